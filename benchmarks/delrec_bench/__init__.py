@@ -1,0 +1,1 @@
+"""Benchmark and reproducibility suite for delay learning in spiking networks."""

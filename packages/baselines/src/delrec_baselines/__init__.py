@@ -1,0 +1,1 @@
+"""What DelRec is compared with, one module a paper."""

@@ -1,0 +1,1 @@
+"""Learned delays for recurrent and feedforward spiking layers."""
