@@ -1,0 +1,206 @@
+"""What a neuron model is, and the leaky integrate-and-fire neuron.
+
+A neuron is its parameters, one step, and the adjoint of that step. The state it carries from step to step is
+taken BEFORE the reset, so that the spike is a function of the state; the reset opens the next step:
+
+    state[t] = step(S[t-1], state[t-1], current[t])      u[t] = drive(state[t])      S[t] = 1[u[t] >= 0]
+
+`step`, `drive`, `membrane` and the two adjoints are pure functions of plain arithmetic. The reference engine
+runs `step` on tensors and leaves the gradient to autograd; a fused engine compiles step and adjoint into its
+scan. A test holds every adjoint against autograd.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from delrec.surrogates import Surrogate, Triangle
+
+__all__ = ["LIF", "Neuron"]
+
+Rule = Callable[..., Any]
+
+
+class Neuron(nn.Module):
+    """Base of every neuron model; N is the number of neurons of a layer, B the batch.
+
+    A subclass gives `states`, `coefficients()`, `initial()` and five pure functions (s: states, c: coefficients):
+
+        step(spike, reset, *s, current, *c) -> (*s_new,)
+            spike and reset are both S[t-1]; terms of the reset use `reset`, which carries no gradient when
+            `detach_reset` is set.
+        drive(*s, *c) -> u, the distance to threshold
+        membrane(spike, reset, *s, *c) -> V, the membrane potential after the reset of the same step
+        step_adjoint(spike, reset, *s_old, *s_new, *c, *g_new) -> (g_spike, g_reset, *g_old, g_current, *g_c)
+            the vector-Jacobian product of step
+        drive_adjoint(*s, *c, g_u) -> (*g_s, *g_c)
+    """
+
+    states: ClassVar[tuple[str, ...]]
+    strict: ClassVar[bool] = False  # True: fires when u > 0, False: when u >= 0
+    input_gain: ClassVar[str] = "1"  # the factor that the current enters with, in the paper's symbols
+
+    step: Rule
+    drive: Rule
+    membrane: Rule
+    step_adjoint: Rule
+    drive_adjoint: Rule
+
+    def __init__(self, surrogate: Surrogate, detach_reset: bool) -> None:
+        super().__init__()
+        self.surrogate = surrogate
+        self.detach_reset = bool(detach_reset)
+        self.size: int | None = None
+
+    def attach(self, size: int) -> Neuron:
+        """Make the parameters for a layer of `size` neurons and return self.
+
+        Raises ValueError when the neuron has per-neuron parameters and already belongs to a layer.
+        """
+        if self.size is not None and any(True for _ in self.parameters()):
+            raise ValueError("this neuron has parameters and already belongs to a layer: make one neuron a layer")
+        self.size = size
+        self.make_parameters(size)
+        return self
+
+    def make_parameters(self, size: int) -> None:
+        """Create the per-neuron parameters; the default has none."""
+
+    def coefficients(self) -> tuple[Tensor, ...]:
+        """Return the coefficients of `step`, each () or (N,), differentiable in the parameters."""
+        raise NotImplementedError(f"{type(self).__name__} must define coefficients()")
+
+    def initial(self) -> tuple[Tensor, ...]:
+        """Return the value that each state starts from, () or (N,); there is no spike before the first step."""
+        raise NotImplementedError(f"{type(self).__name__} must define initial()")
+
+    def clamp_(self) -> None:
+        """Put parameters back in their range, after an optimiser step; the default does nothing."""
+
+
+class LIF(Neuron):
+    """Leaky integrate-and-fire neuron with stateless synapses (`decay_input=False`).
+
+        H[t] = (1 - 1/tau) V[t-1] + I[t]                     soft reset, or v_reset == 0
+        H[t] = V[t-1] - (V[t-1] - v_reset)/tau + I[t]        hard reset
+        S[t] = 1[H[t] >= threshold]
+        V[t] = H[t] - threshold S[t]  (soft)   |   S[t] v_reset + (1 - S[t]) H[t]  (hard)
+        V[-1] = 0 (soft) or v_reset (hard)
+
+    tau is in steps (> = 1). `learn_tau="neuron"` learns one time constant a neuron as tau = 1 + exp(w), with w
+    a parameter; "shared" one a layer. Source: DelRec, arXiv 2509.24852, eq. 1; learned tau after PLIF (Fang et
+    al. 2021, arXiv 2007.05785) with the exponential in place of its sigmoid, so that tau has no upper bound.
+
+    Raises ValueError for tau < 1 (or = 1 when learned), a threshold that is not finite, an unknown reset, or a
+    v_reset that is given for a soft reset or not below the threshold.
+    """
+
+    states = ("membrane",)
+
+    def __init__(
+        self,
+        tau: float = 2.0,
+        threshold: float = 1.0,
+        reset: Literal["soft", "hard"] = "soft",
+        v_reset: float = 0.0,
+        detach_reset: bool = False,
+        surrogate: Surrogate | None = None,
+        learn_tau: Literal["no", "shared", "neuron"] = "no",
+    ) -> None:
+        super().__init__(surrogate if surrogate is not None else Triangle(1.0), detach_reset)
+        if reset not in ("soft", "hard"):
+            raise ValueError(f"reset = {reset!r}: a LIF resets 'soft' (subtract the threshold) or 'hard' (to v_reset)")
+        if not (math.isfinite(tau) and tau >= 1):
+            raise ValueError(f"tau = {tau!r}: the time constant is in steps and at least 1")
+        if learn_tau not in ("no", "shared", "neuron"):
+            raise ValueError(f"learn_tau = {learn_tau!r}: choose 'no', 'shared' or 'neuron'")
+        if learn_tau != "no" and tau == 1:
+            raise ValueError("tau = 1 cannot be learned: tau = 1 + exp(w) starts above 1")
+        if not math.isfinite(threshold):
+            raise ValueError(f"threshold = {threshold!r} is not finite")
+        if not (math.isfinite(v_reset) and v_reset < threshold):
+            raise ValueError(f"v_reset = {v_reset!r}: must be finite and below the threshold {threshold!r}")
+        if reset == "soft" and v_reset != 0:
+            raise ValueError(f"v_reset = {v_reset!r} has no meaning with reset='soft'; use reset='hard'")
+        self.tau = float(tau)
+        self.threshold = float(threshold)
+        self.reset = reset
+        self.v_reset = float(v_reset)
+        self.learn_tau = learn_tau
+        self.log_tau: nn.Parameter | None = None
+        hard = reset == "hard"
+        self.step = self.step_hard if hard else self.step_soft
+        self.membrane = self.membrane_hard if hard else self.membrane_soft
+        self.step_adjoint = self.step_adjoint_hard if hard else self.step_adjoint_soft
+        for name, value in (("_tau", tau), ("_threshold", threshold), ("_rest", v_reset if hard else 0.0)):
+            self.register_buffer(name, torch.tensor(float(value), dtype=torch.float64), persistent=False)
+
+    def make_parameters(self, size: int) -> None:
+        """Create log_tau, (N,) or (), when the time constant is learned."""
+        if self.learn_tau != "no":
+            start = torch.full((size,) if self.learn_tau == "neuron" else (), math.log(self.tau - 1))
+            self.log_tau = nn.Parameter(start)
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (decay = 1 - 1/tau, threshold, rest)."""
+        tau = self._tau if self.log_tau is None else 1 + torch.exp(self.log_tau)
+        return 1 - 1 / tau, self._threshold, self._rest  # type: ignore[return-value,operator]
+
+    def initial(self) -> tuple[Tensor]:
+        """Return the resting potential."""
+        return (self._rest,)  # type: ignore[return-value]
+
+    @staticmethod
+    def step_soft(spike, reset, h, current, decay, threshold, rest):  # type: ignore[no-untyped-def]
+        """H[t] = decay (H[t-1] - threshold S[t-1]) + I[t]."""
+        return (decay * (h - threshold * reset) + current,)
+
+    @staticmethod
+    def step_adjoint_soft(spike, reset, h, h_new, decay, threshold, rest, g):  # type: ignore[no-untyped-def]
+        """Vector-Jacobian product of `step_soft`."""
+        g_v = decay * g
+        return (0.0, -threshold * g_v, g_v, g, g * (h - threshold * reset), -reset * g_v, 0.0)
+
+    @staticmethod
+    def step_hard(spike, reset, h, current, decay, threshold, rest):  # type: ignore[no-untyped-def]
+        """H[t] = rest + decay (V[t-1] - rest) + I[t], with V - rest = (1 - S) (H - rest)."""
+        return (rest + decay * ((1.0 - reset) * (h - rest)) + current,)
+
+    @staticmethod
+    def step_adjoint_hard(spike, reset, h, h_new, decay, threshold, rest, g):  # type: ignore[no-untyped-def]
+        """Vector-Jacobian product of `step_hard`."""
+        keep = 1.0 - reset
+        g_decay = g * keep * (h - rest)
+        return (0.0, -decay * (h - rest) * g, decay * keep * g, g, g_decay, 0.0, g - decay * keep * g)
+
+    @staticmethod
+    def drive(h, decay, threshold, rest):  # type: ignore[no-untyped-def]
+        """u = H - threshold."""
+        return h - threshold
+
+    @staticmethod
+    def drive_adjoint(h, decay, threshold, rest, g):  # type: ignore[no-untyped-def]
+        """Vector-Jacobian product of `drive`."""
+        return (g, 0.0, -g, 0.0)
+
+    @staticmethod
+    def membrane_soft(spike, reset, h, decay, threshold, rest):  # type: ignore[no-untyped-def]
+        """V[t] = H[t] - threshold S[t]."""
+        return h - threshold * reset
+
+    @staticmethod
+    def membrane_hard(spike, reset, h, decay, threshold, rest):  # type: ignore[no-untyped-def]
+        """V[t] = S[t] v_reset + (1 - S[t]) H[t]."""
+        return reset * rest + (1.0 - reset) * h
+
+    def extra_repr(self) -> str:
+        """Name what was set."""
+        return (
+            f"tau={self.tau:g}, threshold={self.threshold:g}, reset={self.reset!r}, v_reset={self.v_reset:g}, "
+            f"detach_reset={self.detach_reset}, surrogate={self.surrogate!r}, learn_tau={self.learn_tau!r}"
+        )

@@ -1,0 +1,221 @@
+"""Spike functions and the surrogate derivatives that stand in for theirs.
+
+A spike is the Heaviside step of the drive u = (membrane - threshold); its derivative is zero or undefined, so
+training replaces it by a bounded bump around u = 0. Every surrogate states that bump twice: `derivative` on
+tensors, and `scalar_derivative` in plain arithmetic, which fused engines compile into their scan. A test holds
+the two together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["ATan", "Boxcar", "FastSigmoid", "MultiGaussian", "Slayer", "Surrogate", "Triangle", "make_surrogate"]
+
+
+class _Spike(torch.autograd.Function):
+    """Heaviside forward, surrogate backward."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, surrogate: Surrogate, strict: bool) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.surrogate = surrogate
+        return (u > 0 if strict else u >= 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (u,) = ctx.saved_tensors
+        return grad_outputs[0] * ctx.surrogate.derivative(u), None, None
+
+
+class Surrogate:
+    """A surrogate derivative dS/du of the spike S = 1[u >= 0].
+
+    `params` are the numbers that `scalar_derivative(u, *params)` takes; two surrogates of one class and equal
+    params are the same function.
+    """
+
+    name: ClassVar[str]
+    scalar_derivative: Callable[..., float]
+
+    def __init__(self, *params: float) -> None:
+        self.params = tuple(float(p) for p in params)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """Return dS/du at the drive u (any shape), elementwise."""
+        raise NotImplementedError(f"{type(self).__name__} must define derivative(u)")
+
+    def spike(self, u: Tensor, strict: bool = False) -> Tensor:
+        """Return 1[u >= 0] (1[u > 0] if strict) in u's dtype, with `derivative` as its gradient."""
+        spikes: Tensor = _Spike.apply(u, self, strict)
+        return spikes
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.params == getattr(other, "params", None)
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.params))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{p:g}' for p in self.params)})"
+
+
+def _positive(field: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{field} = {value!r}: a surrogate needs a finite value above 0")
+    return float(value)
+
+
+class Triangle(Surrogate):
+    """dS/du = max(0, gamma - |u|) / gamma^2 (DelRec on SSC and PS-MNIST, arXiv 2509.24852)."""
+
+    name = "triangle"
+
+    def __init__(self, gamma: float = 1.0) -> None:
+        super().__init__(_positive("gamma", gamma))
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """Return max(0, gamma - |u|) / gamma^2."""
+        (gamma,) = self.params
+        return (gamma - u.abs()).clamp_(min=0).mul_(1 / gamma**2)
+
+    @staticmethod
+    def scalar_derivative(u, gamma):  # type: ignore[no-untyped-def]
+        """`derivative` in plain arithmetic."""
+        return max(0.0, gamma - abs(u)) / (gamma * gamma)
+
+
+class ATan(Surrogate):
+    """dS/du = (alpha/2) / (1 + (pi/2 * alpha * u)^2) (DelRec on SHD, arXiv 2509.24852)."""
+
+    name = "atan"
+
+    def __init__(self, alpha: float = 5.0) -> None:
+        super().__init__(_positive("alpha", alpha))
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """Return (alpha/2) / (1 + (pi/2 * alpha * u)^2)."""
+        (alpha,) = self.params
+        return (alpha / 2) / (1 + (math.pi / 2 * alpha * u) ** 2)
+
+    @staticmethod
+    def scalar_derivative(u, alpha):  # type: ignore[no-untyped-def]
+        """`derivative` in plain arithmetic."""
+        x = 1.5707963267948966 * alpha * u
+        return (0.5 * alpha) / (1.0 + x * x)
+
+
+class FastSigmoid(Surrogate):
+    """dS/du = 1 / (1 + alpha |u|)^2 (SuperSpike, Zenke & Ganguli 2018, doi 10.1162/neco_a_01086)."""
+
+    name = "fast-sigmoid"
+
+    def __init__(self, alpha: float = 10.0) -> None:
+        super().__init__(_positive("alpha", alpha))
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """Return 1 / (1 + alpha |u|)^2."""
+        (alpha,) = self.params
+        return (1 + alpha * u.abs()) ** -2
+
+    @staticmethod
+    def scalar_derivative(u, alpha):  # type: ignore[no-untyped-def]
+        """`derivative` in plain arithmetic."""
+        x = 1.0 + alpha * abs(u)
+        return 1.0 / (x * x)
+
+
+class Boxcar(Surrogate):
+    """dS/du = height for -half_width < u <= half_width, else 0 (adLIF: Bittar & Garner 2022)."""
+
+    name = "boxcar"
+
+    def __init__(self, half_width: float = 0.5, height: float = 1.0) -> None:
+        super().__init__(_positive("half_width", half_width), _positive("height", height))
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """Return height inside the half-open box, 0 outside."""
+        half_width, height = self.params
+        return ((u > -half_width) & (u <= half_width)).to(u.dtype) * height
+
+    @staticmethod
+    def scalar_derivative(u, half_width, height):  # type: ignore[no-untyped-def]
+        """`derivative` in plain arithmetic."""
+        return height if (u > -half_width and u <= half_width) else 0.0
+
+
+class Slayer(Surrogate):
+    """dS/du = c * alpha/2 * exp(-alpha |u|) (SLAYER; SE-adLIF uses alpha 5, c 0.4: Baronig et al. 2025)."""
+
+    name = "slayer"
+
+    def __init__(self, alpha: float = 5.0, c: float = 0.4) -> None:
+        super().__init__(_positive("alpha", alpha), _positive("c", c))
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """Return c * alpha/2 * exp(-alpha |u|)."""
+        alpha, c = self.params
+        return (c * alpha / 2) * torch.exp(-alpha * u.abs())
+
+    @staticmethod
+    def scalar_derivative(u, alpha, c):  # type: ignore[no-untyped-def]
+        """`derivative` in plain arithmetic."""
+        return 0.5 * c * alpha * math.exp(-alpha * abs(u))
+
+
+class MultiGaussian(Surrogate):
+    """dS/du = scale * [(1+h) N(u; 0, s) - h N(u; w, k s) - h N(u; -w, k s)], N the normal density.
+
+    With the defaults scale 0.5, h 0.15, s 0.5, w 0.5, k 6 this is the surrogate of ALIF (Yin et al. 2021,
+    arXiv 2103.12593): it is negative in its tails.
+    """
+
+    name = "multi-gaussian"
+
+    def __init__(
+        self, scale: float = 0.5, h: float = 0.15, s: float = 0.5, width: float = 0.5, k: float = 6.0
+    ) -> None:
+        positive = {"scale": scale, "s": s, "width": width, "k": k}
+        for field, value in positive.items():
+            _positive(field, value)
+        super().__init__(scale, h, s, width, k)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        """Return the difference of three normal densities."""
+        scale, h, s, width, k = self.params
+
+        def density(x: Tensor, sd: float) -> Tensor:
+            return torch.exp(-0.5 * (x / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
+
+        side = density(u - width, k * s) + density(u + width, k * s)
+        return scale * ((1 + h) * density(u, s) - h * side)
+
+    @staticmethod
+    def scalar_derivative(u, scale, h, s, width, k):  # type: ignore[no-untyped-def]
+        """`derivative` in plain arithmetic."""
+        norm = 0.3989422804014327 / s
+        wide = k * s
+        middle = norm * math.exp(-0.5 * (u / s) * (u / s))
+        right = norm / k * math.exp(-0.5 * ((u - width) / wide) * ((u - width) / wide))
+        left = norm / k * math.exp(-0.5 * ((u + width) / wide) * ((u + width) / wide))
+        return scale * ((1.0 + h) * middle - h * (right + left))
+
+
+_SURROGATES: dict[str, Callable[..., Surrogate]] = {
+    cls.name: cls for cls in (Triangle, ATan, FastSigmoid, Boxcar, Slayer, MultiGaussian)
+}
+
+
+def make_surrogate(name: str, *params: float) -> Surrogate:
+    """Build a surrogate by its name, with its parameters in the order of its constructor.
+
+    Raises ValueError for a name that is none of triangle, atan, fast-sigmoid, boxcar, slayer, multi-gaussian.
+    """
+    if name not in _SURROGATES:
+        raise ValueError(f"surrogate = {name!r} is unknown; choose one of {', '.join(_SURROGATES)}")
+    return _SURROGATES[name](*params)
