@@ -1,0 +1,139 @@
+"""Delays: the interpolation kernel, its spread, its schedule, and how delays start and are rounded.
+
+A spike of sender o at step t reaches receiver i at step t + 1 + d. A real delay d is spread over integer steps by
+a triangle of half-width s around k = 1 + d:
+
+    m[k] = max(0, s - |k - (1 + d)|) / s^2        k = 1, 2, ...
+
+Tap k = 0 is never delivered and nothing is renormalised. s = 1 is linear interpolation between two steps.
+Source: DelRec, arXiv 2509.24852, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "DelayInit",
+    "SigmaSchedule",
+    "half_width",
+    "kernel_length",
+    "round_delays",
+    "round_stochastic",
+    "round_straight_through",
+    "triangle_kernel",
+]
+
+
+def half_width(sigma: float | Tensor, spread: Tensor | None = None) -> Tensor:
+    """Return the half-width s of the triangle, in steps.
+
+    Without a spread s = 1 + sigma, shape (). With spread logits p, shape (N,), s = 1 + 2 sigma sigmoid(p), one
+    per sender; p = 0 gives 1 + sigma. sigma >= 0 is in steps.
+    """
+    if spread is None:
+        return 1 + torch.as_tensor(sigma)
+    return 1 + 2 * sigma * torch.sigmoid(spread)
+
+
+def kernel_length(delay: Tensor, width: Tensor) -> int:
+    """Return L, the number of taps 0 .. L-1 that hold every triangle: ceil(1 + max d + max s) + 1."""
+    if delay.numel() == 0:
+        return 2
+    return math.ceil(1 + float(delay.detach().max()) + float(width.detach().max())) + 1
+
+
+def triangle_kernel(delay: Tensor, width: Tensor, length: int) -> Tensor:
+    """Return m of shape (*delay.shape, length), differentiable in delay and width.
+
+    delay: any shape, in steps. width: the half-width s, broadcast against delay (per sender: its last axis).
+    The gradient passes the clamp AT its corner, sign(0) is 0, and nothing flows through `length`: the
+    conventions of the published code.
+    """
+    taps = torch.arange(length, device=delay.device, dtype=delay.dtype)
+    width = width.to(delay.dtype).expand(delay.shape).unsqueeze(-1)
+    distance = (taps - (1 + delay).unsqueeze(-1)).abs()
+    return torch.clamp(width - distance, min=0) / width**2
+
+
+def round_delays(delay: Tensor) -> Tensor:
+    """Return the nearest whole number of steps, half to even, at least 0 (how delays are deployed)."""
+    return delay.round().clamp(min=0)
+
+
+def round_straight_through(delay: Tensor) -> Tensor:
+    """Return the rounded delay, with the gradient of the unrounded one."""
+    return delay + (round_delays(delay) - delay).detach()
+
+
+def round_stochastic(delay: Tensor) -> Tensor:
+    """Return floor(d) or floor(d) + 1, the latter with probability d - floor(d); straight-through gradient."""
+    floor = delay.detach().floor()
+    up = torch.rand_like(floor) < (delay.detach() - floor)
+    rounded = (floor + up.to(floor.dtype)).clamp(min=0)
+    return delay + (rounded - delay).detach()
+
+
+@dataclass(frozen=True)
+class SigmaSchedule:
+    """sigma(epoch) = initial * decay^(100 epoch / epochs), in steps, for epoch = 0 .. epochs-1.
+
+    Source: DelRec, arXiv 2509.24852, section 3. initial = 0 keeps sigma at 0; decay = 1 holds it constant.
+    Raises ValueError for initial < 0 or decay outside (0, 1].
+    """
+
+    initial: float = 0.0
+    decay: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.initial) and self.initial >= 0):
+            raise ValueError(f"sigma = {self.initial!r}: the spread is in steps and at least 0")
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"sigma decay = {self.decay!r}: must lie in (0, 1]; 1 holds sigma constant")
+
+    def __call__(self, epoch: int, epochs: int) -> float:
+        """Return sigma for an epoch counted from 0."""
+        if epochs < 1 or epoch < 0:
+            raise ValueError(f"epoch {epoch} of {epochs}: needs epochs >= 1 and epoch >= 0")
+        return self.initial * self.decay ** (100 * epoch / epochs)
+
+
+@dataclass(frozen=True)
+class DelayInit:
+    """How delays start, in steps.
+
+    kind "half-normal": |N(0, std^2)| (SSC, PS-MNIST 2025). kind "uniform": U[low, high] (SHD: [10, 30]).
+    kind "constant": low. `integers` rounds what was drawn (fixed delays are integers from the start).
+    """
+
+    kind: Literal["half-normal", "uniform", "constant"] = "half-normal"
+    std: float = 12.0
+    low: float = 0.0
+    high: float = 20.0
+    integers: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("half-normal", "uniform", "constant"):
+            raise ValueError(f"delay init = {self.kind!r}: choose 'half-normal', 'uniform' or 'constant'")
+        if not (math.isfinite(self.std) and self.std >= 0):
+            raise ValueError(f"delay init std = {self.std!r}: must be finite and at least 0 steps")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and 0 <= self.low):
+            raise ValueError(f"delay init range [{self.low!r}, {self.high!r}]: delays are finite and at least 0 steps")
+        if self.kind == "uniform" and self.low > self.high:
+            raise ValueError(f"delay init range [{self.low!r}, {self.high!r}]: low must not exceed high")
+
+    @torch.no_grad()
+    def fill_(self, delay: Tensor) -> Tensor:
+        """Fill `delay` in place from torch's global generator and return it."""
+        if self.kind == "half-normal":
+            delay.normal_(0.0, self.std).abs_()
+        elif self.kind == "uniform":
+            delay.uniform_(self.low, self.high)
+        else:
+            delay.fill_(self.low)
+        return delay.copy_(round_delays(delay)) if self.integers else delay
