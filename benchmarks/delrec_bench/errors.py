@@ -1,0 +1,26 @@
+"""The suite's own error, and help for the commonest one: a misspelt name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BenchError(Exception):
+    """The request or its input is wrong.
+
+    The message is one line that names the thing, its value and the remedy; the command line prints it and
+    exits with 2. Any other exception that reaches the command line is a bug.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """End of a message about an unknown name: the closest known one, or all of them.
+
+    Args:
+        name: What was asked for.
+        known: The names that exist.
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names) if names else 'none'}"

@@ -1,0 +1,100 @@
+"""Where the suite's files live, and how they are written."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from delrec_bench.errors import BenchError
+
+ROOT_VARIABLE = "DELREC_BENCH_ROOT"
+MARKER = "data.dvc"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders and files of one checkout.
+
+    Attributes:
+        root: The folder that holds data.dvc.
+        runs: One folder a run, `<key>/record.json` and `<key>/checkpoint.pt`; ignored by git.
+        cache: Binned data; may be deleted at any time.
+        data: Dataset files, as listed in data.dvc.
+        reports: What the suite generates and the repository shows; `records/` beneath stands behind it.
+        database: The SQLite file of MLflow.
+        artifacts: MLflow's artifacts.
+    """
+
+    root: Path
+    runs: Path
+    cache: Path
+    data: Path
+    reports: Path
+    database: Path
+    artifacts: Path
+
+
+def workspace_at(root: Path, runs: Path | None = None) -> Workspace:
+    """The workspace whose root is `root`; `runs` puts the runs elsewhere."""
+    root = root.resolve()
+    return Workspace(
+        root=root,
+        runs=(runs or root / "runs").resolve(),
+        cache=root / "cache",
+        data=root / "data",
+        reports=root / "reports",
+        database=root / "mlflow.db",
+        artifacts=root / "mlartifacts",
+    )
+
+
+def find_workspace(root: str | None = None, runs: str | None = None) -> Workspace:
+    """Find the workspace: `root`, else the variable DELREC_BENCH_ROOT, else the nearest folder upward with data.dvc.
+
+    Raises:
+        BenchError: When the named folder does not exist, or no folder upward holds data.dvc.
+    """
+    elsewhere = Path(runs) if runs else None
+    named = root or os.environ.get(ROOT_VARIABLE)
+    if named:
+        if not Path(named).is_dir():
+            source = "--root" if root else ROOT_VARIABLE
+            raise BenchError(
+                f"{source} '{named}' is not a folder; name one that exists (it should hold {MARKER})"
+            )
+        return workspace_at(Path(named), elsewhere)
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / MARKER).is_file():
+            return workspace_at(folder, elsewhere)
+    raise BenchError(
+        f"no {MARKER} in '{here}' or above; work inside a checkout, or give --root / {ROOT_VARIABLE}"
+    )
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader finds the old content or the new one, never a part of it.
+
+    Folders above are made. Text is UTF-8.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    # The mask can only be read by setting it; the value is put back at once.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
