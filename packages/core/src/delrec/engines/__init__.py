@@ -2,7 +2,7 @@
 
 Each engine is a module of this folder with one function `scan`, of the signature of `delrec.engines.reference`.
 "auto" takes the fastest that can run the request on the tensor's device; the variable DELREC_ENGINE overrides
-"auto"..
+"auto".
 """
 
 from delrec.engines.registry import ENGINES, resolve, scan

@@ -1,0 +1,202 @@
+"""Feedforward connections with learned delays (DCLS).
+
+Sources: Hammouamri et al. 2024 (arXiv 2306.17670) and Khalfaoui-Hassani et al. 2023 (arXiv 2112.03740) for the
+kernels; axonal and dendritic forms after arXiv 2602.09746.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["FeedforwardDelays"]
+
+Kernel = Literal["v1", "gauss", "max"]
+DelayForm = Literal["synaptic", "axonal", "dendritic"]
+
+_EPSILON = 1e-7  # of DCLS: keeps the normalisation finite when a kernel misses every tap
+_SMALLEST_SPREAD = {"gauss": 0.27, "max": 1.0}  # added to |spread|, in steps
+
+
+class FeedforwardDelays(nn.Module):
+    """A linear map whose every connection is delayed: a dilated 1-d convolution with learned positions.
+
+        pos = P + K//2;  g[k] = shape(k - pos);  kernel[o,i,k] = sum_c w[o,i,c] g_c[o,i,k] / (sum_k g_c[o,i,k] + 1e-7)
+        y[t,b,o] = bias[o] + sum_i sum_k kernel[o,i,k] xpad[t+k,b,i]
+
+    shape: "v1" max(0, 1-|.|); "gauss" exp(-.^2 / (2 s^2)) with s = |spread| + 0.27; "max" max(0, s-|.|) with
+    s = |spread| + 1. With left padding K-1 a position P is a delay of K-1-K//2-P steps.
+
+    window: K, in steps. kernel_count: elements a connection. bias: add a bias. left_padding (default K-1) and
+    right_padding: zeros around the sequence; the output has T + left + right - K + 1 steps. delays: "synaptic" one
+    position a connection, "axonal" one a sender, "dendritic" one a receiver. learn: whether positions are trained;
+    fixed positions are integers from the start. spread: start of the spread (steps; gauss and max only), not
+    trained. position_init: "uniform" U[-K//2-1, K//2] clamped (the published networks), or "normal" N(0, 0.5).
+
+    Attributes: weight (outputs, inputs, kernel_count); position (kernel_count, outputs|1, inputs|1); spread, a
+    buffer (); bias (outputs,) or None. Raises ValueError for a bad setting, naming it.
+    """
+
+    spread: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        window: int,
+        kernel: Kernel = "v1",
+        kernel_count: int = 1,
+        bias: bool = True,
+        left_padding: int | None = None,
+        right_padding: int = 0,
+        delays: DelayForm = "synaptic",
+        learn: bool = True,
+        spread: float = 0.0,
+        position_init: Literal["uniform", "normal"] = "uniform",
+        engine: str = "auto",
+    ) -> None:
+        super().__init__()
+        for field, value in (("inputs", inputs), ("outputs", outputs), ("window", window), ("kernel_count", kernel_count)):
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"{field} = {value!r}: must be a whole number of at least 1")
+        if kernel not in ("v1", "gauss", "max"):
+            raise ValueError(f"kernel = {kernel!r} is unknown; choose 'v1', 'gauss' or 'max'")
+        if delays not in ("synaptic", "axonal", "dendritic"):
+            raise ValueError(f"delays = {delays!r} is unknown; choose 'synaptic', 'axonal' or 'dendritic'")
+        if position_init not in ("uniform", "normal"):
+            raise ValueError(f"position_init = {position_init!r} is unknown; choose 'uniform' or 'normal'")
+        left = window - 1 if left_padding is None else left_padding
+        if left < 0 or right_padding < 0:
+            raise ValueError(f"padding ({left!r}, {right_padding!r}): both must be at least 0 steps")
+        if not (math.isfinite(spread) and spread >= 0):
+            raise ValueError(f"spread = {spread!r}: must be finite and at least 0 steps")
+        self.inputs, self.outputs, self.window = inputs, outputs, window
+        self.kernel, self.kernel_count, self.delays = kernel, kernel_count, delays
+        self.left_padding, self.right_padding = left, right_padding
+        self.learn, self.position_init, self.engine = learn, position_init, engine
+        rows = 1 if delays == "axonal" else outputs
+        columns = 1 if delays == "dendritic" else inputs
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel_count))
+        self.position = nn.Parameter(torch.empty(kernel_count, rows, columns), requires_grad=learn)
+        self.register_buffer("spread", torch.tensor(float(spread)))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self, weight: Literal["default", "relu"] = "default") -> None:
+        """Draw weights (kaiming uniform; a = sqrt 5, or for relu), bias and positions anew."""
+        if weight == "relu":
+            nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
+        else:
+            nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.inputs * self.kernel_count)
+            nn.init.uniform_(self.bias, -bound, bound)
+        with torch.no_grad():
+            if self.position_init == "normal":
+                self.position.normal_(0, 0.5)
+            else:
+                self.position.uniform_(-(self.window // 2) - 1, self.window // 2)
+        self.clamp_()
+        if not self.learn:
+            self.round_()
+
+    def dense_kernel(self) -> Tensor:
+        """Return the kernel as a convolution takes it, (outputs, inputs, K)."""
+        return dense_kernel(self.weight, self.position, self.spread, self.window, self.kernel)
+
+    def delay(self) -> Tensor:
+        """Return the delays in steps, (kernel_count, outputs|1, inputs|1): left padding - K//2 - P."""
+        return self.left_padding - self.window // 2 - self.position.detach()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Convolve a sequence (T, B, inputs) into (T + left + right - K + 1, B, outputs).
+
+        Raises ValueError for a wrong shape, or a sequence shorter than the kernel.
+        """
+        if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:
+            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this layer takes (T, B, {self.inputs})")
+        if inputs.shape[0] + self.left_padding + self.right_padding < self.window:
+            raise ValueError(f"{inputs.shape[0]} steps and their padding are shorter than the window {self.window}")
+        padded = F.pad(inputs.permute(1, 2, 0), (self.left_padding, self.right_padding))
+        kernel = self.dense_kernel().to(inputs.dtype)
+        bias = None if self.bias is None else self.bias.to(inputs.dtype)
+        return F.conv1d(padded, kernel, bias).permute(2, 0, 1)
+
+    def initial_state(self, batch: int, like: Tensor) -> deque[Tensor]:
+        """Return an empty buffer for `step`: the last K inputs, silence at the start."""
+        silence = like.new_zeros(batch, self.inputs)
+        return deque([silence] * self.window, maxlen=self.window)
+
+    def step(self, inputs: Tensor, state: deque[Tensor] | None = None) -> tuple[Tensor, deque[Tensor]]:
+        """Take one step of input (B, inputs), return the output (B, outputs) of the same step and the buffer.
+
+        A sequence of steps equals the first T steps of forward. Raises ValueError when left_padding is not K-1:
+        the output would need input from the future.
+        """
+        if self.left_padding != self.window - 1:
+            raise ValueError(f"left_padding = {self.left_padding}: streaming needs window - 1 = {self.window - 1}")
+        past = self.initial_state(inputs.shape[0], inputs) if state is None else state.copy()
+        past.append(inputs)
+        kernel = self.dense_kernel().to(inputs.dtype)
+        out = torch.einsum("kbi,oik->bo", torch.stack(tuple(past)), kernel)
+        return (out if self.bias is None else out + self.bias), past
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Put positions back inside the window: [-(K//2), K//2] (and at most K - 1 - K//2 for an even K)."""
+        self.position.clamp_(-(self.window // 2), min(self.window // 2, self.window - 1 - self.window // 2))
+
+    @torch.no_grad()
+    def round_(self) -> None:
+        """Round positions to whole steps, in place."""
+        self.position.round_()
+        self.clamp_()
+
+    @contextmanager
+    def deployed(self) -> Iterator[FeedforwardDelays]:
+        """Inside: every connection has whole delays (one-hot kernels). After: everything is restored."""
+        position, spread, kernel = self.position.detach().clone(), self.spread.clone(), self.kernel
+        try:
+            self.round_()
+            self.spread.zero_()
+            self.kernel = "v1" if kernel == "v1" else "max"  # a gauss of spread 0 still has width 0.27
+            yield self
+        finally:
+            self.kernel = kernel
+            self.spread.copy_(spread)
+            with torch.no_grad():
+                self.position.copy_(position)
+
+    def extra_repr(self) -> str:
+        """Name what was set."""
+        return (
+            f"{self.inputs}, {self.outputs}, window={self.window}, kernel={self.kernel!r}, "
+            f"kernel_count={self.kernel_count}, bias={self.bias is not None}, padding=({self.left_padding}, "
+            f"{self.right_padding}), delays={self.delays!r}, learn={self.learn}"
+        )
+
+
+def dense_kernel(weight: Tensor, position: Tensor, spread: Tensor, window: int, kernel: Kernel) -> Tensor:
+    """Return the dense kernel (outputs, inputs, K) of DCLS; see `FeedforwardDelays` for the equation.
+
+    weight: (outputs, inputs, count). position: (count, outputs|1, inputs|1), relative to the window's centre.
+    spread: (), in steps. The gradient of a triangle at its corner and tip is 0, as in the published code.
+    """
+    taps = torch.arange(window, dtype=position.dtype, device=position.device)
+    distance = taps - (position + window // 2).unsqueeze(-1)  # (count, outputs|1, inputs|1, K)
+    if kernel == "gauss":
+        width = spread.abs() + _SMALLEST_SPREAD["gauss"]
+        shape = torch.exp(-0.5 * (distance / width) ** 2)
+    else:
+        width = spread.abs() + _SMALLEST_SPREAD["max"] if kernel == "max" else torch.ones_like(spread)
+        shape = F.relu(width - distance.abs())
+    shape = shape / (shape.sum(-1, keepdim=True) + _EPSILON)
+    return (weight.permute(2, 0, 1).unsqueeze(-1) * shape).sum(0)
