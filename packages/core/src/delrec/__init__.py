@@ -8,7 +8,16 @@ vectors of the published implementations.
 from delrec.delays import DelayInit, SigmaSchedule
 from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
 from delrec.neurons import LIF, Neuron
-from delrec.surrogates import ATan, Boxcar, FastSigmoid, MultiGaussian, Slayer, Surrogate, Triangle, make_surrogate
+from delrec.surrogates import (
+    ATan,
+    Boxcar,
+    FastSigmoid,
+    MultiGaussian,
+    Slayer,
+    Surrogate,
+    Triangle,
+    make_surrogate,
+)
 
 __version__ = "0.1.0"
 

@@ -122,7 +122,7 @@ class DelayInit:
             raise ValueError(f"delay init = {self.kind!r}: choose 'half-normal', 'uniform' or 'constant'")
         if not (math.isfinite(self.std) and self.std >= 0):
             raise ValueError(f"delay init std = {self.std!r}: must be finite and at least 0 steps")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and 0 <= self.low):
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low >= 0):
             raise ValueError(f"delay init range [{self.low!r}, {self.high!r}]: delays are finite and at least 0 steps")
         if self.kind == "uniform" and self.low > self.high:
             raise ValueError(f"delay init range [{self.low!r}, {self.high!r}]: low must not exceed high")

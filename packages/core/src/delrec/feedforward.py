@@ -64,7 +64,12 @@ class FeedforwardDelays(nn.Module):
         engine: str = "auto",
     ) -> None:
         super().__init__()
-        for field, value in (("inputs", inputs), ("outputs", outputs), ("window", window), ("kernel_count", kernel_count)):
+        for field, value in (
+            ("inputs", inputs),
+            ("outputs", outputs),
+            ("window", window),
+            ("kernel_count", kernel_count),
+        ):
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"{field} = {value!r}: must be a whole number of at least 1")
         if kernel not in ("v1", "gauss", "max"):

@@ -200,7 +200,7 @@ class RecurrentDelays(SpikingLayer):
 
     def effective_delay(self) -> Tensor:
         """Return the delays as forward uses them: (N,) per sender or (N, N), rounded if `rounding` says so."""
-        delay = self.delay
+        delay: Tensor = self.delay
         if self.training and not self._deployed:
             if self.rounding == "straight-through":
                 delay = _delays.round_straight_through(delay)

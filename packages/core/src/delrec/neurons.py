@@ -156,45 +156,45 @@ class LIF(Neuron):
         return (self._rest,)  # type: ignore[return-value]
 
     @staticmethod
-    def step_soft(spike, reset, h, current, decay, threshold, rest):  # type: ignore[no-untyped-def]
+    def step_soft(spike, reset, h, current, decay, threshold, rest):
         """H[t] = decay (H[t-1] - threshold S[t-1]) + I[t]."""
         return (decay * (h - threshold * reset) + current,)
 
     @staticmethod
-    def step_adjoint_soft(spike, reset, h, h_new, decay, threshold, rest, g):  # type: ignore[no-untyped-def]
+    def step_adjoint_soft(spike, reset, h, h_new, decay, threshold, rest, g):
         """Vector-Jacobian product of `step_soft`."""
         g_v = decay * g
         return (0.0, -threshold * g_v, g_v, g, g * (h - threshold * reset), -reset * g_v, 0.0)
 
     @staticmethod
-    def step_hard(spike, reset, h, current, decay, threshold, rest):  # type: ignore[no-untyped-def]
+    def step_hard(spike, reset, h, current, decay, threshold, rest):
         """H[t] = rest + decay (V[t-1] - rest) + I[t], with V - rest = (1 - S) (H - rest)."""
         return (rest + decay * ((1.0 - reset) * (h - rest)) + current,)
 
     @staticmethod
-    def step_adjoint_hard(spike, reset, h, h_new, decay, threshold, rest, g):  # type: ignore[no-untyped-def]
+    def step_adjoint_hard(spike, reset, h, h_new, decay, threshold, rest, g):
         """Vector-Jacobian product of `step_hard`."""
         keep = 1.0 - reset
         g_decay = g * keep * (h - rest)
         return (0.0, -decay * (h - rest) * g, decay * keep * g, g, g_decay, 0.0, g - decay * keep * g)
 
     @staticmethod
-    def drive(h, decay, threshold, rest):  # type: ignore[no-untyped-def]
+    def drive(h, decay, threshold, rest):
         """u = H - threshold."""
         return h - threshold
 
     @staticmethod
-    def drive_adjoint(h, decay, threshold, rest, g):  # type: ignore[no-untyped-def]
+    def drive_adjoint(h, decay, threshold, rest, g):
         """Vector-Jacobian product of `drive`."""
         return (g, 0.0, -g, 0.0)
 
     @staticmethod
-    def membrane_soft(spike, reset, h, decay, threshold, rest):  # type: ignore[no-untyped-def]
+    def membrane_soft(spike, reset, h, decay, threshold, rest):
         """V[t] = H[t] - threshold S[t]."""
         return h - threshold * reset
 
     @staticmethod
-    def membrane_hard(spike, reset, h, decay, threshold, rest):  # type: ignore[no-untyped-def]
+    def membrane_hard(spike, reset, h, decay, threshold, rest):
         """V[t] = S[t] v_reset + (1 - S[t]) H[t]."""
         return reset * rest + (1.0 - reset) * h
 

@@ -15,7 +15,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["ATan", "Boxcar", "FastSigmoid", "MultiGaussian", "Slayer", "Surrogate", "Triangle", "make_surrogate"]
+__all__ = [
+    "ATan",
+    "Boxcar",
+    "FastSigmoid",
+    "MultiGaussian",
+    "Slayer",
+    "Surrogate",
+    "Triangle",
+    "make_surrogate",
+]
 
 
 class _Spike(torch.autograd.Function):
@@ -85,7 +94,7 @@ class Triangle(Surrogate):
         return (gamma - u.abs()).clamp_(min=0).mul_(1 / gamma**2)
 
     @staticmethod
-    def scalar_derivative(u, gamma):  # type: ignore[no-untyped-def]
+    def scalar_derivative(u, gamma):
         """`derivative` in plain arithmetic."""
         return max(0.0, gamma - abs(u)) / (gamma * gamma)
 
@@ -104,7 +113,7 @@ class ATan(Surrogate):
         return (alpha / 2) / (1 + (math.pi / 2 * alpha * u) ** 2)
 
     @staticmethod
-    def scalar_derivative(u, alpha):  # type: ignore[no-untyped-def]
+    def scalar_derivative(u, alpha):
         """`derivative` in plain arithmetic."""
         x = 1.5707963267948966 * alpha * u
         return (0.5 * alpha) / (1.0 + x * x)
@@ -124,7 +133,7 @@ class FastSigmoid(Surrogate):
         return (1 + alpha * u.abs()) ** -2
 
     @staticmethod
-    def scalar_derivative(u, alpha):  # type: ignore[no-untyped-def]
+    def scalar_derivative(u, alpha):
         """`derivative` in plain arithmetic."""
         x = 1.0 + alpha * abs(u)
         return 1.0 / (x * x)
@@ -144,7 +153,7 @@ class Boxcar(Surrogate):
         return ((u > -half_width) & (u <= half_width)).to(u.dtype) * height
 
     @staticmethod
-    def scalar_derivative(u, half_width, height):  # type: ignore[no-untyped-def]
+    def scalar_derivative(u, half_width, height):
         """`derivative` in plain arithmetic."""
         return height if (u > -half_width and u <= half_width) else 0.0
 
@@ -163,7 +172,7 @@ class Slayer(Surrogate):
         return (c * alpha / 2) * torch.exp(-alpha * u.abs())
 
     @staticmethod
-    def scalar_derivative(u, alpha, c):  # type: ignore[no-untyped-def]
+    def scalar_derivative(u, alpha, c):
         """`derivative` in plain arithmetic."""
         return 0.5 * c * alpha * math.exp(-alpha * abs(u))
 
@@ -177,9 +186,7 @@ class MultiGaussian(Surrogate):
 
     name = "multi-gaussian"
 
-    def __init__(
-        self, scale: float = 0.5, h: float = 0.15, s: float = 0.5, width: float = 0.5, k: float = 6.0
-    ) -> None:
+    def __init__(self, scale: float = 0.5, h: float = 0.15, s: float = 0.5, width: float = 0.5, k: float = 6.0) -> None:
         positive = {"scale": scale, "s": s, "width": width, "k": k}
         for field, value in positive.items():
             _positive(field, value)
@@ -196,7 +203,7 @@ class MultiGaussian(Surrogate):
         return scale * ((1 + h) * density(u, s) - h * side)
 
     @staticmethod
-    def scalar_derivative(u, scale, h, s, width, k):  # type: ignore[no-untyped-def]
+    def scalar_derivative(u, scale, h, s, width, k):
         """`derivative` in plain arithmetic."""
         norm = 0.3989422804014327 / s
         wide = k * s

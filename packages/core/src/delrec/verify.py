@@ -36,17 +36,16 @@ __all__ = ["GoldenError", "check_file", "main"]
 
 Arrays = Mapping[str, NDArray]
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
-# Golden gradients whose reference rounds the gradient at the spikes to float32, see the vectors' notes.
-ROUNDED, ROUNDED_TOLERANCE = "_f32surr", 1.1e-7
+# Gradients of the published Triangle, which rounds the gradient at each spike to float32 before summing: the same
+# numbers to float32's precision only (1.26e-7 at most over the golden files).
+ROUNDED, ROUNDED_TOLERANCE = "_f32surr", 1.3e-7
 NEAR_THRESHOLD = 1e-5
 
 _LAYER_KEYS = (
     "x W d p_spread cot_s cot_v spikes v_seq loss grad_x grad_W grad_d mask L sigma tau v_threshold v_reset "
     "soft_reset detach_reset use_p_spread surrogate surrogate_param"
 ).split()
-_CONV_KEYS = (
-    "x weight P bias K left_padding right_padding kernel y cot_y grad_x grad_weight grad_P grad_bias"
-).split()
+_CONV_KEYS = ("x weight P bias K left_padding right_padding kernel y cot_y grad_x grad_weight grad_P grad_bias").split()
 
 
 class GoldenError(Exception):
@@ -88,7 +87,9 @@ def _require(arrays: Arrays, keys: Sequence[str], optional: Sequence[str]) -> No
     missing = [key for key in keys if key not in arrays]
     unknown = [key for key in arrays if key not in keys and key not in optional]
     if missing or unknown:
-        raise GoldenError(f"missing arrays: {', '.join(missing) or 'none'}; unknown arrays: {', '.join(unknown) or 'none'}")
+        raise GoldenError(
+            f"missing arrays: {', '.join(missing) or 'none'}; unknown arrays: {', '.join(unknown) or 'none'}"
+        )
     for key in keys:
         if arrays[key].dtype.kind in "fc" and key != "v_reset" and not np.isfinite(arrays[key]).all():
             raise GoldenError(f"array {key!r} holds NaN or infinity")
@@ -251,9 +252,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong = [result for result in results if not result.agrees]
         passed, failed = passed + (not wrong), failed + bool(wrong)
         if wrong:
-            print(f"FAIL  {path.name}: " + "; ".join(f"{r.name} off by {r.error:.3g} (> {r.tolerance:g})" for r in wrong))
+            print(
+                f"FAIL  {path.name}: " + "; ".join(f"{r.name} off by {r.error:.3g} (> {r.tolerance:g})" for r in wrong)
+            )
         else:
-            worst = max(results, key=lambda r: r.error if r.tolerance < ROUNDED_TOLERANCE or options.dtype == "float32" else 0)
+            worst = max(
+                results,
+                key=lambda r: r.error if r.tolerance < ROUNDED_TOLERANCE or options.dtype == "float32" else 0,
+            )
             print(f"ok    {path.name}: {len(results)} arrays, largest error {worst.error:.2g} ({worst.name})")
     if not passed + failed + unusable:
         print(f"nothing to check: no .npz file in {', '.join(options.paths)}")
