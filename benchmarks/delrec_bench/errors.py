@@ -24,3 +24,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return f"known: {', '.join(names) if names else 'none'}"
+
+
+class RunError(Exception):
+    """A run was right in what it asked for and failed all the same; the command line prints it and exits with 1."""

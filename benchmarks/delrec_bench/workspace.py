@@ -49,7 +49,7 @@ def workspace_at(root: Path, runs: Path | None = None) -> Workspace:
 
 
 def find_workspace(root: str | None = None, runs: str | None = None) -> Workspace:
-    """Find the workspace: `root`, else the variable DELREC_BENCH_ROOT, else the nearest folder upward with data.dvc.
+    """Find the workspace: `root`, else DELREC_BENCH_ROOT, else the nearest folder upward with data.dvc.
 
     Raises:
         BenchError: When the named folder does not exist, or no folder upward holds data.dvc.
@@ -59,17 +59,13 @@ def find_workspace(root: str | None = None, runs: str | None = None) -> Workspac
     if named:
         if not Path(named).is_dir():
             source = "--root" if root else ROOT_VARIABLE
-            raise BenchError(
-                f"{source} '{named}' is not a folder; name one that exists (it should hold {MARKER})"
-            )
+            raise BenchError(f"{source} '{named}' is not a folder; name one that exists (it should hold {MARKER})")
         return workspace_at(Path(named), elsewhere)
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / MARKER).is_file():
             return workspace_at(folder, elsewhere)
-    raise BenchError(
-        f"no {MARKER} in '{here}' or above; work inside a checkout, or give --root / {ROOT_VARIABLE}"
-    )
+    raise BenchError(f"no {MARKER} in '{here}' or above; work inside a checkout, or give --root / {ROOT_VARIABLE}")
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -1,0 +1,181 @@
+"""The rules every run obeys: what a seed changes, how a network is trained, when test data may be seen."""
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from delrec_bench.errors import BenchError
+
+AXES = ("split", "permutation", "initialisation", "order")
+SCHEDULES = ("constant", "one-cycle", "cosine", "step", "plateau")
+OPTIMISERS = ("adam", "adamw")
+
+
+class ProtocolError(RuntimeError):
+    """The protocol was about to be broken, as by scoring the test set twice: a bug, never a request."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What differs between repetitions, axis by axis.
+
+    Methods compared at one repetition share the split and the permutation: their differences are paired.
+
+    Attributes:
+        split: Which training samples are held out for validation.
+        permutation: The order of pixels in permuted tasks.
+        initialisation: Weights and delays at the start.
+        order: Batch order, dropout masks and augmentation.
+    """
+
+    split: int = 0
+    permutation: int = 0
+    initialisation: int = 0
+    order: int = 0
+
+    def __post_init__(self) -> None:
+        for axis in AXES:
+            value = getattr(self, axis)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+                raise BenchError(f"seeds.{axis} is {value!r}; it must be a whole number from 0 to 2147483647")
+
+    @classmethod
+    def of(cls, repetition: int) -> "Seeds":
+        """The seeds of a repetition: the same number on every axis, which `stream` tells apart."""
+        return cls(repetition, repetition, repetition, repetition)
+
+    def stream(self, axis: str, *extra: int) -> int:
+        """A 63-bit seed for one axis, independent of the other axes; `extra` may be an epoch."""
+        text = ":".join(["delrec-bench", axis, str(getattr(self, axis)), *map(str, extra)])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained: every method goes through the one loop that reads this.
+
+    Attributes:
+        epochs: Passes over the training set.
+        batch: Samples an update; a ragged last batch is kept.
+        optimiser: "adam" (weight decay coupled, as L2) or "adamw" (decoupled).
+        lr_weights: Learning rate of weights, biases and batch norm; the maximum for "one-cycle".
+        lr_delays: Learning rate of delays and spreads, which have their own optimiser and no weight decay.
+        lr_neuron: Learning rate of neuron parameters; None means that of the weights.
+        weight_decay: On weights and biases; never on batch norm, delays, spreads or neuron parameters.
+        schedule_weights: One of `SCHEDULES`, stepped once an epoch. "one-cycle" is torch's default OneCycleLR
+            with total_steps = epochs: lr/25 to lr in 30 percent of training, then to lr/25e4, while Adam's
+            beta1 goes .95, .85, .95. "cosine" ends at 0. "step" and "plateau" use the three fields below.
+        schedule_delays: The same for delays.
+        schedule_every: Epochs between the drops of "step".
+        schedule_factor: What the rate is multiplied by at a drop of "step" or "plateau".
+        schedule_patience: Epochs without a better validation score that "plateau" forgives.
+        clip_value: Largest absolute gradient of a parameter, or None.
+        clip_norm: Largest norm of the whole gradient, or None.
+        spike_penalty: lambda of lambda * mean over layers and batch of (0.5 sum S^2 / (T N)); 0 turns it off.
+        selection: "validation" takes the epoch with the best validation score, "last" the last epoch.
+        ties: Of equal validation scores take the "first" or the "last" epoch (the papers' >=).
+
+    Raises:
+        BenchError: A value is of the wrong type or out of range.
+    """
+
+    epochs: int = 30
+    batch: int = 128
+    optimiser: str = "adamw"
+    lr_weights: float = 1e-3
+    lr_delays: float = 5e-2
+    lr_neuron: float | None = None
+    weight_decay: float = 1e-5
+    schedule_weights: str = "one-cycle"
+    schedule_delays: str = "one-cycle"
+    schedule_every: int = 10
+    schedule_factor: float = 0.5
+    schedule_patience: int = 1
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    spike_penalty: float = 0.0
+    selection: str = "validation"
+    ties: str = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "schedule_every"):
+            _whole(name, getattr(self, name), 1)
+        _whole("schedule_patience", self.schedule_patience, 0)
+        for name in ("lr_weights", "lr_delays", "weight_decay", "spike_penalty"):
+            _real(name, getattr(self, name), positive=False)
+        _real("schedule_factor", self.schedule_factor, positive=True)
+        for name in ("lr_neuron", "clip_value", "clip_norm"):
+            if getattr(self, name) is not None:
+                _real(name, getattr(self, name), positive=name != "lr_neuron")
+        _choice("optimiser", self.optimiser, OPTIMISERS)
+        _choice("schedule_weights", self.schedule_weights, SCHEDULES)
+        _choice("schedule_delays", self.schedule_delays, SCHEDULES)
+        _choice("selection", self.selection, ("validation", "last"))
+        _choice("ties", self.ties, ("first", "last"))
+        for item in fields(self):  # 1 and 1.0 are one setting, and must make one key
+            value = getattr(self, item.name)
+            if "float" in str(item.type) and isinstance(value, int):
+                object.__setattr__(self, item.name, float(value))
+
+    def canonical(self) -> dict[str, Any]:
+        """Every field, for a record."""
+        return asdict(self)
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BenchError(f"training.{name} is {value!r}; it must be a whole number, {least} or more")
+
+
+def _real(name: str, value: Any, positive: bool) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < 0 or (positive and value == 0):
+        raise BenchError(
+            f"training.{name} is {value!r}; it must be a number {'above' if positive else 'of at least'} 0"
+        )
+
+
+def _choice(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise BenchError(f"training.{name} is {value!r}; it must be one of {', '.join(known)}")
+
+
+class HeldOut:
+    """The test samples, released once for each evaluation condition.
+
+    A run has one condition, "deployed" (rounded delays, sigma 0). A study may name others (rounding, noise,
+    lesions), each scored once.
+    """
+
+    def __init__(self, samples: Any) -> None:
+        self._samples = samples
+        self._released: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def release(self, condition: str = "deployed") -> Any:
+        """The samples, for the one scoring of `condition`.
+
+        Raises:
+            ProtocolError: The condition was scored before.
+        """
+        if condition in self._released:
+            raise ProtocolError(f"the test set was already scored for '{condition}'; it is scored once, after training")
+        self._released.add(condition)
+        return self._samples
+
+
+def score_of(metric: str, predictions: Any, targets: Any) -> float:
+    """The score of predictions (n,): accuracy = correct / total, or NMSE = mean (y - y')^2 / var y.
+
+    Args:
+        metric: "accuracy" or "nmse".
+        predictions: Tensor (n,) of classes or values.
+        targets: Tensor (n,) of the same kind.
+    """
+    if metric == "accuracy":
+        return int((predictions == targets).sum()) / len(targets)
+    error = (predictions.double() - targets.double()).square().mean()
+    return float(error / targets.double().var(unbiased=False))
