@@ -75,8 +75,8 @@ class Record:
         metric: a key of `METRICS`.
         result: for run and floor ``test_score`` (a fraction for accuracy), ``predictions`` and ``targets``
             per test sample, ``selection``, and for accuracy ``correct`` and ``total``; for latency
-            ``train_ratio``, ``infer_ratio`` and ``batch1_ratio`` against the no-delay network (None where it does not apply),
-            each with ``<name>_iqr``: the width q75 - q25, or the pair [q25, q75].
+            ``train_ratio``, ``infer_ratio`` and ``batch1_ratio`` against the no-delay network (None where it
+            does not apply), each with ``<name>_iqr``: the width q75 - q25, or the pair [q25, q75].
         study: the study that asked for the run, or None.
         control: the method this one is compared with, declared by the method before any run; None for none.
         learned: what is learned, in words.
@@ -152,9 +152,7 @@ def plain(value: Any, where: str = "value", *, missing: bool = False) -> Any:
             return float(value)
         if missing:
             return None
-        raise BenchError(
-            f"{where} is {value}: a record holds finite numbers; leave out what is missing (None)"
-        )
+        raise BenchError(f"{where} is {value}: a record holds finite numbers; leave out what is missing (None)")
     if isinstance(value, Mapping):
         return {str(k): plain(v, f"{where}.{k}", missing=missing) for k, v in value.items()}
     if hasattr(value, "tolist"):
@@ -168,16 +166,12 @@ def plain(value: Any, where: str = "value", *, missing: bool = False) -> Any:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text, on any machine."""
-    return json.dumps(
-        plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def run_key(configuration: Mapping[str, Any], data_identity: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of configuration, data identity and `RESULTS_VERSION`, in hexadecimal."""
-    text = canonical_json(
-        {"configuration": configuration, "data": data_identity, "results_version": RESULTS_VERSION}
-    )
+    text = canonical_json({"configuration": configuration, "data": data_identity, "results_version": RESULTS_VERSION})
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -205,9 +199,7 @@ def to_dict(record: Record, *, committed: bool = False) -> dict[str, Any]:
     out: dict[str, Any] = {item.name: getattr(record, item.name) for item in fields(record)}
     out["form"] = "committed" if committed else "full"
     if committed:
-        out["result"] = {
-            k: _pack(v) if k in _PACKED and v is not None else v for k, v in record.result.items()
-        }
+        out["result"] = {k: _pack(v) if k in _PACKED and v is not None else v for k, v in record.result.items()}
     return out
 
 
@@ -221,9 +213,7 @@ def from_dict(values: Mapping[str, Any]) -> Record:
     known = {item.name for item in fields(Record)}
     unknown = sorted(set(content) - known)
     if unknown:
-        raise BenchError(
-            f"record has the unknown field {', '.join(unknown)}: known are {', '.join(sorted(known))}"
-        )
+        raise BenchError(f"record has the unknown field {', '.join(unknown)}: known are {', '.join(sorted(known))}")
     try:
         if isinstance(content.get("result"), dict):
             content["result"] = {k: _unpack(v) if k in _PACKED else v for k, v in content["result"].items()}
@@ -276,9 +266,7 @@ def finished_record(runs: Path, key: str) -> Record | None:
         raise BenchError(f"{path} is a committed record, not a finished run: delete the folder and run again")
     record = read_record(path)
     if record.key != key:
-        raise BenchError(
-            f"{path} holds the key {record.key[:12]}, not that of its folder: delete it and run again"
-        )
+        raise BenchError(f"{path} holds the key {record.key[:12]}, not that of its folder: delete it and run again")
     return record
 
 
@@ -295,9 +283,7 @@ def write_committed(folder: Path, records: Iterable[Record]) -> list[Path]:
     paths = []
     for record in records:
         path = folder / committed_name(record)
-        text = (
-            json.dumps(to_dict(record, committed=True), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-        )
+        text = json.dumps(to_dict(record, committed=True), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_atomic(path, text)
         paths.append(path)
@@ -339,12 +325,7 @@ def differences(a: Record, b: Record) -> list[str]:
                     found.append(f"{where}.{k}" if where else k)
                 else:
                     walk(x[k], y[k], f"{where}.{k}" if where else k)
-        elif (
-            isinstance(x, Sequence)
-            and isinstance(y, Sequence)
-            and not isinstance(x, str)
-            and len(x) == len(y)
-        ):
+        elif isinstance(x, Sequence) and isinstance(y, Sequence) and not isinstance(x, str) and len(x) == len(y):
             for i, (xi, yi) in enumerate(zip(x, y, strict=True)):
                 walk(xi, yi, f"{where}[{i}]")
         elif type(x) is not type(y) or x != y:
