@@ -1,0 +1,89 @@
+"""Handwritten digits of 8 x 8 pixels, shown one pixel a step in a permuted order: real data without download.
+
+The 1,797 images are the test part of UCI's "Optical Recognition of Handwritten Digits", written by 13 people, and come
+with scikit-learn. Their order follows the writers, so the last fifth, kept for the test, is mostly by other hands.
+"""
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks.base import Task, TaskData, TaskOptions, content_digest, limited
+from delrec_bench.tasks.samples import DenseSamples, order
+from delrec_bench.workspace import Workspace
+
+PIXELS = 64
+TEST = 360
+VALIDATION_SHARE = 0.2
+FILE = "digits.csv.gz"
+# Of labels (int64) and pixels (uint8, 0 to 16), whatever file they came in.
+CONTENT = "9c89b0a9f3db"
+
+
+def raw() -> bytes:
+    """scikit-learn's own file, as it ships."""
+    return (resources.files("sklearn.datasets") / "data" / FILE).read_bytes()
+
+
+def load(
+    options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
+) -> TaskData:
+    """Permuted sequential digits: T = 64, C = 1, pixel / 16.
+
+    Raises:
+        BenchError: `--data`, another T, or a scikit-learn whose digits are not the known ones.
+    """
+    if data_dir is not None:
+        raise BenchError(f"--data {data_dir}: task digits brings its own data; use ps-mnist for images of yours")
+    if options.steps not in ("auto", PIXELS):
+        raise BenchError(f"task option steps = {options.steps}: digits has {PIXELS} pixels; leave it 'auto'")
+    from sklearn.datasets import load_digits  # half a second that `list tasks` need not wait for
+
+    bunch = load_digits()
+    pixels = bunch.data.astype(np.uint8)
+    labels = bunch.target.astype(np.int64)
+    digest = content_digest({"labels": labels, "pixels": pixels})
+    if not digest.startswith(CONTENT):
+        raise BenchError(f"scikit-learn's digits have digest {digest[:12]}, not {CONTENT}; use scikit-learn >= 1.4")
+    shown = pixels[:, order(PIXELS, permutation_seed, PIXELS)]
+    pool = order(len(labels) - TEST, split_seed, len(labels))
+    share = round(len(pool) * VALIDATION_SHARE)
+    train, valid = pool[share:], pool[:share]
+    if options.limit is not None and options.limit < len(train):
+        valid = valid[: max(1, round(share * options.limit / len(train)))]
+    train = limited(train, options.limit)
+    test = limited(np.arange(len(labels) - TEST, len(labels)), options.test_limit)
+
+    def part(rows: np.ndarray) -> DenseSamples:
+        return DenseSamples(shown[rows], labels[rows], scale=1 / 16)
+
+    return TaskData(
+        name="digits",
+        kind="EMBEDDED",
+        metric="accuracy",
+        classes=10,
+        channels=1,
+        steps=PIXELS,
+        step_ms=0.0,
+        representation="pixels",
+        digest=digest,
+        files={FILE: hashlib.md5(raw()).hexdigest()},
+        train=part(train),
+        valid=part(valid),
+        test=part(test),
+        notes=("real handwriting, 8 x 8 pixels; the last 360 images are the test set",),
+    )
+
+
+TASK = Task(
+    name="digits",
+    summary="handwritten digits, 8 x 8, one pixel a step in a permuted order (64 steps)",
+    source="E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI, 1998, doi:10.24432/C50P49",
+    licence="CC BY 4.0",
+    family="pixels",
+    load=load,
+    embedded=True,
+)

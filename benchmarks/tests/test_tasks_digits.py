@@ -1,0 +1,119 @@
+"""Tasks are found by folder, and the digits are what they claim."""
+
+import numpy as np
+import pytest
+import torch
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks.base import TaskOptions, find_tasks, nmse
+from delrec_bench.tasks.samples import order
+from delrec_bench.workspace import workspace_at
+
+TASK_FILE = """
+from delrec_bench.tasks.base import Task
+TASK = Task(name="{name}", summary="s", source="s", licence="l", family="pixels", load=lambda *a: None)
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def call(split_seed=0, permutation_seed=0, data_dir=None, **options):
+        return find_tasks()["digits"].load(
+            TaskOptions(**options), split_seed, permutation_seed, data_dir, workspace_at(tmp_path)
+        )
+
+    return call
+
+
+def test_digits_are_permuted_pixels_in_three_disjoint_splits(load):
+    data = load()
+    assert (data.kind, data.classes, data.channels, data.steps) == ("EMBEDDED", 10, 1, 64)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [1150, 287, 360]
+    batch = data.train.batch(torch.arange(5))
+    assert batch.shape == (64, 5, 1) and batch.dtype == torch.float32 and batch.is_contiguous()
+    assert batch.min() >= 0 and batch.max() <= 1
+    plain = np.sort(batch[:, :, 0].numpy(), axis=0)
+    other = np.sort(load(permutation_seed=1).train.batch(torch.arange(5))[:, :, 0].numpy(), axis=0)
+    np.testing.assert_array_equal(plain, other)
+
+
+def test_the_two_seeds_of_a_task_change_only_their_own_axis(load):
+    first, split, permutation = load(), load(split_seed=1), load(permutation_seed=1)
+    everything = torch.arange(len(first.train))
+    assert not torch.equal(first.train.batch(everything), split.train.batch(everything))
+    assert torch.equal(first.test.batch(torch.arange(9)), split.test.batch(torch.arange(9)))
+    assert torch.equal(first.train.targets, permutation.train.targets)
+    assert not torch.equal(first.train.batch(everything), permutation.train.batch(everything))
+    assert first.digest == split.digest == permutation.digest
+
+
+def test_a_limit_shrinks_training_and_validation_but_not_the_test(load):
+    data = load(limit=100)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [100, 25, 360]
+    assert len(load(test_limit=7).test) == 7
+
+
+def test_the_permutation_is_the_same_under_every_version_of_numpy():
+    assert order(10, 0).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
+
+
+def test_an_unknown_task_names_the_nearest():
+    with pytest.raises(BenchError, match="did you mean 'digits'"):
+        find_tasks()["digit"]
+
+
+def test_a_task_file_in_another_folder_is_found(tmp_path):
+    (tmp_path / "mine.py").write_text(TASK_FILE.format(name="mine"))
+    (tmp_path / "_helper.py").write_text("not python at all")
+    assert find_tasks([tmp_path])["mine"].name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x = 1", "no TASK"),
+        ("TASK = 3", "TASK is a int"),
+        ("import nowhere_at_all", "does not import"),
+        (TASK_FILE.format(name="digits"), "exists already"),
+    ],
+)
+def test_a_bad_task_file_is_named(tmp_path, content, message):
+    (tmp_path / "mine.py").write_text(content)
+    with pytest.raises(BenchError, match=f"mine.py.*{message}"):
+        find_tasks([tmp_path])
+
+
+def test_a_missing_task_folder_is_an_error(tmp_path):
+    with pytest.raises(BenchError, match="does not exist"):
+        find_tasks([tmp_path / "no"])
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"step_ms": 0.0}, "step_ms"),
+        ({"step_ms": "ten"}, "step_ms"),
+        ({"steps": 0}, "steps"),
+        ({"steps": "longest"}, "steps"),
+        ({"channels": 0}, "channels"),
+        ({"limit": 0}, "limit"),
+        ({"binary": 1}, "binary"),
+        ({"validation": "speakers"}, "did you mean 'speaker'"),
+        ({"binning": "cleen"}, "did you mean 'clean'"),
+    ],
+)
+def test_a_bad_option_names_field_and_remedy(options, field):
+    with pytest.raises(BenchError, match=field):
+        TaskOptions(**options)
+
+
+def test_digits_refuses_what_it_cannot_do(load, tmp_path):
+    with pytest.raises(BenchError, match="--data"):
+        load(data_dir=tmp_path)
+    with pytest.raises(BenchError, match="steps = 32"):
+        load(steps=32)
+
+
+def test_nmse_is_zero_for_perfect_and_one_for_the_mean():
+    wanted = np.array([1.0, 2.0, 3.0])
+    assert nmse(wanted, wanted) == 0
+    assert nmse(np.full(3, 2.0), wanted) == 1
