@@ -7,6 +7,7 @@ vectors of the published implementations.
 
 from delrec.delays import DelayInit, SigmaSchedule
 from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
+from delrec.networks import Counts, Network, NetworkConfig, Trainable
 from delrec.neurons import LIF, Neuron
 from delrec.surrogates import (
     ATan,
@@ -25,16 +26,20 @@ __all__ = [
     "LIF",
     "ATan",
     "Boxcar",
+    "Counts",
     "DelayInit",
     "FastSigmoid",
     "FeedforwardDelays",
     "MultiGaussian",
+    "Network",
+    "NetworkConfig",
     "Neuron",
     "RecurrentDelays",
     "SigmaSchedule",
     "Slayer",
     "SpikingLayer",
     "Surrogate",
+    "Trainable",
     "Triangle",
     "__version__",
     "make_surrogate",

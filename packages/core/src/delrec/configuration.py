@@ -1,0 +1,182 @@
+"""The frozen, validated configuration that a `Network` is built from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from delrec.delays import DelayInit, SigmaSchedule
+from delrec.neurons import LIF
+from delrec.surrogates import make_surrogate
+
+__all__ = ["NetworkConfig"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A stack of spiking layers and its readout; every field is checked when it is built.
+
+    Times are in steps. Layers are counted from 0. The published settings are presets of the suite.
+    """
+
+    inputs: int
+    classes: int
+    hidden: tuple[int, ...] = (256, 256)
+
+    recurrent: Literal["none", "plain", "axonal", "synaptic", "shared"] = "none"
+    """Recurrent connections: none, without delays (plain), or with delays of that form."""
+    recurrent_layers: tuple[int, ...] | None = None
+    """Hidden layers that are recurrent; None is all (SHD: (1,))."""
+    learn_delays: bool = True
+    learn_spread: bool = False
+    sigma: float = 0.0
+    """Spread at the start; `sigma_decay` anneals it (see SigmaSchedule)."""
+    sigma_decay: float = 0.95
+    delay_init: Literal["half-normal", "uniform", "constant"] = "half-normal"
+    delay_std: float = 12.0
+    delay_low: float = 0.0
+    delay_high: float = 20.0
+    rounding: Literal["restore", "in-place", "straight-through", "stochastic", "none"] = "restore"
+    clamp_delays: Literal["step", "epoch"] = "step"
+    """When delays are clamped at 0: after every step (SHD) or once an epoch (SSC, PS-MNIST)."""
+    recurrent_dropout: float = 0.0
+
+    feedforward: Literal["none", "v1", "gauss", "max"] = "none"
+    """Kernel of feedforward delays, or none."""
+    feedforward_form: Literal["synaptic", "axonal", "dendritic"] = "synaptic"
+    feedforward_layers: tuple[int, ...] | None = None
+    """Hidden layers with feedforward delays; None is all (SHD: (1,))."""
+    feedforward_readout: bool = False
+    learn_positions: bool = True
+    window: int = 25
+    kernel_count: int = 1
+    right_padding: int = 0
+    feedforward_spread: float = 0.0
+    """Spread of gauss and max kernels at the start."""
+    anneal_spread: bool = False
+    """Anneal it to 0.23 over the first quarter of training, then hold (arXiv 2306.17670)."""
+
+    order: Literal["norm-spike-dropout", "dropout-spike"] = "norm-spike-dropout"
+    """Linear, batch norm, neuron, dropout on spikes (SHD); or linear, dropout on currents, neuron (SSC, PS-MNIST)."""
+    batch_norm: bool = False
+    norm_momentum: float = 0.1
+    bias: bool = True
+    dropout: float = 0.0
+    dropout_mask: Literal["sequence", "step"] = "sequence"
+    """One dropout mask a sequence (DelRec) or one a step; feedforward and recurrent alike."""
+    weight_init: Literal["default", "relu"] = "default"
+    """Linear layers: torch's default, or kaiming uniform for relu (SHD)."""
+    position_weight_init: Literal["default", "relu"] = "default"
+    """The same for layers with feedforward delays."""
+
+    tau: float = 2.0
+    learn_tau: Literal["no", "shared", "neuron"] = "no"
+    threshold: float = 1.0
+    reset: Literal["soft", "hard"] = "soft"
+    v_reset: float = 0.0
+    detach_reset: bool = False
+    surrogate: str = "triangle"
+    surrogate_parameters: tuple[float, ...] = ()
+
+    readout: Literal["linear", "leaky"] = "linear"
+    """Linear, or linear then a leaky integrator that never fires."""
+    readout_tau: float | None = None
+    """Time constant of the leaky readout; None is `tau`."""
+    readout_gain: Literal["one", "complement"] = "one"
+    """Factor on the current into the leaky readout: 1, or 1/tau."""
+    readout_bias: bool | None = None
+    """Bias of the readout; None is `bias`."""
+    aggregate: Literal["sum", "softmax-sum", "mean", "last"] = "sum"
+    """How outputs become scores: summed logits (SSC, PS-MNIST), summed softmax (SHD), their mean, or the last."""
+    skip_steps: int = 0
+    """First steps that the aggregate ignores."""
+    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
+    spike_penalty: float = 0.0
+    """lambda of lambda * mean over layers and batch of 0.5 sum S^2 / (T N)."""
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), hints[field.name]))
+        for name in ("inputs", "classes", "window", "kernel_count"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("right_padding", "skip_steps", "spike_penalty", "feedforward_spread"):
+            _at_least(name, getattr(self, name), 0)
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden = {self.hidden!r}: give at least one layer, each of at least one neuron")
+        for name in ("dropout", "recurrent_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: a probability in [0, 1)")
+        if not 0 < self.norm_momentum <= 1:
+            raise ValueError(f"norm_momentum = {self.norm_momentum!r}: must lie in (0, 1]")
+        for name in ("recurrent_layers", "feedforward_layers"):
+            for layer in getattr(self, name) or ():
+                if not 0 <= layer < len(self.hidden):
+                    last = len(self.hidden) - 1
+                    raise ValueError(f"{name} names layer {layer}; the hidden layers are 0 to {last}")
+        if self.readout_tau is not None and not self.readout_tau >= 1:
+            raise ValueError(f"readout_tau = {self.readout_tau!r}: a time constant is at least 1 step")
+        if self.learn_spread and self.recurrent in ("none", "plain"):
+            raise ValueError(f"learn_spread = True needs recurrent delays, but recurrent = {self.recurrent!r}")
+        # the parts check their own fields
+        self.sigma_schedule()
+        self.delay_start()
+        self.make_neuron()
+
+    def sigma_schedule(self) -> SigmaSchedule:
+        """Return the schedule of sigma over epochs."""
+        return SigmaSchedule(self.sigma, self.sigma_decay)
+
+    def delay_start(self) -> DelayInit:
+        """Return how recurrent delays start."""
+        return DelayInit(self.delay_init, self.delay_std, self.delay_low, self.delay_high)
+
+    def make_neuron(self) -> LIF:
+        """Return a new LIF of this configuration."""
+        surrogate = make_surrogate(self.surrogate, *self.surrogate_parameters)
+        return LIF(
+            self.tau, self.threshold, self.reset, self.v_reset, self.detach_reset, surrogate, learn_tau=self.learn_tau
+        )
+
+    def is_recurrent(self, layer: int) -> bool:
+        """Return whether a hidden layer has recurrent connections."""
+        return self.recurrent != "none" and (self.recurrent_layers is None or layer in self.recurrent_layers)
+
+    def has_feedforward_delays(self, layer: int) -> bool:
+        """Return whether the connections INTO a hidden layer are delayed."""
+        return self.feedforward != "none" and (self.feedforward_layers is None or layer in self.feedforward_layers)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not (math.isfinite(value) and value >= least):
+        raise ValueError(f"{name} = {value!r}: must be at least {least}")
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """Return `value` as the type `hint` asks, or raise ValueError naming the field, the value and the remedy."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ValueError(f"{name} = {value!r} is unknown; choose one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    options = get_args(hint)
+    if type(None) in options:
+        if value is None:
+            return None
+        (hint,) = (option for option in options if option is not type(None))
+    if get_origin(hint) is tuple:
+        (item, _) = get_args(hint)
+        if not isinstance(value, tuple | list):
+            raise ValueError(f"{name} = {value!r}: give a list of {item.__name__} values, even for one")
+        return tuple(_checked(name, element, item) for element in value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and number:
+        if math.isnan(value):
+            raise ValueError(f"{name} = nan: give a number")
+        return float(value)
+    if hint is int and number and float(value).is_integer():
+        return int(value)
+    if hint in (bool, str) and isinstance(value, hint):
+        return value
+    raise ValueError(f"{name} = {value!r}: expected {hint.__name__}, got {type(value).__name__}")

@@ -1,0 +1,363 @@
+"""Networks: stacks of spiking layers built from a frozen configuration, with the published layer orders.
+
+SHD: linear -> batch norm -> neuron -> dropout on spikes. SSC and PS-MNIST: linear -> dropout on currents -> neuron.
+Readouts: linear, or a leaky integrator; scores are summed over time. Source: DelRec, arXiv 2509.24852, section 4
+and its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from delrec.configuration import NetworkConfig
+from delrec.engines import scan
+from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
+from delrec.neurons import LIF, Neuron
+from delrec.trainable import Counts, Trainable
+
+__all__ = ["Counts", "Network", "NetworkConfig", "Trainable"]
+
+_OUT_OF_REACH = 1e9  # threshold of the leaky readout, which never fires
+_SPREAD_FLOOR = 0.23  # where the annealed feedforward spread ends, arXiv 2306.17670
+
+
+class Block(nn.Module):
+    """One hidden layer: connection, batch norm, neurons, dropout, in the configured order."""
+
+    def __init__(self, config: NetworkConfig, layer: int, inputs: int, neuron: Neuron) -> None:
+        super().__init__()
+        size = config.hidden[layer]
+        delayed = config.has_feedforward_delays(layer)
+        self.connection = _connection(config, inputs, size, delayed, config.bias)
+        self.norm = nn.BatchNorm1d(size, momentum=config.norm_momentum) if config.batch_norm else None
+        self.spiking: SpikingLayer
+        if config.is_recurrent(layer):
+            self.spiking = RecurrentDelays(
+                size,
+                neuron=neuron,
+                delays="none" if config.recurrent == "plain" else config.recurrent,  # type: ignore[arg-type]
+                learn=config.learn_delays,
+                learn_spread=config.learn_spread,
+                sigma=config.sigma,
+                dropout=config.recurrent_dropout,
+                delay_init=config.delay_start(),
+                dropout_mask=config.dropout_mask,
+                rounding=config.rounding,
+                engine=config.engine,
+            )
+        else:
+            self.spiking = SpikingLayer(size, neuron=neuron, engine=config.engine)
+        self.dropout = config.dropout
+        self.dropout_mask = config.dropout_mask
+        self.dropout_first = config.order == "dropout-spike"
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (T, B, inputs) to spikes (T', B, N); with dropout on spikes they are scaled."""
+        current = self.normalised(self.connection(inputs))
+        if self.dropout_first:
+            current = self.dropped(current)
+        spikes = self.spiking(current)
+        assert isinstance(spikes, Tensor)
+        return spikes
+
+    def normalised(self, current: Tensor) -> Tensor:
+        """Apply batch norm over time and batch, if there is one; current (..., N)."""
+        if self.norm is None:
+            return current
+        normed: Tensor = self.norm(current.flatten(0, -2))
+        return normed.view_as(current)
+
+    def dropped(self, values: Tensor) -> Tensor:
+        """Apply dropout to (T, B, N) in training: one mask a sequence, or one a step."""
+        if not self.training or self.dropout == 0:
+            return values
+        if self.dropout_mask == "step":
+            return F.dropout(values, self.dropout)
+        mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
+        return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+
+
+class Network(Trainable):
+    """A feedforward stack of `Block`s and a readout.
+
+    config: what to build. neuron: makes the neuron of one layer; None is the LIF of the configuration.
+    forward maps (T, B, inputs) to outputs (T', B, classes): logits, or the readout's membrane; T' is T plus the right
+    paddings of layers with feedforward delays. Weights are drawn from torch's global generator.
+    """
+
+    def __init__(self, config: NetworkConfig, neuron: Callable[[], Neuron] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        make = neuron if neuron is not None else config.make_neuron
+        widths = (config.inputs, *config.hidden)
+        self.blocks = nn.ModuleList(Block(config, i, widths[i], make()) for i in range(len(config.hidden)))
+        bias = config.bias if config.readout_bias is None else config.readout_bias
+        delayed = config.feedforward != "none" and config.feedforward_readout
+        self.readout = _connection(config, widths[-1], config.classes, delayed, bias)
+        self.leak = self._make_leak(config) if config.readout == "leaky" else None
+        self._spikes: list[Tensor] = []
+        self._recorder: _Recorder | None = None
+
+    @staticmethod
+    def _make_leak(config: NetworkConfig) -> LIF:
+        tau = config.tau if config.readout_tau is None else config.readout_tau
+        leak = LIF(tau=tau, threshold=_OUT_OF_REACH, reset="hard", detach_reset=True)
+        leak.attach(config.classes)
+        return leak
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return outputs (T', B, classes) of a sequence (T, B, inputs)."""
+        current = self.readout(self.hidden_spikes(inputs))
+        return current if self.leak is None else self._leaky(current)
+
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Return the scores (B, classes) of a sequence (T, B, inputs).
+
+        A linear readout summed over time is taken once, of the summed spikes: the same number for 1/T of the work.
+        """
+        config = self.config
+        if self.leak is None and isinstance(self.readout, nn.Linear) and config.aggregate in ("sum", "mean"):
+            spikes = self.hidden_spikes(inputs)[config.skip_steps :]
+            scores = F.linear(spikes.sum(0), self.readout.weight)
+            scores = scores / spikes.shape[0] if config.aggregate == "mean" else scores
+            if self.readout.bias is not None:
+                scores = scores + self.readout.bias * (1 if config.aggregate == "mean" else spikes.shape[0])
+            return scores
+        return self.scores(self(inputs))
+
+    def hidden_spikes(self, inputs: Tensor) -> Tensor:
+        """Return what reaches the readout, (T', B, N): the last layer's spikes, after dropout."""
+        if inputs.dim() != 3 or inputs.shape[-1] != self.config.inputs:
+            raise ValueError(
+                f"inputs have shape {tuple(inputs.shape)}; this network takes (T, B, {self.config.inputs})"
+            )
+        if self._recorder is not None:
+            self._recorder.inputs(inputs)
+        self._spikes = []
+        values = inputs
+        for i, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            values = block(values)
+            if self.config.spike_penalty > 0:
+                self._spikes.append(values)
+            if self._recorder is not None:
+                self._recorder.layer(i, values)
+            if not block.dropout_first:
+                values = block.dropped(values)
+        return values
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Reduce outputs (T', B, classes) to scores (B, classes), as configured."""
+        outputs = outputs[self.config.skip_steps :]
+        if self.config.aggregate == "sum":
+            return outputs.sum(0)
+        if self.config.aggregate == "softmax-sum":
+            return torch.softmax(outputs, -1).sum(0)
+        return outputs.mean(0) if self.config.aggregate == "mean" else outputs[-1]
+
+    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return cross-entropy of scores (B, classes), or the mean squared error against targets of as many values."""
+        if self.config.loss == "mse":
+            return F.mse_loss(scores, target.to(scores.dtype).view_as(scores))
+        return F.cross_entropy(scores, target)
+
+    def penalty(self) -> Tensor | float:
+        """Return lambda times the mean over layers and batch of 0.5 sum S^2 / (T N)."""
+        if self.config.spike_penalty == 0 or not self._spikes:
+            return 0.0
+        each = [0.5 * (spikes * spikes).mean() for spikes in self._spikes]
+        return self.config.spike_penalty * torch.stack(each).mean()
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """Set sigma of every recurrent layer, and the annealed feedforward spread, for an epoch counted from 0."""
+        sigma = self.config.sigma_schedule()(epoch, epochs)
+        start, quarter = self.config.feedforward_spread, epochs // 4
+        spread = start
+        if self.config.anneal_spread and start > _SPREAD_FLOOR:
+            spread = start * (_SPREAD_FLOOR / start) ** (min(1.0, epoch / quarter) if quarter else 1.0)
+        for module in self.modules():
+            if isinstance(module, RecurrentDelays):
+                module.sigma.fill_(sigma)
+            elif isinstance(module, FeedforwardDelays):
+                module.spread.fill_(spread)
+
+    def after_step(self) -> None:
+        """Clamp positions and neuron parameters; delays too, unless they are clamped once an epoch."""
+        for module in self.modules():
+            if isinstance(module, FeedforwardDelays):
+                module.clamp_()
+            elif isinstance(module, SpikingLayer):
+                if self.config.clamp_delays == "epoch" and isinstance(module, RecurrentDelays):
+                    module.neuron.clamp_()
+                else:
+                    module.clamp_()
+
+    def end_epoch(self) -> None:
+        """Clamp delays that are clamped once an epoch."""
+        for module in self.modules():
+            if isinstance(module, RecurrentDelays):
+                module.clamp_()
+
+    @property
+    def streams(self) -> bool:
+        """Whether no connection pads on the right: padded outputs come after the last input."""
+        return all(m.right_padding == 0 for m in self.modules() if isinstance(m, FeedforwardDelays))
+
+    def initial_state(self, batch: int) -> list[tuple[Any, Any]]:
+        """Return the state before the first step: (connection, neurons) of each layer, then of the readout."""
+        like = next(self.parameters())
+        state: list[tuple[Any, Any]] = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            state.append((_buffer(block.connection, batch, like), block.spiking.initial_state(batch, like)))
+        return [*state, (_buffer(self.readout, batch, like), like.new_zeros(batch, self.config.classes))]
+
+    @torch.no_grad()
+    def step(self, inputs: Tensor, state: list[tuple[Any, Any]]) -> tuple[Tensor, list[tuple[Any, Any]]]:
+        """Take one step of input (B, inputs); return this step's output (B, classes) and the next state.
+
+        A sequence of steps equals `forward` in evaluation mode. Raises ValueError in training mode, where dropout and
+        batch norm need the whole sequence, and for a network that does not stream.
+        """
+        if self.training:
+            raise ValueError("step() is for inference: call eval() first")
+        if not self.streams:
+            raise ValueError("right_padding > 0: the last outputs come after the last input, so nothing can stream")
+        values, after = inputs, []
+        for block, (buffer, neurons) in zip(self.blocks, state, strict=False):
+            assert isinstance(block, Block)
+            current, buffer = _connect(block.connection, values, buffer)
+            values, neurons = block.spiking.step(block.normalised(current), neurons)
+            after.append((buffer, neurons))
+        buffer, membrane = state[-1]
+        output, buffer = _connect(self.readout, values, buffer)
+        if self.leak is not None:
+            decay = self.leak.coefficients()[0].to(output)
+            output = decay * membrane + self._gain(decay) * output
+        return output, [*after, (buffer, output)]
+
+    def start_recording(self) -> None:
+        """Begin to count spikes and operations of every forward."""
+        self._recorder = _Recorder(self)
+
+    def stop_recording(self) -> None:
+        """Stop counting, and forget."""
+        self._recorder = None
+
+    def activity(self) -> dict[str, Any]:
+        """Return spikes per neuron and step by layer, and synaptic operations a sample (see `_Recorder`)."""
+        return {} if self._recorder is None else self._recorder.summary()
+
+    def _leaky(self, current: Tensor) -> Tensor:
+        assert self.leak is not None
+        gain = self._gain(self.leak.coefficients()[0].to(current))
+        current = current if isinstance(gain, float) else current * gain
+        return scan(self.config.engine, current, self.leak).states[0]
+
+    def _gain(self, decay: Tensor) -> Tensor | float:
+        return 1 - decay if self.config.readout_gain == "complement" else 1.0
+
+
+class _Recorder:
+    """Counts spikes and synaptic operations over forwards of a network.
+
+    Operations are NeuroBench's: an effective accumulate (AC) is one binary event at one synapse, an effective
+    multiply-accumulate (MAC) one non-binary event at one synapse; dense counts every synapse at every step.
+    """
+
+    def __init__(self, network: Network) -> None:
+        config = network.config
+        self.network = network
+        self.widths = (*config.hidden, config.classes)
+        self.events = [0.0] * len(config.hidden)
+        self.steps = [0] * len(config.hidden)
+        self.input_events, self.samples, self.input_steps, self.binary = 0.0, 0, 0, True
+
+    @torch.no_grad()
+    def inputs(self, values: Tensor) -> None:
+        self.input_events += float(torch.count_nonzero(values))
+        self.binary = self.binary and bool(((values == 0) | (values == 1)).all())
+        self.samples += values.shape[1]
+        self.input_steps += values.shape[0] * values.shape[1]
+
+    @torch.no_grad()
+    def layer(self, index: int, spikes: Tensor) -> None:
+        self.events[index] += float(spikes.detach().sum())
+        self.steps[index] += spikes.shape[0] * spikes.shape[1]
+
+    def summary(self) -> dict[str, Any]:
+        if self.samples == 0:
+            return {}
+        config, network = self.network.config, self.network
+        rates = [e / (s * n) for e, s, n in zip(self.events, self.steps, config.hidden, strict=True)]
+        neurons = sum(s * n for s, n in zip(self.steps, config.hidden, strict=True))
+        acs = dense = 0.0
+        for i, events in enumerate(self.events):
+            onward = i + 1 < len(config.hidden)
+            delayed = config.has_feedforward_delays(i + 1) if onward else config.feedforward_readout
+            fan_out = self.widths[i + 1] * (config.kernel_count if delayed else 1)
+            fan_out += config.hidden[i] if config.is_recurrent(i) else 0
+            acs += events * fan_out
+            dense += self.steps[i] * config.hidden[i] * fan_out
+        fan_in = config.hidden[0] * (config.kernel_count if config.has_feedforward_delays(0) else 1)
+        first = self.input_events * fan_in
+        return {
+            "spikes_per_neuron_step": sum(self.events) / neurons,
+            "rates": rates,
+            "synaptic_operations": {
+                "effective_acs": (acs + (first if self.binary else 0.0)) / self.samples,
+                "effective_macs": (0.0 if self.binary else first) / self.samples,
+                "dense": (dense + self.input_steps * config.inputs * fan_in) / self.samples,
+            },
+            "delay_buffer": sum(_buffer_size(m) for m in network.modules()),
+        }
+
+
+def _buffer_size(module: nn.Module) -> int:
+    """Return how many past values a connection keeps at inference: senders times the steps it reaches back."""
+    if isinstance(module, RecurrentDelays):
+        reach = module.delay.detach().round().clamp(min=0) + 1
+        per_sender = reach.amax(0) if module.delays == "synaptic" else reach.expand(module.size)
+        return int(per_sender.sum())
+    if isinstance(module, FeedforwardDelays):
+        return module.inputs * module.window
+    return 0
+
+
+def _connection(config: NetworkConfig, inputs: int, outputs: int, delayed: bool, bias: bool) -> nn.Module:
+    if delayed:
+        layer = FeedforwardDelays(
+            inputs,
+            outputs,
+            window=config.window,
+            kernel=config.feedforward,  # type: ignore[arg-type]
+            kernel_count=config.kernel_count,
+            bias=bias,
+            right_padding=config.right_padding,
+            delays=config.feedforward_form,
+            learn=config.learn_positions,
+            spread=config.feedforward_spread,
+            engine=config.engine,
+        )
+        if config.position_weight_init == "relu":
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        return layer
+    linear = nn.Linear(inputs, outputs, bias=bias)
+    if config.weight_init == "relu":
+        nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
+    return linear
+
+
+def _buffer(connection: nn.Module, batch: int, like: Tensor) -> Any:
+    return connection.initial_state(batch, like) if isinstance(connection, FeedforwardDelays) else None
+
+
+def _connect(connection: nn.Module, values: Tensor, buffer: Any) -> tuple[Tensor, Any]:
+    if isinstance(connection, FeedforwardDelays):
+        return connection.step(values, buffer)
+    return connection(values), buffer

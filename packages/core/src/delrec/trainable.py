@@ -1,0 +1,172 @@
+"""What a training loop may ask of a network, whatever is inside it.
+
+`Network` follows it, and so can any model: the defaults here suit a plain `nn.Module` that maps a sequence
+(T, B, C) to outputs (T', B, classes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
+from delrec.neurons import Neuron
+
+__all__ = ["GROUPS", "Counts", "Trainable"]
+
+GROUPS = ("weights", "norm", "delays", "neuron")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of parameters.
+
+    weights (with biases and normalisation), delays (with spreads) and neuron tell what a parameter is; trainable and
+    frozen whether it is learned. total = weights + delays + neuron = trainable + frozen.
+    """
+
+    weights: int
+    delays: int
+    neuron: int
+    trainable: int
+    frozen: int
+
+    @property
+    def total(self) -> int:
+        """Every parameter, trainable or frozen."""
+        return self.trainable + self.frozen
+
+
+class Trainable(nn.Module):
+    """Base of every network that the suite's training loop trains; B the batch, T the steps."""
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Reduce outputs (T', B, classes) to one score a class, (B, classes): the sum over time."""
+        return outputs.sum(0)
+
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Return the scores (B, classes) of a batch of sequences (T, B, C)."""
+        return self.scores(self(inputs))
+
+    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return the mean loss of scores (B, classes) against targets (B,): cross-entropy."""
+        return F.cross_entropy(scores, target)
+
+    def penalty(self) -> Tensor | float:
+        """Return what the last forward adds to the loss (a spike penalty, say); 0 by default."""
+        return 0.0
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """Prepare for an epoch counted from 0: schedules of sigma and spread."""
+
+    def after_step(self) -> None:
+        """Put parameters back in their range after an optimiser step."""
+        for module in self.modules():
+            if isinstance(module, SpikingLayer | FeedforwardDelays):
+                module.clamp_()
+
+    def end_epoch(self) -> None:
+        """Finish an epoch, before validation."""
+
+    @contextmanager
+    def deployed(self) -> Iterator[Trainable]:
+        """Inside: the network as it is deployed, delays rounded and sigma 0, in evaluation mode."""
+        training = self.training
+        with ExitStack() as stack:
+            for module in list(self.modules()):
+                if isinstance(module, SpikingLayer | FeedforwardDelays):
+                    stack.enter_context(module.deployed())
+            self.eval()
+            try:
+                yield self
+            finally:
+                self.train(training)
+
+    def grouped(self) -> dict[str, list[nn.Parameter]]:
+        """Return every parameter, trainable or frozen, by group: weights, norm, delays (with spreads), neuron."""
+        groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
+        seen: set[int] = set()
+        for module in self.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    groups[self.group_of(module, name)].append(parameter)
+        return groups
+
+    def group_of(self, module: nn.Module, name: str) -> str:
+        """Return the group of the parameter `name` that `module` owns."""
+        if isinstance(module, Neuron):
+            return "neuron"
+        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
+            return "norm"
+        if isinstance(module, RecurrentDelays) and name in ("delay", "spread"):
+            return "delays"
+        if isinstance(module, FeedforwardDelays) and name == "position":
+            return "delays"
+        return "weights"
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the trainable parameters by group, for optimisers with settings of their own for each."""
+        return {name: [p for p in group if p.requires_grad] for name, group in self.grouped().items()}
+
+    def count(self) -> Counts:
+        """Count the parameters, told apart by what they are and by whether they are learned."""
+        groups = self.grouped()
+        sizes = {name: sum(p.numel() for p in group) for name, group in groups.items()}
+        every = [p for group in groups.values() for p in group]
+        trainable = sum(p.numel() for p in every if p.requires_grad)
+        return Counts(
+            weights=sizes["weights"] + sizes["norm"],
+            delays=sizes["delays"],
+            neuron=sizes["neuron"],
+            trainable=trainable,
+            frozen=sum(sizes.values()) - trainable,
+        )
+
+    def delays(self) -> dict[str, Tensor]:
+        """Return the delays in steps, by layer name: what "delays changed" and histograms are taken from."""
+        found: dict[str, Tensor] = {}
+        for name, module in self.named_modules():
+            if isinstance(module, RecurrentDelays) and module.delays != "none":
+                found[name] = module.delay.detach().clone()
+            elif isinstance(module, FeedforwardDelays):
+                found[name] = module.delay()
+        return found
+
+    def start_recording(self) -> None:
+        """Begin to count spikes and operations anew; `activity` tells them."""
+
+    def stop_recording(self) -> None:
+        """Stop counting spikes and operations."""
+
+    def activity(self) -> dict[str, Any]:
+        """Return what was counted since `start_recording`; empty where there are no spikes to count."""
+        return {}
+
+    @property
+    def streams(self) -> bool:
+        """Whether `step` works: whether an output needs no input from later steps."""
+        return False
+
+    def initial_state(self, batch: int) -> Any:
+        """Return the state before the first step, for `step`."""
+        raise ValueError(f"{type(self).__name__} does not stream: it has no single-step mode")
+
+    def step(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Take one step of input (B, C); return the output of that step (B, classes) and the next state."""
+        raise ValueError(f"{type(self).__name__} does not stream: it has no single-step mode")
+
+    def engines(self) -> str:
+        """Return the engines that ran in the last forward, joined by '+'; 'torch' where no scan was run."""
+        used = {m.engine_used for m in self.modules() if isinstance(m, SpikingLayer) and m.engine_used}
+        return "+".join(sorted(used)) or "torch"
+
+    def is_finite(self) -> bool:
+        """Return whether every parameter is finite."""
+        return all(bool(torch.isfinite(p).all()) for p in self.parameters())
