@@ -1,0 +1,69 @@
+"""How far one gets without any method: logistic regression on spike counts (no time, or ten slices of it).
+
+Inputs are square roots of counts, standardised on the training set. A network that does not beat the first has used
+nothing but counts; one that does not beat the second has used time only coarsely.
+"""
+
+import warnings
+
+import numpy as np
+
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks.augment import Tripled
+from delrec_bench.tasks.base import TaskData
+from delrec_bench.tasks.samples import CountSamples, Samples
+
+SLICES = 10
+FLOORS = {"counts-only": 1, "time-slices": SLICES}
+REGULARISATION = 1.0
+ITERATIONS = 300
+
+
+def not_applicable(data: TaskData) -> str | None:
+    """Why a task has no such floor, or None."""
+    if data.metric != "accuracy" or not isinstance(data.test, CountSamples):
+        return f"floors count spikes; {data.name} gives {data.representation}"
+    return None
+
+
+def counts_only(data: TaskData) -> np.ndarray:
+    """Predicted class (int64) of every test sample from its spikes per channel.
+
+    Raises:
+        BenchError: A task that has no spikes to count.
+    """
+    return _predict(data, 1)
+
+
+def time_slices(data: TaskData) -> np.ndarray:
+    """Predicted class (int64) of every test sample from its spikes per channel in ten equal parts of the T steps.
+
+    Raises:
+        BenchError: A task that has no spikes to count.
+    """
+    return _predict(data, SLICES)
+
+
+def features(samples: Samples, slices: int) -> np.ndarray:
+    """Square roots of the spikes per slice and channel, (n, slices * C)."""
+    plain = samples.base if isinstance(samples, Tripled) else samples
+    if not isinstance(plain, CountSamples):
+        raise BenchError("floors count spikes; this task has none")
+    return np.sqrt(plain.totals(slices))
+
+
+def _predict(data: TaskData, slices: int) -> np.ndarray:
+    reason = not_applicable(data)
+    if reason:
+        raise BenchError(f"{reason}; leave the floors out for this task")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    train = data.train.base if isinstance(data.train, Tripled) else data.train
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=ITERATIONS, random_state=0))
+    with warnings.catch_warnings():
+        # A floor may stop early: what matters is that it is always the same one.
+        warnings.simplefilter("ignore")
+        model.fit(features(train, slices), train.targets.numpy())
+    return np.asarray(model.predict(features(data.test, slices)), np.int64)
