@@ -1,0 +1,136 @@
+"""A layer of neurons that spike once, and how a sequence of counts becomes spike times for it."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from delrec_baselines.first_spike import FirstSpikeNeuron, first_spike_times
+
+__all__ = ["DelGradLayer", "Delays", "first_spikes", "spike_events"]
+
+Delays = Literal["none", "axonal", "dendritic", "synaptic"]
+
+
+class DelGradLayer(nn.Module):
+    """Neurons that spike once, behind learned weights and delays. No bias.
+
+    Args:
+        inputs, outputs: Senders C and receivers N.
+        delays: "none"; "axonal" one a sender (C,); "dendritic" one a receiver (N,); "synaptic" (N, C).
+        neuron: Time constants and threshold.
+        learn_delays: False keeps the delays as drawn.
+        weight_mean, weight_std: Normal distribution of the initial weights.
+        delay_std: Standard deviation of `raw` at the start; its mean is 0, half the scale.
+        delay_scale: Delays lie in (0, delay_scale), in the neuron's unit of time.
+        max_gradient: See `first_spike_times`.
+
+    Raises:
+        ValueError: Sizes below 1, unknown kind of delay, a negative standard deviation, a scale <= 0.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        delays: Delays = "synaptic",
+        neuron: FirstSpikeNeuron | None = None,
+        learn_delays: bool = True,
+        weight_mean: float = 1.0,
+        weight_std: float = 1.0,
+        delay_std: float = 0.25,
+        delay_scale: float = 1.0,
+        max_gradient: float | None = 0.2,
+    ) -> None:
+        super().__init__()
+        shapes = {"none": None, "axonal": (inputs,), "dendritic": (outputs,), "synaptic": (outputs, inputs)}
+        if inputs < 1 or outputs < 1:
+            raise ValueError(f"inputs = {inputs}, outputs = {outputs}: a layer has at least one of each")
+        if delays not in shapes:
+            raise ValueError(f"delays = {delays!r}: choose one of {', '.join(shapes)}")
+        if weight_std < 0 or delay_std < 0:
+            raise ValueError(f"weight_std = {weight_std}, delay_std = {delay_std}: neither can be negative")
+        if not delay_scale > 0:
+            raise ValueError(f"delay_scale = {delay_scale}: the longest delay must be positive")
+        self.inputs, self.outputs, self.delays, self.delay_scale = inputs, outputs, delays, delay_scale
+        self.neuron = neuron if neuron is not None else FirstSpikeNeuron()
+        self.max_gradient = max_gradient
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).normal_(weight_mean, weight_std))
+        shape = shapes[delays]
+        self.raw = None
+        if shape is not None:
+            self.raw = nn.Parameter(torch.empty(shape).normal_(0.0, delay_std), requires_grad=learn_delays)
+
+    @property
+    def delay(self) -> Tensor | None:
+        """Delays, in the neuron's unit of time and the shape of their kind; None without delays."""
+        return None if self.raw is None else self.delay_scale * torch.sigmoid(self.raw.double())
+
+    def forward(self, times: Tensor, channels: Tensor | None = None, counts: Tensor | None = None) -> Tensor:
+        """First-spike time of each neuron, (B, N) float64, inf where it never spikes.
+
+        Args:
+            times: (B, C), one spike a sender; or (B, E) events in any order, with `channels`. inf: no spike.
+            channels: (B, E) int64, the sender of each event.
+            counts: (B, E), how many spikes arrive at once; default 1.
+        """
+        weight, delay = self.weight.double(), self.delay
+        if channels is None:
+            if times.shape[-1] != self.inputs:
+                raise ValueError(f"times {tuple(times.shape)}: this layer has {self.inputs} senders")
+            weight = weight[None]
+        else:
+            weight = weight[:, channels].transpose(0, 1)
+            if self.delays == "axonal" and delay is not None:
+                delay = delay[channels]
+            elif self.delays == "synaptic" and delay is not None:
+                delay = delay[:, channels].transpose(0, 1)
+        if counts is not None:
+            weight = weight * counts[:, None, :]
+        arrival = times.double()[:, None, :]
+        if delay is not None and self.delays == "axonal":
+            arrival = arrival + (delay[None, None] if delay.ndim == 1 else delay[:, None])
+        elif delay is not None and self.delays == "synaptic":
+            arrival = arrival + delay
+        spikes = first_spike_times(arrival, weight, self.neuron, self.max_gradient)
+        # All inputs of a neuron late by d is the same as the neuron late by d.
+        return spikes + delay if delay is not None and self.delays == "dendritic" else spikes
+
+    def extra_repr(self) -> str:
+        """Sizes and kind of delay, for printing."""
+        return f"{self.inputs}, {self.outputs}, delays={self.delays!r}"
+
+
+def first_spikes(x: Tensor, step: float = 1.0) -> Tensor:
+    """Time of the first spike of each channel, (B, C) float64; inf for a silent one.
+
+    Args:
+        x: Counts (T, B, C).
+        step: Length of a step; step k is at time k * step.
+    """
+    spikes = x > 0
+    first = spikes.to(torch.uint8).argmax(dim=0).double() * step
+    return torch.where(spikes.any(dim=0), first, math.inf)
+
+
+def spike_events(x: Tensor, step: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """All events of counts (T, B, C): times, channels and counts, each (B, E), E of the busiest sample.
+
+    Unused places hold time inf, channel 0, count 0.
+    """
+    sample, time, channel = x.permute(1, 0, 2).nonzero(as_tuple=True)
+    number = torch.bincount(sample, minlength=x.shape[1])
+    starts = number.cumsum(0) - number
+    place = torch.arange(len(sample), device=x.device) - starts[sample]
+    shape = (x.shape[1], max(1, int(number.max())) if len(number) else 1)
+    times = torch.full(shape, math.inf, dtype=torch.float64, device=x.device)
+    channels = torch.zeros(shape, dtype=torch.int64, device=x.device)
+    counts = torch.zeros(shape, dtype=torch.float64, device=x.device)
+    times[sample, place] = time.double() * step
+    channels[sample, place] = channel
+    counts[sample, place] = x[time, sample, channel].double()
+    return times, channels, counts

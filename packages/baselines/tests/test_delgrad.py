@@ -1,0 +1,255 @@
+"""DelGrad's layers, network and published training rules."""
+
+import math
+
+import pytest
+import torch
+from delrec_baselines.delgrad import (
+    DelGradConfig,
+    DelGradLayer,
+    DelGradNetwork,
+    first_spikes,
+    shift_invariant_loss,
+    spike_events,
+)
+from delrec_baselines.first_spike import FirstSpikeNeuron, first_spike_times
+from torch import Tensor
+
+F64 = torch.float64
+RATIOS = pytest.mark.parametrize("ratio", [2, 1])
+KINDS = pytest.mark.parametrize("kind", ["none", "axonal", "dendritic", "synaptic"])
+
+
+@KINDS
+@RATIOS
+def test_layer_gradients_of_weights_and_raw_delays(kind: str, ratio: int) -> None:
+    torch.manual_seed(1)
+    layer = DelGradLayer(6, 4, delays=kind, neuron=FirstSpikeNeuron(ratio=ratio), max_gradient=None).double()
+    times = torch.rand(3, 6, dtype=F64)
+    fires = layer(times).isfinite()
+    assert fires.any()
+    parameters = tuple(layer.parameters())
+
+    def value(*tensors: Tensor) -> Tensor:
+        named = dict(zip([name for name, _ in layer.named_parameters()], tensors, strict=True))
+        return torch.func.functional_call(layer, named, (times,))[fires]
+
+    assert torch.autograd.gradcheck(value, parameters, eps=1e-6, atol=1e-6, rtol=1e-6)
+
+
+# --- layers
+
+
+def test_delays_are_sigmoids_of_their_parameters_and_start_near_half() -> None:
+    torch.manual_seed(0)
+    layer = DelGradLayer(40, 30, delays="synaptic", delay_scale=3.0)
+    assert layer.delay.shape == (30, 40)
+    assert layer.delay.min() > 0 and layer.delay.max() < 3
+    assert layer.delay.mean().item() == pytest.approx(1.5, abs=0.02)
+    assert layer.raw.std().item() == pytest.approx(0.25, abs=0.02)
+    assert DelGradLayer(4, 3, delays="none").delay is None
+    assert not DelGradLayer(4, 3, delays="axonal", learn_delays=False).raw.requires_grad
+
+
+def test_axonal_and_dendritic_delays_are_synaptic_ones_with_equal_rows_or_columns() -> None:
+    torch.manual_seed(0)
+    times = torch.rand(5, 6, dtype=F64)
+    axonal, dendritic = DelGradLayer(6, 4, delays="axonal"), DelGradLayer(6, 4, delays="dendritic")
+    synaptic = DelGradLayer(6, 4, delays="synaptic")
+    with torch.no_grad():
+        synaptic.weight.copy_(axonal.weight)
+        synaptic.raw.copy_(axonal.raw.expand(4, 6))
+        torch.testing.assert_close(synaptic(times), axonal(times), rtol=0, atol=1e-10)
+        synaptic.weight.copy_(dendritic.weight)
+        synaptic.raw.copy_(dendritic.raw[:, None].expand(4, 6))
+        torch.testing.assert_close(synaptic(times), dendritic(times), rtol=0, atol=1e-10)
+
+
+@KINDS
+def test_events_of_one_spike_a_channel_equal_the_times(kind: str) -> None:
+    torch.manual_seed(2)
+    layer = DelGradLayer(6, 4, delays=kind)
+    x = torch.zeros(20, 3, 6)
+    steps = torch.randint(0, 20, (3, 6))
+    x.scatter_(0, steps[None], 1.0)
+    x[:, 0, 2] = 0  # a silent channel
+    by_time = layer(first_spikes(x, 0.1))
+    times, channels, counts = spike_events(x, 0.1)
+    by_event = layer(times, channels, counts)
+    torch.testing.assert_close(by_event, by_time, rtol=0, atol=1e-10)
+    gradients = [torch.autograd.grad(out[out.isfinite()].sum(), layer.weight)[0] for out in (by_time, by_event)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_events_keep_counts_and_silence() -> None:
+    x = torch.zeros(5, 2, 3)
+    x[1, 0, 2], x[4, 0, 0] = 3, 1
+    times, channels, counts = spike_events(x, 2.0)
+    assert times[0].tolist() == [2.0, 8.0]
+    assert channels[0].tolist() == [2, 0]
+    assert counts[0].tolist() == [3.0, 1.0]
+    assert bool(times[1].isinf().all())
+    assert bool(spike_events(torch.zeros(5, 2, 3))[0].isinf().all())
+    assert first_spikes(x, 2.0).tolist() == [[8.0, math.inf, 2.0], [math.inf] * 3]
+
+
+# --- network and training rules
+
+
+@pytest.mark.parametrize(
+    ("hidden", "kind", "weights", "delays"),
+    [(30, "none", 210, 0), (30, "axonal", 210, 34), (30, "synaptic", 210, 210), (5, "synaptic", 35, 35)],
+)
+def test_published_parameter_counts(hidden: int, kind: str, weights: int, delays: int) -> None:
+    counts = DelGradNetwork(DelGradConfig(4, 3, hidden=(hidden,), delays=kind)).count()
+    assert (counts.weights, counts.delays, counts.neuron, counts.frozen) == (weights, delays, 0, 0)
+
+
+def test_loss_is_shift_invariant_and_drops_samples_with_a_missing_spike() -> None:
+    times = torch.tensor([[1.0, 1.5, 1.2], [2.0, math.inf, 2.0]], dtype=F64, requires_grad=True)
+    target = torch.tensor([0, 2])
+    loss = shift_invariant_loss(times, target)
+    assert loss.item() == pytest.approx((0.5 * (0.3**2 + 0.0**2) + 100) / 2)
+    assert shift_invariant_loss(times[:1] + 7, target[:1]).item() == pytest.approx(0.5 * 0.3**2)
+    (gradient,) = torch.autograd.grad(loss, times)
+    assert bool(gradient.isfinite().all())
+    assert not gradient[1].any()
+    assert gradient[0].sum().item() == pytest.approx(0, abs=1e-12)
+
+
+def silent_network(weight_mean: tuple[float, ...]) -> DelGradNetwork:
+    config = DelGradConfig(4, 3, hidden=(6,), weight_mean=weight_mean, weight_std=(0.0,))
+    return DelGradNetwork(config).train()
+
+
+@pytest.mark.parametrize(("weight_mean", "raised"), [((-1.0, 1.0), 0), ((3.0, -1.0), 1)])
+def test_missing_spikes_raise_the_first_such_layer_and_skip_the_optimiser(
+    weight_mean: tuple[float, ...], raised: int
+) -> None:
+    torch.manual_seed(0)
+    network = silent_network(weight_mean)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
+    before = [layer.weight.detach().clone() for layer in network.layers]
+    for total in (1, 3, 7):  # 1 + 2 + 4: doubled for every further batch in a row
+        optimiser.zero_grad()
+        network.loss(network.classify(torch.rand(1, 5, 4)), torch.zeros(5, dtype=torch.int64)).backward()
+        optimiser.step()
+        network.after_step()
+        change = network.layers[raised].weight - before[raised]
+        torch.testing.assert_close(change, torch.full_like(change, total * 5e-4))
+        other = 1 - raised
+        assert torch.equal(network.layers[other].weight, before[other])
+
+
+def test_only_neurons_that_missed_a_spike_are_raised_and_a_good_batch_ends_the_doubling() -> None:
+    network = silent_network((3.0, 3.0))
+    with torch.no_grad():
+        network.layers[1].weight[1] = -1.0
+    before = network.layers[1].weight.detach().clone()
+    target = torch.zeros(5, dtype=torch.int64)
+    network.loss(network.classify(torch.rand(1, 5, 4)), target)
+    network.after_step()
+    change = network.layers[1].weight - before
+    assert not change[0].any() and not change[2].any()
+    assert bool((change[1] > 0).all())
+    with torch.no_grad():
+        network.layers[1].weight[1] = 3.0
+    network.loss(network.classify(torch.rand(1, 5, 4)), target)
+    assert int(network.bump_layer) == -1
+    network.eval()
+    with torch.no_grad():
+        network.layers[1].weight[1] = -1.0
+    loss = network.loss(network.classify(torch.rand(1, 5, 4)), target)
+    assert loss.item() == pytest.approx(100)
+    assert int(network.bump_layer) == -1
+
+
+def test_scores_are_finite_and_prefer_the_first_spike() -> None:
+    network = silent_network((3.0, 3.0))
+    with torch.no_grad():
+        network.layers[1].weight[0] = -1.0
+        network.layers[1].weight[2] = 4.0
+    scores = network.classify(torch.rand(1, 7, 4))
+    assert scores.shape == (7, 3)
+    assert bool(scores.isfinite().all())
+    assert scores.argmax(1).tolist() == [2] * 7
+    assert bool((scores[:, 0] == -1e6).all())
+
+
+def test_trainable_interface() -> None:
+    network = DelGradNetwork(DelGradConfig(4, 3, delays="axonal", learn_delays=False))
+    assert network.parameter_groups()["delays"] == []
+    assert network.count().frozen == 34
+    assert {name: tuple(delay.shape) for name, delay in network.delays().items()} == {
+        "layers.0": (4,),
+        "layers.1": (30,),
+    }
+    assert not network.streams
+    network.start_recording()
+    with network.deployed():
+        network(torch.rand(1, 7, 4))
+        network(torch.rand(1, 5, 4))
+    seen = network.activity()
+    assert 0 < seen["spikes_per_neuron_step"] <= 1
+    operations = seen["synaptic_operations"]
+    assert operations["effective_acs"] == pytest.approx(4 * 30 + 30 * seen["rates"][0] * 3)
+    assert operations["dense"] == 210
+    network.stop_recording()
+    assert network.activity() == {}
+
+
+@pytest.mark.parametrize("encoding", ["first", "events"])
+def test_sequences_of_counts_train(encoding: str) -> None:
+    torch.manual_seed(0)
+    config = DelGradConfig(12, 3, hidden=(10,), encoding=encoding, step=0.2, weight_mean=(0.5,), missing_output=0.9)
+    network = DelGradNetwork(config).train()
+    x = (torch.rand(30, 6, 12) < 0.2).float() * 2
+    network.loss(network.classify(x), torch.tensor([0, 1, 2, 0, 1, 2])).backward()
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        assert bool(parameter.grad.isfinite().all())
+
+
+def test_a_small_network_learns() -> None:
+    torch.manual_seed(0)
+    network = DelGradNetwork(DelGradConfig(2, 2, hidden=(8,), weight_mean=(1.5, 1.0))).train()
+    x = torch.rand(1, 200, 2)
+    target = (x[0, :, 0] > x[0, :, 1]).long()
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(80):
+        optimiser.zero_grad()
+        network.loss(network.classify(x), target).backward()
+        optimiser.step()
+        network.after_step()
+    network.eval()
+    assert (network.scores(network(x)).argmax(1) == target).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoding": "rate"}, "encoding"),
+        ({"hidden": (0,)}, "hidden"),
+        ({"step": 0.0}, "step"),
+        ({"missing_hidden": 1.5}, "missing_hidden"),
+        ({"weight_mean": ()}, "weight_mean"),
+    ],
+)
+def test_bad_configuration_names_the_field(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DelGradConfig(4, 3, **change)  # type: ignore[arg-type]
+
+
+def test_bad_requests_are_errors() -> None:
+    with pytest.raises(ValueError, match="ratio"):
+        FirstSpikeNeuron(ratio=3)
+    with pytest.raises(ValueError, match="tau_s"):
+        FirstSpikeNeuron(tau_s=0.0)
+    with pytest.raises(ValueError, match="delays"):
+        DelGradLayer(4, 3, delays="neural")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="NaN"):
+        first_spike_times(torch.full((1, 1, 2), math.nan), torch.ones(1, 1, 2), FirstSpikeNeuron())
+    with pytest.raises(ValueError, match="same E"):
+        first_spike_times(torch.zeros(1, 1, 2), torch.ones(1, 1, 3), FirstSpikeNeuron())
+    with pytest.raises(ValueError, match="one, that holds"):
+        DelGradNetwork(DelGradConfig(4, 3))(torch.rand(2, 5, 4))
