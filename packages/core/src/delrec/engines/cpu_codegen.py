@@ -1,0 +1,191 @@
+"""Make and compile one module for a neuron's rules, a surrogate and a dtype.
+
+numba's disk cache does not notice that a function called from the cached one was edited in another file, and never
+hits for functions passed as arguments. So the rules are copied, with `inspect.getsource`, in ONE generated file
+together with the scan and its kernels. A hash of all that text is in the file's name: an edited rule is another file.
+Files and numba's cache of them live in `cache_folder()`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import os
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from string import Template
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+
+from delrec.engines import cpu_kernels, cpu_template, cpu_vector
+from delrec.neurons import Neuron
+
+__all__ = ["cache_folder", "kernels_module", "scan_module"]
+
+_RULES = ("step", "drive", "step_adjoint", "drive_adjoint")
+_loaded: dict[str, ModuleType] = {}
+_known: dict[tuple[Any, ...], ModuleType] = {}
+
+
+def cache_folder() -> Path:
+    """Return the folder of generated modules: DELREC_CACHE, or `delrec` in the user's cache folder."""
+    if os.environ.get("DELREC_CACHE"):
+        return Path(os.environ["DELREC_CACHE"])
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "delrec"
+
+
+def scan_module(neuron: Neuron, dtype: np.dtype[Any]) -> ModuleType:
+    """Return the compiled scan for `neuron`: functions `forward_tile` and `backward_tile`.
+
+    Raises ValueError when the source of a rule cannot be read or is not a plain function.
+    """
+    rules = [_function(getattr(neuron, name), name) for name in _RULES]
+    surrogate = _function(type(neuron.surrogate).scalar_derivative, "surrogate")
+    key = (*(r.__code__ for r in rules), surrogate.__code__, neuron.strict, neuron.detach_reset, dtype.str)
+    if key not in _known:
+        text = _scan_text(neuron, [*zip(_RULES, rules, strict=True), ("surrogate", surrogate)], dtype)
+        _known[key] = _load(f"{type(neuron).__name__.lower()}_{dtype.name}", text)
+    return _known[key]
+
+
+def kernels_module() -> ModuleType:
+    """Return the compiled kernels that no neuron is needed for (`cpu_kernels`)."""
+    if ("kernels",) not in _known:
+        _known[("kernels",)] = _load("kernels", inspect.getsource(cpu_kernels))
+    return _known[("kernels",)]
+
+
+def _function(rule: Any, name: str) -> Any:
+    function = inspect.unwrap(getattr(rule, "__func__", rule))
+    if not inspect.isfunction(function):
+        raise ValueError(f"the rule {name!r} is {function!r}; the cpu engine compiles plain functions only")
+    return function
+
+
+def _load(name: str, text: str) -> ModuleType:
+    stamp = hashlib.sha256()
+    for part in (text, inspect.getsource(cpu_vector), numba.__version__, np.__version__):
+        stamp.update(part.encode())
+    full = f"delrec_{name}_{stamp.hexdigest()[:20]}"
+    if full not in _loaded:
+        folder = cache_folder()
+        path = folder / f"{full}.py"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
+                file.write(text)
+            os.replace(file.name, path)
+        spec = importlib.util.spec_from_file_location(full, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+        _loaded[full] = module
+    return _loaded[full]
+
+
+class _Numbers(ast.NodeTransformer):
+    """Wrap the numbers of a rule in the scan's dtype, so that float32 arithmetic is not widened to float64."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+            return ast.copy_location(ast.Call(ast.Name("REAL", ast.Load()), [ast.Constant(float(node.value))], []), node)
+        return node
+
+
+def _rule_text(name: str, function: Any) -> str:
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError) as error:
+        raise ValueError(f"the source of {function.__qualname__} cannot be read ({error}); define it in a file") from None
+    tree = ast.parse(source).body[0]
+    if not isinstance(tree, ast.FunctionDef):
+        raise ValueError(f"{function.__qualname__} must be written with def")
+    if tree.name != function.__name__ or [a.arg for a in tree.args.args] != inspect.getfullargspec(function).args:
+        raise ValueError(f"the file of {function.__qualname__} has changed since it was imported; start again")
+    tree.name = name
+    tree.decorator_list = []
+    for argument in tree.args.args:
+        argument.annotation = None
+    tree.returns = None
+    if isinstance(tree.body[0], ast.Expr) and isinstance(tree.body[0].value, ast.Constant) and len(tree.body) > 1:
+        tree.body = tree.body[1:]
+    tree.body = [_Numbers().visit(statement) for statement in tree.body]
+    return f"@njit(error_model='numpy', nogil=True)\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
+
+
+def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any]) -> str:
+    states, coefs = len(neuron.states), len(neuron.coefficients())
+    # Rows of `work`: spike, current, old states, new states, coefficients, g_spike, g_new, g_coefficients.
+    old, new, coef = 2, 2 + states, 2 + 2 * states
+    g_spike = coef + coefs
+    g_new, g_coef = g_spike + 1, g_spike + 1 + states
+    names = [f"s{j}" for j in range(states)]
+
+    def at(row: int, n: int) -> str:
+        return ", ".join(f"work[{(row + j) * 64} + n]" for j in range(n))
+
+    def copies(indent: int, lines: list[str]) -> str:
+        pad = " " * indent
+        return f"\n{pad}".join(f"for n in range(m):\n{pad}    {line}" for line in lines)
+
+    def stores(lines: list[str]) -> str:
+        return "\n        ".join(lines) or "pass"
+
+    g_step = [f"g_old{j}" for j in range(states)]
+    g_coefs = [f"g_step_c{j}" for j in range(coefs)]
+    fill = {
+        "spike": "0",
+        "current": "64",
+        "rows": str(g_coef + coefs),
+        "coefs": str(coefs),
+        "carried": str(1 + states),
+        "first_coef": str(coef),
+        "first_g_coef": str(g_coef),
+        "g_spike": str(g_spike * 64),
+        "fires": ">" if neuron.strict else ">=",
+        "old_at": at(old, states),
+        "new_at": at(new, states) + ",",
+        "coef_at": at(coef, coefs),
+        "new": ", ".join(names),
+        "unpack": ", ".join(names) + ",",
+        "params": ", ".join(f"params[{j}]" for j in range(len(neuron.surrogate.params))),
+        "store_new": stores([f"work[{(new + j) * 64} + n] = s{j}" for j in range(states)]),
+        "g_drive": ", ".join([*(f"d{j}" for j in range(states)), *(f"g_drive_c{j}" for j in range(coefs))]) + ",",
+        "g_step": ", ".join(["g_plain", "g_reset", *g_step, "g_current", *g_coefs]),
+        "g_new_total": ", ".join(f"work[{(g_new + j) * 64} + n] + d{j}" for j in range(states)),
+        "g_spike_next": "REAL(g_plain)" if neuron.detach_reset else "g_plain + g_reset",
+        "store_g_old": stores([f"work[{(g_new + j) * 64} + n] = g_old{j}" for j in range(states)]),
+        "store_g_coef": stores([f"work[{(g_coef + j) * 64} + n] = g_step_c{j} + g_drive_c{j}" for j in range(coefs)]),
+        "trace": ", ".join(f"h{j}" for j in range(states)),
+        "g_trace": ", ".join(f"g_h{j}" for j in range(states)),
+        "load_start": copies(20, [f"work[{(old + j) * 64} + n] = start0[{j} * plane + at + n]" for j in range(states)]),
+        "load_before": copies(20, [f"work[{(old + j) * 64} + n] = h{j}[before + n]" for j in range(states)]),
+        "store_trace": copies(16, [f"h{j}[keep + n] = work[{(new + j) * 64} + n]" for j in range(states)]),
+        "load_new": copies(16, [f"work[{(new + j) * 64} + n] = h{j}[now + n]" for j in range(states)]),
+        "store_carry": copies(
+            16, [f"carry[{1 + j} * LANES * size + held + n] = work[{(g_new + j) * 64} + n]" for j in range(states)]
+        ),
+        "load_g_new": "\n                ".join(
+            f"for n in range(m):\n                    work[{(g_new + j) * 64} + n] = carry[{1 + j} * LANES * size + held + n]\n"
+            f"                if given_trace & {1 << j}:\n                    for n in range(m):\n"
+            f"                        work[{(g_new + j) * 64} + n] += g_h{j}[now + n]"
+            for j in range(states)
+        ),
+    }
+    head = f"import math\n\nREAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\n\n\n"
+    body = "\n\n".join(_rule_text(name, function) for name, function in rules)
+    return inspect.getsource(cpu_kernels) + "\n\n" + head + body + Template(cpu_template.SCAN).substitute(fill)

@@ -1,0 +1,182 @@
+"""Kernels of the cpu engine that do not depend on the neuron: delay taps, products, sparse linear maps.
+
+A batch is cut in tiles of LANES = 16 rows. Within a tile, what is indexed by a sender is laid out (sender, lane), so
+that one vector holds the 16 rows of one sender; neurons are computed row by row. This file is copied in every
+generated module (see `cpu_codegen`) and compiled there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from delrec.engines.cpu_vector import (
+    COLUMNS,
+    LANES,
+    ROWS,
+    gather_rows,
+    gather_rows_wide,
+    masked_sum,
+    next_bit,
+    nonzero_bits,
+    spread_bits,
+    tile_product,
+    tile_product_lanes,
+    transpose_block,
+    weigh_lines,
+)
+
+SEGMENT = 8  # steps whose part of the weight gradient is one product
+SLACK = 16  # steps between two moves of the ring of gradients
+
+_compiled = njit(error_model="numpy", nogil=True)
+
+
+@_compiled
+def aligned(count, real):
+    """Return `count` zeros that start on a cache line."""
+    raw = np.zeros(count + LANES, real)
+    shift = (64 - raw.ctypes.data % 64) % 64 // raw.itemsize
+    return raw[shift : shift + count]
+
+
+@_compiled
+def delayed_spikes(t, size, bits, bits_at, stride, first, count, taps, width, z, z_at, z_row, live):
+    """z[o, lane] = sum_k m_o[k] S[t-k, lane, o] for every sender; live[o] gets the lanes that are not silent."""
+    alive = 0
+    for o in range(size):
+        seen = spread_bits(bits, bits_at + o * stride + t - first[o], taps, o * width, count[o], z, z_at + o * z_row)
+        live[o] = seen
+        while seen != 0:
+            seen &= seen - np.uint16(1)
+            alive += 1
+    return alive
+
+
+@_compiled
+def weigh_sparse(size, padded, live, z, z_at, z_row, wt, out, index, value):
+    """out[lane, i] = sum_o z[o, lane] wt[o, i], row by row, from the senders that are live."""
+    for b in range(LANES):
+        n = 0
+        bit = np.uint16(1 << b)
+        for o in range(size):
+            if live[o] & bit:
+                index[n] = o
+                value[n] = z[z_at + o * z_row + b]
+                n += 1
+        for i in range(padded):
+            out[b * padded + i] = 0.0
+        add_rows(out, b * padded, padded, index, value, 0, n, wt, 0, padded)
+
+
+@_compiled
+def add_rows(out, out_at, padded, index, value, at, count, rows, rows_at, stride):
+    """out[:padded] += sum_j value[j] rows[index[j], :padded]."""
+    i = 0
+    while i + 8 * 64 // out.itemsize <= padded:
+        gather_rows_wide(out, out_at + i, index, value, at, count, rows, rows_at + i, stride)
+        i += 8 * 64 // out.itemsize
+    while i < padded:
+        gather_rows(out, out_at + i, index, value, at, count, rows, rows_at + i, stride)
+        i += 2 * 64 // out.itemsize
+
+
+@_compiled
+def weigh_dense(size, padded, z, z_at, z_row, wt, out):
+    """out[lane, i] = sum_o z[o, lane] wt[o, i]."""
+    for i in range(0, padded, 2 * 64 // out.itemsize):
+        for b in range(0, LANES, ROWS):
+            tile_product(z, z_at + b, z_row, 1, wt, i, padded, out, b * padded + i, padded, size, False)
+
+
+@_compiled
+def send_back(size, padded, w, g, out):
+    """out[o, lane] = sum_i w[i, o] g[i, lane]."""
+    per = 64 // out.itemsize
+    for o in range(0, padded, ROWS):
+        for lane in range(0, LANES, per):
+            tile_product_lanes(w, o, padded, 1, g, lane, LANES, out, o * LANES + lane, LANES, size, False)
+
+
+@_compiled
+def weight_gradient(size, padded, z, z_row, g, count, out):
+    """out[o, i] += sum_{j < count} z[o, j] g[j, i]: j runs over the lanes of a few steps."""
+    for o in range(0, padded, ROWS):
+        for i in range(0, padded, 2 * 64 // out.itemsize):
+            tile_product(z, o * z_row, 1, z_row, g, i, padded, out, o * padded + i, padded, count, True)
+
+
+@_compiled
+def weight_gradient_sparse(size, padded, live, live_row, steps, z, z_row, g, out, index, value):
+    """As `weight_gradient`, from the entries of z that are live."""
+    for o in range(size):
+        n = 0
+        for s in range(steps):
+            word = live[s * live_row + o]
+            while word != 0:
+                j = s * LANES + next_bit(word)
+                index[n] = j
+                value[n] = z[o * z_row + j]
+                n += 1
+                word &= word - np.uint16(1)
+        if n:
+            add_rows(out, o * padded, padded, index, value, 0, n, g, 0, padded)
+
+
+@_compiled
+def gather_gradient(size, ring, ring_at, start, first, count, taps, width, y):
+    """y[o, lane] = sum_k m_o[k] gz[t+k, lane]; the ring holds gz[t+k] of sender o at start[o] + ring_at + k."""
+    for o in range(size):
+        weigh_lines(ring, (start[o] + ring_at + first[o]) * LANES, taps, o * width, count[o], y, o * LANES)
+
+
+@_compiled
+def delay_gradient(size, bits, bits_at, stride, ring, ring_at, start, first, left, middle, right, y, slope, g_delay, g_width):
+    """Add what the spikes of one step give to the gradients of delay and half-width.
+
+    dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s inside the triangle, its corners included.
+    slope[o] = 1 / s_o.
+    """
+    for o in range(size):
+        word = bits[bits_at + o * stride]
+        if word != 0:
+            at = (start[o] + ring_at + first[o]) * LANES
+            low = masked_sum(ring, at, left[o], word)
+            at += left[o] * LANES
+            mid = masked_sum(ring, at, middle[o], word)
+            high = masked_sum(ring, at + middle[o] * LANES, right[o], word)
+            s = np.float64(slope[o])
+            g_delay[o] += np.float64(high - low) * s * s
+            g_width[o] += np.float64(low + mid + high) * s * s - 2.0 * s * np.float64(masked_sum(y, o * LANES, 1, word))
+
+
+@_compiled
+def slide_ring(size, ring, start, reach, slack):
+    """Move the newest `reach[o]` lines of each sender up by `slack`, to make room below."""
+    for o in range(size):
+        base = start[o] * LANES
+        for j in range(reach[o] * LANES - 1, -1, -1):
+            ring[base + slack * LANES + j] = ring[base + j]
+
+
+@_compiled
+def push_ring(size, gz, ring, ring_at, start):
+    """Write gz[o, :] at position ring_at of each sender's ring."""
+    for o in range(size):
+        at = (start[o] + ring_at) * LANES
+        for lane in range(LANES):
+            ring[at + lane] = gz[o * LANES + lane]
+
+
+@_compiled
+def to_rows(padded, lanes, rows):
+    """rows[lane, n] = lanes[n, lane]."""
+    for n in range(0, padded, LANES):
+        transpose_block(lanes, n * LANES, LANES, rows, n, padded)
+
+
+@_compiled
+def to_lanes(padded, rows, rows_at, lanes):
+    """lanes[n, lane] = rows[lane, n]."""
+    for n in range(0, padded, LANES):
+        transpose_block(rows, rows_at + n, padded, lanes, n * LANES, LANES)
