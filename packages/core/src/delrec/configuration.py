@@ -41,6 +41,8 @@ class NetworkConfig:
     clamp_delays: Literal["step", "epoch"] = "step"
     """When delays are clamped at 0: after every step (SHD) or once an epoch (SSC, PS-MNIST)."""
     recurrent_dropout: float = 0.0
+    self_connections: bool = True
+    """False holds the diagonal of recurrent weights at 0 (RadLIF)."""
 
     feedforward: Literal["none", "v1", "gauss", "max"] = "none"
     """Kernel of feedforward delays, or none."""
@@ -65,8 +67,10 @@ class NetworkConfig:
     dropout: float = 0.0
     dropout_mask: Literal["sequence", "step"] = "sequence"
     """One dropout mask a sequence (DelRec) or one a step; feedforward and recurrent alike."""
-    weight_init: Literal["default", "relu"] = "default"
-    """Linear layers: torch's default, or kaiming uniform for relu (SHD)."""
+    weight_init: Literal["default", "relu", "xavier"] = "default"
+    """Linear layers: torch's default, kaiming uniform for relu (SHD), or Xavier's uniform law (cAdLIF, SiLIF)."""
+    zero_bias: bool = False
+    """Biases of linear layers start at 0 (SE-adLIF) instead of torch's default."""
     position_weight_init: Literal["default", "relu"] = "default"
     """The same for layers with feedforward delays."""
 
@@ -87,6 +91,8 @@ class NetworkConfig:
     """Factor on the current into the leaky readout: 1, or 1/tau."""
     readout_bias: bool | None = None
     """Bias of the readout; None is `bias`."""
+    readout_norm: bool = False
+    """Batch norm between the readout's connection and its leak (adLIF)."""
     aggregate: Literal["sum", "softmax-sum", "mean", "last"] = "sum"
     """How outputs become scores: summed logits (SSC, PS-MNIST), summed softmax (SHD), their mean, or the last."""
     skip_steps: int = 0

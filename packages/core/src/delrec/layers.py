@@ -141,6 +141,7 @@ class RecurrentDelays(SpikingLayer):
     learn_spread: a spread logit p a sender, half-width 1 + 2 sigma sigmoid(p). sigma: the spread in steps, a
     buffer that a schedule may set; 0 interpolates between two steps. dropout: on the recurrent current, on the
     receiver's side, one mask a sequence (`dropout_mask="step"`: one a step). delay_init: how delays start.
+    self_connections: False holds the diagonal of the weight at 0 (RadLIF).
     rounding: "restore" trains real delays and rounds them inside `deployed()` only; "in-place" leaves them rounded
     after `deployed()`, as the 2025 code does every epoch; "straight-through" and "stochastic" also train with
     rounded delays; "none" never rounds.
@@ -165,6 +166,7 @@ class RecurrentDelays(SpikingLayer):
         engine: str = "auto",
         delay_init: DelayInit | None = None,
         dropout_mask: Literal["sequence", "step"] = "sequence",
+        self_connections: bool = True,
         rounding: Rounding = "restore",
         carry: Carry = "reset",
         check: bool = False,
@@ -182,7 +184,8 @@ class RecurrentDelays(SpikingLayer):
             raise ValueError("learn_spread = True has no meaning with delays='none'")
         self.learn = learn and delays != "none"
         self.dropout = float(dropout)
-        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(size, size)))
+        self.self_connections = bool(self_connections)
+        self.weight = nn.Parameter(self.make_weight())
         start = torch.zeros({"axonal": (size,), "synaptic": (size, size), "shared": (1,), "none": (size,)}[delays])
         if delays == "none":
             self.register_buffer("delay", start, persistent=False)
@@ -193,6 +196,16 @@ class RecurrentDelays(SpikingLayer):
         self.spread = nn.Parameter(torch.zeros(size)) if learn_spread else None
         self.register_buffer("sigma", torch.tensor(float(sigma)))
         self._deployed = False
+
+    def make_weight(self) -> Tensor:
+        """Return the weight at the start: (N, N), orthogonal."""
+        return nn.init.orthogonal_(torch.empty(self.size, self.size))
+
+    def effective_weight(self) -> Tensor:
+        """Return the weight as forward uses it, (N, N), [receiver, sender]."""
+        if self.self_connections:
+            return self.weight
+        return self.weight * (1 - torch.eye(self.size, dtype=self.weight.dtype, device=self.weight.device))
 
     def half_width(self) -> Tensor:
         """Return the half-width s of the interpolation triangle, () or (N,) per sender, in steps."""
@@ -246,7 +259,7 @@ class RecurrentDelays(SpikingLayer):
             mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
         dtype = current.dtype
         return {
-            "weight": self.weight.to(dtype),
+            "weight": self.effective_weight().to(dtype),
             "delay": self.effective_delay().to(dtype),
             "width": self.half_width().to(dtype),
             "mask": mask,

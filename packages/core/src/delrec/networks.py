@@ -29,7 +29,9 @@ _SPREAD_FLOOR = 0.23  # where the annealed feedforward spread ends, arXiv 2306.1
 class Block(nn.Module):
     """One hidden layer: connection, batch norm, neurons, dropout, in the configured order."""
 
-    def __init__(self, config: NetworkConfig, layer: int, inputs: int, neuron: Neuron) -> None:
+    def __init__(
+        self, config: NetworkConfig, layer: int, inputs: int, neuron: Neuron, recurrence: Callable[..., RecurrentDelays]
+    ) -> None:
         super().__init__()
         size = config.hidden[layer]
         delayed = config.has_feedforward_delays(layer)
@@ -37,16 +39,17 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm1d(size, momentum=config.norm_momentum) if config.batch_norm else None
         self.spiking: SpikingLayer
         if config.is_recurrent(layer):
-            self.spiking = RecurrentDelays(
+            self.spiking = recurrence(
                 size,
                 neuron=neuron,
-                delays="none" if config.recurrent == "plain" else config.recurrent,  # type: ignore[arg-type]
+                delays="none" if config.recurrent == "plain" else config.recurrent,
                 learn=config.learn_delays,
                 learn_spread=config.learn_spread,
                 sigma=config.sigma,
                 dropout=config.recurrent_dropout,
                 delay_init=config.delay_start(),
                 dropout_mask=config.dropout_mask,
+                self_connections=config.self_connections,
                 rounding=config.rounding,
                 engine=config.engine,
             )
@@ -85,21 +88,35 @@ class Block(nn.Module):
 class Network(Trainable):
     """A feedforward stack of `Block`s and a readout.
 
-    config: what to build. neuron: makes the neuron of one layer; None is the LIF of the configuration.
+    config: what to build. neuron: makes the neuron of one layer; None is the LIF of the configuration. recurrence:
+    makes a recurrent layer, a `RecurrentDelays` or a subclass of it. leak: makes the neuron of the leaky readout, one
+    that never fires and whose first state is the output; None is the integrator of the configuration.
     forward maps (T, B, inputs) to outputs (T', B, classes): logits, or the readout's membrane; T' is T plus the right
     paddings of layers with feedforward delays. Weights are drawn from torch's global generator.
     """
 
-    def __init__(self, config: NetworkConfig, neuron: Callable[[], Neuron] | None = None) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        neuron: Callable[[], Neuron] | None = None,
+        *,
+        recurrence: Callable[..., RecurrentDelays] = RecurrentDelays,
+        leak: Callable[[], Neuron] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         make = neuron if neuron is not None else config.make_neuron
         widths = (config.inputs, *config.hidden)
-        self.blocks = nn.ModuleList(Block(config, i, widths[i], make()) for i in range(len(config.hidden)))
+        self.blocks = nn.ModuleList(Block(config, i, widths[i], make(), recurrence) for i in range(len(config.hidden)))
         bias = config.bias if config.readout_bias is None else config.readout_bias
         delayed = config.feedforward != "none" and config.feedforward_readout
         self.readout = _connection(config, widths[-1], config.classes, delayed, bias)
-        self.leak = self._make_leak(config) if config.readout == "leaky" else None
+        self.readout_norm = (
+            nn.BatchNorm1d(config.classes, momentum=config.norm_momentum) if config.readout_norm else None
+        )
+        self.leak: Neuron | None = None
+        if config.readout == "leaky":
+            self.leak = self._make_leak(config) if leak is None else leak().attach(config.classes)
         self._spikes: list[Tensor] = []
         self._recorder: _Recorder | None = None
 
@@ -112,7 +129,7 @@ class Network(Trainable):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs (T', B, classes) of a sequence (T, B, inputs)."""
-        current = self.readout(self.hidden_spikes(inputs))
+        current = self._normalised(self.readout(self.hidden_spikes(inputs)))
         return current if self.leak is None else self._leaky(current)
 
     def classify(self, inputs: Tensor) -> Tensor:
@@ -121,7 +138,8 @@ class Network(Trainable):
         A linear readout summed over time is taken once, of the summed spikes: the same number for 1/T of the work.
         """
         config = self.config
-        if self.leak is None and isinstance(self.readout, nn.Linear) and config.aggregate in ("sum", "mean"):
+        plain = self.leak is None and self.readout_norm is None and config.aggregate in ("sum", "mean")
+        if plain and isinstance(self.readout, nn.Linear):
             spikes = self.hidden_spikes(inputs)[config.skip_steps :]
             scores = F.linear(spikes.sum(0), self.readout.weight)
             scores = scores / spikes.shape[0] if config.aggregate == "mean" else scores
@@ -236,9 +254,10 @@ class Network(Trainable):
             after.append((buffer, neurons))
         buffer, membrane = state[-1]
         output, buffer = _connect(self.readout, values, buffer)
+        output = self._normalised(output)
         if self.leak is not None:
-            decay = self.leak.coefficients()[0].to(output)
-            output = decay * membrane + self._gain(decay) * output
+            coefficients = [c.to(output) for c in self.leak.coefficients()]
+            (output,) = self.leak.step(0.0, 0.0, membrane, self._gain(coefficients[0]) * output, *coefficients)
         return output, [*after, (buffer, output)]
 
     def start_recording(self) -> None:
@@ -252,6 +271,12 @@ class Network(Trainable):
     def activity(self) -> dict[str, Any]:
         """Return spikes per neuron and step by layer, and synaptic operations a sample (see `_Recorder`)."""
         return {} if self._recorder is None else self._recorder.summary()
+
+    def _normalised(self, current: Tensor) -> Tensor:
+        if self.readout_norm is None:
+            return current
+        normed: Tensor = self.readout_norm(current.flatten(0, -2))
+        return normed.view_as(current)
 
     def _leaky(self, current: Tensor) -> Tensor:
         assert self.leak is not None
@@ -350,6 +375,10 @@ def _connection(config: NetworkConfig, inputs: int, outputs: int, delayed: bool,
     linear = nn.Linear(inputs, outputs, bias=bias)
     if config.weight_init == "relu":
         nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
+    elif config.weight_init == "xavier":
+        nn.init.xavier_uniform_(linear.weight)
+    if config.zero_bias and bias:
+        nn.init.zeros_(linear.bias)
     return linear
 
 

@@ -79,6 +79,10 @@ class Neuron(nn.Module):
         """Return the value that each state starts from, () or (N,); there is no spike before the first step."""
         raise NotImplementedError(f"{type(self).__name__} must define initial()")
 
+    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
+        return tuple(s.to(like).expand_as(like) for s in self.initial())
+
     def clamp_(self) -> None:
         """Put parameters back in their range, after an optimiser step; the default does nothing."""
 

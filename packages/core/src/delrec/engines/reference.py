@@ -66,10 +66,9 @@ def scan(
 
 
 def rest_state(neuron: Neuron, like: Tensor) -> ScanState:
-    """Return the state at rest for a batch shaped like (..., B, N): initial values, one step of silence."""
-    batch, size = like.shape[-2:]
-    states = tuple(s.to(like).expand(batch, size) for s in neuron.initial())
-    return ScanState(states, like.new_zeros(1, batch, size))
+    """Return the state before the first step of a batch shaped like (..., B, N), and one step of silence."""
+    silence = like.new_zeros(like.shape[-2:])
+    return ScanState(neuron.start_states(silence), silence.unsqueeze(0))
 
 
 def _received(spikes: list[Tensor], weight: Tensor, taps: Tensor) -> Tensor:

@@ -1,0 +1,41 @@
+"""What the adaptive neurons share: a state that starts at zero, or at random as in the published code."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from delrec import Neuron, Surrogate
+from torch import Tensor
+
+__all__ = ["AdaptiveNeuron", "Range", "Start"]
+
+Start = Literal["zeros", "random"]
+Range = tuple[float, float]
+
+
+class AdaptiveNeuron(Neuron):
+    """A neuron whose states start at zero, or uniform in [0, 1) for every sample.
+
+    start: "zeros", or "random" as in the code of sparch, SiLIF and ALIF: there also at evaluation, whose accuracy is
+    then not deterministic. Their code draws a fractional spike before the first step too; here that step is silent.
+    Raises ValueError for an unknown start.
+    """
+
+    def __init__(self, surrogate: Surrogate, detach_reset: bool, start: Start) -> None:
+        super().__init__(surrogate, detach_reset)
+        if start not in ("zeros", "random"):
+            raise ValueError(f"start = {start!r}: the states start at 'zeros' or 'random'")
+        self.start: Start = start
+
+    def initial(self) -> tuple[Tensor, ...]:
+        """Return zero for every state."""
+        return (torch.zeros(()),) * len(self.states)
+
+    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Return each state before the first step in the shape of `like`, (B, N)."""
+        return super().start_states(like) if self.start == "zeros" else self.random_states(like)
+
+    def random_states(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Return each state drawn from U[0, 1), in the shape of `like`, (B, N)."""
+        return tuple(torch.rand_like(like) for _ in self.states)

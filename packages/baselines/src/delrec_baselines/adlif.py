@@ -1,0 +1,126 @@
+"""Adaptive LIF neurons of the sparch library: adLIF, and cAdLIF with constrained parameters.
+
+Sources: adLIF, Bittar & Garner 2022 (doi 10.3389/fnins.2022.865897) and their code (idiap/sparch); cAdLIF, Deckers
+et al. 2024 (arXiv 2311.16112), with the ranges of its reproduction in the code of SiLIF (arXiv 2506.06374).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from delrec import Boxcar, Surrogate
+from torch import Tensor, nn
+
+from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start
+
+__all__ = ["AdLIF", "CAdLIF"]
+
+
+class AdLIF(AdaptiveNeuron):
+    """Adaptive leaky integrate-and-fire neuron (adLIF), in steps of one.
+
+        w[t] = beta w[t-1] + a u[t-1] + b S[t-1]
+        u[t] = alpha (u[t-1] - S[t-1]) + (1 - alpha) (I[t] - w[t])
+        S[t] = 1[u[t] > 1]
+
+    Four learned parameters a neuron, each drawn uniformly from its range and clamped to it wherever it is used, so
+    that a parameter may leave the range but then has no gradient: alpha in [e^(-1/5), e^(-1/25)], beta in
+    [e^(-1/30), e^(-1/120)], a in [-1, 1], b in [0, 2]. The drive of w carries no factor (1 - beta), as published.
+    A recurrent current enters like I, inside the factor (1 - alpha): RadLIF is this neuron in a recurrent layer
+    with `self_connections=False` and `delays="none"`.
+
+    surrogate: default the boxcar of width 1. detach_reset: the published reset carries its gradient (False).
+    start: "zeros", or "random": u and w begin uniform in [0, 1) (see `AdaptiveNeuron`).
+
+    Source: Bittar & Garner 2022, doi 10.3389/fnins.2022.865897. Raises ValueError for an unknown start.
+    """
+
+    states = ("membrane", "adaptation")
+    strict = True
+    input_gain = "1 - alpha"
+
+    alpha_range: ClassVar[Range] = (math.exp(-1 / 5), math.exp(-1 / 25))
+    beta_range: ClassVar[Range] = (math.exp(-1 / 30), math.exp(-1 / 120))
+    a_range: ClassVar[Range] = (-1.0, 1.0)
+    b_range: ClassVar[Range] = (0.0, 2.0)
+
+    alpha: Tensor
+    beta: Tensor
+    a: Tensor
+    b: Tensor
+
+    def __init__(self, surrogate: Surrogate | None = None, detach_reset: bool = False, start: Start = "zeros") -> None:
+        super().__init__(surrogate if surrogate is not None else Boxcar(0.5), detach_reset, start)
+
+    def make_parameters(self, size: int) -> None:
+        """Draw alpha, beta, a and b, each (N,)."""
+        self.alpha = nn.Parameter(torch.empty(size).uniform_(*self.alpha_range))
+        self.beta = nn.Parameter(torch.empty(size).uniform_(*self.beta_range))
+        self.a = nn.Parameter(torch.empty(size).uniform_(*self.a_range))
+        self.b = nn.Parameter(torch.empty(size).uniform_(*self.b_range))
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return (alpha, beta, a, b), each (N,), clamped to its range."""
+        return (
+            self.alpha.clamp(*self.alpha_range),
+            self.beta.clamp(*self.beta_range),
+            self.a.clamp(*self.a_range),
+            self.b.clamp(*self.b_range),
+        )
+
+    @staticmethod
+    def step(spike, reset, u, w, current, alpha, beta, a, b):
+        """The two updates of the class, w first."""
+        w_new = beta * w + a * u + b * spike
+        return (alpha * (u - reset) + (1.0 - alpha) * (current - w_new), w_new)
+
+    @staticmethod
+    def step_adjoint(spike, reset, u, w, u_new, w_new, alpha, beta, a, b, g_u, g_w):
+        """Vector-Jacobian product of `step`; I - w is recovered from u_new, and 1e-30 keeps alpha = 1 finite."""
+        g_total = g_w - (1.0 - alpha) * g_u
+        g_alpha = g_u * (u - reset - u_new) / (1.0 - alpha + 1e-30)
+        return (
+            b * g_total,
+            -alpha * g_u,
+            alpha * g_u + a * g_total,
+            beta * g_total,
+            (1.0 - alpha) * g_u,
+            g_alpha,
+            w * g_total,
+            u * g_total,
+            spike * g_total,
+        )
+
+    @staticmethod
+    def drive(u, w, alpha, beta, a, b):
+        """The distance u - 1 to the threshold."""
+        return u - 1.0
+
+    @staticmethod
+    def drive_adjoint(u, w, alpha, beta, a, b, g):
+        """Vector-Jacobian product of `drive`."""
+        return (g, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    @staticmethod
+    def membrane(spike, reset, u, w, alpha, beta, a, b):
+        """V[t] = u[t] - S[t]."""
+        return u - reset
+
+    def extra_repr(self) -> str:
+        """Name what was set."""
+        return f"start={self.start!r}, detach_reset={self.detach_reset}, surrogate={self.surrogate!r}"
+
+
+class CAdLIF(AdLIF):
+    """Constrained adaptive LIF neuron (cAdLIF): adLIF without negative coupling and with wider decays.
+
+    The equations of `AdLIF` with alpha in [.36, .96], beta in [.96, .99], a in [0, 1], b in [0, 2]; its networks draw
+    their weights with Xavier's uniform law. Source: Deckers et al. 2024, arXiv 2311.16112.
+    """
+
+    alpha_range = (0.36, 0.96)
+    beta_range = (0.96, 0.99)
+    a_range = (0.0, 1.0)
+    b_range = (0.0, 2.0)

@@ -1,0 +1,79 @@
+"""Readouts with a learned leak: leaky integrators that never fire, one decay an output neuron."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from delrec import Boxcar, Neuron
+from torch import Tensor, nn
+
+from delrec_baselines.adaptive import Range
+from delrec_baselines.adlif import AdLIF
+
+__all__ = ["LearnedLeak"]
+
+
+class LearnedLeak(Neuron):
+    """Leaky integrator with one learned decay a neuron; it never fires.
+
+        u[t] = alpha u[t-1] + (1 - alpha) I[t]
+
+    kind "decay": alpha is the parameter, uniform in adLIF's range [e^(-1/5), e^(-1/25)] and clamped to it where it is
+    used (Bittar & Garner 2022). kind "tau": alpha = exp(-1/tau), tau from N(20, 5) steps and not clamped (Yin et al.
+    2021). Give it to `delrec.Network` as `leak`, with readout="leaky" and readout_gain="one": the gain is its own.
+    Raises ValueError for an unknown kind.
+    """
+
+    states = ("membrane",)
+    strict = True
+    input_gain = "1 - alpha"
+
+    alpha: Tensor
+    tau: Tensor
+
+    def __init__(self, kind: Literal["decay", "tau"] = "decay", tau: Range = (20.0, 5.0)) -> None:
+        super().__init__(Boxcar(0.5), False)
+        if kind not in ("decay", "tau"):
+            raise ValueError(f"kind = {kind!r}: a leak learns its 'decay' or its 'tau'")
+        self.kind, self.law = kind, tuple(tau)
+
+    def make_parameters(self, size: int) -> None:
+        """Draw the decay or the time constant, (N,)."""
+        if self.kind == "decay":
+            self.alpha = nn.Parameter(torch.empty(size).uniform_(*AdLIF.alpha_range))
+        else:
+            self.tau = nn.Parameter(torch.empty(size).normal_(*self.law))
+
+    def coefficients(self) -> tuple[Tensor]:
+        """Return (alpha,), (N,)."""
+        return (self.alpha.clamp(*AdLIF.alpha_range) if self.kind == "decay" else torch.exp(-1 / self.tau),)
+
+    def initial(self) -> tuple[Tensor]:
+        """Return u = 0."""
+        return (torch.zeros(()),)
+
+    @staticmethod
+    def step(spike, reset, u, current, alpha):
+        """u[t] = alpha u[t-1] + (1 - alpha) I[t]."""
+        return (alpha * u + (1.0 - alpha) * current,)
+
+    @staticmethod
+    def step_adjoint(spike, reset, u, u_new, alpha, g):
+        """Vector-Jacobian product of `step`; I is recovered from u_new, and 1e-30 keeps alpha = 1 finite."""
+        return (0.0, 0.0, alpha * g, (1.0 - alpha) * g, g * (u - u_new) / (1.0 - alpha + 1e-30))
+
+    @staticmethod
+    def drive(u, alpha):
+        """A threshold out of reach."""
+        return u - 1e9
+
+    @staticmethod
+    def drive_adjoint(u, alpha, g):
+        """Vector-Jacobian product of `drive`."""
+        return (g, 0.0)
+
+    @staticmethod
+    def membrane(spike, reset, u, alpha):
+        """The membrane u, which is never reset."""
+        return u

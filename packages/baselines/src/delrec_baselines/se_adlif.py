@@ -1,0 +1,156 @@
+"""SE-adLIF: the adaptive LIF neuron in the symplectic Euler discretisation, and its Euler-forward variant.
+
+Source: Baronig et al. 2025 (doi 10.1038/s41467-025-60878-z; arXiv 2408.07517) and their code (IGITUGraz/SE-adlif).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from delrec import Slayer, Surrogate
+from torch import Tensor, nn
+
+from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start
+
+__all__ = ["SEAdLIF"]
+
+
+class SEAdLIF(AdaptiveNeuron):
+    """Adaptive LIF neuron whose adaptation sees the membrane of the same step; time constants in steps.
+
+        h[t] = alpha u[t-1] + (1 - alpha) (I[t] - w[t-1]);   S[t] = 1[h[t] > 1];   u[t] = h[t] (1 - S[t])
+        w[t] = beta w[t-1] + (1 - beta) q (a u[t] + b S[t])                        symplectic: method "se"
+        w[t] = beta w[t-1] + (1 - beta) q (a u[t-1] + b S[t-1])                    Euler-forward: method "ef"
+        alpha = exp(-1/tau_u),  beta = exp(-1/tau_w),  tau = tau_min + r (tau_max - tau_min)
+
+    Four learned parameters a neuron: r_u and r_w, drawn from U[0, 1]; a from U[0, 1]; b from U[0, 2]. `clamp_()` puts
+    all four back in these ranges: the published code does so after every batch. The reset is detached (default).
+
+    The states carried are h[t] and the w that h[t] was driven by: w[t-1] for "se", where w[t] needs S[t] and is made
+    at the opening of the next step; w[t] for "ef" is carried one step ahead in the same way.
+
+    q: scale of a and b. surrogate: default SLAYER with alpha 5, c 0.4 (the published LIF control uses c 0.1).
+    start: "zeros" as published, or "random". Raises ValueError for an unknown method or start, a q that is not
+    positive, or a range that is not 0 < tau_min <= tau_max.
+    """
+
+    states = ("membrane", "adaptation")
+    strict = True
+    input_gain = "1 - alpha"
+
+    r_u: Tensor
+    r_w: Tensor
+    a: Tensor
+    b: Tensor
+
+    def __init__(
+        self,
+        method: Literal["se", "ef"] = "se",
+        tau_u: Range = (5.0, 25.0),
+        tau_w: Range = (60.0, 300.0),
+        q: float = 120.0,
+        surrogate: Surrogate | None = None,
+        detach_reset: bool = True,
+        start: Start = "zeros",
+    ) -> None:
+        super().__init__(surrogate if surrogate is not None else Slayer(5.0, 0.4), detach_reset, start)
+        if method not in ("se", "ef"):
+            raise ValueError(f"method = {method!r}: choose 'se' (symplectic Euler) or 'ef' (Euler-forward)")
+        for field, bounds in (("tau_u", tau_u), ("tau_w", tau_w)):
+            if not (len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < math.inf):
+                raise ValueError(f"{field} = {bounds!r}: give (smallest, largest) time constant in steps, above 0")
+        if not (math.isfinite(q) and q > 0):
+            raise ValueError(f"q = {q!r}: the scale of a and b is finite and above 0")
+        self.method = method
+        self.tau_u, self.tau_w, self.q = tuple(tau_u), tuple(tau_w), float(q)
+        self.step = self.step_se if method == "se" else self.step_ef
+        self.step_adjoint = self.step_adjoint_se if method == "se" else self.step_adjoint_ef
+
+    def make_parameters(self, size: int) -> None:
+        """Draw r_u, r_w, a and b, each (N,)."""
+        self.r_u = nn.Parameter(torch.rand(size))
+        self.r_w = nn.Parameter(torch.rand(size))
+        self.a = nn.Parameter(torch.rand(size))
+        self.b = nn.Parameter(torch.rand(size) * 2)
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return (alpha, beta, q a, q b), each (N,)."""
+        tau_u = self.tau_u[0] + self.r_u * (self.tau_u[1] - self.tau_u[0])
+        tau_w = self.tau_w[0] + self.r_w * (self.tau_w[1] - self.tau_w[0])
+        return torch.exp(-1 / tau_u), torch.exp(-1 / tau_w), self.q * self.a, self.q * self.b
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Put r_u, r_w and a back in [0, 1] and b in [0, 2]."""
+        for parameter, largest in ((self.r_u, 1.0), (self.r_w, 1.0), (self.a, 1.0), (self.b, 2.0)):
+            parameter.clamp_(0.0, largest)
+
+    @staticmethod
+    def step_se(spike, reset, h, w, current, alpha, beta, a, b):
+        """Reset, w of the step before, then h: the drive sees the new w."""
+        u = (1.0 - reset) * h
+        w_new = beta * w + (1.0 - beta) * (a * u + b * spike)
+        return (alpha * u + (1.0 - alpha) * (current - w_new), w_new)
+
+    @staticmethod
+    def step_adjoint_se(spike, reset, h, w, h_new, w_new, alpha, beta, a, b, g_h, g_w):
+        """Vector-Jacobian product of `step_se`; I - w is recovered from h_new."""
+        u = (1.0 - reset) * h
+        g_total = g_w - (1.0 - alpha) * g_h
+        g_u = alpha * g_h + (1.0 - beta) * a * g_total
+        return (
+            (1.0 - beta) * b * g_total,
+            -h * g_u,
+            (1.0 - reset) * g_u,
+            beta * g_total,
+            (1.0 - alpha) * g_h,
+            g_h * (u - h_new) / (1.0 - alpha),
+            g_total * (w - a * u - b * spike),
+            g_total * (1.0 - beta) * u,
+            g_total * (1.0 - beta) * spike,
+        )
+
+    @staticmethod
+    def step_ef(spike, reset, h, w, current, alpha, beta, a, b):
+        """Reset, then h and w at once: the drive sees the old w."""
+        u = (1.0 - reset) * h
+        w_new = beta * w + (1.0 - beta) * (a * u + b * spike)
+        return (alpha * u + (1.0 - alpha) * (current - w), w_new)
+
+    @staticmethod
+    def step_adjoint_ef(spike, reset, h, w, h_new, w_new, alpha, beta, a, b, g_h, g_w):
+        """Vector-Jacobian product of `step_ef`."""
+        u = (1.0 - reset) * h
+        g_u = alpha * g_h + (1.0 - beta) * a * g_w
+        return (
+            (1.0 - beta) * b * g_w,
+            -h * g_u,
+            (1.0 - reset) * g_u,
+            beta * g_w - (1.0 - alpha) * g_h,
+            (1.0 - alpha) * g_h,
+            g_h * (u - h_new) / (1.0 - alpha),
+            g_w * (w - a * u - b * spike),
+            g_w * (1.0 - beta) * u,
+            g_w * (1.0 - beta) * spike,
+        )
+
+    @staticmethod
+    def drive(h, w, alpha, beta, a, b):
+        """The distance h - 1 to the threshold."""
+        return h - 1.0
+
+    @staticmethod
+    def drive_adjoint(h, w, alpha, beta, a, b, g):
+        """Vector-Jacobian product of `drive`."""
+        return (g, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    @staticmethod
+    def membrane(spike, reset, h, w, alpha, beta, a, b):
+        """u[t] = h[t] (1 - S[t])."""
+        return (1.0 - reset) * h
+
+    def extra_repr(self) -> str:
+        """Name what was set."""
+        return f"method={self.method!r}, tau_u={self.tau_u}, tau_w={self.tau_w}, q={self.q:g}, start={self.start!r}"

@@ -1,0 +1,148 @@
+"""SiLIF and C-SiLIF: LIF neurons with the parameterisation of state-space models.
+
+Source: Fabre et al. 2025 (arXiv 2506.06374) and their code (Maxtimer97/SSM-inspired-LIF).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from delrec import Boxcar, Surrogate
+from torch import Tensor, nn
+
+from delrec_baselines.adaptive import AdaptiveNeuron, Start
+from delrec_baselines.adlif import AdLIF
+
+__all__ = ["CSiLIF", "SiLIF"]
+
+
+class SiLIF(AdLIF):
+    """The equations of `AdLIF` with decays learned through a time step of each neuron's own.
+
+        alpha = exp(-e^A e^D),    beta = exp(-e^B e^D)
+
+    Five learned parameters a neuron: D, the logarithm of the step, starts at log 0.004; A from U[log 10, log 250];
+    B from U[log 2.5, log 10]; a from U[0, 1] and b from U[0, 2], both clamped where they are used. At the start alpha
+    lies in [.37, .96] and beta in [.96, .99]. Networks draw their weights with Xavier's uniform law.
+
+    time_step: the first value of e^D (0.004 as published, whatever the bin width). Raises ValueError unless positive.
+    """
+
+    a_range = (0.0, 1.0)
+    b_range = (0.0, 2.0)
+
+    log_step: Tensor
+    log_alpha: Tensor
+    log_beta: Tensor
+
+    def __init__(
+        self,
+        time_step: float = 0.004,
+        surrogate: Surrogate | None = None,
+        detach_reset: bool = False,
+        start: Start = "zeros",
+    ) -> None:
+        super().__init__(surrogate, detach_reset, start)
+        if not (math.isfinite(time_step) and time_step > 0):
+            raise ValueError(f"time_step = {time_step!r}: the first value of e^D is finite and above 0")
+        self.time_step = float(time_step)
+
+    def make_parameters(self, size: int) -> None:
+        """Draw D, A, B, a and b, each (N,)."""
+        self.log_step = nn.Parameter(torch.full((size,), math.log(self.time_step)))
+        self.log_alpha = nn.Parameter(torch.empty(size).uniform_(math.log(10.0), math.log(250.0)))
+        self.log_beta = nn.Parameter(torch.empty(size).uniform_(math.log(2.5), math.log(10.0)))
+        self.a = nn.Parameter(torch.empty(size).uniform_(*self.a_range))
+        self.b = nn.Parameter(torch.empty(size).uniform_(*self.b_range))
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return (alpha, beta, a, b), each (N,)."""
+        alpha = torch.exp(-torch.exp(self.log_alpha + self.log_step))
+        beta = torch.exp(-torch.exp(self.log_beta + self.log_step))
+        return alpha, beta, self.a.clamp(*self.a_range), self.b.clamp(*self.b_range)
+
+
+class CSiLIF(AdaptiveNeuron):
+    """Complex SiLIF: one damped oscillator a neuron, carried as two real states.
+
+        u[t] = lambda (u[t-1] - S[t-1]/2) + b I[t];    S[t] = 1[2 Re u[t] > 1];    lambda = exp((-e^p + i w) e^D)
+
+    Four learned parameters a neuron: p starts at log 0.5, w at pi, D log-uniform in [log step_min, log step_max], b
+    from U[0, 1). step_min, step_max: 0.01 and 0.5 on SHD; the SSC configuration has step_max 5.
+    Raises ValueError for an unknown start or steps that are not 0 < step_min <= step_max.
+    """
+
+    states = ("real", "imaginary")
+    strict = True
+    input_gain = "b"
+
+    log_decay: Tensor
+    frequency: Tensor
+    log_step: Tensor
+    b: Tensor
+
+    def __init__(
+        self,
+        step_min: float = 0.01,
+        step_max: float = 0.5,
+        surrogate: Surrogate | None = None,
+        detach_reset: bool = False,
+        start: Start = "zeros",
+    ) -> None:
+        super().__init__(surrogate if surrogate is not None else Boxcar(0.5), detach_reset, start)
+        if not 0 < step_min <= step_max < math.inf:
+            raise ValueError(f"steps [{step_min!r}, {step_max!r}]: need 0 < step_min <= step_max")
+        self.step_min, self.step_max = float(step_min), float(step_max)
+
+    def make_parameters(self, size: int) -> None:
+        """Draw p, w, D and b, each (N,)."""
+        self.log_decay = nn.Parameter(torch.full((size,), math.log(0.5)))
+        self.frequency = nn.Parameter(torch.full((size,), math.pi))
+        self.log_step = nn.Parameter(torch.empty(size).uniform_(math.log(self.step_min), math.log(self.step_max)))
+        self.b = nn.Parameter(torch.rand(size))
+
+    def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (Re lambda, Im lambda, b), each (N,)."""
+        step = torch.exp(self.log_step)
+        radius = torch.exp(-torch.exp(self.log_decay) * step)
+        angle = self.frequency * step
+        return radius * torch.cos(angle), radius * torch.sin(angle), self.b
+
+    @staticmethod
+    def step(spike, reset, x, y, current, real, imaginary, b):
+        """u[t] in real and imaginary parts."""
+        v = x - 0.5 * reset
+        return (real * v - imaginary * y + b * current, real * y + imaginary * v)
+
+    @staticmethod
+    def step_adjoint(spike, reset, x, y, x_new, y_new, real, imaginary, b, g_x, g_y):
+        """Vector-Jacobian product of `step`; I is recovered from x_new, as 0 where b is 0."""
+        v = x - 0.5 * reset
+        current = b * (x_new - real * v + imaginary * y) / (b * b + 1e-30)
+        g_v = real * g_x + imaginary * g_y
+        return (
+            0.0,
+            -0.5 * g_v,
+            g_v,
+            real * g_y - imaginary * g_x,
+            b * g_x,
+            g_x * v + g_y * y,
+            g_y * v - g_x * y,
+            g_x * current,
+        )
+
+    @staticmethod
+    def drive(x, y, real, imaginary, b):
+        """The distance 2 Re u - 1 to the threshold."""
+        return 2.0 * x - 1.0
+
+    @staticmethod
+    def drive_adjoint(x, y, real, imaginary, b, g):
+        """Vector-Jacobian product of `drive`."""
+        return (2.0 * g, 0.0, 0.0, 0.0, 0.0)
+
+    @staticmethod
+    def membrane(spike, reset, x, y, real, imaginary, b):
+        """2 Re u[t] - S[t], the real part after the reset in the units of the threshold."""
+        return 2.0 * x - reset
