@@ -1,0 +1,106 @@
+"""The interpolation kernel, its schedule, and how delays start and are rounded."""
+
+import numpy as np
+import pytest
+import torch
+from delrec.delays import (
+    DelayInit,
+    SigmaSchedule,
+    half_width,
+    kernel_length,
+    round_delays,
+    round_stochastic,
+    round_straight_through,
+    triangle_kernel,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.autograd import gradcheck
+
+F64 = torch.float64
+
+
+@given(st.floats(0, 40), st.floats(0, 12))
+def test_kernel_is_the_equation(delay, sigma):
+    d, s = torch.tensor([delay], dtype=F64), torch.tensor(1 + sigma, dtype=F64)
+    length = kernel_length(d, s)
+    taps = triangle_kernel(d, s, length)[0].numpy()
+    k = np.arange(length)
+    np.testing.assert_allclose(taps, np.maximum(0, 1 + sigma - np.abs(k - (1 + delay))) / (1 + sigma) ** 2, atol=1e-15)
+    assert 1 + delay + 1 + sigma <= length - 1 + 1e-9  # the whole triangle fits
+
+
+@given(st.floats(0, 40))
+def test_without_spread_a_delay_is_split_between_two_steps(delay):
+    taps = triangle_kernel(torch.tensor([delay], dtype=F64), torch.tensor(1.0, dtype=F64), 50)[0]
+    assert float(taps.sum()) == pytest.approx(1, abs=1e-12)
+    assert float(taps @ torch.arange(50, dtype=F64)) == pytest.approx(1 + delay, abs=1e-9)
+    assert int((taps > 1e-12).sum()) <= 2
+
+
+def test_kernel_gradcheck():
+    torch.manual_seed(0)
+    delay = (torch.rand(4, 3, dtype=F64) * 9 + 0.013).requires_grad_()
+    spread = torch.randn(3, dtype=F64).requires_grad_()
+    for sigma in (0.37, 5.1):
+        assert gradcheck(lambda d, p, sigma=sigma: triangle_kernel(d, half_width(sigma, p), 24), (delay, spread))
+
+
+def test_gradient_passes_the_clamp_at_its_corner_and_stops_at_the_tip():
+    """Integer delay, sigma 0: taps d and d+2 lie exactly on the corner and count as inside; sign(0) is 0."""
+    delay = torch.tensor([3.0], dtype=F64, requires_grad=True)
+    taps = triangle_kernel(delay, torch.tensor(1.0, dtype=F64), 7)[0]
+    slopes = [torch.autograd.grad(taps[k], delay, retain_graph=True)[0].item() for k in range(7)]
+    assert slopes == [0, 0, 0, -1, 0, 1, 0]
+
+
+def test_spread_logit_zero_is_one_plus_sigma():
+    assert torch.equal(half_width(3.0, torch.zeros(2)), torch.tensor([4.0, 4.0]))
+    assert float(half_width(3.0)) == 4.0
+
+
+def test_sigma_schedule_is_published():
+    schedule = SigmaSchedule(10.0, 0.95)
+    assert schedule(0, 150) == 10.0
+    assert schedule(75, 150) == pytest.approx(10 * 0.95**50)
+    assert schedule(149, 150) == pytest.approx(10 * 0.95 ** (14900 / 150))  # about 0.06, not 0
+    for bad in (dict(initial=-1), dict(initial=float("nan")), dict(decay=0), dict(decay=1.1)):
+        with pytest.raises(ValueError, match="sigma"):
+            SigmaSchedule(**bad)
+    with pytest.raises(ValueError, match="epoch"):
+        schedule(-1, 10)
+
+
+def test_initial_delays():
+    torch.manual_seed(0)
+    half_normal = DelayInit("half-normal", std=12).fill_(torch.empty(20_000))
+    assert float(half_normal.min()) >= 0 and float(half_normal.mean()) == pytest.approx(
+        12 * (2 / np.pi) ** 0.5, rel=0.03
+    )
+    uniform = DelayInit("uniform", low=10, high=30).fill_(torch.empty(20_000))
+    assert 10 <= float(uniform.min()) and float(uniform.max()) <= 30
+    whole = DelayInit("uniform", low=10, high=30, integers=True).fill_(torch.empty(50))
+    assert torch.equal(whole, whole.round())
+    assert torch.equal(DelayInit("constant", low=3).fill_(torch.empty(4)), torch.full((4,), 3.0))
+    for bad in (dict(kind="normal"), dict(std=-1), dict(low=-1), dict(kind="uniform", low=4, high=3)):
+        with pytest.raises(ValueError, match="delay init"):
+            DelayInit(**bad)
+
+
+def test_rounding():
+    delay = torch.tensor([0.5, 1.5, 2.49, -0.2, -3.0, 7.51], dtype=F64, requires_grad=True)
+    assert round_delays(delay).tolist() == [0, 2, 2, 0, 0, 8]  # half to even, at least 0
+    straight = round_straight_through(delay)
+    assert torch.equal(straight.detach(), round_delays(delay))
+    straight.sum().backward()
+    assert torch.equal(delay.grad, torch.ones(6, dtype=F64))
+
+
+def test_stochastic_rounding_is_right_on_average():
+    torch.manual_seed(0)
+    delay = torch.full((40_000,), 2.3, dtype=F64, requires_grad=True)
+    rounded = round_stochastic(delay)
+    assert set(rounded.tolist()) == {2.0, 3.0}
+    assert rounded.mean().item() == pytest.approx(2.3, abs=0.02)
+    rounded.sum().backward()
+    assert torch.equal(delay.grad, torch.ones_like(delay))

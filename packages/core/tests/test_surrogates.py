@@ -1,0 +1,57 @@
+"""Surrogate derivatives: the equations, and the scalar form that engines compile."""
+
+import math
+
+import pytest
+import torch
+from delrec import ATan, Boxcar, FastSigmoid, MultiGaussian, Slayer, Triangle, make_surrogate
+
+ALL = [Triangle(1.0), Triangle(0.4), ATan(5.0), FastSigmoid(10.0), Boxcar(), Slayer(5.0, 0.4), MultiGaussian()]
+U = torch.cat(
+    [torch.linspace(-4, 4, 801, dtype=torch.float64), torch.tensor([-0.5, 0.5, 1.0, -1.0], dtype=torch.float64)]
+)
+
+
+@pytest.mark.parametrize("surrogate", ALL, ids=repr)
+def test_scalar_and_tensor_forms_agree(surrogate):
+    scalar = [type(surrogate).scalar_derivative(u, *surrogate.params) for u in U.tolist()]
+    torch.testing.assert_close(
+        surrogate.derivative(U), torch.tensor(scalar, dtype=torch.float64), rtol=1e-12, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("surrogate", ALL, ids=repr)
+def test_backward_uses_the_derivative(surrogate):
+    u = U.clone().requires_grad_()
+    spikes = surrogate.spike(u)
+    assert set(spikes.tolist()) == {0.0, 1.0} and torch.equal(spikes.bool(), U >= 0)
+    spikes.sum().backward()
+    assert torch.equal(u.grad, surrogate.derivative(U))
+
+
+def test_strict_comparison_is_the_neurons_choice():
+    zero = torch.zeros(1)
+    assert Triangle().spike(zero).item() == 1 and Triangle().spike(zero, strict=True).item() == 0
+
+
+def test_values_of_the_papers():
+    def at(surrogate, u):
+        return surrogate.derivative(torch.tensor(u, dtype=torch.float64)).item()
+
+    assert at(Triangle(2.0), 0.5) == pytest.approx(1.5 / 4)
+    assert at(ATan(5.0), 0.2) == pytest.approx(2.5 / (1 + (math.pi / 2) ** 2))
+    assert (at(Boxcar(), 0.5), at(Boxcar(), -0.5), at(Boxcar(), 0.51)) == (1, 0, 0)
+    assert at(Slayer(5.0, 0.4), 0.0) == pytest.approx(1.0)
+    assert at(MultiGaussian(), 1.5) < 0  # negative in its tails
+    middle = 1.15 / (0.5 * math.sqrt(2 * math.pi)) - 2 * 0.15 * math.exp(-0.5 * (0.5 / 3) ** 2) / (
+        3 * math.sqrt(2 * math.pi)
+    )
+    assert at(MultiGaussian(), 0.0) == pytest.approx(0.5 * middle)
+
+
+def test_by_name_and_bad_values():
+    assert make_surrogate("atan", 5.0) == ATan(5.0) != ATan(4.0)
+    with pytest.raises(ValueError, match="spline.*triangle"):
+        make_surrogate("spline")
+    with pytest.raises(ValueError, match="gamma = 0"):
+        Triangle(0)

@@ -1,0 +1,89 @@
+"""`python -m delrec.verify`: every golden file agrees, and a wrong one cannot pass."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from delrec.verify import main
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(GOLDEN.glob("*.npz"))
+ONE = GOLDEN / "delrec_synaptic_atan_soft_det0_sig5_p1.npz"
+CONV = GOLDEN / "dcls1d_v1_K25_shd.npz"
+
+
+def altered(path, folder, change, name=None):
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    arrays = change(arrays) or arrays
+    target = folder / (name or path.name)
+    np.savez(target, **arrays)
+    return target
+
+
+def test_the_golden_files_are_here():
+    assert len(FILES) == 65
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("engine", ["reference", "auto"])
+def test_every_golden_file_agrees(engine, dtype, capsys):
+    assert main([str(GOLDEN), "--engine", engine, "--dtype", dtype]) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1] == "65 passed, 0 failed"
+
+
+@pytest.mark.parametrize(
+    "path, key",
+    [(ONE, k) for k in ("v_seq", "grad_x", "grad_W", "grad_d", "grad_p_spread", "mask", "loss", "d", "W", "x", "cot_s")]
+    + [(CONV, k) for k in ("y", "kernel", "grad_x", "grad_weight", "grad_P", "grad_bias", "weight", "P")],
+)
+def test_an_array_changed_by_a_millionth_fails(path, key, tmp_path, capsys):
+    def change(arrays):
+        arrays[key] = arrays[key] + 1e-6
+
+    assert main([str(altered(path, tmp_path, change))]) == 1
+    assert "0 passed, 1 failed" in capsys.readouterr().out
+
+
+def test_one_flipped_spike_fails(tmp_path):
+    def change(arrays):
+        arrays["spikes"][3, 1, 2] = 1 - arrays["spikes"][3, 1, 2]
+
+    assert main([str(altered(ONE, tmp_path, change))]) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: {("grad_w" if k == "grad_W" else k): v for k, v in a.items()},
+        lambda a: {k: v for k, v in a.items() if k != "tau"},
+        lambda a: {**a, "extra": np.zeros(3)},
+        lambda a: {**a, "x": a["x"] * np.nan},
+        lambda a: {**a, "W": a["W"][:3]},
+        lambda a: {**a, "surrogate": np.array("spline")},
+        lambda a: {**a, "grad_x": a["grad_x"][:, :1]},
+    ],
+    ids=["renamed", "missing", "unknown", "nan", "shape", "surrogate", "shape of a gradient"],
+)
+def test_an_unusable_file_is_not_a_disagreement(change, tmp_path, capsys):
+    assert main([str(altered(ONE, tmp_path, change))]) == 2
+    assert capsys.readouterr().out.startswith("ERROR delrec_")
+
+
+def test_nothing_to_check_unreadable_or_of_neither_kind(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "nothing to check" in capsys.readouterr().out
+    assert main([str(tmp_path / "delrec_absent.npz")]) == 2
+    broken = tmp_path / "delrec_broken.npz"
+    broken.write_bytes(ONE.read_bytes()[:2000])
+    assert main([str(broken)]) == 2
+    assert main([str(altered(ONE, tmp_path, lambda a: a, "other.npz"))]) == 2
+    objects = tmp_path / "delrec_objects.npz"
+    np.savez(objects, x=np.array([{}], dtype=object))
+    assert main([str(objects)]) == 2
+
+
+def test_one_bad_file_among_good_ones_decides(tmp_path):
+    good = altered(CONV, tmp_path, lambda a: a)
+    bad = tmp_path / "delrec_absent.npz"
+    assert main([str(good), str(bad)]) == 2
