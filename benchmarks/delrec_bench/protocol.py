@@ -72,7 +72,6 @@ class TrainingConfig:
         schedule_patience: Epochs without a better validation score that "plateau" forgives.
         clip_value: Largest absolute gradient of a parameter, or None.
         clip_norm: Largest norm of the whole gradient, or None.
-        spike_penalty: lambda of lambda * mean over layers and batch of (0.5 sum S^2 / (T N)); 0 turns it off.
         selection: "validation" takes the epoch with the best validation score, "last" the last epoch.
         ties: Of equal validation scores take the "first" or the "last" epoch (the papers' >=).
 
@@ -94,7 +93,6 @@ class TrainingConfig:
     schedule_patience: int = 1
     clip_value: float | None = None
     clip_norm: float | None = None
-    spike_penalty: float = 0.0
     selection: str = "validation"
     ties: str = "last"
 
@@ -102,7 +100,7 @@ class TrainingConfig:
         for name in ("epochs", "batch", "schedule_every"):
             _whole(name, getattr(self, name), 1)
         _whole("schedule_patience", self.schedule_patience, 0)
-        for name in ("lr_weights", "lr_delays", "weight_decay", "spike_penalty"):
+        for name in ("lr_weights", "lr_delays", "weight_decay"):
             _real(name, getattr(self, name), positive=False)
         _real("schedule_factor", self.schedule_factor, positive=True)
         for name in ("lr_neuron", "clip_value", "clip_norm"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from delrec.layers import RecurrentDelays
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
@@ -24,7 +25,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclass
 class Evaluation:
-    """What one pass over samples gives: mean loss, score, a prediction a sample, and mean activity."""
+    """What one pass over samples gives: mean loss, score, a prediction a sample, and `Trainable.activity`."""
 
     loss: float
     score: float
@@ -84,16 +85,16 @@ def fit(
         start = time.perf_counter()
         model.begin_epoch(epoch, config.epochs)
         entry: dict[str, Any] = {"epoch": epoch + 1, **optimisation.rates()}
-        before = rounded_delays(model)
+        before = model.delays()
         entry |= _train_epoch(model, train, config, optimisation, metric, seeds, epoch, device)
-        entry["sigma"] = model.sigma()
+        entry["sigma"] = sigma_of(model)
         model.end_epoch()
-        entry["delays_changed"] = sum(int((a != b).sum()) for a, b in zip(before, rounded_delays(model), strict=True))
+        entry["delays_changed"] = delays_changed(before, model.delays())
         chosen = True
         if valid is not None:
             with model.deployed():
                 seen = evaluate(model, valid, metric, device)
-            entry |= {"valid_loss": seen.loss, f"valid_{metric}": seen.score, "rates": seen.activity.get("rates", {})}
+            entry |= {"valid_loss": seen.loss, f"valid_{metric}": seen.score, "rates": seen.activity.get("rates", [])}
             chosen = config.selection == "last" or _better(seen.score, result, metric, config.ties)
         optimisation.end_epoch(entry.get(f"valid_{metric}", -entry["loss"]))
         if chosen:
@@ -128,13 +129,15 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     model.eval()
     targets = samples.targets
     predictions = torch.empty(len(samples), dtype=torch.long if metric == "accuracy" else torch.float64)
-    total, activity = 0.0, Mean()
+    total = 0.0
+    model.start_recording()
     for indices in batches(len(samples), EVALUATION_BATCH):
-        scores = model.scores(model(samples.batch(indices).to(device)))
+        scores = model.classify(samples.batch(indices).to(device))
         total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
         predictions[indices] = predict(scores, metric).cpu()
-        activity.add(model.activity(), len(indices))
-    return Evaluation(total / len(samples), score_of(metric, predictions, targets), predictions, activity.value())
+    activity = model.activity()
+    model.stop_recording()
+    return Evaluation(total / len(samples), score_of(metric, predictions, targets), predictions, activity)
 
 
 def predict(scores: Tensor, metric: str) -> Tensor:
@@ -148,14 +151,15 @@ def batches(count: int, size: int, generator: torch.Generator | None = None) -> 
     yield from order.split(size)
 
 
-def rounded_delays(model: Any) -> list[Tensor]:
-    """The delays of a network as deployed, in steps, by parameter; spreads are not delays."""
-    return [delay.detach().round().clone() for delay in model.delays()]
+def sigma_of(model: Any) -> float | None:
+    """The largest spread of recurrent delays in steps, None in a network without them."""
+    sigmas = [float(module.sigma) for module in model.modules() if isinstance(module, RecurrentDelays)]
+    return max(sigmas) if sigmas else None
 
 
-def spike_penalty(spikes: list[Tensor]) -> Tensor:
-    """Mean over layers and batch of 0.5 sum S^2 / (T N), for spikes (T, B, N) of each layer."""
-    return torch.stack([0.5 * layer.square().mean() for layer in spikes]).mean()
+def delays_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> int:
+    """How many delays deploy to another step than before."""
+    return sum(int((before[name].round() != after[name].round()).sum()) for name in after)
 
 
 def _better(score: float, best: Fit, metric: str, ties: str) -> bool:
@@ -178,18 +182,16 @@ def _train_epoch(
 ) -> dict[str, Any]:
     model.train()
     order = torch.Generator().manual_seed(seeds.stream("order", epoch))
-    train.begin_epoch(epoch, seeds.stream("order"))
+    train.begin_epoch(seeds.stream("order"), epoch)
     total, correct = 0.0, 0
     for indices in batches(len(train), config.batch, order):
         targets = train.targets[indices].to(device)
-        scores = model.scores(model(train.batch(indices).to(device)))
+        scores = model.classify(train.batch(indices).to(device))
         loss = model.loss(scores, targets)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise RunError(f"the loss is {value} in epoch {epoch + 1}: training diverged; lower training.lr_weights")
-        if config.spike_penalty:
-            loss = loss + config.spike_penalty * spike_penalty(model.spikes())
-        optimisation.step(loss)
+        optimisation.step(loss + model.penalty())
         model.after_step()
         total += value * len(indices)
         if metric == "accuracy":
@@ -220,7 +222,7 @@ class Optimisation:
         """One update from a scalar loss."""
         for parameter in self.parameters:
             parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if self.config.clip_value is not None:
             nn.utils.clip_grad_value_(self.parameters, self.config.clip_value)
         if self.config.clip_norm is not None:
@@ -264,34 +266,3 @@ def _optimiser(kind: Any, groups: list[dict[str, Any]], config: TrainingConfig, 
             optimiser, mode, factor=config.schedule_factor, patience=config.schedule_patience
         )
     return optimiser, None
-
-
-class Mean:
-    """Mean of nested dicts of numbers, weighted by the number of samples behind each."""
-
-    def __init__(self) -> None:
-        self._sum: dict[str, Any] = {}
-        self._count = 0
-
-    def add(self, values: dict[str, Any], count: int) -> None:
-        """Take in the values of `count` samples."""
-        self._sum = _accumulate(self._sum, values, count)
-        self._count += count
-
-    def value(self) -> dict[str, Any]:
-        """The mean so far."""
-        return _scaled(self._sum, 1 / max(1, self._count))
-
-
-def _accumulate(total: dict[str, Any], values: dict[str, Any], count: int) -> dict[str, Any]:
-    out = dict(total)
-    for name, value in values.items():
-        if isinstance(value, dict):
-            out[name] = _accumulate(total.get(name, {}), value, count)
-        else:
-            out[name] = total.get(name, 0.0) + float(value) * count
-    return out
-
-
-def _scaled(values: dict[str, Any], factor: float) -> dict[str, Any]:
-    return {n: _scaled(v, factor) if isinstance(v, dict) else v * factor for n, v in values.items()}

@@ -1,0 +1,132 @@
+"""What a method is, and how methods are found."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from delrec_bench.errors import BenchError, nearest
+
+if TYPE_CHECKING:
+    from delrec.networks import Trainable
+
+    from delrec_bench.tasks.base import Task, TaskData
+
+Build = Callable[[Mapping[str, Any], int, int], "Trainable"]
+Floor = Callable[["TaskData"], Any]
+
+
+def _everywhere(task: "Task") -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as its file declares it, in the list `METHODS`.
+
+    Attributes:
+        name: Name on the command line and in rows.
+        summary: One line: what it is.
+        source: Paper or code that it comes from.
+        learned: What training changes, such as "weights, recurrent delays".
+        settings: Every setting that `build` reads, with its default; `--set network.NAME=...` changes one. All
+            methods call their layer widths `hidden`.
+        build: (settings, input channels, classes) -> Trainable. A forecast has one class.
+        floor: For a method without a network: data -> a prediction a test sample.
+        quick: Whether the quick profile runs it.
+        control: The method it is compared with, named before any run; None for none.
+        presets: Dotted settings by (task or task family, profile), laid over those of the profile. "*" stands for
+            any task, or any profile.
+        applicable: Task -> None, or the reason why the method cannot run there.
+    """
+
+    name: str
+    summary: str
+    source: str
+    learned: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    build: Build | None = None
+    floor: Floor | None = None
+    quick: bool = False
+    control: str | None = None
+    presets: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    applicable: Callable[["Task"], str | None] = _everywhere
+
+    def __post_init__(self) -> None:
+        for name in ("name", "summary", "source", "learned"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise BenchError(f"method {self.name!r}: {name} is {getattr(self, name)!r}; give a line of text")
+        if (self.build is None) == (self.floor is None):
+            raise BenchError(f"method '{self.name}' needs either build (a network) or floor (predictions)")
+
+    @property
+    def kind(self) -> str:
+        """The kind of its records: "run" or "floor"."""
+        return "run" if self.floor is None else "floor"
+
+    def preset(self, task: "Task", profile: str) -> dict[str, Any]:
+        """The method's own settings for a task and profile, the more particular ones last."""
+        merged: dict[str, Any] = {}
+        for where in ("*", task.family, task.name):
+            for when in ("*", profile):
+                merged |= self.presets.get((where, when), {})
+        return merged
+
+
+class MethodTable(dict[str, Method]):
+    """Methods by name; an unknown name is a BenchError that names the nearest."""
+
+    def __missing__(self, name: str) -> Method:
+        raise BenchError(f"no method '{name}'; {nearest(name, self)} (see: delrec-bench list methods)")
+
+
+def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
+    """All methods: those of this package and of every *.py file in the extra folders.
+
+    Raises:
+        BenchError: A folder that is not there, a file that does not import or declares no METHODS, a name twice.
+    """
+    table = MethodTable()
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        module = importlib.import_module(f"delrec_bench.methods.{path.stem}")
+        _add(table, getattr(module, "METHODS", []), path)
+    for folder in map(Path, extra_dirs):
+        if not folder.is_dir():
+            raise BenchError(f"method folder '{folder}' does not exist; give a folder of method files")
+        for path in sorted(folder.glob("[!_]*.py")):
+            methods = getattr(_import_file(path), "METHODS", None)
+            if not isinstance(methods, list | tuple):
+                raise BenchError(f"{path}: no METHODS = [Method(...)] in it; declare one, or begin the name with '_'")
+            _add(table, methods, path)
+    for method in table.values():
+        if method.control is not None and method.control not in table:
+            raise BenchError(f"method '{method.name}': control '{method.control}'; {nearest(method.control, table)}")
+    return table
+
+
+def _add(table: MethodTable, methods: Iterable[Any], path: Path) -> None:
+    for method in methods:
+        if not isinstance(method, Method):
+            raise BenchError(f"{path}: METHODS holds a {type(method).__name__}; it must hold Method(...) entries")
+        if method.name in table:
+            raise BenchError(f"{path}: method '{method.name}' exists already; give it another name")
+        table[method.name] = method
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = "delrec_bench_method_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BenchError(f"{path}: cannot be imported as Python; give a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BenchError(f"{path}: does not import ({type(error).__name__}: {error}); mend the file") from error
+    return module

@@ -1,0 +1,101 @@
+"""Feedforward delays as dilated convolutions with learnable spacings (DCLS), alone and beside recurrent delays."""
+
+from typing import Any
+
+from delrec_bench.methods.base import Method
+from delrec_bench.methods.delrec import LEARNED
+from delrec_bench.methods.stack import DELREC, builder, settings_of
+
+DCLS = "Hammouamri et al. 2024, https://arxiv.org/abs/2306.17670"
+
+_V1: dict[str, Any] = {"recurrent": "none", "feedforward": "v1", "learn_positions": True}
+_FIXED: dict[str, Any] = {"recurrent": "none", "feedforward": "v1", "learn_positions": False}
+_GAUSS: dict[str, Any] = {"recurrent": "none", "feedforward": "gauss", "learn_positions": True}
+_BOTH: dict[str, Any] = {"recurrent": "axonal", "feedforward": "v1", "learn_positions": True, **LEARNED}
+
+# Hammouamri's own networks: delays in every layer, padded on both sides, spread annealed from K//2 - .27 on.
+_GAUSS_SHD = {
+    "network.feedforward_layers": None,
+    "network.feedforward_readout": True,
+    "network.right_padding": 12,
+    "network.window": 25,
+    "network.feedforward_spread": 12.0,
+    "network.anneal_spread": True,
+    "network.tau": 1.005,
+    "network.bias": False,
+    "network.dropout": 0.4,
+    "training.optimiser": "adam",
+    "training.lr_weights": 5e-3,
+    "training.lr_delays": 0.1,
+}
+_GAUSS_SSC = {
+    **_GAUSS_SHD,
+    "network.hidden": [512, 512, 512],
+    "network.right_padding": 15,
+    "network.window": 31,
+    "network.kernel_count": 2,
+    "network.feedforward_spread": 15.0,
+    "network.tau": 1.5,
+    "network.dropout": 0.25,
+    "network.order": "norm-spike-dropout",
+    "network.batch_norm": True,
+    "network.reset": "hard",
+    "network.detach_reset": True,
+    "network.surrogate": "atan",
+    "network.surrogate_parameters": [5.0],
+    "network.readout": "leaky",
+    "network.aggregate": "softmax-sum",
+    "training.epochs": 60,
+    "training.batch": 128,
+    "training.schedule_delays": "cosine",
+}
+
+METHODS = [
+    Method(
+        name="dcls",
+        summary="feedforward delays, one a connection, learned (DCLS v1, interpolated between two steps)",
+        source=f"{DCLS}; settings of {DELREC}",
+        learned="weights, feedforward delays",
+        quick=True,
+        control="dcls-fixed",
+        settings=settings_of(**_V1),
+        build=builder(**_V1),
+    ),
+    Method(
+        name="dcls-fixed",
+        summary="feedforward delays, one a connection, random and fixed",
+        source=f"{DCLS} (its 'snn_delays_lr0')",
+        learned="weights",
+        quick=True,
+        control="lif",
+        settings=settings_of(**_FIXED),
+        build=builder(**_FIXED),
+    ),
+    Method(
+        name="dcls-gauss",
+        summary="feedforward delays, one a connection, learned with a gaussian that narrows in training",
+        source=DCLS,
+        learned="weights, feedforward delays",
+        control="dcls-fixed",
+        settings=settings_of(**_GAUSS),
+        build=builder(**_GAUSS),
+        presets={
+            ("shd", "paper"): _GAUSS_SHD,
+            ("ssc", "paper"): _GAUSS_SSC,
+            ("*", "quick"): {"network.feedforward_spread": 4.0, "network.anneal_spread": True},
+            ("*", "embedded"): {"network.feedforward_spread": 4.0, "network.anneal_spread": True},
+        },
+    ),
+    Method(
+        name="delrec-dcls",
+        summary="recurrent delays, one a sending neuron, and feedforward delays, both learned",
+        source=f"{DELREC} (its 'rec + ff')",
+        learned="weights, recurrent and feedforward delays",
+        quick=True,
+        control="delrec-axonal",
+        settings=settings_of(**_BOTH),
+        build=builder(**_BOTH),
+        # arXiv 2509.24852, equi-parameter SHD
+        presets={("speech", "equi-parameter"): {"network.hidden": [38, 38]}},
+    ),
+]

@@ -1,0 +1,73 @@
+"""DelRec: recurrent connections whose delays are learned, and the same with delays drawn once and kept."""
+
+from typing import Any
+
+from delrec_bench.methods.base import Method
+from delrec_bench.methods.stack import DELREC, builder, settings_of
+
+# The published control draws its delays as the learned ones start, rounds them, and runs at sigma 0 throughout.
+FIXED: dict[str, Any] = {"learn_delays": False, "sigma": 0.0, "learn_spread": False}
+LEARNED: dict[str, Any] = {"learn_delays": True}
+
+
+def _method(name: str, summary: str, learned: str, control: str, quick: bool, **fixed: Any) -> Method:
+    fixed = {"feedforward": "none", **fixed}
+    return Method(
+        name=name,
+        summary=summary,
+        source=DELREC,
+        learned=learned,
+        quick=quick,
+        control=control,
+        settings=settings_of(**fixed),
+        build=builder(**fixed),
+    )
+
+
+METHODS = [
+    _method(
+        "delrec-axonal",
+        "recurrent delays, one a sending neuron, learned",
+        "weights, recurrent delays",
+        "delrec-axonal-fixed",
+        True,
+        recurrent="axonal",
+        **LEARNED,
+    ),
+    _method(
+        "delrec-axonal-fixed",
+        "recurrent delays, one a sending neuron, random and fixed",
+        "weights",
+        "rlif",
+        True,
+        recurrent="axonal",
+        **FIXED,
+    ),
+    _method(
+        "delrec-synaptic",
+        "recurrent delays, one a connection, learned",
+        "weights, recurrent delays",
+        "delrec-synaptic-fixed",
+        True,
+        recurrent="synaptic",
+        **LEARNED,
+    ),
+    _method(
+        "delrec-synaptic-fixed",
+        "recurrent delays, one a connection, random and fixed",
+        "weights",
+        "rlif",
+        True,
+        recurrent="synaptic",
+        **FIXED,
+    ),
+    _method(
+        "delrec-shared",
+        "recurrent delays, one a layer, learned",
+        "weights, recurrent delays",
+        "rlif",
+        True,
+        recurrent="shared",
+        **LEARNED,
+    ),
+]

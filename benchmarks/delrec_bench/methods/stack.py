@@ -1,0 +1,62 @@
+"""What the methods made of core's `Network` have in common: settings from its configuration, and how it is built."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from delrec.networks import Network, NetworkConfig
+
+RECURRENT = ("recurrent_layers", "recurrent_dropout")
+DELAYED = (
+    "learn_spread",
+    "sigma",
+    "sigma_decay",
+    "delay_init",
+    "delay_std",
+    "delay_low",
+    "delay_high",
+    "rounding",
+    "clamp_delays",
+)
+FEEDFORWARD = (
+    "feedforward_form",
+    "feedforward_layers",
+    "feedforward_readout",
+    "learn_positions",
+    "window",
+    "kernel_count",
+    "right_padding",
+    "feedforward_spread",
+    "anneal_spread",
+    "position_weight_init",
+)
+_GIVEN = ("inputs", "classes", "engine")  # by the data and the request, not by a setting
+
+DELREC = "DelRec, https://arxiv.org/abs/2509.24852"
+
+
+def settings_of(**fixed: Any) -> dict[str, Any]:
+    """The settings of a stack with `fixed` fields: those of `NetworkConfig` that still mean something.
+
+    Args:
+        fixed: Fields of `NetworkConfig` that make the method what it is.
+    """
+    left_out = {*fixed, *_GIVEN}
+    recurrent = fixed.get("recurrent", "none")
+    if recurrent == "none":
+        left_out |= {*RECURRENT}
+    if recurrent in ("none", "plain"):
+        left_out |= {*DELAYED, "learn_delays"}
+    if fixed.get("feedforward", "none") == "none":
+        left_out |= {*FEEDFORWARD, "feedforward"}
+    known = {item.name: item.default for item in fields(NetworkConfig) if item.default is not MISSING}
+    return {name: value for name, value in known.items() if name not in left_out}
+
+
+def builder(**fixed: Any) -> Any:
+    """The `build` of a method: a `Network` of its settings with `fixed` fields."""
+
+    def build(settings: Mapping[str, Any], inputs: int, classes: int) -> Network:
+        return Network(NetworkConfig(inputs=inputs, classes=classes, **{**settings, **fixed}))
+
+    return build

@@ -1,0 +1,306 @@
+"""One run, from a request to its record: load, build, train, score the test set once, write.
+
+A run's folder is `runs/<key>/`. The checkpoint is written first and `record.json` last, each in one step: where there
+is a record the run is finished, and a run that was cut short leaves none.
+"""
+
+import io
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from delrec.engines.registry import resolve as resolve_engine
+
+from delrec_bench.configuration import Request, Resolved, resolve
+from delrec_bench.environment import machine, peak_bytes, pin_threads, provenance, reset_peak
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.protocol import HeldOut, score_of
+from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, finished_record, run_key, write_record
+from delrec_bench.tasks.base import TaskData, TaskTable
+from delrec_bench.training import Evaluation, Fit, Progress, fit, score_test
+from delrec_bench.workspace import Workspace, write_atomic
+
+CHECKPOINT_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A record, and whether it was there already."""
+
+    record: Record
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to start: its settings, its data and its key."""
+
+    resolved: Resolved
+    data: TaskData
+    configuration: dict[str, Any]
+    key: str
+
+
+def prepare(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Prepared:
+    """Settle a request, load its data and name its key.
+
+    Raises:
+        BenchError: The request or its data is wrong.
+    """
+    resolved = resolve(request, methods[request.method], tasks[request.task])
+    folder = None if request.data is None else Path(request.data)
+    if folder is not None and not resolved.task.accepts_data:
+        raise BenchError(f"--data {folder}: task '{request.task}' makes its own data; choose shd, ssc or ps-mnist")
+    if folder is not None and not folder.is_dir():
+        raise BenchError(f"--data '{folder}' is not a folder; name the one that holds the files")
+    device = device_class(request.device)
+    try:
+        engine = resolve_engine(request.engine, device)
+    except ValueError as error:
+        raise BenchError(str(error)) from error
+    seeds = resolved.seeds
+    data = resolved.task.load(resolved.options, seeds.split, seeds.permutation, folder, workspace)
+    floor = resolved.method.floor is not None
+    configuration = {**resolved.values, "device": device, "engine": "none" if floor else engine}
+    return Prepared(resolved, data, configuration, run_key(configuration, _identity(data)))
+
+
+def run(
+    request: Request,
+    methods: MethodTable,
+    tasks: TaskTable,
+    workspace: Workspace,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Do one run, or find that it was done.
+
+    Raises:
+        BenchError: The request or its data is wrong.
+        RunError: Training failed.
+    """
+    prepared = prepare(request, methods, tasks, workspace)
+    return perform(prepared, workspace, progress)
+
+
+def perform(prepared: Prepared, workspace: Workspace, progress: Progress | None = None) -> Outcome:
+    """Do a prepared run, unless its record is there."""
+    done = finished_record(workspace.runs, prepared.key)
+    if done is not None:
+        return Outcome(done, True)
+    record, checkpoint = _floor(prepared) if prepared.resolved.method.floor else _train(prepared, progress)
+    folder = workspace.runs / prepared.key
+    if checkpoint is not None:
+        write_atomic(folder / "checkpoint.pt", checkpoint)
+    write_record(folder / "record.json", record)
+    return Outcome(record, False)
+
+
+def device_class(device: str) -> str:
+    """ "cpu" or "cuda" for a device of the command line.
+
+    Raises:
+        BenchError: An unknown device, or CUDA where there is none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise BenchError(f"--device is '{device}'; it must be cpu, cuda or auto")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BenchError("--device is 'cuda', and torch finds no CUDA device; use cpu or auto")
+    return device
+
+
+def build(prepared: Prepared) -> Any:
+    """The network of a prepared run, drawn from the seed of its initialisation.
+
+    Raises:
+        BenchError: A setting that the network refuses.
+    """
+    resolved, data = prepared.resolved, prepared.data
+    assert resolved.method.build is not None
+    settings = {**resolved.network, "engine": prepared.configuration["engine"]}
+    torch.manual_seed(resolved.seeds.stream("initialisation"))
+    try:
+        model = resolved.method.build(settings, data.channels, data.classes)
+    except (ValueError, TypeError) as error:
+        raise BenchError(f"method '{resolved.method.name}': {error}") from error
+    dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
+    return model.to(device=prepared.configuration["device"], dtype=dtype)
+
+
+def _train(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes]:
+    resolved, data = prepared.resolved, prepared.data
+    pin_threads(resolved.request.threads)
+    reset_peak()
+    start = time.perf_counter()
+    device = prepared.configuration["device"]
+    model = build(prepared)
+    torch.manual_seed(resolved.seeds.stream("order"))  # dropout masks
+    test = HeldOut(_Cast(data.test, resolved.dtype))
+    valid = data.valid if data.valid is not None and len(data.valid) else None
+    try:
+        fitted = fit(
+            model,
+            _Cast(data.train, resolved.dtype),
+            None if valid is None else _Cast(valid, resolved.dtype),
+            resolved.training,
+            metric=data.metric,
+            seeds=resolved.seeds,
+            device=device,
+            progress=progress,
+        )
+    except RunError as error:
+        raise RunError(f"{resolved.method.name} on {data.name}, repetition {_repetition(prepared)}: {error}") from error
+    scored = score_test(model, test, data.metric, device)
+    wall = time.perf_counter() - start
+    record = _record(
+        prepared,
+        result=_result(data, scored.predictions.numpy(), fitted, resolved.training.selection),
+        history=fitted.history,
+        parameters=_counts(model),
+        activity=_activity(scored),
+        engine=model.engines(),
+        measured={"epoch_seconds": fitted.epoch_seconds, "peak_bytes": _peak(device), "wall_seconds": wall},
+    )
+    content = io.BytesIO()
+    state = {name: value.cpu() for name, value in fitted.state.items()}
+    torch.save(
+        {
+            "schema": CHECKPOINT_SCHEMA,
+            "key": prepared.key,
+            "configuration": canonical_json(prepared.configuration),
+            "best_epoch": fitted.best_epoch,
+            "state_dict": state,
+        },
+        content,
+    )
+    return record, content.getvalue()
+
+
+def _floor(prepared: Prepared) -> tuple[Record, None]:
+    floor = prepared.resolved.method.floor
+    assert floor is not None
+    pin_threads(prepared.resolved.request.threads)
+    reset_peak()
+    start = time.perf_counter()
+    predictions = np.asarray(floor(prepared.data))
+    measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
+    record = _record(
+        prepared, result=_result(prepared.data, predictions, None, "none"), engine="none", measured=measured
+    )
+    return record, None
+
+
+def _record(prepared: Prepared, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
+    resolved, data = prepared.resolved, prepared.data
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    return Record(
+        kind=resolved.method.kind,
+        key=prepared.key,
+        method=resolved.method.name,
+        task=data.name,
+        repetition=_repetition(prepared),
+        configuration=prepared.configuration,
+        data=_described(prepared),
+        metric=data.metric,
+        result=result,
+        study=None,
+        control=resolved.method.control,
+        learned=resolved.method.learned,
+        device=prepared.configuration["device"],
+        provenance={"results_version": RESULTS_VERSION, **provenance()},
+        command=replace(resolved.request, study=None).command(),
+        measured={**measured, "host": machine(), "finished_at": finished},
+        **more,
+    )
+
+
+def _repetition(prepared: Prepared) -> int:
+    return prepared.resolved.request.repetition
+
+
+def _identity(data: TaskData) -> dict[str, Any]:
+    names = ("name", "kind", "digest", "classes", "channels", "steps", "step_ms", "representation")
+    return {name: getattr(data, name) for name in names} | {"sizes": _sizes(data)}
+
+
+def _sizes(data: TaskData) -> dict[str, int]:
+    return {name: len(part) for name in ("train", "valid", "test") if (part := getattr(data, name)) is not None}
+
+
+def _described(prepared: Prepared) -> dict[str, Any]:
+    data, options = prepared.data, prepared.resolved.options
+    about = _identity(data) | {
+        "files": dict(data.files),
+        "augmentation": "shift and blend, x 3" if options.augment else "none",
+        "binning": options.binning,
+        "validation": options.validation,
+        "dropped_events": data.dropped_events,
+        "notes": list(data.notes),
+    }
+    about.pop("name")
+    return about
+
+
+def _result(data: TaskData, predictions: np.ndarray, fitted: Fit | None, selection: str) -> dict[str, Any]:
+    targets = data.test.targets
+    total = len(targets)
+    score = score_of(data.metric, torch.from_numpy(predictions), targets)
+    speakers = data.test.speakers
+    out: dict[str, Any] = {
+        "test_score": score,
+        "total": total,
+        "predictions": predictions.tolist(),
+        "targets": targets.tolist(),
+        "speakers": None if speakers is None else np.asarray(speakers).tolist(),
+        "selection": selection,
+    }
+    if data.metric == "accuracy":
+        out["correct"] = int((predictions == targets.numpy()).sum())
+    if fitted is not None:
+        validated = fitted.valid_score == fitted.valid_score  # NaN where a task has no validation set
+        out |= {
+            "best_epoch": fitted.best_epoch,
+            "epochs": len(fitted.history),
+            "valid_score": fitted.valid_score if validated else None,
+            "selection": selection if validated else "none",
+        }
+    return out
+
+
+def _counts(model: Any) -> dict[str, int]:
+    counts = model.count()
+    return {name: getattr(counts, name) for name in ("weights", "delays", "neuron", "trainable", "frozen", "total")}
+
+
+def _activity(scored: Evaluation) -> dict[str, Any]:
+    names = ("spikes_per_neuron_step", "rates", "synaptic_operations", "delay_buffer")
+    return {name: scored.activity[name] for name in names if name in scored.activity}
+
+
+def _peak(device: str) -> int:
+    return int(torch.cuda.max_memory_allocated()) if device == "cuda" else peak_bytes()
+
+
+class _Cast:
+    """Samples whose batches have another floating-point type."""
+
+    def __init__(self, samples: Any, dtype: str) -> None:
+        self._samples = samples
+        self._dtype = torch.float64 if dtype == "float64" else torch.float32
+        self.targets = samples.targets
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def batch(self, indices: torch.Tensor) -> torch.Tensor:
+        batch: torch.Tensor = self._samples.batch(indices)
+        return batch.to(self._dtype)
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        self._samples.begin_epoch(seed, epoch)
