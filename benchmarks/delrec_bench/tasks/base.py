@@ -19,7 +19,7 @@ from delrec_bench.workspace import Workspace
 
 Kind = Literal["EMBEDDED", "STAND-IN", "OFFICIAL"]
 Metric = Literal["accuracy", "nmse"]
-Representation = Literal["counts", "binary", "pixels", "values"]
+Representation = Literal["counts", "binary", "pixels", "values", "times"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class TaskOptions:
         validation: "random" fifth of the training samples, or a fifth of its speakers ("speaker"), where a
             task has no validation set of its own.
         augment: Triple the training set by SHD's published recipe.
-        binning: "clean" (bin k holds [k step, (k+1) step)), "published" (SSC's own edges), None: the task's own.
+        binning: "clean" (bin k holds [k step, (k+1) step)), "published" (SSC's own edges), "times" (no bins but
+            spike times, where a task has one spike a channel), None: the task's own.
         limit: Training samples at most; a validation set drawn from them shrinks in proportion.
         test_limit: Test samples at most (a fixed part, the same in every repetition).
         tau: Delay of the Mackey-Glass equation.
@@ -69,7 +70,7 @@ class TaskOptions:
                 raise BenchError(f"task option {name} = {getattr(self, name)!r}: must be true or false")
         _one_of("validation", self.validation, ("random", "speaker"))
         if self.binning is not None:
-            _one_of("binning", self.binning, ("clean", "published"))
+            _one_of("binning", self.binning, ("clean", "published", "times"))
 
     def canonical(self) -> dict[str, Any]:
         """The options as plain values, for the key and the record."""

@@ -105,6 +105,8 @@ class Corpus:
     def _bins(self, options: TaskOptions) -> Bins:
         check_channels(options.channels)
         mode = options.binning or self.binning
+        if mode == "times":
+            raise BenchError(f"task option binning = 'times': {self.task} has many spikes a channel; use 'clean'")
         if mode == "published":
             if "ssc" not in self.task:
                 raise BenchError(f"task option binning = 'published': SSC's edges; {self.task} has 'clean' only")
