@@ -172,17 +172,17 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
         "store_g_coef": stores([f"work[{(g_coef + j) * 64} + n] = g_step_c{j} + g_drive_c{j}" for j in range(coefs)]),
         "trace": ", ".join(f"h{j}" for j in range(states)),
         "g_trace": ", ".join(f"g_h{j}" for j in range(states)),
-        "load_start": copies(20, [f"work[{(old + j) * 64} + n] = start0[{j} * plane + at + n]" for j in range(states)]),
-        "load_before": copies(20, [f"work[{(old + j) * 64} + n] = h{j}[before + n]" for j in range(states)]),
-        "store_trace": copies(16, [f"h{j}[keep + n] = work[{(new + j) * 64} + n]" for j in range(states)]),
-        "load_new": copies(16, [f"work[{(new + j) * 64} + n] = h{j}[now + n]" for j in range(states)]),
+        "load_start": copies(20, [f"put(work, {(old + j) * 64} + n, get(start0, {j} * plane + at + n))" for j in range(states)]),
+        "load_before": copies(20, [f"put(work, {(old + j) * 64} + n, get(h{j}, before + n))" for j in range(states)]),
+        "store_trace": copies(16, [f"put(h{j}, keep + n, get(work, {(new + j) * 64} + n))" for j in range(states)]),
+        "load_new": copies(16, [f"put(work, {(new + j) * 64} + n, get(h{j}, now + n))" for j in range(states)]),
         "store_carry": copies(
-            16, [f"carry[{1 + j} * LANES * size + held + n] = work[{(g_new + j) * 64} + n]" for j in range(states)]
+            16, [f"put(carry, {1 + j} * LANES * size + held + n, get(work, {(g_new + j) * 64} + n))" for j in range(states)]
         ),
         "load_g_new": "\n                ".join(
-            f"for n in range(m):\n                    work[{(g_new + j) * 64} + n] = carry[{1 + j} * LANES * size + held + n]\n"
+            f"for n in range(m):\n                    put(work, {(g_new + j) * 64} + n, get(carry, {1 + j} * LANES * size + held + n))\n"
             f"                if given_trace & {1 << j}:\n                    for n in range(m):\n"
-            f"                        work[{(g_new + j) * 64} + n] += g_h{j}[now + n]"
+            f"                        put(work, {(g_new + j) * 64} + n, get(work, {(g_new + j) * 64} + n) + get(g_h{j}, now + n))"
             for j in range(states)
         ),
     }

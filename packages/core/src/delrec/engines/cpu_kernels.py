@@ -16,9 +16,11 @@ from delrec.engines.cpu_vector import (
     ROWS,
     gather_rows,
     gather_rows_wide,
+    get,
     masked_sum,
     next_bit,
     nonzero_bits,
+    put,
     spread_bits,
     tile_product,
     tile_product_lanes,
@@ -64,8 +66,7 @@ def weigh_sparse(size, padded, live, z, z_at, z_row, wt, out, index, value):
                 index[n] = o
                 value[n] = z[z_at + o * z_row + b]
                 n += 1
-        for i in range(padded):
-            out[b * padded + i] = 0.0
+        out[b * padded : (b + 1) * padded] = 0.0
         add_rows(out, b * padded, padded, index, value, 0, n, wt, 0, padded)
 
 
@@ -155,8 +156,10 @@ def slide_ring(size, ring, start, reach, slack):
     """Move the newest `reach[o]` lines of each sender up by `slack`, to make room below."""
     for o in range(size):
         base = start[o] * LANES
-        for j in range(reach[o] * LANES - 1, -1, -1):
-            ring[base + slack * LANES + j] = ring[base + j]
+        for j in range(reach[o] - 1, -1, -1):
+            line = base + j * LANES
+            for lane in range(LANES):
+                put(ring, line + slack * LANES + lane, get(ring, line + lane))
 
 
 @_compiled
@@ -165,7 +168,7 @@ def push_ring(size, gz, ring, ring_at, start):
     for o in range(size):
         at = (start[o] + ring_at) * LANES
         for lane in range(LANES):
-            ring[at + lane] = gz[o * LANES + lane]
+            put(ring, at + lane, get(gz, o * LANES + lane))
 
 
 @_compiled

@@ -73,26 +73,26 @@ def forward_tile(
                 if recurrent:
                     if mask_row == 0:
                         for n in range(m):
-                            work[$current + n] = x[now + n] + rec[b * padded + c + n]
+                            put(work, $current + n, get(x, now + n) + get(rec, b * padded + c + n))
                     else:
                         factor = t * mask_step + at
                         for n in range(m):
-                            work[$current + n] = x[now + n] + rec[b * padded + c + n] * mask[factor + n]
+                            put(work, $current + n, get(x, now + n) + get(rec, b * padded + c + n) * get(mask, factor + n))
                 else:
                     for n in range(m):
-                        work[$current + n] = x[now + n]
+                        put(work, $current + n, get(x, now + n))
                 if t == 0:
                     for n in range(m):
-                        work[$spike + n] = spike0[at + n]
+                        put(work, $spike + n, get(spike0, at + n))
                     $load_start
                 else:
                     for n in range(m):
-                        work[$spike + n] = spikes[now - plane + n]
+                        put(work, $spike + n, get(spikes, now - plane + n))
                     before = ((t - 1) % held) * plane + at
                     $load_before
                 step_block(work, params)
                 for n in range(m):
-                    spikes[now + n] = work[$spike + n]
+                    put(spikes, now + n, get(work, $spike + n))
                 keep = (t % held) * plane + at
                 $store_trace
                 if recurrent:
@@ -101,14 +101,14 @@ def forward_tile(
                         words[n] |= bit if work[$spike + n] > ZERO else np.uint16(0)
             if recurrent:
                 for n in range(m):
-                    bits[bits_at + (c + n) * length + t] = words[n]
+                    put(bits, bits_at + (c + n) * length + t, words[n])
 
 
 @njit(error_model="numpy", nogil=True)
 def load_coefficients(work, coef, size, c, m):
     for j in range($coefs):
         for n in range(m):
-            work[($first_coef + j) * BLOCK + n] = coef[j * size + c + n]
+            put(work, ($first_coef + j) * BLOCK + n, get(coef, j * size + c + n))
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
@@ -158,7 +158,7 @@ def backward_tile(
             for b in range(rows):
                 at = ((past + t) * batch + first_row + b) * size
                 for n in range(size):
-                    g_past[at + n] = y[b * padded + n]
+                    put(g_past, at + n, get(y, b * padded + n))
             gz[:] = 0
             push_ring(size, gz, ring, position, start)
             continue
@@ -170,40 +170,40 @@ def backward_tile(
                 now = t * plane + at
                 held = b * size + c
                 for n in range(m):
-                    work[$g_spike + n] = carry[held + n]
+                    put(work, $g_spike + n, get(carry, held + n))
                 if given_spikes:
                     for n in range(m):
-                        work[$g_spike + n] += g_spikes[now + n]
+                        put(work, $g_spike + n, get(work, $g_spike + n) + get(g_spikes, now + n))
                 if recurrent:
                     for n in range(m):
-                        work[$g_spike + n] += y[b * padded + c + n]
+                        put(work, $g_spike + n, get(work, $g_spike + n) + get(y, b * padded + c + n))
                 $load_g_new
                 $load_new
                 if t == 0:
                     $load_start
                     for n in range(m):
-                        work[$spike + n] = spike0[at + n]
+                        put(work, $spike + n, get(spike0, at + n))
                 else:
                     before = now - plane
                     $load_before
                     spike_block(work)
                 adjoint_block(work, params)
                 for n in range(m):
-                    carry[held + n] = work[$g_spike + n]
+                    put(carry, held + n, get(work, $g_spike + n))
                 $store_carry
                 for n in range(m):
-                    g_x[now + n] = work[$current + n]
+                    put(g_x, now + n, get(work, $current + n))
                 if want_coef:
                     add_coefficients(work, g_coef, size, c, m)
                 if recurrent:
                     row = (segment * LANES + b) * padded + c
                     if mask_row == 0:
                         for n in range(m):
-                            g[row + n] = work[$current + n]
+                            put(g, row + n, get(work, $current + n))
                     else:
                         factor = t * mask_step + at
                         for n in range(m):
-                            g[row + n] = work[$current + n] * mask[factor + n]
+                            put(g, row + n, get(work, $current + n) * get(mask, factor + n))
         if recurrent:
             to_lanes(padded, g, segment * LANES * padded, g_lanes)
             send_back(size, padded, w, g_lanes, gz)
@@ -234,5 +234,6 @@ def backward_tile(
 def add_coefficients(work, g_coef, size, c, m):
     for j in range($coefs):
         for n in range(m):
-            g_coef[j * size + c + n] += np.float64(work[($first_g_coef + j) * BLOCK + n])
+            at = j * size + c + n
+            put(g_coef, at, get(g_coef, at) + np.float64(get(work, ($first_g_coef + j) * BLOCK + n)))
 '''

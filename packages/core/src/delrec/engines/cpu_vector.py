@@ -22,9 +22,11 @@ __all__ = [
     "ROWS",
     "gather_rows",
     "gather_rows_wide",
+    "get",
     "masked_sum",
     "next_bit",
     "nonzero_bits",
+    "put",
     "spread_bits",
     "tile_product",
     "tile_product_lanes",
@@ -326,5 +328,28 @@ def next_bit(typingctx, word):  # type: ignore[no-untyped-def]
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         wide = builder.zext(args[0], ir.IntType(64))
         return builder.cttz(wide, ir.Constant(ir.IntType(1), 1))
+
+    return signature, codegen
+
+
+@intrinsic
+def get(typingctx, a, at):  # type: ignore[no-untyped-def]
+    """Return a[at] for at >= 0: numba's test for negative indices would keep a loop from becoming vectors."""
+    signature = a.dtype(a, types.intp)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.load(builder.gep(context.make_array(a)(context, builder, args[0]).data, [args[1]]))
+
+    return signature, codegen
+
+
+@intrinsic
+def put(typingctx, a, at, value):  # type: ignore[no-untyped-def]
+    """a[at] = value for at >= 0; the value has the array's type."""
+    signature = types.void(a, types.intp, a.dtype)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        builder.store(args[2], builder.gep(context.make_array(a)(context, builder, args[0]).data, [args[1]]))
+        return context.get_dummy_value()
 
     return signature, codegen

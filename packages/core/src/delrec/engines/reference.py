@@ -24,6 +24,7 @@ def scan(
     mask: Tensor | None = None,
     state: ScanState | None = None,
     with_states: bool = True,
+    taps: Tensor | None = None,
 ) -> ScanOutput:
     """Run neurons, recurrently connected if `weight` is given, through time.
 
@@ -31,13 +32,12 @@ def scan(
 
     current: (T, B, N). weight: (N, N), [receiver, sender]. delay: (N,) per sender, or (N, N) like weight, in
     steps. width: half-width of the triangle, () or (N,) per sender. mask: None, (B, N), or (T, B, N), a factor on
-    the recurrent current. state: where to start; None is rest, without past spikes. Everything is differentiable,
-    the given state included.
+    the recurrent current. state: where to start; None is rest, without past spikes. taps: m itself, (N, L) per sender,
+    instead of the triangle of delay and width. Everything is differentiable, the given state included.
     """
     steps, batch, size = current.shape
     coefficients = tuple(c.to(current.dtype) for c in neuron.coefficients())
-    taps = None
-    if weight is not None:
+    if weight is not None and taps is None:
         assert delay is not None and width is not None
         taps = triangle_kernel(delay, width, kernel_length(delay, width))
         if delay.dim() == 2:
