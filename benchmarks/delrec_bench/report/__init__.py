@@ -1,0 +1,8 @@
+"""The report: takes a list of records and never asks where they came from."""
+
+from .comparison import RowComparison, compare
+from .findings import Findings, find
+from .rows import COLUMNS, Row
+from .writing import rows_of, write_report
+
+__all__ = ["COLUMNS", "Findings", "Row", "RowComparison", "compare", "find", "rows_of", "write_report"]

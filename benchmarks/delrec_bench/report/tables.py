@@ -1,0 +1,298 @@
+"""Findings as text: leaderboard.csv, leaderboard.md, leaderboard.json and README's block."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import BenchError
+from ..records import Record
+from . import words
+from .findings import Findings
+from .published import DATASETS, published_values
+from .rows import COLUMNS, RATIOS, Row
+
+SCHEMA = 1
+START, END = "<!-- leaderboard:start -->", "<!-- leaderboard:end -->"
+FIGURE = "accuracy_parameters.svg"
+STAMPS = {
+    "EMBEDDED": "made by the suite itself or shipped with a library; comparable only with itself",
+    "STAND-IN": "a corpus in the layout of the official one; not comparable with published values",
+    "OFFICIAL": "the official files",
+}
+
+
+def to_csv(findings: Findings) -> str:
+    """leaderboard.csv: `COLUMNS`, one line a row; missing is empty, never 0."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in findings.rows:
+        writer.writerow([_cell(row[name]) for name in COLUMNS])
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return repr(round(value, 6)) if isinstance(value, float) else value
+
+
+def to_json(findings: Findings, generated: str) -> str:
+    """leaderboard.json: {schema, generated, machine, rows, repetitions, records}; missing is null."""
+    content = {
+        "schema": SCHEMA,
+        "generated": generated,
+        "machine": machines(findings.records),
+        "rows": [_json_row(row) for row in findings.rows],
+        "repetitions": [_repetition(row, record) for row in findings.rows for record in row.records],
+        "comparisons": [
+            {
+                "task": c.task,
+                "method": c.method,
+                "control": c.control,
+                "metric": c.metric,
+                "n": c.n,
+                "differences": [list(pair) for pair in c.differences],
+                "mean": c.interval.mean,
+                "low": c.interval.low,
+                "high": c.interval.high,
+                "samples_low": c.samples.low if c.samples else None,
+                "samples_high": c.samples.high if c.samples else None,
+                "p": c.p,
+                "p_holm": c.p_holm,
+                "verdict": c.verdict,
+            }
+            for c in findings.comparisons
+        ],
+        "warnings": list(findings.warnings),
+        "records": [r.key for r in findings.records],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def machines(records: Sequence[Record]) -> list[Any]:
+    """What the records say of the machines they were made on, each once."""
+    found = {json.dumps(h, sort_keys=True): h for r in records if (h := r.measured.get("host"))}
+    return [found[k] for k in sorted(found)]
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    samples = row.samples
+    return row.values | {
+        "kind": row.kind,
+        "accuracy_samples_low": samples.low if samples else None,
+        "accuracy_samples_high": samples.high if samples else None,
+        "published_selection": (row.published.selection or None) if row.published else None,
+        "activity": row.records[0].activity or None,
+    }
+
+
+def _repetition(row: Row, record: Record) -> dict[str, Any]:
+    return {
+        "task": record.task,
+        "method": record.method,
+        "repetition": record.repetition,
+        "key": record.key,
+        "score": record.score,
+        "correct": record.result.get("correct"),
+        "total": record.result.get("total"),
+        "best_epoch": record.result.get("best_epoch"),
+        "wall_seconds": record.measured.get("wall_seconds"),
+        "command": record.command or None,
+        "metric": row["metric"],
+    }
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table; the first `left` columns are aligned left, the others right."""
+    rule = [":--" if i < left else "--:" for i in range(len(head))]
+    rows = [head, rule, *([str(c).replace("|", "\\|") for c in line] for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def spread(row: Row) -> str:
+    """Mean and sample standard deviation of a row."""
+    mean = words.score(row["metric"], row["accuracy_mean"])
+    if row["accuracy_sd"] is None:
+        return mean
+    return f"{mean} ± {words.score(row['metric'], row['accuracy_sd'])}"
+
+
+def points(row: Row) -> str:
+    """Every repetition of a row."""
+    return ", ".join(words.score(row["metric"], r.score) for r in row.records)
+
+
+def latency(row: Row, name: str) -> str:
+    """One latency ratio of a row."""
+    return words.ratio(row[f"latency_{name}_ratio"], row[f"latency_{name}_ratio_iqr"])
+
+
+def _task_table(findings: Findings, task: str) -> str:
+    rows = findings.of(task)
+    metric = rows[0]["metric"]
+    head = [
+        "method",
+        "learned",
+        "n",
+        words.NAMES[metric],
+        "95 % interval",
+        "repetitions",
+        "parameters",
+        "of which delays",
+    ]
+    head += ["training step", "inference", "batch 1", "published"]
+    lines = [
+        [
+            f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`",
+            row["learned"] or "",
+            str(row["n"]),
+            spread(row),
+            words.score_range(metric, row["accuracy_low"], row["accuracy_high"]),
+            points(row),
+            words.count(row["parameters_total"]),
+            words.count(row["parameters_delays"]),
+            *(latency(row, name) for name in RATIOS),
+            words.score(metric, row["published_accuracy"]),
+        ]
+        for row in rows
+    ]
+    return markdown_table(head, lines, left=2)
+
+
+def comparison_lines(findings: Findings) -> list[list[str]]:
+    """Method against control, as cells: task, method, control, n, differences, mean, intervals, Holm p, verdict."""
+    return [
+        [
+            c.task,
+            c.method,
+            c.control,
+            str(c.n),
+            ", ".join(words.difference(c.metric, d) for _, d in c.differences),
+            f"{words.difference(c.metric, c.interval.mean)} {words.unit(c.metric)}",
+            words.difference_range(c.metric, c.interval),
+            words.difference_range(c.metric, c.samples),
+            words.probability(c.p_holm),
+            c.verdict,
+        ]
+        for c in findings.comparisons
+    ]
+
+
+COMPARISON_HEAD = ["task", "method", "control", "n", "difference, each repetition", "mean", "95 % interval"]
+COMPARISON_HEAD += ["95 % over samples too", "p (Holm)", "verdict"]
+
+
+def settings_of(row: Row) -> str:
+    """What the protocol wants beside every row: step, T, representation, augmentation, selection."""
+    shown = (
+        ("step", row["step_ms"] and f"{row['step_ms']:g} ms"),
+        ("T", row["steps"]),
+        ("input", row["representation"]),
+        ("augmentation", row["augmentation"]),
+        ("selection", row["selection"]),
+        ("engine", row["engine"]),
+        ("revision", row["code_revision"]),
+        ("data", row["data_digest"] and str(row["data_digest"])[:12]),
+    )
+    return ", ".join(f"{name} {value}" for name, value in shown if value)
+
+
+def to_markdown(findings: Findings) -> str:
+    """leaderboard.md."""
+    out = ["# Leaderboard\n"]
+    out += [f"**{stamp}**: {STAMPS[stamp]}.\n" for stamp in findings.stamps]
+    out += [text + "\n" for text in findings.headline]
+    if findings.rows:
+        out.append(f"![Score against parameters, every repetition shown]({FIGURE})\n")
+    if findings.warnings:
+        out += ["## Read first\n", "\n".join(f"- {w}" for w in findings.warnings) + "\n"]
+    for task in findings.tasks:
+        out += [f"## {task} ({findings.stamp(task)})\n", _task_table(findings, task)]
+        out.append("Latency is a ratio to the no-delay network, median of interleaved blocks.\n")
+        out += ["Settings and how each row is made again:\n"]
+        out.append("\n".join(f"- {row['method']}: {settings_of(row)}{_made(row)}" for row in findings.of(task)) + "\n")
+    if findings.comparisons:
+        stamps = words.listed(list(findings.stamps))
+        out += [f"## Each method against its own control ({stamps})\n"]
+        out.append(markdown_table(COMPARISON_HEAD, comparison_lines(findings), left=3))
+        out.append(
+            "Paired by repetition; Holm's correction within a task; an interval that crosses 0 is not resolved.\n"
+        )
+    out.append(_published(findings))
+    if findings.notes:
+        out += ["## Notes\n", "\n".join(f"- {n}" for n in findings.notes) + "\n"]
+    return "\n".join(out)
+
+
+def _made(row: Row) -> str:
+    return f"\n  `{row['command']}`" if row["command"] else ""
+
+
+def _published(findings: Findings) -> str:
+    wanted = [DATASETS[t] for t in findings.tasks if t in DATASETS]
+    out = []
+    for dataset in wanted:
+        lines = [
+            [
+                p.method,
+                words.score(p.metric, p.value) + (f" ± {words.score(p.metric, p.sd)}" if p.sd is not None else ""),
+                p.n,
+                p.parameters,
+                p.selection or "not stated",
+                p.source,
+            ]
+            for p in published_values()
+            if p.dataset == dataset
+        ]
+        head = ["published method", "value", "n", "parameters", "selection", "source"]
+        out.append(f"## Published on {dataset} (not ranked with the above)\n\n{markdown_table(head, lines)}")
+    return "\n".join(out)
+
+
+def readme_block(findings: Findings) -> str:
+    """What stands between README's markers, made from the same findings as the page."""
+    out = [f"**{stamp}**: {STAMPS[stamp]}." for stamp in findings.stamps]
+    out = [" ".join(out) + "\n" if out else "", *(text + "\n" for text in findings.headline)]
+    head = ["task", "data", "method", "n", "score ± sd", "parameters", "training step", "batch-1 latency"]
+    lines = [
+        [
+            row["task"],
+            row["data"],
+            f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`",
+            str(row["n"]),
+            spread(row) + (" NMSE" if row["metric"] == "nmse" else " %"),
+            words.count(row["parameters_total"]),
+            words.ratio(row["latency_train_ratio"]),
+            words.ratio(row["latency_batch1_ratio"]),
+        ]
+        for row in findings.rows
+    ]
+    if lines:
+        out.append(markdown_table(head, lines, left=3))
+        out.append(f"![Score against parameters, every repetition shown](reports/{FIGURE})\n")
+        out.append(
+            "Latency is a ratio to the no-delay network. More: [reports/leaderboard.md](reports/leaderboard.md).\n"
+        )
+    return "\n".join(text for text in out if text)
+
+
+def with_block(readme: str, block: str) -> str:
+    """`readme` with what stands between the markers replaced by `block`.
+
+    Raises:
+        BenchError: the markers are not there, or not once each in order.
+    """
+    if readme.count(START) != 1 or readme.count(END) != 1 or readme.index(START) > readme.index(END):
+        raise BenchError(f"README.md needs the lines {START} and {END} once each, in this order")
+    before, rest = readme.split(START)
+    return f"{before}{START}\n\n{block}\n{END}{rest.split(END)[1]}"
+
+
+def block_of(readme: str) -> str:
+    """What stands between README's markers now."""
+    return readme.split(START)[1].split(END)[0].strip() + "\n"

@@ -1,0 +1,80 @@
+"""Writes the report's files: the page, the tables, the figure, and README's block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..records import Record
+from ..workspace import Workspace, write_atomic
+from . import figures, tables
+from .findings import find
+from .page import to_html
+from .rows import Row, merge
+
+
+def rows_of(records: Sequence[Record], profile: str | None = None) -> tuple[Row, ...]:
+    """The leaderboard's rows of these records, as `compare` takes them."""
+    return find(records, profile).rows
+
+
+def write_report(
+    workspace: Workspace,
+    records: Sequence[Record],
+    committed: Sequence[Record] = (),
+    *,
+    profile: str | None = None,
+    generated: str | None = None,
+) -> list[Path]:
+    """Writes leaderboard.{html,md,csv,json}, the figure, and the block in the root's README.md (where it has one).
+
+    Everything but `generated` is a function of the records. Files that would not change are not touched: where the
+    content is as it was, the time it was generated stays as well.
+
+    Args:
+        workspace: `reports` is written, and README.md in `root`.
+        records: this workspace's own records.
+        committed: the committed ones; they stand in for a (task, method) without an own record.
+        profile: show this profile; None takes the one with the most methods, task by task.
+        generated: the time to write, ISO 8601; now when None.
+
+    Returns:
+        The paths of the report, whether or not they changed.
+
+    Raises:
+        BenchError: README.md has one marker but not the other, or records that contradict each other.
+    """
+    findings = find(merge(records, committed), profile)
+    folder = Path(workspace.reports)
+    when = generated or _unchanged_since(folder / "leaderboard.json", tables.to_json(findings, ""))
+    when = when or datetime.now(UTC).isoformat(timespec="seconds")
+    drawn = figures.draw(findings)
+    contents = {
+        folder / "leaderboard.csv": tables.to_csv(findings),
+        folder / "leaderboard.md": tables.to_markdown(findings),
+        folder / "leaderboard.json": tables.to_json(findings, when),
+        folder / "leaderboard.html": to_html(findings, drawn, when),
+    }
+    if drawn.scatter is not None:
+        contents[folder / tables.FIGURE] = figures.standalone(drawn.scatter)
+    readme = Path(workspace.root) / "README.md"
+    if readme.exists():
+        text = readme.read_text(encoding="utf-8")
+        if tables.START in text or tables.END in text:
+            contents[readme] = tables.with_block(text, tables.readme_block(findings))
+    for path, content in contents.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            write_atomic(path, content)
+    return list(contents)
+
+
+def _unchanged_since(path: Path, content: str) -> str | None:
+    """The time in the file, if apart from that time it holds `content` already."""
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        when = str(there["generated"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return when if there | {"generated": ""} == json.loads(content) else None

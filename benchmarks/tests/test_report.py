@@ -1,0 +1,349 @@
+"""The report is a function of records: what it says, what it leaves empty, and what it refuses to hide."""
+
+import csv
+import dataclasses
+import importlib.util
+import io
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from delrec_bench import report
+from delrec_bench.errors import BenchError
+from delrec_bench.records import load_records
+from delrec_bench.report import figures, tables
+from delrec_bench.report.findings import find
+from delrec_bench.report.page import to_html
+from delrec_bench.report.published import published_values
+from delrec_bench.report.rows import command_of, merge
+from delrec_bench.workspace import find_workspace, workspace_at
+
+_spec = importlib.util.spec_from_file_location("made_up", Path(__file__).with_name("made_up.py"))
+made_up = importlib.util.module_from_spec(_spec)
+sys.modules["made_up"] = made_up
+_spec.loader.exec_module(made_up)
+
+CONTRACT = (
+    "task,data,method,learned,n,accuracy_mean,accuracy_sd,accuracy_low,accuracy_high,selection,"
+    "parameters_total,parameters_weights,parameters_delays,parameters_neuron,"
+    "latency_train_ratio,latency_train_ratio_iqr,latency_infer_ratio,latency_infer_ratio_iqr,"
+    "latency_batch1_ratio,latency_batch1_ratio_iqr,step_ms,steps,representation,augmentation,engine,"
+    "code_revision,data_digest,published_accuracy,published_source,command,metric"
+)
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return made_up.everything()
+
+
+@pytest.fixture(scope="module")
+def findings(everything):
+    return find(everything)
+
+
+@pytest.fixture(scope="module")
+def drawn(findings):
+    return figures.draw(findings)
+
+
+@pytest.fixture(scope="module")
+def page(findings, drawn):
+    return to_html(findings, drawn, "2026-01-02T03:04:05+00:00")
+
+
+def html_of(findings):
+    return to_html(findings, figures.draw(findings), "2026-01-02T03:04:05+00:00")
+
+
+def cells(findings):
+    text = tables.to_csv(findings)
+    assert text.splitlines()[0] == CONTRACT
+    return {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(text))}
+
+
+def few(method="lif", repetitions=3, task="digits", **changes):
+    return [made_up.record(method, task, r, **changes) for r in range(repetitions)]
+
+
+def test_the_table_has_the_columns_and_rows_of_the_contract(findings):
+    lines = cells(findings)
+    line = lines["shd", "delrec-axonal"]
+    assert (line["data"], line["n"], line["selection"], line["metric"]) == ("OFFICIAL", "3", "validation", "accuracy")
+    assert (line["parameters_total"], line["parameters_delays"]) == ("9870", "42")
+    assert 0 < float(line["accuracy_low"]) < float(line["accuracy_mean"]) < float(line["accuracy_high"]) < 1
+    assert line["latency_train_ratio_iqr"] == "0.11" and line["latency_infer_ratio_iqr"] == "0.04"
+    assert line["code_revision"] == "0123456789ab" and len(line["data_digest"]) == 64
+    assert len(lines) == 3 * (8 + 2) + 3
+
+
+def test_missing_is_empty_never_zero(findings):
+    floor = cells(findings)["digits", "counts"]
+    for name in ("accuracy_sd", "accuracy_low", "parameters_total", "parameters_delays", "latency_train_ratio"):
+        assert floor[name] == ""
+    assert floor["accuracy_mean"] != ""
+    assert cells(findings)["digits", "lif"]["latency_batch1_ratio_iqr"] == ""
+    assert cells(findings)["digits", "lif"]["parameters_delays"] == "0"  # counted, and none
+    row = json.loads(tables.to_json(findings, "now"))["rows"][-1]
+    assert row["kind"] == "floor" and row["parameters_total"] is None
+
+
+def test_json_holds_what_the_contract_names(findings, everything):
+    content = json.loads(tables.to_json(findings, "now"))
+    assert {"schema", "generated", "machine", "rows", "repetitions", "records"} <= set(content)
+    assert content["machine"] == [made_up.HOST]
+    assert set(content["records"]) == {r.key for r in everything}
+    assert len(content["repetitions"]) == sum(r.kind != "latency" for r in everything)
+
+
+def test_rows_are_ranked_by_the_metrics_own_direction_with_the_floors_last(findings):
+    digits = findings.of("digits")
+    means = [row["accuracy_mean"] for row in digits if row.kind == "run"]
+    assert means == sorted(means, reverse=True)
+    assert [row.kind for row in digits][-2:] == ["floor", "floor"]
+    errors = [row["accuracy_mean"] for row in findings.of("mackey-glass")]
+    assert errors == sorted(errors)
+    assert {row["metric"] for row in findings.of("mackey-glass")} == {"nmse"}
+
+
+def test_every_table_and_figure_carries_the_stamp_of_its_data(findings, drawn, page):
+    for task in findings.tasks:
+        stamp = findings.stamp(task)
+        assert f"## {task} ({stamp})" in tables.to_markdown(findings)
+        assert re.search(rf'<h2>{task} <span class="stamp {stamp}">{stamp}</span>', page)
+    for svg in (drawn.scatter, drawn.strips, drawn.forest):
+        assert svg.count(">EMBEDDED<") == 3 and svg.count(">OFFICIAL<") == 1
+    assert all("EMBEDDED" in line or "OFFICIAL" in line for line in _table_lines(tables.readme_block(findings)))
+
+
+def _table_lines(text):
+    return [line for line in text.splitlines() if line.startswith("|")][2:]
+
+
+def test_every_repetition_is_a_mark_in_the_figure_and_a_number_in_the_table(findings, drawn, page):
+    row = next(row for row in findings.of("digits") if row["method"] == "lif")
+    assert tables.points(row) in tables.to_markdown(findings) and tables.points(row) in page
+    runs = sum(len(row.records) for row in findings.rows if row.kind == "run")
+    marks = sum(_marks(part) for part in drawn.scatter.split('<g id="PathCollection_')[1:])
+    assert marks == runs + sum(row.kind == "run" for row in findings.rows)
+
+
+def _marks(collection):
+    """How many marks a scatter's group draws, up to the next artist."""
+    return re.split(r'<g id="(?!PathCollection)\w+_\d+">', collection)[0].count("clip-path")
+
+
+def test_published_values_stand_beside_the_same_data_only(findings, page):
+    lines = cells(findings)
+    shd = lines["shd", "delrec-axonal"]
+    assert shd["published_accuracy"] == "0.9339" and shd["published_source"] == "https://arxiv.org/abs/2509.24852"
+    assert lines["digits", "delrec-axonal"]["published_accuracy"] == ""
+    assert lines["mackey-glass", "delrec-synaptic"]["published_accuracy"] == "0.0336"
+    assert {row["method"] for row in findings.rows}.isdisjoint(p.method for p in published_values())
+    assert "never ranked with them" in page and "SpikCommander 1L" in page
+
+
+def test_another_horizon_has_no_published_value():
+    record = made_up.forecast("delrec-synaptic", 0, 0.2)
+    configuration = record.configuration | {"task": {"tau": 17, "horizon": 50}}
+    (row,) = find([dataclasses.replace(record, configuration=configuration)]).rows
+    assert row.published is None
+
+
+def test_latency_is_joined_by_method_task_and_network():
+    network = {"hidden": [256, 256]}
+    other = dataclasses.replace(made_up.latency("lif", "digits"), configuration={"network": network})
+    found = find([*few(), other])
+    assert found.rows[0]["latency_train_ratio"] is None
+    assert any("measured with another network" in note for note in found.notes)
+    assert find([*few(), made_up.latency("lif", "digits")]).rows[0]["latency_train_ratio"] == 1.3
+    assert find([*few(), made_up.latency("lif", "tones")]).rows[0]["latency_train_ratio"] is None
+
+
+def test_learning_that_does_not_help_is_said_in_words():
+    scores = {"delrec-axonal-fixed": (0.50, 0.54, 0.52), "delrec-axonal": (0.53, 0.51, 0.53)}
+    records = [_at(m, r, s) for m, values in scores.items() for r, s in enumerate(values)]
+    found = find(records)
+    assert "Does learning the delays help" in found.headline[0]
+    assert "Not resolved in the one comparison" in found.headline[0]
+    assert "not resolved" in tables.to_markdown(found) and "not resolved" in html_of(found)
+    worse = [_at(m, r, s - 0.3 * (m == "delrec-axonal")) for m, v in scores.items() for r, s in enumerate(v)]
+    text = find(worse).headline[0]
+    assert "worse in 1" in text and "Worse: delrec-axonal over delrec-axonal-fixed" in text
+
+
+def _at(method, repetition, score):
+    made = made_up.record(method, "digits", repetition)
+    correct = round(score * 100)
+    result = {"predictions": [0] * correct + [1] * (100 - correct), "targets": [0] * 100}
+    return dataclasses.replace(made, result=result | {"test_score": correct / 100, "correct": correct, "total": 100})
+
+
+def test_a_method_below_the_method_free_floor_is_named(findings, page):
+    (warning,) = [w for w in findings.warnings if "method-free floor" in w]
+    assert warning.startswith("tones: lif and rlif are worse")
+    assert page.count('class="below">worse than the method-free floor') == 2 and warning in page
+
+
+def test_rows_that_mix_revisions_or_come_from_a_dirty_tree_are_marked():
+    records = few()
+    mixed = [*records[:2], dataclasses.replace(records[2], provenance={"revision": "f" * 40, "results_version": 1})]
+    assert any("mix the code revisions 0123456789ab and ffffffffffff" in w for w in find(mixed).warnings)
+    dirty = [dataclasses.replace(r, provenance=r.provenance | {"dirty": True}) for r in records]
+    assert any("uncommitted changes" in w for w in find(dirty).warnings)
+    assert find(records).warnings == ()
+
+
+def test_rows_on_unequal_footing_are_marked():
+    other = few("rlif", 2)
+    other = [dataclasses.replace(r, data=r.data | {"step_ms": 5.0}) for r in other]
+    warnings = find([*few(), *other]).warnings
+    assert any("differ in step ms (14.0 and 5.0)" in w for w in warnings)
+    assert any("differ in n (2 and 3)" in w for w in warnings)
+
+
+def test_one_profile_a_task_and_one_configuration_a_row():
+    single = [dataclasses.replace(few()[0], study=None, key="9" * 64, configuration={"epochs": 99})]
+    paper = [
+        dataclasses.replace(r, key=f"{i}" * 64, configuration=r.configuration | {"profile": "paper"})
+        for i, r in enumerate(few("rlif", 2))
+    ]
+    found = find([*few(), *few("dcls"), *single, *paper])
+    assert [(row["method"], row["n"]) for row in found.rows] == [("dcls", 3), ("lif", 3)]
+    assert len(found.notes) == 2 and any("“paper”" in note for note in found.notes)
+    assert [row["method"] for row in find([*few(), *paper], profile="paper").rows] == ["rlif"]
+    swept = [
+        dataclasses.replace(r, study=None, key=f"{i + 4}" * 64, configuration=r.configuration | {"epochs": 99})
+        for i, r in enumerate(few(repetitions=3))
+    ]
+    (row,) = find([*few(), *swept]).rows
+    assert row.records[0].study == "leaderboard"
+
+
+def test_committed_records_stand_in_only_where_nothing_was_run():
+    own, committed = few(repetitions=1), [*few(repetitions=3), *few("rlif")]
+    assert [(row["method"], row["n"]) for row in find(merge(own, committed)).rows] == [("lif", 1), ("rlif", 3)]
+
+
+def test_a_rows_command_makes_all_its_repetitions():
+    assert command_of(few()) == ("for r in 0 1 2; do delrec-bench run lif digits --repetition $r --profile quick; done")
+    assert command_of(few(repetitions=1)) == "delrec-bench run lif digits --repetition 0 --profile quick"
+    assert command_of([dataclasses.replace(r, command="") for r in few()]) is None
+
+
+def test_the_report_is_the_same_for_the_same_records(tmp_path):
+    records = [*few("lif"), *few("rlif"), *few("counts", 1, kind="floor"), made_up.latency("lif", "digits")]
+    workspace = workspace_at(tmp_path)
+    (tmp_path / "README.md").write_text(f"# Title\n\n{tables.START}\nold\n{tables.END}\n\nrest\n")
+    paths = report.write_report(workspace, records, generated="2026-01-02T03:04:05+00:00")
+    assert {p.name for p in paths} == {
+        *("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.html"),
+        *(tables.FIGURE, "README.md"),
+    }
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in paths}
+    report.write_report(workspace, records[::-1])  # later, in another order: not even the time changes
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in paths} == before
+    report.write_report(workspace, [], records)  # from the committed ones
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in paths} == before
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("# Title\n") and text.endswith("\n\nrest\n") and "old" not in text
+    assert tables.block_of(text) == tables.readme_block(find(records)).strip() + "\n"
+
+
+def test_a_readme_without_one_of_its_markers_is_an_error_and_nothing_is_written(tmp_path):
+    (tmp_path / "README.md").write_text(f"# Title\n{tables.START}\n")
+    with pytest.raises(BenchError, match="once each"):
+        report.write_report(workspace_at(tmp_path), few())
+    assert not (tmp_path / "reports").exists()
+
+
+def test_no_record_is_a_page_that_says_so(tmp_path):
+    paths = report.write_report(workspace_at(tmp_path), [])
+    assert "There is no record yet" in (tmp_path / "reports" / "leaderboard.html").read_text()
+    assert (tmp_path / "reports" / "leaderboard.csv").read_text() == CONTRACT + "\n"
+    assert tables.FIGURE not in {p.name for p in paths}
+
+
+class _Page(HTMLParser):
+    """Collects what a page would load, and checks that its tags close."""
+
+    VOID = ("meta", "br", "link", "img", "input", "hr")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.loads, self.rows = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag not in ("a", "use"):
+            self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset", "data")]
+        if tag == "use":
+            self.loads += [v for k, v in attrs if k.endswith("href") and not v.startswith("#")]
+        if tag == "tr":
+            self.rows.append(0)
+        if tag in ("td", "th"):
+            self.rows[-1] += int(values.get("colspan", 1))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_is_well_formed(page):
+    parsed = _Page(page)
+    assert parsed.loads == [] and parsed.open == []
+    assert "@import" not in page and "url(http" not in page
+    assert "prefers-color-scheme: dark" in page and "currentColor" in page
+
+
+def test_names_cannot_break_the_page():
+    nasty = [dataclasses.replace(r, method="<script>alert(1)</script>", learned="a & b | c") for r in few()]
+    text = html_of(find(nasty))
+    assert "<script>alert" not in text and "a &amp; b" in text
+    assert "a & b \\| c" in tables.to_markdown(find(nasty))
+
+
+def test_rows_made_here_are_compared_with_the_committed_ones():
+    committed = report.rows_of([*few("lif"), *few("rlif"), *few("dcls")])
+    here = report.rows_of([*few("lif"), _moved("rlif", 0.004), *few("rlif")[1:], *few("delrec-axonal")])
+    verdicts = {c.method: c.verdict for c in report.compare(here, committed)}
+    expected = {"lif": "same", "rlif": "within interval", "delrec-axonal": "new", "dcls": "not run here"}
+    assert verdicts == expected
+    far = report.rows_of([_moved("lif", -0.5 + 0.01 * r, r) for r in range(3)])
+    assert {c.verdict for c in report.compare(far, committed) if c.method == "lif"} == {"different"}
+    stored = json.loads(tables.to_json(find([*few("lif")]), "now"))["rows"]
+    assert [c.verdict for c in report.compare(report.rows_of(few("lif")), stored)] == ["same"]
+    changed = [dataclasses.replace(r, data=r.data | {"digest": "9" * 64}) for r in few("lif")]
+    (difference,) = report.compare(report.rows_of(changed), stored)
+    assert difference.verdict == "different" and "data_digest" in str(difference)
+
+
+def _moved(method, by, repetition=0):
+    made = made_up.record(method, "digits", repetition)
+    total = made.result["total"]
+    correct = made.result["correct"] + round(by * total)
+    result = made.result | {"correct": correct, "test_score": correct / total}
+    predictions = [t if i < correct else t + 1 for i, t in enumerate(made.result["targets"])]
+    return dataclasses.replace(made, result=result | {"predictions": predictions})
+
+
+def test_the_committed_page_and_readme_come_from_the_committed_records():
+    workspace = find_workspace(str(Path(__file__).parents[2]))
+    records = load_records(workspace.reports / "records")
+    if not records:
+        pytest.skip("no committed records yet")
+    found = find(records)
+    readme = (workspace.root / "README.md").read_text(encoding="utf-8")
+    assert tables.block_of(readme) == tables.readme_block(found).strip() + "\n"
+    assert (workspace.reports / "leaderboard.csv").read_text(encoding="utf-8") == tables.to_csv(found)
+    assert (workspace.reports / "leaderboard.md").read_text(encoding="utf-8") == tables.to_markdown(found)
