@@ -21,7 +21,7 @@ from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.protocol import HeldOut, score_of
 from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, finished_record, run_key, write_record
-from delrec_bench.tasks.base import TaskData, TaskTable
+from delrec_bench.tasks.base import Task, TaskData, TaskOptions, TaskTable
 from delrec_bench.training import Evaluation, Fit, Progress, fit, score_test
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -64,10 +64,25 @@ def prepare(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     except ValueError as error:
         raise BenchError(str(error)) from error
     seeds = resolved.seeds
-    data = resolved.task.load(resolved.options, seeds.split, seeds.permutation, folder, workspace)
+    data = _load(resolved.task, resolved.options, seeds.split, seeds.permutation, folder, workspace)
     floor = resolved.method.floor is not None
     configuration = {**resolved.values, "device": device, "engine": "none" if floor else engine}
     return Prepared(resolved, data, configuration, run_key(configuration, _identity(data)))
+
+
+_loaded: dict[tuple[Any, ...], TaskData] = {}
+
+
+def _load(
+    task: Task, options: TaskOptions, split_seed: int, permutation_seed: int, folder: Path | None, workspace: Workspace
+) -> TaskData:
+    # The methods of one task and repetition follow each other in a study and share their data.
+    place = (task.name, task.load, options, split_seed, permutation_seed, folder, workspace)
+    if place not in _loaded:
+        while len(_loaded) > 1:
+            _loaded.pop(next(iter(_loaded)))
+        _loaded[place] = task.load(options, split_seed, permutation_seed, folder, workspace)
+    return _loaded[place]
 
 
 def run(

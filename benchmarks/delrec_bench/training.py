@@ -73,7 +73,7 @@ def fit(
         metric: "accuracy" or "nmse".
         seeds: Batch order follows seeds.order.
         device: Where the network is.
-        progress: Called with each epoch's history entry.
+        progress: Called with each epoch's history entry, and `epochs` in it.
 
     Raises:
         RunError: The loss is not finite.
@@ -104,7 +104,7 @@ def fit(
         result.history.append(entry)
         result.epoch_seconds.append(time.perf_counter() - start)
         if progress is not None:
-            progress(entry)
+            progress({**entry, "epochs": config.epochs})
     model.load_state_dict(result.state)
     return result
 

@@ -1,0 +1,208 @@
+"""The command line: `delrec-bench`. It joins the modules and holds no logic of its own.
+
+Exit codes: 0 done, 1 a run or check failed, 2 the request or its input is wrong, 130 interrupted.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from delrec_bench.environment import pin_threads
+from delrec_bench.errors import BenchError, RunError, nearest
+
+SCHEMA = 1
+EXAMPLES = """examples:
+  delrec-bench list methods                         what can be run
+  delrec-bench run lif digits                       one run: about a minute
+  delrec-bench run delrec-axonal shd --data DIR     on files of yours
+  delrec-bench run lif digits --set hidden=32,32 --set training.lr_weights=0.01
+  delrec-bench reproduce --dry-run                  what the leaderboard would take
+  delrec-bench reproduce                            make the leaderboard (about 15 minutes on two cores)
+"""
+RUN_EXAMPLES = """examples:
+  delrec-bench run lif digits
+  delrec-bench run delrec-axonal shd --data ~/corpora/shd --profile equi-parameter --repetition 2
+  delrec-bench run dcls ps-mnist --data ~/mnist --limit 2000 --epochs 2 --set hidden=32,64,64
+  delrec-bench run mine digits --methods ./my-methods --json
+
+profiles: quick (minutes), embedded (hours), paper and paper-2025 (the published settings), equi-parameter.
+settings: training.*, network.*, task.*, seeds.*, dtype; a wrong key is answered with the nearest right one.
+A run that was done before is not done again: its record is shown.
+"""
+REPRODUCE_EXAMPLES = """examples:
+  delrec-bench reproduce                            the quick leaderboard
+  delrec-bench reproduce --dry-run --profile paper  runs, hours, memory and disk of the published settings
+  delrec-bench reproduce --profile embedded --jobs 8
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its complaints as the suite's own error and the nearest name for a wrong one."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong:
+            known = [name.strip(" '") for name in wrong.group(2).split(",")]
+            raise BenchError(f"{self.prog}: '{wrong.group(1)}' is not known here; {nearest(wrong.group(1), known)}")
+        extra = re.match(r"unrecognized arguments: (\S+)", message)
+        if extra:
+            word = extra.group(1).partition("=")[0]
+            raise BenchError(f"{self.prog}: option '{word}' is not known; {nearest(word, _options(self))}")
+        raise BenchError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    found = []
+    for action in parser._actions:
+        found += [name for name in action.option_strings if name.startswith("--")]
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                found += _options(inner)
+    return sorted(set(found))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    shape = argparse.RawDescriptionHelpFormatter
+    common = _Parser(add_help=False)
+    where = common.add_argument_group("where things are")
+    where.add_argument("--root", help="the checkout (else DELREC_BENCH_ROOT, else the nearest folder with data.dvc)")
+    where.add_argument("--runs", help="folder of finished runs (else ROOT/runs)")
+    where.add_argument("--methods", action="append", metavar="DIR", help="more method files (DELREC_BENCH_METHODS)")
+    where.add_argument("--tasks", action="append", metavar="DIR", help="more task files (DELREC_BENCH_TASKS)")
+    where.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
+    top = _Parser(
+        prog="delrec-bench",
+        description="Benchmark and reproducibility suite for delay learning in spiking networks.",
+        epilog=EXAMPLES,
+        formatter_class=shape,
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, text: str, epilog: str = "", into: Any = commands) -> Any:
+        return into.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=epilog,
+            parents=[common],
+            formatter_class=shape,
+            allow_abbrev=False,
+        )
+
+    listing = command("list", "show methods or tasks: what each is, where it comes from, what is learned")
+    listing.add_argument("what", choices=("methods", "tasks"))
+    data = commands.add_parser("data", help="look after dataset files", allow_abbrev=False)
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("status", "show where each task looks for its files, and what it found"),
+        ("make", "write the generated and embedded corpora"),
+        ("fetch", "download official files and check them"),
+        ("verify", "check files against data.dvc"),
+    ):
+        command(name, text, into=actions).add_argument("names", nargs="*", metavar="TASK", help="else all")
+    _run_options(command("run", "do one run, from its configuration to a record", RUN_EXAMPLES))
+    reproduce = command("reproduce", "make a leaderboard: every run of a study, latency, report", REPRODUCE_EXAMPLES)
+    reproduce.add_argument("--study", default="leaderboard", help="a file of studies/ (leaderboard)")
+    reproduce.add_argument("--profile", default="quick", help="quick, embedded or paper (quick)")
+    reproduce.add_argument("--jobs", type=int, help="worker processes of one thread each (all cores)")
+    reproduce.add_argument("--dry-run", action="store_true", help="only say what it would take")
+    reproduce.add_argument("--no-latency", action="store_true", help="leave latency out")
+    command("sync", "bring MLflow's database up to date with the records")
+    report = command("report", "write reports/leaderboard.* and README's block from the records")
+    report.add_argument("--profile", help="show this profile (else the one with most methods, task by task)")
+    report.add_argument("--commit-records", action="store_true", help="also write reports/records/, to be committed")
+    bench = command("bench", "measure latency of methods on the embedded tasks' shapes")
+    bench.add_argument("--seconds", type=float, default=90.0, help="time for everything (90)")
+    bench.add_argument("--all", action="store_true", help="every method, not only the quick ones")
+    return top
+
+
+def _run_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument("method", help="see: delrec-bench list methods")
+    run.add_argument("task", help="see: delrec-bench list tasks")
+    run.add_argument("--repetition", type=int, default=0, metavar="R", help="0, 1, ...: the seeds (0)")
+    run.add_argument("--profile", default="quick", metavar="P", help="preset of settings (quick)")
+    run.add_argument("--epochs", type=int, metavar="N", help="passes over the training set")
+    run.add_argument("--limit", type=int, metavar="N", help="training samples at most")
+    run.add_argument("--data", metavar="DIR", help="your own files in the task's layout")
+    run.add_argument("--device", default="cpu", metavar="cpu|cuda|auto", help="where the network is (cpu)")
+    run.add_argument("--engine", default="auto", metavar="NAME", help="engine of the scan through time (auto)")
+    run.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch and numba (1)")
+    run.add_argument("--set", action="append", default=[], metavar="key=value", dest="settings", help="any setting")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if words is None else words)
+    as_json = "--json" in words
+    try:
+        arguments = parser().parse_args(words)
+        pin_threads(max(1, getattr(arguments, "threads", 1)))
+        # Libraries print to stdout now and then; what is for a program stays alone there.
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            code, content = _dispatch(arguments)
+        if as_json:
+            print(json.dumps({"schema": SCHEMA, **content}, allow_nan=False))
+        return code
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    except BenchError as error:
+        return _ended(str(error), 2, as_json)
+    except RunError as error:
+        return _ended(str(error), 1, as_json)
+    except KeyboardInterrupt:
+        return _ended("interrupted; finished runs are kept", 130, as_json)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (nobody reads any more; exit without a complaint)
+        return 0
+    except OSError as error:
+        if error.errno in (13, 28, 30, 122):  # no permission, no space, read-only, over quota
+            return _ended(
+                f"{error.filename or 'a file'}: {error.strerror}; make room or choose another folder", 2, as_json
+            )
+        return _bug(error, as_json)
+    except Exception as error:
+        return _bug(error, as_json)
+
+
+def _dispatch(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    from delrec_bench import commands, reproduce  # torch starts here, its threads set
+
+    table: dict[str, Callable[[argparse.Namespace], tuple[int, dict[str, Any]]]] = {
+        "list": commands.listing,
+        "data": commands.data,
+        "run": commands.single,
+        "reproduce": reproduce.reproduce,
+        "sync": commands.synchronise,
+        "report": commands.report,
+        "bench": commands.bench,
+    }
+    return table[arguments.command](arguments)
+
+
+def _ended(message: str, code: int, as_json: bool) -> int:
+    print(f"delrec-bench: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"schema": SCHEMA, "error": message, "exit_code": code}))
+    return code
+
+
+def _bug(error: Exception, as_json: bool) -> int:
+    handle, name = tempfile.mkstemp(prefix="delrec-bench-", suffix=".traceback.txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    return _ended(f"this is a bug ({type(error).__name__}: {error}); its traceback is in {Path(name)}", 1, as_json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

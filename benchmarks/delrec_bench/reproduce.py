@@ -1,0 +1,158 @@
+"""A study from beginning to end: its runs, latency, MLflow, the report, and the comparison with the committed rows."""
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from delrec_bench.commands import Answer, committed_records, folders, here, own_records, say, tables
+from delrec_bench.configuration import Request
+from delrec_bench.errors import BenchError
+from delrec_bench.executors import Done, Place, default_jobs, processes, serial
+from delrec_bench.grid import Study, estimate, expand, remember_members
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.records import Record, finished_record
+from delrec_bench.tasks.base import TaskTable
+from delrec_bench.workspace import Workspace, find_workspace
+
+LATENCY_SECONDS = 90.0
+
+
+def reproduce(arguments: Namespace) -> Answer:
+    """Make a study's leaderboard; what is done already is not done again.
+
+    Raises:
+        BenchError: The study, its profile or its data is wrong.
+    """
+    start = time.perf_counter()
+    workspace = find_workspace(arguments.root, arguments.runs)
+    methods, tasks = tables(arguments)
+    study = expand(arguments.study, arguments.profile, methods, tasks)
+    jobs = default_jobs() if arguments.jobs is None else arguments.jobs
+    if jobs < 1:
+        raise BenchError(f"--jobs is {jobs}; it must be at least 1")
+    committed = committed_records(workspace)
+    if arguments.dry_run:
+        return _dry_run(study, methods, tasks, [*committed, *own_records(workspace)], jobs)
+    missing, keys = _missing(study, methods, tasks, workspace)
+    remember_members(workspace, study.name, keys)
+    cost = estimate(missing, methods, tasks, [*committed, *own_records(workspace)], study.sizes)
+    say(_budget(study, len(missing), cost.seconds / jobs, jobs, not arguments.no_latency))
+    failed = []
+    for done in _progress(missing, cost.seconds / jobs, jobs, Place(workspace, *folders(arguments))):
+        if done.error is not None:
+            failed.append({"method": done.request.method, "task": done.request.task, "error": done.error})
+    latency = [] if arguments.no_latency else _latency(study, methods, tasks, workspace)
+    trained = time.perf_counter() - start
+    content = _finish(study, workspace, committed)
+    content |= {
+        "study": study.name,
+        "profile": study.profile,
+        "runs": len(study.requests),
+        "trained": len(missing) - len(failed),
+        "reused": len(study.requests) - len(missing),
+        "failed": failed,
+        "latency": len(latency),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {len(failed)} failed")
+    return (1 if failed else 0), content
+
+
+def _missing(
+    study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace
+) -> tuple[list[Request], list[str]]:
+    """The requests without a finished run, and the keys of all."""
+    from delrec_bench.runs import prepare
+
+    missing, keys = [], []
+    for request in study.requests:
+        key = prepare(request, methods, tasks, workspace).key
+        keys.append(key)
+        if finished_record(workspace.runs, key) is None:
+            missing.append(request)
+    return missing, keys
+
+
+def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool) -> str:
+    whole = f"; budget {study.minutes} minutes, installation included" if study.minutes else ""
+    then = f", then latency (at most {LATENCY_SECONDS:.0f} s)" if latency else ""
+    runs = f"{len(study.requests)} runs, {len(study.requests) - missing} finished"
+    work = f"{missing} to do in {jobs} workers: about {seconds / 60:.1f} minutes"
+    return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
+
+
+def _progress(requests: Sequence[Request], expected: float, jobs: int, place: Place) -> Iterator[Done]:
+    if not requests:
+        return
+    start = time.perf_counter()
+    runs = processes(requests, place, jobs) if jobs > 1 else serial(requests, place)
+    for count, done in enumerate(runs, 1):
+        elapsed = time.perf_counter() - start
+        # The estimate counts for less as runs come in.
+        share = count / len(requests)
+        left = (1 - share) * ((1 - share) * expected + elapsed)
+        request = done.request
+        outcome = done.error or f"{done.score:.4f}"
+        say(
+            f"[{count}/{len(requests)}] {request.task} {request.method} r{request.repetition}: {outcome} "
+            f"({done.seconds:.0f} s); about {left / 60:.1f} minutes left"
+        )
+        yield done
+
+
+def _latency(study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> list[Record]:
+    from delrec_bench.latency import measure
+
+    names = dict.fromkeys(request.method for request in study.requests)
+    chosen = [methods[name] for name in names if methods[name].build is not None]
+    chosen_tasks = [tasks[name] for name in dict.fromkeys(request.task for request in study.requests)]
+    try:
+        return measure(chosen, chosen_tasks, workspace, LATENCY_SECONDS, quick=study.profile == "quick", progress=say)
+    except NotImplementedError:
+        say("latency is not measured yet")
+        return []
+
+
+def _finish(study: Study, workspace: Workspace, committed: Sequence[Record]) -> dict[str, Any]:
+    """MLflow, the report, and the comparison with what is committed."""
+    from delrec_bench.report import compare, rows_of, write_report
+    from delrec_bench.report.comparison import summary
+    from delrec_bench.tracking import sync
+
+    records = own_records(workspace)
+    say(f"MLflow: {sync(workspace, records)}")
+    paths = write_report(workspace, records, committed)
+    of_study = [record for record in records if record.study == study.name or record.kind == "latency"]
+    compared = compare(rows_of(of_study, study.profile), rows_of(committed, study.profile)) if committed else []
+    for comparison in compared:
+        say(str(comparison))
+    verdict = summary(compared) if committed else "nothing is committed to compare with"
+    say(f"against the committed rows: {verdict}")
+    say("written: " + ", ".join(here(path, workspace) for path in paths))
+    rows = [{"task": c.task, "method": c.method, "verdict": c.verdict, "detail": c.detail} for c in compared]
+    return {"files": [str(path) for path in paths], "comparison": verdict, "rows": rows}
+
+
+def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int) -> Answer:
+    print(f"study {study.name}, profile {study.profile}")
+    for task in dict.fromkeys(request.task for request in study.requests):
+        of_task = [request for request in study.requests if request.task == task]
+        names = list(dict.fromkeys(request.method for request in of_task))
+        cost = estimate(of_task, methods, tasks, records, study.sizes)
+        print(f"  {task}: {len(names)} methods x {len(of_task) // len(names)} repetitions: {cost}")
+    for method, task, reason in study.skipped:
+        print(f"  not applicable: {method} on {task}: {reason}")
+    whole = estimate(study.requests, methods, tasks, records, study.sizes)
+    hours = max(whole.seconds / jobs, whole.longest) / 3600
+    print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
+    return 0, {
+        "study": study.name,
+        "profile": study.profile,
+        "runs": whole.runs,
+        "core_hours": whole.seconds / 3600,
+        "hours": hours,
+        "jobs": jobs,
+        "memory_bytes": whole.memory * jobs,
+        "disk_bytes": whole.disk,
+    }
