@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from delrec import delays as _delays
 from delrec.delays import DelayInit
-from delrec.engines import ScanState, scan
+from delrec.engines import ScanOutput, ScanState, scan
 from delrec.engines.reference import rest_state
 from delrec.engines.registry import resolve
 from delrec.feedforward import FeedforwardDelays
@@ -73,7 +73,7 @@ class SpikingLayer(nn.Module):
         """
         self._check_input(current, 3)
         state = None if self.carry == "reset" else self.state
-        out = scan(self.engine, current, self.neuron, **self._connections(current), state=state, with_states=membrane)
+        out = self._scan(current, state, membrane)
         self.engine_used = out.engine
         if self.carry != "reset":
             self.state = out.final.detach() if self.carry == "detach" else out.final
@@ -117,6 +117,10 @@ class SpikingLayer(nn.Module):
         """Run the layer as it is deployed; without delays nothing changes."""
         yield self
 
+    def _scan(self, current: Tensor, state: ScanState | None, with_states: bool) -> ScanOutput:
+        connections = self._connections(current)
+        return scan(self.engine, current, self.neuron, **connections, state=state, with_states=with_states)
+
     def _connections(self, current: Tensor, dropout: bool = True) -> dict[str, Tensor | None]:
         return {}
 
@@ -151,6 +155,7 @@ class RecurrentDelays(SpikingLayer):
     spread (N,) or None; sigma (). Raises ValueError for a bad setting, naming it.
     """
 
+    delay_parameters: ClassVar[tuple[str, ...]] = ("delay", "spread")
     sigma: Tensor
 
     def __init__(
@@ -206,6 +211,11 @@ class RecurrentDelays(SpikingLayer):
         if self.self_connections:
             return self.weight
         return self.weight * (1 - torch.eye(self.size, dtype=self.weight.dtype, device=self.weight.device))
+
+    @property
+    def fan_out(self) -> int:
+        """How many synapses of this layer a spike reaches."""
+        return self.size - (not self.self_connections)
 
     def half_width(self) -> Tensor:
         """Return the half-width s of the interpolation triangle, () or (N,) per sender, in steps."""

@@ -326,7 +326,8 @@ class _Recorder:
             onward = i + 1 < len(config.hidden)
             delayed = config.has_feedforward_delays(i + 1) if onward else config.feedforward_readout
             fan_out = self.widths[i + 1] * (config.kernel_count if delayed else 1)
-            fan_out += config.hidden[i] if config.is_recurrent(i) else 0
+            layer = network.blocks[i].spiking
+            fan_out += layer.fan_out if isinstance(layer, RecurrentDelays) else 0
             acs += events * fan_out
             dense += self.steps[i] * config.hidden[i] * fan_out
         fan_in = config.hidden[0] * (config.kernel_count if config.has_feedforward_delays(0) else 1)

@@ -105,7 +105,7 @@ class Trainable(nn.Module):
             return "neuron"
         if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
             return "norm"
-        if isinstance(module, RecurrentDelays) and name in ("delay", "spread"):
+        if isinstance(module, RecurrentDelays) and name in module.delay_parameters:
             return "delays"
         if isinstance(module, FeedforwardDelays) and name == "position":
             return "delays"

@@ -1,0 +1,73 @@
+"""ASRC: one learned recurrent delay a layer, as a softmax over all delays that sharpens in training.
+
+Source: Xu et al. 2025 (arXiv 2505.11455) and their code (dgxdn/ASRC-SNN).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from delrec import RecurrentDelays
+from delrec.engines import ScanOutput, ScanState, reference
+from torch import Tensor, nn
+
+__all__ = ["SoftmaxRecurrence"]
+
+
+class SoftmaxRecurrence(RecurrentDelays):
+    """Adaptive skip recurrent connection (ASRC).
+
+        I[t,b,i] = current[t,b,i] + drop( sum_o W[i,o] sum_{k=1..K} p[k] S[t-k,b,o] )
+        p = softmax(logits / temperature) in training;  p = 1 at the largest logit, else 0, in evaluation
+
+    One vector of logits a layer, at zero at the start: every delay alike. The temperature is `sigma`, which a schedule
+    lowers: as published it starts at 1 and falls by 0.96 an epoch, which `NetworkConfig` says as sigma=1 and
+    sigma_decay=0.96 for 100 epochs (and 0.96^(epochs/100) for another number). Evaluation takes the delay of the
+    largest logit, d = k - 1, on whatever engine is asked for; training runs on the reference engine, which takes any kernel.
+
+    size: N. span: K, the longest skip in steps. The rest as in `RecurrentDelays`; delay_init, rounding and
+    learn_spread say nothing here. Attributes: logits (K,); delay, a buffer (1,). Raises ValueError for a span below 1,
+    for delays other than "shared", and in training when the temperature is not above 0.
+    """
+
+    delay_parameters: ClassVar[tuple[str, ...]] = ("logits",)
+
+    def __init__(
+        self, size: int, *, span: int = 6, delays: str = "shared", sigma: float = 1.0, **settings: Any
+    ) -> None:
+        if not (isinstance(span, int) and span >= 1):
+            raise ValueError(f"span = {span!r}: the longest skip is a whole number of steps, at least 1")
+        if delays != "shared":
+            raise ValueError(f"delays = {delays!r}: the softmax is over one delay a layer; use 'shared'")
+        settings |= {"learn": False, "learn_spread": False, "rounding": "none"}
+        super().__init__(size, delays="shared", sigma=sigma, **settings)
+        del self.delay
+        self.register_buffer("delay", torch.zeros(1))
+        self.span = span
+        self.logits = nn.Parameter(torch.zeros(span))
+
+    @torch.no_grad()
+    def effective_delay(self) -> Tensor:
+        """Return the delay of the largest logit, (N,), which `delay` then holds too: p[k] is a delay of k - 1 steps."""
+        return self.delay.fill_(float(self.logits.argmax())).expand(self.size)
+
+    def half_width(self) -> Tensor:
+        """Return 1: the evaluated delay is one whole step."""
+        return torch.ones_like(self.sigma)
+
+    def clamp_(self) -> None:
+        """Put the neuron's parameters in their range, and note the delay of the largest logit."""
+        super().clamp_()
+        self.effective_delay()
+
+    def _scan(self, current: Tensor, state: ScanState | None, with_states: bool) -> ScanOutput:
+        if not self.training or self._deployed:
+            return super()._scan(current, state, with_states)
+        if float(self.sigma) <= 0:
+            raise ValueError(f"sigma = {float(self.sigma)!r}: the temperature of the softmax is above 0 in training")
+        share = torch.softmax(self.logits / self.sigma, 0).to(current.dtype)
+        taps = torch.cat([share.new_zeros(1), share]).expand(self.size, -1)
+        own = self._connections(current)
+        weight, mask = own["weight"], own["mask"]
+        return reference.scan(current, self.neuron, weight, mask=mask, state=state, with_states=with_states, taps=taps)

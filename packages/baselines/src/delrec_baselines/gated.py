@@ -1,0 +1,122 @@
+"""GRU and LSTM, for scale: what a network of real numbers does with as many parameters."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from delrec.networks import Trainable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["GatedNetwork"]
+
+
+class GatedNetwork(Trainable):
+    """A stack of torch's GRU or LSTM layers and a linear readout; it has no delays and no spikes.
+
+    inputs, classes: widths of input and output. hidden: neurons of each layer. cell: "gru" or "lstm". dropout: on the
+    outputs of each hidden layer, fresh every step. aggregate: how outputs (T, B, classes) become scores: "mean",
+    "last" or "sum". loss: "cross-entropy" or "mse". Sources: Cho et al. 2014 (arXiv 1406.1078), Hochreiter &
+    Schmidhuber 1997 (doi 10.1162/neco.1997.9.8.1735), in torch's own form: two biases a gate.
+    Raises ValueError for a bad setting, naming it.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        classes: int,
+        hidden: tuple[int, ...] = (128,),
+        cell: Literal["gru", "lstm"] = "gru",
+        dropout: float = 0.0,
+        aggregate: Literal["mean", "last", "sum"] = "mean",
+        loss: Literal["cross-entropy", "mse"] = "cross-entropy",
+    ) -> None:
+        super().__init__()
+        hidden = tuple(hidden)
+        if not hidden or any(not isinstance(n, int) or n < 1 for n in (inputs, classes, *hidden)):
+            raise ValueError(f"widths {inputs!r}, {hidden!r}, {classes!r}: each is a whole number of at least 1")
+        if cell not in ("gru", "lstm"):
+            raise ValueError(f"cell = {cell!r}: choose 'gru' or 'lstm'")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout = {dropout!r}: a probability in [0, 1)")
+        if aggregate not in ("mean", "last", "sum"):
+            raise ValueError(f"aggregate = {aggregate!r}: choose 'mean', 'last' or 'sum'")
+        if loss not in ("cross-entropy", "mse"):
+            raise ValueError(f"loss = {loss!r}: choose 'cross-entropy' or 'mse'")
+        self.inputs, self.hidden, self.cell, self.dropout = inputs, hidden, cell, float(dropout)
+        self.aggregate, self.loss_name = aggregate, loss
+        make = nn.GRU if cell == "gru" else nn.LSTM
+        widths = (inputs, *hidden)
+        self.layers = nn.ModuleList(make(widths[i], n) for i, n in enumerate(hidden))
+        self.readout = nn.Linear(hidden[-1], classes)
+        self._counts: list[float] | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return outputs (T, B, classes) of a sequence (T, B, inputs). Raises ValueError for a wrong shape."""
+        if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:
+            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this network takes (T, B, {self.inputs})")
+        if self._counts is not None:
+            found = (float(torch.count_nonzero(inputs)), inputs.shape[0] * inputs.shape[1], inputs.shape[1])
+            self._counts = [a + b for a, b in zip(self._counts, found, strict=True)]
+        values = inputs
+        for layer in self.layers:
+            values, _ = layer(values)
+            values = F.dropout(values, self.dropout, self.training)
+        output: Tensor = self.readout(values)
+        return output
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Reduce outputs (T, B, classes) to scores (B, classes)."""
+        if self.aggregate == "last":
+            return outputs[-1]
+        return outputs.mean(0) if self.aggregate == "mean" else outputs.sum(0)
+
+    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Return cross-entropy, or the mean squared error against targets of as many values."""
+        if self.loss_name == "mse":
+            return F.mse_loss(scores, target.to(scores.dtype).view_as(scores))
+        return super().loss(scores, target)
+
+    @property
+    def streams(self) -> bool:
+        """True: an output needs no later input."""
+        return True
+
+    def initial_state(self, batch: int) -> list[Any]:
+        """Return the state before the first step: torch's zeros, as None."""
+        return [None] * len(self.layers)
+
+    @torch.no_grad()
+    def step(self, inputs: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
+        """Take one step of input (B, inputs); return its output (B, classes) and the next state.
+
+        Raises ValueError in training mode, where dropout belongs to the sequence.
+        """
+        if self.training:
+            raise ValueError("step() is for inference: call eval() first")
+        values, after = inputs.unsqueeze(0), []
+        for layer, held in zip(self.layers, state, strict=True):
+            values, held = layer(values, held)
+            after.append(held)
+        return self.readout(values[0]), after
+
+    def start_recording(self) -> None:
+        """Begin to count operations of every forward."""
+        self._counts = [0.0, 0.0, 0.0]
+
+    def stop_recording(self) -> None:
+        """Stop counting, and forget."""
+        self._counts = None
+
+    def activity(self) -> dict[str, Any]:
+        """Return synaptic operations a sample: every weight at every step, zeros of the input left out of the MACs."""
+        if self._counts is None or self._counts[2] == 0:
+            return {}
+        events, steps, samples = self._counts
+        gates = 3 if self.cell == "gru" else 4
+        first = gates * self.hidden[0]  # synapses of one input
+        weights = sum(p.numel() for p in self.parameters() if p.dim() == 2)
+        macs = steps * (weights - first * self.inputs) + events * first
+        operations = {"effective_acs": 0.0, "effective_macs": macs / samples, "dense": steps * weights / samples}
+        return {"synaptic_operations": operations, "delay_buffer": 0}

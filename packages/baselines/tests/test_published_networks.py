@@ -1,0 +1,102 @@
+"""Networks of the adaptive neurons' papers: their parameter counts, and their readouts."""
+
+import math
+
+import pytest
+import torch
+from delrec import Network, NetworkConfig
+from delrec_baselines import AdLIF, CAdLIF, LearnedLeak, SEAdLIF, SiLIF
+
+SE_READOUT = {"readout": "leaky", "readout_tau": 1 / (1 - math.exp(-1 / 15)), "readout_gain": "complement"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "hidden", "golden"),
+    [(20, (360, 360), 450_020), (35, (720, 720), 1_688_435), (20, (128,), 37_524)],
+    ids=["SHD", "SSC", "small"],
+)
+def test_se_adlif_has_the_published_number_of_parameters(classes, hidden, golden):
+    config = NetworkConfig(140, classes, hidden, recurrent="plain", zero_bias=True, engine="reference", **SE_READOUT)
+    counts = Network(config, SEAdLIF).count()
+    assert counts.trainable == counts.total == golden
+    assert counts.neuron == 4 * sum(hidden)
+
+
+@pytest.mark.parametrize(("neuron", "of_neuron"), [(CAdLIF, 4), (SiLIF, 5)])
+def test_silif_and_cadlif_of_the_published_size_on_ssc(neuron, of_neuron):
+    config = NetworkConfig(
+        140,
+        35,
+        (512, 512),
+        bias=False,
+        batch_norm=True,
+        weight_init="xavier",
+        readout="leaky",
+        readout_norm=True,
+    )
+    counts = Network(config, neuron, leak=LearnedLeak).count()
+    weights = 140 * 512 + 512 * 512 + 512 * 35
+    norms = 2 * (512 + 512 + 35)
+    assert counts.trainable == weights + norms + of_neuron * 1024 + 35  # 0.35M as published
+    assert counts.neuron == of_neuron * 1024 + 35
+
+
+def test_the_leak_of_se_adlif_decays_by_its_time_constant():
+    torch.manual_seed(0)
+    config = NetworkConfig(5, 3, (8,), recurrent="plain", zero_bias=True, engine="reference", **SE_READOUT)
+    network = Network(config, SEAdLIF).double().eval()
+    x = 8 * torch.rand(30, 2, 5, dtype=torch.float64)
+    current = network.readout(network.hidden_spikes(x))
+    alpha = math.exp(-1 / 15)
+    u = torch.zeros(2, 3, dtype=torch.float64)
+    expected = []
+    for i in current:
+        u = alpha * u + (1 - alpha) * i
+        expected.append(u)
+    torch.testing.assert_close(network(x), torch.stack(expected))
+    assert float(network.blocks[0].connection.bias.abs().max()) == 0
+
+
+def readout_network(**settings) -> Network:
+    torch.manual_seed(0)
+    settings |= {"bias": False, "batch_norm": True, "readout": "leaky", "readout_norm": True, "engine": "reference"}
+    config = NetworkConfig(5, 3, (8,), aggregate="softmax-sum", **settings)
+    return Network(config, AdLIF, leak=LearnedLeak)
+
+
+def test_the_readout_of_adlif_is_batch_norm_a_learned_leak_and_summed_softmax():
+    network = readout_network(norm_momentum=0.05).double()
+    x = 8 * torch.rand(30, 2, 5, dtype=torch.float64)
+    network(x)  # moves the running statistics
+    network.eval()
+    norm = network.readout_norm
+    current = network.readout(network.hidden_spikes(x))
+    current = (current - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps)
+    alpha = network.leak.alpha
+    u, total = torch.zeros(2, 3, dtype=torch.float64), 0
+    for i in current:
+        u = alpha * u + (1 - alpha) * i
+        total = total + torch.softmax(u, -1)
+    torch.testing.assert_close(network.classify(x), total)
+
+
+@pytest.mark.parametrize("skip", [0, 10])
+def test_single_steps_equal_the_sequence_with_a_learned_leak(skip):
+    network = readout_network(skip_steps=skip)
+    x = 8 * torch.rand(30, 2, 5)
+    network(x)
+    network.eval()
+    state = network.initial_state(2)
+    outputs = []
+    for t in range(30):
+        output, state = network.step(x[t], state)
+        outputs.append(output)
+    torch.testing.assert_close(torch.stack(outputs), network(x))
+    torch.testing.assert_close(network.classify(x), torch.softmax(torch.stack(outputs[skip:]), -1).sum(0))
+
+
+def test_a_learned_leak_is_learned():
+    network = readout_network()
+    network.loss(network.classify(8 * torch.rand(30, 4, 5)), torch.tensor([0, 1, 2, 0])).backward()
+    assert float(network.leak.alpha.grad.abs().max()) > 0
+    assert network.group_of(network.leak, "alpha") == "neuron"
