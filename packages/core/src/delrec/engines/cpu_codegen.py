@@ -24,10 +24,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from delrec.engines import cpu_kernels, cpu_template, cpu_vector
+from delrec.engines import cpu_kernels, cpu_linear_kernels, cpu_template, cpu_vector
 from delrec.neurons import Neuron
 
-__all__ = ["cache_folder", "kernels_module", "scan_module"]
+__all__ = ["cache_folder", "linear_module", "scan_module"]
 
 _RULES = ("step", "drive", "step_adjoint", "drive_adjoint")
 _loaded: dict[str, ModuleType] = {}
@@ -61,11 +61,15 @@ def scan_module(neuron: Neuron, dtype: np.dtype[Any]) -> ModuleType:
     return _known[key]
 
 
-def kernels_module() -> ModuleType:
-    """Return the compiled kernels that no neuron is needed for (`cpu_kernels`)."""
-    if ("kernels",) not in _known:
-        _known[("kernels",)] = _load("kernels", inspect.getsource(cpu_kernels))
-    return _known[("kernels",)]
+def linear_module() -> ModuleType:
+    """Return the compiled kernels of the sparse linear map (`cpu_linear_kernels`)."""
+    return _static(cpu_linear_kernels)
+
+
+def _static(source: ModuleType) -> ModuleType:
+    if (source,) not in _known:
+        _known[(source,)] = _load(source.__name__.rpartition(".")[2], inspect.getsource(source))
+    return _known[(source,)]
 
 
 def _function(rule: Any, name: str) -> Any:
@@ -77,7 +81,7 @@ def _function(rule: Any, name: str) -> Any:
 
 def _load(name: str, text: str) -> ModuleType:
     stamp = hashlib.sha256()
-    for part in (text, inspect.getsource(cpu_vector), numba.__version__, np.__version__):
+    for part in (text, inspect.getsource(cpu_kernels), inspect.getsource(cpu_vector), numba.__version__, np.__version__):
         stamp.update(part.encode())
     full = f"delrec_{name}_{stamp.hexdigest()[:20]}"
     if full not in _loaded:

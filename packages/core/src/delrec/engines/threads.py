@@ -7,13 +7,14 @@ that results do not depend on it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-__all__ = ["parallel"]
+__all__ = ["keep_memory", "parallel"]
 
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # (process, threads, pool)
 
@@ -32,3 +33,19 @@ def parallel(task: Callable[[int], None], count: int) -> None:
         _pool = (os.getpid(), torch.get_num_threads(), ThreadPoolExecutor(torch.get_num_threads(), "delrec-cpu"))
     for _ in _pool[2].map(task, range(count)):
         pass
+
+
+def keep_memory() -> bool:
+    """Let the process keep the memory it frees, instead of returning it to the system; True where that works.
+
+    glibc gives large blocks back at once, and the next training step pays for every page of them again: half the time
+    of a layer without recurrence. It concerns the whole process, so only a program's main part should ask for it, and
+    a comparison should set it for both sides. Other C libraries need nothing and are left alone.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+        ctypes.CDLL(None).gnu_get_libc_version  # noqa: B018  musl has a mallopt that does nothing
+    except (AttributeError, OSError, TypeError):
+        return False
+    no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD
+    return bool(mallopt(*no_mmap)) and bool(mallopt(*no_trim))
