@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from delrec.configuration import NetworkConfig
 from delrec.engines import scan
 from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
+from delrec.linear import SpikeLinear
 from delrec.neurons import LIF, Neuron
 from delrec.trainable import Counts, Trainable
 
@@ -373,7 +374,7 @@ def _connection(config: NetworkConfig, inputs: int, outputs: int, delayed: bool,
         if config.position_weight_init == "relu":
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
         return layer
-    linear = nn.Linear(inputs, outputs, bias=bias)
+    linear = SpikeLinear(inputs, outputs, bias=bias, engine=config.engine)
     if config.weight_init == "relu":
         nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
     elif config.weight_init == "xavier":

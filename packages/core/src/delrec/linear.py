@@ -1,0 +1,31 @@
+"""A linear map that costs little where its input is mostly zeros, as spikes are."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from delrec.engines.registry import resolve
+
+__all__ = ["SpikeLinear"]
+
+
+class SpikeLinear(nn.Linear):
+    """y = x W^T + b, as `nn.Linear`; on the cpu engine the work follows the non-zero inputs.
+
+    forward maps (..., inputs) to (..., outputs). Sequences (T, B, inputs) that are sparse take
+    `delrec.engines.cpu_linear.spike_linear`, everything else torch's product; the results agree to rounding.
+    engine: "auto" or the name of an engine.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True, engine: str = "auto") -> None:
+        super().__init__(inputs, outputs, bias=bias)
+        self.engine = engine
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return x W^T + b."""
+        if inputs.dim() == 3 and resolve(self.engine, inputs.device.type) == "cpu":
+            from delrec.engines.cpu_linear import spike_linear
+
+            return spike_linear(inputs, self.weight, self.bias)
+        return F.linear(inputs, self.weight, self.bias)
