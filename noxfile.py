@@ -1,0 +1,118 @@
+"""Every task of this repository, as a nox session: `nox -l` lists them, `nox -s NAME` runs one.
+
+The sessions share one environment, made once under .nox/ from this checkout and checked by a stamp afterwards, so that
+the second call starts in seconds. Only `core-alone` has an environment of its own: it proves that `delrec` needs
+nothing of the suite.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"  # the uv backend would fetch the CUDA build of torch, 3 GB
+nox.options.sessions = ["tests"]
+nox.needs_version = ">=2024.3"
+
+ROOT = Path(__file__).parent
+SHARED = ROOT / ".nox" / "shared"
+PROJECTS = ("pyproject.toml", "packages/core/pyproject.toml", "packages/baselines/pyproject.toml")
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+GROUPS = [requirement for name in ("test", "lint") for requirement in nox.project.dependency_groups(PROJECT, name)]
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PYTHONWARNINGS": "ignore::FutureWarning",
+}
+
+
+def _binary(name: str) -> str:
+    return str(SHARED / ("Scripts" if os.name == "nt" else "bin") / name)
+
+
+def _stamp() -> str:
+    """What the shared environment was made from; another one means that it must be made again."""
+    parts = [sys.version, str(ROOT), *((ROOT / name).read_text(encoding="utf-8") for name in PROJECTS)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _shared(session: nox.Session) -> dict[str, str]:
+    """Make the shared environment if it is not there as it should be, and return the variables to run in."""
+    stamp = SHARED / "made-from.txt"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != _stamp():
+        if SHARED.exists():
+            shutil.rmtree(SHARED)
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", str(SHARED), external=True)
+        pip = [_binary("python"), "-m", "pip", "install", "--quiet"]
+        # One command: the suite depends on the two packages beside it, which no index has.
+        editable = ["-e", "packages/core", "-e", "packages/baselines", "-e", "."]
+        session.run(*pip, *editable, *GROUPS, external=True, env=QUIET)
+        stamp.write_text(_stamp(), encoding="utf-8")
+    path = os.pathsep.join([str(Path(_binary("python")).parent), os.environ.get("PATH", "")])
+    return {**QUIET, "PATH": path, "DELREC_BENCH_ROOT": str(ROOT)}
+
+
+def _run(session: nox.Session, name: str, *arguments: str, env: dict[str, str]) -> None:
+    session.run(_binary(name), *arguments, external=True, env=env)
+
+
+@nox.session(venv_backend="none")
+def reproduce(session: nox.Session) -> None:
+    """Make the leaderboard anew and compare it with the committed one (20 minutes on two cores). `-- --profile P`"""
+    _run(session, "delrec-bench", "reproduce", *session.posargs, env=_shared(session))
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests of all three distributions (10 minutes at most). `-- --all`: every method on every task."""
+    env = _shared(session) | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    arguments = [argument for argument in session.posargs if argument != "--all"]
+    if "--all" in session.posargs:
+        env["DELREC_BENCH_ALL"] = "1"
+    _run(session, "pytest", "-q", "-n", "2", "--durations=10", *arguments, env=env)
+
+
+@nox.session(name="core-alone")
+def core_alone(session: nox.Session) -> None:
+    """Run core's tests where only torch, numpy, numba, pytest and hypothesis are installed."""
+    session.install("-e", "packages/core", "pytest", "hypothesis", silent=True)
+    session.run("pytest", "-q", "packages/core/tests", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Check style with ruff and types with mypy."""
+    env = _shared(session)
+    _run(session, "ruff", "check", ".", env=env)
+    _run(session, "ruff", "format", "--check", ".", env=env)
+    _run(session, "mypy", env=env)
+
+
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Measure latency: training step, batch inference and batch-1 streaming of every method on every task's shape."""
+    env = _shared(session)
+    _run(session, "pytest", "-q", "-p", "no:xdist", "benchmarks/latency", *session.posargs, env=env)
+
+
+@nox.session(name="bench-engines", venv_backend="none")
+def bench_engines(session: nox.Session) -> None:
+    """Measure core's engines against the published loop and the bare matrix products, after a correctness gate."""
+    env = _shared(session)
+    _run(session, "python", "-m", "benchmarks.latency.engines", *session.posargs, env=env)
+
+
+@nox.session(venv_backend="none")
+def report(session: nox.Session) -> None:
+    """Write reports/ and README's leaderboard from the records that are there; trains nothing."""
+    _run(session, "delrec-bench", "report", *session.posargs, env=_shared(session))
+
+
+@nox.session(venv_backend="none")
+def data(session: nox.Session) -> None:
+    """Show where each task looks for its files and what it found. `-- fetch shd` and others: delrec-bench data"""
+    _run(session, "delrec-bench", "data", *(session.posargs or ["status"]), env=_shared(session))
