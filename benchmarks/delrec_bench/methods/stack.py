@@ -6,7 +6,7 @@ from typing import Any
 
 from delrec.networks import Network, NetworkConfig
 
-RECURRENT = ("recurrent_layers", "recurrent_dropout")
+RECURRENT = ("recurrent_layers", "recurrent_dropout", "self_connections")
 DELAYED = (
     "learn_spread",
     "sigma",

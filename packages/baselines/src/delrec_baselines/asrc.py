@@ -24,7 +24,8 @@ class SoftmaxRecurrence(RecurrentDelays):
     One vector of logits a layer, at zero at the start: every delay alike. The temperature is `sigma`, which a schedule
     lowers: as published it starts at 1 and falls by 0.96 an epoch, which `NetworkConfig` says as sigma=1 and
     sigma_decay=0.96 for 100 epochs (and 0.96^(epochs/100) for another number). Evaluation takes the delay of the
-    largest logit, d = k - 1, on whatever engine is asked for; training runs on the reference engine, which takes any kernel.
+    largest logit, d = k - 1, on whatever engine is asked for; training runs on the reference engine, the one that takes
+    any kernel.
 
     size: N. span: K, the longest skip in steps. The rest as in `RecurrentDelays`; delay_init, rounding and
     learn_spread say nothing here. Attributes: logits (K,); delay, a buffer (1,). Raises ValueError for a span below 1,

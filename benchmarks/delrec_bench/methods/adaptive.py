@@ -1,0 +1,148 @@
+"""Adaptive neurons, as published and with recurrent or feedforward delays.
+
+Without delays each is its paper's network: feedforward (adLIF, cAdLIF, SiLIF, C-SiLIF) or with ordinary recurrent
+connections (RadLIF, SE-adLIF, ALIF). With delays each takes the place of the LIF in DelRec's or DCLS's network.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from delrec.networks import Network, NetworkConfig
+from delrec.neurons import Neuron
+from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
+
+from delrec_bench.methods._published import presets_of
+from delrec_bench.methods.base import Method
+from delrec_bench.methods.stack import DELREC, settings_of
+
+# Fields of NetworkConfig that are about the LIF, which these networks have none of.
+_LIF = ("tau", "learn_tau", "threshold", "reset", "v_reset", "detach_reset", "surrogate", "surrogate_parameters")
+_LEAK = {"fixed": None, "decay": partial(LearnedLeak, "decay"), "tau": partial(LearnedLeak, "tau")}
+
+NONE = {"recurrent": "none", "feedforward": "none"}
+PLAIN = {"recurrent": "plain", "feedforward": "none"}
+AXONAL = {"recurrent": "axonal", "feedforward": "none", "learn_delays": True}
+FIXED = {**AXONAL, "learn_delays": False, "sigma": 0.0, "learn_spread": False}
+DCLS = {"recurrent": "none", "feedforward": "v1", "learn_positions": True}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A neuron: its class, its settings with their defaults, its source, and its network without delays."""
+
+    neuron: Callable[..., Neuron]
+    source: str
+    what: str
+    options: Mapping[str, Any] = field(default_factory=lambda: {"start": "zeros"})
+    plain: str = ""  # name of the method without delays, if not the family's
+
+
+SPARCH = "Bittar & Garner 2022, https://doi.org/10.3389/fnins.2022.865897, and its code idiap/sparch"
+SILIF = "Fabre et al. 2025, https://arxiv.org/abs/2506.06374, and its code Maxtimer97/SSM-inspired-LIF"
+
+FAMILIES = {
+    "adlif": Family(AdLIF, SPARCH, "adaptive LIF neurons (adLIF)", plain="radlif"),
+    "cadlif": Family(
+        CAdLIF,
+        f"Deckers et al. 2024, https://arxiv.org/abs/2311.16112; constants of {SILIF}",
+        "constrained adLIF neurons",
+    ),
+    "se-adlif": Family(
+        SEAdLIF,
+        "Baronig et al. 2025, https://doi.org/10.1038/s41467-025-60878-z, and its code IGITUGraz/SE-adlif",
+        "adaptive LIF neurons in symplectic Euler steps (SE-adLIF)",
+        {"discretisation": "se", "tau_u": [5.0, 25.0], "tau_w": [60.0, 300.0], "q": 120.0, "start": "zeros"},
+    ),
+    "alif": Family(
+        ALIF,
+        "Yin et al. 2021, https://arxiv.org/abs/2103.12593, and its SHD script",
+        "LIF neurons with an adaptive threshold (ALIF)",
+        {"base": 0.01, "scale": 1.8, "start": "zeros"},
+    ),
+    "silif": Family(SiLIF, SILIF, "SiLIF neurons (adLIF with a learned step)", {"time_step": 0.004, "start": "zeros"}),
+    "c-silif": Family(
+        CSiLIF, SILIF, "complex SiLIF neurons (oscillators)", {"step_min": 0.01, "step_max": 0.5, "start": "zeros"}
+    ),
+}
+
+
+def build(family: Family, fixed: Mapping[str, Any], settings: Mapping[str, Any], inputs: int, classes: int) -> Network:
+    """Build the network of a family with `fixed` fields of its configuration."""
+    rest = dict(settings)
+    leak = rest.pop("leak")
+    if leak not in _LEAK:
+        raise ValueError(f"leak = {leak!r} is unknown; choose one of {', '.join(_LEAK)}")
+    options = {name: rest.pop(name) for name in family.options}
+    if "discretisation" in options:
+        options["method"] = options.pop("discretisation")
+    config = NetworkConfig(inputs=inputs, classes=classes, **{**rest, **fixed})
+    return Network(config, partial(family.neuron, **options), leak=_LEAK[leak])
+
+
+def _method(name: str, family: str, summary: str, learned: str, control: str, source: str = "", **fixed: Any) -> Method:
+    of = FAMILIES[family]
+    settings = {k: v for k, v in settings_of(**fixed).items() if k not in _LIF}
+    return Method(
+        name=name,
+        summary=summary,
+        source=f"{of.source}{source}",
+        learned=learned,
+        control=control,
+        settings={**settings, "leak": "fixed", **of.options},
+        build=partial(build, of, fixed),
+        presets=presets_of(name),
+    )
+
+
+def _published(name: str, family: str, control: str, **fixed: Any) -> Method:
+    recurrent = "ordinary recurrent connections" if fixed["recurrent"] == "plain" else "feedforward"
+    summary = f"{FAMILIES[family].what}, {recurrent}, no delay"
+    return _method(name, family, summary, "weights, neuron parameters", control, **fixed)
+
+
+def _with_delays(family: str) -> list[Method]:
+    what = FAMILIES[family].what
+    name = f"delrec-axonal-{family}"
+    return [
+        _method(
+            name,
+            family,
+            f"{what} with recurrent delays, one a sending neuron, learned",
+            "weights, neuron parameters, recurrent delays",
+            f"{name}-fixed",
+            source=f"; {DELREC}",
+            **AXONAL,
+        ),
+        _method(
+            f"{name}-fixed",
+            family,
+            f"{what} with recurrent delays, one a sending neuron, random and fixed",
+            "weights, neuron parameters",
+            FAMILIES[family].plain or family,
+            source=f"; {DELREC}",
+            **FIXED,
+        ),
+        _method(
+            f"dcls-{family}",
+            family,
+            f"{what} behind feedforward delays, one a connection, learned",
+            "weights, neuron parameters, feedforward delays",
+            family,
+            source="; Hammouamri et al. 2024, https://arxiv.org/abs/2306.17670",
+            **DCLS,
+        ),
+    ]
+
+
+METHODS = [
+    _published("adlif", "adlif", "lif", **NONE),
+    _published("radlif", "adlif", "adlif", self_connections=False, **PLAIN),
+    _published("cadlif", "cadlif", "lif", **NONE),
+    _published("se-adlif", "se-adlif", "rlif", **PLAIN),
+    _published("alif", "alif", "rlif", **PLAIN),
+    _published("silif", "silif", "lif", **NONE),
+    _published("c-silif", "c-silif", "lif", **NONE),
+    *(method for family in FAMILIES for method in _with_delays(family)),
+]

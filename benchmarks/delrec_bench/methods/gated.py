@@ -1,0 +1,33 @@
+"""GRU and LSTM, for scale: networks of real numbers with as many parameters."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from delrec_baselines import GatedNetwork
+
+from delrec_bench.methods._published import presets_of
+from delrec_bench.methods.base import Method
+
+SETTINGS = {"hidden": [128, 128], "dropout": 0.1, "pool": "mean", "loss": "cross-entropy"}
+
+
+def _method(cell: Any, source: str) -> Method:
+    def build(settings: Mapping[str, Any], inputs: int, classes: int) -> GatedNetwork:
+        hidden = tuple(settings["hidden"])
+        return GatedNetwork(inputs, classes, hidden, cell, settings["dropout"], settings["pool"], settings["loss"])
+
+    return Method(
+        name=cell,
+        summary=f"{cell.upper()}, real numbers in place of spikes, no delay",
+        source=source,
+        learned="weights",
+        settings=SETTINGS,
+        build=build,
+        presets={**presets_of(cell), ("forecast", "*"): {"network.pool": "last"}},
+    )
+
+
+METHODS = [
+    _method("gru", "Cho et al. 2014, https://arxiv.org/abs/1406.1078; torch.nn.GRU"),
+    _method("lstm", "Hochreiter & Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735; torch.nn.LSTM"),
+]

@@ -1,0 +1,55 @@
+"""The width solver counts exactly, keeps to the budget, and cannot go one wider."""
+
+import pytest
+import torch
+from delrec_bench.budget import solve_width, trainable
+from delrec_bench.configuration import Request, resolve
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.tasks.base import find_tasks
+
+TABLE, TASKS = find_methods(), find_tasks()
+
+
+def settings(method: str, task: str = "shd") -> dict:
+    return {**resolve(Request(method, task), TABLE[method], TASKS[task]).network, "engine": "reference"}
+
+
+@pytest.mark.parametrize(
+    "method", ["lif", "delrec-axonal", "delrec-synaptic", "dcls", "se-adlif", "gru", "delgrad-axonal"]
+)
+@pytest.mark.parametrize("budget", [10_000, 100_000])
+def test_one_neuron_more_would_exceed_the_budget(method, budget):
+    width = solve_width(TABLE[method], settings(method), 140, 20, budget)
+    wider = {**settings(method), "hidden": [n + 1 for n in width.hidden]}
+    assert width.trainable == trainable(TABLE[method], {**settings(method), "hidden": list(width.hidden)}, 140, 20)
+    assert width.trainable <= budget < trainable(TABLE[method], wider, 140, 20)
+    assert len(width.hidden) == len(settings(method)["hidden"])
+
+
+def test_a_count_that_is_met_exactly_is_taken():
+    exact = trainable(TABLE["lif"], {**settings("lif"), "hidden": [33, 33]}, 140, 20)
+    assert solve_width(TABLE["lif"], settings("lif"), 140, 20, exact).hidden == (33, 33)
+    assert solve_width(TABLE["lif"], settings("lif"), 140, 20, exact - 1).hidden == (32, 32)
+
+
+def test_layers_can_be_asked_for():
+    assert len(solve_width(TABLE["lif"], settings("lif"), 140, 20, 10_000, layers=3).hidden) == 3
+
+
+def test_the_random_state_is_left_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    solve_width(TABLE["lif"], settings("lif"), 140, 20, 10_000)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("method", "budget", "message"), [("lif", 100, "too small"), ("lif", 0, "whole number")])
+def test_a_bad_budget_is_named(method, budget, message):
+    with pytest.raises(BenchError, match=message):
+        solve_width(TABLE[method], settings(method), 140, 20, budget)
+
+
+def test_a_method_without_a_network_has_no_width():
+    with pytest.raises(BenchError, match="counts-only"):
+        solve_width(TABLE["counts-only"], {}, 140, 20, 10_000)

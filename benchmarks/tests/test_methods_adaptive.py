@@ -1,0 +1,110 @@
+"""Adaptive neurons as methods: their published sizes, their presets, and that nothing of the LIF leaks into them."""
+
+import pytest
+import torch
+from delrec import RecurrentDelays
+from delrec_bench.budget import solve_width
+from delrec_bench.configuration import Request, profiles, resolve
+from delrec_bench.errors import BenchError
+from delrec_bench.methods._published import EQUAL
+from delrec_bench.methods.adaptive import FAMILIES, METHODS
+from delrec_bench.methods.base import find_methods
+from delrec_bench.tasks.base import find_tasks
+
+TABLE = find_methods()
+TASKS = find_tasks()
+CLASSES = {"shd": 20, "ssc": 35}
+
+
+def resolved(method: str, task: str, profile: str = "paper"):
+    return resolve(Request(method, task, profile=profile), TABLE[method], TASKS[task])
+
+
+def built(method: str, task: str, profile: str = "paper"):
+    run = resolved(method, task, profile)
+    torch.manual_seed(0)
+    return TABLE[method].build({**run.network, "engine": "reference"}, run.options.channels, CLASSES[task])
+
+
+@pytest.mark.parametrize(
+    ("method", "task", "count"),
+    [
+        ("se-adlif", "shd", 450_020),
+        ("se-adlif", "ssc", 1_688_435),
+        ("radlif", "ssc", 3_910_761),  # 3.9 M
+        ("silif", "ssc", 359_017),  # 0.35 M of weights
+        ("cadlif", "ssc", 357_993),
+        ("asrc", "ssc", 373_301),  # 0.37 M
+    ],
+)
+def test_the_published_number_of_parameters(method, task, count):
+    assert built(method, task).count().trainable == count
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+def test_every_profile_resolves_and_nothing_of_the_lif_is_a_setting(method):
+    assert not {"tau", "threshold", "reset", "surrogate"} & set(method.settings)
+    for profile, tables in profiles().items():
+        for task in TASKS.values():
+            if task.name in tables or task.family in tables:
+                resolve(Request(method.name, task.name, profile=profile), method, task)
+
+
+def test_every_family_has_learned_and_fixed_recurrent_delays_and_feedforward_delays():
+    for family in FAMILIES:
+        learned, fixed = TABLE[f"delrec-axonal-{family}"], TABLE[f"delrec-axonal-{family}-fixed"]
+        assert learned.control == fixed.name
+        assert "recurrent delays" in learned.learned
+        assert "delays" not in fixed.learned
+        assert "feedforward delays" in TABLE[f"dcls-{family}"].learned
+
+
+def test_radlif_holds_its_diagonal_at_zero():
+    network = built("radlif", "shd", "equi-parameter")
+    layers = [m for m in network.modules() if isinstance(m, RecurrentDelays)]
+    assert layers
+    assert all(float(layer.effective_weight().detach().diagonal().abs().max()) == 0 for layer in layers)
+
+
+@pytest.mark.parametrize("method", [m.name for m in METHODS] + ["gru", "lstm", "asrc", "delrec-axonal-conv"])
+def test_forward_and_backward_are_finite_and_every_parameter_is_reached(method):
+    network = built(method, "shd", "equi-parameter")
+    network.begin_epoch(0, 10)
+    x = torch.poisson(torch.full((30, 4, 140), 0.3), torch.Generator().manual_seed(0))
+    loss = network.loss(network.classify(x), torch.arange(4))
+    loss.backward()
+    assert torch.isfinite(loss)
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+    network.after_step()
+    network.end_epoch()
+    assert network.is_finite()
+
+
+@pytest.mark.parametrize("method", EQUAL)
+def test_widths_of_the_equi_parameter_setting_are_what_the_solver_finds(method):
+    network = resolved(method, "shd", "equi-parameter").network
+    width = EQUAL[method]
+    assert network["hidden"] == [width, width]
+    small = {**network, "engine": "reference"}
+    found = solve_width(TABLE[method], small, 140, 20, 10_290)
+    assert found.hidden == (width, width)
+    assert found.trainable <= 10_290
+
+
+def test_the_leak_and_the_start_are_settings():
+    run = resolve(
+        Request("adlif", "shd", overrides=(("leak", "decay"), ("start", "random"))), TABLE["adlif"], TASKS["shd"]
+    )
+    network = TABLE["adlif"].build({**run.network, "engine": "reference"}, 140, 20)
+    assert network.count().neuron == 4 * sum(run.network["hidden"]) + 20
+    assert network.blocks[0].spiking.neuron.start == "random"
+    with pytest.raises(ValueError, match="leak = 'some'"):
+        TABLE["adlif"].build({**run.network, "leak": "some"}, 140, 20)
+
+
+def test_a_wrong_neuron_setting_is_named():
+    with pytest.raises(BenchError, match="unknown key 'spann'"):
+        resolve(Request("asrc", "shd", overrides=(("spann", 3),)), TABLE["asrc"], TASKS["shd"])
