@@ -1,7 +1,7 @@
 """What the spoken tasks share: finding the files, the identity of a corpus, its splits, and the row's notes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,8 @@ class Corpus:
         official: Samples by split of the official files.
         histogram: Samples of each class over all splits, ascending, or None where not published.
         classes: Classes of the official files.
+        prepare: Makes the task's own files in a folder, where they are not there yet.
+        content: Content digest of a file, for files that are known by content rather than by their bytes.
     """
 
     task: str
@@ -46,6 +48,8 @@ class Corpus:
     official: Mapping[str, int] = field(default_factory=dict)
     histogram: tuple[int, ...] | None = None
     classes: int | None = None
+    prepare: Callable[[Path], object] | None = None
+    content: Callable[[Path], str] | None = None
 
     def load(
         self,
@@ -60,11 +64,17 @@ class Corpus:
         Raises:
             BenchError: Missing or bad files, options that do not fit, no space for the cache.
         """
+        if data_dir is not None and self.kind == "EMBEDDED":
+            raise BenchError(f"--data {data_dir}: {self.task} brings its own data; take shd or ssc for files of yours")
+        if data_dir is None and self.prepare is not None:
+            self.prepare(workspace.data / self.task)
         folder = data_dir or workspace.data / self.task
         remedy = f"--data names the folder of {', '.join(self.files.values())}" if data_dir else self.remedy
         paths = need_files(folder, tuple(self.files.values()), remedy)
         found = {split: paths[name] for split, name in self.files.items()}
         digests = {split: digest_of(path, workspace, content=True) for split, path in found.items()}
+        if data_dir is None:
+            digests = self._checked(found, digests, workspace)
         bins = self._bins(options)
         parts = bin_corpus(found, digests, bins, workspace)
         kind, notes, digest = self._identity(parts, digests, data_dir, workspace)
@@ -139,14 +149,6 @@ class Corpus:
             if self.official and self._unlike(parts) is None:
                 return "OFFICIAL", self._accepted(digests), digest
             return "STAND-IN", (f"files of {data_dir.resolve().name}, read as {self.task}",), digest
-        known = listed(workspace)
-        for split, name in self.files.items():
-            entry = known.get(f"data/{self.task}/{name}")
-            if entry is not None and entry.md5 != digests[split]:
-                raise BenchError(
-                    f"{workspace.data / self.task / name}: md5 {digests[split]}, data.dvc says {entry.md5}; "
-                    f"delete it and make or fetch it again (delrec-bench data), or name its folder by --data"
-                )
         if self.official:
             unlike = self._unlike(parts)
             if unlike:
@@ -154,6 +156,24 @@ class Corpus:
                 raise BenchError(f"{folder}: {unlike}; give other corpora by --data {folder}")
             return self.kind, self._accepted(digests), digest
         return self.kind, (), digest
+
+    def _checked(self, paths: Mapping[str, Path], digests: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
+        """Compare with data.dvc; where content decides, its digest takes the place of the bytes'."""
+        known = listed(workspace)
+        result = dict(digests)
+        for split, name in self.files.items():
+            entry = known.get(f"data/{self.task}/{name}")
+            same = entry is None or entry.md5 == digests[split]
+            if self.content is not None:
+                wanted = entry.meta.get("content") if entry else None
+                result[split] = wanted if wanted and same else self.content(paths[split])
+                same = wanted in (None, result[split])
+            if not same:
+                raise BenchError(
+                    f"{paths[split]}: md5 {digests[split]}, data.dvc says {known[f'data/{self.task}/{name}'].md5}; delete it and make or fetch "
+                    f"it again (delrec-bench data), or name its folder by --data"
+                )
+        return result
 
     def _unlike(self, parts: Mapping[str, Binned]) -> str | None:
         """What tells these files from the official ones (only the md5 of their zips are published), or None."""
