@@ -12,7 +12,7 @@ from typing import Any
 from delrec_bench.configuration import Request, parse_setting
 from delrec_bench.grid import members
 from delrec_bench.methods.base import MethodTable, find_methods
-from delrec_bench.records import Record, load_records, write_committed
+from delrec_bench.records import Record, load_records
 from delrec_bench.tasks.base import TaskTable, find_tasks
 from delrec_bench.workspace import Workspace, find_workspace
 
@@ -190,15 +190,12 @@ def synchronise(arguments: Namespace) -> Answer:
 
 def report(arguments: Namespace) -> Answer:
     """Write the report from the records."""
-    from delrec_bench.report import write_report
+    from delrec_bench.report import commit_report, write_report
 
     workspace = find_workspace(arguments.root, arguments.runs)
     own, committed = own_records(workspace), committed_records(workspace)
-    if arguments.commit_records:
-        from delrec_bench.report.rows import merge
-
-        write_committed(workspace.reports / "records", merge(own, committed))
-    paths = write_report(workspace, own, committed, profile=arguments.profile)
+    write = commit_report if arguments.commit_records else write_report
+    paths = write(workspace, own, committed, profile=arguments.profile)
     if not arguments.json:
         print("\n".join(str(path) for path in paths))
     return 0, {"files": [str(path) for path in paths], "records": len(own), "committed": len(committed)}

@@ -154,7 +154,9 @@ def plain(value: Any, where: str = "value", *, missing: bool = False) -> Any:
             return None
         raise BenchError(f"{where} is {value}: a record holds finite numbers; leave out what is missing (None)")
     if isinstance(value, Mapping):
-        return {str(k): plain(v, f"{where}.{k}", missing=missing) for k, v in value.items()}
+        # Sorted, as on disk: what is written from a record does not depend on whether it was read or just made.
+        names = {str(k): k for k in value}
+        return {k: plain(value[names[k]], f"{where}.{k}", missing=missing) for k in sorted(names)}
     if hasattr(value, "tolist"):
         return plain(value.tolist(), where, missing=missing)
     if isinstance(value, list | tuple):

@@ -191,7 +191,9 @@ def test_a_method_below_the_method_free_floor_is_named(findings, page):
 def test_rows_that_mix_revisions_or_come_from_a_dirty_tree_are_marked():
     records = few()
     mixed = [*records[:2], dataclasses.replace(records[2], provenance={"revision": "f" * 40, "results_version": 1})]
-    assert any("mix the code revisions 0123456789ab and ffffffffffff" in w for w in find(mixed).warnings)
+    found = find(mixed)
+    assert found.warnings == ("digits: records mix code revisions in lif (0123456789ab and ffffffffffff).",)
+    assert "mixes code revisions" in html_of(found) and found.warnings[0] in tables.readme_block(found)
     dirty = [dataclasses.replace(r, provenance=r.provenance | {"dirty": True}) for r in records]
     assert any("uncommitted changes" in w for w in find(dirty).warnings)
     assert find(records).warnings == ()
@@ -226,6 +228,28 @@ def test_one_profile_a_task_and_one_configuration_a_row():
 def test_committed_records_stand_in_only_where_nothing_was_run():
     own, committed = few(repetitions=1), [*few(repetitions=3), *few("rlif")]
     assert [(row["method"], row["n"]) for row in find(merge(own, committed)).rows] == [("lif", 1), ("rlif", 3)]
+    single = dataclasses.replace(own[0], study=None, key="9" * 64, configuration={"profile": "quick", "epochs": 99})
+    found = find(merge([single], committed))
+    assert [(row["method"], row["n"]) for row in found.rows] == [("lif", 3), ("rlif", 3)]
+    assert found.notes == ("digits: 1 record of lif with another configuration not shown.",)
+
+
+def test_what_is_committed_is_what_stands_behind_the_page(tmp_path):
+    single = dataclasses.replace(few()[0], study=None, key="9" * 64, configuration={"epochs": 99})
+    workspace = workspace_at(tmp_path)
+    paths = report.commit_report(workspace, [*few(), single])
+    committed = load_records(workspace.reports / "records")
+    assert committed == few()
+    before = {p: p.read_bytes() for p in paths}
+    report.write_report(workspace, [], committed)
+    assert {p: p.read_bytes() for p in paths} == before
+    report.commit_report(workspace, few("rlif"), committed)  # other rows stay
+    assert {r.method for r in load_records(workspace.reports / "records")} == {"lif", "rlif"}
+
+
+def test_a_task_without_duration_has_no_step():
+    pixels = [dataclasses.replace(r, data=r.data | {"step_ms": 0.0}) for r in few()]
+    assert cells(find(pixels))["digits", "lif"]["step_ms"] == ""
 
 
 def test_a_rows_command_makes_all_its_repetitions():

@@ -3,6 +3,6 @@
 from .comparison import RowComparison, compare
 from .findings import Findings, find
 from .rows import COLUMNS, Row
-from .writing import rows_of, write_report
+from .writing import commit_report, rows_of, write_report
 
-__all__ = ["COLUMNS", "Findings", "Row", "RowComparison", "compare", "find", "rows_of", "write_report"]
+__all__ = ["COLUMNS", "Findings", "Row", "RowComparison", "commit_report", "compare", "find", "rows_of", "write_report"]

@@ -92,7 +92,7 @@ def _headline(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[st
             f"With {words.plural(most, 'repetition')} a method, a 95 percent interval is wide (2.48 standard "
             "deviations either way at three): every repetition is shown, and small differences stay open."
         )
-    return [text for text in out if text]
+    return [text.strip() for text in out if text]
 
 
 def _learning(comparisons: Sequence[Comparison]) -> str:
@@ -150,17 +150,9 @@ def _is(n: int) -> str:
 
 def _warnings(rows: Sequence[Row]) -> list[str]:
     out = []
-    for row in rows:
-        name = f"{row['method']} on {row['task']}"
-        if len(row.revisions) > 1:
-            out.append(f"{name}: its records mix the code revisions {words.listed(list(row.revisions))}.")
-        elif any(revision.endswith("+dirty") for revision in row.revisions):
-            out.append(f"{name}: made with uncommitted changes ({row.revisions[0]}).")
-        versions = sorted({str(r.provenance.get("results_version", "unknown")) for r in row.records})
-        if len(versions) > 1:
-            out.append(f"{name}: its records mix the results versions {words.listed(versions)}.")
     for task in dict.fromkeys(row["task"] for row in rows):
         of_task = [row for row in rows if row["task"] == task]
+        out += _origins(task, of_task)
         low, floor = below_floor(of_task), best_floor(of_task)
         if low and floor:
             out.append(
@@ -170,6 +162,30 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
             )
         out += _unequal(task, [row for row in of_task if row.kind == "run"])
     return out
+
+
+def _origins(task: str, rows: Sequence[Row]) -> list[str]:
+    """Rows whose records do not come from one known state of the code."""
+
+    def versions(row: Row) -> set[str]:
+        return {str(r.provenance.get("results_version", "unknown")) for r in row.records}
+
+    mixed = [f"{row['method']} ({' and '.join(row.revisions)})" for row in rows if mixes_revisions(row)]
+    dirty = [row["method"] for row in rows if any(name.endswith("+dirty") for name in row.revisions)]
+    other = [row["method"] for row in rows if len(versions(row)) > 1]
+    out = []
+    if mixed:
+        out.append(f"{task}: records mix code revisions in {words.listed(mixed)}.")
+    if dirty:
+        out.append(f"{task}: made with uncommitted changes: {words.listed(dirty)}.")
+    if other:
+        out.append(f"{task}: records mix results versions in {words.listed(other)}.")
+    return out
+
+
+def mixes_revisions(row: Row) -> bool:
+    """Whether the records of a row were made by more than one revision of the code."""
+    return len(row.revisions) > 1
 
 
 def _unequal(task: str, rows: Sequence[Row]) -> list[str]:

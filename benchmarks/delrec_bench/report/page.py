@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from . import figures, tables, words
-from .findings import Findings, below_floor, best_floor
+from .findings import Findings, below_floor, best_floor, mixes_revisions
 from .published import DATASETS, Published, published_values
 from .rows import RATIOS, Row
 
@@ -64,6 +64,7 @@ def _task(findings: Findings, task: str) -> dict[str, Any]:
                 "floor": row.kind == "floor",
                 "rank": ranked if row.kind == "run" else None,
                 "below": row["method"] in low,
+                "mixed": mixes_revisions(row),
                 "score": words.score(row["metric"], row["accuracy_mean"]),
                 "sd": words.score(row["metric"], row["accuracy_sd"]),
                 "interval": words.score_range(row["metric"], row["accuracy_low"], row["accuracy_high"]),

@@ -79,8 +79,11 @@ def revision(record: Record) -> str:
 
 
 def merge(records: Sequence[Record], committed: Sequence[Record]) -> list[Record]:
-    """Own records, and committed ones for every (task, method, kind) of which there is no own record."""
-    own = {(r.task, r.method, r.kind) for r in records}
+    """Own records, and committed ones for every (task, method, kind) that no own study has covered.
+
+    Single runs of one's own do not displace a committed row: `choose` then shows the study's runs and names the rest.
+    """
+    own = {(r.task, r.method, r.kind) for r in records if r.study or r.kind == "latency"}
     return [*records, *(r for r in committed if (r.task, r.method, r.kind) not in own)]
 
 
@@ -172,7 +175,7 @@ def _row(group: list[Record], chosen: Chosen) -> Row:
         "accuracy_high": scores.high,
         "selection": _joined(r.result.get("selection") for r in group),
         **{f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")},
-        "step_ms": data.get("step_ms"),
+        "step_ms": data.get("step_ms") or None,  # pixels have no duration
         "steps": data.get("steps"),
         "representation": data.get("representation"),
         "augmentation": _text(data.get("augmentation")),

@@ -258,6 +258,7 @@ def readme_block(findings: Findings) -> str:
     """What stands between README's markers, made from the same findings as the page."""
     out = [f"**{stamp}**: {STAMPS[stamp]}." for stamp in findings.stamps]
     out = [" ".join(out) + "\n" if out else "", *(text + "\n" for text in findings.headline)]
+    out += ["\n".join(f"- {w}" for w in findings.warnings) + "\n"] if findings.warnings else []
     head = ["task", "data", "method", "n", "score ± sd", "parameters", "training step", "batch-1 latency"]
     lines = [
         [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..records import Record
+from ..records import Record, write_committed
 from ..workspace import Workspace, write_atomic
 from . import figures, tables
 from .findings import find
@@ -68,6 +68,22 @@ def write_report(
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             write_atomic(path, content)
     return list(contents)
+
+
+def commit_report(
+    workspace: Workspace, records: Sequence[Record], committed: Sequence[Record] = (), *, profile: str | None = None
+) -> list[Path]:
+    """Makes ``reports/records/`` hold exactly the records behind the page, and writes the page from those alone.
+
+    What `write_report` would leave out of the page is not committed, so that a checkout without any run of its own
+    makes the same files again.
+
+    Returns:
+        The paths of the report.
+    """
+    behind = find(merge(records, committed), profile).records
+    write_committed(Path(workspace.reports) / "records", behind)
+    return write_report(workspace, [], behind, profile=profile)
 
 
 def _unchanged_since(path: Path, content: str) -> str | None:
