@@ -79,8 +79,10 @@ def reading(path: Path) -> Iterator[BinaryIO]:
         raise BenchError(f"{path}: may not be read; give yourself the right to read it") from error
 
 
-def digest_of(path: Path, workspace: Workspace, *, content: bool = False, algorithm: str = "md5") -> str:
-    """md5 of a file's bytes, or of what is inside its .gz (`content`); remembered by path, size and time.
+def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh: bool = False) -> str:
+    """md5 of a file's bytes, or of what is inside its .gz (`content`).
+
+    It is remembered by path, size and time of change; `fresh` reads the file all the same.
 
     Raises:
         BenchError: As `reading`.
@@ -90,13 +92,13 @@ def digest_of(path: Path, workspace: Workspace, *, content: bool = False, algori
     except OSError as error:
         raise BenchError(f"{path}: no such file; put it there or name its folder by --data") from error
     inside = content and path.suffix == ".gz"
-    key = f"{algorithm} {'content' if inside else 'bytes'} {path.resolve()}"
+    key = f"{'content' if inside else 'bytes'} {path.resolve()}"
     mark = [facts.st_size, facts.st_mtime_ns]
     memory = workspace.cache / "digests.json"
     known = _remembered(memory)
-    if key in known and known[key][:2] == mark:
+    if not fresh and key in known and known[key][:2] == mark:
         return str(known[key][2])
-    total = hashlib.new(algorithm, usedforsecurity=False)
+    total = hashlib.md5(usedforsecurity=False)
     if inside:
         with reading(path) as stream:
             _feed(total, stream)

@@ -164,13 +164,14 @@ class Corpus:
         for split, name in self.files.items():
             entry = known.get(f"data/{self.task}/{name}")
             same = entry is None or entry.md5 == digests[split]
+            wanted = entry.meta.get("content") if entry else None
             if self.content is not None:
-                wanted = entry.meta.get("content") if entry else None
                 result[split] = wanted if wanted and same else self.content(paths[split])
                 same = wanted in (None, result[split])
             if not same:
+                stated = entry.md5 if entry else wanted
                 raise BenchError(
-                    f"{paths[split]}: md5 {digests[split]}, data.dvc says {known[f'data/{self.task}/{name}'].md5}; delete it and make or fetch "
+                    f"{paths[split]}: md5 {digests[split]}, data.dvc says {stated}; delete it and make or fetch "
                     f"it again (delrec-bench data), or name its folder by --data"
                 )
         return result

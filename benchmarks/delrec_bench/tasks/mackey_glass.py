@@ -1,0 +1,110 @@
+"""Forecast of the Mackey-Glass series, a task made by a formula.
+
+    dx/dt = beta x(t - tau) / (1 + x(t - tau)^10) - gamma x(t),   beta 0.2, gamma 0.1, x = 1.2 before t = 0,
+
+by Euler steps of 0.1, one value kept a unit of time, 5,000 values discarded, 6,000 kept: 60 / 20 / 20 percent in order
+for training, validation and test. A sample is 150 values; the target is the value `horizon` steps after the last. The
+score is the NMSE (mean squared error over the targets' variance; lower is better).
+
+Published (DelRec 2026): tau 17, horizon 20, hidden 128: learned delays, sigma annealed .034; sigma 0 .050; fixed .051;
+no delays .186. The source gives the horizon in steps; that a step is a unit of time is inferred from the forecast being
+easiest there, for every tau, where the horizon is nearest to tau. Values are z-scored by the training part.
+"""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks.base import Task, TaskData, TaskOptions, content_digest, limited
+from delrec_bench.tasks.samples import DenseSamples, order
+from delrec_bench.workspace import Workspace
+
+STEP, PER_VALUE = 0.1, 10
+BETA, GAMMA, START = 0.2, 0.1, 1.2
+DISCARDED, KEPT, WINDOW = 5000, 6000, 150
+SHARES = (0.6, 0.2)
+
+
+def series(tau: int) -> np.ndarray:
+    """The 6,000 values kept, not scaled. Only + - * /, so that they are the same on every machine."""
+    lag = tau * PER_VALUE
+    past = [START] * lag
+    value = START
+    kept = []
+    for number in range(PER_VALUE * (DISCARDED + KEPT)):
+        place = number % lag
+        delayed = past[place]
+        past[place] = value
+        square = delayed * delayed
+        fourth = square * square
+        tenth = fourth * fourth * square
+        value = value + STEP * (BETA * delayed / (1.0 + tenth) - GAMMA * value)
+        if (number + 1) % PER_VALUE == 0:
+            kept.append(value)
+    return np.array(kept[DISCARDED:])
+
+
+def load(
+    options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
+) -> TaskData:
+    """Windows of 150 values and what follows `horizon` steps later; no window reaches over the end of its part.
+
+    Raises:
+        BenchError: `--data`, another T, or a horizon that leaves no window.
+    """
+    if data_dir is not None:
+        raise BenchError(f"--data {data_dir}: mackey-glass is made by a formula; leave --data out")
+    if options.steps not in ("auto", WINDOW):
+        raise BenchError(f"task option steps = {options.steps}: the window has {WINDOW} steps; leave it 'auto'")
+    values = series(options.tau)
+    cuts = [0, round(SHARES[0] * KEPT), round(sum(SHARES) * KEPT), KEPT]
+    if options.horizon >= cuts[2] - cuts[1] - WINDOW:
+        raise BenchError(f"task option horizon = {options.horizon}: must be below {cuts[2] - cuts[1] - WINDOW}")
+    learned = values[: cuts[1]].tolist()
+    mean = math.fsum(learned) / len(learned)
+    deviation = math.sqrt(math.fsum((value - mean) * (value - mean) for value in learned) / len(learned))
+    scaled = ((values - mean) / deviation).astype(np.float32)
+    parts = [_windows(scaled[first:last], options.horizon) for first, last in pairwise(cuts)]
+    train = limited(order(len(parts[0][1]), split_seed, KEPT), options.limit)
+    test = limited(np.arange(len(parts[2][1])), options.test_limit)
+    chosen = (train, np.arange(len(parts[1][1])), test)
+    splits = [DenseSamples(x[rows], y[rows]) for (x, y), rows in zip(parts, chosen, strict=True)]
+    usual = TaskOptions()
+    named = (options.tau, options.horizon) == (usual.tau, usual.horizon)
+    return TaskData(
+        name="mackey-glass" if named else f"mackey-glass:tau{options.tau}-h{options.horizon}",
+        kind="EMBEDDED",
+        metric="nmse",
+        classes=1,
+        channels=1,
+        steps=WINDOW,
+        step_ms=0.0,
+        representation="values",
+        digest=content_digest({"values": values}),
+        files={},
+        train=splits[0],
+        valid=splits[1],
+        test=splits[2],
+        notes=(f"tau {options.tau}, forecast {options.horizon} steps ahead",),
+    )
+
+
+def _windows(values: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    count = len(values) - WINDOW - horizon + 1
+    inputs = np.lib.stride_tricks.sliding_window_view(values, WINDOW)[:count]
+    return inputs, values[WINDOW - 1 + horizon :][:count]
+
+
+TASK = Task(
+    name="mackey-glass",
+    summary="forecast of a chaotic series `horizon` steps ahead from 150 values (NMSE, lower is better)",
+    source="M. C. Mackey, L. Glass: Oscillation and chaos in physiological control systems, Science 197, 1977",
+    licence="CC0-1.0",
+    family="forecast",
+    load=load,
+    embedded=True,
+    metric="nmse",
+)

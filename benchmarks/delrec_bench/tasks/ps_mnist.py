@@ -1,0 +1,145 @@
+"""MNIST as a sequence: one pixel a step, 784 steps, in an order drawn once by the permutation seed.
+
+Published split (DelRec): int(0.83 x 60,000) = 49,800 training images, the other 10,200 for validation, official test.
+Input is pixel / 255 as a current, not normalised.
+"""
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks.base import Kind, Task, TaskData, TaskOptions, files_digest, limited
+from delrec_bench.tasks.files import digest_of, need_files, reading
+from delrec_bench.tasks.samples import DenseSamples, order
+from delrec_bench.workspace import Workspace
+
+TRAIN_SHARE = 0.83
+TEST_SEED = 20_200_101
+# md5 of the four official files as they are inside their .gz.
+OFFICIAL = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+TORCHVISION = Path("MNIST") / "raw"  # where torchvision keeps them below its root
+
+
+def load(
+    options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
+) -> TaskData:
+    """Permuted sequential MNIST, or any images in its files' format (T = rows x columns, C = 1).
+
+    Raises:
+        BenchError: Missing, cut-off or foreign files, unequal counts, a label out of range, a wrong digest, another T.
+    """
+    folder = data_dir or workspace.data / "ps-mnist"
+    if (folder / TORCHVISION).is_dir():
+        folder = folder / TORCHVISION
+    remedy = (
+        "--data names the folder of the four MNIST files"
+        if data_dir
+        else "put the four MNIST files there, run `delrec-bench data fetch ps-mnist`, or name a folder by --data"
+    )
+    paths = need_files(folder, tuple(OFFICIAL), remedy)
+    digests = {name: digest_of(path, workspace, content=True) for name, path in paths.items()}
+    official = digests == OFFICIAL
+    if data_dir is None and not official:
+        name = next(name for name in OFFICIAL if digests[name] != OFFICIAL[name])
+        raise BenchError(
+            f"{paths[name]}: md5 of its content {digests[name]}, MNIST's is {OFFICIAL[name]}; delete it and "
+            f"fetch it again (delrec-bench data fetch ps-mnist), or name its folder by --data"
+        )
+    images, labels = _pair(paths, "train")
+    tests, answers = _pair(paths, "t10k")
+    pixels = images.shape[1]
+    if tests.shape[1] != pixels:
+        raise BenchError(f"{folder}: training images have {pixels} pixels, test images {tests.shape[1]}; take one size")
+    if options.steps not in ("auto", pixels):
+        raise BenchError(f"task option steps = {options.steps}: these images have {pixels} pixels; leave it 'auto'")
+    classes = int(labels.max()) + 1
+    bad = np.flatnonzero(answers >= classes)
+    if len(bad):
+        raise BenchError(
+            f"{paths['t10k-labels-idx1-ubyte']}: sample {bad[0]} has label {answers[bad[0]]}, the training labels "
+            f"run from 0 to {classes - 1}; mend the label"
+        )
+    digest = files_digest(digests)
+    kind: Kind = "OFFICIAL" if official else "STAND-IN"
+    shown = order(pixels, permutation_seed, pixels)
+    pool = order(len(labels), split_seed, len(labels))
+    cut = int(TRAIN_SHARE * len(labels))
+    train, valid = limited(pool[:cut], options.limit), pool[cut:]
+    if options.limit is not None and options.limit < cut:
+        valid = valid[: max(1, round(len(valid) * options.limit / cut))]
+    test = np.arange(len(answers))
+    if options.test_limit is not None and options.test_limit < len(test):
+        test = np.sort(order(len(test), TEST_SEED)[: options.test_limit])
+
+    def part(values: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> DenseSamples:
+        return DenseSamples(values[rows[:, None], shown], targets[rows], scale=1 / 255)
+
+    return TaskData(
+        name="ps-mnist" if data_dir is None else f"ps-mnist:{data_dir.resolve().name}@{digest[:8]}",
+        kind=kind,
+        metric="accuracy",
+        classes=classes,
+        channels=1,
+        steps=pixels,
+        step_ms=0.0,
+        representation="pixels",
+        digest=digest,
+        files=digests,
+        train=part(images, labels, train),
+        valid=part(images, labels, valid),
+        test=part(tests, answers, test),
+    )
+
+
+def _pair(paths: Mapping[str, Path], part: str) -> tuple[np.ndarray, np.ndarray]:
+    image_path, label_path = paths[f"{part}-images-idx3-ubyte"], paths[f"{part}-labels-idx1-ubyte"]
+    images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
+    if len(images) != len(labels) or len(labels) < 2:
+        raise BenchError(
+            f"{image_path} holds {len(images)} images, {label_path} {len(labels)} labels; "
+            "one label an image, 2 at least"
+        )
+    return images.reshape(len(images), -1), labels.astype(np.int64)
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """An idx file of unsigned bytes (.gz or not), as MNIST's files are.
+
+    Raises:
+        BenchError: Another magic number, or another length than its header says.
+    """
+    with reading(path) as stream:
+        content = stream.read()
+    size = 4 + 4 * dimensions
+    magic = int.from_bytes(content[:4], "big")
+    if len(content) < size or magic != 0x800 + dimensions:
+        raise BenchError(
+            f"{path}: begins with {magic:#x}, not {0x800 + dimensions:#x}; it is no MNIST file of this kind"
+        )
+    shape = struct.unpack(f">{dimensions}I", content[4:size])
+    wanted = int(np.prod(shape, dtype=np.int64))
+    if len(content) - size != wanted:
+        raise BenchError(
+            f"{path}: its header says {wanted} bytes of {'x'.join(map(str, shape))}, {len(content) - size} are there; "
+            "it is cut off: copy or fetch it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=size).reshape(shape)
+
+
+TASK = Task(
+    name="ps-mnist",
+    summary="MNIST, one pixel a step in a permuted order, 784 steps, 10 classes",
+    source="Y. LeCun et al.: Gradient-based learning applied to document recognition, Proc. IEEE 86(11), 1998",
+    licence="CC BY-SA 3.0",
+    family="pixels",
+    load=load,
+    accepts_data=True,
+)
