@@ -51,6 +51,7 @@ _STYLE: Any = {
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
 }
+_LEGEND_COLUMNS = 4
 _DASHES: Any = ("--", ":", "-.")  # the floors, the best one first
 _MARKERS: Any = {"learned delays": "o", "fixed delays": "X", "no delays": "s"}
 
@@ -110,7 +111,8 @@ def family_colours(findings: Findings) -> dict[str, Any]:
     """Method -> colour; a method and its fixed variant share one."""
     methods = sorted({row["method"] for row in findings.rows if row.kind == "run"})
     bases = list(dict.fromkeys(m.removesuffix("-fixed") for m in methods))
-    palette = sns.color_palette("colorblind", len(bases)) if len(bases) <= 8 else sns.husl_palette(len(bases), l=0.6)
+    named = "colorblind" if len(bases) <= 8 else "tab20"
+    palette = sns.color_palette(named, len(bases)) if len(bases) <= 20 else sns.husl_palette(len(bases), l=0.6)
     by_base = dict(zip(bases, palette, strict=True))
     return {m: by_base[m.removesuffix("-fixed")] for m in methods}
 
@@ -141,11 +143,11 @@ def _title(axes: Axes, findings: Findings, task: str) -> None:
     axes.set_title(findings.stamp(task), loc="right", fontsize=8, fontweight="bold")
 
 
-def _panels(heights: Sequence[float], width: float, columns: int) -> tuple[Figure, list[Axes]]:
-    """A grid of panels, each line of it as high as its highest panel (inches)."""
+def _panels(heights: Sequence[float], width: float, columns: int, below: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """A grid of panels, each line of it as high as its highest panel, with room `below` for a legend (inches)."""
     columns = min(columns, len(heights))
     lines = [max(heights[i : i + columns]) for i in range(0, len(heights), columns)]
-    figure = Figure(figsize=(width * columns, sum(lines)), layout="constrained")
+    figure = Figure(figsize=(width * columns, sum(lines) + below), layout="constrained")
     grid = figure.add_gridspec(len(lines), columns, height_ratios=lines)
     return figure, [figure.add_subplot(grid[i // columns, i % columns]) for i in range(len(heights))]
 
@@ -169,7 +171,9 @@ def accuracy_against_parameters(findings: Findings) -> str | None:
         return None
     colours = family_colours(findings)
     with _style():
-        figure, panels = _panels([3.4] * len(tasks), 4.4, 3 if len(tasks) % 3 == 0 else 2)
+        handles = _handles(findings, colours)
+        columns = 3 if len(tasks) % 3 == 0 else 2
+        figure, panels = _panels([3.2] * len(tasks), 4.4, columns, below=0.2 * -(-len(handles) // _LEGEND_COLUMNS))
         for axes, task in zip(panels, tasks, strict=True):
             rows = [r for r in findings.of(task) if r.kind == "run" and r["parameters_total"]]
             frame = _points(rows)
@@ -188,7 +192,7 @@ def accuracy_against_parameters(findings: Findings) -> str | None:
             _score_limits(axes, findings.of(task))
             _floor_lines(axes, findings.of(task), horizontal=True)
             _title(axes, findings, task)
-        _legend(figure, findings, colours)
+        figure.legend(handles=handles, loc="outside lower center", ncols=_LEGEND_COLUMNS, fontsize=8.5)
         return _svg(figure)
 
 
@@ -212,7 +216,8 @@ def _parameter_axis(axes: Axes, values: Any) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
 
 
-def _legend(figure: Figure, findings: Findings, colours: dict[str, Any]) -> None:
+def _handles(findings: Findings, colours: dict[str, Any]) -> list[Line2D]:
+    """The legend's entries: methods by colour and shape, floors by their dashes."""
     shape = {row["method"]: _MARKERS[delays_of(row)] for row in findings.rows if row.kind == "run"}
     style: Any = {"linestyle": "", "markersize": 7, "markeredgewidth": 0}
     handles = [Line2D([], [], marker=shape[m], color=colours[m], label=m, **style) for m in colours]
@@ -221,7 +226,7 @@ def _legend(figure: Figure, findings: Findings, colours: dict[str, Any]) -> None
         Line2D([], [], color=_INK, linewidth=0.9, linestyle=s, label=f"{m} (no network)")
         for m, s in zip(floors, _DASHES, strict=False)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=8.5)
+    return handles
 
 
 def every_repetition(findings: Findings) -> str | None:
