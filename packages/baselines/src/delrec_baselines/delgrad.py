@@ -24,7 +24,15 @@ from torch import Tensor, nn
 from delrec_baselines.delgrad_layer import Delays, DelGradLayer, first_spikes, spike_events
 from delrec_baselines.first_spike import FirstSpikeNeuron
 
-__all__ = ["DelGradConfig", "DelGradLayer", "DelGradNetwork", "first_spikes", "shift_invariant_loss", "spike_events"]
+__all__ = [
+    "DelGradConfig",
+    "DelGradLayer",
+    "DelGradNetwork",
+    "first_spike_cross_entropy",
+    "first_spikes",
+    "shift_invariant_loss",
+    "spike_events",
+]
 
 Encoding = Literal["times", "first", "events"]
 
@@ -38,13 +46,15 @@ class DelGradConfig:
 
     Args:
         inputs, classes, hidden: Sizes.
-        delays, learn_delays, delay_std, delay_scale: See `DelGradLayer`; all layers alike.
+        delays, learn_delays, raw_std, delay_scale: See `DelGradLayer`; all layers alike.
         ratio, threshold: See `FirstSpikeNeuron`.
         weight_mean, weight_std: Initial weights, the last number given serves the layers that follow (published:
             mean 1 with delays, 0.5 without, standard deviation 1).
         encoding: "times": x (1, B, C) holds spike times. "first": x (T, B, C) holds counts, and a channel's first
             spike is its only one. "events": every count is used. The last two are adaptations.
         step: Length of a step of x, in tau_s, for "first" and "events".
+        loss: "shift-invariant", or "cross-entropy" of the softmax over -t / separation (for many classes, whose
+            times differ by more than one separation).
         separation: By how much the true class is asked to be first.
         max_gradient: See `first_spike_times`.
         missing_hidden, missing_output: Fraction of spikes that may be missing before weights are raised.
@@ -63,10 +73,11 @@ class DelGradConfig:
     threshold: float = 1.0
     weight_mean: tuple[float, ...] = (1.0,)
     weight_std: tuple[float, ...] = (1.0,)
-    delay_std: float = 0.25
+    raw_std: float = 0.25
     delay_scale: float = 1.0
     encoding: Encoding = "times"
     step: float = 1.0
+    loss: Literal["shift-invariant", "cross-entropy"] = "shift-invariant"
     separation: float = 0.2
     max_gradient: float | None = 0.2
     missing_hidden: float = 0.3
@@ -76,6 +87,8 @@ class DelGradConfig:
     def __post_init__(self) -> None:
         if self.encoding not in ("times", "first", "events"):
             raise ValueError(f"encoding = {self.encoding!r}: choose times, first or events")
+        if self.loss not in ("shift-invariant", "cross-entropy"):
+            raise ValueError(f"loss = {self.loss!r}: choose shift-invariant or cross-entropy")
         for name in ("inputs", "classes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
@@ -110,6 +123,25 @@ def shift_invariant_loss(times: Tensor, target: Tensor, separation: float = 0.2)
     return torch.where(complete, 0.5 * error.square().sum(dim=1), MISSING_LOSS).mean()
 
 
+def first_spike_cross_entropy(times: Tensor, target: Tensor, separation: float = 0.2) -> Tensor:
+    """Mean over the batch of log sum_n exp(-(t_n - t_true) / separation).
+
+    A missing spike is one at infinity. Where that of the true class is missing, the sample contributes 100 and no
+    gradient, as in the authors' code.
+
+    Args:
+        times: (B, classes); inf, or from 1e6 on, is a missing spike.
+        target: (B,) int64.
+        separation: In the unit of `times`.
+    """
+    came = times < MISSING_TIME
+    true = came.gather(1, target[:, None])[:, 0]
+    scores = torch.where(came, -times / separation, -math.inf)
+    scores = torch.where(true[:, None], scores, 0.0)
+    value = nn.functional.cross_entropy(scores, target, reduction="none")
+    return torch.where(true, value, MISSING_LOSS).mean()
+
+
 class DelGradNetwork(Trainable):
     """Layers of neurons that spike once; the class is the output neuron that spikes first.
 
@@ -135,7 +167,7 @@ class DelGradNetwork(Trainable):
                 learn_delays=config.learn_delays,
                 weight_mean=config.weight_mean[min(i, len(config.weight_mean) - 1)],
                 weight_std=config.weight_std[min(i, len(config.weight_std) - 1)],
-                delay_std=config.delay_std,
+                raw_std=config.raw_std,
                 delay_scale=config.delay_scale,
                 max_gradient=config.max_gradient,
             )
@@ -177,12 +209,13 @@ class DelGradNetwork(Trainable):
         return -outputs[0]
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Shift-invariant loss of the scores of the last `forward`.
+        """Loss of the scores of the last `forward`.
 
         In training, when too many spikes of that forward are missing, the value has no gradient to the
         parameters (an optimiser skips what has no gradient) and `after_step` raises weights instead.
         """
-        value = shift_invariant_loss(-scores, target, self.config.separation)
+        loss = shift_invariant_loss if self.config.loss == "shift-invariant" else first_spike_cross_entropy
+        value = loss(-scores, target, self.config.separation)
         if self.training and torch.is_grad_enabled() and self._needs_bump():
             return value.detach().requires_grad_()
         return value

@@ -14,6 +14,8 @@ __all__ = ["DelGradLayer", "Delays", "first_spikes", "spike_events"]
 
 Delays = Literal["none", "axonal", "dendritic", "synaptic"]
 
+_AT_ONCE = 2**18  # events times neurons
+
 
 class DelGradLayer(nn.Module):
     """Neurons that spike once, behind learned weights and delays. No bias.
@@ -24,7 +26,7 @@ class DelGradLayer(nn.Module):
         neuron: Time constants and threshold.
         learn_delays: False keeps the delays as drawn.
         weight_mean, weight_std: Normal distribution of the initial weights.
-        delay_std: Standard deviation of `raw` at the start; its mean is 0, half the scale.
+        raw_std: Standard deviation of `raw` at the start; its mean is 0, half the scale.
         delay_scale: Delays lie in (0, delay_scale), in the neuron's unit of time.
         max_gradient: See `first_spike_times`.
 
@@ -42,7 +44,7 @@ class DelGradLayer(nn.Module):
         learn_delays: bool = True,
         weight_mean: float = 1.0,
         weight_std: float = 1.0,
-        delay_std: float = 0.25,
+        raw_std: float = 0.25,
         delay_scale: float = 1.0,
         max_gradient: float | None = 0.2,
     ) -> None:
@@ -52,8 +54,8 @@ class DelGradLayer(nn.Module):
             raise ValueError(f"inputs = {inputs}, outputs = {outputs}: a layer has at least one of each")
         if delays not in shapes:
             raise ValueError(f"delays = {delays!r}: choose one of {', '.join(shapes)}")
-        if weight_std < 0 or delay_std < 0:
-            raise ValueError(f"weight_std = {weight_std}, delay_std = {delay_std}: neither can be negative")
+        if weight_std < 0 or raw_std < 0:
+            raise ValueError(f"weight_std = {weight_std}, raw_std = {raw_std}: neither can be negative")
         if not delay_scale > 0:
             raise ValueError(f"delay_scale = {delay_scale}: the longest delay must be positive")
         self.inputs, self.outputs, self.delays, self.delay_scale = inputs, outputs, delays, delay_scale
@@ -63,7 +65,7 @@ class DelGradLayer(nn.Module):
         shape = shapes[delays]
         self.raw = None
         if shape is not None:
-            self.raw = nn.Parameter(torch.empty(shape).normal_(0.0, delay_std), requires_grad=learn_delays)
+            self.raw = nn.Parameter(torch.empty(shape).normal_(0.0, raw_std), requires_grad=learn_delays)
 
     @property
     def delay(self) -> Tensor | None:
@@ -78,6 +80,13 @@ class DelGradLayer(nn.Module):
             channels: (B, E) int64, the sender of each event.
             counts: (B, E), how many spikes arrive at once; default 1.
         """
+        # Samples are independent: taken a few at a time, the sums of thousands of events stay in the cache.
+        samples = max(1, _AT_ONCE // max(1, times.shape[1] * self.outputs))
+        given = (times, channels, counts)
+        parts = zip(*(max(1, len(times)) * [None] if t is None else t.split(samples) for t in given), strict=False)
+        return torch.cat([self._spikes(*part) for part in parts])
+
+    def _spikes(self, times: Tensor, channels: Tensor | None, counts: Tensor | None) -> Tensor:
         weight, delay = self.weight.double(), self.delay
         if channels is None:
             if times.shape[-1] != self.inputs:
