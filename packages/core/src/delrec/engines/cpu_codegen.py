@@ -24,11 +24,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from delrec.engines import cpu_kernels, cpu_linear_kernels, cpu_template, cpu_vector
+from delrec.engines import cpu_kernels, cpu_linear_kernels, cpu_synaptic, cpu_synaptic_kernels, cpu_template, cpu_vector
 from delrec.neurons import Neuron
 
 __all__ = ["cache_folder", "linear_module", "scan_module"]
 
+_KERNELS = (cpu_vector, cpu_kernels, cpu_synaptic_kernels)  # what generated modules import: part of their hash
 _RULES = ("step", "drive", "step_adjoint", "drive_adjoint")
 _loaded: dict[str, ModuleType] = {}
 _known: dict[tuple[Any, ...], ModuleType] = {}
@@ -47,17 +48,18 @@ def cache_folder() -> Path:
     return base / "delrec"
 
 
-def scan_module(neuron: Neuron, dtype: np.dtype[Any]) -> ModuleType:
+def scan_module(neuron: Neuron, dtype: np.dtype[Any], synaptic: bool = False) -> ModuleType:
     """Return the compiled scan for `neuron`: functions `forward_tile` and `backward_tile`.
 
-    Raises ValueError when the source of a rule cannot be read or is not a plain function.
+    synaptic: with one delay a connection; else one a sender, or no recurrence. Raises ValueError when the source of a rule cannot be read or is not a plain function.
     """
     rules = [_function(getattr(neuron, name), name) for name in _RULES]
     surrogate = _function(type(neuron.surrogate).scalar_derivative, "surrogate")
-    key = (*(r.__code__ for r in rules), surrogate.__code__, neuron.strict, neuron.detach_reset, dtype.str)
+    key = (*(r.__code__ for r in rules), surrogate.__code__, neuron.strict, neuron.detach_reset, dtype.str, synaptic)
     if key not in _known:
-        text = _scan_text(neuron, [*zip(_RULES, rules, strict=True), ("surrogate", surrogate)], dtype)
-        _known[key] = _load(f"{type(neuron).__name__.lower()}_{dtype.name}", text)
+        text = _scan_text(neuron, [*zip(_RULES, rules, strict=True), ("surrogate", surrogate)], dtype, synaptic)
+        kind = "synaptic" if synaptic else "axonal"
+        _known[key] = _load(f"{type(neuron).__name__.lower()}_{kind}_{dtype.name}", text)
     return _known[key]
 
 
@@ -81,7 +83,7 @@ def _function(rule: Any, name: str) -> Any:
 
 def _load(name: str, text: str) -> ModuleType:
     stamp = hashlib.sha256()
-    for part in (text, inspect.getsource(cpu_kernels), inspect.getsource(cpu_vector), numba.__version__, np.__version__):
+    for part in (text, *map(inspect.getsource, _KERNELS), numba.__version__, np.__version__):
         stamp.update(part.encode())
     full = f"delrec_{name}_{stamp.hexdigest()[:20]}"
     if full not in _loaded:
@@ -106,7 +108,9 @@ class _Numbers(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-            return ast.copy_location(ast.Call(ast.Name("REAL", ast.Load()), [ast.Constant(float(node.value))], []), node)
+            return ast.copy_location(
+                ast.Call(ast.Name("REAL", ast.Load()), [ast.Constant(float(node.value))], []), node
+            )
         return node
 
 
@@ -114,7 +118,9 @@ def _rule_text(name: str, function: Any) -> str:
     try:
         source = textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError) as error:
-        raise ValueError(f"the source of {function.__qualname__} cannot be read ({error}); define it in a file") from None
+        raise ValueError(
+            f"the source of {function.__qualname__} cannot be read ({error}); define it in a file"
+        ) from None
     tree = ast.parse(source).body[0]
     if not isinstance(tree, ast.FunctionDef):
         raise ValueError(f"{function.__qualname__} must be written with def")
@@ -131,7 +137,7 @@ def _rule_text(name: str, function: Any) -> str:
     return f"@njit(error_model='numpy', nogil=True)\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
 
 
-def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any]) -> str:
+def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any], synaptic: bool) -> str:
     states, coefs = len(neuron.states), len(neuron.coefficients())
     # Rows of `work`: spike, current, old states, new states, coefficients, g_spike, g_new, g_coefficients.
     old, new, coef = 2, 2 + states, 2 + 2 * states
@@ -176,12 +182,18 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
         "store_g_coef": stores([f"work[{(g_coef + j) * 64} + n] = g_step_c{j} + g_drive_c{j}" for j in range(coefs)]),
         "trace": ", ".join(f"h{j}" for j in range(states)),
         "g_trace": ", ".join(f"g_h{j}" for j in range(states)),
-        "load_start": copies(20, [f"put(work, {(old + j) * 64} + n, get(start0, {j} * plane + at + n))" for j in range(states)]),
+        "load_start": copies(
+            20, [f"put(work, {(old + j) * 64} + n, get(start0, {j} * plane + at + n))" for j in range(states)]
+        ),
         "load_before": copies(20, [f"put(work, {(old + j) * 64} + n, get(h{j}, before + n))" for j in range(states)]),
         "store_trace": copies(16, [f"put(h{j}, keep + n, get(work, {(new + j) * 64} + n))" for j in range(states)]),
         "load_new": copies(16, [f"put(work, {(new + j) * 64} + n, get(h{j}, now + n))" for j in range(states)]),
         "store_carry": copies(
-            16, [f"put(carry, {1 + j} * LANES * size + held + n, get(work, {(g_new + j) * 64} + n))" for j in range(states)]
+            16,
+            [
+                f"put(carry, {1 + j} * LANES * size + held + n, get(work, {(g_new + j) * 64} + n))"
+                for j in range(states)
+            ],
         ),
         "load_g_new": "\n                ".join(
             f"for n in range(m):\n                    put(work, {(g_new + j) * 64} + n, get(carry, {1 + j} * LANES * size + held + n))\n"
@@ -190,6 +202,7 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
             for j in range(states)
         ),
     }
-    head = f"import math\n\nREAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\n\n\n"
+    fill |= cpu_synaptic.SYNAPTIC if synaptic else cpu_template.AXONAL
+    head = f"{cpu_template.HEAD}\nREAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\n\n\n"
     body = "\n\n".join(_rule_text(name, function) for name, function in rules)
-    return inspect.getsource(cpu_kernels) + "\n\n" + head + body + Template(cpu_template.SCAN).substitute(fill)
+    return head + body + Template(cpu_template.SCAN).substitute(fill)

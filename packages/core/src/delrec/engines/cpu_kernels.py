@@ -1,8 +1,8 @@
 """Kernels of the cpu engine that do not depend on the neuron: delay taps, products, sparse linear maps.
 
 A batch is cut in tiles of LANES = 16 rows. Within a tile, what is indexed by a sender is laid out (sender, lane), so
-that one vector holds the 16 rows of one sender; neurons are computed row by row. This file is copied in every
-generated module (see `cpu_codegen`) and compiled there.
+that one vector holds the 16 rows of one sender; neurons are computed row by row. Generated modules (see
+`cpu_codegen`) import them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy as np
 from numba import njit
 
 from delrec.engines.cpu_vector import (
-    COLUMNS,
     LANES,
     ROWS,
     gather_rows,
@@ -19,7 +18,6 @@ from delrec.engines.cpu_vector import (
     get,
     masked_sum,
     next_bit,
-    nonzero_bits,
     put,
     spread_bits,
     tile_product,
@@ -27,6 +25,25 @@ from delrec.engines.cpu_vector import (
     transpose_block,
     weigh_lines,
 )
+
+__all__ = [
+    "SEGMENT",
+    "SLACK",
+    "add_rows",
+    "aligned",
+    "delay_gradient",
+    "delayed_spikes",
+    "gather_gradient",
+    "push_ring",
+    "send_back",
+    "slide_ring",
+    "to_lanes",
+    "to_rows",
+    "weigh_dense",
+    "weigh_sparse",
+    "weight_gradient",
+    "weight_gradient_sparse",
+]
 
 SEGMENT = 8  # steps whose part of the weight gradient is one product
 SLACK = 16  # steps between two moves of the ring of gradients
@@ -132,7 +149,9 @@ def gather_gradient(size, ring, ring_at, start, first, count, taps, width, y):
 
 
 @_compiled
-def delay_gradient(size, bits, bits_at, stride, ring, ring_at, start, first, left, middle, right, y, slope, g_delay, g_width):
+def delay_gradient(
+    size, bits, bits_at, stride, ring, ring_at, start, first, left, middle, right, y, slope, g_delay, g_width
+):
     """Add what the spikes of one step give to the gradients of delay and half-width.
 
     dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s inside the triangle, its corners included.

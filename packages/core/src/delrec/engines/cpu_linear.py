@@ -89,7 +89,20 @@ class _SpikeLinear(torch.autograd.Function):
 
         def run(j: int) -> None:
             ones[j] = kernels.forward_rows(
-                *chunks[j], x, size, outputs, padded, factor, mask_rows, wt, offset, bias is not None, y, index, value, counts
+                *chunks[j],
+                x,
+                size,
+                outputs,
+                padded,
+                factor,
+                mask_rows,
+                wt,
+                offset,
+                bias is not None,
+                y,
+                index,
+                value,
+                counts,
             )
 
         parallel(run, len(chunks))

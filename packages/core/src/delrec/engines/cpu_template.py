@@ -4,7 +4,17 @@
 places of one small array `work`: the compiler then knows that nothing overlaps and makes vectors of any rule.
 """
 
-SCAN = '''
+HEAD = """import math
+
+import numpy as np
+from numba import njit
+
+from delrec.engines.cpu_kernels import *
+from delrec.engines.cpu_synaptic_kernels import *
+from delrec.engines.cpu_vector import *
+"""
+
+SCAN = """
 BLOCK = 64
 
 
@@ -42,27 +52,19 @@ def adjoint_block(work, params):
 @njit(error_model="numpy", nogil=True, cache=True)
 def forward_tile(
     tile, steps, batch, size, padded, x, recurrent, mask, mask_row, mask_step, coef, params, spike0, start0, spikes,
-    $trace, held, bits, prefix, first, count, taps, width, wt, dense_above
+    $trace, held, bits, prefix, $forward_arguments
 ):
     work = np.zeros($rows * BLOCK, REAL)
     words = np.zeros(BLOCK, np.uint16)
-    z = aligned(padded * LANES, REAL)
     rec = aligned(LANES * padded, REAL)
-    live = np.zeros(padded, np.uint16)
-    index = np.zeros(padded, np.int32)
-    value = np.zeros(padded, REAL)
     first_row = tile * LANES
     rows = min(LANES, batch - first_row)
     length = prefix + steps
     bits_at = tile * size * length + prefix
     plane = batch * size
+$forward_setup
     for t in range(steps):
-        if recurrent:
-            alive = delayed_spikes(t, size, bits, bits_at, length, first, count, taps, width, z, 0, LANES, live)
-            if alive > dense_above:
-                weigh_dense(size, padded, z, 0, LANES, wt, rec)
-            else:
-                weigh_sparse(size, padded, live, z, 0, LANES, wt, rec, index, value)
+$forward_receive
         for c in range(0, size, BLOCK):
             m = min(BLOCK, size - c)
             load_coefficients(work, coef, size, c, m)
@@ -75,9 +77,9 @@ def forward_tile(
                         for n in range(m):
                             put(work, $current + n, get(x, now + n) + get(rec, b * padded + c + n))
                     else:
-                        factor = t * mask_step + at
+                        mask_at = t * mask_step + at
                         for n in range(m):
-                            put(work, $current + n, get(x, now + n) + get(rec, b * padded + c + n) * get(mask, factor + n))
+                            put(work, $current + n, get(x, now + n) + get(rec, b * padded + c + n) * get(mask, mask_at + n))
                 else:
                     for n in range(m):
                         put(work, $current + n, get(x, now + n))
@@ -102,6 +104,7 @@ def forward_tile(
             if recurrent:
                 for n in range(m):
                     put(bits, bits_at + (c + n) * length + t, words[n])
+$forward_send
 
 
 @njit(error_model="numpy", nogil=True)
@@ -114,9 +117,8 @@ def load_coefficients(work, coef, size, c, m):
 @njit(error_model="numpy", nogil=True, cache=True)
 def backward_tile(
     tile, steps, batch, size, padded, recurrent, mask, mask_row, mask_step, coef, params, spike0, start0, $trace,
-    given_spikes, g_spikes, given_trace, $g_trace, g_x, bits, prefix, first, count, taps, width, left, middle, right,
-    slope, reach, w, dense_above, want_weight, want_delay, want_coef, want_start, g_wt, g_delay, g_width, g_coef,
-    g_start, g_past, past
+    given_spikes, g_spikes, given_trace, $g_trace, g_x, bits, prefix, want_weight, want_delay, want_coef, want_start, g_wt,
+    g_coef, g_start, g_past, past, $backward_arguments
 ):
     work = np.zeros($rows * BLOCK, REAL)
     carry = np.zeros($carried * LANES * size, REAL)
@@ -125,42 +127,20 @@ def backward_tile(
     g = aligned(SEGMENT * LANES * padded, REAL)
     g_lanes = aligned(padded * LANES, REAL)
     gz = aligned(padded * LANES, REAL)
-    z = aligned(padded * LANES * SEGMENT, REAL)
-    live = np.zeros(padded * SEGMENT, np.uint16)
-    index = np.zeros(max(padded, LANES * SEGMENT), np.int32)
-    value = np.zeros(max(padded, LANES * SEGMENT), REAL)
-    start = np.zeros(size + 1, np.int64)
-    for o in range(size):
-        start[o + 1] = start[o] + reach[o] + SLACK
-    ring = aligned(start[size] * LANES if recurrent else 0, REAL)
-    position = SLACK
     first_row = tile * LANES
     rows = min(LANES, batch - first_row)
     length = prefix + steps
     bits_at = tile * size * length + prefix
     plane = batch * size
-    alive = 0
-    segment = 0
+$backward_setup
     for t in range(steps - 1, -1 - past, -1):
-        if recurrent:
-            if position == 0:
-                slide_ring(size, ring, start, reach, SLACK)
-                position = SLACK
-            position -= 1
-            gather_gradient(size, ring, position, start, first, count, taps, width, y_lanes)
-            if want_delay:
-                delay_gradient(
-                    size, bits, bits_at + t, length, ring, position, start, first, left, middle, right, y_lanes, slope,
-                    g_delay, g_width
-                )
-            to_rows(padded, y_lanes, y)
+$backward_receive
         if t < 0:
             for b in range(rows):
                 at = ((past + t) * batch + first_row + b) * size
                 for n in range(size):
                     put(g_past, at + n, get(y, b * padded + n))
-            gz[:] = 0
-            push_ring(size, gz, ring, position, start)
+$backward_silent
             continue
         for c in range(0, size, BLOCK):
             m = min(BLOCK, size - c)
@@ -201,10 +181,78 @@ def backward_tile(
                         for n in range(m):
                             put(g, row + n, get(work, $current + n))
                     else:
-                        factor = t * mask_step + at
+                        mask_at = t * mask_step + at
                         for n in range(m):
-                            put(g, row + n, get(work, $current + n) * get(mask, factor + n))
+                            put(g, row + n, get(work, $current + n) * get(mask, mask_at + n))
         if recurrent:
+$backward_send
+    if want_start:
+        for j in range($carried):
+            for b in range(rows):
+                for n in range(size):
+                    g_start[(j * batch + first_row + b) * size + n] = carry[(j * LANES + b) * size + n]
+
+
+@njit(error_model="numpy", nogil=True)
+def add_coefficients(work, g_coef, size, c, m):
+    for j in range($coefs):
+        for n in range(m):
+            at = j * size + c + n
+            put(g_coef, at, get(g_coef, at) + np.float64(get(work, ($first_g_coef + j) * BLOCK + n)))
+"""
+
+AXONAL = {
+    "forward_arguments": "first, count, taps, width, wt, dense_above",
+    "forward_setup": """
+    z = aligned(padded * LANES, REAL)
+    live = np.zeros(padded, np.uint16)
+    index = np.zeros(padded, np.int32)
+    value = np.zeros(padded, REAL)
+""",
+    "forward_receive": """
+        if recurrent:
+            alive = delayed_spikes(t, size, bits, bits_at, length, first, count, taps, width, z, 0, LANES, live)
+            if alive > dense_above:
+                weigh_dense(size, padded, z, 0, LANES, wt, rec)
+            else:
+                weigh_sparse(size, padded, live, z, 0, LANES, wt, rec, index, value)
+""",
+    "forward_send": "",
+    "backward_arguments": (
+        "first, count, taps, width, left, middle, right, slope, reach, w, dense_above, g_delay, g_width"
+    ),
+    "backward_setup": """
+    z = aligned(padded * LANES * SEGMENT, REAL)
+    live = np.zeros(padded * SEGMENT, np.uint16)
+    index = np.zeros(max(padded, LANES * SEGMENT), np.int32)
+    value = np.zeros(max(padded, LANES * SEGMENT), REAL)
+    start = np.zeros(size + 1, np.int64)
+    for o in range(size):
+        start[o + 1] = start[o] + reach[o] + SLACK
+    ring = aligned(start[size] * LANES if recurrent else 0, REAL)
+    position = SLACK
+    alive = 0
+    segment = 0
+""",
+    "backward_receive": """
+        if recurrent:
+            if position == 0:
+                slide_ring(size, ring, start, reach, SLACK)
+                position = SLACK
+            position -= 1
+            gather_gradient(size, ring, position, start, first, count, taps, width, y_lanes)
+            if want_delay:
+                delay_gradient(
+                    size, bits, bits_at + t, length, ring, position, start, first, left, middle, right, y_lanes, slope,
+                    g_delay, g_width
+                )
+            to_rows(padded, y_lanes, y)
+""",
+    "backward_silent": """
+            gz[:] = 0
+            push_ring(size, gz, ring, position, start)
+""",
+    "backward_send": """
             to_lanes(padded, g, segment * LANES * padded, g_lanes)
             send_back(size, padded, w, g_lanes, gz)
             push_ring(size, gz, ring, position, start)
@@ -223,17 +271,5 @@ def backward_tile(
                         )
                     segment = 0
                     alive = 0
-    if want_start:
-        for j in range($carried):
-            for b in range(rows):
-                for n in range(size):
-                    g_start[(j * batch + first_row + b) * size + n] = carry[(j * LANES + b) * size + n]
-
-
-@njit(error_model="numpy", nogil=True)
-def add_coefficients(work, g_coef, size, c, m):
-    for j in range($coefs):
-        for n in range(m):
-            at = j * size + c + n
-            put(g_coef, at, get(g_coef, at) + np.float64(get(work, ($first_g_coef + j) * BLOCK + n)))
-'''
+""",
+}

@@ -27,6 +27,8 @@ __all__ = [
     "next_bit",
     "nonzero_bits",
     "put",
+    "read_pairs",
+    "read_triples",
     "spread_bits",
     "tile_product",
     "tile_product_lanes",
@@ -75,7 +77,9 @@ class _Emit:
     def splat(self, scalar: Any) -> Any:
         undefined = ir.Constant(self.vector, ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
-        return self.builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, self.width), [0] * self.width))
+        return self.builder.shuffle_vector(
+            first, undefined, ir.Constant(ir.VectorType(_I32, self.width), [0] * self.width)
+        )
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
@@ -94,7 +98,9 @@ class _Emit:
         return self.builder.extract_element(vector, ir.Constant(_I32, 0))
 
     def select_bits(self, bits: Any, vector: Any) -> Any:
-        chosen = self.builder.bitcast(self.builder.trunc(bits, ir.IntType(self.width)), ir.VectorType(ir.IntType(1), self.width))
+        chosen = self.builder.bitcast(
+            self.builder.trunc(bits, ir.IntType(self.width)), ir.VectorType(ir.IntType(1), self.width)
+        )
         return self.builder.select(chosen, vector, self.zero())
 
 
@@ -195,10 +201,12 @@ def _make_gather(vectors: int) -> Any:
             which = builder.zext(builder.load(builder.gep(pi, [loop.counter])), e.index)
             factor = e.splat(builder.load(builder.gep(pv, [loop.counter])))
             row = builder.gep(pb, [builder.mul(which, bk)])
-            loop.close([
-                e.multiply_add(factor, e.load(builder.gep(row, [e.number(v * e.width)])), loop.values[v])
-                for v in range(vectors)
-            ])
+            loop.close(
+                [
+                    e.multiply_add(factor, e.load(builder.gep(row, [e.number(v * e.width)])), loop.values[v])
+                    for v in range(vectors)
+                ]
+            )
             for p, value_out in zip(out, loop.values, strict=True):
                 e.store(value_out, p)
             return context.get_dummy_value()
@@ -353,3 +361,47 @@ def put(typingctx, a, at, value):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _make_reader(per: int) -> Any:
+    @intrinsic
+    def read(
+        typingctx, ring, ring_at, ring_n, place, place_at, factor, factor_at, weight, weight_at, count, out, out_at
+    ):  # type: ignore[no-untyped-def]
+        """out[lane] = sum_{n < count} weight[n] sum_p (factor[n,p,0] line[place[n,p]] + factor[n,p,1] the next line)."""
+        intp = types.intp
+        signature = types.void(ring, intp, intp, place, intp, factor, intp, weight, intp, intp, out, intp)
+
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            rv, ro, rn, pv, po, fv, fo, wv, wo, n, ov, oo = args
+            e = _Emit(context, builder, ring, LANES)
+            pr, pp, pf, pw = (
+                e.pointer(ring, rv, ro),
+                e.pointer(place, pv, po),
+                e.pointer(factor, fv, fo),
+                e.pointer(weight, wv, wo),
+            )
+            loop = _Loop(builder, e.index, n, [e.zero()])
+            base = builder.gep(pr, [builder.mul(loop.counter, rn)])
+            total = None
+            for p in range(per):
+                at = builder.add(builder.mul(loop.counter, e.number(per)), e.number(p))
+                line = builder.sext(builder.load(builder.gep(pp, [at])), e.index)
+                near = builder.gep(base, [builder.mul(line, e.number(LANES))])
+                for j in range(2):
+                    which = builder.add(builder.mul(at, e.number(2)), e.number(j))
+                    tap = e.splat(builder.load(builder.gep(pf, [which])))
+                    value = e.load(builder.gep(near, [e.number(j * LANES)]))
+                    total = builder.fmul(tap, value) if total is None else e.multiply_add(tap, value, total)
+            share = e.splat(builder.load(builder.gep(pw, [loop.counter])))
+            loop.close([e.multiply_add(share, total, loop.values[0])])
+            e.store(loop.values[0], e.pointer(out, ov, oo))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return read
+
+
+read_pairs = _make_reader(1)
+read_triples = _make_reader(3)

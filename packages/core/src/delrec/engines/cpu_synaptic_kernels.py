@@ -1,0 +1,156 @@
+"""Kernels of synaptic delays; see `cpu_synaptic` for the equation. Time runs down in a ring: position + k is k steps ago
+(forward) or k steps ahead (backward). Each neuron has `lines` lines of LANES values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from delrec.engines.cpu_kernels import SLACK
+from delrec.engines.cpu_vector import LANES, get, next_bit, put, read_pairs, read_triples
+
+__all__ = [
+    "bits_to_lanes",
+    "make_room",
+    "push_lines",
+    "receive",
+    "slide_lines",
+    "spike_gradients",
+]
+
+_compiled = njit(error_model="numpy", nogil=True)
+
+
+@_compiled
+def bits_to_lanes(size, bits, bits_at, stride, out):
+    """out[n, lane] = 1 where bit `lane` of neuron n's word is set, else 0."""
+    one, zero = out.dtype.type(1.0), out.dtype.type(0.0)
+    for n in range(size):
+        word = bits[bits_at + n * stride]
+        for lane in range(LANES):
+            put(out, n * LANES + lane, one if word & np.uint16(1 << lane) else zero)
+
+
+@_compiled
+def make_room(size, lines, kept, ahead, position, direct, ring, ring_once, both, once, twice):
+    """Open the next position and write there, and `ahead` steps beyond, how the sequence goes on if nothing comes."""
+    if position == ahead:
+        slide_lines(size, lines, kept - ahead, position, direct, ring, ring_once, both, once, twice)
+        position += SLACK
+    position -= 1
+    real = ring.dtype.type
+    for n in range(size):
+        for j in range(ahead + 1):
+            at = (n * lines + position - j) * LANES
+            for lane in range(LANES):
+                v = real(0.0)
+                if not direct:
+                    v = get(twice, n * LANES + lane) + real(j + 1) * get(once, n * LANES + lane)
+                put(ring, at + lane, v)
+            if both:
+                for lane in range(LANES):
+                    put(ring_once, at + lane, get(once, n * LANES + lane))
+    return position
+
+
+@_compiled
+def slide_lines(size, lines, kept, position, direct, ring, ring_once, both, once, twice):
+    """Move what is still needed up by SLACK lines, less the line through the newest values: sums stay small.
+
+    A straight line has no second difference, so nothing that is read from G2 changes.
+    """
+    real = ring.dtype.type
+    for n in range(size):
+        base = (n * lines + position) * LANES
+        for j in range(kept - 1, -1, -1):
+            at = base + j * LANES
+            to = at + SLACK * LANES
+            if direct:
+                for lane in range(LANES):
+                    put(ring, to + lane, get(ring, at + lane))
+            else:
+                for lane in range(LANES):
+                    line = get(twice, n * LANES + lane) - real(j) * get(once, n * LANES + lane)
+                    put(ring, to + lane, get(ring, at + lane) - line)
+            if both:
+                for lane in range(LANES):
+                    put(ring_once, to + lane, get(ring_once, at + lane) - get(once, n * LANES + lane))
+        for lane in range(LANES):
+            put(once, n * LANES + lane, real(0.0))
+            put(twice, n * LANES + lane, real(0.0))
+
+
+@_compiled
+def push_lines(size, lines, position, direct, values, ring, ring_once, both, once, twice):
+    """Write the values of this step, accumulated as the mode asks."""
+    for n in range(size):
+        at = (n * lines + position) * LANES
+        for lane in range(LANES):
+            v = get(values, n * LANES + lane)
+            first = get(once, n * LANES + lane) + v
+            second = get(twice, n * LANES + lane) + first
+            put(once, n * LANES + lane, first)
+            put(twice, n * LANES + lane, second)
+            put(ring, at + lane, v if direct else second)
+        if both:
+            for lane in range(LANES):
+                put(ring_once, at + lane, get(once, n * LANES + lane))
+
+
+@_compiled
+def receive(size, lines, position, per, place, factor, weight, ring, out):
+    """out[a, lane] = sum_b weight[a, b] sum_p factor[a, b, p] . ring[b, position + place[a, b, p] .. + 1, lane]."""
+    for a in range(size):
+        row = a * size
+        if per == 1:
+            read_pairs(
+                ring, position * LANES, lines * LANES, place, row, factor, 2 * row, weight, row, size, out, a * LANES
+            )
+        else:
+            read_triples(
+                ring,
+                position * LANES,
+                lines * LANES,
+                place,
+                3 * row,
+                factor,
+                6 * row,
+                weight,
+                row,
+                size,
+                out,
+                a * LANES,
+            )
+
+
+@_compiled
+def spike_gradients(
+    size, padded, bits, bits_at, stride, lines, position, per, place, factor, span, ring, ring_once, want_delay,
+    g_weight, g_span, g_total
+):  # fmt: skip
+    """What the spikes of one step give to weight, delay and half-width: per spike and receiver, a few reads.
+
+    g_weight[o, i] += sum_k m[k] g[t+k]; g_span += right - left side of the triangle; g_total += both sides.
+    """
+    for o in range(size):
+        word = bits[bits_at + o * stride]
+        while word != 0:
+            lane = next_bit(word)
+            word &= word - np.uint16(1)
+            for i in range(size):
+                c = o * size + i
+                base = (i * lines + position) * LANES + lane
+                q = g_weight.dtype.type(0.0)
+                for p in range(per):
+                    at = base + get(place, c * per + p) * LANES
+                    q += get(factor, 2 * (c * per + p)) * get(ring, at)
+                    q += get(factor, 2 * (c * per + p) + 1) * get(ring, at + LANES)
+                put(g_weight, o * padded + i, get(g_weight, o * padded + i) + q)
+                if want_delay:
+                    low = get(ring_once, base + get(span, 4 * c) * LANES)
+                    middle = get(ring_once, base + get(span, 4 * c + 1) * LANES)
+                    after = get(ring_once, base + get(span, 4 * c + 2) * LANES)
+                    high = get(ring_once, base + get(span, 4 * c + 3) * LANES)
+                    put(g_span, c, get(g_span, c) + ((after - high) - (low - middle)))
+                    put(g_total, c, get(g_total, c) + (low - high))
