@@ -136,6 +136,12 @@ def _marks(collection):
     return re.split(r'<g id="(?!PathCollection)\w+_\d+">', collection)[0].count("clip-path")
 
 
+def test_frozen_delays_are_fixed_whatever_the_method_is_called():
+    frozen = [dataclasses.replace(r, parameters=r.parameters | {"frozen": 42}) for r in few("delrec-axonal")]
+    assert find(frozen).rows[0].delays == "fixed" and "42 fixed delays" in html_of(find(frozen))
+    assert [find(few(m)).rows[0].delays for m in ("delrec-axonal", "lif")] == ["learned", "none"]
+
+
 def test_published_values_stand_beside_the_same_data_only(findings, page):
     lines = cells(findings)
     shd = lines["shd", "delrec-axonal"]

@@ -53,7 +53,7 @@ _STYLE: Any = {
 }
 _LEGEND_COLUMNS = 4
 _DASHES: Any = ("--", ":", "-.")  # the floors, the best one first
-_MARKERS: Any = {"learned delays": "o", "fixed delays": "X", "no delays": "s"}
+_MARKERS: Any = {"learned": "o", "fixed": "X", "none": "s"}
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,6 @@ def _svg(figure: Figure) -> str:
     return re.sub(r"[ \t]+\n", "\n", out.getvalue())
 
 
-def delays_of(row: Row) -> str:
-    """Whether a method's delays are learned, fixed or absent, by its name and parameter count."""
-    if row["method"].endswith("-fixed"):
-        return "fixed delays"
-    learned = (row["parameters_delays"] or 0) > 0 or "delay" in (row["learned"] or "")
-    return "learned delays" if learned else "no delays"
-
-
 def family_colours(findings: Findings) -> dict[str, Any]:
     """Method -> colour; a method and its fixed variant share one."""
     methods = sorted({row["method"] for row in findings.rows if row.kind == "run"})
@@ -127,7 +119,7 @@ def _points(rows: Sequence[Row]) -> pd.DataFrame:
         [
             {
                 "method": row["method"],
-                "delays": delays_of(row),
+                "delays": row.delays,
                 "parameters": row["parameters_total"],
                 "score": _display(row, record.score),
                 "mean": _display(row, row["accuracy_mean"]),
@@ -218,7 +210,7 @@ def _parameter_axis(axes: Axes, values: Any) -> None:
 
 def _handles(findings: Findings, colours: dict[str, Any]) -> list[Line2D]:
     """The legend's entries: methods by colour and shape, floors by their dashes."""
-    shape = {row["method"]: _MARKERS[delays_of(row)] for row in findings.rows if row.kind == "run"}
+    shape = {row["method"]: _MARKERS[row.delays] for row in findings.rows if row.kind == "run"}
     style: Any = {"linestyle": "", "markersize": 7, "markeredgewidth": 0}
     handles = [Line2D([], [], marker=shape[m], color=colours[m], label=m, **style) for m in colours]
     floors = list(dict.fromkeys(row["method"] for row in findings.rows if row.kind == "floor"))

@@ -52,6 +52,15 @@ class Row:
         return METRICS[self["metric"]]
 
     @property
+    def delays(self) -> str:
+        """Whether the delays are "learned", "fixed" (there, but frozen) or there are "none"."""
+        counts = self.records[0].parameters
+        delays, frozen = counts.get("delays") or 0, counts.get("frozen") or 0
+        if self["method"].endswith("-fixed") or (delays and frozen >= delays):
+            return "fixed"
+        return "learned" if delays or "delay" in (self["learned"] or "") else "none"
+
+    @property
     def revisions(self) -> tuple[str, ...]:
         """The code revisions among the row's records."""
         return tuple(sorted({revision(r) for r in self.records}))
