@@ -25,9 +25,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 def _require(condition: bool, record: Record, text: str) -> None:
     if not condition:
-        raise BenchError(
-            f"record of {record.method} on {record.task}, repetition {record.repetition}: {text}"
-        )
+        raise BenchError(f"record of {record.method} on {record.task}, repetition {record.repetition}: {text}")
 
 
 def _is_count(value: Any) -> bool:
@@ -46,13 +44,9 @@ def validate(r: Record) -> None:
             raise BenchError(f"record.{name} is {getattr(r, name)!r}: it must be a string")
     for name in ("configuration", "data", "result", "parameters", "activity", "provenance", "measured"):
         _require(isinstance(getattr(r, name), dict), r, f"{name} must be a dict")
-    _require(
-        r.schema == SCHEMA, r, f"schema is {r.schema!r}, this version reads {SCHEMA}: make the record again"
-    )
+    _require(r.schema == SCHEMA, r, f"schema is {r.schema!r}, this version reads {SCHEMA}: make the record again")
     _require(r.kind in KINDS, r, f"kind is {r.kind!r}, must be one of {', '.join(KINDS)}")
-    _require(
-        bool(_KEY.fullmatch(r.key)), r, f"key is {r.key!r}, must be 64 hexadecimal digits (run_key makes it)"
-    )
+    _require(bool(_KEY.fullmatch(r.key)), r, f"key is {r.key!r}, must be 64 hexadecimal digits (run_key makes it)")
     _require(bool(r.method) and bool(r.task), r, "method and task must have a name")
     _require(_is_count(r.repetition), r, f"repetition is {r.repetition!r}, must be 0, 1, ...")
     _require(r.metric in METRICS, r, f"metric is {r.metric!r}, must be one of {', '.join(METRICS)}")
@@ -64,9 +58,7 @@ def validate(r: Record) -> None:
     unknown = sorted(set(r.parameters) - set(_COUNTS))
     _require(not unknown, r, f"parameters has {', '.join(unknown)}; known are {', '.join(_COUNTS)}")
     for name, count in r.parameters.items():
-        _require(
-            count is None or _is_count(count), r, f"parameters.{name} is {count!r}, must be a count or None"
-        )
+        _require(count is None or _is_count(count), r, f"parameters.{name} is {count!r}, must be a count or None")
     if r.kind == "latency":
         _validate_latency(r)
     else:
@@ -92,9 +84,7 @@ def _validate_scores(r: Record) -> None:
     _require(is_number(score), r, f"result.test_score is {score!r}, must be a number")
     assert isinstance(score, int | float)
     if not (isinstance(predictions, list) and isinstance(targets, list)):
-        raise BenchError(
-            f"record of {r.method} on {r.task}: result.predictions and result.targets must be lists"
-        )
+        raise BenchError(f"record of {r.method} on {r.task}: result.predictions and result.targets must be lists")
     n = len(predictions)
     _require(
         n == len(targets) and n > 0,
@@ -111,9 +101,7 @@ def _validate_scores(r: Record) -> None:
         _require(score >= 0, r, f"result.test_score is {score!r}: {r.metric} is never negative")
         return
     correct, total = r.result.get("correct"), r.result.get("total")
-    _require(
-        _is_count(correct) and _is_count(total), r, f"correct {correct!r} and total {total!r} must be counts"
-    )
+    _require(_is_count(correct) and _is_count(total), r, f"correct {correct!r} and total {total!r} must be counts")
     assert isinstance(correct, int) and isinstance(total, int)
     hits = sum(p == t for p, t in zip(predictions, targets, strict=True))
     _require(total == n, r, f"result.total is {total}, but there are {n} predictions")
