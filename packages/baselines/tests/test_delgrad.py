@@ -8,6 +8,7 @@ from delrec_baselines.delgrad import (
     DelGradConfig,
     DelGradLayer,
     DelGradNetwork,
+    first_spike_cross_entropy,
     first_spikes,
     shift_invariant_loss,
     spike_events,
@@ -115,6 +116,30 @@ def test_loss_is_shift_invariant_and_drops_samples_with_a_missing_spike() -> Non
     assert bool(gradient.isfinite().all())
     assert not gradient[1].any()
     assert gradient[0].sum().item() == pytest.approx(0, abs=1e-12)
+
+
+def test_cross_entropy_takes_a_missing_wrong_class_for_an_infinite_time() -> None:
+    times = torch.tensor([[1.0, 1.4, math.inf], [1e6, 1.0, 2.0]], dtype=F64, requires_grad=True)
+    loss = first_spike_cross_entropy(times, torch.tensor([0, 0]), separation=0.2)
+    assert loss.item() == pytest.approx((math.log(1 + math.exp(-2)) + 100) / 2)
+    (gradient,) = torch.autograd.grad(loss, times)
+    assert bool(gradient.isfinite().all())
+    assert gradient[0, 0] > 0 > gradient[0, 1]
+    assert not gradient[1].any()
+
+
+@KINDS
+def test_taking_a_few_samples_at_a_time_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    layer = DelGradLayer(6, 4, delays=kind)
+    events = spike_events((torch.rand(15, 7, 6) < 0.3).float(), 0.2)
+    whole = layer(*events)
+    monkeypatch.setattr("delrec_baselines.delgrad_layer._AT_ONCE", 2 * 4 * events[0].shape[1])
+    pieces = layer(*events)
+    assert torch.equal(pieces, whole)
+    finite = whole.isfinite()
+    expected, seen = (torch.autograd.grad(out[finite].sum(), list(layer.parameters())) for out in (whole, pieces))
+    torch.testing.assert_close(seen, expected)
 
 
 def silent_network(weight_mean: tuple[float, ...]) -> DelGradNetwork:
