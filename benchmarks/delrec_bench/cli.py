@@ -109,7 +109,12 @@ def parser() -> argparse.ArgumentParser:
         ("fetch", "download official files and check them"),
         ("verify", "check files against data.dvc"),
     ):
-        command(name, text, into=actions).add_argument("names", nargs="*", metavar="TASK", help="else all")
+        action = command(name, text, into=actions)
+        action.add_argument("names", nargs="*", metavar="TASK", help="else all")
+        if name == "make":
+            action.add_argument("--again", action="store_true", help="write files that are there as well")
+        if name == "fetch":
+            action.add_argument("--url", help="another server's folder in place of the published addresses")
     _run_options(command("run", "do one run, from its configuration to a record", RUN_EXAMPLES))
     reproduce = command("reproduce", "make a leaderboard: every run of a study, latency, report", REPRODUCE_EXAMPLES)
     reproduce.add_argument("--study", default="leaderboard", help="a file of studies/ (leaderboard)")

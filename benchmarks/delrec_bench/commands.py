@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.configuration import Request, parse_setting
+from delrec_bench.errors import BenchError
 from delrec_bench.grid import members
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.records import Record, load_records
@@ -78,13 +79,36 @@ def listing(arguments: Namespace) -> Answer:
 
 def data(arguments: Namespace) -> Answer:
     """Look after dataset files: status, make, fetch, verify."""
-    from delrec_bench.data import command
+    from delrec_bench import data as files
 
     workspace = find_workspace(arguments.root, arguments.runs)
     _, tasks = tables(arguments)
     for name in arguments.names:
-        tasks[name]
-    return command(arguments.action, arguments.names or list(tasks), workspace, as_json=arguments.json)
+        tasks[name]  # an unknown name is an error that names the nearest
+    if arguments.action in ("make", "fetch"):
+        if arguments.action == "make":
+            groups = [files.make(workspace, name, arguments.again) for name in arguments.names or [None]]
+        elif not arguments.names:
+            raise BenchError(
+                "data fetch needs a task: shd, ssc or ps-mnist; `delrec-bench data status` shows what is absent"
+            )
+        else:
+            groups = [files.fetch(workspace, name, arguments.url) for name in arguments.names]
+        paths = [str(path) for group in groups for path in group]
+        if not arguments.json:
+            print("\n".join(paths) or "nothing to do: every file is there")
+        return 0, {"files": paths}
+    failed = 0
+    if arguments.action == "status":
+        text = files.status(workspace)
+    else:
+        verification = files.verify(workspace)
+        text, failed = verification.text, verification.failed
+    if not arguments.json:
+        print(text)
+    rows = [row for row in files.rows_of(workspace) if not arguments.names or row.task in arguments.names]
+    content = [{"task": row.task, "path": str(row.path), "found": row.found, "wrong": row.wrong} for row in rows]
+    return (1 if failed else 0), {"files": content, "failed": failed}
 
 
 def single(arguments: Namespace) -> Answer:

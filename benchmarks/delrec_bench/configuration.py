@@ -8,7 +8,8 @@ Settings are named with dots: `training.epochs`, `network.hidden`, `task.step_ms
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from delrec_bench.tasks.base import Task, TaskOptions
 
 PRESETS = Path(__file__).parent / "presets"
 DTYPES = ("float32", "float64")
-PLAIN = ("dtype",)  # settings outside any group
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,12 @@ def profiles() -> dict[str, dict[str, Any]]:
     Raises:
         BenchError: A file that does not parse.
     """
-    found = {}
-    for path in sorted(PRESETS.glob("*.toml")):
-        found[path.stem] = read_toml(path)
-    return found
+    return _read_all(PRESETS)
+
+
+@cache
+def _read_all(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: read_toml(path) for path in sorted(folder.glob("*.toml"))}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -172,7 +174,9 @@ def full_key(key: str, known: Iterable[str]) -> str:
         raise BenchError(f"key '{key}' could be {' or '.join(ends)}; write which")
     short = {name.rpartition(".")[2]: name for name in names}
     guess = nearest(key, [*names, *short])
-    raise BenchError(f"unknown key '{key}'; {guess if guess.startswith('did') else 'see the README of presets/'}")
+    if not guess.startswith("did"):
+        guess = nearest(key.rpartition(".")[2], short)
+    raise BenchError(f"unknown key '{key}'; {guess}")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -283,8 +287,3 @@ def _typed(key: str, value: Any, default: Any) -> Any:
         wanted = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a word"}
         raise BenchError(f"{key} is {value!r}; it must be {wanted[type(default).__name__]}, like {default!r}")
     return value
-
-
-def fields_of(kind: Any) -> list[str]:
-    """Names of a dataclass's fields."""
-    return [item.name for item in fields(kind)]

@@ -41,7 +41,7 @@ def status(workspace: Workspace) -> str:
     Raises:
         BenchError: data.dvc that does not parse.
     """
-    rows = _rows(workspace, fresh=False)
+    rows = rows_of(workspace, fresh=False)
     return _table(rows) + "\n\n" + _advice(rows)
 
 
@@ -51,7 +51,7 @@ def verify(workspace: Workspace) -> Verification:
     Raises:
         BenchError: data.dvc that does not parse, a file that cannot be read.
     """
-    rows = [row for row in _rows(workspace, fresh=True) if row.found != ABSENT]
+    rows = [row for row in rows_of(workspace, fresh=True) if row.found != ABSENT]
     failed = sum(row.wrong for row in rows)
     end = f"{len(rows)} files there, {failed} wrong"
     return Verification(f"{_table(rows)}\n\n{end}" if rows else end, failed)
@@ -132,7 +132,8 @@ def _copy_digits(workspace: Workspace, again: bool) -> list[Path]:
     return [path]
 
 
-def _rows(workspace: Workspace, fresh: bool) -> list[Row]:
+def rows_of(workspace: Workspace, fresh: bool = False) -> list[Row]:
+    """Every file of data.dvc, and what was found; `fresh` reads each again instead of trusting its size and time."""
     rows = []
     for entry in listed(workspace).values():
         path = workspace.root / entry.path

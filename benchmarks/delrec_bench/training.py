@@ -86,7 +86,12 @@ def fit(
         model.begin_epoch(epoch, config.epochs)
         entry: dict[str, Any] = {"epoch": epoch + 1, **optimisation.rates()}
         before = model.delays()
-        entry |= _train_epoch(model, train, config, optimisation, metric, seeds, epoch, device)
+        try:
+            entry |= _train_epoch(model, train, config, optimisation, metric, seeds, epoch, device)
+        except ValueError as error:
+            if model.is_finite():
+                raise
+            raise RunError(f"a parameter is not finite in epoch {epoch + 1} ({error})") from error
         entry["sigma"] = sigma_of(model)
         model.end_epoch()
         entry["delays_changed"] = delays_changed(before, model.delays())

@@ -1,0 +1,139 @@
+"""From a request to a configuration: order of precedence, keys, types, and messages that name the nearest."""
+
+import pytest
+from delrec.networks import Network, NetworkConfig
+from delrec_bench.configuration import Request, defaults, full_key, parse_setting, preset, profiles, resolve, toml_value
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.tasks.base import find_tasks
+
+METHODS, TASKS = find_methods(), find_tasks()
+
+
+def resolved(method: str = "lif", task: str = "digits", **asked):
+    return resolve(Request(method, task, **asked), METHODS[method], TASKS[task])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("hidden=64,64", [64, 64]),
+        ("hidden=[64, 64]", [64, 64]),
+        ("lr_weights=1e-3", 1e-3),
+        ("binary=true", True),
+        ("optimiser=adam", "adam"),
+        ('optimiser="adam"', "adam"),
+        ("step_ms=5", 5),
+        ("clip_norm=none", None),
+    ],
+)
+def test_settings_are_toml_numbers_or_words(text, value):
+    key, read = parse_setting(text)
+    assert read == value
+    assert parse_setting(f"{key}={toml_value(read)}") == (key, read)
+
+
+@pytest.mark.parametrize("text", ["hidden", "=3", "hidden=", "hidden=[1", 'a="b'])
+def test_a_setting_that_does_not_parse_is_refused(text):
+    with pytest.raises(BenchError, match="--set"):
+        parse_setting(text)
+
+
+def test_what_is_asked_comes_before_presets_and_those_before_defaults():
+    quick = resolved()
+    assert quick.training.epochs == preset("quick", TASKS["digits"])["training.epochs"]
+    asked = resolved(epochs=3, limit=50, overrides=(("hidden", [7]), ("training.batch", 9), ("seeds.split", 4)))
+    assert (asked.training.epochs, asked.options.limit, asked.training.batch) == (3, 50, 9)
+    assert asked.network["hidden"] == [7]
+    assert (asked.seeds.split, asked.seeds.order) == (4, 0)
+    assert resolved(repetition=2).seeds.permutation == 2
+
+
+def test_an_unknown_key_names_the_nearest_and_a_short_one_must_be_clear():
+    known = defaults(METHODS["delrec-axonal"])
+    assert full_key("hidden", known) == "network.hidden"
+    with pytest.raises(BenchError, match="unknown key 'hiden'; did you mean 'hidden'"):
+        full_key("hiden", known)
+    with pytest.raises(BenchError, match=r"unknown key 'training\.epoch'; did you mean 'training\.epochs'"):
+        full_key("training.epoch", known)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("training.epochs", 2.5, "a whole number"),
+        ("training.lr_weights", "fast", "a number"),
+        ("training.optimiser", 3, "a word"),
+        ("task.binary", 1, "true or false"),
+        ("network.bias", "yes", "true or false"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named(key, value, wanted):
+    with pytest.raises(BenchError, match=rf"{key} is {value!r}; it must be {wanted}"):
+        resolved(overrides=((key, value),))
+
+
+def test_a_profile_must_exist_and_speak_of_the_task():
+    with pytest.raises(BenchError, match="no profile 'quik'; did you mean 'quick'"):
+        resolved(profile="quik")
+    with pytest.raises(BenchError, match=r"profiles for this task: .*quick"):
+        resolved(profile="paper")
+
+
+def test_every_preset_names_settings_that_some_method_has_and_every_method_takes_it():
+    known = {key for method in METHODS.values() for key in defaults(method)}
+    for name, tables in profiles().items():
+        for where in tables:
+            for task in (task for task in TASKS.values() if where in (task.name, task.family)):
+                assert set(preset(name, task)) <= known, (name, where)
+                for method in METHODS.values():
+                    if method.applicable(task) is None:
+                        resolve(Request(method.name, task.name, profile=name), method, task)
+
+
+# Golden counts of trainable parameters: DelRec's tables and code, arXiv 2509.24852 and Research Square rs-9370190.
+GOLDEN = [
+    ("delrec-axonal", "ssc", "paper-2025", {}, 374_819),
+    ("lif", "ssc", "paper-2025", {}, 176_675),
+    ("delrec-axonal", "ssc", "paper", {}, 374_819),
+    ("delrec-dcls", "ssc", "paper-2025", {}, 550_691),
+    ("dcls", "ssc", "paper-2025", {}, 352_547),
+    ("delrec-axonal", "ps-mnist", "paper", {}, 156_154),
+    ("delrec-synaptic", "ps-mnist", "paper", {}, 249_650),
+    ("delrec-axonal", "shd", "paper", {}, 173_844),
+    ("delrec-dcls", "shd", "paper", {}, 239_380),
+    ("lif", "shd", "paper", {}, 108_052),
+    ("rlif", "shd", "paper", {}, 173_588),
+    ("delrec-axonal-fixed", "shd", "paper", {}, 173_588),
+    ("dcls", "shd", "paper", {}, 173_588),
+    ("delrec-axonal", "shd", "equi-parameter", {}, 10_290),
+    ("delrec-axonal-fixed", "shd", "equi-parameter", {}, 10_248),
+    ("rlif", "shd", "equi-parameter", {}, 10_248),
+    ("dcls", "shd", "equi-parameter", {}, 10_248),
+    ("lif", "shd", "equi-parameter", {}, 11_024),
+    ("delrec-dcls", "shd", "equi-parameter", {}, 10_450),
+]
+SHAPES = {"shd": (140, 20), "ssc": (140, 35), "ps-mnist": (1, 10)}
+
+
+@pytest.mark.parametrize(("method", "task", "profile", "settings", "count"), GOLDEN)
+def test_presets_build_networks_of_the_published_size(method, task, profile, settings, count):
+    if task not in TASKS:
+        pytest.skip(f"no task {task}")
+    network = resolved(method, task, profile=profile).network
+    inputs, classes = SHAPES[task]
+    model = METHODS[method].build(network, inputs, classes)
+    assert isinstance(model, Network)
+    assert isinstance(model.config, NetworkConfig)
+    assert model.count().trainable == count
+
+
+def test_the_command_of_a_request_makes_the_same_request():
+    from delrec_bench.cli import parser
+
+    request = Request("dcls", "shd", 2, epochs=3, data="x/corpus", overrides=(("hidden", [3, 4]),))
+    words = request.command().split()[1:]
+    arguments = parser().parse_args([word.strip("'") for word in " ".join(words).replace(", ", ",").split()])
+    assert (arguments.method, arguments.task, arguments.repetition, arguments.epochs) == ("dcls", "shd", 2, 3)
+    assert arguments.data == "corpus"
+    assert [parse_setting(text) for text in arguments.settings] == [("hidden", [3, 4])]

@@ -1,0 +1,221 @@
+"""What every method must do, whoever wrote it: generated for each method that is found.
+
+The usual tier takes each method on one task, and each task with two methods; the whole product is
+`nox -s tests -- --all` (the variable DELREC_BENCH_ALL). Methods and tasks of DELREC_BENCH_METHODS and
+DELREC_BENCH_TASKS are tested as well.
+"""
+
+import io
+import os
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from delrec.networks import Network
+from delrec_bench.configuration import Request, defaults
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import same_record
+from delrec_bench.runs import Prepared, build, perform, prepare
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.workspace import workspace_at
+
+WHOLE = bool(os.environ.get("DELREC_BENCH_ALL"))
+METHODS = find_methods(filter(None, os.environ.get("DELREC_BENCH_METHODS", "").split(os.pathsep)))
+TASKS = find_tasks(filter(None, os.environ.get("DELREC_BENCH_TASKS", "").split(os.pathsep)))
+HERE = {name: task for name, task in TASKS.items() if task.embedded}
+HOME = "digits"
+PAIR = ("lif", "delrec-axonal")
+
+
+def applicable(method: str, task: str) -> bool:
+    return METHODS[method].applicable(TASKS[task]) is None
+
+
+def home_of(method: str) -> str:
+    """The task that a method is tested on: digits, or the first embedded one that it applies to."""
+    return next(task for task in (HOME, *HERE) if applicable(method, task))
+
+
+PAIRS = [
+    (method, task)
+    for method in METHODS
+    for task in HERE
+    if applicable(method, task) and (WHOLE or task == home_of(method) or method in PAIR)
+]
+NETWORKS = [pair for pair in PAIRS if METHODS[pair[0]].build is not None]
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory):
+    return workspace_at(tmp_path_factory.mktemp("workspace"))
+
+
+@cache
+def _prepared(method: str, task: str, root: Path, dtype: str, engine: str) -> Prepared:
+    overrides: list[tuple[str, object]] = [("task.test_limit", 20)]
+    if METHODS[method].build is not None:
+        overrides += [("network.hidden", [6, 5]), ("training.batch", 16), ("dtype", dtype)]
+    request = Request(method, task, epochs=1, limit=32, engine=engine, overrides=tuple(overrides))
+    return prepare(request, METHODS, TASKS, workspace_at(root))
+
+
+def prepared(method: str, task: str, workspace, dtype: str = "float64", engine: str = "reference") -> Prepared:
+    return _prepared(method, task, workspace.root, dtype, engine)
+
+
+def first_batch(ready: Prepared, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    indices = torch.arange(count)
+    dtype = torch.float64 if ready.resolved.dtype == "float64" else torch.float32
+    return ready.data.train.batch(indices).to(dtype), ready.data.train.targets[indices]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_says_what_it_is(name):
+    method = METHODS[name]
+    assert method.source
+    assert method.learned
+    assert "\n" not in method.summary
+    assert method.control is None or METHODS[method.control].kind == "run"
+    if method.build is not None:
+        assert "hidden" in method.settings, "widths are called hidden, so that any method takes a budget"
+
+
+@pytest.mark.parametrize(("method", "task"), NETWORKS)
+def test_it_builds_counts_and_runs_forward_and_backward(method, task, workspace):
+    ready = prepared(method, task, workspace)
+    model = build(ready)
+    counts = model.count()
+    parameters = list(model.parameters())
+    assert counts.total == sum(p.numel() for p in parameters)
+    assert counts.trainable == sum(p.numel() for p in parameters if p.requires_grad)
+    assert counts.weights + counts.delays + counts.neuron == counts.total
+    grouped = [p for group in model.parameter_groups().values() for p in group]
+    assert {id(p) for p in grouped} == {id(p) for p in parameters if p.requires_grad}
+    inputs, targets = first_batch(ready)
+    model.train()
+    model.begin_epoch(0, 10)
+    scores = model.classify(inputs)
+    assert scores.shape == (4, ready.data.classes)
+    loss = model.loss(scores, targets) + model.penalty()
+    loss.backward()
+    assert torch.isfinite(loss)
+    gradients = [p.grad for p in grouped if p.grad is not None]
+    assert gradients or method.startswith(
+        "delgrad"
+    )  # whose gradients are those of spikes, and six neurons may have none
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
+@pytest.mark.parametrize(("method", "task"), NETWORKS)
+def test_it_evaluates_the_same_again_and_sample_by_sample(method, task, workspace):
+    """Nothing is carried from batch to batch, and a sample's score does not depend on its batch."""
+    ready = prepared(method, task, workspace)
+    model = build(ready)
+    inputs, _ = first_batch(ready)
+    model.eval()
+    with torch.no_grad(), model.deployed():
+        first = model.classify(inputs)
+        alone = torch.cat([model.classify(inputs[:, i : i + 1]) for i in range(inputs.shape[1])])
+        again = model.classify(inputs)
+    assert torch.equal(first, again)
+    torch.testing.assert_close(alone, first, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("method", "task"), NETWORKS)
+def test_it_saves_and_loads(method, task, workspace):
+    ready = prepared(method, task, workspace)
+    model, inputs = build(ready), first_batch(ready)[0]
+    stored = io.BytesIO()
+    torch.save(model.state_dict(), stored)
+    stored.seek(0)
+    other = build(prepared(method, task, workspace))
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    other.load_state_dict(torch.load(stored, weights_only=True))
+    with torch.no_grad(), model.deployed():
+        expected = model.classify(inputs)
+    with torch.no_grad(), other.deployed():
+        assert torch.equal(other.classify(inputs), expected)
+
+
+@pytest.mark.parametrize(("method", "task"), NETWORKS)
+def test_being_deployed_leaves_it_as_it_was(method, task, workspace):
+    model = build(prepared(method, task, workspace))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    in_place = getattr(getattr(model, "config", None), "rounding", "") == "in-place"
+    with model.deployed():
+        for delay in model.delays().values() if isinstance(model, Network) else ():  # others may live in real time
+            assert torch.equal(delay, delay.round())
+    after = model.state_dict()
+    assert in_place or all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize(("method", "task"), NETWORKS)
+def test_step_by_step_is_the_sequence_where_it_streams(method, task, workspace):
+    ready = prepared(method, task, workspace)
+    model = build(ready)
+    if not model.streams:
+        with pytest.raises(ValueError, match="stream|right_padding"):
+            model.step(first_batch(ready)[0][0], model.initial_state(4))
+        return
+    inputs, _ = first_batch(ready)
+    model.eval()
+    with torch.no_grad(), model.deployed():
+        outputs = model(inputs)
+        state, steps = model.initial_state(inputs.shape[1]), []
+        for x in inputs:
+            output, state = model.step(x, state)
+            steps.append(output)
+    torch.testing.assert_close(torch.stack(steps), outputs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("method", "task"), NETWORKS)
+def test_the_fast_engine_agrees_with_the_reference(method, task, workspace):
+    scores = []
+    for engine in ("reference", "auto"):
+        ready = prepared(method, task, workspace, engine=engine)
+        model = build(ready)
+        with torch.no_grad(), model.deployed():
+            scores.append(model.classify(first_batch(ready)[0]))
+    torch.testing.assert_close(*scores, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("method", "task"), PAIRS)
+def test_a_whole_run_gives_a_record_and_again_the_same(method, task, workspace, tmp_path):
+    ready = prepared(method, task, workspace, dtype="float32")
+    first = perform(ready, workspace)
+    again = perform(ready, workspace_at(tmp_path))
+    assert perform(ready, workspace).reused
+    assert not again.reused
+    assert same_record(first.record, again.record)
+    record = first.record
+    assert len(record.result["predictions"]) == len(ready.data.test)
+    assert record.kind == METHODS[method].kind
+
+
+def test_a_file_with_an_error_names_itself(tmp_path):
+    (tmp_path / "broken.py").write_text("METHODS = [1]\n")
+    with pytest.raises(BenchError, match=r"broken\.py: METHODS holds a int"):
+        find_methods([tmp_path])
+    (tmp_path / "broken.py").write_text("import nothing_like_this\n")
+    with pytest.raises(BenchError, match=r"broken\.py: does not import"):
+        find_methods([tmp_path])
+    (tmp_path / "broken.py").write_text("x = 1\n")
+    with pytest.raises(BenchError, match=r"broken\.py: no METHODS"):
+        find_methods([tmp_path])
+
+
+def test_a_name_is_taken_once(tmp_path):
+    source = (Path(__file__).parents[2] / "benchmarks" / "delrec_bench" / "methods" / "plain.py").read_text()
+    (tmp_path / "again.py").write_text(source)
+    with pytest.raises(BenchError, match="'lif' exists already"):
+        find_methods([tmp_path])
+
+
+def test_every_setting_has_a_default_that_a_record_can_hold():
+    for method in METHODS.values():
+        for key, value in defaults(method).items():
+            assert value is None or isinstance(value, bool | int | float | str | list | tuple), (method.name, key)
