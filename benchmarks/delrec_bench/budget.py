@@ -1,11 +1,12 @@
 """Equal footing in parameters: the widths at which a method has as many trainable parameters as a budget allows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from delrec_bench.configuration import Resolved
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method
 
@@ -87,3 +88,20 @@ def solve_width(
         else:
             beyond = middle
     return Width((fits,) * depth, counted, budget)
+
+
+def with_budget(resolved: Resolved, inputs: int, classes: int) -> Resolved:
+    """Give a run the widths that its setting `budget` allows; without one (0) the run stays as it is.
+
+    The record's configuration then holds both, the budget and the widths.
+
+    Raises:
+        BenchError: As `solve_width`.
+    """
+    budget = resolved.values.get("budget", 0)
+    if not budget:
+        return resolved
+    width = solve_width(resolved.method, {**resolved.network, "engine": "reference"}, inputs, classes, budget)
+    network = {**resolved.network, "hidden": list(width.hidden)}
+    recorded = {**resolved.values["network"], "hidden": list(width.hidden)}
+    return replace(resolved, network=network, values={**resolved.values, "network": recorded})

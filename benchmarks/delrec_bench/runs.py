@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from delrec.engines.registry import resolve as resolve_engine
 
+from delrec_bench.budget import with_budget
 from delrec_bench.configuration import Request, Resolved, resolve
 from delrec_bench.environment import machine, peak_bytes, pin_threads, provenance, reset_peak
 from delrec_bench.errors import BenchError, RunError
@@ -65,6 +66,7 @@ def prepare(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         raise BenchError(str(error)) from error
     seeds = resolved.seeds
     data = _load(resolved.task, resolved.options, seeds.split, seeds.permutation, folder, workspace)
+    resolved = with_budget(resolved, data.channels, data.classes)
     floor = resolved.method.floor is not None
     configuration = {**resolved.values, "device": device, "engine": "none" if floor else engine}
     return Prepared(resolved, data, configuration, run_key(configuration, _identity(data)))

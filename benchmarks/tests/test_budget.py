@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from delrec_bench.budget import solve_width, trainable
+from delrec_bench.budget import solve_width, trainable, with_budget
 from delrec_bench.configuration import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
@@ -53,3 +53,16 @@ def test_a_bad_budget_is_named(method, budget, message):
 def test_a_method_without_a_network_has_no_width():
     with pytest.raises(BenchError, match="counts-only"):
         solve_width(TABLE["counts-only"], {}, 140, 20, 10_000)
+
+
+@pytest.mark.parametrize("method", ["lif", "delrec-axonal-se-adlif", "gru"])
+def test_a_run_with_a_budget_gets_its_widths_and_records_both(method):
+    plain = resolve(Request(method, "shd"), TABLE[method], TASKS["shd"])
+    assert with_budget(plain, 140, 20) is plain
+    run = with_budget(
+        resolve(Request(method, "shd", overrides=(("budget", 10_000),)), TABLE[method], TASKS["shd"]), 140, 20
+    )
+    width = solve_width(TABLE[method], settings(method), 140, 20, 10_000)
+    assert tuple(run.network["hidden"]) == tuple(run.values["network"]["hidden"]) == width.hidden
+    assert run.values["budget"] == 10_000
+    assert "--set budget=10000" in run.request.command()
