@@ -123,12 +123,13 @@ SYNAPTIC = {
 """,
     "backward_receive": """
         position = make_room(size, lines, span_length, ahead, position, direct, ring, ring_once, True, once, twice)
-        receive(size, lines, position, per, place, factor, weight, ring, y_lanes)
         if want_weight or want_delay:
-            spike_gradients(
-                size, padded, bits, bits_at + t, length, lines, position, per, place, factor, span, ring, ring_once,
-                want_delay, g_wt, g_span, g_total
+            receive_back(
+                size, padded, bits, bits_at + t, length, lines, position, per, place, factor, span, weight, ring,
+                ring_once, want_delay, y_lanes, g_wt, g_span, g_total
             )
+        else:
+            receive(size, lines, position, per, place, factor, weight, ring, y_lanes)
         to_rows(padded, y_lanes, y)
 """,
     "backward_silent": """

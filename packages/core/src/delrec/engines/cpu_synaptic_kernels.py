@@ -1,5 +1,7 @@
-"""Kernels of synaptic delays; see `cpu_synaptic` for the equation. Time runs down in a ring: position + k is k steps ago
-(forward) or k steps ahead (backward). Each neuron has `lines` lines of LANES values.
+"""Kernels of synaptic delays; see `cpu_synaptic` for the equation.
+
+Time runs down in a ring: position + k is k steps ago (forward) or k steps ahead (backward). Each neuron has `lines`
+lines of LANES values.
 """
 
 from __future__ import annotations
@@ -8,16 +10,18 @@ import numpy as np
 from numba import njit
 
 from delrec.engines.cpu_kernels import SLACK
-from delrec.engines.cpu_vector import LANES, get, next_bit, put, read_pairs, read_triples
+from delrec.engines.cpu_vector import LANES, get, next_bit, put, read_pairs, read_pairs_keep, read_triples, read_triples_keep
 
 __all__ = [
     "bits_to_lanes",
     "make_room",
     "push_lines",
     "receive",
+    "receive_back",
     "slide_lines",
-    "spike_gradients",
 ]
+
+NEAR = 32  # rings read together
 
 _compiled = njit(error_model="numpy", nogil=True)
 
@@ -100,57 +104,63 @@ def push_lines(size, lines, position, direct, values, ring, ring_once, both, onc
 
 @_compiled
 def receive(size, lines, position, per, place, factor, weight, ring, out):
-    """out[a, lane] = sum_b weight[a, b] sum_p factor[a, b, p] . ring[b, position + place[a, b, p] .. + 1, lane]."""
-    for a in range(size):
-        row = a * size
-        if per == 1:
-            read_pairs(
-                ring, position * LANES, lines * LANES, place, row, factor, 2 * row, weight, row, size, out, a * LANES
-            )
-        else:
-            read_triples(
-                ring,
-                position * LANES,
-                lines * LANES,
-                place,
-                3 * row,
-                factor,
-                6 * row,
-                weight,
-                row,
-                size,
-                out,
-                a * LANES,
-            )
+    """out[a, lane] = sum_b weight[a, b] sum_p factor[a, b, p] . ring[b, position + place[a, b, p] .. + 1, lane].
+
+    NEAR rings at a time, which stay in cache while every receiver reads them.
+    """
+    out[:] = 0
+    for b in range(0, size, NEAR):
+        n = min(NEAR, size - b)
+        at = (b * lines + position) * LANES
+        for a in range(size):
+            c = a * size + b
+            if per == 1:
+                read_pairs(ring, at, lines * LANES, place, c, factor, 2 * c, weight, c, n, out, a * LANES, out)
+            else:
+                read_triples(ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, a * LANES, out)
 
 
 @_compiled
-def spike_gradients(
-    size, padded, bits, bits_at, stride, lines, position, per, place, factor, span, ring, ring_once, want_delay,
-    g_weight, g_span, g_total
+def receive_back(
+    size, padded, bits, bits_at, stride, lines, position, per, place, factor, span, weight, ring, ring_once, want_delay,
+    out, g_weight, g_span, g_total
 ):  # fmt: skip
-    """What the spikes of one step give to weight, delay and half-width: per spike and receiver, a few reads.
+    """As `receive`, for gradients that come back to sender o, and what its spikes give to weight, delay and width.
 
     g_weight[o, i] += sum_k m[k] g[t+k]; g_span += right - left side of the triangle; g_total += both sides.
     """
-    for o in range(size):
-        word = bits[bits_at + o * stride]
-        while word != 0:
-            lane = next_bit(word)
-            word &= word - np.uint16(1)
-            for i in range(size):
-                c = o * size + i
-                base = (i * lines + position) * LANES + lane
-                q = g_weight.dtype.type(0.0)
-                for p in range(per):
-                    at = base + get(place, c * per + p) * LANES
-                    q += get(factor, 2 * (c * per + p)) * get(ring, at)
-                    q += get(factor, 2 * (c * per + p) + 1) * get(ring, at + LANES)
-                put(g_weight, o * padded + i, get(g_weight, o * padded + i) + q)
+    out[:] = 0
+    kept = np.empty(NEAR * LANES, out.dtype)
+    for b in range(0, size, NEAR):
+        n = min(NEAR, size - b)
+        at = (b * lines + position) * LANES
+        for o in range(size):
+            c = o * size + b
+            word = bits[bits_at + o * stride]
+            if word == 0:
+                if per == 1:
+                    read_pairs(ring, at, lines * LANES, place, c, factor, 2 * c, weight, c, n, out, o * LANES, out)
+                else:
+                    read_triples(ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, o * LANES, out)
+                continue
+            if per == 1:
+                read_pairs_keep(ring, at, lines * LANES, place, c, factor, 2 * c, weight, c, n, out, o * LANES, kept)
+            else:
+                read_triples_keep(
+                    ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, o * LANES, kept
+                )
+            while word != 0:
+                lane = next_bit(word)
+                word &= word - np.uint16(1)
+                w = o * padded + b
+                for i in range(n):
+                    put(g_weight, w + i, get(g_weight, w + i) + get(kept, i * LANES + lane))
                 if want_delay:
-                    low = get(ring_once, base + get(span, 4 * c) * LANES)
-                    middle = get(ring_once, base + get(span, 4 * c + 1) * LANES)
-                    after = get(ring_once, base + get(span, 4 * c + 2) * LANES)
-                    high = get(ring_once, base + get(span, 4 * c + 3) * LANES)
-                    put(g_span, c, get(g_span, c) + ((after - high) - (low - middle)))
-                    put(g_total, c, get(g_total, c) + (low - high))
+                    for i in range(n):
+                        base = at + i * lines * LANES + lane
+                        low = get(ring_once, base + get(span, 4 * (c + i)) * LANES)
+                        middle = get(ring_once, base + get(span, 4 * (c + i) + 1) * LANES)
+                        after = get(ring_once, base + get(span, 4 * (c + i) + 2) * LANES)
+                        high = get(ring_once, base + get(span, 4 * (c + i) + 3) * LANES)
+                        put(g_span, c + i, get(g_span, c + i) + ((after - high) - (low - middle)))
+                        put(g_total, c + i, get(g_total, c + i) + (low - high))

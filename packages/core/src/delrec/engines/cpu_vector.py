@@ -28,7 +28,9 @@ __all__ = [
     "nonzero_bits",
     "put",
     "read_pairs",
+    "read_pairs_keep",
     "read_triples",
+    "read_triples_keep",
     "spread_bits",
     "tile_product",
     "tile_product_lanes",
@@ -363,25 +365,25 @@ def put(typingctx, a, at, value):  # type: ignore[no-untyped-def]
     return signature, codegen
 
 
-def _make_reader(per: int) -> Any:
+def _make_reader(per: int, keep: bool) -> Any:
     @intrinsic
-    def read(
-        typingctx, ring, ring_at, ring_n, place, place_at, factor, factor_at, weight, weight_at, count, out, out_at
-    ):  # type: ignore[no-untyped-def]
-        """out[lane] = sum_{n < count} weight[n] sum_p (factor[n,p,0] line[place[n,p]] + factor[n,p,1] the next line)."""
+    def read(  # type: ignore[no-untyped-def]
+        typingctx, ring, ring_at, ring_n, place, place_at, factor, factor_at, weight, weight_at, count, out, out_at, kept
+    ):
+        """out[lane] += sum_{n < count} weight[n] q[n], q[n] = sum_p factor[n,p,0] line + factor[n,p,1] the next line.
+
+        The line is place[n, p] of ring n. If `keep`, kept[n, lane] = q[n, lane] too.
+        """
         intp = types.intp
-        signature = types.void(ring, intp, intp, place, intp, factor, intp, weight, intp, intp, out, intp)
+        signature = types.void(ring, intp, intp, place, intp, factor, intp, weight, intp, intp, out, intp, kept)
 
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            rv, ro, rn, pv, po, fv, fo, wv, wo, n, ov, oo = args
+            rv, ro, rn, pv, po, fv, fo, wv, wo, n, ov, oo, kv = args
             e = _Emit(context, builder, ring, LANES)
-            pr, pp, pf, pw = (
-                e.pointer(ring, rv, ro),
-                e.pointer(place, pv, po),
-                e.pointer(factor, fv, fo),
-                e.pointer(weight, wv, wo),
-            )
-            loop = _Loop(builder, e.index, n, [e.zero()])
+            pr, pp = e.pointer(ring, rv, ro), e.pointer(place, pv, po)
+            pf, pw = e.pointer(factor, fv, fo), e.pointer(weight, wv, wo)
+            po_out, pk = e.pointer(out, ov, oo), e.pointer(kept, kv, e.number(0))
+            loop = _Loop(builder, e.index, n, [e.load(po_out)])
             base = builder.gep(pr, [builder.mul(loop.counter, rn)])
             total = None
             for p in range(per):
@@ -393,9 +395,11 @@ def _make_reader(per: int) -> Any:
                     tap = e.splat(builder.load(builder.gep(pf, [which])))
                     value = e.load(builder.gep(near, [e.number(j * LANES)]))
                     total = builder.fmul(tap, value) if total is None else e.multiply_add(tap, value, total)
+            if keep:
+                e.store(total, builder.gep(pk, [builder.mul(loop.counter, e.number(LANES))]))
             share = e.splat(builder.load(builder.gep(pw, [loop.counter])))
             loop.close([e.multiply_add(share, total, loop.values[0])])
-            e.store(loop.values[0], e.pointer(out, ov, oo))
+            e.store(loop.values[0], po_out)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -403,5 +407,7 @@ def _make_reader(per: int) -> Any:
     return read
 
 
-read_pairs = _make_reader(1)
-read_triples = _make_reader(3)
+read_pairs = _make_reader(1, False)
+read_triples = _make_reader(3, False)
+read_pairs_keep = _make_reader(1, True)
+read_triples_keep = _make_reader(3, True)
