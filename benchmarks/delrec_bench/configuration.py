@@ -155,6 +155,7 @@ def defaults(method: Method) -> dict[str, Any]:
         out |= {f"training.{name}": value for name, value in asdict(TrainingConfig()).items()}
         out |= {f"network.{name}": value for name, value in method.settings.items()}
         out["dtype"] = "float32"
+        out["budget"] = 0  # trainable parameters at most: the widths follow; 0 takes network.hidden as it is
     return out | {f"seeds.{axis}": None for axis in AXES}
 
 
@@ -262,6 +263,7 @@ def _resolved(request: Request, method: Method, task: Task, settings: dict[str, 
         "epochs": training.epochs if method.build is not None else 0,
         "limit": options.limit,
         "dtype": dtype,
+        "budget": settings.get("budget", 0),
         "engine": request.engine,
         "device": request.device,
         "threads": request.threads,
