@@ -149,22 +149,26 @@ PUBLISHED: dict[str, Presets] = {
     },
 }
 
+# What a neuron's networks cannot do without, whatever the profile: behind a factor 1 - alpha and a boxcar surrogate a
+# layer that starts silent has no gradient, and the papers' batch norm is what keeps it from that.
+_NORM = {"network.batch_norm": True, "network.norm_momentum": 0.05}
+
 # Neurons of both hidden layers at the equi-parameter setting of SHD (140 channels, 20 classes, 10,290 trainable
 # parameters at most, as DelRec has there): what `delrec_bench.budget.solve_width` finds, held in a test.
 EQUAL = {
-    "adlif": 47,
-    "radlif": 41,
-    "cadlif": 47,
+    "adlif": 46,
+    "radlif": 40,
+    "cadlif": 46,
     "se-adlif": 41,
     "alif": 41,
-    "silif": 47,
-    "c-silif": 47,
+    "silif": 46,
+    "c-silif": 46,
     "delrec-axonal-adlif": 40,
-    "delrec-axonal-adlif-fixed": 41,
-    "dcls-adlif": 41,
+    "delrec-axonal-adlif-fixed": 40,
+    "dcls-adlif": 40,
     "delrec-axonal-cadlif": 40,
-    "delrec-axonal-cadlif-fixed": 41,
-    "dcls-cadlif": 41,
+    "delrec-axonal-cadlif-fixed": 40,
+    "dcls-cadlif": 40,
     "delrec-axonal-se-adlif": 40,
     "delrec-axonal-se-adlif-fixed": 41,
     "dcls-se-adlif": 41,
@@ -175,8 +179,8 @@ EQUAL = {
     "delrec-axonal-silif-fixed": 40,
     "dcls-silif": 40,
     "delrec-axonal-c-silif": 40,
-    "delrec-axonal-c-silif-fixed": 41,
-    "dcls-c-silif": 41,
+    "delrec-axonal-c-silif-fixed": 40,
+    "dcls-c-silif": 40,
     "gru": 16,
     "lstm": 13,
     "asrc": 42,
@@ -184,7 +188,13 @@ EQUAL = {
 }
 
 
-def presets_of(method: str) -> Presets:
-    """The presets of a method: its published settings, and its widths at the equi-parameter setting."""
+def presets_of(method: str, norm: bool = False) -> Presets:
+    """The presets of a method: its published settings, and its widths at the equi-parameter setting.
+
+    Args:
+        method: Its name.
+        norm: Whether its neuron needs the batch norm of its paper, whatever the profile.
+    """
     width = EQUAL[method]
-    return {("speech", "equi-parameter"): {"network.hidden": [width, width]}, **PUBLISHED.get(method, {})}
+    equal: dict[str, Any] = {"network.hidden": [width, width]}
+    return {("*", "*"): _NORM if norm else {}, ("speech", "equi-parameter"): equal, **PUBLISHED.get(method, {})}

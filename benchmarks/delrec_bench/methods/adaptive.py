@@ -30,24 +30,26 @@ DCLS = {"recurrent": "none", "feedforward": "v1", "learn_positions": True}
 
 @dataclass(frozen=True)
 class Family:
-    """A neuron: its class, its settings with their defaults, its source, and its network without delays."""
+    """A neuron: its class, source, settings with their defaults, and what its networks need."""
 
     neuron: Callable[..., Neuron]
     source: str
     what: str
     options: Mapping[str, Any] = field(default_factory=lambda: {"start": "zeros"})
     plain: str = ""  # name of the method without delays, if not the family's
+    norm: bool = False  # whether it needs its paper's batch norm, whatever the profile
 
 
 SPARCH = "Bittar & Garner 2022, https://doi.org/10.3389/fnins.2022.865897, and its code idiap/sparch"
 SILIF = "Fabre et al. 2025, https://arxiv.org/abs/2506.06374, and its code Maxtimer97/SSM-inspired-LIF"
 
 FAMILIES = {
-    "adlif": Family(AdLIF, SPARCH, "adaptive LIF neurons (adLIF)", plain="radlif"),
+    "adlif": Family(AdLIF, SPARCH, "adaptive LIF neurons (adLIF)", plain="radlif", norm=True),
     "cadlif": Family(
         CAdLIF,
         f"Deckers et al. 2024, https://arxiv.org/abs/2311.16112; constants of {SILIF}",
         "constrained adLIF neurons",
+        norm=True,
     ),
     "se-adlif": Family(
         SEAdLIF,
@@ -61,9 +63,15 @@ FAMILIES = {
         "LIF neurons with an adaptive threshold (ALIF)",
         {"base": 0.01, "scale": 1.8, "start": "zeros"},
     ),
-    "silif": Family(SiLIF, SILIF, "SiLIF neurons (adLIF with a learned step)", {"time_step": 0.004, "start": "zeros"}),
+    "silif": Family(
+        SiLIF, SILIF, "SiLIF neurons (adLIF with a learned step)", {"time_step": 0.004, "start": "zeros"}, norm=True
+    ),
     "c-silif": Family(
-        CSiLIF, SILIF, "complex SiLIF neurons (oscillators)", {"step_min": 0.01, "step_max": 0.5, "start": "zeros"}
+        CSiLIF,
+        SILIF,
+        "complex SiLIF neurons (oscillators)",
+        {"step_min": 0.01, "step_max": 0.5, "start": "zeros"},
+        norm=True,
     ),
 }
 
@@ -92,7 +100,7 @@ def _method(name: str, family: str, summary: str, learned: str, control: str, so
         control=control,
         settings={**settings, "leak": "fixed", **of.options},
         build=partial(build, of, fixed),
-        presets=presets_of(name),
+        presets=presets_of(name, of.norm),
     )
 
 
