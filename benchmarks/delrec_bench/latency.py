@@ -211,7 +211,7 @@ def latency_record(
             name: getattr(counts, name) for name in ("weights", "delays", "neuron", "trainable", "frozen", "total")
         },
         provenance={"results_version": RESULTS_VERSION, **provenance()},
-        command=f"delrec-bench bench --profile {profile} --threads {resolved.request.threads}",
+        command="delrec-bench bench" if profile == "quick" else f"nox -s bench -- --profile {profile}",
         measured={"host": machine(), "finished_at": datetime.now(UTC).isoformat(timespec="seconds")},
     )
 

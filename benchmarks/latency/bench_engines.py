@@ -1,0 +1,215 @@
+"""Core's engines against the published loop and the bare matrix products: `nox -s bench-engines [-- --quick]`.
+
+The correctness gate comes first, and what fails it is not timed. Every contender is timed by pytest-benchmark; before
+each of its rounds its yardsticks run once, so that each ratio is of two times of one round (A B A B). All of it is one
+process and one allocator.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from delrec.layers import RecurrentDelays
+from delrec.neurons import LIF
+from torch import Tensor, nn
+
+from benchmarks.latency.contenders import CONTENDERS, MODES, Contender, build, network_of
+from benchmarks.latency.gate import check_golden, check_shape
+from benchmarks.latency.memory import measured
+from benchmarks.latency.pairing import Pairs
+from benchmarks.latency.published_network import PublishedNetwork, ring_layer
+from benchmarks.latency.shapes import SHAPES, Shape, spike_rates
+
+OURS, OURS_0 = "ours, axonal, sigma 10", "ours, axonal, sigma 0"
+BIG = "PS-MNIST-256"  # the published loop cannot hold it
+Rows = list[dict[str, Any]]
+
+
+def yardsticks(contender: str) -> tuple[str, ...]:
+    """What a contender's times are divided by."""
+    if contender.startswith("floor") or contender == "ours, plain recurrent":
+        return OURS, OURS_0
+    return (OURS_0,) if contender.endswith("sigma 0") else (OURS,)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "shape_name" not in metafunc.fixturenames:
+        return
+    names = [name for name in metafunc.config.getoption("--shapes").split(",") if name]
+    unknown = set(names) - set(SHAPES)
+    if unknown:
+        raise pytest.UsageError(f"--shapes {', '.join(sorted(unknown))}: choose of {', '.join(SHAPES)}")
+    cells = [(s, c) for s in names for c in CONTENDERS if s != BIG or c.startswith(("ours", "floor"))]
+    metafunc.parametrize(("shape_name", "contender"), cells, scope="module")
+
+
+@cache
+def _gate_golden() -> int:
+    return check_golden(("auto", "reference"))
+
+
+@cache
+def _gate_shape(shape: str, recurrent: str, sigma: float) -> dict[str, float]:
+    return check_shape(SHAPES[shape], recurrent, sigma)
+
+
+def _kind(contender: str) -> tuple[str, float] | None:
+    """(recurrence, sigma) of a contender of ours or of the papers'."""
+    if not contender.startswith(("ours", "published")):
+        return None
+    words = contender.split(", ")
+    recurrent = {"plain recurrent": "plain", "no delay": "none"}.get(words[1], words[1])
+    return recurrent, float(words[2].removeprefix("sigma ")) if len(words) > 2 else 0.0
+
+
+class Stage:
+    """The contenders of the shape in hand; those of another shape are dropped first, for their memory."""
+
+    def __init__(self) -> None:
+        self.shape: str | None = None
+        self.built: dict[str, Any] = {}
+
+    def get(self, shape: str, contender: str) -> Any:
+        if self.shape != shape:
+            self.built.clear()
+            gc.collect()
+            self.shape = shape
+        if contender not in self.built:
+            self.built[contender] = build(contender, SHAPES[shape])
+        return self.built[contender]
+
+    def release(self, contender: str) -> None:
+        if contender not in (OURS, OURS_0):
+            self.built.pop(contender, None)
+
+
+@pytest.fixture(scope="module")
+def stage() -> Stage:
+    return Stage()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_network(
+    benchmark: Any, stage: Stage, rows: Rows, quick: bool, threads: int, shape_name: str, contender: str, mode: str
+) -> None:
+    """Training step, forward pass and batch-1 latency of a whole network."""
+    if contender.startswith("floor") and mode == "batch1":
+        pytest.skip("with one sample, products are not what costs")
+    if mode == "batch1" and shape_name == BIG:
+        pytest.skip("the batch of 32 has the same row")
+    _gate_golden()
+    kind = _kind(contender)
+    if kind is not None:
+        _gate_shape(shape_name, *kind)
+    subject = stage.get(shape_name, contender)
+    others = {name: stage.get(shape_name, name).work(mode) for name in yardsticks(contender)}
+    pairs = Pairs(subject.work(mode), others, quick)
+    info: dict[str, Any] = {"section": "network", "shape": shape_name, "mode": mode, "contender": contender}
+    if isinstance(subject, Contender) and contender.startswith("ours"):
+        info["rates"] = spike_rates(subject.network, subject.inputs)
+        engines = getattr(subject.network, "engines", None)
+        info["engine"] = engines() if engines else None
+    rows.append(pairs.run(benchmark, task=shape_name, device="cpu", threads=threads, **info))
+    if mode == MODES[-1]:
+        stage.release(contender)
+
+
+def test_memory(rows: Rows, quick: bool, threads: int, shape_name: str, contender: str) -> None:
+    """Live saved tensors and peak memory of a training step."""
+    if contender.startswith("floor") or (quick and shape_name != "SHD"):
+        pytest.skip("not measured here")
+    rows.append({"section": "memory", "shape": shape_name, "contender": contender, **measured(shape_name, contender, threads)})
+
+
+def _layer_step(layer: Callable[[Tensor], Tensor], x: Tensor, parameters: list[nn.Parameter]) -> Callable[[], None]:
+    def step() -> None:
+        for p in parameters:
+            p.grad = None
+        layer(x.requires_grad_()).sum().backward()
+
+    return step
+
+
+def _currents(steps: int, batch: int, size: int) -> Tensor:
+    """Currents that a soft-reset LIF of tau 2 answers with spikes at a few percent."""
+    generator = torch.Generator().manual_seed(0)
+    return 0.62 * torch.rand((steps, batch, size), generator=generator)
+
+
+@pytest.mark.parametrize("sigma", [10.0, 0.0])
+def test_synaptic_layer(benchmark: Any, rows: Rows, quick: bool, threads: int, sigma: float) -> None:
+    """Training step of a layer with synaptic delays, N = 256, T = 100, batch 32: published against ours."""
+    _gate_golden()
+    torch.manual_seed(0)
+    layer = RecurrentDelays(256, neuron=LIF(), delays="synaptic", sigma=sigma)
+    with torch.no_grad():
+        layer.delay.uniform_(0, 30)
+    x = _currents(100, 32, 256)
+    published = ring_layer(layer)
+    rate = float(layer(x).detach().mean())
+    ours = _layer_step(layer, x, list(layer.parameters()))
+    pairs = Pairs(_layer_step(published, x, list(published.parameters())), {"ours": ours}, quick)
+    name = f"published, synaptic layer, sigma {sigma:g}"
+    info = {"section": "synaptic", "shape": "N 256, T 100, batch 32", "mode": "train", "contender": name}
+    info |= {"taps": published.taps().shape[-1], "rates": [rate], "engine": layer.engine_used}
+    rows.append(pairs.run(benchmark, task="layer", device="cpu", threads=threads, **info))
+
+
+@pytest.mark.parametrize("sigma", [10.0, 0.0])
+@pytest.mark.parametrize("longest", [10, 20, 40, 80])
+def test_longest_delay(benchmark: Any, rows: Rows, quick: bool, threads: int, longest: int, sigma: float) -> None:
+    """Training step of an axonal layer as its largest delay grows: against the same layer with delays up to 5."""
+    x = _currents(250, 64, 256)
+
+    def work(most: int) -> Callable[[], None]:
+        torch.manual_seed(0)
+        layer = RecurrentDelays(256, neuron=LIF(), sigma=sigma)
+        with torch.no_grad():
+            layer.delay.uniform_(0, most)
+        return _layer_step(layer, x, list(layer.parameters()))
+
+    pairs = Pairs(work(longest), {"delays to 5": work(5)}, quick)
+    name = f"axonal layer, delays to {longest}, sigma {sigma:g}"
+    info = {"section": "longest delay", "shape": "N 256, T 250, batch 64", "mode": "train", "contender": name}
+    rows.append(pairs.run(benchmark, task="layer", device="cpu", threads=threads, **info))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_feedforward_delays(benchmark: Any, rows: Rows, quick: bool, threads: int, mode: str) -> None:
+    """The SHD network with feedforward delays in layer 2: the dense convolution against ours."""
+    shape: Shape = SHAPES["SHD"]
+    network = network_of(shape, "none", 0.0, feedforward="v1", learn_spread=False, right_padding=0)
+    ours = Contender(network, shape)
+    dense = Contender(PublishedNetwork(network), shape)
+    network.eval()
+    with torch.no_grad():
+        gap = float((network(ours.inputs[:, :8]) - dense.network.eval()(ours.inputs[:, :8])).abs().max())
+    assert gap < 1e-3, f"feedforward delays differ from the dense convolution by {gap:g}"
+    pairs = Pairs(dense.work(mode), {"ours": ours.work(mode)}, quick)
+    info = {"section": "feedforward", "shape": "SHD", "mode": mode, "contender": "dense convolution"}
+    info["rates"] = spike_rates(network, ours.inputs)
+    rows.append(pairs.run(benchmark, task="SHD", device="cpu", threads=threads, **info))
+
+
+def test_data_path(benchmark: Any, rows: Rows, quick: bool, threads: int) -> None:
+    """Batches of SSC's full size, 100,000 samples of 250 x 140 (quick: 5,000): samples a second, and memory."""
+    from benchmarks.latency.data_path import store
+
+    samples = store(5_000 if quick else 100_000)
+    generator = torch.Generator().manual_seed(0)
+    batches = iter([torch.randint(len(samples), (128,), generator=generator) for _ in range(200)])
+    rounds = 20
+    benchmark.pedantic(lambda: samples.batch(next(batches)), rounds=rounds, iterations=1, warmup_rounds=2)
+    seconds = sorted(benchmark.stats.stats.data)
+    held = samples.counts.starts.nbytes + samples.counts.places.nbytes + samples.counts.values.nbytes
+    entry = {"section": "data path", "shape": f"SSC, {len(samples)} samples of 250 x 140", "contender": "Samples.batch"}
+    entry |= {"samples_per_second": 128 / seconds[rounds // 2], "bytes": held, "seconds": seconds}
+    benchmark.extra_info.update({k: v for k, v in entry.items() if k != "seconds"}, threads=threads, device="cpu")
+    rows.append(entry)
+
+

@@ -1,0 +1,75 @@
+"""Options of the latency suites, and the one table that a run ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from delrec_bench.environment import machine, pin_threads, provenance
+from delrec_bench.workspace import write_atomic
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("latency", "latency suites of delrec-bench")
+    group.addoption("--quick", action="store_true", help="three rounds; leaves out what takes minutes")
+    group.addoption("--threads", type=int, default=os.cpu_count() or 1, help="threads of torch and numba (all cores)")
+    group.addoption("--shapes", default="SHD,SSC,PS-MNIST,PS-MNIST-256", help="engines: shapes, comma-separated")
+    group.addoption("--write", action="store_true", help="engines: write reports/engines.md and .json")
+    group.addoption("--profile", default="quick", help="methods: profile that gives the networks (quick)")
+    group.addoption("--methods", default="", help="methods: comma-separated names (default: those marked quick)")
+    group.addoption("--tasks", default="", help="methods: comma-separated names (default: the embedded tasks)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    pin_threads(config.getoption("--threads"))
+    config.rows = []  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def rows(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """What was measured, a dict a row; the table is made of it."""
+    found: list[dict[str, Any]] = request.config.rows  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.fixture(scope="session")
+def threads(request: pytest.FixtureRequest) -> int:
+    count: int = request.config.getoption("--threads")
+    return count
+
+
+@pytest.fixture(scope="session")
+def quick(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--quick"))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None] | None:
+    rows = config.rows  # type: ignore[attr-defined]
+    if not rows:
+        return None
+    from benchmarks.latency.table import markdown
+
+    about = {
+        "machine": machine(),
+        "threads": config.getoption("--threads"),
+        "quick": config.getoption("--quick"),
+        "command": "nox -s bench-engines" + (" -- --quick" if config.getoption("--quick") else ""),
+        "failed": len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", [])),
+        **provenance(),
+    }
+    text = markdown(rows, about)
+    terminalreporter.write_line("")
+    terminalreporter.write_line(text)
+    if config.getoption("--write"):
+        write_atomic(ROOT / "reports" / "engines.md", text + "\n")
+        content = {"schema": 1, **about, "rows": rows}
+        write_atomic(ROOT / "reports" / "engines.json", json.dumps(content, indent=1, sort_keys=True) + "\n")
+        terminalreporter.write_line("wrote reports/engines.md and reports/engines.json")
+    return None

@@ -1,0 +1,68 @@
+"""A pytest-benchmark whose every round is paired with its yardsticks' times of a moment before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from delrec_bench.timing import quartiles, ratio, undisturbed
+
+__all__ = ["Pairs"]
+
+Work = Callable[[], object]
+
+_SECONDS = 12.0  # aimed at for one contender; the slow ones get the fewest rounds
+_MOST, _LEAST, _QUICK = 15, 5, 3
+
+
+class Pairs:
+    """A candidate and its yardsticks, run in turn: A B A B ...
+
+    Args:
+        candidate: What is timed.
+        yardsticks: What its times are divided by, by name.
+        quick: Three rounds.
+    """
+
+    def __init__(self, candidate: Work, yardsticks: Mapping[str, Work], quick: bool = False) -> None:
+        self.candidate = candidate
+        self.yardsticks = yardsticks
+        self.quick = quick
+        self.against: dict[str, list[float]] = {name: [] for name in yardsticks}
+
+    def before_round(self) -> None:
+        """Time every yardstick once; pytest-benchmark calls this before each round, untimed."""
+        for name, work in self.yardsticks.items():
+            start = time.perf_counter()
+            work()
+            self.against[name].append(time.perf_counter() - start)
+
+    def run(self, benchmark: Any, **info: Any) -> dict[str, Any]:
+        """Warm everything, time the rounds, and return a row: `info`, the times, and the ratio to each yardstick."""
+        self.candidate()  # compiles
+        for work in self.yardsticks.values():
+            work()
+        start = time.perf_counter()
+        for work in (self.candidate, *self.yardsticks.values()):
+            work()
+        cost = time.perf_counter() - start
+        rounds = _QUICK if self.quick else max(_LEAST, min(_MOST, int(_SECONDS / max(cost, 1e-9))))
+        with undisturbed():
+            benchmark.pedantic(self.candidate, setup=self.before_round, rounds=rounds, iterations=1)
+        if not benchmark.enabled:
+            return info
+        return self.row(list(benchmark.stats.stats.data), benchmark.extra_info, info)
+
+    def row(self, seconds: list[float], extra: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+        """The row of the times `seconds`, one a round; what pytest-benchmark saves of it goes to `extra`."""
+        own = quartiles(seconds)
+        row = {**info, "seconds": seconds, "median": own.median, "iqr": [own.low, own.high], "against": {}}
+        for name, times in self.against.items():
+            times = times[-len(seconds) :]
+            over = ratio(seconds, times)
+            row["against"][name] = {"ratio": over.median, "iqr": [over.low, over.high], "seconds": times}
+            extra[f"ratio to {name}"] = over.median
+            extra[f"ratio to {name}, iqr"] = [over.low, over.high]
+        extra.update(model=info.get("contender"), **info)
+        return row
