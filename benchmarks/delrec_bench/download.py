@@ -53,9 +53,10 @@ def download(url: str, path: Path, md5: str) -> None:
                 received = _copy(answer, draft, total, size, path)
         except urllib.error.HTTPError as error:
             raise BenchError(
-                f"{url}: the server answers {error.code} {error.reason}; fetch {path.name} elsewhere and put it at {path}"
+                f"{url}: the server answers {error.code} {error.reason}; "
+                f"get {path.name} elsewhere and put it at {path}"
             ) from error
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise BenchError(
                 f"{url}: cannot be fetched ({reason}); try again, or put the file at {path} yourself"

@@ -1,0 +1,342 @@
+"""Spike corpora: read, checked, binned with every spike kept, cached once, split by the seeds."""
+
+import gzip
+import logging
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks import binning, files
+from delrec_bench.tasks.base import TaskOptions, find_tasks
+from delrec_bench.tasks.binning import Bins
+from delrec_bench.tasks.events import open_events
+from delrec_bench.tasks.generated import Events, write
+from delrec_bench.workspace import workspace_at
+
+CLASSES = 4
+NAMES = tuple("abcd")
+
+
+def events(samples=24, spikes=60, seed=0, longest=1.0, top=700):
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, spikes, samples)
+    owner = np.repeat(np.arange(samples), lengths)
+    times = random.uniform(0, longest, len(owner)).astype(np.float16)
+    new = np.lexsort((times, owner))
+    labels = (np.arange(samples) % CLASSES).astype(np.uint16)
+    units = random.integers(0, top, len(owner)).astype(np.uint16)
+    return Events(labels, (np.arange(samples) % 6).astype(np.uint16), lengths, times[new], units)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A folder with a small corpus in both layouts."""
+    folder = tmp_path / "mine"
+    for number, name in enumerate(("shd_train", "shd_test", "ssc_train", "ssc_valid", "ssc_test")):
+        write(folder / f"{name}.h5", events(seed=number), NAMES)
+    return folder
+
+
+@pytest.fixture
+def load(tmp_path, corpus):
+    def call(task="shd", folder=corpus, split_seed=0, **options):
+        workspace = workspace_at(tmp_path / "work")
+        return find_tasks()[task].load(TaskOptions(**options), split_seed, 0, folder, workspace)
+
+    return call
+
+
+def change(path, name, values):
+    """Put other values in a dataset, of another type if need be."""
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        if isinstance(values, list):
+            parts = np.empty(len(values), object)
+            parts[:] = values
+            file.create_dataset(name, data=parts, dtype=h5py.vlen_dtype(values[0].dtype))
+        else:
+            file[name] = values
+
+
+def lists(path, name):
+    with h5py.File(path) as file:
+        return list(file[name][()])
+
+
+def every_frame(samples):
+    return samples.batch(torch.arange(len(samples)))
+
+
+def test_a_corpus_is_named_by_folder_and_digest_and_its_shape_read_from_the_files(load):
+    data = load()
+    assert data.name == f"shd:mine@{data.digest[:8]}" and data.kind == "STAND-IN"
+    assert (data.classes, data.channels, data.step_ms) == (CLASSES, 140, 10.0)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [19, 5, 24]
+    assert data.steps == 100  # the longest training sample, not 1.4 s
+    batch = data.train.batch(torch.tensor([3, 0]))
+    assert batch.shape == (100, 2, 140) and batch.dtype == torch.float32 and batch.is_contiguous()
+
+
+@pytest.mark.parametrize("task", ["shd", "ssc"])
+@pytest.mark.parametrize("options", [{}, {"step_ms": 7.3, "binning": "clean"}, {"channels": 700}])
+def test_binning_conserves_spikes(load, corpus, task, options):
+    data = load(task, **options)
+    total = sum(len(part) for part in lists(corpus / f"{task}_test.h5", "spikes/times"))
+    assert every_frame(data.test).sum() == total
+    assert data.dropped_events == 0
+
+
+def test_a_bin_holds_its_own_spikes(load, corpus):
+    frames = every_frame(load(step_ms=10.0).test).numpy()
+    times, units = lists(corpus / "shd_test.h5", "spikes/times"), lists(corpus / "shd_test.h5", "spikes/units")
+    for number in range(len(times)):
+        wanted = np.zeros(frames.shape[::2])
+        np.add.at(wanted, ((times[number].astype(float) * 100).astype(int), units[number] // 5), 1)
+        np.testing.assert_array_equal(frames[:, number], wanted)
+
+
+def test_the_published_bins_are_numpys_digitize_and_leave_step_0_empty(load, corpus):
+    data = load("ssc")
+    assert (data.steps, data.step_ms) == (250, pytest.approx(1400 / 249))
+    frames = every_frame(data.test).numpy()
+    assert frames[0].sum() == 0
+    edges = np.linspace(0, 1.4, 250)
+    for number, times in enumerate(lists(corpus / "ssc_test.h5", "spikes/times")):
+        wanted = np.bincount(np.digitize(times, edges), minlength=250)
+        np.testing.assert_array_equal(frames[:, number].sum(1), wanted)
+    clean = load("ssc", binning="clean", steps=249)
+    np.testing.assert_array_equal(every_frame(clean.test).numpy(), frames[1:])
+
+
+def test_spikes_after_the_last_step_are_counted_and_said(load, corpus):
+    late = [part.copy() for part in lists(corpus / "ssc_test.h5", "spikes/times")]
+    late[5][-1] = 1.5
+    change(corpus / "ssc_test.h5", "spikes/times", late)
+    data = load("ssc")
+    assert data.dropped_events == 1 and "1 spikes at 1.4 s or later" in data.notes[-1]
+    assert load("ssc", binning="clean", step_ms=10.0).dropped_events == 1
+    cut = load(steps=50)
+    kept = sum(every_frame(part).sum() for part in (cut.train, cut.valid, cut.test))
+    total = sum(len(part) for name in ("train", "test") for part in lists(corpus / f"shd_{name}.h5", "spikes/times"))
+    assert kept + cut.dropped_events == total
+
+
+def test_binary_input_says_only_whether(load):
+    counts, binary = load(step_ms=200.0), load(step_ms=200.0, binary=True)
+    assert every_frame(counts.test).max() > 1 and binary.representation == "binary"
+    assert torch.equal(every_frame(counts.test).clamp(max=1), every_frame(binary.test))
+
+
+def test_a_corpus_of_few_channels_is_taken_as_it_is(load, tmp_path):
+    for name in ("shd_train", "shd_test"):
+        write(tmp_path / "few" / f"{name}.h5", events(top=32), NAMES)
+    assert load(folder=tmp_path / "few").channels == 32
+
+
+def test_gz_gives_the_same_row_and_data(load, corpus, tmp_path):
+    plain = load()
+    folder = tmp_path / "packed" / "mine"
+    folder.mkdir(parents=True)
+    for name in ("shd_train.h5", "shd_test.h5"):
+        with gzip.open(folder / f"{name}.gz", "wb") as stream:
+            stream.write((corpus / name).read_bytes())
+    packed = load(folder=folder)
+    assert packed.name == plain.name
+    assert torch.equal(every_frame(packed.test), every_frame(plain.test))
+
+
+def test_unsorted_events_are_sorted_with_one_warning_and_an_empty_sample_is_silence(load, corpus, caplog):
+    times, units = (lists(corpus / "shd_test.h5", f"spikes/{name}") for name in ("times", "units"))
+    before = every_frame(load().test)
+    for number in (2, 7):
+        times[number], units[number] = times[number][::-1].copy(), units[number][::-1].copy()
+    times[4], units[4] = times[4][:0], units[4][:0]
+    change(corpus / "shd_test.h5", "spikes/times", times)
+    change(corpus / "shd_test.h5", "spikes/units", units)
+    with caplog.at_level(logging.WARNING):
+        after = every_frame(load().test)
+    assert [record.message for record in caplog.records].count(caplog.records[0].message) == 1
+    assert "unsorted" in caplog.records[0].message
+    assert after[:, 4].sum() == 0
+    others = [number for number in range(24) if number != 4]
+    assert torch.equal(after[:, others], before[:, others])
+
+
+def test_a_seed_splits_and_limits_the_same_way_every_time(load):
+    one, same, other = load(limit=8), load(limit=8), load(limit=8, split_seed=1)
+    assert len(one.train) == 8 and len(one.valid) == 2 and len(one.test) == 24
+    assert torch.equal(every_frame(one.train), every_frame(same.train))
+    assert not torch.equal(every_frame(one.train), every_frame(other.train))
+    assert torch.equal(every_frame(one.test), every_frame(other.test))
+    small = load(test_limit=5), load(test_limit=5, split_seed=1)
+    assert torch.equal(every_frame(small[0].test), every_frame(small[1].test))
+
+
+def test_validation_by_speaker_shares_no_speaker(load):
+    data = load(validation="speaker")
+    assert not set(data.train.speakers) & set(data.valid.speakers)
+    assert len(data.train) + len(data.valid) == 24
+
+
+def test_ssc_keeps_its_own_validation_file(load):
+    data = load("ssc")
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [24, 24, 24]
+
+
+def test_the_second_load_comes_from_the_cache_and_a_damaged_cache_is_made_again(load, tmp_path, monkeypatch, caplog):
+    first = every_frame(load().test)
+    monkeypatch.setattr(binning, "bin_events", None)
+    assert torch.equal(every_frame(load().test), first)
+    monkeypatch.undo()
+    (folder,) = (tmp_path / "work" / "cache").glob("bins-*")
+    (folder / "test-places.npy").write_bytes(b"no array")
+    assert torch.equal(every_frame(load().test), first)
+    assert "damaged" in caplog.text
+
+
+LOAD = """
+import sys, torch
+from pathlib import Path
+from delrec_bench.tasks.base import TaskOptions, find_tasks
+from delrec_bench.workspace import workspace_at
+data = find_tasks()["shd"].load(TaskOptions(), 0, 0, Path(sys.argv[1]), workspace_at(Path(sys.argv[2])))
+print(data.digest, float(data.test.batch(torch.arange(len(data.test))).sum()))
+"""
+
+
+def test_two_processes_fill_one_cache(corpus, tmp_path):
+    command = [sys.executable, "-c", LOAD, str(corpus), str(tmp_path / "work")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = {process.communicate(timeout=60)[0] for process in both}
+    assert len(said) == 1 and [process.returncode for process in both] == [0, 0]
+    names = [path.name for path in (tmp_path / "work" / "cache").iterdir()]
+    assert sorted(name.partition("-")[0] for name in names) == ["bins", "digests.json"]
+
+
+def _spoil(values, sample, value):
+    values = [part.copy() for part in values]
+    values[sample] = np.append(values[sample][:-1], np.array(value, values[sample].dtype))
+    return values
+
+
+BAD_EVENTS = {
+    "a unit out of range": ("units", lambda v: _spoil(v, 3, 700), "sample 3 has unit 700, outside 0 to 699"),
+    "a time that is not a number": ("times", lambda v: _spoil(v, 4, np.nan), "sample 4 has time nan"),
+    "a negative time": ("times", lambda v: _spoil(v, 5, -0.5), "sample 5 has time -0.5"),
+    "an endless time": ("times", lambda v: _spoil(v, 6, np.inf), "sample 6 has time inf"),
+    "a spike without unit": ("units", lambda v: [*v[:2], v[2][:-1], *v[3:]], "sample 2 has .* times but .* units"),
+    "a sample without units": ("units", lambda v: v[:-1], "labels of shape .* but spikes/times 24, spikes/units 23"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_EVENTS)
+def test_bad_events_name_file_sample_and_value_and_leave_nothing_behind(load, corpus, tmp_path, case):
+    name, spoil, message = BAD_EVENTS[case]
+    path = corpus / "shd_test.h5"
+    change(path, f"spikes/{name}", spoil(lists(path, f"spikes/{name}")))
+    with pytest.raises(BenchError, match=f"shd_test.h5: {message}") as caught:
+        load()
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (tmp_path / "work" / "cache").iterdir()] == ["digests.json"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.full(24, 4), "sample 0 has label 4, but there are 4 classes"),
+        (np.full(24, -1), "sample 0 has label -1"),
+        (np.full(24, 0.5), "sample 0 has label 0.5"),
+        (np.zeros(23, int), "labels of shape"),
+        (np.zeros(0, int), "labels of shape"),
+    ],
+)
+def test_bad_labels_are_named(load, corpus, labels, message):
+    change(corpus / "shd_test.h5", "labels", labels)
+    with pytest.raises(BenchError, match=f"shd_test.h5: {message}"):
+        load()
+
+
+def test_without_names_of_classes_the_training_labels_decide(load, corpus):
+    for name in ("shd_train", "shd_test"):
+        with h5py.File(corpus / f"{name}.h5", "r+") as file:
+            del file["extra/keys"]
+    assert load().classes == CLASSES
+    change(corpus / "shd_test.h5", "labels", np.arange(24) % 5)
+    with pytest.raises(BenchError, match="sample 4 has label 4, the training file has classes 0 to 3"):
+        load()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_truncated_file_is_one_clear_line(load, corpus, packed):
+    path = corpus / "shd_test.h5"
+    content = path.read_bytes()
+    if packed:
+        path.unlink()
+        path = corpus / "shd_test.h5.gz"
+        content = gzip.compress(content)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(BenchError, match=f"{path.name}: (not a whole HDF5|broken or cut-off gzip)"):
+        load()
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5 at all"])
+def test_another_kind_of_file_is_one_clear_line(load, corpus, content):
+    (corpus / "shd_train.h5").write_bytes(content)
+    with pytest.raises(BenchError, match="shd_train.h5: not a whole HDF5 file"):
+        load()
+
+
+def test_missing_files_say_where_they_were_looked_for(load, corpus, tmp_path):
+    (corpus / "shd_test.h5").unlink()
+    with pytest.raises(BenchError, match=r"no .*mine/shd_test.h5 \(nor .gz\); --data"):
+        load()
+    with pytest.raises(BenchError, match="no folder .*/nowhere"):
+        load(folder=tmp_path / "nowhere")
+    with pytest.raises(BenchError, match=r"no folder .*work/data/shd .*data fetch shd"):
+        load(folder=None)
+    with h5py.File(corpus / "shd_test.h5", "w") as file:
+        file["labels"] = np.zeros(3)
+    with pytest.raises(BenchError, match="no dataset 'spikes/times'"):
+        load()
+
+
+def test_no_space_for_the_cache_is_one_clear_line_and_leaves_no_part(load, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(binning.np.lib.format, "write_array", full)
+    with pytest.raises(BenchError, match="no space to write .*cache/bins-.*make room"):
+        load()
+    assert [path.name for path in (tmp_path / "work" / "cache").iterdir()] == ["digests.json"]
+    monkeypatch.setattr(files, "write_atomic", full)
+    (tmp_path / "work" / "cache" / "digests.json").unlink()
+    with pytest.raises(BenchError, match="no space to write"):
+        load()
+
+
+def test_options_that_do_not_fit_are_refused(load):
+    for options, message in (
+        ({"channels": 141}, "channels = 141 does not divide the file's 700; 140 would"),
+        ({"binning": "published"}, "shd has 'clean' only"),
+        ({"task": "ssc", "step_ms": 5.0}, "the published binning takes its step from T"),
+    ):
+        with pytest.raises(BenchError, match=message):
+            load(**options)
+
+
+def test_counts_above_255_are_kept(tmp_path):
+    many = Events(
+        np.zeros(2, np.uint16),
+        np.zeros(2, np.uint16),
+        np.array([300, 1]),
+        np.zeros(301, np.float16),
+        np.zeros(301, np.uint16),
+    )
+    write(tmp_path / "many.h5", many, ("a",))
+    with open_events(tmp_path / "many.h5", tmp_path) as file:
+        result = binning.bin_events(file, Bins("clean", 10, 0.01, 140, 700))
+    assert result.counts.frames(np.array([0]), 10)[0, 0, 0] == 300
