@@ -76,6 +76,14 @@ def test_deployed_is_one_hot_and_restores(kernel):
     assert torch.equal(layer.position, before) and layer.kernel == kernel and float(layer.spread) == 3.0
 
 
+def test_rounding_in_place_is_left_behind():
+    layer = made(rounding="in-place")
+    before = layer.position.detach().clone()
+    with layer.deployed():
+        pass
+    assert torch.equal(layer.position, before.round()) and not torch.equal(layer.position, before)
+
+
 def test_single_steps_equal_the_sequence():
     layer = made(kernel="gauss", spread=2.0, kernel_count=2)
     x = torch.rand(12, 2, 4, dtype=F64)

@@ -38,6 +38,7 @@ class NetworkConfig:
     delay_low: float = 0.0
     delay_high: float = 20.0
     rounding: Literal["restore", "in-place", "straight-through", "stochastic", "none"] = "restore"
+    """See RecurrentDelays; feedforward positions follow "in-place" and "none" too, and are restored otherwise."""
     clamp_delays: Literal["step", "epoch"] = "step"
     """When delays are clamped at 0: after every step (SHD) or once an epoch (SSC, PS-MNIST)."""
     recurrent_dropout: float = 0.0

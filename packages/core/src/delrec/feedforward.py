@@ -39,6 +39,8 @@ class FeedforwardDelays(nn.Module):
     position a connection, "axonal" one a sender, "dendritic" one a receiver. learn: whether positions are trained;
     fixed positions are integers from the start. spread: start of the spread (steps; gauss and max only), not
     trained. position_init: "uniform" U[-K//2-1, K//2] clamped (the published networks), or "normal" N(0, 0.5).
+    rounding: "restore" rounds positions inside `deployed()` only (SNN-delays), "in-place" leaves them rounded after it
+    (DelRec's own feedforward baseline), "none" never rounds.
 
     Attributes: weight (outputs, inputs, kernel_count); position (kernel_count, outputs|1, inputs|1); spread, a
     buffer (); bias (outputs,) or None. Raises ValueError for a bad setting, naming it.
@@ -61,6 +63,7 @@ class FeedforwardDelays(nn.Module):
         learn: bool = True,
         spread: float = 0.0,
         position_init: Literal["uniform", "normal"] = "uniform",
+        rounding: Literal["restore", "in-place", "none"] = "restore",
         engine: str = "auto",
     ) -> None:
         super().__init__()
@@ -78,6 +81,8 @@ class FeedforwardDelays(nn.Module):
             raise ValueError(f"delays = {delays!r} is unknown; choose 'synaptic', 'axonal' or 'dendritic'")
         if position_init not in ("uniform", "normal"):
             raise ValueError(f"position_init = {position_init!r} is unknown; choose 'uniform' or 'normal'")
+        if rounding not in ("restore", "in-place", "none"):
+            raise ValueError(f"rounding = {rounding!r} is unknown; choose 'restore', 'in-place' or 'none'")
         left = window - 1 if left_padding is None else left_padding
         if left < 0 or right_padding < 0:
             raise ValueError(f"padding ({left!r}, {right_padding!r}): both must be at least 0 steps")
@@ -87,6 +92,7 @@ class FeedforwardDelays(nn.Module):
         self.kernel, self.kernel_count, self.delays = kernel, kernel_count, delays
         self.left_padding, self.right_padding = left, right_padding
         self.learn, self.position_init, self.engine = learn, position_init, engine
+        self.rounding = rounding
         rows = 1 if delays == "axonal" else outputs
         columns = 1 if delays == "dendritic" else inputs
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel_count))
@@ -167,18 +173,20 @@ class FeedforwardDelays(nn.Module):
 
     @contextmanager
     def deployed(self) -> Iterator[FeedforwardDelays]:
-        """Inside: every connection has whole delays (one-hot kernels). After: everything is restored."""
+        """Inside: every connection has whole delays (one-hot kernels). After: restored, unless rounding="in-place"."""
         position, spread, kernel = self.position.detach().clone(), self.spread.clone(), self.kernel
         try:
-            self.round_()
+            if self.rounding != "none":
+                self.round_()
             self.spread.zero_()
             self.kernel = "v1" if kernel == "v1" else "max"  # a gauss of spread 0 still has width 0.27
             yield self
         finally:
             self.kernel = kernel
             self.spread.copy_(spread)
-            with torch.no_grad():
-                self.position.copy_(position)
+            if self.rounding != "in-place":
+                with torch.no_grad():
+                    self.position.copy_(position)
 
     def extra_repr(self) -> str:
         """Name what was set."""

@@ -369,6 +369,7 @@ def _connection(config: NetworkConfig, inputs: int, outputs: int, delayed: bool,
             delays=config.feedforward_form,
             learn=config.learn_positions,
             spread=config.feedforward_spread,
+            rounding=config.rounding if config.rounding in ("in-place", "none") else "restore",
             engine=config.engine,
         )
         if config.position_weight_init == "relu":
