@@ -60,6 +60,14 @@ def _run(session: nox.Session, name: str, *arguments: str, env: dict[str, str]) 
     session.run(_binary(name), *arguments, external=True, env=env)
 
 
+SUITE = ("-q", "-s", "-p", "no:xdist", "-p", "no:cacheprovider", "--durations=0", "--benchmark-disable-gc")
+
+
+def _suite(session: nox.Session, name: str, env: dict[str, str]) -> None:
+    """Run a latency suite from the root, so that it finds its neighbours."""
+    _run(session, "python", "-m", "pytest", *SUITE, f"benchmarks/latency/{name}", *session.posargs, env=env)
+
+
 @nox.session(venv_backend="none")
 def reproduce(session: nox.Session) -> None:
     """Make the leaderboard anew and compare it with the committed one (20 minutes on two cores). `-- --profile P`"""
@@ -96,14 +104,21 @@ def lint(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure latency: training step, batch inference and batch-1 streaming of every method on every task's shape."""
     env = _shared(session)
-    _run(session, "pytest", "-q", "-p", "no:xdist", "benchmarks/latency", *session.posargs, env=env)
+    _suite(session, "bench_methods.py", env)
 
 
 @nox.session(name="bench-engines", venv_backend="none")
 def bench_engines(session: nox.Session) -> None:
-    """Measure core's engines against the published loop and the bare matrix products, after a correctness gate."""
-    env = _shared(session)
-    _run(session, "python", "-m", "benchmarks.latency.engines", *session.posargs, env=env)
+    """Measure core's engines against the published loop and the bare products. `-- --quick`, `-- --shapes SHD --write`"""
+    _suite(session, "bench_engines.py", _shared(session))
+
+
+@nox.session(name="bench-peers")
+def bench_peers(session: nox.Session) -> None:
+    """Measure layers of spikingjelly, snntorch, norse and DCLS beside ours, in an environment of their own."""
+    session.install("-e", "packages/core", "-e", "packages/baselines", "-e", ".", "spikingjelly", silent=True)
+    session.install("snntorch", "norse", "DCLS", "setuptools<81", silent=True)
+    session.run("python", "-m", "pytest", *SUITE, "benchmarks/latency/bench_peers.py", *session.posargs, env=QUIET)
 
 
 @nox.session(venv_backend="none")

@@ -17,13 +17,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
+from delrec.layers import RecurrentDelays, SpikingLayer
+from delrec.networks import Network
 from torch import Tensor
 
 from delrec_bench.configuration import Request
@@ -96,13 +100,33 @@ class Subject:
     @torch.no_grad()
     def stream(self) -> Tensor:
         """Output of the last step (1, classes) of the batch's first sample, fed step by step."""
-        return stream(self.deployed, self.inputs[:, :1])
+        return stream(self.streamer, self.inputs[:, :1])
+
+    @cached_property
+    def streamer(self) -> Any:
+        """The deployed network as it streams (see `streaming`)."""
+        return streaming(self.deployed)
+
+
+def streaming(network: Any) -> Any:
+    """The network by events, where core's events engine runs it (a `Network` of core's own layers); else itself."""
+    own = type(network) is Network and all(type(b.spiking) in (SpikingLayer, RecurrentDelays) for b in network.blocks)
+    if own and network.config.engine in ("auto", "cpu", "events") and find_spec("delrec.engines.events"):
+        events = import_module("delrec.engines.events")
+        with suppress(ValueError):  # neurons that it cannot compile
+            return events.EventNetwork(network)
+    return network
 
 
 def stream(network: Any, inputs: Tensor) -> Tensor:
-    """Feed (T, 1, C) to a deployed network, a step at a time, and return the last output (1, classes)."""
-    state = network.initial_state(inputs.shape[1])
+    """Feed (T, 1, C) to what `streaming` returned, a step at a time from rest; return the last output (1, classes)."""
     output = inputs
+    if hasattr(network, "reset"):
+        network.reset()
+        for x in inputs:
+            output = network.step(x)
+        return output
+    state = network.initial_state(inputs.shape[1])
     for x in inputs:
         output, state = network.step(x, state)
     return output

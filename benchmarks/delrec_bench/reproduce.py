@@ -107,11 +107,7 @@ def _latency(study: Study, methods: MethodTable, tasks: TaskTable, workspace: Wo
     names = dict.fromkeys(request.method for request in study.requests)
     chosen = [methods[name] for name in names if methods[name].build is not None]
     chosen_tasks = [tasks[name] for name in dict.fromkeys(request.task for request in study.requests)]
-    try:
-        return measure(chosen, chosen_tasks, workspace, LATENCY_SECONDS, quick=study.profile == "quick", progress=say)
-    except NotImplementedError:
-        say("latency is not measured yet")
-        return []
+    return measure(chosen, chosen_tasks, workspace, LATENCY_SECONDS, profile=study.profile, progress=say)
 
 
 def _finish(study: Study, workspace: Workspace, committed: Sequence[Record]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.latency.floor import products
 from benchmarks.latency.published_network import PublishedNetwork
 from benchmarks.latency.shapes import Shape, make_inputs, make_network
-from delrec_bench.latency import stream
+from delrec_bench.latency import stream, streaming
 
 __all__ = ["CONTENDERS", "MODES", "Contender", "TorchNetwork", "build", "network_of"]
 
@@ -108,9 +108,10 @@ def _ours(shape: Shape, recurrent: str, sigma: float, **more: Any) -> Contender:
     single = network_of(shape, recurrent, sigma, **more)
     sample = make_inputs(shape)[0][:, :1]
     ExitStack().enter_context(single.deployed())
-    if single.streams:
-        return Contender(network, shape, lambda: stream(single, sample))
-    return Contender(network, shape)
+    if not single.streams:
+        return Contender(network, shape)
+    streamer = streaming(single.eval())
+    return Contender(network, shape, torch.no_grad()(lambda: stream(streamer, sample)))
 
 
 def _published(shape: Shape, recurrent: str, sigma: float, **more: Any) -> Contender:

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from benchmarks.latency.published import PublishedLIF, RingLayer
 from benchmarks.latency.published_network import PublishedNetwork
 from benchmarks.latency.shapes import Shape, make_inputs, make_network, smaller
+from delrec_bench.latency import stream, streaming
 
 __all__ = ["GOLDEN", "GateError", "check_golden", "check_published_file", "check_shape"]
 
 GOLDEN = Path(__file__).parents[2] / "packages" / "core" / "tests" / "golden"
 _TOLERANCE = 1e-9
+_STREAM_TOLERANCE = 1e-4  # float32
 
 
 class GateError(Exception):
@@ -109,7 +111,22 @@ def check_shape(shape: Shape, recurrent: str, sigma: float, engine: str = "auto"
         if not errors[name] <= _TOLERANCE:
             worst = {key: _error(results[key], other[key]) for key in results}
             raise GateError(f"{shape.name}, {recurrent}, sigma {sigma:g}: engine {engine!r} against {name}: {worst}")
+    errors["streamed"] = _check_stream(ours.float(), inputs.float())
+    if not errors["streamed"] <= _STREAM_TOLERANCE:
+        raise GateError(f"{shape.name}, {recurrent}, sigma {sigma:g}: streaming gives other outputs ({errors})")
     return errors
+
+
+@torch.no_grad()
+def _check_stream(network: Network, inputs: Tensor) -> float:
+    """Hold the streamed outputs of one sample to those of the deployed network, in float32."""
+    with network.deployed():
+        streamer = streaming(network)
+        whole = network(inputs[:, :1])
+        worst = 0.0
+        for steps in (1, len(inputs) // 2, len(inputs)):
+            worst = max(worst, _error(stream(streamer, inputs[:steps, :1]), whole[steps - 1]))
+    return worst
 
 
 def _result(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
