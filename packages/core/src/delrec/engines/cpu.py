@@ -29,7 +29,7 @@ try:
 except Exception as error:  # numba may be absent, or broken by another package, in many ways
     _BROKEN = f"numba cannot be used ({type(error).__name__}: {error})"
 
-__all__ = ["scan"]
+__all__ = ["scan", "unsupported"]
 
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _GROUPS = 16  # partial sums of the weight gradient: a constant, so that results do not depend on threads
@@ -47,7 +47,7 @@ def scan(
     with_states: bool = True,
 ) -> ScanOutput:
     """Run the scan of `delrec.engines.reference.scan`, fused; same arguments, same result, same gradients."""
-    reason = _unsupported(current, neuron)
+    reason = unsupported(current, neuron)
     if reason:
         if reason not in _warned:
             _warned.add(reason)
@@ -72,7 +72,8 @@ def scan(
     return ScanOutput(spikes, tuple(trace) if with_states else (), final, "cpu")
 
 
-def _unsupported(current: Tensor, neuron: Neuron) -> str:
+def unsupported(current: Tensor, neuron: Neuron) -> str:
+    """Return why the cpu engine cannot run this, or an empty string."""
     if _BROKEN:
         return _BROKEN
     if current.device.type != "cpu":

@@ -25,11 +25,12 @@ import numba
 import numpy as np
 
 from delrec.engines import cpu_kernels, cpu_linear_kernels, cpu_synaptic, cpu_synaptic_kernels, cpu_template, cpu_vector
+from delrec.engines.events_template import EVENTS
 from delrec.neurons import Neuron
 
 __all__ = ["cache_folder", "linear_module", "scan_module"]
 
-_KERNELS = (cpu_vector, cpu_kernels, cpu_synaptic_kernels)  # what generated modules import: part of their hash
+_KERNELS = (cpu_vector, cpu_kernels, cpu_linear_kernels, cpu_synaptic_kernels)  # what generated modules import: part of their hash
 _RULES = ("step", "drive", "step_adjoint", "drive_adjoint")
 _loaded: dict[str, ModuleType] = {}
 _known: dict[tuple[Any, ...], ModuleType] = {}
@@ -182,6 +183,10 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
         "store_g_coef": stores([f"work[{(g_coef + j) * 64} + n] = g_step_c{j} + g_drive_c{j}" for j in range(coefs)]),
         "trace": ", ".join(f"h{j}" for j in range(states)),
         "g_trace": ", ".join(f"g_h{j}" for j in range(states)),
+        "first_state": str(new * 64),
+        "advance": copies(
+            16, [f"put(mine, {(old + j) * 64} + n, get(mine, {(new + j) * 64} + n))" for j in range(states)]
+        ).replace("range(m)", "range(BLOCK)"),
         "load_start": copies(
             20, [f"put(work, {(old + j) * 64} + n, get(start0, {j} * plane + at + n))" for j in range(states)]
         ),
@@ -205,4 +210,4 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
     fill |= cpu_synaptic.SYNAPTIC if synaptic else cpu_template.AXONAL
     head = f"{cpu_template.HEAD}\nREAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\n\n\n"
     body = "\n\n".join(_rule_text(name, function) for name, function in rules)
-    return head + body + Template(cpu_template.SCAN).substitute(fill)
+    return head + body + Template(cpu_template.SCAN + EVENTS).substitute(fill)

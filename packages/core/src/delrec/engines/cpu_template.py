@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from delrec.engines.cpu_kernels import *
+from delrec.engines.cpu_linear_kernels import list_row
 from delrec.engines.cpu_synaptic_kernels import *
 from delrec.engines.cpu_vector import *
 """

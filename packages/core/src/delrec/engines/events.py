@@ -1,0 +1,283 @@
+"""The events engine: whole networks by their spikes alone, for inference with whole delays.
+
+A spike is put in a queue (one delay a sender) or in a ring of future currents (one a connection) at the step where it
+arrives; no spike, no work. `EventNetwork` runs a `delrec.networks.Network` over a sequence, or step by step as input
+comes in, without allocating anything per step.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from delrec.engines import cpu
+from delrec.engines.state import ScanOutput, ScanState
+from delrec.engines.threads import parallel
+from delrec.neurons import LIF, Neuron
+
+__all__ = ["EventLayer", "EventNetwork", "scan"]
+
+_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_BLOCK = 64
+_CHUNKS = 16  # parts of a batch that may run on different threads
+_warned: set[str] = set()
+
+
+def scan(
+    current: Tensor,
+    neuron: Neuron,
+    weight: Tensor | None = None,
+    delay: Tensor | None = None,
+    width: Tensor | None = None,
+    mask: Tensor | None = None,
+    state: ScanState | None = None,
+    with_states: bool = True,
+) -> ScanOutput:
+    """Run the scan of `delrec.engines.reference.scan` by events.
+
+    Needs what events can do: no gradient, whole delays, sigma 0, no dropout, no given state, no trace of states. Anything
+    else runs on the cpu engine, with one warning that says why.
+    """
+    reason = _unsupported(current, neuron, weight, delay, width, mask, state, with_states)
+    if reason:
+        if reason not in _warned:
+            _warned.add(reason)
+            message = f"the cpu engine runs instead of the events engine: {reason}"
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        return cpu.scan(current, neuron, weight, delay, width, mask, state, with_states)
+    steps, batch, size = current.shape
+    layer = EventLayer(size, size, batch, current.dtype, neuron=neuron, weight=None, recurrent=weight, delay=delay)
+    out = layer.run(current.detach().contiguous())
+    kept = layer.slots
+    silence = current.new_zeros(max(0, kept - steps), batch, size)
+    final = ScanState(layer.states(), torch.cat([silence, out[-kept:]]))
+    return ScanOutput(out, (), final, "events")
+
+
+def _unsupported(
+    current: Tensor, neuron: Neuron, weight: Tensor | None, delay: Tensor | None, width: Tensor | None,
+    mask: Tensor | None, state: ScanState | None, with_states: bool,
+) -> str:  # fmt: skip
+    reason = cpu.unsupported(current, neuron)
+    if reason:
+        return reason
+    inputs = (current, weight, delay, *neuron.coefficients())
+    if torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs):
+        return "it gives no gradients"
+    if with_states or state is not None or mask is not None:
+        return "it neither takes up a state, nor traces states, nor drops out"
+    if delay is not None and width is not None:
+        whole = bool((delay == delay.round()).all()) and bool((delay >= 0).all())
+        if not whole or not bool((width == 1).all()):
+            return "delays are not whole steps, or sigma is not 0"
+    return ""
+
+
+class EventLayer:
+    """One layer by events: a linear map (or none), neurons (or none), recurrence with whole delays (or none).
+
+    inputs, size: widths. batch: rows. weight: (size, inputs), or (size, inputs, elements) with ff_delay of that shape, in
+    steps; None takes the input as the current. bias: (size,). neuron: None hands out the current. recurrent: (size, size),
+    [receiver, sender], with delay (size,) or (size, size). emit_state: hand out the neuron's first state, not spikes.
+    """
+
+    def __init__(
+        self, inputs: int, size: int, batch: int, dtype: torch.dtype, *, neuron: Neuron | None,
+        weight: Tensor | None, bias: Tensor | None = None, ff_delay: Tensor | None = None, recurrent: Tensor | None = None,
+        delay: Tensor | None = None, emit_state: bool = False,
+    ) -> None:  # fmt: skip
+        from delrec.engines import cpu_codegen
+        from delrec.engines.cpu_recurrence import flat, padded
+
+        self.inputs, self.size, self.batch, self.dtype = inputs, size, batch, dtype
+        row = self.row = padded(size)
+        real = _DTYPES[dtype]
+        like = torch.zeros(0, dtype=dtype)
+
+        def rows(matrix: Tensor) -> np.ndarray[Any, Any]:
+            """(size, inputs, elements) -> (elements, inputs, row), flat."""
+            out = matrix.new_zeros(*matrix.shape[1:][::-1], row)
+            out[..., :size] = matrix.detach().movedim(0, -1).movedim(0, -2) if matrix.dim() == 3 else matrix.detach().t()
+            return flat(out)
+
+        whole = np.zeros(0, np.int64)
+        self._form = 0 if weight is None else 1 if ff_delay is None else 2
+        self._weight = flat(like) if weight is None else rows(weight.to(dtype))
+        self._ff_delay = whole if ff_delay is None else rows(ff_delay.round().to(torch.int64))
+        self._elements = weight.shape[2] if weight is not None and weight.dim() == 3 else 1
+        self._bias = np.zeros(row, real)
+        if bias is not None:
+            self._bias[:size] = bias.detach().to(dtype).numpy()
+        self._kind = 0 if recurrent is None else 1 if delay is None or delay.dim() == 1 else 2
+        self._rwt = flat(like) if recurrent is None else rows(recurrent.to(dtype))
+        steps = torch.zeros(size) if delay is None else delay.detach().round()
+        self._delay = flat((steps.t() if steps.dim() == 2 else steps).to(torch.int64))
+        longest = int(self._delay.max()) + 1 if recurrent is not None else 0
+        self.slots = 1 + max(longest, int(self._ff_delay.max()) if len(self._ff_delay) else 0)
+        chunks = min(batch, _CHUNKS)
+        self._chunks = [(batch * j // chunks, batch * (j + 1) // chunks) for j in range(chunks)]
+        ring = self.slots * row if self._form == 2 or self._kind == 2 else 0
+        self._queue = np.zeros(batch * self.slots * size if self._kind == 1 else 0, np.int32)
+        self._waiting = np.zeros(batch * self.slots, np.int64)
+        self._ring = np.zeros(batch * ring, real)
+        self._scratch = [
+            (np.zeros(inputs, np.int32), np.zeros(max(inputs, size), real), np.ones(size, real), np.zeros(row, real))
+            for _ in self._chunks
+        ]
+        self.neuron = neuron
+        self._mode = 2 if neuron is None else 1 if emit_state else 0
+        used = neuron if neuron is not None else LIF().attach(size)
+        self._module = cpu_codegen.scan_module(used, real)
+        coef = torch.stack([c.detach().to(dtype).expand(size) for c in used.coefficients()])
+        start = torch.stack([s.detach().to(dtype).expand(size) for s in used.initial()])
+        self._start = self._module_work(coef, start)
+        self._out = torch.zeros(1, batch, size, dtype=dtype)
+        self.reset()
+
+    def _module_work(self, coef: Tensor, start: Tensor) -> np.ndarray[Any, Any]:
+        """Lay out state and coefficients as the compiled step takes them, a block of neurons after the other."""
+        count, blocks = len(start), (self.size + _BLOCK - 1) // _BLOCK
+        work = torch.zeros(self.batch, blocks, self._module.WORK // _BLOCK, _BLOCK, dtype=self.dtype)
+        fill = torch.zeros(len(coef) + count, blocks * _BLOCK, dtype=self.dtype)
+        fill[:, : self.size] = torch.cat([start, coef])
+        fill = fill.view(-1, blocks, _BLOCK).transpose(0, 1)
+        work[:, :, 2 : 2 + count] = fill[:, :count]
+        work[:, :, 2 + 2 * count : 2 + 2 * count + len(coef)] = fill[:, count:]
+        self._count = count
+        out: np.ndarray[Any, Any] = work.view(-1).numpy()
+        return out
+
+    def reset(self) -> None:
+        """Go back to rest, with nothing on its way."""
+        self._work = self._start.copy()
+        self._waiting[:] = 0
+        self._ring[:] = 0
+        self._clock = 0
+
+    def states(self) -> tuple[Tensor, ...]:
+        """Return the neuron's states, each (B, size)."""
+        blocks = (self.size + _BLOCK - 1) // _BLOCK
+        work = torch.from_numpy(self._work).view(self.batch, blocks, -1, _BLOCK)
+        return tuple(work[:, :, 2 + j].reshape(self.batch, -1)[:, : self.size].clone() for j in range(self._count))
+
+    def run(self, inputs: Tensor, out: Tensor | None = None) -> Tensor:
+        """Go on through (T, B, inputs), contiguous and of the layer's dtype; return (T, B, size)."""
+        if out is None:
+            out = torch.empty(inputs.shape[0], self.batch, self.size, dtype=self.dtype)
+        self._call(inputs.shape[0], inputs.view(-1).numpy(), out.view(-1).numpy())
+        return out
+
+    def step(self, inputs: Tensor) -> Tensor:
+        """Take one step of (B, inputs); return (B, size), a buffer that the next step overwrites."""
+        self._call(1, inputs.view(-1).numpy(), self._out.view(-1).numpy())
+        return self._out[0]
+
+    def _call(self, steps: int, x: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
+        def part(j: int) -> None:
+            self._module.event_rows(
+                *self._chunks[j], steps, self.batch, self.inputs, self.size, self.row, x, self._weight, self._bias,
+                self._form, self._ff_delay, self._elements, self._kind, self._delay, self._rwt, self.slots, self._clock,
+                self._queue, self._waiting, self._ring, self._work, *self._scratch[j], self._mode, out,
+            )  # fmt: skip
+
+        if steps == 1 or len(self._chunks) == 1:
+            for j in range(len(self._chunks)):
+                part(j)
+        else:
+            parallel(part, len(self._chunks))
+        self._clock = (self._clock + steps) % self.slots
+
+
+class EventNetwork:
+    """A `Network` as deployed (delays rounded, sigma 0, batch norm folded in the weights), run by events.
+
+    network: the trained network; it is read once and left alone. batch: rows of every input. dtype: float32 or float64.
+    Raises ValueError for a network that pads on the right, where an output would need input from the future, and for
+    neurons that the cpu engine cannot compile.
+    """
+
+    def __init__(self, network: Any, batch: int = 1, dtype: torch.dtype = torch.float32) -> None:
+        if not network.streams:
+            raise ValueError("right_padding > 0: the last outputs come after the last input, so nothing can stream")
+        self.network, self.batch, self.dtype = network, batch, dtype
+        self.layers: list[EventLayer] = []
+        with network.deployed(), torch.no_grad():
+            for block in network.blocks:
+                spiking = block.spiking
+                reason = cpu.unsupported(torch.zeros(1, 1, 1, dtype=dtype), spiking.neuron)
+                if reason:
+                    raise ValueError(f"events: {reason}")
+                weight = spiking.effective_weight() if hasattr(spiking, "effective_weight") else None
+                delay = None if weight is None else spiking.effective_delay()
+                self.layers.append(
+                    self._layer(block.connection, block.norm, 1.0, neuron=spiking.neuron, recurrent=weight, delay=delay)
+                )
+            gain = 1.0 if network.leak is None else network._gain(network.leak.coefficients()[0])
+            self.layers.append(
+                self._layer(network.readout, network.readout_norm, gain, neuron=network.leak, emit_state=True)
+            )
+
+    def _layer(self, connection: nn.Module, norm: nn.Module | None, gain: Any, **rest: Any) -> EventLayer:
+        weight, bias = connection.weight.double(), connection.bias  # type: ignore[operator,union-attr]
+        ff_delay = None
+        if hasattr(connection, "position"):
+            kernel = connection.dense_kernel().double()  # type: ignore[operator]
+            weight, ff_delay = _elements(kernel, connection.left_padding)  # type: ignore[arg-type]
+        bias = weight.new_zeros(weight.shape[0]) if bias is None else bias.double()  # type: ignore[operator]
+        scale = torch.ones_like(bias)
+        if norm is not None:
+            scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # type: ignore
+            bias = (bias - norm.running_mean.double()) * scale + norm.bias.double()  # type: ignore
+        scale, bias = scale * gain, bias * gain
+        weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+        sizes = (weight.shape[1], weight.shape[0])
+        return EventLayer(*sizes, self.batch, self.dtype, weight=weight, bias=bias, ff_delay=ff_delay, **rest)
+
+    def reset(self) -> None:
+        """Go back to rest."""
+        for layer in self.layers:
+            layer.reset()
+
+    def step(self, inputs: Tensor) -> Tensor:
+        """Push one step of input (B, inputs); return this step's output (B, classes).
+
+        The output is a buffer that the next step overwrites.
+        """
+        values = self._checked(inputs, 2)
+        for layer in self.layers:
+            values = layer.step(values)
+        return values
+
+    def run(self, inputs: Tensor) -> Tensor:
+        """Return the outputs (T, B, classes) of a sequence (T, B, inputs), from rest."""
+        values = self._checked(inputs, 3)
+        self.reset()
+        for layer in self.layers:
+            values = layer.run(values)
+        return values
+
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Return the scores (B, classes) of a sequence (T, B, inputs), from rest."""
+        scores: Tensor = self.network.scores(self.run(inputs))
+        return scores
+
+    def _checked(self, inputs: Tensor, dims: int) -> Tensor:
+        wanted = (self.batch, self.layers[0].inputs)
+        if inputs.dim() != dims or tuple(inputs.shape[-2:]) != wanted:
+            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this network takes (.., {wanted[0]}, {wanted[1]})")
+        return inputs.detach().to(self.dtype).contiguous()
+
+
+def _elements(kernel: Tensor, left_padding: int) -> tuple[Tensor, Tensor]:
+    """Turn a dense kernel (outputs, inputs, K), mostly zeros, into its elements: weights and delays (.., elements)."""
+    window = kernel.shape[-1]
+    count = max(1, int((kernel != 0).sum(-1).max()))
+    place = (kernel != 0).to(torch.uint8).sort(-1, descending=True, stable=True).indices[..., :count]
+    weight = kernel.gather(-1, place)
+    # tap k reads the input left_padding - k steps ago; taps that hold nothing may sit anywhere
+    delay = torch.where(weight != 0, left_padding - place, left_padding - window + 1)
+    return weight, delay.clamp(min=0)

@@ -1,0 +1,94 @@
+"""The event-driven layer, with holes for a neuron's rules; it is part of every generated module (see `cpu_codegen`)."""
+
+__all__ = ["EVENTS"]
+
+EVENTS = '''
+
+WORK = $rows * BLOCK
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def event_rows(
+    begin, end, steps, batch, inputs, size, padded, x, wt, bias, form, ff_delay, elements, kind, delay, rwt, slots, clock,
+    queue, waiting, ring, work, index, value, ones, cur, mode, out
+):
+    """Run rows begin .. end-1 of a layer through `steps` steps; what is carried over lies in work, queue and ring.
+
+    form 0: x is the current; 1: a linear map; 2: one with whole delays. kind 0: no recurrence; 1: one delay a sender;
+    2: one a connection. mode 0: out is spikes; 1: the first state; 2: the current, without neurons.
+    """
+    blocks = (size + BLOCK - 1) // BLOCK
+    for b in range(begin, end):
+        for t in range(steps):
+            slot = (clock + t) % slots
+            at = (t * batch + b) * inputs
+            now = (b * slots + slot) * padded
+            n = 0
+            if form > 0:
+                n, one = list_row(x, at, inputs, x, 0, False, index, value, 0)
+            if form == 2:
+                for j in range(n):
+                    for c in range(elements):
+                        row = (c * inputs + index[j]) * padded
+                        for i in range(size):
+                            s = slot + get(ff_delay, row + i)
+                            s = s - slots if s >= slots else s
+                            to = (b * slots + s) * padded + i
+                            put(ring, to, get(ring, to) + value[j] * get(wt, row + i))
+            if form == 2 or kind == 2:
+                for i in range(padded):
+                    put(cur, i, get(bias, i) + get(ring, now + i))
+                    put(ring, now + i, ZERO)
+            else:
+                for i in range(padded):
+                    put(cur, i, get(bias, i))
+            if form == 1:
+                add_rows(cur, 0, padded, index, value, 0, n, wt, 0, padded)
+            elif form == 0:
+                for i in range(size):
+                    put(cur, i, get(cur, i) + get(x, at + i))
+            if kind == 1:
+                q = b * slots + slot
+                add_rows(cur, 0, padded, queue[q * size : (q + 1) * size], ones, 0, waiting[q], rwt, 0, padded)
+                waiting[q] = 0
+            first = (t * batch + b) * size
+            if mode == 2:
+                for i in range(size):
+                    put(out, first + i, get(cur, i))
+                continue
+            for k in range(blocks):
+                c = k * BLOCK
+                m = min(BLOCK, size - c)
+                mine = work[(b * blocks + k) * WORK : (b * blocks + k + 1) * WORK]
+                for i in range(m):
+                    put(mine, $current + i, get(cur, c + i))
+                step_block(mine, mine)
+                $advance
+                if mode == 1:
+                    for i in range(m):
+                        put(out, first + c + i, get(mine, $first_state + i))
+                    continue
+                for i in range(m):
+                    put(out, first + c + i, get(mine, $spike + i))
+                if kind == 0:
+                    continue
+                for i0 in range(0, m, LANES):
+                    word = nonzero_bits(mine, $spike + i0)
+                    while word != 0:
+                        i = i0 + next_bit(word)
+                        word &= word - np.uint16(1)
+                        if i >= m:
+                            break
+                        o = c + i
+                        if kind == 1:
+                            s = slot + 1 + delay[o]
+                            q = b * slots + (s - slots if s >= slots else s)
+                            queue[q * size + waiting[q]] = o
+                            waiting[q] += 1
+                        else:
+                            for j in range(size):
+                                s = slot + 1 + get(delay, o * size + j)
+                                s = s - slots if s >= slots else s
+                                to = (b * slots + s) * padded + j
+                                put(ring, to, get(ring, to) + get(rwt, o * padded + j))
+'''
