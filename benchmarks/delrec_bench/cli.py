@@ -128,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--commit-records", action="store_true", help="also write reports/records/, to be committed")
     bench = command("bench", "measure latency of methods on the embedded tasks' shapes")
     bench.add_argument("--seconds", type=float, default=90.0, help="time for everything (90)")
+    bench.add_argument("--profile", default="quick", help="whose networks and shapes (quick)")
+    bench.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch and numba (1)")
     bench.add_argument("--all", action="store_true", help="every method, not only the quick ones")
     return top
 

@@ -233,7 +233,15 @@ def bench(arguments: Namespace) -> Answer:
     methods, tasks = tables(arguments)
     chosen = [m for m in methods.values() if m.build is not None and (arguments.all or m.quick)]
     embedded = [t for t in tasks.values() if t.embedded]
-    records = measure(chosen, embedded, workspace, budget_seconds=arguments.seconds, progress=say)
+    records = measure(
+        chosen,
+        embedded,
+        workspace,
+        arguments.seconds,
+        profile=arguments.profile,
+        threads=arguments.threads,
+        progress=say,
+    )
     rows = [{"method": r.method, "task": r.task, **r.result} for r in records]
     if not arguments.json:
         for row in rows:

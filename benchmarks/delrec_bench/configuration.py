@@ -230,14 +230,27 @@ def resolve(request: Request, method: Method, task: Task) -> Resolved:
     for key, value in (("training.epochs", request.epochs), ("task.limit", request.limit)):
         if value is not None and key in known:
             settings[key] = value
+    given = set()
     for key, value in request.overrides:
         name = full_key(key, known)
         settings[name] = _typed(name, value, settings[name])
+        given.add(name)
+    if "network.hidden" in given:
+        _fit_layers(settings, given)
     if isinstance(request.repetition, bool) or not 0 <= request.repetition < 2**31:
         raise BenchError(f"--repetition is {request.repetition}; it must be a whole number of at least 0")
     if not 1 <= request.threads <= 1024:
         raise BenchError(f"--threads is {request.threads}; it must be from 1 to 1024")
     return _resolved(request, method, task, settings)
+
+
+def _fit_layers(settings: dict[str, Any], given: set[str]) -> None:
+    """A preset numbers the layers of its own depth: in a network of another depth the delays are in all layers."""
+    depth = len(settings["network.hidden"])
+    for name in ("network.recurrent_layers", "network.feedforward_layers"):
+        layers = settings.get(name)
+        if name not in given and layers and max(layers) >= depth:
+            settings[name] = None
 
 
 def _resolved(request: Request, method: Method, task: Task, settings: dict[str, Any]) -> Resolved:

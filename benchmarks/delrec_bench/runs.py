@@ -154,7 +154,7 @@ def _train(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes
     resolved, data = prepared.resolved, prepared.data
     pin_threads(resolved.request.threads)
     reset_peak()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     device = prepared.configuration["device"]
     model = build(prepared)
     torch.manual_seed(resolved.seeds.stream("order"))  # dropout masks
@@ -174,7 +174,7 @@ def _train(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes
     except RunError as error:
         raise RunError(f"{resolved.method.name} on {data.name}, repetition {_repetition(prepared)}: {error}") from error
     scored = score_test(model, test, data.metric, device)
-    wall = time.perf_counter() - start
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     record = _record(
         prepared,
         result=_result(data, scored.predictions.numpy(), fitted, resolved.training.selection),
@@ -182,7 +182,12 @@ def _train(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes
         parameters=_counts(model),
         activity=_activity(scored),
         engine=model.engines(),
-        measured={"epoch_seconds": fitted.epoch_seconds, "peak_bytes": _peak(device), "wall_seconds": wall},
+        measured={
+            "epoch_seconds": fitted.epoch_seconds,
+            "peak_bytes": _peak(device),
+            "wall_seconds": wall,
+            "cpu_seconds": cpu,
+        },
     )
     content = io.BytesIO()
     state = {name: value.cpu() for name, value in fitted.state.items()}
