@@ -123,7 +123,9 @@ def test_memory(rows: Rows, quick: bool, threads: int, shape_name: str, contende
     """Live saved tensors and peak memory of a training step."""
     if contender.startswith("floor") or (quick and shape_name != "SHD"):
         pytest.skip("not measured here")
-    rows.append({"section": "memory", "shape": shape_name, "contender": contender, **measured(shape_name, contender, threads)})
+    rows.append(
+        {"section": "memory", "shape": shape_name, "contender": contender, **measured(shape_name, contender, threads)}
+    )
 
 
 def _layer_step(layer: Callable[[Tensor], Tensor], x: Tensor, parameters: list[nn.Parameter]) -> Callable[[], None]:
@@ -211,5 +213,3 @@ def test_data_path(benchmark: Any, rows: Rows, quick: bool, threads: int) -> Non
     entry |= {"samples_per_second": 128 / seconds[rounds // 2], "bytes": held, "seconds": seconds}
     benchmark.extra_info.update({k: v for k, v in entry.items() if k != "seconds"}, threads=threads, device="cpu")
     rows.append(entry)
-
-

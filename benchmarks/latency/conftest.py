@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from delrec_bench.environment import machine, pin_threads, provenance
 from delrec_bench.workspace import write_atomic
 

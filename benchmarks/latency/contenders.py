@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from delrec.networks import Network
+from delrec_bench.latency import stream, streaming
 from torch import Tensor, nn
 
 from benchmarks.latency.floor import products
 from benchmarks.latency.published_network import PublishedNetwork
 from benchmarks.latency.shapes import Shape, make_inputs, make_network
-from delrec_bench.latency import stream, streaming
 
 __all__ = ["CONTENDERS", "MODES", "Contender", "TorchNetwork", "build", "network_of"]
 
@@ -28,7 +29,7 @@ class TorchNetwork(nn.Module):
     def __init__(self, kind: type[nn.RNN] | type[nn.LSTM], shape: Shape) -> None:
         super().__init__()
         widths = (shape.inputs, *shape.config().hidden)
-        self.layers = nn.ModuleList(kind(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(kind(a, b) for a, b in itertools.pairwise(widths))
         self.readout = nn.Linear(widths[-1], shape.classes)
 
     def forward(self, inputs: Tensor) -> Tensor:

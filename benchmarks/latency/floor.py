@@ -7,6 +7,7 @@ each weight as one product over all steps. Outputs are allocated beforehand.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -25,7 +26,7 @@ def products(config: NetworkConfig, steps: int, batch: int, *, train: bool) -> C
         return torch.randn(size, generator=generator)
 
     work: list[Callable[[], None]] = []
-    for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         x, y, weight = random(steps * batch, inputs), random(steps * batch, outputs), random(outputs, inputs)
         work.append(_dense(x, y, weight, train=train, first=layer == 0))
         if layer < len(config.hidden) and config.is_recurrent(layer):

@@ -14,12 +14,12 @@ import torch
 from delrec.engines.registry import resolve
 from delrec.networks import Network
 from delrec.verify import check_file
+from delrec_bench.latency import stream, streaming
 from torch import Tensor, nn
 
 from benchmarks.latency.published import PublishedLIF, RingLayer
 from benchmarks.latency.published_network import PublishedNetwork
 from benchmarks.latency.shapes import Shape, make_inputs, make_network, smaller
-from delrec_bench.latency import stream, streaming
 
 __all__ = ["GOLDEN", "GateError", "check_golden", "check_published_file", "check_shape"]
 
@@ -51,7 +51,11 @@ def check_published_file(path: Path) -> dict[str, float]:
     )
     spread = torch.from_numpy(golden["p_spread"]) if bool(golden["use_p_spread"]) else None
     layer = RingLayer(
-        torch.from_numpy(golden["W"]), torch.from_numpy(golden["d"]), neuron, sigma=float(golden["sigma"]), spread=spread
+        torch.from_numpy(golden["W"]),
+        torch.from_numpy(golden["d"]),
+        neuron,
+        sigma=float(golden["sigma"]),
+        spread=spread,
     )
     x = torch.from_numpy(golden["x"]).requires_grad_()
     spikes, membrane = layer(x, membrane=True)

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from delrec_bench.environment import peak_bytes, pin_threads, reset_peak
+from torch import Tensor
 
 __all__ = ["measured", "saved_bytes"]
 

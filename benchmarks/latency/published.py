@@ -85,7 +85,7 @@ class PublishedLIF:
 
 def triangle_taps(delay: Tensor, width: Tensor) -> Tensor:
     """Return m[.., k] = max(0, s - |k - (1+d)|) / s^2 for k = 0 .. L-1, L = ceil(1 + max d + max s) + 1."""
-    length = math.ceil(1 + float(delay.max()) + float(width.max())) + 1
+    length = math.ceil(1 + float(delay.detach().max()) + float(width.detach().max())) + 1
     taps = torch.arange(length, dtype=delay.dtype)
     width = width.unsqueeze(-1)
     return torch.clamp(width - (taps - (1 + delay.unsqueeze(-1))).abs(), min=0) / width**2

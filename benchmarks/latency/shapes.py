@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 from delrec.networks import Network, NetworkConfig
-from torch import Tensor, nn
-
 from delrec_bench.configuration import profiles
+from torch import Tensor, nn
 
 __all__ = ["SHAPES", "Shape", "make_inputs", "make_network", "spike_rates"]
 
@@ -41,7 +40,9 @@ class Shape:
     classes: int
     density: float
 
-    def config(self, recurrent: str = "axonal", sigma: float = 10.0, engine: str = "auto", **more: Any) -> NetworkConfig:
+    def config(
+        self, recurrent: str = "axonal", sigma: float = 10.0, engine: str = "auto", **more: Any
+    ) -> NetworkConfig:
         """The configuration of a network of this shape."""
         network = profiles()["paper-2025"][self.task]["network"]
         known = {item.name for item in fields(NetworkConfig)}
