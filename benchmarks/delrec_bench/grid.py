@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.configuration import Request, Resolved, read_toml, resolve
+from delrec_bench.configuration import Request, Resolved, defaults, dotted, read_toml, resolve
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
@@ -71,6 +71,9 @@ def studies() -> dict[str, dict[str, Any]]:
 def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable) -> Study:
     """The runs of a study in a profile.
 
+    A table of the TOML file chooses `methods` and `tasks` (a list of names, or attributes and their values), the number
+    of `repetitions`, another `profile` of presets, and settings of its own in `set`.
+
     Raises:
         BenchError: No such study, no such profile in it, or a table that chooses by something unknown.
     """
@@ -91,9 +94,13 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable) -> S
                 pairs.append((method, task))
             else:
                 skipped.append((method, task, reason))
-    settings = tuple(sorted((table.get("set") or {}).items()))
+    settings = sorted(dotted(table.get("set", {})).items())
+    own = {
+        method: tuple((key, value) for key, value in settings if key in defaults(methods[method]))
+        for method in chosen_methods
+    }
     requests = tuple(
-        Request(method, task, repetition, table.get("profile", profile), overrides=settings, study=name)
+        Request(method, task, repetition, table.get("profile", profile), overrides=own[method], study=name)
         for repetition in range(table.get("repetitions", 3))
         for method, task in pairs
     )

@@ -1,0 +1,139 @@
+"""A study from one command to the report, and what the second call leaves alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from delrec_bench import cli, grid
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import load_records
+from delrec_bench.tasks.base import find_tasks
+
+ROOT = Path(__file__).parents[2]
+STUDY = """
+[quick]
+methods = ["lif", "delrec-axonal", "time-slices"]
+tasks = ["digits"]
+repetitions = 2
+minutes = 1
+
+[quick.set]
+training.epochs = 1
+network.hidden = [6]
+task.limit = 40
+task.test_limit = 30
+"""
+OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.html")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "leaderboard.toml").write_text(STUDY)
+    monkeypatch.setattr(grid, "FOLDER", tmp_path / "studies")
+    folder = tmp_path / "root"
+    folder.mkdir()
+    shutil.copy(ROOT / "data.dvc", folder)
+    (folder / "README.md").write_text("before\n<!-- leaderboard:start -->\n<!-- leaderboard:end -->\nafter\n")
+    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def reproduce(capsys, *more: str) -> tuple[dict, str]:
+    code = cli.main(["reproduce", "--no-latency", "--json", *more])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return json.loads(out), err
+
+
+@pytest.mark.timeout(300)
+def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(root, capsys):
+    first, said = reproduce(capsys, "--jobs", "2")
+    assert (first["runs"], first["trained"], first["failed"]) == (6, 6, [])
+    assert "budget 1 minutes" in said
+    assert "minutes left" in said
+    page = {name: (root / "reports" / name).read_bytes() for name in OUTPUTS}
+    assert "delrec-axonal" in (root / "README.md").read_text()
+    records = load_records(root / "runs")
+    assert len(records) == 6
+    assert cli.main(["report", "--commit-records"]) == 0
+    capsys.readouterr()
+
+    (root / "mlflow.db").unlink()
+    second, said = reproduce(capsys, "--jobs", "2")
+    assert (second["trained"], second["reused"]) == (0, 6)
+    assert "MLflow: 6 added" in said, "a deleted database is filled again"
+    assert {name: (root / "reports" / name).read_bytes() for name in OUTPUTS} == page
+    assert {row["verdict"] for row in second["rows"]} == {"same"}
+    assert load_records(root / "runs") == records
+
+    assert cli.main(["sync"]) == 0
+    assert "0 added, 0 replaced" in capsys.readouterr().out
+
+
+def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypatch):
+    from delrec_bench import runs
+    from delrec_bench.errors import RunError
+
+    whole = runs.fit
+
+    def fit(model, *arguments, **named):
+        if type(model.blocks[0].spiking).__name__ == "RecurrentDelays":
+            raise RunError("the loss is nan in epoch 1")
+        return whole(model, *arguments, **named)
+
+    monkeypatch.setattr(runs, "fit", fit)
+    code = cli.main(["reproduce", "--no-latency", "--json", "--jobs", "1"])
+    content = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert {entry["method"] for entry in content["failed"]} == {"delrec-axonal"}
+    assert len(load_records(root / "runs")) == 4
+
+
+def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text(
+        "[quick]\nmethods = {quick = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
+    )
+    monkeypatch.setattr(grid, "FOLDER", tmp_path)
+    methods, tasks = find_methods(), find_tasks()
+    study = grid.expand("mine", "quick", methods, tasks)
+    assert {r.method for r in study.requests} == {name for name, method in methods.items() if method.quick}
+    assert {r.task for r in study.requests} == {name for name, task in tasks.items() if task.embedded}
+    assert ("time-slices", "mackey-glass") in {(method, task) for method, task, _ in study.skipped}
+    (tmp_path / "mine.toml").write_text("[quick]\nmethods = {fast = true}\n")
+    with pytest.raises(BenchError, match="no attribute 'fast'"):
+        grid.expand("mine", "quick", methods, tasks)
+    (tmp_path / "mine.toml").write_text("[quick\n")
+    with pytest.raises(BenchError, match=r"mine\.toml is not TOML"):
+        grid.expand("mine", "quick", methods, tasks)
+
+
+def test_the_quick_profile_has_at_most_twelve_methods():
+    assert sum(method.quick for method in find_methods().values()) <= 12
+
+
+def test_the_method_of_contributing_is_short_and_is_picked_up_by_everything(root, capsys, tmp_path):
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    source = text.split("<!-- method:start -->")[1].split("<!-- method:end -->")[0].strip()
+    source = source.removeprefix("```python\n").removesuffix("```")
+    assert len(source.splitlines()) < 40
+    folder = tmp_path / "my-methods"
+    folder.mkdir()
+    (folder / "leaky.py").write_text(source)
+    more = ["--methods", str(folder)]
+    assert cli.main(["list", "methods", *more]) == 0
+    assert "leaky" in capsys.readouterr().out
+    assert (
+        cli.main(["run", "leaky", "digits", "--epochs", "1", "--limit", "40", "--set", "hidden=32", "--json", *more])
+        == 0
+    )
+    content = json.loads(capsys.readouterr().out)
+    assert content["parameters"]["total"] == 1 * 32 + 32 + 32 * 10 + 10
+    assert cli.main(["run", "leaky", "digits", "--epochs", "1", "--set", "hiden=3", *more]) == 2
+    assert "did you mean 'hidden'" in capsys.readouterr().err
+    assert cli.main(["report", *more]) == 0
+    assert "leaky" in (root / "reports" / "leaderboard.md").read_text()
