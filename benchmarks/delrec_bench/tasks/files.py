@@ -48,7 +48,8 @@ def listed(workspace: Workspace) -> dict[str, Listed]:
         outs = (yaml.safe_load(text) or {}).get("outs", [])
         entries = [Listed(out["path"], out["md5"], out.get("size"), out.get("meta") or {}) for out in outs]
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise BenchError(f"{path}: not a list of outs with path and md5 ({error}); restore it from git") from error
+        why = " ".join(str(error).split())
+        raise BenchError(f"{path}: not a list of outs with path and md5 ({why}); restore it from git") from error
     return {entry.path: entry for entry in entries}
 
 

@@ -1,0 +1,174 @@
+"""`data status|make|fetch|verify`: what is where, and downloads that arrive whole and right or not at all."""
+
+import hashlib
+import io
+import os
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from delrec_bench.data import fetch, make, status, verify
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks.files import digest_of, listed
+from delrec_bench.workspace import find_workspace, workspace_at
+
+CONTENT = b"spikes " * 5000
+
+
+def zipped(name="shd_train.h5", content=CONTENT):
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        archive.writestr(name, content)
+    return memory.getvalue()
+
+
+ARCHIVES = {"shd_train.h5.zip": zipped(), "shd_test.h5.zip": zipped("shd_test.h5", CONTENT[::-1])}
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """A root whose data.dvc lists two zips and an embedded file."""
+    outs = [
+        {
+            "path": f"data/shd/{name}",
+            "md5": hashlib.md5(content).hexdigest(),
+            "meta": {"url": f"http://127.0.0.1:9/{name}"},
+        }
+        for name, content in ARCHIVES.items()
+    ]
+    digits = next(e for e in listed(find_workspace()).values() if e.task == "digits")
+    outs.append({"path": digits.path, "md5": digits.md5})
+    (tmp_path / "data.dvc").write_text(yaml.safe_dump({"outs": outs}))
+    return workspace_at(tmp_path)
+
+
+@pytest.fixture
+def server():
+    """A server on this machine; `serve[name] = (status, headers, body)` is its answer."""
+    answers = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            code, stated, body = answers.get(self.path.lstrip("/"), (404, 0, b""))
+            self.send_response(code)
+            self.send_header("Content-Length", str(stated))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    answers["url"] = f"http://127.0.0.1:{running.server_port}"
+    for name, body in ARCHIVES.items():
+        answers[name] = (200, len(body), body)
+    yield answers
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def kept(workspace):
+    folder = workspace.data / "shd"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def test_a_good_download_is_checked_unpacked_and_not_repeated(workspace, server, capsys):
+    paths = fetch(workspace, "shd", server["url"])
+    assert [path.name for path in paths] == ["shd_train.h5", "shd_test.h5"]
+    assert paths[0].read_bytes() == CONTENT
+    assert "shd_train.h5.zip" in capsys.readouterr().err  # progress
+    server.clear()
+    assert fetch(workspace, "shd", "http://127.0.0.1:9") == paths
+    paths[0].unlink()  # the zip is still there: unpacked again without network
+    assert fetch(workspace, "shd", "http://127.0.0.1:9") == paths
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda body: (200, len(body), body[:-100]), "cut off after"),
+        (lambda body: (200, len(body), b"x" + body[1:]), "md5 .* where data.dvc says"),
+        (lambda body: (404, 0, b""), "the server answers 404"),
+        (lambda body: (500, 0, b""), "the server answers 500"),
+    ],
+)
+def test_a_bad_download_is_one_clear_line_and_leaves_nothing(workspace, server, answer, message):
+    server["shd_train.h5.zip"] = answer(ARCHIVES["shd_train.h5.zip"])
+    with pytest.raises(BenchError, match=f"shd_train.h5.zip: {message}") as caught:
+        fetch(workspace, "shd", server["url"])
+    assert "\n" not in str(caught.value) and kept(workspace) == []
+
+
+def test_no_server_is_one_clear_line(workspace):
+    with pytest.raises(BenchError, match="cannot be fetched .*refused.*put the file at"):
+        fetch(workspace, "shd")
+    assert kept(workspace) == []
+
+
+def test_a_zip_without_its_file_is_refused(workspace, server):
+    path = workspace.data / "shd" / "shd_train.h5.zip"
+    body = zipped("other.h5")
+    text = (workspace.root / "data.dvc").read_text()
+    old = hashlib.md5(ARCHIVES[path.name]).hexdigest()
+    (workspace.root / "data.dvc").write_text(text.replace(old, hashlib.md5(body).hexdigest()))
+    server[path.name] = (200, len(body), body)
+    with pytest.raises(BenchError, match="holds no shd_train.h5"):
+        fetch(workspace, "shd", server["url"])
+    assert kept(workspace) == ["shd_train.h5.zip"]
+
+
+def test_unknown_tasks_name_the_nearest(workspace):
+    with pytest.raises(BenchError, match="'sdh' has no file to fetch; did you mean 'shd'"):
+        fetch(workspace, "sdh")
+    with pytest.raises(BenchError, match="'digit' has no file to make; did you mean 'digits'"):
+        make(workspace, "digit")
+
+
+def test_status_prints_the_exact_path_and_what_is_there(workspace, server):
+    text = status(workspace)
+    for name in ("shd/shd_train.h5", "shd/shd_test.h5", "digits/digits.csv.gz"):
+        assert f"{workspace.data / name}" in text
+    assert text.count("not there") == 3 and "data fetch shd" in text
+    assert make(workspace, "digits") == [workspace.data / "digits" / "digits.csv.gz"]
+    assert make(workspace, "digits") == []
+    (workspace.data / "shd").mkdir()
+    (workspace.data / "shd" / "shd_train.h5").write_bytes(CONTENT)
+    (workspace.data / "shd" / "shd_test.h5.zip").write_bytes(ARCHIVES["shd_test.h5.zip"])
+    text = status(workspace)
+    assert f"there, md5 {hashlib.md5(CONTENT).hexdigest()} (not published" in text
+    assert "shd_test.h5.zip is, md5 right" in text and "right" in text
+
+
+def test_verify_reads_again_what_status_remembers(workspace):
+    (path,) = make(workspace, "digits")
+    assert verify(workspace).failed == 0
+    facts = path.stat()
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    found = verify(workspace)
+    assert found.failed == 1 and "WRONG: md5" in found.text
+
+
+def test_a_digest_is_computed_once_for_a_file_that_did_not_change(workspace, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    first = digest_of(path, workspace)
+    monkeypatch.setattr("delrec_bench.tasks.files._feed", lambda *a: pytest.fail("read again"))
+    assert digest_of(path, workspace) == first == hashlib.md5(b"one").hexdigest()
+    monkeypatch.undo()
+    path.write_bytes(b"other")
+    assert digest_of(path, workspace) != first
+
+
+def test_a_data_dvc_that_does_not_parse_is_one_clear_line(workspace):
+    for text in ("outs: [", "outs:\n- {path: data/a/b}\n", "- 3"):
+        (workspace.root / "data.dvc").write_text(text)
+        with pytest.raises(BenchError, match=r"data.dvc: not a list of outs .* restore it from git"):
+            status(workspace)

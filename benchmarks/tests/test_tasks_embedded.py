@@ -1,0 +1,193 @@
+"""The generated corpora: the same everywhere, and fair by classifiers that are no method."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from delrec_bench.data import make
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks import generated
+from delrec_bench.tasks.base import TaskData, TaskOptions, accuracy, find_tasks
+from delrec_bench.tasks.binning import Bins, bin_events
+from delrec_bench.tasks.events import open_events
+from delrec_bench.tasks.files import listed
+from delrec_bench.tasks.floors import counts_only, features, time_slices
+from delrec_bench.tasks.generated import RECIPES, Events, generate, joined
+from delrec_bench.tasks.samples import CountSamples
+from delrec_bench.tasks.vocabulary import spelled, words
+from delrec_bench.workspace import find_workspace, workspace_at
+
+# Of the first block of each file; data.dvc holds those of the whole files.
+FIRST_BLOCKS = {
+    ("shd-embedded", "shd_train.h5"): "5621e61b90203eff",
+    ("shd-embedded", "shd_test.h5"): "df26b69caeb21520",
+    ("ssc-embedded", "ssc_train.h5"): "20e1ef9150103d95",
+    ("ssc-embedded", "ssc_valid.h5"): "818d51d1d6f51fb9",
+    ("ssc-embedded", "ssc_test.h5"): "51b7ee2bf57dac2d",
+}
+
+
+@pytest.mark.parametrize(("corpus", "name"), [(task, name) for task in RECIPES for name in RECIPES[task].splits])
+def test_the_first_block_of_each_file_is_the_known_one(corpus, name):
+    first = next(generate(RECIPES[corpus], name))
+    assert first.digest()[:16] == FIRST_BLOCKS[corpus, name]
+
+
+@pytest.mark.parametrize(("corpus", "classes"), [("shd-embedded", 20), ("ssc-embedded", 35)])
+def test_classes_are_balanced_and_some_hold_the_same_sounds(corpus, classes):
+    recipe = RECIPES[corpus]
+    said = words(recipe.families)
+    assert len(said) == len(set(said)) == classes
+    families = [len(family) for family in recipe.families]
+    assert sum(size for size in families if size > 1) > classes / 2
+    assert max(split.samples for split in recipe.splits.values()) >= 5000
+    for family in recipe.families:
+        assert len({"".join(sorted(word.lower().replace("-", ""))) for word in family}) == 1
+        assert all(len(spelled(word)[0]) == generated.LETTERS for word in family)
+
+
+def test_speakers_of_the_spoken_commands_are_disjoint_and_two_digit_speakers_are_heard_in_the_test_only():
+    ranges = {name: range(*split.speakers) for name, split in RECIPES["ssc-embedded"].splits.items()}
+    assert len(set().union(*ranges.values())) == sum(map(len, ranges.values()))
+    train, test = (range(*split.speakers) for split in RECIPES["shd-embedded"].splits.values())
+    assert len(set(test) - set(train)) == 2
+
+
+def test_events_are_sorted_and_inside_the_layout():
+    part = next(generate(RECIPES["ssc-embedded"], "ssc_train.h5"))
+    owner = np.repeat(np.arange(len(part.lengths)), part.lengths)
+    assert not ((np.diff(part.times.astype(float)) < 0) & (np.diff(owner) == 0)).any()
+    assert part.units.max() < 700 and part.times.min() >= 0 and part.times.max() < 1.4
+    assert part.times.dtype == np.float16 and part.units.dtype == np.uint16
+
+
+def corpus_of(task, folder, train, test):
+    """A smaller corpus, of the first samples of the training and test files."""
+    recipe = RECIPES[task]
+    parts = {}
+    for name, limit in zip([next(iter(recipe.splits)), list(recipe.splits)[-1]], (train, test), strict=True):
+        path = folder / name
+        generated.write(path, joined(list(generate(recipe, name, limit))), words(recipe.families))
+        with open_events(path, folder) as file:
+            parts[name] = bin_events(file, Bins("clean", 140, 0.01, 140, 700))
+    steps = max(part.longest for part in parts.values())
+    splits = [CountSamples(part.counts, np.arange(len(part.labels)), part.labels, steps) for part in parts.values()]
+    classes = len(words(recipe.families))
+    return TaskData(
+        task, "EMBEDDED", "accuracy", classes, 140, steps, 10.0, "counts", "", {}, splits[0], splits[1], splits[1]
+    )
+
+
+def nearest_neighbour(data, slices=20):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    model = KNeighborsClassifier(1, metric="cosine")
+    model.fit(features(data.train, slices), data.train.targets.numpy())
+    return model.predict(features(data.test, slices))
+
+
+def floors_hold(data):
+    wanted = data.test.targets.numpy()
+    counts, slices = accuracy(counts_only(data), wanted), accuracy(time_slices(data), wanted)
+    assert counts < 0.60
+    assert slices >= counts + 0.15
+    assert accuracy(nearest_neighbour(data), wanted) < 0.97
+
+
+def test_counts_do_not_suffice_slices_help_and_a_neighbour_does_not_solve_the_quick_part(tmp_path):
+    floors_hold(corpus_of("shd-embedded", tmp_path, 1750, 750))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", RECIPES)
+def test_the_floors_hold_on_the_whole_corpora(tmp_path, task):
+    floors_hold(corpus_of(task, tmp_path, 10**6, 10**6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", RECIPES)
+def test_whole_files_have_the_digests_of_data_dvc_and_load(tmp_path, task):
+    workspace = workspace_at(tmp_path)
+    (tmp_path / "data.dvc").write_text((find_workspace().root / "data.dvc").read_text())
+    make(workspace, task)
+    for name in RECIPES[task].splits:
+        entry = listed(workspace)[f"data/{task}/{name}"]
+        path = workspace.data / task / name
+        assert generated.read_content(path) == entry.meta["content"]
+    found = find_tasks()[task]
+    data = found.load(TaskOptions(**found.quick), 0, 0, None, workspace)
+    assert data.kind == "EMBEDDED" and data.name == task and data.dropped_events == 0
+    assert (len(data.train), len(data.test)) == (found.quick["limit"], found.quick["test_limit"])
+    with pytest.raises(BenchError, match="brings its own data"):
+        found.load(TaskOptions(), 0, 0, tmp_path, workspace)
+
+
+def tiny(value=0):
+    return Events(
+        np.array([0, 1], np.uint16),
+        np.array([0, 1], np.uint16),
+        np.array([1, 1]),
+        np.array([0.1, 0.2], np.float16),
+        np.array([value, 5], np.uint16),
+    )
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        generated.write(tmp_path / f"{name}.h5", tiny(), ("a", "b"))
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
+    """A file written by another HDF5 may differ in bytes; its digest of content is the row's all the same."""
+    folder = tmp_path / "data" / "shd-embedded"
+    for name in ("shd_train.h5", "shd_test.h5"):
+        generated.write(folder / name, tiny(), ("a", "b"))
+    entry = "- {{path: data/shd-embedded/{0}, md5: {1}, meta: {{content: {2}}}}}\n"
+    content = tiny().digest()
+
+    def listing(md5, content):
+        lines = (entry.format(name, md5, content) for name in ("shd_train.h5", "shd_test.h5"))
+        (tmp_path / "data.dvc").write_text("outs:\n" + "".join(lines))
+
+    def digest():
+        return find_tasks()["shd-embedded"].load(TaskOptions(), 0, 0, None, workspace_at(tmp_path)).digest
+
+    listing(hashlib.md5((folder / "shd_train.h5").read_bytes()).hexdigest(), content)
+    right = digest()
+    listing("f" * 32, content)
+    assert digest() == right
+    listing("f" * 32, tiny(value=1).digest())
+    with pytest.raises(BenchError, match="shd_train.h5: md5 .* data.dvc says ffff.*make or fetch"):
+        digest()
+
+
+def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tmp_path):
+    from delrec_bench.tasks.augment import Tripled
+
+    base = corpus_of("shd-embedded", tmp_path, 250, 250).train
+    items = torch.tensor([3, 250 + 3, 500 + 3])
+    tripled = Tripled(base)
+    assert len(tripled) == 750 and tripled.targets[items].unique().numel() == 1
+    tripled.begin_epoch(1, 2)
+    one, again = tripled.batch(items), tripled.batch(items.flip(0)).flip(1)
+    assert torch.equal(one, again)
+    assert torch.equal(one[:, :1], base.batch(torch.tensor([3])))
+    tripled.begin_epoch(1, 3)
+    other = tripled.batch(items)
+    assert torch.equal(one[:, 0], other[:, 0])
+    assert not torch.equal(one[:, 1], other[:, 1]) and not torch.equal(one[:, 2], other[:, 2])
+
+
+def test_the_shift_moves_each_channel_as_a_whole_and_the_blend_keeps_half(tmp_path):
+    from delrec_bench.tasks.augment import Tripled
+
+    base = corpus_of("shd-embedded", tmp_path, 250, 250).train
+    small = Tripled(base, shift=3)
+    plain, shifted = (small.batch(torch.tensor([item]))[:, 0] for item in (7, 257))
+    for channel in range(plain.shape[1]):
+        fits = [torch.equal(torch.roll(plain[:, channel], by), shifted[:, channel]) for by in range(-3, 4)]
+        assert any(fits) or plain[:3, channel].sum() + plain[-3:, channel].sum() > 0
+    blended = small.batch(torch.arange(500, 750)).sum()
+    assert 0.9 < blended / base.batch(torch.arange(250)).sum() < 1.05

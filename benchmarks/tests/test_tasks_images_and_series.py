@@ -1,0 +1,161 @@
+"""Permuted MNIST from its four files, and the Mackey-Glass series from its formula."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import torch
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks import ps_mnist
+from delrec_bench.tasks.base import TaskOptions, find_tasks, nmse
+from delrec_bench.tasks.mackey_glass import series
+from delrec_bench.tasks.samples import order
+from delrec_bench.workspace import workspace_at
+
+SIDE = 28
+
+
+def idx(array):
+    head = struct.pack(f">I{array.ndim}I", 0x800 + array.ndim, *array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of the four files with few random images, packed and not."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for part, count in (("train", 100), ("t10k", 20)):
+        pixels = random.integers(0, 256, (count, SIDE, SIDE))
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(pixels)))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 10))
+    return folder
+
+
+@pytest.fixture
+def load(tmp_path, images):
+    def call(task="ps-mnist", folder=images, split_seed=0, permutation_seed=0, **options):
+        workspace = workspace_at(tmp_path / "work")
+        return find_tasks()[task].load(TaskOptions(**options), split_seed, permutation_seed, folder, workspace)
+
+    return call
+
+
+def test_images_are_shown_pixel_by_pixel_in_one_fixed_order(load, images):
+    data = load(permutation_seed=3)
+    assert (data.classes, data.channels, data.steps) == (10, 1, 784)
+    assert data.name == f"ps-mnist:pictures@{data.digest[:8]}" and data.kind == "STAND-IN"
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [83, 17, 20]
+    raw = ps_mnist.read_idx(images / "t10k-images-idx3-ubyte.gz", 3).reshape(20, -1)
+    wanted = raw[:, order(784, 3, 784)].astype(np.float32) * np.float32(1 / 255)
+    np.testing.assert_array_equal(data.test.batch(torch.arange(20))[:, :, 0].numpy().T, wanted)
+
+
+def test_the_published_split_has_49800_and_10200_images():
+    assert int(ps_mnist.TRAIN_SHARE * 60_000) == 49_800
+
+
+def test_torchvision_reads_the_same_images_from_its_own_folder(load, images, tmp_path):
+    from torchvision.datasets import MNIST
+
+    raw = tmp_path / "root" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ps_mnist.OFFICIAL:
+        packed = images / f"{name}.gz"
+        content = gzip.decompress(packed.read_bytes()) if packed.exists() else (images / name).read_bytes()
+        (raw / name).write_bytes(content)
+    theirs = MNIST(tmp_path / "root", train=False)
+    ours = load(folder=tmp_path / "root")
+    np.testing.assert_array_equal(ours.test.targets.numpy(), theirs.targets.numpy())
+    shown = theirs.data.reshape(20, -1)[:, order(784, 0, 784)]
+    assert torch.equal(ours.test.values[:, :, 0], shown)
+
+
+def test_the_listed_digests_are_torchvisions(load):
+    from delrec_bench.tasks.files import listed
+    from delrec_bench.workspace import find_workspace
+    from torchvision.datasets import MNIST
+
+    entries = listed(find_workspace())
+    for name, md5 in MNIST.resources:
+        entry = entries[f"data/ps-mnist/{name}"]
+        assert entry.md5 == md5 and entry.meta["url"] == MNIST.mirrors[0] + name
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("t10k-labels-idx1-ubyte", lambda c: c[:-3], "it is cut off"),
+        ("t10k-labels-idx1-ubyte", lambda c: b"\0\0\0\0" + c[4:], "it is no MNIST file"),
+        ("t10k-labels-idx1-ubyte", lambda c: c[:2], "it is no MNIST file"),
+        ("t10k-labels-idx1-ubyte", lambda c: c[:-1] + b"\x0b", "sample 19 has label 11"),
+        ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "holds 20 images, .* 19 labels"),
+        ("t10k-images-idx3-ubyte.gz", lambda c: c[:200], "broken or cut-off gzip"),
+        ("t10k-images-idx3-ubyte.gz", lambda c: gzip.compress(idx(np.zeros((20, 8, 8)))), "take one size"),
+    ],
+)
+def test_bad_image_files_are_one_clear_line(load, images, name, change, message):
+    path = images / name
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(BenchError, match=message) as caught:
+        load()
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_foreign_files_in_the_own_folder_are_refused(load, images, tmp_path):
+    with pytest.raises(BenchError, match=r"work/data/ps-mnist .*data fetch ps-mnist"):
+        load(folder=None)
+    own = tmp_path / "work" / "data" / "ps-mnist"
+    own.parent.mkdir(parents=True)
+    images.rename(own)
+    with pytest.raises(BenchError, match="md5 of its content .* MNIST's is"):
+        load(folder=None)
+    (own / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(BenchError, match="no .*t10k-labels-idx1-ubyte"):
+        load(folder=own)
+
+
+def test_the_series_follows_the_equation():
+    """The first values against a plain Euler integration; the whole by its digest, which no machine may change."""
+    past = [1.2] * 171
+    for _ in range(20_000):
+        delayed = past[-171]
+        past.append(past[-1] + 0.1 * (0.2 * delayed / (1 + delayed**10) - 0.1 * past[-1]))
+    from delrec_bench.tasks import mackey_glass
+
+    kept, discarded = mackey_glass.KEPT, mackey_glass.DISCARDED
+    try:
+        mackey_glass.KEPT, mackey_glass.DISCARDED = 100, 0
+        ours = series(17)
+    finally:
+        mackey_glass.KEPT, mackey_glass.DISCARDED = kept, discarded
+    np.testing.assert_allclose(ours, past[171 + 9 :: 10][:100], rtol=1e-9)
+
+
+def test_mackey_glass_windows_end_before_their_target(load):
+    data = load("mackey-glass", folder=None)
+    assert (data.metric, data.classes, data.channels, data.steps) == ("nmse", 1, 1, 150)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [3431, 1031, 1031]
+    assert data.digest == "6ec628e8cd79538f6bf13f759d80225fcf0073fbc51a981d62cab1052787a7b1"
+    windows, targets = data.test.batch(torch.arange(1031))[:, :, 0], data.test.targets
+    assert torch.equal(windows[-1, 20:], targets[:-20])  # the end of window i + 20 is what window i aims at
+    assert torch.equal(windows[1:, 0], windows[:-1, 1])
+
+
+def test_mackey_glass_is_scored_against_the_variance_of_its_targets(load):
+    data = load("mackey-glass", folder=None)
+    targets = data.test.targets.numpy()
+    last = data.test.batch(torch.arange(len(targets)))[-1, :, 0].numpy()
+    assert nmse(np.full(len(targets), targets.mean()), targets) == pytest.approx(1)
+    assert nmse(last, targets) > 1  # repeating the last value is no forecast
+
+
+def test_other_equations_have_other_rows_and_impossible_ones_are_refused(load, tmp_path):
+    assert load("mackey-glass", folder=None, tau=30, horizon=50).name == "mackey-glass:tau30-h50"
+    for options, message in (({"horizon": 5000}, "horizon = 5000"), ({"steps": 100}, "steps = 100")):
+        with pytest.raises(BenchError, match=message):
+            load("mackey-glass", folder=None, **options)
+    with pytest.raises(BenchError, match="made by a formula"):
+        load("mackey-glass", folder=tmp_path)
