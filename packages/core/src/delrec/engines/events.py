@@ -276,7 +276,7 @@ def _elements(kernel: Tensor, left_padding: int) -> tuple[Tensor, Tensor]:
     """Turn a dense kernel (outputs, inputs, K), mostly zeros, into its elements: weights and delays (.., elements)."""
     window = kernel.shape[-1]
     count = max(1, int((kernel != 0).sum(-1).max()))
-    place = (kernel != 0).to(torch.uint8).sort(-1, descending=True, stable=True).indices[..., :count]
+    place = (kernel != 0).to(torch.uint8).sort(dim=-1, descending=True, stable=True).indices[..., :count]
     weight = kernel.gather(-1, place)
     # tap k reads the input left_padding - k steps ago; taps that hold nothing may sit anywhere
     delay = torch.where(weight != 0, left_padding - place, left_padding - window + 1)

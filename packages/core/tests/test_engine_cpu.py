@@ -1,0 +1,256 @@
+"""The cpu engine is the reference engine, faster: equal spikes, equal gradients, whatever the setting."""
+
+import importlib.util
+import warnings
+
+import pytest
+import torch
+from delrec import LIF, ATan, Triangle
+from delrec.engines import ScanState, cpu, cpu_codegen, reference
+from delrec.surrogates import Boxcar, FastSigmoid
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+F64 = torch.float64
+NEURONS = {
+    "soft": lambda: LIF(tau=2.0, surrogate=Triangle(1.0), learn_tau="neuron"),
+    "hard": lambda: LIF(tau=1.5, reset="hard", v_reset=-0.2, detach_reset=True, surrogate=ATan(5.0)),
+}
+RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True)
+def no_fallback():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        yield
+
+
+def problem(neuron, form, steps, batch, size, sigma, *, dtype=F64, seed=0, mask=None, spread=False, reach=8.0, past=0):
+    """Make the arguments of `scan`, every differentiable one a leaf."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=draw, dtype=F64)
+
+    made = NEURONS[neuron]().attach(size).to(dtype)
+    current = (normal(steps, batch, size) + 0.5).to(dtype).requires_grad_()
+    arguments = {"current": current, "neuron": made}
+    if form != "none":
+        shape = (size, size) if form == "synaptic" else (size,)
+        arguments["weight"] = (1.5 * normal(size, size) / size**0.5).to(dtype).requires_grad_()
+        arguments["delay"] = (torch.rand(shape, generator=draw, dtype=F64) * reach).to(dtype).requires_grad_()
+        width = 1 + sigma * (torch.rand(size, generator=draw, dtype=F64) if spread else torch.ones((), dtype=F64))
+        arguments["width"] = width.to(dtype).requires_grad_()
+    if mask:
+        shape = (batch, size) if mask == "sequence" else (steps, batch, size)
+        arguments["mask"] = (torch.rand(shape, generator=draw) < 0.7).to(dtype) / 0.7
+    if past:
+        history = (torch.rand(past, batch, size, generator=draw) < 0.3).to(dtype).requires_grad_()
+        arguments["state"] = ScanState((normal(batch, size).to(dtype).requires_grad_(),), history)
+    return arguments
+
+
+def leaves(arguments):
+    found = {name: arguments[name] for name in ("current", "weight", "delay", "width") if name in arguments}
+    found |= dict(arguments["neuron"].named_parameters())
+    if "state" in arguments:
+        found |= {"history": arguments["state"].history, "start": arguments["state"].states[0]}
+    return found
+
+
+def result(scan, arguments, seed=5):
+    """Run an engine; return its outputs and the gradients of a random functional of spikes and states."""
+    out = scan(**arguments)
+    draw = torch.Generator().manual_seed(seed)
+    loss = sum(
+        (torch.randn(o.shape, generator=draw, dtype=F64).to(o.dtype) * o).sum() for o in (out.spikes, *out.states)
+    )
+    wanted = leaves(arguments)
+    grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
+    return out, dict(zip(wanted, grads, strict=True))
+
+
+def difference(a, b):
+    if a is None or b is None:
+        return 0.0 if a is b or float((b if a is None else a).abs().max()) == 0 else float("inf")
+    return float((a - b).abs().max() / max(1.0, float(b.abs().max())))
+
+
+def assert_equal(arguments, tolerance=1e-9):
+    ours, grads = result(cpu.scan, arguments)
+    theirs, wanted = result(reference.scan, arguments)
+    assert ours.engine == "cpu"
+    assert torch.equal(ours.spikes, theirs.spikes)
+    for mine, yours in zip(ours.states, theirs.states, strict=True):
+        assert difference(mine, yours) < tolerance
+    for name, gradient in wanted.items():
+        assert difference(grads[name], gradient) < tolerance, name
+
+
+@RELAXED
+@given(
+    neuron=st.sampled_from(sorted(NEURONS)),
+    form=st.sampled_from(["none", "axonal", "synaptic"]),
+    steps=st.integers(1, 40),
+    batch=st.integers(1, 35),
+    size=st.integers(1, 70),
+    sigma=st.sampled_from([0.0, 0.7, 5.0]),
+    mask=st.sampled_from([None, "sequence", "step"]),
+    spread=st.booleans(),
+    reach=st.sampled_from([0.0, 6.0, 60.0]),
+    past=st.sampled_from([0, 1, 12]),
+    seed=st.integers(0, 10),
+)
+def test_equals_the_reference_in_float64(neuron, form, steps, batch, size, sigma, mask, spread, reach, past, seed):
+    chosen = {"sigma": sigma, "mask": mask if form != "none" else None, "spread": spread}
+    assert_equal(problem(neuron, form, steps, batch, size, seed=seed, reach=reach, past=past, **chosen))
+
+
+@pytest.mark.parametrize("form", ["axonal", "synaptic"])
+def test_whole_delays_touch_the_corners_of_the_triangle(form):
+    for sigma in (0.0, 2.0):
+        arguments = problem("soft", form, 20, 5, 9, sigma)
+        arguments["delay"] = arguments["delay"].detach().round().requires_grad_()
+        assert_equal(arguments)
+
+
+@pytest.mark.parametrize("form", ["axonal", "synaptic"])
+def test_long_sequences_do_not_drift(form):
+    assert_equal(problem("soft", form, 400, 2, 8, 6.0, reach=30.0), 1e-9)
+
+
+@pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
+def test_float32_spikes_differ_only_near_the_threshold(form):
+    arguments = problem("soft", form, 60, 20, 40, 3.0, dtype=torch.float32)
+    ours, grads = result(cpu.scan, arguments)
+    theirs, wanted = result(reference.scan, arguments)
+    wrong = ours.spikes != theirs.spikes
+    first = wrong.flatten(1).any(1).nonzero()
+    print(f"{form}: {int(wrong.sum())} of {wrong.numel()} spikes differ in float32")
+    if len(first):  # what follows a difference at the threshold may differ anywhere
+        t = int(first[0])
+        assert ((theirs.states[0][t] - 1).abs()[wrong[t]] < 1e-5).all()
+        pytest.skip("a spike hangs on rounding: gradients are not comparable")
+    for name, gradient in wanted.items():
+        assert difference(grads[name], gradient) < 1e-4, name
+
+
+@pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
+def test_results_do_not_depend_on_the_number_of_threads(form):
+    arguments = problem("soft", form, 15, 70, 33, 1.0, dtype=torch.float32)
+    threads = torch.get_num_threads()
+    try:
+        seen = []
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            out, grads = result(cpu.scan, arguments)
+            seen.append([out.spikes, *out.states, *grads.values()])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True) if a is not None)
+
+
+def test_non_contiguous_input():
+    arguments = problem("soft", "axonal", 12, 6, 10, 1.0)
+    plain = cpu.scan(**arguments).spikes
+    arguments["current"] = arguments["current"].detach().permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    assert not arguments["current"].is_contiguous()
+    assert torch.equal(cpu.scan(**arguments).spikes, plain)
+
+
+def test_pieces_equal_the_whole():
+    arguments = problem("soft", "axonal", 30, 4, 12, 2.0)
+    whole = cpu.scan(**arguments)
+    current, state, pieces = arguments.pop("current"), None, []
+    for begin, end in ((0, 1), (1, 11), (11, 30)):
+        out = cpu.scan(current=current[begin:end], state=state, **arguments)
+        state = out.final
+        pieces.append(out.spikes)
+    assert torch.equal(torch.cat(pieces), whole.spikes)
+    (a,) = torch.autograd.grad(torch.cat(pieces).sum(), arguments["weight"])
+    (b,) = torch.autograd.grad(whole.spikes.sum(), arguments["weight"])
+    assert difference(a, b) < 1e-9
+
+
+def test_inference_keeps_no_trace():
+    arguments = problem("hard", "axonal", 25, 3, 10, 1.0)
+    with torch.no_grad():
+        out = cpu.scan(**arguments, with_states=False)
+    assert out.states == ()
+    assert torch.equal(out.spikes, cpu.scan(**arguments).spikes)
+    assert torch.equal(out.final.states[0], cpu.scan(**arguments).final.states[0])
+
+
+def test_what_training_keeps_is_small():
+    """No (B, N, L) block: the trace of states, one bit a spike, and what does not grow with time."""
+    steps, batch, size = 100, 32, 64
+    arguments = problem("soft", "axonal", steps, batch, size, 10.0, dtype=torch.float32, reach=30.0)
+    kept = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t), lambda t: t):
+        cpu.scan(**arguments, with_states=False)
+    bytes_kept = sum(t.numel() * t.element_size() for t in kept.values())
+    assert bytes_kept < 1.3 * steps * batch * size * 4
+
+
+RULES = '''
+from delrec import LIF
+
+class Leaky(LIF):
+    @staticmethod
+    def step_soft(spike, reset, h, current, decay, threshold, rest):
+        return (decay * (h - threshold * reset) + {gain} * current,)
+
+    @staticmethod
+    def step_adjoint_soft(spike, reset, h, h_new, decay, threshold, rest, g):
+        g_v = decay * g
+        return (0.0, -threshold * g_v, g_v, {gain} * g, g * (h - threshold * reset), -reset * g_v, 0.0)
+'''
+
+
+def test_an_edited_step_is_seen(tmp_path):
+    """numba's cache alone would run the old rule: it does not notice that another file was edited."""
+    current = torch.full((5, 1, 3), 0.3, dtype=F64)
+    membranes = []
+    for j, gain in enumerate((1.0, 2.0)):
+        path = tmp_path / f"rules{j}.py"
+        path.write_text(RULES.format(gain=gain))
+        spec = importlib.util.spec_from_file_location(f"rules{j}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        membranes.append(cpu.scan(current, module.Leaky().attach(3)).states[0][0, 0, 0])
+    assert [float(m) for m in membranes] == [0.3, 0.6]
+
+
+def test_each_surrogate_compiles():
+    for surrogate in (FastSigmoid(10.0), Boxcar(0.5, 1.0)):
+        neuron = LIF(surrogate=surrogate).attach(4)
+        current = torch.randn(6, 2, 4, dtype=F64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        (ours,) = torch.autograd.grad(cpu.scan(current, neuron).spikes.sum(), current)
+        (theirs,) = torch.autograd.grad(reference.scan(current, neuron).spikes.sum(), current)
+        assert difference(ours, theirs) < 1e-9
+
+
+def test_a_rule_without_source_falls_back_with_one_warning(monkeypatch):
+    monkeypatch.setattr(cpu, "_warned", set())
+    neuron = LIF().attach(2)
+    namespace = {}
+    exec("def drive(h, decay, threshold, rest):\n    return h - threshold\n", namespace)
+    neuron.drive = namespace["drive"]
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        engines = [cpu.scan(torch.ones(3, 1, 2), neuron).engine for _ in range(2)]
+    assert engines == ["reference", "reference"]
+    assert len(seen) == 1 and "drive" in str(seen[0].message)
+
+
+def test_without_numba_one_warning_and_the_reference(monkeypatch):
+    monkeypatch.setattr(cpu, "_warned", set())
+    monkeypatch.setattr(cpu, "_BROKEN", "numba cannot be used (ImportError: none)")
+    with pytest.warns(RuntimeWarning, match="numba"):
+        assert cpu.scan(torch.ones(3, 1, 2), LIF().attach(2)).engine == "reference"
+
+
+def test_generated_modules_live_where_the_variable_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("DELREC_CACHE", str(tmp_path))
+    assert cpu_codegen.cache_folder() == tmp_path

@@ -1,0 +1,94 @@
+"""The events engine gives what the deployed network gives, as a sequence and step by step."""
+
+import warnings
+
+import pytest
+import torch
+from delrec import LIF
+from delrec.engines import events, reference
+from delrec.engines.events import EventNetwork
+from delrec.networks import Network, NetworkConfig
+
+F64 = torch.float64
+CONFIGS = {
+    "axonal": {"recurrent": "axonal", "batch_norm": True, "readout": "leaky", "aggregate": "softmax-sum"},
+    "synaptic": {"recurrent": "synaptic"},
+    "shared": {"recurrent": "shared"},
+    "plain": {"recurrent": "plain", "tau": 1.5, "reset": "hard"},
+    "none": {"recurrent": "none"},
+    "feedforward": {"recurrent": "axonal", "feedforward": "v1", "window": 7},
+}
+
+
+def network(name, hidden=(40, 70), seed=0):
+    torch.manual_seed(seed)
+    made = Network(NetworkConfig(inputs=30, hidden=hidden, classes=5, engine="reference", **CONFIGS[name])).to(F64)
+    for module in made.modules():
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.dim() >= 2:
+            weight.data.mul_(3)
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.2, 0.6)
+            module.weight.data.uniform_(0.5, 1.5)
+    return made.eval()
+
+
+def spikes(steps=40, batch=3):
+    return (torch.rand(steps, batch, 30, generator=torch.Generator().manual_seed(2)) < 0.15).to(F64)
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_equals_the_deployed_network(name):
+    net, x = network(name), spikes()
+    with net.deployed(), torch.no_grad():
+        net.start_recording()
+        wanted = net(x)
+        activity = net.activity()
+        net.stop_recording()
+    assert activity["spikes_per_neuron_step"] != 0  # silence would prove nothing
+    fast = EventNetwork(net, batch=3, dtype=F64)
+    out = fast.run(x)
+    torch.testing.assert_close(out, wanted, rtol=1e-9, atol=1e-9)
+    assert torch.equal(fast.run(x), out), "a second run starts from rest"
+    fast.reset()
+    steps = torch.stack([fast.step(x[t]).clone() for t in range(len(x))])
+    torch.testing.assert_close(steps, wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(fast.classify(x), net.scores(wanted), rtol=1e-9, atol=1e-9)
+
+
+def test_a_step_reuses_its_buffer():
+    fast = EventNetwork(network("axonal"), batch=3, dtype=F64)
+    x = spikes()
+    assert fast.step(x[0]).data_ptr() == fast.step(x[1]).data_ptr()
+
+
+def test_names_a_wrong_shape():
+    with pytest.raises(ValueError, match=r"\(2, 30\)"):
+        EventNetwork(network("none"), batch=3, dtype=F64).step(torch.zeros(2, 30))
+
+
+@pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
+def test_a_layer_equals_the_reference(form):
+    draw = torch.Generator().manual_seed(3)
+    neuron = LIF().attach(20)
+    arguments = {"current": torch.randn(30, 4, 20, generator=draw, dtype=F64) + 0.4, "neuron": neuron}
+    if form != "none":
+        shape = (20, 20) if form == "synaptic" else (20,)
+        arguments["weight"] = torch.randn(20, 20, generator=draw, dtype=F64) * 0.4
+        arguments["delay"] = torch.randint(0, 9, shape, generator=draw).to(F64)
+        arguments["width"] = torch.ones((), dtype=F64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        ours = events.scan(**arguments, with_states=False)
+    theirs = reference.scan(**arguments)
+    assert ours.engine == "events"
+    assert torch.equal(ours.spikes, theirs.spikes)
+    torch.testing.assert_close(ours.final.states[0], theirs.final.states[0])
+
+
+def test_what_events_cannot_do_runs_on_the_cpu_engine_and_says_so(monkeypatch):
+    monkeypatch.setattr(events, "_warned", set())
+    current = torch.randn(5, 2, 3, requires_grad=True)
+    with pytest.warns(RuntimeWarning, match="no gradients"):
+        assert events.scan(current, LIF().attach(3), with_states=False).engine == "cpu"
