@@ -1,7 +1,7 @@
 """Short runs whose numbers are kept: a change that alters results must raise RESULTS_VERSION.
 
 After such a change, mark it in CHANGELOG.md, raise RESULTS_VERSION, and write the numbers anew:
-`DELREC_BENCH_WRITE_GOLDEN=1 nox -s tests -- benchmarks/tests/test_golden_run.py`. A change of the quick presets needs the
+`DELREC_BENCH_WRITE_GOLDEN=1 nox -s tests -- benchmarks/tests/test_golden_run.py`. A change of quick presets needs the
 last of these alone, as every setting is in a run's key already.
 """
 
