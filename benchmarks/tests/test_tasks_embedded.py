@@ -139,6 +139,15 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
+def test_no_space_for_a_generated_file_is_one_clear_line(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(generated, "write_atomic", full)
+    with pytest.raises(BenchError, match=r"no space to write .*one.h5; make room"):
+        generated.write(tmp_path / "one.h5", tiny(), ("a", "b"))
+
+
 def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
     """A file written by another HDF5 may differ in bytes; its digest of content is the row's all the same."""
     folder = tmp_path / "data" / "shd-embedded"

@@ -112,6 +112,11 @@ def test_the_published_bins_are_numpys_digitize_and_leave_step_0_empty(load, cor
     np.testing.assert_array_equal(every_frame(clean.test).numpy(), frames[1:])
 
 
+def test_a_step_of_ones_own_choice_means_clean_bins(load):
+    chosen, clean = load("ssc", step_ms=20.0), load("ssc", step_ms=20.0, binning="clean")
+    assert chosen.step_ms == 20.0 and torch.equal(every_frame(chosen.test), every_frame(clean.test))
+
+
 def test_spikes_after_the_last_step_are_counted_and_said(load, corpus):
     late = [part.copy() for part in lists(corpus / "ssc_test.h5", "spikes/times")]
     late[5][-1] = 1.5
@@ -322,7 +327,7 @@ def test_options_that_do_not_fit_are_refused(load):
     for options, message in (
         ({"channels": 141}, "channels = 141 does not divide the file's 700; 140 would"),
         ({"binning": "published"}, "shd has 'clean' only"),
-        ({"task": "ssc", "step_ms": 5.0}, "the published binning takes its step from T"),
+        ({"task": "ssc", "step_ms": 5.0, "binning": "published"}, "the published binning takes its step from T"),
     ):
         with pytest.raises(BenchError, match=message):
             load(**options)

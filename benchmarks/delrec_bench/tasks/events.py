@@ -160,11 +160,11 @@ def open_events(path: Path, scratch: Path) -> Iterator[EventFile]:
         with _hdf5(path, path) as file:
             yield file
         return
-    with saving(scratch):
+    with saving(scratch.parent):
         scratch.mkdir(parents=True, exist_ok=True)
         copy = tempfile.NamedTemporaryFile(dir=scratch, prefix="gunzip-", suffix=".h5")  # noqa: SIM115
     with copy:
-        with saving(scratch), reading(path) as packed:
+        with saving(scratch.parent), reading(path) as packed:
             shutil.copyfileobj(packed, copy, 1 << 20)
             copy.flush()
         with _hdf5(Path(copy.name), path) as file:

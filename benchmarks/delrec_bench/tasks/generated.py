@@ -11,8 +11,6 @@ time must help (70 and 56), a nearest neighbour with time must not solve it (95 
 """
 
 import logging
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from delrec_bench.tasks.base import content_digest
 from delrec_bench.tasks.events import CHANNELS
 from delrec_bench.tasks.files import saving
 from delrec_bench.tasks.vocabulary import COMMANDS, DIGITS, spelled, words
+from delrec_bench.workspace import write_atomic
 
 BLOCK = 250  # samples drawn from one stream
 LETTERS = 3  # sounds of a word
@@ -230,20 +229,13 @@ def write(path: Path, events: Events, names: tuple[str, ...]) -> None:
         BenchError: No space, or no right to write.
     """
     with saving(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
-            _write(draft, events, names)
-            Path(draft).chmod(0o644)
-            Path(draft).replace(path)
-        finally:
-            Path(draft).unlink(missing_ok=True)
+        write_atomic(path, _image(events, names))
 
 
-def _write(path: str, events: Events, names: tuple[str, ...]) -> None:
+def _image(events: Events, names: tuple[str, ...]) -> bytes:
+    """The file's bytes, made in memory: HDF5 crashes when the disk fills up while it writes."""
     ends = np.cumsum(events.lengths)[:-1]
-    with h5py.File(path, "w") as file:
+    with h5py.File("image", "w", driver="core", backing_store=False) as file:
         for name, values in (("times", events.times), ("units", events.units)):
             parts = np.empty(len(events.lengths), object)
             parts[:] = np.split(values, ends)
@@ -251,6 +243,8 @@ def _write(path: str, events: Events, names: tuple[str, ...]) -> None:
         _dataset(file, "labels", events.labels, events.labels.dtype)
         _dataset(file, "extra/speaker", events.speakers, events.speakers.dtype)
         _dataset(file, "extra/keys", np.array([name.encode() for name in names]), None)
+        file.flush()
+        return bytes(file.id.get_file_image())
 
 
 def _dataset(file: Any, name: str, values: np.ndarray, dtype: Any) -> None:

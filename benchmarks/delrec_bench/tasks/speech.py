@@ -114,7 +114,8 @@ class Corpus:
 
     def _bins(self, options: TaskOptions) -> Bins:
         check_channels(options.channels)
-        mode = options.binning or self.binning
+        # A step of one's own choice asks for clean bins: the published edges follow from T alone.
+        mode = options.binning or ("clean" if options.step_ms else self.binning)
         if mode == "times":
             raise BenchError(f"task option binning = 'times': {self.task} has many spikes a channel; use 'clean'")
         if mode == "published":
