@@ -19,8 +19,8 @@ __all__ = ["DenseDelays", "PublishedNetwork"]
 class DenseDelays(nn.Module):
     """Feedforward delays as the dense convolution of DCLS, kernel version v1: (T, B, I) -> (T', B, O).
 
-    kernel[o,i,k] = w[o,i] tri[k] / (sum_k tri[k] + 1e-7), tri[k] = max(0, 1 - |k - (P + K//2)|). Source: Khalfaoui-Hassani
-    et al. 2023 (arXiv 2112.03740).
+    kernel[o,i,k] = w[o,i] tri[k] / (sum_k tri[k] + 1e-7), tri[k] = max(0, 1 - |k - (P + K//2)|).
+    Source: Khalfaoui-Hassani et al. 2023 (arXiv 2112.03740).
     """
 
     def __init__(self, ours: FeedforwardDelays) -> None:

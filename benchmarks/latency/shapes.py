@@ -1,7 +1,7 @@
 """The shapes that engines are compared on: the published networks, with weights and inputs that give realistic spikes.
 
-SHD: T 100, 140-256-256-20, batch 256, recurrent in layer 2. SSC: T 250, 140-256-256-256-35, batch 128, recurrent in all.
-PS-MNIST: T 784, 1-64-212-212-10, batch 32 or 256, recurrent in all. Settings are those of the suite's preset
+SHD: T 100, 140-256-256-20, batch 256, recurrent in layer 2. SSC: T 250, 140-256-256-256-35, batch 128, recurrent in
+all. PS-MNIST: T 784, 1-64-212-212-10, batch 32 or 256, recurrent in all. Settings are those of the suite's preset
 `paper-2025`; delays are as initialised.
 """
 

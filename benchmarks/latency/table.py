@@ -21,7 +21,8 @@ def markdown(rows: Rows, about: dict[str, Any]) -> str:
     parts = [
         "# Engines",
         f"{about['machine']}; {about['threads']} threads; torch {about['versions'].get('torch')}, "
-        f"numba {about['versions'].get('numba')}; revision {about['revision'][:12]}{' (changed)' if about['dirty'] else ''}. "
+        f"numba {about['versions'].get('numba')}; revision {about['revision'][:12]}"
+        f"{' (changed)' if about['dirty'] else ''}. "
         f"Made again by `{about['command']}`. Median [quartiles]; ratios are of times of one round."
         + (" A quick run: few rounds." if about["quick"] else ""),
     ]
@@ -39,9 +40,8 @@ def markdown(rows: Rows, about: dict[str, Any]) -> str:
         parts += ["## Layers", _table(head, [_line(r) for r in others])]
     for r in rows:
         if r["section"] == "data path":
-            parts.append(
-                f"## Data path\n\n{r['shape']}: {r['samples_per_second']:,.0f} samples/s, {r['bytes'] / 2**20:,.0f} MiB held."
-            )
+            held = f"{r['samples_per_second']:,.0f} samples/s, {r['bytes'] / 2**20:,.0f} MiB held"
+            parts.append(f"## Data path\n\n{r['shape']}: {held}.")
     return "\n\n".join(parts)
 
 
