@@ -193,7 +193,7 @@ def test_what_training_keeps_is_small():
     assert bytes_kept < 1.3 * steps * batch * size * 4
 
 
-RULES = '''
+RULES = """
 from delrec import LIF
 
 class Leaky(LIF):
@@ -205,7 +205,7 @@ class Leaky(LIF):
     def step_adjoint_soft(spike, reset, h, h_new, decay, threshold, rest, g):
         g_v = decay * g
         return (0.0, -threshold * g_v, g_v, {gain} * g, g * (h - threshold * reset), -reset * g_v, 0.0)
-'''
+"""
 
 
 def test_an_edited_step_is_seen(tmp_path):

@@ -10,7 +10,12 @@ from torch.nn import functional as F
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     ("steps", "batch", "inputs", "outputs", "binary", "masked"),
-    [(7, 5, 140, 20, False, False), (9, 33, 64, 96, True, True), (50, 16, 1, 64, False, False), (3, 200, 67, 35, True, True)],
+    [
+        (7, 5, 140, 20, False, False),
+        (9, 33, 64, 96, True, True),
+        (50, 16, 1, 64, False, False),
+        (3, 200, 67, 35, True, True),
+    ],
 )
 def test_equals_the_dense_map(dtype, steps, batch, inputs, outputs, binary, masked):
     draw = torch.Generator().manual_seed(0)

@@ -1,6 +1,7 @@
 """The cpu engine: one fused scan through time, compiled for the neuron, with a hand-written backward pass.
 
-See docs/engines.md. What it cannot run (other devices and dtypes, rules whose source cannot be read) goes to the reference engine, with one warning that says why.
+See docs/engines.md. What it cannot run (other devices and dtypes, rules whose source cannot be read) goes to the
+reference engine, with one warning that says why.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ except Exception as error:  # numba may be absent, or broken by another package,
 
 __all__ = ["scan", "unsupported"]
 
-_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _GROUPS = 16  # partial sums of the weight gradient: a constant, so that results do not depend on threads
 _warned: set[str] = set()
 
@@ -171,15 +172,14 @@ class _Scan(torch.autograd.Function):
             ends = recurrence.backward(group)
             for tile in range(group, tiles, groups):
                 module.backward_tile(
-                    tile, steps, batch, size, row, *common, *flat_trace, grads[0] is not None, g_out[0], given, *g_out[1:],
-                    out, words, recurrence.prefix, sum_weight, need_taps, need_coef, wanted, *(s[group] for s in sums),
-                    start_out, past_out, recurrence.past, *ends,
+                    tile, steps, batch, size, row, *common, *flat_trace, grads[0] is not None, g_out[0], given,
+                    *g_out[1:], out, words, recurrence.prefix, sum_weight, need_taps, need_coef, wanted,
+                    *(s[group] for s in sums), start_out, past_out, recurrence.past, *ends,
                 )  # fmt: skip
 
         parallel(run, groups)
-        g_weight = g_delay = g_width = g_history = None
-        if sum_weight:
-            g_weight = g_wt.sum(0).view(row, row)[:size, :size]
+        g_delay = g_width = g_history = None
+        g_weight = g_wt.sum(0).view(row, row)[:size, :size] if sum_weight else empty
         if need_taps:
             g_delay, g_width = (
                 g.sum_to_size(shape).to(dtype)
@@ -202,7 +202,7 @@ def _common(
     recurrent: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
     """What both passes hand over: whether recurrent, mask and its strides, coefficients, surrogate, first state."""
-    steps, batch, size = shape
+    _, batch, size = shape
     mask_part: tuple[Array, int, int] = (flat(coef.new_zeros(0)), 0, 0)
     if mask is not None and recurrent:
         full = mask.to(coef.dtype).expand(shape if mask.dim() == 3 else shape[1:])

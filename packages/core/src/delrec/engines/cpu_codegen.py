@@ -30,7 +30,8 @@ from delrec.neurons import Neuron
 
 __all__ = ["cache_folder", "linear_module", "scan_module"]
 
-_KERNELS = (cpu_vector, cpu_kernels, cpu_linear_kernels, cpu_synaptic_kernels)  # what generated modules import: part of their hash
+# what generated modules import: part of their hash
+_KERNELS = (cpu_vector, cpu_kernels, cpu_linear_kernels, cpu_synaptic_kernels)
 _RULES = ("step", "drive", "step_adjoint", "drive_adjoint")
 _loaded: dict[str, ModuleType] = {}
 _known: dict[tuple[Any, ...], ModuleType] = {}
@@ -52,7 +53,8 @@ def cache_folder() -> Path:
 def scan_module(neuron: Neuron, dtype: np.dtype[Any], synaptic: bool = False) -> ModuleType:
     """Return the compiled scan for `neuron`: functions `forward_tile` and `backward_tile`.
 
-    synaptic: with one delay a connection; else one a sender, or no recurrence. Raises ValueError when the source of a rule cannot be read or is not a plain function.
+    synaptic: with one delay a connection; else one a sender, or no recurrence. Raises ValueError when the source of a
+    rule cannot be read or is not a plain function.
     """
     rules = [_function(getattr(neuron, name), name) for name in _RULES]
     surrogate = _function(type(neuron.surrogate).scalar_derivative, "surrogate")
@@ -94,7 +96,7 @@ def _load(name: str, text: str) -> ModuleType:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
                 file.write(text)
-            os.replace(file.name, path)
+            Path(file.name).replace(path)
         spec = importlib.util.spec_from_file_location(full, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -136,6 +138,18 @@ def _rule_text(name: str, function: Any) -> str:
         tree.body = tree.body[1:]
     tree.body = [_Numbers().visit(statement) for statement in tree.body]
     return f"@njit(error_model='numpy', nogil=True)\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
+
+
+def _load_g_new(state: int, row: int) -> str:
+    """Fetch the gradient that a state carries back, and what the caller's own use of it adds."""
+    lines = (
+        "for n in range(m):",
+        f"    put(work, {row} + n, get(carry, {1 + state} * LANES * size + held + n))",
+        f"if given_trace & {1 << state}:",
+        "    for n in range(m):",
+        f"        put(work, {row} + n, get(work, {row} + n) + get(g_h{state}, now + n))",
+    )
+    return "\n                ".join(lines)
 
 
 def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any], synaptic: bool) -> str:
@@ -200,12 +214,7 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
                 for j in range(states)
             ],
         ),
-        "load_g_new": "\n                ".join(
-            f"for n in range(m):\n                    put(work, {(g_new + j) * 64} + n, get(carry, {1 + j} * LANES * size + held + n))\n"
-            f"                if given_trace & {1 << j}:\n                    for n in range(m):\n"
-            f"                        put(work, {(g_new + j) * 64} + n, get(work, {(g_new + j) * 64} + n) + get(g_h{j}, now + n))"
-            for j in range(states)
-        ),
+        "load_g_new": "\n                ".join(_load_g_new(j, (g_new + j) * 64) for j in range(states)),
     }
     fill |= cpu_synaptic.SYNAPTIC if synaptic else cpu_template.AXONAL
     head = f"{cpu_template.HEAD}\nREAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\n\n\n"

@@ -10,7 +10,16 @@ import numpy as np
 from numba import njit
 
 from delrec.engines.cpu_kernels import SLACK
-from delrec.engines.cpu_vector import LANES, get, next_bit, put, read_pairs, read_pairs_keep, read_triples, read_triples_keep
+from delrec.engines.cpu_vector import (
+    LANES,
+    get,
+    next_bit,
+    put,
+    read_pairs,
+    read_pairs_keep,
+    read_triples,
+    read_triples_keep,
+)
 
 __all__ = [
     "bits_to_lanes",
@@ -141,7 +150,9 @@ def receive_back(
                 if per == 1:
                     read_pairs(ring, at, lines * LANES, place, c, factor, 2 * c, weight, c, n, out, o * LANES, out)
                 else:
-                    read_triples(ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, o * LANES, out)
+                    read_triples(
+                        ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, o * LANES, out
+                    )
                 continue
             if per == 1:
                 read_pairs_keep(ring, at, lines * LANES, place, c, factor, 2 * c, weight, c, n, out, o * LANES, kept)

@@ -80,7 +80,8 @@ $forward_receive
                     else:
                         mask_at = t * mask_step + at
                         for n in range(m):
-                            put(work, $current + n, get(x, now + n) + get(rec, b * padded + c + n) * get(mask, mask_at + n))
+                            v = get(rec, b * padded + c + n) * get(mask, mask_at + n)
+                            put(work, $current + n, get(x, now + n) + v)
                 else:
                     for n in range(m):
                         put(work, $current + n, get(x, now + n))
@@ -118,8 +119,8 @@ def load_coefficients(work, coef, size, c, m):
 @njit(error_model="numpy", nogil=True, cache=True)
 def backward_tile(
     tile, steps, batch, size, padded, recurrent, mask, mask_row, mask_step, coef, params, spike0, start0, $trace,
-    given_spikes, g_spikes, given_trace, $g_trace, g_x, bits, prefix, want_weight, want_delay, want_coef, want_start, g_wt,
-    g_coef, g_start, g_past, past, $backward_arguments
+    given_spikes, g_spikes, given_trace, $g_trace, g_x, bits, prefix, want_weight, want_delay, want_coef, want_start,
+    g_wt, g_coef, g_start, g_past, past, $backward_arguments
 ):
     work = np.zeros($rows * BLOCK, REAL)
     carry = np.zeros($carried * LANES * size, REAL)

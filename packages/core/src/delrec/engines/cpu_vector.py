@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
 
 __all__ = [
     "COLUMNS",
@@ -37,6 +37,8 @@ __all__ = [
     "transpose_block",
     "weigh_lines",
 ]
+
+intrinsic: Any = _intrinsic
 
 LANES = 16
 _VECTOR_BYTES = 64
@@ -138,12 +140,12 @@ class _Loop:
 
 def _make_product(rows: int, vectors: int) -> Any:
     @intrinsic
-    def product(typingctx, a, a_at, a_k, a_r, b, b_at, b_k, c, c_at, c_r, count, accumulate):  # type: ignore[no-untyped-def]
+    def product(typingctx, a, a_at, a_k, a_r, b, b_at, b_k, c, c_at, c_r, count, accumulate):
         """C[r, :] (+)= sum_k A[r, k] B[k, :], `rows` rows by `vectors` vectors, in registers."""
         intp = types.intp
         signature = types.void(a, intp, intp, intp, b, intp, intp, c, intp, intp, intp, types.boolean)
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             av, ao, ak, ar, bv, bo, bk, cv, co, cr, k, add = args
             e = _Emit(context, builder, a, _VECTOR_BYTES * 8 // a.dtype.bitwidth)
             pa, pb, pc = e.pointer(a, av, ao), e.pointer(b, bv, bo), e.pointer(c, cv, co)
@@ -188,12 +190,12 @@ tile_product_lanes = _make_product(ROWS, 1)
 
 def _make_gather(vectors: int) -> Any:
     @intrinsic
-    def gather(typingctx, c, c_at, index, value, at, count, b, b_at, b_k):  # type: ignore[no-untyped-def]
+    def gather(typingctx, c, c_at, index, value, at, count, b, b_at, b_k):
         """C[:] += sum_{j < count} value[at+j] B[index[at+j], :], `vectors` vectors of C in registers."""
         intp = types.intp
         signature = types.void(c, intp, index, value, intp, intp, b, intp, intp)
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             cv, co, iv, vv, start, n, bv, bo, bk = args
             e = _Emit(context, builder, b, _VECTOR_BYTES * 8 // b.dtype.bitwidth)
             pc, pb = e.pointer(c, cv, co), e.pointer(b, bv, bo)
@@ -223,12 +225,15 @@ gather_rows_wide = _make_gather(8)
 
 
 @intrinsic
-def spread_bits(typingctx, bits, bits_at, taps, taps_at, count, out, out_at):  # type: ignore[no-untyped-def]
-    """out[lane] = sum_{j < count} taps[j] * bit `lane` of bits[-j]; count a multiple of 4. Returns the OR of the bits."""
+def spread_bits(typingctx, bits, bits_at, taps, taps_at, count, out, out_at):
+    """out[lane] = sum_{j < count} taps[j] * bit `lane` of bits[-j]; count a multiple of 4.
+
+    Returns the OR of the bits.
+    """
     intp = types.intp
     signature = types.uint16(bits, intp, taps, intp, intp, out, intp)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         bv, bo, tv, to, n, ov, oo = args
         e = _Emit(context, builder, taps, LANES)
         pb, pt = e.pointer(bits, bv, bo), e.pointer(taps, tv, to)
@@ -249,12 +254,12 @@ def spread_bits(typingctx, bits, bits_at, taps, taps_at, count, out, out_at):  #
 
 
 @intrinsic
-def weigh_lines(typingctx, lines, lines_at, taps, taps_at, count, out, out_at):  # type: ignore[no-untyped-def]
+def weigh_lines(typingctx, lines, lines_at, taps, taps_at, count, out, out_at):
     """out[lane] = sum_{j < count} taps[j] lines[j, lane]; lines are contiguous, count a multiple of 4."""
     intp = types.intp
     signature = types.void(lines, intp, taps, intp, intp, out, intp)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         lv, lo, tv, to, n, ov, oo = args
         e = _Emit(context, builder, taps, LANES)
         pl, pt = e.pointer(lines, lv, lo), e.pointer(taps, tv, to)
@@ -274,11 +279,11 @@ def weigh_lines(typingctx, lines, lines_at, taps, taps_at, count, out, out_at): 
 
 
 @intrinsic
-def masked_sum(typingctx, lines, lines_at, count, bits):  # type: ignore[no-untyped-def]
+def masked_sum(typingctx, lines, lines_at, count, bits):
     """Return the sum over j < count and over the lanes whose bit is set of lines[j, lane]."""
     signature = lines.dtype(lines, types.intp, types.intp, types.uint16)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         lv, lo, n, word = args
         e = _Emit(context, builder, lines, LANES)
         pl = e.pointer(lines, lv, lo)
@@ -291,12 +296,12 @@ def masked_sum(typingctx, lines, lines_at, count, bits):  # type: ignore[no-unty
 
 
 @intrinsic
-def transpose_block(typingctx, a, a_at, a_r, b, b_at, b_r):  # type: ignore[no-untyped-def]
+def transpose_block(typingctx, a, a_at, a_r, b, b_at, b_r):
     """b[j, i] = a[i, j] for a block of LANES x LANES; a_r and b_r are the row strides."""
     intp = types.intp
     signature = types.void(a, intp, intp, b, intp, intp)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         av, ao, ar, bv, bo, br = args
         e = _Emit(context, builder, a, LANES)
         pa, pb = e.pointer(a, av, ao), e.pointer(b, bv, bo)
@@ -318,11 +323,11 @@ def transpose_block(typingctx, a, a_at, a_r, b, b_at, b_r):  # type: ignore[no-u
 
 
 @intrinsic
-def nonzero_bits(typingctx, a, a_at):  # type: ignore[no-untyped-def]
+def nonzero_bits(typingctx, a, a_at):
     """Return a word whose bit j says that a[a_at + j] is not zero, for LANES elements (NaN is not zero)."""
     signature = types.uint16(a, types.intp)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         av, ao = args
         e = _Emit(context, builder, a, LANES)
         return builder.bitcast(builder.fcmp_unordered("!=", e.load(e.pointer(a, av, ao)), e.zero()), _I16)
@@ -331,11 +336,11 @@ def nonzero_bits(typingctx, a, a_at):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def next_bit(typingctx, word):  # type: ignore[no-untyped-def]
+def next_bit(typingctx, word):
     """Return the index of the lowest bit set; the word must not be 0."""
     signature = types.intp(types.uint16)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         wide = builder.zext(args[0], ir.IntType(64))
         return builder.cttz(wide, ir.Constant(ir.IntType(1), 1))
 
@@ -343,22 +348,22 @@ def next_bit(typingctx, word):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def get(typingctx, a, at):  # type: ignore[no-untyped-def]
+def get(typingctx, a, at):
     """Return a[at] for at >= 0: numba's test for negative indices would keep a loop from becoming vectors."""
     signature = a.dtype(a, types.intp)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.load(builder.gep(context.make_array(a)(context, builder, args[0]).data, [args[1]]))
 
     return signature, codegen
 
 
 @intrinsic
-def put(typingctx, a, at, value):  # type: ignore[no-untyped-def]
+def put(typingctx, a, at, value):
     """a[at] = value for at >= 0; the value has the array's type."""
     signature = types.void(a, types.intp, a.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         builder.store(args[2], builder.gep(context.make_array(a)(context, builder, args[0]).data, [args[1]]))
         return context.get_dummy_value()
 
@@ -367,17 +372,30 @@ def put(typingctx, a, at, value):  # type: ignore[no-untyped-def]
 
 def _make_reader(per: int, keep: bool) -> Any:
     @intrinsic
-    def read(  # type: ignore[no-untyped-def]
-        typingctx, ring, ring_at, ring_n, place, place_at, factor, factor_at, weight, weight_at, count, out, out_at, kept
+    def read(
+        typingctx,
+        ring,
+        ring_at,
+        ring_n,
+        place,
+        place_at,
+        factor,
+        factor_at,
+        weight,
+        weight_at,
+        count,
+        out,
+        out_at,
+        kept,
     ):
-        """out[lane] += sum_{n < count} weight[n] q[n], q[n] = sum_p factor[n,p,0] line + factor[n,p,1] the next line.
+        """out[lane] += sum_n weight[n] q[n], q[n] = sum_p factor[n,p,0] line + factor[n,p,1] next.
 
         The line is place[n, p] of ring n. If `keep`, kept[n, lane] = q[n, lane] too.
         """
         intp = types.intp
         signature = types.void(ring, intp, intp, place, intp, factor, intp, weight, intp, intp, out, intp, kept)
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             rv, ro, rn, pv, po, fv, fo, wv, wo, n, ov, oo, kv = args
             e = _Emit(context, builder, ring, LANES)
             pr, pp = e.pointer(ring, rv, ro), e.pointer(place, pv, po)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from delrec.engines import cpu
 from delrec.engines.state import ScanOutput, ScanState
@@ -21,7 +21,7 @@ from delrec.neurons import LIF, Neuron
 
 __all__ = ["EventLayer", "EventNetwork", "scan"]
 
-_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _BLOCK = 64
 _CHUNKS = 16  # parts of a batch that may run on different threads
 _warned: set[str] = set()
@@ -39,8 +39,8 @@ def scan(
 ) -> ScanOutput:
     """Run the scan of `delrec.engines.reference.scan` by events.
 
-    Needs what events can do: no gradient, whole delays, sigma 0, no dropout, no given state, no trace of states. Anything
-    else runs on the cpu engine, with one warning that says why.
+    Needs what events can do: no gradient, whole delays, sigma 0, no dropout, no given state, no trace of states.
+    Anything else runs on the cpu engine, with one warning that says why.
     """
     reason = _unsupported(current, neuron, weight, delay, width, mask, state, with_states)
     if reason:
@@ -80,15 +80,16 @@ def _unsupported(
 class EventLayer:
     """One layer by events: a linear map (or none), neurons (or none), recurrence with whole delays (or none).
 
-    inputs, size: widths. batch: rows. weight: (size, inputs), or (size, inputs, elements) with ff_delay of that shape, in
-    steps; None takes the input as the current. bias: (size,). neuron: None hands out the current. recurrent: (size, size),
-    [receiver, sender], with delay (size,) or (size, size). emit_state: hand out the neuron's first state, not spikes.
+    inputs, size: widths. batch: rows. weight: (size, inputs), or (size, inputs, elements) with ff_delay of that
+    shape, in steps; None takes the input as the current. bias: (size,). neuron: None hands out the current.
+    recurrent: (size, size), [receiver, sender], with delay (size,) or (size, size). emit_state: hand out the
+    neuron's first state, not spikes.
     """
 
     def __init__(
         self, inputs: int, size: int, batch: int, dtype: torch.dtype, *, neuron: Neuron | None,
-        weight: Tensor | None, bias: Tensor | None = None, ff_delay: Tensor | None = None, recurrent: Tensor | None = None,
-        delay: Tensor | None = None, emit_state: bool = False,
+        weight: Tensor | None, bias: Tensor | None = None, ff_delay: Tensor | None = None,
+        recurrent: Tensor | None = None, delay: Tensor | None = None, emit_state: bool = False,
     ) -> None:  # fmt: skip
         from delrec.engines import cpu_codegen
         from delrec.engines.cpu_recurrence import flat, padded
@@ -101,7 +102,8 @@ class EventLayer:
         def rows(matrix: Tensor) -> np.ndarray[Any, Any]:
             """(size, inputs, elements) -> (elements, inputs, row), flat."""
             out = matrix.new_zeros(*matrix.shape[1:][::-1], row)
-            out[..., :size] = matrix.detach().movedim(0, -1).movedim(0, -2) if matrix.dim() == 3 else matrix.detach().t()
+            matrix = matrix.detach()
+            out[..., :size] = matrix.permute(2, 1, 0) if matrix.dim() == 3 else matrix.t()
             return flat(out)
 
         whole = np.zeros(0, np.int64)
@@ -221,17 +223,17 @@ class EventNetwork:
                 self._layer(network.readout, network.readout_norm, gain, neuron=network.leak, emit_state=True)
             )
 
-    def _layer(self, connection: nn.Module, norm: nn.Module | None, gain: Any, **rest: Any) -> EventLayer:
-        weight, bias = connection.weight.double(), connection.bias  # type: ignore[operator,union-attr]
+    def _layer(self, connection: Any, norm: Any, gain: Any, **rest: Any) -> EventLayer:
+        weight, bias = connection.weight.double(), connection.bias
         ff_delay = None
         if hasattr(connection, "position"):
-            kernel = connection.dense_kernel().double()  # type: ignore[operator]
-            weight, ff_delay = _elements(kernel, connection.left_padding)  # type: ignore[arg-type]
-        bias = weight.new_zeros(weight.shape[0]) if bias is None else bias.double()  # type: ignore[operator]
+            kernel = connection.dense_kernel().double()
+            weight, ff_delay = _elements(kernel, connection.left_padding)
+        bias = weight.new_zeros(weight.shape[0]) if bias is None else bias.double()
         scale = torch.ones_like(bias)
         if norm is not None:
-            scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # type: ignore
-            bias = (bias - norm.running_mean.double()) * scale + norm.bias.double()  # type: ignore
+            scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+            bias = (bias - norm.running_mean.double()) * scale + norm.bias.double()
         scale, bias = scale * gain, bias * gain
         weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
         sizes = (weight.shape[1], weight.shape[0])
@@ -268,7 +270,8 @@ class EventNetwork:
     def _checked(self, inputs: Tensor, dims: int) -> Tensor:
         wanted = (self.batch, self.layers[0].inputs)
         if inputs.dim() != dims or tuple(inputs.shape[-2:]) != wanted:
-            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this network takes (.., {wanted[0]}, {wanted[1]})")
+            shape = tuple(inputs.shape)
+            raise ValueError(f"inputs have shape {shape}; this network takes (.., {wanted[0]}, {wanted[1]})")
         return inputs.detach().to(self.dtype).contiguous()
 
 

@@ -9,8 +9,8 @@ WORK = $rows * BLOCK
 
 @njit(error_model="numpy", nogil=True, cache=True)
 def event_rows(
-    begin, end, steps, batch, inputs, size, padded, x, wt, bias, form, ff_delay, elements, kind, delay, rwt, slots, clock,
-    queue, waiting, ring, work, index, value, ones, cur, mode, out
+    begin, end, steps, batch, inputs, size, padded, x, wt, bias, form, ff_delay, elements, kind, delay, rwt, slots,
+    clock, queue, waiting, ring, work, index, value, ones, cur, mode, out
 ):
     """Run rows begin .. end-1 of a layer through `steps` steps; what is carried over lies in work, queue and ring.
 
