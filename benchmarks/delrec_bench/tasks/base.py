@@ -35,7 +35,8 @@ class TaskOptions:
             task has no validation set of its own.
         augment: Triple the training set by SHD's published recipe.
         binning: "clean" (bin k holds [k step, (k+1) step)), "published" (SSC's own edges), "times" (no bins but
-            spike times, where a task has one spike a channel), None: the task's own.
+            spike times, where a task has one spike a channel), None: the task's own (clean, where
+            step_ms is given).
         limit: Training samples at most; a validation set drawn from them shrinks in proportion.
         test_limit: Test samples at most (a fixed part, the same in every repetition).
         tau: Delay of the Mackey-Glass equation.
