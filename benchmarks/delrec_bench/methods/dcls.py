@@ -15,6 +15,7 @@ _BOTH: dict[str, Any] = {"recurrent": "axonal", "feedforward": "v1", "learn_posi
 
 # Hammouamri's own networks: delays in every layer, padded on both sides, spread annealed from K//2 - .27 on.
 _GAUSS_SHD = {
+    "network.rounding": "restore",
     "network.feedforward_layers": None,
     "network.feedforward_readout": True,
     "network.right_padding": 12,

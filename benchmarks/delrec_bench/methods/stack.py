@@ -15,7 +15,6 @@ DELAYED = (
     "delay_std",
     "delay_low",
     "delay_high",
-    "rounding",
     "clamp_delays",
 )
 FEEDFORWARD = (
@@ -49,6 +48,8 @@ def settings_of(**fixed: Any) -> dict[str, Any]:
         left_out |= {*DELAYED, "learn_delays"}
     if fixed.get("feedforward", "none") == "none":
         left_out |= {*FEEDFORWARD, "feedforward"}
+        if recurrent in ("none", "plain"):
+            left_out |= {"rounding"}
     known = {item.name: item.default for item in fields(NetworkConfig) if item.default is not MISSING}
     return {name: value for name, value in known.items() if name not in left_out}
 
