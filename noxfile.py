@@ -109,7 +109,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="bench-engines", venv_backend="none")
 def bench_engines(session: nox.Session) -> None:
-    """Measure core's engines against the published loop and the bare products. `-- --quick`, `-- --shapes SHD --write`"""
+    """Measure engines against the published loop and the bare products. `-- --quick`, `-- --shapes SHD --write`"""
     _suite(session, "bench_engines.py", _shared(session))
 
 
