@@ -327,7 +327,7 @@ def test_options_that_do_not_fit_are_refused(load):
     for options, message in (
         ({"channels": 141}, "channels = 141 does not divide the file's 700; 140 would"),
         ({"binning": "published"}, "shd has 'clean' only"),
-        ({"binning": "times"}, "shd has 'clean' bins only"),
+        ({"binning": "times"}, "shd has many spikes a channel; use 'clean'"),
         ({"task": "ssc", "step_ms": 5.0, "binning": "published"}, "the published binning takes its step from T"),
     ):
         with pytest.raises(BenchError, match=message):

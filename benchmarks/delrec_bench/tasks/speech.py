@@ -118,8 +118,6 @@ class Corpus:
         mode = options.binning or ("clean" if options.step_ms else self.binning)
         if mode == "times":
             raise BenchError(f"task option binning = 'times': {self.task} has many spikes a channel; use 'clean'")
-        if mode not in ("clean", "published"):
-            raise BenchError(f"task option binning = '{mode}': {self.task} has 'clean' bins only, or SSC's 'published'")
         if mode == "published":
             if "ssc" not in self.task:
                 raise BenchError(f"task option binning = 'published': SSC's edges; {self.task} has 'clean' only")
