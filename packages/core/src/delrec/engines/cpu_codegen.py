@@ -24,11 +24,19 @@ from typing import Any
 import numba
 import numpy as np
 
-from delrec.engines import cpu_kernels, cpu_linear_kernels, cpu_synaptic, cpu_synaptic_kernels, cpu_template, cpu_vector
+from delrec.engines import (
+    cpu_delays_kernels,
+    cpu_kernels,
+    cpu_linear_kernels,
+    cpu_synaptic,
+    cpu_synaptic_kernels,
+    cpu_template,
+    cpu_vector,
+)
 from delrec.engines.events_template import EVENTS
 from delrec.neurons import Neuron
 
-__all__ = ["cache_folder", "linear_module", "scan_module"]
+__all__ = ["cache_folder", "delays_module", "linear_module", "scan_module"]
 
 # what generated modules import: part of their hash
 _KERNELS = (cpu_vector, cpu_kernels, cpu_linear_kernels, cpu_synaptic_kernels)
@@ -69,6 +77,11 @@ def scan_module(neuron: Neuron, dtype: np.dtype[Any], synaptic: bool = False) ->
 def linear_module() -> ModuleType:
     """Return the compiled kernels of the sparse linear map (`cpu_linear_kernels`)."""
     return _static(cpu_linear_kernels)
+
+
+def delays_module() -> ModuleType:
+    """Return the compiled kernels of feedforward delays (`cpu_delays_kernels`)."""
+    return _static(cpu_delays_kernels)
 
 
 def _static(source: ModuleType) -> ModuleType:
