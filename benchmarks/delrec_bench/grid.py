@@ -17,9 +17,10 @@ from delrec_bench.workspace import Workspace, write_atomic
 FOLDER = Path(__file__).parent / "studies"
 MEMBERS = ".studies"  # below runs/: which keys belong to a study
 
-# One core, small networks: what a training run costs beside its arithmetic, found on the quick profile.
-OPERATIONS_PER_SECOND = 2e9
-SECONDS_PER_BATCH_STEP = 2e-5
+# One core: what training costs, found on the quick profile. Feedforward delays cost some products of their window.
+OPERATIONS_PER_SECOND = 2e10
+SECONDS_PER_BATCH_STEP = 3e-5
+PRODUCTS_OF_A_WINDOW = 0.2
 START_SECONDS = 1.0
 BYTES_OF_A_PROCESS = 600e6
 BYTES_OF_A_RECORD = 100e3
@@ -34,7 +35,7 @@ class Study:
         requests: Every run, repetition by repetition, so that early results cover all methods.
         skipped: (method, task, reason) of pairs that do not apply.
         minutes: Time that the profile may take in all, or None.
-        sizes: (training samples, steps) by task, for estimates without data.
+        sizes: (training samples, steps, channels) by task, for estimates without data.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Study:
     requests: tuple[Request, ...]
     skipped: tuple[tuple[str, str, str], ...] = ()
     minutes: float | None = None
-    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable) -> S
         for repetition in range(table.get("repetitions", 3))
         for method, task in pairs
     )
-    sizes = {task: (pair[0], pair[1]) for task, pair in table.get("sizes", {}).items()}
+    sizes = {task: (size[0], size[1], size[2]) for task, size in table.get("sizes", {}).items()}
     return Study(name, profile, requests, tuple(skipped), table.get("minutes"), sizes)
 
 
@@ -130,9 +131,9 @@ def estimate(
     methods: MethodTable,
     tasks: TaskTable,
     records: Iterable[Record],
-    sizes: Mapping[str, tuple[int, int]] | None = None,
+    sizes: Mapping[str, tuple[int, int, int]] | None = None,
 ) -> Estimate:
-    """Time, memory and disk of runs: as measured where a record of the same setting exists, else from a formula.
+    """Time, memory and disk of runs: as measured where a record of the same profile exists, else from a formula.
 
     The formula counts 6 operations a weight, sample, step and epoch (forward and backward) and a time a step of a
     batch that no size removes. It is meant to be right within a factor of two or three.
@@ -146,7 +147,7 @@ def estimate(
     count, longest, total, memory, disk = 0, 0.0, 0.0, BYTES_OF_A_PROCESS, 0.0
     for request in requests:
         resolved = resolve(request, methods[request.method], tasks[request.task])
-        seconds, held, stored = _formula(resolved, (sizes or {}).get(request.task, (2000, 100)))
+        seconds, held, stored = _formula(resolved, (sizes or {}).get(request.task, (2000, 100, 100)))
         seen = measured.get((request.method, request.task, request.profile))
         seconds = sum(seen) / len(seen) if seen else seconds
         count, total, longest = count + 1, total + seconds, max(longest, seconds)
@@ -154,16 +155,17 @@ def estimate(
     return Estimate(count, total, longest, memory, disk)
 
 
-def _formula(resolved: Resolved, size: tuple[int, int]) -> tuple[float, float, float]:
-    samples, steps = size
+def _formula(resolved: Resolved, size: tuple[int, int, int]) -> tuple[float, float, float]:
+    samples, steps, channels = size
     samples = min(samples, resolved.options.limit or samples)
     if resolved.method.build is None:
         return 5.0, 0.0, BYTES_OF_A_RECORD
     hidden = resolved.network.get("hidden") or [128]
-    widths = [resolved.options.channels, *hidden]
+    widths = [channels, *hidden]
     weights = sum(a * b for a, b in pairwise(widths)) + sum(h * h for h in hidden)
     training = resolved.training
-    operations = 6.0 * weights * steps * samples * training.epochs
+    dense = 1 + PRODUCTS_OF_A_WINDOW * resolved.network.get("window", 0)
+    operations = 6.0 * weights * dense * steps * samples * training.epochs
     updates = training.epochs * samples / training.batch
     seconds = (
         START_SECONDS + operations / OPERATIONS_PER_SECOND + updates * steps * SECONDS_PER_BATCH_STEP * len(hidden)

@@ -2,7 +2,7 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from delrec_bench.commands import Answer, committed_records, folders, here, own_records, say, tables
@@ -36,10 +36,11 @@ def reproduce(arguments: Namespace) -> Answer:
         return _dry_run(study, methods, tasks, [*committed, *own_records(workspace)], jobs)
     missing, keys = _missing(study, methods, tasks, workspace)
     remember_members(workspace, study.name, keys)
-    cost = estimate(missing, methods, tasks, [*committed, *own_records(workspace)], study.sizes)
-    say(_budget(study, len(missing), cost.seconds / jobs, jobs, not arguments.no_latency))
+    known = [*committed, *own_records(workspace)]
+    costs = {request: estimate([request], methods, tasks, known, study.sizes).seconds for request in missing}
+    say(_budget(study, len(missing), sum(costs.values()) / jobs, jobs, not arguments.no_latency))
     failed = []
-    for done in _progress(missing, cost.seconds / jobs, jobs, Place(workspace, *folders(arguments))):
+    for done in _progress(missing, costs, jobs, Place(workspace, *folders(arguments))):
         if done.error is not None:
             failed.append({"method": done.request.method, "task": done.request.task, "error": done.error})
     latency = [] if arguments.no_latency else _latency(study, methods, tasks, workspace)
@@ -82,21 +83,21 @@ def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool
     return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
 
 
-def _progress(requests: Sequence[Request], expected: float, jobs: int, place: Place) -> Iterator[Done]:
+def _progress(requests: Sequence[Request], costs: Mapping[Request, float], jobs: int, place: Place) -> Iterator[Done]:
     if not requests:
         return
-    start = time.perf_counter()
+    start, total, behind = time.perf_counter(), sum(costs.values()), 0.0
     runs = processes(requests, place, jobs) if jobs > 1 else serial(requests, place)
     for count, done in enumerate(runs, 1):
-        elapsed = time.perf_counter() - start
-        # The estimate counts for less as runs come in.
-        share = count / len(requests)
-        left = (1 - share) * ((1 - share) * expected + elapsed)
-        request = done.request
+        request, elapsed = done.request, time.perf_counter() - start
+        behind += costs[request]
+        # How fast it goes is first the estimate's word, then more and more what was seen.
+        share = behind / total
+        pace = share * elapsed / behind + (1 - share) / jobs
         outcome = done.error or f"{done.score:.4f}"
         say(
             f"[{count}/{len(requests)}] {request.task} {request.method} r{request.repetition}: {outcome} "
-            f"({done.seconds:.0f} s); about {left / 60:.1f} minutes left"
+            f"({done.seconds:.0f} s); about {pace * (total - behind) / 60:.1f} minutes left"
         )
         yield done
 
