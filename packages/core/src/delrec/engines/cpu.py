@@ -207,7 +207,8 @@ def _common(
     if mask is not None and recurrent:
         full = mask.to(coef.dtype).expand(shape if mask.dim() == 3 else shape[1:])
         mask_part = (flat(full), 1, batch * size if mask.dim() == 3 else 0)
-    params = np.array(plan.neuron.surrogate.params or (0.0,), _DTYPES[coef.dtype])
+    # the surrogate's parameters, then the share of the reset that carries gradient
+    params = np.array((*plan.neuron.surrogate.params, float(not plan.neuron.detach_reset)), _DTYPES[coef.dtype])
     return (recurrent, *mask_part, flat(coef), params, flat(history[-1]), flat(start))
 
 

@@ -66,7 +66,7 @@ def scan_module(neuron: Neuron, dtype: np.dtype[Any], synaptic: bool = False) ->
     """
     rules = [_function(getattr(neuron, name), name) for name in _RULES]
     surrogate = _function(type(neuron.surrogate).scalar_derivative, "surrogate")
-    key = (*(r.__code__ for r in rules), surrogate.__code__, neuron.strict, neuron.detach_reset, dtype.str, synaptic)
+    key = (*(r.__code__ for r in rules), surrogate.__code__, neuron.strict, dtype.str, synaptic)
     if key not in _known:
         text = _scan_text(neuron, [*zip(_RULES, rules, strict=True), ("surrogate", surrogate)], dtype, synaptic)
         kind = "synaptic" if synaptic else "axonal"
@@ -205,7 +205,7 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
         "g_drive": ", ".join([*(f"d{j}" for j in range(states)), *(f"g_drive_c{j}" for j in range(coefs))]) + ",",
         "g_step": ", ".join(["g_plain", "g_reset", *g_step, "g_current", *g_coefs]),
         "g_new_total": ", ".join(f"work[{(g_new + j) * 64} + n] + d{j}" for j in range(states)),
-        "g_spike_next": "REAL(g_plain)" if neuron.detach_reset else "g_plain + g_reset",
+        "g_spike_next": f"g_plain + params[{len(neuron.surrogate.params)}] * g_reset",
         "store_g_old": stores([f"work[{(g_new + j) * 64} + n] = g_old{j}" for j in range(states)]),
         "store_g_coef": stores([f"work[{(g_coef + j) * 64} + n] = g_step_c{j} + g_drive_c{j}" for j in range(coefs)]),
         "trace": ", ".join(f"h{j}" for j in range(states)),

@@ -1,7 +1,7 @@
 """Feedforward delays (DCLS, version v1, one element) on the cpu engine: two taps a connection instead of a window.
 
-A dense convolution multiplies every input with all K taps of every connection, of which two are not zero. Here a tile of
-the batch reads those two; and the gradient of a kernel follows the input's events.
+A dense convolution multiplies every input with all K taps of every connection, of which two are not zero. Here a tile
+of the batch reads those two; and the gradient of a kernel follows the input's events.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Kernels of feedforward delays with two taps a connection; `cpu_codegen` compiles a copy of this file.
 
-A tile of LANES rows runs through time with its rings in cache, as in `cpu_synaptic_kernels`: position + k is k steps ago
-(forward) or ahead (backward).
+A tile of LANES rows runs through time with its rings in cache, as in `cpu_synaptic_kernels`: position + k is k steps
+ago (forward) or ahead (backward).
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def delayed_tile(
 ):
     """Forward: y[t] from x; clock t + shift is when the newest input that y[t] may read arrives.
 
-    Backward: x is the gradient of the output, on that clock, y the gradient of the input; time runs down, and the events
-    of the input (rows `first`, columns `index`, values `value`) give g_factor, [sender, receiver].
+    Backward: x is the gradient of the output, on that clock, y the gradient of the input; time runs down, and the
+    events of the input (rows `first`, columns `index`, values `value`) give g_factor, [sender, receiver].
     """
     real = x.dtype.type
     whole_in, whole_out = (senders + LANES - 1) // LANES * LANES, (receivers + LANES - 1) // LANES * LANES
