@@ -37,7 +37,7 @@ def reproduce(arguments: Namespace) -> Answer:
     missing, keys = _missing(study, methods, tasks, workspace)
     remember_members(workspace, study.name, keys)
     known = [*committed, *own_records(workspace)]
-    costs = {request: estimate([request], methods, tasks, known, study.sizes).seconds for request in missing}
+    costs = {_name(request): estimate([request], methods, tasks, known, study.sizes).seconds for request in missing}
     say(_budget(study, len(missing), sum(costs.values()) / jobs, jobs, not arguments.no_latency))
     failed = []
     for done in _progress(missing, costs, jobs, Place(workspace, *folders(arguments))):
@@ -83,14 +83,16 @@ def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool
     return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
 
 
-def _progress(requests: Sequence[Request], costs: Mapping[Request, float], jobs: int, place: Place) -> Iterator[Done]:
+def _progress(
+    requests: Sequence[Request], costs: Mapping[tuple[str, str, int], float], jobs: int, place: Place
+) -> Iterator[Done]:
     if not requests:
         return
     start, total, behind = time.perf_counter(), sum(costs.values()), 0.0
     runs = processes(requests, place, jobs) if jobs > 1 else serial(requests, place)
     for count, done in enumerate(runs, 1):
         request, elapsed = done.request, time.perf_counter() - start
-        behind += costs[request]
+        behind += costs[_name(request)]
         # How fast it goes is first the estimate's word, then more and more what was seen.
         share = behind / total
         pace = share * elapsed / behind + (1 - share) / jobs
@@ -100,6 +102,10 @@ def _progress(requests: Sequence[Request], costs: Mapping[Request, float], jobs:
             f"({done.seconds:.0f} s); about {pace * (total - behind) / 60:.1f} minutes left"
         )
         yield done
+
+
+def _name(request: Request) -> tuple[str, str, int]:
+    return request.method, request.task, request.repetition
 
 
 def _latency(study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> list[Record]:
