@@ -1,6 +1,7 @@
 """A study from one command to the report, and what the second call leaves alone."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -92,6 +93,34 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     assert code == 1
     assert {entry["method"] for entry in content["failed"]} == {"delrec-axonal"}
     assert len(load_records(root / "runs")) == 4
+
+
+KILLER = """
+import os
+from dataclasses import replace
+from delrec_bench.tasks.digits import TASK as DIGITS
+
+PARENT = os.environ["DELREC_TEST_PARENT"]
+
+def load(*arguments):
+    if str(os.getpid()) != PARENT:
+        os._exit(9)
+    return DIGITS.load(*arguments)
+
+TASK = replace(DIGITS, name="killer", load=load)
+"""
+
+
+def test_a_worker_that_is_killed_ends_the_whole_with_a_message_and_exit_1(root, capsys, tmp_path, monkeypatch):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "killer.py").write_text(KILLER)
+    monkeypatch.setenv("DELREC_TEST_PARENT", str(os.getpid()))
+    study = tmp_path / "studies" / "leaderboard.toml"
+    study.write_text(STUDY.replace('"digits"', '"killer"'))
+    code = cli.main(["reproduce", "--no-latency", "--jobs", "2", "--tasks", str(tmp_path / "tasks")])
+    assert code == 1
+    assert "a worker process was killed" in capsys.readouterr().err
+    assert not load_records(root / "runs")
 
 
 def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
