@@ -7,6 +7,7 @@ import pytest
 import torch
 from delrec import LIF, ATan, Triangle
 from delrec.engines import ScanState, cpu, cpu_codegen, reference
+from delrec.engines.segments import scan_in_segments
 from delrec.surrogates import Boxcar, FastSigmoid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -254,3 +255,19 @@ def test_without_numba_one_warning_and_the_reference(monkeypatch):
 def test_generated_modules_live_where_the_variable_says(monkeypatch, tmp_path):
     monkeypatch.setenv("DELREC_CACHE", str(tmp_path))
     assert cpu_codegen.cache_folder() == tmp_path
+
+
+@pytest.mark.parametrize("form", ["none", "axonal"])
+def test_segments_run_again_give_the_same_gradients(form):
+    arguments = problem("soft", form, 30, 4, 12, 2.0, mask="step" if form != "none" else None)
+    whole = cpu.scan(**arguments)
+    pieces = scan_in_segments("cpu", segment=7, **arguments)
+    assert torch.equal(pieces.spikes, whole.spikes)
+    weights = torch.randn(whole.spikes.shape, generator=torch.Generator().manual_seed(1), dtype=F64)
+    wanted = leaves(arguments)
+    a, b = (
+        torch.autograd.grad((o.spikes * weights).sum(), list(wanted.values()), allow_unused=True)
+        for o in (pieces, whole)
+    )
+    for name, mine, yours in zip(wanted, a, b, strict=True):
+        assert difference(mine, yours) < 1e-9, name
