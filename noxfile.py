@@ -60,7 +60,7 @@ def _run(session: nox.Session, name: str, *arguments: str, env: dict[str, str]) 
     session.run(_binary(name), *arguments, external=True, env=env)
 
 
-SUITE = ("-q", "-s", "-p", "no:xdist", "-p", "no:cacheprovider", "--durations=0", "--benchmark-disable-gc")
+SUITE = ("-q", "-s", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib", "--benchmark-quiet")
 
 
 def _suite(session: nox.Session, name: str, env: dict[str, str]) -> None:

@@ -52,7 +52,11 @@ class Pairs:
             benchmark.pedantic(self.candidate, setup=self.before_round, rounds=rounds, iterations=1)
         if not benchmark.enabled:
             return info
-        return self.row(list(benchmark.stats.stats.data), benchmark.extra_info, info)
+        row = self.row(list(benchmark.stats.stats.data), benchmark.extra_info, info)
+        over = ", ".join(f"{v['ratio']:.3g} x {name}" for name, v in row["against"].items())
+        where = info.get("shape") or info.get("task")
+        print(f" {where} | {info.get('mode')} | {info.get('contender')}: {row['median']:.4g} s, {over}", flush=True)
+        return row
 
     def row(self, seconds: list[float], extra: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
         """The row of the times `seconds`, one a round; what pytest-benchmark saves of it goes to `extra`."""

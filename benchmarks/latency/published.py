@@ -180,7 +180,7 @@ class RingLayer(nn.Module):
             membranes.append(v)
             ring[slot] = 0
             where = (t + torch.arange(1, length)) % length
-            ring = ring.index_add(0, where, self.block(spike, taps)[1:])
+            ring = ring.index_put((where,), self.block(spike, taps)[1:], accumulate=True)
         out = torch.stack(spikes)
         return (out, torch.stack(membranes)) if membrane else out
 

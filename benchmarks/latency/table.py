@@ -28,6 +28,7 @@ def markdown(rows: Rows, about: dict[str, Any]) -> str:
     ]
     if about["failed"]:
         parts.append(f"**{about['failed']} measurements failed, and are missing: see the output above.**")
+    parts += [*_yardstick(rows)]
     aims = targets(rows)
     if aims:
         head = ["target", "measured", "at least", "aim", ""]
@@ -79,6 +80,17 @@ def targets(rows: Rows) -> list[tuple[str, Quartiles, float, float, bool]]:
         if r["section"] == "longest delay" and "to 80" in r["contender"]:
             add(f"{r['contender']} / delays to 5", _any(r), 1.1, 1.0, True)
     return found
+
+
+def _yardstick(rows: Rows) -> list[str]:
+    """How the transcribed loop stands to its own plain recurrent network, beside what was measured of the original."""
+    lines = []
+    for shape, original in (("SHD", 4.1), ("SSC", 6.2)):
+        row = _row(rows, shape, "published, axonal, sigma 10", "train")
+        if row is not None and "published, plain recurrent" in row["against"]:
+            own = ratio(row["seconds"], row["against"]["published, plain recurrent"]["seconds"])
+            lines.append(f"{shape} {_spread(own)} (the original: {original})")
+    return [f"The yardstick, published / its own plain recurrent network: {'; '.join(lines)}."] if lines else []
 
 
 def _row(rows: Rows, shape: str, contender: str, mode: str) -> dict[str, Any] | None:
