@@ -16,6 +16,7 @@ import pytest
 import torch
 from delrec.layers import RecurrentDelays
 from delrec.neurons import LIF
+from delrec_bench.latency import stream, streaming
 from torch import Tensor, nn
 
 from benchmarks.latency.contenders import CONTENDERS, MODES, Contender, build, network_of
@@ -24,7 +25,6 @@ from benchmarks.latency.memory import measured
 from benchmarks.latency.pairing import Pairs
 from benchmarks.latency.published_network import PublishedNetwork, ring_layer
 from benchmarks.latency.shapes import SHAPES, Shape, spike_rates
-from delrec_bench.latency import stream, streaming
 
 OURS, OURS_0 = "ours, axonal, sigma 10", "ours, axonal, sigma 0"
 PUBLISHED, OWN_PLAIN = "published, axonal, sigma 10", "published, plain recurrent"
