@@ -27,8 +27,8 @@ def scan_in_segments(
 ) -> ScanOutput:
     """Run `delrec.engines.scan` over segments of `segment` steps, each run again in the backward pass.
 
-    Same spikes, final state and gradients, without a trace of states. What is kept is the input, the states and the last
-    spikes (as many as the longest delay) at each border: for long T, at the price of a second forward pass.
+    Same spikes, final state and gradients, without a trace of states. What is kept is the input, and at each border
+    the states and the last spikes (as many as the longest delay): for long T, at the price of a second forward pass.
     Raises ValueError for a segment shorter than one step.
     """
     if segment < 1:
