@@ -24,14 +24,17 @@ DISTRIBUTIONS = ("torch", "numpy", "numba", "delrec", "delrec-baselines", "delre
 def pin_threads(threads: int) -> None:
     """Give torch, numba and BLAS `threads` threads each; children started later inherit it.
 
-    Call it before torch is imported: a pool that is running already keeps what it has, but for torch's own.
+    Call it before torch is imported: a pool that is running already keeps what it has, but for torch's own. With torch
+    loaded it also lets the process keep freed memory, which every run and every side of a comparison then does.
     """
     for name in POOLS:
         os.environ[name] = str(threads)
     if "torch" in sys.modules:
         import torch
+        from delrec.engines.threads import keep_memory
 
         torch.set_num_threads(threads)
+        keep_memory()
 
 
 @cache

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from delrec.engines.threads import keep_memory
 from delrec_bench.environment import machine, pin_threads, provenance
 from delrec_bench.workspace import write_atomic
 
@@ -28,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     pin_threads(config.getoption("--threads"))
+    keep_memory()
     config.rows = []  # type: ignore[attr-defined]
 
 
