@@ -7,9 +7,11 @@ neuron, weighs the new spikes for every future step at once, and adds that block
     synaptic    block[b,i,k] = sum_o (W[i,o] m[i,o,k]) S[t,b,o]   (B, N, L), as an einsum
     ring[(t+k) mod L] += block[..,k],   k = 1 .. L-1
 
-Autograd goes through all of it, so every step keeps its block for the backward pass. It serves as a yardstick only:
-the networks of `shapes.published_network` are timed beside ours, and the golden vectors hold its results to those of
-the published implementation.
+Autograd goes through all of it, so every step keeps its block for the backward pass. Every loop reads its input as
+current[t], as spikingjelly's does: the gradient of that is a whole (T, B, N) of zeros at each step.
+
+It serves as a yardstick only: the networks of `published_network` are timed beside ours, and the golden vectors hold
+its results to those of the published implementation.
 
 Source: DelRec, arXiv 2509.24852, section 3; neuron loop after spikingjelly's multi-step LIF node.
 """
@@ -101,8 +103,8 @@ class PlainLayer(nn.Module):
     def forward(self, current: Tensor) -> Tensor:
         v: Tensor | float = self.neuron.start()
         spikes = []
-        for x in current:
-            spike, v = self.neuron.step(v, x)
+        for t in range(len(current)):
+            spike, v = self.neuron.step(v, current[t])
             spikes.append(spike)
         return torch.stack(spikes)
 
@@ -120,11 +122,11 @@ class RecurrentLayer(PlainLayer):
         spike = torch.zeros_like(current[0])
         mask = _mask(self, current[0])
         spikes = []
-        for x in current:
+        for t in range(len(current)):
             received = nn.functional.linear(spike, self.weight)
             if mask is not None:
                 received = received * mask
-            spike, v = self.neuron.step(v, x + received)
+            spike, v = self.neuron.step(v, current[t] + received)
             spikes.append(spike)
         return torch.stack(spikes)
 
@@ -201,8 +203,8 @@ class PublishedReadout(nn.Module):
     def forward(self, current: Tensor) -> Tensor:
         v: Tensor | float = 0.0
         trace = []
-        for x in current:
-            v = v * (1 - 1 / self.neuron.tau) + x
+        for t in range(len(current)):
+            v = v * (1 - 1 / self.neuron.tau) + current[t]
             trace.append(v)
         return torch.stack(trace)
 
