@@ -95,7 +95,7 @@ def test_neurons(benchmark: Any, rows: list[dict[str, Any]], quick: bool, thread
 @pytest.mark.parametrize("mode", ["train", "forward"])
 def test_feedforward_delays(benchmark: Any, rows: list[dict[str, Any]], quick: bool, threads: int, mode: str) -> None:
     """Dcls1d against `FeedforwardDelays`, the same weights and positions."""
-    dcls = pytest.importorskip("DCLS.construct.modules.Dcls")
+    dcls = pytest.importorskip("DCLS.construct.modules")
     theirs = dcls.Dcls1d(SIZE, SIZE, kernel_count=1, dilated_kernel_size=WINDOW, version="v1")
     ours = FeedforwardDelays(SIZE, SIZE, window=WINDOW)
     with torch.no_grad():
