@@ -53,8 +53,7 @@ def download(url: str, path: Path, md5: str) -> None:
                 received = _copy(answer, draft, total, size, path)
         except urllib.error.HTTPError as error:
             raise BenchError(
-                f"{url}: the server answers {error.code} {error.reason}; "
-                f"get {path.name} elsewhere and put it at {path}"
+                f"{url}: the server answers {error.code} {error.reason}; get {path.name} elsewhere and put it at {path}"
             ) from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
