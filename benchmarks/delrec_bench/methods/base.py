@@ -1,16 +1,14 @@
 """What a method is, and how methods are found."""
 
-import hashlib
 import importlib
 import importlib.util
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from delrec_bench.errors import BenchError, nearest
+from delrec_bench.plugins import import_folder
 
 if TYPE_CHECKING:
     from delrec.networks import Trainable
@@ -96,10 +94,8 @@ def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
         module = importlib.import_module(f"delrec_bench.methods.{path.stem}")
         _add(table, getattr(module, "METHODS", []), path)
     for folder in map(Path, extra_dirs):
-        if not folder.is_dir():
-            raise BenchError(f"method folder '{folder}' does not exist; give a folder of method files")
-        for path in sorted(folder.glob("[!_]*.py")):
-            methods = getattr(_import_file(path), "METHODS", None)
+        for path, module in import_folder(folder, "method"):
+            methods = getattr(module, "METHODS", None)
             if not isinstance(methods, list | tuple):
                 raise BenchError(f"{path}: no METHODS = [Method(...)] in it; declare one, or begin the name with '_'")
             _add(table, methods, path)
@@ -116,17 +112,3 @@ def _add(table: MethodTable, methods: Iterable[Any], path: Path) -> None:
         if method.name in table:
             raise BenchError(f"{path}: method '{method.name}' exists already; give it another name")
         table[method.name] = method
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = "delrec_bench_method_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BenchError(f"{path}: cannot be imported as Python; give a .py file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BenchError(f"{path}: does not import ({type(error).__name__}: {error}); mend the file") from error
-    return module

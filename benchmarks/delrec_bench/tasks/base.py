@@ -4,16 +4,15 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from delrec_bench.errors import BenchError, nearest
+from delrec_bench.plugins import import_folder
 from delrec_bench.tasks.samples import Samples
 from delrec_bench.workspace import Workspace
 
@@ -193,10 +192,8 @@ def find_tasks(extra_dirs: Iterable[Path | str] = ()) -> TaskTable:
         if hasattr(module, "TASK"):
             _add(table, module.TASK, path)
     for folder in map(Path, extra_dirs):
-        if not folder.is_dir():
-            raise BenchError(f"task folder '{folder}' does not exist; give a folder of task files")
-        for path in sorted(folder.glob("[!_]*.py")):
-            task = getattr(_import_file(path), "TASK", None)
+        for path, module in import_folder(folder, "task"):
+            task = getattr(module, "TASK", None)
             if task is None:
                 raise BenchError(f"{path}: no TASK = Task(...) in it; declare one, or begin the name with '_'")
             _add(table, task, path)
@@ -209,20 +206,6 @@ def _add(table: TaskTable, task: Any, path: Path) -> None:
     if task.name in table:
         raise BenchError(f"{path}: task '{task.name}' exists already; give it another name")
     table[task.name] = task
-
-
-def _import_file(path: Path) -> ModuleType:
-    name = "delrec_bench_task_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BenchError(f"{path}: cannot be imported as Python; give a .py file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BenchError(f"{path}: does not import ({type(error).__name__}: {error}); mend the file") from error
-    return module
 
 
 def content_digest(arrays: Mapping[str, np.ndarray]) -> str:
