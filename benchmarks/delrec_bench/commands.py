@@ -184,8 +184,9 @@ def run_content(record: Record, workspace: Workspace) -> dict[str, Any]:
 
 def _print_run(record: Record, path: str, reused: bool) -> None:
     result = record.result
-    score = f"{100 * record.score:.2f} % ({result['correct']} of {result['total']})"
-    if record.metric != "accuracy":
+    if record.metric == "accuracy":
+        score = f"{100 * record.score:.2f} % ({result['correct']} of {result['total']})"
+    else:
         score = f"{record.metric} {record.score:.4f}"
     epoch = (
         f", epoch {result['best_epoch']} of {result['epochs']} by {result['selection']}"
