@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from delrec.engines.events import EventNetwork
 from delrec.layers import RecurrentDelays
 from delrec.neurons import LIF
-from delrec_bench.latency import stream, streaming
 from torch import Tensor, nn
 
 from benchmarks.latency.contenders import CONTENDERS, MODES, Contender, build, network_of
@@ -101,18 +101,24 @@ def stage() -> Stage:
 def test_network(
     benchmark: Any, stage: Stage, rows: Rows, quick: bool, threads: int, shape_name: str, contender: str, mode: str
 ) -> None:
-    """Training step, forward pass and batch-1 latency of a whole network."""
-    if contender.startswith("floor") and mode == "batch1":
-        pytest.skip("with one sample, products are not what costs")
-    if mode == "batch1" and shape_name == BIG:
+    """Training step, forward pass, batch-1 latency and streaming of a whole network."""
+    if mode in ("batch1", "stream") and shape_name == BIG:
         pytest.skip("the batch of 32 has the same row")
     _gate_golden()
     kind = _kind(contender)
     if kind is not None:
         _gate_shape(shape_name, *kind)
     subject = stage.get(shape_name, contender)
-    others = {name: stage.get(shape_name, name).work(mode) for name in yardsticks(contender)}
-    pairs = Pairs(subject.work(mode), others, quick)
+    work = subject.work(mode)
+    if work is None:
+        if mode == MODES[-1]:
+            stage.release(contender)
+        pytest.skip(f"{contender} has no {mode}")
+    # A sample streamed is set beside the same sample run whole.
+    against = {"batch1": subject.work("batch1")} if mode == "stream" else None
+    pairs = Pairs(
+        work, against or {name: stage.get(shape_name, name).work(mode) for name in yardsticks(contender)}, quick
+    )
     info: dict[str, Any] = {"section": "network", "shape": shape_name, "mode": mode, "contender": contender}
     if isinstance(subject, Contender) and contender.startswith("ours"):
         info["rates"] = spike_rates(subject.network, subject.inputs)
@@ -185,14 +191,14 @@ def test_longest_delay(benchmark: Any, rows: Rows, quick: bool, threads: int, lo
     rows.append(pairs.run(benchmark, task="layer", device="cpu", threads=threads, **info))
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["train", "forward", "batch1"])
 def test_feedforward_delays(benchmark: Any, rows: Rows, quick: bool, threads: int, mode: str) -> None:
     """The SHD network with feedforward delays in layer 2: the dense convolution against ours."""
     shape: Shape = SHAPES["SHD"]
     network = network_of(shape, "none", 0.0, feedforward="v1", learn_spread=False, right_padding=0)
     single = network_of(shape, "none", 0.0, feedforward="v1", learn_spread=False, right_padding=0).eval()
-    streamer = streaming(single)
-    ours = Contender(network, shape, torch.no_grad()(lambda: stream(streamer, ours.inputs[:, :1])))
+    events = EventNetwork(single)
+    ours = Contender(network, shape, torch.no_grad()(lambda: events.classify(ours.inputs[:, :1])))
     dense = Contender(PublishedNetwork(network), shape)
     network.eval()
     with torch.no_grad():

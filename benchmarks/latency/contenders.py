@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
+from delrec.engines.events import EventNetwork
 from delrec.networks import Network
-from delrec_bench.latency import stream, streaming
+from delrec_bench.latency import stream
 from torch import Tensor, nn
 
 from benchmarks.latency.floor import products
@@ -18,7 +18,7 @@ from benchmarks.latency.shapes import Shape, make_inputs, make_network
 
 __all__ = ["CONTENDERS", "MODES", "Contender", "TorchNetwork", "build", "network_of"]
 
-MODES = ("train", "forward", "batch1")
+MODES = ("train", "forward", "batch1", "stream")
 
 Work = Callable[[], object]
 
@@ -46,23 +46,26 @@ class TorchNetwork(nn.Module):
 
 
 class Contender:
-    """A network on a shape, with what is timed: `train`, `forward`, `batch1`.
+    """A network on a shape, with what is timed: `train`, `forward`, `batch1`, and `stream` where there is one.
 
     train: forward in training mode, cross-entropy, backward, optimiser step (rate 0: each does the same work).
-    forward: evaluation without gradient, the shape's batch. batch1: one sample through all steps, as deployed.
+    forward: evaluation without gradient, the shape's batch. batch1: the scores of one whole sample, as deployed.
+    stream: the same sample a step at a time, each step's output in hand before the next.
     """
 
-    def __init__(self, network: Any, shape: Shape, batch1: Work | None = None) -> None:
+    def __init__(
+        self, network: Any, shape: Shape, batch1: Work | None = None, stream_sample: Work | None = None
+    ) -> None:
         self.network = network
         self.inputs, self.targets = make_inputs(shape)
         self.optimiser = shape.optimiser(network.parameters(), lr=0.0)
-        self._batch1 = batch1
+        self._single = {"batch1": batch1 or self.single, "stream": stream_sample}
 
-    def work(self, mode: str) -> Work:
-        """The function to time."""
-        if mode == "batch1" and self._batch1 is not None:
-            return self._batch1
-        return {"train": self.train, "forward": self.forward, "batch1": self.single}[mode]
+    def work(self, mode: str) -> Work | None:
+        """The function to time; None where there is none."""
+        if mode in self._single:
+            return self._single[mode]
+        return {"train": self.train, "forward": self.forward}[mode]
 
     def train(self) -> None:
         """One training step."""
@@ -88,15 +91,16 @@ class Contender:
 
 
 class Floor:
-    """The matrix products of the axonal network; it has no batch of 1, where products are not what costs."""
+    """The matrix products of the axonal network; none for one sample, where products are not what costs."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
 
-    def work(self, mode: str) -> Work:
+    def work(self, mode: str) -> Work | None:
         """The products of a training step or of a forward pass."""
-        steps, batch = self.shape.steps, 1 if mode == "batch1" else self.shape.batch
-        return products(self.shape.config(), steps, batch, train=mode == "train")
+        if mode not in ("train", "forward"):
+            return None
+        return products(self.shape.config(), self.shape.steps, self.shape.batch, train=mode == "train")
 
 
 def network_of(shape: Shape, recurrent: str, sigma: float, engine: str = "auto", **more: Any) -> Network:
@@ -106,13 +110,10 @@ def network_of(shape: Shape, recurrent: str, sigma: float, engine: str = "auto",
 
 def _ours(shape: Shape, recurrent: str, sigma: float, **more: Any) -> Contender:
     network = network_of(shape, recurrent, sigma, **more)
-    single = network_of(shape, recurrent, sigma, **more)
+    events = EventNetwork(network_of(shape, recurrent, sigma, **more).eval())
     sample = make_inputs(shape)[0][:, :1]
-    ExitStack().enter_context(single.deployed())
-    if not single.streams:
-        return Contender(network, shape)
-    streamer = streaming(single.eval())
-    return Contender(network, shape, torch.no_grad()(lambda: stream(streamer, sample)))
+    no_grad = torch.no_grad()
+    return Contender(network, shape, no_grad(lambda: events.classify(sample)), no_grad(lambda: stream(events, sample)))
 
 
 def _published(shape: Shape, recurrent: str, sigma: float, **more: Any) -> Contender:

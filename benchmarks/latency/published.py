@@ -8,7 +8,9 @@ neuron, weighs the new spikes for every future step at once, and adds that block
     ring[(t+k) mod L] += block[..,k],   k = 1 .. L-1
 
 Autograd goes through all of it, so every step keeps its block for the backward pass. Every loop reads its input as
-current[t], as spikingjelly's does: the gradient of that is a whole (T, B, N) of zeros at each step.
+current[t], as spikingjelly's does: the gradient of that is a whole (T, B, N) of zeros at each step. Every layer stacks
+its membranes beside its spikes, and the plain recurrent network is the ring at delay 0 and sigma 0 (L = 3), both as
+published.
 
 It serves as a yardstick only: the networks of `published_network` are timed beside ours, and the golden vectors hold
 its results to those of the published implementation.
@@ -25,7 +27,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PlainLayer", "PublishedLIF", "PublishedReadout", "RecurrentLayer", "RingLayer"]
+__all__ = ["PlainLayer", "PublishedLIF", "PublishedReadout", "RingLayer"]
 
 
 class _ATan(torch.autograd.Function):
@@ -102,32 +104,12 @@ class PlainLayer(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         v: Tensor | float = self.neuron.start()
-        spikes = []
+        spikes, membranes = [], []
         for t in range(len(current)):
             spike, v = self.neuron.step(v, current[t])
             spikes.append(spike)
-        return torch.stack(spikes)
-
-
-class RecurrentLayer(PlainLayer):
-    """The plain recurrent layer: I[t] = x[t] + drop(W S[t-1])."""
-
-    def __init__(self, size: int, neuron: PublishedLIF, dropout: float = 0.0) -> None:
-        super().__init__(neuron)
-        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(size, size)))
-        self.dropout = dropout
-
-    def forward(self, current: Tensor) -> Tensor:
-        v: Tensor | float = self.neuron.start()
-        spike = torch.zeros_like(current[0])
-        mask = _mask(self, current[0])
-        spikes = []
-        for t in range(len(current)):
-            received = nn.functional.linear(spike, self.weight)
-            if mask is not None:
-                received = received * mask
-            spike, v = self.neuron.step(v, current[t] + received)
-            spikes.append(spike)
+            membranes.append(v)
+        self.membranes = torch.stack(membranes)
         return torch.stack(spikes)
 
 
@@ -183,8 +165,8 @@ class RingLayer(nn.Module):
             ring[slot] = 0
             where = (t + torch.arange(1, length)) % length
             ring = ring.index_put((where,), self.block(spike, taps)[1:], accumulate=True)
-        out = torch.stack(spikes)
-        return (out, torch.stack(membranes)) if membrane else out
+        out, self.membranes = torch.stack(spikes), torch.stack(membranes)
+        return (out, self.membranes) if membrane else out
 
     def block(self, spike: Tensor, taps: Tensor) -> Tensor:
         """Return the currents that the spikes (B, N) cause in the steps to come, (L, B, N)."""

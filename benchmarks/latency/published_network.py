@@ -11,7 +11,7 @@ from delrec.networks import Network
 from delrec.neurons import LIF
 from torch import Tensor, nn
 
-from benchmarks.latency.published import PlainLayer, PublishedLIF, PublishedReadout, RecurrentLayer, RingLayer
+from benchmarks.latency.published import PlainLayer, PublishedLIF, PublishedReadout, RingLayer
 
 __all__ = ["DenseDelays", "PublishedNetwork"]
 
@@ -97,23 +97,22 @@ def published_neuron(neuron: Any) -> PublishedLIF:
 
 
 def ring_layer(ours: RecurrentDelays) -> RingLayer:
-    """The published loop with a copy of our layer's weights, delays and spread."""
-    return RingLayer(
+    """The published loop with a copy of our layer's weights, delays and spread; without delays it is at delay 0."""
+    plain = ours.delays == "none"
+    ring = RingLayer(
         ours.weight.detach().clone(),
-        ours.delay.detach().clone(),
+        ours.weight.new_zeros(ours.size).detach() if plain else ours.delay.detach().clone(),
         published_neuron(ours.neuron),
-        sigma=float(ours.sigma),
-        spread=None if ours.spread is None else ours.spread.detach().clone(),
+        sigma=0.0 if plain else float(ours.sigma),
+        spread=None if plain or ours.spread is None else ours.spread.detach().clone(),
         dropout=ours.dropout,
     )
+    ring.delay.requires_grad_(not plain)
+    return ring
 
 
 def _layer(ours: nn.Module) -> nn.Module:
     neuron = published_neuron(ours.neuron)
     if not isinstance(ours, RecurrentDelays):
         return PlainLayer(neuron)
-    if ours.delays == "none":
-        layer = RecurrentLayer(ours.size, neuron, ours.dropout)
-        layer.weight = copy.deepcopy(ours.weight)
-        return layer
     return ring_layer(ours)

@@ -130,14 +130,18 @@ def _network_table(rows: Rows, shape: str) -> str:
     body = []
     for contender in dict.fromkeys(r["contender"] for r in here):
         line = [contender]
-        for mode in ("train", "forward", "batch1"):
+        for mode in ("train", "forward", "batch1", "stream"):
             row = _row(rows, shape, contender, mode)
             line += ["", ""] if row is None else [_seconds(row), _ratios(row)]
         memory = next((r for r in here if r["section"] == "memory" and r["contender"] == contender), None)
         line += ["", ""] if memory is None else [_mib(memory["saved_bytes"]), _mib(memory["peak_bytes"])]
         body.append(line)
-    head = ["", "training step", "ratio", "forward", "ratio", "batch 1", "ratio", "saved MiB", "peak MiB"]
-    note = f"Ratios are to '{OURS}' (where there is a second, to '{OURS_0}'; rows of sigma 0 only to that)."
+    head = ["", "training step", "ratio", "forward", "ratio", "batch 1", "ratio", "stream", "ratio", "saved MiB"]
+    head.append("peak MiB")
+    note = (
+        f"Ratios are to '{OURS}' (where there is a second, to '{OURS_0}'; rows of sigma 0 only to that). "
+        "Batch 1: one sample as deployed; stream: the same, a step at a time, over batch 1."
+    )
     return f"{note}\n\n{_table(head, body)}"
 
 

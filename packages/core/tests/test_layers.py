@@ -298,3 +298,25 @@ def test_the_environment_overrides_auto_only(monkeypatch):
     explicit = RecurrentDelays(4, engine="reference", neuron=LIF(surrogate=Triangle(1.0)))
     explicit(torch.zeros(3, 2, 4))
     assert explicit.engine_used == "reference"
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine):
+    def run(segment):
+        made = layer(size=16, sigma=1.0, segment=segment, engine=engine)
+        x, kept = current(steps=60, size=16).requires_grad_(), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+            spikes = made(x)
+        weights = torch.arange(spikes.numel(), dtype=F64).view_as(spikes).sin()
+        grads = torch.autograd.grad((spikes * weights).sum(), [x, made.weight, made.delay])
+        return spikes.detach(), grads, sum(kept)
+
+    whole, grads, all_kept = run(None)
+    parts, grads_of_parts, few_kept = run(10)
+    assert torch.equal(parts, whole)
+    for mine, yours in zip(grads_of_parts, grads, strict=True):
+        torch.testing.assert_close(mine, yours, rtol=1e-9, atol=1e-9)
+    if engine == "reference":
+        assert few_kept < all_kept
+    with pytest.raises(ValueError, match="segment = 0"):
+        layer(segment=0)

@@ -19,6 +19,7 @@ from delrec.delays import DelayInit
 from delrec.engines import ScanOutput, ScanState, scan
 from delrec.engines.reference import rest_state
 from delrec.engines.registry import resolve
+from delrec.engines.segments import scan_in_segments
 from delrec.feedforward import FeedforwardDelays
 from delrec.neurons import LIF, Neuron
 
@@ -42,6 +43,9 @@ class SpikingLayer(nn.Module):
     carry: what happens between two calls of forward: "reset" starts each call at rest; "detach" goes on from the
     last state without its gradient; "keep" goes on with it (truncated nowhere; free it with `reset_state()`).
     check: raise ValueError when an input holds NaN or infinity (costs one pass over it).
+    segment: keep for the backward pass only the state between segments of so many steps and run each again there:
+    less memory for long T, at the price of a second forward pass; spikes and gradients are the same. None keeps all,
+    and so does a forward that hands out the membrane.
     """
 
     def __init__(
@@ -52,10 +56,13 @@ class SpikingLayer(nn.Module):
         engine: str = "auto",
         carry: Carry = "reset",
         check: bool = False,
+        segment: int | None = None,
     ) -> None:
         super().__init__()
         if not (isinstance(size, int) and size >= 1):
             raise ValueError(f"size = {size!r}: a layer has at least one neuron")
+        if segment is not None and not (isinstance(segment, int) and segment >= 1):
+            raise ValueError(f"segment = {segment!r}: a segment has at least one step; None keeps everything")
         resolve(engine, "cpu")
         self.size = size
         self.neuron = (neuron if neuron is not None else LIF()).attach(size)
@@ -63,6 +70,7 @@ class SpikingLayer(nn.Module):
         self.engine_used: str | None = None
         self.carry: Carry = _choice("carry", carry, ("reset", "detach", "keep"))  # type: ignore[assignment]
         self.check = check
+        self.segment = segment
         self.state: ScanState | None = None
 
     def forward(self, current: Tensor, membrane: bool = False) -> Tensor | tuple[Tensor, Tensor]:
@@ -119,6 +127,8 @@ class SpikingLayer(nn.Module):
 
     def _scan(self, current: Tensor, state: ScanState | None, with_states: bool) -> ScanOutput:
         connections = self._connections(current)
+        if self.segment is not None and current.shape[0] > self.segment and not with_states and torch.is_grad_enabled():
+            return scan_in_segments(self.engine, current, self.neuron, **connections, state=state, segment=self.segment)
         return scan(self.engine, current, self.neuron, **connections, state=state, with_states=with_states)
 
     def _connections(self, current: Tensor, dropout: bool = True) -> dict[str, Tensor | None]:
@@ -149,7 +159,7 @@ class RecurrentDelays(SpikingLayer):
     rounding: "restore" trains real delays and rounds them inside `deployed()` only; "in-place" leaves them rounded
     after `deployed()`, as the 2025 code does every epoch; "straight-through" and "stochastic" also train with
     rounded delays; "none" never rounds.
-    engine, carry, check: as in `SpikingLayer`.
+    engine, carry, check, segment: as in `SpikingLayer`.
 
     Attributes: weight (N, N), [receiver, sender], orthogonal at the start; delay (N,), (N, N) or (1,) in steps;
     spread (N,) or None; sigma (). Raises ValueError for a bad setting, naming it.
@@ -175,8 +185,9 @@ class RecurrentDelays(SpikingLayer):
         rounding: Rounding = "restore",
         carry: Carry = "reset",
         check: bool = False,
+        segment: int | None = None,
     ) -> None:
-        super().__init__(size, neuron=neuron, engine=engine, carry=carry, check=check)
+        super().__init__(size, neuron=neuron, engine=engine, carry=carry, check=check, segment=segment)
         self.delays = _choice("delays", delays, ("axonal", "synaptic", "shared", "none"))
         self.dropout_mask = _choice("dropout_mask", dropout_mask, ("sequence", "step"))
         roundings = ("restore", "in-place", "straight-through", "stochastic", "none")
