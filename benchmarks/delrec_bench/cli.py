@@ -41,6 +41,11 @@ REPRODUCE_EXAMPLES = """examples:
   delrec-bench reproduce                            the quick leaderboard
   delrec-bench reproduce --dry-run --profile paper  runs, hours, memory and disk of the published settings
   delrec-bench reproduce --profile embedded --jobs 8
+  delrec-bench reproduce --profile paper --only-tasks shd --data shd=DIR --repetitions 3
+  delrec-bench reproduce --only-methods lif,rlif,delrec-axonal --only-tasks digits,yin-yang
+
+--data takes a folder in the task's layout, as `run --data`; a row is then named after folder and content.
+A study (studies/*.toml) chooses methods, tasks, repetitions and settings; the options narrow it, they add nothing.
 """
 
 
@@ -119,6 +124,10 @@ def parser() -> argparse.ArgumentParser:
     reproduce = command("reproduce", "make a leaderboard: every run of a study, latency, report", REPRODUCE_EXAMPLES)
     reproduce.add_argument("--study", default="leaderboard", help="a file of studies/ (leaderboard)")
     reproduce.add_argument("--profile", default="quick", help="quick, embedded or paper (quick)")
+    reproduce.add_argument("--only-methods", type=_names, metavar="A,B", help="only these methods of the study")
+    reproduce.add_argument("--only-tasks", type=_names, metavar="A,B", help="only these tasks of the study")
+    reproduce.add_argument("--repetitions", type=int, metavar="N", help="runs of each method and task (the study's)")
+    reproduce.add_argument("--data", action="append", default=[], metavar="TASK=DIR", help="your own files for a task")
     reproduce.add_argument("--jobs", type=int, help="worker processes of one thread each (all cores)")
     reproduce.add_argument("--dry-run", action="store_true", help="only say what it would take")
     reproduce.add_argument("--no-latency", action="store_true", help="leave latency out")
@@ -132,6 +141,10 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch and numba (1)")
     bench.add_argument("--all", action="store_true", help="every method, not only the quick ones")
     return top
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _run_options(run: argparse.ArgumentParser) -> None:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.configuration import Request, Resolved, defaults, dotted, read_toml, resolve
+from delrec_bench.configuration import Request, Resolved, defaults, dotted, full_key, read_toml, resolve
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
@@ -24,6 +24,30 @@ PRODUCTS_OF_A_WINDOW = 0.2
 START_SECONDS = 1.0
 BYTES_OF_A_PROCESS = 600e6
 BYTES_OF_A_RECORD = 100e3
+
+KEYS = ("methods", "tasks", "repetitions", "profile", "set", "data", "minutes", "sizes")
+GROUPS = ("task", "training", "network", "seeds")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks of a study; None leaves what the study says.
+
+    Attributes:
+        methods, tasks: Only these of the study's.
+        repetitions: How many.
+        data: Folder of a user's own files by task, as `run --data`.
+    """
+
+    methods: tuple[str, ...] | None = None
+    tasks: tuple[str, ...] | None = None
+    repetitions: int | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def part(self) -> bool:
+        """Whether only a part of the study's rows is asked for."""
+        return self.methods is not None or self.tasks is not None
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,11 @@ class Study:
     skipped: tuple[tuple[str, str, str], ...] = ()
     minutes: float | None = None
     sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    @property
+    def presets(self) -> str:
+        """The profile of presets, which a study's table may name apart from its own."""
+        return self.requests[0].profile if self.requests else self.profile
 
 
 @dataclass(frozen=True)
@@ -69,15 +98,43 @@ def studies() -> dict[str, dict[str, Any]]:
     return {path.stem: read_toml(path) for path in sorted(FOLDER.glob("*.toml"))}
 
 
-def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable) -> Study:
+def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, wanted: Wanted | None = None) -> Study:
     """The runs of a study in a profile.
 
     A table of the TOML file chooses `methods` and `tasks` (a list of names, or attributes and their values), the number
-    of `repetitions`, another `profile` of presets, and settings of its own in `set`.
+    of `repetitions`, another `profile` of presets, folders of `data` by task, and settings of its own in `set`: for
+    every task, or in `set.TASK` for one.
 
     Raises:
-        BenchError: No such study, no such profile in it, or a table that chooses by something unknown.
+        BenchError: No such study, no such profile in it, or a table or `wanted` that names something unknown.
     """
+    wanted = wanted or Wanted()
+    table = _table(name, profile)
+    chosen_methods = _only("method", wanted.methods, _choose("methods", table.get("methods", {}), methods, name), name)
+    chosen_tasks = _only("task", wanted.tasks, _choose("tasks", table.get("tasks", {}), tasks, name), name)
+    data = {task: str(Path(folder).expanduser()) for task, folder in (table.get("data", {}) | wanted.data).items()}
+    _only("task", tuple(wanted.data), chosen_tasks, name)
+    repetitions = table.get("repetitions", 3) if wanted.repetitions is None else wanted.repetitions
+    if isinstance(repetitions, bool) or not isinstance(repetitions, int) or repetitions < 1:
+        raise BenchError(f"study '{name}': repetitions is {repetitions!r}; it must be a whole number of at least 1")
+    settings = _settings(table.get("set", {}), name, methods, tasks)
+    firsts, skipped = [], []
+    for task in chosen_tasks:
+        for method in chosen_methods:
+            reason = methods[method].applicable(tasks[task])
+            if reason is not None:
+                skipped.append((method, task, reason))
+                continue
+            known = defaults(methods[method])
+            own = tuple((key, value) for key, value in settings[task] if key in known)
+            presets = table.get("profile", profile)
+            firsts.append(Request(method, task, 0, presets, data=data.get(task), overrides=own, study=name))
+    requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
+    sizes = {task: (size[0], size[1], size[2]) for task, size in table.get("sizes", {}).items()}
+    return Study(name, profile, requests, tuple(skipped), table.get("minutes"), sizes)
+
+
+def _table(name: str, profile: str) -> dict[str, Any]:
     known = studies()
     if name not in known:
         raise BenchError(f"no study '{name}'; {nearest(name, known)}")
@@ -85,28 +142,37 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable) -> S
     if not isinstance(table, dict):
         has = [key for key, value in known[name].items() if isinstance(value, dict)]
         raise BenchError(f"study '{name}' has no profile '{profile}'; {nearest(profile, has)}")
-    chosen_methods = _choose("methods", table.get("methods", {}), methods, name)
-    chosen_tasks = _choose("tasks", table.get("tasks", {}), tasks, name)
-    pairs, skipped = [], []
-    for task in chosen_tasks:
-        for method in chosen_methods:
-            reason = methods[method].applicable(tasks[task])
-            if reason is None:
-                pairs.append((method, task))
-            else:
-                skipped.append((method, task, reason))
-    settings = sorted(dotted(table.get("set", {})).items())
-    own = {
-        method: tuple((key, value) for key, value in settings if key in defaults(methods[method]))
-        for method in chosen_methods
-    }
-    requests = tuple(
-        Request(method, task, repetition, table.get("profile", profile), overrides=own[method], study=name)
-        for repetition in range(table.get("repetitions", 3))
-        for method, task in pairs
-    )
-    sizes = {task: (size[0], size[1], size[2]) for task, size in table.get("sizes", {}).items()}
-    return Study(name, profile, requests, tuple(skipped), table.get("minutes"), sizes)
+    for key in table:
+        if key not in KEYS:
+            raise BenchError(f"study '{name}', profile '{profile}': unknown key '{key}'; {nearest(key, KEYS)}")
+    return table
+
+
+def _settings(
+    table: Mapping[str, Any], study: str, methods: MethodTable, tasks: TaskTable
+) -> dict[str, list[tuple[str, Any]]]:
+    """What `set` says, by task: (dotted key, value), sorted; a method takes what it knows."""
+    for name, value in table.items():
+        if isinstance(value, dict) and name not in tasks and name not in GROUPS:
+            raise BenchError(f"study '{study}': unknown table 'set.{name}'; {nearest(name, [*tasks, *GROUPS])}")
+    known = {key for method in methods.values() for key in defaults(method)}
+
+    def named(values: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return {full_key(key, known): value for key, value in dotted(values).items()}
+        except BenchError as error:
+            raise BenchError(f"study '{study}', set: {error}") from error
+
+    general = named({key: value for key, value in table.items() if key not in tasks})
+    return {task: sorted((general | named(table.get(task, {}))).items()) for task in tasks}
+
+
+def _only(what: str, names: tuple[str, ...] | None, known: list[str], study: str) -> list[str]:
+    """The names asked for, in the study's order; all of them for None."""
+    for name in names or ():
+        if name not in known:
+            raise BenchError(f"study '{study}' has no {what} '{name}'; {nearest(name, known)}")
+    return known if names is None else [name for name in known if name in names]
 
 
 def _choose(what: str, rule: Any, table: Mapping[str, Any], study: str) -> list[str]:
@@ -133,26 +199,31 @@ def estimate(
     records: Iterable[Record],
     sizes: Mapping[str, tuple[int, int, int]] | None = None,
 ) -> Estimate:
-    """Time, memory and disk of runs: as measured where a record of the same profile exists, else from a formula.
+    """Time, memory and disk of runs: as measured where a record of like settings exists, else from a formula.
 
     The formula counts 6 operations a weight, sample, step and epoch (forward and backward) and a time a step of a
     batch that no size removes. It is meant to be right within a factor of two or three.
     """
-    measured: dict[tuple[str, str, str], list[float]] = {}
+    measured: dict[tuple[Any, ...], list[float]] = {}
     for record in records:
         wall = record.measured.get("wall_seconds")
         if wall and record.kind != "latency":
-            setting = (record.method, record.task, str(record.configuration.get("profile")))
-            measured.setdefault(setting, []).append(float(wall))
+            measured.setdefault(_like(record.configuration), []).append(float(wall))
     count, longest, total, memory, disk = 0, 0.0, 0.0, BYTES_OF_A_PROCESS, 0.0
     for request in requests:
         resolved = resolve(request, methods[request.method], tasks[request.task])
         seconds, held, stored = _formula(resolved, (sizes or {}).get(request.task, (2000, 100, 100)))
-        seen = measured.get((request.method, request.task, request.profile))
+        seen = measured.get(_like(resolved.values))
         seconds = sum(seen) / len(seen) if seen else seconds
         count, total, longest = count + 1, total + seconds, max(longest, seconds)
         memory, disk = max(memory, BYTES_OF_A_PROCESS + held), disk + stored
     return Estimate(count, total, longest, memory, disk)
+
+
+def _like(configuration: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What runs of about the same duration share."""
+    names = ("method", "profile", "epochs", "limit", "budget", "device")
+    return configuration["task"]["name"], *(configuration.get(name) for name in names)
 
 
 def _formula(resolved: Resolved, size: tuple[int, int, int]) -> tuple[float, float, float]:

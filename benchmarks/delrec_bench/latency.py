@@ -30,7 +30,7 @@ from delrec.layers import RecurrentDelays, SpikingLayer
 from delrec.networks import Network
 from torch import Tensor
 
-from delrec_bench.configuration import Request
+from delrec_bench.configuration import Request, defaults
 from delrec_bench.environment import machine, pin_threads, provenance
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method, MethodTable, find_methods
@@ -161,9 +161,19 @@ def subject(prepared: Prepared) -> Subject:
 
 
 def prepared_runs(
-    methods: Iterable[Method], task: Task, workspace: Workspace, profile: str, threads: int
+    methods: Iterable[Method],
+    task: Task,
+    workspace: Workspace,
+    profile: str,
+    threads: int,
+    requests: Iterable[Request] = (),
 ) -> list[Prepared]:
-    """Prepare repetition 0 of every method that applies to the task and has a network, the baseline first."""
+    """Prepare repetition 0 of every method that applies to the task and has a network, the baseline first.
+
+    A study's `requests` say with which data and settings; a baseline outside the study takes those of its first.
+    """
+    asked = {request.method: request for request in requests if request.task == task.name}
+    usual = next(iter(asked.values()), Request(BASELINE, task.name, profile=profile))
     table = MethodTable({m.name: m for m in methods})
     if BASELINE not in table:
         table[BASELINE] = find_methods()[BASELINE]
@@ -174,8 +184,10 @@ def prepared_runs(
     for name in names:
         if table[name].build is None or table[name].applicable(task) is not None:
             continue
-        request = Request(name, task.name, profile=profile, threads=threads)
-        found.append(prepare(request, table, tasks, workspace))
+        known = defaults(table[name])
+        shared = tuple((key, value) for key, value in usual.overrides if key in known)
+        request = asked.get(name, replace(usual, method=name, overrides=shared))
+        found.append(prepare(replace(request, repetition=0, threads=threads), table, tasks, workspace))
     return found
 
 
@@ -249,6 +261,7 @@ def measure(
     *,
     profile: str | None = None,
     threads: int = 1,
+    requests: Sequence[Request] = (),
     progress: Progress | None = None,
 ) -> list[Record]:
     """Measure training step, batch inference and batch-1 streaming; one record of kind "latency" a method and task.
@@ -264,6 +277,7 @@ def measure(
             methods of a task lose their place where it does not suffice: their ratio is then None.
         quick: The quick profile; else the paper's. `profile` names any other.
         threads: Threads of torch and numba.
+        requests: A study's runs, whose data and settings are meant; else the profile's.
         progress: Called with one line a task and mode.
 
     Raises:
@@ -278,7 +292,7 @@ def measure(
     waiting: list[list[Prepared]] = []
     order: list[str] = []
     for task in tasks:
-        runs = prepared_runs(methods, task, workspace, profile, threads)
+        runs = prepared_runs(methods, task, workspace, profile, threads, requests)
         order += [latency_key(p) for p in runs]
         found = [finished_record(workspace.runs, latency_key(p)) for p in runs]
         done |= {r.key: r for r in found if r is not None}

@@ -9,7 +9,7 @@ from delrec_bench.commands import Answer, committed_records, folders, here, own_
 from delrec_bench.configuration import Request
 from delrec_bench.errors import BenchError
 from delrec_bench.executors import Done, Place, default_jobs, processes, serial
-from delrec_bench.grid import Study, estimate, expand, remember_members
+from delrec_bench.grid import Study, Wanted, estimate, expand, remember_members
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, finished_record
 from delrec_bench.tasks.base import TaskTable
@@ -27,7 +27,8 @@ def reproduce(arguments: Namespace) -> Answer:
     start = time.perf_counter()
     workspace = find_workspace(arguments.root, arguments.runs)
     methods, tasks = tables(arguments)
-    study = expand(arguments.study, arguments.profile, methods, tasks)
+    wanted = _wanted(arguments)
+    study = expand(arguments.study, arguments.profile, methods, tasks, wanted)
     jobs = default_jobs() if arguments.jobs is None else arguments.jobs
     if jobs < 1:
         raise BenchError(f"--jobs is {jobs}; it must be at least 1")
@@ -45,7 +46,7 @@ def reproduce(arguments: Namespace) -> Answer:
             failed.append({"method": done.request.method, "task": done.request.task, "error": done.error})
     latency = [] if arguments.no_latency else _latency(study, methods, tasks, workspace)
     trained = time.perf_counter() - start
-    content = _finish(study, workspace, committed)
+    content = _finish(study, workspace, committed, wanted)
     content |= {
         "study": study.name,
         "profile": study.profile,
@@ -58,6 +59,16 @@ def reproduce(arguments: Namespace) -> Answer:
     }
     say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {len(failed)} failed")
     return (1 if failed else 0), content
+
+
+def _wanted(arguments: Namespace) -> Wanted:
+    data = {}
+    for text in arguments.data:
+        task, equals, folder = text.partition("=")
+        if not (equals and task and folder):
+            raise BenchError(f"--data {text!r} is not TASK=DIR; write for instance --data shd=corpora/shd")
+        data[task] = folder
+    return Wanted(arguments.only_methods, arguments.only_tasks, arguments.repetitions, data)
 
 
 def _missing(
@@ -111,23 +122,27 @@ def _name(request: Request) -> tuple[str, str, int]:
 def _latency(study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> list[Record]:
     from delrec_bench.latency import measure
 
-    names = dict.fromkeys(request.method for request in study.requests)
+    requests = [r for r in study.requests if r.repetition == 0]
+    names = dict.fromkeys(request.method for request in requests)
     chosen = [methods[name] for name in names if methods[name].build is not None]
-    chosen_tasks = [tasks[name] for name in dict.fromkeys(request.task for request in study.requests)]
-    return measure(chosen, chosen_tasks, workspace, LATENCY_SECONDS, profile=study.profile, progress=say)
+    chosen_tasks = [tasks[name] for name in dict.fromkeys(request.task for request in requests)]
+    return measure(
+        chosen, chosen_tasks, workspace, LATENCY_SECONDS, profile=study.presets, requests=requests, progress=say
+    )
 
 
-def _finish(study: Study, workspace: Workspace, committed: Sequence[Record]) -> dict[str, Any]:
+def _finish(study: Study, workspace: Workspace, committed: Sequence[Record], wanted: Wanted) -> dict[str, Any]:
     """MLflow, the report, and the comparison with what is committed."""
     from delrec_bench.report import compare, rows_of, write_report
-    from delrec_bench.report.comparison import summary
+    from delrec_bench.report.comparison import ABSENT, summary
     from delrec_bench.tracking import sync
 
     records = own_records(workspace)
     say(f"MLflow: {sync(workspace, records)}")
     paths = write_report(workspace, records, committed)
     of_study = [record for record in records if record.study == study.name or record.kind == "latency"]
-    compared = compare(rows_of(of_study, study.profile), rows_of(committed, study.profile)) if committed else []
+    compared = compare(rows_of(of_study, study.presets), rows_of(committed, study.presets)) if committed else []
+    compared = [c for c in compared if not (wanted.part and c.verdict == ABSENT)]
     for comparison in compared:
         say(str(comparison))
     verdict = summary(compared) if committed else "nothing is committed to compare with"

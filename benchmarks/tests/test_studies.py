@@ -1,0 +1,110 @@
+"""What a study's file says, and what the command line makes of it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from delrec_bench import cli, grid, reproduce
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import load_records
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.generated import Events, write
+
+ROOT = Path(__file__).parents[2]
+MINE = """
+[quick]
+methods = ["lif", "delrec-axonal", "counts-only"]
+tasks = ["digits", "shd", "yin-yang"]
+repetitions = 2
+data = { shd = "corpora/shd" }
+
+[quick.set]
+budget = 2000
+epochs = 3
+
+[quick.set.yin-yang]
+limit = 100
+test_limit = 50
+training.epochs = 5
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Expand a study of its own, its text changed or not."""
+    monkeypatch.setattr(grid, "FOLDER", tmp_path)
+
+    def expand(wanted: grid.Wanted | None = None, old: str = "", new: str = "") -> grid.Study:
+        (tmp_path / "mine.toml").write_text(MINE.replace(old, new))
+        return grid.expand("mine", "quick", find_methods(), find_tasks(), wanted)
+
+    return expand
+
+
+def test_a_study_has_settings_for_every_task_and_for_one(mine):
+    of = {(r.method, r.task): dict(r.overrides) for r in mine().requests}
+    assert of["lif", "digits"] == {"budget": 2000, "training.epochs": 3}
+    own = {"task.limit": 100, "task.test_limit": 50}
+    assert of["lif", "yin-yang"] == {"budget": 2000, "training.epochs": 5, **own}
+    assert of["counts-only", "yin-yang"] == own, "a method takes the settings that it knows"
+
+
+def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
+    assert {r.data for r in mine().requests if r.task == "shd"} == {"corpora/shd"}
+    wanted = grid.Wanted(("delrec-axonal", "lif"), ("shd",), 4, {"shd": "~/mine"})
+    requests = mine(wanted).requests
+    assert [r.method for r in requests] == ["lif", "delrec-axonal"] * 4, "in the study's order"
+    assert {r.data for r in requests} == {str(Path("~/mine").expanduser())}
+    assert {r.repetition for r in requests} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "old", "new", "message"),
+    [
+        (grid.Wanted(methods=("rlif",)), "", "", "study 'mine' has no method 'rlif'; did you mean 'lif'"),
+        (grid.Wanted(tasks=("digit",)), "", "", "has no task 'digit'; did you mean 'digits'"),
+        (grid.Wanted(data={"ssc": "x"}), "", "", "has no task 'ssc'; known: digits, shd"),
+        (grid.Wanted(repetitions=0), "", "", "repetitions is 0"),
+        (None, "repetitions", "repetition", "unknown key 'repetition'; did you mean 'repetitions'"),
+        (None, "set.yin-yang", "set.yinyang", "unknown table 'set.yinyang'; did you mean 'yin-yang'"),
+        (None, "test_limit", "test_limits", "unknown key 'test_limits'; did you mean 'test_limit'"),
+    ],
+)
+def test_a_study_that_names_something_unknown_is_told_the_nearest(mine, wanted, old, new, message):
+    with pytest.raises(BenchError, match=message):
+        mine(wanted, old, new)
+
+
+def corpus(folder: Path) -> Path:
+    """A few samples in SHD's layout."""
+    for number, part in enumerate(("train", "test")):
+        random = np.random.default_rng(number)
+        counts = np.full(20, 30)
+        times = np.sort(random.uniform(0, 0.2, (20, 30)), axis=1).ravel().astype(np.float16)
+        labels = (np.arange(20) % 2).astype(np.uint16)
+        units = random.integers(0, 700, 600).astype(np.uint16)
+        write(folder / f"shd_{part}.h5", Events(labels, labels, counts, times, units), ("a", "b"))
+    return folder
+
+
+def test_a_leaderboard_on_files_of_ones_own_with_its_latency(tmp_path, mine, capsys, monkeypatch):
+    (tmp_path / "root").mkdir()
+    shutil.copy(ROOT / "data.dvc", tmp_path / "root")
+    monkeypatch.chdir(tmp_path / "root")
+    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
+    mine()
+    words = "reproduce --study mine --jobs 1 --json --only-tasks shd --only-methods lif,counts-only --repetitions 1"
+    assert cli.main([*words.split(), "--data", f"shd={corpus(tmp_path / 'own')}"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["trained"], content["latency"]) == (2, 1)
+    records = load_records(tmp_path / "root" / "runs")
+    assert len({r.task for r in records}) == 1 and records[0].task.startswith("shd:own@")
+    networks = [r.configuration["network"] for r in records if r.kind in ("run", "latency")]
+    assert networks[0] == networks[1], "latency is that of the study's networks"
+    assert cli.main(["reproduce", "--study", "mine", "--data", "shd"]) == 2
+    assert "--data 'shd' is not TASK=DIR" in capsys.readouterr().err
