@@ -34,8 +34,8 @@ from delrec_bench.configuration import Request, defaults
 from delrec_bench.environment import machine, pin_threads, provenance
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method, MethodTable, find_methods
+from delrec_bench.preparation import Prepared, build, prepare
 from delrec_bench.records import RESULTS_VERSION, Record, finished_record, run_key, write_record
-from delrec_bench.runs import Prepared, build, prepare
 from delrec_bench.tasks.base import Task, TaskTable
 from delrec_bench.timing import Quartiles, interleave, quartiles, ratio
 from delrec_bench.training import Optimisation

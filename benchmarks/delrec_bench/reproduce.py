@@ -75,7 +75,7 @@ def _missing(
     study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace
 ) -> tuple[list[Request], list[str]]:
     """The requests without a finished run, and the keys of all."""
-    from delrec_bench.runs import prepare
+    from delrec_bench.preparation import prepare
 
     missing, keys = [], []
     for request in study.requests:

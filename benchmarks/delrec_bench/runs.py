@@ -8,21 +8,19 @@ import io
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from delrec.engines.registry import resolve as resolve_engine
 
-from delrec_bench.budget import with_budget
-from delrec_bench.configuration import Request, Resolved, resolve
+from delrec_bench.configuration import Request
 from delrec_bench.environment import machine, peak_bytes, pin_threads, provenance, reset_peak
-from delrec_bench.errors import BenchError, RunError
+from delrec_bench.errors import RunError
 from delrec_bench.methods.base import MethodTable
+from delrec_bench.preparation import Cast, Prepared, build, identity, prepare
 from delrec_bench.protocol import HeldOut, score_of
-from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, finished_record, run_key, write_record
-from delrec_bench.tasks.base import Task, TaskData, TaskOptions, TaskTable
+from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, finished_record, write_record
+from delrec_bench.tasks.base import TaskData, TaskTable
 from delrec_bench.training import Evaluation, Fit, Progress, fit, score_test
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -35,56 +33,6 @@ class Outcome:
 
     record: Record
     reused: bool
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that is ready to start: its settings, its data and its key."""
-
-    resolved: Resolved
-    data: TaskData
-    configuration: dict[str, Any]
-    key: str
-
-
-def prepare(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Prepared:
-    """Settle a request, load its data and name its key.
-
-    Raises:
-        BenchError: The request or its data is wrong.
-    """
-    resolved = resolve(request, methods[request.method], tasks[request.task])
-    folder = None if request.data is None else Path(request.data)
-    if folder is not None and not resolved.task.accepts_data:
-        raise BenchError(f"--data {folder}: task '{request.task}' makes its own data; choose shd, ssc or ps-mnist")
-    if folder is not None and not folder.is_dir():
-        raise BenchError(f"--data '{folder}' is not a folder; name the one that holds the files")
-    device = device_class(request.device)
-    try:
-        engine = resolve_engine(request.engine, device)
-    except ValueError as error:
-        raise BenchError(str(error)) from error
-    seeds = resolved.seeds
-    data = _load(resolved.task, resolved.options, seeds.split, seeds.permutation, folder, workspace)
-    resolved = with_budget(resolved, data.channels, data.classes)
-    floor = resolved.method.floor is not None
-    configuration = {**resolved.values, "device": device, "engine": "none" if floor else engine}
-    return Prepared(resolved, data, configuration, run_key(configuration, _identity(data)))
-
-
-_loaded: dict[tuple[Any, ...], TaskData] = {}
-
-
-def _load(
-    task: Task, options: TaskOptions, split_seed: int, permutation_seed: int, folder: Path | None, workspace: Workspace
-) -> TaskData:
-    # The methods of one task and repetition follow each other in a study and share their data.
-    place = (task.name, task.load, options, split_seed, permutation_seed, folder, workspace)
-    if place not in _loaded:
-        while len(_loaded) > 1:
-            _loaded.pop(next(iter(_loaded)))
-        _loaded[place] = task.load(options, split_seed, permutation_seed, folder, workspace)
-    return _loaded[place]
 
 
 def run(
@@ -117,39 +65,6 @@ def perform(prepared: Prepared, workspace: Workspace, progress: Progress | None 
     return Outcome(record, False)
 
 
-def device_class(device: str) -> str:
-    """ "cpu" or "cuda" for a device of the command line.
-
-    Raises:
-        BenchError: An unknown device, or CUDA where there is none.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda"):
-        raise BenchError(f"--device is '{device}'; it must be cpu, cuda or auto")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BenchError("--device is 'cuda', and torch finds no CUDA device; use cpu or auto")
-    return device
-
-
-def build(prepared: Prepared) -> Any:
-    """The network of a prepared run, drawn from the seed of its initialisation.
-
-    Raises:
-        BenchError: A setting that the network refuses.
-    """
-    resolved, data = prepared.resolved, prepared.data
-    assert resolved.method.build is not None
-    settings = {**resolved.network, "engine": prepared.configuration["engine"]}
-    torch.manual_seed(resolved.seeds.stream("initialisation"))
-    try:
-        model = resolved.method.build(settings, data.channels, data.classes)
-    except (ValueError, TypeError) as error:
-        raise BenchError(f"method '{resolved.method.name}': {error}") from error
-    dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
-    return model.to(device=prepared.configuration["device"], dtype=dtype)
-
-
 def _train(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes]:
     resolved, data = prepared.resolved, prepared.data
     pin_threads(resolved.request.threads)
@@ -158,13 +73,13 @@ def _train(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes
     device = prepared.configuration["device"]
     model = build(prepared)
     torch.manual_seed(resolved.seeds.stream("order"))  # dropout masks
-    test = HeldOut(_Cast(data.test, resolved.dtype))
+    test = HeldOut(Cast(data.test, resolved.dtype))
     valid = data.valid if data.valid is not None and len(data.valid) else None
     try:
         fitted = fit(
             model,
-            _Cast(data.train, resolved.dtype),
-            None if valid is None else _Cast(valid, resolved.dtype),
+            Cast(data.train, resolved.dtype),
+            None if valid is None else Cast(valid, resolved.dtype),
             resolved.training,
             metric=data.metric,
             seeds=resolved.seeds,
@@ -246,18 +161,9 @@ def _repetition(prepared: Prepared) -> int:
     return prepared.resolved.request.repetition
 
 
-def _identity(data: TaskData) -> dict[str, Any]:
-    names = ("name", "kind", "digest", "classes", "channels", "steps", "step_ms", "representation")
-    return {name: getattr(data, name) for name in names} | {"sizes": _sizes(data)}
-
-
-def _sizes(data: TaskData) -> dict[str, int]:
-    return {name: len(part) for name in ("train", "valid", "test") if (part := getattr(data, name)) is not None}
-
-
 def _described(prepared: Prepared) -> dict[str, Any]:
     data, options = prepared.data, prepared.resolved.options
-    about = _identity(data) | {
+    about = identity(data) | {
         "files": dict(data.files),
         "augmentation": "shift and blend, x 3" if options.augment else "none",
         "binning": options.binning,
@@ -307,22 +213,3 @@ def _activity(scored: Evaluation) -> dict[str, Any]:
 
 def _peak(device: str) -> int:
     return int(torch.cuda.max_memory_allocated()) if device == "cuda" else peak_bytes()
-
-
-class _Cast:
-    """Samples whose batches have another floating-point type."""
-
-    def __init__(self, samples: Any, dtype: str) -> None:
-        self._samples = samples
-        self._dtype = torch.float64 if dtype == "float64" else torch.float32
-        self.targets = samples.targets
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def batch(self, indices: torch.Tensor) -> torch.Tensor:
-        batch: torch.Tensor = self._samples.batch(indices)
-        return batch.to(self._dtype)
-
-    def begin_epoch(self, seed: int, epoch: int) -> None:
-        self._samples.begin_epoch(seed, epoch)

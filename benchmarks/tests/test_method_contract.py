@@ -16,8 +16,9 @@ from delrec.networks import Network
 from delrec_bench.configuration import Request, defaults
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
+from delrec_bench.preparation import Prepared, build, prepare
 from delrec_bench.records import same_record
-from delrec_bench.runs import Prepared, build, perform, prepare
+from delrec_bench.runs import perform
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
