@@ -37,6 +37,7 @@ class Request:
         threads: Threads of torch and numba.
         overrides: (dotted key, value) pairs of `--set`.
         study: Study that asks for the run, or None.
+        trial: Whether it is a trial of a search: on seeds of its own, scored on validation data only.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request:
     threads: int = 1
     overrides: tuple[tuple[str, Any], ...] = ()
     study: str | None = None
+    trial: bool = False
 
     def command(self) -> str:
         """The command line that makes this run again; the data folder by its last name."""
@@ -66,6 +68,8 @@ class Request:
                 words += [f"--{name}", str(getattr(self, name))]
         for key, value in self.overrides:
             words += ["--set", f"{key}={toml_value(value)}"]
+        if self.trial:
+            words.append("--trial")
         if self.study is not None:
             words += ["--study", self.study]
         return shlex.join(words)
@@ -261,7 +265,8 @@ def _resolved(request: Request, method: Method, task: Task, settings: dict[str, 
     network = group("network")
     training = TrainingConfig(**group("training")) if method.build is not None else TrainingConfig()
     given = {axis: value for axis, value in group("seeds").items() if value is not None}
-    seeds = Seeds(**(asdict(Seeds.of(request.repetition)) | given))
+    usual = Seeds.of_trial(request.repetition) if request.trial else Seeds.of(request.repetition)
+    seeds = Seeds(**(asdict(usual) | given))
     dtype = settings.get("dtype", "float64")
     if dtype not in DTYPES:
         raise BenchError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")

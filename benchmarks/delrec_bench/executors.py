@@ -20,7 +20,7 @@ from delrec_bench.workspace import Workspace
 
 @dataclass(frozen=True)
 class Done:
-    """How one request ended: with a record's key and score, or with a message."""
+    """How one request ended: with a record's key and score (a trial's by validation), or with a message."""
 
     request: Request
     key: str | None
@@ -112,4 +112,5 @@ def _work(request: Request) -> Done:
     except (BenchError, RunError) as error:
         return Done(request, None, None, False, time.perf_counter() - start, str(error))
     record = outcome.record
-    return Done(request, record.key, record.score, outcome.reused, time.perf_counter() - start)
+    score = record.result["valid_score"] if record.kind == "trial" else record.score
+    return Done(request, record.key, score, outcome.reused, time.perf_counter() - start)

@@ -48,6 +48,12 @@ def prepare(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     resolved = with_budget(resolved, data.channels, data.classes)
     floor = resolved.method.floor is not None
     configuration = {**resolved.values, "device": device, "engine": "none" if floor else engine}
+    if request.trial:
+        if floor:
+            raise BenchError(f"method '{request.method}' has no network, so nothing to search; leave out --trial")
+        if data.valid is None or not len(data.valid):
+            raise BenchError(f"task '{data.name}' has no validation data, which alone score a trial; leave out --trial")
+        configuration["kind"] = "trial"  # a run of the same settings and seeds is another thing, with another key
     return Prepared(resolved, data, configuration, run_key(configuration, identity(data)))
 
 

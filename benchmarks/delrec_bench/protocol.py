@@ -10,6 +10,7 @@ from delrec_bench.errors import BenchError
 AXES = ("split", "permutation", "initialisation", "order")
 SCHEDULES = ("constant", "one-cycle", "cosine", "step", "plateau")
 OPTIMISERS = ("adam", "adamw")
+TRIAL_SEED = 2**31 - 1  # a search's, for initialisation and order: that of no repetition ever reported
 
 
 class ProtocolError(RuntimeError):
@@ -44,6 +45,11 @@ class Seeds:
     def of(cls, repetition: int) -> "Seeds":
         """The seeds of a repetition: the same number on every axis, which `stream` tells apart."""
         return cls(repetition, repetition, repetition, repetition)
+
+    @classmethod
+    def of_trial(cls, repetition: int) -> "Seeds":
+        """The seeds of a search's trial: the split and permutation of a repetition, a start and an order of its own."""
+        return cls(repetition, repetition, TRIAL_SEED, TRIAL_SEED)
 
     def stream(self, axis: str, *extra: int) -> int:
         """A 63-bit seed for one axis, independent of the other axes; `extra` may be an epoch."""

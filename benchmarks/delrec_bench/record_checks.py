@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Version of the layout of a record file."""
 
-KINDS = ("run", "floor", "latency")
+KINDS = ("run", "floor", "latency", "trial")
 METRICS = {"accuracy": True, "nmse": False}
 """Metric -> whether more is better."""
 
@@ -61,6 +61,8 @@ def validate(r: Record) -> None:
         _require(count is None or _is_count(count), r, f"parameters.{name} is {count!r}, must be a count or None")
     if r.kind == "latency":
         _validate_latency(r)
+    elif r.kind == "trial":
+        _validate_trial(r)
     else:
         _validate_scores(r)
 
@@ -77,6 +79,15 @@ def _validate_latency(r: Record) -> None:
         pair = isinstance(spread, list) and len(spread) == 2 and all(is_number(v) for v in spread)
         good = spread is None or (is_number(spread) and spread >= 0) or (pair and spread[0] <= spread[1])
         _require(good, r, f"result.{name}_iqr is {spread!r}, must be a width >= 0, a pair [q25, q75] or None")
+
+
+def _validate_trial(r: Record) -> None:
+    """A trial is scored on validation data alone: it knows nothing of the test set."""
+    for name in ("test_score", "predictions", "targets", "speakers", "correct", "total"):
+        _require(name not in r.result, r, f"result.{name} is there; a trial never sees the test set")
+    score, failed = r.result.get("valid_score"), r.result.get("failed")
+    good = is_number(score) if failed is None else score is None and isinstance(failed, str)
+    _require(good, r, f"result.valid_score is {score!r}, must be a number, or None beside why it failed")
 
 
 def _validate_scores(r: Record) -> None:

@@ -60,7 +60,7 @@ _PACKED = ("predictions", "targets", "speakers")
 
 @dataclass(frozen=True)
 class Record:
-    """One run (kind ``run``), one method-free floor (``floor``) or one latency measurement (``latency``).
+    """A run (kind ``run``), a method-free floor (``floor``), a search's ``trial`` or a ``latency`` measurement.
 
     Args:
         kind: one of `KINDS`.
@@ -76,8 +76,11 @@ class Record:
         result: for run and floor ``test_score`` (a fraction for accuracy), ``predictions`` and ``targets``
             per test sample, ``selection``, and for accuracy ``correct`` and ``total``; for latency
             ``train_ratio``, ``infer_ratio`` and ``batch1_ratio`` against the no-delay network (None where it
-            does not apply), each with ``<name>_iqr``: the width q75 - q25, or the pair [q25, q75].
+            does not apply), each with ``<name>_iqr``: the width q75 - q25, or the pair [q25, q75]; for a trial
+            ``valid_score``, or None and why it ``failed``, and nothing of the test set.
         study: the study that asked for the run, or None.
+        search: the search that chose its settings, or None: ``trials`` made, the ``trial`` chosen and its ``key``,
+            the drawn ``values``, every trial's validation ``scores``, and the digest of the ``space``.
         control: the method this one is compared with, declared by the method before any run; None for none.
         learned: what is learned, in words.
         engine, device: what ran it.
@@ -103,6 +106,7 @@ class Record:
     metric: str
     result: dict[str, Any]
     study: str | None = None
+    search: dict[str, Any] | None = None
     control: str | None = None
     learned: str = ""
     engine: str = ""
@@ -125,7 +129,7 @@ class Record:
 
     @property
     def score(self) -> float:
-        """The test score (fraction correct, or NMSE) of a run or a floor."""
+        """The test score (fraction correct, or NMSE) of a run or a floor; a trial has none."""
         return float(self.result["test_score"])
 
     @property
@@ -199,6 +203,8 @@ def _unpack(value: Any) -> Any:
 def to_dict(record: Record, *, committed: bool = False) -> dict[str, Any]:
     """The record as JSON's types; `committed` packs the per-sample arrays and marks the form."""
     out: dict[str, Any] = {item.name: getattr(record, item.name) for item in fields(record)}
+    if record.search is None:
+        del out["search"]
     out["form"] = "committed" if committed else "full"
     if committed:
         out["result"] = {k: _pack(v) if k in _PACKED and v is not None else v for k, v in record.result.items()}

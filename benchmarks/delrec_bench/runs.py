@@ -1,10 +1,11 @@
-"""One run, from a request to its record: load, build, train, score the test set once, write.
+"""One run, from a request to its record: load, build, train, score the test set once (a trial: not at all), write.
 
 A run's folder is `runs/<key>/`. The checkpoint is written first and `record.json` last, each in one step: where there
 is a record the run is finished, and a run that was cut short leaves none.
 """
 
 import io
+import math
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -57,7 +58,7 @@ def perform(prepared: Prepared, workspace: Workspace, progress: Progress | None 
     done = finished_record(workspace.runs, prepared.key)
     if done is not None:
         return Outcome(done, True)
-    record, checkpoint = _floor(prepared) if prepared.resolved.method.floor else _train(prepared, progress)
+    record, checkpoint = _made(prepared, progress)
     folder = workspace.runs / prepared.key
     if checkpoint is not None:
         write_atomic(folder / "checkpoint.pt", checkpoint)
@@ -65,27 +66,76 @@ def perform(prepared: Prepared, workspace: Workspace, progress: Progress | None 
     return Outcome(record, False)
 
 
+def _made(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes | None]:
+    """The record and, of a network that is kept, its checkpoint."""
+    pin_threads(prepared.resolved.request.threads)
+    reset_peak()
+    if prepared.resolved.method.floor:
+        return _floor(prepared), None
+    if prepared.resolved.request.trial:
+        return _trial(prepared, progress), None
+    return _train(prepared, progress)
+
+
+def _fit(prepared: Prepared, model: Any, progress: Progress | None) -> Fit:
+    resolved, data = prepared.resolved, prepared.data
+    torch.manual_seed(resolved.seeds.stream("order"))  # dropout masks
+    valid = data.valid if data.valid is not None and len(data.valid) else None
+    return fit(
+        model,
+        Cast(data.train, resolved.dtype),
+        None if valid is None else Cast(valid, resolved.dtype),
+        resolved.training,
+        metric=data.metric,
+        seeds=resolved.seeds,
+        device=prepared.configuration["device"],
+        progress=progress,
+    )
+
+
+def _trial(prepared: Prepared, progress: Progress | None) -> Record:
+    """A trial of a search: trained as a run is, scored on validation data; the test set stays closed.
+
+    One that diverges is a result too: it holds its place among the trials and is never chosen.
+    """
+    start, cpu = time.perf_counter(), time.process_time()
+    model = build(prepared)
+    fitted, failed = Fit(), None
+    try:
+        fitted = _fit(prepared, model, progress)
+        if not math.isfinite(fitted.valid_score):
+            failed = f"the validation score is {fitted.valid_score}"
+    except RunError as error:
+        failed = str(error)
+    return _record(
+        prepared,
+        result={
+            "valid_score": None if failed else fitted.valid_score,
+            "best_epoch": fitted.best_epoch,
+            "epochs": len(fitted.history),
+            "selection": prepared.resolved.training.selection,
+            "failed": failed,
+        },
+        history=fitted.history,
+        parameters=_counts(model),
+        engine=model.engines(),
+        measured={
+            "epoch_seconds": fitted.epoch_seconds,
+            "peak_bytes": _peak(prepared.configuration["device"]),
+            "wall_seconds": time.perf_counter() - start,
+            "cpu_seconds": time.process_time() - cpu,
+        },
+    )
+
+
 def _train(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes]:
     resolved, data = prepared.resolved, prepared.data
-    pin_threads(resolved.request.threads)
-    reset_peak()
     start, cpu = time.perf_counter(), time.process_time()
     device = prepared.configuration["device"]
     model = build(prepared)
-    torch.manual_seed(resolved.seeds.stream("order"))  # dropout masks
     test = HeldOut(Cast(data.test, resolved.dtype))
-    valid = data.valid if data.valid is not None and len(data.valid) else None
     try:
-        fitted = fit(
-            model,
-            Cast(data.train, resolved.dtype),
-            None if valid is None else Cast(valid, resolved.dtype),
-            resolved.training,
-            metric=data.metric,
-            seeds=resolved.seeds,
-            device=device,
-            progress=progress,
-        )
+        fitted = _fit(prepared, model, progress)
     except RunError as error:
         raise RunError(f"{resolved.method.name} on {data.name}, repetition {_repetition(prepared)}: {error}") from error
     scored = score_test(model, test, data.metric, device)
@@ -119,25 +169,20 @@ def _train(prepared: Prepared, progress: Progress | None) -> tuple[Record, bytes
     return record, content.getvalue()
 
 
-def _floor(prepared: Prepared) -> tuple[Record, None]:
+def _floor(prepared: Prepared) -> Record:
     floor = prepared.resolved.method.floor
     assert floor is not None
-    pin_threads(prepared.resolved.request.threads)
-    reset_peak()
     start = time.perf_counter()
     predictions = np.asarray(floor(prepared.data))
     measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
-    record = _record(
-        prepared, result=_result(prepared.data, predictions, None, "none"), engine="none", measured=measured
-    )
-    return record, None
+    return _record(prepared, result=_result(prepared.data, predictions, None, "none"), engine="none", measured=measured)
 
 
 def _record(prepared: Prepared, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
     resolved, data = prepared.resolved, prepared.data
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     return Record(
-        kind=resolved.method.kind,
+        kind="trial" if resolved.request.trial else resolved.method.kind,
         key=prepared.key,
         method=resolved.method.name,
         task=data.name,
