@@ -43,9 +43,11 @@ REPRODUCE_EXAMPLES = """examples:
   delrec-bench reproduce --profile embedded --jobs 8
   delrec-bench reproduce --profile paper --only-tasks shd --data shd=DIR --repetitions 3
   delrec-bench reproduce --only-methods lif,rlif,delrec-axonal --only-tasks digits,yin-yang
+  delrec-bench reproduce --study tuned --profile embedded --dry-run
 
 --data takes a folder in the task's layout, as `run --data`; a row is then named after folder and content.
 A study (studies/*.toml) chooses methods, tasks, repetitions and settings; the options narrow it, they add nothing.
+The study `tuned` first searches: as many trials for every method, on validation data; its page is reports/tuned/.
 """
 
 
@@ -122,8 +124,8 @@ def parser() -> argparse.ArgumentParser:
             action.add_argument("--url", help="another server's folder in place of the published addresses")
     _run_options(command("run", "do one run, from its configuration to a record", RUN_EXAMPLES))
     reproduce = command("reproduce", "make a leaderboard: every run of a study, latency, report", REPRODUCE_EXAMPLES)
-    reproduce.add_argument("--study", default="leaderboard", help="a file of studies/ (leaderboard)")
-    reproduce.add_argument("--profile", default="quick", help="quick, embedded or paper (quick)")
+    reproduce.add_argument("--study", default="leaderboard", help="leaderboard, tuned, or a file of studies/")
+    reproduce.add_argument("--profile", default="quick", help="one of the study's: quick, embedded, paper (quick)")
     reproduce.add_argument("--only-methods", type=_names, metavar="A,B", help="only these methods of the study")
     reproduce.add_argument("--only-tasks", type=_names, metavar="A,B", help="only these tasks of the study")
     reproduce.add_argument("--repetitions", type=int, metavar="N", help="runs of each method and task (the study's)")
@@ -134,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     command("sync", "bring MLflow's database up to date with the records")
     report = command("report", "write reports/leaderboard.* and README's block from the records")
     report.add_argument("--profile", help="show this profile (else the one with most methods, task by task)")
+    report.add_argument("--study", help="a study with a page of its own (tuned): reports/STUDY/; else the leaderboard")
     report.add_argument("--commit-records", action="store_true", help="also write reports/records/, to be committed")
     bench = command("bench", "measure latency of methods on the embedded tasks' shapes")
     bench.add_argument("--seconds", type=float, default=90.0, help="time for everything (90)")
@@ -158,6 +161,7 @@ def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--device", default="cpu", metavar="cpu|cuda|auto", help="where the network is (cpu)")
     run.add_argument("--engine", default="auto", metavar="NAME", help="engine of the scan through time (auto)")
     run.add_argument("--threads", type=int, default=1, metavar="N", help="threads of torch and numba (1)")
+    run.add_argument("--trial", action="store_true", help="a search's trial: own seeds, validation score, no test")
     run.add_argument("--set", action="append", default=[], metavar="key=value", dest="settings", help="any setting")
 
 

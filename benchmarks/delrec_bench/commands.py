@@ -5,13 +5,13 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from delrec_bench.configuration import Request, parse_setting
-from delrec_bench.errors import BenchError
-from delrec_bench.grid import members
+from delrec_bench.errors import BenchError, nearest
+from delrec_bench.grid import pages
+from delrec_bench.membership import assigned, of_page
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.records import Record, load_records
 from delrec_bench.tasks.base import TaskTable, find_tasks
@@ -46,13 +46,17 @@ def own_records(workspace: Workspace) -> list[Record]:
     records = load_records(workspace.runs, broken)
     for message in broken:
         say(f"warning: {message}")
-    study = members(workspace)
-    return [replace(record, study=study.get(record.key)) for record in records]
+    return assigned(records, workspace, pages())
 
 
-def committed_records(workspace: Workspace) -> list[Record]:
-    """The records behind the committed page."""
-    return load_records(workspace.reports / "records")
+def page_records(workspace: Workspace, records: list[Record], page: str | None) -> list[Record]:
+    """Those of `own_records` that are for the leaderboard, or for the page of one study."""
+    return of_page(records, workspace, page, pages())
+
+
+def committed_records(workspace: Workspace, page: str | None = None) -> list[Record]:
+    """The records behind the committed leaderboard, or behind a study's own page."""
+    return load_records(workspace.reports / (page or "") / "records")
 
 
 def listing(arguments: Namespace) -> Answer:
@@ -128,6 +132,7 @@ def single(arguments: Namespace) -> Answer:
         engine=arguments.engine,
         threads=arguments.threads,
         overrides=tuple(parse_setting(text) for text in arguments.settings),
+        trial=arguments.trial,
     )
     methods, tasks = tables(arguments)
     outcome = run(request, methods, tasks, workspace, _epoch_printer())
@@ -168,9 +173,9 @@ def run_content(record: Record, workspace: Workspace) -> dict[str, Any]:
         "best_epoch": result.get("best_epoch"),
         "metric": record.metric,
         "valid_score": result.get("valid_score"),
-        "test_score": result["test_score"],
+        "test_score": result.get("test_score"),
         "valid_accuracy": result.get("valid_score") if accuracy else None,
-        "test_accuracy": result["test_score"] if accuracy else None,
+        "test_accuracy": result.get("test_score") if accuracy else None,
         "correct": result.get("correct"),
         "total": result.get("total"),
         "parameters": record.parameters,
@@ -184,16 +189,20 @@ def run_content(record: Record, workspace: Workspace) -> dict[str, Any]:
 
 def _print_run(record: Record, path: str, reused: bool) -> None:
     result = record.result
-    if record.metric == "accuracy":
+    if record.kind == "trial":
+        failed = f"failed: {result['failed']}"
+        score = failed if result["failed"] else f"{record.metric} {result['valid_score']:.4f}"
+    elif record.metric == "accuracy":
         score = f"{100 * record.score:.2f} % ({result['correct']} of {result['total']})"
     else:
         score = f"{record.metric} {record.score:.4f}"
     epoch = (
         f", epoch {result['best_epoch']} of {result['epochs']} by {result['selection']}"
-        if "best_epoch" in result
+        if result.get("best_epoch")
         else ""
     )
-    print(f"{record.method} on {record.task}, repetition {record.repetition}: test {score}{epoch}")
+    part = "trial, validation" if record.kind == "trial" else "test"
+    print(f"{record.method} on {record.task}, repetition {record.repetition}: {part} {score}{epoch}")
     if record.parameters:
         counts = record.parameters
         parts = ", ".join(f"{counts[name]} {name}" for name in ("weights", "delays", "neuron"))
@@ -218,9 +227,12 @@ def report(arguments: Namespace) -> Answer:
     from delrec_bench.report import commit_report, write_report
 
     workspace = find_workspace(arguments.root, arguments.runs)
-    own, committed = own_records(workspace), committed_records(workspace)
+    page = arguments.study
+    if page is not None and page not in pages():
+        raise BenchError(f"--study '{page}' has no page of its own; {nearest(page, pages())}")
+    own, committed = page_records(workspace, own_records(workspace), page), committed_records(workspace, page)
     write = commit_report if arguments.commit_records else write_report
-    paths = write(workspace, own, committed, profile=arguments.profile)
+    paths = write(workspace, own, committed, profile=arguments.profile, page=page)
     if not arguments.json:
         print("\n".join(str(path) for path in paths))
     return 0, {"files": [str(path) for path in paths], "records": len(own), "committed": len(committed)}

@@ -1,6 +1,5 @@
-"""Studies: which runs one asks for, what they will cost, and which finished runs belong to it."""
+"""Studies: which runs one asks for, and what they will cost."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -11,11 +10,10 @@ from delrec_bench.configuration import Request, Resolved, defaults, dotted, full
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
+from delrec_bench.search import Search, parse
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.workspace import Workspace, write_atomic
 
 FOLDER = Path(__file__).parent / "studies"
-MEMBERS = ".studies"  # below runs/: which keys belong to a study
 
 # One core: what training costs, found on the quick profile. Feedforward delays cost some products of their window.
 OPERATIONS_PER_SECOND = 2e10
@@ -25,7 +23,7 @@ START_SECONDS = 1.0
 BYTES_OF_A_PROCESS = 600e6
 BYTES_OF_A_RECORD = 100e3
 
-KEYS = ("methods", "tasks", "repetitions", "profile", "set", "data", "minutes", "sizes")
+KEYS = ("methods", "tasks", "repetitions", "profile", "set", "search", "data", "minutes", "sizes")
 GROUPS = ("task", "training", "network", "seeds")
 
 
@@ -60,6 +58,8 @@ class Study:
         skipped: (method, task, reason) of pairs that do not apply.
         minutes: Time that the profile may take in all, or None.
         sizes: (training samples, steps, channels) by task, for estimates without data.
+        search: What is tried before the runs, whose settings it chooses; None for none.
+        page: Folder below reports/ for a study with a page of its own; None for the leaderboard's.
     """
 
     name: str
@@ -68,6 +68,8 @@ class Study:
     skipped: tuple[tuple[str, str, str], ...] = ()
     minutes: float | None = None
     sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    search: Search | None = None
+    page: str | None = None
 
     @property
     def presets(self) -> str:
@@ -98,12 +100,17 @@ def studies() -> dict[str, dict[str, Any]]:
     return {path.stem: read_toml(path) for path in sorted(FOLDER.glob("*.toml"))}
 
 
+def pages() -> list[str]:
+    """Studies whose rows are a page of their own, reports/<study>/: `own_page = true` in the file."""
+    return [name for name, content in studies().items() if content.get("own_page") is True]
+
+
 def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, wanted: Wanted | None = None) -> Study:
     """The runs of a study in a profile.
 
     A table of the TOML file chooses `methods` and `tasks` (a list of names, or attributes and their values), the number
-    of `repetitions`, another `profile` of presets, folders of `data` by task, and settings of its own in `set`: for
-    every task, or in `set.TASK` for one.
+    of `repetitions`, another `profile` of presets, folders of `data` by task, a `search`, and settings of its own in
+    `set`: for every task, or in `set.TASK` for one.
 
     Raises:
         BenchError: No such study, no such profile in it, or a table or `wanted` that names something unknown.
@@ -117,7 +124,9 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, want
     repetitions = table.get("repetitions", 3) if wanted.repetitions is None else wanted.repetitions
     if isinstance(repetitions, bool) or not isinstance(repetitions, int) or repetitions < 1:
         raise BenchError(f"study '{name}': repetitions is {repetitions!r}; it must be a whole number of at least 1")
-    settings = _settings(table.get("set", {}), name, methods, tasks)
+    names = {key for method in methods.values() for key in defaults(method)}
+    settings = _settings(table.get("set", {}), name, names, tasks)
+    search = parse(table["search"], f"study '{name}'", names) if "search" in table else None
     firsts, skipped = [], []
     for task in chosen_tasks:
         for method in chosen_methods:
@@ -131,7 +140,8 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, want
             firsts.append(Request(method, task, 0, presets, data=data.get(task), overrides=own, study=name))
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     sizes = {task: (size[0], size[1], size[2]) for task, size in table.get("sizes", {}).items()}
-    return Study(name, profile, requests, tuple(skipped), table.get("minutes"), sizes)
+    page = name if name in pages() else None
+    return Study(name, profile, requests, tuple(skipped), table.get("minutes"), sizes, search, page)
 
 
 def _table(name: str, profile: str) -> dict[str, Any]:
@@ -149,13 +159,12 @@ def _table(name: str, profile: str) -> dict[str, Any]:
 
 
 def _settings(
-    table: Mapping[str, Any], study: str, methods: MethodTable, tasks: TaskTable
+    table: Mapping[str, Any], study: str, known: Iterable[str], tasks: TaskTable
 ) -> dict[str, list[tuple[str, Any]]]:
     """What `set` says, by task: (dotted key, value), sorted; a method takes what it knows."""
     for name, value in table.items():
         if isinstance(value, dict) and name not in tasks and name not in GROUPS:
             raise BenchError(f"study '{study}': unknown table 'set.{name}'; {nearest(name, [*tasks, *GROUPS])}")
-    known = {key for method in methods.values() for key in defaults(method)}
 
     def named(values: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -234,6 +243,7 @@ def _formula(resolved: Resolved, size: tuple[int, int, int]) -> tuple[float, flo
     hidden = resolved.network.get("hidden") or [128]
     widths = [channels, *hidden]
     weights = sum(a * b for a, b in pairwise(widths)) + sum(h * h for h in hidden)
+    weights = min(weights, resolved.values["budget"] or weights)
     training = resolved.training
     dense = 1 + PRODUCTS_OF_A_WINDOW * resolved.network.get("window", 0)
     operations = 6.0 * weights * dense * steps * samples * training.epochs
@@ -243,21 +253,3 @@ def _formula(resolved: Resolved, size: tuple[int, int, int]) -> tuple[float, flo
     )
     held = 4.0 * 6 * training.batch * steps * sum(widths)
     return seconds, held, BYTES_OF_A_RECORD + 8.0 * weights
-
-
-def remember_members(workspace: Workspace, study: str, keys: Iterable[str]) -> None:
-    """Note that runs belong to a study: a record is the same whoever asked for it, so this stands beside it."""
-    path = workspace.runs / MEMBERS / f"{study}.json"
-    known = set(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else set()
-    together = sorted(known | set(keys))
-    if set(together) != known:
-        write_atomic(path, json.dumps(together, indent=1) + "\n")
-
-
-def members(workspace: Workspace) -> dict[str, str]:
-    """Study by key, of every run that a study asked for."""
-    out: dict[str, str] = {}
-    for path in sorted((workspace.runs / MEMBERS).glob("*.json")):
-        for key in json.loads(path.read_text(encoding="utf-8")):
-            out[key] = path.stem
-    return out

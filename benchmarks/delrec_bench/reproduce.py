@@ -1,18 +1,18 @@
-"""A study from beginning to end: its runs, latency, MLflow, the report, and the comparison with the committed rows."""
+"""A study from beginning to end: its search, runs, latency, MLflow, report, and comparison with the committed rows."""
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from delrec_bench.commands import Answer, committed_records, folders, here, own_records, say, tables
-from delrec_bench.configuration import Request
+from delrec_bench.commands import Answer, committed_records, folders, here, own_records, page_records, say, tables
 from delrec_bench.errors import BenchError
-from delrec_bench.executors import Done, Place, default_jobs, processes, serial
-from delrec_bench.grid import Study, Wanted, estimate, expand, remember_members
+from delrec_bench.executors import Place, default_jobs
+from delrec_bench.grid import Study, Wanted, estimate, expand
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import Record, finished_record
+from delrec_bench.records import Record
 from delrec_bench.tasks.base import TaskTable
+from delrec_bench.work import Searched, Work, remember, search, trials_by_pair
 from delrec_bench.workspace import Workspace, find_workspace
 
 LATENCY_SECONDS = 90.0
@@ -32,33 +32,36 @@ def reproduce(arguments: Namespace) -> Answer:
     jobs = default_jobs() if arguments.jobs is None else arguments.jobs
     if jobs < 1:
         raise BenchError(f"--jobs is {jobs}; it must be at least 1")
-    committed = committed_records(workspace)
-    if arguments.dry_run:
-        return _dry_run(study, methods, tasks, [*committed, *own_records(workspace)], jobs)
-    missing, keys = _missing(study, methods, tasks, workspace)
-    remember_members(workspace, study.name, keys)
+    committed = committed_records(workspace, study.page)
     known = [*committed, *own_records(workspace)]
-    costs = {_name(request): estimate([request], methods, tasks, known, study.sizes).seconds for request in missing}
-    say(_budget(study, len(missing), sum(costs.values()) / jobs, jobs, not arguments.no_latency))
-    failed = []
-    for done in _progress(missing, costs, jobs, Place(workspace, *folders(arguments))):
-        if done.error is not None:
-            failed.append({"method": done.request.method, "task": done.request.task, "error": done.error})
+    if arguments.dry_run:
+        return _dry_run(study, methods, tasks, known, jobs)
+    work = Work(Place(workspace, *folders(arguments)), methods, tasks, jobs, known, study.sizes)
+    searched = search(study, work) if study.search is not None else Searched(study)
+    study = searched.study
+    missing, keys = work.missing(study.requests)
+    remember(searched, keys, workspace)
+    seconds = sum(work.costs(missing).values()) / jobs
+    say(_budget(study, len(missing), seconds, jobs, not arguments.no_latency))
+    failed = work.do(missing)
     latency = [] if arguments.no_latency else _latency(study, methods, tasks, workspace)
     trained = time.perf_counter() - start
     content = _finish(study, workspace, committed, wanted)
     content |= {
         "study": study.name,
         "profile": study.profile,
+        "trials": searched.trials,
+        "trials_trained": searched.trained,
         "runs": len(study.requests),
         "trained": len(missing) - len(failed),
         "reused": len(study.requests) - len(missing),
-        "failed": failed,
+        "failed": [*searched.failed, *failed],
         "latency": len(latency),
         "seconds": round(time.perf_counter() - start, 1),
     }
-    say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {len(failed)} failed")
-    return (1 if failed else 0), content
+    failures = len(content["failed"])
+    say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {failures} failed")
+    return (1 if failures else 0), content
 
 
 def _wanted(arguments: Namespace) -> Wanted:
@@ -71,52 +74,12 @@ def _wanted(arguments: Namespace) -> Wanted:
     return Wanted(arguments.only_methods, arguments.only_tasks, arguments.repetitions, data)
 
 
-def _missing(
-    study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace
-) -> tuple[list[Request], list[str]]:
-    """The requests without a finished run, and the keys of all."""
-    from delrec_bench.preparation import prepare
-
-    missing, keys = [], []
-    for request in study.requests:
-        key = prepare(request, methods, tasks, workspace).key
-        keys.append(key)
-        if finished_record(workspace.runs, key) is None:
-            missing.append(request)
-    return missing, keys
-
-
 def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool) -> str:
     whole = f"; budget {study.minutes} minutes, installation included" if study.minutes else ""
     then = f", then latency (at most {LATENCY_SECONDS:.0f} s)" if latency else ""
     runs = f"{len(study.requests)} runs, {len(study.requests) - missing} finished"
     work = f"{missing} to do in {jobs} workers: about {seconds / 60:.1f} minutes"
     return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
-
-
-def _progress(
-    requests: Sequence[Request], costs: Mapping[tuple[str, str, int], float], jobs: int, place: Place
-) -> Iterator[Done]:
-    if not requests:
-        return
-    start, total, behind = time.perf_counter(), sum(costs.values()), 0.0
-    runs = processes(requests, place, jobs) if jobs > 1 else serial(requests, place)
-    for count, done in enumerate(runs, 1):
-        request, elapsed = done.request, time.perf_counter() - start
-        behind += costs[_name(request)]
-        # How fast it goes is first the estimate's word, then more and more what was seen.
-        share = behind / total
-        pace = share * elapsed / behind + (1 - share) / jobs
-        outcome = done.error or f"{done.score:.4f}"
-        say(
-            f"[{count}/{len(requests)}] {request.task} {request.method} r{request.repetition}: {outcome} "
-            f"({done.seconds:.0f} s); about {pace * (total - behind) / 60:.1f} minutes left"
-        )
-        yield done
-
-
-def _name(request: Request) -> tuple[str, str, int]:
-    return request.method, request.task, request.repetition
 
 
 def _latency(study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> list[Record]:
@@ -139,7 +102,8 @@ def _finish(study: Study, workspace: Workspace, committed: Sequence[Record], wan
 
     records = own_records(workspace)
     say(f"MLflow: {sync(workspace, records)}")
-    paths = write_report(workspace, records, committed)
+    records = page_records(workspace, records, study.page)
+    paths = write_report(workspace, records, committed, page=study.page)
     of_study = [record for record in records if record.study == study.name or record.kind == "latency"]
     compared = compare(rows_of(of_study, study.presets), rows_of(committed, study.presets)) if committed else []
     compared = [c for c in compared if not (wanted.part and c.verdict == ABSENT)]
@@ -159,15 +123,20 @@ def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequ
         names = list(dict.fromkeys(request.method for request in of_task))
         cost = estimate(of_task, methods, tasks, records, study.sizes)
         print(f"  {task}: {len(names)} methods x {len(of_task) // len(names)} repetitions: {cost}")
+    trials = [trial for trials in trials_by_pair(study, methods).values() for trial in trials]
+    if study.search is not None:
+        cost = estimate(trials, methods, tasks, records, study.sizes)
+        print(f"  search, before: {study.search.trials} trials of every network on every task: {cost}")
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
-    whole = estimate(study.requests, methods, tasks, records, study.sizes)
+    whole = estimate([*trials, *study.requests], methods, tasks, records, study.sizes)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
     return 0, {
         "study": study.name,
         "profile": study.profile,
-        "runs": whole.runs,
+        "trials": len(trials),
+        "runs": len(study.requests),
         "core_hours": whole.seconds / 3600,
         "hours": hours,
         "jobs": jobs,

@@ -212,7 +212,10 @@ def _log(
         "delrec.command": record.command,
         "delrec.revision": str(record.provenance.get("revision", "")),
     }
-    name = f"{record.method} / {record.task} / r{record.repetition}"
+    if record.search is not None:
+        tags["delrec.search"] = canonical_json(record.search)[:_VALUE_LENGTH]
+    part = "trial" if record.kind == "trial" else f"r{record.repetition}"
+    name = f"{record.method} / {record.task} / {part}"
     run = client.create_run(experiment, start_time=start, run_name=name, tags=tags)
     run_id = run.info.run_id
     params = [Param(k, v) for k, v in sorted(flat(record.configuration).items())]

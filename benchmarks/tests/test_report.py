@@ -31,7 +31,7 @@ CONTRACT = (
     "parameters_total,parameters_weights,parameters_delays,parameters_neuron,"
     "latency_train_ratio,latency_train_ratio_iqr,latency_infer_ratio,latency_infer_ratio_iqr,"
     "latency_batch1_ratio,latency_batch1_ratio_iqr,step_ms,steps,representation,augmentation,engine,"
-    "code_revision,data_digest,published_accuracy,published_source,command,metric"
+    "code_revision,data_digest,published_accuracy,published_source,command,metric,search"
 )
 
 

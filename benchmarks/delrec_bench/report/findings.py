@@ -196,6 +196,9 @@ def _unequal(task: str, rows: Sequence[Row]) -> list[str]:
         if len(values) > 1:
             shown = sorted(values) if name != "data_digest" else sorted(v[:8] for v in values)
             out.append(f"{task}: rows differ in {name.replace('_', ' ')} ({words.listed(shown)}).")
+    trials = {record.search["trials"] if record.search else 0 for row in rows for record in row.records}
+    if len(trials) > 1:
+        out.append(f"{task}: rows differ in trials of their search ({words.listed([str(n) for n in sorted(trials)])}).")
     return out
 
 

@@ -18,7 +18,7 @@ COLUMNS = (
     *("selection", "parameters_total", "parameters_weights", "parameters_delays", "parameters_neuron"),
     *(name for r in RATIOS for name in (f"latency_{r}_ratio", f"latency_{r}_ratio_iqr")),
     *("step_ms", "steps", "representation", "augmentation", "engine", "code_revision", "data_digest"),
-    *("published_accuracy", "published_source", "command", "metric"),
+    *("published_accuracy", "published_source", "command", "metric", "search"),
 )
 """The columns of leaderboard.csv. Scores are fractions (or NMSE, where `metric` says so); missing is empty."""
 
@@ -87,12 +87,19 @@ def revision(record: Record) -> str:
     return name + ("+dirty" if record.provenance.get("dirty") else "")
 
 
+def searched(record: Record) -> str | None:
+    """The search that chose a run's settings, in words; None where there was none."""
+    search = record.search
+    return f"{search['trials']} trial{'s' * (search['trials'] > 1)}, trial {search['trial']}" if search else None
+
+
 def merge(records: Sequence[Record], committed: Sequence[Record]) -> list[Record]:
     """Own records, and committed ones for every (task, method, kind) that no own study has covered.
 
     Single runs of one's own do not displace a committed row: `choose` then shows the study's runs and names the rest.
     """
     own = {(r.task, r.method, r.kind) for r in records if r.study or r.kind == "latency"}
+    records = [r for r in records if r.kind != "trial"]
     return [*records, *(r for r in committed if (r.task, r.method, r.kind) not in own)]
 
 
@@ -106,7 +113,7 @@ def choose(records: Iterable[Record], profile: str | None = None) -> Chosen:
     chosen = Chosen()
     unique = {(r.kind, r.key): r for r in records}.values()
     chosen.latency = [r for r in unique if r.kind == "latency"]
-    scored = [r for r in unique if r.kind != "latency"]
+    scored = [r for r in unique if r.kind in ("run", "floor")]  # never a search's trials
     for task in sorted({r.task for r in scored}, key=lambda t: _task_order(t, scored)):
         of_task = [r for r in scored if r.task == task]
         kept = _of_one_profile(task, of_task, profile, chosen.notes)
@@ -195,6 +202,7 @@ def _row(group: list[Record], chosen: Chosen) -> Row:
         "published_source": published.source if published else None,
         "command": command_of(group),
         "metric": first.metric,
+        "search": _joined(searched(r) for r in group),
     }
     for name in RATIOS:
         values[f"latency_{name}_ratio"] = latency.result.get(f"{name}_ratio") if latency else None

@@ -88,6 +88,7 @@ def _json_row(row: Row) -> dict[str, Any]:
         "accuracy_samples_high": samples.high if samples else None,
         "published_selection": (row.published.selection or None) if row.published else None,
         "activity": row.records[0].activity or None,
+        "searched": row.records[0].search,
     }
 
 
@@ -195,6 +196,7 @@ def settings_of(row: Row) -> str:
         ("input", row["representation"]),
         ("augmentation", row["augmentation"]),
         ("selection", row["selection"]),
+        ("search", row["search"]),
         ("engine", row["engine"]),
         ("revision", row["code_revision"]),
         ("data", row["data_digest"] and str(row["data_digest"])[:12]),

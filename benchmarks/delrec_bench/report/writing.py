@@ -26,6 +26,7 @@ def write_report(
     committed: Sequence[Record] = (),
     *,
     profile: str | None = None,
+    page: str | None = None,
     generated: str | None = None,
 ) -> list[Path]:
     """Writes leaderboard.{html,md,csv,json}, the figure, and the block in the root's README.md (where it has one).
@@ -38,6 +39,7 @@ def write_report(
         records: this workspace's own records.
         committed: the committed ones; they stand in for a (task, method) without an own record.
         profile: show this profile; None takes the one with the most methods, task by task.
+        page: a study with a page of its own, in reports/<page>/, which README.md does not show.
         generated: the time to write, ISO 8601; now when None.
 
     Returns:
@@ -47,7 +49,7 @@ def write_report(
         BenchError: README.md has one marker but not the other, or records that contradict each other.
     """
     findings = find(merge(records, committed), profile)
-    folder = Path(workspace.reports)
+    folder = Path(workspace.reports) / (page or "")
     when = generated or _unchanged_since(folder / "leaderboard.json", tables.to_json(findings, ""))
     when = when or datetime.now(UTC).isoformat(timespec="seconds")
     drawn = figures.draw(findings)
@@ -60,7 +62,7 @@ def write_report(
     if drawn.scatter is not None:
         contents[folder / tables.FIGURE] = figures.standalone(drawn.scatter)
     readme = Path(workspace.root) / "README.md"
-    if readme.exists():
+    if page is None and readme.exists():
         text = readme.read_text(encoding="utf-8")
         if tables.START in text or tables.END in text:
             contents[readme] = tables.with_block(text, tables.readme_block(findings))
@@ -71,7 +73,12 @@ def write_report(
 
 
 def commit_report(
-    workspace: Workspace, records: Sequence[Record], committed: Sequence[Record] = (), *, profile: str | None = None
+    workspace: Workspace,
+    records: Sequence[Record],
+    committed: Sequence[Record] = (),
+    *,
+    profile: str | None = None,
+    page: str | None = None,
 ) -> list[Path]:
     """Makes ``reports/records/`` hold exactly the records behind the page, and writes the page from those alone.
 
@@ -82,8 +89,8 @@ def commit_report(
         The paths of the report.
     """
     behind = find(merge(records, committed), profile).records
-    write_committed(Path(workspace.reports) / "records", behind)
-    return write_report(workspace, [], behind, profile=profile)
+    write_committed(Path(workspace.reports) / (page or "") / "records", behind)
+    return write_report(workspace, [], behind, profile=profile, page=page)
 
 
 def _unchanged_since(path: Path, content: str) -> str | None:

@@ -1,0 +1,265 @@
+"""One search budget for every method: as many trials, drawn the same everywhere, and the test set closed to them."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from delrec_bench import cli, grid, reproduce, runs, tracking
+from delrec_bench.commands import committed_records, own_records, page_records
+from delrec_bench.configuration import Request
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.membership import memberships, remember_members, remember_search
+from delrec_bench.methods.base import find_methods
+from delrec_bench.plugins import import_file
+from delrec_bench.preparation import prepare
+from delrec_bench.protocol import AXES, TRIAL_SEED, Seeds
+from delrec_bench.records import load_records, run_key
+from delrec_bench.report import find, rows_of
+from delrec_bench.report.rows import merge
+from delrec_bench.runs import perform
+from delrec_bench.search import SPACE, Search, best, draw, parse, space_of, trials_of
+from delrec_bench.statistics import compare_family
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.workspace import workspace_at
+
+made_up = import_file(Path(__file__).with_name("made_up.py"), "test")
+
+ROOT = Path(__file__).parents[2]
+METHODS, TASKS = find_methods(), find_tasks()
+NETWORKS = [name for name, method in METHODS.items() if method.build is not None]
+SETTINGS = {key for name in METHODS for key in grid.defaults(METHODS[name])}
+DEFAULT = parse({"trials": 4}, "here", SETTINGS)
+TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
+
+
+def trial(repetition=0, score=0.5, **result):
+    made = made_up.record("lif", "digits", repetition)
+    found = {"valid_score": score, "best_epoch": 1, "epochs": 1, "selection": "validation", "failed": None} | result
+    return replace(made, kind="trial", result=found, key=run_key({"score": score, "r": repetition}, {}))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_has_as_many_trials_the_first_of_them_the_preset(name):
+    request = Request(name, "shd", study="tuned", overrides=(("task.limit", 9),))
+    trials = trials_of(DEFAULT, request, METHODS[name])
+    assert len(trials) == DEFAULT.trials
+    assert trials[0] == replace(request, trial=True)
+    drawn = {key for t in trials[1:] for key, _ in t.overrides if key != "task.limit"}
+    assert "training.lr_weights" in drawn
+    assert ("training.lr_delays" in drawn) == ("delay" in METHODS[name].learned)
+    assert ("network.dropout" in drawn) == ("dropout" in METHODS[name].settings)
+    assert len({t.command() for t in trials}) == DEFAULT.trials
+
+
+def test_the_draw_is_a_function_of_study_method_task_and_number():
+    lif = METHODS["delrec-axonal"]
+    here = draw(DEFAULT, "tuned", lif, "digits", 1)
+    assert here == {"training.lr_weights": 0.0125, "training.lr_delays": 0.0468, "network.dropout": 0.4}
+    others = [
+        draw(DEFAULT, "mine", lif, "digits", 1),
+        draw(DEFAULT, "tuned", METHODS["dcls"], "digits", 1),
+        draw(DEFAULT, "tuned", lif, "shd", 1),
+        draw(DEFAULT, "tuned", lif, "digits", 2),
+    ]
+    assert here not in others
+    more = Search(8, {**DEFAULT.space, "network.tau": [2.0, 3.0]})
+    assert here.items() <= draw(more, "tuned", lif, "digits", 1).items(), "more trials or settings change no value"
+
+
+def test_a_range_gives_numbers_within_it():
+    space = {"training.lr_weights": {"low": 1e-3, "high": 1e-1, "log": True}, "network.window": {"low": 3, "high": 5}}
+    search = parse({"trials": 200, "space": space}, "here", SETTINGS)
+    drawn = [draw(search, "s", METHODS["dcls"], "shd", n) for n in range(1, 200)]
+    assert {values["network.window"] for values in drawn} == {3, 4, 5}
+    rates = sorted(values["training.lr_weights"] for values in drawn)
+    assert 1e-3 <= rates[0] and rates[-1] <= 1e-1 and 0.005 < rates[100] < 0.02, "even steps of the logarithm"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"trial": 3}, "unknown key 'search.trial'; did you mean 'trials'"),
+        ({}, "search.trials is None"),
+        ({"trials": 0}, "search.trials is 0"),
+        ({"trials": 2, "space": {"network.droput": [0.1]}}, "unknown key 'network.droput'; did you mean"),
+        ({"trials": 2, "space": {"network.dropout": []}}, "write a list of values"),
+        ({"trials": 2, "space": {"network": {"dropout": {"low": 0.1, "hihg": 1}}}}, "did you mean 'high'"),
+        ({"trials": 2, "space": {"network.dropout": {"low": 0.5, "high": 0.1}}}, "low must be below high"),
+        ({"trials": 2, "space": {"network.dropout": {"low": 0.0, "high": 0.1, "log": True}}}, "above 0 where log"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_told_what_would(table, message):
+    with pytest.raises(BenchError, match=message):
+        parse(table, "study 'mine'", SETTINGS)
+
+
+def test_a_method_without_any_setting_of_the_search_is_named():
+    search = parse({"trials": 2, "space": {"network.window": [5, 9]}}, "here", SETTINGS)
+    with pytest.raises(BenchError, match="method 'lif' has no setting of the search"):
+        space_of(search, METHODS["lif"])
+
+
+def test_the_best_trial_is_the_earliest_of_the_best_and_never_one_that_failed():
+    scores = (0.4, 0.7, 0.7, 0.1)
+    assert best([trial(score=s) for s in scores]) == 1
+    errors = [replace(trial(score=s), metric="nmse") for s in scores]
+    assert best(errors) == 3, "less is better"
+    failed = trial(score=None, failed="diverged")
+    assert best([failed, trial(score=0.2)]) == 1
+    assert best([failed, failed]) == 0
+
+
+class Closed:
+    """Test samples that nobody may look at."""
+
+    def __len__(self):
+        return 30
+
+    def __getattr__(self, name):
+        raise AssertionError(f"a trial asked the test set for {name}")
+
+
+def test_a_trial_never_sees_the_test_set(tmp_path):
+    workspace = workspace_at(tmp_path)
+    request = Request("delrec-axonal", "digits", overrides=TINY, trial=True)
+    prepared = prepare(request, METHODS, TASKS, workspace)
+    made = perform(replace(prepared, data=replace(prepared.data, test=Closed())), workspace).record
+    assert made.kind == "trial" and made.command.endswith("--trial")
+    assert set(made.result) == {"valid_score", "best_epoch", "epochs", "selection", "failed"}
+    assert made.result["valid_score"] == made.history[0]["valid_accuracy"]
+    assert perform(prepared, workspace).reused
+    assert not (workspace.runs / made.key / "checkpoint.pt").exists()
+    with pytest.raises(BenchError, match="a trial never sees the test set"):
+        replace(made, result={**made.result, "test_score": 0.5})
+
+
+def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
+    keys = []
+    for seeds in ((), (("seeds.initialisation", TRIAL_SEED), ("seeds.order", TRIAL_SEED))):
+        request = Request("lif", "digits", overrides=TINY + seeds, trial=not seeds)
+        prepared = prepare(request, METHODS, TASKS, workspace_at(tmp_path))
+        found = prepared.configuration["seeds"]
+        assert found == {**dict.fromkeys(AXES, TRIAL_SEED), "split": 0, "permutation": 0}
+        keys.append(prepared.key)
+    assert keys[0] != keys[1], "a run of the same seeds is not taken for the trial, nor the trial for the run"
+    assert all(Seeds.of(r).initialisation != TRIAL_SEED for r in range(1000))
+    with pytest.raises(BenchError, match="nothing to search"):
+        prepare(Request("counts-only", "digits", trial=True), METHODS, TASKS, workspace_at(tmp_path))
+
+
+def test_no_row_comparison_or_committed_record_reads_a_trial():
+    records = made_up.everything(2)
+    trials = [replace(trial(r, 0.99), study="leaderboard") for r in range(4)]
+    found = find([*records, *trials])
+    assert found == find(records)
+    assert not any(r.kind == "trial" for r in found.records)
+    assert compare_family([*records, *trials]) == compare_family(records)
+    assert merge([*records, *trials], []) == merge(records, [])
+    assert rows_of(trials) == ()
+
+
+def test_a_search_that_chooses_anew_takes_its_earlier_runs_out_of_the_study(tmp_path):
+    workspace = workspace_at(tmp_path)
+    remember_members(workspace, "tuned", ["trial-a", "trial-b", "run-a"])
+    remember_search(workspace, "tuned", "tiny digits lif", {"key": "trial-a"}, ["run-a"])
+    remember_search(workspace, "tuned", "tiny digits lif", {"key": "trial-a"}, ["run-a2"])
+    assert memberships(workspace)["tuned"].keys == {"trial-a", "trial-b", "run-a", "run-a2"}
+    remember_search(workspace, "tuned", "tiny digits lif", {"key": "trial-b"}, ["run-b"])
+    found = memberships(workspace)["tuned"]
+    assert found.keys == {"trial-a", "trial-b", "run-b"}
+    assert found.search == {"run-b": {"key": "trial-b"}}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    """An empty checkout, in which a trial's validation score is its learning rate."""
+    shutil.copy(ROOT / "data.dvc", tmp_path)
+    (tmp_path / "README.md").write_text("<!-- leaderboard:start -->\n<!-- leaderboard:end -->\n")
+    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
+    whole = runs.fit
+
+    def fit(model, train, valid, config, **named):
+        if config.lr_weights < 0.005:
+            raise RunError("the loss is nan in epoch 1")
+        return replace(whole(model, train, valid, config, **named), valid_score=config.lr_weights)
+
+    monkeypatch.setattr(runs, "fit", fit)
+    return tmp_path
+
+
+def tuned(capsys, *more: str) -> tuple[dict, str]:
+    words = ["reproduce", "--study", "tuned", "--profile", "tiny", "--jobs", "1", "--no-latency", "--json", *more]
+    code = cli.main(words)
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return json.loads(out), err
+
+
+def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_trains_nothing(root, capsys):
+    planned, said = tuned(capsys, "--dry-run")
+    assert (planned["trials"], planned["runs"]) == (6, 6) and "search, before: 3 trials" in said
+    first, said = tuned(capsys)
+    assert (first["trials"], first["trials_trained"], first["runs"], first["trained"]) == (6, 6, 6, 6)
+    assert "digits lif trial 2" in said and "minutes left" in said and "diverged" in said
+    workspace = workspace_at(root)
+    records = own_records(workspace)
+    chosen = {r.method: r.search for r in records if r.kind == "run"}
+    assert {method: search["trial"] for method, search in chosen.items()} == {"lif": 0, "delrec-axonal": 1}
+    for made in records:
+        if made.kind == "run":
+            search = made.search
+            scores = [score for score in search["scores"] if score is not None]
+            assert len(search["scores"]) == search["trials"] == 3
+            assert search["scores"][search["trial"]] == max(scores) == made.configuration["training"]["lr_weights"]
+            assert any(r.kind == "trial" and r.key == search["key"] for r in records)
+            assert search["space"] == chosen["lif"]["space"]
+        else:
+            assert made.search is None
+    files = {name: Path(name).read_bytes() for name in first["files"]}
+    with (root / "reports" / "tuned" / "leaderboard.csv").open() as file:
+        cells = {row["method"]: row["search"] for row in csv.DictReader(file)}
+    assert cells == {m: f"3 trials, trial {s['trial']}" for m, s in chosen.items()} | {"time-slices": ""}
+
+    second, said = tuned(capsys)
+    assert (second["trials_trained"], second["trained"], second["reused"]) == (0, 0, 6)
+    assert {name: Path(name).read_bytes() for name in first["files"]} == files
+    client, experiment = tracking._open(workspace)
+    tags = [run.data for run in client.search_runs([experiment]) if "delrec.kind" in run.data.tags]
+    of_trials = [data for data in tags if data.tags["delrec.kind"] == "trial"]
+    assert len(of_trials) == 6 and {data.tags["delrec.study"] for data in of_trials} == {"tuned"}
+    assert sum("result.valid_score" in data.metrics for data in of_trials) == sum(
+        score is not None for search in chosen.values() for score in search["scores"]
+    )
+    assert not any("result.test_score" in data.metrics for data in of_trials)
+
+
+def test_a_studys_own_page_and_the_leaderboard_keep_apart(root, capsys):
+    tuned(capsys, "--only-methods", "lif", "--repetitions", "1")
+    workspace = workspace_at(root)
+    records = own_records(workspace)
+    assert page_records(workspace, records, None) == []
+    assert {r.kind for r in page_records(workspace, records, "tuned")} == {"run", "trial"}
+    before = (root / "README.md").read_text()
+    assert cli.main(["report", "--study", "tuned", "--commit-records"]) == 0
+    assert (root / "README.md").read_text() == before
+    committed = committed_records(workspace, "tuned")
+    assert [r.kind for r in committed] == ["run"] and committed[0].search["trials"] == 3
+    assert not committed_records(workspace)
+    run = next(r for r in load_records(workspace.runs) if r.kind == "run")
+    remember_members(workspace, "leaderboard", [run.key])
+    records = own_records(workspace)
+    assert [r.search for r in page_records(workspace, records, None)] == [None], "the leaderboard did not search"
+    assert [r.search["trials"] for r in page_records(workspace, records, "tuned") if r.kind == "run"] == [3]
+    capsys.readouterr()
+    assert cli.main(["report", "--study", "tunde"]) == 2
+    assert "did you mean 'tuned'" in capsys.readouterr().err
+
+
+def test_the_space_of_the_protocol_is_searched_where_a_study_names_none():
+    assert set(DEFAULT.space) == set(SPACE) == {"training.lr_weights", "training.lr_delays", "network.dropout"}
