@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from benchmarks.latency.pairing import Pairs
 
 STEPS, BATCH, SIZE, WINDOW = 100, 256, 256, 25
+SPREAD = 3.0  # of gauss and max kernels, in steps
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -92,26 +93,54 @@ def test_neurons(benchmark: Any, rows: list[dict[str, Any]], quick: bool, thread
     rows.append(pairs.run(benchmark, task="layer", device="cpu", threads=threads, rates=[rate], **info))
 
 
-@pytest.mark.parametrize("mode", ["train", "forward"])
-def test_feedforward_delays(benchmark: Any, rows: list[dict[str, Any]], quick: bool, threads: int, mode: str) -> None:
-    """Dcls1d against `FeedforwardDelays`, the same weights and positions."""
+def _pair(kernel: str, count: int) -> tuple[nn.Module, FeedforwardDelays, Layer]:
+    """PyPI's DCLS layer, ours with its weights, positions and spread, and theirs as a function of (T, B, N)."""
     dcls = pytest.importorskip("DCLS.construct.modules")
-    theirs = dcls.Dcls1d(SIZE, SIZE, kernel_count=1, dilated_kernel_size=WINDOW, version="v1")
-    ours = FeedforwardDelays(SIZE, SIZE, window=WINDOW)
+    theirs = dcls.Dcls1d(SIZE, SIZE, kernel_count=count, dilated_kernel_size=WINDOW, version=kernel)
+    spread = 0.0 if kernel == "v1" else SPREAD
+    ours = FeedforwardDelays(SIZE, SIZE, window=WINDOW, kernel=kernel, kernel_count=count, spread=spread)  # type: ignore[arg-type]
     with torch.no_grad():
+        nn.init.uniform_(theirs.P, -(WINDOW // 2), WINDOW // 2)
+        if kernel != "v1":
+            theirs.SIG.fill_(spread)
         ours.weight.copy_(theirs.weight)
-        ours.position.copy_(theirs.P.detach().reshape(SIZE, SIZE).unsqueeze(0))
+        ours.position.copy_(theirs.P[0].permute(2, 0, 1))
         assert ours.bias is not None
         ours.bias.copy_(theirs.bias)
-    x = (torch.rand((STEPS, BATCH, SIZE), generator=torch.Generator().manual_seed(0)) < 0.05).float()
 
     def run(values: Tensor) -> Tensor:
         padded = nn.functional.pad(values.permute(1, 2, 0), (WINDOW - 1, 0))
         out: Tensor = theirs(padded)
         return out.permute(2, 0, 1)
 
+    return theirs, ours, run
+
+
+def _spikes() -> Tensor:
+    return (torch.rand((STEPS, BATCH, SIZE), generator=torch.Generator().manual_seed(0)) < 0.05).float()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kernel", ["v1", "gauss", "max"])
+def test_feedforward_delays_agree(kernel: str, count: int) -> None:
+    """Outputs and gradients of every kernel version are those of PyPI's DCLS."""
+    theirs, ours, run = _pair(kernel, count)
+    x = _spikes()[:, :4]
+    weights = torch.randn(STEPS, 4, SIZE, generator=torch.Generator().manual_seed(1))
+    for out in (run(x), ours(x)):
+        (out * weights).sum().backward()
     with torch.no_grad():
-        assert torch.allclose(run(x[:, :4]), ours(x[:, :4]), atol=1e-4), "ours and Dcls1d differ"
+        torch.testing.assert_close(ours(x), run(x), rtol=1e-4, atol=1e-4)
+    assert ours.position.grad is not None and ours.weight.grad is not None
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(ours.position.grad, theirs.P.grad[0].permute(2, 0, 1), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["train", "forward"])
+def test_feedforward_delays(benchmark: Any, rows: list[dict[str, Any]], quick: bool, threads: int, mode: str) -> None:
+    """Dcls1d against `FeedforwardDelays`, the same weights and positions."""
+    theirs, ours, run = _pair("v1", 1)
+    x = _spikes()
     works = (_work(run, x, mode, list(theirs.parameters())), _work(ours, x, mode, list(ours.parameters())))
     info = {"section": "peers", "shape": f"T {STEPS}, batch {BATCH}, {SIZE} to {SIZE}, window {WINDOW}", "mode": mode}
     info["contender"] = "DCLS Dcls1d v1"
