@@ -6,9 +6,9 @@ by Euler steps of 0.1, one value kept a unit of time, 5,000 values discarded, 6,
 for training, validation and test. A sample is 150 values; the target is the value `horizon` steps after the last. The
 score is the NMSE (mean squared error over the targets' variance; lower is better).
 
-Published (DelRec 2026): tau 17, horizon 20, hidden 128: learned delays, sigma annealed .034; sigma 0 .050; fixed .051;
-no delays .186. The source gives the horizon in steps; that a step is a unit of time is inferred from the forecast being
-easiest there, for every tau, where the horizon is nearest to tau. Values are z-scored by the training part.
+Published (DelRec 2026, synaptic delays): tau 17, horizon 20, hidden 128: learned, sigma annealed .034; learned at sigma 0
+.050; fixed .051; no delays, which there is the plain recurrent network, .186. The horizon is in steps of a unit of time.
+Values are z-scored by the training part.
 """
 
 import math
