@@ -6,8 +6,8 @@ by Euler steps of 0.1, one value kept a unit of time, 5,000 values discarded, 6,
 for training, validation and test. A sample is 150 values; the target is the value `horizon` steps after the last. The
 score is the NMSE (mean squared error over the targets' variance; lower is better).
 
-Published (DelRec 2026, synaptic delays): tau 17, horizon 20, hidden 128: learned, sigma annealed .034; learned at sigma 0
-.050; fixed .051; no delays, which there is the plain recurrent network, .186. The horizon is in steps of a unit of time.
+Published (DelRec 2026, synaptic delays): tau 17, horizon 20, hidden 128: learned, sigma annealed .034; learned at sigma
+0 .050; fixed .051; no delays, which there is the plain recurrent network, .186. The horizon is in units of time.
 Values are z-scored by the training part.
 """
 
