@@ -7,6 +7,7 @@ comes in, without allocating anything per step.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = ["EventLayer", "EventNetwork", "scan"]
 _DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _BLOCK = 64
 _CHUNKS = 16  # parts of a batch that may run on different threads
+_STEPS, _CLOCK = 2, 11  # places in a chunk's numbers that a call sets
 _warned: set[str] = set()
 
 
@@ -106,38 +108,64 @@ class EventLayer:
             out[..., :size] = matrix.permute(2, 1, 0) if matrix.dim() == 3 else matrix.t()
             return flat(out)
 
-        whole = np.zeros(0, np.int64)
-        self._form = 0 if weight is None else 1 if ff_delay is None else 2
-        self._weight = flat(like) if weight is None else rows(weight.to(dtype))
-        self._ff_delay = whole if ff_delay is None else rows(ff_delay.round().to(torch.int64))
-        self._elements = weight.shape[2] if weight is not None and weight.dim() == 3 else 1
-        self._bias = np.zeros(row, real)
+        form = 0 if weight is None else 1 if ff_delay is None else 2
+        elements = weight.shape[2] if weight is not None and weight.dim() == 3 else 1
+        offset = np.zeros(row, real)
         if bias is not None:
-            self._bias[:size] = bias.detach().to(dtype).numpy()
-        self._kind = 0 if recurrent is None else 1 if delay is None or delay.dim() == 1 else 2
-        self._rwt = flat(like) if recurrent is None else rows(recurrent.to(dtype))
+            offset[:size] = bias.detach().to(dtype).numpy()
+        kind = 0 if recurrent is None else 1 if delay is None or delay.dim() == 1 else 2
+        whole = np.zeros(0, np.int64)
+        arrives = whole if ff_delay is None else rows(ff_delay.round().to(torch.int64))
         steps = torch.zeros(size) if delay is None else delay.detach().round()
-        self._delay = flat((steps.t() if steps.dim() == 2 else steps).to(torch.int64))
-        longest = int(self._delay.max()) + 1 if recurrent is not None else 0
-        self.slots = 1 + max(longest, int(self._ff_delay.max()) if len(self._ff_delay) else 0)
-        chunks = min(batch, _CHUNKS)
-        self._chunks = [(batch * j // chunks, batch * (j + 1) // chunks) for j in range(chunks)]
-        ring = self.slots * row if self._form == 2 or self._kind == 2 else 0
-        self._queue = np.zeros(batch * self.slots * size if self._kind == 1 else 0, np.int32)
-        self._waiting = np.zeros(batch * self.slots, np.int64)
-        self._ring = np.zeros(batch * ring, real)
-        self._scratch = [
-            (np.zeros(inputs, np.int32), np.zeros(max(inputs, size), real), np.ones(size, real), np.zeros(row, real))
-            for _ in self._chunks
-        ]
+        after = flat((steps.t() if steps.dim() == 2 else steps).to(torch.int64))
+        longest = int(after.max()) + 1 if recurrent is not None else 0
+        self.slots = 1 + max(longest, int(arrives.max()) if len(arrives) else 0)
+        ring = self.slots * row if form == 2 or kind == 2 else 0
         self.neuron = neuron
-        self._mode = 2 if neuron is None else 1 if emit_state else 0
+        mode = 2 if neuron is None else 1 if emit_state else 0
         used = neuron if neuron is not None else LIF().attach(size)
         self._module = cpu_codegen.scan_module(used, real)
         coef = torch.stack([c.detach().to(dtype).expand(size) for c in used.coefficients()])
         start = torch.stack([s.detach().to(dtype).expand(size) for s in used.initial()])
         self._start = self._module_work(coef, start)
+        chunks = min(batch, _CHUNKS)
+        self._reals, at_real = _packed(
+            flat(like) if weight is None else rows(weight.to(dtype)),
+            offset,
+            flat(like) if recurrent is None else rows(recurrent.to(dtype)),
+            np.zeros(batch * ring, real),
+            self._start,
+            *[np.zeros(max(inputs, size), real) for _ in range(chunks)],
+            np.ones(size, real),
+            *[np.zeros(row, real) for _ in range(chunks)],
+        )
+        self._longs, at_long = _packed(arrives, after, np.zeros(batch * self.slots, np.int64))
+        queue = np.zeros(batch * self.slots * size if kind == 1 else 0, np.int32)
+        self._shorts, at_short = _packed(queue, *[np.zeros(inputs, np.int32) for _ in range(chunks)])
+        self._ring, self._work = self._reals[slice(*at_real[3])], self._reals[slice(*at_real[4])]
+        self._waiting = self._longs[slice(*at_long[2])]
+        numbers = (batch, inputs, size, row, form, elements, kind, self.slots, 0, mode)
+        # Each chunk of the batch has its own scratch, and so its own numbers and places; see `event_rows`.
+        self._shapes = [
+            np.array(
+                [
+                    batch * j // chunks,
+                    batch * (j + 1) // chunks,
+                    0,
+                    *numbers,
+                    *(
+                        end
+                        for at in (*at_real[:5], at_real[5 + j], at_real[5 + chunks], at_real[6 + chunks + j])
+                        for end in at
+                    ),
+                    *(end for at in (*at_long, at_short[0], at_short[1 + j]) for end in at),
+                ],
+                np.int64,
+            )
+            for j in range(chunks)
+        ]
         self._out = torch.zeros(1, batch, size, dtype=dtype)
+        self._out_flat, self.output = self._out.view(-1).numpy(), self._out[0]
         self.reset()
 
     def _module_work(self, coef: Tensor, start: Tensor) -> np.ndarray[Any, Any]:
@@ -155,7 +183,7 @@ class EventLayer:
 
     def reset(self) -> None:
         """Go back to rest, with nothing on its way."""
-        self._work = self._start.copy()
+        self._work[:] = self._start
         self._waiting[:] = 0
         self._ring[:] = 0
         self._clock = 0
@@ -175,22 +203,23 @@ class EventLayer:
 
     def step(self, inputs: Tensor) -> Tensor:
         """Take one step of (B, inputs); return (B, size), a buffer that the next step overwrites."""
-        self._call(1, inputs.view(-1).numpy(), self._out.view(-1).numpy())
-        return self._out[0]
+        self.push(inputs.view(-1).numpy())
+        return self.output
+
+    def push(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """`step` on flat arrays: B * inputs values in, B * size out."""
+        self._call(1, inputs, self._out_flat)
+        return self._out_flat
 
     def _call(self, steps: int, x: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
-        def part(j: int) -> None:
-            self._module.event_rows(
-                *self._chunks[j], steps, self.batch, self.inputs, self.size, self.row, x, self._weight, self._bias,
-                self._form, self._ff_delay, self._elements, self._kind, self._delay, self._rwt, self.slots, self._clock,
-                self._queue, self._waiting, self._ring, self._work, *self._scratch[j], self._mode, out,
-            )  # fmt: skip
-
-        if steps == 1 or len(self._chunks) == 1:
-            for j in range(len(self._chunks)):
-                part(j)
+        rows, reals, longs, shorts = self._module.event_rows, self._reals, self._longs, self._shorts
+        for shape in self._shapes:
+            shape[_STEPS], shape[_CLOCK] = steps, self._clock
+        if steps == 1 or len(self._shapes) == 1:
+            for shape in self._shapes:
+                rows(shape, reals, longs, shorts, x, out)
         else:
-            parallel(part, len(self._chunks))
+            parallel(lambda j: rows(self._shapes[j], reals, longs, shorts, x, out), len(self._shapes))
         self._clock = (self._clock + steps) % self.slots
 
 
@@ -249,10 +278,10 @@ class EventNetwork:
 
         The output is a buffer that the next step overwrites.
         """
-        values = self._checked(inputs, 2)
+        values = self._checked(inputs, 2).view(-1).numpy()
         for layer in self.layers:
-            values = layer.step(values)
-        return values
+            values = layer.push(values)
+        return self.layers[-1].output
 
     def run(self, inputs: Tensor) -> Tensor:
         """Return the outputs (T, B, classes) of a sequence (T, B, inputs), from rest."""
@@ -273,6 +302,12 @@ class EventNetwork:
             shape = tuple(inputs.shape)
             raise ValueError(f"inputs have shape {shape}; this network takes (.., {wanted[0]}, {wanted[1]})")
         return inputs.detach().to(self.dtype).contiguous()
+
+
+def _packed(*parts: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[tuple[int, int]]]:
+    """Join arrays of one type into one; return it, and where each begins and ends."""
+    ends = np.cumsum([0, *map(len, parts)]).tolist()
+    return np.concatenate(parts), list(itertools.pairwise(ends))
 
 
 def _elements(kernel: Tensor, left_padding: int) -> tuple[Tensor, Tensor]:

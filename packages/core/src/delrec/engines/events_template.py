@@ -8,15 +8,25 @@ WORK = $rows * BLOCK
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
-def event_rows(
-    begin, end, steps, batch, inputs, size, padded, x, wt, bias, form, ff_delay, elements, kind, delay, rwt, slots,
-    clock, queue, waiting, ring, work, index, value, ones, cur, mode, out
-):
-    """Run rows begin .. end-1 of a layer through `steps` steps; what is carried over lies in work, queue and ring.
+def event_rows(shape, reals, longs, shorts, x, out):
+    """Run some rows of a layer through steps of x; what is carried over lies in the work, queue and ring of the layer.
 
+    shape: the numbers of `EventLayer`, then where each of its arrays begins and ends in reals, longs and shorts: a call
+    with few arguments costs little, and streaming is a call a step and layer.
     form 0: x is the current; 1: a linear map; 2: one with whole delays. kind 0: no recurrence; 1: one delay a sender;
     2: one a connection. mode 0: out is spikes; 1: the first state; 2: the current, without neurons.
     """
+    begin, end, steps, batch, inputs, size, padded, form, elements, kind, slots, clock, mode = (
+        shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8], shape[9], shape[10],
+        shape[11], shape[12]
+    )
+    wt, bias = reals[shape[13] : shape[14]], reals[shape[15] : shape[16]]
+    rwt, ring = reals[shape[17] : shape[18]], reals[shape[19] : shape[20]]
+    work, value = reals[shape[21] : shape[22]], reals[shape[23] : shape[24]]
+    ones, cur = reals[shape[25] : shape[26]], reals[shape[27] : shape[28]]
+    ff_delay, delay = longs[shape[29] : shape[30]], longs[shape[31] : shape[32]]
+    waiting = longs[shape[33] : shape[34]]
+    queue, index = shorts[shape[35] : shape[36]], shorts[shape[37] : shape[38]]
     blocks = (size + BLOCK - 1) // BLOCK
     for b in range(begin, end):
         for t in range(steps):
