@@ -1,0 +1,362 @@
+"""EventProp: the adjoint gradients against finite differences of an exact simulation, and the network around them."""
+
+import heapq
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from delrec_baselines.eventprop import EventPropConfig, EventPropNetwork
+from delrec_baselines.eventprop_layer import Connection, EventPropLayer, EventPropNeuron, EventPropReadout
+from torch import Tensor
+
+F64 = torch.float64
+TAU_M, TAU_S, END = 20.0, 5.0, 60.0
+INPUT = [(2.0, 0), (3.5, 1), (6.2, 2), (11.0, 0), (12.3, 1), (19.0, 2), (24.0, 1), (31.5, 0)]  # (time, channel)
+SCORE = (1.0, -0.7)  # what is differentiated: this combination of the two outputs' mean V
+
+
+# --- continuous time, spike by spike
+
+
+def value_at(v: float, i: float, time: float) -> float:
+    gain = TAU_S / (TAU_M - TAU_S)
+    return v * math.exp(-time / TAU_M) + gain * i * (math.exp(-time / TAU_M) - math.exp(-time / TAU_S))
+
+
+def next_crossing(v: float, i: float) -> float:
+    """Time until V reaches 1, inf if it never does."""
+    gain = TAU_S / (TAU_M - TAU_S)
+    slow, fast = v + gain * i, gain * i  # V = slow exp(-t / tau_m) - fast exp(-t / tau_s)
+    if slow <= 0 or fast <= 0:
+        return math.inf
+    peak = math.log(fast * TAU_M / (slow * TAU_S)) / (1 / TAU_S - 1 / TAU_M)
+    if peak <= 0 or value_at(v, i, peak) < 1:
+        return math.inf
+    low, high = 0.0, peak
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if value_at(v, i, middle) < 1 else (low, middle)
+    return high
+
+
+def exact(weights: list[np.ndarray], delays: list[np.ndarray]) -> tuple[float, list[int]]:
+    """SCORE of inputs -> hidden (recurrent) -> readout, and the number of spikes of each hidden neuron.
+
+    `weights`, `delays`: inward, recurrent, readout, each (receivers, senders).
+    """
+    inward, back, out = weights
+    size = inward.shape[0]
+    order = itertools.count()
+    queue: list[tuple[float, int, int, float]] = []
+    for time, channel in INPUT:
+        for j in range(size):
+            heapq.heappush(queue, (time + delays[0][j, channel], next(order), j, inward[j, channel]))
+    v, i, now = np.zeros(size), np.zeros(size), 0.0
+    number, total = [0] * size, 0.0
+    while True:
+        crossings = [now + next_crossing(v[j], i[j]) for j in range(size)]
+        who = int(np.argmin(crossings))
+        arrival = queue[0][0] if queue else math.inf
+        time = min(crossings[who], arrival)
+        if time >= END:
+            return total, number
+        v = np.array([value_at(v[j], i[j], time - now) for j in range(size)])
+        i, now = i * math.exp(-(time - now) / TAU_S), time
+        if crossings[who] <= arrival:
+            v[who] = 0.0
+            number[who] += 1
+            for j in range(size):
+                heapq.heappush(queue, (time + delays[1][j, who], next(order), j, back[j, who]))
+            for n, score in enumerate(SCORE):
+                left = END - time - delays[2][n, who]
+                if left > 0:  # the integral of the response to one arrival, over what is left
+                    slow = TAU_M * (1 - math.exp(-left / TAU_M))
+                    fast = TAU_S * (1 - math.exp(-left / TAU_S))
+                    total += score * out[n, who] * TAU_S / (TAU_M - TAU_S) * (slow - fast) / END
+        else:
+            _, _, j, weight = heapq.heappop(queue)
+            i[j] += weight
+
+
+def differences(arrays: list[np.ndarray], which: int, weights: list[np.ndarray], delays: list[np.ndarray]) -> Tensor:
+    """dSCORE/d(arrays[which]) by central differences; arrays is weights or delays."""
+    found, eps = np.zeros_like(arrays[which]), 1e-6
+    for place in np.ndindex(*found.shape):
+        kept, ends = arrays[which][place], []
+        for sign in (1, -1):
+            arrays[which][place] = kept + sign * eps
+            ends.append(exact(weights, delays)[0])
+        arrays[which][place] = kept
+        found[place] = (ends[0] - ends[1]) / (2 * eps)
+    return torch.from_numpy(found)
+
+
+# --- the same network on a grid
+
+
+def tiny(recurrent: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    random = np.random.RandomState(4)
+    weights = [random.normal(3.0, 1.2, (4, 3)), random.normal(0.0, 1.0, (4, 4)), random.normal(0.0, 1.0, (2, 4))]
+    delays = [np.round(random.uniform(0.5, 8.0, w.shape) / 0.02) * 0.02 for w in weights]
+    if not recurrent:
+        weights[1][:] = 0
+    return weights, delays
+
+
+def connection(weight: np.ndarray, delay: np.ndarray | None = None) -> Connection:
+    made = Connection(weight.shape[1], weight.shape[0], mean=0, std=0, delays=delay is not None, max_delay=10**6)
+    made = made.double()
+    with torch.no_grad():
+        made.weight.copy_(torch.from_numpy(weight))
+        if made.delay is not None:
+            made.delay.copy_(torch.from_numpy(delay))
+    return made
+
+
+def on_grid(
+    weights: list[np.ndarray], delays: list[np.ndarray], recurrent: bool, step: float
+) -> tuple[list[Tensor], list[Tensor], float, list[int]]:
+    """Gradients of weights and of delays by the adjoint pass, SCORE, and numbers of spikes, at steps of `step`."""
+    neuron = EventPropNeuron(tau_m=TAU_M / step, tau_s=TAU_S / step, slope_floor=1e-9)
+    inward, back, out = (connection(w, d / step) for w, d in zip(weights, delays, strict=True))
+    layer, readout = EventPropLayer(inward, back if recurrent else None, neuron), EventPropReadout(out, neuron)
+    x = torch.zeros(round(END / step), 1, 3, dtype=F64)
+    for time, channel in INPUT:
+        x[round(time / step), 0, channel] += 1
+    spikes = layer(x)
+    score = (readout(spikes).mean(0)[0] * torch.tensor(SCORE, dtype=F64)).sum()
+    score.backward()
+    used = [inward, back, out] if recurrent else [inward, out]
+    number = spikes.detach().sum(0)[0].int().tolist()
+    return [c.weight.grad for c in used], [c.delay.grad / step for c in used], score.item(), number
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_gradients_are_those_of_continuous_time(recurrent: bool) -> None:
+    weights, delays = tiny(recurrent)
+    score, number = exact(weights, delays)
+    assert sum(number) >= 10 and max(number) >= 4
+    used = (0, 1, 2) if recurrent else (0, 2)
+    wanted = [differences(arrays, k, weights, delays) for arrays in (weights, delays) for k in used]
+    errors = []
+    for step in (0.02, 0.0025):
+        to_weights, to_delays, seen, spikes = on_grid(weights, delays, recurrent, step)
+        assert spikes == number
+        assert seen == pytest.approx(score, abs=0.05 * step)
+        pairs = zip(to_weights + to_delays, wanted, strict=True)
+        errors.append(max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs))
+    assert errors[1] < 3e-3
+    assert errors[1] < errors[0] / 4  # what is left is the grid's
+
+
+def test_two_layers_pass_on_the_gradients_of_spike_times() -> None:
+    """A later layer moved by a delay is the earlier one's spikes moved: the gradients of both must agree."""
+    torch.manual_seed(0)
+    neuron = EventPropNeuron(200.0, 50.0)
+    first = EventPropLayer(Connection(3, 1, mean=4, std=0.5, delays=True).double(), None, neuron)
+    second = EventPropLayer(Connection(1, 4, mean=6, std=1, delays=True).double(), None, neuron)
+    readout = EventPropReadout(Connection(4, 2, mean=0, std=1).double(), neuron)
+    hidden = first((torch.rand(300, 2, 3) < 0.02).double())
+    hidden.retain_grad()
+    readout(second(hidden))[..., 0].mean().backward()
+    assert hidden.sum() >= 4
+    assert not hidden.grad[hidden == 0].any(), "there is no gradient where there is no spike"
+    torch.testing.assert_close(hidden.grad.sum(), second.inward.delay.grad.sum())
+    assert first.inward.delay.grad.any()
+
+
+# --- layers
+
+
+def busy_input(steps: int = 80, batch: int = 3, channels: int = 5) -> Tensor:
+    return (torch.rand(steps, batch, channels, generator=torch.Generator().manual_seed(1)) < 0.1).float()
+
+
+def network(**changes: object) -> EventPropNetwork:
+    settings = {"hidden": (7, 6), "weight_mean": (0.6, 0.6), "weight_std": (0.2, 0.2), "readout_std": 0.5, **changes}
+    torch.manual_seed(0)
+    return EventPropNetwork(EventPropConfig(5, 3, **settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_delays_of_zero_are_no_delays(recurrent: bool) -> None:
+    plain = network(delays=False, recurrent=recurrent, recurrent_delays=False, recurrent_std=0.3)
+    delayed = network(delays=True, recurrent=recurrent, readout_delays=True)
+    delayed.load_state_dict(plain.state_dict(), strict=False)
+    assert delayed.delays() and not plain.delays()
+    x = busy_input()
+    target = torch.tensor([0, 1, 2])
+    for model in (plain, delayed):
+        model.loss(model.classify(x), target).backward()
+    assert torch.equal(plain(x), delayed(x))
+    for name, parameter in plain.named_parameters():
+        assert parameter.grad.any()
+        assert torch.equal(parameter.grad, dict(delayed.named_parameters())[name].grad)
+
+
+def test_a_delay_is_the_input_that_much_later() -> None:
+    torch.manual_seed(0)
+    layer = EventPropLayer(Connection(5, 6, mean=0.6, std=0.3, delays=True))
+    x = busy_input()
+    early = layer(x)
+    with torch.no_grad():
+        layer.inward.delay.fill_(7.4)  # acts as 7
+    late = layer(x)
+    assert early.sum() > 20
+    assert torch.equal(late[7:], early[:-7]) and not late[:7].any()
+
+
+def test_a_recurrent_spike_acts_its_delay_later() -> None:
+    torch.manual_seed(0)
+    inward, back = Connection(1, 2, mean=0, std=0), Connection(2, 2, mean=0, std=0, delays=True)
+    with torch.no_grad():
+        inward.weight[0] = 10  # neuron 0 hears the input, neuron 1 hears neuron 0
+        back.weight[1, 0] = 50
+        back.delay.fill_(12)
+    layer, x = EventPropLayer(inward, back), torch.zeros(40, 1, 1)
+    x[3] = 1
+    spikes = layer(x)[:, 0]
+    first = [int(spikes[:, j].argmax()) for j in (0, 1)]
+    assert spikes[:, 1].any()
+    assert first[1] == first[0] + 12 + 1  # a current acts on V one step later
+
+
+def test_membrane_of_the_readout_is_the_closed_form() -> None:
+    for tau_s in (5.0, 20.0):  # the second equals tau_m
+        readout = EventPropReadout(Connection(1, 1, mean=2, std=0).double(), EventPropNeuron(20.0, tau_s))
+        x = torch.zeros(50, 1, 1, dtype=F64)
+        x[4] = 3
+        since = (torch.arange(50, dtype=F64) - 4).clamp_min(0)
+        if tau_s == 20.0:
+            response = since / 20 * torch.exp(-since / 20)
+        else:
+            response = (torch.exp(-since / 20) - torch.exp(-since / tau_s)) * tau_s / (20 - tau_s)
+        torch.testing.assert_close(readout(x)[:, 0, 0], 6 * response)
+
+
+def test_the_rate_term_pushes_neurons_to_the_target() -> None:
+    x = busy_input()
+    torch.manual_seed(0)
+    layer = EventPropLayer(Connection(5, 6, mean=0.6, std=0.3))
+    rate = layer(x).sum(0).mean(0)
+    for target, sign in ((0.0, 1), (1000.0, -1)):
+        layer.inward.weight.grad = None
+        (layer(x, target, 1.0) * 0).sum().backward()
+        assert (sign * layer.inward.weight.grad[rate > 0].sum(1) > 0).all()
+
+
+# --- network
+
+
+def test_parameter_counts_and_groups() -> None:
+    counts = network(delays=False).count()
+    assert (counts.weights, counts.delays, counts.neuron, counts.frozen) == (5 * 7 + 7 * 6 + 6 * 3, 0, 0, 0)
+    model = network(recurrent=True, readout_delays=True)
+    counts = model.count()
+    assert counts.weights == counts.delays == 5 * 7 + 7 * 7 + 7 * 6 + 6 * 6 + 6 * 3
+    names = [f"layers.{i}.{kind}" for i in (0, 1) for kind in ("inward", "recurrent")]
+    assert sorted(model.delays()) == [*names, "readout.inward"]
+    fixed = network(learn_delays=False).count()
+    assert fixed.frozen == fixed.delays == 5 * 7 + 7 * 6
+
+
+def test_delays_stay_in_range() -> None:
+    model = network(delay_high=10.0, max_delay=20)
+    delay = model.stack[0].inward.delay
+    assert 0 <= delay.min() and 5 < delay.max() <= 10
+    with torch.no_grad():
+        delay[0] = -3
+        delay[1] = 30
+    model.after_step()
+    assert (delay[0] == 0).all() and (delay[1] == 20).all()
+
+
+def test_silent_neurons_are_raised_after_an_epoch() -> None:
+    model = network(weight_mean=(-1.0, 0.5), raise_silent=0.25)
+    before = [layer.inward.weight.detach().clone() for layer in model.stack]
+    model.train()
+    model.begin_epoch(0, 1)
+    model(busy_input())
+    model.end_epoch()
+    for layer, weight in zip(model.stack, before, strict=True):
+        torch.testing.assert_close(layer.inward.weight.detach(), weight + 0.25)  # nothing spiked at all
+    model.eval()
+    model(busy_input())
+    model.end_epoch()
+    torch.testing.assert_close(model.stack[0].inward.weight.detach(), before[0] + 0.25)
+
+
+def test_scores_weigh_early_steps_more() -> None:
+    outputs = torch.ones(4, 2, 3)
+    assert network(average="mean", gain=2.0).scores(outputs)[0, 0].item() == pytest.approx(2.0)
+    expected = sum(math.exp(-t / 4) for t in range(4)) / 4
+    assert network().scores(outputs)[0, 0].item() == pytest.approx(expected)
+
+
+def test_activity_counts_spikes_and_operations() -> None:
+    model = network(hidden=(7,), delays=False).eval()
+    model.start_recording()
+    x = busy_input()
+    model(x)
+    seen, spikes = model.activity(), model.stack[0](x).sum().item()
+    assert spikes > 0
+    assert seen["spikes_per_neuron_step"] == pytest.approx(spikes / (80 * 3 * 7))
+    assert seen["synaptic_operations"]["effective_acs"] == pytest.approx((float(x.sum()) * 7 + spikes * 3) / 3)
+    assert seen["synaptic_operations"]["dense"] == 80 * (5 * 7 + 7 * 3)
+    model.stop_recording()
+    assert model.activity() == {}
+
+
+def test_a_few_steps_of_training_lower_the_loss() -> None:
+    model = network(recurrent=True, hidden=(12,), gain=10.0, readout_delays=True, delay_high=5.0)
+    optimiser = torch.optim.Adam([{"params": g} for g in model.parameter_groups().values() if g], lr=0.02)
+    x, target = busy_input(), torch.tensor([0, 1, 2])
+    losses = []
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = model.loss(model.classify(x), target)
+        loss.backward()
+        optimiser.step()
+        model.after_step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden": ()}, "hidden = "),
+        ({"hidden": (3, 0)}, "hidden = "),
+        ({"tau_m": 0.0}, "tau_m = 0.0"),
+        ({"tau_s": math.inf}, "tau_s = inf"),
+        ({"slope_floor": 0.0}, "slope_floor = 0.0"),
+        ({"weight_mean": ()}, "weight_mean is empty"),
+        ({"average": "last"}, "average = 'last'"),
+        ({"gain": -1.0}, "gain = -1.0"),
+        ({"rate_strength": -1.0}, "rate_strength = -1.0"),
+        ({"delay_high": 30.0, "max_delay": 20}, "max_delay = 20"),
+        ({"recurrent": True, "recurrent_std": -1.0}, "std = -1.0"),
+    ],
+)
+def test_a_wrong_setting_is_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        network(**changes)
+
+
+def test_wrong_shapes_and_numbers_are_named() -> None:
+    layer = EventPropLayer(Connection(5, 6, mean=0, std=1, delays=True))
+    with pytest.raises(ValueError, match=r"spikes \(4, 2, 3\): must be \(T, B, 5\)"):
+        layer(torch.zeros(4, 2, 3))
+    with pytest.raises(ValueError, match="float32 or float64"):
+        layer.half()(torch.zeros(4, 2, 5))
+    layer.float()
+    with torch.no_grad():
+        layer.inward.delay[0, 0] = math.nan
+    with pytest.raises(ValueError, match="a delay is not finite"):
+        layer(torch.zeros(4, 2, 5))
+    with pytest.raises(ValueError, match=r"recurrent weights \(5, 5\): must be \(6, 6\)"):
+        EventPropLayer(Connection(5, 6, mean=0, std=1), Connection(5, 5, mean=0, std=1))
+    with pytest.raises(ValueError, match="does not stream"):
+        network().initial_state(1)
