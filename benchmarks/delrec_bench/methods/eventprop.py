@@ -1,0 +1,94 @@
+"""EventProp with delays: exact gradients of weights and delays of spiking neurons, by the adjoint method."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any
+
+from delrec_baselines.eventprop import EventPropConfig, EventPropNetwork
+
+from delrec_bench.methods.base import Method
+
+if TYPE_CHECKING:
+    from delrec_bench.tasks.base import Task
+
+SOURCE = "Mészáros, Knight & Nowotny 2025, arXiv:2501.07331, after EventProp, doi:10.1038/s41598-021-91786-z"
+
+POINTS = {
+    "task.step_ms": 0.1,
+    "training.batch": 150,
+    "training.optimiser": "adam",
+    "training.weight_decay": 0.0,
+    "training.lr_weights": 0.01,
+    "training.lr_delays": 0.3,
+    "training.schedule_weights": "step",
+    "training.schedule_delays": "step",
+    "training.schedule_every": 20,
+    "training.schedule_factor": 0.95,
+    "network.hidden": [30],
+    "network.tau_m": 200.0,
+    "network.tau_s": 50.0,
+    "network.weight_mean": [1.9],
+    "network.weight_std": [0.78],
+    "network.recurrent_std": 0.1,
+    "network.readout_std": 0.5,
+    "network.readout_delays": True,
+    "network.gain": 10.0,
+    "network.slope_floor": 0.1,
+}
+SPEECH = {
+    "training.batch": 32,
+    "training.lr_weights": 0.002,
+    "training.lr_delays": 0.1,
+    "training.weight_decay": 0.0,
+    "training.optimiser": "adam",
+}
+KINDS = {
+    "none": (False, False, "no delay", "weights"),
+    "feedforward": (True, False, "a delay for each connection", "weights, feedforward delays"),
+    "recurrent": (
+        True,
+        True,
+        "recurrent, a delay for each connection",
+        "weights, feedforward delays, recurrent delays",
+    ),
+}
+FIXED = ("inputs", "classes", "delays", "recurrent")
+
+
+def _applicable(task: "Task") -> str | None:
+    if task.metric != "accuracy":
+        return "the published readout and loss tell classes apart; this task forecasts a value"
+    if task.family == "pixels":
+        return "its input is spikes, and one channel of grey values step by step has none"
+    return None
+
+
+def _method(kind: str) -> Method:
+    delays, recurrent, what, learned = KINDS[kind]
+    defaults: dict[str, Any] = {item.name: item.default for item in fields(EventPropConfig) if item.name not in FIXED}
+    assert MISSING not in defaults.values()
+
+    def build(settings: Mapping[str, Any], inputs: int, classes: int) -> EventPropNetwork:
+        known: dict[str, Any] = {name: settings[name] for name in defaults if name in settings}
+        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        return EventPropNetwork(
+            EventPropConfig(inputs=inputs, classes=classes, delays=delays, recurrent=recurrent, **known)
+        )
+
+    return Method(
+        name=f"eventprop-{kind}",
+        summary=f"exact gradients of neurons that spike many times, {what}",
+        source=SOURCE,
+        learned=learned,
+        control=None if kind == "none" else "eventprop-none",
+        settings=defaults,
+        build=build,
+        presets={
+            ("points", "*"): POINTS,
+            ("speech", "*"): SPEECH,
+        },
+        applicable=_applicable,
+    )
+
+
+METHODS = [_method(kind) for kind in KINDS]
