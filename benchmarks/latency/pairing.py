@@ -14,6 +14,7 @@ Work = Callable[[], object]
 
 _SECONDS = 12.0  # aimed at for one contender; the slow ones get the fewest rounds
 _MOST, _LEAST, _QUICK = 15, 5, 3
+_SLOW = 4.0  # seconds of a round from which three are enough
 
 
 class Pairs:
@@ -40,14 +41,11 @@ class Pairs:
 
     def run(self, benchmark: Any, **info: Any) -> dict[str, Any]:
         """Warm everything, time the rounds, and return a row: `info`, the times, and the ratio to each yardstick."""
-        self.candidate()  # compiles
-        for work in self.yardsticks.values():
-            work()
-        start = time.perf_counter()
-        for work in (self.candidate, *self.yardsticks.values()):
-            work()
-        cost = time.perf_counter() - start
-        rounds = _QUICK if self.quick else max(_LEAST, min(_MOST, int(_SECONDS / max(cost, 1e-9))))
+        cost = self._once()  # compiles
+        if cost < 3 * _SLOW:  # perhaps because it compiled
+            cost = self._once()
+        least = _LEAST if cost < _SLOW else _QUICK
+        rounds = _QUICK if self.quick else max(least, min(_MOST, int(_SECONDS / max(cost, 1e-9))))
         with undisturbed():
             benchmark.pedantic(self.candidate, setup=self.before_round, rounds=rounds, iterations=1)
         if not benchmark.enabled:
@@ -57,6 +55,13 @@ class Pairs:
         where = info.get("shape") or info.get("task")
         print(f" {where} | {info.get('mode')} | {info.get('contender')}: {row['median']:.4g} s, {over}", flush=True)
         return row
+
+    def _once(self) -> float:
+        """Run everything once; return the seconds it took."""
+        start = time.perf_counter()
+        for work in (self.candidate, *self.yardsticks.values()):
+            work()
+        return time.perf_counter() - start
 
     def row(self, seconds: list[float], extra: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
         """The row of the times `seconds`, one a round; what pytest-benchmark saves of it goes to `extra`."""
