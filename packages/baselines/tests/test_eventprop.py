@@ -3,12 +3,19 @@
 import heapq
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from delrec_baselines.eventprop import EventPropConfig, EventPropNetwork
-from delrec_baselines.eventprop_layer import Connection, EventPropLayer, EventPropNeuron, EventPropReadout
+from delrec_baselines.eventprop_layer import (
+    Connection,
+    EventPropLayer,
+    EventPropNeuron,
+    EventPropReadout,
+    first_spike_steps,
+)
 from torch import Tensor
 
 F64 = torch.float64
@@ -41,8 +48,8 @@ def next_crossing(v: float, i: float) -> float:
     return high
 
 
-def exact(weights: list[np.ndarray], delays: list[np.ndarray]) -> tuple[float, list[int]]:
-    """SCORE of inputs -> hidden (recurrent) -> readout, and the number of spikes of each hidden neuron.
+def exact(weights: list[np.ndarray], delays: list[np.ndarray]) -> tuple[float, list[list[float]]]:
+    """SCORE of inputs -> hidden (recurrent) -> readout, and the spike times of each hidden neuron.
 
     `weights`, `delays`: inward, recurrent, readout, each (receivers, senders).
     """
@@ -54,19 +61,20 @@ def exact(weights: list[np.ndarray], delays: list[np.ndarray]) -> tuple[float, l
         for j in range(size):
             heapq.heappush(queue, (time + delays[0][j, channel], next(order), j, inward[j, channel]))
     v, i, now = np.zeros(size), np.zeros(size), 0.0
-    number, total = [0] * size, 0.0
+    total = 0.0
+    spikes: list[list[float]] = [[] for _ in range(size)]
     while True:
         crossings = [now + next_crossing(v[j], i[j]) for j in range(size)]
         who = int(np.argmin(crossings))
         arrival = queue[0][0] if queue else math.inf
         time = min(crossings[who], arrival)
         if time >= END:
-            return total, number
+            return total, spikes
         v = np.array([value_at(v[j], i[j], time - now) for j in range(size)])
         i, now = i * math.exp(-(time - now) / TAU_S), time
         if crossings[who] <= arrival:
             v[who] = 0.0
-            number[who] += 1
+            spikes[who].append(time)
             for j in range(size):
                 heapq.heappush(queue, (time + delays[1][j, who], next(order), j, back[j, who]))
             for n, score in enumerate(SCORE):
@@ -80,14 +88,23 @@ def exact(weights: list[np.ndarray], delays: list[np.ndarray]) -> tuple[float, l
             i[j] += weight
 
 
-def differences(arrays: list[np.ndarray], which: int, weights: list[np.ndarray], delays: list[np.ndarray]) -> Tensor:
-    """dSCORE/d(arrays[which]) by central differences; arrays is weights or delays."""
+Arrays = list[np.ndarray]
+
+
+def score_of(weights: Arrays, delays: Arrays) -> float:
+    return exact(weights, delays)[0]
+
+
+def differences(
+    arrays: Arrays, which: int, weights: Arrays, delays: Arrays, of: Callable[[Arrays, Arrays], float] = score_of
+) -> Tensor:
+    """d of/d(arrays[which]) by central differences; arrays is weights or delays."""
     found, eps = np.zeros_like(arrays[which]), 1e-6
     for place in np.ndindex(*found.shape):
         kept, ends = arrays[which][place], []
         for sign in (1, -1):
             arrays[which][place] = kept + sign * eps
-            ends.append(exact(weights, delays)[0])
+            ends.append(of(weights, delays))
         arrays[which][place] = kept
         found[place] = (ends[0] - ends[1]) / (2 * eps)
     return torch.from_numpy(found)
@@ -115,6 +132,14 @@ def connection(weight: np.ndarray, delay: np.ndarray | None = None) -> Connectio
     return made
 
 
+def events(step: float) -> Tensor:
+    """INPUT as counts (T, 1, 3)."""
+    x = torch.zeros(round(END / step), 1, 3, dtype=F64)
+    for time, channel in INPUT:
+        x[round(time / step), 0, channel] += 1
+    return x
+
+
 def on_grid(
     weights: list[np.ndarray], delays: list[np.ndarray], recurrent: bool, step: float
 ) -> tuple[list[Tensor], list[Tensor], float, list[int]]:
@@ -122,10 +147,7 @@ def on_grid(
     neuron = EventPropNeuron(tau_m=TAU_M / step, tau_s=TAU_S / step, slope_floor=1e-9)
     inward, back, out = (connection(w, d / step) for w, d in zip(weights, delays, strict=True))
     layer, readout = EventPropLayer(inward, back if recurrent else None, neuron), EventPropReadout(out, neuron)
-    x = torch.zeros(round(END / step), 1, 3, dtype=F64)
-    for time, channel in INPUT:
-        x[round(time / step), 0, channel] += 1
-    spikes = layer(x)
+    spikes = layer(events(step))
     score = (readout(spikes).mean(0)[0] * torch.tensor(SCORE, dtype=F64)).sum()
     score.backward()
     used = [inward, back, out] if recurrent else [inward, out]
@@ -136,7 +158,8 @@ def on_grid(
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_gradients_are_those_of_continuous_time(recurrent: bool) -> None:
     weights, delays = tiny(recurrent)
-    score, number = exact(weights, delays)
+    score, times = exact(weights, delays)
+    number = [len(of) for of in times]
     assert sum(number) >= 10 and max(number) >= 4
     used = (0, 1, 2) if recurrent else (0, 2)
     wanted = [differences(arrays, k, weights, delays) for arrays in (weights, delays) for k in used]
@@ -165,6 +188,65 @@ def test_two_layers_pass_on_the_gradients_of_spike_times() -> None:
     assert not hidden.grad[hidden == 0].any(), "there is no gradient where there is no spike"
     torch.testing.assert_close(hidden.grad.sum(), second.inward.delay.grad.sum())
     assert first.inward.delay.grad.any()
+
+
+def test_gradients_of_first_spikes_are_those_of_continuous_time() -> None:
+    """The output neurons are two more of a recurrent layer, that nothing but the hidden ones reaches."""
+    weights, delays = tiny(recurrent=False)
+    random = np.random.RandomState(7)
+    forward = [np.zeros((6, 3)), np.zeros((6, 6)), np.zeros((2, 6))]
+    forward[0][:4], forward[1][4:, :4] = weights[0], random.normal(4.0, 1.0, (2, 4))
+    lags = [np.zeros((6, 3)), np.zeros((6, 6)), np.zeros((2, 6))]
+    lags[0][:4], lags[1][4:, :4] = delays[0], np.round(random.uniform(0.5, 8.0, (2, 4)) / 0.02) * 0.02
+
+    def first(weights: Arrays, delays: Arrays) -> float:
+        times = exact(weights, delays)[1]
+        return sum(score * times[4 + n][0] for n, score in enumerate(SCORE))
+
+    assert all(exact(forward, lags)[1][n] for n in range(6))
+    wanted = [differences(arrays, k, forward, lags, first) for arrays in (forward, lags) for k in (0, 1)]
+    errors = []
+    for step in (0.02, 0.0025):
+        neuron = EventPropNeuron(tau_m=TAU_M / step, tau_s=TAU_S / step, slope_floor=1e-9)
+        inward, outward = (
+            connection(weights[0], delays[0] / step),
+            connection(forward[1][4:, :4], lags[1][4:, :4] / step),
+        )
+        hidden, readout = EventPropLayer(inward, None, neuron), EventPropLayer(outward, None, neuron)
+        when = first_spike_steps(readout(hidden(events(step))))[0] * step
+        (when * torch.tensor(SCORE, dtype=F64)).sum().backward()
+        seen = [inward.weight.grad, outward.weight.grad, inward.delay.grad / step, outward.delay.grad / step]
+        places = [np.s_[:4], np.s_[4:, :4]] * 2
+        pairs = [(a, b[place]) for a, b, place in zip(seen, wanted, places, strict=True)]
+        errors.append(max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs))
+    assert errors[1] < 5e-3
+    assert errors[1] < errors[0] / 4
+
+
+def test_a_first_spike_that_never_came_is_called_for() -> None:
+    """Of the true class alone; its gradient is that of a spike at the end, tau_m V' = 1 there."""
+    model = network(output="first-spike", readout_mean=0.01, readout_std=0.0, temperature=5.0, early=1.0).double()
+    x, target = busy_input().double(), torch.tensor([1, 1, 1])
+    outputs = model(x)
+    assert not outputs.any()
+    torch.testing.assert_close(first_spike_steps(outputs), torch.full((3, 3), 80.0, dtype=F64))
+    model.loss(model.classify(x), target).backward()
+    by_class = model.readout.inward.weight.grad
+    assert not by_class[[0, 2]].any()
+    assert (by_class[1] <= 0).all() and by_class[1].any()
+    spikes = model.stack[1](model.stack[0](x)).detach()
+    at, _, sender = spikes.nonzero().T
+    neuron = model.config.neuron()
+    left = (80 - at).double()  # V at the end, of an arrival so long before: what a unit of weight is worth
+    worth = (
+        neuron.tau_s
+        / (neuron.tau_m - neuron.tau_s)
+        * (torch.exp(-left / neuron.tau_m) - torch.exp(-left / neuron.tau_s))
+    )
+    early = 1 / (0.01 * 80) ** 2  # d early / (1.01 T - t)
+    by_spike = -neuron.tau_m * worth * early / 3
+    wanted = torch.zeros(6, dtype=F64).index_add_(0, sender, by_spike)
+    torch.testing.assert_close(by_class[1], wanted)
 
 
 # --- layers
@@ -335,6 +417,9 @@ def test_a_few_steps_of_training_lower_the_loss() -> None:
         ({"weight_mean": ()}, "weight_mean is empty"),
         ({"average": "last"}, "average = 'last'"),
         ({"gain": -1.0}, "gain = -1.0"),
+        ({"output": "spike"}, "output = 'spike'"),
+        ({"temperature": 0.0}, "temperature = 0.0"),
+        ({"early": -0.1}, "early = -0.1"),
         ({"rate_strength": -1.0}, "rate_strength = -1.0"),
         ({"delay_high": 30.0, "max_delay": 20}, "max_delay = 20"),
         ({"recurrent": True, "recurrent_std": -1.0}, "std = -1.0"),

@@ -17,7 +17,7 @@ exact as steps get short.
 
 Sources: Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z (EventProp); Mészáros, Knight & Nowotny 2025,
 arXiv:2501.07331 (delays), and the authors' code, https://github.com/mbalazs98/deventprop. Of it are the time constants,
-the readout, the pull of spike numbers to a target and the raising of silent neurons; parallel code for GPUs is not.
+the readouts, the pull of spike numbers to a target and the raising of silent neurons; parallel code for GPUs is not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ import torch
 from delrec.trainable import Trainable
 from torch import Tensor, nn
 
-from delrec_baselines.eventprop_layer import Connection, EventPropLayer, EventPropNeuron, EventPropReadout
+from delrec_baselines.eventprop_layer import (
+    Connection,
+    EventPropLayer,
+    EventPropNeuron,
+    EventPropReadout,
+    first_spike_steps,
+)
 
 __all__ = ["EventPropConfig", "EventPropNetwork"]
 
@@ -53,8 +59,12 @@ class EventPropConfig:
             follow.
         recurrent_std: Initial recurrent weights, of mean 0.
         readout_mean, readout_std: Initial weights onto the readout.
-        average: Weight of step t in a score: "exponential", exp(-t / T), or "mean", 1.
-        gain: Factor of the scores.
+        output: What of the readout tells the class: "membrane", V of neurons without threshold; "first-spike", which of
+            spiking neurons comes first.
+        average: Membrane, weight of step t in a score: "exponential", exp(-t / T), or "mean", 1.
+        gain: Membrane, factor of the scores.
+        temperature: First spike, steps that a score of 1 is worth.
+        early: First spike, pull of the true class's spike to early times, in steps: early / (1.01 T - t).
         rate_target, rate_strength: See `EventPropLayer.forward`; of all hidden layers, in training.
         raise_silent: Added after an epoch to the weights onto hidden neurons that never spiked in it.
 
@@ -82,8 +92,11 @@ class EventPropConfig:
     recurrent_std: float = 0.02
     readout_mean: float = 0.0
     readout_std: float = 0.03
+    output: Literal["membrane", "first-spike"] = "membrane"
     average: Literal["exponential", "mean"] = "exponential"
     gain: float = 1.0
+    temperature: float = 0.5
+    early: float = 0.1
     rate_target: float = 14.0
     rate_strength: float = 0.0
     raise_silent: float = 0.002
@@ -99,11 +112,14 @@ class EventPropConfig:
                 raise ValueError(f"{name} is empty: give one number, or one a layer")
         if self.average not in ("exponential", "mean"):
             raise ValueError(f"average = {self.average!r}: choose exponential or mean")
-        for name in ("rate_target", "rate_strength", "raise_silent"):
+        if self.output not in ("membrane", "first-spike"):
+            raise ValueError(f"output = {self.output!r}: choose membrane or first-spike")
+        for name in ("early", "rate_target", "rate_strength", "raise_silent"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} = {getattr(self, name)}: must be 0 or more")
-        if not (math.isfinite(self.gain) and self.gain > 0):
-            raise ValueError(f"gain = {self.gain}: must be positive")
+        for name in ("gain", "temperature"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} = {getattr(self, name)}: must be positive")
         self.neuron()
 
     def neuron(self) -> EventPropNeuron:
@@ -112,10 +128,10 @@ class EventPropConfig:
 
 
 class EventPropNetwork(Trainable):
-    """Hidden layers of spiking neurons and a leaky readout, trained by EventProp.
+    """Hidden layers of spiking neurons and a readout, leaky or spiking, trained by EventProp.
 
-    `forward` takes counts x (T, B, C) and returns the readout's V (T, B, classes). The network is a function of whole
-    samples: it does not stream.
+    `forward` takes counts x (T, B, C) and returns the readout's V or spikes (T, B, classes). The network is a function
+    of whole samples: it does not stream.
     """
 
     def __init__(self, config: EventPropConfig) -> None:
@@ -141,23 +157,23 @@ class EventPropNetwork(Trainable):
                 back = Connection(sizes[i + 1], sizes[i + 1], mean=0.0, std=config.recurrent_std, **kind)
             self.stack.append(EventPropLayer(inward, back, neuron))
         self.layers = nn.ModuleList(self.stack)
-        self.readout = EventPropReadout(
-            Connection(
-                sizes[-1],
-                config.classes,
-                mean=config.readout_mean,
-                std=config.readout_std,
-                delays=config.delays and config.readout_delays,
-                delay_high=config.delay_high,
-                **held,
-            ),
-            neuron,
+        outward = Connection(
+            sizes[-1],
+            config.classes,
+            mean=config.readout_mean,
+            std=config.readout_std,
+            delays=config.delays and config.readout_delays,
+            delay_high=config.delay_high,
+            **held,
         )
+        spiking = config.output == "first-spike"
+        self.readout = EventPropLayer(outward, None, neuron) if spiking else EventPropReadout(outward, neuron)
+        self._steps = 0  # of the last outputs
         self._spoke: list[Tensor] = []  # by layer, the neurons that spiked in this epoch of training
         self._counted: dict[str, Any] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """V of the readout (T, B, classes) of counts x (T, B, C)."""
+        """V or spikes of the readout (T, B, classes) of counts x (T, B, C)."""
         config = self.config
         strength = config.rate_strength if self.training else 0.0
         spikes, every = x, []
@@ -173,11 +189,31 @@ class EventPropNetwork(Trainable):
         return out
 
     def scores(self, outputs: Tensor) -> Tensor:
-        """(B, classes): gain x mean over t of weight(t) V(t), the weight exp(-t / T) or 1."""
+        """(B, classes): gain x mean over t of weight(t) V(t), the weight exp(-t / T) or 1.
+
+        With "first-spike" - t / temperature, t the step of the first spike, T where there is none.
+        """
         steps = outputs.shape[0]
+        self._steps = steps
+        if self.config.output == "first-spike":
+            return -first_spike_steps(outputs) / self.config.temperature
         time = torch.arange(steps, dtype=outputs.dtype, device=outputs.device)
         weight = torch.exp(-time / steps) if self.config.average == "exponential" else torch.ones_like(time)
         return torch.einsum("t,tbk->bk", weight, outputs) * (self.config.gain / steps)
+
+    def loss(self, scores: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy; with "first-spike" plus early / (1.01 T - t) of the true class.
+
+        A spike that never came counts as one in the last step. Cross-entropy has no gradient to it: only the true
+        class's is called for, by the second term.
+        """
+        config = self.config
+        if config.output == "membrane":
+            return super().loss(scores, target)
+        times = -scores * config.temperature
+        known = torch.where(times < self._steps, scores, scores.detach())
+        wait = 1.01 * self._steps - times.gather(1, target[:, None])
+        return nn.functional.cross_entropy(known, target) + (config.early / wait).mean()
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Forget which neurons spiked."""

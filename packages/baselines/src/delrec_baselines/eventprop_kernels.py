@@ -108,14 +108,15 @@ def adjoint(
 ):
     """Run the adjoint of `simulate` backward; writes lambda_I and lag = lambda_V - lambda_I, both (B, T, N).
 
-    `by_time` (B, T, N): dL/dt of each spike through what it reaches outside this layer. `push` (N,): added to
-    dL/dV at each spike. `couple` is that of the adjoint, tau_m / tau_s times that of `simulate`.
+    `by_time` (B, T, N): dL/dt of each spike through what it reaches outside this layer; in the last step also of
+    spikes that never came, as if V were crossing there at tau_m V' = 1. `push` (N,): added to dL/dV at each spike.
+    `couple` is that of the adjoint, tau_m / tau_s times that of `simulate`.
     """
     batch, steps, size = lambda_i.shape
     recurrent = weight.shape[0] > 0
     for b in range(batch):
-        v = np.zeros(size, lambda_i.dtype)
-        i = v.copy()
+        i = np.zeros(size, lambda_i.dtype)
+        v = np.where(spikes[b, -1] == 0, by_time[b, -1], i)
         for t in range(steps - 1, -1, -1):
             for j in range(size):
                 i[j] = beta * i[j] + couple * v[j]

@@ -1,7 +1,8 @@
 """Layers that learn by EventProp: spiking neurons with delayed inputs and recurrence, and a leaky readout.
 
 Between layers the gradient of a spike train (T, B, N) is, at each spike, dL/dt of that spike in time (per step), and
-nothing elsewhere: a spike has no size to differentiate by. See `eventprop.py` for the equations.
+nothing elsewhere: a spike has no size to differentiate by. Only in the last step may it be there without a spike, for
+one that never came. See `eventprop.py` for the equations.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from delrec_baselines import eventprop_kernels as kernels
 
-__all__ = ["Connection", "EventPropLayer", "EventPropNeuron", "EventPropReadout"]
+__all__ = ["Connection", "EventPropLayer", "EventPropNeuron", "EventPropReadout", "first_spike_steps"]
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,30 @@ class EventPropReadout(_Layer):
     def forward(self, spikes: Tensor) -> Tensor:
         """V (T, B, N) of spikes (T, B, C); V of a step does not yet feel that step's arrivals."""
         return self._run(spikes, None)
+
+
+def first_spike_steps(spikes: Tensor) -> Tensor:
+    """Step of the first spike of every neuron (B, N), T where there is none, from the spikes (T, B, N) of a layer.
+
+    Differentiable in time: dL/dt goes to the first spike, and to the last step where none came.
+    """
+    steps: Tensor = _FirstSpike.apply(spikes)
+    return steps
+
+
+class _FirstSpike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor) -> Tensor:
+        at = spikes.argmax(0)  # of equal values the first
+        ctx.save_for_backward(at.where(spikes.any(0), at.new_tensor(len(spikes) - 1)))
+        ctx.shape = spikes.shape
+        return at.to(spikes).where(spikes.any(0), spikes.new_tensor(float(len(spikes))))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (at,) = ctx.saved_tensors
+        return gradient.new_zeros(ctx.shape).scatter_(0, at[None], gradient[None])
 
 
 class _EventProp(torch.autograd.Function):
