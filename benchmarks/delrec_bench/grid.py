@@ -1,6 +1,6 @@
 """Studies: which runs one asks for, and what they will cost."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -108,9 +108,10 @@ def pages() -> list[str]:
 def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, wanted: Wanted | None = None) -> Study:
     """The runs of a study in a profile.
 
-    A table of the TOML file chooses `methods` and `tasks` (a list of names, or attributes and their values), the number
-    of `repetitions`, another `profile` of presets, folders of `data` by task, a `search`, and settings of its own in
-    `set`: for every task, or in `set.TASK` for one.
+    A table of the TOML file is a profile. It chooses `methods` and `tasks` (a list of names, or attributes and their
+    values), the number of `repetitions`, another `profile` of presets, folders of `data` by task, a `search`, and
+    settings of its own in `set`: for every run, in `set.TASK` for one task, and over both in `set.METHOD` for one
+    method. What stands above the tables goes for every profile that does not say otherwise.
 
     Raises:
         BenchError: No such study, no such profile in it, or a table or `wanted` that names something unknown.
@@ -125,7 +126,7 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, want
     if isinstance(repetitions, bool) or not isinstance(repetitions, int) or repetitions < 1:
         raise BenchError(f"study '{name}': repetitions is {repetitions!r}; it must be a whole number of at least 1")
     names = {key for method in methods.values() for key in defaults(method)}
-    settings = _settings(table.get("set", {}), name, names, tasks)
+    settings = _settings(table.get("set", {}), name, names, [*tasks, *methods])
     search = parse(table["search"], f"study '{name}'", names) if "search" in table else None
     firsts, skipped = [], []
     for task in chosen_tasks:
@@ -135,7 +136,8 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, want
                 skipped.append((method, task, reason))
                 continue
             known = defaults(methods[method])
-            own = tuple((key, value) for key, value in settings[task] if key in known)
+            merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
+            own = tuple((key, value) for key, value in sorted(merged.items()) if key in known)
             presets = table.get("profile", profile)
             firsts.append(Request(method, task, 0, presets, data=data.get(task), overrides=own, study=name))
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
@@ -148,23 +150,23 @@ def _table(name: str, profile: str) -> dict[str, Any]:
     known = studies()
     if name not in known:
         raise BenchError(f"no study '{name}'; {nearest(name, known)}")
-    table = known[name].get(profile)
-    if not isinstance(table, dict):
-        has = [key for key, value in known[name].items() if isinstance(value, dict)]
+    content = known[name]
+    has = [key for key, value in content.items() if isinstance(value, dict) and key not in KEYS]
+    if profile not in has:
         raise BenchError(f"study '{name}' has no profile '{profile}'; {nearest(profile, has)}")
-    for key in table:
+    for key in content[profile]:
         if key not in KEYS:
             raise BenchError(f"study '{name}', profile '{profile}': unknown key '{key}'; {nearest(key, KEYS)}")
-    return table
+    return {key: value for key, value in content.items() if key in KEYS} | content[profile]
 
 
 def _settings(
-    table: Mapping[str, Any], study: str, known: Iterable[str], tasks: TaskTable
-) -> dict[str, list[tuple[str, Any]]]:
-    """What `set` says, by task: (dotted key, value), sorted; a method takes what it knows."""
+    table: Mapping[str, Any], study: str, known: Iterable[str], owners: Collection[str]
+) -> dict[str | None, dict[str, Any]]:
+    """What `set` says by dotted key: for every run (None), and for the tasks and methods that it names."""
     for name, value in table.items():
-        if isinstance(value, dict) and name not in tasks and name not in GROUPS:
-            raise BenchError(f"study '{study}': unknown table 'set.{name}'; {nearest(name, [*tasks, *GROUPS])}")
+        if isinstance(value, dict) and name not in owners and name not in GROUPS:
+            raise BenchError(f"study '{study}': unknown table 'set.{name}'; {nearest(name, [*owners, *GROUPS])}")
 
     def named(values: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -172,8 +174,9 @@ def _settings(
         except BenchError as error:
             raise BenchError(f"study '{study}', set: {error}") from error
 
-    general = named({key: value for key, value in table.items() if key not in tasks})
-    return {task: sorted((general | named(table.get(task, {}))).items()) for task in tasks}
+    general = {key: value for key, value in table.items() if key not in owners}
+    found: dict[str | None, dict[str, Any]] = {None: named(general)}
+    return found | {owner: named(values) for owner, values in table.items() if owner in owners}
 
 
 def _only(what: str, names: tuple[str, ...] | None, known: list[str], study: str) -> list[str]:

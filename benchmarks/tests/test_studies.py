@@ -15,8 +15,10 @@ from delrec_bench.tasks.generated import Events, write
 
 ROOT = Path(__file__).parents[2]
 MINE = """
-[quick]
 methods = ["lif", "delrec-axonal", "counts-only"]
+repetitions = 5
+
+[quick]
 tasks = ["digits", "shd", "yin-yang"]
 repetitions = 2
 data = { shd = "corpora/shd" }
@@ -29,6 +31,9 @@ epochs = 3
 limit = 100
 test_limit = 50
 training.epochs = 5
+
+[quick.set.delrec-axonal]
+training.epochs = 7
 """
 
 
@@ -44,12 +49,14 @@ def mine(tmp_path, monkeypatch):
     return expand
 
 
-def test_a_study_has_settings_for_every_task_and_for_one(mine):
+def test_a_study_has_settings_for_every_run_for_a_task_and_for_a_method(mine):
     of = {(r.method, r.task): dict(r.overrides) for r in mine().requests}
     assert of["lif", "digits"] == {"budget": 2000, "training.epochs": 3}
     own = {"task.limit": 100, "task.test_limit": 50}
     assert of["lif", "yin-yang"] == {"budget": 2000, "training.epochs": 5, **own}
     assert of["counts-only", "yin-yang"] == own, "a method takes the settings that it knows"
+    assert of["delrec-axonal", "digits"] == {"budget": 2000, "training.epochs": 7}
+    assert of["delrec-axonal", "yin-yang"] == {"budget": 2000, "training.epochs": 7, **own}
 
 
 def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
