@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from delrec_bench import report
 from delrec_bench.errors import BenchError
 from delrec_bench.records import load_records
-from delrec_bench.report import figures, tables
+from delrec_bench.report import figures, tables, words
 from delrec_bench.report.findings import find
 from delrec_bench.report.page import to_html
 from delrec_bench.report.published import published_values
@@ -117,6 +118,39 @@ def test_every_table_and_figure_carries_the_stamp_of_its_data(findings, drawn, p
     for svg in (drawn.scatter, drawn.strips, drawn.forest):
         assert svg.count(">EMBEDDED<") == 3 and svg.count(">OFFICIAL<") == 1
     assert all("EMBEDDED" in line or "OFFICIAL" in line for line in _table_lines(tables.readme_block(findings)))
+
+
+def test_rows_that_differ_by_the_method_alone_are_made_again_by_one_command(findings):
+    rows = [row for row in findings.of("digits") if row.kind == "run"]
+    same = {"command": "for r in 0 1; do delrec-bench run NAME digits --repetition $r; done", "engine": "cpu"}
+    alike = [
+        replace(row, values=row.values | same | {"command": same["command"].replace("NAME", row["method"])})
+        for row in rows
+    ]
+    methods, settings, command = tables.commands(alike)[0]
+    assert len(tables.commands(alike)) == 1 and methods == [row["method"] for row in rows]
+    assert command.startswith(f"for m in {' '.join(methods)}; do for r in 0 1; do delrec-bench run $m digits ")
+    assert settings == tables.settings_of(alike[0])
+    other = replace(alike[0], values=alike[0].values | {"step_ms": 3.0})
+    first, second = tables.commands([other, *alike[1:]])
+    assert first[0] == [other["method"]] and first[2] == other["command"] and second[0] == methods[1:]
+
+
+def test_a_column_that_no_row_fills_is_left_out(findings):
+    rows = [
+        replace(row, latency=None, values={k: None if "latency" in k else v for k, v in row.values.items()})
+        for row in findings.rows
+    ]
+    assert "| training step |" in tables.to_markdown(findings)
+    text = tables.to_markdown(replace(findings, rows=tuple(rows)), "mine: a study")
+    assert text.startswith("# mine: a study\n")
+    assert "| training step |" not in text and "| parameters |" in text and "Latency is" not in text
+
+
+def test_an_interval_is_shown_where_a_score_can_be():
+    assert words.score_range("accuracy", -0.0895, 0.8821) == "[0.00, 88.21]"
+    assert words.score_range("accuracy", 0.913, 1.042) == "[91.30, 100.00]"
+    assert words.score_range("nmse", -0.1, 1.7) == "[0.0000, 1.7000]"
 
 
 def _table_lines(text):

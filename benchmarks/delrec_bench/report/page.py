@@ -19,13 +19,14 @@ from .rows import RATIOS, Row
 _STRIP = 132, 22  # the small picture of a row's repetitions, in pixels
 
 
-def to_html(findings: Findings, drawn: figures.Figures, generated: str) -> str:
+def to_html(findings: Findings, drawn: figures.Figures, generated: str, title: str | None = None) -> str:
     """The page: inline style, script and figures, no resource from elsewhere."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     template = environment.from_string((files(__package__) / "page.html.j2").read_text(encoding="utf-8"))
     return template.render(
+        title=title or "Delay learning in spiking networks",
         findings=findings,
         stamps=[(stamp, tables.STAMPS[stamp]) for stamp in findings.stamps],
         tasks=[_task(findings, task) for task in findings.tasks],
@@ -53,7 +54,6 @@ def _machine(host: Any) -> str:
 def _task(findings: Findings, task: str) -> dict[str, Any]:
     rows = findings.of(task)
     low = {row["method"] for row in below_floor(rows)}
-    shared = _shared_settings(rows)
     ranked = 0
     lines = []
     for row in rows:
@@ -77,7 +77,6 @@ def _task(findings: Findings, task: str) -> dict[str, Any]:
                 "spikes": _activity(row, "spikes_per_neuron_step"),
                 "operations": _operations(row),
                 "published": _published_cell(row.published),
-                "settings": tables.settings_of(row),
             }
         )
     return {
@@ -86,7 +85,8 @@ def _task(findings: Findings, task: str) -> dict[str, Any]:
         "stamp": findings.stamp(task),
         "metric": words.NAMES[rows[0]["metric"]],
         "lines": lines,
-        "settings": shared,
+        "settings": _shared_settings(rows),
+        "commands": tables.commands(rows),
         "latency": any(row.latency for row in rows),
         "published": any(row.published for row in rows),
         "activity": any(line["spikes"] or line["operations"] for line in lines),
@@ -95,8 +95,8 @@ def _task(findings: Findings, task: str) -> dict[str, Any]:
 
 
 def _shared_settings(rows: Sequence[Row]) -> str:
-    settings = list(dict.fromkeys(tables.settings_of(row) for row in rows if row.kind == "run"))
-    return settings[0] if len(settings) == 1 else ""
+    settings = {tables.settings_of(row) for row in rows if row.kind == "run"}
+    return settings.pop() if len(settings) == 1 else ""
 
 
 def _latency(row: Row, name: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .rows import COLUMNS, RATIOS, Row
 SCHEMA = 1
 START, END = "<!-- leaderboard:start -->", "<!-- leaderboard:end -->"
 FIGURE = "accuracy_parameters.svg"
+LATENCIES = ("training step", "inference", "batch 1")  # of RATIOS
 STAMPS = {
     "EMBEDDED": "made by the suite itself or shipped with a library; comparable only with itself",
     "STAND-IN": "a corpus in the layout of the official one; not comparable with published values",
@@ -134,35 +135,23 @@ def latency(row: Row, name: str) -> str:
 
 
 def _task_table(findings: Findings, task: str) -> str:
+    """The rows of a task; a column that no row fills is left out."""
     rows = findings.of(task)
     metric = rows[0]["metric"]
-    head = [
-        "method",
-        "learned",
-        "n",
-        words.NAMES[metric],
-        "95 % interval",
-        "repetitions",
-        "parameters",
-        "of which delays",
-    ]
-    head += ["training step", "inference", "batch 1", "published"]
-    lines = [
-        [
-            f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`",
-            row["learned"] or "",
-            str(row["n"]),
-            spread(row),
-            words.score_range(metric, row["accuracy_low"], row["accuracy_high"]),
-            points(row),
-            words.count(row["parameters_total"]),
-            words.count(row["parameters_delays"]),
-            *(latency(row, name) for name in RATIOS),
-            words.score(metric, row["published_accuracy"]),
-        ]
-        for row in rows
-    ]
-    return markdown_table(head, lines, left=2)
+    columns = {
+        "method": [f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`" for row in rows],
+        "learned": [row["learned"] or "" for row in rows],
+        "n": [str(row["n"]) for row in rows],
+        words.NAMES[metric]: [spread(row) for row in rows],
+        "95 % interval": [words.score_range(metric, row["accuracy_low"], row["accuracy_high"]) for row in rows],
+        "repetitions": [points(row) for row in rows],
+        "parameters": [words.count(row["parameters_total"]) for row in rows],
+        "of which delays": [words.count(row["parameters_delays"]) for row in rows],
+        **{name: [latency(row, ratio) for row in rows] for ratio, name in zip(RATIOS, LATENCIES, strict=True)},
+        "published": [words.score(metric, row["published_accuracy"]) for row in rows],
+    }
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    return markdown_table(list(filled), list(zip(*filled.values(), strict=True)), left=2)
 
 
 def comparison_lines(findings: Findings) -> list[list[str]]:
@@ -204,9 +193,25 @@ def settings_of(row: Row) -> str:
     return ", ".join(f"{name} {value}" for name, value in shown if value)
 
 
-def to_markdown(findings: Findings) -> str:
+def commands(rows: Sequence[Row]) -> list[tuple[list[str], str, str]]:
+    """How rows are made again: (methods, settings, command), those together that differ by nothing but the method."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        command = (row["command"] or "").replace(f"run {row['method']} ", "run $m ", 1)
+        groups.setdefault((settings_of(row), command), []).append(row["method"])
+    out = []
+    for (settings, command), methods in groups.items():
+        if len(methods) == 1:
+            command = command.replace("run $m ", f"run {methods[0]} ", 1)
+        elif command:
+            command = f"for m in {' '.join(methods)}; do {command}; done"
+        out.append((methods, settings, command))
+    return out
+
+
+def to_markdown(findings: Findings, title: str | None = None) -> str:
     """leaderboard.md."""
-    out = ["# Leaderboard\n"]
+    out = [f"# {title or 'Leaderboard'}\n"]
     out += [f"**{stamp}**: {STAMPS[stamp]}.\n" for stamp in findings.stamps]
     out += [text + "\n" for text in findings.headline]
     if findings.rows:
@@ -215,9 +220,14 @@ def to_markdown(findings: Findings) -> str:
         out += ["## Read first\n", "\n".join(f"- {w}" for w in findings.warnings) + "\n"]
     for task in findings.tasks:
         out += [f"## {task} ({findings.stamp(task)})\n", _task_table(findings, task)]
-        out.append("Latency is a ratio to the no-delay network, median of interleaved blocks.\n")
-        out += ["Settings and how each row is made again:\n"]
-        out.append("\n".join(f"- {row['method']}: {settings_of(row)}{_made(row)}" for row in findings.of(task)) + "\n")
+        if any(row.latency for row in findings.of(task)):
+            out.append("Latency is a ratio to the no-delay network, median of interleaved blocks.\n")
+        out += ["Settings and how the rows are made again:\n"]
+        out += [
+            f"- {', '.join(methods)}: {settings}" + (f"\n  `{command}`" if command else "")
+            for methods, settings, command in commands(findings.of(task))
+        ]
+        out.append("")
     if findings.comparisons:
         stamps = words.listed(list(findings.stamps))
         out += [f"## Each method against its own control ({stamps})\n"]
@@ -229,10 +239,6 @@ def to_markdown(findings: Findings) -> str:
     if findings.notes:
         out += ["## Notes\n", "\n".join(f"- {n}" for n in findings.notes) + "\n"]
     return "\n".join(out)
-
-
-def _made(row: Row) -> str:
-    return f"\n  `{row['command']}`" if row["command"] else ""
 
 
 def _published(findings: Findings) -> str:

@@ -26,8 +26,11 @@ def score(metric: str, value: float | None) -> str:
 
 
 def score_range(metric: str, low: float | None, high: float | None) -> str:
-    """An interval in brackets, empty when unknown."""
-    return "" if low is None or high is None else f"[{score(metric, low)}, {score(metric, high)}]"
+    """An interval in brackets, cut where no score can be; empty when unknown."""
+    if low is None or high is None:
+        return ""
+    most = 1.0 if metric == "accuracy" else high
+    return f"[{score(metric, max(low, 0.0))}, {score(metric, min(high, most))}]"
 
 
 def difference(metric: str, value: float) -> str:

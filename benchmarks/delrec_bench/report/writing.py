@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..grid import studies
 from ..records import Record, write_committed
 from ..workspace import Workspace, write_atomic
 from . import figures, tables
@@ -53,11 +54,12 @@ def write_report(
     when = generated or _unchanged_since(folder / "leaderboard.json", tables.to_json(findings, ""))
     when = when or datetime.now(UTC).isoformat(timespec="seconds")
     drawn = figures.draw(findings)
+    title = None if page is None else f"{page}: {studies()[page]['summary']}"
     contents = {
         folder / "leaderboard.csv": tables.to_csv(findings),
-        folder / "leaderboard.md": tables.to_markdown(findings),
+        folder / "leaderboard.md": tables.to_markdown(findings, title),
         folder / "leaderboard.json": tables.to_json(findings, when),
-        folder / "leaderboard.html": to_html(findings, drawn, when),
+        folder / "leaderboard.html": to_html(findings, drawn, when, title),
     }
     if drawn.scatter is not None:
         contents[folder / tables.FIGURE] = figures.standalone(drawn.scatter)
