@@ -215,8 +215,19 @@ def test_learning_that_does_not_help_is_said_in_words():
     assert "worse in 1" in text and "Worse: delrec-axonal over delrec-axonal-fixed" in text
 
 
-def _at(method, repetition, score):
-    made = made_up.record(method, "digits", repetition)
+def test_many_resolved_comparisons_are_told_by_pair_and_task():
+    tasks = ("digits", "tones", "shd")
+    scores = {"lif": (0.30, 0.32, 0.31), "dcls-fixed": (0.80, 0.83, 0.81), "rlif": (0.31, 0.32, 0.70)}
+    scores["delrec-axonal-fixed"] = tuple(score + 0.2 for score in scores["rlif"])
+    records = [_at(m, r, s, task) for task in tasks for m, v in scores.items() for r, s in enumerate(v)]
+    few, many = (find([r for r in records if r.task in of]).headline for of in (tasks[:1], tasks))
+    assert any("dcls-fixed over lif (digits: +50.33 points [" in text for text in few)
+    assert any(text.count("dcls-fixed over lif (") == 1 and text.count("+50.33 points") == 3 for text in many)
+    assert not any("[" in text for text in many)
+
+
+def _at(method, repetition, score, task="digits"):
+    made = made_up.record(method, task, repetition)
     correct = round(score * 100)
     result = {"predictions": [0] * correct + [1] * (100 - correct), "targets": [0] * 100}
     return dataclasses.replace(made, result=result | {"test_score": correct / 100, "correct": correct, "total": 100})

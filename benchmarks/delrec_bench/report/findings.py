@@ -120,12 +120,20 @@ def _tally(pairs: Sequence[Comparison]) -> str:
     return f"Of {words.plural(total, 'comparison')}: {words.listed(said)}. "
 
 
+_FEW = 3  # comparisons that are told with their intervals; of more the mean alone, and the table has the rest
+
+
 def _named(pairs: Sequence[Comparison]) -> str:
     out = []
     for verdict in ("better", "worse"):
-        named = [f"{c.method} over {c.control} ({words.sentence(c)})" for c in pairs if c.verdict == verdict]
-        if named:
-            out.append(f"{verdict.capitalize()}: {'; '.join(named)}.")
+        named: dict[tuple[str, str], list[Comparison]] = {}
+        for c in pairs:
+            if c.verdict == verdict:
+                named.setdefault((c.method, c.control), []).append(c)
+        tell = words.sentence if sum(map(len, named.values())) <= _FEW else words.brief
+        told = [f"{m} over {c} ({'; '.join(map(tell, found))})" for (m, c), found in named.items()]
+        if told:
+            out.append(f"{verdict.capitalize()}: {', '.join(told)}.")
     return " ".join(out)
 
 

@@ -78,6 +78,11 @@ def sentence(c: Comparison) -> str:
     return f"{c.task}: {value} {unit(c.metric)}{tail}, n = {c.n}"
 
 
+def brief(c: Comparison) -> str:
+    """One comparison in a few words: task and difference."""
+    return f"{c.task} {difference(c.metric, c.interval.mean)} {unit(c.metric)}"
+
+
 def listed(items: list[str]) -> str:
     """a; a and b; a, b and c."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
