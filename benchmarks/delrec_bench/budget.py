@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from delrec_bench.configuration import Resolved
+from delrec_bench.configuration import Request, Resolved, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.base import Method, MethodTable
 
+PAPER = "delrec-axonal"  # whose published network is the budget called "paper"
 LARGEST = 1 << 16  # neurons a layer, where the search gives up
 
 
@@ -90,17 +91,33 @@ def solve_width(
     return Width((fits,) * depth, counted, budget)
 
 
-def with_budget(resolved: Resolved, inputs: int, classes: int) -> Resolved:
+def papers_budget(resolved: Resolved, methods: MethodTable, inputs: int, classes: int) -> int:
+    """What `budget = "paper"` stands for: the trainable parameters of DelRec's published network on the task.
+
+    Raises:
+        BenchError: DelRec has no network for the task.
+    """
+    request = Request(PAPER, resolved.task.name, profile="paper")
+    try:
+        published = resolve(request, methods[PAPER], resolved.task)
+    except BenchError as error:
+        raise BenchError(f"budget 'paper': {error}; or give a number, such as 10000") from error
+    return trainable(methods[PAPER], {**published.network, "engine": "reference"}, inputs, classes)
+
+
+def with_budget(resolved: Resolved, methods: MethodTable, inputs: int, classes: int) -> Resolved:
     """Give a run the widths that its setting `budget` allows; without one (0) the run stays as it is.
 
     The record's configuration then holds both, the budget and the widths.
 
     Raises:
-        BenchError: As `solve_width`.
+        BenchError: As `solve_width` and `papers_budget`.
     """
     budget = resolved.values.get("budget", 0)
     if not budget:
         return resolved
+    if budget == "paper":
+        budget = papers_budget(resolved, methods, inputs, classes)
     width = solve_width(resolved.method, {**resolved.network, "engine": "reference"}, inputs, classes, budget)
     network = {**resolved.network, "hidden": list(width.hidden)}
     recorded = {**resolved.values["network"], "hidden": list(width.hidden)}

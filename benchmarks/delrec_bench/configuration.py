@@ -159,7 +159,9 @@ def defaults(method: Method) -> dict[str, Any]:
         out |= {f"training.{name}": value for name, value in asdict(TrainingConfig()).items()}
         out |= {f"network.{name}": value for name, value in method.settings.items()}
         out["dtype"] = "float32"
-        out["budget"] = 0  # trainable parameters at most: the widths follow; 0 takes network.hidden as it is
+        # Trainable parameters at most, or "paper", those of DelRec's published network: the widths follow. 0 takes
+        # network.hidden as it is.
+        out["budget"] = 0
     return out | {f"seeds.{axis}": None for axis in AXES}
 
 
@@ -300,10 +302,11 @@ def _typed(key: str, value: Any, default: Any) -> Any:
     elif isinstance(default, float):
         right = isinstance(value, int | float)
     elif isinstance(default, int):
-        right = isinstance(value, int)
+        right = isinstance(value, int) or (key == "budget" and value == "paper")
     else:
         right = isinstance(value, str | int) if key == "task.steps" else isinstance(value, str)
     if not right:
         wanted = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a word"}
-        raise BenchError(f"{key} is {value!r}; it must be {wanted[type(default).__name__]}, like {default!r}")
-    return value
+        what = "a number of parameters or 'paper'" if key == "budget" else wanted[type(default).__name__]
+        raise BenchError(f"{key} is {value!r}; it must be {what}, like {default!r}")
+    return float(value) if isinstance(default, float) else value

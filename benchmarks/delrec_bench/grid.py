@@ -1,6 +1,6 @@
 """Studies: which runs one asks for, and what they will cost."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from delrec_bench.configuration import Request, Resolved, defaults, dotted, full_key, read_toml, resolve
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
+from delrec_bench.record_checks import is_number
 from delrec_bench.records import Record
 from delrec_bench.search import Search, parse
 from delrec_bench.tasks.base import TaskTable
@@ -23,7 +24,19 @@ START_SECONDS = 1.0
 BYTES_OF_A_PROCESS = 600e6
 BYTES_OF_A_RECORD = 100e3
 
-KEYS = ("methods", "tasks", "repetitions", "profile", "set", "search", "data", "minutes", "sizes")
+# What a study's table may hold: a key, what it must be, and whether it is.
+KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "methods": ("a list of names, or attributes and their values", lambda v: isinstance(v, dict) or _words(v)),
+    "tasks": ("a list of names, or attributes and their values", lambda v: isinstance(v, dict) or _words(v)),
+    "repetitions": ("a whole number of at least 1", lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0),
+    "profile": ("the name of a profile", lambda v: isinstance(v, str)),
+    "set": ("a table of settings", lambda v: isinstance(v, dict)),
+    "search": ("a table of trials and perhaps a space", lambda v: isinstance(v, dict)),
+    "data": ("folders by task", lambda v: isinstance(v, dict) and _words(list(v.values()))),
+    "minutes": ("a number", is_number),
+    "sizes": ("three numbers by task", lambda v: isinstance(v, dict) and all(map(_three_numbers, v.values()))),
+}
+MERGED = ("set", "data", "sizes")  # of these a profile adds to what stands above the tables
 GROUPS = ("task", "training", "network", "seeds")
 
 
@@ -118,15 +131,24 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, want
     """
     wanted = wanted or Wanted()
     table = _table(name, profile)
-    chosen_methods = _only("method", wanted.methods, _choose("methods", table.get("methods", {}), methods, name), name)
-    chosen_tasks = _only("task", wanted.tasks, _choose("tasks", table.get("tasks", {}), tasks, name), name)
+    all_methods = _choose("methods", table.get("methods", {}), methods, name)
+    all_tasks = _choose("tasks", table.get("tasks", {}), tasks, name)
+    chosen_methods = _only("method", wanted.methods, all_methods, name)
+    chosen_tasks = _only("task", wanted.tasks, all_tasks, name)
+    _only("task", tuple(table.get("data", {})), all_tasks, name)
     data = {task: str(Path(folder).expanduser()) for task, folder in (table.get("data", {}) | wanted.data).items()}
     _only("task", tuple(wanted.data), chosen_tasks, name)
     repetitions = table.get("repetitions", 3) if wanted.repetitions is None else wanted.repetitions
-    if isinstance(repetitions, bool) or not isinstance(repetitions, int) or repetitions < 1:
-        raise BenchError(f"study '{name}': repetitions is {repetitions!r}; it must be a whole number of at least 1")
+    if repetitions < 1:
+        raise BenchError(f"--repetitions is {repetitions}; it must be at least 1")
     names = {key for method in methods.values() for key in defaults(method)}
     settings = _settings(table.get("set", {}), name, names, [*tasks, *methods])
+    for owner in filter(None, settings):
+        what, of_study = ("method", all_methods) if owner in methods else ("task", all_tasks)
+        _only(what, (owner,), of_study, name)
+        for key in settings[owner] if owner in methods else ():
+            if key not in (has := defaults(methods[owner])):
+                raise BenchError(f"study '{name}', set.{owner}: it has no setting '{key}'; {nearest(key, has)}")
     search = parse(table["search"], f"study '{name}'", names) if "search" in table else None
     firsts, skipped = [], []
     for task in chosen_tasks:
@@ -154,10 +176,25 @@ def _table(name: str, profile: str) -> dict[str, Any]:
     has = [key for key, value in content.items() if isinstance(value, dict) and key not in KEYS]
     if profile not in has:
         raise BenchError(f"study '{name}' has no profile '{profile}'; {nearest(profile, has)}")
-    for key in content[profile]:
+    table = {key: value for key, value in content.items() if key in KEYS}
+    for key, value in content[profile].items():
         if key not in KEYS:
             raise BenchError(f"study '{name}', profile '{profile}': unknown key '{key}'; {nearest(key, KEYS)}")
-    return {key: value for key, value in content.items() if key in KEYS} | content[profile]
+        both = key in MERGED and isinstance(value, dict) and isinstance(table.get(key), dict)
+        table[key] = table[key] | value if both else value
+    for key, value in table.items():
+        wanted, right = KEYS[key]
+        if not right(value):
+            raise BenchError(f"study '{name}', profile '{profile}': {key} is {value!r}; it must be {wanted}")
+    return table
+
+
+def _words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _three_numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(is_number, value))
 
 
 def _settings(
@@ -246,7 +283,8 @@ def _formula(resolved: Resolved, size: tuple[int, int, int]) -> tuple[float, flo
     hidden = resolved.network.get("hidden") or [128]
     widths = [channels, *hidden]
     weights = sum(a * b for a, b in pairwise(widths)) + sum(h * h for h in hidden)
-    weights = min(weights, resolved.values["budget"] or weights)
+    budget = resolved.values["budget"]
+    weights = min(weights, budget) if isinstance(budget, int) and budget else weights
     training = resolved.training
     dense = 1 + PRODUCTS_OF_A_WINDOW * resolved.network.get("window", 0)
     operations = 6.0 * weights * dense * steps * samples * training.epochs

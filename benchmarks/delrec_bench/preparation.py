@@ -45,7 +45,7 @@ def prepare(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         raise BenchError(str(error)) from error
     seeds = resolved.seeds
     data = _load(resolved.task, resolved.options, seeds.split, seeds.permutation, folder, workspace)
-    resolved = with_budget(resolved, data.channels, data.classes)
+    resolved = with_budget(resolved, methods, data.channels, data.classes)
     floor = resolved.method.floor is not None
     configuration = {**resolved.values, "device": device, "engine": "none" if floor else engine}
     if request.trial:

@@ -36,7 +36,7 @@ class Search:
     Attributes:
         trials: How many, for every method on every task alike; the first is the study's own settings.
         space: Dotted setting -> a list of values, or {low, high} with `log = true` for even steps of the logarithm.
-            Whole bounds without log draw whole numbers. A method draws the settings that it has.
+            Whole bounds draw whole numbers. A method draws the settings that it has.
     """
 
     trials: int
@@ -134,9 +134,11 @@ def _value(choice: Any, u: float) -> Any:
     if isinstance(choice, list):
         return choice[int(u * len(choice))]
     low, high = choice["low"], choice["high"]
+    whole = isinstance(low, int) and isinstance(high, int)
     if choice.get("log"):
-        return float(f"{low * (high / low) ** u:.3g}")
-    if isinstance(low, int) and isinstance(high, int):
+        value = low * (high / low) ** u
+        return round(value) if whole else float(f"{value:.3g}")
+    if whole:
         return low + int(u * (high - low + 1))
     return float(f"{low + u * (high - low):.3g}")
 

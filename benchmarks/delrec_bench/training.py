@@ -139,15 +139,16 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     for indices in batches(len(samples), EVALUATION_BATCH):
         scores = model.classify(samples.batch(indices).to(device))
         total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
-        predictions[indices] = predict(scores, metric).cpu()
+        predictions[indices] = predict(model, scores, metric).cpu()
     activity = model.activity()
     model.stop_recording()
     return Evaluation(total / len(samples), score_of(metric, predictions, targets), predictions, activity)
 
 
-def predict(scores: Tensor, metric: str) -> Tensor:
-    """Scores (B, classes) to one prediction a sample: the largest, or for a regression the value itself."""
-    return scores.argmax(-1) if metric == "accuracy" else scores.reshape(len(scores)).double()
+def predict(model: Any, scores: Tensor, metric: str) -> Tensor:
+    """Scores (B, classes) to one prediction a sample: the network's class, or for a regression the value itself."""
+    found: Tensor = model.predict(scores) if metric == "accuracy" else scores.reshape(len(scores)).double()
+    return found
 
 
 def batches(count: int, size: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
@@ -200,7 +201,7 @@ def _train_epoch(
         model.after_step()
         total += value * len(indices)
         if metric == "accuracy":
-            correct += int((predict(scores, metric) == targets).sum())
+            correct += int((predict(model, scores, metric) == targets).sum())
     entry = {"loss": total / len(train)}
     return entry | {"train_accuracy": correct / len(train)} if metric == "accuracy" else entry
 

@@ -58,11 +58,25 @@ def test_a_method_without_a_network_has_no_width():
 @pytest.mark.parametrize("method", ["lif", "delrec-axonal-se-adlif", "gru"])
 def test_a_run_with_a_budget_gets_its_widths_and_records_both(method):
     plain = resolve(Request(method, "shd"), TABLE[method], TASKS["shd"])
-    assert with_budget(plain, 140, 20) is plain
+    assert with_budget(plain, TABLE, 140, 20) is plain
     run = with_budget(
-        resolve(Request(method, "shd", overrides=(("budget", 10_000),)), TABLE[method], TASKS["shd"]), 140, 20
+        resolve(Request(method, "shd", overrides=(("budget", 10_000),)), TABLE[method], TASKS["shd"]), TABLE, 140, 20
     )
     width = solve_width(TABLE[method], settings(method), 140, 20, 10_000)
     assert tuple(run.network["hidden"]) == tuple(run.values["network"]["hidden"]) == width.hidden
     assert run.values["budget"] == 10_000
     assert "--set budget=10000" in run.request.command()
+
+
+def test_the_papers_budget_is_the_published_networks_count():
+    def run(budget, task="shd", profile="paper"):
+        request = Request("lif", task, profile=profile, overrides=(("budget", budget),))
+        return with_budget(resolve(request, TABLE["lif"], TASKS[task]), TABLE, 140, 20)
+
+    found = run("paper")
+    assert found.values["budget"] == "paper" and found.network["hidden"] == run(173_844).network["hidden"]
+    assert trainable(TABLE["lif"], found.network, 140, 20) <= 173_844
+    with pytest.raises(BenchError, match="budget 'paper'.*shd-embedded.*or give a number"):
+        run("paper", "shd-embedded", "quick")
+    with pytest.raises(BenchError, match="it must be a number of parameters or 'paper'"):
+        run("papers")

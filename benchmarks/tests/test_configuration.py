@@ -5,6 +5,7 @@ from delrec.networks import Network, NetworkConfig
 from delrec_bench.configuration import Request, defaults, full_key, parse_setting, preset, profiles, resolve, toml_value
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
+from delrec_bench.records import canonical_json
 from delrec_bench.tasks.base import find_tasks
 
 METHODS, TASKS = find_methods(), find_tasks()
@@ -112,6 +113,8 @@ GOLDEN = [
     ("dcls", "shd", "equi-parameter", {}, 10_248),
     ("lif", "shd", "equi-parameter", {}, 11_024),
     ("delrec-dcls", "shd", "equi-parameter", {}, 10_450),
+    ("dcls-gauss", "shd", "paper", {}, 214_016),
+    ("dcls-gauss", "ssc", "paper", {}, 2_458_624),
 ]
 SHAPES = {"shd": (140, 20), "ssc": (140, 35), "ps-mnist": (1, 10)}
 
@@ -124,6 +127,31 @@ def test_presets_build_networks_of_the_published_size(method, task, profile, set
     assert isinstance(model, Network)
     assert isinstance(model.config, NetworkConfig)
     assert model.count().trainable == count
+
+
+@pytest.mark.parametrize(("task", "window"), [("shd", 25), ("ssc", 31)])
+def test_the_gaussian_of_dcls_runs_as_its_authors_ran_it(task, window):
+    run = resolved("dcls-gauss", task, profile="paper")
+    options, network = run.options, run.network
+    assert (options.step_ms, options.binning, options.augment) == (10.0, "clean", False)
+    assert (network["window"], network["feedforward_spread"]) == (window, window // 2)
+    assert (network["weight_init"], network["position_weight_init"], network["bias"]) == ("relu", "relu", False)
+
+
+@pytest.mark.parametrize("profile", profiles())
+def test_the_gaussian_of_dcls_narrows_in_every_profile(profile):
+    for task in TASKS.values():
+        try:
+            network = resolved("dcls-gauss", task.name, profile=profile).network
+        except BenchError:  # a profile need not speak of every task
+            continue
+        assert network["anneal_spread"] and network["rounding"] == "restore"
+        assert network["feedforward_spread"] == network["window"] // 2, task.name
+
+
+def test_a_number_is_the_same_number_with_and_without_a_point():
+    whole, point = (resolved("lif", "digits", overrides=(("network.dropout", value),)) for value in (0, 0.0))
+    assert canonical_json(whole.values) == canonical_json(point.values)
 
 
 def test_the_command_of_a_request_makes_the_same_request():

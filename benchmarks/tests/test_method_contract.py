@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from delrec.networks import Network
+from delrec_bench.budget import solve_width, trainable
 from delrec_bench.configuration import Request, defaults
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
@@ -103,10 +104,21 @@ def test_it_builds_counts_and_runs_forward_and_backward(method, task, workspace)
     loss.backward()
     assert torch.isfinite(loss)
     gradients = [p.grad for p in grouped if p.grad is not None]
-    assert gradients or method.startswith(
-        "delgrad"
-    )  # whose gradients are those of spikes, and six neurons may have none
+    # DelGrad's are those of spikes, of which six neurons may have none: the loss then reaches no parameter at all.
+    assert len(gradients) == len(grouped) or (method.startswith("delgrad") and not gradients), "reaches them all"
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if METHODS[method].build is not None])
+def test_it_takes_a_budget_of_parameters(method, workspace):
+    """The widest network within it: one neuron a layer more is too many."""
+    ready = prepared(method, home_of(method), workspace)
+    settings = {**ready.resolved.network, "hidden": [6, 6], "engine": "reference"}
+    shape = ready.data.channels, ready.data.classes
+    width = solve_width(METHODS[method], settings, *shape, 5000)
+    wider = {**settings, "hidden": [n + 1 for n in width.hidden]}
+    assert width.trainable == trainable(METHODS[method], {**settings, "hidden": list(width.hidden)}, *shape)
+    assert width.trainable <= 5000 < trainable(METHODS[method], wider, *shape)
 
 
 @pytest.mark.parametrize(("method", "task"), NETWORKS)

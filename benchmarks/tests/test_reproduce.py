@@ -162,6 +162,10 @@ def test_the_method_of_contributing_is_short_and_is_picked_up_by_everything(root
     )
     content = json.loads(capsys.readouterr().out)
     assert content["parameters"]["total"] == 1 * 32 + 32 + 32 * 10 + 10
+    for task in (name for name, task in find_tasks().items() if task.embedded and name != "digits"):
+        small = ["--epochs", "1", "--limit", "40", "--set", "task.test_limit=20", "--set", "hidden=8"]
+        assert cli.main(["run", "leaky", task, *small, *more]) == 0, "it learns classes and values"
+    capsys.readouterr()
     assert cli.main(["run", "leaky", "digits", "--epochs", "1", "--set", "hiden=3", *more]) == 2
     assert "did you mean 'hidden'" in capsys.readouterr().err
     assert cli.main(["report", *more]) == 0

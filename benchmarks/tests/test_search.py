@@ -71,9 +71,12 @@ def test_the_draw_is_a_function_of_study_method_task_and_number():
 
 def test_a_range_gives_numbers_within_it():
     space = {"training.lr_weights": {"low": 1e-3, "high": 1e-1, "log": True}, "network.window": {"low": 3, "high": 5}}
+    space["training.batch"] = {"low": 8, "high": 64, "log": True}
     search = parse({"trials": 200, "space": space}, "here", SETTINGS)
     drawn = [draw(search, "s", METHODS["dcls"], "shd", n) for n in range(1, 200)]
     assert {values["network.window"] for values in drawn} == {3, 4, 5}
+    batches = [values["training.batch"] for values in drawn]
+    assert all(isinstance(size, int) and 8 <= size <= 64 for size in batches) and len(set(batches)) > 20
     rates = sorted(values["training.lr_weights"] for values in drawn)
     assert 1e-3 <= rates[0] and rates[-1] <= 1e-1 and 0.005 < rates[100] < 0.02, "even steps of the logarithm"
 

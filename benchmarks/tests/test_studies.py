@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 MINE = """
 methods = ["lif", "delrec-axonal", "counts-only"]
 repetitions = 5
+set = { budget = 1000, test_limit = 60 }
 
 [quick]
 tasks = ["digits", "shd", "yin-yang"]
@@ -51,11 +52,11 @@ def mine(tmp_path, monkeypatch):
 
 def test_a_study_has_settings_for_every_run_for_a_task_and_for_a_method(mine):
     of = {(r.method, r.task): dict(r.overrides) for r in mine().requests}
-    assert of["lif", "digits"] == {"budget": 2000, "training.epochs": 3}
+    assert of["lif", "digits"] == {"budget": 2000, "training.epochs": 3, "task.test_limit": 60}
     own = {"task.limit": 100, "task.test_limit": 50}
     assert of["lif", "yin-yang"] == {"budget": 2000, "training.epochs": 5, **own}
     assert of["counts-only", "yin-yang"] == own, "a method takes the settings that it knows"
-    assert of["delrec-axonal", "digits"] == {"budget": 2000, "training.epochs": 7}
+    assert of["delrec-axonal", "digits"] == {"budget": 2000, "training.epochs": 7, "task.test_limit": 60}
     assert of["delrec-axonal", "yin-yang"] == {"budget": 2000, "training.epochs": 7, **own}
 
 
@@ -77,6 +78,22 @@ def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
         (grid.Wanted(repetitions=0), "", "", "repetitions is 0"),
         (None, "repetitions", "repetition", "unknown key 'repetition'; did you mean 'repetitions'"),
         (None, "set.yin-yang", "set.yinyang", "unknown table 'set.yinyang'; did you mean 'yin-yang'"),
+        (None, "repetitions = 2", "repetitions = 0", "repetitions is 0; it must be a whole number of at least 1"),
+        (None, "repetitions = 2", "profile = 5", "profile is 5; it must be the name of a profile"),
+        (None, "repetitions = 2", "search = 3", "search is 3; it must be a table"),
+        (None, "repetitions = 2", "minutes = 'ten'", "minutes is 'ten'; it must be a number"),
+        (None, "repetitions = 2", "sizes = { shd = [1, 2] }", "it must be three numbers by task"),
+        (
+            None,
+            'methods = ["lif", "delrec-axonal", "counts-only"]',
+            'methods = "lif"',
+            "methods is 'lif'; it must be a list",
+        ),
+        (None, 'shd = "corpora/shd"', 'ssc = "corpora"', "has no task 'ssc'"),
+        (None, "set.yin-yang", "set.ssc", "has no task 'ssc'"),
+        (None, "set.delrec-axonal", "set.rlif", "has no method 'rlif'"),
+        (None, "training.epochs = 7", "network.windows = 7", "unknown key 'network.windows'"),
+        (None, "training.epochs = 7", "network.window = 7", "set.delrec-axonal: it has no setting 'network.window'"),
         (None, "test_limit", "test_limits", "unknown key 'test_limits'; did you mean 'test_limit'"),
     ],
 )

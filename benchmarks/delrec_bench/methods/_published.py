@@ -51,8 +51,9 @@ _SILIF = {
 _SILIF_SHD = {**_SILIF, "task.steps": 250, "training.batch": 128}  # 1 s of the sample
 _SILIF_SSC = {**_SILIF, "task.steps": 300, "training.batch": 256, "network.dropout": 0.5}  # 1.2 s
 
-# IGITUGraz/SE-adlif, config/experiment/*.yaml and models/. No batch norm; the readout's time constant is 15 steps,
-# whose decay exp(-1/15) is that of tau = 1/(1 - exp(-1/15)) here.
+# IGITUGraz/SE-adlif, config/experiment/*.yaml and models/. The code leaves out the steps that pad a sample; here they
+# are summed like any other. No batch norm; the readout's time constant is 15 steps, whose decay exp(-1/15) is that of
+# tau = 1/(1 - exp(-1/15)) here.
 _SE = {
     "task.step_ms": 4.0,
     "task.channels": 140,
@@ -166,21 +167,27 @@ EQUAL = {
     "delrec-axonal-adlif": 40,
     "delrec-axonal-adlif-fixed": 40,
     "dcls-adlif": 40,
+    "dcls-adlif-fixed": 46,
     "delrec-axonal-cadlif": 40,
     "delrec-axonal-cadlif-fixed": 40,
     "dcls-cadlif": 40,
+    "dcls-cadlif-fixed": 46,
     "delrec-axonal-se-adlif": 40,
     "delrec-axonal-se-adlif-fixed": 41,
     "dcls-se-adlif": 41,
+    "dcls-se-adlif-fixed": 47,
     "delrec-axonal-alif": 41,
     "delrec-axonal-alif-fixed": 41,
     "dcls-alif": 41,
+    "dcls-alif-fixed": 48,
     "delrec-axonal-silif": 40,
     "delrec-axonal-silif-fixed": 40,
     "dcls-silif": 40,
+    "dcls-silif-fixed": 46,
     "delrec-axonal-c-silif": 40,
     "delrec-axonal-c-silif-fixed": 40,
     "dcls-c-silif": 40,
+    "dcls-c-silif-fixed": 46,
     "gru": 16,
     "lstm": 13,
     "asrc": 42,

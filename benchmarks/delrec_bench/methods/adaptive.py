@@ -1,7 +1,9 @@
 """Adaptive neurons, as published and with recurrent or feedforward delays.
 
 Without delays each is its paper's network: feedforward (adLIF, cAdLIF, SiLIF, C-SiLIF) or with ordinary recurrent
-connections (RadLIF, SE-adLIF, ALIF). With delays each takes the place of the LIF in DelRec's or DCLS's network.
+connections (RadLIF, SE-adLIF, ALIF). With delays each takes the place of the LIF in DelRec's or DCLS's network. cAdLIF,
+SiLIF and C-SiLIF have no recurrent network of their papers: fixed recurrent delays are compared with the feedforward
+one, which tells what recurrence and delays are worth together.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,6 +42,8 @@ class Family:
     norm: bool = False  # whether it needs its paper's batch norm, whatever the profile
 
 
+FEEDFORWARD = ("adlif", "cadlif", "silif", "c-silif")  # families whose own network without recurrence is a method
+HAMMOUAMRI = "Hammouamri et al. 2024, https://arxiv.org/abs/2306.17670"
 SPARCH = "Bittar & Garner 2022, https://doi.org/10.3389/fnins.2022.865897, and its code idiap/sparch"
 SILIF = "Fabre et al. 2025, https://arxiv.org/abs/2506.06374, and its code Maxtimer97/SSM-inspired-LIF"
 
@@ -137,9 +141,19 @@ def _with_delays(family: str) -> list[Method]:
             family,
             f"{what} behind feedforward delays, one a connection, learned",
             "weights, neuron parameters, feedforward delays",
-            family,
-            source="; Hammouamri et al. 2024, https://arxiv.org/abs/2306.17670",
+            f"dcls-{family}-fixed",
+            source=f"; {HAMMOUAMRI}",
             **DCLS,
+        ),
+        _method(
+            f"dcls-{family}-fixed",
+            family,
+            f"{what} behind feedforward delays, one a connection, random and fixed",
+            "weights, neuron parameters",
+            # Where the paper's network is recurrent, the LIF behind the same delays differs by the neuron alone.
+            family if family in FEEDFORWARD else "dcls-fixed",
+            source=f"; {HAMMOUAMRI}",
+            **{**DCLS, "learn_positions": False},
         ),
     ]
 

@@ -5,6 +5,13 @@ from delrec_bench.methods.stack import DELREC, builder, settings_of
 
 FEEDFORWARD = {"recurrent": "none", "feedforward": "none"}
 RECURRENT = {"recurrent": "plain", "feedforward": "none"}
+LEARNED_TAU = {"learn_tau": "neuron"}
+# Learned time constants are those of Fang et al., one a neuron here where they have one a layer.
+PLIF = "Fang et al. 2021, https://arxiv.org/abs/2007.05785 (PLIF)"
+# arXiv 2509.24852, equi-parameter SHD: 52 neurons a layer make up for the recurrent weights
+WIDER = {("speech", "equi-parameter"): {"network.hidden": [52, 52]}}
+# arXiv 2509.24852: on SHD this network alone has its gradient's values clipped at 1
+CLIPPED = {("shd", profile): {"training.clip_value": 1.0} for profile in ("paper", "paper-2025", "equi-parameter")}
 
 METHODS = [
     Method(
@@ -15,8 +22,7 @@ METHODS = [
         quick=True,
         settings=settings_of(**FEEDFORWARD),
         build=builder(**FEEDFORWARD),
-        # arXiv 2509.24852, equi-parameter SHD: 52 neurons a layer make up for the recurrent weights
-        presets={("speech", "equi-parameter"): {"network.hidden": [52, 52]}},
+        presets=WIDER,
     ),
     Method(
         name="rlif",
@@ -27,9 +33,26 @@ METHODS = [
         control="lif",
         settings=settings_of(**RECURRENT),
         build=builder(**RECURRENT),
-        # arXiv 2509.24852: on SHD this network alone has its gradient's values clipped at 1
-        presets={
-            ("shd", profile): {"training.clip_value": 1.0} for profile in ("paper", "paper-2025", "equi-parameter")
-        },
+        presets=CLIPPED,
+    ),
+    Method(
+        name="lif-learned-tau",
+        summary="LIF neurons that learn their time constants, feedforward, no delay",
+        source=f"{DELREC} (its 'SNN'); {PLIF}",
+        learned="weights, neuron parameters",
+        control="lif",
+        settings=settings_of(**FEEDFORWARD, **LEARNED_TAU),
+        build=builder(**FEEDFORWARD, **LEARNED_TAU),
+        presets=WIDER,
+    ),
+    Method(
+        name="rlif-learned-tau",
+        summary="LIF that learn their time constants, with ordinary recurrent connections, no delay",
+        source=f"{DELREC} (its 'RSNN'); {PLIF}",
+        learned="weights, neuron parameters",
+        control="rlif",
+        settings=settings_of(**RECURRENT, **LEARNED_TAU),
+        build=builder(**RECURRENT, **LEARNED_TAU),
+        presets=CLIPPED,
     ),
 ]

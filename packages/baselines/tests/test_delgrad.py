@@ -128,6 +128,12 @@ def test_cross_entropy_takes_a_missing_wrong_class_for_an_infinite_time() -> Non
     assert not gradient[1].any()
 
 
+def test_a_sample_without_an_output_spike_has_no_class() -> None:
+    network = DelGradNetwork(DelGradConfig(4, 3, hidden=(5,), weight_mean=(-1.0,), weight_std=(0.1,)))
+    assert network.predict(network.classify(torch.rand(1, 2, 4))).tolist() == [-1, -1]
+    assert network.predict(-torch.tensor([[1e6, 2.0, 1.5], [3.0, 4.0, 1e6]])).tolist() == [2, 0]
+
+
 @KINDS
 def test_taking_a_few_samples_at_a_time_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)

@@ -223,14 +223,19 @@ def test_gradients_of_first_spikes_are_those_of_continuous_time() -> None:
     assert errors[1] < errors[0] / 4
 
 
-def test_a_first_spike_that_never_came_is_called_for() -> None:
+@pytest.mark.parametrize("temperature", [5.0, 0.3, 3.7])
+def test_a_first_spike_that_never_came_is_called_for(temperature: float) -> None:
     """Of the true class alone; its gradient is that of a spike at the end, tau_m V' = 1 there."""
-    model = network(output="first-spike", readout_mean=0.01, readout_std=0.0, temperature=5.0, early=1.0).double()
+    model = network(
+        output="first-spike", readout_mean=0.01, readout_std=0.0, temperature=temperature, early=1.0
+    ).double()
     x, target = busy_input().double(), torch.tensor([1, 1, 1])
     outputs = model(x)
     assert not outputs.any()
     torch.testing.assert_close(first_spike_steps(outputs), torch.full((3, 3), 80.0, dtype=F64))
-    model.loss(model.classify(x), target).backward()
+    scores = model.classify(x)
+    assert model.predict(scores).tolist() == [-1, -1, -1], "no spike is no class"
+    model.loss(scores, target).backward()
     by_class = model.readout.inward.weight.grad
     assert not by_class[[0, 2]].any()
     assert (by_class[1] <= 0).all() and by_class[1].any()

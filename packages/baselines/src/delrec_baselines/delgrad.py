@@ -208,6 +208,10 @@ class DelGradNetwork(Trainable):
         """(B, classes): minus the spike time. Of a sample without any output spike all scores are equal."""
         return -outputs[0]
 
+    def predict(self, scores: Tensor) -> Tensor:
+        """Class of the first spike (B,); -1 where no output neuron spiked: counted wrong, as published."""
+        return super().predict(scores).where((scores > -MISSING_TIME).any(-1), -1)
+
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """Loss of the scores of the last `forward`.
 

@@ -201,6 +201,15 @@ class EventPropNetwork(Trainable):
         weight = torch.exp(-time / steps) if self.config.average == "exponential" else torch.ones_like(time)
         return torch.einsum("t,tbk->bk", weight, outputs) * (self.config.gain / steps)
 
+    def _came(self, scores: Tensor) -> Tensor:
+        """Which first spikes came, of the scores of the last outputs."""
+        return -scores * self.config.temperature < self._steps - 0.5  # times are whole, but for rounding
+
+    def predict(self, scores: Tensor) -> Tensor:
+        """Class of each sample (B,); with "first-spike" -1 where no output neuron spiked."""
+        found = super().predict(scores)
+        return found if self.config.output == "membrane" else found.where(self._came(scores).any(-1), -1)
+
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy; with "first-spike" plus early / (1.01 T - t) of the true class.
 
@@ -210,9 +219,8 @@ class EventPropNetwork(Trainable):
         config = self.config
         if config.output == "membrane":
             return super().loss(scores, target)
-        times = -scores * config.temperature
-        known = torch.where(times < self._steps, scores, scores.detach())
-        wait = 1.01 * self._steps - times.gather(1, target[:, None])
+        known = torch.where(self._came(scores), scores, scores.detach())
+        wait = 1.01 * self._steps + scores.gather(1, target[:, None]) * config.temperature
         return nn.functional.cross_entropy(known, target) + (config.early / wait).mean()
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:

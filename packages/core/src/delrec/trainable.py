@@ -54,8 +54,17 @@ class Trainable(nn.Module):
         """Return the scores (B, classes) of a batch of sequences (T, B, C)."""
         return self.scores(self(inputs))
 
+    def predict(self, scores: Tensor) -> Tensor:
+        """Return the class of each sample (B,), that of its largest score; -1 where there is none, which is wrong."""
+        return scores.argmax(-1)
+
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Return the mean loss of scores (B, classes) against targets (B,): cross-entropy."""
+        """Return the mean loss of scores (B, classes) against targets (B,).
+
+        Cross-entropy of classes (int64); of values (floating point, classes = 1) the squared error.
+        """
+        if target.is_floating_point():
+            return F.mse_loss(scores, target.to(scores.dtype).view_as(scores))
         return F.cross_entropy(scores, target)
 
     def penalty(self) -> Tensor | float:
