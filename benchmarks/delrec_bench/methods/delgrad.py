@@ -34,7 +34,8 @@ RECIPE = {
 # The adaptation: every count is an event, and tau_s is ten steps (100 ms at 10 ms steps, about a sound of a word;
 # another step does not rescale it). Initial weights let a neuron of the first layer, that about a thousand spikes
 # reach in a tau_s, fire at some time within a word. Cross-entropy needs no output spike but that of the true class;
-# weights are raised for any that is missing, as published. Chosen from single short trials on spoken digits, not by a search.
+# weights are raised for any that is missing, as published. Chosen from single short trials on spoken digits, not by a
+# search.
 SPEECH = {
     "training.batch": 32,
     "training.lr_weights": 0.002,
