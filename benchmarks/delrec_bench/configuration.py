@@ -20,6 +20,7 @@ from delrec_bench.tasks.base import Task, TaskOptions
 
 PRESETS = Path(__file__).parent / "presets"
 DTYPES = ("float32", "float64")
+FORECAST = {"task.tau", "task.horizon"}  # options that only a forecast has: elsewhere `tau` is the neuron's
 
 
 @dataclass(frozen=True)
@@ -237,8 +238,9 @@ def resolve(request: Request, method: Method, task: Task) -> Resolved:
         if value is not None and key in known:
             settings[key] = value
     given = set()
+    meant = known if task.family == "forecast" else known - FORECAST
     for key, value in request.overrides:
-        name = full_key(key, known)
+        name = full_key(key, meant)
         settings[name] = _typed(name, value, settings[name])
         given.add(name)
     if "network.hidden" in given:

@@ -149,6 +149,17 @@ def test_the_gaussian_of_dcls_narrows_in_every_profile(profile):
         assert network["feedforward_spread"] == network["window"] // 2, task.name
 
 
+def test_an_option_of_forecasts_is_not_meant_elsewhere():
+    assert resolved("lif", "digits", overrides=(("tau", 5.0),)).network["tau"] == 5.0
+    assert resolved("lif", "mackey-glass", overrides=(("task.tau", 20),)).options.tau == 20
+    with pytest.raises(BenchError, match=r"key 'tau' could be task\.tau or network\.tau"):
+        resolved("lif", "mackey-glass", overrides=(("tau", 5.0),))
+    with pytest.raises(BenchError, match="unknown key 'tau'"):
+        resolved("adlif", "digits", overrides=(("tau", 5.0),))
+    with pytest.raises(BenchError, match=r"unknown key 'task\.tau'"):
+        resolved("lif", "shd", overrides=(("task.tau", 5),))
+
+
 def test_a_number_is_the_same_number_with_and_without_a_point():
     whole, point = (resolved("lif", "digits", overrides=(("network.dropout", value),)) for value in (0, 0.0))
     assert canonical_json(whole.values) == canonical_json(point.values)
