@@ -323,6 +323,21 @@ def test_membrane_of_the_readout_is_the_closed_form() -> None:
         torch.testing.assert_close(readout(x)[:, 0, 0], 6 * response)
 
 
+def test_a_spike_is_worth_the_same_wherever_it_is_until_the_end() -> None:
+    """On a coarse grid too: the mean of V over a long time does not depend on when a spike comes.
+
+    An error of first order in the step, small as it is, is the same for all spikes and outweighs what is left.
+    """
+    readout = EventPropReadout(Connection(1, 1, mean=2, std=0).double(), EventPropNeuron(20.0, 5.0))
+    x = torch.zeros(600, 1, 1, dtype=F64)
+    x[[50, 100, 590]] = 1
+    x.requires_grad_()
+    readout(x).mean().backward()
+    early, late = x.grad[[50, 100], 0, 0], x.grad[590, 0, 0]
+    assert late < 0, "near the end a later spike has less time to count"
+    assert bool((early.abs() < 1e-3 * late.abs()).all())
+
+
 def test_the_rate_term_pushes_neurons_to_the_target() -> None:
     x = busy_input()
     torch.manual_seed(0)

@@ -138,18 +138,25 @@ def adjoint(
 
 @njit(error_model="numpy", nogil=True, cache=True)
 def adjoint_readout(by_membrane, alpha, beta, couple, tau_m, lambda_i, lag):
-    """Run the adjoint of `integrate` backward, from `by_membrane` = dL/dV (B, T, N); writes as `adjoint` does."""
+    """Run the adjoint of `integrate` backward, from `by_membrane` = dL/dV (B, T, N); writes as `adjoint` does.
+
+    Arrivals of a step lie between the V that comes before them and the next: `lag` has a `share` of that step's dL/dV,
+    about half, so that lag is 0 where dL/dV does not change in time. All or nothing of it would be off by the same
+    small amount for every spike, which does not cancel over a sample.
+    """
     batch, steps, size = lambda_i.shape
+    share = (couple / (1 - beta) - alpha) / (1 - alpha)
     for b in range(batch):
         v = np.zeros(size, lambda_i.dtype)
         i = v.copy()
         for t in range(steps - 1, -1, -1):
             for j in range(size):
+                push = by_membrane[b, t, j] / tau_m
                 i[j] = beta * i[j] + couple * v[j]
                 v[j] = alpha * v[j]
                 lambda_i[b, t, j] = i[j]
-                lag[b, t, j] = v[j] - i[j]
-                v[j] -= by_membrane[b, t, j] / tau_m
+                lag[b, t, j] = v[j] - i[j] - share * push
+                v[j] -= push
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
