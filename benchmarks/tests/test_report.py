@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from delrec_bench import report
 from delrec_bench.errors import BenchError
+from delrec_bench.grid import pages, studies
 from delrec_bench.records import load_records
 from delrec_bench.report import figures, tables, words
 from delrec_bench.report.findings import find
@@ -421,3 +422,15 @@ def test_the_committed_page_and_readme_come_from_the_committed_records():
     assert tables.block_of(readme) == tables.readme_block(found).strip() + "\n"
     assert (workspace.reports / "leaderboard.csv").read_text(encoding="utf-8") == tables.to_csv(found)
     assert (workspace.reports / "leaderboard.md").read_text(encoding="utf-8") == tables.to_markdown(found)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_studys_committed_page_comes_from_its_committed_records(page):
+    folder = find_workspace(str(Path(__file__).parents[2])).reports / page
+    if not folder.exists():  # a study's page need not be committed: then nothing of it is
+        return
+    found = find(load_records(folder / "records"))
+    title = f"{page}: {studies()[page]['summary']}"
+    assert found.rows
+    assert (folder / "leaderboard.csv").read_text(encoding="utf-8") == tables.to_csv(found)
+    assert (folder / "leaderboard.md").read_text(encoding="utf-8") == tables.to_markdown(found, title)

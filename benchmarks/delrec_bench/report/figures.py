@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..records import METRICS
 from ..statistics import Comparison
@@ -199,13 +199,14 @@ def _score_limits(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _parameter_axis(axes: Axes, values: Any) -> None:
     low, high = float(np.min(values)), float(np.max(values))
-    if high > 4 * low:
+    log = high > 4 * low
+    if log:
         axes.set_xscale("log")
-    axes.set_xlabel("parameters" + (" (log)" if high > 4 * low else ""))
+    axes.set_xlabel("parameters" + (" (log)" if log else ""))
     axes.margins(x=0.12)
-    if high <= 4 * low:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=7) if log else MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _handles(findings: Findings, colours: dict[str, Any]) -> list[Line2D]:
