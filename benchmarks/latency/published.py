@@ -92,7 +92,10 @@ def triangle_taps(delay: Tensor, width: Tensor) -> Tensor:
     length = math.ceil(1 + float(delay.detach().max()) + float(width.detach().max())) + 1
     taps = torch.arange(length, dtype=delay.dtype)
     width = width.unsqueeze(-1)
-    return torch.clamp(width - (taps - (1 + delay.unsqueeze(-1))).abs(), min=0) / width**2
+    room = width - (taps - (1 + delay.unsqueeze(-1))).abs()
+    return (
+        torch.where(room >= 0, room, 0) / width**2
+    )  # the corner has a gradient, as torch.clamp's had before torch 2.15
 
 
 class PlainLayer(nn.Module):

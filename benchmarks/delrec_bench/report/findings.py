@@ -178,12 +178,15 @@ def _origins(task: str, rows: Sequence[Row]) -> list[str]:
     def versions(row: Row) -> set[str]:
         return {str(r.provenance.get("results_version", "unknown")) for r in row.records}
 
-    mixed = [f"{row['method']} ({' and '.join(row.revisions)})" for row in rows if mixes_revisions(row)]
+    mixed: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        if mixes_revisions(row):
+            mixed.setdefault(row.revisions, []).append(row["method"])
     dirty = [row["method"] for row in rows if any(name.endswith("+dirty") for name in row.revisions)]
     other = [row["method"] for row in rows if len(versions(row)) > 1]
     out = []
-    if mixed:
-        out.append(f"{task}: records mix code revisions in {words.listed(mixed)}.")
+    for revisions, methods in mixed.items():
+        out.append(f"{task}: records mix code revisions {words.listed(list(revisions))} in {words.listed(methods)}.")
     if dirty:
         out.append(f"{task}: made with uncommitted changes: {words.listed(dirty)}.")
     if other:

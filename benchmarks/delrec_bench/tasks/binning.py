@@ -119,7 +119,7 @@ def bin_events(file: EventFile, bins: Bins) -> Binned:
         longest = max(longest, int(step[inside].max(initial=0)) + 1)
     header = file.header
     amounts = np.concatenate(values)
-    if amounts.max(initial=0) <= np.iinfo(np.uint8).max:
+    if len(amounts) == 0 or np.max(amounts) <= np.iinfo(np.uint8).max:
         amounts = amounts.astype(np.uint8)
     starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
     return Binned(

@@ -185,7 +185,7 @@ class Corpus:
                 return f"{self.files[split]} has {count} samples, {self.task}'s has {wanted}"
         seen = np.bincount(np.concatenate([part.labels for part in parts.values()]))
         known = self.histogram is None or tuple(sorted(seen.tolist())) == self.histogram
-        if len(seen) != self.classes or seen.min() < seen.mean() / 2 or not known:
+        if len(seen) != self.classes or np.min(seen) < np.mean(seen) / 2 or not known:
             return f"classes hold {seen.tolist()} samples, unlike {self.task}'s"
         return None
 

@@ -58,7 +58,8 @@ def triangle_kernel(delay: Tensor, width: Tensor, length: int) -> Tensor:
     taps = torch.arange(length, device=delay.device, dtype=delay.dtype)
     width = width.to(delay.dtype).expand(delay.shape).unsqueeze(-1)
     distance = (taps - (1 + delay).unsqueeze(-1)).abs()
-    return torch.clamp(width - distance, min=0) / width**2
+    room = width - distance
+    return torch.where(room >= 0, room, 0) / width**2  # torch.clamp's gradient at its corner is 0 from torch 2.15 on
 
 
 def round_delays(delay: Tensor) -> Tensor:

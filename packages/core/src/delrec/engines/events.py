@@ -119,7 +119,7 @@ class EventLayer:
         steps = torch.zeros(size) if delay is None else delay.detach().round()
         after = flat((steps.t() if steps.dim() == 2 else steps).to(torch.int64))
         longest = int(after.max()) + 1 if recurrent is not None else 0
-        self.slots = 1 + max(longest, int(arrives.max()) if len(arrives) else 0)
+        self.slots = 1 + max(longest, int(np.max(arrives)) if len(arrives) else 0)
         ring = self.slots * row if form == 2 or kind == 2 else 0
         self.neuron = neuron
         mode = 2 if neuron is None else 1 if emit_state else 0
