@@ -172,10 +172,10 @@ def full_key(key: str, known: Iterable[str]) -> str:
     Raises:
         BenchError: No key, or more than one, is meant; names the nearest.
     """
-    names = list(known)
+    names = sorted(known)
     if key in names:
         return key
-    ends = [name for name in names if name.endswith("." + key)]
+    ends = sorted(name for name in names if name.endswith("." + key))
     if len(ends) == 1:
         return ends[0]
     if ends:

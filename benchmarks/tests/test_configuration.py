@@ -152,7 +152,7 @@ def test_the_gaussian_of_dcls_narrows_in_every_profile(profile):
 def test_an_option_of_forecasts_is_not_meant_elsewhere():
     assert resolved("lif", "digits", overrides=(("tau", 5.0),)).network["tau"] == 5.0
     assert resolved("lif", "mackey-glass", overrides=(("task.tau", 20),)).options.tau == 20
-    with pytest.raises(BenchError, match=r"key 'tau' could be task\.tau or network\.tau"):
+    with pytest.raises(BenchError, match=r"key 'tau' could be network\.tau or task\.tau"):
         resolved("lif", "mackey-glass", overrides=(("tau", 5.0),))
     with pytest.raises(BenchError, match="unknown key 'tau'"):
         resolved("adlif", "digits", overrides=(("tau", 5.0),))
