@@ -178,8 +178,10 @@ COMPARISON_HEAD += ["95 % over samples too", "p (Holm)", "verdict"]
 
 
 def settings_of(row: Row) -> str:
-    """What the protocol wants beside every row: step, T, representation, augmentation, selection."""
+    """What the protocol wants beside every row: step, T, representation, augmentation, selection, part of the data."""
+    limit = row.records[0].configuration.get("limit")
     shown = (
+        ("at most", limit and f"{limit:,} training samples"),
         ("step", row["step_ms"] and f"{row['step_ms']:g} ms"),
         ("T", row["steps"]),
         ("input", row["representation"]),
