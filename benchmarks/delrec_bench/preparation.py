@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from delrec.engines.registry import resolve as resolve_engine
+from delrec.engines import engine_for
 
 from delrec_bench.budget import with_budget
 from delrec_bench.configuration import Request, Resolved, resolve
@@ -40,7 +40,7 @@ def prepare(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         raise BenchError(f"--data '{folder}' is not a folder; name the one that holds the files")
     device = device_class(request.device)
     try:
-        engine = resolve_engine(request.engine, device)
+        engine = engine_for(request.engine, device)[0].name
     except ValueError as error:
         raise BenchError(str(error)) from error
     seeds = resolved.seeds

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from delrec.engines.registry import resolve
+from delrec.engines import engine_for
 from delrec.networks import Network
 from delrec.verify import check_file
 from delrec_bench.latency import stream, streaming
@@ -86,7 +86,7 @@ def check_golden(engines: Sequence[str] = ("auto",), folder: Path = GOLDEN) -> i
             results = check_file(path, engine, "float64")
             wrong = [result for result in results if not result.agrees]
             if wrong:
-                raise GateError(f"engine {engine!r} ({resolve(engine, 'cpu')}), {path.name}: {wrong}")
+                raise GateError(f"engine {engine!r} ({engine_for(engine, 'cpu')[0].name}), {path.name}: {wrong}")
             done += len(results)
     if done == 0:
         raise GateError(f"no golden file in {folder}")

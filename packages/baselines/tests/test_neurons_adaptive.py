@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, Neuron, RecurrentDelays, SpikingLayer
-from delrec.engines import scan
+from delrec.engines import Request, scan
 from delrec.testing import check_adjoints
 from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
 
@@ -37,7 +37,7 @@ def current(seed: int = 1, size: int = N, scale: float = 6.0) -> torch.Tensor:
 
 def run(neuron: Neuron, inputs: torch.Tensor) -> np.ndarray:
     with torch.no_grad():
-        spikes = scan("reference", inputs, neuron).spikes
+        spikes = scan("reference", Request(inputs, neuron)).spikes
     assert 0.01 < float(spikes.mean()) < 0.9  # a comparison of silence proves nothing
     return spikes.numpy()
 

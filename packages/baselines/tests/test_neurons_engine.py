@@ -3,7 +3,7 @@
 import pytest
 import torch
 from delrec import RecurrentDelays, SpikingLayer
-from delrec.engines.registry import resolve
+from delrec.engines import engine_for
 from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
 
 NEURONS = {"adlif": AdLIF, "cadlif": CAdLIF, "se-adlif": SEAdLIF, "alif": ALIF, "silif": SiLIF, "c-silif": CSiLIF}
@@ -22,7 +22,7 @@ def outcome(engine, make_layer, scale):
     return spikes.detach(), membrane.detach(), gradients, layer.engine_used
 
 
-@pytest.mark.skipif(resolve("auto", "cpu") != "cpu", reason="the cpu engine is not what runs here")
+@pytest.mark.skipif(engine_for("auto", "cpu")[0].name != "cpu", reason="the cpu engine is not what runs here")
 @pytest.mark.parametrize("recurrent", [True, False], ids=["recurrent", "feedforward"])
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_the_compiled_engine_agrees_with_the_reference(neuron, recurrent):
@@ -42,7 +42,7 @@ def test_the_compiled_engine_agrees_with_the_reference(neuron, recurrent):
         torch.testing.assert_close(fast_gradients[name], gradient, rtol=0, atol=allowed, msg=name)
 
 
-@pytest.mark.skipif(resolve("auto", "cpu") != "cpu", reason="the cpu engine is not what runs here")
+@pytest.mark.skipif(engine_for("auto", "cpu")[0].name != "cpu", reason="the cpu engine is not what runs here")
 def test_the_learned_leak_agrees_too():
     def layer(engine):
         return SpikingLayer(N, neuron=LearnedLeak(), engine=engine)

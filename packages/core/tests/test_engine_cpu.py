@@ -6,13 +6,19 @@ import warnings
 import pytest
 import torch
 from delrec import LIF, ATan, Triangle
-from delrec.engines import ScanState, cpu, cpu_codegen, reference
+from delrec.engines import Request, State, cpu, cpu_codegen, interface
 from delrec.engines.segments import scan_in_segments
 from delrec.surrogates import Boxcar, FastSigmoid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 F64 = torch.float64
+
+
+def run(engine, trace=True, **arguments):
+    return interface.scan(engine, Request(trace=trace, **arguments))
+
+
 NEURONS = {
     "soft": lambda: LIF(tau=2.0, surrogate=Triangle(1.0), learn_tau="neuron"),
     "hard": lambda: LIF(tau=1.5, reset="hard", v_reset=-0.2, detach_reset=True, surrogate=ATan(5.0)),
@@ -48,7 +54,7 @@ def problem(neuron, form, steps, batch, size, sigma, *, dtype=F64, seed=0, mask=
         arguments["mask"] = (torch.rand(shape, generator=draw) < 0.7).to(dtype) / 0.7
     if past:
         history = (torch.rand(past, batch, size, generator=draw) < 0.3).to(dtype).requires_grad_()
-        arguments["state"] = ScanState((normal(batch, size).to(dtype).requires_grad_(),), history)
+        arguments["state"] = State((normal(batch, size).to(dtype).requires_grad_(),), history)
     return arguments
 
 
@@ -60,9 +66,9 @@ def leaves(arguments):
     return found
 
 
-def result(scan, arguments, seed=5):
+def result(engine, arguments, seed=5):
     """Run an engine; return its outputs and the gradients of a random functional of spikes and states."""
-    out = scan(**arguments)
+    out = run(engine, **arguments)
     draw = torch.Generator().manual_seed(seed)
     loss = sum(
         (torch.randn(o.shape, generator=draw, dtype=F64).to(o.dtype) * o).sum() for o in (out.spikes, *out.states)
@@ -79,8 +85,8 @@ def difference(a, b):
 
 
 def assert_equal(arguments, tolerance=1e-9):
-    ours, grads = result(cpu.scan, arguments)
-    theirs, wanted = result(reference.scan, arguments)
+    ours, grads = result("cpu", arguments)
+    theirs, wanted = result("reference", arguments)
     assert ours.engine == "cpu"
     assert torch.equal(ours.spikes, theirs.spikes)
     for mine, yours in zip(ours.states, theirs.states, strict=True):
@@ -124,8 +130,8 @@ def test_long_sequences_do_not_drift(form):
 @pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
 def test_float32_spikes_differ_only_near_the_threshold(form):
     arguments = problem("soft", form, 60, 20, 40, 3.0, dtype=torch.float32)
-    ours, grads = result(cpu.scan, arguments)
-    theirs, wanted = result(reference.scan, arguments)
+    ours, grads = result("cpu", arguments)
+    theirs, wanted = result("reference", arguments)
     wrong = ours.spikes != theirs.spikes
     first = wrong.flatten(1).any(1).nonzero()
     print(f"{form}: {int(wrong.sum())} of {wrong.numel()} spikes differ in float32")
@@ -145,7 +151,7 @@ def test_results_do_not_depend_on_the_number_of_threads(form):
         seen = []
         for count in (1, 3):
             torch.set_num_threads(count)
-            out, grads = result(cpu.scan, arguments)
+            out, grads = result("cpu", arguments)
             seen.append([out.spikes, *out.states, *grads.values()])
     finally:
         torch.set_num_threads(threads)
@@ -154,18 +160,18 @@ def test_results_do_not_depend_on_the_number_of_threads(form):
 
 def test_non_contiguous_input():
     arguments = problem("soft", "axonal", 12, 6, 10, 1.0)
-    plain = cpu.scan(**arguments).spikes
+    plain = run("cpu", **arguments).spikes
     arguments["current"] = arguments["current"].detach().permute(2, 1, 0).contiguous().permute(2, 1, 0)
     assert not arguments["current"].is_contiguous()
-    assert torch.equal(cpu.scan(**arguments).spikes, plain)
+    assert torch.equal(run("cpu", **arguments).spikes, plain)
 
 
 def test_pieces_equal_the_whole():
     arguments = problem("soft", "axonal", 30, 4, 12, 2.0)
-    whole = cpu.scan(**arguments)
+    whole = run("cpu", **arguments)
     current, state, pieces = arguments.pop("current"), None, []
     for begin, end in ((0, 1), (1, 11), (11, 30)):
-        out = cpu.scan(current=current[begin:end], state=state, **arguments)
+        out = run("cpu", current=current[begin:end], state=state, **arguments)
         state = out.final
         pieces.append(out.spikes)
     assert torch.equal(torch.cat(pieces), whole.spikes)
@@ -177,10 +183,10 @@ def test_pieces_equal_the_whole():
 def test_inference_keeps_no_trace():
     arguments = problem("hard", "axonal", 25, 3, 10, 1.0)
     with torch.no_grad():
-        out = cpu.scan(**arguments, with_states=False)
+        out = run("cpu", trace=False, **arguments)
     assert out.states == ()
-    assert torch.equal(out.spikes, cpu.scan(**arguments).spikes)
-    assert torch.equal(out.final.states[0], cpu.scan(**arguments).final.states[0])
+    assert torch.equal(out.spikes, run("cpu", **arguments).spikes)
+    assert torch.equal(out.final.states[0], run("cpu", **arguments).final.states[0])
 
 
 def test_what_training_keeps_is_small():
@@ -189,7 +195,7 @@ def test_what_training_keeps_is_small():
     arguments = problem("soft", "axonal", steps, batch, size, 10.0, dtype=torch.float32, reach=30.0)
     kept = {}
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t), lambda t: t):
-        cpu.scan(**arguments, with_states=False)
+        run("cpu", trace=False, **arguments)
     bytes_kept = sum(t.numel() * t.element_size() for t in kept.values())
     assert bytes_kept < 1.3 * steps * batch * size * 4
 
@@ -219,7 +225,7 @@ def test_an_edited_step_is_seen(tmp_path):
         spec = importlib.util.spec_from_file_location(f"rules{j}", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        membranes.append(cpu.scan(current, module.Leaky().attach(3)).states[0][0, 0, 0])
+        membranes.append(run("cpu", current=current, neuron=module.Leaky().attach(3)).states[0][0, 0, 0])
     assert [float(m) for m in membranes] == [0.3, 0.6]
 
 
@@ -227,29 +233,29 @@ def test_each_surrogate_compiles():
     for surrogate in (FastSigmoid(10.0), Boxcar(0.5, 1.0)):
         neuron = LIF(surrogate=surrogate).attach(4)
         current = torch.randn(6, 2, 4, dtype=F64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        (ours,) = torch.autograd.grad(cpu.scan(current, neuron).spikes.sum(), current)
-        (theirs,) = torch.autograd.grad(reference.scan(current, neuron).spikes.sum(), current)
+        (ours,) = torch.autograd.grad(run("cpu", current=current, neuron=neuron).spikes.sum(), current)
+        (theirs,) = torch.autograd.grad(run("reference", current=current, neuron=neuron).spikes.sum(), current)
         assert difference(ours, theirs) < 1e-9
 
 
 def test_a_rule_without_source_falls_back_with_one_warning(monkeypatch):
-    monkeypatch.setattr(cpu, "_warned", set())
+    monkeypatch.setattr(interface, "_warned", set())
     neuron = LIF().attach(2)
     namespace = {}
     exec("def drive(h, decay, threshold, rest):\n    return h - threshold\n", namespace)
     neuron.drive = namespace["drive"]
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        engines = [cpu.scan(torch.ones(3, 1, 2), neuron).engine for _ in range(2)]
+        engines = [run("auto", current=torch.ones(3, 1, 2), neuron=neuron).engine for _ in range(2)]
     assert engines == ["reference", "reference"]
     assert len(seen) == 1 and "drive" in str(seen[0].message)
 
 
 def test_without_numba_one_warning_and_the_reference(monkeypatch):
-    monkeypatch.setattr(cpu, "_warned", set())
+    monkeypatch.setattr(interface, "_warned", set())
     monkeypatch.setattr(cpu, "_BROKEN", "numba cannot be used (ImportError: none)")
     with pytest.warns(RuntimeWarning, match="numba"):
-        assert cpu.scan(torch.ones(3, 1, 2), LIF().attach(2)).engine == "reference"
+        assert run("auto", current=torch.ones(3, 1, 2), neuron=LIF().attach(2)).engine == "reference"
 
 
 def test_generated_modules_live_where_the_variable_says(monkeypatch, tmp_path):
@@ -260,8 +266,8 @@ def test_generated_modules_live_where_the_variable_says(monkeypatch, tmp_path):
 @pytest.mark.parametrize("form", ["none", "axonal"])
 def test_segments_run_again_give_the_same_gradients(form):
     arguments = problem("soft", form, 30, 4, 12, 2.0, mask="step" if form != "none" else None)
-    whole = cpu.scan(**arguments)
-    pieces = scan_in_segments("cpu", segment=7, **arguments)
+    whole = run("cpu", **arguments)
+    pieces = scan_in_segments("cpu", Request(**arguments), segment=7)
     assert torch.equal(pieces.spikes, whole.spikes)
     weights = torch.randn(whole.spikes.shape, generator=torch.Generator().manual_seed(1), dtype=F64)
     wanted = leaves(arguments)

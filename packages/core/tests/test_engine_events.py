@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 from delrec import LIF
-from delrec.engines import events, reference
+from delrec.engines import EngineError, Request, scan
 from delrec.engines.events import EventNetwork
 from delrec.networks import Network, NetworkConfig
 
@@ -80,15 +80,14 @@ def test_a_layer_equals_the_reference(form):
         arguments["width"] = torch.ones((), dtype=F64)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        ours = events.scan(**arguments, with_states=False)
-    theirs = reference.scan(**arguments)
+        ours = scan("events", Request(**arguments))
+    theirs = scan("reference", Request(**arguments))
     assert ours.engine == "events"
     assert torch.equal(ours.spikes, theirs.spikes)
     torch.testing.assert_close(ours.final.states[0], theirs.final.states[0])
 
 
-def test_what_events_cannot_do_runs_on_the_cpu_engine_and_says_so(monkeypatch):
-    monkeypatch.setattr(events, "_warned", set())
+def test_what_events_cannot_do_is_an_error_that_says_so():
     current = torch.randn(5, 2, 3, requires_grad=True)
-    with pytest.warns(RuntimeWarning, match="no gradients"):
-        assert events.scan(current, LIF().attach(3), with_states=False).engine == "cpu"
+    with pytest.raises(EngineError, match="no gradients"):
+        scan("events", Request(current, LIF().attach(3)))

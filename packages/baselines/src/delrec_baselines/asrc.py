@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from delrec import RecurrentDelays
-from delrec.engines import ScanOutput, ScanState, reference
+from delrec.engines import Output, Request, State, scan
 from torch import Tensor, nn
 
 __all__ = ["SoftmaxRecurrence"]
@@ -62,7 +62,7 @@ class SoftmaxRecurrence(RecurrentDelays):
         super().clamp_()
         self.effective_delay()
 
-    def _scan(self, current: Tensor, state: ScanState | None, with_states: bool) -> ScanOutput:
+    def _scan(self, current: Tensor, state: State | None, with_states: bool) -> Output:
         if not self.training or self._deployed:
             return super()._scan(current, state, with_states)
         if float(self.sigma) <= 0:
@@ -71,4 +71,5 @@ class SoftmaxRecurrence(RecurrentDelays):
         taps = torch.cat([share.new_zeros(1), share]).expand(self.size, -1)
         own = self._connections(current)
         weight, mask = own["weight"], own["mask"]
-        return reference.scan(current, self.neuron, weight, mask=mask, state=state, with_states=with_states, taps=taps)
+        request = Request(current, self.neuron, weight, mask=mask, state=state, trace=with_states, taps=taps)
+        return scan("reference", request)

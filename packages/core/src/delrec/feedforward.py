@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.engines.registry import resolve
+from delrec.engines import engine_for
 
 __all__ = ["FeedforwardDelays"]
 
@@ -138,12 +138,12 @@ class FeedforwardDelays(nn.Module):
             raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this layer takes (T, B, {self.inputs})")
         if inputs.shape[0] + self.left_padding + self.right_padding < self.window:
             raise ValueError(f"{inputs.shape[0]} steps and their padding are shorter than the window {self.window}")
-        if self.kernel == "v1" and self.kernel_count == 1 and resolve(self.engine, inputs.device.type) == "cpu":
-            from delrec.engines import cpu_delays
-
-            if cpu_delays.suits(inputs, self.window):
-                parts = (self.weight[..., 0], self.position[0], self.bias)
-                return cpu_delays.delayed_linear(inputs, *parts, self.window, self.left_padding, self.right_padding)
+        if self.kernel == "v1" and self.kernel_count == 1:
+            engine, _ = engine_for(self.engine, inputs.device.type)
+            parts = (self.weight[..., 0], self.position[0], self.bias)
+            out = engine.delayed_linear(inputs, *parts, self.window, self.left_padding, self.right_padding)
+            if out is not None:
+                return out
         padded = F.pad(inputs.permute(1, 2, 0), (self.left_padding, self.right_padding))
         kernel = self.dense_kernel().to(inputs.dtype)
         bias = None if self.bias is None else self.bias.to(inputs.dtype)

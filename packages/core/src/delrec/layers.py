@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from delrec import delays as _delays
 from delrec.delays import DelayInit
-from delrec.engines import ScanOutput, ScanState, scan
-from delrec.engines.reference import rest_state
-from delrec.engines.registry import resolve
+from delrec.engines import Output, Request, State, engine_for, rest_state, scan
 from delrec.engines.segments import scan_in_segments
 from delrec.feedforward import FeedforwardDelays
 from delrec.neurons import LIF, Neuron
@@ -63,7 +61,7 @@ class SpikingLayer(nn.Module):
             raise ValueError(f"size = {size!r}: a layer has at least one neuron")
         if segment is not None and not (isinstance(segment, int) and segment >= 1):
             raise ValueError(f"segment = {segment!r}: a segment has at least one step; None keeps everything")
-        resolve(engine, "cpu")
+        engine_for(engine, "cpu")
         self.size = size
         self.neuron = (neuron if neuron is not None else LIF()).attach(size)
         self.engine = engine
@@ -71,7 +69,7 @@ class SpikingLayer(nn.Module):
         self.carry: Carry = _choice("carry", carry, ("reset", "detach", "keep"))  # type: ignore[assignment]
         self.check = check
         self.segment = segment
-        self.state: ScanState | None = None
+        self.state: State | None = None
 
     def forward(self, current: Tensor, membrane: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Run the layer over a sequence.
@@ -91,7 +89,7 @@ class SpikingLayer(nn.Module):
         coefficients = (c.to(current.dtype) for c in self.neuron.coefficients())
         return out.spikes, self.neuron.membrane(out.spikes, reset, *out.states, *coefficients)
 
-    def step(self, current: Tensor, state: ScanState | None = None) -> tuple[Tensor, ScanState]:
+    def step(self, current: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run one step for streaming: current (B, N), state from the step before (None: at rest).
 
         Returns spikes (B, N) and the next state. A sequence of steps equals one forward, gradients included;
@@ -102,12 +100,10 @@ class SpikingLayer(nn.Module):
         if state is None:
             state = self.initial_state(current.shape[0], current)
         connections = self._connections(current, dropout=False)
-        out = scan("reference", current.unsqueeze(0), self.neuron, **connections, state=state, with_states=False)
-        kept = out.final.history.shape[0]
-        history = torch.cat([state.history, out.spikes])[-kept:]
-        return out.spikes[0], ScanState(out.final.states, history)
+        out = scan("reference", Request(current.unsqueeze(0), self.neuron, **connections, state=state))
+        return out.spikes[0], out.final
 
-    def initial_state(self, batch: int, like: Tensor | None = None) -> ScanState:
+    def initial_state(self, batch: int, like: Tensor | None = None) -> State:
         """Return the state at rest for `batch` rows, in the dtype and on the device of `like`."""
         like = torch.zeros(()) if like is None else like
         return rest_state(self.neuron, like.new_zeros(batch, self.size))
@@ -125,11 +121,11 @@ class SpikingLayer(nn.Module):
         """Run the layer as it is deployed; without delays nothing changes."""
         yield self
 
-    def _scan(self, current: Tensor, state: ScanState | None, with_states: bool) -> ScanOutput:
-        connections = self._connections(current)
+    def _scan(self, current: Tensor, state: State | None, with_states: bool) -> Output:
+        request = Request(current, self.neuron, **self._connections(current), state=state, trace=with_states)
         if self.segment is not None and current.shape[0] > self.segment and not with_states and torch.is_grad_enabled():
-            return scan_in_segments(self.engine, current, self.neuron, **connections, state=state, segment=self.segment)
-        return scan(self.engine, current, self.neuron, **connections, state=state, with_states=with_states)
+            return scan_in_segments(self.engine, request, self.segment)
+        return scan(self.engine, request)
 
     def _connections(self, current: Tensor, dropout: bool = True) -> dict[str, Tensor | None]:
         return {}

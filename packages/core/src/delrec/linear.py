@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.engines.registry import resolve
+from delrec.engines import engine_for
 
 __all__ = ["SpikeLinear"]
 
@@ -24,8 +24,6 @@ class SpikeLinear(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return x W^T + b."""
-        if inputs.dim() == 3 and resolve(self.engine, inputs.device.type) == "cpu":
-            from delrec.engines.cpu_linear import spike_linear
-
-            return spike_linear(inputs, self.weight, self.bias)
-        return F.linear(inputs, self.weight, self.bias)
+        engine, _ = engine_for(self.engine, inputs.device.type)
+        out = engine.linear(inputs, self.weight, self.bias) if inputs.dim() == 3 else None
+        return F.linear(inputs, self.weight, self.bias) if out is None else out

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.configuration import NetworkConfig
-from delrec.engines import scan
+from delrec.engines import Request, scan
 from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
 from delrec.linear import SpikeLinear
 from delrec.neurons import LIF, Neuron
@@ -283,7 +283,7 @@ class Network(Trainable):
         assert self.leak is not None
         gain = self._gain(self.leak.coefficients()[0].to(current))
         current = current if isinstance(gain, float) else current * gain
-        return scan(self.config.engine, current, self.leak).states[0]
+        return scan(self.config.engine, Request(current, self.leak, trace=True)).states[0]
 
     def _gain(self, decay: Tensor) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0

@@ -83,6 +83,14 @@ class Neuron(nn.Module):
         """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
         return tuple(s.to(like).expand_as(like) for s in self.initial())
 
+    def advance(
+        self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Take one step on tensors (B, N): from S[t-1], states and current to S[t] and the new states."""
+        reset = spike.detach() if self.detach_reset else spike
+        states = tuple(s.expand_as(spike) for s in self.step(spike, reset, *states, current, *coefficients))
+        return self.surrogate.spike(self.drive(*states, *coefficients), self.strict), states
+
     def clamp_(self) -> None:
         """Put parameters back in their range, after an optimiser step; the default does nothing."""
 

@@ -1,11 +1,5 @@
-"""Engines: ways to run a scan of neurons through time.
+"""Engines: ways to run a scan of neurons through time, behind one interface (`delrec.engines.interface`)."""
 
-Each engine is a module of this folder with one function `scan`, of the signature of `delrec.engines.reference`.
-"auto" takes the fastest that can run the request on the tensor's device; the variable DELREC_ENGINE overrides
-"auto".
-"""
+from delrec.engines.interface import ENGINES, Engine, EngineError, Output, Request, State, engine_for, rest_state, scan
 
-from delrec.engines.registry import ENGINES, resolve, scan
-from delrec.engines.state import ScanOutput, ScanState
-
-__all__ = ["ENGINES", "ScanOutput", "ScanState", "resolve", "scan"]
+__all__ = ["ENGINES", "Engine", "EngineError", "Output", "Request", "State", "engine_for", "rest_state", "scan"]

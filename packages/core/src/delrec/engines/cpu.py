@@ -6,7 +6,6 @@ reference engine, with one warning that says why.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from delrec.delays import kernel_length
-from delrec.engines import reference
-from delrec.engines.state import ScanOutput, ScanState
+from delrec.engines.interface import Engine, Output, Request, State, rest_state
+from delrec.engines.reference import check_history
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
 
@@ -30,64 +29,73 @@ try:
 except Exception as error:  # numba may be absent, or broken by another package, in many ways
     _BROKEN = f"numba cannot be used ({type(error).__name__}: {error})"
 
-__all__ = ["scan", "unsupported"]
+__all__ = ["ENGINE", "Cpu"]
 
 _DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _GROUPS = 16  # partial sums of the weight gradient: a constant, so that results do not depend on threads
-_warned: set[str] = set()
 
 
-def scan(
-    current: Tensor,
-    neuron: Neuron,
-    weight: Tensor | None = None,
-    delay: Tensor | None = None,
-    width: Tensor | None = None,
-    mask: Tensor | None = None,
-    state: ScanState | None = None,
-    with_states: bool = True,
-) -> ScanOutput:
-    """Run the scan of `delrec.engines.reference.scan`, fused; same arguments, same result, same gradients."""
-    reason = unsupported(current, neuron)
-    if reason:
-        if reason not in _warned:
-            _warned.add(reason)
-            warnings.warn(
-                f"the reference engine runs instead of the cpu engine: {reason}", RuntimeWarning, stacklevel=3
-            )
-        return reference.scan(current, neuron, weight, delay, width, mask, state, with_states)
-    steps, batch, size = current.shape
-    dtype = current.dtype
-    if state is None:
-        state = reference.rest_state(neuron, current)
-    coef = torch.stack([c.to(dtype).expand(size) for c in neuron.coefficients()])
-    start = torch.stack([s.expand(batch, size) for s in state.states])
-    inputs = (current, weight, delay, width, coef, start, state.history)
-    training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-    kept = kernel_length(delay, width) - 1 if delay is not None and width is not None else 1
-    plan = _Plan(neuron, training or with_states)
-    spikes, *trace = _Scan.apply(plan, current, weight, delay, width, mask, coef, start, state.history)
-    history = spikes[-kept:] if steps >= kept else torch.cat([state.history, spikes])[-kept:]
-    last = (steps - 1) % trace[0].shape[0]
-    final = ScanState(tuple(s[last] for s in trace), history)
-    return ScanOutput(spikes, tuple(trace) if with_states else (), final, "cpu")
+class Cpu(Engine):
+    """One compiled scan a neuron, with its adjoint."""
 
+    name = "cpu"
+    devices = ("cpu",)
 
-def unsupported(current: Tensor, neuron: Neuron) -> str:
-    """Return why the cpu engine cannot run this, or an empty string."""
-    if _BROKEN:
-        return _BROKEN
-    if current.device.type != "cpu":
-        return f"it runs on CPU tensors, not on {current.device.type}"
-    if current.dtype not in _DTYPES:
-        return f"it runs in float32 and float64, not in {current.dtype}"
-    if 0 in current.shape:
-        return f"the input is empty: {tuple(current.shape)}"
-    try:
-        cpu_codegen.scan_module(neuron, _DTYPES[current.dtype])
-    except ValueError as error:
-        return str(error)
-    return ""
+    def supports(self, request: Request) -> str | None:
+        """Return why the compiled scan cannot run this, or None."""
+        current = request.current
+        if _BROKEN:
+            return _BROKEN
+        if current.device.type != "cpu":
+            return f"runs on CPU tensors, not on {current.device.type}"
+        if current.dtype not in _DTYPES:
+            return f"runs in float32 and float64, not in {current.dtype}"
+        if request.taps is not None:
+            return "takes delays and half-widths, not taps"
+        try:
+            cpu_codegen.scan_module(request.neuron, _DTYPES[current.dtype])
+        except ValueError as error:
+            return f"cannot compile the neuron: {error}"
+        return None
+
+    def scan(self, request: Request) -> Output:
+        """Run the scan of `reference`, fused: same result, same gradients."""
+        current, delay, width = request.current, request.delay, request.width
+        steps, batch, size = current.shape
+        dtype = current.dtype
+        state = rest_state(request.neuron, current) if request.state is None else request.state
+        coef = torch.stack([c.to(dtype).expand(size) for c in request.neuron.coefficients()])
+        start = torch.stack([s.expand(batch, size) for s in state.states])
+        inputs = (current, request.weight, delay, width, coef, start, state.history)
+        training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
+        kept = kernel_length(delay, width) - 1 if delay is not None and width is not None else 1
+        check_history(state, kept + 1)
+        plan = _Plan(request.neuron, training or request.trace)
+        spikes, *trace = _Scan.apply(
+            plan, current, request.weight, delay, width, request.mask, coef, start, state.history
+        )
+        kept = kept if request.keep is None else request.keep
+        history = spikes[-kept:] if steps >= kept else torch.cat([state.history, spikes])[-kept:]
+        last = (steps - 1) % trace[0].shape[0]
+        cut = state.cut or kept < state.history.shape[0] + steps
+        final = State(tuple(s[last] for s in trace), history, cut)
+        return Output(spikes, tuple(trace) if request.trace else (), final, self.name)
+
+    def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+        """Take the sparse product, where inputs are sparse."""
+        from delrec.engines.cpu_linear import sparse, spike_linear
+
+        return spike_linear(inputs, weight, bias) if not _BROKEN and sparse(inputs) else None
+
+    def delayed_linear(
+        self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
+    ) -> Tensor | None:
+        """Read two taps a connection, where inputs are sparse."""
+        from delrec.engines import cpu_delays
+
+        if _BROKEN or not cpu_delays.suits(inputs, window):
+            return None
+        return cpu_delays.delayed_linear(inputs, weight, position, bias, window, left, right)
 
 
 @dataclass(frozen=True)
@@ -224,3 +232,6 @@ def _pack(bits: Tensor, history: Tensor, prefix: int) -> None:
     shifts = torch.arange(LANES, dtype=torch.int32).view(1, 1, LANES, 1)
     packed = (rows.view(past, -1, LANES, size) << shifts).sum(2, dtype=torch.int32)
     bits[:, :, prefix - past : prefix] = packed.permute(1, 2, 0).to(torch.int16)
+
+
+ENGINE = Cpu()

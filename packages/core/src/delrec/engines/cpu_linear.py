@@ -35,13 +35,13 @@ def spike_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None, mas
     over all steps (dropout). Returns (T, B, N_out). Gradients to inputs, weight and bias; none to the mask. Where more
     than 35 percent of a sample of the inputs are not zero, or on other devices and dtypes, it is torch's own product.
     """
-    if not _sparse(inputs):
+    if not sparse(inputs):
         return F.linear(inputs if mask is None else inputs * mask, weight, bias)
     out: Tensor = _SpikeLinear.apply(inputs, weight.to(inputs.dtype), bias, mask)
     return out
 
 
-def _sparse(inputs: Tensor) -> bool:
+def sparse(inputs: Tensor) -> bool:
     if not _USABLE or inputs.device.type != "cpu" or inputs.dtype not in (torch.float32, torch.float64):
         return False
     if inputs.numel() == 0 or inputs.dim() != 3 or inputs.shape[-1] > 65535:

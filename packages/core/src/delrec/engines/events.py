@@ -8,75 +8,59 @@ comes in, without allocating anything per step.
 from __future__ import annotations
 
 import itertools
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.engines import cpu
-from delrec.engines.state import ScanOutput, ScanState
+from delrec.engines.cpu import ENGINE as CPU
+from delrec.engines.interface import Engine, Output, Request, State
 from delrec.engines.threads import parallel
 from delrec.neurons import LIF, Neuron
 
-__all__ = ["EventLayer", "EventNetwork", "scan"]
+__all__ = ["ENGINE", "EventLayer", "EventNetwork"]
 
 _DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _BLOCK = 64
 _CHUNKS = 16  # parts of a batch that may run on different threads
 _STEPS, _CLOCK = 2, 11  # places in a chunk's numbers that a call sets
-_warned: set[str] = set()
 
 
-def scan(
-    current: Tensor,
-    neuron: Neuron,
-    weight: Tensor | None = None,
-    delay: Tensor | None = None,
-    width: Tensor | None = None,
-    mask: Tensor | None = None,
-    state: ScanState | None = None,
-    with_states: bool = True,
-) -> ScanOutput:
-    """Run the scan of `delrec.engines.reference.scan` by events.
+class Events(Engine):
+    """Inference by events; it must be named."""
 
-    Needs what events can do: no gradient, whole delays, sigma 0, no dropout, no given state, no trace of states.
-    Anything else runs on the cpu engine, with one warning that says why.
-    """
-    reason = _unsupported(current, neuron, weight, delay, width, mask, state, with_states)
-    if reason:
-        if reason not in _warned:
-            _warned.add(reason)
-            message = f"the cpu engine runs instead of the events engine: {reason}"
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
-        return cpu.scan(current, neuron, weight, delay, width, mask, state, with_states)
-    steps, batch, size = current.shape
-    layer = EventLayer(size, size, batch, current.dtype, neuron=neuron, weight=None, recurrent=weight, delay=delay)
-    out = layer.run(current.detach().contiguous())
-    kept = layer.slots
-    silence = current.new_zeros(max(0, kept - steps), batch, size)
-    final = ScanState(layer.states(), torch.cat([silence, out[-kept:]]))
-    return ScanOutput(out, (), final, "events")
+    name = "events"
+    devices = ()
 
+    def supports(self, request: Request) -> str | None:
+        """Return None where events can do it: no gradient, whole delays, no spread, no dropout, from rest, no trace."""
+        reason = CPU.supports(request)
+        if reason:
+            return reason
+        inputs = (request.current, request.weight, request.delay, *request.neuron.coefficients())
+        if torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs):
+            return "gives no gradients: use torch.no_grad()"
+        if request.trace or request.state is not None or request.mask is not None:
+            return "neither takes up a state, nor traces states, nor drops out"
+        if request.delay is not None and request.width is not None:
+            whole = bool((request.delay == request.delay.round()).all())
+            if not whole or not bool((request.width == 1).all()):
+                return "takes whole delays and sigma 0: use `with layer.deployed():`"
+        return None
 
-def _unsupported(
-    current: Tensor, neuron: Neuron, weight: Tensor | None, delay: Tensor | None, width: Tensor | None,
-    mask: Tensor | None, state: ScanState | None, with_states: bool,
-) -> str:  # fmt: skip
-    reason = cpu.unsupported(current, neuron)
-    if reason:
-        return reason
-    inputs = (current, weight, delay, *neuron.coefficients())
-    if torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs):
-        return "it gives no gradients"
-    if with_states or state is not None or mask is not None:
-        return "it neither takes up a state, nor traces states, nor drops out"
-    if delay is not None and width is not None:
-        whole = bool((delay == delay.round()).all()) and bool((delay >= 0).all())
-        if not whole or not bool((width == 1).all()):
-            return "delays are not whole steps, or sigma is not 0"
-    return ""
+    def scan(self, request: Request) -> Output:
+        """Run the layer by its spikes."""
+        steps, batch, size = request.current.shape
+        layer = EventLayer(
+            size, size, batch, request.current.dtype, neuron=request.neuron, weight=None, recurrent=request.weight,
+            delay=request.delay,
+        )  # fmt: skip
+        out = layer.run(request.current.detach().contiguous())
+        kept = layer.slots if request.keep is None else request.keep
+        silence = request.current.new_zeros(1, batch, size)
+        past = torch.cat([silence, out])
+        return Output(out, (), State(layer.states(), past[-kept:], kept <= steps), self.name)
 
 
 class EventLayer:
@@ -239,9 +223,9 @@ class EventNetwork:
         with network.deployed(), torch.no_grad():
             for block in network.blocks:
                 spiking = block.spiking
-                reason = cpu.unsupported(torch.zeros(1, 1, 1, dtype=dtype), spiking.neuron)
+                reason = CPU.supports(Request(torch.zeros(1, 1, 1, dtype=dtype), spiking.neuron))
                 if reason:
-                    raise ValueError(f"events: {reason}")
+                    raise ValueError(f"events: the engine {reason}")
                 weight = spiking.effective_weight() if hasattr(spiking, "effective_weight") else None
                 delay = None if weight is None else spiking.effective_delay()
                 self.layers.append(
@@ -319,3 +303,6 @@ def _elements(kernel: Tensor, left_padding: int) -> tuple[Tensor, Tensor]:
     # tap k reads the input left_padding - k steps ago; taps that hold nothing may sit anywhere
     delay = torch.where(weight != 0, left_padding - place, left_padding - window + 1)
     return weight, delay.clamp(min=0)
+
+
+ENGINE = Events()

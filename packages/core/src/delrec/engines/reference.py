@@ -1,4 +1,4 @@
-"""The reference engine: plain autograd, short, any device, "delay, then weight".
+"""The reference engine: plain autograd, short, any device, any neuron, "delay, then weight".
 
 It defines what every other engine must reproduce. Cost: O(T L B N) for axonal delays, O(T L B N^2) for synaptic.
 """
@@ -9,66 +9,75 @@ import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length, triangle_kernel
-from delrec.engines.state import ScanOutput, ScanState
-from delrec.neurons import Neuron
+from delrec.engines.interface import Engine, Output, Request, State, rest_state
 
-__all__ = ["scan"]
-
-
-def scan(
-    current: Tensor,
-    neuron: Neuron,
-    weight: Tensor | None = None,
-    delay: Tensor | None = None,
-    width: Tensor | None = None,
-    mask: Tensor | None = None,
-    state: ScanState | None = None,
-    with_states: bool = True,
-    taps: Tensor | None = None,
-) -> ScanOutput:
-    """Run neurons, recurrently connected if `weight` is given, through time.
-
-        I[t,b,i] = current[t,b,i] + mask[b,i] sum_{k>=1} sum_o weight[i,o] m_o[k] S[t-k,b,o]
-
-    current: (T, B, N). weight: (N, N), [receiver, sender]. delay: (N,) per sender, or (N, N) like weight, in
-    steps. width: half-width of the triangle, () or (N,) per sender. mask: None, (B, N), or (T, B, N), a factor on
-    the recurrent current. state: where to start; None is rest, without past spikes. taps: m itself, (N, L) per sender,
-    instead of the triangle of delay and width. Everything is differentiable, the given state included.
-    """
-    steps, batch, size = current.shape
-    coefficients = tuple(c.to(current.dtype) for c in neuron.coefficients())
-    if weight is not None and taps is None:
-        assert delay is not None and width is not None
-        taps = triangle_kernel(delay, width, kernel_length(delay, width))
-        if delay.dim() == 2:
-            taps = weight.unsqueeze(-1) * taps
-    if state is None:
-        state = rest_state(neuron, current)
-    values = state.states
-    spikes = list(state.history.unbind(0))
-    history = len(spikes)
-    trace: list[tuple[Tensor, ...]] = []
-    for t in range(steps):
-        drive = current[t]
-        if weight is not None:
-            assert taps is not None
-            received = _received(spikes, weight, taps)
-            drive = drive + (received if mask is None else received * (mask if mask.dim() == 2 else mask[t]))
-        spike = spikes[-1]
-        reset = spike.detach() if neuron.detach_reset else spike
-        values = tuple(v.expand(batch, size) for v in neuron.step(spike, reset, *values, drive, *coefficients))
-        spikes.append(neuron.surrogate.spike(neuron.drive(*values, *coefficients), neuron.strict))
-        trace.append(values)
-    kept = taps.shape[-1] - 1 if taps is not None else 1
-    final = ScanState(values, torch.stack(spikes[-kept:]))
-    states = tuple(torch.stack(s) for s in zip(*trace, strict=True)) if with_states else ()
-    return ScanOutput(torch.stack(spikes[history:]), states, final, "reference")
+__all__ = ["ENGINE", "Reference", "check_history"]
 
 
-def rest_state(neuron: Neuron, like: Tensor) -> ScanState:
-    """Return the state before the first step of a batch shaped like (..., B, N), and one step of silence."""
-    silence = like.new_zeros(like.shape[-2:])
-    return ScanState(neuron.start_states(silence), silence.unsqueeze(0))
+class Reference(Engine):
+    """Runs every request, everything differentiable, the given state included."""
+
+    name = "reference"
+    devices = ()
+
+    def supports(self, request: Request) -> None:
+        """Return None: it runs everything."""
+        return None
+
+    def scan(self, request: Request) -> Output:
+        """Run the neurons step by step."""
+        current, neuron = request.current, request.neuron
+        state = rest_state(neuron, current) if request.state is None else request.state
+        coefficients = tuple(c.to(current.dtype) for c in neuron.coefficients())
+        taps = _taps(request, current.shape[0] + state.history.shape[0])
+        if taps is not None:
+            check_history(state, taps.shape[-1])
+        values = state.states
+        spikes = list(state.history.unbind(0))
+        given = len(spikes)
+        trace: list[tuple[Tensor, ...]] = []
+        for t, drive in enumerate(current):
+            if taps is not None:
+                assert request.weight is not None
+                received = _received(spikes, request.weight, taps)
+                mask = request.mask
+                drive = drive + (received if mask is None else received * (mask if mask.dim() == 2 else mask[t]))
+            spike, values = neuron.advance(spikes[-1], values, drive, coefficients)
+            spikes.append(spike)
+            if request.trace:
+                trace.append(values)
+        kept = (taps.shape[-1] - 1 if taps is not None else 1) if request.keep is None else request.keep
+        kept = min(kept, len(spikes))
+        final = State(values, torch.stack(spikes[-kept:]), state.cut or kept < len(spikes))
+        empty = current.new_zeros(current.shape)
+        states = tuple(torch.stack(s) for s in zip(*trace, strict=True)) if trace else (empty,) * len(values)
+        out = torch.stack(spikes[given:]) if current.shape[0] else empty
+        return Output(out, states if request.trace else (), final, self.name)
+
+
+def check_history(state: State, length: int) -> None:
+    """Raise ValueError where a kernel of `length` taps, 0 to length - 1, reaches past a history that was cut."""
+    held = state.history.shape[0]
+    if state.cut and held < length - 1:
+        raise ValueError(
+            f"the state holds {held} past steps and older ones were dropped, but delays reach {length - 1} steps back: "
+            "set max_delay on the layer, so that enough is kept, or start from rest"
+        )
+
+
+def _taps(request: Request, reach: int) -> Tensor | None:
+    """Return m, (N, K) per sender, or weight times m, (N, N, K); None without recurrence."""
+    if request.weight is None or request.taps is not None:
+        return request.taps
+    assert request.delay is not None and request.width is not None
+    if (
+        torch.compiler.is_compiling()
+    ):  # a length read off the delays would break the graph; what nothing meets costs time only
+        length = reach + 1 if request.limit is None else min(reach, request.limit) + 1
+    else:
+        length = kernel_length(request.delay, request.width)
+    taps = triangle_kernel(request.delay, request.width, length).to(request.current.dtype)
+    return request.weight.unsqueeze(-1) * taps if request.delay.dim() == 2 else taps
 
 
 def _received(spikes: list[Tensor], weight: Tensor, taps: Tensor) -> Tensor:
@@ -78,3 +87,6 @@ def _received(spikes: list[Tensor], weight: Tensor, taps: Tensor) -> Tensor:
     if taps.dim() == 2:
         return torch.einsum("kbo,ok->bo", past, reach) @ weight.T
     return torch.einsum("kbo,iok->bi", past, reach)
+
+
+ENGINE = Reference()

@@ -1,0 +1,202 @@
+"""What is asked of an engine, what it gives back, and which engine runs.
+
+An engine is one object, registered by name with the types of device that it serves:
+
+    supports(request) -> why it cannot run this, or None
+    scan(request)     -> Output
+    linear(...), delayed_linear(...)  -> Tensor, or None where torch's own operation is as good
+
+"auto" takes the fastest engine of the tensor's device; the variable DELREC_ENGINE overrides "auto". What "auto" chose
+and cannot run goes to the reference engine, with ONE warning that says why; a named engine raises `EngineError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from delrec.neurons import Neuron
+
+__all__ = ["ENGINES", "Engine", "EngineError", "Output", "Request", "State", "engine_for", "rest_state", "scan"]
+
+
+class EngineError(ValueError):
+    """A named engine cannot run what it was asked for; the message says why and what can."""
+
+
+class State(NamedTuple):
+    """State of a layer between two steps; B the batch, N the neurons.
+
+    states: the neuron's states before the reset, each (B, N). history: past spikes (K, B, N), K >= 1, the newest LAST;
+    the spike S[t-1] that the reset needs is history[-1]. cut: whether spikes older than `history` were dropped; else
+    what lies further back is silence.
+    """
+
+    states: tuple[Tensor, ...]
+    history: Tensor
+    cut: bool = False
+
+    def detach(self) -> State:
+        """Return the same state without its gradient."""
+        return State(tuple(s.detach() for s in self.states), self.history.detach(), self.cut)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One scan of neurons through time, recurrently connected if `weight` is given.
+
+        I[t,b,i] = current[t,b,i] + mask[b,i] sum_{k>=1} sum_o weight[i,o] m_o[k] S[t-k,b,o]
+        m[k] = max(0, width - |k - (1 + delay)|) / width^2
+
+    current: (T, B, N), float32 or float64. weight: (N, N), [receiver, sender], of the same dtype. delay: (N,) per
+    sender, or (N, N) like weight, in steps, at least 0. width: the triangle's half-width in steps, () or (N,) per
+    sender. mask: None, (B, N), or (T, B, N), a factor on the recurrent current. state: where to start; None is rest.
+    lengths: (B,) whole numbers of steps, or None: after its end a sample's state is held and it spikes no more. trace:
+    whether the states of every step are wanted. keep: steps of history in the final state; None is as many as the
+    longest kernel reaches. taps: m itself, (N, K) per sender, instead of the triangle of delay and width. limit: a
+    longest tap that is known without looking at the delays (`max_delay`), or None.
+    """
+
+    current: Tensor
+    neuron: Neuron
+    weight: Tensor | None = None
+    delay: Tensor | None = None
+    width: Tensor | None = None
+    mask: Tensor | None = None
+    state: State | None = None
+    lengths: Tensor | None = None
+    trace: bool = False
+    keep: int | None = None
+    taps: Tensor | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Result of a scan over T steps.
+
+    spikes: (T, B, N). states: the neuron's states before the reset, each (T, B, N), or () when no trace was asked for.
+    final: the state after the last step. engine: the engine that ran.
+    """
+
+    spikes: Tensor
+    states: tuple[Tensor, ...]
+    final: State
+    engine: str
+
+
+class Engine:
+    """Base of every engine; see the module for what each method must do."""
+
+    name: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]]
+    """Types of device whose tensors "auto" gives to this engine; () where it must be named."""
+
+    def supports(self, request: Request) -> str | None:
+        """Return why this engine cannot run the request, in words that complete "it ...", or None."""
+        raise NotImplementedError
+
+    def scan(self, request: Request) -> Output:
+        """Run a request that is supported; `lengths` has been dealt with and no axis is empty."""
+        raise NotImplementedError
+
+    def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+        """Return inputs (T, B, N_in) times weight^T plus bias, or None where torch's product is as good."""
+        return None
+
+    def delayed_linear(
+        self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
+    ) -> Tensor | None:
+        """Return `FeedforwardDelays` of version v1 with one element, or None where torch's convolution is as good."""
+        return None
+
+
+# the module whose ENGINE is the engine of that name; of several that serve a device, "auto" takes the first
+ENGINES: dict[str, str] = {
+    "reference": "delrec.engines.reference",
+    "cpu": "delrec.engines.cpu",
+    "events": "delrec.engines.events",
+}
+_AUTO = {"cpu": "cpu"}  # device type -> engine; every other device has the reference
+_warned: set[str] = set()
+
+
+def engine_for(name: str, device: str) -> tuple[Engine, bool]:
+    """Return the engine for tensors on a type of device ("cpu", "cuda", ...), and whether it was named.
+
+    Raises ValueError for a name that is no engine's.
+    """
+    source = "engine"
+    if name == "auto" and os.environ.get("DELREC_ENGINE"):
+        name, source = os.environ["DELREC_ENGINE"], "DELREC_ENGINE"
+    named = name != "auto"
+    if not named:
+        name = _AUTO.get(device, "reference")
+    if name not in ENGINES:
+        raise ValueError(f"{source} = {name!r} is unknown; choose 'auto' or one of {', '.join(ENGINES)}")
+    engine: Engine = importlib.import_module(ENGINES[name]).ENGINE
+    return engine, named
+
+
+def scan(name: str, request: Request) -> Output:
+    """Run a request on the engine of that name, or on "auto"'s choice.
+
+    Raises EngineError when a named engine cannot run it, ValueError for an unknown name.
+    """
+    chosen, named = engine_for(name, request.current.device.type)
+    reference, _ = engine_for("reference", "cpu")
+    if request.lengths is not None:
+        return _with_lengths(name, request)
+    if request.current.numel() == 0:
+        return reference.scan(request)
+    reason = chosen.supports(request)
+    if reason is None:
+        return chosen.scan(request)
+    if named:
+        raise EngineError(f"engine = {chosen.name!r}: it {reason}; use engine='auto' or 'reference'")
+    _warn_once(f"the reference engine runs instead of the {chosen.name} engine: it {reason}")
+    return reference.scan(request)
+
+
+def rest_state(neuron: Neuron, like: Tensor) -> State:
+    """Return the state before the first step of a batch shaped like (..., B, N), and one step of silence."""
+    silence = like.new_zeros(like.shape[-2:])
+    return State(neuron.start_states(silence), silence.unsqueeze(0))
+
+
+def _with_lengths(name: str, request: Request) -> Output:
+    """Hold each sample's state after its end, for any engine: rows of a batch do not see each other."""
+    assert request.lengths is not None
+    steps = request.current.shape[0]
+    alive = torch.arange(steps, device=request.current.device).unsqueeze(-1) < request.lengths  # (T, B)
+    current = torch.where(alive.unsqueeze(-1), request.current, 0)
+    start = rest_state(request.neuron, current) if request.state is None else request.state
+    out = scan(name, replace(request, current=current, state=start, lengths=None, trace=True, keep=None))
+    spikes = torch.where(alive.unsqueeze(-1), out.spikes, 0)
+    last = (torch.minimum(torch.arange(1, steps + 1, device=current.device).unsqueeze(-1), request.lengths)).unsqueeze(
+        -1
+    )
+    held = tuple(_at(torch.cat([s.unsqueeze(0), h]), last) for s, h in zip(start.states, out.states, strict=True))
+    past = torch.cat([start.history, spikes])
+    kept = out.final.history.shape[0] if request.keep is None else min(request.keep, past.shape[0])
+    place = start.history.shape[0] + request.lengths - kept + torch.arange(kept, device=current.device).unsqueeze(-1)
+    history = torch.where(place.unsqueeze(-1) >= 0, _at(past, place.clamp(min=0).unsqueeze(-1)), 0)
+    final = State(tuple(h[-1] for h in held) if steps else start.states, history, start.cut or past.shape[0] > kept)
+    return Output(spikes, held if request.trace else (), final, out.engine)
+
+
+def _at(sequence: Tensor, place: Tensor) -> Tensor:
+    """Return sequence[place[k, b], b] for sequence (T, B, N) and place (K, B, 1)."""
+    return sequence.gather(0, place.expand(-1, -1, sequence.shape[-1]))
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
