@@ -2,7 +2,7 @@
 
 import pytest
 from delrec.networks import Network, NetworkConfig
-from delrec_bench.configuration import Request, defaults, full_key, parse_setting, preset, profiles, resolve, toml_value
+from delrec_bench.config import Request, defaults, full_key, parse_setting, preset, profiles, settle, toml_value
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import canonical_json
@@ -12,7 +12,7 @@ METHODS, TASKS = find_methods(), find_tasks()
 
 
 def resolved(method: str = "lif", task: str = "digits", **asked):
-    return resolve(Request(method, task, **asked), METHODS[method], TASKS[task])
+    return settle(Request(method, task, **asked), METHODS[method], TASKS[task])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_every_preset_names_settings_that_some_method_has_and_every_method_takes
                 assert set(preset(name, task)) <= known, (name, where)
                 for method in METHODS.values():
                     if method.applicable(task) is None:
-                        resolve(Request(method.name, task.name, profile=name), method, task)
+                        settle(Request(method.name, task.name, profile=name), method, task)
 
 
 # Golden counts of trainable parameters: DelRec's tables and code, arXiv 2509.24852 and Research Square rs-9370190.
@@ -166,7 +166,7 @@ def test_a_number_is_the_same_number_with_and_without_a_point():
 
 
 def test_the_command_of_a_request_makes_the_same_request():
-    from delrec_bench.cli import parser
+    from delrec_bench.app.grammar import parser
 
     request = Request("dcls", "shd", 2, epochs=3, data="x/corpus", overrides=(("hidden", [3, 4]),))
     words = request.command().split()[1:]

@@ -9,10 +9,10 @@ import pytest
 import torch
 from delrec_bench import latency
 from delrec_bench.errors import BenchError
+from delrec_bench.latency.timing import interleave, quartiles, ratio
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import LATENCY_RATIOS
 from delrec_bench.tasks.base import find_tasks
-from delrec_bench.timing import interleave, quartiles, ratio
 from delrec_bench.workspace import workspace_at
 
 GOLDEN = sorted((Path(__file__).parents[2] / "packages/core/tests/golden").glob("delrec_*.npz"))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from delrec.networks import Network, NetworkConfig
+from delrec_bench.config import Seeds, TrainingConfig
+from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import BenchError, RunError
-from delrec_bench.protocol import HeldOut, ProtocolError, Seeds, TrainingConfig, score_of
-from delrec_bench.tasks.samples import DenseSamples
-from delrec_bench.training import Optimisation, evaluate, fit, score_test
+from delrec_bench.metrics import metric_named
+from delrec_bench.training import HeldOut, Optimisation, ProtocolError, evaluate, fit, score_test
 
 
 def samples(count: int = 24, steps: int = 6, channels: int = 3, seed: int = 0) -> DenseSamples:
@@ -132,7 +133,7 @@ def test_the_test_set_is_scored_once_and_with_rounded_delays():
 def test_accuracy_is_correct_over_total_whatever_the_batches(monkeypatch):
     model = network()
     whole = evaluate(model, samples(count=23))
-    monkeypatch.setattr("delrec_bench.training.EVALUATION_BATCH", 10)
+    monkeypatch.setattr("delrec_bench.training.evaluation.EVALUATION_BATCH", 10)
     pieces = evaluate(model, samples(count=23))
     assert pieces.score == whole.score == int((whole.predictions == samples(count=23).targets).sum()) / 23
     assert pieces.loss == pytest.approx(whole.loss)
@@ -140,8 +141,8 @@ def test_accuracy_is_correct_over_total_whatever_the_batches(monkeypatch):
 
 def test_nmse_is_the_error_over_the_variance():
     wanted = torch.tensor([1.0, 2.0, 3.0])
-    assert score_of("nmse", wanted, wanted) == 0
-    assert score_of("nmse", wanted.mean().expand(3), wanted) == pytest.approx(1)
+    assert metric_named("nmse").score(wanted, wanted) == 0
+    assert metric_named("nmse").score(wanted.mean().expand(3), wanted) == pytest.approx(1)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():

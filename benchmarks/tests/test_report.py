@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from delrec_bench import report
 from delrec_bench.errors import BenchError
-from delrec_bench.grid import pages, studies
 from delrec_bench.records import load_records
 from delrec_bench.report import figures, tables, words
 from delrec_bench.report.findings import find
 from delrec_bench.report.page import to_html
 from delrec_bench.report.published import published_values
 from delrec_bench.report.rows import command_of, merge
+from delrec_bench.studies.expansion import pages, studies
 from delrec_bench.workspace import find_workspace, workspace_at
 
 _spec = importlib.util.spec_from_file_location("made_up", Path(__file__).with_name("made_up.py"))
@@ -30,11 +30,11 @@ sys.modules["made_up"] = made_up
 _spec.loader.exec_module(made_up)
 
 CONTRACT = (
-    "task,data,method,learned,n,accuracy_mean,accuracy_sd,accuracy_low,accuracy_high,selection,"
+    "task,data,method,learned,n,score_mean,score_sd,score_low,score_high,selection,"
     "parameters_total,parameters_weights,parameters_delays,parameters_neuron,"
     "latency_train_ratio,latency_train_ratio_iqr,latency_infer_ratio,latency_infer_ratio_iqr,"
     "latency_batch1_ratio,latency_batch1_ratio_iqr,step_ms,steps,representation,augmentation,engine,"
-    "code_revision,data_digest,published_accuracy,published_source,command,metric,search"
+    "code_revision,data_digest,published_score,published_source,command,metric,search"
 )
 
 
@@ -77,7 +77,7 @@ def test_the_table_has_the_columns_and_rows_of_the_contract(findings):
     line = lines["shd", "delrec-axonal"]
     assert (line["data"], line["n"], line["selection"], line["metric"]) == ("OFFICIAL", "3", "validation", "accuracy")
     assert (line["parameters_total"], line["parameters_delays"]) == ("9870", "42")
-    assert 0 < float(line["accuracy_low"]) < float(line["accuracy_mean"]) < float(line["accuracy_high"]) < 1
+    assert 0 < float(line["score_low"]) < float(line["score_mean"]) < float(line["score_high"]) < 1
     assert line["latency_train_ratio_iqr"] == "0.11" and line["latency_infer_ratio_iqr"] == "0.04"
     assert line["code_revision"] == "0123456789ab" and len(line["data_digest"]) == 64
     assert len(lines) == 3 * (8 + 2) + 3
@@ -85,9 +85,9 @@ def test_the_table_has_the_columns_and_rows_of_the_contract(findings):
 
 def test_missing_is_empty_never_zero(findings):
     floor = cells(findings)["digits", "counts"]
-    for name in ("accuracy_sd", "accuracy_low", "parameters_total", "parameters_delays", "latency_train_ratio"):
+    for name in ("score_sd", "score_low", "parameters_total", "parameters_delays", "latency_train_ratio"):
         assert floor[name] == ""
-    assert floor["accuracy_mean"] != ""
+    assert floor["score_mean"] != ""
     assert cells(findings)["digits", "lif"]["latency_batch1_ratio_iqr"] == ""
     assert cells(findings)["digits", "lif"]["parameters_delays"] == "0"  # counted, and none
     row = json.loads(tables.to_json(findings, "now"))["rows"][-1]
@@ -104,10 +104,10 @@ def test_json_holds_what_the_contract_names(findings, everything):
 
 def test_rows_are_ranked_by_the_metrics_own_direction_with_the_floors_last(findings):
     digits = findings.of("digits")
-    means = [row["accuracy_mean"] for row in digits if row.kind == "run"]
+    means = [row["score_mean"] for row in digits if row.kind == "run"]
     assert means == sorted(means, reverse=True)
     assert [row.kind for row in digits][-2:] == ["floor", "floor"]
-    errors = [row["accuracy_mean"] for row in findings.of("mackey-glass")]
+    errors = [row["score_mean"] for row in findings.of("mackey-glass")]
     assert errors == sorted(errors)
     assert {row["metric"] for row in findings.of("mackey-glass")} == {"nmse"}
 
@@ -181,9 +181,9 @@ def test_frozen_delays_are_fixed_whatever_the_method_is_called():
 def test_published_values_stand_beside_the_same_data_only(findings, page):
     lines = cells(findings)
     shd = lines["shd", "delrec-axonal"]
-    assert shd["published_accuracy"] == "0.9339" and shd["published_source"] == "https://arxiv.org/abs/2509.24852"
-    assert lines["digits", "delrec-axonal"]["published_accuracy"] == ""
-    assert lines["mackey-glass", "delrec-synaptic"]["published_accuracy"] == "0.0336"
+    assert shd["published_score"] == "0.9339" and shd["published_source"] == "https://arxiv.org/abs/2509.24852"
+    assert lines["digits", "delrec-axonal"]["published_score"] == ""
+    assert lines["mackey-glass", "delrec-synaptic"]["published_score"] == "0.0336"
     assert {row["method"] for row in findings.rows}.isdisjoint(p.method for p in published_values())
     assert "never ranked with them" in page and "SpikCommander 1L" in page
 

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from delrec_bench.tasks.base import TaskOptions, find_tasks
-from delrec_bench.tasks.generated import RECIPES, generate, write
+from delrec_bench.data.generated import RECIPES, generate, write
+from delrec_bench.data.task_data import TaskOptions
+from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
 SAMPLES = 250

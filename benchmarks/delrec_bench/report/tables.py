@@ -8,12 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import BenchError
-from ..records import Record
-from . import words
-from .findings import Findings
-from .published import DATASETS, published_values
-from .rows import COLUMNS, RATIOS, Row
+from delrec_bench.errors import BenchError
+from delrec_bench.metrics import metric_named
+from delrec_bench.records import Record
+from delrec_bench.report import words
+from delrec_bench.report.findings import Findings
+from delrec_bench.report.published import DATASETS, published_values
+from delrec_bench.report.rows import COLUMNS, RATIOS, Row
 
 SCHEMA = 1
 START, END = "<!-- leaderboard:start -->", "<!-- leaderboard:end -->"
@@ -85,8 +86,8 @@ def _json_row(row: Row) -> dict[str, Any]:
     samples = row.samples
     return row.values | {
         "kind": row.kind,
-        "accuracy_samples_low": samples.low if samples else None,
-        "accuracy_samples_high": samples.high if samples else None,
+        "score_samples_low": samples.low if samples else None,
+        "score_samples_high": samples.high if samples else None,
         "published_selection": (row.published.selection or None) if row.published else None,
         "activity": row.records[0].activity or None,
         "searched": row.records[0].search,
@@ -118,10 +119,10 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: in
 
 def spread(row: Row) -> str:
     """Mean and sample standard deviation of a row."""
-    mean = words.score(row["metric"], row["accuracy_mean"])
-    if row["accuracy_sd"] is None:
+    mean = words.score(row["metric"], row["score_mean"])
+    if row["score_sd"] is None:
         return mean
-    return f"{mean} ± {words.score(row['metric'], row['accuracy_sd'])}"
+    return f"{mean} ± {words.score(row['metric'], row['score_sd'])}"
 
 
 def points(row: Row) -> str:
@@ -142,13 +143,13 @@ def _task_table(findings: Findings, task: str) -> str:
         "method": [f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`" for row in rows],
         "learned": [row["learned"] or "" for row in rows],
         "n": [str(row["n"]) for row in rows],
-        words.NAMES[metric]: [spread(row) for row in rows],
-        "95 % interval": [words.score_range(metric, row["accuracy_low"], row["accuracy_high"]) for row in rows],
+        words.label(metric): [spread(row) for row in rows],
+        "95 % interval": [words.score_range(metric, row["score_low"], row["score_high"]) for row in rows],
         "repetitions": [points(row) for row in rows],
         "parameters": [words.count(row["parameters_total"]) for row in rows],
         "of which delays": [words.count(row["parameters_delays"]) for row in rows],
         **{name: [latency(row, ratio) for row in rows] for ratio, name in zip(RATIOS, LATENCIES, strict=True)},
-        "published": [words.score(metric, row["published_accuracy"]) for row in rows],
+        "published": [words.score(metric, row["published_score"]) for row in rows],
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return markdown_table(list(filled), list(zip(*filled.values(), strict=True)), left=2)
@@ -276,7 +277,7 @@ def readme_block(findings: Findings) -> str:
             row["data"],
             f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`",
             str(row["n"]),
-            spread(row) + (" NMSE" if row["metric"] == "nmse" else " %"),
+            f"{spread(row)} {metric_named(row['metric']).unit}",
             words.count(row["parameters_total"]),
             words.ratio(row["latency_train_ratio"]),
             words.ratio(row["latency_batch1_ratio"]),
