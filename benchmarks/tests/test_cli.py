@@ -59,7 +59,7 @@ def test_run_prints_one_json_object_with_the_contracts_fields(root, capsys):
 
 def test_a_forecast_is_told_in_its_own_metric(root, capsys):
     code, out, _ = call(capsys, "run", "lif", "mackey-glass", *TINY)
-    assert code == 0 and "test nmse " in out and "%" not in out
+    assert code == 0 and " NMSE, epoch " in out and "%" not in out
 
 
 def test_a_finished_run_is_shown_and_not_done_again(root, capsys):

@@ -156,12 +156,11 @@ def resolved_runs(
     """
     asked = {request.method: request for request in requests if request.task == task.name}
     usual = next(iter(asked.values()), Request(BASELINE, task.name, profile=profile))
-    table = MethodTable({m.name: m for m in methods})
-    if BASELINE not in table:
-        table[BASELINE] = find_methods()[BASELINE]
+    own = {m.name: m for m in methods}
+    table = MethodTable({**find_methods(), **own})  # the baseline, and the method whose network is a budget, are there
     # One load serves all methods whose options are equal.
     tasks = TaskTable({task.name: replace(task, load=cache(task.load))})
-    names = [BASELINE, *(name for name in table if name != BASELINE)]
+    names = [BASELINE, *(name for name in own if name != BASELINE)]
     found = []
     for name in names:
         if table[name].build is None or table[name].applicable(task) is not None:

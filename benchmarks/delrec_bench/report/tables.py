@@ -1,4 +1,4 @@
-"""Findings as text: leaderboard.csv, leaderboard.md, leaderboard.json and README's block."""
+"""Findings as text: leaderboard.csv, leaderboard.md and leaderboard.json."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from delrec_bench.errors import BenchError
-from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.report import words
 from delrec_bench.report.findings import Findings
@@ -17,7 +15,6 @@ from delrec_bench.report.published import DATASETS, published_values
 from delrec_bench.report.rows import COLUMNS, RATIOS, Row
 
 SCHEMA = 1
-START, END = "<!-- leaderboard:start -->", "<!-- leaderboard:end -->"
 FIGURE = "accuracy_parameters.svg"
 LATENCIES = ("training step", "inference", "batch 1")  # of RATIOS
 STAMPS = {
@@ -263,48 +260,3 @@ def _published(findings: Findings) -> str:
         head = ["published method", "value", "n", "parameters", "selection", "source"]
         out.append(f"## Published on {dataset} (not ranked with the above)\n\n{markdown_table(head, lines)}")
     return "\n".join(out)
-
-
-def readme_block(findings: Findings) -> str:
-    """What stands between README's markers, made from the same findings as the page."""
-    out = [f"**{stamp}**: {STAMPS[stamp]}." for stamp in findings.stamps]
-    out = [" ".join(out) + "\n" if out else "", *(text + "\n" for text in findings.headline)]
-    out += ["\n".join(f"- {w}" for w in findings.warnings) + "\n"] if findings.warnings else []
-    head = ["task", "data", "method", "n", "score ± sd", "parameters", "training step", "batch-1 latency"]
-    lines = [
-        [
-            row["task"],
-            row["data"],
-            f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`",
-            str(row["n"]),
-            f"{spread(row)} {metric_named(row['metric']).unit}",
-            words.count(row["parameters_total"]),
-            words.ratio(row["latency_train_ratio"]),
-            words.ratio(row["latency_batch1_ratio"]),
-        ]
-        for row in findings.rows
-    ]
-    if lines:
-        out.append(markdown_table(head, lines, left=3))
-        out.append(f"![Score against parameters, every repetition shown](reports/{FIGURE})\n")
-        out.append(
-            "Latency is a ratio to the no-delay network. More: [reports/leaderboard.md](reports/leaderboard.md).\n"
-        )
-    return "\n".join(text for text in out if text)
-
-
-def with_block(readme: str, block: str) -> str:
-    """`readme` with what stands between the markers replaced by `block`.
-
-    Raises:
-        BenchError: the markers are not there, or not once each in order.
-    """
-    if readme.count(START) != 1 or readme.count(END) != 1 or readme.index(START) > readme.index(END):
-        raise BenchError(f"README.md needs the lines {START} and {END} once each, in this order")
-    before, rest = readme.split(START)
-    return f"{before}{START}\n\n{block}\n{END}{rest.split(END)[1]}"
-
-
-def block_of(readme: str) -> str:
-    """What stands between README's markers now."""
-    return readme.split(START)[1].split(END)[0].strip() + "\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from delrec_bench.records import Record, write_committed
 from delrec_bench.report import figures, tables
+from delrec_bench.report import readme as readme_file
 from delrec_bench.report.findings import find
 from delrec_bench.report.page import to_html
 from delrec_bench.report.rows import Row, merge
@@ -66,8 +67,8 @@ def write_report(
     readme = Path(workspace.root) / "README.md"
     if page is None and readme.exists():
         text = readme.read_text(encoding="utf-8")
-        if tables.START in text or tables.END in text:
-            contents[readme] = tables.with_block(text, tables.readme_block(findings))
+        if readme_file.START in text or readme_file.END in text:
+            contents[readme] = readme_file.with_block(text, readme_file.readme_block(findings))
     for path, content in contents.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             write_atomic(path, content)
