@@ -95,3 +95,18 @@ def test_tasks_and_metrics_hold_nothing_but_one_of_them_a_file():
 @pytest.mark.parametrize("path", modules(), ids=named)
 def test_a_module_is_read_in_one_sitting(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def callers(name: str) -> set[str]:
+    """The modules that call a function or method of this name."""
+    found = set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and name in (getattr(node.func, "id", ""), getattr(node.func, "attr", "")):
+                found.add(named(path))
+    return found
+
+
+def test_a_request_is_resolved_in_one_place_which_alone_names_a_runs_key():
+    assert callers("settle") == {"config/budget.py", "config/resolving.py", "studies/cost.py"}  # none of them a run
+    assert callers("run_key") == {"config/resolving.py", "latency/measuring.py"}  # of a measurement: a key of its own

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.methods.base import MethodTable, find_methods
+from delrec_bench.metrics.base import VARIABLE as METRICS_VARIABLE
 from delrec_bench.records import Record, load_records
 from delrec_bench.studies.expansion import pages, studies
 from delrec_bench.studies.membership import assigned, of_page
@@ -34,7 +35,13 @@ def folders(arguments: Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def tables(arguments: Namespace) -> tuple[MethodTable, TaskTable]:
-    """Every method and task, those of more folders included."""
+    """Every method and task, those of more folders included.
+
+    Folders of more metrics are noted in the environment, where every reader of a record finds them, workers too.
+    """
+    if arguments.metrics:
+        known = filter(None, os.environ.get(METRICS_VARIABLE, "").split(os.pathsep))
+        os.environ[METRICS_VARIABLE] = os.pathsep.join(dict.fromkeys([*known, *arguments.metrics]))
     method_dirs, task_dirs = folders(arguments)
     return find_methods(method_dirs), find_tasks(task_dirs)
 

@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--runs", help="folder of finished runs (else ROOT/runs)")
     where.add_argument("--methods", action="append", metavar="DIR", help="more method files (DELREC_BENCH_METHODS)")
     where.add_argument("--tasks", action="append", metavar="DIR", help="more task files (DELREC_BENCH_TASKS)")
+    where.add_argument("--metrics", action="append", metavar="DIR", help="more metric files (DELREC_BENCH_METRICS)")
     where.add_argument("--json", action="store_true", help="one JSON object on stdout, all else on stderr")
     top = _Parser(
         prog="delrec-bench",

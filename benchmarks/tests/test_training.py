@@ -1,4 +1,4 @@
-"""The protocol: seed axes, validated settings, schedules, the chosen epoch, and test data that is seen once."""
+"""Training: schedules, the chosen epoch, and test data that is seen once."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from delrec.networks import Network, NetworkConfig
 from delrec_bench.config import Seeds, TrainingConfig
 from delrec_bench.data.samples import DenseSamples
-from delrec_bench.errors import BenchError, RunError
+from delrec_bench.errors import RunError
 from delrec_bench.metrics import metric_named
 from delrec_bench.training import HeldOut, Optimisation, ProtocolError, evaluate, fit, score_test
 
@@ -24,39 +24,6 @@ def network(**settings: object) -> Network:
     torch.manual_seed(0)
     usual = {"hidden": (8,), "recurrent": "axonal", "engine": "reference", "delay_std": 3.0}
     return Network(NetworkConfig(inputs=3, classes=4, **{**usual, **settings}))  # type: ignore[arg-type]
-
-
-def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
-    seeds = Seeds.of(3)
-    streams = {seeds.stream(axis) for axis in ("split", "permutation", "initialisation", "order")}
-    assert len(streams) == 4
-    assert seeds.stream("order", 1) != seeds.stream("order", 2)
-    assert Seeds(order=9).stream("split") == Seeds().stream("split")
-    with pytest.raises(BenchError, match=r"seeds\.order is -1"):
-        Seeds(order=-1)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("epochs", 0),
-        ("epochs", True),
-        ("batch", 2.5),
-        ("lr_weights", -1.0),
-        ("lr_delays", math.nan),
-        ("optimiser", "sgd"),
-        ("schedule_delays", "linear"),
-        ("clip_value", 0.0),
-        ("ties", "any"),
-    ],
-)
-def test_a_bad_training_setting_is_named_with_its_value(field, value):
-    with pytest.raises(BenchError, match=rf"training\.{field} is {value!r}"):
-        TrainingConfig(**{field: value})
-
-
-def test_whole_numbers_and_floats_make_one_setting():
-    assert TrainingConfig(lr_weights=1).canonical() == TrainingConfig(lr_weights=1.0).canonical()
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of")  # the schedules are looked at without an update between
