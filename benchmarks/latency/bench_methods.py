@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from delrec_bench.latency import BASELINE, MODES, Subject, latency_record, subjects
+from delrec_bench.latency.timing import quartiles, ratio
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.records import write_record
 from delrec_bench.tasks.base import TaskTable, find_tasks
-from delrec_bench.timing import quartiles, ratio
 from delrec_bench.workspace import find_workspace
 
 from benchmarks.latency.pairing import Pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from delrec_bench.tasks.samples import Counts, CountSamples
+from delrec_bench.data.samples import Counts, CountSamples
 
 __all__ = ["store"]
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from delrec_bench.timing import quartiles, ratio, undisturbed
+from delrec_bench.latency.timing import quartiles, ratio, undisturbed
 
 __all__ = ["Pairs"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from delrec.networks import Network, NetworkConfig
-from delrec_bench.configuration import profiles
+from delrec_bench.config import profiles
 from torch import Tensor, nn
 
 __all__ = ["SHAPES", "Shape", "make_inputs", "make_network", "spike_rates"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from delrec_bench.timing import Quartiles, quartiles, ratio
+from delrec_bench.latency.timing import Quartiles, quartiles, ratio
 
 __all__ = ["markdown", "targets"]
 

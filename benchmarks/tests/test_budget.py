@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from delrec_bench.budget import solve_width, trainable, with_budget
-from delrec_bench.configuration import Request, resolve
+from delrec_bench.config import Request, settle
+from delrec_bench.config.budget import solve_width, trainable, with_budget
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.tasks.base import find_tasks
@@ -12,7 +12,7 @@ TABLE, TASKS = find_methods(), find_tasks()
 
 
 def settings(method: str, task: str = "shd") -> dict:
-    return {**resolve(Request(method, task), TABLE[method], TASKS[task]).network, "engine": "reference"}
+    return {**settle(Request(method, task), TABLE[method], TASKS[task]).network, "engine": "reference"}
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_a_method_without_a_network_has_no_width():
 
 @pytest.mark.parametrize("method", ["lif", "delrec-axonal-se-adlif", "gru"])
 def test_a_run_with_a_budget_gets_its_widths_and_records_both(method):
-    plain = resolve(Request(method, "shd"), TABLE[method], TASKS["shd"])
+    plain = settle(Request(method, "shd"), TABLE[method], TASKS["shd"])
     assert with_budget(plain, TABLE, 140, 20) is plain
     run = with_budget(
-        resolve(Request(method, "shd", overrides=(("budget", 10_000),)), TABLE[method], TASKS["shd"]), TABLE, 140, 20
+        settle(Request(method, "shd", overrides=(("budget", 10_000),)), TABLE[method], TASKS["shd"]), TABLE, 140, 20
     )
     width = solve_width(TABLE[method], settings(method), 140, 20, 10_000)
     assert tuple(run.network["hidden"]) == tuple(run.values["network"]["hidden"]) == width.hidden
@@ -71,12 +71,12 @@ def test_a_run_with_a_budget_gets_its_widths_and_records_both(method):
 def test_the_papers_budget_is_the_published_networks_count():
     def run(budget, task="shd", profile="paper"):
         request = Request("lif", task, profile=profile, overrides=(("budget", budget),))
-        return with_budget(resolve(request, TABLE["lif"], TASKS[task]), TABLE, 140, 20)
+        return with_budget(settle(request, TABLE["lif"], TASKS[task]), TABLE, 140, 20)
 
     found = run("paper")
     assert found.values["budget"] == "paper" and found.network["hidden"] == run(173_844).network["hidden"]
     assert trainable(TABLE["lif"], found.network, 140, 20) <= 173_844
-    with pytest.raises(BenchError, match="budget 'paper'.*shd-embedded.*or give a number"):
-        run("paper", "shd-embedded", "quick")
+    with pytest.raises(BenchError, match="budget 'paper'.*formants-20.*or give a number"):
+        run("paper", "formants-20", "quick")
     with pytest.raises(BenchError, match="it must be a number of parameters or 'paper'"):
         run("papers")

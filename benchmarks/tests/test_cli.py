@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from delrec_bench import cli, runs
+from delrec_bench import app
 from delrec_bench.errors import RunError
 from delrec_bench.records import read_record, same_record
+from delrec_bench.runs import single
 
 ROOT = Path(__file__).parents[2]
 TINY = "--epochs 2 --limit 30 --set hidden=6 --set task.test_limit=20 --engine reference".split()
@@ -33,7 +34,7 @@ def root(tmp_path, monkeypatch) -> Path:
 
 
 def call(capsys, *words: str) -> tuple[int, str, str]:
-    code = cli.main(list(words))
+    code = app.main(list(words))
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -58,7 +59,7 @@ def test_run_prints_one_json_object_with_the_contracts_fields(root, capsys):
 
 def test_a_forecast_is_told_in_its_own_metric(root, capsys):
     code, out, _ = call(capsys, "run", "lif", "mackey-glass", *TINY)
-    assert code == 0 and "test nmse " in out and "%" not in out
+    assert code == 0 and " NMSE, epoch " in out and "%" not in out
 
 
 def test_a_finished_run_is_shown_and_not_done_again(root, capsys):
@@ -147,7 +148,7 @@ def test_a_run_that_fails_exits_1_and_leaves_no_record(root, capsys, monkeypatch
     def fail(*_: object, **__: object) -> None:
         raise RunError("the loss is nan in epoch 1")
 
-    monkeypatch.setattr(runs, "fit", fail)
+    monkeypatch.setattr(single, "fit", fail)
     code, _, err = call(capsys, *lif())
     assert code == 1
     assert "lif on digits" in err
@@ -158,7 +159,7 @@ def test_a_bug_says_so_and_where_its_traceback_is(root, capsys, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(runs, "fit", fail)
+    monkeypatch.setattr(single, "fit", fail)
     code, _, err = call(capsys, *lif())
     assert code == 1
     assert "this is a bug (ZeroDivisionError: oops)" in err
@@ -171,7 +172,7 @@ def test_an_interrupt_exits_130(root, capsys, monkeypatch):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "fit", stop)
+    monkeypatch.setattr(single, "fit", stop)
     assert call(capsys, *lif())[0] == 130
     assert not list(root.glob("runs/*/record.json"))
 
@@ -180,7 +181,7 @@ def test_a_full_disk_is_the_users_affair(root, capsys, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "cache/x")
 
-    monkeypatch.setattr(runs, "fit", full)
+    monkeypatch.setattr(single, "fit", full)
     code, _, err = call(capsys, *lif())
     assert code == 2
     assert "cache/x: No space left on device" in err
@@ -216,7 +217,7 @@ def test_a_dry_run_says_runs_hours_memory_and_disk(root, capsys):
 
 
 def test_the_installed_command_runs_and_keeps_stdout_for_the_object(root):
-    words = [sys.executable, "-m", "delrec_bench.cli", "run", "lfi", "digits", "--json"]
+    words = [sys.executable, "-m", "delrec_bench.app", "run", "lfi", "digits", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=root)
     assert done.returncode == 2
     assert json.loads(done.stdout)["exit_code"] == 2

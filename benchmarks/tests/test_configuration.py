@@ -1,8 +1,21 @@
 """From a request to a configuration: order of precedence, keys, types, and messages that name the nearest."""
 
+import math
+
 import pytest
 from delrec.networks import Network, NetworkConfig
-from delrec_bench.configuration import Request, defaults, full_key, parse_setting, preset, profiles, resolve, toml_value
+from delrec_bench.config import (
+    Request,
+    Seeds,
+    TrainingConfig,
+    defaults,
+    full_key,
+    parse_setting,
+    preset,
+    profiles,
+    settle,
+    toml_value,
+)
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import canonical_json
@@ -12,7 +25,7 @@ METHODS, TASKS = find_methods(), find_tasks()
 
 
 def resolved(method: str = "lif", task: str = "digits", **asked):
-    return resolve(Request(method, task, **asked), METHODS[method], TASKS[task])
+    return settle(Request(method, task, **asked), METHODS[method], TASKS[task])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +102,7 @@ def test_every_preset_names_settings_that_some_method_has_and_every_method_takes
                 assert set(preset(name, task)) <= known, (name, where)
                 for method in METHODS.values():
                     if method.applicable(task) is None:
-                        resolve(Request(method.name, task.name, profile=name), method, task)
+                        settle(Request(method.name, task.name, profile=name), method, task)
 
 
 # Golden counts of trainable parameters: DelRec's tables and code, arXiv 2509.24852 and Research Square rs-9370190.
@@ -166,7 +179,7 @@ def test_a_number_is_the_same_number_with_and_without_a_point():
 
 
 def test_the_command_of_a_request_makes_the_same_request():
-    from delrec_bench.cli import parser
+    from delrec_bench.app.grammar import parser
 
     request = Request("dcls", "shd", 2, epochs=3, data="x/corpus", overrides=(("hidden", [3, 4]),))
     words = request.command().split()[1:]
@@ -174,3 +187,36 @@ def test_the_command_of_a_request_makes_the_same_request():
     assert (arguments.method, arguments.task, arguments.repetition, arguments.epochs) == ("dcls", "shd", 2, 3)
     assert arguments.data == "corpus"
     assert [parse_setting(text) for text in arguments.settings] == [("hidden", [3, 4])]
+
+
+def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
+    seeds = Seeds.of(3)
+    streams = {seeds.stream(axis) for axis in ("split", "permutation", "initialisation", "order")}
+    assert len(streams) == 4
+    assert seeds.stream("order", 1) != seeds.stream("order", 2)
+    assert Seeds(order=9).stream("split") == Seeds().stream("split")
+    with pytest.raises(BenchError, match=r"seeds\.order is -1"):
+        Seeds(order=-1)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", True),
+        ("batch", 2.5),
+        ("lr_weights", -1.0),
+        ("lr_delays", math.nan),
+        ("optimiser", "sgd"),
+        ("schedule_delays", "linear"),
+        ("clip_value", 0.0),
+        ("ties", "any"),
+    ],
+)
+def test_a_bad_training_setting_is_named_with_its_value(field, value):
+    with pytest.raises(BenchError, match=rf"training\.{field} is {value!r}"):
+        TrainingConfig(**{field: value})
+
+
+def test_whole_numbers_and_floats_make_one_setting():
+    assert TrainingConfig(lr_weights=1).canonical() == TrainingConfig(lr_weights=1.0).canonical()

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import yaml
-from delrec_bench.data import make
-from delrec_bench.tasks.files import listed
-from delrec_bench.tasks.generated import RECIPES
+from delrec_bench.data.files import listed
+from delrec_bench.data.generated import RECIPES
+from delrec_bench.data.shelf import make
 from delrec_bench.workspace import find_workspace, workspace_at
 
 ROOT = find_workspace().root

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from delrec_bench.data import fetch, make, status, verify
+from delrec_bench.data.files import digest_of, listed
+from delrec_bench.data.shelf import fetch, make, status, verify
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks.files import digest_of, listed
 from delrec_bench.workspace import find_workspace, workspace_at
 
 CONTENT = b"spikes " * 5000
@@ -160,7 +160,7 @@ def test_a_digest_is_computed_once_for_a_file_that_did_not_change(workspace, tmp
     path = tmp_path / "file"
     path.write_bytes(b"one")
     first = digest_of(path, workspace)
-    monkeypatch.setattr("delrec_bench.tasks.files._feed", lambda *a: pytest.fail("read again"))
+    monkeypatch.setattr("delrec_bench.data.files._feed", lambda *a: pytest.fail("read again"))
     assert digest_of(path, workspace) == first == hashlib.md5(b"one").hexdigest()
     monkeypatch.undo()
     path.write_bytes(b"other")

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from delrec_bench.configuration import Request
+from delrec_bench.config import Request
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import RESULTS_VERSION
 from delrec_bench.runs import run

@@ -9,10 +9,11 @@ import pytest
 import torch
 from delrec_bench import latency
 from delrec_bench.errors import BenchError
+from delrec_bench.latency import measuring
+from delrec_bench.latency.timing import interleave, quartiles, ratio
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import LATENCY_RATIOS
 from delrec_bench.tasks.base import find_tasks
-from delrec_bench.timing import interleave, quartiles, ratio
 from delrec_bench.workspace import workspace_at
 
 GOLDEN = sorted((Path(__file__).parents[2] / "packages/core/tests/golden").glob("delrec_*.npz"))
@@ -157,8 +158,8 @@ def test_measure_makes_records_and_measures_nothing_the_second_time(few, monkeyp
             work()
         return {name: [1.0 + n, 1.0 + n] for n, name in enumerate(candidates)}
 
-    monkeypatch.setattr(latency, "interleave", fake)
-    monkeypatch.setattr(latency, "pin_threads", lambda threads: torch.set_num_threads(1))
+    monkeypatch.setattr(measuring, "interleave", fake)
+    monkeypatch.setattr(measuring, "pin_threads", lambda threads: torch.set_num_threads(1))
     records = latency.measure(*few, budget_seconds=5)
     assert [r.method for r in records] == ["lif", "delrec-axonal"]
     for record in records:
@@ -169,7 +170,7 @@ def test_measure_makes_records_and_measures_nothing_the_second_time(few, monkeyp
     assert records[1].result["train_ratio"] == 3.0
     assert records[1].parameters["delays"] > 0
 
-    monkeypatch.setattr(latency, "interleave", lambda *a, **k: pytest.fail("measured again"))
+    monkeypatch.setattr(measuring, "interleave", lambda *a, **k: pytest.fail("measured again"))
     assert [r.key for r in latency.measure(*few, budget_seconds=5)] == [r.key for r in records]
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from delrec.networks import Network
-from delrec_bench.budget import solve_width, trainable
-from delrec_bench.configuration import Request, defaults
+from delrec_bench.config import Request, Resolved, defaults, resolve
+from delrec_bench.config.budget import solve_width, trainable
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.preparation import Prepared, build, prepare
 from delrec_bench.records import same_record
 from delrec_bench.runs import perform
 from delrec_bench.tasks.base import find_tasks
+from delrec_bench.training import build
 from delrec_bench.workspace import workspace_at
 
 WHOLE = bool(os.environ.get("DELREC_BENCH_ALL"))
@@ -55,21 +55,21 @@ def workspace(tmp_path_factory):
 
 
 @cache
-def _prepared(method: str, task: str, root: Path, dtype: str, engine: str) -> Prepared:
+def _prepared(method: str, task: str, root: Path, dtype: str, engine: str) -> Resolved:
     overrides: list[tuple[str, object]] = [("task.test_limit", 20)]
     if METHODS[method].build is not None:
         overrides += [("network.hidden", [6, 5]), ("training.batch", 16), ("dtype", dtype)]
     request = Request(method, task, epochs=1, limit=32, engine=engine, overrides=tuple(overrides))
-    return prepare(request, METHODS, TASKS, workspace_at(root))
+    return resolve(request, METHODS, TASKS, workspace_at(root))
 
 
-def prepared(method: str, task: str, workspace, dtype: str = "float64", engine: str = "reference") -> Prepared:
+def prepared(method: str, task: str, workspace, dtype: str = "float64", engine: str = "reference") -> Resolved:
     return _prepared(method, task, workspace.root, dtype, engine)
 
 
-def first_batch(ready: Prepared, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+def first_batch(ready: Resolved, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     indices = torch.arange(count)
-    dtype = torch.float64 if ready.resolved.dtype == "float64" else torch.float32
+    dtype = torch.float64 if ready.dtype == "float64" else torch.float32
     return ready.data.train.batch(indices).to(dtype), ready.data.train.targets[indices]
 
 
@@ -113,7 +113,7 @@ def test_it_builds_counts_and_runs_forward_and_backward(method, task, workspace)
 def test_it_takes_a_budget_of_parameters(method, workspace):
     """The widest network within it: one neuron a layer more is too many."""
     ready = prepared(method, home_of(method), workspace)
-    settings = {**ready.resolved.network, "hidden": [6, 6], "engine": "reference"}
+    settings = {**ready.network, "hidden": [6, 6], "engine": "reference"}
     shape = ready.data.channels, ready.data.classes
     width = solve_width(METHODS[method], settings, *shape, 5000)
     wider = {**settings, "hidden": [n + 1 for n in width.hidden]}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from delrec import RecurrentDelays
-from delrec_bench.budget import solve_width
-from delrec_bench.configuration import Request, profiles, resolve
+from delrec_bench.config import Request, profiles, settle
+from delrec_bench.config.budget import solve_width
 from delrec_bench.errors import BenchError
 from delrec_bench.methods._published import EQUAL
 from delrec_bench.methods.adaptive import FAMILIES, METHODS
@@ -17,7 +17,7 @@ CLASSES = {"shd": 20, "ssc": 35}
 
 
 def resolved(method: str, task: str, profile: str = "paper"):
-    return resolve(Request(method, task, profile=profile), TABLE[method], TASKS[task])
+    return settle(Request(method, task, profile=profile), TABLE[method], TASKS[task])
 
 
 def built(method: str, task: str, profile: str = "paper"):
@@ -47,7 +47,7 @@ def test_every_profile_resolves_and_nothing_of_the_lif_is_a_setting(method):
     for profile, tables in profiles().items():
         for task in TASKS.values():
             if task.name in tables or task.family in tables:
-                resolve(Request(method.name, task.name, profile=profile), method, task)
+                settle(Request(method.name, task.name, profile=profile), method, task)
 
 
 def test_every_family_has_learned_and_fixed_recurrent_delays_and_feedforward_delays():
@@ -95,7 +95,7 @@ def test_widths_of_the_equi_parameter_setting_are_what_the_solver_finds(method):
 
 
 def test_the_leak_and_the_start_are_settings():
-    run = resolve(
+    run = settle(
         Request("adlif", "shd", overrides=(("leak", "decay"), ("start", "random"))), TABLE["adlif"], TASKS["shd"]
     )
     network = TABLE["adlif"].build({**run.network, "engine": "reference"}, 140, 20)
@@ -107,4 +107,4 @@ def test_the_leak_and_the_start_are_settings():
 
 def test_a_wrong_neuron_setting_is_named():
     with pytest.raises(BenchError, match="unknown key 'spann'"):
-        resolve(Request("asrc", "shd", overrides=(("spann", 3),)), TABLE["asrc"], TASKS["shd"])
+        settle(Request("asrc", "shd", overrides=(("spann", 3),)), TABLE["asrc"], TASKS["shd"])

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from delrec_baselines.delgrad import DelGradNetwork
-from delrec_bench.configuration import Request, resolve
+from delrec_bench.config import Request, Seeds, settle
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.protocol import Seeds
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import evaluate, fit
 from delrec_bench.workspace import workspace_at
@@ -26,7 +25,7 @@ NAMES = ("delgrad-none", "delgrad-axonal", "delgrad-dendritic", "delgrad-synapti
     ],
 )
 def test_published_setting_of_yin_yang(name: str, rates: tuple[float, float], parameters: tuple[int, int]) -> None:
-    resolved = resolve(Request(name, "yin-yang", profile="paper"), METHODS[name], TASKS["yin-yang"])
+    resolved = settle(Request(name, "yin-yang", profile="paper"), METHODS[name], TASKS["yin-yang"])
     training = resolved.training
     assert (training.lr_weights, training.lr_delays) == rates
     assert (training.epochs, training.batch, training.optimiser, training.weight_decay) == (300, 150, "adam", 0.0)
@@ -41,7 +40,7 @@ def test_published_setting_of_yin_yang(name: str, rates: tuple[float, float], pa
 def test_the_loop_trains_it(tmp_path: Path) -> None:
     name = "delgrad-axonal"
     request = Request(name, "yin-yang", epochs=3, limit=900)
-    resolved = resolve(request, METHODS[name], TASKS["yin-yang"])
+    resolved = settle(request, METHODS[name], TASKS["yin-yang"])
     data = TASKS["yin-yang"].load(resolved.options, 0, 0, None, workspace_at(tmp_path))
     torch.manual_seed(0)
     model = resolved.method.build(resolved.network, data.channels, data.classes)
@@ -57,7 +56,7 @@ def test_spoken_tasks_take_it_as_an_adaptation(name: str) -> None:
     method = METHODS[name]
     assert "adaptation" in method.source
     for task in (task for task in TASKS.values() if task.family == "speech"):
-        resolved = resolve(Request(name, task.name), method, task)
+        resolved = settle(Request(name, task.name), method, task)
         model = resolved.method.build(resolved.network, 20, 5)
         assert isinstance(model, DelGradNetwork)
         torch.manual_seed(0)
@@ -73,4 +72,4 @@ def test_pixels_and_forecasts_say_why_not() -> None:
     for task in TASKS.values():
         if task.family in ("pixels", "forecast"):
             with pytest.raises(BenchError, match=r"grey values|forecasts a value"):
-                resolve(Request("delgrad-axonal", task.name), METHODS["delgrad-axonal"], task)
+                settle(Request("delgrad-axonal", task.name), METHODS["delgrad-axonal"], task)

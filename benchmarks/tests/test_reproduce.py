@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from delrec_bench import cli, grid
+from delrec_bench import app
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records
+from delrec_bench.studies import expansion
 from delrec_bench.tasks.base import find_tasks
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard
 def root(tmp_path, monkeypatch) -> Path:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "leaderboard.toml").write_text(STUDY)
-    monkeypatch.setattr(grid, "FOLDER", tmp_path / "studies")
+    monkeypatch.setattr(expansion, "FOLDER", tmp_path / "studies")
     folder = tmp_path / "root"
     folder.mkdir()
     shutil.copy(ROOT / "data.dvc", folder)
@@ -45,7 +46,7 @@ def root(tmp_path, monkeypatch) -> Path:
 
 
 def reproduce(capsys, *more: str) -> tuple[dict, str]:
-    code = cli.main(["reproduce", "--no-latency", "--json", *more])
+    code = app.main(["reproduce", "--no-latency", "--json", *more])
     out, err = capsys.readouterr()
     assert code == 0, err
     return json.loads(out), err
@@ -61,7 +62,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert "delrec-axonal" in (root / "README.md").read_text()
     records = load_records(root / "runs")
     assert len(records) == 6
-    assert cli.main(["report", "--commit-records"]) == 0
+    assert app.main(["report", "--commit-records"]) == 0
     capsys.readouterr()
 
     (root / "mlflow.db").unlink()
@@ -72,23 +73,23 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert {row["verdict"] for row in second["rows"]} == {"same"}
     assert load_records(root / "runs") == records
 
-    assert cli.main(["sync"]) == 0
+    assert app.main(["sync"]) == 0
     assert "0 added, 0 replaced" in capsys.readouterr().out
 
 
 def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypatch):
-    from delrec_bench import runs
     from delrec_bench.errors import RunError
+    from delrec_bench.runs import single
 
-    whole = runs.fit
+    whole = single.fit
 
     def fit(model, *arguments, **named):
         if type(model.blocks[0].spiking).__name__ == "RecurrentDelays":
             raise RunError("the loss is nan in epoch 1")
         return whole(model, *arguments, **named)
 
-    monkeypatch.setattr(runs, "fit", fit)
-    code = cli.main(["reproduce", "--no-latency", "--json", "--jobs", "1"])
+    monkeypatch.setattr(single, "fit", fit)
+    code = app.main(["reproduce", "--no-latency", "--json", "--jobs", "1"])
     content = json.loads(capsys.readouterr().out)
     assert code == 1
     assert {entry["method"] for entry in content["failed"]} == {"delrec-axonal"}
@@ -117,7 +118,7 @@ def test_a_worker_that_is_killed_ends_the_whole_with_a_message_and_exit_1(root, 
     monkeypatch.setenv("DELREC_TEST_PARENT", str(os.getpid()))
     study = tmp_path / "studies" / "leaderboard.toml"
     study.write_text(STUDY.replace('"digits"', '"killer"'))
-    code = cli.main(["reproduce", "--no-latency", "--jobs", "2", "--tasks", str(tmp_path / "tasks")])
+    code = app.main(["reproduce", "--no-latency", "--jobs", "2", "--tasks", str(tmp_path / "tasks")])
     assert code == 1
     assert "a worker process was killed" in capsys.readouterr().err
     assert not load_records(root / "runs")
@@ -127,18 +128,18 @@ def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(
         "[quick]\nmethods = {quick = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
     )
-    monkeypatch.setattr(grid, "FOLDER", tmp_path)
+    monkeypatch.setattr(expansion, "FOLDER", tmp_path)
     methods, tasks = find_methods(), find_tasks()
-    study = grid.expand("mine", "quick", methods, tasks)
+    study = expansion.expand("mine", "quick", methods, tasks)
     assert {r.method for r in study.requests} == {name for name, method in methods.items() if method.quick}
     assert {r.task for r in study.requests} == {name for name, task in tasks.items() if task.embedded}
     assert ("time-slices", "mackey-glass") in {(method, task) for method, task, _ in study.skipped}
     (tmp_path / "mine.toml").write_text("[quick]\nmethods = {fast = true}\n")
     with pytest.raises(BenchError, match="no attribute 'fast'"):
-        grid.expand("mine", "quick", methods, tasks)
+        expansion.expand("mine", "quick", methods, tasks)
     (tmp_path / "mine.toml").write_text("[quick\n")
     with pytest.raises(BenchError, match=r"mine\.toml is not TOML"):
-        grid.expand("mine", "quick", methods, tasks)
+        expansion.expand("mine", "quick", methods, tasks)
 
 
 def test_the_quick_profile_has_at_most_twelve_methods():
@@ -154,19 +155,19 @@ def test_the_method_of_contributing_is_short_and_is_picked_up_by_everything(root
     folder.mkdir()
     (folder / "leaky.py").write_text(source)
     more = ["--methods", str(folder)]
-    assert cli.main(["list", "methods", *more]) == 0
+    assert app.main(["list", "methods", *more]) == 0
     assert "leaky" in capsys.readouterr().out
     assert (
-        cli.main(["run", "leaky", "digits", "--epochs", "1", "--limit", "40", "--set", "hidden=32", "--json", *more])
+        app.main(["run", "leaky", "digits", "--epochs", "1", "--limit", "40", "--set", "hidden=32", "--json", *more])
         == 0
     )
     content = json.loads(capsys.readouterr().out)
     assert content["parameters"]["total"] == 1 * 32 + 32 + 32 * 10 + 10
     for task in (name for name, task in find_tasks().items() if task.embedded and name != "digits"):
         small = ["--epochs", "1", "--limit", "40", "--set", "task.test_limit=20", "--set", "hidden=8"]
-        assert cli.main(["run", "leaky", task, *small, *more]) == 0, "it learns classes and values"
+        assert app.main(["run", "leaky", task, *small, *more]) == 0, "it learns classes and values"
     capsys.readouterr()
-    assert cli.main(["run", "leaky", "digits", "--epochs", "1", "--set", "hiden=3", *more]) == 2
+    assert app.main(["run", "leaky", "digits", "--epochs", "1", "--set", "hiden=3", *more]) == 2
     assert "did you mean 'hidden'" in capsys.readouterr().err
-    assert cli.main(["report", *more]) == 0
+    assert app.main(["report", *more]) == 0
     assert "leaky" in (root / "reports" / "leaderboard.md").read_text()

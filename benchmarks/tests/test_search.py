@@ -7,21 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from delrec_bench import cli, grid, reproduce, runs, tracking
-from delrec_bench.commands import committed_records, own_records, page_records
-from delrec_bench.configuration import Request
+from delrec_bench import app
+from delrec_bench.app import reproduce
+from delrec_bench.app.common import committed_records, own_records, page_records
+from delrec_bench.config import AXES, Request, Seeds, defaults, resolve
+from delrec_bench.config.seeds import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
-from delrec_bench.membership import memberships, remember_members, remember_search
 from delrec_bench.methods.base import find_methods
 from delrec_bench.plugins import import_file
-from delrec_bench.preparation import prepare
-from delrec_bench.protocol import AXES, TRIAL_SEED, Seeds
-from delrec_bench.records import load_records, run_key
+from delrec_bench.records import load_records, run_key, tracking
 from delrec_bench.report import find, rows_of
 from delrec_bench.report.rows import merge
-from delrec_bench.runs import perform
-from delrec_bench.search import SPACE, Search, best, draw, parse, space_of, trials_of
+from delrec_bench.runs import perform, single
 from delrec_bench.statistics import compare_family
+from delrec_bench.studies.membership import memberships, remember_members, remember_search
+from delrec_bench.studies.search import SPACE, Search, best, draw, parse, space_of, trials_of
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -30,7 +30,7 @@ made_up = import_file(Path(__file__).with_name("made_up.py"), "test")
 ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()
 NETWORKS = [name for name, method in METHODS.items() if method.build is not None]
-SETTINGS = {key for name in METHODS for key in grid.defaults(METHODS[name])}
+SETTINGS = {key for name in METHODS for key in defaults(METHODS[name])}
 DEFAULT = parse({"trials": 4}, "here", SETTINGS)
 TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
 
@@ -128,7 +128,7 @@ class Closed:
 def test_a_trial_never_sees_the_test_set(tmp_path):
     workspace = workspace_at(tmp_path)
     request = Request("delrec-axonal", "digits", overrides=TINY, trial=True)
-    prepared = prepare(request, METHODS, TASKS, workspace)
+    prepared = resolve(request, METHODS, TASKS, workspace)
     made = perform(replace(prepared, data=replace(prepared.data, test=Closed())), workspace).record
     assert made.kind == "trial" and made.command.endswith("--trial")
     assert set(made.result) == {"valid_score", "best_epoch", "epochs", "selection", "failed"}
@@ -143,14 +143,14 @@ def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
     keys = []
     for seeds in ((), (("seeds.initialisation", TRIAL_SEED), ("seeds.order", TRIAL_SEED))):
         request = Request("lif", "digits", overrides=TINY + seeds, trial=not seeds)
-        prepared = prepare(request, METHODS, TASKS, workspace_at(tmp_path))
+        prepared = resolve(request, METHODS, TASKS, workspace_at(tmp_path))
         found = prepared.configuration["seeds"]
         assert found == {**dict.fromkeys(AXES, TRIAL_SEED), "split": 0, "permutation": 0}
         keys.append(prepared.key)
     assert keys[0] != keys[1], "a run of the same seeds is not taken for the trial, nor the trial for the run"
     assert all(Seeds.of(r).initialisation != TRIAL_SEED for r in range(1000))
     with pytest.raises(BenchError, match="nothing to search"):
-        prepare(Request("counts-only", "digits", trial=True), METHODS, TASKS, workspace_at(tmp_path))
+        resolve(Request("counts-only", "digits", trial=True), METHODS, TASKS, workspace_at(tmp_path))
 
 
 def test_no_row_comparison_or_committed_record_reads_a_trial():
@@ -185,20 +185,20 @@ def root(tmp_path, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
-    whole = runs.fit
+    whole = single.fit
 
     def fit(model, train, valid, config, **named):
         if config.lr_weights < 0.005:
             raise RunError("the loss is nan in epoch 1")
         return replace(whole(model, train, valid, config, **named), valid_score=config.lr_weights)
 
-    monkeypatch.setattr(runs, "fit", fit)
+    monkeypatch.setattr(single, "fit", fit)
     return tmp_path
 
 
 def tuned(capsys, *more: str) -> tuple[dict, str]:
     words = ["reproduce", "--study", "tuned", "--profile", "tiny", "--jobs", "1", "--no-latency", "--json", *more]
-    code = cli.main(words)
+    code = app.main(words)
     out, err = capsys.readouterr()
     assert code == 0, err
     return json.loads(out), err
@@ -249,7 +249,7 @@ def test_a_studys_own_page_and_the_leaderboard_keep_apart(root, capsys):
     assert page_records(workspace, records, None) == []
     assert {r.kind for r in page_records(workspace, records, "tuned")} == {"run", "trial"}
     before = (root / "README.md").read_text()
-    assert cli.main(["report", "--study", "tuned", "--commit-records"]) == 0
+    assert app.main(["report", "--study", "tuned", "--commit-records"]) == 0
     assert (root / "README.md").read_text() == before
     committed = committed_records(workspace, "tuned")
     assert [r.kind for r in committed] == ["run"] and committed[0].search["trials"] == 3
@@ -260,7 +260,7 @@ def test_a_studys_own_page_and_the_leaderboard_keep_apart(root, capsys):
     assert [r.search for r in page_records(workspace, records, None)] == [None], "the leaderboard did not search"
     assert [r.search["trials"] for r in page_records(workspace, records, "tuned") if r.kind == "run"] == [3]
     capsys.readouterr()
-    assert cli.main(["report", "--study", "tunde"]) == 2
+    assert app.main(["report", "--study", "tunde"]) == 2
     assert "did you mean 'tuned'" in capsys.readouterr().err
 
 

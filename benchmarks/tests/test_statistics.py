@@ -45,10 +45,11 @@ def run(method, repetition, correct, total=100, task="digits", control=None):
 def error(method, repetition, scale, control=None):
     """A record of a forecast whose errors are `scale` times a fixed pattern."""
     base = dataclasses.replace(run(method, repetition, 1, 2, "mackey-glass", control), metric="accuracy")
-    predictions = [scale * math.sin(i + 0.01 * repetition) for i in range(50)]
-    score = float(np.mean(np.square(predictions))) * 2
+    targets = [math.cos(0.3 * i) for i in range(50)]
+    predictions = [t + scale * math.sin(i + 0.01 * repetition) for i, t in enumerate(targets)]
+    score = float(np.mean(np.square(np.subtract(predictions, targets))) / np.var(targets))
     return dataclasses.replace(
-        base, metric="nmse", result={"test_score": score, "predictions": predictions, "targets": [0.0] * 50}
+        base, metric="nmse", result={"test_score": score, "predictions": predictions, "targets": targets}
     )
 
 

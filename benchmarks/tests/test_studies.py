@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from delrec_bench import cli, grid, reproduce
+from delrec_bench import app
+from delrec_bench.app import reproduce
+from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records
+from delrec_bench.studies import expansion
 from delrec_bench.tasks.base import find_tasks
-from delrec_bench.tasks.generated import Events, write
 
 ROOT = Path(__file__).parents[2]
 MINE = """
@@ -41,11 +43,11 @@ training.epochs = 7
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """Expand a study of its own, its text changed or not."""
-    monkeypatch.setattr(grid, "FOLDER", tmp_path)
+    monkeypatch.setattr(expansion, "FOLDER", tmp_path)
 
-    def expand(wanted: grid.Wanted | None = None, old: str = "", new: str = "") -> grid.Study:
+    def expand(wanted: expansion.Wanted | None = None, old: str = "", new: str = "") -> expansion.Study:
         (tmp_path / "mine.toml").write_text(MINE.replace(old, new))
-        return grid.expand("mine", "quick", find_methods(), find_tasks(), wanted)
+        return expansion.expand("mine", "quick", find_methods(), find_tasks(), wanted)
 
     return expand
 
@@ -62,7 +64,7 @@ def test_a_study_has_settings_for_every_run_for_a_task_and_for_a_method(mine):
 
 def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
     assert {r.data for r in mine().requests if r.task == "shd"} == {"corpora/shd"}
-    wanted = grid.Wanted(("delrec-axonal", "lif"), ("shd",), 4, {"shd": "~/mine"})
+    wanted = expansion.Wanted(("delrec-axonal", "lif"), ("shd",), 4, {"shd": "~/mine"})
     requests = mine(wanted).requests
     assert [r.method for r in requests] == ["lif", "delrec-axonal"] * 4, "in the study's order"
     assert {r.data for r in requests} == {str(Path("~/mine").expanduser())}
@@ -72,10 +74,10 @@ def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
 @pytest.mark.parametrize(
     ("wanted", "old", "new", "message"),
     [
-        (grid.Wanted(methods=("rlif",)), "", "", "study 'mine' has no method 'rlif'; did you mean 'lif'"),
-        (grid.Wanted(tasks=("digit",)), "", "", "has no task 'digit'; did you mean 'digits'"),
-        (grid.Wanted(data={"ssc": "x"}), "", "", "has no task 'ssc'; known: digits, shd"),
-        (grid.Wanted(repetitions=0), "", "", "repetitions is 0"),
+        (expansion.Wanted(methods=("rlif",)), "", "", "study 'mine' has no method 'rlif'; did you mean 'lif'"),
+        (expansion.Wanted(tasks=("digit",)), "", "", "has no task 'digit'; did you mean 'digits'"),
+        (expansion.Wanted(data={"ssc": "x"}), "", "", "has no task 'ssc'; known: digits, shd"),
+        (expansion.Wanted(repetitions=0), "", "", "repetitions is 0"),
         (None, "repetitions", "repetition", "unknown key 'repetition'; did you mean 'repetitions'"),
         (None, "set.yin-yang", "set.yinyang", "unknown table 'set.yinyang'; did you mean 'yin-yang'"),
         (None, "repetitions = 2", "repetitions = 0", "repetitions is 0; it must be a whole number of at least 1"),
@@ -123,12 +125,12 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency(tmp_path, mine, cap
     monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
     mine()
     words = "reproduce --study mine --jobs 1 --json --only-tasks shd --only-methods lif,counts-only --repetitions 1"
-    assert cli.main([*words.split(), "--data", f"shd={corpus(tmp_path / 'own')}"]) == 0
+    assert app.main([*words.split(), "--data", f"shd={corpus(tmp_path / 'own')}"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert (content["trained"], content["latency"]) == (2, 1)
     records = load_records(tmp_path / "root" / "runs")
     assert len({r.task for r in records}) == 1 and records[0].task.startswith("shd:own@")
     networks = [r.configuration["network"] for r in records if r.kind in ("run", "latency")]
     assert networks[0] == networks[1], "latency is that of the study's networks"
-    assert cli.main(["reproduce", "--study", "mine", "--data", "shd"]) == 2
+    assert app.main(["reproduce", "--study", "mine", "--data", "shd"]) == 2
     assert "--data 'shd' is not TASK=DIR" in capsys.readouterr().err

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from delrec_bench.data.samples import order
+from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks.base import TaskOptions, find_tasks, nmse
-from delrec_bench.tasks.samples import order
+from delrec_bench.metrics.nmse import nmse
+from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
 TASK_FILE = """

@@ -5,26 +5,28 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from delrec_bench.data import make
+from delrec_bench.data import generated
+from delrec_bench.data.binning import Bins, bin_events
+from delrec_bench.data.events import open_events
+from delrec_bench.data.files import listed
+from delrec_bench.data.generated import RECIPES, Events, generate, joined
+from delrec_bench.data.samples import CountSamples
+from delrec_bench.data.shelf import make
+from delrec_bench.data.task_data import TaskData, TaskOptions
+from delrec_bench.data.vocabulary import spelled, words
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks import generated
-from delrec_bench.tasks.base import TaskData, TaskOptions, accuracy, find_tasks
-from delrec_bench.tasks.binning import Bins, bin_events
-from delrec_bench.tasks.events import open_events
-from delrec_bench.tasks.files import listed
-from delrec_bench.tasks.floors import counts_only, features, time_slices
-from delrec_bench.tasks.generated import RECIPES, Events, generate, joined
-from delrec_bench.tasks.samples import CountSamples
-from delrec_bench.tasks.vocabulary import spelled, words
+from delrec_bench.methods.floors import counts_only, features, time_slices
+from delrec_bench.metrics.accuracy import accuracy
+from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import find_workspace, workspace_at
 
 # Of the first block of each file; data.dvc holds those of the whole files.
 FIRST_BLOCKS = {
-    ("shd-embedded", "shd_train.h5"): "5621e61b90203eff",
-    ("shd-embedded", "shd_test.h5"): "df26b69caeb21520",
-    ("ssc-embedded", "ssc_train.h5"): "20e1ef9150103d95",
-    ("ssc-embedded", "ssc_valid.h5"): "818d51d1d6f51fb9",
-    ("ssc-embedded", "ssc_test.h5"): "51b7ee2bf57dac2d",
+    ("formants-20", "shd_train.h5"): "5621e61b90203eff",
+    ("formants-20", "shd_test.h5"): "df26b69caeb21520",
+    ("formants-35", "ssc_train.h5"): "20e1ef9150103d95",
+    ("formants-35", "ssc_valid.h5"): "818d51d1d6f51fb9",
+    ("formants-35", "ssc_test.h5"): "51b7ee2bf57dac2d",
 }
 
 
@@ -34,7 +36,7 @@ def test_the_first_block_of_each_file_is_the_known_one(corpus, name):
     assert first.digest()[:16] == FIRST_BLOCKS[corpus, name]
 
 
-@pytest.mark.parametrize(("corpus", "classes"), [("shd-embedded", 20), ("ssc-embedded", 35)])
+@pytest.mark.parametrize(("corpus", "classes"), [("formants-20", 20), ("formants-35", 35)])
 def test_classes_are_balanced_and_some_hold_the_same_sounds(corpus, classes):
     recipe = RECIPES[corpus]
     said = words(recipe.families)
@@ -48,14 +50,14 @@ def test_classes_are_balanced_and_some_hold_the_same_sounds(corpus, classes):
 
 
 def test_speakers_of_the_spoken_commands_are_disjoint_and_two_digit_speakers_are_heard_in_the_test_only():
-    ranges = {name: range(*split.speakers) for name, split in RECIPES["ssc-embedded"].splits.items()}
+    ranges = {name: range(*split.speakers) for name, split in RECIPES["formants-35"].splits.items()}
     assert len(set().union(*ranges.values())) == sum(map(len, ranges.values()))
-    train, test = (range(*split.speakers) for split in RECIPES["shd-embedded"].splits.values())
+    train, test = (range(*split.speakers) for split in RECIPES["formants-20"].splits.values())
     assert len(set(test) - set(train)) == 2
 
 
 def test_events_are_sorted_and_inside_the_layout():
-    part = next(generate(RECIPES["ssc-embedded"], "ssc_train.h5"))
+    part = next(generate(RECIPES["formants-35"], "ssc_train.h5"))
     owner = np.repeat(np.arange(len(part.lengths)), part.lengths)
     assert not ((np.diff(part.times.astype(float)) < 0) & (np.diff(owner) == 0)).any()
     assert part.units.max() < 700 and part.times.min() >= 0 and part.times.max() < 1.4
@@ -96,7 +98,7 @@ def floors_hold(data):
 
 
 def test_counts_do_not_suffice_slices_help_and_a_neighbour_does_not_solve_the_quick_part(tmp_path):
-    floors_hold(corpus_of("shd-embedded", tmp_path, 1750, 750))
+    floors_hold(corpus_of("formants-20", tmp_path, 1750, 750))
 
 
 @pytest.mark.slow
@@ -150,10 +152,10 @@ def test_no_space_for_a_generated_file_is_one_clear_line(tmp_path, monkeypatch):
 
 def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
     """A file written by another HDF5 may differ in bytes; its digest of content is the row's all the same."""
-    folder = tmp_path / "data" / "shd-embedded"
+    folder = tmp_path / "data" / "formants-20"
     for name in ("shd_train.h5", "shd_test.h5"):
         generated.write(folder / name, tiny(), ("a", "b"))
-    entry = "- {{path: data/shd-embedded/{0}, md5: {1}, meta: {{content: {2}}}}}\n"
+    entry = "- {{path: data/formants-20/{0}, md5: {1}, meta: {{content: {2}}}}}\n"
     content = tiny().digest()
 
     def listing(md5, content):
@@ -161,7 +163,7 @@ def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
         (tmp_path / "data.dvc").write_text("outs:\n" + "".join(lines))
 
     def digest():
-        return find_tasks()["shd-embedded"].load(TaskOptions(), 0, 0, None, workspace_at(tmp_path)).digest
+        return find_tasks()["formants-20"].load(TaskOptions(), 0, 0, None, workspace_at(tmp_path)).digest
 
     listing(hashlib.md5((folder / "shd_train.h5").read_bytes()).hexdigest(), content)
     right = digest()
@@ -173,9 +175,9 @@ def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
 
 
 def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tmp_path):
-    from delrec_bench.tasks.augment import Tripled
+    from delrec_bench.data.augment import Tripled
 
-    base = corpus_of("shd-embedded", tmp_path, 250, 250).train
+    base = corpus_of("formants-20", tmp_path, 250, 250).train
     items = torch.tensor([3, 250 + 3, 500 + 3])
     tripled = Tripled(base)
     assert len(tripled) == 750 and tripled.targets[items].unique().numel() == 1
@@ -190,9 +192,9 @@ def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tm
 
 
 def test_the_shift_moves_each_channel_as_a_whole_and_the_blend_keeps_half(tmp_path):
-    from delrec_bench.tasks.augment import Tripled
+    from delrec_bench.data.augment import Tripled
 
-    base = corpus_of("shd-embedded", tmp_path, 250, 250).train
+    base = corpus_of("formants-20", tmp_path, 250, 250).train
     small = Tripled(base, shift=3)
     plain, shifted = (small.batch(torch.tensor([item]))[:, 0] for item in (7, 257))
     for channel in range(plain.shape[1]):

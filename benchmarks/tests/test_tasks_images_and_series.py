@@ -6,11 +6,13 @@ import struct
 import numpy as np
 import pytest
 import torch
+from delrec_bench.data.samples import order
+from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
+from delrec_bench.metrics.nmse import nmse
 from delrec_bench.tasks import ps_mnist
-from delrec_bench.tasks.base import TaskOptions, find_tasks, nmse
+from delrec_bench.tasks.base import find_tasks
 from delrec_bench.tasks.mackey_glass import series
-from delrec_bench.tasks.samples import order
 from delrec_bench.workspace import workspace_at
 
 SIDE = 28
@@ -74,7 +76,7 @@ def test_torchvision_reads_the_same_images_from_its_own_folder(load, images, tmp
 
 
 def test_the_listed_digests_are_torchvisions(load):
-    from delrec_bench.tasks.files import listed
+    from delrec_bench.data.files import listed
     from delrec_bench.workspace import find_workspace
     from torchvision.datasets import MNIST
 

@@ -9,12 +9,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from delrec_bench.data import binning, files
+from delrec_bench.data.binning import Bins
+from delrec_bench.data.events import open_events
+from delrec_bench.data.generated import Events, write
+from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks import binning, files
-from delrec_bench.tasks.base import TaskOptions, find_tasks
-from delrec_bench.tasks.binning import Bins
-from delrec_bench.tasks.events import open_events
-from delrec_bench.tasks.generated import Events, write
+from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
 CLASSES = 4
@@ -206,7 +207,8 @@ def test_the_second_load_comes_from_the_cache_and_a_damaged_cache_is_made_again(
 LOAD = """
 import sys, torch
 from pathlib import Path
-from delrec_bench.tasks.base import TaskOptions, find_tasks
+from delrec_bench.data.task_data import TaskOptions
+from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 data = find_tasks()["shd"].load(TaskOptions(), 0, 0, Path(sys.argv[1]), workspace_at(Path(sys.argv[2])))
 print(data.digest, float(data.test.batch(torch.arange(len(data.test))).sum()))

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from delrec_bench.tasks.base import TaskOptions, find_tasks
-from delrec_bench.tasks.generated import RECIPES, generate, write
+from delrec_bench.data.generated import RECIPES, generate, write
+from delrec_bench.data.task_data import TaskOptions
+from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
 SAMPLES = 250
@@ -20,7 +21,7 @@ def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spoken")
     for task in RECIPES:
         for name in RECIPES[task].splits:
-            path = folder / ("SHD" if task.startswith("shd") else "SSC") / name
+            path = folder / ("SHD" if task == "formants-20" else "SSC") / name
             write(path, next(generate(RECIPES[task], name)), tuple(map(str, range(35))))
     return folder
 

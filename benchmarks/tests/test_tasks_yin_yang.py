@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from delrec_bench.data.files import content_digest
+from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks import yin_yang
-from delrec_bench.tasks.base import TaskData, TaskOptions, content_digest, find_tasks
+from delrec_bench.tasks.base import find_tasks
 from delrec_bench.tasks.yin_yang import SIZES, class_of, points, spike_times
 from delrec_bench.workspace import workspace_at
 

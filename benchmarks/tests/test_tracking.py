@@ -4,9 +4,9 @@ import dataclasses
 import shutil
 
 import pytest
-from delrec_bench import records, tracking
+from delrec_bench import records
 from delrec_bench.errors import BenchError
-from delrec_bench.records import Record, run_key
+from delrec_bench.records import Record, run_key, tracking
 from delrec_bench.workspace import workspace_at
 from mlflow import MlflowClient
 

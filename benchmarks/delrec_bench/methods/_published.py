@@ -155,7 +155,7 @@ PUBLISHED: dict[str, Presets] = {
 _NORM = {"network.batch_norm": True, "network.norm_momentum": 0.05}
 
 # Neurons of both hidden layers at the equi-parameter setting of SHD (140 channels, 20 classes, 10,290 trainable
-# parameters at most, as DelRec has there): what `delrec_bench.budget.solve_width` finds, held in a test.
+# parameters at most, as DelRec has there): what `delrec_bench.config.budget.solve_width` finds, held in a test.
 EQUAL = {
     "adlif": 46,
     "radlif": 40,

@@ -13,7 +13,8 @@ from delrec_bench.plugins import import_folder
 if TYPE_CHECKING:
     from delrec.networks import Trainable
 
-    from delrec_bench.tasks.base import Task, TaskData
+    from delrec_bench.data.task_data import TaskData
+    from delrec_bench.tasks.base import Task
 
 Build = Callable[[Mapping[str, Any], int, int], "Trainable"]
 Floor = Callable[["TaskData"], Any]

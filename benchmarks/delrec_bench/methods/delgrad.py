@@ -50,7 +50,7 @@ SPEECH = {
 
 
 def _applicable(task: "Task") -> str | None:
-    if task.metric != "accuracy":
+    if not task.classifies:
         return "a class is told by the output that spikes first; this task forecasts a value"
     if task.family == "pixels":
         return "its input is spike times, and one channel of grey values step by step has none"

@@ -84,7 +84,7 @@ FIXED = ("inputs", "classes", "delays", "recurrent")
 
 
 def _applicable(task: "Task") -> str | None:
-    if task.metric != "accuracy":
+    if not task.classifies:
         return "the published readout and loss tell classes apart; this task forecasts a value"
     if task.family == "pixels":
         return "its input is spikes, and one channel of grey values step by step has none"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import words
-from .rows import Row
+from delrec_bench.report import words
+from delrec_bench.report.rows import Row
 
 SAME, WITHIN, DIFFERENT, NEW, ABSENT = "same", "within interval", "different", "new", "not run here"
 _TOLERANCE = 5e-7  # scores are written with six decimals
@@ -48,20 +48,16 @@ def compare(
 
 def _one(task: str, method: str, a: Row | Mapping[str, Any], b: Row | Mapping[str, Any] | None) -> RowComparison:
     metric = a["metric"]
-    mean = words.score(metric, a["accuracy_mean"])
+    mean = words.score(metric, a["score_mean"])
     if b is None:
         return RowComparison(task, method, NEW, mean)
     for name in ("metric", "data_digest", "parameters_total"):
         if a[name] != b[name]:
             return RowComparison(task, method, DIFFERENT, f"{name}: {_short(a[name])}, committed {_short(b[name])}")
-    detail = f"{mean} (n {a['n']}), committed {words.score(metric, b['accuracy_mean'])} (n {b['n']})"
-    if (
-        a["n"] == b["n"]
-        and _close(a["accuracy_mean"], b["accuracy_mean"])
-        and _close(a["accuracy_sd"], b["accuracy_sd"])
-    ):
+    detail = f"{mean} (n {a['n']}), committed {words.score(metric, b['score_mean'])} (n {b['n']})"
+    if a["n"] == b["n"] and _close(a["score_mean"], b["score_mean"]) and _close(a["score_sd"], b["score_sd"]):
         return RowComparison(task, method, SAME, detail)
-    if _inside(a["accuracy_mean"], b) or _inside(b["accuracy_mean"], a):
+    if _inside(a["score_mean"], b) or _inside(b["score_mean"], a):
         return RowComparison(task, method, WITHIN, detail)
     return RowComparison(task, method, DIFFERENT, detail)
 
@@ -75,7 +71,7 @@ def _close(a: float | None, b: float | None) -> bool:
 
 
 def _inside(value: float, row: Row | Mapping[str, Any]) -> bool:
-    low, high = row["accuracy_low"], row["accuracy_high"]
+    low, high = row["score_low"], row["score_high"]
     return low is not None and high is not None and low <= value <= high
 
 

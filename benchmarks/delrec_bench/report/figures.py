@@ -23,11 +23,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ..records import METRICS
-from ..statistics import Comparison
-from . import words
-from .findings import Findings, best_floor
-from .rows import Row
+from delrec_bench.metrics import metric_named
+from delrec_bench.metrics.base import MINUS
+from delrec_bench.report import words
+from delrec_bench.report.findings import Findings, best_floor
+from delrec_bench.report.rows import Row
+from delrec_bench.statistics import Comparison
 
 _INK, _FAINT = "#010203", "#040506"  # placeholders: text, and lines that stay in the background
 _PLAIN = {_INK: "#1f2937", _FAINT: "#d5dae1"}
@@ -110,7 +111,7 @@ def family_colours(findings: Findings) -> dict[str, Any]:
 
 
 def _display(row: Row, value: float) -> float:
-    return 100 * value if row["metric"] == "accuracy" else value
+    return metric_named(row["metric"]).shown(value)
 
 
 def _points(rows: Sequence[Row]) -> pd.DataFrame:
@@ -122,7 +123,7 @@ def _points(rows: Sequence[Row]) -> pd.DataFrame:
                 "delays": row.delays,
                 "parameters": row["parameters_total"],
                 "score": _display(row, record.score),
-                "mean": _display(row, row["accuracy_mean"]),
+                "mean": _display(row, row["score_mean"]),
             }
             for row in rows
             for record in row.records
@@ -146,7 +147,7 @@ def _panels(heights: Sequence[float], width: float, columns: int, below: float =
 
 def _floor_lines(axes: Axes, rows: Sequence[Row], horizontal: bool) -> None:
     for row, style in zip([r for r in rows if r.kind == "floor"], _DASHES, strict=False):
-        value = _display(row, row["accuracy_mean"])
+        value = _display(row, row["score_mean"])
         if horizontal and not axes.get_ylim()[0] <= value <= axes.get_ylim()[1]:
             continue
         draw = axes.axhline if horizontal else axes.axvline
@@ -180,7 +181,7 @@ def accuracy_against_parameters(findings: Findings) -> str | None:
             sns.scatterplot(frame, y="score", s=16, alpha=0.5, legend=False, linewidth=0, ax=axes, **shared)
             sns.scatterplot(means, y="mean", s=85, legend=False, linewidth=0, alpha=0.92, ax=axes, **shared)
             _parameter_axis(axes, frame["parameters"].to_numpy())
-            axes.set_ylabel(words.NAMES[rows[0]["metric"]])
+            axes.set_ylabel(words.label(rows[0]["metric"]))
             _score_limits(axes, findings.of(task))
             _floor_lines(axes, findings.of(task), horizontal=True)
             _title(axes, findings, task)
@@ -192,7 +193,7 @@ def _score_limits(axes: Axes, rows: Sequence[Row]) -> None:
     """Room for every repetition and the best floor; a floor far below would press the methods together."""
     floor = best_floor(rows)
     values = [_display(row, record.score) for row in rows if row.kind == "run" for record in row.records]
-    values += [_display(floor, floor["accuracy_mean"])] if floor else []
+    values += [_display(floor, floor["score_mean"])] if floor else []
     room = 0.1 * max(max(values) - min(values), 1e-9)
     axes.set_ylim(min(values) - room, max(values) + room)
 
@@ -235,19 +236,17 @@ def every_repetition(findings: Findings) -> str | None:
             rows = [r for r in findings.of(task) if r.kind == "run"]
             for place, row in enumerate(rows):
                 colour = colours[row["method"]]
-                if row["accuracy_low"] is not None:
-                    ends = [_display(row, row["accuracy_low"]), _display(row, row["accuracy_high"])]
+                if row["score_low"] is not None:
+                    ends = [_display(row, row["score_low"]), _display(row, row["score_high"])]
                     axes.plot(ends, [place, place], color=colour, alpha=0.3, linewidth=5, solid_capstyle="butt")
-                axes.plot(
-                    _display(row, row["accuracy_mean"]), place, "|", color=colour, markersize=12, markeredgewidth=2
-                )
+                axes.plot(_display(row, row["score_mean"]), place, "|", color=colour, markersize=12, markeredgewidth=2)
             sns.stripplot(
                 _points(rows), x="score", y="method", hue="method", palette=colours, jitter=False, size=4.5, ax=axes,
                 legend=False, linewidth=0.4, edgecolor=_INK,
             )  # fmt: skip
             _limits(axes, findings.of(task))
             _floor_lines(axes, findings.of(task), horizontal=False)
-            axes.set_xlabel(words.NAMES[rows[0]["metric"]])
+            axes.set_xlabel(words.label(rows[0]["metric"]))
             axes.set_ylabel("")
             axes.grid(visible=False, axis="y")
             _title(axes, findings, task)
@@ -259,8 +258,11 @@ def _limits(axes: Axes, rows: Sequence[Row]) -> None:
     values = [_display(row, record.score) for row in rows for record in row.records]
     low, high = min(values), max(values)
     room = max(high - low, 1e-9) * 0.25
-    least, most = (0.0, 100.0) if rows[0]["metric"] == "accuracy" else (0.0, np.inf)
-    axes.set_xlim(max(least, low - room), min(most, high + room))
+    metric = metric_named(rows[0]["metric"])
+    least, most = (None if limit is None else metric.shown(limit) for limit in metric.limits)
+    axes.set_xlim(
+        low - room if least is None else max(least, low - room), high + room if most is None else min(most, high + room)
+    )
 
 
 def differences(findings: Findings) -> str | None:
@@ -276,17 +278,17 @@ def differences(findings: Findings) -> str | None:
             for place, c in enumerate(shown):
                 _draw_difference(axes, place, c)
             axes.axvline(0, color=_INK, linewidth=0.9)
-            axes.set_yticks(range(len(shown)), [f"{c.method} {words.MINUS} {c.control}" for c in shown])
+            axes.set_yticks(range(len(shown)), [f"{c.method} {MINUS} {c.control}" for c in shown])
             axes.set_ylim(len(shown) - 0.5, -0.5)
             axes.grid(visible=False, axis="y")
-            better = "right is better" if METRICS[shown[0].metric] else "left is better"
+            better = "right is better" if metric_named(shown[0].metric).more_is_better else "left is better"
             axes.set_xlabel(f"difference in {words.unit(shown[0].metric)} ({better})")
             _title(axes, findings, task)
         return _svg(figure)
 
 
 def _draw_difference(axes: Axes, place: int, c: Comparison) -> None:
-    factor = 100 if c.metric == "accuracy" else 1
+    factor = metric_named(c.metric).factor
     colour = {"better": "#2a9d5c", "worse": "#d1495b"}.get(c.verdict, "#8a93a3")
     if c.interval.low is not None and c.interval.high is not None:
         axes.plot([factor * c.interval.low, factor * c.interval.high], [place, place], color=colour, linewidth=1.8)

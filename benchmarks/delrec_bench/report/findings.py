@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..records import Record
-from ..statistics import SHOWN_ONLY, Comparison, compare_family
-from . import words
-from .rows import Row, build_rows, choose
+from delrec_bench.metrics import metric_named
+from delrec_bench.records import Record
+from delrec_bench.report import words
+from delrec_bench.report.rows import Row, build_rows, choose
+from delrec_bench.statistics import SHOWN_ONLY, Comparison, compare_family
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def below_floor(rows: Sequence[Row]) -> list[Row]:
     floor = best_floor(rows)
     if floor is None:
         return []
-    sign = 1 if floor.more_is_better else -1
-    return [r for r in rows if r.kind == "run" and sign * r["accuracy_mean"] < sign * floor["accuracy_mean"]]
+    better = metric_named(floor["metric"]).better
+    return [r for r in rows if r.kind == "run" and better(floor["score_mean"], r["score_mean"])]
 
 
 def _headline(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
@@ -145,7 +146,7 @@ def _floors(rows: Sequence[Row]) -> str:
         methods = [row for row in of_task if row.kind == "run"]
         if floor is None or not methods:
             continue
-        value = words.score(floor["metric"], floor["accuracy_mean"])
+        value = words.score(floor["metric"], floor["score_mean"])
         low = len(below_floor(of_task))
         fate = "no method is" if low == 0 else f"{low} of {words.plural(len(methods), 'method')} {_is(low)}"
         out.append(f"on {task} {fate} worse than {floor['method']} ({value})")
@@ -166,7 +167,7 @@ def _warnings(rows: Sequence[Row]) -> list[str]:
             out.append(
                 f"{task}: {words.listed([row['method'] for row in low])} {_is(len(low))} worse than the "
                 f"method-free floor {floor['method']} "
-                f"({words.score(floor['metric'], floor['accuracy_mean'])}): no evidence of using time."
+                f"({words.score(floor['metric'], floor['score_mean'])}): no evidence of using time."
             )
         out += _unequal(task, [row for row in of_task if row.kind == "run"])
     return out

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import jinja2
 from markupsafe import Markup
 
-from . import figures, tables, words
-from .findings import Findings, below_floor, best_floor, mixes_revisions
-from .published import DATASETS, Published, published_values
-from .rows import RATIOS, Row
+from delrec_bench.metrics import metric_named
+from delrec_bench.report import figures, tables, words
+from delrec_bench.report.findings import Findings, below_floor, best_floor, mixes_revisions
+from delrec_bench.report.published import DATASETS, Published, published_values
+from delrec_bench.report.rows import RATIOS, Row
 
 _STRIP = 132, 22  # the small picture of a row's repetitions, in pixels
 
@@ -65,9 +66,9 @@ def _task(findings: Findings, task: str) -> dict[str, Any]:
                 "rank": ranked if row.kind == "run" else None,
                 "below": row["method"] in low,
                 "mixed": mixes_revisions(row),
-                "score": words.score(row["metric"], row["accuracy_mean"]),
-                "sd": words.score(row["metric"], row["accuracy_sd"]),
-                "interval": words.score_range(row["metric"], row["accuracy_low"], row["accuracy_high"]),
+                "score": words.score(row["metric"], row["score_mean"]),
+                "sd": words.score(row["metric"], row["score_sd"]),
+                "interval": words.score_range(row["metric"], row["score_low"], row["score_high"]),
                 "wide": words.score_range(row["metric"], row.samples.low, row.samples.high) if row.samples else "",
                 "strip": Markup(_strip(row, rows)),
                 "points": tables.points(row),
@@ -83,7 +84,7 @@ def _task(findings: Findings, task: str) -> dict[str, Any]:
         "name": task,
         "id": "task-" + "".join(c if c.isalnum() else "-" for c in task),
         "stamp": findings.stamp(task),
-        "metric": words.NAMES[rows[0]["metric"]],
+        "metric": words.label(rows[0]["metric"]),
         "lines": lines,
         "settings": _shared_settings(rows),
         "commands": tables.commands(rows),
@@ -139,10 +140,10 @@ def _strip(row: Row, rows: Sequence[Row]) -> str:
     parts = [f'<line class="axis" x1="2" x2="{width - 2}" y1="{middle}" y2="{middle}"/>']
     floor = best_floor(rows)
     if floor is not None:
-        at = x(floor["accuracy_mean"])
+        at = x(floor["score_mean"])
         parts.append(f'<line class="floor" x1="{at}" x2="{at}" y1="1" y2="{height - 1}"/>')
     parts += [f'<circle cx="{x(record.score)}" cy="{middle}" r="3.2"/>' for record in row.records]
-    at = x(row["accuracy_mean"])
+    at = x(row["score_mean"])
     parts.append(f'<line class="mean" x1="{at}" x2="{at}" y1="4" y2="{height - 4}"/>')
     label = html.escape(tables.points(row))
     return (
@@ -172,16 +173,15 @@ def _published(findings: Findings) -> list[dict[str, Any]]:
     out = []
     for dataset in sorted({p.dataset for p in published_values()}, key=lambda d: (d not in here, d)):
         values = [p for p in published_values() if p.dataset == dataset]
-        sign = -1 if values[0].metric == "accuracy" else 1
         lines = [
             {
                 "value": p,
                 "text": words.score(p.metric, p.value) + _plus_minus(p),
                 "site": urlsplit(p.source).netloc.removeprefix("www.") if p.source else "",
             }
-            for p in sorted(values, key=lambda p: sign * p.value)
+            for p in sorted(values, key=lambda p: metric_named(p.metric).rank(p.value))
         ]
         out.append(
-            {"dataset": dataset, "here": dataset in here, "metric": words.NAMES[values[0].metric], "lines": lines}
+            {"dataset": dataset, "here": dataset in here, "metric": words.label(values[0].metric), "lines": lines}
         )
     return out

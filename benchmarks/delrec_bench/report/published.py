@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from ..records import Record
+from delrec_bench.records import Record
 
 DATASETS = {
     "shd": "SHD",

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..records import DATA_KINDS, METRICS, Record, canonical_json
-from ..statistics import Interval, crossed_interval, stacked_scores, summarise
-from .published import Published, published_for
+from delrec_bench.metrics import metric_named
+from delrec_bench.records import DATA_KINDS, Record, canonical_json
+from delrec_bench.report.published import Published, published_for
+from delrec_bench.statistics import Interval, crossed_interval, stacked_scores, summarise
 
 RATIOS = ("train", "infer", "batch1")
 COLUMNS = (
-    *("task", "data", "method", "learned", "n", "accuracy_mean", "accuracy_sd", "accuracy_low", "accuracy_high"),
+    *("task", "data", "method", "learned", "metric", "n", "score_mean", "score_sd", "score_low", "score_high"),
     *("selection", "parameters_total", "parameters_weights", "parameters_delays", "parameters_neuron"),
     *(name for r in RATIOS for name in (f"latency_{r}_ratio", f"latency_{r}_ratio_iqr")),
     *("step_ms", "steps", "representation", "augmentation", "engine", "code_revision", "data_digest"),
-    *("published_accuracy", "published_source", "command", "metric", "search"),
+    *("published_score", "published_source", "command", "search"),
 )
 """The columns of leaderboard.csv. Scores are fractions (or NMSE, where `metric` says so); missing is empty."""
 
@@ -49,7 +50,7 @@ class Row:
     @property
     def more_is_better(self) -> bool:
         """Whether a larger score is better."""
-        return METRICS[self["metric"]]
+        return metric_named(self["metric"]).more_is_better
 
     @property
     def delays(self) -> str:
@@ -166,8 +167,8 @@ def build_rows(chosen: Chosen) -> list[Row]:
     tasks = list(dict.fromkeys(row["task"] for row in rows))
 
     def order(row: Row) -> tuple[Any, ...]:
-        sign = -1 if row.more_is_better else 1
-        return tasks.index(row["task"]), row.kind == "floor", sign * row["accuracy_mean"], row["method"]
+        rank = metric_named(row["metric"]).rank(row["score_mean"])
+        return tasks.index(row["task"]), row.kind == "floor", rank, row["method"]
 
     return sorted(rows, key=order)
 
@@ -185,10 +186,10 @@ def _row(group: list[Record], chosen: Chosen) -> Row:
         "method": first.method,
         "learned": first.learned or None,
         "n": scores.n,
-        "accuracy_mean": scores.mean,
-        "accuracy_sd": scores.sd,
-        "accuracy_low": scores.low,
-        "accuracy_high": scores.high,
+        "score_mean": scores.mean,
+        "score_sd": scores.sd,
+        "score_low": scores.low,
+        "score_high": scores.high,
         "selection": _joined(r.result.get("selection") for r in group),
         **{f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")},
         "step_ms": data.get("step_ms") or None,  # pixels have no duration
@@ -198,7 +199,7 @@ def _row(group: list[Record], chosen: Chosen) -> Row:
         "engine": _joined(r.engine for r in group),
         "code_revision": _joined(revision(r) for r in group),
         "data_digest": data.get("digest"),
-        "published_accuracy": published.value if published else None,
+        "published_score": published.value if published else None,
         "published_source": published.source if published else None,
         "command": command_of(group),
         "metric": first.metric,

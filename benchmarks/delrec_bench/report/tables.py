@@ -1,4 +1,4 @@
-"""Findings as text: leaderboard.csv, leaderboard.md, leaderboard.json and README's block."""
+"""Findings as text: leaderboard.csv, leaderboard.md and leaderboard.json."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import BenchError
-from ..records import Record
-from . import words
-from .findings import Findings
-from .published import DATASETS, published_values
-from .rows import COLUMNS, RATIOS, Row
+from delrec_bench.records import Record
+from delrec_bench.report import words
+from delrec_bench.report.findings import Findings
+from delrec_bench.report.published import DATASETS, published_values
+from delrec_bench.report.rows import COLUMNS, RATIOS, Row
 
 SCHEMA = 1
-START, END = "<!-- leaderboard:start -->", "<!-- leaderboard:end -->"
 FIGURE = "accuracy_parameters.svg"
 LATENCIES = ("training step", "inference", "batch 1")  # of RATIOS
 STAMPS = {
@@ -85,8 +83,8 @@ def _json_row(row: Row) -> dict[str, Any]:
     samples = row.samples
     return row.values | {
         "kind": row.kind,
-        "accuracy_samples_low": samples.low if samples else None,
-        "accuracy_samples_high": samples.high if samples else None,
+        "score_samples_low": samples.low if samples else None,
+        "score_samples_high": samples.high if samples else None,
         "published_selection": (row.published.selection or None) if row.published else None,
         "activity": row.records[0].activity or None,
         "searched": row.records[0].search,
@@ -118,10 +116,10 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: in
 
 def spread(row: Row) -> str:
     """Mean and sample standard deviation of a row."""
-    mean = words.score(row["metric"], row["accuracy_mean"])
-    if row["accuracy_sd"] is None:
+    mean = words.score(row["metric"], row["score_mean"])
+    if row["score_sd"] is None:
         return mean
-    return f"{mean} ± {words.score(row['metric'], row['accuracy_sd'])}"
+    return f"{mean} ± {words.score(row['metric'], row['score_sd'])}"
 
 
 def points(row: Row) -> str:
@@ -142,13 +140,13 @@ def _task_table(findings: Findings, task: str) -> str:
         "method": [f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`" for row in rows],
         "learned": [row["learned"] or "" for row in rows],
         "n": [str(row["n"]) for row in rows],
-        words.NAMES[metric]: [spread(row) for row in rows],
-        "95 % interval": [words.score_range(metric, row["accuracy_low"], row["accuracy_high"]) for row in rows],
+        words.label(metric): [spread(row) for row in rows],
+        "95 % interval": [words.score_range(metric, row["score_low"], row["score_high"]) for row in rows],
         "repetitions": [points(row) for row in rows],
         "parameters": [words.count(row["parameters_total"]) for row in rows],
         "of which delays": [words.count(row["parameters_delays"]) for row in rows],
         **{name: [latency(row, ratio) for row in rows] for ratio, name in zip(RATIOS, LATENCIES, strict=True)},
-        "published": [words.score(metric, row["published_accuracy"]) for row in rows],
+        "published": [words.score(metric, row["published_score"]) for row in rows],
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return markdown_table(list(filled), list(zip(*filled.values(), strict=True)), left=2)
@@ -262,48 +260,3 @@ def _published(findings: Findings) -> str:
         head = ["published method", "value", "n", "parameters", "selection", "source"]
         out.append(f"## Published on {dataset} (not ranked with the above)\n\n{markdown_table(head, lines)}")
     return "\n".join(out)
-
-
-def readme_block(findings: Findings) -> str:
-    """What stands between README's markers, made from the same findings as the page."""
-    out = [f"**{stamp}**: {STAMPS[stamp]}." for stamp in findings.stamps]
-    out = [" ".join(out) + "\n" if out else "", *(text + "\n" for text in findings.headline)]
-    out += ["\n".join(f"- {w}" for w in findings.warnings) + "\n"] if findings.warnings else []
-    head = ["task", "data", "method", "n", "score ± sd", "parameters", "training step", "batch-1 latency"]
-    lines = [
-        [
-            row["task"],
-            row["data"],
-            f"*{row['method']}* (floor)" if row.kind == "floor" else f"`{row['method']}`",
-            str(row["n"]),
-            spread(row) + (" NMSE" if row["metric"] == "nmse" else " %"),
-            words.count(row["parameters_total"]),
-            words.ratio(row["latency_train_ratio"]),
-            words.ratio(row["latency_batch1_ratio"]),
-        ]
-        for row in findings.rows
-    ]
-    if lines:
-        out.append(markdown_table(head, lines, left=3))
-        out.append(f"![Score against parameters, every repetition shown](reports/{FIGURE})\n")
-        out.append(
-            "Latency is a ratio to the no-delay network. More: [reports/leaderboard.md](reports/leaderboard.md).\n"
-        )
-    return "\n".join(text for text in out if text)
-
-
-def with_block(readme: str, block: str) -> str:
-    """`readme` with what stands between the markers replaced by `block`.
-
-    Raises:
-        BenchError: the markers are not there, or not once each in order.
-    """
-    if readme.count(START) != 1 or readme.count(END) != 1 or readme.index(START) > readme.index(END):
-        raise BenchError(f"README.md needs the lines {START} and {END} once each, in this order")
-    before, rest = readme.split(START)
-    return f"{before}{START}\n\n{block}\n{END}{rest.split(END)[1]}"
-
-
-def block_of(readme: str) -> str:
-    """What stands between README's markers now."""
-    return readme.split(START)[1].split(END)[0].strip() + "\n"

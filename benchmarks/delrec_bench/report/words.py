@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..statistics import Comparison, Interval
-
-MINUS = "\u2212"
-NAMES = {"accuracy": "accuracy (%)", "nmse": "NMSE (lower is better)"}
-
-
-def number(value: float, digits: int) -> str:
-    """Fixed digits with a true minus sign, never a negative zero."""
-    text = f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", MINUS)
+from delrec_bench.metrics import metric_named
+from delrec_bench.statistics import Comparison, Interval
 
 
 def score(metric: str, value: float | None) -> str:
     """A score: 0.8258 -> 82.58 for accuracy, 0.0336 for NMSE; empty when missing."""
-    if value is None:
-        return ""
-    return number(100 * value, 2) if metric == "accuracy" else number(value, 4)
+    return metric_named(metric).format(value)
 
 
 def score_range(metric: str, low: float | None, high: float | None) -> str:
     """An interval in brackets, cut where no score can be; empty when unknown."""
     if low is None or high is None:
         return ""
-    most = 1.0 if metric == "accuracy" else high
-    return f"[{score(metric, max(low, 0.0))}, {score(metric, min(high, most))}]"
+    of = metric_named(metric)
+    return f"[{of.format(of.clipped(low))}, {of.format(of.clipped(high))}]"
 
 
 def difference(metric: str, value: float) -> str:
     """A signed difference: percentage points for accuracy, NMSE otherwise."""
-    text = number(100 * value, 2) if metric == "accuracy" else number(value, 4)
-    return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
+    return metric_named(metric).format_difference(value)
 
 
 def difference_range(metric: str, interval: Interval | None) -> str:
@@ -48,7 +35,13 @@ def difference_range(metric: str, interval: Interval | None) -> str:
 
 def unit(metric: str) -> str:
     """The unit of a difference."""
-    return "points" if metric == "accuracy" else "NMSE"
+    of = metric_named(metric)
+    return of.difference_unit or of.unit
+
+
+def label(metric: str) -> str:
+    """What a column or an axis of scores is called."""
+    return metric_named(metric).label
 
 
 def count(value: Any) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..grid import studies
-from ..records import Record, write_committed
-from ..workspace import Workspace, write_atomic
-from . import figures, tables
-from .findings import find
-from .page import to_html
-from .rows import Row, merge
+from delrec_bench.records import Record, write_committed
+from delrec_bench.report import figures, tables
+from delrec_bench.report import readme as readme_file
+from delrec_bench.report.findings import find
+from delrec_bench.report.page import to_html
+from delrec_bench.report.rows import Row, merge
+from delrec_bench.workspace import Workspace, write_atomic
 
 
 def rows_of(records: Sequence[Record], profile: str | None = None) -> tuple[Row, ...]:
@@ -28,6 +28,7 @@ def write_report(
     *,
     profile: str | None = None,
     page: str | None = None,
+    title: str | None = None,
     generated: str | None = None,
 ) -> list[Path]:
     """Writes leaderboard.{html,md,csv,json}, the figure, and the block in the root's README.md (where it has one).
@@ -41,6 +42,7 @@ def write_report(
         committed: the committed ones; they stand in for a (task, method) without an own record.
         profile: show this profile; None takes the one with the most methods, task by task.
         page: a study with a page of its own, in reports/<page>/, which README.md does not show.
+        title: the heading of that page.
         generated: the time to write, ISO 8601; now when None.
 
     Returns:
@@ -54,7 +56,6 @@ def write_report(
     when = generated or _unchanged_since(folder / "leaderboard.json", tables.to_json(findings, ""))
     when = when or datetime.now(UTC).isoformat(timespec="seconds")
     drawn = figures.draw(findings)
-    title = None if page is None else f"{page}: {studies()[page]['summary']}"
     contents = {
         folder / "leaderboard.csv": tables.to_csv(findings),
         folder / "leaderboard.md": tables.to_markdown(findings, title),
@@ -66,8 +67,8 @@ def write_report(
     readme = Path(workspace.root) / "README.md"
     if page is None and readme.exists():
         text = readme.read_text(encoding="utf-8")
-        if tables.START in text or tables.END in text:
-            contents[readme] = tables.with_block(text, tables.readme_block(findings))
+        if readme_file.START in text or readme_file.END in text:
+            contents[readme] = readme_file.with_block(text, readme_file.readme_block(findings))
     for path, content in contents.items():
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             write_atomic(path, content)
@@ -81,6 +82,7 @@ def commit_report(
     *,
     profile: str | None = None,
     page: str | None = None,
+    title: str | None = None,
 ) -> list[Path]:
     """Makes ``reports/records/`` hold exactly the records behind the page, and writes the page from those alone.
 
@@ -92,7 +94,7 @@ def commit_report(
     """
     behind = find(merge(records, committed), profile).records
     write_committed(Path(workspace.reports) / (page or "") / "records", behind)
-    return write_report(workspace, [], behind, profile=profile, page=page)
+    return write_report(workspace, [], behind, profile=profile, page=page, title=title)
 
 
 def _unchanged_since(path: Path, content: str) -> str | None:

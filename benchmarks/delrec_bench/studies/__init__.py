@@ -1,1 +1,1 @@
-"""The studies: TOML files that say which methods run on which tasks (see `delrec_bench.grid`)."""
+"""Studies: TOML files that say which methods run on which tasks (see `study`), their search, cost and work."""

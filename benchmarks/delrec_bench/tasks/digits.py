@@ -5,27 +5,23 @@ with scikit-learn. Their order follows the writers, so the last fifth, kept for 
 """
 
 import hashlib
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from delrec_bench.data.files import content_digest
+from delrec_bench.data.images import DIGITS, raw_digits
+from delrec_bench.data.samples import DenseSamples, limited, order
+from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks.base import Task, TaskData, TaskOptions, content_digest, limited
-from delrec_bench.tasks.samples import DenseSamples, order
+from delrec_bench.tasks.base import Task
 from delrec_bench.workspace import Workspace
 
 PIXELS = 64
 TEST = 360
 VALIDATION_SHARE = 0.2
-FILE = "digits.csv.gz"
 # Of labels (int64) and pixels (uint8, 0 to 16), whatever file they came in.
 CONTENT = "9c89b0a9f3db"
-
-
-def raw() -> bytes:
-    """scikit-learn's own file, as it ships."""
-    return (resources.files("sklearn.datasets") / "data" / FILE).read_bytes()
 
 
 def load(
@@ -70,7 +66,7 @@ def load(
         step_ms=0.0,
         representation="pixels",
         digest=digest,
-        files={FILE: hashlib.md5(raw()).hexdigest()},
+        files={DIGITS: hashlib.md5(raw_digits()).hexdigest()},
         train=part(train),
         valid=part(valid),
         test=part(test),

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from delrec_bench.data.files import content_digest
+from delrec_bench.data.samples import DenseSamples, limited, order
+from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks.base import Task, TaskData, TaskOptions, content_digest, limited
-from delrec_bench.tasks.samples import DenseSamples, order
+from delrec_bench.tasks.base import Task
 from delrec_bench.workspace import Workspace
 
 STEP, PER_VALUE = 0.1, 10

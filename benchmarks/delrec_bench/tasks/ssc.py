@@ -1,10 +1,10 @@
 """Spiking Speech Commands: 35 words of Google's Speech Commands v0.02 through a model of the cochlea.
 
-T = 250 as published by default (see `delrec_bench.tasks.binning`); `binning = "clean"` has 249 bins of the same length.
+T = 250 as published by default (see `delrec_bench.data.binning`); `binning = "clean"` has 249 bins of the same length.
 """
 
+from delrec_bench.data.speech import Corpus
 from delrec_bench.tasks.base import Task
-from delrec_bench.tasks.speech import Corpus
 
 # Recordings of each word in Speech Commands v0.02, which SSC holds all of, split anew.
 WORDS = {
@@ -23,6 +23,7 @@ CORPUS = Corpus(
     step_ms=1400 / 249,
     binning="published",
     steps="cap",
+    published_edges=True,
     official={"train": 75466, "valid": 9981, "test": 20382},
     histogram=tuple(sorted(WORDS.values())),
     classes=35,

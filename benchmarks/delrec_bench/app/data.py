@@ -1,0 +1,40 @@
+"""`data`: look after dataset files."""
+
+from argparse import Namespace
+
+from delrec_bench.app.common import Answer, tables
+from delrec_bench.data import shelf
+from delrec_bench.errors import BenchError
+from delrec_bench.workspace import find_workspace
+
+
+def data(arguments: Namespace) -> Answer:
+    """Look after dataset files: status, make, fetch, verify."""
+    workspace = find_workspace(arguments.root, arguments.runs)
+    _, tasks = tables(arguments)
+    for name in arguments.names:
+        tasks[name]  # an unknown name is an error that names the nearest
+    if arguments.action in ("make", "fetch"):
+        if arguments.action == "make":
+            groups = [shelf.make(workspace, name, arguments.again) for name in arguments.names or [None]]
+        elif not arguments.names:
+            raise BenchError(
+                "data fetch needs a task: shd, ssc or ps-mnist; `delrec-bench data status` shows what is absent"
+            )
+        else:
+            groups = [shelf.fetch(workspace, name, arguments.url) for name in arguments.names]
+        paths = [str(path) for group in groups for path in group]
+        if not arguments.json:
+            print("\n".join(paths) or "nothing to do: every file is there")
+        return 0, {"files": paths}
+    failed = 0
+    if arguments.action == "status":
+        text = shelf.status(workspace)
+    else:
+        verification = shelf.verify(workspace)
+        text, failed = verification.text, verification.failed
+    if not arguments.json:
+        print(text)
+    rows = [row for row in shelf.rows_of(workspace) if not arguments.names or row.task in arguments.names]
+    content = [{"task": row.task, "path": str(row.path), "found": row.found, "wrong": row.wrong} for row in rows]
+    return (1 if failed else 0), {"files": content, "failed": failed}

@@ -1,0 +1,27 @@
+"""Configuration: a `Request` comes in by `resolve` and leaves as a `Resolved`, which decides everything of a run."""
+
+from delrec_bench.config.requests import Request
+from delrec_bench.config.resolving import Resolved, resolve
+from delrec_bench.config.seeds import AXES, Seeds
+from delrec_bench.config.settings import Settings, defaults, full_key, settle
+from delrec_bench.config.toml import dotted, parse_setting, preset, profiles, read_toml, toml_value
+from delrec_bench.config.training import TrainingConfig
+
+__all__ = [
+    "AXES",
+    "Request",
+    "Resolved",
+    "Seeds",
+    "Settings",
+    "TrainingConfig",
+    "defaults",
+    "dotted",
+    "full_key",
+    "parse_setting",
+    "preset",
+    "profiles",
+    "read_toml",
+    "resolve",
+    "settle",
+    "toml_value",
+]

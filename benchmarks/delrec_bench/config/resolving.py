@@ -1,0 +1,120 @@
+"""The one door from a request to a run: everything that decides it, settled once, its data read and its key named.
+
+Single runs, studies, searches, reproductions and latency all come through `resolve`; what it returns is not settled
+again anywhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from delrec.engines import engine_for
+
+from delrec_bench.config.budget import with_budget
+from delrec_bench.config.requests import Request
+from delrec_bench.config.settings import Settings, settle
+from delrec_bench.data.task_data import TaskData
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.records import run_key
+from delrec_bench.tasks.base import Task, TaskTable
+from delrec_bench.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Resolved(Settings):
+    """Everything that decides a run, as no later room changes it.
+
+    Attributes:
+        data: The task's splits, ready for batches.
+        device: "cpu" or "cuda".
+        engine: The engine that runs the network; "none" for a floor.
+        configuration: Every setting as plain values: the record's configuration.
+        key: SHA-256 of configuration and data, see `delrec_bench.records.run_key`.
+    """
+
+    data: TaskData
+    device: str
+    engine: str
+    configuration: dict[str, Any]
+    key: str
+
+
+def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
+    """Settle a request, read its data and name its key.
+
+    Raises:
+        BenchError: The request or its data is wrong.
+    """
+    settings = settle(request, methods[request.method], tasks[request.task])
+    device = device_class(request.device)
+    floor = settings.method.floor is not None
+    engine = "none" if floor else _engine(request.engine, device)
+    data = _read(settings, _folder(request, settings.task), workspace)
+    settings = with_budget(settings, methods, data.channels, data.classes)
+    configuration = {**settings.values, "device": device, "engine": engine}
+    if request.trial:
+        if floor:
+            raise BenchError(f"method '{request.method}' has no network, so nothing to search; leave out --trial")
+        if data.valid is None or not len(data.valid):
+            raise BenchError(f"task '{data.name}' has no validation data, which alone score a trial; leave out --trial")
+        configuration["kind"] = "trial"  # a run of the same settings and seeds is another thing, with another key
+    settled: Mapping[str, Any] = vars(settings)
+    return Resolved(
+        **settled,
+        data=data,
+        device=device,
+        engine=engine,
+        configuration=configuration,
+        key=run_key(configuration, data.identity()),
+    )
+
+
+def _folder(request: Request, task: Task) -> Path | None:
+    """The folder of `--data`."""
+    if request.data is None:
+        return None
+    folder = Path(request.data)
+    if not task.accepts_data:
+        raise BenchError(f"--data {folder}: task '{request.task}' makes its own data; choose shd, ssc or ps-mnist")
+    if not folder.is_dir():
+        raise BenchError(f"--data '{folder}' is not a folder; name the one that holds the files")
+    return folder
+
+
+def _engine(name: str, device: str) -> str:
+    try:
+        return str(engine_for(name, device))[0].name
+    except ValueError as error:
+        raise BenchError(str(error)) from error
+
+
+def device_class(device: str) -> str:
+    """ "cpu" or "cuda" for a device of the command line.
+
+    Raises:
+        BenchError: An unknown device, or CUDA where there is none.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise BenchError(f"--device is '{device}'; it must be cpu, cuda or auto")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BenchError("--device is 'cuda', and torch finds no CUDA device; use cpu or auto")
+    return device
+
+
+_loaded: dict[tuple[Any, ...], TaskData] = {}
+
+
+def _read(settings: Settings, folder: Path | None, workspace: Workspace) -> TaskData:
+    # The methods of one task and repetition follow each other in a study and share their data.
+    task, options, seeds = settings.task, settings.options, settings.seeds
+    place = (task.name, task.load, options, seeds.split, seeds.permutation, folder, workspace)
+    if place not in _loaded:
+        while len(_loaded) > 1:
+            _loaded.pop(next(iter(_loaded)))
+        _loaded[place] = task.load(options, seeds.split, seeds.permutation, folder, workspace)
+    return _loaded[place]

@@ -1,0 +1,49 @@
+"""What a seed changes, axis by axis."""
+
+import hashlib
+from dataclasses import dataclass
+
+from delrec_bench.errors import BenchError
+
+AXES = ("split", "permutation", "initialisation", "order")
+TRIAL_SEED = 2**31 - 1  # a search's, for initialisation and order: that of no repetition ever reported
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What differs between repetitions, axis by axis.
+
+    Methods compared at one repetition share the split and the permutation: their differences are paired.
+
+    Attributes:
+        split: Which training samples are held out for validation.
+        permutation: The order of pixels in permuted tasks.
+        initialisation: Weights and delays at the start.
+        order: Batch order, dropout masks and augmentation.
+    """
+
+    split: int = 0
+    permutation: int = 0
+    initialisation: int = 0
+    order: int = 0
+
+    def __post_init__(self) -> None:
+        for axis in AXES:
+            value = getattr(self, axis)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+                raise BenchError(f"seeds.{axis} is {value!r}; it must be a whole number from 0 to 2147483647")
+
+    @classmethod
+    def of(cls, repetition: int) -> "Seeds":
+        """The seeds of a repetition: the same number on every axis, which `stream` tells apart."""
+        return cls(repetition, repetition, repetition, repetition)
+
+    @classmethod
+    def of_trial(cls, repetition: int) -> "Seeds":
+        """The seeds of a search's trial: the split and permutation of a repetition, a start and an order of its own."""
+        return cls(repetition, repetition, TRIAL_SEED, TRIAL_SEED)
+
+    def stream(self, axis: str, *extra: int) -> int:
+        """A 63-bit seed for one axis, independent of the other axes; `extra` may be an epoch."""
+        text = ":".join(["delrec-bench", axis, str(getattr(self, axis)), *map(str, extra)])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,101 @@
+"""Downloads that arrive whole and right, or not at all."""
+
+import hashlib
+import http.client
+import os
+import shutil
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from delrec_bench.data.files import saving
+from delrec_bench.errors import BenchError
+from tqdm import tqdm
+
+BLOCK = 1 << 18
+PATIENCE = 30.0  # seconds without a byte
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, and vanishes otherwise."""
+    with saving(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+        with saving(path):
+            draft.chmod(0o644)
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def download(url: str, path: Path, md5: str) -> None:
+    """Fetch `url` to `path`, with progress on stderr.
+
+    Raises:
+        BenchError: The server refuses or fails, the file is cut off, its md5 is another, or there is no space.
+    """
+    total = hashlib.md5(usedforsecurity=False)
+    with draft_of(path) as draft:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                size = int(answer.headers.get("Content-Length") or 0)
+                received = _copy(answer, draft, total, size, path)
+        except urllib.error.HTTPError as error:
+            raise BenchError(
+                f"{url}: the server answers {error.code} {error.reason}; get {path.name} elsewhere and put it at {path}"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise BenchError(
+                f"{url}: cannot be fetched ({reason}); try again, or put the file at {path} yourself"
+            ) from error
+        if size and received != size:
+            raise BenchError(f"{url}: cut off after {received} of {size} bytes; nothing was kept, try again")
+        if total.hexdigest() != md5:
+            raise BenchError(
+                f"{url}: md5 {total.hexdigest()} where data.dvc says {md5}; nothing was kept, try another source"
+            )
+
+
+def _copy(answer: http.client.HTTPResponse, draft: Path, total: "hashlib._Hash", size: int, path: Path) -> int:
+    received = 0
+    bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, file=sys.stderr)
+    with bar, draft.open("wb") as stream:
+        while block := answer.read(BLOCK):
+            with saving(path):
+                stream.write(block)
+            total.update(block)
+            received += len(block)
+            bar.update(len(block))
+        with saving(path):
+            stream.flush()
+            os.fsync(stream.fileno())
+    return received
+
+
+def unzip(archive: Path, path: Path) -> Path:
+    """Unpack the member named as `path` from a checked zip.
+
+    Raises:
+        BenchError: No zip, no such member, or no space.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            inside = [name for name in packed.namelist() if Path(name).name == path.name]
+            if not inside:
+                raise BenchError(f"{archive}: holds no {path.name}; delete it and fetch it again")
+            with draft_of(path) as draft, packed.open(inside[0]) as source, saving(path), draft.open("wb") as stream:
+                shutil.copyfileobj(source, stream, BLOCK)
+    except zipfile.BadZipFile as error:
+        raise BenchError(f"{archive}: not a whole zip ({error}); delete it and fetch it again") from error
+    return path

@@ -1,0 +1,48 @@
+"""Files of images: MNIST's four, and the digits that come with scikit-learn."""
+
+import struct
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from delrec_bench.data.files import reading
+from delrec_bench.errors import BenchError
+
+# md5 of the four official files as they are inside their .gz.
+OFFICIAL = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+TORCHVISION = Path("MNIST") / "raw"  # where torchvision keeps them below its root
+DIGITS = "digits.csv.gz"
+
+
+def raw_digits() -> bytes:
+    """scikit-learn's own file, as it ships."""
+    return (resources.files("sklearn.datasets") / "data" / DIGITS).read_bytes()
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """An idx file of unsigned bytes (.gz or not), as MNIST's files are.
+
+    Raises:
+        BenchError: Another magic number, or another length than its header says.
+    """
+    with reading(path) as stream:
+        content = stream.read()
+    size = 4 + 4 * dimensions
+    magic = int.from_bytes(content[:4], "big")
+    if len(content) < size or magic != 0x800 + dimensions:
+        raise BenchError(
+            f"{path}: begins with {magic:#x}, not {0x800 + dimensions:#x}; it is no MNIST file of this kind"
+        )
+    shape = struct.unpack(f">{dimensions}I", content[4:size])
+    wanted = int(np.prod(shape, dtype=np.int64))
+    if len(content) - size != wanted:
+        raise BenchError(
+            f"{path}: its header says {wanted} bytes of {'x'.join(map(str, shape))}, {len(content) - size} are there; "
+            "it is cut off: copy or fetch it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=size).reshape(shape)

@@ -1,0 +1,192 @@
+"""Samples in memory: compact stores and the fast way from indices to a batch."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def order(count: int, *seeds: int) -> np.ndarray:
+    """A permutation of range(count) fixed by the seeds.
+
+    It sorts raw 64-bit words of PCG64, so that it depends on no distribution of numpy's and is the same
+    under every version.
+    """
+    words = np.random.PCG64(np.random.SeedSequence(list(seeds))).random_raw(count)
+    return np.argsort(words, kind="stable")
+
+
+def limited(rows: np.ndarray, limit: int | None) -> np.ndarray:
+    """The first `limit` of already shuffled rows, or all."""
+    return rows if limit is None else rows[:limit]
+
+
+class Samples(ABC):
+    """One split of a task.
+
+    Attributes:
+        targets: int64 class (n,), or float32 value (n,) where the metric is not accuracy.
+        speakers: Who spoke, (n,), or None.
+    """
+
+    targets: Tensor
+    speakers: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @abstractmethod
+    def batch(self, indices: Tensor) -> Tensor:
+        """Inputs of the samples `indices` (B,) as float32 (T, B, C)."""
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:  # noqa: B027
+        """Fix what is random in the samples (augmentation) by (seed, epoch); nothing without augmentation."""
+
+
+class DenseSamples(Samples):
+    """Every value stored: (n, T) or (n, T, C), of any number type.
+
+    A batch is the stored number times `scale`.
+    """
+
+    def __init__(
+        self, values: np.ndarray, targets: np.ndarray, scale: float = 1.0, speakers: np.ndarray | None = None
+    ) -> None:
+        self.values = torch.from_numpy(np.ascontiguousarray(values))
+        if self.values.dim() == 2:
+            self.values = self.values.unsqueeze(-1)
+        self.targets = torch.from_numpy(np.ascontiguousarray(targets))
+        self.scale = scale
+        self.speakers = speakers
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Inputs (T, B, C) of the samples `indices`."""
+        chosen = self.values[indices].transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+        return chosen if self.scale == 1.0 else chosen * self.scale
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Binned spikes of many samples, compressed: sample i owns entries starts[i] to starts[i+1].
+
+    Attributes:
+        starts: (n + 1,) int64.
+        places: Step * channels + channel of each non-zero bin, ascending within a sample.
+        values: Spikes in that bin.
+        steps: Steps a place may reach (T, or more before a cut).
+        channels: C.
+    """
+
+    starts: np.ndarray
+    places: np.ndarray
+    values: np.ndarray
+    steps: int
+    channels: int
+    lengths: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", np.diff(self.starts))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def frames(self, rows: np.ndarray, steps: int) -> np.ndarray:
+        """Counts of the samples `rows` as (B, steps, C) of the stored number type; what lies later is cut."""
+        size = steps * self.channels
+        dense = np.zeros(len(rows) * size, self.values.dtype)
+        begins = self.starts[rows]
+        lengths = self.lengths[rows]
+        ends = np.cumsum(lengths)
+        total = int(ends[-1]) if len(ends) else 0
+        # Entry number within the flat list of chosen entries -> entry number in the store.
+        where = np.arange(total) + np.repeat(begins - (ends - lengths), lengths)
+        places = self.places[where].astype(np.int64)
+        values = self.values[where]
+        target = places + np.repeat(np.arange(len(rows)) * size, lengths)
+        if steps < self.steps:
+            inside = places < size
+            target, values = target[inside], values[inside]
+        dense[target] = values
+        return dense.reshape(len(rows), steps, self.channels)
+
+    def totals(self, slices: int, steps: int) -> np.ndarray:
+        """Spikes per sample in `slices` equal parts of the first `steps` steps and per channel, (n, slices * C)."""
+        result = np.zeros((len(self), slices * self.channels), np.float64)
+        for begin in range(0, len(self), 256):
+            rows = np.arange(begin, min(begin + 256, len(self)))
+            frames = self.frames(rows, steps)
+            edges = (np.arange(slices) * steps) // slices
+            result[rows] = np.add.reduceat(frames, edges, axis=1, dtype=np.float64).reshape(len(rows), -1)
+        return result
+
+
+class CountSamples(Samples):
+    """Spike counts (or, if `binary`, their presence) of chosen rows of a compressed store."""
+
+    def __init__(
+        self,
+        counts: Counts,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        steps: int,
+        binary: bool = False,
+        speakers: np.ndarray | None = None,
+    ) -> None:
+        self.counts = counts
+        self.rows = np.asarray(rows, np.int64)
+        self.steps = steps
+        self.binary = binary
+        self.targets = torch.from_numpy(labels[self.rows].astype(np.int64))
+        self.speakers = None if speakers is None else speakers[self.rows]
+
+    def frames(self, indices: np.ndarray) -> np.ndarray:
+        """Stored counts (B, T, C) before any conversion."""
+        frames = self.counts.frames(self.rows[indices], self.steps)
+        return np.minimum(frames, 1) if self.binary else frames
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Inputs (T, B, C) of the samples `indices`."""
+        return to_batch(self.frames(indices.numpy()))
+
+    def totals(self, slices: int) -> np.ndarray:
+        """Spikes per sample in `slices` equal parts of the sample and per channel, (n, slices * C)."""
+        chosen = Counts(*_rows_of(self.counts, self.rows), self.counts.steps, self.counts.channels)
+        return chosen.totals(slices, self.steps)
+
+
+class Cast:
+    """Samples whose batches have another floating-point type."""
+
+    def __init__(self, samples: Any, dtype: str) -> None:
+        self._samples = samples
+        self._dtype = torch.float64 if dtype == "float64" else torch.float32
+        self.targets = samples.targets
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """As of the samples, in the other type."""
+        batch: Tensor = self._samples.batch(indices)
+        return batch.to(self._dtype)
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """As of the samples."""
+        self._samples.begin_epoch(seed, epoch)
+
+
+def to_batch(frames: np.ndarray) -> Tensor:
+    """(B, T, C) of any number type -> contiguous float32 (T, B, C)."""
+    if frames.dtype == np.uint16:
+        frames = frames.astype(np.int32)
+    return torch.from_numpy(frames).transpose(0, 1).contiguous().to(torch.float32)
+
+
+def _rows_of(counts: Counts, rows: np.ndarray) -> tuple[Any, Any, Any]:
+    lengths = counts.lengths[rows]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    where = np.arange(int(starts[-1])) + np.repeat(counts.starts[rows] - starts[:-1], lengths)
+    return starts, counts.places[where], counts.values[where]

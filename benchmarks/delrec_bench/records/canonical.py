@@ -1,0 +1,61 @@
+"""Values as JSON writes them, in one form only: what keys and files of records are made of."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from delrec_bench.errors import BenchError
+
+RESULTS_VERSION = 1
+"""Raised by every change that changes results: it enters each key, so that older runs are not reused."""
+
+
+def plain(value: Any, where: str = "value", *, missing: bool = False) -> Any:
+    """`value` in JSON's own types: tuples and arrays become lists, numpy scalars numbers, keys strings.
+
+    Args:
+        value: anything made of mappings, sequences, numbers, strings, booleans, None, arrays, paths.
+        where: name used in an error.
+        missing: turn NaN and infinity into None instead of refusing them.
+
+    Raises:
+        BenchError: a number that is not finite, or a type JSON has no word for.
+    """
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float(value)
+        if missing:
+            return None
+        raise BenchError(f"{where} is {value}: a record holds finite numbers; leave out what is missing (None)")
+    if isinstance(value, Mapping):
+        # Sorted, as on disk: what is written from a record does not depend on whether it was read or just made.
+        names = {str(k): k for k in value}
+        return {k: plain(value[names[k]], f"{where}.{k}", missing=missing) for k in sorted(names)}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist(), where, missing=missing)
+    if isinstance(value, list | tuple):
+        return [plain(v, f"{where}[{i}]", missing=missing) for i, v in enumerate(value)]
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise BenchError(f"{where} is a {type(value).__name__}: a record holds numbers, strings, lists and dicts")
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text, on any machine."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def run_key(configuration: Mapping[str, Any], data_identity: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of configuration, data identity and `RESULTS_VERSION`, in hexadecimal."""
+    text = canonical_json({"configuration": configuration, "data": data_identity, "results_version": RESULTS_VERSION})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is an int or a float; a bool is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,175 @@
+"""One search budget for all methods: as many trials for each, drawn the same everywhere, judged on validation data.
+
+    trial 0            the study's own settings, untouched
+    trial 1, 2, ...    every setting of the space drawn from u = SHA-256(study, method, task, trial, setting) / 2^256
+
+A trial is trained on the split of repetition 0, from seeds that no repetition has, and never sees the test set. The
+trial with the best validation score (of equals the earliest) gives its values to the runs that are reported.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from delrec_bench.config import Request, defaults, full_key
+from delrec_bench.errors import BenchError, nearest
+from delrec_bench.methods.base import Method
+from delrec_bench.metrics import metric_named
+from delrec_bench.records import Record, canonical_json, is_number
+
+SPACE: Mapping[str, Any] = {
+    "training.lr_weights": {"low": 1e-3, "high": 3e-2, "log": True},
+    "training.lr_delays": {"low": 1e-2, "high": 3e-1, "log": True},
+    "network.dropout": [0.0, 0.1, 0.2, 0.4],
+}
+"""What is searched where a study names no space of its own."""
+
+_RANGE = ("low", "high", "log")
+
+
+@dataclass(frozen=True)
+class Search:
+    """A study's search.
+
+    Attributes:
+        trials: How many, for every method on every task alike; the first is the study's own settings.
+        space: Dotted setting -> a list of values, or {low, high} with `log = true` for even steps of the logarithm.
+            Whole bounds draw whole numbers. A method draws the settings that it has.
+    """
+
+    trials: int
+    space: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that name the space."""
+        return hashlib.sha256(canonical_json(self.space).encode()).hexdigest()[:8]
+
+
+def parse(table: Mapping[str, Any], where: str, known: Iterable[str]) -> Search:
+    """The search of a study's table `search`.
+
+    Args:
+        table: `trials`, and perhaps `space`.
+        where: Study and profile, for messages.
+        known: Every setting of every method.
+
+    Raises:
+        BenchError: An unknown key or setting, a number of trials below 1, or a range that is none.
+    """
+    for key in table:
+        if key not in ("trials", "space"):
+            raise BenchError(f"{where}: unknown key 'search.{key}'; {nearest(key, ('trials', 'space'))}")
+    trials = table.get("trials")
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise BenchError(f"{where}: search.trials is {trials!r}; it must be a whole number of at least 1")
+    names = list(known)
+    space = {}
+    for key, values in _settings(table.get("space", SPACE)):
+        try:
+            name = full_key(key, names)
+        except BenchError as error:
+            raise BenchError(f"{where}, search.space: {error}") from error
+        space[name] = _checked(values, f"{where}: search.space.{name}")
+    return Search(trials, space)
+
+
+def _settings(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Dotted settings of a space; a table with a bound in it is a range, any other a group."""
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and not {"low", "high"} & set(value):
+            yield from _settings(value, key + ".")
+        else:
+            yield key, value
+
+
+def _checked(values: Any, where: str) -> Any:
+    if isinstance(values, list) and values:
+        return values
+    if not isinstance(values, Mapping):
+        raise BenchError(f"{where} is {values!r}; write a list of values, or {{ low = 0.001, high = 0.1, log = true }}")
+    for key in values:
+        if key not in _RANGE:
+            raise BenchError(f"{where}: unknown key '{key}'; {nearest(key, _RANGE)}")
+    low, high, log = values.get("low", math.nan), values.get("high", math.nan), values.get("log", False)
+    numbers = all(is_number(v) and math.isfinite(v) for v in (low, high))
+    if not numbers or not isinstance(log, bool) or not low < high or (log and low <= 0):
+        raise BenchError(f"{where} is {dict(values)}; low must be below high, and above 0 where log = true")
+    return dict(values)
+
+
+def space_of(search: Search, method: Method) -> dict[str, Any]:
+    """What a method can draw: the settings that it has, the rate of delays only where delays are learned.
+
+    Raises:
+        BenchError: Nothing, so that its trials would all be one.
+    """
+    known = defaults(method)
+    still = set() if "delay" in method.learned else {"training.lr_delays"}
+    own = {key: values for key, values in search.space.items() if key in known and key not in still}
+    if not own and search.trials > 1:
+        raise BenchError(
+            f"method '{method.name}' has no setting of the search ({', '.join(search.space)}); "
+            "add one that it has to search.space, or leave the method out of the study"
+        )
+    return own
+
+
+def draw(search: Search, study: str, method: Method, task: str, number: int) -> dict[str, Any]:
+    """The values of one trial: none for trial 0, else one for each setting of `space_of`."""
+    if number == 0:
+        return {}
+    values = {}
+    for key, choice in space_of(search, method).items():
+        text = ":".join(["delrec-bench", "search", study, method.name, task, str(number), key])
+        values[key] = _value(choice, int.from_bytes(hashlib.sha256(text.encode()).digest(), "big") / 2**256)
+    return values
+
+
+def _value(choice: Any, u: float) -> Any:
+    """The value of a list or a range at u in [0, 1)."""
+    if isinstance(choice, list):
+        return choice[int(u * len(choice))]
+    low, high = choice["low"], choice["high"]
+    whole = isinstance(low, int) and isinstance(high, int)
+    if choice.get("log"):
+        value = low * (high / low) ** u
+        return round(value) if whole else float(f"{value:.3g}")
+    if whole:
+        return low + int(u * (high - low + 1))
+    return float(f"{low + u * (high - low):.3g}")
+
+
+def with_values(request: Request, values: Mapping[str, Any]) -> Request:
+    """The request with a trial's values over the study's own settings."""
+    return replace(request, overrides=tuple(sorted((dict(request.overrides) | dict(values)).items())))
+
+
+def trials_of(search: Search, request: Request, method: Method) -> list[Request]:
+    """The trials of one method on one task, trial 0 first."""
+    values = [draw(search, request.study or "", method, request.task, n) for n in range(search.trials)]
+    return [replace(with_values(request, v), repetition=0, trial=True) for v in values]
+
+
+def best(records: Sequence[Record]) -> int:
+    """The number of the best trial by validation: of equals the earliest, 0 where all have failed."""
+    metric = metric_named(records[0].metric)
+    scores = [r.result["valid_score"] for r in records]
+    judged = [(metric.rank(score), number) for number, score in enumerate(scores) if score is not None]
+    return min(judged)[1] if judged else 0
+
+
+def account(search: Search, study: str, method: Method, task: str, records: Sequence[Record]) -> dict[str, Any]:
+    """What a final run says of its search, in `Record.search`: the trials of a method on a task, by number."""
+    number = best(records)
+    return {
+        "trials": len(records),
+        "trial": number,
+        "key": records[number].key,
+        "values": draw(search, study, method, task, number),
+        "scores": [record.result["valid_score"] for record in records],
+        "space": search.digest,
+    }

@@ -1,0 +1,177 @@
+"""The work of a study: which requests lack a record, doing them with a word on the time left, and the search before."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from delrec_bench.config import Request, resolve
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.records import Record, finished_record
+from delrec_bench.runs.executors import Done, Place, processes, serial
+from delrec_bench.studies.cost import estimate
+from delrec_bench.studies.expansion import Study
+from delrec_bench.studies.membership import remember_members, remember_search
+from delrec_bench.studies.search import account, trials_of, with_values
+from delrec_bench.tasks.base import TaskTable
+from delrec_bench.workspace import Workspace
+
+Pair = tuple[str, str]  # method and task
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where and how requests are done.
+
+    Attributes:
+        place: Workspace and folders of plug-ins.
+        methods, tasks: The tables.
+        jobs: Worker processes.
+        records: What is known of durations.
+        sizes: (training samples, steps, channels) by task, for estimates.
+        say: Called with a line of progress.
+    """
+
+    place: Place
+    methods: MethodTable
+    tasks: TaskTable
+    jobs: int
+    records: Sequence[Record]
+    sizes: Mapping[str, tuple[int, int, int]]
+    say: Callable[[str], None]
+
+    def missing(self, requests: Sequence[Request]) -> tuple[list[Request], list[str]]:
+        """The requests without a record, each key once, and the keys of all."""
+        missing: dict[str, Request] = {}
+        keys = []
+        for request in requests:
+            key = resolve(request, self.methods, self.tasks, self.place.workspace).key
+            keys.append(key)
+            if key not in missing and finished_record(self.place.workspace.runs, key) is None:
+                missing[key] = request
+        return list(missing.values()), keys
+
+    def costs(self, requests: Sequence[Request]) -> dict[str, float]:
+        """Seconds that each request is expected to take, by its command."""
+        return {
+            request.command(): estimate([request], self.methods, self.tasks, self.records, self.sizes).seconds
+            for request in requests
+        }
+
+    def do(
+        self, requests: Sequence[Request], labels: Mapping[str, str] | None = None, later: float = 0.0
+    ) -> list[dict[str, str]]:
+        """Do requests; return method, task and message of those that failed.
+
+        Args:
+            requests: In order.
+            labels: What to call a request, by its command; else by its repetition.
+            later: Seconds of one core that are to come after them, for the time left.
+        """
+        return [
+            {"method": done.request.method, "task": done.request.task, "error": done.error}
+            for done in self._progress(requests, labels or {}, later)
+            if done.error is not None
+        ]
+
+    def _progress(self, requests: Sequence[Request], labels: Mapping[str, str], later: float) -> Iterator[Done]:
+        if not requests:
+            return
+        costs = self.costs(requests)
+        start, total, behind = time.perf_counter(), sum(costs.values()), 0.0
+        runs = processes(requests, self.place, self.jobs) if self.jobs > 1 else serial(requests, self.place)
+        for count, done in enumerate(runs, 1):
+            request, elapsed = done.request, time.perf_counter() - start
+            behind += costs[request.command()]
+            # How fast it goes is first the estimate's word, then more and more what was seen.
+            share = behind / total
+            pace = share * elapsed / behind + (1 - share) / self.jobs
+            outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
+            self.say(
+                f"[{count}/{len(requests)}] {request.task} {request.method} "
+                f"{labels.get(request.command(), f'r{request.repetition}')}: {outcome} "
+                f"({done.seconds:.0f} s); about {pace * (total - behind + later) / 60:.1f} minutes left"
+            )
+            yield done
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A study after its search.
+
+    Attributes:
+        study: Its requests with the chosen values.
+        trials, trained: Trials asked for, and those done now.
+        failed: As `Work.do`; where a trial has no record its method has no runs on that task.
+        accounts: `Record.search` of a method on a task, and the row's task.
+    """
+
+    study: Study
+    trials: int = 0
+    trained: int = 0
+    failed: tuple[dict[str, str], ...] = ()
+    accounts: Mapping[Pair, tuple[dict[str, Any], str]] = field(default_factory=dict)
+
+
+def trials_by_pair(study: Study, methods: MethodTable) -> dict[Pair, list[Request]]:
+    """The trials of every network on every task, trial 0 first; none without a search."""
+    if study.search is None:
+        return {}
+    return {
+        (request.method, request.task): trials_of(study.search, request, methods[request.method])
+        for request in study.requests
+        if request.repetition == 0 and methods[request.method].build is not None
+    }
+
+
+def search(study: Study, work: Work) -> Searched:
+    """Do the trials that lack a record, and give each method's runs the values of its best trial."""
+    assert study.search is not None
+    pairs = trials_by_pair(study, work.methods)
+    trials = [trial for of_pair in pairs.values() for trial in of_pair]
+    labels: dict[str, str] = {}
+    for of_pair in pairs.values():
+        for number, trial in enumerate(of_pair):
+            labels.setdefault(trial.command(), f"trial {number}")
+    missing, keys = work.missing(trials)
+    remember_members(work.place.workspace, study.name, keys)
+    later = estimate(study.requests, work.methods, work.tasks, work.records, study.sizes).seconds
+    whole = (sum(work.costs(missing).values()) + later) / work.jobs
+    work.say(
+        f"study {study.name}, profile {study.profile}: search of {study.search.trials} trials for each of {len(pairs)} "
+        f"networks on a task, {len(missing)} to do, then {len(study.requests)} runs: about {whole / 60:.1f} minutes"
+    )
+    failed = work.do(missing, labels, later)
+    accounts: dict[Pair, tuple[dict[str, Any], str]] = {}
+    for pair, of_pair in pairs.items():
+        first = keys[: len(of_pair)]
+        keys = keys[len(of_pair) :]
+        found = [finished_record(work.place.workspace.runs, key) for key in first]
+        records = [record for record in found if record is not None]
+        if len(records) == len(found):
+            method = work.methods[pair[0]]
+            accounts[pair] = account(study.search, study.name, method, pair[1], records), records[0].task
+    chosen = []
+    for request in study.requests:
+        pair = request.method, request.task
+        if pair in accounts:
+            chosen.append(with_values(request, accounts[pair][0]["values"]))
+        elif pair not in pairs:  # a floor has nothing to search
+            chosen.append(request)
+    return Searched(
+        study=replace(study, requests=tuple(chosen)),
+        trials=len(trials),
+        trained=len(missing) - len(failed),
+        failed=tuple(failed),
+        accounts=accounts,
+    )
+
+
+def remember(searched: Searched, keys: Sequence[str], workspace: Workspace) -> None:
+    """Note beside the records which runs belong to the study, and which search each comes from."""
+    study = searched.study
+    for (method, task), (found, row) in searched.accounts.items():
+        pairs = zip(study.requests, keys, strict=True)
+        runs = [key for request, key in pairs if (request.method, request.task) == (method, task)]
+        remember_search(workspace, study.name, f"{study.profile} {row} {method}", found, runs)
+    remember_members(workspace, study.name, keys)

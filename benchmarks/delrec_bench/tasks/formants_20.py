@@ -1,0 +1,30 @@
+"""A generated corpus in SHD's layout, for a machine without network: 20 words, 12 speakers (see `generated`)."""
+
+from functools import partial
+
+from delrec_bench.data.generated import make, read_content
+from delrec_bench.data.speech import Corpus
+from delrec_bench.tasks.base import Task
+
+NAME = "formants-20"
+
+CORPUS = Corpus(
+    task=NAME,
+    files={"train": "shd_train.h5", "test": "shd_test.h5"},
+    kind="EMBEDDED",
+    remedy=f"run `delrec-bench data make {NAME}`",
+    step_ms=10.0,
+    prepare=partial(make, NAME),
+    content=read_content,
+)
+
+TASK = Task(
+    name=NAME,
+    summary="generated words of formant sweeps in SHD's layout, 20 classes, many of the same sounds in another order",
+    source="delrec_bench.data.generated",
+    licence="CC0-1.0",
+    family="speech",
+    load=CORPUS.load,
+    embedded=True,
+    quick={"limit": 1600, "test_limit": 1000},
+)

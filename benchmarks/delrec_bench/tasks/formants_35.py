@@ -1,0 +1,31 @@
+"""A generated corpus in SSC's layout, for a machine without network: 35 words, 70 speakers (see `generated`)."""
+
+from functools import partial
+
+from delrec_bench.data.generated import make, read_content
+from delrec_bench.data.speech import Corpus
+from delrec_bench.tasks.base import Task
+
+NAME = "formants-35"
+
+CORPUS = Corpus(
+    task=NAME,
+    files={"train": "ssc_train.h5", "valid": "ssc_valid.h5", "test": "ssc_test.h5"},
+    kind="EMBEDDED",
+    remedy=f"run `delrec-bench data make {NAME}`",
+    step_ms=10.0,
+    published_edges=True,
+    prepare=partial(make, NAME),
+    content=read_content,
+)
+
+TASK = Task(
+    name=NAME,
+    summary="generated words of formant sweeps in SSC's layout, 35 classes, many of the same sounds in another order",
+    source="delrec_bench.data.generated",
+    licence="CC0-1.0",
+    family="speech",
+    load=CORPUS.load,
+    embedded=True,
+    quick={"limit": 1600, "test_limit": 1000},
+)

@@ -1,0 +1,20 @@
+"""Training: the one loop, its optimisers, and test data that is seen once."""
+
+from delrec_bench.training.evaluation import Evaluation, evaluate, score_test
+from delrec_bench.training.held_out import HeldOut, ProtocolError
+from delrec_bench.training.loop import Fit, Progress, fit
+from delrec_bench.training.network import build
+from delrec_bench.training.optimisation import Optimisation
+
+__all__ = [
+    "Evaluation",
+    "Fit",
+    "HeldOut",
+    "Optimisation",
+    "Progress",
+    "ProtocolError",
+    "build",
+    "evaluate",
+    "fit",
+    "score_test",
+]

@@ -1,0 +1,156 @@
+"""The one training loop: every method goes through it, so that methods differ in nothing else.
+
+train one epoch -> validate as deployed (rounded delays, sigma 0) -> step the schedules -> keep the best epoch
+after the last epoch: score the test set once, as deployed
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from delrec.layers import RecurrentDelays
+from torch import Tensor
+
+from delrec_bench.config import Seeds, TrainingConfig
+from delrec_bench.errors import RunError
+from delrec_bench.metrics import Metric, metric_named
+from delrec_bench.training.evaluation import batches, evaluate, predict
+from delrec_bench.training.optimisation import Optimisation
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Fit:
+    """A trained network, standing at its chosen epoch.
+
+    Attributes:
+        history: One dict an epoch.
+        best_epoch: The chosen epoch, counted from 1.
+        valid_score: Its validation score.
+        state: Its state_dict, which the network holds too.
+        epoch_seconds: Wall time of each epoch.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    valid_score: float = math.nan
+    state: dict[str, Tensor] = field(default_factory=dict)
+    epoch_seconds: list[float] = field(default_factory=list)
+
+
+def fit(
+    model: Any,
+    train: Any,
+    valid: Any,
+    config: TrainingConfig,
+    *,
+    metric: str = "accuracy",
+    seeds: Seeds | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Fit:
+    """Train `model` and leave it at the chosen epoch.
+
+    Args:
+        model: A `delrec.networks.Trainable`.
+        train: Samples to learn from.
+        valid: Samples that choose the epoch; None where a task has none, and then the last epoch is taken.
+        config: Epochs, rates, schedules.
+        metric: Name of the metric that validation data are scored by.
+        seeds: Batch order follows seeds.order.
+        device: Where the network is.
+        progress: Called with each epoch's history entry, and `epochs` in it.
+
+    Raises:
+        RunError: The loss is not finite.
+    """
+    seeds = seeds or Seeds()
+    measure = metric_named(metric)
+    optimisation = Optimisation(model, config, metric)
+    result = Fit()
+    for epoch in range(config.epochs):
+        start = time.perf_counter()
+        model.begin_epoch(epoch, config.epochs)
+        entry: dict[str, Any] = {"epoch": epoch + 1, **optimisation.rates()}
+        before = model.delays()
+        try:
+            entry |= _train_epoch(model, train, config, optimisation, measure, seeds, epoch, device)
+        except ValueError as error:
+            if model.is_finite():
+                raise
+            raise RunError(f"a parameter is not finite in epoch {epoch + 1} ({error})") from error
+        entry["sigma"] = sigma_of(model)
+        model.end_epoch()
+        entry["delays_changed"] = delays_changed(before, model.delays())
+        chosen = True
+        if valid is not None:
+            with model.deployed():
+                seen = evaluate(model, valid, metric, device)
+            entry |= {"valid_loss": seen.loss, f"valid_{metric}": seen.score, "rates": seen.activity.get("rates", [])}
+            chosen = config.selection == "last" or _better(seen.score, result, measure, config.ties)
+        optimisation.end_epoch(entry.get(f"valid_{metric}", measure.rank(entry["loss"])))
+        if chosen:
+            result.best_epoch = epoch + 1
+            result.valid_score = entry.get(f"valid_{metric}", math.nan)
+            result.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        result.history.append(entry)
+        result.epoch_seconds.append(time.perf_counter() - start)
+        if progress is not None:
+            progress({**entry, "epochs": config.epochs})
+    model.load_state_dict(result.state)
+    return result
+
+
+def sigma_of(model: Any) -> float | None:
+    """The largest spread of recurrent delays in steps, None in a network without them."""
+    sigmas = [float(module.sigma) for module in model.modules() if isinstance(module, RecurrentDelays)]
+    return max(sigmas) if sigmas else None
+
+
+def delays_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> int:
+    """How many delays deploy to another step than before."""
+    return sum(int((before[name].round() != after[name].round()).sum()) for name in after)
+
+
+def _better(score: float, best: Fit, metric: Metric, ties: str) -> bool:
+    if best.best_epoch == 0:
+        return True
+    if score == best.valid_score:
+        return ties == "last"
+    return metric.better(score, best.valid_score)
+
+
+def _train_epoch(
+    model: Any,
+    train: Any,
+    config: TrainingConfig,
+    optimisation: Optimisation,
+    metric: Metric,
+    seeds: Seeds,
+    epoch: int,
+    device: str,
+) -> dict[str, Any]:
+    model.train()
+    order = torch.Generator().manual_seed(seeds.stream("order", epoch))
+    train.begin_epoch(seeds.stream("order"), epoch)
+    total = 0.0
+    predictions: list[Tensor] = []
+    seen: list[Tensor] = []
+    for indices in batches(len(train), config.batch, order):
+        targets = train.targets[indices].to(device)
+        scores = model.classify(train.batch(indices).to(device))
+        loss = model.loss(scores, targets)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise RunError(f"the loss is {value} in epoch {epoch + 1}: training diverged; lower training.lr_weights")
+        optimisation.step(loss + model.penalty())
+        model.after_step()
+        total += value * len(indices)
+        predictions.append(predict(model, scores.detach(), metric).cpu())
+        seen.append(targets.cpu())
+    score = metric.score(torch.cat(predictions).numpy(), torch.cat(seen).numpy())
+    return {"loss": total / len(train), f"train_{metric.name}": score}

@@ -1,0 +1,25 @@
+"""The network of a run."""
+
+from typing import Any
+
+import torch
+
+from delrec_bench.config import Resolved
+from delrec_bench.errors import BenchError
+
+
+def build(resolved: Resolved) -> Any:
+    """The network of a run, drawn from the seed of its initialisation, on its device and of its number type.
+
+    Raises:
+        BenchError: A setting that the network refuses.
+    """
+    data = resolved.data
+    assert resolved.method.build is not None
+    torch.manual_seed(resolved.seeds.stream("initialisation"))
+    try:
+        model = resolved.method.build({**resolved.network, "engine": resolved.engine}, data.channels, data.classes)
+    except (ValueError, TypeError) as error:
+        raise BenchError(f"method '{resolved.method.name}': {error}") from error
+    dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
+    return model.to(device=resolved.device, dtype=dtype)

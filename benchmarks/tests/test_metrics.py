@@ -1,0 +1,190 @@
+"""A metric is one file: its direction chooses the epoch, and records, statistics and tables read the same object."""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from delrec_bench import app
+from delrec_bench.config import TrainingConfig
+from delrec_bench.data.samples import DenseSamples
+from delrec_bench.errors import BenchError
+from delrec_bench.metrics.base import MINUS, find_metrics, metric_named
+from delrec_bench.records import Record, read_record, run_key
+from delrec_bench.report import find
+from delrec_bench.statistics import sample_scores
+from delrec_bench.studies.search import best
+from delrec_bench.training import Optimisation, fit
+from torch import nn
+
+CLOSE = """
+import numpy as np
+
+from delrec_bench.metrics.base import Metric
+
+
+def close(predictions, targets):
+    return (np.abs(np.asarray(predictions) - np.asarray(targets)) < 0.5).astype(float)
+
+
+METRIC = Metric(
+    name="close", label="within half a unit", unit="share", direction="greater", predicts="value",
+    score=lambda p, t: float(close(p, t).mean()), per_sample=close, limits=(0.0, 1.0),
+)
+"""
+
+
+class Scripted(nn.Module):
+    """A network that says, epoch by epoch, what it was told to."""
+
+    def __init__(self, *epochs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("epoch", torch.tensor(-1))
+        self.said = epochs
+
+    def begin_epoch(self, epoch, epochs):
+        self.epoch.fill_(epoch)
+
+    def classify(self, inputs):
+        return torch.tensor(self.said[int(self.epoch)]).unsqueeze(1) + self.weight
+
+    def loss(self, scores, targets):
+        return (scores[:, 0] - targets).square().mean()
+
+    def parameter_groups(self):
+        return {"weights": [self.weight]}
+
+    def deployed(self):
+        return nullcontext()
+
+    def delays(self):
+        return {}
+
+    def activity(self):
+        return {}
+
+    def penalty(self):
+        return 0.0
+
+    def is_finite(self):
+        return True
+
+    def nothing(self):
+        """What a network may do at these moments; this one does nothing."""
+
+    end_epoch = after_step = start_recording = stop_recording = nothing
+
+
+@pytest.fixture
+def close(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "close.py").write_text(CLOSE)
+    monkeypatch.setenv("DELREC_BENCH_METRICS", str(tmp_path))
+    return tmp_path
+
+
+def test_a_new_metric_where_more_is_better_does_not_select_its_worst_epoch(close):
+    targets = torch.tensor([0.0, 1.0, 2.0, 3.0]).numpy()
+    samples = DenseSamples(torch.zeros(4, 2).numpy(), targets)
+    three_right, all_off = [0.0, 1.0, 2.0, 30.0], [0.6, 1.6, 2.6, 3.6]
+    config = TrainingConfig(epochs=2, batch=4, lr_weights=0.0, lr_delays=0.0)
+    fitted = fit(Scripted(three_right, all_off), samples, samples, config, metric="close")
+    assert [entry["valid_close"] for entry in fitted.history] == [0.75, 0.0]
+    assert (fitted.best_epoch, fitted.valid_score) == (1, 0.75)
+
+
+def test_an_unknown_metric_is_an_error_with_the_nearest():
+    with pytest.raises(BenchError, match="no metric 'acuracy'; did you mean 'accuracy'"):
+        metric_named("acuracy")
+
+
+def test_nmse_of_equal_targets_is_an_error_and_no_number():
+    with pytest.raises(BenchError, match="nmse of 3 equal targets is not defined"):
+        metric_named("nmse").score([0.1, 0.2, 0.3], [1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("name", sorted(find_metrics()))
+def test_every_metric_agrees_with_itself(name):
+    metric = metric_named(name)
+    targets = [0, 1, 1, 0, 1]
+    perfect, worse = metric.score(targets, targets), metric.score([1, 1, 1, 0, 1], targets)
+    assert metric.better(perfect, worse) and not metric.better(worse, perfect) and not metric.better(worse, worse)
+    assert metric.rank(perfect) < metric.rank(worse)
+    assert metric.per_sample([1, 1, 1, 0, 1], targets).mean() == pytest.approx(worse)
+    assert metric.within(perfect) and metric.within(worse)
+    assert metric.format_difference(worse - perfect).startswith(MINUS if metric.more_is_better else "+")
+
+
+def test_a_plateau_is_watched_in_the_metrics_own_direction(close):
+    config = TrainingConfig(epochs=2, schedule_weights="plateau")
+    modes = {name: Optimisation(Scripted([0.0]), config, name).weights[1].mode for name in find_metrics()}
+    assert modes == {"accuracy": "max", "close": "max", "nmse": "min"}
+
+
+def test_a_record_of_a_new_metric_is_shown_and_compared_as_its_file_says(close):
+    def made(method, predictions, control=None):
+        right = metric_named("close").score(predictions, [0.0, 1.0, 2.0, 3.0])
+        return Record(
+            kind="run", key=run_key({"method": method}, {}), method=method, task="made-up", repetition=0,
+            configuration={"profile": "quick"}, data={"kind": "EMBEDDED", "digest": "0" * 64}, metric="close",
+            control=control,
+            result={"test_score": right, "predictions": predictions, "targets": [0.0, 1.0, 2.0, 3.0]},
+        )  # fmt: skip
+
+    bad, good = made("bad", [9.0, 9.0, 2.0, 3.0]), made("good", [0.0, 1.0, 2.0, 9.0])
+    assert sample_scores(good).tolist() == [1.0, 1.0, 1.0, 0.0]
+    rows = find([bad, good]).rows
+    assert [row["method"] for row in rows] == ["good", "bad"]
+    assert [row["score_mean"] for row in rows] == [0.75, 0.5]
+    assert best([replace(r, kind="trial", result={"valid_score": r.score, "failed": None}) for r in (bad, good)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("METRIC = 3", "METRIC is a int"),
+        (CLOSE.replace('"close"', '"accuracy"'), "metric 'accuracy' exists already"),
+        (CLOSE.replace('"greater"', '"up"'), "direction is 'up'"),
+    ],
+)
+def test_a_broken_metric_file_is_named(tmp_path, monkeypatch, text, words):
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.setenv("DELREC_BENCH_METRICS", str(tmp_path))
+    with pytest.raises(BenchError, match=rf"mine\.py.*{words}"):
+        find_metrics()
+
+
+TASK = """
+from dataclasses import replace
+
+from delrec_bench.tasks.mackey_glass import TASK as SERIES
+
+
+def load(*arguments):
+    return replace(SERIES.load(*arguments), name="hits", metric="close")
+
+
+TASK = replace(SERIES, name="hits", summary="forecasts that come within half a unit", metric="close", load=load)
+"""
+
+
+def test_a_metric_and_its_task_are_one_file_each_from_the_command_line_to_the_page(tmp_path, monkeypatch, capsys):
+    for folder, text in (("metrics", CLOSE), ("tasks", TASK)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(text)
+    (tmp_path / "data.dvc").write_text("outs: []\n")
+    monkeypatch.setenv("DELREC_BENCH_METRICS", "")  # what the command notes there is taken back after the test
+    monkeypatch.delenv("DELREC_BENCH_TASKS", raising=False)
+    shared = ["--root", str(tmp_path), "--metrics", str(tmp_path / "metrics"), "--tasks", str(tmp_path / "tasks")]
+    tiny = ["--epochs", "3", "--limit", "60", "--set", "hidden=6", "--set", "test_limit=40"]
+    assert app.main(["run", "lif", "hits", "--json", *tiny, *shared]) == 0
+    content = json.loads(capsys.readouterr().out)
+    record = read_record(Path(content["record"]))
+    valid = [epoch["valid_close"] for epoch in record.history]
+    assert content["valid_score"] == max(valid) == valid[content["best_epoch"] - 1]
+    assert content["valid_accuracy"] is None and content["metric"] == "close"
+    assert 0 <= content["test_score"] == sample_scores(record).mean() <= 1
+    assert app.main(["report", *shared]) == 0
+    assert "within half a unit" in (tmp_path / "reports" / "leaderboard.md").read_text()

@@ -1,0 +1,119 @@
+"""Training: schedules, the chosen epoch, and test data that is seen once."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from delrec.networks import Network, NetworkConfig
+from delrec_bench.config import Seeds, TrainingConfig
+from delrec_bench.data.samples import DenseSamples
+from delrec_bench.errors import RunError
+from delrec_bench.metrics import metric_named
+from delrec_bench.training import HeldOut, Optimisation, ProtocolError, evaluate, fit, score_test
+
+
+def samples(count: int = 24, steps: int = 6, channels: int = 3, seed: int = 0) -> DenseSamples:
+    draw = np.random.default_rng(seed)
+    return DenseSamples(
+        draw.integers(0, 3, (count, steps, channels)).astype(np.uint8), draw.integers(0, 4, count).astype(np.int64)
+    )
+
+
+def network(**settings: object) -> Network:
+    torch.manual_seed(0)
+    usual = {"hidden": (8,), "recurrent": "axonal", "engine": "reference", "delay_std": 3.0}
+    return Network(NetworkConfig(inputs=3, classes=4, **{**usual, **settings}))  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of")  # the schedules are looked at without an update between
+def test_one_cycle_is_torchs_stepped_once_an_epoch_and_cycles_beta1():
+    optimisation = Optimisation(network(), TrainingConfig(epochs=10, lr_weights=1.0, lr_delays=2.0), "accuracy")
+    rates, betas = [], []
+    for _ in range(10):
+        rates.append(optimisation.rates()["lr_weights"])
+        betas.append(optimisation.weights[0].param_groups[0]["betas"][0])
+        optimisation.end_epoch(0.0)
+    assert rates[0] == pytest.approx(1 / 25)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(1 / 25e4)
+    assert (betas[0], min(betas), betas[-1]) == pytest.approx((0.95, 0.85, 0.95))
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of")
+def test_delays_have_their_own_optimiser_and_neither_they_nor_norms_decay():
+    model = network(batch_norm=True)
+    config = TrainingConfig(epochs=4, weight_decay=0.1, schedule_weights="cosine", schedule_delays="cosine")
+    optimisation = Optimisation(model, config, "accuracy")
+    decays = [group["weight_decay"] for group in optimisation.weights[0].param_groups]
+    assert decays == [0.1, 0.0]
+    (delays,) = optimisation.delays[0].param_groups
+    assert delays["weight_decay"] == 0.0
+    assert [id(p) for p in delays["params"]] == [id(p) for p in model.parameter_groups()["delays"]]
+    for _ in range(4):
+        optimisation.end_epoch(0.0)
+    assert optimisation.rates()["lr_delays"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_training_learns_and_stands_at_the_epoch_that_validation_chose():
+    model = network()
+    fitted = fit(model, samples(), samples(seed=1), TrainingConfig(epochs=5, batch=8, lr_weights=1e-2))
+    scores = [entry["valid_accuracy"] for entry in fitted.history]
+    last_best = max(e for e, score in enumerate(scores, 1) if score == max(scores))
+    assert fitted.best_epoch == last_best
+    with model.deployed():
+        assert evaluate(model, samples(seed=1)).score == fitted.valid_score
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
+    assert {"rates", "sigma", "delays_changed", "lr_delays", "train_accuracy"} <= set(fitted.history[0])
+
+
+def test_ties_go_to_the_first_epoch_if_asked():
+    config = TrainingConfig(epochs=3, batch=8, lr_weights=0.0, lr_delays=0.0, ties="first")
+    model = network()
+    assert fit(model, samples(), samples(seed=1), config).best_epoch == 1
+
+
+def test_the_same_seeds_train_the_same_network_to_the_bit():
+    states = []
+    for _ in range(2):
+        model = network(recurrent_dropout=0.2)
+        torch.manual_seed(5)
+        states.append(
+            fit(model, samples(), samples(seed=1), TrainingConfig(epochs=2, batch=8), seeds=Seeds.of(1)).state
+        )
+    assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))
+
+
+def test_the_test_set_is_scored_once_and_with_rounded_delays():
+    model, test = network(sigma=4.0), HeldOut(samples(seed=2))
+    before = model.blocks[0].spiking.delay.detach().clone()
+    first = score_test(model, test)
+    assert torch.equal(model.blocks[0].spiking.delay, before)
+    with pytest.raises(ProtocolError, match="scored once"):
+        score_test(model, test)
+    with torch.no_grad():
+        model.blocks[0].spiking.delay.round_()
+        model.blocks[0].spiking.sigma.zero_()
+    assert torch.equal(evaluate(model, samples(seed=2)).predictions, first.predictions)
+
+
+def test_accuracy_is_correct_over_total_whatever_the_batches(monkeypatch):
+    model = network()
+    whole = evaluate(model, samples(count=23))
+    monkeypatch.setattr("delrec_bench.training.evaluation.EVALUATION_BATCH", 10)
+    pieces = evaluate(model, samples(count=23))
+    assert pieces.score == whole.score == int((whole.predictions == samples(count=23).targets).sum()) / 23
+    assert pieces.loss == pytest.approx(whole.loss)
+
+
+def test_nmse_is_the_error_over_the_variance():
+    wanted = torch.tensor([1.0, 2.0, 3.0])
+    assert metric_named("nmse").score(wanted, wanted) == 0
+    assert metric_named("nmse").score(wanted.mean().expand(3), wanted) == pytest.approx(1)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    data = samples()
+    data.values = data.values.double() * math.inf
+    with pytest.raises(RunError, match="lower"):
+        fit(network(), data, None, TrainingConfig(epochs=1))
