@@ -86,7 +86,7 @@ def _folder(request: Request, task: Task) -> Path | None:
 
 def _engine(name: str, device: str) -> str:
     try:
-        return str(engine_for(name, device))[0].name
+        return engine_for(name, device)[0].name
     except ValueError as error:
         raise BenchError(str(error)) from error
 
