@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from .errors import BenchError
-from .records import METRICS, Record
+from ..errors import BenchError
+from ..records import METRICS, Record
 
 LEVEL = 0.95
 SHOWN_ONLY = 3
