@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from delrec_bench.errors import BenchError
 from delrec_bench.statistics.paired import Estimate, decide, noncentrality, paired
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
@@ -42,6 +42,7 @@ def test_equivalence_is_two_one_sided_tests():
         )
 
 
+@settings(deadline=None)
 @given(scores, st.floats(0.001, 1))
 def test_p_values_and_interval_never_contradict_each_other(pair, margin):
     e = paired(*pair)
@@ -53,6 +54,7 @@ def test_p_values_and_interval_never_contradict_each_other(pair, margin):
     assert (e.p_beyond(margin) < 0.05) == (e.low > margin or e.high < -margin)
 
 
+@settings(deadline=None)
 @given(scores, st.booleans(), st.floats(0.001, 0.5))
 def test_the_verdict_turns_with_the_sides_and_with_the_direction(pair, more, margin):
     turned = {"better": "worse", "worse": "better", "equivalent": "equivalent", "open": "open"}
