@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 from delrec_bench.statistics import sentences as say
+from delrec_bench.statistics.paired import Estimate
+from delrec_bench.statistics.pooled import Pooled
 from delrec_bench.statistics.ranks import Rank
 from delrec_bench.statistics.reproduced import Reproduction
 from delrec_bench.statistics.verdicts import Verdict
@@ -91,6 +93,25 @@ def test_what_is_exploratory_says_so_and_what_is_primary_does_not():
     for word in WORDS:
         assert say.EXPLORATORY in say.finding(verdict(word, "shd", "exploratory"), "a", "b", points)
         assert "exploratory" not in say.finding(verdict(word, "shd"), "a", "b", points)
+
+
+def test_a_further_task_is_spoken_of_only_with_a_prediction_interval():
+    def pooled(prediction):
+        return Pooled(Estimate(-0.1, 3), 0.01, prediction, None, (), ())
+
+    assert say.further_task(pooled(None)) is None
+    either = say.further_task(pooled((-0.3, 0.1)))
+    assert either == "On a further task like these the error may change by −25.9 % to +10.5 %, of either sign."
+    assert "either sign" not in say.further_task(pooled((-0.3, -0.1)))
+
+
+def test_of_this_test_set_alone_only_if_resolved_over_repetitions_and_not_over_samples():
+    wide, narrow = Estimate(0.012, 6, se=0.01, df=8.0), Estimate(0.012, 6, se=0.001, df=8.0)
+    said = {w: say.this_test_set(verdict(w, "shd"), wide, points) for w in WORDS}
+    assert [w for w in WORDS if said[w]] == ["better", "worse"]
+    assert "known of this test set alone" in said["better"]
+    assert say.this_test_set(verdict("better", "shd"), narrow, points) is None
+    assert say.this_test_set(verdict("better", "shd"), Estimate(0.012, 6, reason="one cluster"), points) is None
 
 
 def test_none_resolved_is_told_as_the_designs_doing():

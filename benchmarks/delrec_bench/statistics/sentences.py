@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from .paired import Estimate
+from .pooled import Pooled
 from .ranks import Rank
 from .reproduced import Reproduction
 from .verdicts import POOLED, Verdict
@@ -70,6 +72,35 @@ def not_settled(v: Verdict, show: Show) -> str:
     if v.detectable is None:
         return "the scores are the same in every repetition, and no margin was declared"
     return f"this design could have seen {_size(v, v.detectable, show)} with 80 percent power"
+
+
+def further_task(found: Pooled) -> str | None:
+    """Where the effect on a further such task is expected; None where fewer than three tasks were pooled.
+
+    "Of either sign" only where the prediction interval holds 0.
+    """
+    if found.prediction is None:
+        return None
+    low, high = found.prediction
+    sign = ", of either sign" if low <= 0 <= high else ""
+    return f"On a further task like these the error may change by {percent_of_error(low)} to {percent_of_error(high)}{sign}."
+
+
+def this_test_set(v: Verdict, crossed: Estimate, show: Show) -> str | None:
+    """ "Of this test set alone": only of a better or worse whose interval over repetitions AND samples holds 0.
+
+    None of any other verdict, and where that interval is unknown or excludes 0 too.
+
+    Args:
+        v: the verdict on one task, over repetitions.
+        crossed: the same difference by `clusters.crossed`.
+        show: writes a difference.
+    """
+    low, high = crossed.low, crossed.high
+    if v.verdict not in ("better", "worse") or low is None or high is None or not low <= 0 <= high:
+        return None
+    interval = f"[{show(low)}, {show(high)}]"
+    return f"On {v.task} this is known of this test set alone: over other samples too the interval is {interval}."
 
 
 def tally(verdicts: Sequence[Verdict], show: Show) -> str | None:
