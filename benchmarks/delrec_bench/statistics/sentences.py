@@ -83,7 +83,8 @@ def further_task(found: Pooled) -> str | None:
         return None
     low, high = found.prediction
     sign = ", of either sign" if low <= 0 <= high else ""
-    return f"On a further task like these the error may change by {percent_of_error(low)} to {percent_of_error(high)}{sign}."
+    change = f"{percent_of_error(low)} to {percent_of_error(high)}"
+    return f"On a further task like these the error may change by {change}{sign}."
 
 
 def this_test_set(v: Verdict, crossed: Estimate, show: Show) -> str | None:
