@@ -50,6 +50,13 @@ def test_another_precision_and_one_moved_spike_agree():
     assert same.equal and same.agrees and "bit for bit" in str(same)
 
 
+def test_logits_alone_and_losses_alone_can_differ():
+    logits, losses = np.linspace(-1, 1, 40).reshape(4, 10), [2.3] * 20
+    assert not early_agreement(Early(losses, logits), Early(losses, 1.01 * logits)).agrees
+    assert not early_agreement(Early(losses, logits), Early([2.3 * 1.01, *losses[1:]], logits)).agrees
+    assert early_agreement(Early(losses, logits), Early([*losses[:-1], 2.3 * 1.01], logits)).agrees
+
+
 def test_another_learning_rate_is_different_by_its_losses():
     found = early_agreement(beginning(), beginning(rate=0.1))
     assert not found.agrees
