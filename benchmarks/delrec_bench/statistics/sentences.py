@@ -1,0 +1,307 @@
+"""Every sentence that a page may say, as a function of verdicts; None (or no sentence) where it may not be said.
+
+Names, tasks and counts are arguments; what is claimed is not: it is read off `Verdict.verdict` and `Verdict.kind`.
+`Show` writes a difference in its metric's unit with its sign ("+1.20 points"); pooled ones are percent of error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .paired import Estimate
+from .pooled import Pooled
+from .ranks import Rank
+from .reproduced import Reproduction
+from .verdicts import POOLED, Verdict
+
+Show = Callable[[float], str]
+
+EXPLORATORY = "exploratory, not corrected for the number of comparisons"
+
+
+def finding(v: Verdict, method: str, control: str, show: Show) -> str:
+    """One verdict in one sentence; "better", "no difference" and "worse" only where the verdict is that word."""
+    where = f"Pooled over {_plural(v.n, 'task')}" if v.task == POOLED else f"On {v.task}"
+    said = {
+        "better": f"{method} is better than {control}",
+        "worse": f"{method} is worse than {control}",
+        "equivalent": f"there is no difference between {method} and {control} beyond the margin{_margin(v, show)}",
+        "open": f"{method} against {control} is not settled",
+    }[v.verdict]
+    tail = f"; {not_settled(v, show)}" if v.verdict == "open" else ""
+    aside = f" ({EXPLORATORY})" if v.kind == "exploratory" else ""
+    return f"{where}, {said}: {_numbers(v, show)}{tail}{aside}."
+
+
+def answer(v: Verdict, helps: str, control: str) -> str | None:
+    """The page's answer to its question: "Learning the delays helps against ...".
+
+    Said of a pooled primary hypothesis alone; None of any other.
+
+    Args:
+        v: the verdict.
+        helps: what is asked, as a subject in the singular: "learning the delays".
+        control: against what; see `fixed_delays`.
+    """
+    if v.kind != "primary" or v.task != POOLED:
+        return None
+    subject = helps[0].upper() + helps[1:]
+    numbers = f"{_numbers(v, percent_of_error)} over {_plural(v.n, 'task')}"
+    if v.verdict == "better":
+        return f"{subject} helps against {control}: {numbers}."
+    if v.verdict == "worse":
+        return f"{subject} harms against {control}: {numbers}."
+    if v.verdict == "equivalent":
+        margin = _margin(v, percent_of_error)
+        return f"{subject} makes no difference beyond the margin{margin} against {control}: {numbers}."
+    return f"Whether {helps} helps against {control} is not settled: {numbers}; {not_settled(v, percent_of_error)}."
+
+
+def not_settled(v: Verdict, show: Show) -> str:
+    """Why an open verdict is open: what it lacks, or the smallest difference that the design could have seen.
+
+    Raises:
+        ValueError: the verdict is not open; nothing else may be told so.
+    """
+    if v.verdict != "open":
+        raise ValueError(f"'{v.hypothesis}' on {v.task} is {v.verdict}, not open")
+    if v.reason:
+        return v.reason
+    if v.detectable is None:
+        return "the scores are the same in every repetition, and no margin was declared"
+    return f"this design could have seen {_size(v, v.detectable, show)} with 80 percent power"
+
+
+def further_task(found: Pooled) -> str | None:
+    """Where the effect on a further such task is expected; None where fewer than three tasks were pooled.
+
+    "Of either sign" only where the prediction interval holds 0.
+    """
+    if found.prediction is None:
+        return None
+    low, high = found.prediction
+    sign = ", of either sign" if low <= 0 <= high else ""
+    change = f"{percent_of_error(low)} to {percent_of_error(high)}"
+    return f"On a further task like these the error may change by {change}{sign}."
+
+
+def this_test_set(v: Verdict, crossed: Estimate, show: Show) -> str | None:
+    """ "Of this test set alone": only of a better or worse whose interval over repetitions AND samples holds 0.
+
+    None of any other verdict, and where that interval is unknown or excludes 0 too.
+
+    Args:
+        v: the verdict on one task, over repetitions.
+        crossed: the same difference by `clusters.crossed`.
+        show: writes a difference.
+    """
+    low, high = crossed.low, crossed.high
+    if v.verdict not in ("better", "worse") or low is None or high is None or not low <= 0 <= high:
+        return None
+    interval = f"[{show(low)}, {show(high)}]"
+    return f"On {v.task} this is known of this test set alone: over other samples too the interval is {interval}."
+
+
+def tally(verdicts: Sequence[Verdict], show: Show) -> str | None:
+    """How several verdicts on one scale fell; where all are open, that this is the design's doing. None of none."""
+    if not verdicts:
+        return None
+    total = _plural(len(verdicts), "comparison")
+    counts = {w: sum(v.verdict == w for v in verdicts) for w in ("better", "worse", "equivalent", "open")}
+    if counts["open"] < len(verdicts):
+        return f"Of {total}: {_listed([f'{n} {w}' for w, n in counts.items() if n])}."
+    seen = [v for v in verdicts if v.detectable is not None]
+    if not seen:
+        why = list(dict.fromkeys(not_settled(v, show) for v in verdicts))
+        return f"Of {total} none can be settled: {_listed(why)}."
+    ends = [f(seen, key=lambda v: v.detectable or 0.0) for f in (min, max)]
+    low, high = (_size(v, v.detectable or 0.0, show) for v in ends)
+    reach = low if low == high else f"between {low} and {high}"
+    return f"Of {total} none is settled, which is no finding about the methods: the design could have seen {reach}."
+
+
+def fixed_delays(widths: tuple[Sequence[int], Sequence[int]], delays: tuple[int, int]) -> str:
+    """What a control with fixed delays is: "the same delays left fixed" only at equal widths and delay counts.
+
+    Args:
+        widths: neurons a layer, of the method and of the control.
+        delays: how many delays each has.
+    """
+    ours, theirs = (list(w) for w in widths)
+    if ours == theirs and delays[0] == delays[1]:
+        return "the same delays left fixed"
+    return f"a network of {theirs} with {delays[1]:,} fixed delays (its own: {ours} with {delays[0]:,})"
+
+
+def below_floor(method: str, floor: str, v: Verdict) -> str | None:
+    """ "Below the method-free floor": only of a method that is resolved worse than it."""
+    return f"On {v.task}, {method} is below the method-free floor {floor}." if v.verdict == "worse" else None
+
+
+def without_time(method: str, v: Verdict) -> str | None:
+    """ "No evidence of using time": only where the verdict against the floor on COUNTS is worse or equivalent.
+
+    A method above that floor, or not settled against it, is not spoken of; falling short of another floor (one that
+    is given time slices) says nothing about using time.
+
+    Args:
+        method: its name.
+        v: the method against logistic regression on counts per channel.
+    """
+    if v.verdict not in ("worse", "equivalent"):
+        return None
+    how = "worse than" if v.verdict == "worse" else "within the margin of"
+    return f"On {v.task}, {method} is {how} what counts without time give: no evidence of using time."
+
+
+def leaders(task: str, ranks: Sequence[Rank]) -> str | None:
+    """Who may be first: all that nothing is resolved better than. "The best" only where that is one method of several.
+
+    None with fewer than two methods.
+    """
+    if len(ranks) < 2:
+        return None
+    first = [r.method for r in ranks if r.first == 1]
+    if len(first) == len(ranks):
+        return f"On {task}, no method is told from the best."
+    if len(first) > 1:
+        return f"On {task}, nothing is resolved better than {_listed(first)}, which are not all told apart."
+    if next(r for r in ranks if r.first == 1).last == 1:
+        return f"On {task}, {first[0]} is the best of {len(ranks)}."
+    return f"On {task}, nothing is resolved better than {first[0]}."
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much of the data and of the published training a row used.
+
+    Attributes:
+        data: EMBEDDED, STAND-IN or OFFICIAL.
+        training: (used, whole) training samples, after validation was set aside.
+        test: (used, whole) test samples.
+        epochs: epochs trained.
+        published_epochs: of the published setting, None where there is none.
+    """
+
+    data: str
+    training: tuple[int, int]
+    test: tuple[int, int]
+    epochs: int
+    published_epochs: int | None = None
+
+
+def stamp(amount: Amount) -> str:
+    """The data's stamp: OFFICIAL becomes OFFICIAL SUBSET where less than the whole was used, in training or test."""
+    used = amount.training[0] < amount.training[1] or amount.test[0] < amount.test[1]
+    return "OFFICIAL SUBSET" if amount.data == "OFFICIAL" and used else amount.data
+
+
+def amount_used(amount: Amount) -> str:
+    """The stamp with samples and epochs: "OFFICIAL SUBSET: 5,000 of 54,000 training samples, 3 of 200 epochs"."""
+    parts = [
+        f"{used:,} of {whole:,} {name} samples" if used < whole else f"all {whole:,} {name} samples"
+        for (used, whole), name in ((amount.training, "training"), (amount.test, "test"))
+    ]
+    published = amount.published_epochs
+    if published is not None and published != amount.epochs:
+        parts.append(f"{_plural(amount.epochs, 'epoch')} (published: {published:,})")
+    else:
+        parts.append(_plural(amount.epochs, "epoch"))
+    return f"{stamp(amount)}: {', '.join(parts)}"
+
+
+def parameters(counts: Mapping[str, int], budget: int, tolerance: float = 0.05) -> str:
+    """ "10,000 parameters" only where every method is within the tolerance of it; otherwise the range there is."""
+    if not counts:
+        raise ValueError("parameters of no method were asked for")
+    if all(abs(n - budget) <= tolerance * budget for n in counts.values()):
+        return f"{budget:,} parameters, within {100 * tolerance:.0f} percent"
+    least, most = min(counts, key=lambda m: counts[m]), max(counts, key=lambda m: counts[m])
+    return f"{counts[least]:,} ({least}) to {counts[most]:,} ({most}) parameters"
+
+
+def scored_once(presets_chosen_on: str) -> str:
+    """ "The test set was scored once" as a claim of no selection on it only where the presets were chosen without it.
+
+    Args:
+        presets_chosen_on: "validation", "published" (taken from a paper as it is) or "test".
+
+    Raises:
+        ValueError: another word.
+    """
+    once = "Each run scored the test set once, after training"
+    said = {
+        "validation": f"{once}; its presets were chosen on validation data alone.",
+        "published": f"{once}; its presets are the published ones, whose selection stands beside them.",
+        "test": f"{once}, but its presets were chosen with test scores in sight: they may be too good.",
+    }
+    if presets_chosen_on not in said:
+        raise ValueError(f"presets chosen on '{presets_chosen_on}': say one of {', '.join(said)}")
+    return said[presets_chosen_on]
+
+
+def reproduced(r: Reproduction, show: Show) -> str:
+    """One row's reproduction; the word is the verdict's, with the numbers and what decided."""
+    if r.word == "equal" or r.difference is None:
+        return f"{r.task}, {r.method}: {r.word} ({r.reason})"
+    interval = "" if r.low is None or r.high is None else f" [{show(r.low)}, {show(r.high)}]"
+    numbers = f"{show(r.difference)}{interval}, n = {r.n}, margin {show(r.margin).lstrip('+')}"
+    return f"{r.task}, {r.method}: {r.word} ({r.reason}; {numbers})"
+
+
+def reproduced_in_all(rows: Sequence[Reproduction]) -> str | None:
+    """The page's line: "reproduced" only where every row is equal or equivalent; what is open is never counted so."""
+    if not rows:
+        return None
+    counts = {w: sum(r.word == w for r in rows) for w in ("equal", "equivalent", "different", "open")}
+    told = _listed([f"{n} {w}" for w, n in counts.items() if n])
+    if counts["different"]:
+        return f"Not reproduced: of {_plural(len(rows), 'row')} {told}."
+    if counts["open"]:
+        return f"Neither reproduced nor refuted: of {_plural(len(rows), 'row')} {told}."
+    return f"Reproduced: of {_plural(len(rows), 'row')} {told}."
+
+
+def _numbers(v: Verdict, show: Show) -> str:
+    if v.difference is None:
+        return "no repetition in common"
+    write = percent_of_error if v.task == POOLED else show
+    text = f"error {write(v.difference)}" if v.task == POOLED else write(v.difference)
+    if v.low is not None and v.high is not None:
+        text += f" [{write(v.low)}, {write(v.high)}]"
+    if v.task != POOLED:
+        text += f", n = {v.n}"
+    if v.p_holm is not None:
+        text += ", p < 0.001" if v.p_holm < 0.001 else f", p = {v.p_holm:.3f}"
+    return text
+
+
+def percent_of_error(log_ratio: float) -> str:
+    """A log ratio of error as the change of the error, with its sign: -0.105 is "−10.0 %"."""
+    text = f"{100 * math.expm1(log_ratio):+.1f}"
+    return ("0.0" if float(text) == 0 else text.replace("-", "\u2212")) + " %"
+
+
+def _size(v: Verdict, size: float, show: Show) -> str:
+    """A difference without its sign."""
+    if v.task == POOLED:
+        return f"{100 * -math.expm1(-size):.1f} percent less error"
+    return f"a difference of {show(size).lstrip('+')}"
+
+
+def _margin(v: Verdict, show: Show) -> str:
+    if v.margin is None:
+        return ""
+    if v.task == POOLED:
+        return f" of {100 * math.expm1(v.margin):.1f} percent of error"
+    return f" of {show(v.margin).lstrip('+')}"
+
+
+def _plural(n: int, word: str) -> str:
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

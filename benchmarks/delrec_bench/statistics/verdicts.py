@@ -1,0 +1,140 @@
+"""What a page claims: hypotheses declared beforehand, judged once, with Holm over the primary ones alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from statsmodels.stats.multitest import multipletests
+
+from ..errors import BenchError
+from .paired import Estimate, Word, decide
+
+POOLED = "pooled"
+SHOWN_ONLY = 3
+"""Up to this many repetitions of a task are shown, not compared: a half-width is 2.48 sd at n = 3."""
+
+Kind = Literal["primary", "exploratory"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A hypothesis with its estimate, before it is judged.
+
+    Attributes:
+        hypothesis: what is asked, as the study declares it: "delrec-axonal against delrec-axonal-fixed".
+        task: name of a task, or "pooled".
+        estimate: method minus control in the score's unit; log ratio of error when pooled.
+        more_is_better: direction of the score; False when pooled, since an error is.
+        margin: largest difference that does not matter, in the estimate's unit.
+        kind: primary, if the study declared it so before its runs; exploratory otherwise.
+    """
+
+    hypothesis: str
+    task: str
+    estimate: Estimate
+    more_is_better: bool
+    margin: float | None = None
+    kind: Kind = "exploratory"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim, judged. The fields up to `kind` are a page's JSON; missing is None.
+
+    Attributes:
+        hypothesis: as declared.
+        task: name of a task, or "pooled".
+        difference: method minus control in the score's unit (log ratio of error when pooled).
+        low: lower end of its t interval.
+        high: upper end.
+        n: repetitions; tasks when pooled.
+        p: two-sided, uncorrected.
+        p_holm: after Holm over the page's primaries; None of an exploratory one.
+        margin: in the unit of the difference.
+        verdict: better, worse, equivalent or open.
+        detectable: smallest true difference this design sees with 80 percent power.
+        kind: primary or exploratory.
+        reason: why an open one could not be judged; empty where the data leave it open.
+    """
+
+    hypothesis: str
+    task: str
+    difference: float | None
+    low: float | None
+    high: float | None
+    n: int
+    p: float | None
+    p_holm: float | None
+    margin: float | None
+    verdict: Word
+    detectable: float | None
+    kind: Kind
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """The fields of a page's JSON, in their order."""
+        fields = asdict(self)
+        del fields["reason"]
+        return fields
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment; a hypothesis without a p value counts in the family's size all the same."""
+    if not p_values:
+        return []
+    _, adjusted, _, _ = multipletests([1.0 if p is None else p for p in p_values], method="holm")
+    return [None if p is None else float(q) for p, q in zip(p_values, adjusted, strict=True)]
+
+
+def judge(claims: Sequence[Claim]) -> list[Verdict]:
+    """All claims of a page, in their order.
+
+    Primaries are corrected together, for difference and for equivalence (each claim can be false in one of the two
+    ways only). An exploratory one is judged by its own interval, and its kind says that nothing was corrected.
+
+    Raises:
+        BenchError: a hypothesis is claimed twice for one task.
+    """
+    keys = [(c.hypothesis, c.task) for c in claims]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise BenchError(f"hypothesis '{key[0]}' is claimed twice for {key[1]}: a page judges it once")
+    primary = [i for i, c in enumerate(claims) if c.kind == "primary"]
+    compared = [_compared(c) for c in claims]
+    differs = dict(zip(primary, holm([compared[i].p for i in primary]), strict=True))
+    within = [None if (m := claims[i].margin) is None else compared[i].p_equivalent(m) for i in primary]
+    same = dict(zip(primary, holm(within), strict=True))
+    return [
+        _verdict(claim, compared[i], differs.get(i), same.get(i), len(primary) if claim.kind == "primary" else 1)
+        for i, claim in enumerate(claims)
+    ]
+
+
+def _compared(claim: Claim) -> Estimate:
+    """The estimate, without its standard error where there are too few repetitions to compare."""
+    e = claim.estimate
+    if claim.task == POOLED or e.se is None or e.n > SHOWN_ONLY:
+        return e
+    return Estimate(e.difference, e.n, sd=e.sd, level=e.level, reason=f"{e.n} repetitions are shown, not compared")
+
+
+def _verdict(claim: Claim, compared: Estimate, p_holm: float | None, same: float | None, family: int) -> Verdict:
+    shown = claim.estimate
+    word = decide(compared, more_is_better=claim.more_is_better, margin=claim.margin, p=p_holm, p_equivalent=same)
+    return Verdict(
+        hypothesis=claim.hypothesis,
+        task=claim.task,
+        difference=shown.difference,
+        low=shown.low,
+        high=shown.high,
+        n=shown.n,
+        p=compared.p,
+        p_holm=p_holm,
+        margin=claim.margin,
+        verdict=word,
+        detectable=shown.detectable(family),
+        kind=claim.kind,
+        reason=compared.reason,
+    )
