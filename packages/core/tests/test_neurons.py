@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from delrec import LIF, Neuron, RecurrentDelays, Triangle
+from delrec import LIF, Neuron, RecurrentDelays, Surrogate, Triangle
 
 
 def test_a_neuron_with_parameters_belongs_to_one_layer():
@@ -38,7 +38,7 @@ def test_a_bad_setting_of_lif_is_named(settings, field):
 @pytest.mark.parametrize("name", ["tau", "threshold", "reset", "v_reset", "learn_tau"])
 def test_a_setting_cannot_change_the_repr_alone(name):
     neuron = LIF()
-    with pytest.raises(AttributeError, match=rf"{name} of LIF is fixed.*make LIF\({name}=0.1"):
+    with pytest.raises(AttributeError, match=rf"{name} of LIF is fixed.*another LIF\({name}=0.1"):
         setattr(neuron, name, 0.1)
     assert repr(neuron) == repr(LIF())
 
@@ -71,3 +71,16 @@ def test_a_neuron_is_copied_and_pickled():
     for twin in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
         assert torch.equal(twin.rule("drive")(torch.ones(1), 0, 0.7, 0), torch.ones(1) - 0.7)
         assert repr(twin) == repr(neuron)
+
+
+def test_what_a_neuron_or_surrogate_lacks_is_named():
+    class Empty(Neuron):
+        states = ("membrane",)
+
+    class Flat(Surrogate):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty must define step\(\)"):
+        RecurrentDelays(3, neuron=Empty())
+    with pytest.raises(NotImplementedError, match=r"Flat must define derivative\(\)"):
+        Flat(1.0)

@@ -1,4 +1,4 @@
-"""The functions that a neuron's or surrogate's rule may call: elementwise, the same on tensors, on numbers and compiled.
+"""The functions that rules of neurons and surrogates may call: elementwise, the same on tensors, on numbers, compiled.
 
 On numbers they compute as torch does in float64: sqrt(-1) is NaN and log(0) is -inf, where `math` raises.
 """
@@ -60,4 +60,4 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     """Return x where the condition holds, else y."""
     if not isinstance(condition, Tensor):
         return x if condition else y
-    return _apply(lambda *values: torch.where(condition, *values), x, y)
+    return _apply(lambda a, b: torch.where(condition, a, b), x, y)

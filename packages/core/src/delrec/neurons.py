@@ -27,6 +27,10 @@ __all__ = ["LIF", "Neuron"]
 Rule = Callable[..., Any]
 
 
+def _first_state(spike: Any, reset: Any, *values: Any) -> Any:
+    return values[0]
+
+
 class Neuron(nn.Module):
     """Base of every neuron model; N is the number of neurons of a layer, B the batch.
 
@@ -49,6 +53,7 @@ class Neuron(nn.Module):
 
     step: Rule
     drive: Rule
+    membrane: Rule = staticmethod(_first_state)
 
     def __init__(self, surrogate: Surrogate | None = None, detach_reset: bool = False) -> None:
         super().__init__()
@@ -60,21 +65,25 @@ class Neuron(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.fixed and name in self.__dict__:
             kind = type(self).__name__
-            raise AttributeError(f"{name} of {kind} is fixed when the neuron is made: make {kind}({name}={value!r}, ...)")
+            raise AttributeError(f"{name} of {kind} is fixed once made: make another {kind}({name}={value!r}, ...)")
         super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_on_tensors": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         self._read()
 
     def attach(self, size: int) -> Neuron:
         """Make the parameters for a layer of `size` neurons and return self.
 
-        Raises ValueError when the neuron has per-neuron parameters and already belongs to a layer.
+        Raises ValueError when the neuron has per-neuron parameters and already belongs to a layer, NotImplementedError
+        when it lacks a rule.
         """
+        for name in ("step", "drive"):
+            if not hasattr(self, name):
+                raise NotImplementedError(f"{type(self).__name__} must define {name}(); see delrec.Neuron")
         if self.size is not None and any(True for _ in self.parameters()):
             raise ValueError("this neuron has parameters and already belongs to a layer: make one neuron a layer")
         self.size = size
@@ -85,8 +94,7 @@ class Neuron(nn.Module):
     def _read(self) -> None:
         """Read the rules now: a compiler that traces the neuron later cannot."""
         for name in ("step", "drive", "membrane"):
-            if hasattr(self, name):
-                self.rule(name)
+            self.rule(name)
         self.surrogate.slope(torch.zeros(1))
 
     def rule(self, name: str) -> Rule:
@@ -121,11 +129,6 @@ class Neuron(nn.Module):
 
     def clamp_(self) -> None:
         """Put parameters back in their range, after an optimiser step; the default does nothing."""
-
-    @staticmethod
-    def membrane(spike: Any, reset: Any, *values: Any) -> Any:
-        """Return the first state."""
-        return values[0]
 
 
 class LIF(Neuron):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from delrec.functions import abs, exp, maximum
+from delrec.functions import exp, maximum
 from delrec.rules import on_tensors
 
 __all__ = [
@@ -62,6 +62,8 @@ class Surrogate:
     derivative: Callable[..., Any]
 
     def __init__(self, *params: float) -> None:
+        if not hasattr(self, "derivative"):
+            raise NotImplementedError(f"{type(self).__name__} must define derivative(); see delrec.Surrogate")
         self.params = tuple(float(p) for p in params)
 
     def slope(self, u: Tensor) -> Tensor:

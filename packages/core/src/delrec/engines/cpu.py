@@ -68,9 +68,8 @@ class Cpu(Engine):
         coefficients = request.neuron.coefficients()
         rules = neuron_rules(request.neuron)
         if len(coefficients) != rules.coefficients:
-            raise ValueError(
-                f"{type(request.neuron).__name__}: coefficients() returns {len(coefficients)}, step takes {rules.coefficients}"
-            )
+            kind, wanted = type(request.neuron).__name__, rules.coefficients
+            raise ValueError(f"{kind}: coefficients() returns {len(coefficients)}, step takes {wanted}")
         coef = torch.cat([current.new_zeros(0, size), *(c.to(dtype).expand(1, size) for c in coefficients)])
         start = torch.stack([s.expand(batch, size) for s in state.states])
         inputs = (current, request.weight, delay, width, coef, start, state.history)
@@ -144,12 +143,12 @@ class _Scan(torch.autograd.Function):
         if weight is not None:
             _pack(bits, history[-recurrence.past :], prefix)
         common = _common(plan, mask, coef, start, history, (steps, batch, size), weight is not None)
-        words, x, out, flat_trace = _words(bits), flat(current), flat(spikes), [flat(s) for s in trace]
-        tables, kept_flat = recurrence.forward(), flat(kept)
+        words, x, out, planes = _words(bits), flat(current), flat(spikes), [flat(s) for s in (*trace, kept)]
+        tables = recurrence.forward()
 
         def run(tile: int) -> None:
             module.forward_tile(
-                tile, steps, batch, size, padded(size), x, *common, out, *flat_trace, kept_flat, held, words, prefix, *tables
+                tile, steps, batch, size, padded(size), x, *common, out, *planes, held, words, prefix, *tables
             )
 
         parallel(run, tiles)
@@ -184,14 +183,14 @@ class _Scan(torch.autograd.Function):
         empty = coef.new_zeros(0)
         g_out = [flat(empty if g is None else g.to(coef.dtype)) for g in grads]
         given = sum(1 << j for j, g in enumerate(grads[1:]) if g is not None)
-        words, flat_trace, kept_flat, out = _words(bits), [flat(s) for s in trace], flat(kept), flat(g_x)
+        words, planes, out = _words(bits), [flat(s) for s in (*trace, kept)], flat(g_x)
         sums, start_out, past_out = (g_wt.numpy(), g_coef.numpy()), flat(g_start), flat(g_past)
 
         def run(group: int) -> None:
             ends = recurrence.backward(group)
             for tile in range(group, tiles, groups):
                 module.backward_tile(
-                    tile, steps, batch, size, row, *common, *flat_trace, kept_flat, grads[0] is not None, g_out[0], given,
+                    tile, steps, batch, size, row, *common, *planes, grads[0] is not None, g_out[0], given,
                     *g_out[1:], out, words, recurrence.prefix, sum_weight, need_taps, need_coef, wanted,
                     *(s[group] for s in sums), start_out, past_out, recurrence.past, *ends,
                 )  # fmt: skip

@@ -1,8 +1,8 @@
 """Make and compile one module for a neuron's rules, a surrogate and a dtype.
 
 numba's disk cache does not notice that a function called from the cached one was edited in another file, and never
-hits for functions passed as arguments. So the rules, as `delrec.rules` writes them, stand in ONE generated file together
-with the scan and its kernels. A hash of all that text is in the file's name: an edited rule is another file.
+hits for functions passed as arguments. So the rules, as `delrec.rules` writes them, stand in ONE generated file
+together with the scan and its kernels. A hash of all that text is in the file's name: an edited rule is another file.
 Files and numba's cache of them live in `cache_folder()`.
 """
 
@@ -197,5 +197,6 @@ def _scan_text(
         "load_g_new": "\n                ".join(_load_g_new(j, (g_new + j) * 64) for j in range(states)),
     }
     fill |= cpu_synaptic.SYNAPTIC if synaptic else cpu_template.AXONAL
-    head = f"{cpu_template.HEAD}\nREAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\nKEEPS_CURRENT = {keep_current}\n\n\n"
+    types = f"REAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\nKEEPS_CURRENT = {keep_current}"
+    head = f"{cpu_template.HEAD}\n{types}\n\n\n"
     return head + rules.texts(NUMBA, keep_current) + Template(cpu_template.SCAN + EVENTS).substitute(fill)

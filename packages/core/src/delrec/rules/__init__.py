@@ -9,4 +9,15 @@ from delrec.rules.emit import NUMBA, Emitter, on_tensors, tensor_function
 from delrec.rules.neuron import SMALLEST_GAIN, NeuronRules, neuron_rules
 from delrec.rules.reader import Rule, RuleError, read
 
-__all__ = ["NUMBA", "SMALLEST_GAIN", "Emitter", "NeuronRules", "Rule", "RuleError", "neuron_rules", "on_tensors", "read", "tensor_function"]
+__all__ = [
+    "NUMBA",
+    "SMALLEST_GAIN",
+    "Emitter",
+    "NeuronRules",
+    "Rule",
+    "RuleError",
+    "neuron_rules",
+    "on_tensors",
+    "read",
+    "tensor_function",
+]

@@ -7,7 +7,7 @@ other one would add is not multiplied by 0 but left out, so that its infinities 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from delrec.rules.graph import Node, call, constant, depends_on, is_constant, ordered, power
@@ -61,7 +61,7 @@ def _partials(node: Node, g: Node) -> Iterator[Part | None]:
 
 
 def _shares(node: Node, g: Node) -> Sequence[Node]:
-    a, b = (*node.args, None, None)[:2]
+    a, b = node.args[0], node.args[-1]
     match node.op:
         case "add":
             return g, g
@@ -129,7 +129,7 @@ def _affine_node(node: Node, parts: list[tuple[Node, Node]]) -> tuple[Node, Node
             (g0, r0), (g1, r1) = parts
             return plus(node.op, g0, g1), plus(node.op, r0, r1)
         case "neg":
-            return tuple(call("neg", p) for p in parts[0])  # type: ignore[return-value]
+            return tuple(call("neg", p) for p in parts[0])
         case "mul" if any(free):
             (gain, rest), factor = (parts[0], node.args[1]) if free[1] else (parts[1], node.args[0])
             return times("mul", gain, factor), times("mul", rest, factor)

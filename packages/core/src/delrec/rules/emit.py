@@ -34,6 +34,8 @@ _ARITHMETIC = {
     "ne": "{0} != {1}",
 }
 
+_NOT_FINITE = {"inf": "1e999", "-inf": "-1e999", "nan": "(1e999 - 1e999)"}
+
 
 @dataclass(frozen=True)
 class Emitter:
@@ -55,7 +57,7 @@ class Emitter:
         """Return the text of `def name(inputs): ... return outputs`."""
         names: dict[Node, str] = {i: f"r_{i.value}" for i in rule.inputs}
         like = f"r_{rule.names[0]}"
-        lines = []
+        lines: list[str] = []
         for node in ordered(rule.outputs):
             if node in names:
                 continue
@@ -72,7 +74,7 @@ class Emitter:
 
     def _node(self, node: Node, arguments: Sequence[str], like: str) -> str:
         if node.op == "constant":
-            return self.number.format(repr(node.value) if abs(node.value) < float("inf") else f"float('{node.value}')")
+            return self.number.format(_NOT_FINITE.get(str(node.value)) or repr(node.value))
         if node.op == "power":
             return self.powers.get(node.value, self.spelling["power"]).format(arguments[0], repr(node.value))
         if len(arguments) > 2 and node.op in ("and", "or"):

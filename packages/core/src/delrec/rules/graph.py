@@ -14,10 +14,11 @@ below fold constants and drop what changes no bit (x * 1, -(-x)): what a graph c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
+
+import numpy as np
 
 __all__ = [
     "CONDITIONS",
@@ -33,20 +34,20 @@ __all__ = [
 ]
 
 CONDITIONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
-_FOLD: dict[str, Callable[..., float | bool]] = {
+_FOLD: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
     "neg": lambda a: -a,
-    "exp": math.exp,
-    "log": math.log,
-    "sqrt": math.sqrt,
-    "tanh": math.tanh,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
     "abs": abs,
-    "sign": lambda a: (a > 0) - (a < 0),
-    "minimum": lambda a, b: math.nan if a != a or b != b else min(a, b),
-    "maximum": lambda a, b: math.nan if a != a or b != b else max(a, b),
+    "sign": np.sign,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
     "lt": lambda a, b: a < b,
     "le": lambda a, b: a <= b,
     "gt": lambda a, b: a > b,
@@ -101,10 +102,8 @@ def power(base: Node, exponent: float) -> Node:
     if exponent == 0:
         return constant(1)
     if is_constant(base):
-        try:
-            return constant(base.value**exponent)
-        except (ArithmeticError, TypeError):  # 0 to a negative, or a negative to a fraction
-            pass
+        with np.errstate(all="ignore"):
+            return constant(np.float64(base.value) ** exponent)
     return _make("power", (base,), float(exponent))
 
 
@@ -124,11 +123,9 @@ def call(op: str, *args: Any) -> Any:
             return then if condition else other
         return then if then is other else _make("select", args)
     if all(is_constant(a) for a in args):
-        try:
-            value = _FOLD[op](*(a.value for a in args))
-            return value if op in CONDITIONS else constant(value)
-        except (ArithmeticError, ValueError):  # left to the arithmetic that runs it: inf or NaN
-            pass
+        with np.errstate(all="ignore"):  # as tensors do: 1/0 is inf, log(-1) NaN
+            value = _FOLD[op](*(np.float64(a.value) for a in args))
+        return bool(value) if op in CONDITIONS else constant(value)
     return _simplest(op, args)
 
 

@@ -37,8 +37,8 @@ SMALLEST_GAIN = 1e-3
 class NeuronRules:
     """The rules of a neuron; equal rules are one object, whichever neuron they were read from.
 
-    states, coefficients: how many. needs_current: whether the step's adjoint holds the current. solvable: whether it can
-    be recovered from the new states.
+    states, coefficients: how many. needs_current: whether the step's adjoint holds the current. solvable: whether it
+    can be recovered from the new states.
     """
 
     def __init__(self, step: Rule, drive: Rule, surrogate: Rule) -> None:
@@ -136,15 +136,15 @@ def neuron_rules(neuron: Neuron) -> NeuronRules:
         )
     if len(drive.inputs) != states + count or not drive.single:
         raise RuleError(
-            f"the rule drive of {owner} takes {len(drive.inputs)} arguments: it takes the {states} states and the {count} "
-            "coefficients that step takes, and returns one number"
+            f"the rule drive of {owner} takes {len(drive.inputs)} arguments: it takes the {states} states and the "
+            f"{count} coefficients that step takes, and returns one number"
         )
     params = len(neuron.surrogate.params)
     given = 0 if ismethod(neuron.surrogate.derivative) else params
     if not surrogate.single or len(surrogate.inputs) != 1 + given:
         raise RuleError(
-            f"the rule derivative of {type(neuron.surrogate).__name__} takes {len(surrogate.inputs)} arguments: it takes "
-            f"u and its {given} params, and returns one number"
+            f"the rule derivative of {type(neuron.surrogate).__name__} takes {len(surrogate.inputs)} arguments: it "
+            f"takes u and its {given} params, and returns one number"
         )
     if given < params:
         surrogate = _with_spare(surrogate, params)

@@ -14,7 +14,7 @@ import builtins
 import inspect
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -32,7 +32,7 @@ for _name, _count in (("exp", 1), ("log", 1), ("sqrt", 1), ("tanh", 1), ("abs", 
     for _module in (functions, math, torch, np):
         if hasattr(_module, _name):
             FUNCTIONS[getattr(_module, _name)] = (_name, _count)
-FUNCTIONS |= {f: ("select", 3) for f in (functions.where, torch.where, np.where)}
+FUNCTIONS |= dict.fromkeys((functions.where, torch.where, np.where), ("select", 3))
 FUNCTIONS |= {abs: ("abs", 1), math.fabs: ("abs", 1), min: ("minimum", 2), max: ("maximum", 2)}
 _ALLOWED = "numbers, arithmetic, comparisons, conditional expressions and the functions of delrec.functions"
 _BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and", ast.BitOr: "or"}
@@ -99,8 +99,8 @@ def _key(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_key(v) for v in value)
     if _is_number(value):
-        return type(value), value
-    return value if callable(value) and type(value).__hash__ else id(value)
+        return type(value), float(value).hex()
+    return value if isinstance(value, Hashable) and callable(value) else id(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -197,7 +197,7 @@ class _Reader:
         if value.op in CONDITIONS:
             selected: Node = call("select", value, constant(1), constant(0))
             return selected
-        return value  # type: ignore[no-any-return]
+        return value
 
     def condition(self, value: Any, written: ast.expr) -> Any:
         if isinstance(value, bool) or (isinstance(value, Node) and value.op in CONDITIONS):
@@ -209,8 +209,10 @@ class _Reader:
     def value(self, node: ast.expr) -> Any:
         """Return an expression's node, or a tuple of them, or True or False where a condition is known."""
         match node:
-            case ast.Constant(value=value) if _is_number(value):
-                return value if isinstance(value, bool) else constant(value)
+            case ast.Constant(value=bool(known)):
+                return known
+            case ast.Constant(value=int(given) | float(given)):
+                return constant(given)
             case ast.Name(id=name) if name in self.local:
                 return self.local[name]
             case ast.Name() | ast.Attribute():
@@ -258,7 +260,7 @@ class _Reader:
 
     def _call(self, function: ast.expr, arguments: Sequence[ast.expr]) -> Any:
         value = self._outside(function)
-        known = FUNCTIONS.get(value) if callable(value) and value.__hash__ else None
+        known = FUNCTIONS.get(value) if isinstance(value, Hashable) else None
         name = ast.unparse(function)
         if known is None:
             raise self.refuse(f"calls {name!r}, which is {_described(value)}")
