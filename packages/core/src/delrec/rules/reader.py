@@ -57,9 +57,10 @@ class Rule:
         return [i.value for i in self.inputs]
 
 
-# code of a rule -> the paths of what it takes from outside; the same with their values -> the rule or why it has none
+# code of a rule -> paths of what it takes from outside; code with their values -> the rule, or why there is none
 _outside: dict[Any, tuple[str, ...]] = {}
-_rules: dict[tuple[Any, ...], Rule | str] = {}
+_rules: dict[tuple[Any, ...], Rule] = {}
+_refused: dict[tuple[Any, ...], str] = {}
 
 
 def read(function: Callable[..., Any], name: str, owner: str) -> Rule:
@@ -74,20 +75,21 @@ def read(function: Callable[..., Any], name: str, owner: str) -> Rule:
     myself = getattr(function, "__self__", None)
     reader = _Reader(plain, myself, f"the rule {name} of {owner}")
     if code in _outside:
-        key: tuple[Any, ...] = (code, *(_key(reader.find(path)) for path in _outside[code]))
-        found = _rules.get(key)
-        if isinstance(found, Rule):
-            return found
-        if found is not None:
-            raise RuleError(found)
+        key = (code, *(_key(reader.find(path)) for path in _outside[code]))
+        if key in _rules:
+            return _rules[key]
+        if (reader.what, *key) in _refused:
+            raise RuleError(_refused[reader.what, *key])
     try:
-        rule: Rule | str = reader.read()
+        rule = reader.read()
     except RuleError as error:
-        rule = str(error)
+        rule, message = None, str(error)
     _outside[code] = tuple(reader.taken)
-    _rules[(code, *(_key(v) for v in reader.taken.values()))] = rule
-    if isinstance(rule, str):
-        raise RuleError(rule)
+    key = (code, *map(_key, reader.taken.values()))
+    if rule is None:
+        _refused[reader.what, *key] = message
+        raise RuleError(message)
+    _rules[key] = rule
     return rule
 
 
