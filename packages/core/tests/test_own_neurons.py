@@ -252,3 +252,12 @@ def test_a_compiler_traces_the_rules():
     compiled = torch.compile(advance, fullgraph=True, backend="aot_eager")
     for a, b in zip(compiled(x), advance(x), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_neuron_that_keeps_its_current_runs_without_gradients_and_in_pieces():
+    layer = RecurrentDelays(N, neuron=Quadratic(), sigma=1.0, engine="cpu", carry="detach").double()
+    x = torch.randn(T, B, N, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) + 1
+    with torch.no_grad():
+        whole = layer(x)
+        layer.reset_state()
+        assert torch.equal(torch.cat([layer(x[:1]), layer(x[1:9]), layer(x[9:])]), whole)
