@@ -7,7 +7,8 @@ import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, Neuron, RecurrentDelays, SpikingLayer
 from delrec.engines import Request, scan
-from delrec.testing import check_adjoints
+from delrec.rules import neuron_rules
+from delrec.testing import check_rules
 from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
 
 NEURONS: dict[str, Callable[[], Neuron]] = {
@@ -49,12 +50,14 @@ def values(neuron: Neuron, *names: str) -> list[np.ndarray]:
 @EVERY
 @pytest.mark.parametrize("seed", range(3))
 def test_adjoints_agree_with_autograd(make, seed):
-    check_adjoints(drawn(make, seed), seed=seed)
+    neuron = drawn(make, seed)
+    check_rules(neuron, seed=seed)
+    assert neuron_rules(neuron).solvable  # the compiled engine need not keep the current
 
 
 @pytest.mark.parametrize("kind", ["decay", "tau"])
 def test_adjoints_of_the_learned_leak(kind):
-    check_adjoints(LearnedLeak(kind))
+    check_rules(LearnedLeak(kind))
 
 
 @pytest.mark.parametrize("make", [AdLIF, CAdLIF])
@@ -115,6 +118,24 @@ def test_alif_is_the_loop_of_its_paper(base, scale):
         s = (u > threshold).astype(float)
         expected.append(s)
     np.testing.assert_array_equal(run(neuron, x), expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (SEAdLIF, ("method", "tau_u", "tau_w", "q")),
+        (ALIF, ("base", "scale", "laws")),
+        (SiLIF, ("time_step",)),
+        (CSiLIF, ("step_min", "step_max")),
+        (LearnedLeak, ("kind", "law")),
+    ],
+)
+def test_a_setting_is_fixed_when_the_neuron_is_made(make, names):
+    neuron = make()
+    assert neuron.fixed == names
+    for name in names:
+        with pytest.raises(AttributeError, match=f"{name} of {make.__name__} is fixed"):
+            setattr(neuron, name, getattr(neuron, name))
 
 
 def test_silif_is_the_loop_of_its_paper():

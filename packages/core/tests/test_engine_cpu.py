@@ -207,11 +207,6 @@ class Leaky(LIF):
     @staticmethod
     def step_soft(spike, reset, h, current, decay, threshold, rest):
         return (decay * (h - threshold * reset) + {gain} * current,)
-
-    @staticmethod
-    def step_adjoint_soft(spike, reset, h, h_new, decay, threshold, rest, g):
-        g_v = decay * g
-        return (0.0, -threshold * g_v, g_v, {gain} * g, g * (h - threshold * reset), -reset * g_v, 0.0)
 """
 
 

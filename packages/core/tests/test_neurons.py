@@ -1,75 +1,11 @@
-"""A neuron's hand-written adjoints are its autograd gradients, and the check that says so can say no."""
+"""A neuron: its settings, what a subclass must give, what it may leave out."""
+
+import copy
+import pickle
 
 import pytest
 import torch
-from delrec import LIF, Neuron, RecurrentDelays, Triangle
-from delrec.testing import check_adjoints
-
-
-@pytest.mark.parametrize("learn_tau", ["no", "shared", "neuron"])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"reset": "soft"},
-        {"reset": "soft", "threshold": 0.7, "tau": 5.0},
-        {"reset": "hard"},
-        {"reset": "hard", "v_reset": -0.4, "tau": 3.0},
-    ],
-)
-def test_adjoints_of_lif_agree_with_autograd(settings, learn_tau):
-    check_adjoints(LIF(**settings, learn_tau=learn_tau))
-
-
-class _Wrong(LIF):
-    """A LIF with one gradient halved."""
-
-    def __init__(self, rule: str, index: int) -> None:
-        super().__init__()
-        right = getattr(self, rule)
-
-        def wrong(*arguments):
-            values = list(right(*arguments))
-            values[index] = 0.5 * values[index]
-            return tuple(values)
-
-        setattr(self, rule, wrong)
-
-
-@pytest.mark.parametrize(
-    ("rule", "index", "name"),
-    [
-        ("step_adjoint", 1, "reset"),
-        ("step_adjoint", 2, "membrane"),
-        ("step_adjoint", 3, "current"),
-        ("step_adjoint", 4, "coefficient 0"),
-        ("drive_adjoint", 0, "membrane"),
-        ("drive_adjoint", 2, "coefficient 1"),
-    ],
-)
-def test_a_wrong_adjoint_is_found_and_named(rule, index, name):
-    with pytest.raises(AssertionError, match=f"{rule}: the gradient to {name} differs"):
-        check_adjoints(_Wrong(rule, index))
-
-
-def test_a_rule_that_needs_tensors_is_found():
-    class OnTensors(LIF):
-        def __init__(self) -> None:
-            super().__init__()
-            self.drive = lambda h, decay, threshold, rest: (h - threshold).clone()
-
-    with pytest.raises(AssertionError, match="drive does not run on plain floats"):
-        check_adjoints(OnTensors())
-
-
-def test_a_missing_gradient_is_found():
-    class Short(LIF):
-        def __init__(self) -> None:
-            super().__init__()
-            right = self.drive_adjoint
-            self.drive_adjoint = lambda *a: right(*a)[:-1]
-
-    with pytest.raises(AssertionError, match="drive_adjoint returns 3 values, expected 4"):
-        check_adjoints(Short())
+from delrec import LIF, Neuron, RecurrentDelays, Surrogate, Triangle
 
 
 def test_a_neuron_with_parameters_belongs_to_one_layer():
@@ -99,12 +35,52 @@ def test_a_bad_setting_of_lif_is_named(settings, field):
         LIF(**settings)
 
 
-def test_a_neuron_without_rules_says_what_is_missing():
+@pytest.mark.parametrize("name", ["tau", "threshold", "reset", "v_reset", "learn_tau"])
+def test_a_setting_cannot_change_the_repr_alone(name):
+    neuron = LIF()
+    with pytest.raises(AttributeError, match=rf"{name} of LIF is fixed.*another LIF\({name}=0.1"):
+        setattr(neuron, name, 0.1)
+    assert repr(neuron) == repr(LIF())
+
+
+class Bare(Neuron):
+    """A whole neuron: two rules."""
+
+    states = ("membrane",)
+
+    @staticmethod
+    def step(spike, reset, v, current):
+        """Leak by half."""
+        return (0.5 * (v - reset) + current,)
+
+    @staticmethod
+    def drive(v):
+        """Threshold 1."""
+        return v - 1
+
+
+def test_states_step_and_drive_are_enough():
+    layer = RecurrentDelays(4, neuron=Bare(), engine="reference").double()
+    x = torch.rand(6, 2, 4, dtype=torch.float64)
+    spikes, membrane = layer(x, membrane=True)
+    assert torch.equal(membrane[0], x[0]) and torch.equal(spikes[0], (x[0] >= 1).double())
+
+
+def test_a_neuron_is_copied_and_pickled():
+    neuron = LIF(threshold=0.7).attach(3)
+    for twin in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
+        assert torch.equal(twin.rule("drive")(torch.ones(1), 0, 0.7, 0), torch.ones(1) - 0.7)
+        assert repr(twin) == repr(neuron)
+
+
+def test_what_a_neuron_or_surrogate_lacks_is_named():
     class Empty(Neuron):
         states = ("membrane",)
 
-    empty = Empty(Triangle(), False)
-    with pytest.raises(NotImplementedError, match=r"Empty must define coefficients"):
-        empty.coefficients()
-    with pytest.raises(NotImplementedError, match=r"Empty must define initial"):
-        empty.start_states(torch.zeros(1, 1))
+    class Flat(Surrogate):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty must define step\(\)"):
+        RecurrentDelays(3, neuron=Empty())
+    with pytest.raises(NotImplementedError, match=r"Flat must define derivative\(\)"):
+        Flat(1.0)

@@ -1,4 +1,4 @@
-"""Surrogate derivatives: the equations, and the scalar form that engines compile."""
+"""Surrogate derivatives: their equations, stated once."""
 
 import math
 
@@ -13,20 +13,12 @@ U = torch.cat(
 
 
 @pytest.mark.parametrize("surrogate", ALL, ids=repr)
-def test_scalar_and_tensor_forms_agree(surrogate):
-    scalar = [type(surrogate).scalar_derivative(u, *surrogate.params) for u in U.tolist()]
-    torch.testing.assert_close(
-        surrogate.derivative(U), torch.tensor(scalar, dtype=torch.float64), rtol=1e-12, atol=1e-15
-    )
-
-
-@pytest.mark.parametrize("surrogate", ALL, ids=repr)
 def test_backward_uses_the_derivative(surrogate):
     u = U.clone().requires_grad_()
     spikes = surrogate.spike(u)
     assert set(spikes.tolist()) == {0.0, 1.0} and torch.equal(spikes.bool(), U >= 0)
     spikes.sum().backward()
-    assert torch.equal(u.grad, surrogate.derivative(U))
+    assert torch.equal(u.grad, surrogate.slope(U))
 
 
 def test_strict_comparison_is_the_neurons_choice():
@@ -36,7 +28,7 @@ def test_strict_comparison_is_the_neurons_choice():
 
 def test_values_of_the_papers():
     def at(surrogate, u):
-        return surrogate.derivative(torch.tensor(u, dtype=torch.float64)).item()
+        return surrogate.slope(torch.tensor(u, dtype=torch.float64)).item()
 
     assert at(Triangle(2.0), 0.5) == pytest.approx(1.5 / 4)
     assert at(ATan(5.0), 0.2) == pytest.approx(2.5 / (1 + (math.pi / 2) ** 2))

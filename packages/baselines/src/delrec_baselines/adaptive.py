@@ -28,10 +28,6 @@ class AdaptiveNeuron(Neuron):
             raise ValueError(f"start = {start!r}: the states start at 'zeros' or 'random'")
         self.start: Start = start
 
-    def initial(self) -> tuple[Tensor, ...]:
-        """Return zero for every state."""
-        return (torch.zeros(()),) * len(self.states)
-
     def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
         """Return each state before the first step in the shape of `like`, (B, N)."""
         return super().start_states(like) if self.start == "zeros" else self.random_states(like)

@@ -77,31 +77,9 @@ class AdLIF(AdaptiveNeuron):
         return (alpha * (u - reset) + (1.0 - alpha) * (current - w_new), w_new)
 
     @staticmethod
-    def step_adjoint(spike, reset, u, w, u_new, w_new, alpha, beta, a, b, g_u, g_w):
-        """Vector-Jacobian product of `step`; I - w is recovered from u_new, and 1e-30 keeps alpha = 1 finite."""
-        g_total = g_w - (1.0 - alpha) * g_u
-        g_alpha = g_u * (u - reset - u_new) / (1.0 - alpha + 1e-30)
-        return (
-            b * g_total,
-            -alpha * g_u,
-            alpha * g_u + a * g_total,
-            beta * g_total,
-            (1.0 - alpha) * g_u,
-            g_alpha,
-            w * g_total,
-            u * g_total,
-            spike * g_total,
-        )
-
-    @staticmethod
     def drive(u, w, alpha, beta, a, b):
         """The distance u - 1 to the threshold."""
         return u - 1.0
-
-    @staticmethod
-    def drive_adjoint(u, w, alpha, beta, a, b, g):
-        """Vector-Jacobian product of `drive`."""
-        return (g, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     @staticmethod
     def membrane(spike, reset, u, w, alpha, beta, a, b):

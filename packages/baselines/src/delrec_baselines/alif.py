@@ -35,6 +35,7 @@ class ALIF(AdaptiveNeuron):
     states = ("membrane", "adaptation")
     strict = True
     input_gain = "1 - alpha"
+    fixed = ("base", "scale", "laws")
 
     tau_m: Tensor
     tau_adp: Tensor
@@ -58,6 +59,7 @@ class ALIF(AdaptiveNeuron):
         for field, law in (("tau_m", tau_m), ("tau_adp", tau_adp)):
             if not (len(law) == 2 and law[0] > 0 and law[1] >= 0):
                 raise ValueError(f"{field} = {law!r}: give (mean, standard deviation) in steps, the mean above 0")
+        self.base, self.scale = float(base), float(scale)
         self.laws = (tuple(tau_m), tuple(tau_adp))
         self.register_buffer("_base", torch.tensor(float(base), dtype=torch.float64), persistent=False)
         self.register_buffer("_scale", torch.tensor(float(scale), dtype=torch.float64), persistent=False)
@@ -86,32 +88,9 @@ class ALIF(AdaptiveNeuron):
         return (alpha * u + (1.0 - alpha) * current - (base + scale * b_new) * reset, b_new)
 
     @staticmethod
-    def step_adjoint(spike, reset, u, b, u_new, b_new, alpha, rho, base, scale, g_u, g_b):
-        """Vector-Jacobian product of `step`; I is recovered from u_new, and 1e-30 keeps alpha = 1 finite."""
-        threshold = base + scale * b_new
-        g_threshold = -reset * g_u
-        g_total = g_b + scale * g_threshold
-        return (
-            (1.0 - rho) * g_total,
-            -threshold * g_u,
-            alpha * g_u,
-            rho * g_total,
-            (1.0 - alpha) * g_u,
-            g_u * (u - u_new - threshold * reset) / (1.0 - alpha + 1e-30),
-            g_total * (b - spike),
-            g_threshold,
-            g_threshold * b_new,
-        )
-
-    @staticmethod
     def drive(u, b, alpha, rho, base, scale):
         """The distance u - base - scale b to the threshold."""
         return u - base - scale * b
-
-    @staticmethod
-    def drive_adjoint(u, b, alpha, rho, base, scale, g):
-        """Vector-Jacobian product of `drive`."""
-        return (g, -scale * g, 0.0, 0.0, -g, -b * g)
 
     @staticmethod
     def membrane(spike, reset, u, b, alpha, rho, base, scale):

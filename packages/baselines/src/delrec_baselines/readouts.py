@@ -27,6 +27,7 @@ class LearnedLeak(Neuron):
 
     states = ("membrane",)
     strict = True
+    fixed = ("kind", "law")
     input_gain = "1 - alpha"
 
     alpha: Tensor
@@ -49,31 +50,12 @@ class LearnedLeak(Neuron):
         """Return (alpha,), (N,)."""
         return (self.alpha.clamp(*AdLIF.alpha_range) if self.kind == "decay" else torch.exp(-1 / self.tau),)
 
-    def initial(self) -> tuple[Tensor]:
-        """Return u = 0."""
-        return (torch.zeros(()),)
-
     @staticmethod
     def step(spike, reset, u, current, alpha):
         """u[t] = alpha u[t-1] + (1 - alpha) I[t]."""
         return (alpha * u + (1.0 - alpha) * current,)
 
     @staticmethod
-    def step_adjoint(spike, reset, u, u_new, alpha, g):
-        """Vector-Jacobian product of `step`; I is recovered from u_new, and 1e-30 keeps alpha = 1 finite."""
-        return (0.0, 0.0, alpha * g, (1.0 - alpha) * g, g * (u - u_new) / (1.0 - alpha + 1e-30))
-
-    @staticmethod
     def drive(u, alpha):
         """A threshold out of reach."""
         return u - 1e9
-
-    @staticmethod
-    def drive_adjoint(u, alpha, g):
-        """Vector-Jacobian product of `drive`."""
-        return (g, 0.0)
-
-    @staticmethod
-    def membrane(spike, reset, u, alpha):
-        """The membrane u, which is never reset."""
-        return u

@@ -39,6 +39,7 @@ class SEAdLIF(AdaptiveNeuron):
     states = ("membrane", "adaptation")
     strict = True
     input_gain = "1 - alpha"
+    fixed = ("method", "tau_u", "tau_w", "q")
 
     r_u: Tensor
     r_w: Tensor
@@ -66,7 +67,6 @@ class SEAdLIF(AdaptiveNeuron):
         self.method = method
         self.tau_u, self.tau_w, self.q = tuple(tau_u), tuple(tau_w), float(q)
         self.step = self.step_se if method == "se" else self.step_ef
-        self.step_adjoint = self.step_adjoint_se if method == "se" else self.step_adjoint_ef
 
     def make_parameters(self, size: int) -> None:
         """Draw r_u, r_w, a and b, each (N,)."""
@@ -95,24 +95,6 @@ class SEAdLIF(AdaptiveNeuron):
         return (alpha * u + (1.0 - alpha) * (current - w_new), w_new)
 
     @staticmethod
-    def step_adjoint_se(spike, reset, h, w, h_new, w_new, alpha, beta, a, b, g_h, g_w):
-        """Vector-Jacobian product of `step_se`; I - w is recovered from h_new."""
-        u = (1.0 - reset) * h
-        g_total = g_w - (1.0 - alpha) * g_h
-        g_u = alpha * g_h + (1.0 - beta) * a * g_total
-        return (
-            (1.0 - beta) * b * g_total,
-            -h * g_u,
-            (1.0 - reset) * g_u,
-            beta * g_total,
-            (1.0 - alpha) * g_h,
-            g_h * (u - h_new) / (1.0 - alpha),
-            g_total * (w - a * u - b * spike),
-            g_total * (1.0 - beta) * u,
-            g_total * (1.0 - beta) * spike,
-        )
-
-    @staticmethod
     def step_ef(spike, reset, h, w, current, alpha, beta, a, b):
         """Reset, then h and w at once: the drive sees the old w."""
         u = (1.0 - reset) * h
@@ -120,31 +102,9 @@ class SEAdLIF(AdaptiveNeuron):
         return (alpha * u + (1.0 - alpha) * (current - w), w_new)
 
     @staticmethod
-    def step_adjoint_ef(spike, reset, h, w, h_new, w_new, alpha, beta, a, b, g_h, g_w):
-        """Vector-Jacobian product of `step_ef`."""
-        u = (1.0 - reset) * h
-        g_u = alpha * g_h + (1.0 - beta) * a * g_w
-        return (
-            (1.0 - beta) * b * g_w,
-            -h * g_u,
-            (1.0 - reset) * g_u,
-            beta * g_w - (1.0 - alpha) * g_h,
-            (1.0 - alpha) * g_h,
-            g_h * (u - h_new) / (1.0 - alpha),
-            g_w * (w - a * u - b * spike),
-            g_w * (1.0 - beta) * u,
-            g_w * (1.0 - beta) * spike,
-        )
-
-    @staticmethod
     def drive(h, w, alpha, beta, a, b):
         """The distance h - 1 to the threshold."""
         return h - 1.0
-
-    @staticmethod
-    def drive_adjoint(h, w, alpha, beta, a, b, g):
-        """Vector-Jacobian product of `drive`."""
-        return (g, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     @staticmethod
     def membrane(spike, reset, h, w, alpha, beta, a, b):

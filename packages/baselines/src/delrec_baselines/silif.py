@@ -29,6 +29,7 @@ class SiLIF(AdLIF):
     time_step: the first value of e^D (0.004 as published, whatever the bin width). Raises ValueError unless positive.
     """
 
+    fixed = ("time_step",)
     a_range = (0.0, 1.0)
     b_range = (0.0, 2.0)
 
@@ -76,6 +77,7 @@ class CSiLIF(AdaptiveNeuron):
     states = ("real", "imaginary")
     strict = True
     input_gain = "b"
+    fixed = ("step_min", "step_max")
 
     log_decay: Tensor
     frequency: Tensor
@@ -116,31 +118,9 @@ class CSiLIF(AdaptiveNeuron):
         return (real * v - imaginary * y + b * current, real * y + imaginary * v)
 
     @staticmethod
-    def step_adjoint(spike, reset, x, y, x_new, y_new, real, imaginary, b, g_x, g_y):
-        """Vector-Jacobian product of `step`; I is recovered from x_new, as 0 where b is 0."""
-        v = x - 0.5 * reset
-        current = b * (x_new - real * v + imaginary * y) / (b * b + 1e-30)
-        g_v = real * g_x + imaginary * g_y
-        return (
-            0.0,
-            -0.5 * g_v,
-            g_v,
-            real * g_y - imaginary * g_x,
-            b * g_x,
-            g_x * v + g_y * y,
-            g_y * v - g_x * y,
-            g_x * current,
-        )
-
-    @staticmethod
     def drive(x, y, real, imaginary, b):
         """The distance 2 Re u - 1 to the threshold."""
         return 2.0 * x - 1.0
-
-    @staticmethod
-    def drive_adjoint(x, y, real, imaginary, b, g):
-        """Vector-Jacobian product of `drive`."""
-        return (2.0 * g, 0.0, 0.0, 0.0, 0.0)
 
     @staticmethod
     def membrane(spike, reset, x, y, real, imaginary, b):

@@ -87,7 +87,7 @@ class SpikingLayer(nn.Module):
             return out.spikes
         reset = out.spikes.detach() if self.neuron.detach_reset else out.spikes
         coefficients = (c.to(current.dtype) for c in self.neuron.coefficients())
-        return out.spikes, self.neuron.membrane(out.spikes, reset, *out.states, *coefficients)
+        return out.spikes, self.neuron.rule("membrane")(out.spikes, reset, *out.states, *coefficients)
 
     def step(self, current: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run one step for streaming: current (B, N), state from the step before (None: at rest).

@@ -1,13 +1,13 @@
 """What a neuron model is, and the leaky integrate-and-fire neuron.
 
-A neuron is its parameters, one step, and the adjoint of that step. The state it carries from step to step is
-taken BEFORE the reset, so that the spike is a function of the state; the reset opens the next step:
+A neuron is its parameters and one step. The state it carries from step to step is taken BEFORE the reset, so that the
+spike is a function of the state; the reset opens the next step:
 
     state[t] = step(S[t-1], state[t-1], current[t])      u[t] = drive(state[t])      S[t] = 1[u[t] >= 0]
 
-`step`, `drive`, `membrane` and the two adjoints are pure functions of plain arithmetic. The reference engine
-runs `step` on tensors and leaves the gradient to autograd; a fused engine compiles step and adjoint into its
-scan. A test holds every adjoint against autograd.
+`step`, `drive` and `membrane` are rules: plain functions, elementwise, of what `delrec.rules.reader` allows. The
+reference engine runs them on tensors and leaves the gradient to autograd; a fused engine compiles them and their
+adjoints, which are derived, into its scan.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from delrec.rules import on_tensors
 from delrec.surrogates import Surrogate, Triangle
 
 __all__ = ["LIF", "Neuron"]
@@ -26,58 +27,92 @@ __all__ = ["LIF", "Neuron"]
 Rule = Callable[..., Any]
 
 
+def _first_state(spike: Any, reset: Any, *values: Any) -> Any:
+    return values[0]
+
+
 class Neuron(nn.Module):
     """Base of every neuron model; N is the number of neurons of a layer, B the batch.
 
-    A subclass gives `states`, `coefficients()`, `initial()` and five pure functions (s: states, c: coefficients):
+    A subclass gives `states`, `coefficients()` if its rules have any, and static methods (s: states, c: coefficients):
 
         step(spike, reset, *s, current, *c) -> (*s_new,)
             spike and reset are both S[t-1]; terms of the reset use `reset`, which carries no gradient when
             `detach_reset` is set.
         drive(*s, *c) -> u, the distance to threshold
-        membrane(spike, reset, *s, *c) -> V, the membrane potential after the reset of the same step
-        step_adjoint(spike, reset, *s_old, *s_new, *c, *g_new) -> (g_spike, g_reset, *g_old, g_current, *g_c)
-            the vector-Jacobian product of step
-        drive_adjoint(*s, *c, g_u) -> (*g_s, *g_c)
+        membrane(spike, reset, *s, *c) -> V, what a layer returns as the membrane potential of the step, spike and reset
+            being S[t]; the first state, unless given
+
+    Parameters are made in `make_parameters`. `fixed` names what cannot be set once the neuron is made: AttributeError.
     """
 
     states: ClassVar[tuple[str, ...]]
     strict: ClassVar[bool] = False  # True: fires when u > 0, False: when u >= 0
     input_gain: ClassVar[str] = "1"  # the factor that the current enters with, in the paper's symbols
+    fixed: ClassVar[tuple[str, ...]] = ()
 
     step: Rule
     drive: Rule
-    membrane: Rule
-    step_adjoint: Rule
-    drive_adjoint: Rule
+    membrane: Rule = staticmethod(_first_state)
 
-    def __init__(self, surrogate: Surrogate, detach_reset: bool) -> None:
+    def __init__(self, surrogate: Surrogate | None = None, detach_reset: bool = False) -> None:
         super().__init__()
-        self.surrogate = surrogate
+        self.surrogate = surrogate if surrogate is not None else Triangle(1.0)
         self.detach_reset = bool(detach_reset)
         self.size: int | None = None
+        self._on_tensors: dict[str, Rule] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.fixed and name in self.__dict__:
+            kind = type(self).__name__
+            raise AttributeError(f"{name} of {kind} is fixed once made: make another {kind}({name}={value!r}, ...)")
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_on_tensors": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._read()
 
     def attach(self, size: int) -> Neuron:
         """Make the parameters for a layer of `size` neurons and return self.
 
-        Raises ValueError when the neuron has per-neuron parameters and already belongs to a layer.
+        Raises ValueError when the neuron has per-neuron parameters and already belongs to a layer, NotImplementedError
+        when it lacks a rule.
         """
+        for name in ("step", "drive"):
+            if not hasattr(self, name):
+                raise NotImplementedError(f"{type(self).__name__} must define {name}(); see delrec.Neuron")
         if self.size is not None and any(True for _ in self.parameters()):
             raise ValueError("this neuron has parameters and already belongs to a layer: make one neuron a layer")
         self.size = size
         self.make_parameters(size)
+        self._read()
         return self
+
+    def _read(self) -> None:
+        """Read the rules now: a compiler that traces the neuron later cannot."""
+        for name in ("step", "drive", "membrane"):
+            self.rule(name)
+        self.surrogate.slope(torch.zeros(1))
+
+    def rule(self, name: str) -> Rule:
+        """Return the rule "step", "drive" or "membrane" as a function of tensors."""
+        if not torch.compiler.is_compiling():
+            self._on_tensors[name] = on_tensors(getattr(self, name), name, type(self).__name__)
+        return self._on_tensors[name]
 
     def make_parameters(self, size: int) -> None:
         """Create the per-neuron parameters; the default has none."""
 
     def coefficients(self) -> tuple[Tensor, ...]:
-        """Return the coefficients of `step`, each () or (N,), differentiable in the parameters."""
-        raise NotImplementedError(f"{type(self).__name__} must define coefficients()")
+        """Return the coefficients of the rules, each () or (N,), differentiable in the parameters; by default none."""
+        return ()
 
     def initial(self) -> tuple[Tensor, ...]:
-        """Return the value that each state starts from, () or (N,); there is no spike before the first step."""
-        raise NotImplementedError(f"{type(self).__name__} must define initial()")
+        """Return the value that each state starts from, () or (N,), by default 0; no spike precedes the first step."""
+        return (torch.zeros(()),) * len(self.states)
 
     def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
         """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
@@ -88,8 +123,9 @@ class Neuron(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Take one step on tensors (B, N): from S[t-1], states and current to S[t] and the new states."""
         reset = spike.detach() if self.detach_reset else spike
-        states = tuple(s.expand_as(spike) for s in self.step(spike, reset, *states, current, *coefficients))
-        return self.surrogate.spike(self.drive(*states, *coefficients), self.strict), states
+        step, drive = self.rule("step"), self.rule("drive")
+        states = tuple(s.expand_as(spike) for s in step(spike, reset, *states, current, *coefficients))
+        return self.surrogate.spike(drive(*states, *coefficients), self.strict), states
 
     def clamp_(self) -> None:
         """Put parameters back in their range, after an optimiser step; the default does nothing."""
@@ -113,6 +149,7 @@ class LIF(Neuron):
     """
 
     states = ("membrane",)
+    fixed = ("tau", "threshold", "reset", "v_reset", "learn_tau")
 
     def __init__(
         self,
@@ -124,7 +161,7 @@ class LIF(Neuron):
         surrogate: Surrogate | None = None,
         learn_tau: Literal["no", "shared", "neuron"] = "no",
     ) -> None:
-        super().__init__(surrogate if surrogate is not None else Triangle(1.0), detach_reset)
+        super().__init__(surrogate, detach_reset)
         if reset not in ("soft", "hard"):
             raise ValueError(f"reset = {reset!r}: a LIF resets 'soft' (subtract the threshold) or 'hard' (to v_reset)")
         if not (math.isfinite(tau) and tau >= 1):
@@ -148,7 +185,6 @@ class LIF(Neuron):
         hard = reset == "hard"
         self.step = self.step_hard if hard else self.step_soft
         self.membrane = self.membrane_hard if hard else self.membrane_soft
-        self.step_adjoint = self.step_adjoint_hard if hard else self.step_adjoint_soft
         for name, value in (("_tau", tau), ("_threshold", threshold), ("_rest", v_reset if hard else 0.0)):
             self.register_buffer(name, torch.tensor(float(value), dtype=torch.float64), persistent=False)
 
@@ -173,32 +209,14 @@ class LIF(Neuron):
         return (decay * (h - threshold * reset) + current,)
 
     @staticmethod
-    def step_adjoint_soft(spike, reset, h, h_new, decay, threshold, rest, g):
-        """Vector-Jacobian product of `step_soft`."""
-        g_v = decay * g
-        return (0.0, -threshold * g_v, g_v, g, g * (h - threshold * reset), -reset * g_v, 0.0)
-
-    @staticmethod
     def step_hard(spike, reset, h, current, decay, threshold, rest):
         """H[t] = rest + decay (V[t-1] - rest) + I[t], with V - rest = (1 - S) (H - rest)."""
         return (rest + decay * ((1.0 - reset) * (h - rest)) + current,)
 
     @staticmethod
-    def step_adjoint_hard(spike, reset, h, h_new, decay, threshold, rest, g):
-        """Vector-Jacobian product of `step_hard`."""
-        keep = 1.0 - reset
-        g_decay = g * keep * (h - rest)
-        return (0.0, -decay * (h - rest) * g, decay * keep * g, g, g_decay, 0.0, g - decay * keep * g)
-
-    @staticmethod
     def drive(h, decay, threshold, rest):
         """u = H - threshold."""
         return h - threshold
-
-    @staticmethod
-    def drive_adjoint(h, decay, threshold, rest, g):
-        """Vector-Jacobian product of `drive`."""
-        return (g, 0.0, -g, 0.0)
 
     @staticmethod
     def membrane_soft(spike, reset, h, decay, threshold, rest):

@@ -1,19 +1,22 @@
 """Spike functions and the surrogate derivatives that stand in for theirs.
 
 A spike is the Heaviside step of the drive u = (membrane - threshold); its derivative is zero or undefined, so
-training replaces it by a bounded bump around u = 0. Every surrogate states that bump twice: `derivative` on
-tensors, and `scalar_derivative` in plain arithmetic, which fused engines compile into their scan. A test holds
-the two together.
+training replaces it by a bounded bump around u = 0. A surrogate states that bump once, as the rule `derivative` (see
+`delrec.rules.reader` for what a rule may hold): it runs on tensors, and fused engines compile it into their scan.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from inspect import ismethod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from delrec.functions import exp, maximum
+from delrec.rules import on_tensors
 
 __all__ = [
     "ATan",
@@ -25,6 +28,9 @@ __all__ = [
     "Triangle",
     "make_surrogate",
 ]
+
+
+SQRT_TWO_PI = math.sqrt(2 * math.pi)
 
 
 class _Spike(torch.autograd.Function):
@@ -39,30 +45,41 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (u,) = ctx.saved_tensors
-        return grad_outputs[0] * ctx.surrogate.derivative(u), None, None
+        return grad_outputs[0] * ctx.surrogate.slope(u), None, None
 
 
 class Surrogate:
     """A surrogate derivative dS/du of the spike S = 1[u >= 0].
 
-    `params` are the numbers that `scalar_derivative(u, *params)` takes; two surrogates of one class and equal
-    params are the same function.
+    A subclass gives one rule, elementwise in u; `params` are the numbers that it takes after u:
+
+        derivative(u, *params) -> dS/du      a static method; or derivative(self, u), whose numbers are compiled in
+
+    Two surrogates of one class and equal params are the same function.
     """
 
     name: ClassVar[str]
-    scalar_derivative: Callable[..., float]
+    derivative: Callable[..., Any]
 
     def __init__(self, *params: float) -> None:
+        if not hasattr(self, "derivative"):
+            raise NotImplementedError(f"{type(self).__name__} must define derivative(); see delrec.Surrogate")
         self.params = tuple(float(p) for p in params)
 
-    def derivative(self, u: Tensor) -> Tensor:
+    def slope(self, u: Tensor) -> Tensor:
         """Return dS/du at the drive u (any shape), elementwise."""
-        raise NotImplementedError(f"{type(self).__name__} must define derivative(u)")
+        if not torch.compiler.is_compiling():  # then the rule that ran last, in attach() if nowhere else
+            self._slope = on_tensors(self.derivative, "derivative", type(self).__name__)
+        result: Tensor = self._slope(u, *(() if ismethod(self.derivative) else self.params))
+        return result
 
     def spike(self, u: Tensor, strict: bool = False) -> Tensor:
         """Return 1[u >= 0] (1[u > 0] if strict) in u's dtype, with `derivative` as its gradient."""
         spikes: Tensor = _Spike.apply(u, self, strict)
         return spikes
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_slope"}
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.params == getattr(other, "params", None)
@@ -88,15 +105,10 @@ class Triangle(Surrogate):
     def __init__(self, gamma: float = 1.0) -> None:
         super().__init__(_positive("gamma", gamma))
 
-    def derivative(self, u: Tensor) -> Tensor:
-        """Return max(0, gamma - |u|) / gamma^2."""
-        (gamma,) = self.params
-        return (gamma - u.abs()).clamp_(min=0).mul_(1 / gamma**2)
-
     @staticmethod
-    def scalar_derivative(u, gamma):
-        """`derivative` in plain arithmetic."""
-        return max(0.0, gamma - abs(u)) / (gamma * gamma)
+    def derivative(u, gamma):
+        """max(0, gamma - |u|) / gamma^2."""
+        return maximum(0, gamma - abs(u)) / gamma**2
 
 
 class ATan(Surrogate):
@@ -107,16 +119,10 @@ class ATan(Surrogate):
     def __init__(self, alpha: float = 5.0) -> None:
         super().__init__(_positive("alpha", alpha))
 
-    def derivative(self, u: Tensor) -> Tensor:
-        """Return (alpha/2) / (1 + (pi/2 * alpha * u)^2)."""
-        (alpha,) = self.params
-        return (alpha / 2) / (1 + (math.pi / 2 * alpha * u) ** 2)
-
     @staticmethod
-    def scalar_derivative(u, alpha):
-        """`derivative` in plain arithmetic."""
-        x = 1.5707963267948966 * alpha * u
-        return (0.5 * alpha) / (1.0 + x * x)
+    def derivative(u, alpha):
+        """(alpha/2) / (1 + (pi/2 * alpha * u)^2)."""
+        return (alpha / 2) / (1 + (math.pi / 2 * alpha * u) ** 2)
 
 
 class FastSigmoid(Surrogate):
@@ -127,16 +133,10 @@ class FastSigmoid(Surrogate):
     def __init__(self, alpha: float = 10.0) -> None:
         super().__init__(_positive("alpha", alpha))
 
-    def derivative(self, u: Tensor) -> Tensor:
-        """Return 1 / (1 + alpha |u|)^2."""
-        (alpha,) = self.params
-        return (1 + alpha * u.abs()) ** -2
-
     @staticmethod
-    def scalar_derivative(u, alpha):
-        """`derivative` in plain arithmetic."""
-        x = 1.0 + alpha * abs(u)
-        return 1.0 / (x * x)
+    def derivative(u, alpha):
+        """1 / (1 + alpha |u|)^2."""
+        return (1 + alpha * abs(u)) ** -2
 
 
 class Boxcar(Surrogate):
@@ -147,15 +147,10 @@ class Boxcar(Surrogate):
     def __init__(self, half_width: float = 0.5, height: float = 1.0) -> None:
         super().__init__(_positive("half_width", half_width), _positive("height", height))
 
-    def derivative(self, u: Tensor) -> Tensor:
-        """Return height inside the half-open box, 0 outside."""
-        half_width, height = self.params
-        return ((u > -half_width) & (u <= half_width)).to(u.dtype) * height
-
     @staticmethod
-    def scalar_derivative(u, half_width, height):
-        """`derivative` in plain arithmetic."""
-        return height if (u > -half_width and u <= half_width) else 0.0
+    def derivative(u, half_width, height):
+        """Height inside the half-open box, 0 outside."""
+        return height if -half_width < u <= half_width else 0
 
 
 class Slayer(Surrogate):
@@ -166,15 +161,10 @@ class Slayer(Surrogate):
     def __init__(self, alpha: float = 5.0, c: float = 0.4) -> None:
         super().__init__(_positive("alpha", alpha), _positive("c", c))
 
-    def derivative(self, u: Tensor) -> Tensor:
-        """Return c * alpha/2 * exp(-alpha |u|)."""
-        alpha, c = self.params
-        return (c * alpha / 2) * torch.exp(-alpha * u.abs())
-
     @staticmethod
-    def scalar_derivative(u, alpha, c):
-        """`derivative` in plain arithmetic."""
-        return 0.5 * c * alpha * math.exp(-alpha * abs(u))
+    def derivative(u, alpha, c):
+        """c * alpha/2 * exp(-alpha |u|)."""
+        return (c * alpha / 2) * exp(-alpha * abs(u))
 
 
 class MultiGaussian(Surrogate):
@@ -192,25 +182,13 @@ class MultiGaussian(Surrogate):
             _positive(field, value)
         super().__init__(scale, h, s, width, k)
 
-    def derivative(self, u: Tensor) -> Tensor:
-        """Return the difference of three normal densities."""
-        scale, h, s, width, k = self.params
-
-        def density(x: Tensor, sd: float) -> Tensor:
-            return torch.exp(-0.5 * (x / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
-
-        side = density(u - width, k * s) + density(u + width, k * s)
-        return scale * ((1 + h) * density(u, s) - h * side)
-
     @staticmethod
-    def scalar_derivative(u, scale, h, s, width, k):
-        """`derivative` in plain arithmetic."""
-        norm = 0.3989422804014327 / s
+    def derivative(u, scale, h, s, width, k):
+        """The difference of three normal densities."""
         wide = k * s
-        middle = norm * math.exp(-0.5 * (u / s) * (u / s))
-        right = norm / k * math.exp(-0.5 * ((u - width) / wide) * ((u - width) / wide))
-        left = norm / k * math.exp(-0.5 * ((u + width) / wide) * ((u + width) / wide))
-        return scale * ((1.0 + h) * middle - h * (right + left))
+        middle = exp(-0.5 * (u / s) ** 2) / s
+        side = (exp(-0.5 * ((u - width) / wide) ** 2) + exp(-0.5 * ((u + width) / wide) ** 2)) / wide
+        return scale / SQRT_TWO_PI * ((1 + h) * middle - h * side)
 
 
 _SURROGATES: dict[str, Callable[..., Surrogate]] = {

@@ -19,6 +19,7 @@ from delrec.engines.interface import Engine, Output, Request, State, rest_state
 from delrec.engines.reference import check_history
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
+from delrec.rules import neuron_rules
 
 try:
     from delrec.engines import cpu_codegen
@@ -64,13 +65,19 @@ class Cpu(Engine):
         steps, batch, size = current.shape
         dtype = current.dtype
         state = rest_state(request.neuron, current) if request.state is None else request.state
-        coef = torch.stack([c.to(dtype).expand(size) for c in request.neuron.coefficients()])
+        coefficients = request.neuron.coefficients()
+        rules = neuron_rules(request.neuron)
+        if len(coefficients) != rules.coefficients:
+            kind, wanted = type(request.neuron).__name__, rules.coefficients
+            raise ValueError(f"{kind}: coefficients() returns {len(coefficients)}, step takes {wanted}")
+        coef = torch.cat([current.new_zeros(0, size), *(c.to(dtype).expand(1, size) for c in coefficients)])
         start = torch.stack([s.expand(batch, size) for s in state.states])
         inputs = (current, request.weight, delay, width, coef, start, state.history)
         training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
         kept = kernel_length(delay, width) - 1 if delay is not None and width is not None else 1
         check_history(state, kept + 1)
-        plan = _Plan(request.neuron, training or request.trace)
+        keep_current = rules.keeps_current(coefficients) if training else None
+        plan = _Plan(request.neuron, training or request.trace, keep_current)
         spikes, *trace = _Scan.apply(
             plan, current, request.weight, delay, width, request.mask, coef, start, state.history
         )
@@ -102,6 +109,7 @@ class Cpu(Engine):
 class _Plan:
     neuron: Neuron
     keep: bool  # keep every state: for the backward pass, or because they were asked for
+    keep_current: bool | None  # and the current; see `NeuronRules.keeps_current`
 
 
 def _recurrence(
@@ -124,39 +132,41 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:  # fmt: skip
         steps, batch, size = current.shape
         recurrence = _recurrence(weight, delay, width, history, steps, size)
-        module = cpu_codegen.scan_module(plan.neuron, _DTYPES[current.dtype], recurrence.synaptic)
+        module = cpu_codegen.scan_module(plan.neuron, _DTYPES[current.dtype], recurrence.synaptic, plan.keep_current)
         tiles = (batch + LANES - 1) // LANES
         held = steps if plan.keep else min(steps, 2)
         spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
         trace = [current.new_empty(held, batch, size) for _ in plan.neuron.states]
+        kept = current.new_empty((held, batch, size) if module.KEEPS_CURRENT else (0,))
         prefix = recurrence.prefix
         bits = torch.zeros(tiles if weight is not None else 0, size, prefix + steps, dtype=torch.int16)
         if weight is not None:
             _pack(bits, history[-recurrence.past :], prefix)
         common = _common(plan, mask, coef, start, history, (steps, batch, size), weight is not None)
-        words, x, out, flat_trace = _words(bits), flat(current), flat(spikes), [flat(s) for s in trace]
+        words, x, out, planes = _words(bits), flat(current), flat(spikes), [flat(s) for s in (*trace, kept)]
         tables = recurrence.forward()
 
         def run(tile: int) -> None:
             module.forward_tile(
-                tile, steps, batch, size, padded(size), x, *common, out, *flat_trace, held, words, prefix, *tables
+                tile, steps, batch, size, padded(size), x, *common, out, *planes, held, words, prefix, *tables
             )
 
         parallel(run, tiles)
-        ctx.plan, ctx.recurrence, ctx.shape = plan, recurrence, (steps, batch, size)
+        # the module stays: a rule that changes before the backward pass is not the one that ran
+        ctx.plan, ctx.module, ctx.recurrence, ctx.shape = plan, module, recurrence, (steps, batch, size)
         ctx.given = [None if d is None else (d.shape, d.dtype) for d in (delay, width)]
-        ctx.save_for_backward(mask, coef, start, history, bits, *trace)
+        ctx.save_for_backward(mask, coef, start, history, bits, kept, *trace)
         ctx.set_materialize_grads(False)
         return (spikes, *trace)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        mask, coef, start, history, bits, *trace = ctx.saved_tensors
+        mask, coef, start, history, bits, kept, *trace = ctx.saved_tensors
         steps, batch, size = ctx.shape
         recurrence: Recurrence = ctx.recurrence
         recurrent = not isinstance(recurrence, Nothing)
-        module = cpu_codegen.scan_module(ctx.plan.neuron, _DTYPES[coef.dtype], recurrence.synaptic)
+        module = ctx.module
         _, _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = ctx.needs_input_grad
         need_taps, wanted = need_delay or need_width, need_start or need_history
         row, tiles = padded(size), (batch + LANES - 1) // LANES
@@ -173,14 +183,14 @@ class _Scan(torch.autograd.Function):
         empty = coef.new_zeros(0)
         g_out = [flat(empty if g is None else g.to(coef.dtype)) for g in grads]
         given = sum(1 << j for j, g in enumerate(grads[1:]) if g is not None)
-        words, flat_trace, out = _words(bits), [flat(s) for s in trace], flat(g_x)
+        words, planes, out = _words(bits), [flat(s) for s in (*trace, kept)], flat(g_x)
         sums, start_out, past_out = (g_wt.numpy(), g_coef.numpy()), flat(g_start), flat(g_past)
 
         def run(group: int) -> None:
             ends = recurrence.backward(group)
             for tile in range(group, tiles, groups):
                 module.backward_tile(
-                    tile, steps, batch, size, row, *common, *flat_trace, grads[0] is not None, g_out[0], given,
+                    tile, steps, batch, size, row, *common, *planes, grads[0] is not None, g_out[0], given,
                     *g_out[1:], out, words, recurrence.prefix, sum_weight, need_taps, need_coef, wanted,
                     *(s[group] for s in sums), start_out, past_out, recurrence.past, *ends,
                 )  # fmt: skip

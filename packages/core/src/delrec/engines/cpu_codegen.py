@@ -1,21 +1,19 @@
 """Make and compile one module for a neuron's rules, a surrogate and a dtype.
 
 numba's disk cache does not notice that a function called from the cached one was edited in another file, and never
-hits for functions passed as arguments. So the rules are copied, with `inspect.getsource`, in ONE generated file
+hits for functions passed as arguments. So the rules, as `delrec.rules` writes them, stand in ONE generated file
 together with the scan and its kernels. A hash of all that text is in the file's name: an edited rule is another file.
 Files and numba's cache of them live in `cache_folder()`.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import inspect
 import os
 import sys
 import tempfile
-import textwrap
 from pathlib import Path
 from string import Template
 from types import ModuleType
@@ -35,12 +33,12 @@ from delrec.engines import (
 )
 from delrec.engines.events_template import EVENTS
 from delrec.neurons import Neuron
+from delrec.rules import NUMBA, NeuronRules, neuron_rules
 
 __all__ = ["cache_folder", "delays_module", "linear_module", "scan_module"]
 
 # what generated modules import: part of their hash
 _KERNELS = (cpu_vector, cpu_kernels, cpu_linear_kernels, cpu_synaptic_kernels)
-_RULES = ("step", "drive", "step_adjoint", "drive_adjoint")
 _loaded: dict[str, ModuleType] = {}
 _known: dict[tuple[Any, ...], ModuleType] = {}
 
@@ -58,17 +56,21 @@ def cache_folder() -> Path:
     return base / "delrec"
 
 
-def scan_module(neuron: Neuron, dtype: np.dtype[Any], synaptic: bool = False) -> ModuleType:
+def scan_module(
+    neuron: Neuron, dtype: np.dtype[Any], synaptic: bool = False, keep_current: bool | None = None
+) -> ModuleType:
     """Return the compiled scan for `neuron`: functions `forward_tile` and `backward_tile`.
 
-    synaptic: with one delay a connection; else one a sender, or no recurrence. Raises ValueError when the source of a
-    rule cannot be read or is not a plain function.
+    synaptic: with one delay a connection; else one a sender, or no recurrence. keep_current: whether the current is a
+    trace that the backward pass reads (`NeuronRules.keeps_current`); None where no backward pass will run. Raises
+    ValueError when a rule cannot be read.
     """
-    rules = [_function(getattr(neuron, name), name) for name in _RULES]
-    surrogate = _function(type(neuron.surrogate).scalar_derivative, "surrogate")
-    key = (*(r.__code__ for r in rules), surrogate.__code__, neuron.strict, dtype.str, synaptic)
+    rules = neuron_rules(neuron)
+    if keep_current is None:
+        keep_current = rules.needs_current and not rules.solvable
+    key = (rules, neuron.strict, len(neuron.surrogate.params), dtype.str, synaptic, keep_current)
     if key not in _known:
-        text = _scan_text(neuron, [*zip(_RULES, rules, strict=True), ("surrogate", surrogate)], dtype, synaptic)
+        text = _scan_text(rules, neuron.strict, len(neuron.surrogate.params), dtype, synaptic, keep_current)
         kind = "synaptic" if synaptic else "axonal"
         _known[key] = _load(f"{type(neuron).__name__.lower()}_{kind}_{dtype.name}", text)
     return _known[key]
@@ -88,13 +90,6 @@ def _static(source: ModuleType) -> ModuleType:
     if (source,) not in _known:
         _known[(source,)] = _load(source.__name__.rpartition(".")[2], inspect.getsource(source))
     return _known[(source,)]
-
-
-def _function(rule: Any, name: str) -> Any:
-    function = inspect.unwrap(getattr(rule, "__func__", rule))
-    if not inspect.isfunction(function):
-        raise ValueError(f"the rule {name!r} is {function!r}; the cpu engine compiles plain functions only")
-    return function
 
 
 def _load(name: str, text: str) -> ModuleType:
@@ -119,40 +114,6 @@ def _load(name: str, text: str) -> ModuleType:
     return _loaded[full]
 
 
-class _Numbers(ast.NodeTransformer):
-    """Wrap the numbers of a rule in the scan's dtype, so that float32 arithmetic is not widened to float64."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-            return ast.copy_location(
-                ast.Call(ast.Name("REAL", ast.Load()), [ast.Constant(float(node.value))], []), node
-            )
-        return node
-
-
-def _rule_text(name: str, function: Any) -> str:
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError) as error:
-        raise ValueError(
-            f"the source of {function.__qualname__} cannot be read ({error}); define it in a file"
-        ) from None
-    tree = ast.parse(source).body[0]
-    if not isinstance(tree, ast.FunctionDef):
-        raise ValueError(f"{function.__qualname__} must be written with def")
-    if tree.name != function.__name__ or [a.arg for a in tree.args.args] != inspect.getfullargspec(function).args:
-        raise ValueError(f"the file of {function.__qualname__} has changed since it was imported; start again")
-    tree.name = name
-    tree.decorator_list = []
-    for argument in tree.args.args:
-        argument.annotation = None
-    tree.returns = None
-    if isinstance(tree.body[0], ast.Expr) and isinstance(tree.body[0].value, ast.Constant) and len(tree.body) > 1:
-        tree.body = tree.body[1:]
-    tree.body = [_Numbers().visit(statement) for statement in tree.body]
-    return f"@njit(error_model='numpy', nogil=True)\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
-
-
 def _load_g_new(state: int, row: int) -> str:
     """Fetch the gradient that a state carries back, and what the caller's own use of it adds."""
     lines = (
@@ -165,8 +126,10 @@ def _load_g_new(state: int, row: int) -> str:
     return "\n                ".join(lines)
 
 
-def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any], synaptic: bool) -> str:
-    states, coefs = len(neuron.states), len(neuron.coefficients())
+def _scan_text(
+    rules: NeuronRules, strict: bool, params: int, dtype: np.dtype[Any], synaptic: bool, keep_current: bool
+) -> str:
+    states, coefs = rules.states, rules.coefficients
     # Rows of `work`: spike, current, old states, new states, coefficients, g_spike, g_new, g_coefficients.
     old, new, coef = 2, 2 + states, 2 + 2 * states
     g_spike = coef + coefs
@@ -174,7 +137,8 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
     names = [f"s{j}" for j in range(states)]
 
     def at(row: int, n: int) -> str:
-        return ", ".join(f"work[{(row + j) * 64} + n]" for j in range(n))
+        """Arguments, each with its comma: there may be none."""
+        return "".join(f"work[{(row + j) * 64} + n], " for j in range(n))
 
     def copies(indent: int, lines: list[str]) -> str:
         pad = " " * indent
@@ -194,18 +158,21 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
         "first_coef": str(coef),
         "first_g_coef": str(g_coef),
         "g_spike": str(g_spike * 64),
-        "fires": ">" if neuron.strict else ">=",
+        "fires": ">" if strict else ">=",
         "old_at": at(old, states),
-        "new_at": at(new, states) + ",",
+        "new_at": at(new, states),
         "coef_at": at(coef, coefs),
         "new": ", ".join(names),
         "unpack": ", ".join(names) + ",",
-        "params": ", ".join(f"params[{j}]" for j in range(len(neuron.surrogate.params))),
+        "params": ", ".join(f"params[{j}]" for j in range(params)),
+        "kept_at": at(1, 1) if keep_current else "",
+        "store_current": copies(16, ["put(kept, keep + n, get(work, 64 + n))"]) if keep_current else "",
+        "load_current": copies(16, ["put(work, 64 + n, get(kept, now + n))"]) if keep_current else "",
         "store_new": stores([f"work[{(new + j) * 64} + n] = s{j}" for j in range(states)]),
         "g_drive": ", ".join([*(f"d{j}" for j in range(states)), *(f"g_drive_c{j}" for j in range(coefs))]) + ",",
         "g_step": ", ".join(["g_plain", "g_reset", *g_step, "g_current", *g_coefs]),
         "g_new_total": ", ".join(f"work[{(g_new + j) * 64} + n] + d{j}" for j in range(states)),
-        "g_spike_next": f"g_plain + params[{len(neuron.surrogate.params)}] * g_reset",
+        "g_spike_next": f"g_plain + params[{params}] * g_reset",
         "store_g_old": stores([f"work[{(g_new + j) * 64} + n] = g_old{j}" for j in range(states)]),
         "store_g_coef": stores([f"work[{(g_coef + j) * 64} + n] = g_step_c{j} + g_drive_c{j}" for j in range(coefs)]),
         "trace": ", ".join(f"h{j}" for j in range(states)),
@@ -230,6 +197,6 @@ def _scan_text(neuron: Neuron, rules: list[tuple[str, Any]], dtype: np.dtype[Any
         "load_g_new": "\n                ".join(_load_g_new(j, (g_new + j) * 64) for j in range(states)),
     }
     fill |= cpu_synaptic.SYNAPTIC if synaptic else cpu_template.AXONAL
-    head = f"{cpu_template.HEAD}\nREAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\n\n\n"
-    body = "\n\n".join(_rule_text(name, function) for name, function in rules)
-    return head + body + Template(cpu_template.SCAN + EVENTS).substitute(fill)
+    types = f"REAL = np.{dtype.name}\nONE, ZERO = REAL(1.0), REAL(0.0)\nKEEPS_CURRENT = {keep_current}"
+    head = f"{cpu_template.HEAD}\n{types}\n\n\n"
+    return head + rules.texts(NUMBA, keep_current) + Template(cpu_template.SCAN + EVENTS).substitute(fill)

@@ -23,7 +23,7 @@ BLOCK = 64
 def step_block(work, params):
     for n in range(BLOCK):
         spike = work[$spike + n]
-        $unpack = step(spike, spike, $old_at, work[$current + n], $coef_at)
+        $unpack = step(spike, spike, ${old_at}work[$current + n], $coef_at)
         u = drive($new, $coef_at)
         work[$spike + n] = ONE if u $fires ZERO else ZERO
         $store_new
@@ -32,7 +32,7 @@ def step_block(work, params):
 @njit(error_model="numpy", nogil=True)
 def spike_block(work):
     for n in range(BLOCK):
-        u = drive($old_at, $coef_at)
+        u = drive($old_at$coef_at)
         work[$spike + n] = ONE if u $fires ZERO else ZERO
 
 
@@ -41,9 +41,9 @@ def adjoint_block(work, params):
     for n in range(BLOCK):
         $unpack = $new_at
         slope = surrogate(drive($new, $coef_at), $params)
-        $g_drive = drive_adjoint($new, $coef_at, slope * work[$g_spike + n])
+        $g_drive = drive_adjoint($new, ${coef_at}slope * work[$g_spike + n])
         spike = work[$spike + n]
-        $g_step = step_adjoint(spike, spike, $old_at, $new, $coef_at, $g_new_total)
+        $g_step = step_adjoint(spike, spike, $old_at$new, $kept_at$coef_at$g_new_total)
         work[$g_spike + n] = $g_spike_next
         work[$current + n] = g_current
         $store_g_old
@@ -53,7 +53,7 @@ def adjoint_block(work, params):
 @njit(error_model="numpy", nogil=True, cache=True)
 def forward_tile(
     tile, steps, batch, size, padded, x, recurrent, mask, mask_row, mask_step, coef, params, spike0, start0, spikes,
-    $trace, held, bits, prefix, $forward_arguments
+    $trace, kept, held, bits, prefix, $forward_arguments
 ):
     work = np.zeros($rows * BLOCK, REAL)
     words = np.zeros(BLOCK, np.uint16)
@@ -99,6 +99,7 @@ $forward_receive
                     put(spikes, now + n, get(work, $spike + n))
                 keep = (t % held) * plane + at
                 $store_trace
+                $store_current
                 if recurrent:
                     bit = np.uint16(1 << b)
                     for n in range(BLOCK):
@@ -118,7 +119,7 @@ def load_coefficients(work, coef, size, c, m):
 
 @njit(error_model="numpy", nogil=True, cache=True)
 def backward_tile(
-    tile, steps, batch, size, padded, recurrent, mask, mask_row, mask_step, coef, params, spike0, start0, $trace,
+    tile, steps, batch, size, padded, recurrent, mask, mask_row, mask_step, coef, params, spike0, start0, $trace, kept,
     given_spikes, g_spikes, given_trace, $g_trace, g_x, bits, prefix, want_weight, want_delay, want_coef, want_start,
     g_wt, g_coef, g_start, g_past, past, $backward_arguments
 ):
@@ -169,6 +170,7 @@ $backward_silent
                     before = now - plane
                     $load_before
                     spike_block(work)
+                $load_current
                 adjoint_block(work, params)
                 for n in range(m):
                     put(carry, held + n, get(work, $g_spike + n))

@@ -109,7 +109,8 @@ class EventLayer:
         mode = 2 if neuron is None else 1 if emit_state else 0
         used = neuron if neuron is not None else LIF().attach(size)
         self._module = cpu_codegen.scan_module(used, real)
-        coef = torch.stack([c.detach().to(dtype).expand(size) for c in used.coefficients()])
+        empty = torch.zeros(0, size, dtype=dtype)
+        coef = torch.cat([empty, *(c.detach().to(dtype).expand(1, size) for c in used.coefficients())])
         start = torch.stack([s.detach().to(dtype).expand(size) for s in used.initial()])
         self._start = self._module_work(coef, start)
         chunks = min(batch, _CHUNKS)
