@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from delrec.layers import RecurrentDelays
+from delrec import RecurrentDelays
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
