@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.engines import delayed_linear, engine_for
-from delrec.layer import Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic
+from delrec.layer import Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
 
 __all__ = ["DelayedOutput", "FeedforwardDelays"]
 
@@ -229,7 +229,7 @@ class FeedforwardDelays(Layer):
                 f"state is {tuple(state.shape)}, {state.dtype} on {state.device}, but these inputs need {wanted}, "
                 f"{x.dtype} on {x.device}: go on with the same batch, or start from silence (state=None, `reset()`)"
             )
-        return state.clone() if state.is_inference() and not torch.is_inference_mode_enabled() else state
+        return trainable(state)
 
     def _exact(self) -> list[Tensor]:
         return [self.position, self.spread]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["Layer", "deployed", "exact_dtype", "lengths_of", "number", "plain_arithmetic"]
+__all__ = ["Layer", "deployed", "exact_dtype", "lengths_of", "number", "plain_arithmetic", "trainable"]
 
 Lengths = Tensor | Sequence[int]
 
@@ -103,6 +103,13 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
             wrong = low if low < 0 else high
             raise ValueError(f"lengths holds {wrong}; the sequence has {steps} steps: give numbers from 0 to {steps}")
     return given.to(current.device, torch.int64)
+
+
+def trainable(state: Tensor) -> Tensor:
+    """Return a state that autograd can take: a copy, where it was made in inference mode and training goes on."""
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or not state.is_inference():
+        return state
+    return state.clone()
 
 
 _numbers = WeakTensorKeyDictionary()

@@ -19,7 +19,7 @@ from delrec.engines import Output, Request, State, engine_for, scan
 from delrec.engines.interface import at_steps
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
-from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, number, plain_arithmetic
+from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, number, plain_arithmetic, trainable
 from delrec.neurons import Neuron
 
 __all__ = ["RecurrentDelays", "SpikingLayer", "SpikingOutput"]
@@ -190,9 +190,7 @@ class SpikingLayer(Layer):
                 )
         if len(state.history) < 1:
             raise ValueError("state has a history of 0 steps: the reset needs the last spike, so at least 1")
-        if torch.is_inference_mode_enabled():
-            return state
-        return state.map(lambda t: t.clone() if t.is_inference() else t)  # autograd takes no inference tensors
+        return state.map(trainable)
 
     def _exact(self) -> list[Tensor]:
         return [*self.neuron.parameters(), *self.neuron.buffers()]

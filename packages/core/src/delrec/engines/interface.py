@@ -172,8 +172,9 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
         name = _AUTO.get(device, "reference")
     if name not in ENGINES:
         raise ValueError(f"{source} = {name!r} is unknown; choose 'auto' or one of {', '.join(ENGINES)}")
-    if name not in _loaded:  # not while a graph is traced: every layer asks for its engine when it is made
-        _loaded[name] = importlib.import_module(ENGINES[name]).ENGINE
+    for needed in (name, "reference"):  # not while a graph is traced: every layer asks for its engine when it is made
+        if needed not in _loaded:
+            _loaded[needed] = importlib.import_module(ENGINES[needed]).ENGINE
     return _loaded[name], named
 
 
