@@ -15,6 +15,7 @@ from delrec import RecurrentDelays
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from delrec_bench.activity import recording
 from delrec_bench.errors import RunError
 from delrec_bench.protocol import HeldOut, Seeds, TrainingConfig, score_of
 
@@ -135,14 +136,13 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     targets = samples.targets
     predictions = torch.empty(len(samples), dtype=torch.long if metric == "accuracy" else torch.float64)
     total = 0.0
-    model.start_recording()
-    for indices in batches(len(samples), EVALUATION_BATCH):
-        scores = model.classify(samples.batch(indices).to(device))
-        total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
-        predictions[indices] = predict(model, scores, metric).cpu()
-    activity = model.activity()
-    model.stop_recording()
-    return Evaluation(total / len(samples), score_of(metric, predictions, targets), predictions, activity)
+    with recording(model) as activity:
+        for indices in batches(len(samples), EVALUATION_BATCH):
+            scores = model.classify(samples.batch(indices).to(device))
+            total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
+            predictions[indices] = predict(model, scores, metric).cpu()
+        seen = activity()
+    return Evaluation(total / len(samples), score_of(metric, predictions, targets), predictions, seen)
 
 
 def predict(model: Any, scores: Tensor, metric: str) -> Tensor:
@@ -210,7 +210,7 @@ class Optimisation:
     """The two optimisers, weights' and delays', and their schedules."""
 
     def __init__(self, model: Any, config: TrainingConfig, metric: str) -> None:
-        groups: dict[str, list[nn.Parameter]] = model.parameter_groups()
+        groups: dict[str, list[nn.Parameter]] = model.grouped(trainable=True)
         self.config = config
         self.parameters = [p for group in groups.values() for p in group]
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]

@@ -81,7 +81,7 @@ def test_delays_have_their_own_optimiser_and_neither_they_nor_norms_decay():
     assert decays == [0.1, 0.0]
     (delays,) = optimisation.delays[0].param_groups
     assert delays["weight_decay"] == 0.0
-    assert [id(p) for p in delays["params"]] == [id(p) for p in model.parameter_groups()["delays"]]
+    assert [id(p) for p in delays["params"]] == [id(p) for p in model.grouped(trainable=True)["delays"]]
     for _ in range(4):
         optimisation.end_epoch(0.0)
     assert optimisation.rates()["lr_delays"] == pytest.approx(0.0, abs=1e-12)

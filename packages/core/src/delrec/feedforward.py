@@ -200,9 +200,9 @@ class FeedforwardDelays(Layer):
         left = self.left_padding if past is None else 0
         x = x if past is None else torch.cat([past, x])
         steps = x.shape[0] + left + self.right_padding - self.window + 1
-        if steps < 1 or x.numel() == 0:
-            if x.shape[0] and steps < 1 and past is None:
-                raise ValueError(f"{x.shape[0]} steps and their padding are shorter than the window {self.window}")
+        if steps < 1 and x.shape[0] and past is None:
+            raise ValueError(f"{x.shape[0]} steps and their padding are shorter than the window {self.window}")
+        if steps < 1 or x.shape[1] == 0:
             return x.new_zeros(max(steps, 0), x.shape[1], self.outputs)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.kernel == "v1" and self.kernel_count == 1:

@@ -105,10 +105,13 @@ class ForeignNeuron(Neuron):
     def _flat(self, state: Any, like: Tensor) -> tuple[Tensor, ...]:
         leaves, self._structure = pytree.tree_flatten(state)
         for leaf in leaves:
-            if not isinstance(leaf, Tensor) or torch.broadcast_shapes(leaf.shape, like.shape) != like.shape:
+            if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
                 told = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
                 raise ValueError(f"the state of {self._name()} holds {told}; give tensors (B, N) = {tuple(like.shape)}")
         return tuple(leaf.to(like).expand_as(like) for leaf in leaves)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_structure": None}  # type: ignore[dict-item]
 
     def _name(self) -> str:
         return getattr(self.cell, "__name__", type(self.cell).__name__)
@@ -179,6 +182,10 @@ class SpikingjellyNeuron(ForeignNeuron):
 
     def _state_names(self) -> list[str]:
         return self._names
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
 
 
 def _refused(cell: Any, why: str, remedy: str) -> ValueError:
