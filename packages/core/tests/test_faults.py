@@ -60,10 +60,11 @@ def test_a_layer_below_float32_computes_in_float32(engine, dtype):
     assert torch.equal(out.state.states[0], exact.state.states[0])
 
 
+BETWEEN = [lambda e: FeedforwardDelays(6, 4, window=7, engine=e), lambda e: SpikeLinear(6, 4, engine=e)]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    "make", [lambda e: FeedforwardDelays(6, 4, window=7, engine=e), lambda e: SpikeLinear(6, 4, engine=e)]
-)
+@pytest.mark.parametrize("make", BETWEEN)
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.int8])
 def test_whole_numbers_and_booleans_are_numbers(engine, make, dtype):
     made, spikes = make(engine), current() > 1.4
@@ -71,12 +72,12 @@ def test_whole_numbers_and_booleans_are_numbers(engine, make, dtype):
     assert torch.equal(made(spikes.to(dtype)), made(spikes.float()))
 
 
-@pytest.mark.parametrize("make", [lambda: FeedforwardDelays(6, 4, window=7), lambda: SpikeLinear(6, 4)])
+@pytest.mark.parametrize("make", BETWEEN)
 @pytest.mark.parametrize("level", [0.05, 1.5])
 def test_the_dtype_under_autocast_does_not_depend_on_the_data(make, level):
     spikes = (current() < level).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert make()(spikes).dtype == torch.bfloat16
+        assert make("auto")(spikes).dtype == torch.bfloat16
         assert layer()(spikes).dtype == torch.float32
 
 

@@ -93,7 +93,7 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
         return None
     steps, batch = current.shape[:2]
     given = torch.as_tensor(lengths)
-    if given.shape != (batch,) or given.is_floating_point() or given.dtype == torch.bool:
+    if given.shape != (batch,) or (batch and (given.is_floating_point() or given.dtype == torch.bool)):
         raise ValueError(
             f"lengths has shape {tuple(given.shape)} and dtype {given.dtype}; give {batch} whole numbers, one a sample"
         )

@@ -50,7 +50,7 @@ class Reference(Engine):
         kept = (taps.shape[-1] - 1 if taps is not None else 1) if request.keep is None else request.keep
         kept = min(kept, len(spikes))
         final = State(values, torch.stack(spikes[-kept:]), state.cut or kept < len(spikes))
-        empty = current.new_zeros(current.shape)
+        empty = current + 0  # of no steps: nothing is in it, but the graph goes on
         states = tuple(torch.stack(s) for s in zip(*trace, strict=True)) if trace else (empty,) * len(values)
         out = torch.stack(spikes[given:]) if current.shape[0] else empty
         return Output(out, states if request.trace else (), final, self.name)
