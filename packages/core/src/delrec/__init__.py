@@ -8,7 +8,7 @@ vectors of the published implementations.
 from delrec.delays import DelayInit
 from delrec.engines import EngineError, State
 from delrec.feedforward import DelayedOutput, FeedforwardDelays
-from delrec.layer import deployed
+from delrec.layer import NotFiniteError, deployed
 from delrec.linear import SpikeLinear
 from delrec.networks import Counts, Network, NetworkConfig, Trainable
 from delrec.neurons import LIF, Neuron
@@ -42,6 +42,7 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "Neuron",
+    "NotFiniteError",
     "RecurrentDelays",
     "SigmaSchedule",
     "Slayer",

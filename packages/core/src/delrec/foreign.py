@@ -93,7 +93,7 @@ class ForeignNeuron(Neuron):
             raise ValueError(f"{self._name()} returned spikes {tuple(spike.shape)} for currents {tuple(current.shape)}")
         return spike.to(current.dtype), self._flat(state, current)
 
-    def membrane(self, spike: Tensor, reset: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
+    def membrane(self, spike: Tensor, reset: Tensor, *states: Tensor) -> Tensor:
         """Return the state that is the membrane, as the cell hands it out."""
         names = self._state_names()
         return states[next((names.index(n) for n in ("v", "mem") if n in names), 0)]
@@ -111,7 +111,7 @@ class ForeignNeuron(Neuron):
         return tuple(leaf.to(like).expand_as(like) for leaf in leaves)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_structure": None}  # type: ignore[dict-item]
+        return {**super().__getstate__(), "_structure": None}
 
     def _name(self) -> str:
         return getattr(self.cell, "__name__", type(self.cell).__name__)

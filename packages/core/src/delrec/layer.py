@@ -10,9 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["Layer", "deployed", "exact_dtype", "lengths_of", "number", "plain_arithmetic", "trainable"]
+__all__ = [
+    "FiniteWatch",
+    "Layer",
+    "Lengths",
+    "NotFiniteError",
+    "deployed",
+    "exact_dtype",
+    "lengths_of",
+    "number",
+    "plain_arithmetic",
+    "trainable",
+]
 
 Lengths = Tensor | Sequence[int]
+
+
+class NotFiniteError(ValueError):
+    """NaN or infinity where a layer computes: in its input, its delays, or the state that it came to."""
 
 
 class Layer(nn.Module):
@@ -50,7 +65,7 @@ class Layer(nn.Module):
                 return tensor.to(out.device, torch.float32)
             return out
 
-        return super()._apply(careful, recurse)  # type: ignore[no-untyped-call]
+        return super()._apply(careful, recurse)
 
 
 @contextmanager
@@ -143,12 +158,12 @@ class FiniteWatch:
         return FiniteWatch, ()
 
     def check(self, values: Tensor, message: str) -> None:
-        """Raise ValueError(message) where `values` hold NaN or infinity, now or at a later call."""
+        """Raise NotFiniteError(message) where `values` hold NaN or infinity, now or at a later call."""
         if values.numel() == 0 or torch.compiler.is_compiling():
             return
         if values.is_cpu:
             if not _finite(values):
-                raise ValueError(message)
+                raise NotFiniteError(message)
         elif values.is_cuda and not torch.cuda.is_current_stream_capturing():
             self._read()
             flag = torch.empty((), dtype=torch.bool, pin_memory=True)
@@ -162,7 +177,7 @@ class FiniteWatch:
             _, flag, message = self._pending.pop(0)
             if not flag:
                 self._pending.clear()
-                raise ValueError(f"{message} (found in an earlier call)")
+                raise NotFiniteError(f"{message} (found in an earlier call)")
 
 
 def _finite(values: Tensor) -> Tensor:

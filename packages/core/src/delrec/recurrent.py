@@ -100,8 +100,8 @@ class SpikingLayer(Layer):
         after the reset in the shape of the spikes. What was not asked for is None.
 
         Calls that hand the state on equal one call over the whole, gradients included. Raises ValueError for a wrong
-        shape or dtype, NaN or infinity (on an accelerator: at a later call), lengths beyond the sequence, or a state
-        that does not fit; TypeError for a state that is none.
+        shape or dtype, lengths beyond the sequence, or a state that does not fit; NotFiniteError for NaN or infinity
+        (on an accelerator at a later call); TypeError for a state that is none.
         """
         self._check_input(current)
         with plain_arithmetic(current.device.type):

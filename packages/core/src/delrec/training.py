@@ -107,7 +107,7 @@ class SigmaSchedule:
         sigma = self(self.epoch)
         for part in module.modules():
             if isinstance(part, Layer) and "sigma" in part._buffers:
-                part.sigma.fill_(sigma)  # type: ignore[operator,union-attr]
+                part.sigma.fill_(sigma)  # type: ignore[operator]
         self.epoch += 1
         return sigma
 
