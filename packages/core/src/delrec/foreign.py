@@ -98,6 +98,18 @@ class ForeignNeuron(Neuron):
         names = self._state_names()
         return states[next((names.index(n) for n in ("v", "mem") if n in names), 0)]
 
+    def attach(self, size: int) -> Neuron:
+        """Belong to a layer of `size` neurons; the cell has what it needs."""
+        self.size = size
+        return self
+
+    def rule(self, name: str) -> Any:
+        """Return the rule as it is: it takes tensors, and nobody compiles it."""
+        return getattr(self, name)
+
+    def _read(self) -> None:
+        """Nothing: its rules are not read."""
+
     def _state_names(self) -> list[str]:
         context = getattr(self._structure, "context", None)
         return list(getattr(context, "_fields", ()))
