@@ -240,7 +240,7 @@ def test_stateful_goes_on_from_call_to_call(module, detach):
 def test_stateful_hands_out_what_its_module_is_asked_for():
     carried, x = Stateful(layer()), current()
     carried(x[:9])
-    out = carried(x[9:], return_membrane=True, lengths=[15, 2, 3])
+    out = carried(x[9:], None, return_membrane=True, lengths=[15, 2, 3])
     assert out.state is None and out.membrane.shape == out.spikes.shape
     assert isinstance(carried(x, return_state=True).state, State)
 

@@ -12,7 +12,8 @@ from delrec.layer import NotFiniteError, deployed
 from delrec.linear import SpikeLinear
 from delrec.networks import Counts, Network, NetworkConfig, Trainable
 from delrec.neurons import LIF, Neuron
-from delrec.recurrent import RecurrentDelays, SpikingLayer, SpikingOutput
+from delrec.recurrent import RecurrentDelays
+from delrec.spiking import SpikingLayer, SpikingOutput
 from delrec.stateful import Stateful
 from delrec.surrogates import (
     ATan,

@@ -20,7 +20,8 @@ from delrec.feedforward import FeedforwardDelays
 from delrec.layer import exact_dtype, plain_arithmetic
 from delrec.linear import SpikeLinear
 from delrec.neurons import LIF, Neuron
-from delrec.recurrent import RecurrentDelays, SpikingLayer
+from delrec.recurrent import RecurrentDelays
+from delrec.spiking import SpikingLayer
 from delrec.trainable import Counts, Trainable
 
 __all__ = ["Counts", "Network", "NetworkConfig", "Trainable"]

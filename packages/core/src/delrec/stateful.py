@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from delrec.engines import State
 from delrec.feedforward import FeedforwardDelays
-from delrec.recurrent import SpikingLayer
+from delrec.spiking import SpikingLayer
 
 __all__ = ["Stateful"]
 
@@ -75,10 +75,11 @@ class Stateful(nn.Module):
             nonlocal asked
             if name in after:
                 raise RuntimeError(f"layer {name!r} runs twice in one call: pass its state explicitly")
-            if len(args) > 1 or kwargs.get("state") is not None:
+            given = args[1] if len(args) > 1 else kwargs.get("state")
+            if given is not None:
                 raise RuntimeError(f"layer {name!r} is given a state inside a Stateful, which carries it itself")
             asked = kwargs.get("return_state", False)
-            return args, kwargs | {"state": self.states.get(name), "return_state": True}
+            return args[:1], kwargs | {"state": self.states.get(name), "return_state": True}
 
         def behind(_: nn.Module, args: Any, kwargs: dict[str, Any], out: Any) -> Any:
             after[name] = out.state.detach() if self.detach else out.state

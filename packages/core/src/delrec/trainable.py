@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import Layer, deployed
-from delrec.recurrent import RecurrentDelays, SpikingLayer
+from delrec.recurrent import RecurrentDelays
+from delrec.spiking import SpikingLayer
 from delrec.training import grouped
 
 __all__ = ["Counts", "Trainable"]
