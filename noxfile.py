@@ -115,9 +115,10 @@ def bench_engines(session: nox.Session) -> None:
 
 @nox.session(name="bench-peers")
 def bench_peers(session: nox.Session) -> None:
-    """Measure layers of spikingjelly, snntorch, norse and DCLS beside ours, in an environment of their own."""
+    """Try neurons of spikingjelly, snntorch and norse inside our layers; measure theirs and DCLS beside ours."""
     session.install("-e", "packages/core", "-e", "packages/baselines", "-e", ".", "spikingjelly", silent=True)
     session.install("snntorch", "norse", "DCLS", "setuptools<81", silent=True)
+    session.run("python", "-m", "pytest", "benchmarks/latency/test_peers.py", env=QUIET)
     session.run("python", "-m", "pytest", *SUITE, "benchmarks/latency/bench_peers.py", *session.posargs, env=QUIET)
 
 

@@ -5,14 +5,14 @@ Neurons forget within a few steps (tau 2), so the answer must travel through rec
 """
 
 import torch
-from delrec import LIF, DelayInit, RecurrentDelays
+from delrec import LIF, DelayInit, RecurrentDelays, deployed, parameter_groups
 from torch import nn
 
 torch.manual_seed(0)
 embed, readout = nn.Linear(4, 32), nn.Linear(32, 4)
 spiking = RecurrentDelays(32, neuron=LIF(tau=2.0), sigma=2.0, delay_init=DelayInit("uniform", low=5, high=15))
-weights = [*embed.parameters(), *readout.parameters(), spiking.weight]
-optimiser = torch.optim.Adam([{"params": weights, "lr": 5e-3}, {"params": [spiking.delay], "lr": 5e-2}])
+model = nn.ModuleList([embed, spiking, readout])
+optimiser = torch.optim.Adam(parameter_groups(model, lr=5e-3, delay_lr=5e-2))  # delays at their own rate
 
 
 def answer(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,9 +29,8 @@ for _ in range(300):
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
-    spiking.clamp_()
 
-with spiking.deployed(), torch.no_grad():  # whole delays, no spread
+with deployed(model), torch.no_grad():  # whole delays, no spread
     scores, label = answer(1000)
 accuracy = (scores.argmax(1) == label).float().mean().item()
 print(f"accuracy with deployed delays: {accuracy:.3f} (chance 0.250); delays {spiking.delay.detach().round().tolist()}")

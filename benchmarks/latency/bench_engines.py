@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from delrec import RecurrentDelays
 from delrec.engines.events import EventNetwork
-from delrec.layers import RecurrentDelays
 from delrec.neurons import LIF
 from torch import Tensor, nn
 

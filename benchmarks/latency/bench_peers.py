@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from delrec.layers import FeedforwardDelays, SpikingLayer
+from delrec import FeedforwardDelays, SpikingLayer
 from delrec.neurons import LIF
 from torch import Tensor, nn
 

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from delrec.layers import FeedforwardDelays, RecurrentDelays
+from delrec import FeedforwardDelays, RecurrentDelays
 from delrec.networks import Network
 from delrec.neurons import LIF
 from torch import Tensor, nn

@@ -93,7 +93,7 @@ def test_it_builds_counts_and_runs_forward_and_backward(method, task, workspace)
     assert counts.total == sum(p.numel() for p in parameters)
     assert counts.trainable == sum(p.numel() for p in parameters if p.requires_grad)
     assert counts.weights + counts.delays + counts.neuron == counts.total
-    grouped = [p for group in model.parameter_groups().values() for p in group]
+    grouped = [p for group in model.grouped(trainable=True).values() for p in group]
     assert {id(p) for p in grouped} == {id(p) for p in parameters if p.requires_grad}
     inputs, targets = first_batch(ready)
     model.train()

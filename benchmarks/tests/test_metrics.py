@@ -54,7 +54,7 @@ class Scripted(nn.Module):
     def loss(self, scores, targets):
         return (scores[:, 0] - targets).square().mean()
 
-    def parameter_groups(self):
+    def grouped(self, trainable=False):
         return {"weights": [self.weight]}
 
     def deployed(self):
@@ -63,19 +63,13 @@ class Scripted(nn.Module):
     def delays(self):
         return {}
 
-    def activity(self):
-        return {}
-
     def penalty(self):
         return 0.0
-
-    def is_finite(self):
-        return True
 
     def nothing(self):
         """What a network may do at these moments; this one does nothing."""
 
-    end_epoch = after_step = start_recording = stop_recording = nothing
+    end_epoch = after_step = nothing
 
 
 @pytest.fixture

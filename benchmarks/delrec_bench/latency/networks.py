@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from delrec.layers import RecurrentDelays, SpikingLayer
+from delrec import RecurrentDelays, SpikingLayer
 from delrec.networks import Network
 from torch import Tensor
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from delrec_bench.metrics import Metric, metric_named
+from delrec_bench.training.activity import recording
 from delrec_bench.training.held_out import HeldOut
 
 EVALUATION_BATCH = 256
@@ -45,14 +46,13 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     targets = samples.targets
     predictions = torch.empty(len(samples), dtype=torch.long if measure.classifies else torch.float64)
     total = 0.0
-    model.start_recording()
-    for indices in batches(len(samples), EVALUATION_BATCH):
-        scores = model.classify(samples.batch(indices).to(device))
-        total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
-        predictions[indices] = predict(model, scores, measure).cpu()
-    activity = model.activity()
-    model.stop_recording()
-    return Evaluation(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, activity)
+    with recording(model) as activity:
+        for indices in batches(len(samples), EVALUATION_BATCH):
+            scores = model.classify(samples.batch(indices).to(device))
+            total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
+            predictions[indices] = predict(model, scores, measure).cpu()
+        seen = activity()
+    return Evaluation(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, seen)
 
 
 def predict(model: Any, scores: Tensor, metric: Metric) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from delrec.layers import RecurrentDelays
+from delrec import NotFiniteError, RecurrentDelays
 from torch import Tensor
 
 from delrec_bench.config import Seeds, TrainingConfig
@@ -79,10 +79,8 @@ def fit(
         before = model.delays()
         try:
             entry |= _train_epoch(model, train, config, optimisation, measure, seeds, epoch, device)
-        except ValueError as error:
-            if model.is_finite():
-                raise
-            raise RunError(f"a parameter is not finite in epoch {epoch + 1} ({error})") from error
+        except NotFiniteError as error:
+            raise RunError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error
         entry["sigma"] = sigma_of(model)
         model.end_epoch()
         entry["delays_changed"] = delays_changed(before, model.delays())

@@ -13,7 +13,7 @@ class Optimisation:
     """The two optimisers, weights' and delays', and their schedules."""
 
     def __init__(self, model: Any, config: TrainingConfig, metric: str) -> None:
-        groups: dict[str, list[nn.Parameter]] = model.parameter_groups()
+        groups: dict[str, list[nn.Parameter]] = model.grouped(trainable=True)
         self.config = config
         self.parameters = [p for group in groups.values() for p in group]
         kind = {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimiser]

@@ -209,7 +209,7 @@ def test_scores_are_finite_and_prefer_the_first_spike() -> None:
 
 def test_trainable_interface() -> None:
     network = DelGradNetwork(DelGradConfig(4, 3, delays="axonal", learn_delays=False))
-    assert network.parameter_groups()["delays"] == []
+    assert network.grouped(trainable=True)["delays"] == []
     assert network.count().frozen == 34
     assert {name: tuple(delay.shape) for name, delay in network.delays().items()} == {
         "layers.0": (4,),

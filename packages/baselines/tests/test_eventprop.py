@@ -207,7 +207,7 @@ def test_activity_counts_spikes_and_operations() -> None:
 
 def test_a_few_steps_of_training_lower_the_loss() -> None:
     model = network(recurrent=True, hidden=(12,), gain=10.0, readout_delays=True, delay_high=5.0)
-    optimiser = torch.optim.Adam([{"params": g} for g in model.parameter_groups().values() if g], lr=0.02)
+    optimiser = torch.optim.Adam([{"params": g} for g in model.grouped(trainable=True).values() if g], lr=0.02)
     x, target = busy_input(), torch.tensor([0, 1, 2])
     losses = []
     for _ in range(60):

@@ -15,7 +15,7 @@ def outcome(engine, make_layer, scale):
     layer = make_layer(engine).double()
     draw = torch.Generator().manual_seed(1)
     x = (scale * torch.randn(T, B, N, generator=draw, dtype=torch.float64) + scale / 4).requires_grad_()
-    spikes, membrane = layer(x, membrane=True)
+    spikes, _, membrane = layer(x, return_membrane=True)
     weights = [torch.randn(T, B, N, generator=draw, dtype=torch.float64) for _ in range(2)]
     (spikes * weights[0] + 0.1 * membrane * weights[1]).sum().backward()
     gradients = {name: p.grad for name, p in layer.named_parameters() if p.requires_grad} | {"current": x.grad}

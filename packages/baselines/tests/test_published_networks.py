@@ -99,4 +99,4 @@ def test_a_learned_leak_is_learned():
     network = readout_network()
     network.loss(network.classify(8 * torch.rand(30, 4, 5)), torch.tensor([0, 1, 2, 0])).backward()
     assert float(network.leak.alpha.grad.abs().max()) > 0
-    assert network.group_of(network.leak, "alpha") == "neuron"
+    assert any(p is network.leak.alpha for p in network.grouped()["neuron"])

@@ -57,9 +57,9 @@ def test_asrc_streams_what_it_evaluates():
     layer.eval()
     state, spikes = None, []
     for t in range(T):
-        spike, state = layer.step(x[t], state)
+        spike, state, _ = layer(x[t : t + 1], state, return_state=True)
         spikes.append(spike)
-    assert torch.equal(torch.stack(spikes), layer(x))
+    assert torch.equal(torch.cat(spikes), layer(x))
 
 
 def test_asrc_learns_its_logits():

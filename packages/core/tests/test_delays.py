@@ -5,9 +5,9 @@ import pytest
 import torch
 from delrec.delays import (
     DelayInit,
-    SigmaSchedule,
     half_width,
     kernel_length,
+    project,
     round_delays,
     round_stochastic,
     round_straight_through,
@@ -59,16 +59,23 @@ def test_spread_logit_zero_is_one_plus_sigma():
     assert float(half_width(3.0)) == 4.0
 
 
-def test_sigma_schedule_is_published():
-    schedule = SigmaSchedule(10.0, 0.95)
-    assert schedule(0, 150) == 10.0
-    assert schedule(75, 150) == pytest.approx(10 * 0.95**50)
-    assert schedule(149, 150) == pytest.approx(10 * 0.95 ** (14900 / 150))  # about 0.06, not 0
-    for bad in (dict(initial=-1), dict(initial=float("nan")), dict(decay=0), dict(decay=1.1)):
-        with pytest.raises(ValueError, match="sigma"):
-            SigmaSchedule(**bad)
-    with pytest.raises(ValueError, match="epoch"):
-        schedule(-1, 10)
+def test_a_delay_is_projected_and_only_a_gradient_that_leads_back_passes():
+    delay = torch.tensor([-2.0, -2.0, 0.0, 3.0, 9.0, 9.0], requires_grad=True)
+    used = project(delay, 5)
+    assert used.tolist() == [0, 0, 0, 3, 5, 5]
+    (grad,) = torch.autograd.grad((used * torch.tensor([1.0, -1, 1, 1, 1, -1])).sum(), delay)
+    assert grad.tolist() == [0, -1, 1, 1, 1, 0], "below 0 a descent may raise, at 0 all passes, above it may lower"
+    assert project(torch.tensor([1e6])).item() == 1e6 and project(torch.tensor([float("nan")])).isnan()
+
+
+def test_a_negative_delay_finds_its_way_back():
+    delay = torch.nn.Parameter(torch.tensor([-3.0]))
+    optimiser = torch.optim.Adam([delay], lr=0.1)
+    for _ in range(80):
+        optimiser.zero_grad()
+        ((project(delay) - 2.0) ** 2).sum().backward()
+        optimiser.step()
+    assert delay.item() == pytest.approx(2, abs=0.2)
 
 
 def test_initial_delays():

@@ -42,11 +42,8 @@ def spikes(steps=40, batch=3):
 def test_equals_the_deployed_network(name):
     net, x = network(name), spikes()
     with net.deployed(), torch.no_grad():
-        net.start_recording()
         wanted = net(x)
-        activity = net.activity()
-        net.stop_recording()
-    assert activity["spikes_per_neuron_step"] != 0  # silence would prove nothing
+        assert net.hidden_spikes(x).any()  # silence would prove nothing
     fast = EventNetwork(net, batch=3, dtype=F64)
     out = fast.run(x)
     torch.testing.assert_close(out, wanted, rtol=1e-9, atol=1e-9)

@@ -89,11 +89,11 @@ def test_single_steps_equal_the_sequence():
     x = torch.rand(12, 2, 4, dtype=F64)
     state, out = None, []
     for t in range(12):
-        y, state = layer.step(x[t], state)
+        y, state = layer(x[t : t + 1], state, return_state=True)
         out.append(y)
-    torch.testing.assert_close(torch.stack(out), layer(x))
+    torch.testing.assert_close(torch.cat(out), layer(x))
     with pytest.raises(ValueError, match="left_padding"):
-        made(left_padding=2).step(x[0])
+        made(left_padding=2)(x, return_state=True)
 
 
 def test_published_start_and_clamp():

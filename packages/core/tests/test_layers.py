@@ -51,7 +51,7 @@ def test_the_layer_is_its_equation(delays):
     made = layer(delays=delays, learn_spread=delays != "none", neuron=LIF(tau=3.0))
     x = current()
     with torch.no_grad():
-        spikes, membrane = made(x, membrane=True)
+        spikes, _, membrane = made(x, return_membrane=True)
         total = x + received(made, spikes)
         before = torch.cat([torch.zeros_like(membrane[:1]), membrane[:-1]]) * (1 - 1 / 3) + total
     assert 0.05 < spikes.mean() < 0.9
@@ -105,7 +105,7 @@ def test_the_recurrent_current_is_linear_in_the_weights(delays):
         made = layer(delays=delays, neuron=LIF(tau=1.0, threshold=1e6, reset="hard"))
         made.weight.data.copy_(weight)
         with torch.no_grad():
-            return made(x, membrane=True)[1]
+            return made(x, return_membrane=True).membrane
 
     one, two = torch.randn(5, 5, dtype=F64), torch.randn(5, 5, dtype=F64)
     none = response(torch.zeros(5, 5, dtype=F64))
@@ -124,9 +124,9 @@ def test_single_steps_equal_the_sequence_with_gradients(delays, reset):
     (made(x1) * cotangent).sum().backward()
     state, out = None, []
     for t in range(16):
-        spikes, state = other.step(x2[t], state)
+        spikes, state, _ = other(x2[t : t + 1], state, return_state=True)
         out.append(spikes)
-    (torch.stack(out) * cotangent).sum().backward()
+    (torch.cat(out) * cotangent).sum().backward()
     torch.testing.assert_close(x2.grad, x1.grad, rtol=1e-10, atol=1e-12)
     for a, b in zip(other.parameters(), made.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
@@ -153,12 +153,8 @@ def test_gradcheck_of_the_whole_layer(delays, reset):
     parameters = [p for p in made.parameters() if p.requires_grad]
 
     def run(x, *values):
-        return torch.func.functional_call(
-            made,
-            dict(zip((n for n, p in made.named_parameters() if p.requires_grad), values, strict=True)),
-            (x,),
-            {"membrane": True},
-        )
+        named = dict(zip((n for n, p in made.named_parameters() if p.requires_grad), values, strict=True))
+        return torch.func.functional_call(made, named, (x,), {"return_membrane": True})[::2]
 
     assert gradcheck(run, (x, *parameters), atol=1e-6)
 
@@ -176,24 +172,6 @@ def test_delays_longer_than_the_sequence_and_a_batch_of_one():
     x = current(batch=1)
     assert torch.equal(made(x), alone(x))  # nothing arrives in time
     assert made(current(steps=1, batch=1)).shape == (1, 1, 5)
-
-
-@pytest.mark.parametrize("carry", ["detach", "keep"])
-def test_state_is_carried_between_calls_as_asked(carry):
-    whole, parts = layer(learn_spread=True), layer(learn_spread=True, carry=carry)
-    x1, x2 = current().requires_grad_(), current().requires_grad_()
-    expected = whole(x1)
-    out = torch.cat([parts(x2[:5]), parts(x2[5:6]), parts(x2[6:])])
-    assert torch.equal(out, expected)
-    expected[6:].sum().backward()
-    out[6:].sum().backward()
-    if carry == "keep":
-        torch.testing.assert_close(x2.grad, x1.grad)
-        torch.testing.assert_close(parts.delay.grad, whole.delay.grad)
-    else:
-        assert x2.grad[:6].abs().sum() == 0 and x2.grad[6:].abs().sum() > 0
-    parts.reset_state()
-    assert torch.equal(parts(x2[:5]), expected[:5])
 
 
 def test_dropout_masks():
@@ -223,6 +201,7 @@ def test_rounding_choices(rounding):
     else:
         assert torch.equal(trained, start)
     with made.deployed():
+        assert not made.training
         expected = start if rounding == "none" else start.round()
         assert torch.equal(made.effective_delay(), expected) and float(made.sigma) == 0
     assert torch.equal(made.delay, start.round() if rounding == "in-place" else start)
@@ -270,7 +249,9 @@ def test_one_neuron_with_parameters_belongs_to_one_layer():
         (lambda: RecurrentDelays(4)(torch.zeros(3, 2, 5)), ("(3, 2, 5)", "N = 4")),
         (lambda: RecurrentDelays(4)(torch.zeros(3, 4)), ("(3, 4)", "(T, B, N)")),
         (lambda: RecurrentDelays(4)(torch.zeros(3, 2, 4, dtype=torch.int64)), ("int64", "float32")),
-        (lambda: RecurrentDelays(4, check=True)(torch.full((3, 2, 4), math.nan)), ("24", "NaN")),
+        (lambda: RecurrentDelays(4, max_delay=-1), ("max_delay", "-1", "at least 0")),
+        (lambda: RecurrentDelays(4, max_delay=2.5), ("max_delay", "2.5", "whole")),
+        (lambda: RecurrentDelays(4, batch_first=True)(torch.zeros(3, 2, 5)), ("(B, T, N)", "N = 4")),
     ],
 )
 def test_a_bad_setting_names_the_field_the_value_and_the_remedy(build, words):

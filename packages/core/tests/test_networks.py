@@ -125,25 +125,6 @@ def test_gauss_spread_is_annealed_over_a_quarter_then_held():
     assert spreads[10:] == pytest.approx([0.23] * 30)
 
 
-def test_activity_counts_spikes_and_operations():
-    network = Network(small(recurrent="axonal", recurrent_layers=(1,))).eval()
-    with torch.no_grad():
-        for block in network.blocks:
-            block.connection.weight.abs_().mul_(4)
-    x = (torch.rand(20, 3, 5) < 0.5).float()
-    network.start_recording()
-    with torch.no_grad():
-        network(x)
-    activity = network.activity()
-    operations = activity["synaptic_operations"]
-    assert 0 < activity["spikes_per_neuron_step"] < 1 and len(activity["rates"]) == 2
-    spikes = [rate * 20 * width for rate, width in zip(activity["rates"], (6, 7), strict=True)]
-    expected = float(x.sum()) / 3 * 6 + spikes[0] * 7 + spikes[1] * (7 + 3)
-    assert operations["effective_acs"] == pytest.approx(expected) and operations["effective_macs"] == 0
-    assert operations["dense"] == 20 * (5 * 6 + 6 * 7 + 7 * 7 + 7 * 3)
-    assert activity["delay_buffer"] > 0
-
-
 def test_spike_penalty_is_the_published_one():
     network = Network(small(spike_penalty=2.0))
     x = torch.rand(20, 3, 5) * 4

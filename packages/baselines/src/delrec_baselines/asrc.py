@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import torch
 from delrec import RecurrentDelays
-from delrec.engines import Output, Request, State, scan
+from delrec.engines import Request
+from delrec.layer import number
 from torch import Tensor, nn
 
 __all__ = ["SoftmaxRecurrence"]
@@ -62,14 +63,18 @@ class SoftmaxRecurrence(RecurrentDelays):
         super().clamp_()
         self.effective_delay()
 
-    def _scan(self, current: Tensor, state: State | None, with_states: bool) -> Output:
-        if not self.training or self._deployed:
-            return super()._scan(current, state, with_states)
-        if float(self.sigma) <= 0:
+    def _connections(self, current: Tensor) -> dict[str, Any]:
+        parts = super()._connections(current)
+        if not self.training:
+            return parts
+        if number(self.sigma) <= 0:
             raise ValueError(f"sigma = {float(self.sigma)!r}: the temperature of the softmax is above 0 in training")
         share = torch.softmax(self.logits / self.sigma, 0).to(current.dtype)
         taps = torch.cat([share.new_zeros(1), share]).expand(self.size, -1)
-        own = self._connections(current)
-        weight, mask = own["weight"], own["mask"]
-        request = Request(current, self.neuron, weight, mask=mask, state=state, trace=with_states, taps=taps)
-        return scan("reference", request)
+        return {"weight": parts["weight"], "mask": parts["mask"], "taps": taps}
+
+    def _history(self, request: Request) -> int:
+        return self.span
+
+    def _engine_name(self) -> str:
+        return "reference" if self.training else self.engine

@@ -247,10 +247,6 @@ class DelGradNetwork(Trainable):
             weight[self._missed] += self.bump_value.to(weight.dtype)
             self._missed = None
 
-    def group_of(self, module: nn.Module, name: str) -> str:
-        """`raw` of a layer are its delays; see `Trainable`."""
-        return "delays" if isinstance(module, DelGradLayer) and name == "raw" else super().group_of(module, name)
-
     def delays(self) -> dict[str, Tensor]:
         """Delays in steps of the input (of one tau_s, where the input holds times), by layer."""
         found = {f"layers.{i}": layer.delay for i, layer in enumerate(self.stack)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class DelGradLayer(nn.Module):
     Raises:
         ValueError: Sizes below 1, unknown kind of delay, a negative standard deviation, a scale <= 0.
     """
+
+    delay_parameters: ClassVar[tuple[str, ...]] = ("raw",)
 
     def __init__(
         self,

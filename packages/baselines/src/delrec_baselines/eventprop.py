@@ -241,10 +241,6 @@ class EventPropNetwork(Trainable):
             layer.inward.weight[~spoke] += self.config.raise_silent
         self._spoke = []
 
-    def group_of(self, module: nn.Module, name: str) -> str:
-        """`delay` of a connection is a delay; see `Trainable`."""
-        return "delays" if isinstance(module, Connection) and name == "delay" else super().group_of(module, name)
-
     def delays(self) -> dict[str, Tensor]:
         """Delays in steps, by connection: layers.0.inward, layers.0.recurrent, ..., readout.inward."""
         found = {name: module for name, module in self.named_modules() if isinstance(module, Connection)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -69,6 +69,8 @@ class Connection(nn.Module):
     Raises:
         ValueError: Sizes below 1, a negative standard deviation, delays outside 0 <= low <= high <= max.
     """
+
+    delay_parameters: ClassVar[tuple[str, ...]] = ("delay",)
 
     def __init__(
         self,

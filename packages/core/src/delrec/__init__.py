@@ -5,10 +5,16 @@
 vectors of the published implementations.
 """
 
-from delrec.delays import DelayInit, SigmaSchedule
-from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
+from delrec.delays import DelayInit
+from delrec.engines import EngineError, State
+from delrec.feedforward import DelayedOutput, FeedforwardDelays
+from delrec.layer import NotFiniteError, deployed
+from delrec.linear import SpikeLinear
 from delrec.networks import Counts, Network, NetworkConfig, Trainable
 from delrec.neurons import LIF, Neuron
+from delrec.recurrent import RecurrentDelays
+from delrec.spiking import SpikingLayer, SpikingOutput
+from delrec.stateful import Stateful
 from delrec.surrogates import (
     ATan,
     Boxcar,
@@ -19,6 +25,7 @@ from delrec.surrogates import (
     Triangle,
     make_surrogate,
 )
+from delrec.training import SigmaSchedule, parameter_groups
 
 __version__ = "0.1.0"
 
@@ -28,19 +35,28 @@ __all__ = [
     "Boxcar",
     "Counts",
     "DelayInit",
+    "DelayedOutput",
+    "EngineError",
     "FastSigmoid",
     "FeedforwardDelays",
     "MultiGaussian",
     "Network",
     "NetworkConfig",
     "Neuron",
+    "NotFiniteError",
     "RecurrentDelays",
     "SigmaSchedule",
     "Slayer",
+    "SpikeLinear",
     "SpikingLayer",
+    "SpikingOutput",
+    "State",
+    "Stateful",
     "Surrogate",
     "Trainable",
     "Triangle",
     "__version__",
+    "deployed",
     "make_surrogate",
+    "parameter_groups",
 ]

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from delrec.delays import DelayInit, SigmaSchedule
+from delrec.delays import DelayInit
 from delrec.neurons import LIF
 from delrec.surrogates import make_surrogate
+from delrec.training import SigmaSchedule
 
 __all__ = ["NetworkConfig"]
 

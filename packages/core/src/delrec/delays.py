@@ -1,4 +1,4 @@
-"""Delays: the interpolation kernel, its spread, its schedule, and how delays start and are rounded.
+"""Delays: their range, the interpolation kernel and its spread, and how delays start and are rounded.
 
 A spike of sender o at step t reaches receiver i at step t + 1 + d. A real delay d is spread over integer steps by
 a triangle of half-width s around k = 1 + d:
@@ -13,21 +13,51 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 __all__ = [
     "DelayInit",
-    "SigmaSchedule",
     "half_width",
     "kernel_length",
+    "project",
     "round_delays",
     "round_stochastic",
     "round_straight_through",
     "triangle_kernel",
 ]
+
+
+class _Project(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(delay: Tensor, highest: float) -> Tensor:
+        inside = torch.where(delay < 0, 0, delay)  # NaN stays NaN
+        return torch.where(inside > highest, highest, inside)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        delay, ctx.highest = inputs
+        ctx.save_for_backward(delay)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (delay,), (grad,) = ctx.saved_tensors, grads
+        leaves = ((delay < 0) & (grad > 0)) | ((delay > ctx.highest) & (grad < 0))
+        return torch.where(leaves, 0, grad), None
+
+
+def project(delay: Tensor, highest: float | None = None) -> Tensor:
+    """Return the delay put in [0, highest], as every layer uses it; highest = None is no upper bound.
+
+    The gradient passes inside and AT the corners, as in the published code. Outside only a gradient that leads back
+    passes: a delay that an optimiser pushed below 0 is never stuck there, nor driven on.
+    """
+    projected: Tensor = _Project.apply(delay, math.inf if highest is None else float(highest))
+    return projected
 
 
 def half_width(sigma: float | Tensor, spread: Tensor | None = None) -> Tensor:
@@ -78,30 +108,6 @@ def round_stochastic(delay: Tensor) -> Tensor:
     up = torch.rand_like(floor) < (delay.detach() - floor)
     rounded = (floor + up.to(floor.dtype)).clamp(min=0)
     return delay + (rounded - delay).detach()
-
-
-@dataclass(frozen=True)
-class SigmaSchedule:
-    """sigma(epoch) = initial * decay^(100 epoch / epochs), in steps, for epoch = 0 .. epochs-1.
-
-    Source: DelRec, arXiv 2509.24852, section 3. initial = 0 keeps sigma at 0; decay = 1 holds it constant.
-    Raises ValueError for initial < 0 or decay outside (0, 1].
-    """
-
-    initial: float = 0.0
-    decay: float = 0.95
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.initial) and self.initial >= 0):
-            raise ValueError(f"sigma = {self.initial!r}: the spread is in steps and at least 0")
-        if not 0 < self.decay <= 1:
-            raise ValueError(f"sigma decay = {self.decay!r}: must lie in (0, 1]; 1 holds sigma constant")
-
-    def __call__(self, epoch: int, epochs: int) -> float:
-        """Return sigma for an epoch counted from 0."""
-        if epochs < 1 or epoch < 0:
-            raise ValueError(f"epoch {epoch} of {epochs}: needs epochs >= 1 and epoch >= 0")
-        return self.initial * self.decay ** (100 * epoch / epochs)
 
 
 @dataclass(frozen=True)

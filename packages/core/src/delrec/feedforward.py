@@ -7,18 +7,18 @@ kernels; axonal and dendritic forms after arXiv 2602.09746.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.engines import engine_for
+from delrec.engines import delayed_linear, engine_for
+from delrec.layer import Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
 
-__all__ = ["FeedforwardDelays"]
+__all__ = ["DelayedOutput", "FeedforwardDelays"]
 
 Kernel = Literal["v1", "gauss", "max"]
 DelayForm = Literal["synaptic", "axonal", "dendritic"]
@@ -27,7 +27,14 @@ _EPSILON = 1e-7  # of DCLS: keeps the normalisation finite when a kernel misses 
 _SMALLEST_SPREAD = {"gauss": 0.27, "max": 1.0}  # added to |spread|, in steps
 
 
-class FeedforwardDelays(nn.Module):
+class DelayedOutput(NamedTuple):
+    """Output (T', B, outputs) of `FeedforwardDelays`, and its state, the last K - 1 inputs (K - 1, B, inputs)."""
+
+    outputs: Tensor
+    state: Tensor
+
+
+class FeedforwardDelays(Layer):
     """A linear map whose every connection is delayed: a dilated 1-d convolution with learned positions.
 
         pos = P + K//2;  g[k] = shape(k - pos);  kernel[o,i,k] = sum_c w[o,i,c] g_c[o,i,k] / (sum_k g_c[o,i,k] + 1e-7)
@@ -42,12 +49,14 @@ class FeedforwardDelays(nn.Module):
     fixed positions are integers from the start. spread: start of the spread (steps; gauss and max only), not
     trained. position_init: "uniform" U[-K//2-1, K//2] clamped (the published networks), or "normal" N(0, 0.5).
     rounding: "restore" rounds positions inside `deployed()` only (SNN-delays), "in-place" leaves them rounded after it
-    (DelRec's own feedforward baseline), "none" never rounds.
+    (DelRec's own feedforward baseline), "none" never rounds. batch_first: sequences are (B, T, N). device, dtype: of
+    the parameters; positions are never kept below float32.
 
     Attributes: weight (outputs, inputs, kernel_count); position (kernel_count, outputs|1, inputs|1); spread, a
     buffer (); bias (outputs,) or None. Raises ValueError for a bad setting, naming it.
     """
 
+    delay_parameters: ClassVar[tuple[str, ...]] = ("position",)
     spread: Tensor
 
     def __init__(
@@ -67,6 +76,9 @@ class FeedforwardDelays(nn.Module):
         position_init: Literal["uniform", "normal"] = "uniform",
         rounding: Literal["restore", "in-place", "none"] = "restore",
         engine: str = "auto",
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         for field, value in (
@@ -90,17 +102,20 @@ class FeedforwardDelays(nn.Module):
             raise ValueError(f"padding ({left!r}, {right_padding!r}): both must be at least 0 steps")
         if not (math.isfinite(spread) and spread >= 0):
             raise ValueError(f"spread = {spread!r}: must be finite and at least 0 steps")
+        engine_for(engine, "cpu")
         self.inputs, self.outputs, self.window = inputs, outputs, window
         self.kernel, self.kernel_count, self.delays = kernel, kernel_count, delays
         self.left_padding, self.right_padding = left, right_padding
         self.learn, self.position_init, self.engine = learn, position_init, engine
-        self.rounding = rounding
+        self.rounding, self.batch_first = rounding, bool(batch_first)
         rows = 1 if delays == "axonal" else outputs
         columns = 1 if delays == "dendritic" else inputs
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel_count))
-        self.position = nn.Parameter(torch.empty(kernel_count, rows, columns), requires_grad=learn)
-        self.register_buffer("spread", torch.tensor(float(spread)))
-        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+        exact = None if dtype is None else exact_dtype(dtype)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel_count, device=device, dtype=dtype))
+        position = torch.empty(kernel_count, rows, columns, device=device, dtype=exact)
+        self.position = nn.Parameter(position, requires_grad=learn)
+        self.register_buffer("spread", torch.tensor(float(spread), device=device, dtype=exact))
+        self.bias = nn.Parameter(torch.empty(outputs, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self, weight: Literal["default", "relu"] = "default") -> None:
@@ -129,44 +144,95 @@ class FeedforwardDelays(nn.Module):
         """Return the delays in steps, (kernel_count, outputs|1, inputs|1): left padding - K//2 - P."""
         return self.left_padding - self.window // 2 - self.position.detach()
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(
+        self,
+        inputs: Tensor,
+        state: Tensor | None = None,
+        *,
+        lengths: Lengths | None = None,
+        return_state: bool = False,
+    ) -> Tensor | DelayedOutput:
         """Convolve a sequence (T, B, inputs) into (T + left + right - K + 1, B, outputs).
 
-        Raises ValueError for a wrong shape, or a sequence shorter than the kernel.
+        inputs: floating point, or whole numbers and booleans, which are taken for numbers. The result has their
+        dtype (whole numbers: the weight's; under autocast: autocast's), and is computed in float32 at least. state:
+        the inputs before, as `return_state` gave them, in place of silence. lengths: (B,) steps of each sample; what
+        comes after is not heard, and after its last output a sample's outputs are 0. Returns the output, or with
+        `return_state` (outputs, state). Calls that hand the state on equal one call over the whole.
+
+        Raises ValueError for a wrong shape, a sequence shorter than the kernel, lengths beyond the sequence, a state
+        that does not fit, or any state unless left_padding is K - 1 and right_padding 0: else outputs need inputs to
+        come.
         """
         if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:
-            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this layer takes (T, B, {self.inputs})")
-        if inputs.shape[0] + self.left_padding + self.right_padding < self.window:
-            raise ValueError(f"{inputs.shape[0]} steps and their padding are shorter than the window {self.window}")
+            shape = "(B, T, {})" if self.batch_first else "(T, B, {})"
+            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this layer takes {shape.format(self.inputs)}")
+        if state is not None or return_state:
+            self._check_streams()
+        dtype = inputs.dtype if inputs.is_floating_point() else self.weight.dtype
+        device = inputs.device.type
+        given = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+        with plain_arithmetic(device):
+            x = (inputs.transpose(0, 1) if self.batch_first else inputs).to(exact_dtype(dtype))
+            own = lengths_of(lengths, x)
+            if own is not None:
+                x = torch.where(self._before(own, x.shape[0]), x, 0)
+            past = x.new_zeros(self.left_padding, *x.shape[1:]) if state is None else self._checked_state(state, x)
+            out = self._convolve(x, past if state is not None else None)
+            if own is not None:
+                out = torch.where(self._before(own + out.shape[0] - x.shape[0], out.shape[0]), out, 0)
+        out = (out.transpose(0, 1) if self.batch_first else out).to(given)
+        if not return_state:
+            return out
+        heard = torch.cat([past, x])
+        if own is None:
+            return DelayedOutput(out, heard[len(x) :].clone())
+        place = own + torch.arange(self.window - 1, device=x.device).unsqueeze(-1)
+        return DelayedOutput(out, heard.gather(0, place.unsqueeze(-1).expand(-1, -1, self.inputs)))
+
+    @staticmethod
+    def _before(lengths: Tensor, steps: int) -> Tensor:
+        """Return which of so many steps (T, B, 1) come before each sample's end."""
+        return (torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths).unsqueeze(-1)
+
+    def _convolve(self, x: Tensor, past: Tensor | None) -> Tensor:
+        """Return the output of inputs x (T, B, inputs) after `past` (None: silence), in x's dtype."""
+        left = self.left_padding if past is None else 0
+        x = x if past is None else torch.cat([past, x])
+        steps = x.shape[0] + left + self.right_padding - self.window + 1
+        if steps < 1 and x.shape[0] and past is None:
+            raise ValueError(f"{x.shape[0]} steps and their padding are shorter than the window {self.window}")
+        if steps < 1 or x.shape[1] == 0:
+            return x.new_zeros(max(steps, 0), x.shape[1], self.outputs) + x.sum()  # empty, but the graph goes on
+        bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.kernel == "v1" and self.kernel_count == 1:
-            engine, _ = engine_for(self.engine, inputs.device.type)
-            parts = (self.weight[..., 0], self.position[0], self.bias)
-            out = engine.delayed_linear(inputs, *parts, self.window, self.left_padding, self.right_padding)
+            parts = (self.weight[..., 0].to(x.dtype), self.position[0].to(x.dtype), bias)
+            out = delayed_linear(self.engine, x, *parts, self.window, left, self.right_padding)
             if out is not None:
                 return out
-        padded = F.pad(inputs.permute(1, 2, 0), (self.left_padding, self.right_padding))
-        kernel = self.dense_kernel().to(inputs.dtype)
-        bias = None if self.bias is None else self.bias.to(inputs.dtype)
-        return F.conv1d(padded, kernel, bias).permute(2, 0, 1)
+        padded = F.pad(x.permute(1, 2, 0), (left, self.right_padding))
+        return F.conv1d(padded, self.dense_kernel().to(x.dtype), bias).permute(2, 0, 1)
 
-    def initial_state(self, batch: int, like: Tensor) -> deque[Tensor]:
-        """Return an empty buffer for `step`: the last K inputs, silence at the start."""
-        silence = like.new_zeros(batch, self.inputs)
-        return deque([silence] * self.window, maxlen=self.window)
+    def _check_streams(self) -> None:
+        if self.left_padding != self.window - 1 or self.right_padding != 0:
+            raise ValueError(
+                f"left_padding = {self.left_padding}, right_padding = {self.right_padding}: a state needs window - 1 = "
+                f"{self.window - 1} on the left and 0 on the right, else outputs need inputs to come"
+            )
 
-    def step(self, inputs: Tensor, state: deque[Tensor] | None = None) -> tuple[Tensor, deque[Tensor]]:
-        """Take one step of input (B, inputs), return the output (B, outputs) of the same step and the buffer.
+    def _checked_state(self, state: Tensor, x: Tensor) -> Tensor:
+        if not isinstance(state, Tensor):
+            raise TypeError(f"state is a {type(state).__name__}: give the `state` of a call with return_state=True")
+        wanted = (self.window - 1, *x.shape[1:])
+        if state.shape != wanted or state.dtype != x.dtype or state.device != x.device:
+            raise ValueError(
+                f"state is {tuple(state.shape)}, {state.dtype} on {state.device}, but these inputs need {wanted}, "
+                f"{x.dtype} on {x.device}: go on with the same batch, or start from silence (state=None, `reset()`)"
+            )
+        return trainable(state)
 
-        A sequence of steps equals the first T steps of forward. Raises ValueError when left_padding is not K-1:
-        the output would need input from the future.
-        """
-        if self.left_padding != self.window - 1:
-            raise ValueError(f"left_padding = {self.left_padding}: streaming needs window - 1 = {self.window - 1}")
-        past = self.initial_state(inputs.shape[0], inputs) if state is None else state.copy()
-        past.append(inputs)
-        kernel = self.dense_kernel().to(inputs.dtype)
-        out = torch.einsum("kbi,oik->bo", torch.stack(tuple(past)), kernel)
-        return (out if self.bias is None else out + self.bias), past
+    def _exact(self) -> list[Tensor]:
+        return [self.position, self.spread]
 
     @torch.no_grad()
     def clamp_(self) -> None:
@@ -180,15 +246,15 @@ class FeedforwardDelays(nn.Module):
         self.clamp_()
 
     @contextmanager
-    def deployed(self) -> Iterator[FeedforwardDelays]:
-        """Inside: every connection has whole delays (one-hot kernels). After: restored, unless rounding="in-place"."""
+    def _deploy(self) -> Iterator[None]:
+        # every connection gets whole delays: one-hot kernels
         position, spread, kernel = self.position.detach().clone(), self.spread.clone(), self.kernel
         try:
             if self.rounding != "none":
                 self.round_()
             self.spread.zero_()
             self.kernel = "v1" if kernel == "v1" else "max"  # a gauss of spread 0 still has width 0.27
-            yield self
+            yield
         finally:
             self.kernel = kernel
             self.spread.copy_(spread)
@@ -201,7 +267,7 @@ class FeedforwardDelays(nn.Module):
         return (
             f"{self.inputs}, {self.outputs}, window={self.window}, kernel={self.kernel!r}, "
             f"kernel_count={self.kernel_count}, bias={self.bias is not None}, padding=({self.left_padding}, "
-            f"{self.right_padding}), delays={self.delays!r}, learn={self.learn}"
+            f"{self.right_padding}), delays={self.delays!r}, learn={self.learn}, batch_first={self.batch_first}"
         )
 
 

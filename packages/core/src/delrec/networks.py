@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.configuration import NetworkConfig
-from delrec.engines import Request, scan
-from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
+from delrec.engines import Output, Request, State, scan
+from delrec.feedforward import FeedforwardDelays
+from delrec.layer import exact_dtype, plain_arithmetic
 from delrec.linear import SpikeLinear
 from delrec.neurons import LIF, Neuron
+from delrec.recurrent import RecurrentDelays
+from delrec.spiking import SpikingLayer
 from delrec.trainable import Counts, Trainable
 
 __all__ = ["Counts", "Network", "NetworkConfig", "Trainable"]
@@ -119,7 +122,6 @@ class Network(Trainable):
         if config.readout == "leaky":
             self.leak = self._make_leak(config) if leak is None else leak().attach(config.classes)
         self._spikes: list[Tensor] = []
-        self._recorder: _Recorder | None = None
 
     @staticmethod
     def _make_leak(config: NetworkConfig) -> LIF:
@@ -131,7 +133,7 @@ class Network(Trainable):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs (T', B, classes) of a sequence (T, B, inputs)."""
         current = self._normalised(self.readout(self.hidden_spikes(inputs)))
-        return current if self.leak is None else self._leaky(current)
+        return current if self.leak is None else self._leak_scan(current).states[0].to(current.dtype)
 
     def classify(self, inputs: Tensor) -> Tensor:
         """Return the scores (B, classes) of a sequence (T, B, inputs).
@@ -155,17 +157,13 @@ class Network(Trainable):
             raise ValueError(
                 f"inputs have shape {tuple(inputs.shape)}; this network takes (T, B, {self.config.inputs})"
             )
-        if self._recorder is not None:
-            self._recorder.inputs(inputs)
         self._spikes = []
         values = inputs
-        for i, block in enumerate(self.blocks):
+        for block in self.blocks:
             assert isinstance(block, Block)
             values = block(values)
             if self.config.spike_penalty > 0:
                 self._spikes.append(values)
-            if self._recorder is not None:
-                self._recorder.layer(i, values)
             if not block.dropout_first:
                 values = block.dropped(values)
         return values
@@ -229,12 +227,7 @@ class Network(Trainable):
 
     def initial_state(self, batch: int) -> list[tuple[Any, Any]]:
         """Return the state before the first step: (connection, neurons) of each layer, then of the readout."""
-        like = next(self.parameters())
-        state: list[tuple[Any, Any]] = []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            state.append((_buffer(block.connection, batch, like), block.spiking.initial_state(batch, like)))
-        return [*state, (_buffer(self.readout, batch, like), like.new_zeros(batch, self.config.classes))]
+        return [(None, None)] * (len(self.blocks) + 1)
 
     @torch.no_grad()
     def step(self, inputs: Tensor, state: list[tuple[Any, Any]]) -> tuple[Tensor, list[tuple[Any, Any]]]:
@@ -247,31 +240,22 @@ class Network(Trainable):
             raise ValueError("step() is for inference: call eval() first")
         if not self.streams:
             raise ValueError("right_padding > 0: the last outputs come after the last input, so nothing can stream")
-        values, after = inputs, []
+        values, after = inputs.unsqueeze(0), []
         for block, (buffer, neurons) in zip(self.blocks, state, strict=False):
             assert isinstance(block, Block)
             current, buffer = _connect(block.connection, values, buffer)
-            values, neurons = block.spiking.step(block.normalised(current), neurons)
+            values, neurons, _ = block.spiking(block.normalised(current), neurons, return_state=True)
             after.append((buffer, neurons))
-        buffer, membrane = state[-1]
+        buffer, neurons = state[-1]
         output, buffer = _connect(self.readout, values, buffer)
         output = self._normalised(output)
         if self.leak is not None:
-            coefficients = [c.to(output) for c in self.leak.coefficients()]
-            (output,) = self.leak.step(0.0, 0.0, membrane, self._gain(coefficients[0]) * output, *coefficients)
-        return output, [*after, (buffer, output)]
+            leaky = self._leak_scan(output, neurons)
+            output, neurons = leaky.states[0], leaky.final
+        return output[0], [*after, (buffer, neurons)]
 
-    def start_recording(self) -> None:
-        """Begin to count spikes and operations of every forward."""
-        self._recorder = _Recorder(self)
-
-    def stop_recording(self) -> None:
-        """Stop counting, and forget."""
-        self._recorder = None
-
-    def activity(self) -> dict[str, Any]:
-        """Return spikes per neuron and step by layer, and synaptic operations a sample (see `_Recorder`)."""
-        return {} if self._recorder is None else self._recorder.summary()
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_spikes": []}  # of the last forward, with its graph: no part of a copy
 
     def _normalised(self, current: Tensor) -> Tensor:
         if self.readout_norm is None:
@@ -279,81 +263,16 @@ class Network(Trainable):
         normed: Tensor = self.readout_norm(current.flatten(0, -2))
         return normed.view_as(current)
 
-    def _leaky(self, current: Tensor) -> Tensor:
+    def _leak_scan(self, current: Tensor, state: State | None = None) -> Output:
         assert self.leak is not None
-        gain = self._gain(self.leak.coefficients()[0].to(current))
-        current = current if isinstance(gain, float) else current * gain
-        return scan(self.config.engine, Request(current, self.leak, trace=True)).states[0]
+        with plain_arithmetic(current.device.type):
+            current = current.to(exact_dtype(current.dtype))
+            gain = self._gain(self.leak.coefficients()[0].to(current))
+            current = current if isinstance(gain, float) else current * gain
+            return scan(self.config.engine, Request(current, self.leak, state=state, trace=True))
 
     def _gain(self, decay: Tensor) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0
-
-
-class _Recorder:
-    """Counts spikes and synaptic operations over forwards of a network.
-
-    Operations are NeuroBench's: an effective accumulate (AC) is one binary event at one synapse, an effective
-    multiply-accumulate (MAC) one non-binary event at one synapse; dense counts every synapse at every step.
-    """
-
-    def __init__(self, network: Network) -> None:
-        config = network.config
-        self.network = network
-        self.widths = (*config.hidden, config.classes)
-        self.events = [0.0] * len(config.hidden)
-        self.steps = [0] * len(config.hidden)
-        self.input_events, self.samples, self.input_steps, self.binary = 0.0, 0, 0, True
-
-    @torch.no_grad()
-    def inputs(self, values: Tensor) -> None:
-        self.input_events += float(torch.count_nonzero(values))
-        self.binary = self.binary and bool(((values == 0) | (values == 1)).all())
-        self.samples += values.shape[1]
-        self.input_steps += values.shape[0] * values.shape[1]
-
-    @torch.no_grad()
-    def layer(self, index: int, spikes: Tensor) -> None:
-        self.events[index] += float(spikes.detach().sum())
-        self.steps[index] += spikes.shape[0] * spikes.shape[1]
-
-    def summary(self) -> dict[str, Any]:
-        if self.samples == 0:
-            return {}
-        config, network = self.network.config, self.network
-        rates = [e / (s * n) for e, s, n in zip(self.events, self.steps, config.hidden, strict=True)]
-        neurons = sum(s * n for s, n in zip(self.steps, config.hidden, strict=True))
-        acs = dense = 0.0
-        for i, events in enumerate(self.events):
-            onward = i + 1 < len(config.hidden)
-            delayed = config.has_feedforward_delays(i + 1) if onward else config.feedforward_readout
-            fan_out = self.widths[i + 1] * (config.kernel_count if delayed else 1)
-            layer = network.blocks[i].spiking
-            fan_out += layer.fan_out if isinstance(layer, RecurrentDelays) else 0
-            acs += events * fan_out
-            dense += self.steps[i] * config.hidden[i] * fan_out
-        fan_in = config.hidden[0] * (config.kernel_count if config.has_feedforward_delays(0) else 1)
-        first = self.input_events * fan_in
-        return {
-            "spikes_per_neuron_step": sum(self.events) / neurons,
-            "rates": rates,
-            "synaptic_operations": {
-                "effective_acs": (acs + (first if self.binary else 0.0)) / self.samples,
-                "effective_macs": (0.0 if self.binary else first) / self.samples,
-                "dense": (dense + self.input_steps * config.inputs * fan_in) / self.samples,
-            },
-            "delay_buffer": sum(_buffer_size(m) for m in network.modules()),
-        }
-
-
-def _buffer_size(module: nn.Module) -> int:
-    """Return how many past values a connection keeps at inference: senders times the steps it reaches back."""
-    if isinstance(module, RecurrentDelays):
-        reach = module.delay.detach().round().clamp(min=0) + 1
-        per_sender = reach.amax(0) if module.delays == "synaptic" else reach.expand(module.size)
-        return int(per_sender.sum())
-    if isinstance(module, FeedforwardDelays):
-        return module.inputs * module.window
-    return 0
 
 
 def _connection(config: NetworkConfig, inputs: int, outputs: int, delayed: bool, bias: bool) -> nn.Module:
@@ -385,11 +304,8 @@ def _connection(config: NetworkConfig, inputs: int, outputs: int, delayed: bool,
     return linear
 
 
-def _buffer(connection: nn.Module, batch: int, like: Tensor) -> Any:
-    return connection.initial_state(batch, like) if isinstance(connection, FeedforwardDelays) else None
-
-
-def _connect(connection: nn.Module, values: Tensor, buffer: Any) -> tuple[Tensor, Any]:
+def _connect(connection: nn.Module, values: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
     if isinstance(connection, FeedforwardDelays):
-        return connection.step(values, buffer)
-    return connection(values), buffer
+        outputs, after = connection(values, state, return_state=True)
+        return outputs, after
+    return connection(values), None

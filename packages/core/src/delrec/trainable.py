@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.layers import FeedforwardDelays, RecurrentDelays, SpikingLayer
-from delrec.neurons import Neuron
+from delrec.feedforward import FeedforwardDelays
+from delrec.layer import Layer, deployed
+from delrec.recurrent import RecurrentDelays
+from delrec.spiking import SpikingLayer
+from delrec.training import grouped
 
-__all__ = ["GROUPS", "Counts", "Trainable"]
-
-GROUPS = ("weights", "norm", "delays", "neuron")
+__all__ = ["Counts", "Trainable"]
 
 
 @dataclass(frozen=True)
@@ -77,52 +77,19 @@ class Trainable(nn.Module):
     def after_step(self) -> None:
         """Put parameters back in their range after an optimiser step."""
         for module in self.modules():
-            if isinstance(module, SpikingLayer | FeedforwardDelays):
+            if isinstance(module, Layer):
                 module.clamp_()
 
     def end_epoch(self) -> None:
         """Finish an epoch, before validation."""
 
-    @contextmanager
-    def deployed(self) -> Iterator[Trainable]:
+    def deployed(self) -> AbstractContextManager[nn.Module]:
         """Inside: the network as it is deployed, delays rounded and sigma 0, in evaluation mode."""
-        training = self.training
-        with ExitStack() as stack:
-            for module in list(self.modules()):
-                if isinstance(module, SpikingLayer | FeedforwardDelays):
-                    stack.enter_context(module.deployed())
-            self.eval()
-            try:
-                yield self
-            finally:
-                self.train(training)
+        return deployed(self)
 
-    def grouped(self) -> dict[str, list[nn.Parameter]]:
-        """Return every parameter, trainable or frozen, by group: weights, norm, delays (with spreads), neuron."""
-        groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
-        seen: set[int] = set()
-        for module in self.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                if id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    groups[self.group_of(module, name)].append(parameter)
-        return groups
-
-    def group_of(self, module: nn.Module, name: str) -> str:
-        """Return the group of the parameter `name` that `module` owns."""
-        if isinstance(module, Neuron):
-            return "neuron"
-        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
-            return "norm"
-        if isinstance(module, RecurrentDelays) and name in module.delay_parameters:
-            return "delays"
-        if isinstance(module, FeedforwardDelays) and name == "position":
-            return "delays"
-        return "weights"
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Return the trainable parameters by group, for optimisers with settings of their own for each."""
-        return {name: [p for p in group if p.requires_grad] for name, group in self.grouped().items()}
+    def grouped(self, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters by what they are; see `delrec.training.grouped`."""
+        return grouped(self, trainable)
 
     def count(self) -> Counts:
         """Count the parameters, told apart by what they are and by whether they are learned."""
@@ -147,16 +114,6 @@ class Trainable(nn.Module):
             elif isinstance(module, FeedforwardDelays):
                 found[name] = module.delay()
         return found
-
-    def start_recording(self) -> None:
-        """Begin to count spikes and operations anew; `activity` tells them."""
-
-    def stop_recording(self) -> None:
-        """Stop counting spikes and operations."""
-
-    def activity(self) -> dict[str, Any]:
-        """Return what was counted since `start_recording`; empty where there are no spikes to count."""
-        return {}
 
     @property
     def streams(self) -> bool:

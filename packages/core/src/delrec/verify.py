@@ -28,8 +28,8 @@ from torch import Tensor
 from delrec.delays import kernel_length, triangle_kernel
 from delrec.engines import ENGINES
 from delrec.feedforward import FeedforwardDelays
-from delrec.layers import RecurrentDelays
 from delrec.neurons import LIF
+from delrec.recurrent import RecurrentDelays
 from delrec.surrogates import make_surrogate
 
 __all__ = ["GoldenError", "check_file", "main"]
@@ -132,7 +132,7 @@ def _check_layer(arrays: Arrays, dtype: torch.dtype, engine: str, tolerance: flo
     _require(arrays, [*_LAYER_KEYS, *gradients[3:]], [name + ROUNDED for name in gradients])
     layer = _layer_of(arrays, dtype, engine)
     x = torch.from_numpy(arrays["x"]).to(dtype).requires_grad_()
-    spikes, membrane = layer(x, membrane=True)
+    spikes, _, membrane = layer(x, return_membrane=True)
     cot_s, cot_v = (torch.from_numpy(arrays[key]).to(dtype) for key in ("cot_s", "cot_v"))
     loss = (cot_s * spikes).sum() + (cot_v * membrane).sum()
     loss.backward()

@@ -53,6 +53,10 @@ class Cpu(Engine):
             return f"runs in float32 and float64, not in {current.dtype}"
         if request.taps is not None:
             return "takes delays and half-widths, not taps"
+        if type(request.neuron).advance is not Neuron.advance:
+            return f"cannot compile a foreign neuron ({type(request.neuron).__name__})"
+        if request.state is not None and bool(((request.state.history != 0) & (request.state.history != 1)).any()):
+            return "takes a history of spikes, 0 or 1; this state's holds other values"
         try:
             cpu_codegen.scan_module(request.neuron, _DTYPES[current.dtype])
         except ValueError as error:

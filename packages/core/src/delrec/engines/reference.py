@@ -19,6 +19,7 @@ class Reference(Engine):
 
     name = "reference"
     devices = ()
+    traceable = True
 
     def supports(self, request: Request) -> None:
         """Return None: it runs everything."""
@@ -49,7 +50,7 @@ class Reference(Engine):
         kept = (taps.shape[-1] - 1 if taps is not None else 1) if request.keep is None else request.keep
         kept = min(kept, len(spikes))
         final = State(values, torch.stack(spikes[-kept:]), state.cut or kept < len(spikes))
-        empty = current.new_zeros(current.shape)
+        empty = current + 0  # of no steps: nothing is in it, but the graph goes on
         states = tuple(torch.stack(s) for s in zip(*trace, strict=True)) if trace else (empty,) * len(values)
         out = torch.stack(spikes[given:]) if current.shape[0] else empty
         return Output(out, states if request.trace else (), final, self.name)
@@ -70,10 +71,10 @@ def _taps(request: Request, reach: int) -> Tensor | None:
     if request.weight is None or request.taps is not None:
         return request.taps
     assert request.delay is not None and request.width is not None
-    if (
-        torch.compiler.is_compiling()
-    ):  # a length read off the delays would break the graph; what nothing meets costs time only
-        length = reach + 1 if request.limit is None else min(reach, request.limit) + 1
+    if request.limit is not None:
+        length = min(reach, request.limit) + 1
+    elif torch.compiler.is_compiling():  # to read it off the delays would break the graph; taps that nothing meets
+        length = reach + 1  # cost time only
     else:
         length = kernel_length(request.delay, request.width)
     taps = triangle_kernel(request.delay, request.width, length).to(request.current.dtype)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -27,10 +25,20 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     state = rest_state(request.neuron, request.current) if request.state is None else request.state
     count, used, cut, mask = len(state.states), "", state.cut, request.mask
 
+    # what `run` reads beside its arguments: torch does not know that it is read again in the backward pass
+    read = [t for t in (request.weight, request.delay, request.width, mask, request.taps) if t is not None]
+    read = [] if torch.compiler.is_compiling() else [*read, *request.neuron.parameters()]
+    versions = [t._version for t in read]
+
     def run(part: Tensor, part_mask: Tensor | None, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
         nonlocal used
+        if [t._version for t in read] != versions:
+            raise RuntimeError(
+                "a weight, delay or parameter was modified by an inplace operation between the forward and the "
+                "backward pass of a layer with segments: call backward() first"
+            )
         begin = State(carried[:count], carried[count], cut)
-        out = scan(engine, replace(request, current=part, mask=part_mask, state=begin))
+        out = scan(engine, request.replace(current=part, mask=part_mask, state=begin))
         used = out.engine
         return out.spikes, *out.final.states, out.final.history
 

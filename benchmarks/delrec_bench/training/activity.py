@@ -1,0 +1,110 @@
+"""Spikes and synaptic operations of a network, counted while it runs.
+
+Operations are NeuroBench's: an effective accumulate (AC) is one binary event at one synapse, an effective
+multiply-accumulate (MAC) one non-binary event at one synapse; dense counts every synapse at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from delrec import FeedforwardDelays, Network, RecurrentDelays
+from torch import Tensor, nn
+
+__all__ = ["recording"]
+
+Activity = Callable[[], dict[str, Any]]
+
+
+@contextmanager
+def recording(model: Any) -> Iterator[Activity]:
+    """Count inside; what is given tells what was counted so far.
+
+    A `Network` is watched from outside; a model that counts for itself (start_recording, activity, stop_recording) is
+    asked to; any other has nothing to count: {}. Keys: spikes_per_neuron_step, rates (a layer each),
+    synaptic_operations a sample {effective_acs, effective_macs, dense}, delay_buffer.
+    """
+    if isinstance(model, Network):
+        with _Recorder(model).watching() as summary:
+            yield summary
+    elif hasattr(model, "start_recording"):
+        model.start_recording()
+        try:
+            yield model.activity
+        finally:
+            model.stop_recording()
+    else:
+        yield dict
+
+
+class _Recorder:
+    def __init__(self, network: Network) -> None:
+        hidden = network.config.hidden
+        self.network = network
+        self.widths = (*hidden, network.config.classes)
+        self.events, self.steps = [0.0] * len(hidden), [0] * len(hidden)
+        self.input_events, self.samples, self.input_steps, self.binary = 0.0, 0, 0, True
+
+    @contextmanager
+    def watching(self) -> Iterator[Activity]:
+        with ExitStack() as stack:
+            blocks = self.network.blocks
+            stack.callback(blocks[0].register_forward_pre_hook(lambda _, given: self._inputs(given[0])).remove)
+            for i, block in enumerate(blocks):
+                hook = block.register_forward_hook(lambda _, given, spikes, i=i: self._layer(i, spikes))
+                stack.callback(hook.remove)
+            yield self.summary
+
+    @torch.no_grad()
+    def _inputs(self, values: Tensor) -> None:
+        self.input_events += float(torch.count_nonzero(values))
+        self.binary = self.binary and bool(((values == 0) | (values == 1)).all())
+        self.samples += values.shape[1]
+        self.input_steps += values.shape[0] * values.shape[1]
+
+    @torch.no_grad()
+    def _layer(self, index: int, spikes: Tensor) -> None:
+        self.events[index] += float(spikes.sum())
+        self.steps[index] += spikes.shape[0] * spikes.shape[1]
+
+    def summary(self) -> dict[str, Any]:
+        if self.samples == 0:
+            return {}
+        config, network = self.network.config, self.network
+        rates = [e / (s * n) for e, s, n in zip(self.events, self.steps, config.hidden, strict=True)]
+        neurons = sum(s * n for s, n in zip(self.steps, config.hidden, strict=True))
+        acs = dense = 0.0
+        for i, events in enumerate(self.events):
+            onward = i + 1 < len(config.hidden)
+            delayed = config.has_feedforward_delays(i + 1) if onward else config.feedforward_readout
+            fan_out = self.widths[i + 1] * (config.kernel_count if delayed else 1)
+            layer = network.blocks[i].spiking
+            fan_out += layer.fan_out if isinstance(layer, RecurrentDelays) else 0
+            acs += events * fan_out
+            dense += self.steps[i] * config.hidden[i] * fan_out
+        fan_in = config.hidden[0] * (config.kernel_count if config.has_feedforward_delays(0) else 1)
+        first = self.input_events * fan_in
+        return {
+            "spikes_per_neuron_step": sum(self.events) / neurons,
+            "rates": rates,
+            "synaptic_operations": {
+                "effective_acs": (acs + (first if self.binary else 0.0)) / self.samples,
+                "effective_macs": (0.0 if self.binary else first) / self.samples,
+                "dense": (dense + self.input_steps * config.inputs * fan_in) / self.samples,
+            },
+            "delay_buffer": sum(_buffer_size(m) for m in network.modules()),
+        }
+
+
+def _buffer_size(module: nn.Module) -> int:
+    """Return how many past values a connection keeps at inference: senders times the steps it reaches back."""
+    if isinstance(module, RecurrentDelays):
+        reach = module.effective_delay().detach().round() + 1
+        per_sender = reach.amax(0) if reach.dim() == 2 else reach
+        return int(per_sender.sum())
+    if isinstance(module, FeedforwardDelays):
+        return module.inputs * module.window
+    return 0

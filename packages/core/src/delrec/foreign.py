@@ -1,0 +1,204 @@
+"""Neurons of other libraries, and any function (current, state) -> (spike, state), inside our layers.
+
+Their state is lifted out at every step and carried by the layer in `State.states`, nested containers flattened; the
+neuron itself is left as it was, so it can be copied, saved, and used elsewhere. They run on the reference engine.
+Nothing of those libraries is imported: a neuron is known by the package that its class is from.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from delrec.neurons import LIF, Neuron
+from delrec.surrogates import Triangle
+
+__all__ = ["ForeignNeuron", "as_neuron"]
+
+_RECURRENT = "has recurrent connections of its own, which would be added to the layer's"
+
+
+def as_neuron(neuron: Any) -> Neuron:
+    """Return a neuron of ours as it is, LIF() for None, and anything else that can be called as a `ForeignNeuron`.
+
+    Raises ValueError for a neuron with recurrent connections of its own, or of many steps; TypeError for what cannot
+    be called.
+    """
+    if neuron is None:
+        return LIF()
+    if isinstance(neuron, Neuron):
+        return neuron
+    if isinstance(neuron, type) or not callable(neuron):
+        raise TypeError(f"neuron = {neuron!r}: give a neuron, or a callable (current, state) -> (spike, state)")
+    packages = {c.__module__.split(".")[0] for c in type(neuron).__mro__}
+    if "snntorch" in packages:
+        return SnntorchNeuron(neuron)
+    if "spikingjelly" in packages:
+        return SpikingjellyNeuron(neuron)
+    return ForeignNeuron(neuron)
+
+
+class ForeignNeuron(Neuron):
+    """A callable as a neuron: (current, state) -> (spike, state), both currents and spikes (B, N).
+
+    The state is a tensor, or tensors in nested tuples, lists and dicts (norse's are named tuples), each of a shape that
+    broadcasts to (B, N). At rest it is `cell.initial_state(current)` where there is such a method, else the first call
+    gets state None and makes it. Parameters of a module are trained, in the group "neuron".
+
+    cell: the callable. Membrane: the first tensor of the state named v or mem, else the first, as the cell hands it
+    out. Raises ValueError for a cell with recurrent connections of its own.
+    """
+
+    states = ()  # as many as the cell says
+
+    def __init__(self, cell: Any) -> None:
+        super().__init__(Triangle(), False)
+        self.cell = cell
+        self._structure: Any = None
+        if any("Recurrent" in c.__name__ for c in type(cell).__mro__) or hasattr(cell, "recurrent_weights"):
+            raise _refused(cell, _RECURRENT, "LIFCell")
+
+    def coefficients(self) -> tuple[Tensor, ...]:
+        """Return (): what the cell needs it holds itself."""
+        return ()
+
+    def initial(self) -> tuple[Tensor, ...]:
+        """Return (): the cell makes its first state."""
+        return ()
+
+    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Return the state at rest, each (B, N), or () where the cell makes it in its first step."""
+        make = getattr(self.cell, "initial_state", None)
+        if make is None:
+            return ()
+        # norse's asks for a gradient to its own state; nobody would read it
+        return tuple(s.detach() for s in self._flat(make(like), like))
+
+    def advance(
+        self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Take one step: the cell's own, from its own state."""
+        if states and self._structure is None:  # a state of another process: what holds it is seen by a step
+            with torch.no_grad():
+                self._flat(self.cell(torch.zeros_like(current), None)[1], current)
+        out = self.cell(current, pytree.tree_unflatten(list(states), self._structure) if states else None)
+        if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[0], Tensor)):
+            raise TypeError(f"{self._name()} returned a {type(out).__name__}: a step returns (spike, state)")
+        spike, state = out
+        if spike.shape != current.shape:
+            raise ValueError(f"{self._name()} returned spikes {tuple(spike.shape)} for currents {tuple(current.shape)}")
+        return spike.to(current.dtype), self._flat(state, current)
+
+    def membrane(self, spike: Tensor, reset: Tensor, *states: Tensor) -> Tensor:
+        """Return the state that is the membrane, as the cell hands it out."""
+        names = self._state_names()
+        return states[next((names.index(n) for n in ("v", "mem") if n in names), 0)]
+
+    def attach(self, size: int) -> Neuron:
+        """Belong to a layer of `size` neurons; the cell has what it needs."""
+        self.size = size
+        return self
+
+    def rule(self, name: str) -> Any:
+        """Return the rule as it is: it takes tensors, and nobody compiles it."""
+        return getattr(self, name)
+
+    def _read(self) -> None:
+        """Nothing: its rules are not read."""
+
+    def _state_names(self) -> list[str]:
+        context = getattr(self._structure, "context", None)
+        return list(getattr(context, "_fields", ()))
+
+    def _flat(self, state: Any, like: Tensor) -> tuple[Tensor, ...]:
+        leaves, self._structure = pytree.tree_flatten(state)
+        for leaf in leaves:
+            if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
+                told = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
+                raise ValueError(f"the state of {self._name()} holds {told}; give tensors (B, N) = {tuple(like.shape)}")
+        return tuple(leaf.to(like).expand_as(like) for leaf in leaves)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_structure": None}
+
+    def _name(self) -> str:
+        return getattr(self.cell, "__name__", type(self.cell).__name__)
+
+
+class SnntorchNeuron(ForeignNeuron):
+    """A single-step neuron of snntorch (Leaky, Synaptic, Alpha, ...): its states are the arguments after the input."""
+
+    def __init__(self, cell: Any) -> None:
+        super().__init__(cell)
+        self._names = list(inspect.signature(cell.forward).parameters)[1:]
+        if "spk" in self._names or hasattr(cell, "all_to_all"):
+            raise _refused(cell, _RECURRENT, "Leaky, Synaptic")
+        if not self._names or any(n not in cell._buffers for n in self._names):
+            raise _refused(cell, "is no neuron of one step with its states as arguments", "Leaky, Synaptic or Alpha")
+        if getattr(cell, "init_hidden", False):
+            raise _refused(cell, "keeps its own state (init_hidden=True)", "init_hidden=False")
+
+    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Return zeros, as snntorch starts."""
+        return tuple(torch.zeros_like(like) for _ in self._names)
+
+    def advance(
+        self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Take one step, and take back what the neuron noted of it."""
+        held = dict(self.cell._buffers)
+        try:
+            spike, *after = self.cell(current, *states)
+        finally:
+            self.cell._buffers.update(held)
+        return spike, tuple(after)
+
+    def _state_names(self) -> list[str]:
+        return self._names
+
+
+class SpikingjellyNeuron(ForeignNeuron):
+    """A single-step neuron of spikingjelly (LIFNode, IFNode, ...): its memories are its states."""
+
+    def __init__(self, cell: Any) -> None:
+        super().__init__(cell)
+        rest = getattr(cell, "_memories_rv", None)
+        if not rest or not all(isinstance(v, int | float | Tensor) for v in rest.values()):
+            raise _refused(cell, "has no memories of numbers to carry", "LIFNode, IFNode")
+        if getattr(cell, "step_mode", "s") != "s":
+            raise _refused(cell, f"runs in step_mode={cell.step_mode!r}", "step_mode='s'")
+        self._names = list(rest)
+
+    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Return what the memories are after a reset."""
+        rest = self.cell._memories_rv
+        return tuple(torch.as_tensor(rest[n]).to(like).expand_as(like) for n in self._names)
+
+    def advance(
+        self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Take one step with the memories lent, and put them back."""
+        memories = self.cell._memories
+        held = dict(memories)
+        try:
+            memories.update(zip(self._names, states, strict=True))
+            spike = self.cell(current)
+            after = tuple(memories[n] for n in self._names)
+        finally:
+            memories.update(held)
+        return spike, tuple(torch.as_tensor(s).to(current).expand_as(current) for s in after)
+
+    def _state_names(self) -> list[str]:
+        return self._names
+
+
+def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
+
+
+def _refused(cell: Any, why: str, remedy: str) -> ValueError:
+    return ValueError(f"neuron = {type(cell).__name__}: it {why}; use a single-step neuron such as {remedy}")

@@ -1,0 +1,212 @@
+"""Layers with learned or fixed recurrent delays (DelRec); shapes as in `delrec.spiking`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from delrec import delays as _delays
+from delrec.delays import DelayInit
+from delrec.engines import Request
+from delrec.layer import exact_dtype, number
+from delrec.neurons import Neuron
+from delrec.spiking import SpikingLayer
+
+__all__ = ["RecurrentDelays"]
+
+DelayKind = Literal["axonal", "synaptic", "shared", "none"]
+Rounding = Literal["restore", "in-place", "straight-through", "stochastic", "none"]
+
+_MARGIN = 32  # steps of history beyond twice what delays need today, for delays that grow
+
+
+def _choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{field} = {value!r} is unknown; choose one of {', '.join(allowed)}")
+    return value
+
+
+class RecurrentDelays(SpikingLayer):
+    """N neurons connected to each other by weights with delays (DelRec, arXiv 2509.24852).
+
+        I[t,b,i] = current[t,b,i] + drop( sum_{k>=1} sum_o W[i,o] m_o[k] S[t-k,b,o] ),  k = 1 + d without spread
+
+    delays: "axonal" one delay a sender, "synaptic" one a connection, "shared" one a layer, "none" zero everywhere
+    (the ordinary recurrent network). learn: whether delays are trained; fixed delays are integers from the start.
+    learn_spread: a spread logit p a sender, half-width 1 + 2 sigma sigmoid(p). sigma: the spread in steps, a
+    buffer that a schedule may set; 0 interpolates between two steps. dropout: on the recurrent current, on the
+    receiver's side, one mask a sequence (`dropout_mask="step"`: one a step). max_delay: no delay is longer, in whole
+    steps (hardware; history of a known length). delay_init: how delays start. self_connections: False holds the
+    diagonal of the weight at 0 (RadLIF).
+    rounding: "restore" trains real delays and rounds them inside `deployed()` only; "in-place" leaves them rounded
+    after `deployed()`, as the 2025 code does every epoch; "straight-through" and "stochastic" also train with
+    rounded delays; "none" never rounds.
+    engine, batch_first, segment, device, dtype: as in `SpikingLayer`.
+
+    A delay is put in [0, max_delay] where it is used (see `delrec.delays.project`), whatever an optimiser made of the
+    parameter: nothing need be called after its step.
+
+    Attributes: weight (N, N), [receiver, sender], orthogonal at the start; delay (N,), (N, N) or (1,) in steps;
+    spread (N,) or None; sigma (). Raises ValueError for a bad setting, naming it.
+    """
+
+    delay_parameters: ClassVar[tuple[str, ...]] = ("delay", "spread")
+    sigma: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        neuron: Neuron | Callable[..., Any] | None = None,
+        delays: DelayKind = "axonal",
+        learn: bool = True,
+        learn_spread: bool = False,
+        sigma: float = 0.0,
+        dropout: float = 0.0,
+        max_delay: int | None = None,
+        engine: str = "auto",
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        delay_init: DelayInit | None = None,
+        rounding: Rounding = "restore",
+        dropout_mask: Literal["sequence", "step"] = "sequence",
+        self_connections: bool = True,
+        segment: int | None = None,
+    ) -> None:
+        super().__init__(
+            size, neuron=neuron, engine=engine, batch_first=batch_first, segment=segment, device=device, dtype=dtype
+        )
+        self.delays = _choice("delays", delays, ("axonal", "synaptic", "shared", "none"))
+        self.dropout_mask = _choice("dropout_mask", dropout_mask, ("sequence", "step"))
+        roundings = ("restore", "in-place", "straight-through", "stochastic", "none")
+        self.rounding = _choice("rounding", rounding, roundings)
+        if not (math.isfinite(sigma) and sigma >= 0):
+            raise ValueError(f"sigma = {sigma!r}: the spread is in steps and at least 0")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout = {dropout!r}: a probability in [0, 1)")
+        if learn_spread and delays == "none":
+            raise ValueError("learn_spread = True has no meaning with delays='none'")
+        if max_delay is not None and not (isinstance(max_delay, int) and max_delay >= 0):
+            raise ValueError(f"max_delay = {max_delay!r}: a whole number of steps, at least 0; None is no bound")
+        self.learn = learn and delays != "none"
+        self.dropout = float(dropout)
+        self.max_delay = 0 if delays == "none" else max_delay
+        self.self_connections = bool(self_connections)
+        exact = None if dtype is None else exact_dtype(dtype)
+        self.weight = nn.Parameter(self.make_weight().to(device, dtype))
+        start = torch.zeros({"axonal": (size,), "synaptic": (size, size), "shared": (1,), "none": (size,)}[delays])
+        if delays == "none":
+            self.register_buffer("delay", start.to(device, exact), persistent=False)
+        else:
+            start = (delay_init if delay_init is not None else DelayInit()).fill_(start).clamp_(0, max_delay)
+            start = start if self.learn else _delays.round_delays(start)
+            self.delay = nn.Parameter(start.to(device, exact), requires_grad=self.learn)
+        self.spread = nn.Parameter(torch.zeros(size, device=device, dtype=exact)) if learn_spread else None
+        self.register_buffer("sigma", torch.tensor(float(sigma), device=device, dtype=exact))
+
+    def make_weight(self) -> Tensor:
+        """Return the weight at the start: (N, N), orthogonal."""
+        return nn.init.orthogonal_(torch.empty(self.size, self.size))
+
+    def effective_weight(self) -> Tensor:
+        """Return the weight as forward uses it, (N, N), [receiver, sender]."""
+        if self.self_connections:
+            return self.weight
+        return self.weight * (1 - torch.eye(self.size, dtype=self.weight.dtype, device=self.weight.device))
+
+    @property
+    def fan_out(self) -> int:
+        """How many synapses of this layer a spike reaches."""
+        return self.size - (not self.self_connections)
+
+    def half_width(self) -> Tensor:
+        """Return the half-width s of the interpolation triangle, () or (N,) per sender, in steps."""
+        return _delays.half_width(self.sigma, self.spread)
+
+    def effective_delay(self) -> Tensor:
+        """Return the delays as forward uses them: (N,) per sender or (N, N), within [0, max_delay], rounded if set."""
+        delay = self.delay if self.delays == "none" else _delays.project(self.delay, self.max_delay)
+        if self.training and self.rounding == "straight-through":
+            delay = _delays.round_straight_through(delay)
+        elif self.training and self.rounding == "stochastic":
+            delay = _delays.round_stochastic(delay)
+        return delay.expand(self.size) if self.delays == "shared" else delay
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Put delays back into [0, max_delay], and the neuron's parameters in their range, as published; optional."""
+        super().clamp_()
+        self._check_delay()
+        self.delay.clamp_(0, self.max_delay)
+
+    @torch.no_grad()
+    def round_(self) -> None:
+        """Round the delays in place: nearest step, half to even, within [0, max_delay]."""
+        self.delay.copy_(_delays.round_delays(_delays.project(self.delay, self.max_delay)))
+
+    @contextmanager
+    def _deploy(self) -> Iterator[None]:
+        delay, sigma = self.delay.detach().clone(), self.sigma.clone()
+        try:
+            if self.rounding != "none":
+                self.round_()
+            self.sigma.zero_()
+            yield
+        finally:
+            self.sigma.copy_(sigma)
+            if self.rounding != "in-place":
+                with torch.no_grad():
+                    self.delay.copy_(delay)
+
+    def _connections(self, current: Tensor) -> dict[str, Any]:
+        self._check_delay()
+        mask = None
+        if self.training and self.dropout > 0:
+            shape = current.shape[1:] if self.dropout_mask == "sequence" else current.shape
+            mask = torch.empty(shape, dtype=current.dtype, device=current.device)
+            mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+        return {
+            "weight": self.effective_weight().to(current.dtype),
+            "delay": self.effective_delay().to(current.dtype),
+            "width": self.half_width().to(current.dtype),
+            "mask": mask,
+            "limit": self._limit(),
+        }
+
+    def _limit(self) -> int | None:
+        """Return the longest tap that `max_delay` allows; None without one, or while sigma cannot be read."""
+        if self.max_delay is None or torch.compiler.is_compiling():
+            return None
+        widest = 1 + number(self.sigma) * (1 if self.spread is None else 2)
+        return math.ceil(1 + self.max_delay + widest)
+
+    def _history(self, request: Request) -> int:
+        if request.limit is not None:
+            return request.limit
+        assert request.delay is not None and request.width is not None
+        if torch.compiler.is_compiling():  # nothing can be read off the delays: keep all
+            return request.current.shape[0] + (1 if request.state is None else len(request.state.history))
+        return 2 * (_delays.kernel_length(request.delay, request.width) - 1) + _MARGIN
+
+    def _check_delay(self) -> None:
+        self._watch.check(self.delay, "delay holds NaN or infinity: training diverged; lower the delay learning rate")
+        if not torch.compiler.is_compiling() and not number(self.sigma) >= 0:
+            raise ValueError(f"sigma = {float(self.sigma)!r}: the spread is in steps and at least 0")
+
+    def _exact(self) -> list[Tensor]:
+        own = (self.delay, self.spread, self.sigma)
+        return [*super()._exact(), *(t for t in own if t is not None)]
+
+    def extra_repr(self) -> str:
+        """Name what was set."""
+        return (
+            f"{self.size}, delays={self.delays!r}, learn={self.learn}, learn_spread={self.spread is not None}, "
+            f"sigma={float(self.sigma):g}, dropout={self.dropout:g}, max_delay={self.max_delay}, "
+            f"rounding={self.rounding!r}, engine={self.engine!r}, batch_first={self.batch_first}"
+        )

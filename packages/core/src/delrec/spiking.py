@@ -1,0 +1,189 @@
+"""Layers of spiking neurons without recurrence, and what every layer of neurons does: state, lengths, layout.
+
+Every sequence is (T, B, N): time first, then batch, then neuron; with `batch_first` (B, T, N).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from delrec.engines import Output, Request, State, engine_for, scan
+from delrec.engines.interface import at_steps
+from delrec.engines.segments import scan_in_segments
+from delrec.foreign import as_neuron
+from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
+from delrec.neurons import Neuron
+
+__all__ = ["SpikingLayer", "SpikingOutput"]
+
+
+class SpikingOutput(NamedTuple):
+    """What a layer was asked for beside its spikes; the rest is None. Shapes as in `SpikingLayer.forward`."""
+
+    spikes: Tensor
+    state: State | None = None
+    membrane: Tensor | None = None
+
+
+class SpikingLayer(Layer):
+    """N neurons without recurrent connections.
+
+    size: N. neuron: a `Neuron` (default LIF()), a single-step neuron of snntorch, spikingjelly or norse, or any
+    callable (current, state) -> (spike, state); see `delrec.foreign`. engine: "auto" or the name of an engine.
+    batch_first: sequences are (B, T, N). segment: keep for the backward pass only the state between segments of so
+    many steps and run each again there: less memory for long T, at the price of a second forward pass; spikes and
+    gradients are the same. None keeps all, and so does a call that hands out the membrane or takes lengths.
+    device, dtype: of the parameters; what must be exact (delays, neurons) is never kept below float32.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        neuron: Neuron | Callable[..., Any] | None = None,
+        engine: str = "auto",
+        batch_first: bool = False,
+        segment: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if not (isinstance(size, int) and size >= 1):
+            raise ValueError(f"size = {size!r}: a layer has at least one neuron")
+        if segment is not None and not (isinstance(segment, int) and segment >= 1):
+            raise ValueError(f"segment = {segment!r}: a segment has at least one step; None keeps everything")
+        engine_for(engine, "cpu")
+        self.size = size
+        self.neuron = as_neuron(neuron).attach(size)
+        if device is not None or dtype is not None:
+            self.neuron.to(device=device, dtype=None if dtype is None else exact_dtype(dtype))
+        self.engine = engine
+        self.engine_used: str | None = None
+        self.batch_first = bool(batch_first)
+        self.segment = segment
+        self._watch = FiniteWatch()
+
+    def forward(
+        self,
+        current: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Lengths | None = None,
+        return_state: bool = False,
+        return_membrane: bool = False,
+    ) -> Tensor | SpikingOutput:
+        """Run the layer over a sequence.
+
+        current: (T, B, N), the feedforward current; below float32 it is computed in float32. state: where to start,
+        as `return_state` gave it; None is rest. lengths: (B,) steps of each sample, 0 to T: after its end a sample's
+        state is held and it spikes no more. Returns the spikes, (T, B, N) in the dtype of `current`; or, if anything
+        else is asked for, (spikes, state, membrane): the `State` after the last step, whatever `batch_first`, and V
+        after the reset in the shape of the spikes. What was not asked for is None.
+
+        Calls that hand the state on equal one call over the whole, gradients included. Raises ValueError for a wrong
+        shape or dtype, lengths beyond the sequence, or a state that does not fit; NotFiniteError for NaN or infinity
+        (on an accelerator at a later call); TypeError for a state that is none.
+        """
+        self._check_input(current)
+        with plain_arithmetic(current.device.type):
+            sequence = (current.transpose(0, 1) if self.batch_first else current).to(exact_dtype(current.dtype))
+            self._watch.check(sequence, "current holds NaN or infinity: clean the input of this layer")
+            request = Request(
+                sequence,
+                self.neuron,
+                state=None if state is None else self._checked_state(state, sequence),
+                lengths=lengths_of(lengths, sequence),
+                trace=return_membrane,
+                **self._connections(sequence),
+            )
+            out = self._scan(request, self._history(request) if return_state else None)
+            self.engine_used = out.engine
+            for values in out.final.states:
+                self._watch.check(
+                    values, "the state of the neurons is NaN or infinite after the last step: training diverged"
+                )
+            membrane = self._membrane(request, out) if return_membrane else None
+        spikes = self._given(out.spikes, current)
+        if not (return_state or return_membrane):
+            return spikes
+        # a copy: what is done to the outputs in place must not change the state
+        final = out.final.map(torch.clone) if return_state else None
+        return SpikingOutput(spikes, final, None if membrane is None else self._given(membrane, current))
+
+    def _given(self, values: Tensor, current: Tensor) -> Tensor:
+        """Return values (T, B, N) in the layout and dtype of what was given."""
+        return (values.transpose(0, 1) if self.batch_first else values).to(current.dtype)
+
+    def _scan(self, request: Request, keep: int | None) -> Output:
+        request = request.replace(keep=keep)
+        whole = self.segment is None or request.trace or request.lengths is not None or not torch.is_grad_enabled()
+        if whole or request.current.shape[0] <= self.segment:  # type: ignore[operator]
+            return scan(self._engine_name(), request)
+        return scan_in_segments(self._engine_name(), request, self.segment)  # type: ignore[arg-type]
+
+    def _engine_name(self) -> str:
+        return self.engine
+
+    def _history(self, request: Request) -> int:
+        """Return how many past steps a state keeps."""
+        return 1
+
+    def _connections(self, current: Tensor) -> dict[str, Any]:
+        """Return what a `Request` says of the recurrent connections."""
+        return {}
+
+    def _membrane(self, request: Request, out: Output) -> Tensor:
+        spikes = out.spikes
+        if request.lengths is not None:  # the reset of the last step is held as well
+            before = spikes.new_zeros(spikes.shape[1:]) if request.state is None else request.state.history[-1]
+            spikes = at_steps(torch.cat([before.unsqueeze(0), spikes]), request.lengths)[1:]
+        reset = spikes.detach() if self.neuron.detach_reset else spikes
+        coefficients = (c.to(spikes.dtype) for c in self.neuron.coefficients())
+        membrane: Tensor = self.neuron.rule("membrane")(spikes, reset, *out.states, *coefficients)
+        return membrane
+
+    def _check_input(self, current: Tensor) -> None:
+        if current.dim() != 3 or current.shape[-1] != self.size:
+            shape = "(B, T, N)" if self.batch_first else "(T, B, N)"
+            raise ValueError(f"current has shape {tuple(current.shape)}; this layer takes {shape} with N = {self.size}")
+        if not current.is_floating_point():
+            raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
+
+    def _checked_state(self, state: State, current: Tensor) -> State:
+        """Return a state that fits `current` (T, B, N), or raise an error that says what does not."""
+        if not isinstance(state, State):
+            raise TypeError(
+                f"state is a {type(state).__name__}: give the `state` of a call with return_state=True, or None"
+            )
+        count, wanted = len(self.neuron.states), current.shape[1:]
+        if count and len(state.states) != count:
+            raise ValueError(f"state holds {len(state.states)} states; this layer's neuron has {count}")
+        for tensor in (*state.states, state.history):
+            if tensor.shape[-2:] != wanted or tensor.dim() != (3 if tensor is state.history else 2):
+                raise ValueError(
+                    f"state holds a tensor of shape {tuple(tensor.shape)}, but the current has batch {wanted[0]} and "
+                    f"{wanted[1]} neurons: go on with the same batch, or start from rest (state=None, `reset()`)"
+                )
+            if tensor.dtype != current.dtype or tensor.device != current.device:
+                raise ValueError(
+                    f"state is {tensor.dtype} on {tensor.device}, but the layer runs in {current.dtype} on "
+                    f"{current.device}: use state.to(device, dtype), or start from rest (state=None, `reset()`)"
+                )
+        if len(state.history) < 1:
+            raise ValueError("state has a history of 0 steps: the reset needs the last spike, so at least 1")
+        return state.map(trainable)
+
+    def _exact(self) -> list[Tensor]:
+        return [*self.neuron.parameters(), *self.neuron.buffers()]
+
+    def clamp_(self) -> None:
+        """Put the neuron's parameters back in their range (call it after an optimiser step)."""
+        self.neuron.clamp_()
+
+    def extra_repr(self) -> str:
+        """Name what was set."""
+        return f"{self.size}, engine={self.engine!r}, batch_first={self.batch_first}"

@@ -1,0 +1,120 @@
+"""What one's own training loop needs, a line each, for any module that holds our layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from delrec.layer import Layer
+from delrec.neurons import Neuron
+
+__all__ = ["GROUPS", "SigmaSchedule", "grouped", "parameter_groups"]
+
+GROUPS = ("weights", "norm", "delays", "neuron")
+
+
+def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
+    """Return the parameters of any module by what they are: weights, norm, delays (with spreads), neuron.
+
+    module: any `nn.Module`; what belongs to none of our layers, neurons or a normalisation is a weight. trainable:
+    leave out what is not trained.
+    """
+    groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
+    seen: set[int] = set()
+    neurons = {id(part) for neuron in module.modules() if isinstance(neuron, Neuron) for part in neuron.modules()}
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                group = "neuron" if id(part) in neurons else _group_of(part, name)
+                if parameter.requires_grad or not trainable:
+                    groups[group].append(parameter)
+    return groups
+
+
+def _group_of(module: nn.Module, name: str) -> str:
+    if name in getattr(type(module), "delay_parameters", ()):
+        return "delays"
+    norm = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.modules.instancenorm._InstanceNorm
+    return "norm" if isinstance(module, norm) else "weights"
+
+
+def parameter_groups(
+    module: nn.Module,
+    *,
+    lr: float | None = None,
+    delay_lr: float | None = None,
+    neuron_lr: float | None = None,
+    weight_decay: float = 0.0,
+) -> list[dict[str, Any]]:
+    """Return groups for a torch optimiser: delays at their own rate, and weight decay on weights alone.
+
+        Adam(parameter_groups(model, lr=1e-3, delay_lr=5e-2, weight_decay=1e-5))
+
+    module: any `nn.Module` that holds our layers. lr: of everything else; None leaves it to the optimiser. delay_lr,
+    neuron_lr: of delays (with spreads) and neuron parameters; None is lr. Delays, normalisation and neuron parameters
+    never decay: a decay pulls them to 0, which for a delay or a time constant means something. Each group has a
+    "name". Raises ValueError for a negative rate or decay.
+    """
+    for field, value in (("lr", lr), ("delay_lr", delay_lr), ("neuron_lr", neuron_lr), ("weight_decay", weight_decay)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{field} = {value!r}: must be finite and at least 0")
+    rates = {"delays": delay_lr, "neuron": neuron_lr}
+    groups = []
+    for name, parameters in grouped(module, trainable=True).items():
+        rate = rates.get(name) if rates.get(name) is not None else lr
+        decay = weight_decay if name == "weights" else 0.0
+        group: dict[str, Any] = {"params": parameters, "weight_decay": decay, "name": name}
+        if parameters:
+            groups.append(group if rate is None else group | {"lr": rate})
+    return groups
+
+
+class SigmaSchedule:
+    """sigma(epoch) = initial * decay^(100 epoch / epochs), in steps, for epoch = 0 .. epochs-1.
+
+    Call `step(model)` at the START of every epoch: it sets sigma in every layer of the model that has one, the
+    first call to `initial`. `state_dict()` and `load_state_dict()` resume it. Source: DelRec, arXiv 2509.24852,
+    section 3. initial = 0 keeps sigma at 0; decay = 1 holds it constant. Raises ValueError for initial < 0, decay
+    outside (0, 1] or epochs < 1.
+    """
+
+    def __init__(self, initial: float = 0.0, decay: float = 0.95, epochs: int | None = None) -> None:
+        if not (math.isfinite(initial) and initial >= 0):
+            raise ValueError(f"sigma = {initial!r}: the spread is in steps and at least 0")
+        if not 0 < decay <= 1:
+            raise ValueError(f"sigma decay = {decay!r}: must lie in (0, 1]; 1 holds sigma constant")
+        if epochs is not None and epochs < 1:
+            raise ValueError(f"epochs = {epochs!r}: needs at least 1")
+        self.initial, self.decay, self.epochs = float(initial), float(decay), epochs
+        self.epoch = 0
+
+    def __call__(self, epoch: int, epochs: int | None = None) -> float:
+        """Return sigma for an epoch counted from 0."""
+        epochs = self.epochs if epochs is None else epochs
+        if epochs is None:
+            raise ValueError("epochs is not set: say how many there are, SigmaSchedule(initial, decay, epochs)")
+        if epochs < 1 or epoch < 0:
+            raise ValueError(f"epoch {epoch} of {epochs}: needs epochs >= 1 and epoch >= 0")
+        return self.initial * self.decay ** (100 * epoch / epochs)
+
+    @torch.no_grad()
+    def step(self, module: nn.Module) -> float:
+        """Set sigma for the epoch that begins in every layer of `module`, count it, and return it."""
+        sigma = self(self.epoch)
+        for part in module.modules():
+            if isinstance(part, Layer) and "sigma" in part._buffers:
+                part.sigma.fill_(sigma)  # type: ignore[operator]
+        self.epoch += 1
+        return sigma
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many epochs have begun."""
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a `state_dict`."""
+        self.epoch = int(state["epoch"])

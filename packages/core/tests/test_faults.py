@@ -1,0 +1,211 @@
+"""Faults that were seen, by name: none of them is silent, and none gives a raw error."""
+
+import warnings
+
+import pytest
+import torch
+from delrec import (
+    LIF,
+    DelayInit,
+    EngineError,
+    FeedforwardDelays,
+    NetworkConfig,
+    RecurrentDelays,
+    SpikeLinear,
+    SpikingLayer,
+    State,
+    Stateful,
+)
+from delrec.delays import triangle_kernel
+from delrec.engines import interface
+from delrec.networks import Network
+
+ENGINES = ["reference", "cpu"]
+
+
+def layer(size=6, engine="cpu", seed=0, **options):
+    torch.manual_seed(seed)
+    options = dict(sigma=1.0, delay_init=DelayInit("uniform", low=0, high=6)) | options
+    return RecurrentDelays(size, engine=engine, **options)
+
+
+def current(steps=24, batch=3, size=6):
+    return torch.rand(steps, batch, size, generator=torch.Generator().manual_seed(1)) * 1.6
+
+
+def test_delays_do_not_follow_a_dtype_below_float32():
+    made = layer(delay_init=DelayInit("constant", low=300.4), sigma=0.0).bfloat16()
+    assert made.delay.dtype == made.sigma.dtype == torch.float32 and made.weight.dtype == torch.bfloat16
+    taps = triangle_kernel(made.effective_delay(), made.half_width(), 304)[0]
+    torch.testing.assert_close(taps[taps > 0], torch.tensor([0.6, 0.4]), atol=1e-4, rtol=0)
+    near = layer(delay_init=DelayInit("constant", low=20.3)).to("cpu", torch.float16)
+    assert near.effective_delay()[0].item() == pytest.approx(20.3)
+    near(current().half()).sum().backward()
+    assert near.delay.grad.dtype == torch.float32
+    near.bfloat16()  # the gradient moves with it
+    assert near.delay.grad.dtype == torch.float32 and near.weight.grad.dtype == torch.bfloat16
+    assert made.double().delay.dtype == torch.float64
+    delayed = FeedforwardDelays(6, 4, window=7, dtype=torch.bfloat16)
+    assert delayed.position.dtype == torch.float32 and delayed.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_layer_below_float32_computes_in_float32(engine, dtype):
+    made, x = layer(engine=engine), current().to(dtype)
+    out = made(x, return_state=True, return_membrane=True)
+    exact = made(x.float(), return_state=True)
+    assert out.spikes.dtype == out.membrane.dtype == dtype and out.state.states[0].dtype == torch.float32
+    assert torch.equal(out.spikes.float(), exact.spikes)
+    assert torch.equal(out.state.states[0], exact.state.states[0])
+
+
+BETWEEN = [lambda e: FeedforwardDelays(6, 4, window=7, engine=e), lambda e: SpikeLinear(6, 4, engine=e)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("make", BETWEEN)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.int8])
+def test_whole_numbers_and_booleans_are_numbers(engine, make, dtype):
+    made, spikes = make(engine), current() > 1.4
+    assert spikes.any()
+    assert torch.equal(made(spikes.to(dtype)), made(spikes.float()))
+
+
+@pytest.mark.parametrize("make", BETWEEN)
+@pytest.mark.parametrize("level", [0.05, 1.5])
+def test_the_dtype_under_autocast_does_not_depend_on_the_data(make, level):
+    spikes = (current() < level).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert make("auto")(spikes).dtype == torch.bfloat16
+        assert layer()(spikes).dtype == torch.float32
+
+
+def test_the_scan_under_autocast_is_exact():
+    made, x = layer(), current()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(made(x), layer()(x))
+
+
+def test_a_state_given_in_second_place_is_the_state():
+    made, x = layer(), current()
+    state = made(x[:9], return_state=True).state
+    assert torch.equal(made(x[9:], state), made(x)[9:])
+    with pytest.raises(TypeError, match="bool"):
+        made(x, True)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_state_is_no_view_of_the_outputs(engine):
+    made, x = layer(engine=engine), current()
+    expected = made(x)[9:]
+    with torch.no_grad():
+        out = made(x[:9], return_state=True, return_membrane=True)
+        out.spikes.zero_()
+        out.membrane.zero_()
+        assert torch.equal(made(x[9:], out.state), expected)
+        assert out.state.history.sum() > 0
+
+
+def test_graded_values_in_a_history_are_kept_or_refused():
+    state = layer()(current()[:9], return_state=True).state
+    half = state._replace(history=state.history / 2)
+    x = current()[9:]
+    expected = layer(engine="reference")(x, half)
+    assert not torch.equal(expected, layer(engine="reference")(x, state))
+    interface._warned.clear()
+    with pytest.warns(RuntimeWarning, match="history of spikes"):
+        assert torch.equal(layer(engine="auto")(x, half), expected)
+    with pytest.raises(EngineError, match="history of spikes"):
+        layer()(x, half)
+
+
+def test_a_copy_after_a_forward_with_a_spike_penalty():
+    import copy
+
+    torch.manual_seed(0)
+    config = NetworkConfig(inputs=6, classes=3, hidden=(5,), recurrent="axonal", spike_penalty=1.0)
+    network = Network(config)
+    network(current()).sum().backward()
+    other = copy.deepcopy(network)
+    assert other.penalty() == 0.0 and torch.is_tensor(network.penalty())
+    assert torch.equal(other(current()), network(current()))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("delays", ["axonal", "synaptic", "shared"])
+def test_negative_delays_are_delay_zero(engine, delays):
+    x = current()
+    zero = layer(delays=delays, engine=engine, delay_init=DelayInit("constant", low=0))
+    below = layer(delays=delays, engine=engine, delay_init=DelayInit("constant", low=0))
+    below.delay.data.fill_(-3)
+    assert torch.equal(below(x), zero(x))
+    mixed = layer(delays=delays, engine=engine)
+    clamped = layer(delays=delays, engine=engine)
+    with torch.no_grad():
+        mixed.delay.view(-1)[::2] = -1.7
+        clamped.delay.copy_(mixed.delay).clamp_(min=0)
+    assert torch.equal(mixed(x), clamped(x))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_nan_is_an_error(engine, bad):
+    made, x = layer(engine=engine), current()
+    x[3, 1, 2] = bad
+    with pytest.raises(ValueError, match="current holds NaN or infinity"):
+        made(x)
+    with pytest.raises(ValueError, match="current holds NaN"):
+        SpikingLayer(6, engine=engine)(x)
+    made.weight.data[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="state of the neurons is NaN"):
+        made(current())
+    large = torch.full((3, 2, 6), 2e38)
+    SpikingLayer(6, neuron=LIF(tau=1.0), engine=engine)(large)  # finite, though its sum is not
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0), (0, 0), (1, 1)])
+@pytest.mark.parametrize("make", [lambda e: layer(engine=e), lambda e: SpikingLayer(6, engine=e)])
+def test_no_steps_and_no_samples(engine, shape, make):
+    made, x = make(engine), torch.rand(*shape, 6)
+    out = made(x, return_state=True, return_membrane=True)
+    assert out.spikes.shape == out.membrane.shape == (*shape, 6)
+    assert isinstance(out.state, State) and out.state.states[0].shape == (shape[1], 6)
+    assert made(x, out.state, lengths=[shape[0]] * shape[1]).shape == (*shape, 6)
+    with torch.no_grad():
+        after = made(torch.rand(2, shape[1], 6), out.state)
+    assert after.shape == (2, shape[1], 6)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0), (0, 0), (1, 1)])
+def test_no_steps_and_no_samples_between_layers(shape):
+    x = torch.rand(*shape, 6)
+    out, state = FeedforwardDelays(6, 4, window=5)(x, return_state=True)
+    assert out.shape == (*shape, 4) and state.shape == (4, shape[1], 6)
+    assert SpikeLinear(6, 4)(x).shape == (*shape, 4)
+    config = NetworkConfig(inputs=6, classes=3, hidden=(5,), recurrent="axonal")
+    assert Network(config)(x).shape == (*shape, 3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_deployed_is_not_random(engine):
+    made, x = layer(engine=engine, dropout=0.5), current()
+    assert not torch.equal(made(x), made(x))
+    with made.deployed():
+        assert torch.equal(made(x), made(x))
+    assert made.training
+
+
+def test_another_batch_after_carrying_says_what_to_do():
+    carried = Stateful(layer())
+    carried(current())
+    with pytest.raises(ValueError, match=r"batch 2 .*start from rest \(state=None, `reset\(\)`\)"):
+        carried(current(batch=2))
+
+
+def test_nothing_of_this_warns():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = layer(engine="auto")
+        made(current(), made(current(), return_state=True).state)

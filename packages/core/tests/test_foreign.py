@@ -1,0 +1,135 @@
+"""Neurons that are not ours: any callable (current, state) -> (spike, state), its state carried by the layer."""
+
+import copy
+import io
+from typing import NamedTuple
+
+import pytest
+import torch
+from delrec import LIF, EngineError, RecurrentDelays, SpikingLayer, State, Triangle, parameter_groups
+from torch import nn
+
+
+class Memory(NamedTuple):
+    v: torch.Tensor
+    i: torch.Tensor
+
+
+class Cell(nn.Module):
+    """A current-based LIF as other libraries write it: a named tuple, made by the cell where there is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.decay = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, current, state=None):
+        v, i = Memory(torch.zeros_like(current), torch.zeros_like(current)) if state is None else state
+        i = 0.25 * i + current
+        v = self.decay * v + i
+        spike = Triangle().spike(v - 1)
+        return spike, Memory(v - spike, i)
+
+
+class Rested(Cell):
+    """One that says what it starts from, as norse's do: a scalar, which wants a gradient."""
+
+    def initial_state(self, current):
+        return Memory(torch.zeros((), requires_grad=True), torch.zeros_like(current))
+
+
+def plain(current, state):
+    """Our LIF as a function, its state in a dictionary."""
+    v = torch.zeros_like(current) if state is None else state["v"]
+    h = 0.5 * v + current
+    spike = Triangle(1.0).spike(h - 1)
+    return spike, {"v": h - spike}
+
+
+def layer(neuron, **options):
+    torch.manual_seed(0)
+    return RecurrentDelays(6, neuron=neuron, sigma=1.0, engine="reference", **options).double()
+
+
+X = (torch.rand(12, 3, 6, generator=torch.Generator().manual_seed(1)) * 2).double()
+
+
+def test_a_function_is_the_neuron_it_computes():
+    ours, theirs = layer(LIF()), layer(plain)
+    theirs.load_state_dict(ours.state_dict())
+    assert torch.equal(ours(X), theirs(X)) and ours(X).any()
+    for one in (ours, theirs):
+        (one(X) * torch.arange(6)).sum().backward()
+    torch.testing.assert_close(ours.delay.grad, theirs.delay.grad)
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+
+
+@pytest.mark.parametrize("cell", [Cell, Rested])
+def test_their_state_is_carried_flat_and_their_parameters_train(cell):
+    made = layer(cell(), learn_spread=True)
+    whole = made(X)
+    first = made(X[:5], return_state=True)
+    assert isinstance(first.state, State) and [s.shape for s in first.state.states] == [(3, 6)] * 2
+    assert torch.equal(torch.cat([first.spikes, made(X[5:], first.state)]), whole)
+    assert torch.equal(made(X, return_membrane=True).membrane[4], first.state.states[0]), "v is the membrane"
+    whole.sum().backward()
+    assert made.neuron.cell.decay.grad != 0
+    assert [g["name"] for g in parameter_groups(made)] == ["weights", "delays", "neuron"]
+
+
+def test_a_state_goes_on_in_a_new_process():
+    made = layer(Cell())
+    state = made(X[:5], return_state=True).state
+    held = io.BytesIO()
+    torch.save(made.state_dict(), held)
+    held.seek(0)
+    other = layer(Cell())
+    other.load_state_dict(torch.load(held, weights_only=True))
+    assert torch.equal(other(X[5:], state), made(X[5:], state))
+    assert torch.equal(copy.deepcopy(made)(X), made(X))
+
+
+def test_lengths_hold_their_state():
+    made = layer(Rested())
+    out = made(X, lengths=[0, 4, 12], return_state=True)
+    assert not out.spikes[4:, 1].any() and not out.spikes[:, 0].any()
+    for b, n in enumerate((0, 4, 12)):
+        alone = made(X[:n, b : b + 1], return_state=True)
+        for ours, theirs in zip(out.state.states, alone.state.states, strict=True):
+            assert torch.equal(ours[b : b + 1], theirs)
+    with pytest.raises(ValueError, match="initial_state"):
+        layer(Cell())(X, lengths=[0, 4, 12])
+
+
+def test_auto_says_why_the_reference_runs_and_a_named_engine_raises():
+    with pytest.warns(RuntimeWarning, match="foreign neuron"):
+        made = SpikingLayer(6, neuron=Cell())
+        from delrec.engines import interface
+
+        interface._warned.clear()
+        made(X.float())
+    assert made.engine_used == "reference"
+    with pytest.raises(EngineError, match="foreign neuron"):
+        SpikingLayer(6, neuron=Cell(), engine="cpu")(X.float())
+
+
+class LIFRecurrentCell(Cell):
+    pass
+
+
+@pytest.mark.parametrize(
+    "neuron, error, words",
+    [
+        (LIFRecurrentCell(), ValueError, ("LIFRecurrentCell", "recurrent connections of its own", "LIFCell")),
+        (3, TypeError, ("neuron = 3", "callable")),
+        (Cell, TypeError, ("class", "callable")),
+        (lambda current, state: current, TypeError, ("Tensor", "(spike, state)")),
+        (lambda current, state: (current[:, :2], current), ValueError, ("(3, 2)", "(3, 6)")),
+        (lambda current, state: (current, [current, 3.0]), ValueError, ("float", "(B, N)")),
+        (lambda current, state: (current, torch.zeros(4, 5)), ValueError, ("(4, 5)", "(B, N)")),
+    ],
+)
+def test_what_is_no_neuron_is_told(neuron, error, words):
+    with pytest.raises(error) as caught:
+        layer(neuron)(X)
+    for word in words:
+        assert word in str(caught.value)

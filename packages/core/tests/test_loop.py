@@ -1,0 +1,110 @@
+"""What one's own loop needs: deployed, parameter_groups, SigmaSchedule, for any module that holds our layers."""
+
+import copy
+
+import pytest
+import torch
+from delrec import (
+    LIF,
+    DelayInit,
+    FeedforwardDelays,
+    RecurrentDelays,
+    SigmaSchedule,
+    SpikingLayer,
+    deployed,
+    parameter_groups,
+)
+from torch import nn
+
+
+class Own(nn.Module):
+    """A model of somebody's own: one layer is held in a list, one part is in evaluation mode already."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(4, 6)
+        self.norm = nn.LayerNorm(6)
+        self.layers = nn.ModuleList([RecurrentDelays(6, neuron=LIF(learn_tau="neuron"), sigma=3.0, dropout=0.5)])
+        self.drop = nn.Dropout(0.5)
+        self.delayed = FeedforwardDelays(6, 3, window=5, kernel="gauss", spread=2.0)
+        self.frozen = nn.BatchNorm1d(3).eval()
+
+    def forward(self, x):
+        spikes = self.layers[0](self.norm(self.embed(x)) * 3)
+        return self.frozen(self.delayed(self.drop(spikes)).flatten(0, 1))
+
+
+def made():
+    torch.manual_seed(0)
+    return Own()
+
+
+def test_deployed_holds_any_module_as_on_hardware_and_restores_all():
+    model, x = made(), torch.rand(9, 3, 4)
+    before, modes = copy.deepcopy(model.state_dict()), {n: m.training for n, m in model.named_modules()}
+    with pytest.raises(RuntimeError, match="inside"), deployed(model) as inside:
+        assert inside is model and not any(m.training for m in model.modules())
+        assert torch.equal(model.layers[0].delay, model.layers[0].delay.round()) and model.layers[0].sigma == 0
+        assert ((model.delayed.dense_kernel() != 0).sum(-1) == 1).all()
+        assert torch.equal(model(x), model(x)), "no dropout"
+        raise RuntimeError("inside")
+    assert {n: m.training for n, m in model.named_modules()} == modes and not model.frozen.training
+    assert all(torch.equal(before[n], value) for n, value in model.state_dict().items())
+    assert model.delayed.kernel == "gauss"
+
+
+def test_parameter_groups_tell_delays_apart_and_spare_them_decay():
+    model = made()
+    groups = {g["name"]: g for g in parameter_groups(model, lr=1e-3, delay_lr=5e-2, weight_decay=1e-5)}
+    names = {id(p): n for n, p in model.named_parameters()}
+    told = {name: sorted(names[id(p)] for p in g["params"]) for name, g in groups.items()}
+    assert told["delays"] == ["delayed.position", "layers.0.delay"]
+    assert told["norm"] == ["frozen.bias", "frozen.weight", "norm.bias", "norm.weight"]
+    assert told["neuron"] == ["layers.0.neuron.log_tau"]
+    assert sum(map(len, told.values())) == len(names)
+    assert groups["delays"]["lr"] == 5e-2 and groups["weights"]["lr"] == groups["neuron"]["lr"] == 1e-3
+    assert [g["weight_decay"] for g in groups.values()] == [1e-5, 0, 0, 0]
+    optimiser = torch.optim.AdamW(parameter_groups(model), lr=0.3)
+    assert all(g["lr"] == 0.3 for g in optimiser.param_groups)
+    fixed = RecurrentDelays(4, learn=False)
+    assert [g["name"] for g in parameter_groups(fixed)] == ["weights"]
+    with pytest.raises(ValueError, match="delay_lr = -1"):
+        parameter_groups(model, delay_lr=-1)
+
+
+def test_an_optimiser_needs_no_clamp_after_its_step():
+    model = RecurrentDelays(6, delay_init=DelayInit("constant", low=0.0), max_delay=3)
+    optimiser = torch.optim.SGD(parameter_groups(model, lr=1e-3, delay_lr=50.0))
+    for _ in range(4):
+        model(torch.rand(9, 2, 6) * 3).sum().backward()
+        optimiser.step()
+        used = model.effective_delay()
+        assert used.min() >= 0 and used.max() <= 3
+    assert model.delay.min() < 0 or model.delay.max() > 3, "the parameter itself went astray"
+
+
+def test_sigma_schedule_is_published():
+    schedule = SigmaSchedule(10.0, 0.95)
+    assert schedule(0, 150) == 10.0
+    assert schedule(75, 150) == pytest.approx(10 * 0.95**50)
+    assert schedule(149, 150) == pytest.approx(10 * 0.95 ** (14900 / 150))  # about 0.06, not 0
+    for bad in (dict(initial=-1), dict(initial=float("nan")), dict(decay=0), dict(decay=1.1)):
+        with pytest.raises(ValueError, match="sigma"):
+            SigmaSchedule(**bad)
+    with pytest.raises(ValueError, match="epoch"):
+        schedule(-1, 10)
+    with pytest.raises(ValueError, match="epochs = 0"):
+        SigmaSchedule(1.0, epochs=0)
+
+
+def test_sigma_schedule_steps_a_model_and_resumes():
+    model, schedule = made(), SigmaSchedule(10.0, 0.95, epochs=50)
+    assert schedule.step(model) == 10 == model.layers[0].sigma
+    schedule.step(model)
+    assert float(model.layers[0].sigma) == pytest.approx(10 * 0.95**2)
+    resumed = SigmaSchedule(10.0, 0.95, epochs=50)
+    resumed.load_state_dict(schedule.state_dict())
+    assert resumed.step(model) == pytest.approx(10 * 0.95**4) == schedule.step(made())
+    assert schedule.step(SpikingLayer(3)) > 0, "a model without sigma has nothing to set"
+    with pytest.raises(ValueError, match="epochs is not set"):
+        SigmaSchedule(10.0).step(model)

@@ -1,0 +1,323 @@
+"""State from call to call, lengths, layouts: explicit in every layer, carried by Stateful."""
+
+import copy
+
+import pytest
+import torch
+from delrec import LIF, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, State, Stateful
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+F64 = torch.float64
+ENGINES = ["reference", "cpu"]
+FORMS = ["axonal", "synaptic", "shared", "none"]
+
+
+def layer(delays="axonal", engine="cpu", seed=0, **options):
+    torch.manual_seed(seed)
+    options = dict(sigma=1.0, delay_init=DelayInit("uniform", low=0, high=6)) | options
+    made = RecurrentDelays(6, delays=delays, engine=engine, **options).double()
+    with torch.no_grad():
+        made.weight.mul_(1.5)
+    return made
+
+
+def current(steps=24, batch=3, seed=1):
+    return torch.rand(steps, batch, 6, dtype=F64, generator=torch.Generator().manual_seed(seed)) * 1.6
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("delays", FORMS)
+@pytest.mark.parametrize("options", [{}, {"max_delay": 5}, {"batch_first": True}])
+def test_calls_that_hand_the_state_on_equal_one_call(delays, engine, options):
+    made, x = layer(delays, engine, **options), current().requires_grad_()
+    axis = 1 if made.batch_first else 0
+    x = x.transpose(0, axis)
+    whole = made(x, return_state=True, return_membrane=True)
+    parts, membranes, state = [], [], None
+    for part in x.split([5, 1, 9, 9], dim=axis):
+        out = made(part, state, return_state=True, return_membrane=True)
+        state = out.state
+        parts.append(out.spikes)
+        membranes.append(out.membrane)
+    spikes, membrane = torch.cat(parts, axis), torch.cat(membranes, axis)
+    assert torch.equal(spikes, whole.spikes) and 0.05 < spikes.mean() < 0.9
+    torch.testing.assert_close(membrane, whole.membrane)
+    assert torch.equal(state.history[-1], whole.state.history[-1])
+    pull = torch.arange(spikes.numel(), dtype=F64).view_as(spikes).sin()
+    leaves = [x, *(p for p in made.parameters() if p.requires_grad)]
+    mine = torch.autograd.grad((spikes * pull).sum(), leaves, retain_graph=True)
+    for a, b in zip(mine, torch.autograd.grad((whole.spikes * pull).sum(), leaves), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_what_was_not_asked_for_is_none():
+    made, x = layer(), current()
+    assert isinstance(made(x), torch.Tensor)
+    assert made(x, return_state=True).membrane is None and made(x, return_membrane=True).state is None
+
+
+def test_batch_first_is_the_same_layer():
+    one, two = layer(), layer(batch_first=True)
+    out, other = one(current(), return_membrane=True), two(current().transpose(0, 1), return_membrane=True)
+    assert torch.equal(out.spikes, other.spikes.transpose(0, 1))
+    assert torch.equal(out.membrane, other.membrane.transpose(0, 1))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("delays", FORMS)
+def test_after_its_end_a_sample_is_held_and_silent(delays, engine):
+    made, x, lengths = layer(delays, engine), current(batch=4), [24, 0, 7, 1]
+    out = made(x, lengths=torch.tensor(lengths), return_state=True, return_membrane=True)
+    going = made(current(5, 4, seed=5), out.state)
+    for b, n in enumerate(lengths):
+        alone = made(x[:n, b : b + 1], return_state=True, return_membrane=True)
+        assert torch.equal(out.spikes[:n, b : b + 1], alone.spikes) and not out.spikes[n:, b].any()
+        for held, own in zip(out.state.states, alone.state.states, strict=True):
+            torch.testing.assert_close(held[b : b + 1], own)
+        rest = alone.membrane[-1] if n else torch.zeros(1, 6, dtype=F64)
+        torch.testing.assert_close(out.membrane[n:, b], rest.expand(24 - n, 6))
+        assert torch.equal(going[:, b : b + 1], made(current(5, 4, seed=5)[:, b : b + 1], alone.state))
+
+
+def test_lengths_pass_gradients_of_own_steps_only():
+    made, x = layer(), current().requires_grad_()
+    made(x, lengths=[24, 7, 3]).sum().backward()
+    assert not x.grad[7:, 1].any() and not x.grad[3:, 2].any() and x.grad[:7, 1].any()
+
+
+@pytest.mark.parametrize(
+    "lengths, words",
+    [
+        ([1, 2], ("(2,)", "3 whole numbers")),
+        ([1.0, 2.0, 3.0], ("float32", "whole")),
+        ([1, 2, 25], ("25", "24 steps")),
+        ([-1, 2, 3], ("-1", "24 steps")),
+    ],
+)
+def test_bad_lengths_are_named(lengths, words):
+    with pytest.raises(ValueError) as caught:
+        layer()(current(), lengths=lengths)
+    assert all(word in str(caught.value) for word in words)
+
+
+def fitting(made, batch=3):
+    return made(current(batch=batch), return_state=True).state
+
+
+@pytest.mark.parametrize(
+    "change, error, words",
+    [
+        (lambda s: True, TypeError, ("bool", "return_state")),
+        (lambda s: s.states[0], TypeError, ("Tensor", "return_state")),
+        (lambda s: tuple(s), TypeError, ("tuple", "return_state")),
+        (lambda s: s._replace(states=()), ValueError, ("0 states", "1")),
+        (lambda s: s.map(lambda t: t[..., :2, :]), ValueError, ("batch 3", "reset()")),
+        (lambda s: s.map(lambda t: t[..., :4]), ValueError, ("6 neurons",)),
+        (lambda s: s.to(torch.float32), ValueError, ("float32", "float64", "state.to")),
+        (lambda s: s._replace(history=s.history[:0]), ValueError, ("0 steps",)),
+        (lambda s: s.map(lambda t: t.to("meta")), ValueError, ("meta", "cpu")),
+    ],
+)
+def test_a_state_that_does_not_fit_is_named(change, error, words):
+    made = layer()
+    with pytest.raises(error) as caught:
+        made(current(), change(fitting(made)))
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_state_keeps_enough_for_delays_that_grow(engine):
+    short, x = DelayInit("constant", low=2), current(140)
+    made = layer(engine=engine, delay_init=short)
+    spikes, state, _ = made(x[:100], return_state=True)
+    assert state.cut
+    made.delay.data.fill_(20)
+    grown = layer("axonal", "reference", delay_init=DelayInit("constant", low=20))
+    whole = State(state.states, torch.cat([x.new_zeros(1, 3, 6), spikes]))
+    assert torch.equal(made(x[100:], state), grown(x[100:], whole))
+    made.delay.data.fill_(60)
+    with pytest.raises(ValueError, match="max_delay"):
+        made(x[100:], state)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_max_delay_caps_and_its_state_is_always_enough(engine):
+    made, x = layer(engine=engine, max_delay=8, delay_init=DelayInit("uniform", low=0, high=30)), current(60)
+    assert made.delay.max() <= 8
+    made.delay.data.fill_(2)
+    state = made(x[:40], return_state=True).state
+    made.delay.data.fill_(30)
+    assert made.effective_delay().max() == 8
+    eight = layer("axonal", "reference", delay_init=DelayInit("constant", low=8))
+    assert torch.equal(made(x[40:], state), eight(x[40:], state._replace(cut=False)))
+
+
+# --- feedforward delays
+
+
+def delayed(**options):
+    torch.manual_seed(0)
+    return FeedforwardDelays(6, 4, window=7, **options).double()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_feedforward_delays_stream(engine, batch_first):
+    made, axis = delayed(engine=engine, batch_first=batch_first), int(batch_first)
+    x = (current(40) > 1.4).to(F64).transpose(0, axis).requires_grad_()
+    whole, parts, state = made(x), [], None
+    for part in x.split([3, 1, 20, 16], dim=axis):
+        out, state = made(part, state, return_state=True)
+        parts.append(out)
+    torch.testing.assert_close(torch.cat(parts, axis), whole)
+    pull = torch.arange(whole.numel(), dtype=F64).view_as(whole).sin()
+    mine = torch.autograd.grad((torch.cat(parts, axis) * pull).sum(), [x, *made.parameters()])
+    for a, b in zip(mine, torch.autograd.grad((whole * pull).sum(), [x, *made.parameters()]), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("right", [0, 3])
+def test_feedforward_delays_hear_a_samples_own_steps_only(right):
+    made, x = delayed(right_padding=right), current()
+    lengths = [24, 9, 0]
+    out = made(x, lengths=lengths)
+    for b, n in enumerate(lengths):
+        alone = made(x[:n, b : b + 1])
+        torch.testing.assert_close(out[: n + right, b : b + 1], alone)
+        assert not out[n + right :, b].any()
+    if right == 0:
+        state = made(x, lengths=lengths, return_state=True).state
+        for b, n in enumerate(lengths):
+            assert torch.equal(state[:, b : b + 1], made(x[:n, b : b + 1], return_state=True).state)
+
+
+def test_a_feedforward_state_that_does_not_fit_is_named():
+    made, x = delayed(), current()
+    state = made(x, return_state=True).state
+    with pytest.raises(ValueError, match=r"(?s)\(6, 3, 6\).*\(6, 2, 6\)"):
+        made(x[:, :2], state)
+    with pytest.raises(TypeError, match="bool"):
+        made(x, True)
+    with pytest.raises(ValueError, match="right_padding = 2"):
+        delayed(right_padding=2)(x, return_state=True)
+
+
+# --- Stateful
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.delayed = FeedforwardDelays(6, 6, window=4)
+        self.first = RecurrentDelays(6, sigma=1.0, delay_init=DelayInit("uniform", low=0, high=6))
+        self.second = SpikingLayer(6, neuron=LIF(tau=5.0))
+
+    def forward(self, x):
+        return self.second(2 * self.first(3 * self.delayed(x)))
+
+
+@pytest.mark.parametrize("module", [lambda: layer(), lambda: Own().double()])
+@pytest.mark.parametrize("detach", [True, False])
+def test_stateful_goes_on_from_call_to_call(module, detach):
+    plain = module()
+    carried, x = Stateful(copy.deepcopy(plain), detach=detach), current().requires_grad_()
+    whole = plain(x)
+    out = torch.cat([carried(part) for part in x.split([7, 1, 16])])
+    assert torch.equal(out, whole) and out.any()
+    pull = torch.arange(out.numel(), dtype=F64).view_as(out).sin()
+    (mine,) = torch.autograd.grad((out[8:] * pull[8:]).sum(), x)
+    (full,) = torch.autograd.grad((whole[8:] * pull[8:]).sum(), x)
+    assert mine[:8].any() != detach
+    assert torch.allclose(mine, full) != detach
+    carried.reset()
+    assert torch.equal(carried(x[:5]), whole[:5])
+    assert torch.equal(carried.module(x[:5]), whole[:5]), "the module alone starts from rest"
+    assert all("states" not in name for name in carried.state_dict())
+
+
+def test_stateful_hands_out_what_its_module_is_asked_for():
+    carried, x = Stateful(layer()), current()
+    carried(x[:9])
+    out = carried(x[9:], None, return_membrane=True, lengths=[15, 2, 3])
+    assert out.state is None and out.membrane.shape == out.spikes.shape
+    assert isinstance(carried(x, return_state=True).state, State)
+
+
+def test_stateful_refuses_another_batch_dtype_and_device():
+    carried = Stateful(layer())
+    carried(current())
+    with pytest.raises(ValueError, match=r"batch 2.*reset\(\)"):
+        carried(current(batch=2))
+    with pytest.raises(ValueError, match=r"float64.*float32.*reset\(\)"):
+        carried(current().float())
+    carried.reset()
+    assert carried(current(batch=2)).shape == (24, 2, 6)
+
+
+def test_stateful_in_a_checkpoint_is_refused_and_an_explicit_state_is_right():
+    carried, x = Stateful(layer()), current().requires_grad_()
+    out = checkpoint(carried, x, use_reentrant=False)
+    with pytest.raises(RuntimeError, match="Pass the state explicitly"):
+        out.sum().backward()
+    made, pull = layer(), torch.arange(24 * 18, dtype=F64).view(24, 3, 6).sin()
+
+    def run(wrap):
+        first = wrap(lambda x: made(x, return_state=True), x[:9])
+        second = wrap(lambda x, s: made(x, s), x[9:], first.state)
+        return torch.autograd.grad((torch.cat([first.spikes, second]) * pull).sum(), [x, made.delay, made.weight])
+
+    kept = run(lambda f, *given: checkpoint(f, *given, use_reentrant=False))
+    for a, b in zip(kept, run(lambda f, *given: f(*given)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_stateful_trains_after_inference_mode():
+    carried, x = Stateful(Own().double()), current()
+    expected = carried.module(x)
+    with torch.inference_mode():
+        first = carried(x[:9])
+    second = carried(x[9:])
+    assert torch.equal(torch.cat([first, second]), expected)
+    second.sum().backward()
+    assert carried.module.first.delay.grad.any()
+
+
+def test_a_copy_of_a_stateful_goes_on_by_itself():
+    carried, x = Stateful(layer(), detach=False), current()
+    carried(x[:9])
+    other = copy.deepcopy(carried)
+    assert torch.equal(other(x[9:]), carried(x[9:]))
+    other.reset()
+    assert carried.states and not other.states
+
+
+def test_stateful_refuses_what_it_cannot_carry():
+    with pytest.raises(ValueError, match="Linear holds no layer"):
+        Stateful(nn.Linear(3, 3))
+    with pytest.raises(ValueError, match="wrap once"):
+        Stateful(nn.Sequential(Stateful(layer())))
+    made = layer()
+    twice = Stateful(nn.Sequential(made, made))
+    with pytest.raises(RuntimeError, match="twice"):
+        twice(current())
+    with pytest.raises(RuntimeError, match="given a state"):
+        Stateful(made)(current(), fitting(made))
+    assert not made._forward_hooks and not made._forward_pre_hooks
+
+
+def test_stateful_around_what_was_compiled_before_is_refused_or_right():
+    torch._dynamo.reset()
+    made, x = layer(engine="auto"), current()
+    compiled = torch.compile(nn.Sequential(made), backend="eager")
+    compiled(x)
+    carried = Stateful(compiled)
+    try:
+        out = torch.cat([carried(x[:9]), carried(x[9:])])
+    except RuntimeError as error:
+        assert "wrap the module first" in str(error)
+    else:
+        assert torch.equal(out, made(x))
+    right = torch.compile(Stateful(made), backend="eager")
+    assert torch.equal(torch.cat([right(x[:9]), right(x[9:])]), made(x))
