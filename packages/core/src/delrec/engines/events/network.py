@@ -77,8 +77,8 @@ class EventLayer:
         weight: Tensor | None, bias: Tensor | None = None, ff_delay: Tensor | None = None,
         recurrent: Tensor | None = None, delay: Tensor | None = None, emit_state: bool = False,
     ) -> None:  # fmt: skip
-        from delrec.engines import cpu_codegen
-        from delrec.engines.cpu_recurrence import flat, padded
+        from delrec.engines.cpu.codegen import kernels_for
+        from delrec.engines.cpu.common import flat, padded
 
         self.inputs, self.size, self.batch, self.dtype = inputs, size, batch, dtype
         row = self.row = padded(size)
@@ -108,7 +108,7 @@ class EventLayer:
         self.neuron = neuron
         mode = 2 if neuron is None else 1 if emit_state else 0
         used = neuron if neuron is not None else LIF().attach(size)
-        self._module = cpu_codegen.scan_module(used, real)
+        self._module = kernels_for(used, real, "events")
         coef = torch.stack([c.detach().to(dtype).expand(size) for c in used.coefficients()])
         start = torch.stack([s.detach().to(dtype).expand(size) for s in used.initial()])
         self._start = self._module_work(coef, start)
