@@ -12,7 +12,9 @@ scan. A test holds every adjoint against autograd.
 
 from __future__ import annotations
 
+import itertools
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -21,9 +23,17 @@ from torch import Tensor, nn
 
 from delrec.surrogates import Surrogate, Triangle
 
-__all__ = ["LIF", "Neuron"]
+__all__ = ["LIF", "Neuron", "neuron_of"]
 
 Rule = Callable[..., Any]
+
+_numbers = itertools.count()
+_neurons: weakref.WeakValueDictionary[int, Neuron] = weakref.WeakValueDictionary()
+
+
+def neuron_of(number: int) -> Neuron:
+    """Return the neuron of that number: a compiled graph can hold a number, but no neuron."""
+    return _neurons[number]
 
 
 class Neuron(nn.Module):
@@ -56,6 +66,15 @@ class Neuron(nn.Module):
         self.surrogate = surrogate
         self.detach_reset = bool(detach_reset)
         self.size: int | None = None
+        self._enlist()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._enlist()  # a copy is another neuron
+
+    def _enlist(self) -> None:
+        self.number = next(_numbers)
+        _neurons[self.number] = self
 
     def attach(self, size: int) -> Neuron:
         """Make the parameters for a layer of `size` neurons and return self.

@@ -1,5 +1,29 @@
 """Engines: ways to run a scan of neurons through time, behind one interface (`delrec.engines.interface`)."""
 
-from delrec.engines.interface import ENGINES, Engine, EngineError, Output, Request, State, engine_for, rest_state, scan
+from delrec.engines.interface import (
+    ENGINES,
+    Engine,
+    EngineError,
+    Output,
+    Request,
+    State,
+    delayed_linear,
+    engine_for,
+    linear,
+    rest_state,
+    scan,
+)
 
-__all__ = ["ENGINES", "Engine", "EngineError", "Output", "Request", "State", "engine_for", "rest_state", "scan"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineError",
+    "Output",
+    "Request",
+    "State",
+    "delayed_linear",
+    "engine_for",
+    "linear",
+    "rest_state",
+    "scan",
+]

@@ -15,15 +15,29 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from delrec.neurons import Neuron
 
-__all__ = ["ENGINES", "Engine", "EngineError", "Output", "Request", "State", "engine_for", "rest_state", "scan"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineError",
+    "Output",
+    "Request",
+    "State",
+    "at_steps",
+    "delayed_linear",
+    "engine_for",
+    "linear",
+    "rest_state",
+    "scan",
+]
 
 
 class EngineError(ValueError):
@@ -42,9 +56,17 @@ class State(NamedTuple):
     history: Tensor
     cut: bool = False
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> State:
+        """Return the state with every tensor changed."""
+        return State(tuple(change(s) for s in self.states), change(self.history), self.cut)
+
     def detach(self) -> State:
         """Return the same state without its gradient."""
-        return State(tuple(s.detach() for s in self.states), self.history.detach(), self.cut)
+        return self.map(lambda t: t.detach())
+
+    def to(self, *where: Any, **options: Any) -> State:
+        """Return the state on another device or in another dtype, as `Tensor.to`."""
+        return self.map(lambda t: t.to(*where, **options))
 
 
 @dataclass(frozen=True)
@@ -76,6 +98,13 @@ class Request:
     taps: Tensor | None = None
     limit: int | None = None
 
+    def replace(self, **changes: Any) -> Request:
+        """Return the request with some fields changed."""
+        return Request(**({name: getattr(self, name) for name in _FIELDS} | changes))
+
+
+_FIELDS = tuple(field.name for field in fields(Request))
+
 
 @dataclass(frozen=True)
 class Output:
@@ -97,6 +126,8 @@ class Engine:
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]]
     """Types of device whose tensors "auto" gives to this engine; () where it must be named."""
+    traceable: ClassVar[bool] = False
+    """Whether torch.compile can trace it; where not, "auto" takes the reference while compiling."""
 
     def supports(self, request: Request) -> str | None:
         """Return why this engine cannot run the request, in words that complete "it ...", or None."""
@@ -124,6 +155,7 @@ ENGINES: dict[str, str] = {
     "events": "delrec.engines.events",
 }
 _AUTO = {"cpu": "cpu"}  # device type -> engine; every other device has the reference
+_loaded: dict[str, Engine] = {}
 _warned: set[str] = set()
 
 
@@ -140,8 +172,10 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
         name = _AUTO.get(device, "reference")
     if name not in ENGINES:
         raise ValueError(f"{source} = {name!r} is unknown; choose 'auto' or one of {', '.join(ENGINES)}")
-    engine: Engine = importlib.import_module(ENGINES[name]).ENGINE
-    return engine, named
+    for needed in (name, "reference"):  # not while a graph is traced: every layer asks for its engine when it is made
+        if needed not in _loaded:
+            _loaded[needed] = importlib.import_module(ENGINES[needed]).ENGINE
+    return _loaded[name], named
 
 
 def scan(name: str, request: Request) -> Output:
@@ -150,10 +184,14 @@ def scan(name: str, request: Request) -> Output:
     Raises EngineError when a named engine cannot run it, ValueError for an unknown name.
     """
     chosen, named = engine_for(name, request.current.device.type)
-    reference, _ = engine_for("reference", "cpu")
+    reference, _ = engine_for("reference", "")
     if request.lengths is not None:
         return _with_lengths(name, request)
     if request.current.numel() == 0:
+        return reference.scan(request)
+    if torch.compiler.is_compiling() and not chosen.traceable:
+        if named:
+            raise EngineError(f"engine = {chosen.name!r} cannot be traced by torch.compile; use engine='auto'")
         return reference.scan(request)
     reason = chosen.supports(request)
     if reason is None:
@@ -164,6 +202,22 @@ def scan(name: str, request: Request) -> Output:
     return reference.scan(request)
 
 
+def linear(name: str, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """Return `Engine.linear` of the engine of that name, or None where torch's product is as good, or needed."""
+    engine, _ = engine_for(name, inputs.device.type)
+    return engine.linear(inputs, weight, bias) if _takes(engine, inputs) else None
+
+
+def delayed_linear(name: str, inputs: Tensor, *arguments: Any) -> Tensor | None:
+    """Return `Engine.delayed_linear` of the engine of that name, or None where torch's is as good, or needed."""
+    engine, _ = engine_for(name, inputs.device.type)
+    return engine.delayed_linear(inputs, *arguments) if _takes(engine, inputs) else None
+
+
+def _takes(engine: Engine, inputs: Tensor) -> bool:
+    return inputs.numel() > 0 and (engine.traceable or not torch.compiler.is_compiling())
+
+
 def rest_state(neuron: Neuron, like: Tensor) -> State:
     """Return the state before the first step of a batch shaped like (..., B, N), and one step of silence."""
     silence = like.new_zeros(like.shape[-2:])
@@ -172,28 +226,35 @@ def rest_state(neuron: Neuron, like: Tensor) -> State:
 
 def _with_lengths(name: str, request: Request) -> Output:
     """Hold each sample's state after its end, for any engine: rows of a batch do not see each other."""
-    assert request.lengths is not None
+    lengths = request.lengths
+    assert lengths is not None
     steps = request.current.shape[0]
-    alive = torch.arange(steps, device=request.current.device).unsqueeze(-1) < request.lengths  # (T, B)
-    current = torch.where(alive.unsqueeze(-1), request.current, 0)
+    alive = (torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths).unsqueeze(-1)  # (T, B, 1)
+    current = torch.where(alive, request.current, 0)
     start = rest_state(request.neuron, current) if request.state is None else request.state
-    out = scan(name, replace(request, current=current, state=start, lengths=None, trace=True, keep=None))
-    spikes = torch.where(alive.unsqueeze(-1), out.spikes, 0)
-    last = (torch.minimum(torch.arange(1, steps + 1, device=current.device).unsqueeze(-1), request.lengths)).unsqueeze(
-        -1
-    )
-    held = tuple(_at(torch.cat([s.unsqueeze(0), h]), last) for s, h in zip(start.states, out.states, strict=True))
+    out = scan(name, request.replace(current=current, state=start, lengths=None, trace=True, keep=None))
+    spikes = torch.where(alive, out.spikes, 0)
+    first = start.states
+    if not first and steps:  # a neuron that makes its first state itself
+        if not torch.compiler.is_compiling() and bool((lengths < 1).any()):
+            raise ValueError(
+                "lengths holds 0, but the neuron makes its first state in a step: give it an initial_state"
+            )
+        first = tuple(s[0] for s in out.states)
+    held = tuple(at_steps(torch.cat([f.unsqueeze(0), s]), lengths) for f, s in zip(first, out.states, strict=True))
     past = torch.cat([start.history, spikes])
     kept = out.final.history.shape[0] if request.keep is None else min(request.keep, past.shape[0])
-    place = start.history.shape[0] + request.lengths - kept + torch.arange(kept, device=current.device).unsqueeze(-1)
-    history = torch.where(place.unsqueeze(-1) >= 0, _at(past, place.clamp(min=0).unsqueeze(-1)), 0)
-    final = State(tuple(h[-1] for h in held) if steps else start.states, history, start.cut or past.shape[0] > kept)
-    return Output(spikes, held if request.trace else (), final, out.engine)
+    place = start.history.shape[0] + lengths - kept + torch.arange(kept, device=lengths.device).unsqueeze(-1)
+    history = past.gather(0, place.clamp(min=0).unsqueeze(-1).expand(-1, -1, past.shape[-1]))
+    history = torch.where(place.unsqueeze(-1) >= 0, history, 0)
+    final = State(tuple(h[-1] for h in held), history, start.cut or past.shape[0] > kept)
+    return Output(spikes, tuple(h[1:] for h in held) if request.trace else (), final, out.engine)
 
 
-def _at(sequence: Tensor, place: Tensor) -> Tensor:
-    """Return sequence[place[k, b], b] for sequence (T, B, N) and place (K, B, 1)."""
-    return sequence.gather(0, place.expand(-1, -1, sequence.shape[-1]))
+def at_steps(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """Return sequence (1 + T, B, N), what was before step 0 first, with each sample held at what it was at its end."""
+    place = torch.minimum(torch.arange(len(sequence), device=lengths.device).unsqueeze(-1), lengths)
+    return sequence.gather(0, place.unsqueeze(-1).expand_as(sequence))
 
 
 def _warn_once(message: str) -> None:

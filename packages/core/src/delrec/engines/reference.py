@@ -19,6 +19,7 @@ class Reference(Engine):
 
     name = "reference"
     devices = ()
+    traceable = True
 
     def supports(self, request: Request) -> None:
         """Return None: it runs everything."""
@@ -70,10 +71,10 @@ def _taps(request: Request, reach: int) -> Tensor | None:
     if request.weight is None or request.taps is not None:
         return request.taps
     assert request.delay is not None and request.width is not None
-    if (
-        torch.compiler.is_compiling()
-    ):  # a length read off the delays would break the graph; what nothing meets costs time only
-        length = reach + 1 if request.limit is None else min(reach, request.limit) + 1
+    if request.limit is not None:
+        length = min(reach, request.limit) + 1
+    elif torch.compiler.is_compiling():  # to read it off the delays would break the graph; taps that nothing meets
+        length = reach + 1  # cost time only
     else:
         length = kernel_length(request.delay, request.width)
     taps = triangle_kernel(request.delay, request.width, length).to(request.current.dtype)

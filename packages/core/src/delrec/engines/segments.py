@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -30,7 +28,7 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     def run(part: Tensor, part_mask: Tensor | None, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
         nonlocal used
         begin = State(carried[:count], carried[count], cut)
-        out = scan(engine, replace(request, current=part, mask=part_mask, state=begin))
+        out = scan(engine, request.replace(current=part, mask=part_mask, state=begin))
         used = out.engine
         return out.spikes, *out.final.states, out.final.history
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from delrec.delays import kernel_length
 from delrec.engines.interface import Engine, Output, Request, State, rest_state
 from delrec.engines.reference import check_history
-from delrec.neurons import Neuron
+from delrec.neurons import Neuron, neuron_of
 
 _BROKEN = ""
 try:
     from delrec.engines.cpu import delays, linear
-    from delrec.engines.cpu.codegen import kernels_for
+    from delrec.engines.cpu.codegen import keeps_current, kernels_for
     from delrec.engines.cpu.common import real
     from delrec.engines.cpu.scan import Inputs, Scan
 except Exception as error:  # numba may be absent, or broken by another package, in many ways
@@ -25,18 +25,23 @@ except Exception as error:  # numba may be absent, or broken by another package,
 
 __all__ = ["ENGINE", "Cpu"]
 
+_TAPS = "takes delays and half-widths, not taps"
+
 
 class Cpu(Engine):
     """One compiled scan a neuron, with its adjoint."""
 
     name = "cpu"
     devices = ("cpu",)
+    traceable = True
 
     def supports(self, request: Request) -> str | None:
         """Return why the compiled scan cannot run this, or None."""
         current, state = request.current, request.state
+        if torch.compiler.is_compiling():  # what depends on values is seen to when the operator runs
+            return _takes_number(request.neuron.number, current.device.type, current.dtype, request.taps is not None)
         if request.taps is not None:
-            return "takes delays and half-widths, not taps"
+            return _TAPS
         reason = self.takes(request.neuron, current.device.type, current.dtype)
         if reason:
             return reason
@@ -72,7 +77,8 @@ class Cpu(Engine):
         current, delay, width = request.current, request.delay, request.width
         steps, batch, size = current.shape
         state = rest_state(request.neuron, current) if request.state is None else request.state
-        coef = torch.stack([c.to(current.dtype).expand(size) for c in request.neuron.coefficients()])
+        coefficients = request.neuron.coefficients()
+        coef = torch.cat([current.new_zeros(0, size), *(c.to(current.dtype).expand(1, size) for c in coefficients)])
         start = torch.stack([s.to(current.dtype).expand(batch, size) for s in state.states])
         inputs = Inputs(
             current, request.weight, delay, width, request.mask, coef, start, state.history.to(current.dtype)
@@ -91,7 +97,10 @@ class Cpu(Engine):
             spikes, final, trace = operators.scan(request.neuron, inputs, request.trace, state.cut)
         else:
             training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-            spikes, final, *rest = Scan.apply(request.neuron, training or request.trace, request.trace, *inputs)
+            spikes, final, *rest = Scan.apply(
+                request.neuron, training or request.trace, training and keeps_current(request.neuron, coefficients),
+                request.trace, *inputs,
+            )  # fmt: skip
             trace = rest[0] if rest else None
         # copies: a view would keep the whole sequence alive, and an edit of the output would change it
         history = spikes[-kept:].clone() if steps >= kept else torch.cat([state.history, spikes])[-kept:]
@@ -109,5 +118,12 @@ class Cpu(Engine):
         """Read two taps a connection, where inputs are sparse."""
         return None if _BROKEN else delays.delayed_linear(inputs, weight, position, bias, window, left, right)
 
+
+def _takes_number(number: int, device: str, dtype: torch.dtype, taps: bool) -> str | None:
+    return _TAPS if taps else ENGINE.takes(neuron_of(number), device, dtype)
+
+
+# a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
+_takes_number._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 ENGINE = Cpu()

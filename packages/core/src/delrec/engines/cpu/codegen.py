@@ -16,13 +16,13 @@ import textwrap
 from types import ModuleType
 from typing import Any
 
-import numpy as np
+from torch import Tensor
 
 from delrec.engines.cpu.blocks import BLOCK
 from delrec.engines.cpu.cache import read_source
 from delrec.neurons import Neuron
 
-__all__ = ["kernels_for"]
+__all__ = ["keeps_current", "kernels_for"]
 
 _RULES = ("step", "drive", "step_adjoint", "drive_adjoint")
 # kind -> the real file, and where the recurrence's part comes from
@@ -34,16 +34,16 @@ _KINDS = {
 _known: dict[tuple[Any, ...], ModuleType] = {}
 
 
-def kernels_for(neuron: Neuron, dtype: np.dtype[Any], kind: str) -> ModuleType:
+def kernels_for(neuron: Neuron, dtype: Any, kind: str, keep_current: bool = False) -> ModuleType:
     """Return the compiled kernels of a neuron.
 
     kind: "axonal" (one delay a sender, or no recurrence) or "synaptic", with functions `forward_tile` and
-    `backward_tile`; or "events", with `event_rows`. Raises ValueError when a rule cannot be compiled, saying why.
+    `backward_tile`; or "events", with `event_rows`. keep_current: see `keeps_current`. Raises ValueError when a rule cannot be compiled, saying why.
     """
     rules = neuron_rules(neuron)
-    key = (*(rule.__code__ for rule in rules.values()), neuron.strict, dtype.str, kind)
+    key = (*(rule.__code__ for rule in rules.values()), neuron.strict, dtype.str, kind, keep_current)
     if key not in _known:
-        text = _module_text(neuron, rules, dtype, kind)
+        text = _module_text(neuron, rules, dtype, kind, keep_current)
         _known[key] = _load(f"{type(neuron).__name__.lower()}_{kind}_{dtype.name}", text)
     return _known[key]
 
@@ -54,14 +54,22 @@ def neuron_rules(neuron: Neuron) -> dict[str, Any]:
     return rules | {"surrogate": _function(getattr(type(neuron.surrogate), "scalar_derivative", None), "surrogate")}
 
 
-def rules_text(neuron: Neuron, rules: dict[str, Any]) -> tuple[str, bool]:
-    """Return the text of the rules, and whether the adjoint reads the current (a row of `work`, see `blocks`).
+def rules_text(rules: dict[str, Any], keep_current: bool) -> str:
+    """Return the text of the rules; with `keep_current` the adjoint of the step reads the current.
 
     The text defines `step(spike, reset, *s, current, *c) -> s`, `drive(*s, *c) -> u`, `surrogate(u, *params)`,
     `drive_adjoint(*s, *c, g_u) -> (*g_s, *g_c)` and `step_adjoint(spike, reset, *s_old, *s_new, [current,] *c, *g_new)
-    -> (g_spike, g_reset, *g_old, g_current, *g_c)` on numbers of type REAL, decorated by `compiled`.
+    -> (g_spike, g_reset, *g_old, g_current, *g_c)` on numbers of type REAL, compiled by numba.
     """
-    return "\n\n".join(_rule_text(name, function) for name, function in rules.items()), False
+    return "\n\n".join(_rule_text(name, function) for name, function in rules.items())
+
+
+def keeps_current(neuron: Neuron, coefficients: tuple[Tensor, ...] | None) -> bool:
+    """Return whether the adjoint of a neuron's step needs the current kept.
+
+    coefficients: their values may decide; None where nobody may look at them, which keeps it where in doubt.
+    """
+    return False
 
 
 def _function(rule: Any, name: str) -> Any:
@@ -115,17 +123,17 @@ def _rule_text(name: str, function: Any) -> str:
     if isinstance(tree.body[0], ast.Expr) and isinstance(tree.body[0].value, ast.Constant) and len(tree.body) > 1:
         tree.body = tree.body[1:]
     tree.body = [_Numbers().visit(statement) for statement in tree.body]
-    return f"@compiled\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
+    return f"@njit(error_model='numpy', nogil=True)\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
 
 
-def _module_text(neuron: Neuron, rules: dict[str, Any], dtype: np.dtype[Any], kind: str) -> str:
+def _module_text(neuron: Neuron, rules: dict[str, Any], dtype: Any, kind: str, keep_current: bool) -> str:
     package, name, recurrence = _KINDS[kind]
-    text, keeps_current = rules_text(neuron, rules)
-    head = "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled\n"
+    text = rules_text(rules, keep_current)
+    head = "import math\n\nimport numpy as np\nfrom numba import njit\n\nfrom delrec.engines.cpu.cache import compiled\n"
     if recurrence:
         names = "backward_room, forward_room, g_row, receive, receive_gradient, send, send_gradient, send_silence"
         head += f"from delrec.engines.cpu.{recurrence} import {names}\n"
-    blocks = _blocks_text(neuron, dtype, keeps_current)
+    blocks = _blocks_text(neuron, dtype, keep_current)
     return "\n\n".join((head, text, blocks, _without_blocks(read_source(package, name))))
 
 
@@ -137,7 +145,7 @@ def _without_blocks(source: str) -> str:
     return ast.unparse(tree)
 
 
-def _blocks_text(neuron: Neuron, dtype: np.dtype[Any], keeps_current: bool) -> str:
+def _blocks_text(neuron: Neuron, dtype: Any, keep_current: bool) -> str:
     """Return the names of `blocks` for a neuron: the rows of `work`, and its rules on whole blocks of it."""
     states, coefs, params = len(neuron.states), len(neuron.coefficients()), len(neuron.surrogate.params)
     sizes = {
@@ -160,14 +168,14 @@ def _blocks_text(neuron: Neuron, dtype: np.dtype[Any], keeps_current: bool) -> s
         return "".join(pattern.format(j=j) + ", " for j in range(count))
 
     new, fires = names("s{j}", states), ">" if neuron.strict else ">="
-    current = at("CURRENT") if keeps_current else ""
+    current = at("CURRENT") if keep_current else ""
     constants = "\n".join(f"{name} = {place}" for name, place in places.items())
     g_totals = "".join(f"work[{places['G_NEW'] + j * BLOCK} + n] + d{j}, " for j in range(states))
     return f"""
 REAL = np.{dtype.name}
 ONE, ZERO = REAL(1.0), REAL(0.0)
 BLOCK, STATES, COEFS, ROWS = {BLOCK}, {states}, {coefs}, {rows}
-KEEPS_CURRENT, PLANES = {keeps_current}, {states + keeps_current}
+KEEPS_CURRENT, PLANES = {keep_current}, {states + keep_current}
 {constants}
 
 

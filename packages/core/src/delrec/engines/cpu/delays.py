@@ -57,7 +57,8 @@ def delayed_linear(
     if compiling:
         from delrec.engines.cpu import operators
 
-        return operators.delayed_linear(inputs, factor, place, offset, (window, left, right))
+        compiled: Tensor = operators.delayed_linear(inputs, factor, place, offset, window, left, right)
+        return compiled
     out: Tensor = _Delayed.apply(inputs, factor, place, offset, (window, left, right))
     return out
 

@@ -38,10 +38,11 @@ def spike_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     inputs: (T, B, N_in), spikes or any values. weight: (N_out, N_in). bias: (N_out,). Returns (T, B, N_out), or None
     where more than 35 percent of a sample of the inputs are not zero, and for other devices and dtypes.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() and inputs.dim() == 3:
         from delrec.engines.cpu import operators
 
-        return operators.spike_linear(inputs, weight, bias)
+        compiled: Tensor = operators.spike_linear(inputs, weight, bias)
+        return compiled
     if not suits(inputs):
         return None
     out: Tensor = _SpikeLinear.apply(inputs, weight.to(inputs.dtype), bias)

@@ -35,10 +35,11 @@ def recurrence_of(
 class Recurrence:
     """Tables for the two passes.
 
-    kind: of kernels. prefix: steps of spike bits kept in front of step 0. past: of these, how many were given.
+    kind: of kernels. length: of the longest kernel, in taps. prefix: steps of spike bits kept in front of step 0. past: of these, how many were given.
     """
 
     kind = "axonal"
+    length = 2
     prefix = 0
     past = 0
 
@@ -80,7 +81,8 @@ class Axonal(Recurrence):
     @torch.no_grad()
     def __init__(self, delay: Tensor, width: Tensor, dtype: torch.dtype, reach: int, history: int) -> None:
         size = delay.shape[0]
-        length = min(kernel_length(delay, width), reach + 1)
+        self.length = kernel_length(delay, width)
+        length = min(self.length, reach + 1)
         low, high = triangle_support(delay, width)
         high = high.clamp(max=length - 1)
         count = (high - low + 1).clamp(min=0)
@@ -130,6 +132,7 @@ class Synaptic(Recurrence):
     kind = "synaptic"
 
     def __init__(self, delay: Tensor, width: Tensor, dtype: torch.dtype, reach: int, history: int) -> None:
+        self.length = kernel_length(delay, width)
         self._forward, self._backward = synaptic.pairs(delay, width, reach, dtype)
         self._half = width.to(dtype).expand(len(delay))
         self.prefix = self.past = max(1, min(history, self._forward.length))

@@ -6,6 +6,7 @@ one.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from delrec.engines.cpu.vector import LANES
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
 
-__all__ = ["Inputs", "Scan", "backward", "forward", "refuse_twice"]
+__all__ = ["Inputs", "Scan", "backward", "forward", "pack", "refuse_twice"]
 
 
 class Inputs(NamedTuple):
@@ -39,32 +40,34 @@ class Inputs(NamedTuple):
     history: Tensor
 
 
-def forward(neuron: Neuron, inputs: Inputs, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Recurrence]:
-    """Return spikes (T, B, N), trace, final states (states, B, N), spike bits, and the recurrence's tables.
+def forward(
+    neuron: Neuron, inputs: Inputs, keep: bool, keep_current: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Recurrence, ModuleType]:
+    """Return spikes (T, B, N), trace, final states (states, B, N), spike bits, the recurrence's tables, and the kernels.
 
     trace: (planes, T, B, N) if `keep`, else the last two steps only; the states before the reset come first.
     """
     current, weight, history = inputs.current, inputs.weight, inputs.history
     steps, batch, size = current.shape
     recurrence = recurrence_of(weight, inputs.delay, inputs.width, current, history.shape[0])
-    module = kernels_for(neuron, real(current.dtype), recurrence.kind)
+    module = kernels_for(neuron, real(current.dtype), recurrence.kind, keep_current)
     tiles = tile_count(batch)
     held = steps if keep else min(steps, 2)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
     trace = current.new_empty(module.PLANES, held, batch, size)
     bits = torch.zeros(0 if weight is None else tiles, size, recurrence.prefix + steps, dtype=torch.int16)
     if weight is not None:
-        _pack(bits, history[-recurrence.past :], recurrence.prefix)
+        pack(bits, history[-recurrence.past :], recurrence.prefix)
     shape = _shape((steps, batch, size), held, recurrence)
     given, tables = _given(neuron, inputs, shape), recurrence.forward(weight)
     x, words, out, states = flat(current), flat(bits).view(np.uint16), flat(spikes), flat(trace)
     parallel(lambda tile: module.forward_tile(tile, shape, given, tables, x, out, states, words), tiles)
     final = trace[: len(inputs.start), (steps - 1) % held].clone()
-    return spikes, trace, final, bits, recurrence
+    return spikes, trace, final, bits, recurrence, module
 
 
 def backward(
-    neuron: Neuron, recurrence: Recurrence, inputs: Inputs, trace: Tensor, bits: Tensor,
+    neuron: Neuron, module: ModuleType, recurrence: Recurrence, inputs: Inputs, trace: Tensor, bits: Tensor,
     grads: tuple[Tensor | None, Tensor | None, Tensor | None], needs: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Return the gradients of `inputs` (None for the mask) from those of spikes, trace and final states.
@@ -76,7 +79,6 @@ def backward(
     steps, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
     need_taps, wanted = need_delay or need_width, need_start or need_history
-    module = kernels_for(neuron, real(coef.dtype), recurrence.kind)
     shape = _shape((steps, batch, size), steps, recurrence)
     groups = min(tile_count(batch), GROUPS)
     # the sums of a synaptic half-width are made of those of the weight
@@ -127,11 +129,14 @@ class Scan(torch.autograd.Function):
     """The scan with its adjoint; gives spikes, final states and, if asked for, the trace."""
 
     @staticmethod
-    def forward(ctx: Any, neuron: Neuron, keep: bool, with_trace: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, neuron: Neuron, keep: bool, keep_current: bool, with_trace: bool, *tensors: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """See `forward`."""
         inputs = Inputs(*tensors)  # type: ignore[arg-type]
-        spikes, trace, final, bits, ctx.recurrence = forward(neuron, inputs, keep)
-        ctx.neuron, ctx.shape = neuron, inputs.current.shape
+        spikes, trace, final, bits, ctx.recurrence, module = forward(neuron, inputs, keep, keep_current)
+        # the kernels stay: a rule that changes before the backward pass is not the one that ran
+        ctx.neuron, ctx.module, ctx.shape = neuron, module, inputs.current.shape
         # everything through save_for_backward, so that an edit in place before the backward pass is an error
         ctx.save_for_backward(*inputs[1:], trace, bits)
         ctx.set_materialize_grads(False)
@@ -145,8 +150,8 @@ class Scan(torch.autograd.Function):
         inputs = Inputs(trace.new_empty(()).expand(ctx.shape), *saved)
         spikes, final, *rest = grads
         incoming = (spikes, rest[0] if rest else None, final)
-        needs = ctx.needs_input_grad[3:]
-        return None, None, None, *backward(ctx.neuron, ctx.recurrence, inputs, trace, bits, incoming, needs)
+        needs = ctx.needs_input_grad[4:]
+        return (None,) * 4 + backward(ctx.neuron, ctx.module, ctx.recurrence, inputs, trace, bits, incoming, needs)
 
 
 def refuse_twice() -> None:
@@ -173,7 +178,7 @@ def _given(neuron: Neuron, inputs: Inputs, shape: Shape) -> Given:
     return Given(*mask_part, flat(coef), params, flat(inputs.history[-1]), flat(inputs.start))
 
 
-def _pack(bits: Tensor, history: Tensor, prefix: int) -> None:
+def pack(bits: Tensor, history: Tensor, prefix: int) -> None:
     """Write past spikes (K, B, N) in front of step 0: bit b of bits[tile, n, prefix - K + j]."""
     past, batch, size = history.shape
     rows = torch.zeros(past, bits.shape[0] * LANES, size, dtype=torch.int32)
