@@ -14,7 +14,7 @@ class SpikeLinear(nn.Linear):
     """y = x W^T + b, as `nn.Linear`; on the cpu engine the work follows the non-zero inputs.
 
     forward maps (..., inputs) to (..., outputs). Sequences (T, B, inputs) that are sparse take
-    `delrec.engines.cpu_linear.spike_linear`, everything else torch's product; the results agree to rounding.
+    `delrec.engines.cpu.linear.spike_linear`, everything else torch's product; the results agree to rounding.
     engine: "auto" or the name of an engine.
     """
 

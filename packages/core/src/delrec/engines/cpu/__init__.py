@@ -90,7 +90,9 @@ class Cpu(Engine):
             reach = kernel_length(delay, width) - 1
             check_history(state, reach + 1)
         given = state.history.shape[0]
-        kept = min(max(1, given + steps if reach is None else reach) if request.keep is None else request.keep, given + steps)
+        kept = min(
+            max(1, given + steps if reach is None else reach) if request.keep is None else request.keep, given + steps
+        )
         if torch.compiler.is_compiling():
             from delrec.engines.cpu import operators
 

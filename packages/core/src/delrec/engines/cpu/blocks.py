@@ -58,7 +58,9 @@ def g_row(room: Any) -> Any:
     """Return the first row of room.g that this step fills."""
 
 
-def receive_gradient(t: Any, shape: Any, tables: Any, room: Any, bits: Any, bits_at: Any, wanted: Any, sums: Any) -> None:
+def receive_gradient(
+    t: Any, shape: Any, tables: Any, room: Any, bits: Any, bits_at: Any, wanted: Any, sums: Any
+) -> None:
     """Fill room.y for step t, and add what its spikes give to the delays."""
 
 

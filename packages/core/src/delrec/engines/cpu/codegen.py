@@ -129,7 +129,9 @@ def _rule_text(name: str, function: Any) -> str:
 def _module_text(neuron: Neuron, rules: dict[str, Any], dtype: Any, kind: str, keep_current: bool) -> str:
     package, name, recurrence = _KINDS[kind]
     text = rules_text(rules, keep_current)
-    head = "import math\n\nimport numpy as np\nfrom numba import njit\n\nfrom delrec.engines.cpu.cache import compiled\n"
+    head = (
+        "import math\n\nimport numpy as np\nfrom numba import njit\n\nfrom delrec.engines.cpu.cache import compiled\n"
+    )
     if recurrence:
         names = "backward_room, forward_room, g_row, receive, receive_gradient, send, send_gradient, send_silence"
         head += f"from delrec.engines.cpu.{recurrence} import {names}\n"

@@ -43,7 +43,9 @@ def _scan(
     inputs, neuron = Inputs(current, weight, delay, width, mask, coef, start, history), neuron_of(number)
     if weight is not None:
         if not bool(((history == 0) | (history == 1)).all()):
-            raise ValueError("the cpu engine keeps spikes as bits, and the state's history holds other values than 0, 1")
+            raise ValueError(
+                "the cpu engine keeps spikes as bits, and the state's history holds other values than 0, 1"
+            )
         recurrence = recurrence_of(weight, delay, width, current, history.shape[0])
         check_history(State((), history, cut), recurrence.length)
     spikes, trace, final, bits, recurrence, _ = scan_forth(neuron, inputs, keep, keeps_current(neuron, None))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,7 +27,9 @@ def recurrence_of(
     kind = Synaptic if delay.dim() == 2 else Axonal
     # never in less than float32, nor in less than either side has
     precise = torch.promote_types(torch.promote_types(delay.dtype, like.dtype), torch.float32)
-    return kind(delay.detach().to(precise), width.detach().to(precise), like.dtype, like.shape[0] - 1 + history, history)
+    return kind(
+        delay.detach().to(precise), width.detach().to(precise), like.dtype, like.shape[0] - 1 + history, history
+    )
 
 
 class Recurrence:

@@ -19,8 +19,6 @@ from delrec.engines.cpu.blocks import (
     KEEPS_CURRENT,
     NEW,
     OLD,
-    ONE,
-    PLANES,
     REAL,
     ROWS,
     SPIKE,

@@ -23,8 +23,19 @@ def event_rows(shape, reals, longs, shorts, x, out):
     2: one a connection. mode 0: out is spikes; 1: the first state; 2: the current, without neurons.
     """
     begin, end, steps, batch, inputs, size, padded, form, elements, kind, slots, clock, mode = (
-        shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8], shape[9], shape[10],
-        shape[11], shape[12]
+        shape[0],
+        shape[1],
+        shape[2],
+        shape[3],
+        shape[4],
+        shape[5],
+        shape[6],
+        shape[7],
+        shape[8],
+        shape[9],
+        shape[10],
+        shape[11],
+        shape[12],
     )
     wt, bias = reals[shape[13] : shape[14]], reals[shape[15] : shape[16]]
     rwt, ring = reals[shape[17] : shape[18]], reals[shape[19] : shape[20]]

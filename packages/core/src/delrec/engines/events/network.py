@@ -1,256 +1,58 @@
-"""The events engine: whole networks by their spikes alone, for inference with whole delays.
-
-A spike is put in a queue (one delay a sender) or in a ring of future currents (one a connection) at the step where it
-arrives; no spike, no work. `EventNetwork` runs a `delrec.networks.Network` over a sequence, or step by step as input
-comes in, without allocating anything per step.
-"""
+"""A model as deployed, run by events from a list of its layers."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from delrec.engines.cpu import ENGINE as CPU
-from delrec.engines.interface import Engine, Output, Request, State
-from delrec.engines.threads import parallel
-from delrec.neurons import LIF, Neuron
+from delrec.engines.events.layer import EventLayer
+from delrec.neurons import Neuron
 
-__all__ = ["ENGINE", "EventLayer", "EventNetwork"]
-
-_DTYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
-_BLOCK = 64
-_CHUNKS = 16  # parts of a batch that may run on different threads
-_STEPS, _CLOCK = 2, 11  # places in a chunk's numbers that a call sets
-
-
-class Events(Engine):
-    """Inference by events; it must be named."""
-
-    name = "events"
-    devices = ()
-
-    def supports(self, request: Request) -> str | None:
-        """Return None where events can do it: no gradient, whole delays, no spread, no dropout, from rest, no trace."""
-        reason = CPU.supports(request)
-        if reason:
-            return reason
-        inputs = (request.current, request.weight, request.delay, *request.neuron.coefficients())
-        if torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs):
-            return "gives no gradients: use torch.no_grad()"
-        if request.trace or request.state is not None or request.mask is not None:
-            return "neither takes up a state, nor traces states, nor drops out"
-        if request.delay is not None and request.width is not None:
-            whole = bool((request.delay == request.delay.round()).all())
-            if not whole or not bool((request.width == 1).all()):
-                return "takes whole delays and sigma 0: use `with layer.deployed():`"
-        return None
-
-    def scan(self, request: Request) -> Output:
-        """Run the layer by its spikes."""
-        steps, batch, size = request.current.shape
-        layer = EventLayer(
-            size, size, batch, request.current.dtype, neuron=request.neuron, weight=None, recurrent=request.weight,
-            delay=request.delay,
-        )  # fmt: skip
-        out = layer.run(request.current.detach().contiguous())
-        kept = layer.slots if request.keep is None else request.keep
-        silence = request.current.new_zeros(1, batch, size)
-        past = torch.cat([silence, out])
-        return Output(out, (), State(layer.states(), past[-kept:], kept <= steps), self.name)
-
-
-class EventLayer:
-    """One layer by events: a linear map (or none), neurons (or none), recurrence with whole delays (or none).
-
-    inputs, size: widths. batch: rows. weight: (size, inputs), or (size, inputs, elements) with ff_delay of that
-    shape, in steps; None takes the input as the current. bias: (size,). neuron: None hands out the current.
-    recurrent: (size, size), [receiver, sender], with delay (size,) or (size, size). emit_state: hand out the
-    neuron's first state, not spikes.
-    """
-
-    def __init__(
-        self, inputs: int, size: int, batch: int, dtype: torch.dtype, *, neuron: Neuron | None,
-        weight: Tensor | None, bias: Tensor | None = None, ff_delay: Tensor | None = None,
-        recurrent: Tensor | None = None, delay: Tensor | None = None, emit_state: bool = False,
-    ) -> None:  # fmt: skip
-        from delrec.engines.cpu.codegen import kernels_for
-        from delrec.engines.cpu.common import flat, padded
-
-        self.inputs, self.size, self.batch, self.dtype = inputs, size, batch, dtype
-        row = self.row = padded(size)
-        real = _DTYPES[dtype]
-        like = torch.zeros(0, dtype=dtype)
-
-        def rows(matrix: Tensor) -> np.ndarray[Any, Any]:
-            """(size, inputs, elements) -> (elements, inputs, row), flat."""
-            out = matrix.new_zeros(*matrix.shape[1:][::-1], row)
-            matrix = matrix.detach()
-            out[..., :size] = matrix.permute(2, 1, 0) if matrix.dim() == 3 else matrix.t()
-            return flat(out)
-
-        form = 0 if weight is None else 1 if ff_delay is None else 2
-        elements = weight.shape[2] if weight is not None and weight.dim() == 3 else 1
-        offset = np.zeros(row, real)
-        if bias is not None:
-            offset[:size] = bias.detach().to(dtype).numpy()
-        kind = 0 if recurrent is None else 1 if delay is None or delay.dim() == 1 else 2
-        whole = np.zeros(0, np.int64)
-        arrives = whole if ff_delay is None else rows(ff_delay.round().to(torch.int64))
-        steps = torch.zeros(size) if delay is None else delay.detach().round()
-        after = flat((steps.t() if steps.dim() == 2 else steps).to(torch.int64))
-        longest = int(after.max()) + 1 if recurrent is not None else 0
-        self.slots = 1 + max(longest, int(np.max(arrives)) if len(arrives) else 0)
-        ring = self.slots * row if form == 2 or kind == 2 else 0
-        self.neuron = neuron
-        mode = 2 if neuron is None else 1 if emit_state else 0
-        used = neuron if neuron is not None else LIF().attach(size)
-        self._module = kernels_for(used, real, "events")
-        coef = torch.stack([c.detach().to(dtype).expand(size) for c in used.coefficients()])
-        start = torch.stack([s.detach().to(dtype).expand(size) for s in used.initial()])
-        self._start = self._module_work(coef, start)
-        chunks = min(batch, _CHUNKS)
-        self._reals, at_real = _packed(
-            flat(like) if weight is None else rows(weight.to(dtype)),
-            offset,
-            flat(like) if recurrent is None else rows(recurrent.to(dtype)),
-            np.zeros(batch * ring, real),
-            self._start,
-            *[np.zeros(max(inputs, size), real) for _ in range(chunks)],
-            np.ones(size, real),
-            *[np.zeros(row, real) for _ in range(chunks)],
-        )
-        self._longs, at_long = _packed(arrives, after, np.zeros(batch * self.slots, np.int64))
-        queue = np.zeros(batch * self.slots * size if kind == 1 else 0, np.int32)
-        self._shorts, at_short = _packed(queue, *[np.zeros(inputs, np.int32) for _ in range(chunks)])
-        self._ring, self._work = self._reals[slice(*at_real[3])], self._reals[slice(*at_real[4])]
-        self._waiting = self._longs[slice(*at_long[2])]
-        numbers = (batch, inputs, size, row, form, elements, kind, self.slots, 0, mode)
-        # Each chunk of the batch has its own scratch, and so its own numbers and places; see `event_rows`.
-        self._shapes = [
-            np.array(
-                [
-                    batch * j // chunks,
-                    batch * (j + 1) // chunks,
-                    0,
-                    *numbers,
-                    *(
-                        end
-                        for at in (*at_real[:5], at_real[5 + j], at_real[5 + chunks], at_real[6 + chunks + j])
-                        for end in at
-                    ),
-                    *(end for at in (*at_long, at_short[0], at_short[1 + j]) for end in at),
-                ],
-                np.int64,
-            )
-            for j in range(chunks)
-        ]
-        self._out = torch.zeros(1, batch, size, dtype=dtype)
-        self._out_flat, self.output = self._out.view(-1).numpy(), self._out[0]
-        self.reset()
-
-    def _module_work(self, coef: Tensor, start: Tensor) -> np.ndarray[Any, Any]:
-        """Lay out state and coefficients as the compiled step takes them, a block of neurons after the other."""
-        count, blocks = len(start), (self.size + _BLOCK - 1) // _BLOCK
-        work = torch.zeros(self.batch, blocks, self._module.WORK // _BLOCK, _BLOCK, dtype=self.dtype)
-        fill = torch.zeros(len(coef) + count, blocks * _BLOCK, dtype=self.dtype)
-        fill[:, : self.size] = torch.cat([start, coef])
-        fill = fill.view(-1, blocks, _BLOCK).transpose(0, 1)
-        work[:, :, 2 : 2 + count] = fill[:, :count]
-        work[:, :, 2 + 2 * count : 2 + 2 * count + len(coef)] = fill[:, count:]
-        self._count = count
-        out: np.ndarray[Any, Any] = work.view(-1).numpy()
-        return out
-
-    def reset(self) -> None:
-        """Go back to rest, with nothing on its way."""
-        self._work[:] = self._start
-        self._waiting[:] = 0
-        self._ring[:] = 0
-        self._clock = 0
-
-    def states(self) -> tuple[Tensor, ...]:
-        """Return the neuron's states, each (B, size)."""
-        blocks = (self.size + _BLOCK - 1) // _BLOCK
-        work = torch.from_numpy(self._work).view(self.batch, blocks, -1, _BLOCK)
-        return tuple(work[:, :, 2 + j].reshape(self.batch, -1)[:, : self.size].clone() for j in range(self._count))
-
-    def run(self, inputs: Tensor, out: Tensor | None = None) -> Tensor:
-        """Go on through (T, B, inputs), contiguous and of the layer's dtype; return (T, B, size)."""
-        if out is None:
-            out = torch.empty(inputs.shape[0], self.batch, self.size, dtype=self.dtype)
-        self._call(inputs.shape[0], inputs.view(-1).numpy(), out.view(-1).numpy())
-        return out
-
-    def step(self, inputs: Tensor) -> Tensor:
-        """Take one step of (B, inputs); return (B, size), a buffer that the next step overwrites."""
-        self.push(inputs.view(-1).numpy())
-        return self.output
-
-    def push(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """`step` on flat arrays: B * inputs values in, B * size out."""
-        self._call(1, inputs, self._out_flat)
-        return self._out_flat
-
-    def _call(self, steps: int, x: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
-        rows, reals, longs, shorts = self._module.event_rows, self._reals, self._longs, self._shorts
-        for shape in self._shapes:
-            shape[_STEPS], shape[_CLOCK] = steps, self._clock
-        if steps == 1 or len(self._shapes) == 1:
-            for shape in self._shapes:
-                rows(shape, reals, longs, shorts, x, out)
-        else:
-            parallel(lambda j: rows(self._shapes[j], reals, longs, shorts, x, out), len(self._shapes))
-        self._clock = (self._clock + steps) % self.slots
+__all__ = ["EventNetwork"]
 
 
 class EventNetwork:
-    """A `Network` as deployed (delays rounded, sigma 0, batch norm folded in the weights), run by events.
+    """A model as deployed (delays rounded, sigma 0, batch norm folded in the weights), run by events.
 
-    network: the trained network; it is read once and left alone. batch: rows of every input. dtype: float32 or float64.
-    Raises ValueError for a network that pads on the right, where an output would need input from the future, and for
-    neurons that the cpu engine cannot compile.
+    layers: in the order in which they are applied, or a model that has them as `event_layers()` (a `Network`) or is
+    them (nn.Sequential). Each is an nn.Linear (`SpikeLinear`) or `FeedforwardDelays`; an nn.BatchNorm1d after one of
+    these; a `SpikingLayer` or `RecurrentDelays`; a tensor () or (N,) that scales the current; nn.Dropout and
+    nn.Identity, which do nothing; and last, if the output is a membrane, a `Neuron` that never fires, whose first state
+    is the output. Without it the output is the last layer's current, or spikes. The layers are read once and left
+    alone. batch: rows of every input. dtype: float32 or float64.
+
+    Raises ValueError, naming the layer, for a module of another kind, sizes that do not fit, padding that would need
+    input from the future, and neurons that the cpu engine cannot compile.
     """
 
-    def __init__(self, network: Any, batch: int = 1, dtype: torch.dtype = torch.float32) -> None:
-        if not network.streams:
-            raise ValueError("right_padding > 0: the last outputs come after the last input, so nothing can stream")
-        self.network, self.batch, self.dtype = network, batch, dtype
+    def __init__(self, layers: Any, batch: int = 1, dtype: torch.dtype = torch.float32) -> None:
+        self.batch, self.dtype = batch, dtype
+        self.scores: Callable[[Tensor], Tensor] = getattr(layers, "scores", lambda outputs: outputs.sum(0))
         self.layers: list[EventLayer] = []
-        with network.deployed(), torch.no_grad():
-            for block in network.blocks:
-                spiking = block.spiking
-                reason = CPU.supports(Request(torch.zeros(1, 1, 1, dtype=dtype), spiking.neuron))
-                if reason:
-                    raise ValueError(f"events: the engine {reason}")
-                weight = spiking.effective_weight() if hasattr(spiking, "effective_weight") else None
-                delay = None if weight is None else spiking.effective_delay()
-                self.layers.append(
-                    self._layer(block.connection, block.norm, 1.0, neuron=spiking.neuron, recurrent=weight, delay=delay)
-                )
-            gain = 1.0 if network.leak is None else network._gain(network.leak.coefficients()[0])
-            self.layers.append(
-                self._layer(network.readout, network.readout_norm, gain, neuron=network.leak, emit_state=True)
+        if (
+            isinstance(layers, nn.Module)
+            and not isinstance(layers, nn.Sequential)
+            and not hasattr(layers, "event_layers")
+        ):
+            raise ValueError(
+                f"a {type(layers).__name__} does not say in which order its layers run: give a list of them, in order"
             )
-
-    def _layer(self, connection: Any, norm: Any, gain: Any, **rest: Any) -> EventLayer:
-        weight, bias = connection.weight.double(), connection.bias
-        ff_delay = None
-        if hasattr(connection, "position"):
-            kernel = connection.dense_kernel().double()
-            weight, ff_delay = _elements(kernel, connection.left_padding)
-        bias = weight.new_zeros(weight.shape[0]) if bias is None else bias.double()
-        scale = torch.ones_like(bias)
-        if norm is not None:
-            scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-            bias = (bias - norm.running_mean.double()) * scale + norm.bias.double()
-        scale, bias = scale * gain, bias * gain
-        weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
-        sizes = (weight.shape[1], weight.shape[0])
-        return EventLayer(*sizes, self.batch, self.dtype, weight=weight, bias=bias, ff_delay=ff_delay, **rest)
+        listed: Iterable[Any] = layers.event_layers() if hasattr(layers, "event_layers") else layers
+        with ExitStack() as stack, torch.no_grad():
+            for layer in (parts := list(listed)):
+                if hasattr(layer, "deployed"):
+                    stack.enter_context(layer.deployed())
+            group = _Group(self)
+            for place, layer in enumerate(parts):
+                group.take(f"layer {place} ({type(layer).__name__})", layer)
+            group.close()
+        if not self.layers:
+            raise ValueError("no layers: give at least one")
 
     def reset(self) -> None:
         """Go back to rest."""
@@ -276,8 +78,8 @@ class EventNetwork:
         return values
 
     def classify(self, inputs: Tensor) -> Tensor:
-        """Return the scores (B, classes) of a sequence (T, B, inputs), from rest."""
-        scores: Tensor = self.network.scores(self.run(inputs))
+        """Return the scores (B, classes) of a sequence (T, B, inputs), from rest: the sum of outputs, or as the model says."""
+        scores: Tensor = self.scores(self.run(inputs))
         return scores
 
     def _checked(self, inputs: Tensor, dims: int) -> Tensor:
@@ -288,10 +90,96 @@ class EventNetwork:
         return inputs.detach().to(self.dtype).contiguous()
 
 
-def _packed(*parts: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[tuple[int, int]]]:
-    """Join arrays of one type into one; return it, and where each begins and ends."""
-    ends = np.cumsum([0, *map(len, parts)]).tolist()
-    return np.concatenate(parts), list(itertools.pairwise(ends))
+class _Group:
+    """Collects what becomes one `EventLayer`: a connection, what scales its current, neurons."""
+
+    def __init__(self, network: EventNetwork) -> None:
+        self.network = network
+        self._clear()
+
+    def _clear(self) -> None:
+        self.connection: Any = None
+        self.scale: Any = None  # of the current, (N,), in float64; and what is added, likewise
+        self.shift: Any = None
+
+    def take(self, name: str, layer: Any) -> None:
+        from delrec import FeedforwardDelays, RecurrentDelays, SpikingLayer
+
+        if isinstance(layer, nn.Dropout | nn.Identity):
+            return
+        if isinstance(layer, nn.Linear | FeedforwardDelays):
+            self.close()
+            self._connect(name, layer)
+        elif isinstance(layer, nn.BatchNorm1d | Tensor):
+            if self.connection is None:
+                raise ValueError(f"{name} scales a current: put it after an nn.Linear or FeedforwardDelays")
+            self._scale(name, layer)
+        elif isinstance(layer, SpikingLayer):
+            weight = layer.effective_weight() if isinstance(layer, RecurrentDelays) else None
+            delay = layer.effective_delay() if isinstance(layer, RecurrentDelays) else None
+            self._check(name, layer.neuron)
+            self.close(neuron=layer.neuron, recurrent=weight, delay=delay, size=layer.size)
+        elif isinstance(layer, Neuron):
+            self._check(name, layer)
+            self.close(neuron=layer, emit_state=True, size=layer.size)
+        else:
+            raise ValueError(
+                f"{name} cannot run by events: take nn.Linear, FeedforwardDelays, nn.BatchNorm1d, SpikingLayer, "
+                "RecurrentDelays, nn.Dropout, nn.Identity, or a Neuron as the readout"
+            )
+
+    def _check(self, name: str, neuron: Neuron) -> None:
+        reason = CPU.takes(neuron, "cpu", self.network.dtype)
+        if reason:
+            raise ValueError(f"{name}: the events engine {reason}")
+
+    def _connect(self, name: str, layer: Any) -> None:
+        if hasattr(layer, "position") and (layer.right_padding or layer.left_padding != layer.window - 1):
+            raise ValueError(
+                f"{name} has left_padding = {layer.left_padding}, right_padding = {layer.right_padding}: an output would "
+                f"need input from the future; streaming needs window - 1 = {layer.window - 1} and 0"
+            )
+        self.connection = layer
+        bias = layer.bias
+        size = layer.weight.shape[0]
+        self.scale = torch.ones(size, dtype=torch.float64)
+        self.shift = torch.zeros(size, dtype=torch.float64) if bias is None else bias.double()
+
+    def _scale(self, name: str, layer: Any) -> None:
+        if isinstance(layer, Tensor):
+            scale, shift = layer.double(), 0.0
+        elif layer.running_mean is None or layer.running_var is None:
+            raise ValueError(f"{name} keeps no running statistics: nothing can be folded")
+        else:
+            scale = (layer.running_var.double() + layer.eps).rsqrt()
+            scale = scale if layer.weight is None else scale * layer.weight.double()
+            shift = -layer.running_mean.double() * scale
+            shift = shift if layer.bias is None else shift + layer.bias.double()
+        self.scale, self.shift = self.scale * scale, self.shift * scale + shift
+
+    def close(self, *, size: int | None = None, neuron: Neuron | None = None, **rest: Any) -> None:
+        """Make the layer that was collected, if any."""
+        network, connection = self.network, self.connection
+        if connection is None and neuron is None:
+            return
+        if connection is None:
+            assert size is not None
+            made = EventLayer(size, size, network.batch, network.dtype, neuron=neuron, weight=None, **rest)
+        else:
+            weight, ff_delay = connection.weight.double(), None
+            if hasattr(connection, "position"):
+                weight, ff_delay = _elements(connection.dense_kernel().double(), connection.left_padding)
+            weight = weight * self.scale.view(-1, *[1] * (weight.dim() - 1))
+            if size is not None and size != len(weight):
+                raise ValueError(f"{len(weight)} outputs meet {size} neurons")
+            made = EventLayer(
+                weight.shape[1], len(weight), network.batch, network.dtype, neuron=neuron, weight=weight, bias=self.shift,
+                ff_delay=ff_delay, **rest,
+            )  # fmt: skip
+        if network.layers and network.layers[-1].size != made.inputs:
+            raise ValueError(f"{network.layers[-1].size} outputs meet {made.inputs} inputs")
+        network.layers.append(made)
+        self._clear()
 
 
 def _elements(kernel: Tensor, left_padding: int) -> tuple[Tensor, Tensor]:
@@ -303,6 +191,3 @@ def _elements(kernel: Tensor, left_padding: int) -> tuple[Tensor, Tensor]:
     # tap k reads the input left_padding - k steps ago; taps that hold nothing may sit anywhere
     delay = torch.where(weight != 0, left_padding - place, left_padding - window + 1)
     return weight, delay.clamp(min=0)
-
-
-ENGINE = Events()
