@@ -44,7 +44,10 @@ class Given(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """Gradients of what the scan gave: spikes (T, B, N), trace (states, T, B, N), final (states, B, N); *_on: 0 or 1."""
+    """Gradients of what the scan gave: spikes (T, B, N), trace (states, T, B, N), final (states, B, N).
+
+    *_on: whether it is given, 0 or 1.
+    """
 
     spikes: Array
     spikes_on: int

@@ -38,7 +38,8 @@ def kernels_for(neuron: Neuron, dtype: Any, kind: str, keep_current: bool = Fals
     """Return the compiled kernels of a neuron.
 
     kind: "axonal" (one delay a sender, or no recurrence) or "synaptic", with functions `forward_tile` and
-    `backward_tile`; or "events", with `event_rows`. keep_current: see `keeps_current`. Raises ValueError when a rule cannot be compiled, saying why.
+    `backward_tile`; or "events", with `event_rows`. keep_current: see `keeps_current`. Raises ValueError when a rule
+    cannot be compiled, saying why.
     """
     rules = neuron_rules(neuron)
     key = (*(rule.__code__ for rule in rules.values()), neuron.strict, dtype.str, kind, keep_current)

@@ -35,7 +35,8 @@ def recurrence_of(
 class Recurrence:
     """Tables for the two passes.
 
-    kind: of kernels. length: of the longest kernel, in taps. prefix: steps of spike bits kept in front of step 0. past: of these, how many were given.
+    kind: of kernels. length: of the longest kernel, in taps. prefix: steps of spike bits kept in front of step 0. past:
+    of these, how many were given.
     """
 
     kind = "axonal"

@@ -43,7 +43,7 @@ class Inputs(NamedTuple):
 def forward(
     neuron: Neuron, inputs: Inputs, keep: bool, keep_current: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Recurrence, ModuleType]:
-    """Return spikes (T, B, N), trace, final states (states, B, N), spike bits, the recurrence's tables, and the kernels.
+    """Return spikes (T, B, N), trace, final states (states, B, N), spike bits, the tables, and the kernels.
 
     trace: (planes, T, B, N) if `keep`, else the last two steps only; the states before the reset come first.
     """

@@ -52,7 +52,7 @@ def event_rows(shape, reals, longs, shorts, x, out):
             now = (b * slots + slot) * padded
             n = 0
             if form > 0:
-                n, one = list_row(x, at, inputs, index, value, 0)
+                n, _ = list_row(x, at, inputs, index, value, 0)
             if form == 2:
                 for j in range(n):
                     for c in range(elements):

@@ -78,7 +78,7 @@ class EventNetwork:
         return values
 
     def classify(self, inputs: Tensor) -> Tensor:
-        """Return the scores (B, classes) of a sequence (T, B, inputs), from rest: the sum of outputs, or as the model says."""
+        """Return the scores (B, classes) of a sequence (T, B, inputs), from rest: summed, or as the model says."""
         scores: Tensor = self.scores(self.run(inputs))
         return scores
 
@@ -136,8 +136,8 @@ class _Group:
     def _connect(self, name: str, layer: Any) -> None:
         if hasattr(layer, "position") and (layer.right_padding or layer.left_padding != layer.window - 1):
             raise ValueError(
-                f"{name} has left_padding = {layer.left_padding}, right_padding = {layer.right_padding}: an output would "
-                f"need input from the future; streaming needs window - 1 = {layer.window - 1} and 0"
+                f"{name} has left_padding = {layer.left_padding}, right_padding = {layer.right_padding}: an output "
+                f"would need input from the future; streaming needs window - 1 = {layer.window - 1} and 0"
             )
         self.connection = layer
         bias = layer.bias
