@@ -182,11 +182,11 @@ def _check_layer(arrays: Arrays, where: Where) -> list[Comparison]:
 @torch.no_grad()
 def _check_deployed(layer: RecurrentDelays, x: Tensor) -> list[Comparison]:
     """Hold the spikes of an engine without gradients against the reference engine's, delays whole and sigma 0."""
-    seen = []
     with layer.deployed():
-        for layer.engine in (layer.engine, "reference"):
-            seen.append(layer(x))
-    return [Comparison("spikes as deployed, against the reference engine", float((seen[0] != seen[1]).sum()), 0.0)]
+        ours = layer(x)
+        layer.engine = "reference"
+        wrong = float((ours != layer(x)).sum())
+    return [Comparison("spikes as deployed, against the reference engine", wrong, 0.0)]
 
 
 def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: torch.dtype) -> Comparison:

@@ -43,12 +43,14 @@ _SOURCES = {
     "delrec.engines.events": ("kernels.py",),
 }  # fmt: skip
 
-compiled: Callable[[Any], Any] = numba.njit(error_model="numpy", nogil=True)
+_OPTIONS = {"error_model": "numpy", "nogil": True}
+# of what only kernels call: no way in from Python, which would cost a third of the compilation
+compiled: Callable[[Any], Any] = numba.njit(**_OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def entry(function: Any) -> Any:
     """Compile a kernel that Python calls: as `compiled`, and kept on disk."""
-    dispatcher = compiled(function)
+    dispatcher = numba.njit(**_OPTIONS)(function)
     dispatcher._cache = _Kept(function)
     return dispatcher
 

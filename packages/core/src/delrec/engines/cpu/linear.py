@@ -20,7 +20,7 @@ _TILE = 128  # rows whose events are sorted by sender at a time
 
 
 class EventList(NamedTuple):
-    """What is not zero in (T, B, N): where each row begins, columns (the bits of uint16), values (none if all are 1)."""
+    """What is not zero in (T, B, N): where each row begins, columns (uint16 bits), values (none if all are 1)."""
 
     first: Tensor
     index: Tensor

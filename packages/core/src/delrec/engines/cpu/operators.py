@@ -29,7 +29,7 @@ __all__ = ["delayed_linear", "scan", "spike_linear"]
 
 
 def scan(neuron: Neuron, inputs: Inputs, trace: bool, cut: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return spikes, final states and trace; see `scan.forward`. The trace is whole where it, or a gradient, is wanted."""
+    """Return spikes, final states and trace; see `scan.forward`. The trace is whole if it or a gradient is wanted."""
     keep = trace or torch.is_grad_enabled()
     spikes, planes, final, _ = _scan(*inputs, neuron.number, keep, cut)
     return spikes, final, planes

@@ -173,8 +173,8 @@ class _Group:
             if size is not None and size != len(weight):
                 raise ValueError(f"{len(weight)} outputs meet {size} neurons")
             made = EventLayer(
-                weight.shape[1], len(weight), network.batch, network.dtype, neuron=neuron, weight=weight, bias=self.shift,
-                ff_delay=ff_delay, **rest,
+                weight.shape[1], len(weight), network.batch, network.dtype, neuron=neuron, weight=weight,
+                bias=self.shift, ff_delay=ff_delay, **rest,
             )  # fmt: skip
         if network.layers and network.layers[-1].size != made.inputs:
             raise ValueError(f"{network.layers[-1].size} outputs meet {made.inputs} inputs")
