@@ -69,7 +69,7 @@ class Neuron(nn.Module):
         self._enlist()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         self._enlist()  # a copy is another neuron
 
     def _enlist(self) -> None:

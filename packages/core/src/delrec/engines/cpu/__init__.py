@@ -93,6 +93,7 @@ class Cpu(Engine):
         kept = min(
             max(1, given + steps if reach is None else reach) if request.keep is None else request.keep, given + steps
         )
+        trace: Tensor | None
         if torch.compiler.is_compiling():
             from delrec.engines.cpu import operators
 

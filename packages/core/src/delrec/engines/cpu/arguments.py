@@ -78,15 +78,15 @@ class Sums(NamedTuple):
 
 
 class Taps(NamedTuple):
-    """Axonal delays. Taps of sender o: taps[o * width ..], count[o] of them (a multiple of 4), the first at `first[o]`.
+    """Axonal delays. Taps of sender o: taps[o * width ..], counts[o] of them (a multiple of 4), from first[o] on.
 
-    left, middle, right: how many lie before 1 + d, at it, after it. slope: 1 / half-width. reach: first + count.
+    left, middle, right: how many lie before 1 + d, at it, after it. slope: 1 / half-width. reach: first + counts.
     weight: padded, by sender in the forward pass, by receiver in the backward pass. dense_above: live entries of z
     above which the dense product is faster. g_delay, g_width: sums of one group, in float64.
     """
 
     first: Array
-    count: Array
+    counts: Array
     taps: Array
     width: int
     left: Array

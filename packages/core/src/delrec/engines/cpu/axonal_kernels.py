@@ -75,7 +75,7 @@ def receive(t, shape, tables, room, bits, bits_at):
     """See `blocks`."""
     length = shape.prefix + shape.steps
     alive = delayed_spikes(
-        t, shape.size, bits, bits_at, length, tables.first, tables.count, tables.taps, tables.width, room.z, 0, LANES,
+        t, shape.size, bits, bits_at, length, tables.first, tables.counts, tables.taps, tables.width, room.z, 0, LANES,
         room.live,
     )  # fmt: skip
     if alive > tables.dense_above:
@@ -125,7 +125,7 @@ def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
     now[POSITION] -= 1
     at = now[POSITION]
     gather_gradient(
-        size, room.ring, at, room.start, tables.first, tables.count, tables.taps, tables.width, room.y_lanes
+        size, room.ring, at, room.start, tables.first, tables.counts, tables.taps, tables.width, room.y_lanes
     )
     if wanted.taps:
         delay_gradient(
@@ -152,7 +152,7 @@ def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
     if not wanted.weight:
         return
     now[LIVE] += delayed_spikes(
-        t, size, bits, bits_at, length, tables.first, tables.count, tables.taps, tables.width, room.z,
+        t, size, bits, bits_at, length, tables.first, tables.counts, tables.taps, tables.width, room.z,
         now[STEPS] * LANES, SEGMENT * LANES, room.live[now[STEPS] * row :],
     )  # fmt: skip
     now[STEPS] += 1

@@ -14,7 +14,7 @@ __all__ = ["GROUPS", "Array", "chunks", "flat", "mostly_zero", "padded", "padded
 
 Array = np.ndarray[Any, Any]
 GROUPS = 16  # partial sums of a weight's gradient: a constant, so that results do not depend on threads
-_REALS = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_REALS: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _CHUNK = 512  # rows of one task
 
 

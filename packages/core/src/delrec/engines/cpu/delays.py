@@ -94,8 +94,8 @@ def backward(
     g_x, g_factor = g.new_empty(steps, batch, size), g.new_zeros(groups, size * outputs * 2)
     flat_g, y, back = flat(g), flat(g_x), flat(place.t())
     taps = kernels.Taps(back, flat(factor.transpose(0, 1)), flat_g[:0])
-    values = events.value if len(events.value) else events.value.new_ones(1).expand(len(events.index))
-    lists = (events.first.numpy(), events.index.numpy().view(np.uint16), flat(values))
+    values = events.value if len(events.value) else events.value.new_ones(1).expand(len(events.column))
+    lists = (events.first.numpy(), events.column.numpy().view(np.uint16), flat(values))
 
     def run(group: int) -> None:
         gradient = kernels.Gradient(*lists, back, flat(g_factor[group]))

@@ -23,7 +23,7 @@ class EventList(NamedTuple):
     """What is not zero in (T, B, N): where each row begins, columns (uint16 bits), values (none if all are 1)."""
 
     first: Tensor
-    index: Tensor
+    column: Tensor
     value: Tensor
 
 
@@ -113,7 +113,7 @@ def backward(
         groups = chunks(rows, max(_TILE, (rows + GROUPS - 1) // GROUPS))
         parts = weight.new_zeros(len(groups), size * padded(outputs))
         sums = torch.zeros(len(groups), outputs, dtype=torch.float64)
-        first, index, value = events.first.numpy(), events.index.numpy().view(np.uint16), events.value.numpy()
+        first, index, value = events.first.numpy(), events.column.numpy().view(np.uint16), events.value.numpy()
         to, to_bias = parts.numpy(), sums.numpy()
 
         def run(j: int) -> None:

@@ -97,10 +97,10 @@ class Axonal(Recurrence):
         taps = triangle_kernel(delay, width, length).gather(1, column.clamp(max=length - 1))
         taps = torch.where(torch.arange(longest) < count.unsqueeze(-1), taps, 0).to(dtype)
         none, sums = np.zeros(0, taps.numpy().dtype), np.zeros(0, np.float64)
-        sides = (s.to(torch.int64).numpy() for s in (left, count - left - right, right))
+        sides = [s.to(torch.int64).numpy() for s in (left, count - left - right, right)]
         self._tables = Taps(
-            first.numpy(), rounded.numpy(), flat(taps), longest, *sides, flat((1 / width).to(dtype).expand(size)),
-            (first + rounded).numpy(), none, _DENSE_SHARE * size * LANES, sums, sums,
+            first.numpy(), rounded.numpy(), flat(taps), longest, sides[0], sides[1], sides[2],
+            flat((1 / width).to(dtype).expand(size)), (first + rounded).numpy(), none, _DENSE_SHARE * size * LANES, sums, sums,
         )  # fmt: skip
         self.prefix = int((first + rounded).max())
         self.past = min(history, self.prefix)

@@ -36,32 +36,32 @@ from delrec.engines.cpu.blocks import (
     spike_block,
     step_block,
 )
-from delrec.engines.cpu.cache import compiled, entry
+from delrec.engines.cpu.cache import entry, inlined
 from delrec.engines.cpu.vector import LANES, get, put
 
 
-@compiled
+@inlined
 def load(work, to, values, at, m):
     """work[to : to + m] = values[at : at + m]."""
     for n in range(m):
         put(work, to + n, get(values, at + n))
 
 
-@compiled
+@inlined
 def store(work, row, values, at, m):
     """values[at : at + m] = work[row : row + m]."""
     for n in range(m):
         put(values, at + n, get(work, row + n))
 
 
-@compiled
+@inlined
 def add(work, to, values, at, m):
     """work[to : to + m] += values[at : at + m]."""
     for n in range(m):
         put(work, to + n, get(work, to + n) + get(values, at + n))
 
 
-@compiled
+@inlined
 def load_coefficients(work, coef, size, c, m):
     """Fetch the coefficients of neurons c .. c + m - 1."""
     for j in range(COEFS):
