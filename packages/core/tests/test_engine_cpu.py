@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 from delrec import LIF, ATan, Triangle
-from delrec.engines import Request, State, cpu, cpu_codegen, interface
+from delrec.engines import Request, State, cpu, interface
 from delrec.engines.segments import scan_in_segments
 from delrec.surrogates import Boxcar, FastSigmoid
 from hypothesis import HealthCheck, given, settings
@@ -251,11 +251,6 @@ def test_without_numba_one_warning_and_the_reference(monkeypatch):
     monkeypatch.setattr(cpu, "_BROKEN", "numba cannot be used (ImportError: none)")
     with pytest.warns(RuntimeWarning, match="numba"):
         assert run("auto", current=torch.ones(3, 1, 2), neuron=LIF().attach(2)).engine == "reference"
-
-
-def test_generated_modules_live_where_the_variable_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("DELREC_CACHE", str(tmp_path))
-    assert cpu_codegen.cache_folder() == tmp_path
 
 
 @pytest.mark.parametrize("form", ["none", "axonal"])

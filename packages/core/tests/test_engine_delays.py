@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from delrec.engines import cpu_delays
+from delrec.engines.cpu import delays
 from delrec.feedforward import FeedforwardDelays
 
 F64 = torch.float64
@@ -45,7 +45,7 @@ def test_equals_the_convolution(case, whole):
     layer, x = layers(inputs, *rest), sparse(steps, batch, inputs)
     if whole:
         layer.round_()
-    assert cpu_delays.suits(x, layer.window)
+    assert delays.suits(x, layer.window)
     for a, b in zip(outcome(layer, x, "cpu"), outcome(layer, x, "reference"), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
@@ -59,7 +59,7 @@ def test_positions_outside_the_window_are_normalised_as_dcls_does():
 
 
 def test_dense_input_and_other_kernels_take_the_convolution(monkeypatch):
-    monkeypatch.setattr(cpu_delays, "delayed_linear", None)  # a call would fail
+    monkeypatch.setattr(delays, "forward", None)  # a call would fail
     layer = layers(4, 3, 5, 4, 0, "synaptic")
     layer(torch.ones(8, 2, 4, dtype=F64))
     torch.manual_seed(0)

@@ -4,9 +4,10 @@ import warnings
 
 import pytest
 import torch
-from delrec import LIF
+from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikingLayer
 from delrec.engines import EngineError, Request, scan
 from delrec.engines.events import EventNetwork
+from delrec.linear import SpikeLinear
 from delrec.networks import Network, NetworkConfig
 
 F64 = torch.float64
@@ -88,3 +89,80 @@ def test_what_events_cannot_do_is_an_error_that_says_so():
     current = torch.randn(5, 2, 3, requires_grad=True)
     with pytest.raises(EngineError, match="no gradients"):
         scan("events", Request(current, LIF().attach(3)))
+
+
+class Own(torch.nn.Module):
+    """A model that no configuration made."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = torch.nn.Linear(30, 24), torch.nn.BatchNorm1d(24)
+        self.recurrent = RecurrentDelays(24, sigma=2.0, engine="reference")
+        self.delayed = FeedforwardDelays(24, 16, window=6, engine="reference")
+        self.neurons = SpikingLayer(16, neuron=LIF(reset="hard"), engine="reference")
+        self.out = SpikeLinear(16, 4)
+
+    def layers(self):
+        return [self.first, self.norm, self.recurrent, torch.nn.Dropout(0.5), self.delayed, self.neurons, self.out]
+
+    def forward(self, x):
+        current = self.norm(self.first(x).flatten(0, 1)).view(*x.shape[:2], 24)
+        spikes = self.neurons(self.delayed(self.recurrent(current)))
+        self.rates = float(spikes.mean())
+        return self.out(spikes)
+
+
+def own():
+    torch.manual_seed(1)
+    model = Own().to(F64)
+    with torch.no_grad():
+        model.norm.running_var.uniform_(0.05, 0.2)
+        model.norm.running_mean.normal_(0, 0.1)
+        model.norm.weight.uniform_(0.5, 1.5)
+        model.delayed.weight.mul_(12)
+    return model.eval()
+
+
+def test_a_model_of_ones_own_runs_by_events():
+    model, x = own(), spikes()
+    with model.recurrent.deployed(), model.delayed.deployed(), torch.no_grad():
+        wanted = model(x)
+    assert 0.02 < model.rates < 0.9
+    fast = EventNetwork(model.layers(), batch=3, dtype=F64)
+    torch.testing.assert_close(fast.run(x), wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(fast.classify(x), wanted.sum(0), rtol=1e-9, atol=1e-9)
+    fast.reset()
+    steps = torch.stack([fast.step(x[t]).clone() for t in range(len(x))])
+    torch.testing.assert_close(steps, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_sequential_ends_in_spikes_or_in_a_membrane():
+    torch.manual_seed(2)
+    x, neurons = spikes(), SpikingLayer(8, engine="reference")
+    model = torch.nn.Sequential(torch.nn.Linear(30, 8), neurons).to(F64)
+    with torch.no_grad():
+        model[0].weight.mul_(4)
+        wanted = model(x)
+        assert wanted.mean() > 0.05
+        assert torch.equal(EventNetwork(model, batch=3, dtype=F64).run(x), wanted)
+        leak = LIF(threshold=1e9).attach(8)
+        membrane = scan("reference", Request(model[0](x), leak, trace=True)).states[0]
+        torch.testing.assert_close(EventNetwork([model[0], leak], batch=3, dtype=F64).run(x), membrane)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (lambda: [torch.nn.Linear(30, 8), torch.nn.ReLU()], r"layer 1 \(ReLU\) cannot run by events"),
+        (lambda: [torch.nn.BatchNorm1d(30)], r"layer 0 \(BatchNorm1d\) scales a current"),
+        (lambda: [FeedforwardDelays(30, 8, window=5, right_padding=2)], "right_padding = 2"),
+        (lambda: [FeedforwardDelays(30, 8, window=5, left_padding=2)], "left_padding = 2"),
+        (lambda: [torch.nn.Linear(30, 8), SpikingLayer(9)], "8 outputs meet 9 neurons"),
+        (lambda: [torch.nn.Linear(30, 8), torch.nn.Linear(9, 2)], "8 outputs meet 9 inputs"),
+        (own, "give a list"),
+        (list, "no layers"),
+    ],
+)
+def test_a_list_that_cannot_run_names_the_layer(layers, message):
+    with pytest.raises(ValueError, match=message):
+        EventNetwork(layers())

@@ -62,7 +62,7 @@ class Bare(Neuron):
 def test_states_step_and_drive_are_enough():
     layer = RecurrentDelays(4, neuron=Bare(), engine="reference").double()
     x = torch.rand(6, 2, 4, dtype=torch.float64)
-    spikes, membrane = layer(x, membrane=True)
+    spikes, _, membrane = layer(x, return_membrane=True)
     assert torch.equal(membrane[0], x[0]) and torch.equal(spikes[0], (x[0] >= 1).double())
 
 

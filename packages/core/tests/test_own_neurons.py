@@ -29,7 +29,7 @@ def no_fallback():
 def outcome(layer, scale, seed=1):
     draw = torch.Generator().manual_seed(seed)
     x = (scale * torch.randn(T, B, N, generator=draw, dtype=torch.float64) + scale / 2).requires_grad_()
-    spikes, membrane = layer(x, membrane=True)
+    spikes, _, membrane = layer(x, return_membrane=True)
     weights = [torch.randn(T, B, N, generator=draw, dtype=torch.float64) for _ in range(2)]
     layer.zero_grad()
     (spikes * weights[0] + 0.1 * membrane * weights[1]).sum().backward()
@@ -112,7 +112,7 @@ def test_another_constant_is_another_kernel():
     for value, seen in ((1.0, 0.5), (3.0, 1.5), (1.0, 0.5)):
         gain = value
         for layer.engine in ("cpu", "reference"):
-            assert layer(x, membrane=True)[1][0, 0, 0] == seen
+            assert layer(x, return_membrane=True).membrane[0, 0, 0] == seen
 
 
 class Quadratic(Neuron):

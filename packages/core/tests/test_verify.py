@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from delrec.verify import main
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -87,3 +88,21 @@ def test_one_bad_file_among_good_ones_decides(tmp_path):
     good = altered(CONV, tmp_path, lambda a: a)
     bad = tmp_path / "delrec_absent.npz"
     assert main([str(good), str(bad)]) == 2
+
+
+def test_an_engine_without_gradients_is_held_against_the_reference_as_deployed(capsys):
+    assert main([str(ONE), str(CONV), "--engine", "events"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert "spikes as deployed, against the reference engine" in lines[0] and lines[1].startswith("skip")
+    assert lines[-1] == "1 passed, 0 failed"
+    assert main([str(CONV), "--engine", "events"]) == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
+def test_a_device_that_is_not_there_is_nothing_to_check(capsys):
+    assert main([str(ONE), "--device", "cuda"]) == 2
+    assert "no CUDA device" in capsys.readouterr().out
+
+
+def test_a_device_can_be_named():
+    assert main([str(ONE), "--device", "cpu"]) == 0

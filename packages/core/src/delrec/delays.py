@@ -27,6 +27,7 @@ __all__ = [
     "round_stochastic",
     "round_straight_through",
     "triangle_kernel",
+    "triangle_support",
 ]
 
 
@@ -90,6 +91,23 @@ def triangle_kernel(delay: Tensor, width: Tensor, length: int) -> Tensor:
     distance = (taps - (1 + delay).unsqueeze(-1)).abs()
     room = width - distance
     return torch.where(room >= 0, room, 0) / width**2  # torch.clamp's gradient at its corner is 0 from torch 2.15 on
+
+
+def triangle_support(delay: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first and the last tap k >= 1 inside each triangle, corners included, as `triangle_kernel` decides.
+
+    delay: any shape; width broadcast against it. Both are whole numbers in delay's dtype; last = first - 1 where no tap
+    is inside.
+    """
+    centre, width = 1 + delay, width.to(delay.dtype).expand(delay.shape)
+
+    def inside(k: Tensor) -> Tensor:
+        return width - (k - centre).abs() >= 0
+
+    low, high = (centre - width).ceil(), (centre + width).floor()
+    low = torch.where(inside(low - 1), low - 1, torch.where(inside(low), low, low + 1)).clamp(min=1)
+    high = torch.where(inside(high + 1), high + 1, torch.where(inside(high), high, high - 1))
+    return low, torch.maximum(high, low - 1)
 
 
 def round_delays(delay: Tensor) -> Tensor:

@@ -220,6 +220,17 @@ class Network(Trainable):
             if isinstance(module, RecurrentDelays):
                 module.clamp_()
 
+    def event_layers(self) -> list[Any]:
+        """Return the layers in the order in which they run, as `delrec.engines.events.EventNetwork` takes them."""
+        layers: list[Any] = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            layers += [block.connection, block.norm, block.spiking]
+        layers += [self.readout, self.readout_norm]
+        if self.leak is not None:
+            layers += [torch.as_tensor(self._gain(self.leak.coefficients()[0])), self.leak]
+        return [layer for layer in layers if layer is not None]
+
     @property
     def streams(self) -> bool:
         """Whether no connection pads on the right: padded outputs come after the last input."""

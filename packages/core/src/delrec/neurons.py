@@ -12,7 +12,9 @@ adjoints, which are derived, into its scan.
 
 from __future__ import annotations
 
+import itertools
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -22,9 +24,17 @@ from torch import Tensor, nn
 from delrec.rules import on_tensors
 from delrec.surrogates import Surrogate, Triangle
 
-__all__ = ["LIF", "Neuron"]
+__all__ = ["LIF", "Neuron", "neuron_of"]
 
 Rule = Callable[..., Any]
+
+_numbers = itertools.count()
+_neurons: weakref.WeakValueDictionary[int, Neuron] = weakref.WeakValueDictionary()
+
+
+def neuron_of(number: int) -> Neuron:
+    """Return the neuron of that number: a compiled graph can hold a number, but no neuron."""
+    return _neurons[number]
 
 
 def _first_state(spike: Any, reset: Any, *values: Any) -> Any:
@@ -61,6 +71,7 @@ class Neuron(nn.Module):
         self.detach_reset = bool(detach_reset)
         self.size: int | None = None
         self._on_tensors: dict[str, Rule] = {}
+        self._enlist()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.fixed and name in self.__dict__:
@@ -73,7 +84,12 @@ class Neuron(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        self._enlist()  # a copy is another neuron
         self._read()
+
+    def _enlist(self) -> None:
+        self.number = next(_numbers)
+        _neurons[self.number] = self
 
     def attach(self, size: int) -> Neuron:
         """Make the parameters for a layer of `size` neurons and return self.

@@ -1,11 +1,14 @@
 """Check an engine against golden vectors of the published implementations.
 
-    python -m delrec.verify PATH... [--engine NAME] [--dtype float64|float32]
+    python -m delrec.verify PATH... [--engine NAME] [--dtype float64|float32] [--device cpu|cuda]
 
 PATH is a golden file (.npz) or a folder of them, of two kinds: `delrec_*` (a recurrent-delay layer: spikes,
 membrane, interpolation kernel, loss and every gradient) and `dcls1d_*` (a feedforward-delay layer). A line a file
 tells what agrees; the last line is "N passed, M failed". Exit status: 0 all agree; 1 one disagrees; 2 nothing to
 check, or a file is unreadable or of neither kind.
+
+An engine for inference alone (events) gives no gradients and takes whole delays: its spikes are held against the
+reference engine's for the same layer as deployed, and its line says so; files in which it has no part are left out.
 
 Agreement: spikes are equal; for every other array max|a-b| <= tol max(1, max|b|), tol = 1e-9 in float64 and 1e-4
 in float32 (where spikes must be equal wherever |H - threshold| >= 1e-5).
@@ -26,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from delrec.delays import kernel_length, triangle_kernel
-from delrec.engines import ENGINES
+from delrec.engines import ENGINES, EngineError, engine_for
 from delrec.feedforward import FeedforwardDelays
 from delrec.neurons import LIF
 from delrec.recurrent import RecurrentDelays
@@ -48,8 +51,26 @@ _LAYER_KEYS = (
 _CONV_KEYS = ("x weight P bias K left_padding right_padding kernel y cot_y grad_x grad_weight grad_P grad_bias").split()
 
 
+class NotCheckedError(Exception):
+    """The engine has no part in a golden file."""
+
+
 class GoldenError(Exception):
     """A golden file cannot be used: unreadable, of neither kind, or with a missing or unknown array."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """What is checked, in which precision, on which type of device."""
+
+    engine: str
+    dtype: torch.dtype
+    device: str
+    tolerance: float
+
+    def tensor(self, array: NDArray) -> Tensor:
+        """Return an array there."""
+        return torch.from_numpy(array).to(self.device, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -67,7 +88,7 @@ class Comparison:
 
 
 def _compare(name: str, ours: Tensor | NDArray, golden: NDArray, tolerance: float) -> Comparison:
-    mine = ours.detach().double().numpy() if isinstance(ours, Tensor) else np.asarray(ours, dtype=np.float64)
+    mine = ours.detach().double().cpu().numpy() if isinstance(ours, Tensor) else np.asarray(ours, dtype=np.float64)
     want = np.asarray(golden, dtype=np.float64)
     if mine.shape != want.shape:
         raise GoldenError(f"array {name!r} has shape {want.shape}, the settings of the file imply {mine.shape}")
@@ -95,7 +116,7 @@ def _require(arrays: Arrays, keys: Sequence[str], optional: Sequence[str]) -> No
             raise GoldenError(f"array {key!r} holds NaN or infinity")
 
 
-def _layer_of(arrays: Arrays, dtype: torch.dtype, engine: str) -> RecurrentDelays:
+def _layer_of(arrays: Arrays, where: Where) -> RecurrentDelays:
     soft = bool(arrays["soft_reset"])
     neuron = LIF(
         tau=float(arrays["tau"]),
@@ -114,10 +135,10 @@ def _layer_of(arrays: Arrays, dtype: torch.dtype, engine: str) -> RecurrentDelay
         neuron=neuron,
         delays=kind,  # type: ignore[arg-type]
         learn_spread=bool(arrays["use_p_spread"]),
-        engine=engine,
-    ).to(dtype)
+        engine=where.engine,
+    ).to(where.device, where.dtype)
     # copied last and in full precision: a float32 buffer would move sigma by more than the tolerance
-    layer.sigma = torch.tensor(float(arrays["sigma"]), dtype=dtype)
+    layer.sigma = torch.tensor(float(arrays["sigma"]), dtype=where.dtype, device=where.device)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(arrays["W"]))
         layer.delay.copy_(torch.from_numpy(arrays["d"]))
@@ -126,18 +147,21 @@ def _layer_of(arrays: Arrays, dtype: torch.dtype, engine: str) -> RecurrentDelay
     return layer
 
 
-def _check_layer(arrays: Arrays, dtype: torch.dtype, engine: str, tolerance: float) -> list[Comparison]:
+def _check_layer(arrays: Arrays, where: Where) -> list[Comparison]:
+    tolerance = where.tolerance
     spread = bool(arrays.get("use_p_spread", False))
     gradients = ["grad_x", "grad_W", "grad_d", *(["grad_p_spread"] if spread else [])]
     _require(arrays, [*_LAYER_KEYS, *gradients[3:]], [name + ROUNDED for name in gradients])
-    layer = _layer_of(arrays, dtype, engine)
-    x = torch.from_numpy(arrays["x"]).to(dtype).requires_grad_()
+    layer = _layer_of(arrays, where)
+    x = where.tensor(arrays["x"]).requires_grad_()
+    if not engine_for(where.engine, where.device)[0].gradients:
+        return _check_deployed(layer, x.detach())
     spikes, _, membrane = layer(x, return_membrane=True)
-    cot_s, cot_v = (torch.from_numpy(arrays[key]).to(dtype) for key in ("cot_s", "cot_v"))
+    cot_s, cot_v = (where.tensor(arrays[key]) for key in ("cot_s", "cot_v"))
     loss = (cot_s * spikes).sum() + (cot_v * membrane).sum()
     loss.backward()
 
-    results = [_compare_spikes(spikes, arrays, dtype)]
+    results = [_compare_spikes(spikes, arrays, where.dtype)]
     length = kernel_length(layer.delay, layer.half_width())
     taps = triangle_kernel(layer.delay, layer.half_width(), length)
     results.append(_compare("L", np.asarray(length), arrays["L"], 0.0))
@@ -155,8 +179,18 @@ def _check_layer(arrays: Arrays, dtype: torch.dtype, engine: str, tolerance: flo
     return results
 
 
+@torch.no_grad()
+def _check_deployed(layer: RecurrentDelays, x: Tensor) -> list[Comparison]:
+    """Hold the spikes of an engine without gradients against the reference engine's, delays whole and sigma 0."""
+    with layer.deployed():
+        ours = layer(x)
+        layer.engine = "reference"
+        wrong = float((ours != layer(x)).sum())
+    return [Comparison("spikes as deployed, against the reference engine", wrong, 0.0)]
+
+
 def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: torch.dtype) -> Comparison:
-    differ = spikes.detach().double().numpy() != arrays["spikes"]
+    differ = spikes.detach().double().cpu().numpy() != arrays["spikes"]
     if dtype != torch.float64:
         # H is the membrane before the reset; where it lies this near to the threshold, rounding may decide
         golden, threshold = arrays["spikes"], float(arrays["v_threshold"])
@@ -166,7 +200,10 @@ def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: torch.dtype) -> Compa
     return Comparison("spikes", float(differ.sum()), 0.0)
 
 
-def _check_conv(arrays: Arrays, dtype: torch.dtype, engine: str, tolerance: float) -> list[Comparison]:
+def _check_conv(arrays: Arrays, where: Where) -> list[Comparison]:
+    tolerance = where.tolerance
+    if not engine_for(where.engine, where.device)[0].gradients:
+        raise NotCheckedError(f"the {where.engine} engine gives no gradients, and this is a convolution's file")
     _require(arrays, _CONV_KEYS, [])
     outputs, inputs, count = arrays["weight"].shape
     layer = FeedforwardDelays(
@@ -176,16 +213,16 @@ def _check_conv(arrays: Arrays, dtype: torch.dtype, engine: str, tolerance: floa
         kernel_count=count,
         left_padding=int(arrays["left_padding"]),
         right_padding=int(arrays["right_padding"]),
-        engine=engine,
-    ).to(dtype)
+        engine=where.engine,
+    ).to(where.device, where.dtype)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(arrays["weight"]))
         layer.position.copy_(torch.from_numpy(np.moveaxis(arrays["P"], -1, 0).reshape(count, outputs, inputs)))
         assert layer.bias is not None
         layer.bias.copy_(torch.from_numpy(arrays["bias"]))
-    x = torch.from_numpy(arrays["x"]).to(dtype).requires_grad_()
+    x = where.tensor(arrays["x"]).requires_grad_()
     y = layer(x.permute(2, 0, 1)).permute(1, 2, 0)
-    (y * torch.from_numpy(arrays["cot_y"]).to(dtype)).sum().backward()
+    (y * where.tensor(arrays["cot_y"])).sum().backward()
     position = layer.position.grad
     assert position is not None and x.grad is not None and layer.weight.grad is not None
     assert layer.bias is not None and layer.bias.grad is not None
@@ -200,23 +237,26 @@ def _check_conv(arrays: Arrays, dtype: torch.dtype, engine: str, tolerance: floa
     return [_compare(name, value, arrays[name], tolerance) for name, value in ours.items()]
 
 
-_KINDS: dict[str, Callable[[Arrays, torch.dtype, str, float], list[Comparison]]] = {
+_KINDS: dict[str, Callable[[Arrays, Where], list[Comparison]]] = {
     "delrec_": _check_layer,
     "dcls1d_": _check_conv,
 }
 
 
-def check_file(path: Path, engine: str = "auto", dtype: str = "float64") -> list[Comparison]:
+def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device: str = "cpu") -> list[Comparison]:
     """Run one golden file through an engine and return one comparison an array.
 
-    Raises GoldenError when the file is unreadable, of neither kind, or incomplete.
+    Raises GoldenError when the file is unreadable, of neither kind, or incomplete, or the engine does not run its
+    layer; NotCheckedError where the engine has no part in it.
     """
     kind = next((check for prefix, check in _KINDS.items() if path.name.startswith(prefix)), None)
     if kind is None:
         raise GoldenError("is of neither kind: the name begins with neither delrec_ nor dcls1d_")
     arrays = _read(path)
     try:
-        return kind(arrays, getattr(torch, dtype), engine, TOLERANCE[dtype])
+        return kind(arrays, Where(engine, getattr(torch, dtype), device, TOLERANCE[dtype]))
+    except EngineError as error:
+        raise GoldenError(str(error)) from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GoldenError(f"holds settings that no layer can be built from ({error})") from error
 
@@ -239,12 +279,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a golden .npz file, or a folder of them")
     parser.add_argument("--engine", default="auto", choices=["auto", *ENGINES], help="engine to check (default: auto)")
     parser.add_argument("--dtype", default="float64", choices=sorted(TOLERANCE), help="precision (default: float64)")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where (default: cpu)")
     options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("nothing to check: --device cuda, and torch sees no CUDA device here\n0 passed, 0 failed")
+        return 2
 
     passed = failed = unusable = 0
     for path in _files(options.paths):
         try:
-            results = check_file(path, options.engine, options.dtype)
+            results = check_file(path, options.engine, options.dtype, options.device)
+        except NotCheckedError as error:
+            print(f"skip  {path.name}: {error}")
+            continue
         except GoldenError as error:
             unusable += 1
             print(f"ERROR {path.name}: {error}")
@@ -262,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             print(f"ok    {path.name}: {len(results)} arrays, largest error {worst.error:.2g} ({worst.name})")
     if not passed + failed + unusable:
-        print(f"nothing to check: no .npz file in {', '.join(options.paths)}")
+        print(f"nothing to check: no .npz file for this engine in {', '.join(options.paths)}")
     print(f"{passed} passed, {failed + unusable} failed")
     return 2 if unusable or not passed + failed else 1 if failed else 0
 

@@ -126,6 +126,8 @@ class Engine:
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]]
     """Types of device whose tensors "auto" gives to this engine; () where it must be named."""
+    gradients: ClassVar[bool] = True
+    """Whether it can be trained with."""
     traceable: ClassVar[bool] = False
     """Whether torch.compile can trace it; where not, "auto" takes the reference while compiling."""
 

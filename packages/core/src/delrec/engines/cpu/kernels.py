@@ -2,15 +2,15 @@
 
 A batch is cut in tiles of LANES = 16 rows. Within a tile, what is indexed by a sender is laid out (sender, lane), so
 that one vector holds the 16 rows of one sender; neurons are computed row by row. Generated modules (see
-`cpu_codegen`) import them.
+`codegen`) import them.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from delrec.engines.cpu_vector import (
+from delrec.engines.cpu.cache import compiled
+from delrec.engines.cpu.vector import (
     LANES,
     ROWS,
     gather_rows,
@@ -26,32 +26,11 @@ from delrec.engines.cpu_vector import (
     weigh_lines,
 )
 
-__all__ = [
-    "SEGMENT",
-    "SLACK",
-    "add_rows",
-    "aligned",
-    "delay_gradient",
-    "delayed_spikes",
-    "gather_gradient",
-    "push_ring",
-    "send_back",
-    "slide_ring",
-    "to_lanes",
-    "to_rows",
-    "weigh_dense",
-    "weigh_sparse",
-    "weight_gradient",
-    "weight_gradient_sparse",
-]
-
 SEGMENT = 8  # steps whose part of the weight gradient is one product
 SLACK = 16  # steps between two moves of the ring of gradients
 
-_compiled = njit(error_model="numpy", nogil=True)
 
-
-@_compiled
+@compiled
 def aligned(count, real):
     """Return `count` zeros that start on a cache line."""
     raw = np.zeros(count + LANES, real)
@@ -59,7 +38,7 @@ def aligned(count, real):
     return raw[shift : shift + count]
 
 
-@_compiled
+@compiled
 def delayed_spikes(t, size, bits, bits_at, stride, first, count, taps, width, z, z_at, z_row, live):
     """z[o, lane] = sum_k m_o[k] S[t-k, lane, o] for every sender; live[o] gets the lanes that are not silent."""
     alive = 0
@@ -72,7 +51,7 @@ def delayed_spikes(t, size, bits, bits_at, stride, first, count, taps, width, z,
     return alive
 
 
-@_compiled
+@compiled
 def weigh_sparse(size, padded, live, z, z_at, z_row, wt, out, index, value):
     """out[lane, i] = sum_o z[o, lane] wt[o, i], row by row, from the senders that are live."""
     for b in range(LANES):
@@ -87,7 +66,7 @@ def weigh_sparse(size, padded, live, z, z_at, z_row, wt, out, index, value):
         add_rows(out, b * padded, padded, index, value, 0, n, wt, 0, padded)
 
 
-@_compiled
+@compiled
 def add_rows(out, out_at, padded, index, value, at, count, rows, rows_at, stride):
     """out[:padded] += sum_j value[j] rows[index[j], :padded]."""
     i = 0
@@ -99,7 +78,7 @@ def add_rows(out, out_at, padded, index, value, at, count, rows, rows_at, stride
         i += 2 * 64 // out.itemsize
 
 
-@_compiled
+@compiled
 def weigh_dense(size, padded, z, z_at, z_row, wt, out):
     """out[lane, i] = sum_o z[o, lane] wt[o, i]."""
     for i in range(0, padded, 2 * 64 // out.itemsize):
@@ -107,7 +86,7 @@ def weigh_dense(size, padded, z, z_at, z_row, wt, out):
             tile_product(z, z_at + b, z_row, 1, wt, i, padded, out, b * padded + i, padded, size, False)
 
 
-@_compiled
+@compiled
 def send_back(size, padded, w, g, out):
     """out[o, lane] = sum_i w[i, o] g[i, lane]."""
     per = 64 // out.itemsize
@@ -116,7 +95,7 @@ def send_back(size, padded, w, g, out):
             tile_product_lanes(w, o, padded, 1, g, lane, LANES, out, o * LANES + lane, LANES, size, False)
 
 
-@_compiled
+@compiled
 def weight_gradient(size, padded, z, z_row, g, count, out):
     """out[o, i] += sum_{j < count} z[o, j] g[j, i]: j runs over the lanes of a few steps."""
     for o in range(0, padded, ROWS):
@@ -124,7 +103,7 @@ def weight_gradient(size, padded, z, z_row, g, count, out):
             tile_product(z, o * z_row, 1, z_row, g, i, padded, out, o * padded + i, padded, count, True)
 
 
-@_compiled
+@compiled
 def weight_gradient_sparse(size, padded, live, live_row, steps, z, z_row, g, out, index, value):
     """As `weight_gradient`, from the entries of z that are live."""
     for o in range(size):
@@ -141,14 +120,14 @@ def weight_gradient_sparse(size, padded, live, live_row, steps, z, z_row, g, out
             add_rows(out, o * padded, padded, index, value, 0, n, g, 0, padded)
 
 
-@_compiled
+@compiled
 def gather_gradient(size, ring, ring_at, start, first, count, taps, width, y):
     """y[o, lane] = sum_k m_o[k] gz[t+k, lane]; the ring holds gz[t+k] of sender o at start[o] + ring_at + k."""
     for o in range(size):
         weigh_lines(ring, (start[o] + ring_at + first[o]) * LANES, taps, o * width, count[o], y, o * LANES)
 
 
-@_compiled
+@compiled
 def delay_gradient(
     size, bits, bits_at, stride, ring, ring_at, start, first, left, middle, right, y, slope, g_delay, g_width
 ):
@@ -170,7 +149,7 @@ def delay_gradient(
             g_width[o] += np.float64(low + mid + high) * s * s - 2.0 * s * np.float64(masked_sum(y, o * LANES, 1, word))
 
 
-@_compiled
+@compiled
 def slide_ring(size, ring, start, reach, slack):
     """Move the newest `reach[o]` lines of each sender up by `slack`, to make room below."""
     for o in range(size):
@@ -181,7 +160,7 @@ def slide_ring(size, ring, start, reach, slack):
                 put(ring, line + slack * LANES + lane, get(ring, line + lane))
 
 
-@_compiled
+@compiled
 def push_ring(size, gz, ring, ring_at, start):
     """Write gz[o, :] at position ring_at of each sender's ring."""
     for o in range(size):
@@ -190,14 +169,14 @@ def push_ring(size, gz, ring, ring_at, start):
             put(ring, at + lane, get(gz, o * LANES + lane))
 
 
-@_compiled
+@compiled
 def to_rows(padded, lanes, rows):
     """rows[lane, n] = lanes[n, lane]."""
     for n in range(0, padded, LANES):
         transpose_block(lanes, n * LANES, LANES, rows, n, padded)
 
 
-@_compiled
+@compiled
 def to_lanes(padded, rows, rows_at, lanes):
     """lanes[n, lane] = rows[lane, n]."""
     for n in range(0, padded, LANES):

@@ -1,4 +1,4 @@
-"""Kernels of synaptic delays; see `cpu_synaptic` for the equation.
+"""One delay a connection, as the scan uses it; see `synaptic` for the equation, `blocks` for what each function does.
 
 Time runs down in a ring: position + k is k steps ago (forward) or k steps ahead (backward). Each neuron has `lines`
 lines of LANES values.
@@ -6,11 +6,13 @@ lines of LANES values.
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any, NamedTuple
 
-from delrec.engines.cpu_kernels import SLACK
-from delrec.engines.cpu_vector import (
+import numpy as np
+
+from delrec.engines.cpu.cache import compiled
+from delrec.engines.cpu.kernels import SLACK, aligned, to_lanes, to_rows
+from delrec.engines.cpu.vector import (
     LANES,
     get,
     next_bit,
@@ -21,21 +23,38 @@ from delrec.engines.cpu_vector import (
     read_triples_keep,
 )
 
-__all__ = [
-    "bits_to_lanes",
-    "make_room",
-    "push_lines",
-    "receive",
-    "receive_back",
-    "slide_lines",
-]
-
 NEAR = 32  # rings read together
 
-_compiled = njit(error_model="numpy", nogil=True)
+POSITION = 0  # of `now`: place in the rings
 
 
-@_compiled
+class Forward(NamedTuple):
+    """Scratch of a tile, forward."""
+
+    rec: Any
+    now: Any
+    sent: Any
+    arrived: Any
+    once: Any
+    twice: Any
+    ring: Any
+
+
+class Backward(NamedTuple):
+    """Scratch of a tile, backward."""
+
+    y: Any
+    g: Any
+    now: Any
+    y_lanes: Any
+    g_lanes: Any
+    once: Any
+    twice: Any
+    ring: Any
+    ring_once: Any
+
+
+@compiled
 def bits_to_lanes(size, bits, bits_at, stride, out):
     """out[n, lane] = 1 where bit `lane` of neuron n's word is set, else 0."""
     one, zero = out.dtype.type(1.0), out.dtype.type(0.0)
@@ -45,7 +64,7 @@ def bits_to_lanes(size, bits, bits_at, stride, out):
             put(out, n * LANES + lane, one if word & np.uint16(1 << lane) else zero)
 
 
-@_compiled
+@compiled
 def make_room(size, lines, kept, ahead, position, direct, ring, ring_once, both, once, twice):
     """Open the next position and write there, and `ahead` steps beyond, how the sequence goes on if nothing comes."""
     if position == ahead:
@@ -67,7 +86,7 @@ def make_room(size, lines, kept, ahead, position, direct, ring, ring_once, both,
     return position
 
 
-@_compiled
+@compiled
 def slide_lines(size, lines, kept, position, direct, ring, ring_once, both, once, twice):
     """Move what is still needed up by SLACK lines, less the line through the newest values: sums stay small.
 
@@ -94,7 +113,7 @@ def slide_lines(size, lines, kept, position, direct, ring, ring_once, both, once
             put(twice, n * LANES + lane, real(0.0))
 
 
-@_compiled
+@compiled
 def push_lines(size, lines, position, direct, values, ring, ring_once, both, once, twice):
     """Write the values of this step, accumulated as the mode asks."""
     for n in range(size):
@@ -111,8 +130,8 @@ def push_lines(size, lines, position, direct, values, ring, ring_once, both, onc
                 put(ring_once, at + lane, get(once, n * LANES + lane))
 
 
-@_compiled
-def receive(size, lines, position, per, place, factor, weight, ring, out):
+@compiled
+def read_rings(size, lines, position, per, place, factor, weight, ring, out):
     """out[a, lane] = sum_b weight[a, b] sum_p factor[a, b, p] . ring[b, position + place[a, b, p] .. + 1, lane].
 
     NEAR rings at a time, which stay in cache while every receiver reads them.
@@ -129,12 +148,12 @@ def receive(size, lines, position, per, place, factor, weight, ring, out):
                 read_triples(ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, a * LANES, out)
 
 
-@_compiled
+@compiled
 def receive_back(
     size, padded, bits, bits_at, stride, lines, position, per, place, factor, span, weight, ring, ring_once, want_delay,
     out, g_weight, g_span, g_total
 ):  # fmt: skip
-    """As `receive`, for gradients that come back to sender o, and what its spikes give to weight, delay and width.
+    """As `read_rings`, for gradients that come back to sender o, and what its spikes give to weight, delay and width.
 
     g_weight[o, i] += sum_k m[k] g[t+k]; g_span += right - left side of the triangle; g_total += both sides.
     """
@@ -175,3 +194,117 @@ def receive_back(
                         high = get(ring_once, base + get(span, 4 * (c + i) + 3) * LANES)
                         put(g_span, c + i, get(g_span, c + i) + ((after - high) - (low - middle)))
                         put(g_total, c + i, get(g_total, c + i) + (low - high))
+
+
+@compiled
+def start_at(tables):
+    """Where the ring begins."""
+    now = np.zeros(1, np.int64)
+    now[POSITION] = SLACK + tables.ahead
+    return now
+
+
+@compiled
+def forward_room(shape, tables, bits, bits_at):
+    """See `blocks`."""
+    real, row, lines = tables.weight.dtype.type, shape.row, tables.length + SLACK
+    room = Forward(
+        aligned(LANES * row, real), start_at(tables), aligned(row * LANES, real), aligned(row * LANES, real),
+        aligned(row * LANES, real), aligned(row * LANES, real), aligned(shape.size * lines * LANES, real),
+    )  # fmt: skip
+    for t in range(-shape.prefix, 0):
+        open_step(shape, tables, room)
+        send(t, shape, tables, room, bits, bits_at)
+    return room
+
+
+@compiled
+def open_step(shape, tables, room):
+    """Move the forward ring on by a step."""
+    room.now[POSITION] = make_room(
+        shape.size, tables.length + SLACK, tables.length, tables.ahead, room.now[POSITION], tables.direct, room.ring,
+        room.ring, False, room.once, room.twice,
+    )  # fmt: skip
+
+
+@compiled
+def receive(t, shape, tables, room, bits, bits_at):
+    """See `blocks`."""
+    open_step(shape, tables, room)
+    read_rings(
+        shape.size, tables.length + SLACK, room.now[POSITION], tables.per, tables.place, tables.factor, tables.weight,
+        room.ring, room.arrived,
+    )  # fmt: skip
+    to_rows(shape.row, room.arrived, room.rec)
+
+
+@compiled
+def send(t, shape, tables, room, bits, bits_at):
+    """See `blocks`."""
+    bits_to_lanes(shape.size, bits, bits_at + t, shape.prefix + shape.steps, room.sent)
+    push_lines(
+        shape.size, tables.length + SLACK, room.now[POSITION], tables.direct, room.sent, room.ring, room.ring, False,
+        room.once, room.twice,
+    )  # fmt: skip
+
+
+@compiled
+def backward_room(shape, tables):
+    """See `blocks`."""
+    real, row, lines = tables.weight.dtype.type, shape.row, tables.length + SLACK
+    return Backward(
+        aligned(LANES * row, real), aligned(LANES * row, real), start_at(tables), aligned(row * LANES, real),
+        aligned(row * LANES, real), aligned(row * LANES, real), aligned(row * LANES, real),
+        aligned(shape.size * lines * LANES, real), aligned(shape.size * lines * LANES, real),
+    )  # fmt: skip
+
+
+@compiled
+def g_row(room):
+    """See `blocks`."""
+    return 0
+
+
+@compiled
+def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
+    """See `blocks`."""
+    lines = tables.length + SLACK
+    room.now[POSITION] = make_room(
+        shape.size, lines, tables.length, tables.ahead, room.now[POSITION], tables.direct, room.ring, room.ring_once,
+        True, room.once, room.twice,
+    )  # fmt: skip
+    if wanted.weight or wanted.taps:
+        receive_back(
+            shape.size, shape.row, bits, bits_at + t, shape.prefix + shape.steps, lines, room.now[POSITION],
+            tables.per, tables.place, tables.factor, tables.span, tables.weight, room.ring, room.ring_once,
+            wanted.taps, room.y_lanes, sums.weight, tables.g_span, tables.g_total,
+        )  # fmt: skip
+    else:
+        read_rings(
+            shape.size, lines, room.now[POSITION], tables.per, tables.place, tables.factor, tables.weight, room.ring,
+            room.y_lanes,
+        )  # fmt: skip
+    to_rows(shape.row, room.y_lanes, room.y)
+
+
+@compiled
+def send_silence(shape, tables, room):
+    """See `blocks`."""
+    room.g_lanes[:] = 0
+    push_gradient(shape, tables, room)
+
+
+@compiled
+def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
+    """See `blocks`."""
+    to_lanes(shape.row, room.g, 0, room.g_lanes)
+    push_gradient(shape, tables, room)
+
+
+@compiled
+def push_gradient(shape, tables, room):
+    """Write room.g_lanes in both rings."""
+    push_lines(
+        shape.size, tables.length + SLACK, room.now[POSITION], tables.direct, room.g_lanes, room.ring, room.ring_once,
+        True, room.once, room.twice,
+    )  # fmt: skip

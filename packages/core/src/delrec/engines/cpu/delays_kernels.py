@@ -1,24 +1,22 @@
-"""Kernels of feedforward delays with two taps a connection; `cpu_codegen` compiles a copy of this file.
+"""Kernels of feedforward delays with two taps a connection.
 
-A tile of LANES rows runs through time with its rings in cache, as in `cpu_synaptic_kernels`: position + k is k steps
+A tile of LANES rows runs through time with its rings in cache, as in `synaptic_kernels`: position + k is k steps
 ago (forward) or ahead (backward).
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import njit
 
-from delrec.engines.cpu_kernels import SLACK, aligned
-from delrec.engines.cpu_linear_kernels import list_row
-from delrec.engines.cpu_synaptic_kernels import NEAR, make_room, push_lines
-from delrec.engines.cpu_vector import LANES, get, put, read_pairs, transpose_block
-
-_entry = njit(error_model="numpy", nogil=True, cache=True)
-_compiled = njit(error_model="numpy", nogil=True)
+from delrec.engines.cpu.cache import compiled, entry
+from delrec.engines.cpu.kernels import SLACK, aligned
+from delrec.engines.cpu.synaptic_kernels import NEAR, make_room, push_lines
+from delrec.engines.cpu.vector import LANES, get, put, read_pairs, transpose_block
 
 
-@_compiled
+@compiled
 def load_lanes(x, at, rows, size, whole, scratch, lanes):
     """lanes[n, lane] = x[at + lane size + n] for the rows of a tile; rows that it lacks are 0."""
     for b in range(rows):
@@ -28,13 +26,13 @@ def load_lanes(x, at, rows, size, whole, scratch, lanes):
         transpose_block(scratch, n, whole, lanes, n * LANES, LANES)
 
 
-@_compiled
-def store_rows(lanes, whole, rows, size, scratch, offset, has_offset, y, at):
+@compiled
+def store_rows(lanes, whole, rows, size, scratch, offset, y, at):
     """y[at + lane size + n] = lanes[n, lane] + offset[n]."""
     for n in range(0, whole, LANES):
         transpose_block(lanes, n * LANES, LANES, scratch, n, whole)
     for b in range(rows):
-        if has_offset:
+        if len(offset):
             for n in range(size):
                 put(y, at + b * size + n, get(scratch, b * whole + n) + get(offset, n))
         else:
@@ -42,7 +40,7 @@ def store_rows(lanes, whole, rows, size, scratch, offset, has_offset, y, at):
                 put(y, at + b * size + n, get(scratch, b * whole + n))
 
 
-@_compiled
+@compiled
 def read(receivers, senders, lines, position, place, factor, ones, ring, out):
     """out[a, lane] = sum_b factor[a, b] . ring[b, position + place[a, b] .. + 1, lane]."""
     out[:] = 0
@@ -54,34 +52,43 @@ def read(receivers, senders, lines, position, place, factor, ones, ring, out):
             read_pairs(ring, at, lines * LANES, place, c, factor, 2 * c, ones, 0, n, out, a * LANES, out)
 
 
-@_entry
-def delayed_tile(
-    tile,
-    steps,
-    after,
-    shift,
-    batch,
-    senders,
-    receivers,
-    window,
-    x,
-    place,
-    factor,
-    offset,
-    has_offset,
-    y,
-    backward,
-    first,
-    index,
-    value,
-    place_t,
-    g_factor,
-):
-    """Forward: y[t] from x; clock t + shift is when the newest input that y[t] may read arrives.
+class Sizes(NamedTuple):
+    """steps, after: of input and output; shift: clock t + shift is when the newest input that y[t] may read arrives."""
 
-    Backward: x is the gradient of the output, on that clock, y the gradient of the input; time runs down, and the
-    events of the input (rows `first`, columns `index`, values `value`) give g_factor, [sender, receiver].
+    steps: int
+    after: int
+    shift: int
+    batch: int
+    senders: int
+    receivers: int
+    window: int
+
+
+class Taps(NamedTuple):
+    """place, factor: (receivers, senders) and (.., 2), flat; see `read`. offset: (receivers,), or empty."""
+
+    place: Any
+    factor: Any
+    offset: Any
+
+
+class Gradient(NamedTuple):
+    """The input's events (rows begin at `first`), where each connection reads, and the sums, [sender, receiver].
+
+    Empty in the forward pass.
     """
+
+    first: Any
+    index: Any
+    value: Any
+    place: Any
+    factor: Any
+
+
+@entry
+def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
+    """Forward: y from x. Backward: from the gradient of the output, on its clock, that of the input; time runs down."""
+    steps, after, shift, batch, senders, receivers, window = sizes
     real = x.dtype.type
     whole_in, whole_out = (senders + LANES - 1) // LANES * LANES, (receivers + LANES - 1) // LANES * LANES
     scratch = aligned(LANES * max(whole_in, whole_out), real)
@@ -111,26 +118,17 @@ def delayed_tile(
         count = steps if backward else after
         if leaves < 0 or leaves >= count:
             continue
-        read(receivers, senders, lines, position, place, factor, ones, ring, arrived)
+        read(receivers, senders, lines, position, taps.place, taps.factor, ones, ring, arrived)
         at = (leaves * batch + first_row) * receivers
-        store_rows(arrived, whole_out, rows, receivers, scratch, offset, has_offset, y, at)
+        store_rows(arrived, whole_out, rows, receivers, scratch, taps.offset, y, at)
         if backward:
             for b in range(rows):
                 r = leaves * batch + first_row + b
-                for e in range(first[r], first[r + 1]):
-                    v = value[e]
-                    c = index[e] * senders
+                for e in range(gradient.first[r], gradient.first[r + 1]):
+                    v = gradient.value[e]
+                    c = gradient.index[e] * senders
                     for o in range(senders):
-                        near = (o * lines + position + get(place_t, c + o)) * LANES + b
-                        put(g_factor, 2 * (c + o), get(g_factor, 2 * (c + o)) + v * get(ring, near))
-                        put(g_factor, 2 * (c + o) + 1, get(g_factor, 2 * (c + o) + 1) + v * get(ring, near + LANES))
-
-
-@_entry
-def list_rows(begin, end, x, size, index, value, counts):
-    """List the entries of rows begin .. end-1 that are not zero, packed from index[begin * size]."""
-    at = begin * size
-    for r in range(begin, end):
-        n, _ = list_row(x, r * size, size, x, 0, False, index, value, at)
-        counts[r] = n
-        at += n
+                        near = (o * lines + position + get(gradient.place, c + o)) * LANES + b
+                        put(gradient.factor, 2 * (c + o), get(gradient.factor, 2 * (c + o)) + v * get(ring, near))
+                        after_sum = get(gradient.factor, 2 * (c + o) + 1) + v * get(ring, near + LANES)
+                        put(gradient.factor, 2 * (c + o) + 1, after_sum)

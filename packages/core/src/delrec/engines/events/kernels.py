@@ -1,13 +1,19 @@
-"""The event-driven layer, with holes for a neuron's rules; it is part of every generated module (see `cpu_codegen`)."""
+"""A layer by its events, for any neuron; `codegen` compiles a copy of this file for each, as of `scan_kernels`."""
 
-__all__ = ["EVENTS"]
+from __future__ import annotations
 
-EVENTS = '''
+import numpy as np
 
-WORK = $rows * BLOCK
+from delrec.engines.cpu.blocks import BLOCK, CURRENT, NEW, OLD, ROWS, SPIKE, STATES, ZERO, step_block
+from delrec.engines.cpu.cache import entry
+from delrec.engines.cpu.kernels import add_rows
+from delrec.engines.cpu.linear_kernels import list_row
+from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
+
+WORK = ROWS * BLOCK
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@entry
 def event_rows(shape, reals, longs, shorts, x, out):
     """Run some rows of a layer through steps of x; what is carried over lies in the work, queue and ring of the layer.
 
@@ -17,8 +23,19 @@ def event_rows(shape, reals, longs, shorts, x, out):
     2: one a connection. mode 0: out is spikes; 1: the first state; 2: the current, without neurons.
     """
     begin, end, steps, batch, inputs, size, padded, form, elements, kind, slots, clock, mode = (
-        shape[0], shape[1], shape[2], shape[3], shape[4], shape[5], shape[6], shape[7], shape[8], shape[9], shape[10],
-        shape[11], shape[12]
+        shape[0],
+        shape[1],
+        shape[2],
+        shape[3],
+        shape[4],
+        shape[5],
+        shape[6],
+        shape[7],
+        shape[8],
+        shape[9],
+        shape[10],
+        shape[11],
+        shape[12],
     )
     wt, bias = reals[shape[13] : shape[14]], reals[shape[15] : shape[16]]
     rwt, ring = reals[shape[17] : shape[18]], reals[shape[19] : shape[20]]
@@ -35,7 +52,7 @@ def event_rows(shape, reals, longs, shorts, x, out):
             now = (b * slots + slot) * padded
             n = 0
             if form > 0:
-                n, one = list_row(x, at, inputs, x, 0, False, index, value, 0)
+                n, _ = list_row(x, at, inputs, index, value, 0)
             if form == 2:
                 for j in range(n):
                     for c in range(elements):
@@ -71,19 +88,20 @@ def event_rows(shape, reals, longs, shorts, x, out):
                 m = min(BLOCK, size - c)
                 mine = work[(b * blocks + k) * WORK : (b * blocks + k + 1) * WORK]
                 for i in range(m):
-                    put(mine, $current + i, get(cur, c + i))
+                    put(mine, CURRENT + i, get(cur, c + i))
                 step_block(mine, mine)
-                $advance
+                for j in range(STATES * BLOCK):
+                    put(mine, OLD + j, get(mine, NEW + j))
                 if mode == 1:
                     for i in range(m):
-                        put(out, first + c + i, get(mine, $first_state + i))
+                        put(out, first + c + i, get(mine, NEW + i))
                     continue
                 for i in range(m):
-                    put(out, first + c + i, get(mine, $spike + i))
+                    put(out, first + c + i, get(mine, SPIKE + i))
                 if kind == 0:
                     continue
                 for i0 in range(0, m, LANES):
-                    word = nonzero_bits(mine, $spike + i0)
+                    word = nonzero_bits(mine, SPIKE + i0)
                     while word != 0:
                         i = i0 + next_bit(word)
                         word &= word - np.uint16(1)
@@ -101,4 +119,3 @@ def event_rows(shape, reals, longs, shorts, x, out):
                                 s = s - slots if s >= slots else s
                                 to = (b * slots + s) * padded + j
                                 put(ring, to, get(ring, to) + get(rwt, o * padded + j))
-'''

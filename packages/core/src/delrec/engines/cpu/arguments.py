@@ -1,0 +1,121 @@
+"""The arguments of the compiled scan, in a few named tuples; every array is one contiguous row.
+
+A tile is LANES rows of the batch; row = N padded to whole vectors; "flat" names how an index runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Shape(NamedTuple):
+    """Whole numbers. held: steps of states that are kept. prefix: steps of spike bits in front of step 0, of which
+    `past` hold given spikes. recurrent: 0 or 1."""
+
+    steps: int
+    batch: int
+    size: int
+    row: int
+    held: int
+    prefix: int
+    past: int
+    recurrent: int
+
+
+class Given(NamedTuple):
+    """What both passes read.
+
+    mask: flat (B, N) or (T, B, N); mask_on 0 or 1; mask_step: its stride in time. coef: flat (C, N). params: the
+    surrogate's parameters, then the share of the reset that carries gradient. spike: (B, N) before step 0. start: flat
+    (states, B, N).
+    """
+
+    mask: Array
+    mask_on: int
+    mask_step: int
+    coef: Array
+    params: Array
+    spike: Array
+    start: Array
+
+
+class Incoming(NamedTuple):
+    """Gradients of what the scan gave: spikes (T, B, N), trace (states, T, B, N), final (states, B, N).
+
+    *_on: whether it is given, 0 or 1.
+    """
+
+    spikes: Array
+    spikes_on: int
+    trace: Array
+    trace_on: int
+    final: Array
+    final_on: int
+
+
+class Wanted(NamedTuple):
+    """Which gradients are wanted, 0 or 1."""
+
+    weight: int
+    taps: int
+    coef: int
+    start: int
+
+
+class Sums(NamedTuple):
+    """Where gradients go: current (T, B, N); weight (row, row), [sender, receiver], and coef (C, N) of one group of
+    tiles; start (1 + states, B, N), that of the spike first; past (past, B, N)."""
+
+    current: Array
+    weight: Array
+    coef: Array
+    start: Array
+    past: Array
+
+
+class Taps(NamedTuple):
+    """Axonal delays. Taps of sender o: taps[o * width ..], counts[o] of them (a multiple of 4), from first[o] on.
+
+    left, middle, right: how many lie before 1 + d, at it, after it. slope: 1 / half-width. reach: first + counts.
+    weight: padded, by sender in the forward pass, by receiver in the backward pass. dense_above: live entries of z
+    above which the dense product is faster. g_delay, g_width: sums of one group, in float64.
+    """
+
+    first: Array
+    counts: Array
+    taps: Array
+    width: int
+    left: Array
+    middle: Array
+    right: Array
+    slope: Array
+    reach: Array
+    weight: Array
+    dense_above: float
+    g_delay: Array
+    g_width: Array
+
+
+class Pairs(NamedTuple):
+    """Synaptic delays: where each connection reads, as pairs of neighbouring steps (see `synaptic`).
+
+    place, factor: (N, N, per) and (N, N, per, 2), [receiver, sender] in the forward pass, its transpose in the
+    backward pass, like weight. span: (sender, receiver, 4), the steps that bound the triangle's sides. ahead: how far
+    places lie before step 1. length: steps that a ring must hold. direct: 1 where pairs are taps of the sequence
+    itself. g_span, g_total: sums of one group.
+    """
+
+    place: Array
+    factor: Array
+    per: int
+    ahead: int
+    length: int
+    direct: int
+    span: Array
+    weight: Array
+    g_span: Array
+    g_total: Array

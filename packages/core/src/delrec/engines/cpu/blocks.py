@@ -1,0 +1,72 @@
+"""What is generated for a neuron, as names: `scan_kernels` and the kernels of events are written against these.
+
+`codegen` leaves out a file's import of this module and puts in its place the same names for one neuron, one dtype and
+one kind of delay. `work` is one small array of ROWS blocks of BLOCK values, each at a constant place: a compiler then
+knows that nothing overlaps and makes vectors of any neuron's rules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+BLOCK = 64  # neurons of a block
+REAL = np.float32
+ONE, ZERO = REAL(1.0), REAL(0.0)
+STATES = COEFS = 1  # how many states, and coefficients
+KEEPS_CURRENT = False  # whether the adjoint reads the current: it is then kept as one more plane of the trace
+PLANES = STATES + KEEPS_CURRENT
+# where rows of `work` begin: S[t-1] (then S[t]), the current (then its gradient), old states, new states, coefficients,
+# and the gradients of spike, new (then old) states, coefficients
+SPIKE = CURRENT = OLD = NEW = COEF = G_SPIKE = G_NEW = G_COEF = 0
+ROWS = 1
+
+
+def step_block(work: Any, params: Any) -> None:
+    """Take a step: SPIKE, CURRENT, OLD and COEF to NEW and the new SPIKE."""
+
+
+def spike_block(work: Any) -> None:
+    """SPIKE = whether the OLD states fire."""
+
+
+def adjoint_block(work: Any, params: Any) -> None:
+    """Gradients of SPIKE and NEW to those of the step before, of CURRENT (in its place) and of COEF."""
+
+
+# of `axonal_kernels` or `synaptic_kernels`
+
+
+def forward_room(shape: Any, tables: Any, bits: Any, bits_at: Any) -> Any:
+    """Make the scratch of a tile; rows of `room.rec` are the recurrent current."""
+
+
+def receive(t: Any, shape: Any, tables: Any, room: Any, bits: Any, bits_at: Any) -> None:
+    """Fill room.rec for step t."""
+
+
+def send(t: Any, shape: Any, tables: Any, room: Any, bits: Any, bits_at: Any) -> None:
+    """Take note of the spikes of step t."""
+
+
+def backward_room(shape: Any, tables: Any) -> Any:
+    """Make the scratch of a tile; room.y: gradient of the step's spikes; room.g: rows of gI from g_row(room) on."""
+
+
+def g_row(room: Any) -> Any:
+    """Return the first row of room.g that this step fills."""
+
+
+def receive_gradient(
+    t: Any, shape: Any, tables: Any, room: Any, bits: Any, bits_at: Any, wanted: Any, sums: Any
+) -> None:
+    """Fill room.y for step t, and add what its spikes give to the delays."""
+
+
+def send_gradient(t: Any, shape: Any, tables: Any, room: Any, bits: Any, bits_at: Any, wanted: Any, sums: Any) -> None:
+    """Send room.g back, and add its part of the weight's gradient."""
+
+
+def send_silence(shape: Any, tables: Any, room: Any) -> None:
+    """Send zeros back: a step before the first."""

@@ -1,0 +1,172 @@
+"""Compiled kernels on disk, between processes.
+
+One file a function and signature, in a folder that nobody else can write. Its name holds a hash of every kernel's
+source, the generated text and the versions; its content begins with a digest of the rest, which is read only if the
+digest agrees. A file that is empty, cut or not ours is compiled again, without a word. numba's own cache is not used:
+it unpickles whatever lies in its folder, and does not notice that a called function was edited in another file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import importlib.resources
+import os
+import pickle
+import platform
+import shutil
+import stat
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite  # type: ignore[import-untyped]
+import numba
+import numpy as np
+from numba.core import serialize
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+
+__all__ = ["cache_folder", "compiled", "entry", "inlined", "read_source", "sources"]
+
+# packages and files whose text decides what a kernel computes
+_SOURCES = {
+    "delrec.engines.cpu": (
+        "arguments.py", "axonal_kernels.py", "blocks.py", "cache.py", "delays_kernels.py", "kernels.py",
+        "linear_kernels.py", "scan_kernels.py", "synaptic_kernels.py", "vector.py",
+    ),
+    "delrec.engines.events": ("kernels.py",),
+}  # fmt: skip
+
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+# of what only kernels call: no way in from Python, which would cost a third of the compilation
+_INSIDE: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+compiled: Callable[[Any], Any] = numba.njit(**_INSIDE)
+inlined: Callable[[Any], Any] = numba.njit(**_INSIDE, forceinline=True)  # where a call costs as much as the body
+
+
+def entry(function: Any) -> Any:
+    """Compile a kernel that Python calls: as `compiled`, and kept on disk."""
+    dispatcher = numba.njit(**_OPTIONS)(function)
+    dispatcher._cache = _Kept(function)
+    return dispatcher
+
+
+def read_source(package: str, name: str) -> str:
+    """Return the text of one file of kernels."""
+    return importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def sources() -> str:
+    """Return a hash of all kernels' sources and of the versions that compile them."""
+    stamp = hashlib.sha256()
+    versions = (platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__)
+    for text in (*versions, *(read_source(p, name) for p, names in _SOURCES.items() for name in names)):
+        stamp.update(text.encode() + b"\0")
+    return stamp.hexdigest()
+
+
+class _Kept(_Cache):
+    """numba's interface to a cache, for one function."""
+
+    def __init__(self, function: Any) -> None:
+        self._function, self._enabled = function, True
+
+    @property
+    def cache_path(self) -> str:
+        return str(cache_folder())
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def flush(self) -> None:
+        for path in cache_folder().glob(f"{self._function.__module__}.{self._function.__name__}-*"):
+            path.unlink(missing_ok=True)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if not self._enabled:
+            return None
+        target_context.refresh()
+        path = self._path(sig, target_context.codegen())
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        digest, payload = content[:32], content[32:]
+        if hashlib.sha256(payload).digest() != digest or not payload:
+            return None
+        return CompileResult._rebuild(target_context, *pickle.loads(payload))
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        if not self._enabled or data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
+            return
+        path = self._path(sig, data.codegen)
+        payload = serialize.dumps(data._reduce())
+        with contextlib.suppress(OSError):  # a full disk costs the next process a compilation
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+                file.write(hashlib.sha256(payload).digest() + payload)
+            Path(file.name).replace(path)
+
+    def _path(self, sig: Any, codegen: Any) -> Path:
+        f = self._function
+        key = (sources(), f.__globals__.get("STAMP", ""), f.__qualname__, str(sig), repr(codegen.magic_tuple()))
+        return cache_folder() / f"{f.__module__}.{f.__name__}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}"
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled kernels: DELREC_CACHE, or `delrec` in the user's cache folder.
+
+    Where it cannot be made, or others could write in it, a private folder that lasts as long as the process, with one
+    warning.
+    """
+    return _private(os.environ.get("DELREC_CACHE"), os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+
+
+@functools.cache
+def _private(chosen: str | None, cache_home: str | None, home: str | None) -> Path:
+    folder = None
+    try:
+        folder = Path(chosen) if chosen else _default(cache_home)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        reason = _unsafe(folder)
+        if not reason:
+            with tempfile.TemporaryFile(dir=folder):  # a folder of ours on a disk that cannot be written
+                return folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home
+        reason = str(error)
+    warnings.warn(
+        f"compiled kernels cannot be kept in {folder or 'a cache folder'} ({reason}): every process compiles its own; "
+        "name a folder of your own in DELREC_CACHE",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    made = tempfile.mkdtemp(prefix="delrec-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
+
+
+def _default(cache_home: str | None) -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "delrec"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "delrec"
+    return Path(cache_home or Path.home() / ".cache") / "delrec"
+
+
+def _unsafe(folder: Path) -> str:
+    """Return why others may have written in a folder, or nothing."""
+    if not hasattr(os, "getuid"):
+        return ""  # Windows keeps a user's folders to the user
+    info = folder.stat()
+    if info.st_uid != os.getuid():
+        return "it belongs to another user"
+    return "others may write in it" if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else ""

@@ -1,0 +1,61 @@
+"""What every part of the cpu engine needs once: dtypes, rows padded to vectors, groups of sums, samples of zeros."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from delrec.engines.cpu.vector import COLUMNS, LANES
+
+__all__ = ["GROUPS", "Array", "chunks", "flat", "mostly_zero", "padded", "padded_rows", "real", "tile_count"]
+
+Array = np.ndarray[Any, Any]
+GROUPS = 16  # partial sums of a weight's gradient: a constant, so that results do not depend on threads
+_REALS: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_CHUNK = 512  # rows of one task
+
+
+def real(dtype: torch.dtype) -> np.dtype[Any] | None:
+    """Return numpy's name of a dtype that kernels are compiled for, or None."""
+    return _REALS.get(dtype)
+
+
+def tile_count(batch: int) -> int:
+    """Return how many tiles of LANES rows hold a batch."""
+    return (batch + LANES - 1) // LANES
+
+
+def padded(size: int) -> int:
+    """Return a row length: `size` rounded up to whole vectors."""
+    return (size + COLUMNS - 1) // COLUMNS * COLUMNS
+
+
+def flat(tensor: Tensor) -> Array:
+    """Return the values of a tensor as one row, copied only where they are not contiguous."""
+    out: Array = tensor.detach().contiguous().view(-1).numpy()
+    return out
+
+
+def padded_rows(matrix: Tensor, rows: int | None = None) -> Array:
+    """Return a matrix as one row of padded rows, of which there are `rows` (zeros below)."""
+    count, columns = matrix.shape
+    out = matrix.new_zeros(count if rows is None else rows, padded(columns))
+    out[:count, :columns] = matrix.detach()
+    return flat(out)
+
+
+def chunks(rows: int, size: int = _CHUNK) -> list[tuple[int, int]]:
+    """Cut 0 .. rows into (begin, end) of `size` rows."""
+    return [(begin, min(rows, begin + size)) for begin in range(0, rows, size)]
+
+
+def mostly_zero(inputs: Tensor, share: float) -> bool:
+    """Return whether kernels can take (T, B, N), and at most `share` of a sample of its rows is not zero."""
+    if inputs.device.type != "cpu" or inputs.dtype not in _REALS or inputs.dim() != 3 or inputs.numel() == 0:
+        return False
+    rows = inputs.detach().flatten(0, 1)
+    sample = rows[:: max(1, rows.shape[0] // 256)]
+    return bool(torch.count_nonzero(sample) <= share * sample.numel())

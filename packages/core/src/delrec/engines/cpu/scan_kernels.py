@@ -1,0 +1,204 @@
+"""The scan of one tile of the batch through time, and its adjoint, for any neuron.
+
+`codegen` compiles a copy of this file for each neuron, where the names of `blocks` are that neuron's; arguments are
+named in `arguments`. Loops over a neuron fetch BLOCK values into `work`, run the neuron, and store.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from delrec.engines.cpu.blocks import (
+    BLOCK,
+    COEF,
+    COEFS,
+    CURRENT,
+    G_COEF,
+    G_NEW,
+    G_SPIKE,
+    KEEPS_CURRENT,
+    NEW,
+    OLD,
+    REAL,
+    ROWS,
+    SPIKE,
+    STATES,
+    ZERO,
+    adjoint_block,
+    backward_room,
+    forward_room,
+    g_row,
+    receive,
+    receive_gradient,
+    send,
+    send_gradient,
+    send_silence,
+    spike_block,
+    step_block,
+)
+from delrec.engines.cpu.cache import entry, inlined
+from delrec.engines.cpu.vector import LANES, get, put
+
+
+@inlined
+def load(work, to, values, at, m):
+    """work[to : to + m] = values[at : at + m]."""
+    for n in range(m):
+        put(work, to + n, get(values, at + n))
+
+
+@inlined
+def store(work, row, values, at, m):
+    """values[at : at + m] = work[row : row + m]."""
+    for n in range(m):
+        put(values, at + n, get(work, row + n))
+
+
+@inlined
+def add(work, to, values, at, m):
+    """work[to : to + m] += values[at : at + m]."""
+    for n in range(m):
+        put(work, to + n, get(work, to + n) + get(values, at + n))
+
+
+@inlined
+def load_coefficients(work, coef, size, c, m):
+    """Fetch the coefficients of neurons c .. c + m - 1."""
+    for j in range(COEFS):
+        load(work, COEF + j * BLOCK, coef, j * size + c, m)
+
+
+@entry
+def forward_tile(tile, shape, given, tables, x, spikes, trace, bits):
+    """Spikes, states and spike bits of the LANES rows of a tile."""
+    size, row = shape.size, shape.row
+    work = np.zeros(ROWS * BLOCK, REAL)
+    words = np.zeros(BLOCK, np.uint16)
+    first_row = tile * LANES
+    rows = min(LANES, shape.batch - first_row)
+    length = shape.prefix + shape.steps
+    bits_at = tile * size * length + shape.prefix
+    plane = shape.batch * size
+    room = forward_room(shape, tables, bits, bits_at)
+    for t in range(shape.steps):
+        if shape.recurrent:
+            receive(t, shape, tables, room, bits, bits_at)
+        for c in range(0, size, BLOCK):
+            m = min(BLOCK, size - c)
+            load_coefficients(work, given.coef, size, c, m)
+            words[:] = 0
+            for b in range(rows):
+                at = (first_row + b) * size + c
+                now = t * plane + at
+                rec = b * row + c
+                if not shape.recurrent:
+                    load(work, CURRENT, x, now, m)
+                elif given.mask_on:
+                    mask_at = t * given.mask_step + at
+                    for n in range(m):
+                        v = get(room.rec, rec + n) * get(given.mask, mask_at + n)
+                        put(work, CURRENT + n, get(x, now + n) + v)
+                else:
+                    for n in range(m):
+                        put(work, CURRENT + n, get(x, now + n) + get(room.rec, rec + n))
+                if t == 0:
+                    load(work, SPIKE, given.spike, at, m)
+                    for j in range(STATES):
+                        load(work, OLD + j * BLOCK, given.start, j * plane + at, m)
+                else:
+                    load(work, SPIKE, spikes, now - plane, m)
+                    for j in range(STATES):
+                        before = (j * shape.held + (t - 1) % shape.held) * plane + at
+                        load(work, OLD + j * BLOCK, trace, before, m)
+                keep = (t % shape.held) * plane + at
+                if KEEPS_CURRENT:
+                    store(work, CURRENT, trace, STATES * shape.held * plane + keep, m)
+                step_block(work, given.params)
+                store(work, SPIKE, spikes, now, m)
+                for j in range(STATES):
+                    store(work, NEW + j * BLOCK, trace, j * shape.held * plane + keep, m)
+                if shape.recurrent:
+                    bit = np.uint16(1 << b)
+                    for n in range(BLOCK):
+                        words[n] |= bit if work[SPIKE + n] > ZERO else np.uint16(0)
+            if shape.recurrent:
+                for n in range(m):
+                    put(bits, bits_at + (c + n) * length + t, words[n])
+        if shape.recurrent:
+            send(t, shape, tables, room, bits, bits_at)
+
+
+@entry
+def backward_tile(tile, shape, given, tables, trace, bits, incoming, wanted, sums):
+    """The adjoint of `forward_tile`: every gradient that is wanted, step by step from the last."""
+    size, row = shape.size, shape.row
+    work = np.zeros(ROWS * BLOCK, REAL)
+    carry = np.zeros((1 + STATES) * LANES * size, REAL)  # gradients of spike and states on their way to the step before
+    first_row = tile * LANES
+    rows = min(LANES, shape.batch - first_row)
+    length = shape.prefix + shape.steps
+    bits_at = tile * size * length + shape.prefix
+    plane = shape.batch * size
+    room = backward_room(shape, tables)
+    if incoming.final_on:
+        for j in range(STATES):
+            load(carry, (1 + j) * LANES * size, incoming.final, j * plane + first_row * size, rows * size)
+    for t in range(shape.steps - 1, -1 - shape.past, -1):
+        if shape.recurrent:
+            receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums)
+        if t < 0:
+            for b in range(rows):
+                load(sums.past, ((shape.past + t) * shape.batch + first_row + b) * size, room.y, b * row, size)
+            send_silence(shape, tables, room)
+            continue
+        for c in range(0, size, BLOCK):
+            m = min(BLOCK, size - c)
+            load_coefficients(work, given.coef, size, c, m)
+            for b in range(rows):
+                at = (first_row + b) * size + c
+                now = t * plane + at
+                held = b * size + c
+                load(work, G_SPIKE, carry, held, m)
+                if incoming.spikes_on:
+                    add(work, G_SPIKE, incoming.spikes, now, m)
+                if shape.recurrent:
+                    add(work, G_SPIKE, room.y, b * row + c, m)
+                for j in range(STATES):
+                    kept = j * shape.steps * plane + now
+                    load(work, G_NEW + j * BLOCK, carry, (1 + j) * LANES * size + held, m)
+                    if incoming.trace_on:
+                        add(work, G_NEW + j * BLOCK, incoming.trace, kept, m)
+                    load(work, NEW + j * BLOCK, trace, kept, m)
+                if KEEPS_CURRENT:
+                    load(work, CURRENT, trace, STATES * shape.steps * plane + now, m)
+                if t == 0:
+                    for j in range(STATES):
+                        load(work, OLD + j * BLOCK, given.start, j * plane + at, m)
+                    load(work, SPIKE, given.spike, at, m)
+                else:
+                    for j in range(STATES):
+                        load(work, OLD + j * BLOCK, trace, j * shape.steps * plane + now - plane, m)
+                    spike_block(work)
+                adjoint_block(work, given.params)
+                store(work, G_SPIKE, carry, held, m)
+                for j in range(STATES):
+                    store(work, G_NEW + j * BLOCK, carry, (1 + j) * LANES * size + held, m)
+                store(work, CURRENT, sums.current, now, m)
+                if wanted.coef:
+                    for j in range(COEFS):
+                        for n in range(m):
+                            to = j * size + c + n
+                            put(sums.coef, to, get(sums.coef, to) + np.float64(get(work, G_COEF + j * BLOCK + n)))
+                if shape.recurrent:
+                    to = (g_row(room) + b) * row + c
+                    if given.mask_on:
+                        mask_at = t * given.mask_step + at
+                        for n in range(m):
+                            put(room.g, to + n, get(work, CURRENT + n) * get(given.mask, mask_at + n))
+                    else:
+                        store(work, CURRENT, room.g, to, m)
+        if shape.recurrent:
+            send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums)
+    if wanted.start:
+        for j in range(1 + STATES):
+            load(sums.start, (j * shape.batch + first_row) * size, carry, j * LANES * size, rows * size)

@@ -1,0 +1,132 @@
+"""Compiled kernels on disk: read only if they are whole and ours, made again without a word if not."""
+
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from delrec.engines.cpu import cache
+
+
+def add_one(x):
+    return x + 1.0
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path):
+    """A cache of its own, and no memory of which folder was in use."""
+    monkeypatch.setenv("DELREC_CACHE", str(tmp_path / "cache"))
+    cache._private.cache_clear()
+    yield tmp_path / "cache"
+    cache._private.cache_clear()
+
+
+def call():
+    """Run the kernel as a new process would; return whether it was compiled."""
+    kernel = cache.entry(add_one)
+    assert kernel(1.5) == 2.5
+    return not sum(kernel.stats.cache_hits.values())
+
+
+def test_a_kernel_is_compiled_once(folder):
+    assert call()
+    assert not call()
+    (path,) = folder.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+class Bomb:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut", "garbage", "another pickle"])
+def test_a_file_that_is_not_whole_is_made_again(kind, folder, tmp_path):
+    call()
+    (path,) = folder.iterdir()
+    whole = path.read_bytes()
+    target = tmp_path / "unpickled"
+    bad = {
+        "empty": b"", "cut": whole[: len(whole) // 2], "garbage": b"\x80garbage" * 99,
+        "another pickle": whole[:32] + pickle.dumps(Bomb(str(target))),
+    }[kind]  # fmt: skip
+    path.write_bytes(bad)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert call()
+        assert not call()
+    assert not target.exists(), "what the digest does not cover was unpickled"
+
+
+def test_another_source_or_version_is_another_file(monkeypatch, folder):
+    call()
+    monkeypatch.setattr(cache, "sources", lambda: "edited")
+    assert call()
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="modes of POSIX")
+def test_a_folder_that_others_may_write_is_not_trusted(folder):
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.warns(RuntimeWarning, match="others may write in it.*DELREC_CACHE"):
+        call()
+    assert not list(folder.iterdir())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # one warning
+        call()
+
+
+def test_a_folder_that_cannot_be_made_is_replaced_by_a_private_one(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DELREC_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(RuntimeWarning, match="every process compiles its own"):
+        chosen = cache.cache_folder()
+    assert chosen.is_dir() and stat.S_IMODE(chosen.stat().st_mode) == 0o700
+    call()
+
+
+def test_no_home_is_no_error(monkeypatch):
+    monkeypatch.delenv("DELREC_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.warns(RuntimeWarning, match="Could not determine home"):
+        assert cache.cache_folder().is_dir()
+
+
+PROGRAM = """
+import torch
+from delrec import LIF
+from delrec.engines import Request, scan
+x = torch.linspace(0, 2, 24, dtype=torch.float64).view(4, 2, 3).requires_grad_()
+spikes = scan("cpu", Request(x, LIF().attach(3))).spikes
+spikes.sum().backward()
+print(float(spikes.sum()), float(x.grad.sum()))
+"""
+
+
+def test_garbage_in_every_file_changes_nothing(folder):
+    seen = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-W", "error::RuntimeWarning", "-c", PROGRAM], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        seen.append(done.stdout)
+        files = list(folder.iterdir())
+        assert {f.name.split("-")[0].rpartition(".")[2] for f in files} == {"forward_tile", "backward_tile"}
+        for file in files:
+            file.write_bytes(np.random.default_rng(0).bytes(5000))
+    assert seen[0] == seen[1]
