@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 POOLS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -80,6 +82,15 @@ def machine() -> str:
     except OSError:
         pass
     return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def free_bytes(device: str = "cpu") -> int:
+    """Memory that is free now: of the machine, or of its CUDA device."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    return int(psutil.virtual_memory().available)
 
 
 def reset_peak() -> None:

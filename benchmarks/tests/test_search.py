@@ -19,9 +19,10 @@ from delrec_bench.records import load_records, run_key, tracking
 from delrec_bench.report import find, rows_of
 from delrec_bench.report.rows import merge
 from delrec_bench.runs import perform, single
+from delrec_bench.schema import checked
 from delrec_bench.statistics import compare_family
 from delrec_bench.studies.membership import memberships, remember_members, remember_search
-from delrec_bench.studies.search import SPACE, Search, best, draw, parse, space_of, trials_of
+from delrec_bench.studies.search import SPACE, Search, SearchTable, best, draw, parse, space_of, trials_of
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -31,7 +32,13 @@ ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()
 NETWORKS = [name for name, method in METHODS.items() if method.build is not None]
 SETTINGS = {key for name in METHODS for key in defaults(METHODS[name])}
-DEFAULT = parse({"trials": 4}, "here", SETTINGS)
+
+
+def parsed(table, where="here"):
+    return parse(checked(SearchTable, table, f"{where}, search"), where, SETTINGS)
+
+
+DEFAULT = parsed({"trials": 4})
 TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
 
 
@@ -72,7 +79,7 @@ def test_the_draw_is_a_function_of_study_method_task_and_number():
 def test_a_range_gives_numbers_within_it():
     space = {"training.lr_weights": {"low": 1e-3, "high": 1e-1, "log": True}, "network.window": {"low": 3, "high": 5}}
     space["training.batch"] = {"low": 8, "high": 64, "log": True}
-    search = parse({"trials": 200, "space": space}, "here", SETTINGS)
+    search = parsed({"trials": 200, "space": space})
     drawn = [draw(search, "s", METHODS["dcls"], "shd", n) for n in range(1, 200)]
     assert {values["network.window"] for values in drawn} == {3, 4, 5}
     batches = [values["training.batch"] for values in drawn]
@@ -84,23 +91,23 @@ def test_a_range_gives_numbers_within_it():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"trial": 3}, "unknown key 'search.trial'; did you mean 'trials'"),
-        ({}, "search.trials is None"),
-        ({"trials": 0}, "search.trials is 0"),
+        ({"trial": 3}, "unknown key 'trial'; did you mean 'trials'"),
+        ({}, "search: trials is missing"),
+        ({"trials": 0}, "search: trials is 0; it must be at least 1"),
         ({"trials": 2, "space": {"network.droput": [0.1]}}, "unknown key 'network.droput'; did you mean"),
         ({"trials": 2, "space": {"network.dropout": []}}, "write a list of values"),
         ({"trials": 2, "space": {"network": {"dropout": {"low": 0.1, "hihg": 1}}}}, "did you mean 'high'"),
-        ({"trials": 2, "space": {"network.dropout": {"low": 0.5, "high": 0.1}}}, "low must be below high"),
+        ({"trials": 2, "space": {"network.dropout": {"low": 0.5, "high": 0.1}}}, "a range whose low is below its high"),
         ({"trials": 2, "space": {"network.dropout": {"low": 0.0, "high": 0.1, "log": True}}}, "above 0 where log"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_told_what_would(table, message):
     with pytest.raises(BenchError, match=message):
-        parse(table, "study 'mine'", SETTINGS)
+        parsed(table, "study 'mine'")
 
 
 def test_a_method_without_any_setting_of_the_search_is_named():
-    search = parse({"trials": 2, "space": {"network.window": [5, 9]}}, "here", SETTINGS)
+    search = parsed({"trials": 2, "space": {"network.window": [5, 9]}})
     with pytest.raises(BenchError, match="method 'lif' has no setting of the search"):
         space_of(search, METHODS["lif"])
 

@@ -12,11 +12,12 @@ from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records
-from delrec_bench.studies import expansion
+from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.base import find_tasks
 
 ROOT = Path(__file__).parents[2]
 MINE = """
+summary = "a study of this test"
 methods = ["lif", "delrec-axonal", "counts-only"]
 repetitions = 5
 set = { budget = 1000, test_limit = 60 }
@@ -43,7 +44,7 @@ training.epochs = 7
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """Expand a study of its own, its text changed or not."""
-    monkeypatch.setattr(expansion, "FOLDER", tmp_path)
+    monkeypatch.setattr(file, "FOLDER", tmp_path)
 
     def expand(wanted: expansion.Wanted | None = None, old: str = "", new: str = "") -> expansion.Study:
         (tmp_path / "mine.toml").write_text(MINE.replace(old, new))
@@ -80,11 +81,11 @@ def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
         (expansion.Wanted(repetitions=0), "", "", "repetitions is 0"),
         (None, "repetitions", "repetition", "unknown key 'repetition'; did you mean 'repetitions'"),
         (None, "set.yin-yang", "set.yinyang", "unknown table 'set.yinyang'; did you mean 'yin-yang'"),
-        (None, "repetitions = 2", "repetitions = 0", "repetitions is 0; it must be a whole number of at least 1"),
-        (None, "repetitions = 2", "profile = 5", "profile is 5; it must be the name of a profile"),
+        (None, "repetitions = 2", "repetitions = 0", "quick.: repetitions is 0; it must be at least 1"),
+        (None, "repetitions = 2", "profile = 5", "profile is 5; it must be a word"),
         (None, "repetitions = 2", "search = 3", "search is 3; it must be a table"),
         (None, "repetitions = 2", "minutes = 'ten'", "minutes is 'ten'; it must be a number"),
-        (None, "repetitions = 2", "sizes = { shd = [1, 2] }", "it must be three numbers by task"),
+        (None, "repetitions = 2", "sizes = { shd = [1, 2] }", "sizes.shd is .1, 2.; it must be three numbers by task"),
         (
             None,
             'methods = ["lif", "delrec-axonal", "counts-only"]',

@@ -12,7 +12,8 @@ from typing import Any
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.metrics.base import VARIABLE as METRICS_VARIABLE
 from delrec_bench.records import Record, load_records
-from delrec_bench.studies.expansion import pages, studies
+from delrec_bench.studies.expansion import pages
+from delrec_bench.studies.file import study_file, study_path
 from delrec_bench.studies.membership import assigned, of_page
 from delrec_bench.tasks.base import TaskTable, find_tasks
 from delrec_bench.workspace import Workspace
@@ -67,7 +68,7 @@ def committed_records(workspace: Workspace, page: str | None = None) -> list[Rec
 
 def title_of(page: str | None) -> str | None:
     """The heading of a study's own page; None for the leaderboard."""
-    return None if page is None else f"{page}: {studies()[page]['summary']}"
+    return None if page is None else f"{page}: {study_file(study_path(page)).summary}"
 
 
 def here(path: Path, workspace: Workspace) -> str:

@@ -24,7 +24,7 @@ def _everywhere(task: "Task") -> str | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Method:
     """A method as its file declares it, in the list `METHODS`.
 
