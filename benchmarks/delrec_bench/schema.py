@@ -86,7 +86,7 @@ def settings(prefix: str) -> Callable[[type[T]], type[T]]:
                 raise BenchError(told(error, [item.name for item in fields(made)], prefix)) from None
 
         made.__init__ = initialise
-        return made  # type: ignore[no-any-return]
+        return made
 
     return decorate
 

@@ -1,12 +1,15 @@
 """From a request to a configuration: order of precedence, keys, types, and messages that name the nearest."""
 
 import math
+import shlex
+import sys
 from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
 import torch
 from delrec.networks import Network, NetworkConfig
+from delrec_bench import app
 from delrec_bench.config import (
     Request,
     Seeds,
@@ -188,15 +191,13 @@ def test_a_number_is_the_same_number_with_and_without_a_point():
     assert canonical_json(whole.values) == canonical_json(point.values)
 
 
-def test_the_command_of_a_request_makes_the_same_request():
-    from delrec_bench.app.grammar import parser
-
-    request = Request("dcls", "shd", 2, epochs=3, data="x/corpus", overrides=(("hidden", [3, 4]),))
-    words = request.command().split()[1:]
-    arguments = parser().parse_args([word.strip("'") for word in " ".join(words).replace(", ", ",").split()])
-    assert (arguments.method, arguments.task, arguments.repetition, arguments.epochs) == ("dcls", "shd", 2, 3)
-    assert arguments.data == "corpus"
-    assert [parse_setting(text) for text in arguments.settings] == [("hidden", [3, 4])]
+def test_the_command_of_a_request_makes_the_same_request(monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr("delrec_bench.runs.run", lambda request, *_: made.append(request) or sys.exit())
+    request = Request("dcls", "shd", 2, epochs=3, data="corpus", overrides=(("hidden", [3, 4]), ("ties", "last")))
+    with pytest.raises(SystemExit):
+        app.main(shlex.split(request.command())[1:])
+    assert made == [request]
 
 
 def test_seed_axes_are_independent_and_a_repetition_sets_them_all():

@@ -64,7 +64,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert "delrec-axonal" in (root / "README.md").read_text()
     records = load_records(root / "runs")
     assert len(records) == 6
-    assert app.main(["report", "--commit-records"]) == 0
+    assert app.main(["report", "--publish"]) == 0
     capsys.readouterr()
 
     (root / "mlflow.db").unlink()

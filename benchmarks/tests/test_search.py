@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from delrec_bench import app
-from delrec_bench.app import reproduce
+from delrec_bench.app import reproducing
 from delrec_bench.app.common import committed_records, own_records, page_records
 from delrec_bench.config import AXES, Request, Seeds, defaults, resolve
 from delrec_bench.config.seeds import TRIAL_SEED
@@ -191,7 +191,7 @@ def root(tmp_path, monkeypatch) -> Path:
     for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
+    monkeypatch.setattr(reproducing, "LATENCY_SECONDS", 0.5)
     whole = single.fit
 
     def fit(model, train, valid, config, **named):
@@ -256,7 +256,7 @@ def test_a_studys_own_page_and_the_leaderboard_keep_apart(root, capsys):
     assert page_records(workspace, records, None) == []
     assert {r.kind for r in page_records(workspace, records, "tuned")} == {"run", "trial"}
     before = (root / "README.md").read_text()
-    assert app.main(["report", "--study", "tuned", "--commit-records"]) == 0
+    assert app.main(["report", "--study", "tuned", "--publish"]) == 0
     assert (root / "README.md").read_text() == before
     committed = committed_records(workspace, "tuned")
     assert [r.kind for r in committed] == ["run"] and committed[0].search["trials"] == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from delrec_bench import app
-from delrec_bench.app import reproduce
+from delrec_bench.app import reproducing
 from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
@@ -123,7 +123,7 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency(tmp_path, mine, cap
     monkeypatch.chdir(tmp_path / "root")
     for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
+    monkeypatch.setattr(reproducing, "LATENCY_SECONDS", 0.5)
     mine()
     words = "reproduce --study mine --jobs 1 --json --only-tasks shd --only-methods lif,counts-only --repetitions 1"
     assert app.main([*words.split(), "--data", f"shd={corpus(tmp_path / 'own')}"]) == 0

@@ -9,6 +9,7 @@ from pydantic import Field
 from delrec_bench.config.toml import toml_value
 from delrec_bench.schema import settings
 
+Device = Literal["cpu", "cuda", "auto"]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
@@ -41,7 +42,7 @@ class Request:
     epochs: Count | None = None
     limit: Count | None = None
     data: str | None = None
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    device: Device = "cpu"
     engine: str = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     overrides: tuple[tuple[str, Any], ...] = ()

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.config import Request, defaults, dotted, full_key
+from delrec_bench.config import Device, Request, defaults, dotted, full_key
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.studies.file import MOST_REPETITIONS, Primary, study_file, study_files, study_path
@@ -24,12 +24,14 @@ class Wanted:
         methods, tasks: Only these of the study's.
         repetitions: How many.
         data: Folder of a user's own files by task, as `run --data`.
+        device: Where the networks are: "cpu", "cuda" or "auto".
     """
 
     methods: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
     repetitions: int | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    device: Device = "cpu"
 
     @property
     def part(self) -> bool:
@@ -101,6 +103,8 @@ def expand(
     if profile is not None and profile not in file.profiles:
         raise BenchError(f"study '{name}' has no profile '{profile}'; {nearest(profile, file.profiles)}")
     profile, table = file.profile_named(profile)
+    if table.search is not None and table.sweep:
+        raise BenchError(f"study '{name}', profile '{profile}': either a search or a sweep; leave one of them out")
     all_methods = _choose("methods", table.methods, methods, name)
     all_tasks = _choose("tasks", table.tasks, tasks, name)
     chosen_methods = _only("method", wanted.methods, all_methods, name)
@@ -134,7 +138,9 @@ def expand(
             known = defaults(methods[method])
             merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
             own = {key: value for key, value in merged.items() if key in known}
-            first = Request(method, task, 0, table.profile or profile, data=data.get(task), study=name)
+            first = Request(
+                method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name
+            )
             for point in points({key: values for key, values in axes.items() if key in known}):
                 overrides = tuple(sorted((own | point).items()))
                 firsts.append(replace(first, overrides=overrides, point=tuple(point.items())))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from delrec_bench.config import dotted, read_toml
 from delrec_bench.errors import BenchError, nearest
@@ -102,18 +102,12 @@ class Profile(Table):
     minutes: Annotated[float, Field(gt=0)] | None = None
     sizes: dict[str, Size] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _one_question(self) -> "Profile":
-        if self.search is not None and self.sweep:
-            raise ValueError("either with a search or with a sweep, not with both")
-        return self
-
     def over(self, general: "Profile") -> "Profile":
         """This profile with what it does not say taken from what stands above the tables."""
         said = {name: getattr(self, name) for name in self.model_fields_set}
         merged = {name: getattr(general, name) | said[name] for name in _MERGED if name in said}
         both = {name: getattr(general, name) for name in Profile.model_fields} | said | merged
-        return Profile.model_construct(**both)._one_question()
+        return Profile.model_construct(**both)
 
 
 class StudyFile(Profile):
