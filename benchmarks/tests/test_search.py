@@ -93,6 +93,11 @@ def test_a_range_gives_numbers_within_it():
     [
         ({"trial": 3}, "unknown key 'trial'; did you mean 'trials'"),
         ({}, "search: trials is missing"),
+        ({"trials": 2, "space": {"seeds.order": [1, 2]}}, "search.space.seeds.order is no hyperparameter"),
+        ({"trials": 2, "space": {"task.test_limit": [1, 2]}}, "search.space.task.test_limit is no hyperparameter"),
+        ({"trials": 2, "space": {"epochs": [1, 2]}}, "search.space.training.epochs is no hyperparameter"),
+        ({"trials": 2, "space": {"budget": [1, 2]}}, "search.space.budget is no hyperparameter"),
+        ({"trials": 2, "space": {"training.selection": ["last"]}}, "is no hyperparameter"),
         ({"trials": 0}, "search: trials is 0; it must be at least 1"),
         ({"trials": 2, "space": {"network.droput": [0.1]}}, "unknown key 'network.droput'; did you mean"),
         ({"trials": 2, "space": {"network.dropout": []}}, "write a list of values"),

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import select
 import sys
 import tempfile
 import traceback
@@ -86,12 +87,14 @@ def _flags(command: Any) -> list[str]:
 
 
 def _nobody_reads() -> bool:
-    """Whether it is stdout whose reader has gone, and no pipe elsewhere."""
+    """Whether stdout is a pipe whose reader has gone."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return True
-    return False
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # stdout is no file
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _ended(message: str, code: int, as_json: bool) -> int:

@@ -42,6 +42,7 @@ EXAMPLES = (
 def build() -> typer.Typer:
     """The whole command line."""
     top = _group("Benchmark and reproducibility suite for delay learning in spiking networks.", EXAMPLES)
+    top.callback()(_nothing)  # a group even of one command
     modules = sorted(_modules(), key=lambda found: (PANELS.index(found[1].PANEL), found[0]))
     for name, module in modules:
         examples = getattr(module, "EXAMPLES", ())
@@ -56,10 +57,19 @@ def build() -> typer.Typer:
     return top
 
 
+def _nothing() -> None:
+    """Nothing is done before a command."""
+
+
+def import_command(stem: str) -> ModuleType:
+    """The module of a command's file."""
+    return importlib.import_module(f"delrec_bench.app.commands.{stem}")
+
+
 def _modules() -> Iterator[tuple[str, ModuleType]]:
     for path in sorted(FOLDER.glob("[!_]*.py")):
         name = path.stem.rstrip("_").replace("_", "-")
-        yield name, importlib.import_module(f"delrec_bench.app.commands.{path.stem}")
+        yield name, import_command(path.stem)
 
 
 class _Group(TyperGroup):

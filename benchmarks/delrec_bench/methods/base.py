@@ -94,20 +94,20 @@ def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
     table = MethodTable()
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         module = importlib.import_module(f"delrec_bench.methods.{path.stem}")
-        _add(table, getattr(module, "METHODS", []), path)
+        _add(table, getattr(module, "METHODS", []), str(path))
     folders = (found for folder in extra_dirs for found in import_folder(Path(folder), "method"))
     for where, module in chain(import_installed("method"), folders):
         methods = getattr(module, "METHODS", None)
         if not isinstance(methods, list | tuple):
             raise BenchError(f"{where}: no METHODS = [Method(...)] in it; declare one, or begin the name with '_'")
-        _add(table, methods, where)
+        _add(table, methods, str(where))
     for method in table.values():
         if method.control is not None and method.control not in table:
             raise BenchError(f"method '{method.name}': control '{method.control}'; {nearest(method.control, table)}")
     return table
 
 
-def _add(table: MethodTable, methods: Iterable[Any], path: Path | str) -> None:
+def _add(table: MethodTable, methods: Iterable[Any], path: str) -> None:
     for method in methods:
         if not isinstance(method, Method):
             raise BenchError(f"{path}: METHODS holds a {type(method).__name__}; it must hold Method(...) entries")

@@ -84,17 +84,17 @@ def find_tasks(extra_dirs: Iterable[Path | str] = ()) -> TaskTable:
     for path in sorted(package.glob("[!_]*.py")):
         module = importlib.import_module(f"delrec_bench.tasks.{path.stem}")
         if hasattr(module, "TASK"):
-            _add(table, module.TASK, path)
+            _add(table, module.TASK, str(path))
     folders = (found for folder in extra_dirs for found in import_folder(Path(folder), "task"))
     for where, module in chain(import_installed("task"), folders):
         task = getattr(module, "TASK", None)
         if task is None:
             raise BenchError(f"{where}: no TASK = Task(...) in it; declare one, or begin the name with '_'")
-        _add(table, task, where)
+        _add(table, task, str(where))
     return table
 
 
-def _add(table: TaskTable, task: Any, path: Path | str) -> None:
+def _add(table: TaskTable, task: Any, path: str) -> None:
     if not isinstance(task, Task):
         raise BenchError(f"{path}: TASK is a {type(task).__name__}; it must be a delrec_bench.tasks.base.Task")
     if task.name in table:
