@@ -109,7 +109,7 @@ def told(error: ValidationError, known: list[str], prefix: str = "") -> str:
         return f"{name} is missing"
     value = repr(first["input"])
     value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
-    context = first.get("ctx", {})
+    context = {key: f"{limit:g}" if isinstance(limit, float) else limit for key, limit in first.get("ctx", {}).items()}
     wanted = _WANTED.get(first["type"], first["msg"]).format(**context)
     if first["type"] == "literal_error":
         guess = nearest(str(first["input"]), re.findall(r"'([^']*)'", context["expected"]))

@@ -94,7 +94,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
 
 
 def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool) -> str:
-    whole = f"; budget {study.minutes} minutes, installation included" if study.minutes else ""
+    whole = f"; budget {study.minutes:g} minutes, installation included" if study.minutes else ""
     then = f", then latency (at most {LATENCY_SECONDS:.0f} s)" if latency else ""
     runs = f"{len(study.requests)} runs, {len(study.requests) - missing} finished"
     work = f"{missing} to do in {jobs} workers: about {seconds / 60:.1f} minutes"

@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from delrec_bench.app.options import PLACES, Answer, Places
-from delrec_bench.environment import pin_threads
+from delrec_bench.environment import MOST_THREADS, pin_threads
 from delrec_bench.errors import BenchError, nearest
 
 FOLDER = Path(__file__).parent / "commands"
@@ -110,7 +110,7 @@ def with_places(function: Callable[..., Answer]) -> Callable[..., Answer]:
     @wraps(function)
     def command(**values: Any) -> Answer:
         places = Places(**{option.name: values.pop(option.name) for option in PLACES})
-        pin_threads(max(1, values.get("threads", 1)))
+        pin_threads(min(max(1, values.get("threads", 1)), MOST_THREADS))
         return function(places, **values)
 
     kept = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in (*own, *PLACES)]

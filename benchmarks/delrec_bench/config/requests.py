@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from delrec_bench.config.toml import toml_value
+from delrec_bench.environment import MOST_THREADS
 from delrec_bench.schema import settings
 
 Device = Literal["cpu", "cuda", "auto"]
@@ -44,7 +45,7 @@ class Request:
     data: str | None = None
     device: Device = "cpu"
     engine: str = "auto"
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
     overrides: tuple[tuple[str, Any], ...] = ()
     study: str | None = None
     trial: bool = False

@@ -14,7 +14,6 @@ Representation = Literal["counts", "binary", "pixels", "values", "times"]
 
 
 Amount = Annotated[int, Field(ge=1, lt=2**31)]
-Units = Annotated[int, Field(ge=1, le=100_000)]
 MOST_STEPS = 1_000_000
 
 
@@ -55,8 +54,8 @@ class TaskOptions:
     binning: Literal["clean", "published", "times"] | None = None
     limit: Amount | None = None
     test_limit: Amount | None = None
-    tau: Units = 17
-    horizon: Units = 20
+    tau: Annotated[int, Field(ge=1, le=1000)] = 17
+    horizon: Annotated[int, Field(ge=1, le=100_000)] = 20
 
     def canonical(self) -> dict[str, Any]:
         """The options as plain values, for the key and the record."""

@@ -11,7 +11,7 @@ from delrec_bench.errors import BenchError, nearest
 PANEL = "See"
 EXAMPLES = (
     ("list methods", "what each is, where it comes from, what is learned"),
-    ("list tasks", ""),
+    ("list tasks", "what is to be learned, from what data"),
     ("list schemas --json", "what a request, its settings and a study file may say"),
 )
 COLUMNS = {
