@@ -1,6 +1,13 @@
-"""Modules of a user's own folder, imported by path: how methods and tasks are added without a fork."""
+"""Methods and tasks without a fork: modules of a user's own folder, and entry points of installed distributions.
+
+A distribution names its modules in its pyproject.toml:
+
+    [project.entry-points."delrec_bench.methods"]
+    mine = "my_package.my_methods"          a module with METHODS, as a file of a folder
+"""
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -24,6 +31,34 @@ def import_folder(folder: Path, kind: str) -> Iterator[tuple[Path, ModuleType]]:
         raise BenchError(f"{kind} folder '{folder}' does not exist; give a folder of {kind} files")
     for path in sorted(folder.glob("[!_]*.py")):
         yield path, import_file(path, kind)
+
+
+def import_installed(kind: str) -> Iterator[tuple[str, ModuleType]]:
+    """Import the modules that installed distributions name in the entry points `delrec_bench.<kind>s`, by name.
+
+    Args:
+        kind: "method" or "task".
+
+    Yields:
+        What to call it in messages, and the module.
+
+    Raises:
+        BenchError: One does not import, or is no module; names the distribution.
+    """
+    for point in sorted(
+        importlib.metadata.entry_points(group=f"delrec_bench.{kind}s"), key=lambda p: (p.name, p.value)
+    ):
+        owner = point.dist.name if point.dist is not None else "unknown"
+        where = f"entry point '{point.name} = {point.value}' of distribution '{owner}'"
+        try:
+            module = point.load()
+        except Exception as error:
+            raise BenchError(
+                f"{where}: does not import ({type(error).__name__}: {error}); mend or uninstall {owner}"
+            ) from error
+        if not isinstance(module, ModuleType):
+            raise BenchError(f"{where}: names a {type(module).__name__}; it must name a module that declares {kind}s")
+        yield where, module
 
 
 def import_file(path: Path, kind: str) -> ModuleType:

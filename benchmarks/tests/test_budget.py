@@ -3,7 +3,8 @@
 import pytest
 import torch
 from delrec_bench.config import Request, settle
-from delrec_bench.config.budget import solve_width, trainable, with_budget
+from delrec_bench.config.budget import solve_width, with_budget
+from delrec_bench.config.limits import counted
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.tasks.base import find_tasks
@@ -22,13 +23,13 @@ def settings(method: str, task: str = "shd") -> dict:
 def test_one_neuron_more_would_exceed_the_budget(method, budget):
     width = solve_width(TABLE[method], settings(method), 140, 20, budget)
     wider = {**settings(method), "hidden": [n + 1 for n in width.hidden]}
-    assert width.trainable == trainable(TABLE[method], {**settings(method), "hidden": list(width.hidden)}, 140, 20)
-    assert width.trainable <= budget < trainable(TABLE[method], wider, 140, 20)
+    assert width.trainable == counted(TABLE[method], {**settings(method), "hidden": list(width.hidden)}, 140, 20)
+    assert width.trainable <= budget < counted(TABLE[method], wider, 140, 20)
     assert len(width.hidden) == len(settings(method)["hidden"])
 
 
 def test_a_count_that_is_met_exactly_is_taken():
-    exact = trainable(TABLE["lif"], {**settings("lif"), "hidden": [33, 33]}, 140, 20)
+    exact = counted(TABLE["lif"], {**settings("lif"), "hidden": [33, 33]}, 140, 20)
     assert solve_width(TABLE["lif"], settings("lif"), 140, 20, exact).hidden == (33, 33)
     assert solve_width(TABLE["lif"], settings("lif"), 140, 20, exact - 1).hidden == (32, 32)
 
@@ -75,8 +76,8 @@ def test_the_papers_budget_is_the_published_networks_count():
 
     found = run("paper")
     assert found.values["budget"] == "paper" and found.network["hidden"] == run(173_844).network["hidden"]
-    assert trainable(TABLE["lif"], found.network, 140, 20) <= 173_844
+    assert counted(TABLE["lif"], found.network, 140, 20) <= 173_844
     with pytest.raises(BenchError, match="budget 'paper'.*formants-20.*or give a number"):
         run("paper", "formants-20", "quick")
-    with pytest.raises(BenchError, match="it must be a number of parameters or 'paper'"):
+    with pytest.raises(BenchError, match="it must be a number of parameters, at most 1000000000, or 'paper'"):
         run("papers")

@@ -99,8 +99,8 @@ def test_a_checkpoint_holds_the_chosen_epoch_and_loads_without_pickle(root, caps
         ("run lif digits --set training.epochs=1.5", "training.epochs is 1.5"),
         ("run lif digits --set tau=[1", "does not parse"),
         ("run lif digits --set tau", "is not key=value"),
-        ("run lif digits --epochs 0", "training.epochs is 0"),
-        ("run lif digits --epochs x", "invalid int value"),
+        ("run lif digits --epochs 0", "--epochs is 0; it must be at least 1"),
+        ("run lif digits --epochs x", "run: invalid value for '--epochs'"),
         ("run lif digits --limit 0", "limit"),
         ("run lif digits --repetition -1", "--repetition is -1"),
         ("run lif digits --profile quik", "did you mean 'quick'"),
@@ -111,8 +111,20 @@ def test_a_checkpoint_holds_the_chosen_epoch_and_loads_without_pickle(root, caps
         ("run lif shd --data nowhere", "'nowhere' is not a folder"),
         ("run lif digits --methods nowhere", "method folder 'nowhere' does not exist"),
         ("run lif digits --epoch 3", "did you mean '--epochs'"),
-        ("run lif", "required: task"),
-        ("rnu lif digits", "did you mean 'run'"),
+        ("run lif", "run: missing argument 'task'"),
+        ("rnu lif digits", "there is no command 'rnu'; did you mean 'run'"),
+        ("list methods --study x", "list: option '--study' is not known; it is an option of reproduce, report"),
+        ("list methods --jsno", "list: option '--jsno' is not known; did you mean '--json'"),
+        ("data stat", "there is no command 'stat'; did you mean 'status'"),
+        ("run lif digits --set network.hidden=99999999999999999999", "network.hidden is 99999999999999999999"),
+        ("run lif digits --set training.batch=1e9", "training.batch is 1000000000.0; it must be a whole number"),
+        ("reproduce --repetitions 100000000 --dry-run", "--repetitions is 100000000; it must be from 1 to 1000"),
+        ("run lif digits --threads 99999999999", "--threads is 99999999999; it must be at most 1024"),
+        ("run lif mackey-glass --set task.tau=100000", "task.tau is 100000; it must be at most 1000"),
+        ("run lif digits --set", "requires an argument"),
+        ("reproduce --study mine.toml", "no study file 'mine.toml'"),
+        ("reproduce --device tpu", "--device is 'tpu'; it must be one of 'cpu', 'cuda' or 'auto'"),
+        ("reproduce --data shd", "--data 'shd' is not TASK=DIR"),
         ("list method", "did you mean 'methods'"),
         ("reproduce --study nothing", "no study 'nothing'"),
         ("reproduce --profile quik", "did you mean 'quick'"),
@@ -201,7 +213,7 @@ def test_help_teaches_with_examples(root, capsys):
     for words in (["--help"], ["run", "--help"], ["reproduce", "--help"]):
         code, out, _ = call(capsys, *words)
         assert code == 0
-        assert "examples:" in out
+        assert "Examples:" in out and "delrec-bench" in out
 
 
 def test_a_dry_run_says_runs_hours_memory_and_disk(root, capsys):

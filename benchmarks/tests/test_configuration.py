@@ -1,9 +1,15 @@
 """From a request to a configuration: order of precedence, keys, types, and messages that name the nearest."""
 
 import math
+import shlex
+import sys
+from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
+import torch
 from delrec.networks import Network, NetworkConfig
+from delrec_bench import app
 from delrec_bench.config import (
     Request,
     Seeds,
@@ -13,13 +19,20 @@ from delrec_bench.config import (
     parse_setting,
     preset,
     profiles,
+    read_toml,
+    resolve,
     settle,
     toml_value,
 )
+from delrec_bench.config.limits import counted
+from delrec_bench.data.task_data import TaskOptions
+from delrec_bench.environment import peak_bytes
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.base import Method, find_methods
 from delrec_bench.records import canonical_json
+from delrec_bench.schema import json_schema
 from delrec_bench.tasks.base import find_tasks
+from delrec_bench.workspace import workspace_at
 
 METHODS, TASKS = find_methods(), find_tasks()
 
@@ -77,7 +90,7 @@ def test_an_unknown_key_names_the_nearest_and_a_short_one_must_be_clear():
     [
         ("training.epochs", 2.5, "a whole number"),
         ("training.lr_weights", "fast", "a number"),
-        ("training.optimiser", 3, "a word"),
+        ("training.optimiser", 3, "one of 'adam' or 'adamw'"),
         ("task.binary", 1, "true or false"),
         ("network.bias", "yes", "true or false"),
     ],
@@ -178,15 +191,13 @@ def test_a_number_is_the_same_number_with_and_without_a_point():
     assert canonical_json(whole.values) == canonical_json(point.values)
 
 
-def test_the_command_of_a_request_makes_the_same_request():
-    from delrec_bench.app.grammar import parser
-
-    request = Request("dcls", "shd", 2, epochs=3, data="x/corpus", overrides=(("hidden", [3, 4]),))
-    words = request.command().split()[1:]
-    arguments = parser().parse_args([word.strip("'") for word in " ".join(words).replace(", ", ",").split()])
-    assert (arguments.method, arguments.task, arguments.repetition, arguments.epochs) == ("dcls", "shd", 2, 3)
-    assert arguments.data == "corpus"
-    assert [parse_setting(text) for text in arguments.settings] == [("hidden", [3, 4])]
+def test_the_command_of_a_request_makes_the_same_request(monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr("delrec_bench.runs.run", lambda request, *_: made.append(request) or sys.exit())
+    request = Request("dcls", "shd", 2, epochs=3, data="corpus", overrides=(("hidden", [3, 4]), ("ties", "last")))
+    with pytest.raises(SystemExit):
+        app.main(shlex.split(request.command())[1:])
+    assert made == [request]
 
 
 def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
@@ -220,3 +231,71 @@ def test_a_bad_training_setting_is_named_with_its_value(field, value):
 
 def test_whole_numbers_and_floats_make_one_setting():
     assert TrainingConfig(lr_weights=1).canonical() == TrainingConfig(lr_weights=1.0).canonical()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"network.hidden": [1_000_000_000]}, r"network\.hidden is \[1000000000\]; .* from 1 to 10000000"),
+        ({"network.hidden": 99999999999999999999}, "network.hidden is 99999999999999999999"),
+        ({"network.window": 1_000_000_000}, r"network\.window is 1000000000; it must be from"),
+        ({"task.steps": 100_000_000}, r"task\.steps is 100000000; .* from 1 to 1000000"),
+        ({"task.step_ms": 1e-9}, r"task\.step_ms is 1e-09; it must be at least 0\.001"),
+        ({"budget": 10**10}, r"budget is 10000000000; .* at most 1000000000"),
+        ({"training.lr_weights": 1e300}, r"training\.lr_weights is 1e\+300; it must be at most 10000"),
+        ({"training.lr_delays": math.inf}, r"training\.lr_delays is inf"),
+        ({"network.sigma": 1e300}, r"network\.sigma is 1e\+300; it must be from"),
+        ({"training.batch": 10**20}, r"training\.batch is 1"),
+    ],
+)
+def test_a_setting_beyond_all_use_is_refused_by_its_field(words, message):
+    with pytest.raises(BenchError, match=message):
+        resolved("delrec-dcls", "shd", overrides=tuple(words.items()))
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "message"),
+    [
+        ("rlif", {"hidden": [1_000_000, 1_000_000]}, r"needs at least [\d.e+]+ GiB of memory, [\d.]+ GiB are free"),
+        ("gru", {"hidden": [1_000_000]}, r"\(3\d{12} parameters\) needs at least .* GiB"),
+        ("dcls", {"window": 100_000_000}, "needs at least .* GiB"),
+        ("silif", {"skip_steps": 64}, r"network\.skip_steps is 64; data of 'digits' has 64 steps"),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_the_number_needed_before_it_is_allocated(tmp_path, method, asked, message):
+    before = peak_bytes()
+    with pytest.raises(BenchError, match=message):
+        resolve(Request(method, "digits", overrides=tuple(asked.items())), METHODS, TASKS, workspace_at(tmp_path))
+    assert peak_bytes() - before < 2**28
+
+
+def test_a_network_of_a_plug_in_that_cannot_be_counted_without_memory_is_built(tmp_path):
+    class Needy(torch.nn.Linear):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.start = float(self.weight.detach().sum())  # a tensor without memory has no sum
+
+        def count(self):
+            return SimpleNamespace(trainable=sum(p.numel() for p in self.parameters()))
+
+    needy = Method("needy", "s", "s", "weights", {"hidden": [4]}, build=lambda s, i, c: Needy(i, c))
+    assert counted(needy, {"hidden": [4]}, 3, 2) == 8
+
+
+def test_deep_nesting_is_an_error_of_the_file(tmp_path):
+    path = tmp_path / "deep.toml"
+    path.write_text("a = " + "[" * 100_000)
+    with pytest.raises(BenchError, match="nested too deeply|not TOML"):
+        read_toml(path)
+    path.write_text(".".join("a" * 3_000) + " = 1")
+    with pytest.raises(BenchError, match="nested too deeply"):
+        read_toml(path)
+    with pytest.raises(BenchError, match="nested too deeply|does not parse"):
+        parse_setting("hidden=" + "[" * 100_000)
+
+
+def test_every_model_has_a_json_schema_that_names_its_fields():
+    for model in (Request, TrainingConfig, TaskOptions, Seeds):
+        schema = json_schema(model)
+        assert set(schema["properties"]) == {field.name for field in fields(model)}
+    assert json_schema(TrainingConfig)["properties"]["optimiser"]["enum"] == ["adam", "adamw"]

@@ -14,7 +14,8 @@ import pytest
 import torch
 from delrec.networks import Network
 from delrec_bench.config import Request, Resolved, defaults, resolve
-from delrec_bench.config.budget import solve_width, trainable
+from delrec_bench.config.budget import solve_width
+from delrec_bench.config.limits import counted
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import same_record
@@ -117,8 +118,8 @@ def test_it_takes_a_budget_of_parameters(method, workspace):
     shape = ready.data.channels, ready.data.classes
     width = solve_width(METHODS[method], settings, *shape, 5000)
     wider = {**settings, "hidden": [n + 1 for n in width.hidden]}
-    assert width.trainable == trainable(METHODS[method], {**settings, "hidden": list(width.hidden)}, *shape)
-    assert width.trainable <= 5000 < trainable(METHODS[method], wider, *shape)
+    assert width.trainable == counted(METHODS[method], {**settings, "hidden": list(width.hidden)}, *shape)
+    assert width.trainable <= 5000 < counted(METHODS[method], wider, *shape)
 
 
 @pytest.mark.parametrize(("method", "task"), NETWORKS)

@@ -10,11 +10,13 @@ from delrec_bench import app
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records
-from delrec_bench.studies import expansion
+from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.base import find_tasks
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
+summary = "a study of this test"
+
 [quick]
 methods = ["lif", "delrec-axonal", "time-slices"]
 tasks = ["digits"]
@@ -34,7 +36,7 @@ OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard
 def root(tmp_path, monkeypatch) -> Path:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "leaderboard.toml").write_text(STUDY)
-    monkeypatch.setattr(expansion, "FOLDER", tmp_path / "studies")
+    monkeypatch.setattr(file, "FOLDER", tmp_path / "studies")
     folder = tmp_path / "root"
     folder.mkdir()
     shutil.copy(ROOT / "data.dvc", folder)
@@ -62,7 +64,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert "delrec-axonal" in (root / "README.md").read_text()
     records = load_records(root / "runs")
     assert len(records) == 6
-    assert app.main(["report", "--commit-records"]) == 0
+    assert app.main(["report", "--publish"]) == 0
     capsys.readouterr()
 
     (root / "mlflow.db").unlink()
@@ -126,15 +128,15 @@ def test_a_worker_that_is_killed_ends_the_whole_with_a_message_and_exit_1(root, 
 
 def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(
-        "[quick]\nmethods = {quick = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
+        "summary = 'x'\n[quick]\nmethods = {quick = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
     )
-    monkeypatch.setattr(expansion, "FOLDER", tmp_path)
+    monkeypatch.setattr(file, "FOLDER", tmp_path)
     methods, tasks = find_methods(), find_tasks()
     study = expansion.expand("mine", "quick", methods, tasks)
     assert {r.method for r in study.requests} == {name for name, method in methods.items() if method.quick}
     assert {r.task for r in study.requests} == {name for name, task in tasks.items() if task.embedded}
     assert ("time-slices", "mackey-glass") in {(method, task) for method, task, _ in study.skipped}
-    (tmp_path / "mine.toml").write_text("[quick]\nmethods = {fast = true}\n")
+    (tmp_path / "mine.toml").write_text("summary = 'x'\n[quick]\nmethods = {fast = true}\n")
     with pytest.raises(BenchError, match="no attribute 'fast'"):
         expansion.expand("mine", "quick", methods, tasks)
     (tmp_path / "mine.toml").write_text("[quick\n")

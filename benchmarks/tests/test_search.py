@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from delrec_bench import app
-from delrec_bench.app import reproduce
+from delrec_bench.app import reproducing
 from delrec_bench.app.common import committed_records, own_records, page_records
 from delrec_bench.config import AXES, Request, Seeds, defaults, resolve
 from delrec_bench.config.seeds import TRIAL_SEED
@@ -19,9 +19,10 @@ from delrec_bench.records import load_records, run_key, tracking
 from delrec_bench.report import find, rows_of
 from delrec_bench.report.rows import merge
 from delrec_bench.runs import perform, single
+from delrec_bench.schema import checked
 from delrec_bench.statistics import compare_family
 from delrec_bench.studies.membership import memberships, remember_members, remember_search
-from delrec_bench.studies.search import SPACE, Search, best, draw, parse, space_of, trials_of
+from delrec_bench.studies.search import SPACE, Search, SearchTable, best, draw, parse, space_of, trials_of
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -31,7 +32,13 @@ ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()
 NETWORKS = [name for name, method in METHODS.items() if method.build is not None]
 SETTINGS = {key for name in METHODS for key in defaults(METHODS[name])}
-DEFAULT = parse({"trials": 4}, "here", SETTINGS)
+
+
+def parsed(table, where="here"):
+    return parse(checked(SearchTable, table, f"{where}, search"), where, SETTINGS)
+
+
+DEFAULT = parsed({"trials": 4})
 TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
 
 
@@ -72,7 +79,7 @@ def test_the_draw_is_a_function_of_study_method_task_and_number():
 def test_a_range_gives_numbers_within_it():
     space = {"training.lr_weights": {"low": 1e-3, "high": 1e-1, "log": True}, "network.window": {"low": 3, "high": 5}}
     space["training.batch"] = {"low": 8, "high": 64, "log": True}
-    search = parse({"trials": 200, "space": space}, "here", SETTINGS)
+    search = parsed({"trials": 200, "space": space})
     drawn = [draw(search, "s", METHODS["dcls"], "shd", n) for n in range(1, 200)]
     assert {values["network.window"] for values in drawn} == {3, 4, 5}
     batches = [values["training.batch"] for values in drawn]
@@ -84,23 +91,28 @@ def test_a_range_gives_numbers_within_it():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"trial": 3}, "unknown key 'search.trial'; did you mean 'trials'"),
-        ({}, "search.trials is None"),
-        ({"trials": 0}, "search.trials is 0"),
+        ({"trial": 3}, "unknown key 'trial'; did you mean 'trials'"),
+        ({}, "search: trials is missing"),
+        ({"trials": 2, "space": {"seeds.order": [1, 2]}}, "search.space.seeds.order is no hyperparameter"),
+        ({"trials": 2, "space": {"task.test_limit": [1, 2]}}, "search.space.task.test_limit is no hyperparameter"),
+        ({"trials": 2, "space": {"epochs": [1, 2]}}, "search.space.training.epochs is no hyperparameter"),
+        ({"trials": 2, "space": {"budget": [1, 2]}}, "search.space.budget is no hyperparameter"),
+        ({"trials": 2, "space": {"training.selection": ["last"]}}, "is no hyperparameter"),
+        ({"trials": 0}, "search: trials is 0; it must be at least 1"),
         ({"trials": 2, "space": {"network.droput": [0.1]}}, "unknown key 'network.droput'; did you mean"),
         ({"trials": 2, "space": {"network.dropout": []}}, "write a list of values"),
         ({"trials": 2, "space": {"network": {"dropout": {"low": 0.1, "hihg": 1}}}}, "did you mean 'high'"),
-        ({"trials": 2, "space": {"network.dropout": {"low": 0.5, "high": 0.1}}}, "low must be below high"),
+        ({"trials": 2, "space": {"network.dropout": {"low": 0.5, "high": 0.1}}}, "a range whose low is below its high"),
         ({"trials": 2, "space": {"network.dropout": {"low": 0.0, "high": 0.1, "log": True}}}, "above 0 where log"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_told_what_would(table, message):
     with pytest.raises(BenchError, match=message):
-        parse(table, "study 'mine'", SETTINGS)
+        parsed(table, "study 'mine'")
 
 
 def test_a_method_without_any_setting_of_the_search_is_named():
-    search = parse({"trials": 2, "space": {"network.window": [5, 9]}}, "here", SETTINGS)
+    search = parsed({"trials": 2, "space": {"network.window": [5, 9]}})
     with pytest.raises(BenchError, match="method 'lif' has no setting of the search"):
         space_of(search, METHODS["lif"])
 
@@ -184,7 +196,7 @@ def root(tmp_path, monkeypatch) -> Path:
     for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
+    monkeypatch.setattr(reproducing, "LATENCY_SECONDS", 0.5)
     whole = single.fit
 
     def fit(model, train, valid, config, **named):
@@ -249,7 +261,7 @@ def test_a_studys_own_page_and_the_leaderboard_keep_apart(root, capsys):
     assert page_records(workspace, records, None) == []
     assert {r.kind for r in page_records(workspace, records, "tuned")} == {"run", "trial"}
     before = (root / "README.md").read_text()
-    assert app.main(["report", "--study", "tuned", "--commit-records"]) == 0
+    assert app.main(["report", "--study", "tuned", "--publish"]) == 0
     assert (root / "README.md").read_text() == before
     committed = committed_records(workspace, "tuned")
     assert [r.kind for r in committed] == ["run"] and committed[0].search["trials"] == 3

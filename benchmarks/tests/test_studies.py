@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from delrec_bench import app
-from delrec_bench.app import reproduce
+from delrec_bench.app import reproducing
+from delrec_bench.config import settle
 from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records
-from delrec_bench.studies import expansion
+from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.base import find_tasks
 
 ROOT = Path(__file__).parents[2]
 MINE = """
+summary = "a study of this test"
 methods = ["lif", "delrec-axonal", "counts-only"]
 repetitions = 5
 set = { budget = 1000, test_limit = 60 }
@@ -43,7 +45,7 @@ training.epochs = 7
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """Expand a study of its own, its text changed or not."""
-    monkeypatch.setattr(expansion, "FOLDER", tmp_path)
+    monkeypatch.setattr(file, "FOLDER", tmp_path)
 
     def expand(wanted: expansion.Wanted | None = None, old: str = "", new: str = "") -> expansion.Study:
         (tmp_path / "mine.toml").write_text(MINE.replace(old, new))
@@ -80,11 +82,11 @@ def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
         (expansion.Wanted(repetitions=0), "", "", "repetitions is 0"),
         (None, "repetitions", "repetition", "unknown key 'repetition'; did you mean 'repetitions'"),
         (None, "set.yin-yang", "set.yinyang", "unknown table 'set.yinyang'; did you mean 'yin-yang'"),
-        (None, "repetitions = 2", "repetitions = 0", "repetitions is 0; it must be a whole number of at least 1"),
-        (None, "repetitions = 2", "profile = 5", "profile is 5; it must be the name of a profile"),
+        (None, "repetitions = 2", "repetitions = 0", "quick.: repetitions is 0; it must be at least 1"),
+        (None, "repetitions = 2", "profile = 5", "profile is 5; it must be a word"),
         (None, "repetitions = 2", "search = 3", "search is 3; it must be a table"),
         (None, "repetitions = 2", "minutes = 'ten'", "minutes is 'ten'; it must be a number"),
-        (None, "repetitions = 2", "sizes = { shd = [1, 2] }", "it must be three numbers by task"),
+        (None, "repetitions = 2", "sizes = { shd = [1, 2] }", "sizes.shd is .1, 2.; it must be three numbers by task"),
         (
             None,
             'methods = ["lif", "delrec-axonal", "counts-only"]',
@@ -122,7 +124,7 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency(tmp_path, mine, cap
     monkeypatch.chdir(tmp_path / "root")
     for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
+    monkeypatch.setattr(reproducing, "LATENCY_SECONDS", 0.5)
     mine()
     words = "reproduce --study mine --jobs 1 --json --only-tasks shd --only-methods lif,counts-only --repetitions 1"
     assert app.main([*words.split(), "--data", f"shd={corpus(tmp_path / 'own')}"]) == 0
@@ -134,3 +136,106 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency(tmp_path, mine, cap
     assert networks[0] == networks[1], "latency is that of the study's networks"
     assert app.main(["reproduce", "--study", "mine", "--data", "shd"]) == 2
     assert "--data 'shd' is not TASK=DIR" in capsys.readouterr().err
+
+
+SWEEP = """
+summary = "what sigma does"
+default = "small"
+methods = ["lif", "delrec-axonal", "delrec-axonal-fixed"]
+tasks = ["digits", "mackey-glass"]
+repetitions = 2
+sweep = { "network.sigma" = [0, 1, 10], "delay_high" = [20, 150] }
+margin = { digits = 0.01 }
+
+[small]
+primary = { method = "delrec-axonal", control = "delrec-axonal-fixed", over = ["digits", "mackey-glass"] }
+profile = "quick"
+margin = { mackey-glass = 0.005 }
+
+[large]
+repetitions = 40
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Expand a study file of a user's own, by its path."""
+
+    def expand(text: str = SWEEP, profile: str | None = None) -> expansion.Study:
+        (tmp_path / "sigmas.toml").write_text(text)
+        return expansion.expand(str(tmp_path / "sigmas.toml"), profile, find_methods(), find_tasks())
+
+    return expand
+
+
+def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
+    study = own()
+    assert (study.name, study.profile, study.presets) == ("sigmas", "small", "quick")
+    points = [
+        dict(r.point) for r in study.requests if (r.method, r.task, r.repetition) == ("delrec-axonal", "digits", 1)
+    ]
+    keys = ("network.sigma", "network.delay_high")
+    assert [tuple(p[key] for key in keys) for p in points] == [(s, h) for s in (0, 1, 10) for h in (20, 150)]
+    assert [dict(r.point) for r in study.requests if r.method == "lif"] == [{}] * 4, (
+        "no delays, so one run a repetition"
+    )
+    fixed = {tuple(dict(r.point)) for r in study.requests if r.method == "delrec-axonal-fixed"}
+    assert fixed == {("network.delay_high",)}
+    assert all(dict(r.point).items() <= dict(r.overrides).items() for r in study.requests)
+    settings = {resolved_sigma(r) for r in study.requests if r.method == "delrec-axonal"}
+    assert settings == {0.0, 1.0, 10.0}
+
+
+def resolved_sigma(request):
+    return settle(request, find_methods()[request.method], find_tasks()[request.task]).network["sigma"]
+
+
+def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
+    study = own()
+    assert study.primary is not None and study.primary.over == ["digits", "mackey-glass"]
+    assert study.margin == {"digits": 0.01, "mackey-glass": 0.005}, "a profile adds to what stands above"
+    assert (study.repetitions, own(profile="large").repetitions) == (2, 40)
+    assert {r.repetition for r in own(profile="large").requests} == set(range(40))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('default = "small"', 'default = "smal"', "default is 'smal'; did you mean 'small'"),
+        ("summary", "sumary", "unknown key 'sumary'; did you mean 'summary'"),
+        ('summary = "what sigma does"', "", "summary is missing"),
+        ("repetitions = 40", "repetitions = 100000000", "profile 'large': repetitions is 100000000; .* at most 1000"),
+        ("repetitions = 40", "search = { trials = 1000000 }", "search.trials is 1000000; it must be at most 1000"),
+        ("[0, 1, 10]", "0.5", "a list of values for every setting"),
+        ("[0, 1, 10]", str(list(range(600))), "at most 1000 points in all, not 1200"),
+        ("network.sigma", "network.sigmas", "sweep: unknown key 'network.sigmas'; did you mean"),
+        ("network.sigma", "seeds.order", "sweep: seeds.order belongs to the repetitions"),
+        ('method = "delrec-axonal"', 'method = "rlif"', "has no method 'rlif'"),
+        ('over = ["digits", "mackey-glass"]', 'over = ["shd"]', "has no task 'shd'"),
+        ('over = ["digits", "mackey-glass"]', "over = []", "primary.over is"),
+        ("control = ", "controll = ", "primary.controll'; did you mean"),
+        ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be above 0"),
+        ("digits = 0.01", "shd = 0.01", "has no task 'shd'"),
+        ('profile = "quick"', "search = { trials = 2 }", "either a search or a sweep"),
+    ],
+)
+def test_a_wrong_study_is_told_by_field(own, old, new, message):
+    assert old in SWEEP
+    text = SWEEP.replace(old, new)
+    with pytest.raises(BenchError, match=message):
+        own(text, "large" if "'large'" in message or "trials = 1000000" in new else "small")
+
+
+def test_a_study_file_has_a_path_and_a_name_of_its_own(tmp_path):
+    with pytest.raises(BenchError, match="no study file 'absent.toml'"):
+        expansion.expand("absent.toml", None, find_methods(), find_tasks())
+    (tmp_path / "leaderboard.toml").write_text(SWEEP)
+    with pytest.raises(BenchError, match="has the name of a study of this package; rename it"):
+        expansion.expand(str(tmp_path / "leaderboard.toml"), None, find_methods(), find_tasks())
+
+
+@pytest.mark.parametrize("name", file.study_files())
+def test_every_study_of_this_package_expands_in_every_profile(name):
+    found = file.study_file(file.study_path(name))
+    for profile in found.profiles:
+        assert expansion.expand(name, profile, find_methods(), find_tasks()).requests, profile

@@ -1,49 +1,13 @@
-"""What commands share: the workspace's records, the tables of methods and tasks, and a word on progress.
+"""What commands that read records share: those of the workspace, of a page, and those that are committed."""
 
-A command returns its exit code and, for `--json`, its content.
-"""
-
-import os
-import sys
-from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
-from delrec_bench.methods.base import MethodTable, find_methods
-from delrec_bench.metrics.base import VARIABLE as METRICS_VARIABLE
+from delrec_bench.app.progress import say
 from delrec_bench.records import Record, load_records
-from delrec_bench.studies.expansion import pages, studies
+from delrec_bench.studies.expansion import pages
+from delrec_bench.studies.file import study_file, study_path
 from delrec_bench.studies.membership import assigned, of_page
-from delrec_bench.tasks.base import TaskTable, find_tasks
 from delrec_bench.workspace import Workspace
-
-Answer = tuple[int, dict[str, Any]]
-METHODS_VARIABLE = "DELREC_BENCH_METHODS"
-TASKS_VARIABLE = "DELREC_BENCH_TASKS"
-
-
-def say(text: str) -> None:
-    """Progress, for people: stderr."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def folders(arguments: Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Folders of more methods and tasks: options and variables."""
-    methods = [*(arguments.methods or []), *filter(None, os.environ.get(METHODS_VARIABLE, "").split(os.pathsep))]
-    tasks = [*(arguments.tasks or []), *filter(None, os.environ.get(TASKS_VARIABLE, "").split(os.pathsep))]
-    return tuple(methods), tuple(tasks)
-
-
-def tables(arguments: Namespace) -> tuple[MethodTable, TaskTable]:
-    """Every method and task, those of more folders included.
-
-    Folders of more metrics are noted in the environment, where every reader of a record finds them, workers too.
-    """
-    if arguments.metrics:
-        known = filter(None, os.environ.get(METRICS_VARIABLE, "").split(os.pathsep))
-        os.environ[METRICS_VARIABLE] = os.pathsep.join(dict.fromkeys([*known, *arguments.metrics]))
-    method_dirs, task_dirs = folders(arguments)
-    return find_methods(method_dirs), find_tasks(task_dirs)
 
 
 def own_records(workspace: Workspace) -> list[Record]:
@@ -67,7 +31,7 @@ def committed_records(workspace: Workspace, page: str | None = None) -> list[Rec
 
 def title_of(page: str | None) -> str | None:
     """The heading of a study's own page; None for the leaderboard."""
-    return None if page is None else f"{page}: {studies()[page]['summary']}"
+    return None if page is None else f"{page}: {study_file(study_path(page)).summary}"
 
 
 def here(path: Path, workspace: Workspace) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
+from delrec_bench.config.limits import counted
 from delrec_bench.config.requests import Request
 from delrec_bench.config.settings import Settings, settle
 from delrec_bench.errors import BenchError
@@ -28,16 +27,6 @@ class Width:
     hidden: tuple[int, ...]
     trainable: int
     budget: int
-
-
-def trainable(method: Method, settings: Mapping[str, Any], inputs: int, classes: int) -> int:
-    """Count the trainable parameters of a method's network by building it; the random state is left as it was."""
-    assert method.build is not None
-    with torch.random.fork_rng(devices=[]):
-        try:
-            return int(method.build(settings, inputs, classes).count().trainable)
-        except (ValueError, TypeError) as error:
-            raise BenchError(f"method '{method.name}': {error}") from error
 
 
 def solve_width(
@@ -70,26 +59,26 @@ def solve_width(
     depth = len(settings["hidden"]) if layers is None else layers
 
     def count(width: int) -> int:
-        return trainable(method, {**settings, "hidden": [width] * depth}, inputs, classes)
+        return counted(method, {**settings, "hidden": [width] * depth}, inputs, classes)
 
     least = count(1)
     if least > budget:
         raise BenchError(
             f"budget {budget} is too small for method '{method.name}': one neuron a layer has {least} parameters"
         )
-    fits, counted, beyond = 1, least, 2
+    fits, has, beyond = 1, least, 2
     while (found := count(beyond)) <= budget:
-        fits, counted, beyond = beyond, found, 2 * beyond
+        fits, has, beyond = beyond, found, 2 * beyond
         if beyond > LARGEST:
             raise BenchError(f"budget {budget}: method '{method.name}' stays below it even with {fits} neurons a layer")
     while beyond - fits > 1:
         middle = (fits + beyond) // 2
         found = count(middle)
         if found <= budget:
-            fits, counted = middle, found
+            fits, has = middle, found
         else:
             beyond = middle
-    return Width((fits,) * depth, counted, budget)
+    return Width((fits,) * depth, has, budget)
 
 
 def papers_budget(settings: Settings, methods: MethodTable, inputs: int, classes: int) -> int:
@@ -103,7 +92,7 @@ def papers_budget(settings: Settings, methods: MethodTable, inputs: int, classes
         published = settle(request, methods[PAPER], settings.task)
     except BenchError as error:
         raise BenchError(f"budget 'paper': {error}; or give a number, such as 10000") from error
-    return trainable(methods[PAPER], {**published.network, "engine": "reference"}, inputs, classes)
+    return counted(methods[PAPER], {**published.network, "engine": "reference"}, inputs, classes)
 
 
 def with_budget(settings: Settings, methods: MethodTable, inputs: int, classes: int) -> Settings:

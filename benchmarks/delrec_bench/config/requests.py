@@ -1,14 +1,20 @@
 """A request: what one run is asked to be, and the command line that asks for it."""
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from delrec_bench.config.toml import toml_value
+from delrec_bench.environment import MOST_THREADS
+from delrec_bench.schema import settings
+
+Device = Literal["cpu", "cuda", "auto"]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
-@dataclass(frozen=True)
+@settings("--")
 class Request:
     """What one run is asked to be.
 
@@ -24,21 +30,26 @@ class Request:
         overrides: (dotted key, value) pairs of `--set`.
         study: Study that asks for the run, or None.
         trial: Whether it is a trial of a search: on seeds of its own, scored on validation data only.
+        point: Where it stands on the axes that its study sweeps, (dotted key, value) pairs; `overrides` hold them too.
+
+    Raises:
+        BenchError: A value of the wrong type or out of range.
     """
 
     method: str
     task: str
-    repetition: int = 0
+    repetition: Annotated[int, Field(ge=0, lt=2**31)] = 0
     profile: str = "quick"
-    epochs: int | None = None
-    limit: int | None = None
+    epochs: Count | None = None
+    limit: Count | None = None
     data: str | None = None
-    device: str = "cpu"
+    device: Device = "cpu"
     engine: str = "auto"
-    threads: int = 1
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
     overrides: tuple[tuple[str, Any], ...] = ()
     study: str | None = None
     trial: bool = False
+    point: tuple[tuple[str, Any], ...] = ()
 
     def command(self) -> str:
         """The command line that makes this run again; the data folder by its last name."""

@@ -13,6 +13,7 @@ import torch
 from delrec.engines import engine_for
 
 from delrec_bench.config.budget import with_budget
+from delrec_bench.config.limits import refuse_too_large
 from delrec_bench.config.requests import Request
 from delrec_bench.config.settings import Settings, settle
 from delrec_bench.data.task_data import TaskData
@@ -54,6 +55,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     engine = "none" if floor else _engine(request.engine, device)
     data = _read(settings, _folder(request, settings.task), workspace)
     settings = with_budget(settings, methods, data.channels, data.classes)
+    refuse_too_large(settings, data, device)
     configuration = {**settings.values, "device": device, "engine": engine}
     if request.trial:
         if floor:
@@ -77,6 +79,10 @@ def _folder(request: Request, task: Task) -> Path | None:
     if request.data is None:
         return None
     folder = Path(request.data)
+    if not request.data.isprintable():
+        raise BenchError(
+            f"--data {request.data!r}: the row is named after the folder; give it a name of plain characters"
+        )
     if not task.accepts_data:
         raise BenchError(f"--data {folder}: task '{request.task}' makes its own data; choose shd, ssc or ps-mnist")
     if not folder.is_dir():
@@ -99,8 +105,6 @@ def device_class(device: str) -> str:
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda"):
-        raise BenchError(f"--device is '{device}'; it must be cpu, cuda or auto")
     if device == "cuda" and not torch.cuda.is_available():
         raise BenchError("--device is 'cuda', and torch finds no CUDA device; use cpu or auto")
     return device

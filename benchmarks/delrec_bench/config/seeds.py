@@ -1,15 +1,19 @@
 """What a seed changes, axis by axis."""
 
 import hashlib
-from dataclasses import dataclass
+from typing import Annotated
 
-from delrec_bench.errors import BenchError
+from pydantic import Field
+
+from delrec_bench.schema import settings
 
 AXES = ("split", "permutation", "initialisation", "order")
 TRIAL_SEED = 2**31 - 1  # a search's, for initialisation and order: that of no repetition ever reported
 
+Seed = Annotated[int, Field(ge=0, le=TRIAL_SEED)]
 
-@dataclass(frozen=True)
+
+@settings("seeds.")
 class Seeds:
     """What differs between repetitions, axis by axis.
 
@@ -22,16 +26,10 @@ class Seeds:
         order: Batch order, dropout masks and augmentation.
     """
 
-    split: int = 0
-    permutation: int = 0
-    initialisation: int = 0
-    order: int = 0
-
-    def __post_init__(self) -> None:
-        for axis in AXES:
-            value = getattr(self, axis)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-                raise BenchError(f"seeds.{axis} is {value!r}; it must be a whole number from 0 to 2147483647")
+    split: Seed = 0
+    permutation: Seed = 0
+    initialisation: Seed = 0
+    order: Seed = 0
 
     @classmethod
     def of(cls, repetition: int) -> "Seeds":

@@ -7,8 +7,11 @@ Settings are named with dots: `training.epochs`, `network.hidden`, `task.step_ms
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator
+
+from delrec_bench.config.network import checked_network
 from delrec_bench.config.requests import Request
 from delrec_bench.config.seeds import AXES, Seeds
 from delrec_bench.config.toml import preset
@@ -16,10 +19,32 @@ from delrec_bench.config.training import TrainingConfig
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import Method
+from delrec_bench.schema import settings
 from delrec_bench.tasks.base import Task
 
-DTYPES = ("float32", "float64")
 FORECAST = {"task.tau", "task.horizon"}  # options that only a forecast has: elsewhere `tau` is the neuron's
+MOST_PARAMETERS = 1_000_000_000
+
+
+def _budget(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value != "paper" and not (whole and 0 <= value <= MOST_PARAMETERS):
+        raise ValueError(f"a number of parameters, at most {MOST_PARAMETERS}, or 'paper'")
+    return value
+
+
+@settings("")
+class Whole:
+    """What is set for a run as a whole.
+
+    Attributes:
+        dtype: Number type of network and inputs.
+        budget: Trainable parameters at most, or "paper", those of DelRec's published network: the widths follow. 0
+            takes network.hidden as it is.
+    """
+
+    dtype: Literal["float32", "float64"] = "float32"
+    budget: Annotated[Any, AfterValidator(_budget)] = 0
 
 
 @dataclass(frozen=True)
@@ -54,10 +79,7 @@ def defaults(method: Method) -> dict[str, Any]:
     if method.build is not None:
         out |= {f"training.{name}": value for name, value in asdict(TrainingConfig()).items()}
         out |= {f"network.{name}": value for name, value in method.settings.items()}
-        out["dtype"] = "float32"
-        # Trainable parameters at most, or "paper", those of DelRec's published network: the widths follow. 0 takes
-        # network.hidden as it is.
-        out["budget"] = 0
+        out |= asdict(Whole())
     return out | {f"seeds.{axis}": None for axis in AXES}
 
 
@@ -92,87 +114,61 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     reason = method.applicable(task)
     if reason is not None:
         raise BenchError(f"method '{method.name}' does not apply to task '{task.name}': {reason}")
-    settings = defaults(method)
-    known = set(settings)
+    values = defaults(method)
+    known = set(values)
     # A preset speaks for every method: what a method does not know (delays, for one without) is not for it.
-    settings |= {key: value for key, value in preset(request.profile, task).items() if key in known}
+    values |= {key: value for key, value in preset(request.profile, task).items() if key in known}
     own = method.preset(task, request.profile)
-    settings |= {full_key(key, known): value for key, value in own.items()}
+    values |= {full_key(key, known): value for key, value in own.items()}
     for key, value in (("training.epochs", request.epochs), ("task.limit", request.limit)):
         if value is not None and key in known:
-            settings[key] = value
+            values[key] = value
     given = set()
     meant = known if task.family == "forecast" else known - FORECAST
     for key, value in request.overrides:
         name = full_key(key, meant)
-        settings[name] = _typed(name, value, settings[name])
+        values[name] = value
         given.add(name)
     if "network.hidden" in given:
-        _fit_layers(settings, given)
-    if isinstance(request.repetition, bool) or not 0 <= request.repetition < 2**31:
-        raise BenchError(f"--repetition is {request.repetition}; it must be a whole number of at least 0")
-    if not 1 <= request.threads <= 1024:
-        raise BenchError(f"--threads is {request.threads}; it must be from 1 to 1024")
-    return _settled(request, method, task, settings)
+        _fit_layers(values, given)
+    return _settled(request, method, task, values)
 
 
-def _fit_layers(settings: dict[str, Any], given: set[str]) -> None:
+def _fit_layers(values: dict[str, Any], given: set[str]) -> None:
     """A preset numbers the layers of its own depth: in a network of another depth the delays are in all layers."""
-    depth = len(settings["network.hidden"])
+    hidden = values["network.hidden"]
+    depth = len(hidden) if isinstance(hidden, list | tuple) else 1
     for name in ("network.recurrent_layers", "network.feedforward_layers"):
-        layers = settings.get(name)
+        layers = values.get(name)
         if name not in given and layers and max(layers) >= depth:
-            settings[name] = None
+            values[name] = None
 
 
-def _settled(request: Request, method: Method, task: Task, settings: dict[str, Any]) -> Settings:
+def _settled(request: Request, method: Method, task: Task, values: dict[str, Any]) -> Settings:
     def group(name: str) -> dict[str, Any]:
-        return {k.partition(".")[2]: v for k, v in settings.items() if k.startswith(name + ".")}
+        return {k.rpartition(".")[2]: v for k, v in values.items() if k.rpartition(".")[0] == name}
 
     options = TaskOptions(**group("task"))
-    network = group("network")
     training = TrainingConfig(**group("training")) if method.build is not None else TrainingConfig()
+    network = checked_network(method, group("network"))
+    whole = Whole(**group("")) if method.build is not None else Whole(dtype="float64")
     given = {axis: value for axis, value in group("seeds").items() if value is not None}
     usual = Seeds.of_trial(request.repetition) if request.trial else Seeds.of(request.repetition)
     seeds = Seeds(**(asdict(usual) | given))
-    dtype = settings.get("dtype", "float64")
-    if dtype not in DTYPES:
-        raise BenchError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
-    values = {
+    plain = {
         "method": method.name,
         "task": {"name": task.name, **options.canonical()},
         "training": training.canonical() if method.build is not None else {},
-        "network": {k: list(v) if isinstance(v, tuple) else v for k, v in network.items()},
+        "network": network,
         "seeds": asdict(seeds),
         "repetition": request.repetition,
         "profile": request.profile,
         "epochs": training.epochs if method.build is not None else 0,
         "limit": options.limit,
-        "dtype": dtype,
-        "budget": settings.get("budget", 0),
+        "dtype": whole.dtype,
+        "budget": whole.budget,
         "engine": request.engine,
         "device": request.device,
         "threads": request.threads,
     }
-    return Settings(request, method, task, options, training, network, seeds, dtype, values)
-
-
-def _typed(key: str, value: Any, default: Any) -> Any:
-    """Check a value of `--set` against what the setting held before; None says nothing about a type."""
-    if value is None or default is None:
-        return value
-    if isinstance(default, list | tuple):
-        return list(value) if isinstance(value, list | tuple) else [value]
-    if isinstance(default, bool) or isinstance(value, bool):
-        right = isinstance(default, bool) and isinstance(value, bool)
-    elif isinstance(default, float):
-        right = isinstance(value, int | float)
-    elif isinstance(default, int):
-        right = isinstance(value, int) or (key == "budget" and value == "paper")
-    else:
-        right = isinstance(value, str | int) if key == "task.steps" else isinstance(value, str)
-    if not right:
-        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a word"}
-        what = "a number of parameters or 'paper'" if key == "budget" else wanted[type(default).__name__]
-        raise BenchError(f"{key} is {value!r}; it must be {what}, like {default!r}")
-    return float(value) if isinstance(default, float) else value
+    return Settings(request, method, task, options, training, network, seeds, whole.dtype, plain)

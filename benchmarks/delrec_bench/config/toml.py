@@ -33,11 +33,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         BenchError: It is not there or does not parse; the message names the file and the line.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        dotted(content)
+        return content
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror}; give a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} is not TOML: {error}; mend the file") from error
+    except RecursionError:
+        raise BenchError(f"{path} is nested too deeply to be read; write its tables flat") from None
 
 
 def preset(profile: str, task: Task) -> dict[str, Any]:
@@ -89,6 +93,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
             return key, tomllib.loads(f"value = {candidate}")["value"]
         except tomllib.TOMLDecodeError:
             continue
+        except RecursionError:
+            raise BenchError(f"--set {key}: the value is nested too deeply; write a number, a list or a word") from None
     if raw[0] in "[{\"'":
         raise BenchError(f'--set {text!r}: the value does not parse as TOML; write numbers, [lists], true or "text"')
     return key, None if raw in ("none", "null") else raw

@@ -1,16 +1,18 @@
 """How a network is trained: the settings of the one loop."""
 
-import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
-from delrec_bench.errors import BenchError
+from pydantic import Field
 
-SCHEDULES = ("constant", "one-cycle", "cosine", "step", "plateau")
-OPTIMISERS = ("adam", "adamw")
+from delrec_bench.schema import settings
+
+Schedule = Literal["constant", "one-cycle", "cosine", "step", "plateau"]
+Whole = Annotated[int, Field(ge=1, le=1_000_000)]
+Rate = Annotated[float, Field(ge=0, le=1e4)]
 
 
-@dataclass(frozen=True)
+@settings("training.")
 class TrainingConfig:
     """How a network is trained: every method goes through the one loop that reads this.
 
@@ -22,7 +24,7 @@ class TrainingConfig:
         lr_delays: Learning rate of delays and spreads, which have their own optimiser and no weight decay.
         lr_neuron: Learning rate of neuron parameters; None means that of the weights.
         weight_decay: On weights and biases; never on batch norm, delays, spreads or neuron parameters.
-        schedule_weights: One of `SCHEDULES`, stepped once an epoch. "one-cycle" is torch's default OneCycleLR
+        schedule_weights: One of `Schedule`, stepped once an epoch. "one-cycle" is torch's default OneCycleLR
             with total_steps = epochs: lr/25 to lr in 30 percent of training, then to lr/25e4, while Adam's
             beta1 goes .95, .85, .95. "cosine" ends at 0. "step" and "plateau" use the three fields below.
         schedule_delays: The same for delays.
@@ -38,61 +40,23 @@ class TrainingConfig:
         BenchError: A value is of the wrong type or out of range.
     """
 
-    epochs: int = 30
-    batch: int = 128
-    optimiser: str = "adamw"
-    lr_weights: float = 1e-3
-    lr_delays: float = 5e-2
-    lr_neuron: float | None = None
-    weight_decay: float = 1e-5
-    schedule_weights: str = "one-cycle"
-    schedule_delays: str = "one-cycle"
-    schedule_every: int = 10
-    schedule_factor: float = 0.5
-    schedule_patience: int = 1
-    clip_value: float | None = None
-    clip_norm: float | None = None
-    selection: str = "validation"
-    ties: str = "last"
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "schedule_every"):
-            _whole(name, getattr(self, name), 1)
-        _whole("schedule_patience", self.schedule_patience, 0)
-        for name in ("lr_weights", "lr_delays", "weight_decay"):
-            _real(name, getattr(self, name), positive=False)
-        _real("schedule_factor", self.schedule_factor, positive=True)
-        for name in ("lr_neuron", "clip_value", "clip_norm"):
-            if getattr(self, name) is not None:
-                _real(name, getattr(self, name), positive=name != "lr_neuron")
-        _choice("optimiser", self.optimiser, OPTIMISERS)
-        _choice("schedule_weights", self.schedule_weights, SCHEDULES)
-        _choice("schedule_delays", self.schedule_delays, SCHEDULES)
-        _choice("selection", self.selection, ("validation", "last"))
-        _choice("ties", self.ties, ("first", "last"))
-        for item in fields(self):  # 1 and 1.0 are one setting, and must make one key
-            value = getattr(self, item.name)
-            if "float" in str(item.type) and isinstance(value, int):
-                object.__setattr__(self, item.name, float(value))
+    epochs: Whole = 30
+    batch: Whole = 128
+    optimiser: Literal["adam", "adamw"] = "adamw"
+    lr_weights: Rate = 1e-3
+    lr_delays: Rate = 5e-2
+    lr_neuron: Rate | None = None
+    weight_decay: Rate = 1e-5
+    schedule_weights: Schedule = "one-cycle"
+    schedule_delays: Schedule = "one-cycle"
+    schedule_every: Whole = 10
+    schedule_factor: Annotated[float, Field(gt=0, le=1e4)] = 0.5
+    schedule_patience: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    clip_value: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    selection: Literal["validation", "last"] = "validation"
+    ties: Literal["first", "last"] = "last"
 
     def canonical(self) -> dict[str, Any]:
         """Every field, for a record."""
         return asdict(self)
-
-
-def _whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BenchError(f"training.{name} is {value!r}; it must be a whole number, {least} or more")
-
-
-def _real(name: str, value: Any, positive: bool) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < 0 or (positive and value == 0):
-        raise BenchError(
-            f"training.{name} is {value!r}; it must be a number {'above' if positive else 'of at least'} 0"
-        )
-
-
-def _choice(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise BenchError(f"training.{name} is {value!r}; it must be one of {', '.join(known)}")

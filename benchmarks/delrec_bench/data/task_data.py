@@ -2,17 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from delrec_bench.data.samples import Samples
-from delrec_bench.errors import BenchError, nearest
 from delrec_bench.metrics.base import metric_named
+from delrec_bench.schema import settings
+from pydantic import AfterValidator, Field
 
 Kind = Literal["EMBEDDED", "STAND-IN", "OFFICIAL"]
 Representation = Literal["counts", "binary", "pixels", "values", "times"]
 
 
-@dataclass(frozen=True)
+Amount = Annotated[int, Field(ge=1, lt=2**31)]
+MOST_STEPS = 1_000_000
+
+
+def _steps(value: Any) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value != "auto" and not (whole and 1 <= value <= MOST_STEPS):
+        raise ValueError(f"'auto' or a whole number from 1 to {MOST_STEPS}")
+    return value
+
+
+@settings("task.")
 class TaskOptions:
     """How a task's data is prepared. Part of a run's key; what a task has no use for is ignored by it.
 
@@ -33,55 +45,21 @@ class TaskOptions:
         horizon: Steps ahead that the forecast aims at.
     """
 
-    step_ms: float | None = None
-    steps: int | str = "auto"
-    channels: int = 140
+    step_ms: Annotated[float, Field(ge=1e-3, lt=1e4)] | None = None
+    steps: Annotated[Any, AfterValidator(_steps)] = "auto"
+    channels: Annotated[int, Field(ge=1, le=1_000_000)] = 140
     binary: bool = False
-    validation: str = "random"
+    validation: Literal["random", "speaker"] = "random"
     augment: bool = False
-    binning: str | None = None
-    limit: int | None = None
-    test_limit: int | None = None
-    tau: int = 17
-    horizon: int = 20
-
-    def __post_init__(self) -> None:
-        """Check every field; BenchError names the field, its value and what would be right."""
-        if self.step_ms is not None and not 0 < _number("step_ms", self.step_ms) < 1e4:
-            raise BenchError(f"task option step_ms = {self.step_ms}: must be a number of ms above 0")
-        if self.steps != "auto":
-            _positive("steps", self.steps)
-        for name in ("channels", "tau", "horizon"):
-            _positive(name, getattr(self, name))
-        for name in ("limit", "test_limit"):
-            if getattr(self, name) is not None:
-                _positive(name, getattr(self, name))
-        for name in ("binary", "augment"):
-            if not isinstance(getattr(self, name), bool):
-                raise BenchError(f"task option {name} = {getattr(self, name)!r}: must be true or false")
-        _one_of("validation", self.validation, ("random", "speaker"))
-        if self.binning is not None:
-            _one_of("binning", self.binning, ("clean", "published", "times"))
+    binning: Literal["clean", "published", "times"] | None = None
+    limit: Amount | None = None
+    test_limit: Amount | None = None
+    tau: Annotated[int, Field(ge=1, le=1000)] = 17
+    horizon: Annotated[int, Field(ge=1, le=100_000)] = 20
 
     def canonical(self) -> dict[str, Any]:
         """The options as plain values, for the key and the record."""
         return asdict(self)
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BenchError(f"task option {name} = {value!r}: must be a number")
-    return float(value)
-
-
-def _positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise BenchError(f"task option {name} = {value!r}: must be a whole number of at least 1")
-
-
-def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise BenchError(f"task option {name} = {value!r}: {nearest(str(value), known)}")
 
 
 @dataclass(frozen=True)

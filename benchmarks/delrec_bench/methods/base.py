@@ -4,11 +4,12 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.plugins import import_folder
+from delrec_bench.plugins import import_folder, import_installed
 
 if TYPE_CHECKING:
     from delrec.networks import Trainable
@@ -24,7 +25,7 @@ def _everywhere(task: "Task") -> str | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Method:
     """A method as its file declares it, in the list `METHODS`.
 
@@ -85,7 +86,7 @@ class MethodTable(dict[str, Method]):
 
 
 def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
-    """All methods: those of this package and of every *.py file in the extra folders.
+    """All methods: of this package, of installed distributions, and of every *.py file in the extra folders.
 
     Raises:
         BenchError: A folder that is not there, a file that does not import or declares no METHODS, a name twice.
@@ -93,20 +94,20 @@ def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
     table = MethodTable()
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         module = importlib.import_module(f"delrec_bench.methods.{path.stem}")
-        _add(table, getattr(module, "METHODS", []), path)
-    for folder in map(Path, extra_dirs):
-        for path, module in import_folder(folder, "method"):
-            methods = getattr(module, "METHODS", None)
-            if not isinstance(methods, list | tuple):
-                raise BenchError(f"{path}: no METHODS = [Method(...)] in it; declare one, or begin the name with '_'")
-            _add(table, methods, path)
+        _add(table, getattr(module, "METHODS", []), str(path))
+    folders = (found for folder in extra_dirs for found in import_folder(Path(folder), "method"))
+    for where, module in chain(import_installed("method"), folders):
+        methods = getattr(module, "METHODS", None)
+        if not isinstance(methods, list | tuple):
+            raise BenchError(f"{where}: no METHODS = [Method(...)] in it; declare one, or begin the name with '_'")
+        _add(table, methods, str(where))
     for method in table.values():
         if method.control is not None and method.control not in table:
             raise BenchError(f"method '{method.name}': control '{method.control}'; {nearest(method.control, table)}")
     return table
 
 
-def _add(table: MethodTable, methods: Iterable[Any], path: Path) -> None:
+def _add(table: MethodTable, methods: Iterable[Any], path: str) -> None:
     for method in methods:
         if not isinstance(method, Method):
             raise BenchError(f"{path}: METHODS holds a {type(method).__name__}; it must hold Method(...) entries")

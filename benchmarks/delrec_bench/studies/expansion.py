@@ -1,33 +1,18 @@
 """Studies: which runs one asks for."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.config import Request, defaults, dotted, full_key, read_toml
+from delrec_bench.config import Device, Request, defaults, dotted, full_key
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import is_number
+from delrec_bench.studies.file import MOST_REPETITIONS, Primary, study_file, study_files, study_path
 from delrec_bench.studies.search import Search, parse
 from delrec_bench.tasks.base import TaskTable
 
-FOLDER = Path(__file__).parent
-
-
-# What a study's table may hold: a key, what it must be, and whether it is.
-KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "methods": ("a list of names, or attributes and their values", lambda v: isinstance(v, dict) or _words(v)),
-    "tasks": ("a list of names, or attributes and their values", lambda v: isinstance(v, dict) or _words(v)),
-    "repetitions": ("a whole number of at least 1", lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0),
-    "profile": ("the name of a profile", lambda v: isinstance(v, str)),
-    "set": ("a table of settings", lambda v: isinstance(v, dict)),
-    "search": ("a table of trials and perhaps a space", lambda v: isinstance(v, dict)),
-    "data": ("folders by task", lambda v: isinstance(v, dict) and _words(list(v.values()))),
-    "minutes": ("a number", is_number),
-    "sizes": ("three numbers by task", lambda v: isinstance(v, dict) and all(map(_three_numbers, v.values()))),
-}
-MERGED = ("set", "data", "sizes")  # of these a profile adds to what stands above the tables
 GROUPS = ("task", "training", "network", "seeds")
 
 
@@ -39,12 +24,14 @@ class Wanted:
         methods, tasks: Only these of the study's.
         repetitions: How many.
         data: Folder of a user's own files by task, as `run --data`.
+        device: Where the networks are: "cpu", "cuda" or "auto".
     """
 
     methods: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
     repetitions: int | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    device: Device = "cpu"
 
     @property
     def part(self) -> bool:
@@ -64,6 +51,11 @@ class Study:
         sizes: (training samples, steps, channels) by task, for estimates without data.
         search: What is tried before the runs, whose settings it chooses; None for none.
         page: Folder below reports/ for a study with a page of its own; None for the leaderboard's.
+        summary: What it asks, in a line.
+        repetitions: Runs of each method on each task and point.
+        axes: What is swept, by dotted setting; a request's `point` says where on them it stands.
+        primary: The pooled hypothesis, or None.
+        margin: By task: a smaller difference of scores is none, in the score's own unit.
     """
 
     name: str
@@ -74,6 +66,11 @@ class Study:
     sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     search: Search | None = None
     page: str | None = None
+    summary: str = ""
+    repetitions: int = 1
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    primary: Primary | None = None
+    margin: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def presets(self) -> str:
@@ -81,48 +78,56 @@ class Study:
         return self.requests[0].profile if self.requests else self.profile
 
 
-def studies() -> dict[str, dict[str, Any]]:
-    """Every study by name, as its TOML file says."""
-    return {path.stem: read_toml(path) for path in sorted(FOLDER.glob("*.toml"))}
-
-
 def pages() -> list[str]:
-    """Studies whose rows are a page of their own, reports/<study>/: `own_page = true` in the file."""
-    return [name for name, content in studies().items() if content.get("own_page") is True]
+    """Studies of this package whose rows are a page of their own, reports/<study>/: `own_page = true` in the file."""
+    return [name for name, path in study_files().items() if study_file(path).own_page]
 
 
-def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, wanted: Wanted | None = None) -> Study:
-    """The runs of a study in a profile.
+def expand(
+    name: str, profile: str | None, methods: MethodTable, tasks: TaskTable, wanted: Wanted | None = None
+) -> Study:
+    """The runs of a study in a profile, as its file (`delrec_bench.studies.file`) says.
 
-    A table of the TOML file is a profile. It chooses `methods` and `tasks` (a list of names, or attributes and their
-    values), the number of `repetitions`, another `profile` of presets, folders of `data` by task, a `search`, and
-    settings of its own in `set`: for every run, in `set.TASK` for one task, and over both in `set.METHOD` for one
-    method. What stands above the tables goes for every profile that does not say otherwise.
+    Args:
+        name: A study of this package, or the path of a TOML file.
+        profile: One of its tables; None for its default.
+        methods, tasks: The tables.
+        wanted: What to narrow it to.
 
     Raises:
         BenchError: No such study, no such profile in it, or a table or `wanted` that names something unknown.
     """
     wanted = wanted or Wanted()
-    table = _table(name, profile)
-    all_methods = _choose("methods", table.get("methods", {}), methods, name)
-    all_tasks = _choose("tasks", table.get("tasks", {}), tasks, name)
+    path = study_path(name)
+    file, name = study_file(path), path.stem
+    if profile is not None and profile not in file.profiles:
+        raise BenchError(f"study '{name}' has no profile '{profile}'; {nearest(profile, file.profiles)}")
+    profile, table = file.profile_named(profile)
+    if table.search is not None and table.sweep:
+        raise BenchError(f"study '{name}', profile '{profile}': either a search or a sweep; leave one of them out")
+    all_methods = _choose("methods", table.methods, methods, name)
+    all_tasks = _choose("tasks", table.tasks, tasks, name)
     chosen_methods = _only("method", wanted.methods, all_methods, name)
     chosen_tasks = _only("task", wanted.tasks, all_tasks, name)
-    _only("task", tuple(table.get("data", {})), all_tasks, name)
-    data = {task: str(Path(folder).expanduser()) for task, folder in (table.get("data", {}) | wanted.data).items()}
+    for named in (table.data, table.margin, table.primary.over if table.primary else ()):
+        _only("task", tuple(named), all_tasks, name)
+    if table.primary is not None:
+        _only("method", (table.primary.method, table.primary.control), all_methods, name)
     _only("task", tuple(wanted.data), chosen_tasks, name)
-    repetitions = table.get("repetitions", 3) if wanted.repetitions is None else wanted.repetitions
-    if repetitions < 1:
-        raise BenchError(f"--repetitions is {repetitions}; it must be at least 1")
+    data = {task: str(Path(folder).expanduser()) for task, folder in (table.data | dict(wanted.data)).items()}
+    repetitions = table.repetitions if wanted.repetitions is None else wanted.repetitions
+    if not 1 <= repetitions <= MOST_REPETITIONS:
+        raise BenchError(f"--repetitions is {repetitions}; it must be from 1 to {MOST_REPETITIONS}")
     names = {key for method in methods.values() for key in defaults(method)}
-    settings = _settings(table.get("set", {}), name, names, [*tasks, *methods])
+    settings = _settings(table.set, name, names, [*tasks, *methods])
     for owner in filter(None, settings):
         what, of_study = ("method", all_methods) if owner in methods else ("task", all_tasks)
         _only(what, (owner,), of_study, name)
         for key in settings[owner] if owner in methods else ():
             if key not in (has := defaults(methods[owner])):
                 raise BenchError(f"study '{name}', set.{owner}: it has no setting '{key}'; {nearest(key, has)}")
-    search = parse(table["search"], f"study '{name}'", names) if "search" in table else None
+    axes = _axes(table.sweep, name, names)
+    search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
     firsts, skipped = [], []
     for task in chosen_tasks:
         for method in chosen_methods:
@@ -132,42 +137,47 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, want
                 continue
             known = defaults(methods[method])
             merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
-            own = tuple((key, value) for key, value in sorted(merged.items()) if key in known)
-            presets = table.get("profile", profile)
-            firsts.append(Request(method, task, 0, presets, data=data.get(task), overrides=own, study=name))
-    requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
-    sizes = {task: (size[0], size[1], size[2]) for task, size in table.get("sizes", {}).items()}
-    page = name if name in pages() else None
-    return Study(name, profile, requests, tuple(skipped), table.get("minutes"), sizes, search, page)
+            own = {key: value for key, value in merged.items() if key in known}
+            first = Request(
+                method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name
+            )
+            for point in points({key: values for key, values in axes.items() if key in known}):
+                overrides = tuple(sorted((own | point).items()))
+                firsts.append(replace(first, overrides=overrides, point=tuple(point.items())))
+    return Study(
+        name=name,
+        profile=profile,
+        requests=tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts),
+        skipped=tuple(skipped),
+        minutes=table.minutes,
+        sizes={task: (size[0], size[1], size[2]) for task, size in table.sizes.items()},
+        search=search,
+        page=name if file.own_page else None,
+        summary=file.summary,
+        repetitions=repetitions,
+        axes=axes,
+        primary=table.primary,
+        margin=table.margin,
+    )
 
 
-def _table(name: str, profile: str) -> dict[str, Any]:
-    known = studies()
-    if name not in known:
-        raise BenchError(f"no study '{name}'; {nearest(name, known)}")
-    content = known[name]
-    has = [key for key, value in content.items() if isinstance(value, dict) and key not in KEYS]
-    if profile not in has:
-        raise BenchError(f"study '{name}' has no profile '{profile}'; {nearest(profile, has)}")
-    table = {key: value for key, value in content.items() if key in KEYS}
-    for key, value in content[profile].items():
-        if key not in KEYS:
-            raise BenchError(f"study '{name}', profile '{profile}': unknown key '{key}'; {nearest(key, KEYS)}")
-        both = key in MERGED and isinstance(value, dict) and isinstance(table.get(key), dict)
-        table[key] = table[key] | value if both else value
-    for key, value in table.items():
-        wanted, right = KEYS[key]
-        if not right(value):
-            raise BenchError(f"study '{name}', profile '{profile}': {key} is {value!r}; it must be {wanted}")
-    return table
+def points(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the axes' values, the first axis slowest; one that is empty where there is no axis."""
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 
-def _words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
-
-
-def _three_numbers(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(is_number, value))
+def _axes(table: Mapping[str, list[Any]], study: str, known: Iterable[str]) -> dict[str, list[Any]]:
+    """The axes of a sweep by dotted key. Seeds are no axis: they belong to the repetitions."""
+    axes = {}
+    for key, values in table.items():
+        try:
+            name = full_key(key, known)
+        except BenchError as error:
+            raise BenchError(f"study '{study}', sweep: {error}") from error
+        if name.startswith("seeds."):
+            raise BenchError(f"study '{study}', sweep: {name} belongs to the repetitions; sweep another setting")
+        axes[name] = values
+    return axes
 
 
 def _settings(

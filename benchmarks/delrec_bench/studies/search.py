@@ -8,16 +8,18 @@ trial with the best validation score (of equals the earliest) gives its values t
 """
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
 
 from delrec_bench.config import Request, defaults, full_key
-from delrec_bench.errors import BenchError, nearest
+from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import Record, canonical_json, is_number
+from delrec_bench.records import Record, canonical_json
+from delrec_bench.schema import Table, checked
 
 SPACE: Mapping[str, Any] = {
     "training.lr_weights": {"low": 1e-3, "high": 3e-2, "log": True},
@@ -26,7 +28,8 @@ SPACE: Mapping[str, Any] = {
 }
 """What is searched where a study names no space of its own."""
 
-_RANGE = ("low", "high", "log")
+PROTOCOL = ("training.epochs", "training.selection", "training.ties")
+"""Settings of training that every method must share, so that a search leaves them alone."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +51,62 @@ class Search:
         return hashlib.sha256(canonical_json(self.space).encode()).hexdigest()[:8]
 
 
-def parse(table: Mapping[str, Any], where: str, known: Iterable[str]) -> Search:
+class Range(Table):
+    """A range of a space: evenly spaced in the logarithm where `log`; whole bounds draw whole numbers."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Range":
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("a range whose low is below its high, and above 0 where log = true")
+        return self
+
+
+class SearchTable(Table):
+    """The table `search` of a study.
+
+    Attributes:
+        trials: For every method on every task alike; the first is the study's own settings.
+        space: Dotted setting -> a list of values, or a `Range`; `SPACE` where a study names none.
+    """
+
+    trials: Annotated[int, Field(ge=1, le=1000)]
+    space: dict[str, Any] | None = None
+
+
+def parse(table: SearchTable, where: str, known: Iterable[str]) -> Search:
     """The search of a study's table `search`.
 
     Args:
-        table: `trials`, and perhaps `space`.
+        table: What the study says.
         where: Study and profile, for messages.
         known: Every setting of every method.
 
     Raises:
-        BenchError: An unknown key or setting, a number of trials below 1, or a range that is none.
+        BenchError: A setting that is unknown or no hyperparameter, or a range that is none.
     """
-    for key in table:
-        if key not in ("trials", "space"):
-            raise BenchError(f"{where}: unknown key 'search.{key}'; {nearest(key, ('trials', 'space'))}")
-    trials = table.get("trials")
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
-        raise BenchError(f"{where}: search.trials is {trials!r}; it must be a whole number of at least 1")
     names = list(known)
     space = {}
-    for key, values in _settings(table.get("space", SPACE)):
+    for key, values in _settings(SPACE if table.space is None else table.space):
         try:
             name = full_key(key, names)
         except BenchError as error:
             raise BenchError(f"{where}, search.space: {error}") from error
+        if not is_hyperparameter(name):
+            raise BenchError(
+                f"{where}: search.space.{name} is no hyperparameter: trials must share data, seeds, epochs and the way "
+                "an epoch is chosen; search settings of network.* and training.*"
+            )
         space[name] = _checked(values, f"{where}: search.space.{name}")
-    return Search(trials, space)
+    return Search(table.trials, space)
+
+
+def is_hyperparameter(name: str) -> bool:
+    """Whether a search may choose a setting: it changes the method, not the data, the seeds or the protocol."""
+    return name.startswith(("network.", "training.")) and name not in PROTOCOL
 
 
 def _settings(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -91,13 +124,7 @@ def _checked(values: Any, where: str) -> Any:
         return values
     if not isinstance(values, Mapping):
         raise BenchError(f"{where} is {values!r}; write a list of values, or {{ low = 0.001, high = 0.1, log = true }}")
-    for key in values:
-        if key not in _RANGE:
-            raise BenchError(f"{where}: unknown key '{key}'; {nearest(key, _RANGE)}")
-    low, high, log = values.get("low", math.nan), values.get("high", math.nan), values.get("log", False)
-    numbers = all(is_number(v) and math.isfinite(v) for v in (low, high))
-    if not numbers or not isinstance(log, bool) or not low < high or (log and low <= 0):
-        raise BenchError(f"{where} is {dict(values)}; low must be below high, and above 0 where log = true")
+    checked(Range, values, where)
     return dict(values)
 
 

@@ -30,6 +30,7 @@ class Work:
         records: What is known of durations.
         sizes: (training samples, steps, channels) by task, for estimates.
         say: Called with a line of progress.
+        bar: Called with the name of a bar, how many of how many are done, and the seconds left.
     """
 
     place: Place
@@ -39,6 +40,7 @@ class Work:
     records: Sequence[Record]
     sizes: Mapping[str, tuple[int, int, int]]
     say: Callable[[str], None]
+    bar: Callable[[str, int, int, float], None] = lambda *_: None
 
     def missing(self, requests: Sequence[Request]) -> tuple[list[Request], list[str]]:
         """The requests without a record, each key once, and the keys of all."""
@@ -86,11 +88,13 @@ class Work:
             # How fast it goes is first the estimate's word, then more and more what was seen.
             share = behind / total
             pace = share * elapsed / behind + (1 - share) / self.jobs
+            seconds = pace * (total - behind + later)
+            self.bar("trials" if request.trial else "runs", count, len(requests), seconds)
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
             self.say(
                 f"[{count}/{len(requests)}] {request.task} {request.method} "
                 f"{labels.get(request.command(), f'r{request.repetition}')}: {outcome} "
-                f"({done.seconds:.0f} s); about {pace * (total - behind + later) / 60:.1f} minutes left"
+                f"({done.seconds:.0f} s); about {seconds / 60:.1f} minutes left"
             )
             yield done
 

@@ -3,13 +3,14 @@
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.metrics.base import metric_named
-from delrec_bench.plugins import import_folder
+from delrec_bench.plugins import import_folder, import_installed
 from delrec_bench.workspace import Workspace
 
 
@@ -73,7 +74,7 @@ class TaskTable(dict[str, Task]):
 
 
 def find_tasks(extra_dirs: Iterable[Path | str] = ()) -> TaskTable:
-    """All tasks: those of this package and of every *.py file in the extra folders.
+    """All tasks: of this package, of installed distributions, and of every *.py file in the extra folders.
 
     Raises:
         BenchError: A folder that is not there, a file that does not import or declares no TASK, a name twice.
@@ -83,17 +84,17 @@ def find_tasks(extra_dirs: Iterable[Path | str] = ()) -> TaskTable:
     for path in sorted(package.glob("[!_]*.py")):
         module = importlib.import_module(f"delrec_bench.tasks.{path.stem}")
         if hasattr(module, "TASK"):
-            _add(table, module.TASK, path)
-    for folder in map(Path, extra_dirs):
-        for path, module in import_folder(folder, "task"):
-            task = getattr(module, "TASK", None)
-            if task is None:
-                raise BenchError(f"{path}: no TASK = Task(...) in it; declare one, or begin the name with '_'")
-            _add(table, task, path)
+            _add(table, module.TASK, str(path))
+    folders = (found for folder in extra_dirs for found in import_folder(Path(folder), "task"))
+    for where, module in chain(import_installed("task"), folders):
+        task = getattr(module, "TASK", None)
+        if task is None:
+            raise BenchError(f"{where}: no TASK = Task(...) in it; declare one, or begin the name with '_'")
+        _add(table, task, str(where))
     return table
 
 
-def _add(table: TaskTable, task: Any, path: Path) -> None:
+def _add(table: TaskTable, task: Any, path: str) -> None:
     if not isinstance(task, Task):
         raise BenchError(f"{path}: TASK is a {type(task).__name__}; it must be a delrec_bench.tasks.base.Task")
     if task.name in table:

@@ -1,21 +1,14 @@
 """A study from beginning to end: its search, runs, latency, MLflow, report, and comparison with the committed rows."""
 
 import time
-from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from delrec_bench.app.common import (
-    Answer,
-    committed_records,
-    folders,
-    here,
-    own_records,
-    page_records,
-    say,
-    tables,
-    title_of,
-)
+from delrec_bench.app.common import committed_records, here, own_records, page_records, title_of
+from delrec_bench.app.options import Answer, Places
+from delrec_bench.app.progress import Display
+from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
 from delrec_bench.latency import measure
 from delrec_bench.methods.base import MethodTable
@@ -28,40 +21,61 @@ from delrec_bench.studies.cost import estimate
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_pair
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.workspace import Workspace, find_workspace
+from delrec_bench.workspace import Workspace
 
 LATENCY_SECONDS = 90.0
+MOST_JOBS = 4096
 
 
-def reproduce(arguments: Namespace) -> Answer:
-    """Make a study's leaderboard; what is done already is not done again.
+@dataclass(frozen=True)
+class Ordered:
+    """What the command line asks of `reproduce`.
+
+    Attributes:
+        study: A name, or the path of a file.
+        profile: None for the study's default.
+        wanted: What it is narrowed to.
+        jobs: Worker processes; None for all cores.
+        dry_run: Only say what it would take.
+        latency: Whether to measure it.
+    """
+
+    study: str
+    profile: str | None
+    wanted: Wanted
+    jobs: int | None
+    dry_run: bool
+    latency: bool
+
+
+def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
+    """Make a study's page; what is done already is not done again.
 
     Raises:
         BenchError: The study, its profile or its data is wrong.
     """
-    start = time.perf_counter()
-    workspace = find_workspace(arguments.root, arguments.runs)
-    methods, tasks = tables(arguments)
-    wanted = _wanted(arguments)
-    study = expand(arguments.study, arguments.profile, methods, tasks, wanted)
-    jobs = default_jobs() if arguments.jobs is None else arguments.jobs
-    if jobs < 1:
-        raise BenchError(f"--jobs is {jobs}; it must be at least 1")
+    start, say, wanted = time.perf_counter(), display.say, ordered.wanted
+    workspace = places.workspace
+    methods, tasks = places.tables()
+    study = expand(ordered.study, ordered.profile, methods, tasks, wanted)
+    jobs = default_jobs() if ordered.jobs is None else ordered.jobs
+    if not 1 <= jobs <= MOST_JOBS:
+        raise BenchError(f"--jobs is {jobs}; it must be from 1 to {MOST_JOBS}")
     committed = committed_records(workspace, study.page)
     known = [*committed, *own_records(workspace)]
-    if arguments.dry_run:
+    if ordered.dry_run:
         return _dry_run(study, methods, tasks, known, jobs)
-    work = Work(Place(workspace, *folders(arguments)), methods, tasks, jobs, known, study.sizes, say)
+    work = Work(Place(workspace, *places.folders()), methods, tasks, jobs, known, study.sizes, say, display.bar)
     searched = search(study, work) if study.search is not None else Searched(study)
     study = searched.study
     missing, keys = work.missing(study.requests)
     remember(searched, keys, workspace)
     seconds = sum(work.costs(missing).values()) / jobs
-    say(_budget(study, len(missing), seconds, jobs, not arguments.no_latency))
+    say(_budget(study, len(missing), seconds, jobs, ordered.latency))
     failed = work.do(missing)
-    latency = [] if arguments.no_latency else _latency(study, methods, tasks, workspace)
+    latency = _latency(study, methods, tasks, workspace, display) if ordered.latency else []
     trained = time.perf_counter() - start
-    content = _finish(study, workspace, committed, wanted)
+    content = _finish(study, workspace, committed, wanted, display)
     content |= {
         "study": study.name,
         "profile": study.profile,
@@ -79,38 +93,31 @@ def reproduce(arguments: Namespace) -> Answer:
     return (1 if failures else 0), content
 
 
-def _wanted(arguments: Namespace) -> Wanted:
-    data = {}
-    for text in arguments.data:
-        task, equals, folder = text.partition("=")
-        if not (equals and task and folder):
-            raise BenchError(f"--data {text!r} is not TASK=DIR; write for instance --data shd=corpora/shd")
-        data[task] = folder
-    return Wanted(arguments.only_methods, arguments.only_tasks, arguments.repetitions, data)
-
-
 def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool) -> str:
-    whole = f"; budget {study.minutes} minutes, installation included" if study.minutes else ""
+    whole = f"; budget {study.minutes:g} minutes, installation included" if study.minutes else ""
     then = f", then latency (at most {LATENCY_SECONDS:.0f} s)" if latency else ""
     runs = f"{len(study.requests)} runs, {len(study.requests) - missing} finished"
     work = f"{missing} to do in {jobs} workers: about {seconds / 60:.1f} minutes"
     return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
 
 
-def _latency(study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> list[Record]:
-
+def _latency(
+    study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace, display: Display
+) -> list[Record]:
     requests = [r for r in study.requests if r.repetition == 0]
     names = dict.fromkeys(request.method for request in requests)
     chosen = [methods[name] for name in names if methods[name].build is not None]
     chosen_tasks = [tasks[name] for name in dict.fromkeys(request.task for request in requests)]
     return measure(
-        chosen, chosen_tasks, workspace, LATENCY_SECONDS, profile=study.presets, requests=requests, progress=say
+        chosen, chosen_tasks, workspace, LATENCY_SECONDS, profile=study.presets, requests=requests, progress=display.say
     )
 
 
-def _finish(study: Study, workspace: Workspace, committed: Sequence[Record], wanted: Wanted) -> dict[str, Any]:
+def _finish(
+    study: Study, workspace: Workspace, committed: Sequence[Record], wanted: Wanted, display: Display
+) -> dict[str, Any]:
     """MLflow, the report, and the comparison with what is committed."""
-
+    say = display.say
     records = own_records(workspace)
     say(f"MLflow: {sync(workspace, records)}")
     records = page_records(workspace, records, study.page)
@@ -127,13 +134,19 @@ def _finish(study: Study, workspace: Workspace, committed: Sequence[Record], wan
     return {"files": [str(path) for path in paths], "comparison": verdict, "rows": rows}
 
 
+def _points(requests: Sequence[Request]) -> str:
+    """How many points of its axes a study asks for on a task."""
+    points = len({request.point for request in requests})
+    return f" x up to {points} points" if points > 1 else ""
+
+
 def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int) -> Answer:
     print(f"study {study.name}, profile {study.profile}")
     for task in dict.fromkeys(request.task for request in study.requests):
         of_task = [request for request in study.requests if request.task == task]
         names = list(dict.fromkeys(request.method for request in of_task))
         cost = estimate(of_task, methods, tasks, records, study.sizes)
-        print(f"  {task}: {len(names)} methods x {len(of_task) // len(names)} repetitions: {cost}")
+        print(f"  {task}: {len(names)} methods x {study.repetitions} repetitions{_points(of_task)}: {cost}")
     trials = [trial for trials in trials_by_pair(study, methods).values() for trial in trials]
     if study.search is not None:
         cost = estimate(trials, methods, tasks, records, study.sizes)

@@ -1,0 +1,88 @@
+"""Look after dataset files: what is there, make, fetch and check it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from delrec_bench.app.options import Answer, Places
+from delrec_bench.errors import BenchError
+
+PANEL = "Files"
+EXAMPLES = (
+    ("data status", "where each task looks for its files, and what it found"),
+    ("data make", "write the generated and embedded corpora"),
+    ("data fetch shd", "download the official files and check them"),
+)
+Tasks = Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Else all.", show_default=False)]
+
+
+def status(places: Places, names: Tasks = None) -> Answer:
+    """Show where each task looks for its files, and what it found."""
+    from delrec_bench.data import shelf
+
+    _known(places, names)
+    return _told(places, names, shelf.status(places.workspace), 0)
+
+
+def verify(places: Places, names: Tasks = None) -> Answer:
+    """Check files against data.dvc."""
+    from delrec_bench.data import shelf
+
+    _known(places, names)
+    found = shelf.verify(places.workspace)
+    return _told(places, names, found.text, found.failed)
+
+
+def make(
+    places: Places,
+    names: Tasks = None,
+    again: Annotated[bool, typer.Option("--again", help="Write files that are there as well.")] = False,
+) -> Answer:
+    """Write the generated and embedded corpora."""
+    from delrec_bench.data import shelf
+
+    _known(places, names)
+    chosen: list[str] | list[None] = names or [None]
+    return _written(places, [shelf.make(places.workspace, name, again) for name in chosen])
+
+
+def fetch(
+    places: Places,
+    names: Tasks = None,
+    url: Annotated[
+        str | None, typer.Option(help="Another server's folder in place of the published addresses.")
+    ] = None,
+) -> Answer:
+    """Download official files and check them."""
+    from delrec_bench.data import shelf
+
+    _known(places, names)
+    if not names:
+        raise BenchError("data fetch needs a task: shd, ssc or ps-mnist; `data status` shows what is absent")
+    return _written(places, [shelf.fetch(places.workspace, name, url) for name in names])
+
+
+COMMANDS = {"status": status, "make": make, "fetch": fetch, "verify": verify}
+
+
+def _known(places: Places, names: list[str] | None) -> None:
+    _, tasks = places.tables()
+    for name in names or ():
+        tasks[name]  # an unknown name is an error that names the nearest
+
+
+def _written(places: Places, groups: list[Any]) -> Answer:
+    paths = [str(path) for group in groups for path in group]
+    if not places.as_json:
+        print("\n".join(paths) or "nothing to do: every file is there")
+    return 0, {"files": paths}
+
+
+def _told(places: Places, names: list[str] | None, text: str, failed: int) -> Answer:
+    from delrec_bench.data import shelf
+
+    if not places.as_json:
+        print(text)
+    rows = [row for row in shelf.rows_of(places.workspace) if not names or row.task in names]
+    content = [{"task": row.task, "path": str(row.path), "found": row.found, "wrong": row.wrong} for row in rows]
+    return (1 if failed else 0), {"files": content, "failed": failed}

@@ -1,0 +1,90 @@
+"""`list`: every method, task, metric, profile or study, and the JSON schemas of what may be written."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from delrec_bench.app.options import Answer, Places
+from delrec_bench.errors import BenchError, nearest
+
+PANEL = "See"
+EXAMPLES = (
+    ("list methods", "what each is, where it comes from, what is learned"),
+    ("list tasks", "what is to be learned, from what data"),
+    ("list schemas --json", "what a request, its settings and a study file may say"),
+)
+COLUMNS = {
+    "methods": ("name", "summary", "source", "learned", "control", "quick", "kind"),
+    "tasks": ("name", "summary", "source", "licence", "family", "metric", "embedded", "accepts_data"),
+    "metrics": ("name", "label", "unit", "direction", "predicts"),
+    "profiles": ("name", "summary"),
+    "studies": ("name", "summary", "profiles"),
+    "schemas": ("name", "schema"),
+}
+
+
+def command(places: Places, what: Annotated[str, typer.Argument(help="One of: " + ", ".join(COLUMNS) + ".")]) -> Answer:
+    """Show methods, tasks, metrics, profiles, studies or schemas."""
+    if what not in COLUMNS:
+        raise BenchError(f"list: '{what}' is not known here; {nearest(what, COLUMNS)}")
+    rows = [{name: row[name] for name in COLUMNS[what]} for row in _rows(what, places)]
+    if not places.as_json:
+        for row in rows:
+            print(_shown(what, row))
+    return 0, {what: rows}
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schema of everything that people write: a request, its settings, a study file, by name."""
+    from delrec_bench.config import Request, Seeds, TrainingConfig
+    from delrec_bench.data.task_data import TaskOptions
+    from delrec_bench.schema import json_schema
+    from delrec_bench.studies.file import Profile, StudyFile
+
+    models = {"request": Request, "training": TrainingConfig, "task": TaskOptions, "seeds": Seeds}
+    models |= {"study": StudyFile, "study-profile": Profile}
+    return {name: json_schema(model) for name, model in models.items()}
+
+
+def _rows(what: str, places: Places) -> list[dict[str, Any]]:
+    if what == "schemas":
+        return [{"name": name, "schema": schema} for name, schema in schemas().items()]
+    if what == "studies":
+        from delrec_bench.studies.file import study_file, study_files
+
+        files = {name: study_file(path) for name, path in study_files().items()}
+        return [
+            {"name": name, "summary": file.summary, "profiles": list(file.profiles)} for name, file in files.items()
+        ]
+    if what == "profiles":
+        from delrec_bench.config import profiles
+
+        return [{"name": name, "summary": f"for {', '.join(tables)}"} for name, tables in profiles().items()]
+    methods, tasks = places.tables()
+    if what == "metrics":
+        from delrec_bench.metrics.base import find_metrics
+
+        entries: Any = find_metrics()
+    else:
+        entries = methods if what == "methods" else tasks
+    return [{name: getattr(entry, name) for name in COLUMNS[what]} for entry in entries.values()]
+
+
+def _shown(what: str, row: dict[str, Any]) -> str:
+    if what == "schemas":
+        return json.dumps(row["schema"], indent=2)
+    if what == "metrics":
+        return f"{row['name']}\n    {row['label']}; the {row['direction']} the better; of a {row['predicts']}"
+    text = f"{row['name']}\n    {row['summary']}"
+    if what == "studies":
+        text += f"\n    profiles: {', '.join(row['profiles'])}"
+    if what == "methods":
+        control = f"; compared with {row['control']}" if row["control"] else ""
+        quick = "; in the quick profile" if row["quick"] else ""
+        text += f"\n    source: {row['source']}\n    learned: {row['learned']}{control}{quick}"
+    if what == "tasks":
+        embedded = "; needs no download" if row["embedded"] else ""
+        own = "; takes --data DIR" if row["accepts_data"] else ""
+        text += f"\n    source: {row['source']}\n    licence: {row['licence']}; metric: {row['metric']}{embedded}{own}"
+    return text

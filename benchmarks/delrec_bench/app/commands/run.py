@@ -1,0 +1,133 @@
+"""`run`: one run, from its configuration to a record."""
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from delrec_bench.app.options import Answer, Places
+from delrec_bench.app.progress import Display
+
+if TYPE_CHECKING:
+    from delrec_bench.config import Device
+    from delrec_bench.records import Record
+    from delrec_bench.workspace import Workspace
+
+PANEL = "Run"
+EXAMPLES = (
+    ("run lif digits", "about a minute"),
+    ("run delrec-axonal shd --data ~/corpora/shd --profile equi-parameter --repetition 2", "on files of yours"),
+    ("run dcls ps-mnist --data ~/mnist --limit 2000 --epochs 2 --set hidden=32,64,64", "other settings"),
+    ("run mine digits --methods ./my-methods --json", "a method of yours, for a program"),
+)
+
+
+def command(
+    places: Places,
+    method: Annotated[str, typer.Argument(help="See: delrec-bench list methods.")],
+    task: Annotated[str, typer.Argument(help="See: delrec-bench list tasks.")],
+    repetition: Annotated[int, typer.Option(metavar="R", help="0, 1, ...: the seeds.")] = 0,
+    profile: Annotated[
+        str,
+        typer.Option(
+            metavar="P",
+            help="Preset: quick (minutes), embedded (hours), paper and paper-2025 (published), equi-parameter.",
+        ),
+    ] = "quick",
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training set.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Training samples at most.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files in the task's layout.")] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where the network is.")] = "cpu",
+    engine: Annotated[str, typer.Option(metavar="NAME", help="Engine of the scan through time.")] = "auto",
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of torch and numba.")] = 1,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="A search's trial: own seeds, validation score, no test.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any setting: training.*, network.*, task.*, seeds.*, dtype, budget."
+        ),
+    ] = None,
+) -> Answer:
+    """Do one run, from its configuration to a record.
+
+    A run that was done before is not done again: its record is shown. A wrong setting is answered with the nearest.
+    """
+    from delrec_bench.config import Request, parse_setting
+    from delrec_bench.runs import run
+
+    request = Request(
+        method=method,
+        task=task,
+        repetition=repetition,
+        profile=profile,
+        epochs=epochs,
+        limit=limit,
+        data=data,
+        device=cast("Device", device),  # checked by the model
+        engine=engine,
+        threads=threads,
+        overrides=tuple(parse_setting(text) for text in settings or ()),
+        trial=trial,
+    )
+    workspace = places.workspace
+    with Display() as display:
+        outcome = run(request, *places.tables(), workspace, display.epoch)
+    content = run_content(outcome.record, workspace)
+    if not places.as_json:
+        _print_run(outcome.record, content["record"], outcome.reused)
+    return 0, content
+
+
+def run_content(record: "Record", workspace: "Workspace") -> dict[str, Any]:
+    """What `run --json` says of a record."""
+    result, accuracy = record.result, record.metric == "accuracy"
+    return {
+        "key": record.key,
+        "method": record.method,
+        "task": record.task,
+        "repetition": record.repetition,
+        "data_digest": record.data["digest"],
+        "engine": record.engine,
+        "device": record.device,
+        "epochs": result.get("epochs"),
+        "best_epoch": result.get("best_epoch"),
+        "metric": record.metric,
+        "valid_score": result.get("valid_score"),
+        "test_score": result.get("test_score"),
+        "valid_accuracy": result.get("valid_score") if accuracy else None,
+        "test_accuracy": result.get("test_score") if accuracy else None,
+        "correct": result.get("correct"),
+        "total": result.get("total"),
+        "parameters": record.parameters,
+        "spikes_per_neuron_step": record.activity.get("spikes_per_neuron_step"),
+        "synaptic_operations": record.activity.get("synaptic_operations"),
+        "wall_seconds": record.measured.get("wall_seconds"),
+        "peak_bytes": record.measured.get("peak_bytes"),
+        "record": str(workspace.runs / record.key / "record.json"),
+    }
+
+
+def _print_run(record: "Record", path: str, reused: bool) -> None:
+    from delrec_bench.metrics import metric_named
+
+    result = record.result
+    if record.kind == "trial":
+        failed = f"failed: {result['failed']}"
+        score = failed if result["failed"] else f"{record.metric} {result['valid_score']:.4f}"
+    else:
+        metric = metric_named(record.metric)
+        of = f" ({result['correct']} of {result['total']})" if metric.classifies else ""
+        score = f"{metric.format(record.score)} {metric.unit}{of}"
+    epoch = (
+        f", epoch {result['best_epoch']} of {result['epochs']} by {result['selection']}"
+        if result.get("best_epoch")
+        else ""
+    )
+    part = "trial, validation" if record.kind == "trial" else "test"
+    print(f"{record.method} on {record.task}, repetition {record.repetition}: {part} {score}{epoch}")
+    if record.parameters:
+        counts = record.parameters
+        parts = ", ".join(f"{counts[name]} {name}" for name in ("weights", "delays", "neuron"))
+        print(f"parameters {counts['total']} ({parts})")
+    print(f"{'found' if reused else 'written'}: {path}")

@@ -1,0 +1,179 @@
+"""What a study's TOML file may say, as models; what stands above its tables goes for every profile that says no other.
+
+summary = "..."                            what the study asks, in a line
+methods = ["lif", "delrec-axonal"]         names, or attributes and their values: { quick = true }
+sweep = { "network.sigma" = [0, 1, 3] }    axes, crossed with the methods that have the setting
+margin = { digits = 0.01 }                 what counts as a difference, by task, in the unit of its score
+
+[quick]                                    a profile
+tasks = { embedded = true }
+repetitions = 3
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from delrec_bench.config import dotted, read_toml
+from delrec_bench.errors import BenchError, nearest
+from delrec_bench.schema import Table, checked
+from delrec_bench.studies.search import SearchTable
+
+FOLDER = Path(__file__).parent
+MOST_REPETITIONS = 1000
+MOST_POINTS = 1000  # of all axes together
+_MERGED = ("set", "data", "sizes", "margin")  # to these a profile adds; all else it replaces
+
+
+def _chosen(value: Any) -> Any:
+    words = isinstance(value, list) and all(isinstance(word, str) for word in value)
+    if not (words or isinstance(value, dict)):
+        raise ValueError("a list of names, or attributes and their values")
+    return value
+
+
+def _size(value: list[int]) -> list[int]:
+    if len(value) != 3 or not all(0 < number < 2**40 for number in value):
+        raise ValueError("three numbers by task: training samples, steps, channels")
+    return value
+
+
+def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
+    axes = dotted(value)
+    points = 1
+    for name, values in axes.items():
+        if not (isinstance(values, list) and values):
+            raise ValueError(f"a list of values for every setting, which {name} = {values!r} is not")
+        points *= len(values)
+    if points > MOST_POINTS:
+        raise ValueError(f"at most {MOST_POINTS} points in all, not {points}")
+    return axes
+
+
+Chosen = Annotated[Any, AfterValidator(_chosen)]
+Size = Annotated[list[int], AfterValidator(_size)]
+Margin = Annotated[float, Field(gt=0)]
+
+
+class Primary(Table):
+    """The one hypothesis that a study's numbers of repetitions are meant for; all else on its page is exploratory.
+
+    Attributes:
+        method, control: Names: whether the first is better than the second.
+        over: Tasks whose differences are pooled.
+        at: Where on the axes of the sweep, where the two have them.
+    """
+
+    method: str
+    control: str
+    over: Annotated[list[str], Field(min_length=1)]
+    at: dict[str, Any] = Field(default_factory=dict)
+
+
+class Profile(Table):
+    """One profile of a study, or what stands above all of them.
+
+    Attributes:
+        methods, tasks: Names, or attributes (`methods/base.py`, `tasks/base.py`) and their values.
+        repetitions: Runs of each method on each task and point, each with seeds of its own.
+        profile: Profile of presets; by itself the one of the same name.
+        set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
+        sweep: Dotted setting -> the values it takes.
+        search: What is tried on validation data before the runs.
+        primary: The pooled hypothesis.
+        margin: By task: a smaller difference of scores is none, in the score's own unit.
+        data: Folders of files by task, as `run --data`.
+        minutes: Time that the profile may take.
+        sizes: (training samples, steps, channels) by task, for estimates without data.
+    """
+
+    methods: Chosen = Field(default_factory=dict)
+    tasks: Chosen = Field(default_factory=dict)
+    repetitions: Annotated[int, Field(ge=1, le=MOST_REPETITIONS)] = 3
+    profile: str | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+    sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
+    search: SearchTable | None = None
+    primary: Primary | None = None
+    margin: dict[str, Margin] = Field(default_factory=dict)
+    data: dict[str, str] = Field(default_factory=dict)
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    sizes: dict[str, Size] = Field(default_factory=dict)
+
+    def over(self, general: "Profile") -> "Profile":
+        """This profile with what it does not say taken from what stands above the tables."""
+        said = {name: getattr(self, name) for name in self.model_fields_set}
+        merged = {name: getattr(general, name) | said[name] for name in _MERGED if name in said}
+        both = {name: getattr(general, name) for name in Profile.model_fields} | said | merged
+        return Profile.model_construct(**both)
+
+
+class StudyFile(Profile):
+    """A whole study file.
+
+    Attributes:
+        summary: What the study asks, in a line.
+        own_page: Whether its rows are a page of their own.
+        default: The profile meant where none is named: `quick` where there is one, else the first.
+        profiles: By name.
+    """
+
+    summary: Annotated[str, Field(min_length=1)]
+    own_page: bool = False
+    default: str = "quick"
+    profiles: dict[str, Profile] = Field(default_factory=dict)
+
+    def profile_named(self, name: str | None) -> tuple[str, Profile]:
+        """A profile with its name, over what stands above the tables; None stands for the default."""
+        usual = self.default if self.default in self.profiles else next(iter(self.profiles))
+        chosen = usual if name is None else name
+        return chosen, self.profiles[chosen].over(self)
+
+
+def study_file(path: Path) -> StudyFile:
+    """Read and check a study file.
+
+    Raises:
+        BenchError: It does not parse, or says what a study file may not say; names the field and the nearest key.
+    """
+    content = read_toml(path)
+    where = f"study '{path.stem}'"
+    known = [name for name in StudyFile.model_fields if name != "profiles"]
+    tables = {name: value for name, value in content.items() if isinstance(value, Mapping) and name not in known}
+    for name in content:
+        if name not in known and name not in tables:
+            raise BenchError(f"{where}: unknown key '{name}'; {nearest(name, known)}")
+    if not tables:
+        raise BenchError(f"{where} has no profile; write a table such as [quick] with its methods and tasks")
+    profiles = {name: checked(Profile, table, f"{where}, profile '{name}'") for name, table in tables.items()}
+    general = {name: value for name, value in content.items() if name in known}
+    found = checked(StudyFile, general | {"profiles": profiles}, where)
+    if "default" in general and found.default not in profiles:
+        raise BenchError(f"{where}: default is '{found.default}'; {nearest(found.default, profiles)}")
+    return found
+
+
+def study_files() -> dict[str, Path]:
+    """The studies of this package by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def study_path(name: str) -> Path:
+    """The file of a study: one of this package by its name, or one of the user's own by its path.
+
+    Raises:
+        BenchError: Neither; or a file of one's own under the name of a study of this package.
+    """
+    known = study_files()
+    if name in known:
+        return known[name]
+    if not name.endswith(".toml"):
+        raise BenchError(f"no study '{name}'; {nearest(name, known)}; or give the path of a .toml file")
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise BenchError(f"no study file '{name}'; give the path of a .toml file that exists")
+    if path.stem in known and not path.samefile(known[path.stem]):
+        raise BenchError(f"study file '{name}' has the name of a study of this package; rename it")
+    return path
