@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from delrec.blocks import Block, connect, connection_of, normalised, padding_of
 from delrec.configuration import NetworkConfig
 from delrec.engines import Output, Request, State, scan
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import exact_dtype, plain_arithmetic
-from delrec.linear import SpikeLinear
+from delrec.layer import Lengths, exact_dtype, lengths_of, plain_arithmetic
 from delrec.neurons import LIF, Neuron
+from delrec.readouts import counted_steps, over_time, within
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 from delrec.trainable import Counts, Trainable
@@ -28,65 +29,6 @@ __all__ = ["Counts", "Network", "NetworkConfig", "Trainable"]
 
 _OUT_OF_REACH = 1e9  # threshold of the leaky readout, which never fires
 _SPREAD_FLOOR = 0.23  # where the annealed feedforward spread ends, arXiv 2306.17670
-
-
-class Block(nn.Module):
-    """One hidden layer: connection, batch norm, neurons, dropout, in the configured order."""
-
-    def __init__(
-        self, config: NetworkConfig, layer: int, inputs: int, neuron: Neuron, recurrence: Callable[..., RecurrentDelays]
-    ) -> None:
-        super().__init__()
-        size = config.hidden[layer]
-        delayed = config.has_feedforward_delays(layer)
-        self.connection = _connection(config, inputs, size, delayed, config.bias)
-        self.norm = nn.BatchNorm1d(size, momentum=config.norm_momentum) if config.batch_norm else None
-        self.spiking: SpikingLayer
-        if config.is_recurrent(layer):
-            self.spiking = recurrence(
-                size,
-                neuron=neuron,
-                delays="none" if config.recurrent == "plain" else config.recurrent,
-                learn=config.learn_delays,
-                learn_spread=config.learn_spread,
-                sigma=config.sigma,
-                dropout=config.recurrent_dropout,
-                delay_init=config.delay_start(),
-                dropout_mask=config.dropout_mask,
-                self_connections=config.self_connections,
-                rounding=config.rounding,
-                engine=config.engine,
-            )
-        else:
-            self.spiking = SpikingLayer(size, neuron=neuron, engine=config.engine)
-        self.dropout = config.dropout
-        self.dropout_mask = config.dropout_mask
-        self.dropout_first = config.order == "dropout-spike"
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map (T, B, inputs) to spikes (T', B, N); with dropout on spikes they are scaled."""
-        current = self.normalised(self.connection(inputs))
-        if self.dropout_first:
-            current = self.dropped(current)
-        spikes = self.spiking(current)
-        assert isinstance(spikes, Tensor)
-        return spikes
-
-    def normalised(self, current: Tensor) -> Tensor:
-        """Apply batch norm over time and batch, if there is one; current (..., N)."""
-        if self.norm is None:
-            return current
-        normed: Tensor = self.norm(current.flatten(0, -2))
-        return normed.view_as(current)
-
-    def dropped(self, values: Tensor) -> Tensor:
-        """Apply dropout to (T, B, N) in training: one mask a sequence, or one a step."""
-        if not self.training or self.dropout == 0:
-            return values
-        if self.dropout_mask == "step":
-            return F.dropout(values, self.dropout)
-        mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
-        return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
 
 
 class Network(Trainable):
@@ -114,7 +56,7 @@ class Network(Trainable):
         self.blocks = nn.ModuleList(Block(config, i, widths[i], make(), recurrence) for i in range(len(config.hidden)))
         bias = config.bias if config.readout_bias is None else config.readout_bias
         delayed = config.feedforward != "none" and config.feedforward_readout
-        self.readout = _connection(config, widths[-1], config.classes, delayed, bias)
+        self.readout = connection_of(config, widths[-1], config.classes, delayed, bias)
         self.readout_norm = (
             nn.BatchNorm1d(config.classes, momentum=config.norm_momentum) if config.readout_norm else None
         )
@@ -130,52 +72,62 @@ class Network(Trainable):
         leak.attach(config.classes)
         return leak
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return outputs (T', B, classes) of a sequence (T, B, inputs)."""
-        current = self._normalised(self.readout(self.hidden_spikes(inputs)))
-        return current if self.leak is None else self._leak_scan(current).states[0].to(current.dtype)
+    def forward(self, inputs: Tensor, lengths: Lengths | None = None) -> Tensor:
+        """Return outputs (T', B, classes) of a sequence (T, B, inputs); lengths: (B,) steps of each sample, or all."""
+        spikes, own = self.hidden_spikes(inputs, lengths)
+        return self._read(spikes, own)
 
-    def classify(self, inputs: Tensor) -> Tensor:
-        """Return the scores (B, classes) of a sequence (T, B, inputs).
+    def classify(self, inputs: Tensor, lengths: Lengths | None = None) -> Tensor:
+        """Return the scores (B, classes) of a sequence (T, B, inputs), of each sample's first `lengths` (B,) steps.
 
         A linear readout summed over time is taken once, of the summed spikes: the same number for 1/T of the work.
         """
         config = self.config
         plain = self.leak is None and self.readout_norm is None and config.aggregate in ("sum", "mean")
-        if plain and isinstance(self.readout, nn.Linear):
-            spikes = self.hidden_spikes(inputs)[config.skip_steps :]
-            scores = F.linear(spikes.sum(0), self.readout.weight)
-            scores = scores / spikes.shape[0] if config.aggregate == "mean" else scores
-            if self.readout.bias is not None:
-                scores = scores + self.readout.bias * (1 if config.aggregate == "mean" else spikes.shape[0])
-            return scores
-        return self.scores(self(inputs))
+        spikes, own = self.hidden_spikes(inputs, lengths)
+        if not (plain and isinstance(self.readout, nn.Linear)):
+            return self.scores(self._read(spikes, own), own)
+        spikes = spikes[config.skip_steps :]
+        steps = counted_steps(spikes, config.skip_steps, own)
+        scores = F.linear(spikes.sum(0), self.readout.weight)
+        scores = scores / steps if config.aggregate == "mean" else scores
+        if self.readout.bias is not None:
+            scores = scores + self.readout.bias * (1 if config.aggregate == "mean" else steps)
+        return scores
 
-    def hidden_spikes(self, inputs: Tensor) -> Tensor:
-        """Return what reaches the readout, (T', B, N): the last layer's spikes, after dropout."""
+    def hidden_spikes(self, inputs: Tensor, lengths: Lengths | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return what reaches the readout, (T', B, N): spikes after dropout; and the steps of each sample, or None."""
         if inputs.dim() != 3 or inputs.shape[-1] != self.config.inputs:
             raise ValueError(
                 f"inputs have shape {tuple(inputs.shape)}; this network takes (T, B, {self.config.inputs})"
             )
         self._spikes = []
-        values = inputs
+        values, own = inputs, lengths_of(lengths, inputs)
+        if own is not None:
+            values = within(values, own)
         for block in self.blocks:
             assert isinstance(block, Block)
-            values = block(values)
+            own = None if own is None else own + padding_of(block.connection)
+            values = block(values, own)
             if self.config.spike_penalty > 0:
                 self._spikes.append(values)
             if not block.dropout_first:
                 values = block.dropped(values)
-        return values
+        return values, own
 
-    def scores(self, outputs: Tensor) -> Tensor:
-        """Reduce outputs (T', B, classes) to scores (B, classes), as configured."""
-        outputs = outputs[self.config.skip_steps :]
-        if self.config.aggregate == "sum":
-            return outputs.sum(0)
-        if self.config.aggregate == "softmax-sum":
-            return torch.softmax(outputs, -1).sum(0)
-        return outputs.mean(0) if self.config.aggregate == "mean" else outputs[-1]
+    def _read(self, spikes: Tensor, own: Tensor | None) -> Tensor:
+        own = None if own is None else own + padding_of(self.readout)
+        current = normalised(self.readout_norm, self.readout(spikes), own)
+        return current if self.leak is None else self._leak_scan(current, lengths=own).states[0].to(current.dtype)
+
+    def scores(self, outputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Reduce outputs (T', B, classes) to scores (B, classes), as configured.
+
+        lengths: (B,), the steps of each sample that reach the readout; those after are left out.
+        """
+        config = self.config
+        own = None if lengths is None else lengths + padding_of(self.readout)
+        return over_time(outputs, config.aggregate, config.skip_steps, own)
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """Return cross-entropy of scores (B, classes), or the mean squared error against targets of as many values."""
@@ -254,12 +206,12 @@ class Network(Trainable):
         values, after = inputs.unsqueeze(0), []
         for block, (buffer, neurons) in zip(self.blocks, state, strict=False):
             assert isinstance(block, Block)
-            current, buffer = _connect(block.connection, values, buffer)
-            values, neurons, _ = block.spiking(block.normalised(current), neurons, return_state=True)
+            current, buffer = connect(block.connection, values, buffer)
+            values, neurons, _ = block.spiking(normalised(block.norm, current), neurons, return_state=True)
             after.append((buffer, neurons))
         buffer, neurons = state[-1]
-        output, buffer = _connect(self.readout, values, buffer)
-        output = self._normalised(output)
+        output, buffer = connect(self.readout, values, buffer)
+        output = normalised(self.readout_norm, output)
         if self.leak is not None:
             leaky = self._leak_scan(output, neurons)
             output, neurons = leaky.states[0], leaky.final
@@ -268,55 +220,13 @@ class Network(Trainable):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_spikes": []}  # of the last forward, with its graph: no part of a copy
 
-    def _normalised(self, current: Tensor) -> Tensor:
-        if self.readout_norm is None:
-            return current
-        normed: Tensor = self.readout_norm(current.flatten(0, -2))
-        return normed.view_as(current)
-
-    def _leak_scan(self, current: Tensor, state: State | None = None) -> Output:
+    def _leak_scan(self, current: Tensor, state: State | None = None, lengths: Tensor | None = None) -> Output:
         assert self.leak is not None
         with plain_arithmetic(current.device.type):
             current = current.to(exact_dtype(current.dtype))
             gain = self._gain(self.leak.coefficients()[0].to(current))
             current = current if isinstance(gain, float) else current * gain
-            return scan(self.config.engine, Request(current, self.leak, state=state, trace=True))
+            return scan(self.config.engine, Request(current, self.leak, state=state, lengths=lengths, trace=True))
 
     def _gain(self, decay: Tensor) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0
-
-
-def _connection(config: NetworkConfig, inputs: int, outputs: int, delayed: bool, bias: bool) -> nn.Module:
-    if delayed:
-        layer = FeedforwardDelays(
-            inputs,
-            outputs,
-            window=config.window,
-            kernel=config.feedforward,  # type: ignore[arg-type]
-            kernel_count=config.kernel_count,
-            bias=bias,
-            right_padding=config.right_padding,
-            delays=config.feedforward_form,
-            learn=config.learn_positions,
-            spread=config.feedforward_spread,
-            rounding=config.rounding if config.rounding in ("in-place", "none") else "restore",
-            engine=config.engine,
-        )
-        if config.position_weight_init == "relu":
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-        return layer
-    linear = SpikeLinear(inputs, outputs, bias=bias, engine=config.engine)
-    if config.weight_init == "relu":
-        nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
-    elif config.weight_init == "xavier":
-        nn.init.xavier_uniform_(linear.weight)
-    if config.zero_bias and bias:
-        nn.init.zeros_(linear.bias)
-    return linear
-
-
-def _connect(connection: nn.Module, values: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    if isinstance(connection, FeedforwardDelays):
-        outputs, after = connection(values, state, return_state=True)
-        return outputs, after
-    return connection(values), None

@@ -100,8 +100,8 @@ class Axonal(Recurrence):
         sides = [s.to(torch.int64).numpy() for s in (left, count - left - right, right)]
         self._tables = Taps(
             first.numpy(), rounded.numpy(), flat(taps), longest, sides[0], sides[1], sides[2],
-            flat((1 / width).to(dtype).expand(size)), (first + rounded).numpy(), none, _DENSE_SHARE * size * LANES,
-            sums, sums,
+            flat((1 / width).to(dtype).expand(size)), (first + rounded).numpy(),
+            none, _DENSE_SHARE * size * LANES, sums, sums,
         )  # fmt: skip
         self.prefix = int((first + rounded).max())
         self.past = min(history, self.prefix)

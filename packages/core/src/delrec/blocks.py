@@ -1,0 +1,131 @@
+"""What a network is stacked from: connections with or without delays, batch norm, and one hidden layer of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from delrec.configuration import NetworkConfig
+from delrec.feedforward import FeedforwardDelays
+from delrec.linear import SpikeLinear
+from delrec.neurons import Neuron
+from delrec.recurrent import RecurrentDelays
+from delrec.spiking import SpikingLayer
+
+__all__ = ["Block", "connect", "connection_of", "normalised", "padding_of"]
+
+
+class Block(nn.Module):
+    """One hidden layer: connection, batch norm, neurons, dropout, in the configured order."""
+
+    def __init__(
+        self, config: NetworkConfig, layer: int, inputs: int, neuron: Neuron, recurrence: Callable[..., RecurrentDelays]
+    ) -> None:
+        super().__init__()
+        size = config.hidden[layer]
+        delayed = config.has_feedforward_delays(layer)
+        self.connection = connection_of(config, inputs, size, delayed, config.bias)
+        self.norm = nn.BatchNorm1d(size, momentum=config.norm_momentum) if config.batch_norm else None
+        self.spiking: SpikingLayer
+        if config.is_recurrent(layer):
+            self.spiking = recurrence(
+                size,
+                neuron=neuron,
+                delays="none" if config.recurrent == "plain" else config.recurrent,
+                learn=config.learn_delays,
+                learn_spread=config.learn_spread,
+                sigma=config.sigma,
+                dropout=config.recurrent_dropout,
+                delay_init=config.delay_start(),
+                dropout_mask=config.dropout_mask,
+                self_connections=config.self_connections,
+                rounding=config.rounding,
+                engine=config.engine,
+            )
+        else:
+            self.spiking = SpikingLayer(size, neuron=neuron, engine=config.engine)
+        self.dropout = config.dropout
+        self.dropout_mask = config.dropout_mask
+        self.dropout_first = config.order == "dropout-spike"
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map (T, B, inputs) to spikes (T', B, N); with dropout on spikes they are scaled.
+
+        lengths: (B,), the steps of each sample that the connection gives, or None for all.
+        """
+        current = normalised(self.norm, self.connection(inputs), lengths)
+        if self.dropout_first:
+            current = self.dropped(current)
+        spikes = self.spiking(current, lengths=lengths)
+        assert isinstance(spikes, Tensor)
+        return spikes
+
+    def dropped(self, values: Tensor) -> Tensor:
+        """Apply dropout to (T, B, N) in training: one mask a sequence, or one a step."""
+        if not self.training or self.dropout == 0:
+            return values
+        if self.dropout_mask == "step":
+            return F.dropout(values, self.dropout)
+        mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
+        return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+
+
+def normalised(norm: nn.Module | None, current: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Apply batch norm over time and batch, (T, B, N); in training its statistics see each sample's own steps only."""
+    if norm is None:
+        return current
+    flat = current.flatten(0, -2)
+    if lengths is None or not norm.training:
+        out: Tensor = norm(flat)
+    else:
+        own = (torch.arange(len(current), device=current.device).unsqueeze(-1) < lengths).flatten()
+        out = torch.zeros_like(flat).index_put((own,), norm(flat[own]))
+    return out.view_as(current)
+
+
+def padding_of(connection: nn.Module) -> int:
+    """Return how many steps a connection adds to a sequence."""
+    if not isinstance(connection, FeedforwardDelays):
+        return 0
+    return connection.left_padding + connection.right_padding - connection.window + 1
+
+
+def connection_of(config: NetworkConfig, inputs: int, outputs: int, delayed: bool, bias: bool) -> nn.Module:
+    """Return a connection of the configuration, with feedforward delays or without."""
+    if delayed:
+        layer = FeedforwardDelays(
+            inputs,
+            outputs,
+            window=config.window,
+            kernel=config.feedforward,  # type: ignore[arg-type]
+            kernel_count=config.kernel_count,
+            bias=bias,
+            right_padding=config.right_padding,
+            delays=config.feedforward_form,
+            learn=config.learn_positions,
+            spread=config.feedforward_spread,
+            rounding=config.rounding if config.rounding in ("in-place", "none") else "restore",
+            engine=config.engine,
+        )
+        if config.position_weight_init == "relu":
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        return layer
+    linear = SpikeLinear(inputs, outputs, bias=bias, engine=config.engine)
+    if config.weight_init == "relu":
+        nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
+    elif config.weight_init == "xavier":
+        nn.init.xavier_uniform_(linear.weight)
+    if config.zero_bias and bias:
+        nn.init.zeros_(linear.bias)
+    return linear
+
+
+def connect(connection: nn.Module, values: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Run one step (1, B, inputs) through a connection; return what it gives and its buffer."""
+    if isinstance(connection, FeedforwardDelays):
+        outputs, after = connection(values, state, return_state=True)
+        return outputs, after
+    return connection(values), None
