@@ -171,3 +171,30 @@ def test_the_configuration_is_frozen_and_takes_lists():
 def test_wrong_input_shape_is_named():
     with pytest.raises(ValueError, match=r"\(T, B, 5\)"):
         Network(small())(torch.zeros(3, 2, 4))
+
+
+@pytest.mark.parametrize("aggregate", ["sum", "softmax-sum", "mean", "last"])
+@pytest.mark.parametrize("readout", ["linear", "leaky"])
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_a_padded_batch_scores_as_each_sample_alone(aggregate, readout, engine):
+    torch.manual_seed(1)
+    config = NetworkConfig(
+        inputs=6, hidden=(9, 8), classes=4, recurrent="axonal", delay_std=3.0, feedforward="v1", window=4,
+        right_padding=2, feedforward_layers=(1,), batch_norm=True, aggregate=aggregate, readout=readout, skip_steps=2,
+        engine=engine,
+    )  # fmt: skip
+    network = Network(config).double().eval()
+    inputs, lengths = (torch.rand(20, 3, 6, dtype=torch.float64) * 4).round(), [20, 11, 5]
+    scores = network.classify(inputs, lengths)
+    for sample, length in enumerate(lengths):
+        alone = network.classify(inputs[:length, sample : sample + 1])
+        torch.testing.assert_close(scores[sample : sample + 1], alone)
+
+
+def test_batch_norm_learns_from_each_samples_own_steps():
+    torch.manual_seed(0)
+    network = Network(NetworkConfig(inputs=3, hidden=(5,), classes=2, batch_norm=True, norm_momentum=1.0)).double()
+    inputs = torch.rand(12, 2, 3, dtype=torch.float64)
+    network.classify(inputs, [12, 4])
+    seen = network.blocks[0].connection(torch.cat([inputs[:, 0], inputs[:4, 1]]).unsqueeze(1)).flatten(0, 1)
+    torch.testing.assert_close(network.blocks[0].norm.running_mean, seen.mean(0))
