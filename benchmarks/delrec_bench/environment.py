@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from delrec_bench.errors import BenchError
+
 POOLS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -18,6 +20,8 @@ POOLS = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+# What commands of the suite, and DVC's of its pipeline, write into a checkout: no change of the code.
+GENERATED = ("reports", "README.md", "dvc.lock")
 DISTRIBUTIONS = ("torch", "numpy", "numba", "delrec", "delrec-baselines", "delrec-bench")
 
 
@@ -47,9 +51,8 @@ def provenance() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     top = _git("rev-parse", "--show-toplevel")
-    changes = (
-        _git("status", "--porcelain", "--", ":/", ":(top,exclude)reports", ":(top,exclude)README.md") if top else ""
-    )
+    excluded = (f":(top,exclude){name}" for name in GENERATED)
+    changes = _git("status", "--porcelain", "--", ":/", *excluded) if top else ""
     return {
         "revision": _git("rev-parse", "HEAD") or "unknown",
         "dirty": bool(changes),
@@ -80,6 +83,34 @@ def machine() -> str:
     except OSError:
         pass
     return f"{model}, {os.cpu_count()} cores, {platform.system()}"
+
+
+def free_memory() -> int | None:
+    """Bytes that this process could still take without swapping, None where the system does not say (Linux does)."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+    group = Path("/sys/fs/cgroup")
+    try:
+        most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        lines = (group / "memory.stat").read_text().splitlines()
+        files = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))  # given up when asked
+        return min(free, max(0, most - used + files))
+    except (OSError, ValueError, StopIteration):
+        return free
+
+
+def need_memory(size: int, what: str) -> None:
+    """Compare what a request needs with what there is, before any of it is allocated.
+
+    Raises:
+        BenchError: It is more; names what, and both numbers.
+    """
+    free = free_memory()
+    if free is not None and size > free:
+        raise BenchError(f"{what} needs {size:,} bytes of memory, {free:,} are free; ask for less, or free some")
 
 
 def reset_peak() -> None:

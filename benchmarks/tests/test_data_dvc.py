@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from delrec_bench.data.files import listed
+from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.generated import RECIPES
 from delrec_bench.data.shelf import make
 from delrec_bench.workspace import find_workspace, workspace_at
@@ -20,7 +20,7 @@ FILE = "data/digits/digits.csv.gz"
 def test_every_file_has_digest_source_licence_and_citation():
     entries = listed(find_workspace())
     for entry in entries.values():
-        assert len(entry.md5) == 32 and {"source", "licence", "citation"} <= set(entry.meta), entry.path
+        assert len(entry.md5) == 32 and entry.meta.source and entry.meta.licence and entry.meta.citation, entry.path
     embedded = {f"data/{task}/{name}" for task, recipe in RECIPES.items() for name in recipe.splits}
     assert embedded < set(entries)
     # Without `hash: md5` DVC would take the digest for its old one, which changes line ends.
@@ -35,7 +35,7 @@ def test_the_zips_have_the_digests_that_tonic_checks():
         for split in ("train", "valid", "test") if task == "ssc" else ("train", "test"):
             entry = entries[f"data/{task}/{task}_{split}.h5.zip"]
             assert entry.md5 == getattr(source, f"{split}_md5")
-            assert entry.meta["url"] == source.base_url + getattr(source, f"{split}_zip")
+            assert entry.meta.url == source.base_url + getattr(source, f"{split}_zip")
 
 
 def test_no_analytics_and_no_remote_are_committed():

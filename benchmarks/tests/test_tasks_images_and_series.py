@@ -76,14 +76,14 @@ def test_torchvision_reads_the_same_images_from_its_own_folder(load, images, tmp
 
 
 def test_the_listed_digests_are_torchvisions(load):
-    from delrec_bench.data.files import listed
+    from delrec_bench.data.dvc_files import listed
     from delrec_bench.workspace import find_workspace
     from torchvision.datasets import MNIST
 
     entries = listed(find_workspace())
     for name, md5 in MNIST.resources:
         entry = entries[f"data/ps-mnist/{name}"]
-        assert entry.md5 == md5 and entry.meta["url"] == MNIST.mirrors[0] + name
+        assert entry.md5 == md5 and entry.meta.url == MNIST.mirrors[0] + name
 
 
 @pytest.mark.parametrize(

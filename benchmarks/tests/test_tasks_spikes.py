@@ -11,7 +11,7 @@ import pytest
 import torch
 from delrec_bench.data import binning, files
 from delrec_bench.data.binning import Bins
-from delrec_bench.data.events import open_events
+from delrec_bench.data.events import open_hdf5
 from delrec_bench.data.generated import Events, write
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
@@ -123,7 +123,7 @@ def test_spikes_after_the_last_step_are_counted_and_said(load, corpus):
     late[5][-1] = 1.5
     change(corpus / "ssc_test.h5", "spikes/times", late)
     data = load("ssc")
-    assert data.dropped_events == 1 and "1 spikes at 1.4 s or later" in data.notes[-1]
+    assert data.dropped_events == 1 and "1 spikes after the last step" in data.notes[-1]
     assert load("ssc", binning="clean", step_ms=10.0).dropped_events == 1
     cut = load(steps=50)
     kept = sum(every_frame(part).sum() for part in (cut.train, cut.valid, cut.test))
@@ -221,7 +221,12 @@ def test_two_processes_fill_one_cache(corpus, tmp_path):
     said = {process.communicate(timeout=60)[0] for process in both}
     assert len(said) == 1 and [process.returncode for process in both] == [0, 0]
     names = [path.name for path in (tmp_path / "work" / "cache").iterdir()]
-    assert sorted(name.partition("-")[0] for name in names) == ["bins", "digests.json"]
+    assert sorted(name.partition("-")[0] for name in names) == ["bins", "digests.json", "vetted.json"]
+
+
+def made(tmp_path):
+    """What the cache holds beside its memory of files."""
+    return {path.name for path in (tmp_path / "work" / "cache").iterdir()} - {"digests.json", "vetted.json"}
 
 
 def _spoil(values, sample, value):
@@ -248,7 +253,7 @@ def test_bad_events_name_file_sample_and_value_and_leave_nothing_behind(load, co
     with pytest.raises(BenchError, match=f"shd_test.h5: {message}") as caught:
         load()
     assert "\n" not in str(caught.value)
-    assert [path.name for path in (tmp_path / "work" / "cache").iterdir()] == ["digests.json"]
+    assert made(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
@@ -318,7 +323,7 @@ def test_no_space_for_the_cache_is_one_clear_line_and_leaves_no_part(load, tmp_p
     monkeypatch.setattr(binning.np.lib.format, "write_array", full)
     with pytest.raises(BenchError, match="no space to write .*cache/bins-.*make room"):
         load()
-    assert [path.name for path in (tmp_path / "work" / "cache").iterdir()] == ["digests.json"]
+    assert made(tmp_path) == set()
     monkeypatch.setattr(files, "write_atomic", full)
     (tmp_path / "work" / "cache" / "digests.json").unlink()
     with pytest.raises(BenchError, match="no space to write"):
@@ -345,6 +350,6 @@ def test_counts_above_255_are_kept(tmp_path):
         np.zeros(301, np.uint16),
     )
     write(tmp_path / "many.h5", many, ("a",))
-    with open_events(tmp_path / "many.h5", tmp_path) as file:
+    with open_hdf5(tmp_path / "many.h5") as file:
         result = binning.bin_events(file, Bins("clean", 10, 0.01, 140, 700))
     assert result.counts.frames(np.array([0]), 10)[0, 0, 0] == 300

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from delrec_bench.data import generated, images
 from delrec_bench.data.download import download, unzip
-from delrec_bench.data.files import Listed, digest_of, find_file, listed, saving
+from delrec_bench.data.dvc_files import Listed, listed
+from delrec_bench.data.files import digest_of, find_file, saving
+from delrec_bench.data.vetting import vet
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -101,7 +103,7 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
     Raises:
         BenchError: A task with nothing to fetch, a server or network that fails, a cut-off download, a wrong digest.
     """
-    entries = [entry for entry in listed(workspace).values() if "url" in entry.meta]
+    entries = [entry for entry in listed(workspace).values() if entry.meta.url is not None]
     wanted = [entry for entry in entries if entry.task == task]
     if not wanted:
         raise BenchError(f"task '{task}' has no file to fetch; {nearest(task, {entry.task for entry in entries})}")
@@ -117,8 +119,8 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
         if path.is_file() and digest_of(path, workspace) == entry.md5:
             print(f"{path}: already there, md5 right", file=sys.stderr)
         else:
-            url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.meta["url"])
-            download(url, path, entry.md5)
+            url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.meta.url)
+            download(url, path, entry.md5, entry.most)
         ready.append(unzip(path, inner) if path.suffix == ".zip" else path)
     return ready
 
@@ -157,8 +159,13 @@ def _listed(entry: Listed, path: Path, workspace: Workspace, fresh: bool) -> Row
 def _agrees(entry: Listed, path: Path, workspace: Workspace, fresh: bool) -> bool:
     if digest_of(path, workspace, fresh=fresh) == entry.md5:
         return True
-    content = entry.meta.get("content")
-    return content is not None and generated.read_content(path) == content
+    if entry.meta.content is None:
+        return False
+    try:
+        vet(path, workspace)
+    except BenchError:
+        return False
+    return generated.read_content(path) == entry.meta.content
 
 
 def _official(entry: Listed, archive: Path, workspace: Workspace, fresh: bool) -> Row:
