@@ -85,13 +85,16 @@ BROKEN = {
     "units a table": ({"spikes__units": np.zeros((4, 2), "u2")}, r"'spikes/units' has shape \(4, 2\)"),
     "times without lists": ({"spikes__times": np.zeros(4)}, "'spikes/times' holds float64; it must hold a list"),
     "spikes missing": ({"spikes__units": None}, "no dataset 'spikes/units'"),
-    "labels of strings": ({"labels": np.array([b"a", b"b", b"a", b"b"])}, "'labels' holds .*; it must hold whole numbers"),
+    "labels of strings": ({"labels": np.array([b"a", b"b", b"a", b"b"])}, "'labels' holds .* must hold whole numbers"),
     "labels a group": ({"labels": lambda f: f.create_group("labels")}, "'labels' is a group"),
     "a label that is no number": ({"labels": np.array([0, np.nan, 1, 0])}, "sample 1 has label nan"),
     "a huge label": ({"labels": np.array([0, 2**62, 1, 0])}, "sample 1 has label 4611686018427387904"),
     "speakers of strings": ({"extra__speaker": np.array([b"a"] * 4)}, "'extra/speaker' holds"),
     "ragged": ({"spikes__units": [[1], [5], [], [0, 1, 2]]}, "sample 0 has 2 times but 1 units"),
-    "no sample": ({n: v for n, v in (("spikes__times", []), ("spikes__units", []), ("labels", np.zeros(0, "u2")))}, "no sample|declares"),
+    "no sample": (
+        {"spikes__times": [], "spikes__units": [], "labels": np.zeros(0, "u2"), "extra__speaker": None},
+        "holds no sample",
+    ),
     "a huge unit": ({"spikes__units": [[1, 65535], [5], [], [0, 1, 2]]}, "sample 0 has unit 65535, outside 0 to 699"),
     "a time that is no number": ({"spikes__times": [[0.1, np.nan], [0.3], [], [0, 0, 0]]}, "sample 0 has time nan"),
     "an endless time": ({"spikes__times": [[0.1, 0.2], [np.inf], [], [0, 0, 0]]}, "sample 1 has time inf"),
@@ -135,7 +138,6 @@ def test_one_class_only_is_said(tmp_path):
 CHILDREN = {
     "hangs": ("import time; time.sleep(60)", "still reading it after"),
     "crashes": ("import os; os.kill(os.getpid(), 11)", f"crashed reading it .signal {int(signal.SIGSEGV)}"),
-    "takes all memory": ("import numpy; numpy.ones(1 << 34, 'u1')", "its memory"),
 }
 
 
@@ -169,7 +171,7 @@ def test_the_child_has_two_gibibytes(tmp_path, monkeypatch):
         read(path, tmp_path)
 
 
-@pytest.mark.parametrize("start", [0.1, 0.35, 0.6, 0.85])
+@pytest.mark.parametrize("start", [0.1, 0.6])
 def test_a_hole_of_zeros_ends_in_bounded_time(tmp_path, monkeypatch, start):
     """4 KiB of zeros in a real file, as a broken copy leaves them: a read that hung four times of five."""
     path = tmp_path / "shd_train.h5"
@@ -190,7 +192,7 @@ def whole(tmp_path_factory):
     return small(tmp_path_factory.mktemp("whole") / "shd_train.h5").read_bytes()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_bytes_are_changed_only_our_own_error_comes(tmp_path, monkeypatch, whole, data):
     content = bytearray(whole)

@@ -1,4 +1,4 @@
-"""Any dataset of tonic as a task: its class opens the files at hand, its pixels are pooled to channels, our bins follow.
+"""A dataset of tonic as a task: its class opens the files at hand, pixels are pooled to channels, our bins follow.
 
 A task file names the class, how many pixels on a side make a channel, and the counts of the official files:
 
@@ -6,8 +6,8 @@ A task file names the class, how many pixels on a side make a channel, and the c
     TASK = Task(name="nmnist", ..., load=CORPUS.load, accepts_data=True)
 
 Files lie in data/TASK/ (or the folder of `--data`) as tonic unpacks them: CLASS/.... Nothing is downloaded: tonic would
-fetch again whatever it takes for incomplete, and hashes only the archive. Unit of an event at pixel (x, y) of polarity p:
-(p * rows + y // pool) * columns + x // pool, rows and columns those after pooling.
+fetch again whatever it takes for incomplete, and hashes only the archive. Unit of an event at pixel (x, y) of polarity
+p: (p * rows + y // pool) * columns + x // pool, rows and columns those after pooling.
 """
 
 import hashlib
@@ -84,9 +84,7 @@ class TonicCorpus:
         official = bool(self.official) and all(len(opened[split]) == count for split, count in self.official.items())
         if data_dir is None and self.official and not official:
             counts = ", ".join(f"{split} {len(dataset)}" for split, dataset in opened.items())
-            raise BenchError(
-                f"{folder}: holds {counts} samples, unlike {self.task}; give other corpora by --data {folder}"
-            )
+            raise BenchError(f"{folder}: holds {counts} samples, unlike {self.task}'s; give others by --data {folder}")
         kind: Kind = "OFFICIAL" if official else "STAND-IN"
         prepared = Prepared(
             parts,
@@ -112,13 +110,12 @@ class TonicCorpus:
 
         base = getattr(tonic.datasets, self.dataset)
         at_hand = {"_check_exists": lambda self: Path(self.location_on_system, self.folder_name).is_dir()}
-        missing = (
-            f"no {folder / self.dataset}, the {split} part of tonic.datasets.{self.dataset}; put its files there, as "
-        )
-        missing += "tonic unpacks them, or name their folder by --data"
 
         def download(dataset: Any) -> None:
-            raise BenchError(missing)
+            raise BenchError(
+                f"no {place_of(dataset)}, the {split} part of tonic.datasets.{self.dataset}; put its files there, as tonic "
+                "unpacks them, or name the folder above by --data"
+            )
 
         local = type(self.dataset, (base,), at_hand | {"download": download})
         try:
