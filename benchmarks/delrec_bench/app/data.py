@@ -17,6 +17,7 @@ def data(arguments: Namespace) -> Answer:
     if arguments.action in ("make", "fetch"):
         if arguments.action == "make":
             groups = [shelf.make(workspace, name, arguments.again) for name in arguments.names or [None]]
+            shelf.register(workspace)
         elif not arguments.names:
             raise BenchError(
                 "data fetch needs a task: shd, ssc or ps-mnist; `delrec-bench data status` shows what is absent"

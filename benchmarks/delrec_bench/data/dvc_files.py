@@ -89,14 +89,19 @@ def listed(workspace: Workspace) -> dict[str, Listed]:
     if official.is_dir():
         files += sorted((file for file in official.iterdir() if file.name.endswith(".dvc")), key=lambda file: file.name)
     for file in files:
-        for entry in _entries(file, "" if file.name == MARKER else "data/"):
+        for entry in dvc_entries(file, "" if file.name == MARKER else "data/"):
             if entry.path in found:
                 raise BenchError(f"{file}: lists '{entry.path}' a second time; leave it in one .dvc file")
             found[entry.path] = entry
     return found
 
 
-def _entries(file: Any, prefix: str) -> list[Listed]:
+def dvc_entries(file: Any, prefix: str = "") -> list[Listed]:
+    """The entries of one .dvc file, their paths below `prefix`.
+
+    Raises:
+        BenchError: As `listed`.
+    """
     with file.open("rb") as stream:
         raw = stream.read(LARGEST + 1)
     if len(raw) > LARGEST:

@@ -113,8 +113,8 @@ class TonicCorpus:
 
         def download(dataset: Any) -> None:
             raise BenchError(
-                f"no {place_of(dataset)}, the {split} part of tonic.datasets.{self.dataset}; put its files there, as tonic "
-                "unpacks them, or name the folder above by --data"
+                f"no {place_of(dataset)}, the {split} part of tonic.datasets.{self.dataset}; put its files there, as "
+                "tonic unpacks them, or name the folder above by --data"
             )
 
         local = type(self.dataset, (base,), at_hand | {"download": download})
