@@ -90,7 +90,7 @@ def make(workspace: Workspace, task: str | None = None, again: bool = False) -> 
 
 
 def register(workspace: Workspace) -> None:
-    """Tell DVC, where it is set up, that the files of data.dvc are there: its cache then has them, `dvc status` is clean.
+    """Tell DVC, where it is set up, that the files of data.dvc are there: its cache has them, `dvc status` is clean.
 
     Only where every file is the listed one to the byte, so that data.dvc stays as it is; another version of HDF5 may
     write the same content in other bytes, and then `dvc status` says so.
