@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from delrec_bench.app.common import Answer, tables
+from delrec_bench.app.common import Answer, here, tables
 from delrec_bench.data import shelf
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import find_workspace
@@ -37,5 +37,5 @@ def data(arguments: Namespace) -> Answer:
     if not arguments.json:
         print(text)
     rows = [row for row in shelf.rows_of(workspace) if not arguments.names or row.task in arguments.names]
-    content = [{"task": row.task, "path": str(row.path), "found": row.found, "wrong": row.wrong} for row in rows]
+    content = [{"task": row.task, "path": here(row.path, workspace), "found": row.found, "wrong": row.wrong} for row in rows]
     return (1 if failed else 0), {"files": content, "failed": failed}
