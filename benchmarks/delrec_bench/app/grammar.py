@@ -103,11 +103,15 @@ def parser() -> argparse.ArgumentParser:
         ("make", "write the generated and embedded corpora"),
         ("fetch", "download official files and check them"),
         ("verify", "check files against data.dvc"),
+        ("export-splits", "write splits, permutations and seeds as files, for other people's code"),
     ):
         action = command(name, text, into=actions)
         action.add_argument("names", nargs="*", metavar="TASK", help="else all")
         if name == "make":
             action.add_argument("--again", action="store_true", help="write files that are there as well")
+        if name == "export-splits":
+            action.add_argument("--repetitions", type=int, default=10, metavar="N", help="0 to N - 1 (10)")
+            action.add_argument("--out", metavar="DIR", help="else ROOT/out/splits")
         if name == "fetch":
             action.add_argument("--url", help="another server's folder in place of the published addresses")
     _run_options(command("run", "do one run, from its configuration to a record", RUN_EXAMPLES))
