@@ -50,18 +50,17 @@ def provenance() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    top = _git("rev-parse", "--show-toplevel")
+    here = Path(__file__).parent
+    return {"revision": _git(here, "rev-parse", "HEAD") or "unknown", "dirty": changed(here), "versions": versions}
+
+
+def changed(folder: Path) -> bool:
+    """Whether the checkout around `folder` differs from its last commit in more than what is generated."""
     excluded = (f":(top,exclude){name}" for name in GENERATED)
-    changes = _git("status", "--porcelain", "--", ":/", *excluded) if top else ""
-    return {
-        "revision": _git("rev-parse", "HEAD") or "unknown",
-        "dirty": bool(changes),
-        "versions": versions,
-    }
+    return bool(_git(folder, "status", "--porcelain", "--", ":/", *excluded))
 
 
-def _git(*words: str) -> str:
-    folder = Path(__file__).parent
+def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=30

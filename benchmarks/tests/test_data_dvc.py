@@ -10,7 +10,7 @@ import yaml
 from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.generated import RECIPES
 from delrec_bench.data.shelf import make, register
-from delrec_bench.environment import GENERATED
+from delrec_bench.environment import changed
 from delrec_bench.workspace import find_workspace, workspace_at
 
 ROOT = find_workspace().root
@@ -66,8 +66,17 @@ def test_stages_depend_on_what_is_there_and_every_output_persists():
     assert all(f"delrec-bench {word}" in commands for word in ("data make", "reproduce", "report"))
 
 
-def test_a_changed_dvc_lock_is_no_change_of_the_code():
-    assert "dvc.lock" in GENERATED
+def test_a_changed_dvc_lock_is_no_change_of_the_code(tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for name in ("dvc.lock", "code.py"):
+        (tmp_path / name).write_text("one")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "one")):
+        subprocess.run([*git, *words], check=True)
+    assert not changed(tmp_path)
+    (tmp_path / "dvc.lock").write_text("two")
+    assert not changed(tmp_path)
+    (tmp_path / "code.py").write_text("two")
+    assert changed(tmp_path)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from delrec_bench.workspace import Workspace
 from tonic.io import make_structured_array
 
 
-class _AtHand(tonic.datasets.hsd.HSD):  # type: ignore[misc]  # tonic has no types
+class _AtHand(tonic.datasets.hsd.HSD):
     """What tonic's two classes share here: one open, checked file.
 
     Attributes:
@@ -73,11 +73,11 @@ class _AtHand(tonic.datasets.hsd.HSD):  # type: ignore[misc]  # tonic has no typ
             yield through(block, self._structured, self.transform, self.seed)
 
 
-class SHD(_AtHand, tonic.datasets.SHD):  # type: ignore[misc]
+class SHD(_AtHand, tonic.datasets.SHD):
     """tonic's SHD, from a file at hand."""
 
 
-class SSC(_AtHand, tonic.datasets.SSC):  # type: ignore[misc]
+class SSC(_AtHand, tonic.datasets.SSC):
     """tonic's SSC, from a file at hand."""
 
 
