@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 CONTENT = b"spikes " * 5000
+MANY = int(os.environ.get("DELREC_BENCH_FUZZ", "1"))  # times as many cases
 
 
 def zipped(name="shd_train.h5", content=CONTENT):
@@ -221,7 +222,7 @@ def test_official_sets_have_a_file_of_their_own_and_nothing_is_listed_twice(work
         listed(workspace)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_a_dvc_file_holds_only_our_own_error_comes(workspace, data):
     text = (find_workspace().root / "data.dvc").read_bytes()
