@@ -130,5 +130,5 @@ def report(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def data(session: nox.Session) -> None:
-    """Show where each task looks for its files and what it found. `-- fetch shd` and others: delrec-bench data"""
-    _run(session, "delrec-bench", "data", *(session.posargs or ["status"]), env=_shared(session))
+    """Write the corpora that a clone makes by itself; `-- status`, `-- fetch shd` and others: delrec-bench data"""
+    _run(session, "delrec-bench", "data", *(session.posargs or ["make"]), env=_shared(session))

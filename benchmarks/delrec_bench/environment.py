@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from delrec_bench.errors import BenchError
+
 POOLS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -21,6 +23,8 @@ POOLS = (
     "NUMBA_NUM_THREADS",
 )
 MOST_THREADS = 1024
+# What commands of the suite, and DVC's of its pipeline, write into a checkout: no change of the code.
+GENERATED = ("reports", "README.md", "dvc.lock")
 DISTRIBUTIONS = ("torch", "numpy", "numba", "delrec", "delrec-baselines", "delrec-bench")
 
 
@@ -49,19 +53,17 @@ def provenance() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    top = _git("rev-parse", "--show-toplevel")
-    changes = (
-        _git("status", "--porcelain", "--", ":/", ":(top,exclude)reports", ":(top,exclude)README.md") if top else ""
-    )
-    return {
-        "revision": _git("rev-parse", "HEAD") or "unknown",
-        "dirty": bool(changes),
-        "versions": versions,
-    }
+    here = Path(__file__).parent
+    return {"revision": _git(here, "rev-parse", "HEAD") or "unknown", "dirty": changed(here), "versions": versions}
 
 
-def _git(*words: str) -> str:
-    folder = Path(__file__).parent
+def changed(folder: Path) -> bool:
+    """Whether the checkout around `folder` differs from its last commit in more than what is generated."""
+    excluded = (f":(top,exclude){name}" for name in GENERATED)
+    return bool(_git(folder, "status", "--porcelain", "--", ":/", *excluded))
+
+
+def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=30
@@ -86,12 +88,31 @@ def machine() -> str:
 
 
 def free_bytes(device: str = "cpu") -> int:
-    """Memory that is free now: of the machine, or of its CUDA device."""
+    """Memory that is free now: of the machine or the group this process is held to, or of its CUDA device."""
     if device == "cuda":
         import torch
 
         return int(torch.cuda.mem_get_info()[0])
-    return int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        lines = (group / "memory.stat").read_text().splitlines()
+        files = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))  # given up when asked
+        return min(free, max(0, most - used + files))
+    except (OSError, ValueError, StopIteration):
+        return free
+
+
+def need_memory(size: int, what: str) -> None:
+    """Compare what a request needs with what there is, before any of it is allocated.
+
+    Raises:
+        BenchError: It is more; names what, and both numbers.
+    """
+    free = free_bytes()
+    if size > free:
+        raise BenchError(f"{what} needs {size:,} bytes of memory, {free:,} are free; ask for less, or free some")
 
 
 def reset_peak() -> None:

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 import yaml
-from delrec_bench.data.files import listed
+from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.generated import RECIPES
-from delrec_bench.data.shelf import make
+from delrec_bench.data.shelf import make, register
+from delrec_bench.environment import changed
 from delrec_bench.workspace import find_workspace, workspace_at
 
 ROOT = find_workspace().root
@@ -20,11 +21,12 @@ FILE = "data/digits/digits.csv.gz"
 def test_every_file_has_digest_source_licence_and_citation():
     entries = listed(find_workspace())
     for entry in entries.values():
-        assert len(entry.md5) == 32 and {"source", "licence", "citation"} <= set(entry.meta), entry.path
+        assert len(entry.md5) == 32 and entry.meta.source and entry.meta.licence and entry.meta.citation, entry.path
     embedded = {f"data/{task}/{name}" for task, recipe in RECIPES.items() for name in recipe.splits}
     assert embedded < set(entries)
     # Without `hash: md5` DVC would take the digest for its old one, which changes line ends.
-    assert all(out["hash"] == "md5" for out in yaml.safe_load((ROOT / "data.dvc").read_text())["outs"])
+    for file in (ROOT / "data.dvc", *(ROOT / "data").glob("*.dvc")):
+        assert all(out["hash"] == "md5" for out in yaml.safe_load(file.read_text())["outs"])
 
 
 def test_the_zips_have_the_digests_that_tonic_checks():
@@ -35,7 +37,7 @@ def test_the_zips_have_the_digests_that_tonic_checks():
         for split in ("train", "valid", "test") if task == "ssc" else ("train", "test"):
             entry = entries[f"data/{task}/{task}_{split}.h5.zip"]
             assert entry.md5 == getattr(source, f"{split}_md5")
-            assert entry.meta["url"] == source.base_url + getattr(source, f"{split}_zip")
+            assert entry.meta.url == source.base_url + getattr(source, f"{split}_zip")
 
 
 def test_no_analytics_and_no_remote_are_committed():
@@ -43,31 +45,101 @@ def test_no_analytics_and_no_remote_are_committed():
     assert "analytics = false" in text and "remote" not in text
 
 
-@pytest.mark.slow
-def test_status_push_and_pull_work_file_by_file(tmp_path):
-    checkout = tmp_path / "checkout"
-    shutil.copytree(ROOT / ".dvc", checkout / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "*.local"))
-    for name in ("data.dvc", "dvc.yaml", ".gitignore"):
-        shutil.copy(ROOT / name, checkout)
-    subprocess.run(["git", "init", "-q"], cwd=checkout, check=True)
+def test_the_root_file_lists_what_every_clone_makes_and_each_official_set_has_its_own(tmp_path):
+    root = {out["path"] for out in yaml.safe_load((ROOT / "data.dvc").read_text())["outs"]}
+    made = {f"data/{task}/{name}" for task, recipe in RECIPES.items() for name in recipe.splits}
+    assert root == made | {FILE}
+    assert {path.name for path in (ROOT / "data").glob("*.dvc")} == {"ps-mnist.dvc", "shd.dvc", "ssc.dvc"}
+    for entry in listed(find_workspace()).values():
+        assert entry.path in root or (entry.meta.url and entry.most), entry.path
+
+
+def test_stages_depend_on_what_is_there_and_every_output_persists():
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    outs = {name for stage in pipeline["stages"].values() for out in stage["outs"] for name in out}
+    assert list(pipeline["stages"]) == ["data", "reproduce", "report"]
+    for stage in pipeline["stages"].values():
+        assert all(options == {"cache": False, "persist": True} for out in stage["outs"] for options in out.values())
+        for name in stage["deps"]:
+            assert name in outs or (ROOT / name).exists(), name
+    commands = " ".join(str(stage["cmd"]) for stage in pipeline["stages"].values())
+    assert all(f"delrec-bench {word}" in commands for word in ("data make", "reproduce", "report"))
+
+
+def test_a_changed_dvc_lock_is_no_change_of_the_code(tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for name in ("dvc.lock", "code.py"):
+        (tmp_path / name).write_text("one")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "one")):
+        subprocess.run([*git, *words], check=True)
+    assert not changed(tmp_path)
+    (tmp_path / "dvc.lock").write_text("two")
+    assert not changed(tmp_path)
+    (tmp_path / "code.py").write_text("two")
+    assert changed(tmp_path)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository with DVC set up, whose data.dvc lists one file; and DVC's command line in it."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "*.local"))
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "data", folder / "data", ignore=lambda at, names: {n for n in names if n[-4:] != ".dvc"})
+    outs = [out for out in yaml.safe_load((ROOT / "data.dvc").read_text())["outs"] if out["path"] == FILE]
+    (folder / "data.dvc").write_text(yaml.safe_dump({"outs": outs}, sort_keys=False))
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
 
     def dvc(*arguments):
         command = [sys.executable, "-m", "dvc", *arguments]
-        environment = {**os.environ, **QUIET}
-        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, cwd=folder, env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    make(workspace_at(checkout), "digits")
-    told = dvc("data", "status", "--json")
-    assert FILE not in yaml.safe_load(told).get("uncommitted", {}).get("modified", [])
-    before = yaml.safe_load((checkout / "data.dvc").read_text())
+    return folder, dvc
+
+
+@pytest.mark.slow
+def test_status_is_clean_after_make_and_push_and_pull_work_through_a_folder(checkout, tmp_path):
+    folder, dvc = checkout
+    before = (folder / "data.dvc").read_text()
+    assert "not in cache" in dvc("status", "data.dvc")
+    make(workspace_at(folder), "digits")
+    register(workspace_at(folder))
+    assert "up to date" in dvc("status", "data.dvc")  # SHD, SSC and MNIST are absent, and stop nobody
+    assert yaml.safe_load((folder / "data.dvc").read_text()) == yaml.safe_load(before)
     dvc("remote", "add", "-d", "folder", str(tmp_path / "remote"))
-    dvc("add", FILE)
-    assert yaml.safe_load((checkout / "data.dvc").read_text()) == before  # digests and meta as they were
-    dvc("push", FILE)
-    (checkout / FILE).unlink()
-    shutil.rmtree(checkout / ".dvc" / "cache")
-    dvc("pull", FILE)
-    assert (checkout / FILE).is_file()
-    assert "delrec-bench report" in dvc("repro", "--dry")
+    dvc("push", "data.dvc")
+    (folder / FILE).unlink()
+    shutil.rmtree(folder / ".dvc" / "cache")
+    dvc("pull", "data.dvc")
+    assert (folder / FILE).is_file() and "up to date" in dvc("status", "data.dvc")
+
+
+@pytest.mark.slow
+def test_metrics_and_plots_of_the_published_page_are_shown_and_compared(checkout):
+    folder, dvc = checkout
+    page = folder / "reports" / "leaderboard"
+    page.mkdir(parents=True)
+    (page / "metrics.json").write_text('{"digits": {"lif": 0.32}}')
+    (page / "leaderboard.csv").write_text("task,method,score_mean,parameters_total\ndigits,lif,0.32,9000\n")
+    commit = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "page"]
+    subprocess.run(["git", "add", "."], cwd=folder, check=True)
+    subprocess.run(commit, cwd=folder, check=True)
+    (page / "metrics.json").write_text('{"digits": {"lif": 0.35}}')
+    assert "0.35" in dvc("metrics", "show")
+    assert "0.03" in dvc("metrics", "diff")
+    assert (folder / "dvc_plots").exists() is False
+    dvc("plots", "show")
+    assert "parameters_total" in (folder / "dvc_plots" / "index.html").read_text()
+
+
+def test_files_that_are_not_the_listed_ones_are_not_told_to_dvc(checkout):
+    folder, _ = checkout
+    (folder / FILE).parent.mkdir(parents=True)
+    (folder / FILE).write_bytes(b"other")
+    register(workspace_at(folder))
+    assert not (folder / ".dvc" / "cache").exists()

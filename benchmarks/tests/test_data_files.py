@@ -9,12 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from delrec_bench.data.files import digest_of, listed
+from delrec_bench.data.dvc_files import listed
+from delrec_bench.data.files import digest_of
 from delrec_bench.data.shelf import fetch, make, status, verify
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import find_workspace, workspace_at
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 CONTENT = b"spikes " * 5000
+MANY = int(os.environ.get("DELREC_BENCH_FUZZ", "1"))  # times as many cases
 
 
 def zipped(name="shd_train.h5", content=CONTENT):
@@ -34,6 +38,7 @@ def workspace(tmp_path):
         {
             "path": f"data/shd/{name}",
             "md5": hashlib.md5(content).hexdigest(),
+            "size": len(content),
             "meta": {"url": f"http://127.0.0.1:9/{name}"},
         }
         for name, content in ARCHIVES.items()
@@ -51,8 +56,10 @@ def server():
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            code, stated, body = answers.get(self.path.lstrip("/"), (404, 0, b""))
+            code, stated, body, *place = answers.get(self.path.lstrip("/"), (404, 0, b""))
             self.send_response(code)
+            for address in place:
+                self.send_header("Location", address)
             self.send_header("Content-Length", str(stated))
             self.end_headers()
             self.wfile.write(body)
@@ -93,6 +100,8 @@ def test_a_good_download_is_checked_unpacked_and_not_repeated(workspace, server,
     [
         (lambda body: (200, len(body), body[:-100]), "cut off after"),
         (lambda body: (200, len(body), b"x" + body[1:]), "md5 .* where data.dvc says"),
+        (lambda body: (200, len(body) + 1, body), "the server announces .* bytes where .* are the most"),
+        (lambda body: (200, "many", body * 50), "longer than the .* bytes it can have"),
         (lambda body: (404, 0, b""), "the server answers 404"),
         (lambda body: (500, 0, b""), "the server answers 500"),
     ],
@@ -116,6 +125,7 @@ def test_a_zip_without_its_file_is_refused(workspace, server):
     text = (workspace.root / "data.dvc").read_text()
     old = hashlib.md5(ARCHIVES[path.name]).hexdigest()
     (workspace.root / "data.dvc").write_text(text.replace(old, hashlib.md5(body).hexdigest()))
+    assert len(body) <= len(ARCHIVES[path.name])
     server[path.name] = (200, len(body), body)
     with pytest.raises(BenchError, match="holds no shd_train.h5"):
         fetch(workspace, "shd", server["url"])
@@ -168,7 +178,83 @@ def test_a_digest_is_computed_once_for_a_file_that_did_not_change(workspace, tmp
 
 
 def test_a_data_dvc_that_does_not_parse_is_one_clear_line(workspace):
-    for text in ("outs: [", "outs:\n- {path: data/a/b}\n", "- 3"):
+    for text in ("outs: [", "outs: 3\n", "- 3", "outs: " + "[" * 5000):
         (workspace.root / "data.dvc").write_text(text)
         with pytest.raises(BenchError, match=r"data.dvc: not a list of outs .* restore it from git"):
             status(workspace)
+
+
+MD5 = "0" * 32  # digits alone: text all the same
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path": "data/shd/../../../victim"}, "path is 'data/shd/../../../victim'"),
+        ({"path": "/etc/victim"}, "path is '/etc/victim'"),
+        ({"path": "data/shd//file"}, "path is"),
+        ({"path": "data/shd/a\\..\\b"}, "path is"),
+        ({"path": "runs/shd/file"}, "path 'runs/shd/file' is not in data/TASK/"),
+        ({"path": "data/file"}, "path 'data/file' is not in data/TASK/"),
+        ({"md5": "0" * 31}, "md5 is"),
+        ({"md5": None}, "md5 is"),
+        ({"size": -1}, "size is '-1'"),
+        ({"meta": {"url": "file:///etc/passwd"}}, "meta.url is 'file:///etc/passwd'.*http:// or https://"),
+        ({"meta": {"url": "ftp://host/file"}}, "meta.url is"),
+        ({"meta": 3}, "meta is '3'"),
+    ],
+)
+def test_an_entry_that_leads_elsewhere_or_is_none_names_file_field_and_value(workspace, changes, message):
+    entry = {"path": "data/shd/file", "md5": MD5, "size": 3} | changes
+    (workspace.root / "data.dvc").write_text(yaml.safe_dump({"outs": [entry]}))
+    with pytest.raises(BenchError, match=f"data.dvc: {message}") as caught:
+        listed(workspace)
+    assert "\n" not in str(caught.value)
+
+
+def test_official_sets_have_a_file_of_their_own_and_nothing_is_listed_twice(workspace):
+    own = {"outs": [{"path": "mine/train.h5", "md5": MD5}]}
+    workspace.data.mkdir()
+    (workspace.data / "mine.dvc").write_text(yaml.safe_dump(own))
+    assert listed(workspace)["data/mine/train.h5"].md5 == MD5
+    (workspace.data / "other.dvc").write_text(yaml.safe_dump(own))
+    with pytest.raises(BenchError, match="other.dvc: lists 'data/mine/train.h5' a second time"):
+        listed(workspace)
+
+
+@settings(max_examples=300 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_a_dvc_file_holds_only_our_own_error_comes(workspace, data):
+    text = (find_workspace().root / "data.dvc").read_bytes()
+    first, last = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, 3000))))
+    piece = data.draw(
+        st.one_of(
+            st.binary(max_size=12), st.sampled_from([b"!!int ''", b"&a [*a]", b"\n? {", b"2001-99-99", b"[" * 2000])
+        )
+    )
+    (workspace.root / "data.dvc").write_bytes(text[:first] + piece + text[last:])
+    try:
+        status(workspace)
+    except BenchError as error:
+        assert "data.dvc: " in str(error) and "\n" not in str(error)
+
+
+def test_a_download_without_declared_size_or_from_a_file_is_refused(workspace, server, tmp_path):
+    text = (workspace.root / "data.dvc").read_text()
+    with pytest.raises(BenchError, match="not an http or https address"):
+        fetch(workspace, "shd", f"file://{tmp_path}")
+    content = yaml.safe_load(text)
+    for out in content["outs"]:
+        out.pop("size", None)
+    (workspace.root / "data.dvc").write_text(yaml.safe_dump(content))
+    with pytest.raises(BenchError, match="gives neither size nor meta.at_most"):
+        fetch(workspace, "shd", server["url"])
+    assert kept(workspace) == []
+
+
+def test_a_redirection_to_a_file_of_this_machine_is_not_followed(workspace, server, tmp_path):
+    (tmp_path / "secret").write_bytes(ARCHIVES["shd_train.h5.zip"])
+    server["shd_train.h5.zip"] = (302, 0, b"", f"file://{tmp_path}/secret")
+    with pytest.raises(BenchError, match="302"):
+        fetch(workspace, "shd", server["url"])
+    assert kept(workspace) == []

@@ -7,8 +7,8 @@ import pytest
 import torch
 from delrec_bench.data import generated
 from delrec_bench.data.binning import Bins, bin_events
-from delrec_bench.data.events import open_events
-from delrec_bench.data.files import listed
+from delrec_bench.data.dvc_files import listed
+from delrec_bench.data.events import open_hdf5
 from delrec_bench.data.generated import RECIPES, Events, generate, joined
 from delrec_bench.data.samples import CountSamples
 from delrec_bench.data.shelf import make
@@ -71,7 +71,7 @@ def corpus_of(task, folder, train, test):
     for name, limit in zip([next(iter(recipe.splits)), list(recipe.splits)[-1]], (train, test), strict=True):
         path = folder / name
         generated.write(path, joined(list(generate(recipe, name, limit))), words(recipe.families))
-        with open_events(path, folder) as file:
+        with open_hdf5(path) as file:
             parts[name] = bin_events(file, Bins("clean", 140, 0.01, 140, 700))
     steps = max(part.longest for part in parts.values())
     splits = [CountSamples(part.counts, np.arange(len(part.labels)), part.labels, steps) for part in parts.values()]
@@ -116,7 +116,7 @@ def test_whole_files_have_the_digests_of_data_dvc_and_load(tmp_path, task):
     for name in RECIPES[task].splits:
         entry = listed(workspace)[f"data/{task}/{name}"]
         path = workspace.data / task / name
-        assert generated.read_content(path) == entry.meta["content"]
+        assert generated.read_content(path) == entry.meta.content
     found = find_tasks()[task]
     data = found.load(TaskOptions(**found.quick), 0, 0, None, workspace)
     assert data.kind == "EMBEDDED" and data.name == task and data.dropped_events == 0

@@ -1,11 +1,13 @@
 """Permuted MNIST from its four files, and the Mackey-Glass series from its formula."""
 
 import gzip
+import os
 import struct
 
 import numpy as np
 import pytest
 import torch
+from delrec_bench.data.images import read_idx
 from delrec_bench.data.samples import order
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
@@ -14,8 +16,11 @@ from delrec_bench.tasks import ps_mnist
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.tasks.mackey_glass import series
 from delrec_bench.workspace import workspace_at
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 SIDE = 28
+MANY = int(os.environ.get("DELREC_BENCH_FUZZ", "1"))  # times as many fuzzed cases
 
 
 def idx(array):
@@ -76,14 +81,14 @@ def test_torchvision_reads_the_same_images_from_its_own_folder(load, images, tmp
 
 
 def test_the_listed_digests_are_torchvisions(load):
-    from delrec_bench.data.files import listed
+    from delrec_bench.data.dvc_files import listed
     from delrec_bench.workspace import find_workspace
     from torchvision.datasets import MNIST
 
     entries = listed(find_workspace())
     for name, md5 in MNIST.resources:
         entry = entries[f"data/ps-mnist/{name}"]
-        assert entry.md5 == md5 and entry.meta["url"] == MNIST.mirrors[0] + name
+        assert entry.md5 == md5 and entry.meta.url == MNIST.mirrors[0] + name
 
 
 @pytest.mark.parametrize(
@@ -161,3 +166,27 @@ def test_other_equations_have_other_rows_and_impossible_ones_are_refused(load, t
             load("mackey-glass", folder=None, **options)
     with pytest.raises(BenchError, match="made by a formula"):
         load("mackey-glass", folder=tmp_path)
+
+
+@settings(max_examples=200 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_an_image_file_holds_only_our_own_error_comes(tmp_path, data):
+    content = bytearray(struct.pack(">IIII", 0x803, 3, 2, 2) + bytes(range(12)))
+    packed = data.draw(st.booleans())
+    if packed:
+        content = bytearray(gzip.compress(bytes(content)))
+    at = data.draw(st.integers(0, len(content)))
+    content[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=6))
+    path = tmp_path / ("images.gz" if packed else "images")
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        assert read_idx(path, 3).ndim == 3
+    except BenchError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
+
+
+def test_a_header_that_promises_more_than_memory_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "images"
+    path.write_bytes(struct.pack(">IIII", 0x803, 1 << 31, 1 << 10, 1 << 10))
+    with pytest.raises(BenchError, match="2147483648x1024x1024 bytes, as its header says, needs .* bytes of memory"):
+        read_idx(path, 3)

@@ -1,7 +1,9 @@
 """Spike corpora: read, checked, binned with every spike kept, cached once, split by the seeds."""
 
+import dataclasses
 import gzip
 import logging
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from delrec_bench.data import binning, files
 from delrec_bench.data.binning import Bins
-from delrec_bench.data.events import open_events
+from delrec_bench.data.events import open_hdf5
 from delrec_bench.data.generated import Events, write
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
@@ -123,7 +125,7 @@ def test_spikes_after_the_last_step_are_counted_and_said(load, corpus):
     late[5][-1] = 1.5
     change(corpus / "ssc_test.h5", "spikes/times", late)
     data = load("ssc")
-    assert data.dropped_events == 1 and "1 spikes at 1.4 s or later" in data.notes[-1]
+    assert data.dropped_events == 1 and "1 spikes after the last step" in data.notes[-1]
     assert load("ssc", binning="clean", step_ms=10.0).dropped_events == 1
     cut = load(steps=50)
     kept = sum(every_frame(part).sum() for part in (cut.train, cut.valid, cut.test))
@@ -204,6 +206,76 @@ def test_the_second_load_comes_from_the_cache_and_a_damaged_cache_is_made_again(
     assert "damaged" in caplog.text
 
 
+def altered(path):
+    """Another number of spikes in the first bin: a whole, well-formed array."""
+    content = bytearray(path.read_bytes())
+    content[-1] += 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["test-values.npy", "train-labels.npy", "manifest.json"])
+def test_a_well_formed_but_altered_cache_is_found_and_made_again(load, tmp_path, caplog, name):
+    first = load()
+    test, targets = every_frame(first.test), first.train.targets.clone()  # the cache is mapped, so copies of it
+    (folder,) = (tmp_path / "work" / "cache").glob("bins-*")
+    if name == "manifest.json":
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace('"longest": 1', '"longest": 2', 1))
+        assert (folder / name).read_text() != text
+    else:
+        altered(folder / name)
+    again = load()
+    assert "its content is not what its digest says" in caplog.text
+    assert torch.equal(every_frame(again.test), test) and again.steps == first.steps
+    assert torch.equal(again.train.targets, targets)
+
+
+@pytest.mark.parametrize("step_ms", [10.0, 14.0, 3.3])
+def test_a_foreign_corpus_has_the_length_of_its_longest_training_sample(load, corpus, step_ms):
+    data = load(step_ms=step_ms)
+    last = max(float(part.max()) for part in lists(corpus / "shd_train.h5", "spikes/times"))
+    assert data.steps == int(last * 1000 / step_ms) + 1
+    # Every sample is padded to it, whichever batch it is in.
+    alone, together = data.test.batch(torch.tensor([5])), data.test.batch(torch.arange(24))
+    assert alone.shape[0] == together.shape[0] == data.steps and torch.equal(alone[:, 0], together[:, 5])
+
+
+def test_nothing_is_longer_than_1400_ms_and_what_comes_later_is_counted_and_said(load, corpus):
+    times = [part.astype(float) * 3 for part in lists(corpus / "shd_train.h5", "spikes/times")]
+    change(corpus / "shd_train.h5", "spikes/times", times)
+    data = load(step_ms=10.0)
+    late = sum(int((part >= 1.4).sum()) for part in times)
+    assert data.steps == 140 and data.dropped_events == late > 0
+    assert data.notes[-1] == f"{late} spikes after the last step (140 of 10 ms) are left out"
+    kept = sum(every_frame(part).sum() for part in (data.train, data.valid))
+    assert kept == sum(len(part) for part in times) - late
+
+
+def test_official_shd_has_ceil_of_1400_ms_and_less_than_the_whole_is_a_subset(corpus, tmp_path):
+    from delrec_bench.tasks.shd import CORPUS
+
+    own = dataclasses.replace(CORPUS, official={"train": 24, "test": 24}, classes=CLASSES)
+    workspace = workspace_at(tmp_path / "work")
+    shutil.copytree(corpus, workspace.data / "shd")
+
+    def official(**options):
+        return own.load(TaskOptions(**options), 0, 0, None, workspace)
+
+    assert [official(step_ms=step).steps for step in (10.0, 14.0, 3.0)] == [140, 100, 467]
+    whole, part, tested = official(), official(limit=5), official(test_limit=7)
+    assert whole.stamp == "OFFICIAL" and whole.used == dict(whole.whole) == {"train": 19, "valid": 5, "test": 24}
+    assert part.stamp == "OFFICIAL SUBSET" and part.used["train"] == 5 and part.whole["train"] == 19
+    assert tested.stamp == "OFFICIAL SUBSET" and tested.used["test"] == 7
+    assert official(augment=True).stamp == "OFFICIAL"
+
+
+def test_what_a_place_cannot_hold_or_memory_cannot_is_said_before_it_is_made(load):
+    with pytest.raises(BenchError, match="steps of 140 channels are over 2.32 bins a sample; take a longer step_ms"):
+        load(step_ms=1e-9)
+    with pytest.raises(BenchError, match="256 samples of 20,000,000 steps and 140 channels needs .* bytes of memory"):
+        load(steps=20_000_000)
+
+
 LOAD = """
 import sys, torch
 from pathlib import Path
@@ -221,7 +293,12 @@ def test_two_processes_fill_one_cache(corpus, tmp_path):
     said = {process.communicate(timeout=60)[0] for process in both}
     assert len(said) == 1 and [process.returncode for process in both] == [0, 0]
     names = [path.name for path in (tmp_path / "work" / "cache").iterdir()]
-    assert sorted(name.partition("-")[0] for name in names) == ["bins", "digests.json"]
+    assert sorted(name.partition("-")[0] for name in names) == ["bins", "digests.json", "vetted.json"]
+
+
+def made(tmp_path):
+    """What the cache holds beside its memory of files."""
+    return {path.name for path in (tmp_path / "work" / "cache").iterdir()} - {"digests.json", "vetted.json"}
 
 
 def _spoil(values, sample, value):
@@ -248,7 +325,7 @@ def test_bad_events_name_file_sample_and_value_and_leave_nothing_behind(load, co
     with pytest.raises(BenchError, match=f"shd_test.h5: {message}") as caught:
         load()
     assert "\n" not in str(caught.value)
-    assert [path.name for path in (tmp_path / "work" / "cache").iterdir()] == ["digests.json"]
+    assert made(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
@@ -318,7 +395,7 @@ def test_no_space_for_the_cache_is_one_clear_line_and_leaves_no_part(load, tmp_p
     monkeypatch.setattr(binning.np.lib.format, "write_array", full)
     with pytest.raises(BenchError, match="no space to write .*cache/bins-.*make room"):
         load()
-    assert [path.name for path in (tmp_path / "work" / "cache").iterdir()] == ["digests.json"]
+    assert made(tmp_path) == set()
     monkeypatch.setattr(files, "write_atomic", full)
     (tmp_path / "work" / "cache" / "digests.json").unlink()
     with pytest.raises(BenchError, match="no space to write"):
@@ -345,6 +422,6 @@ def test_counts_above_255_are_kept(tmp_path):
         np.zeros(301, np.uint16),
     )
     write(tmp_path / "many.h5", many, ("a",))
-    with open_events(tmp_path / "many.h5", tmp_path) as file:
+    with open_hdf5(tmp_path / "many.h5") as file:
         result = binning.bin_events(file, Bins("clean", 10, 0.01, 140, 700))
     assert result.counts.frames(np.array([0]), 10)[0, 0, 0] == 300

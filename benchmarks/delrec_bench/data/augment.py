@@ -1,14 +1,15 @@
 """The published augmentation of SHD: three times the training set (DelRec's code for SHD; Nowotny et al. 2022).
 
 Of n samples, item i < n is sample i as it is; n <= i < 2 n is sample i - n with every channel shifted in time on its
-own by a whole number of steps from -100 to 100; the rest is the sum of sample i - 2 n and another of its class, the
-other moved so that the centres of mass agree, each thinned binomially with p = 0.5. What leaves the T steps is lost.
-The published shift is in steps, whatever their length: at 10 ms it moves most channels of a spoken digit by half its
-length or more. That is the recipe, not an oversight here.
+own by a whole number of steps from -100 to 100 (`ChannelShift`); the rest is sample i - 2 n merged with another of its
+class, the other moved so that the centres of mass agree, each spike kept with p = 0.5 (`Merge`). What leaves the T
+steps is lost. The published shift is in steps, whatever their length: at 10 ms it moves most channels of a spoken digit
+by half its length or more. That is the recipe, not an oversight here.
 """
 
 import numpy as np
 from delrec_bench.data.samples import CountSamples, Samples, to_batch
+from delrec_bench.data.transforms import ChannelShift, Merge, Transform, seeded
 from torch import Tensor
 
 SHIFT = 100
@@ -20,10 +21,10 @@ class Tripled(Samples):
 
     def __init__(self, base: CountSamples, shift: int = SHIFT, kept: float = KEPT) -> None:
         self.base = base
-        self.shift = shift
         self.kept = kept
         self.targets = base.targets.repeat(3)
         self.speakers = None if base.speakers is None else np.tile(base.speakers, 3)
+        self._shift = ChannelShift(base.counts.channels, shift, base.steps)
         labels = base.targets.numpy()
         self._alike = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
         self.begin_epoch(0, 0)
@@ -38,45 +39,22 @@ class Tripled(Samples):
         count = len(self.base)
         frames = self.base.frames(items % count)
         for at, item in enumerate(items):
-            if item < count:
-                continue
-            generator = np.random.default_rng([*self._seed, int(item)])
-            position = int(item % count)
-            partner = self._partner(position, generator) if item >= 2 * count else None
-            if partner is None:
-                frames[at] = self._shifted(frames[at], generator)
-            else:
-                frames[at] = self._blended(frames[at], self.base.frames(np.array([partner]))[0], generator)
+            if item >= count:
+                with seeded(*self._seed, int(item)):
+                    transform = self._transform(int(item % count), merges=item >= 2 * count)
+                    frames[at] = self._framed(transform(self.base.events(int(item % count))))
         return to_batch(np.minimum(frames, 1) if self.base.binary else frames)
 
-    def _partner(self, position: int, generator: np.random.Generator) -> int | None:
+    def _transform(self, position: int, merges: bool) -> Transform:
         alike = self._alike[int(self.base.targets[position])]
-        if len(alike) < 2:
-            return None  # as published: a class of one is shifted instead
+        if not merges or len(alike) < 2:
+            return self._shift  # as published: a class of one is shifted instead
         others = alike[alike != position]
-        return int(others[generator.integers(len(others))])
+        return Merge(self.base.events(int(others[np.random.randint(len(others))])), self.kept, self.base.steps)
 
-    def _shifted(self, frame: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        steps, channels = frame.shape
-        shifts = generator.integers(-self.shift, self.shift + 1, channels)
-        came_from = np.arange(steps)[:, None] - shifts
-        inside = (came_from >= 0) & (came_from < steps)
-        moved = np.take_along_axis(frame, np.clip(came_from, 0, steps - 1), axis=0)
-        return np.where(inside, moved, 0).astype(frame.dtype)
-
-    def _blended(self, one: np.ndarray, other: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        by = round(_centre(one) - _centre(other))
-        steps = len(other)
-        moved = np.zeros_like(other)
-        first, last = max(0, by), min(steps, steps + by)
-        if last > first:
-            moved[first:last] = other[first - by : last - by]
-        thinned = [generator.binomial(frame, self.kept) for frame in (one, moved)]
-        return np.minimum(thinned[0] + thinned[1], np.iinfo(one.dtype).max).astype(one.dtype)
-
-
-def _centre(frame: np.ndarray) -> float:
-    """Centre of mass in steps; the middle of an empty sample."""
-    mass = frame.sum(axis=1, dtype=np.float64)
-    total = mass.sum()
-    return float((np.arange(len(mass)) * mass).sum() / total) if total else (len(mass) - 1) / 2
+    def _framed(self, events: np.ndarray) -> np.ndarray:
+        """Counts (T, C) of events whose t is a step."""
+        steps, channels = self.base.steps, self.base.counts.channels
+        frame = np.bincount(events["t"] * channels + events["x"], minlength=steps * channels)
+        kind = self.base.counts.values.dtype
+        return np.minimum(frame, np.iinfo(kind).max).astype(kind).reshape(steps, channels)

@@ -18,25 +18,42 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from delrec_bench.data.events import CHANNELS, EventFile, open_events
-from delrec_bench.data.files import saving
+from delrec_bench.data.events import CHANNELS, Block, Header
+from delrec_bench.data.files import digest_of_file, saving
 from delrec_bench.data.samples import Counts
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
 LONGEST = 1.4  # seconds: the longest sample any of these tasks looks at
-VERSION = 1  # raise it when the arrays below change their meaning
+VERSION = 2  # raise it when the arrays below change their meaning
 # A time written in decimal may lie a rounding error below the edge that it means.
 SLACK = 1e-9
+MANIFEST = "manifest.json"
 ARRAYS = ("starts", "places", "values", "labels", "speakers", "beyond")
 
 log = logging.getLogger(__name__)
+
+
+class Recordings(Protocol):
+    """Samples of events, whoever reads them."""
+
+    path: Path
+    header: Header
+
+    def blocks(self) -> Iterator[Block]:
+        """All samples in order, checked."""
+        ...
+
+
+# Opens a split's recordings; told a folder for what it must write meanwhile.
+Opener = Callable[[Path], AbstractContextManager[Recordings]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,14 @@ class Bins:
     step: float
     channels: int
     source: int
+
+    def __post_init__(self) -> None:
+        """Refuse what a place (step * channels + channel) of 32 bits could not tell apart."""
+        if self.steps * self.channels >= 1 << 32:
+            raise BenchError(
+                f"{self.steps:,} steps of {self.channels} channels are over 2^32 bins a sample; take a longer step_ms, "
+                "or fewer steps"
+            )
 
     def step_of(self, times: np.ndarray) -> np.ndarray:
         """Step of each time (seconds); `steps` or more where it lies after the end."""
@@ -91,11 +116,11 @@ class Binned:
     top: int
 
 
-def bin_events(file: EventFile, bins: Bins) -> Binned:
-    """Bin every sample of an open file.
+def bin_events(file: Recordings, bins: Bins) -> Binned:
+    """Bin every sample.
 
     Raises:
-        BenchError: As `EventFile.blocks`.
+        BenchError: As the recordings' `blocks`; over 65,535 spikes in one bin.
     """
     size = bins.steps * bins.channels
     share = bins.source // bins.channels
@@ -127,7 +152,7 @@ def bin_events(file: EventFile, bins: Bins) -> Binned:
         header.speakers,
         np.concatenate(beyond).astype(np.int64),
         longest,
-        len(header.names) if header.names else int(header.labels.max()) + 1,
+        header.classes,
         top,
     )
 
@@ -142,12 +167,12 @@ def _tally(flat: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def binned(
-    files: Mapping[str, Path], digests: Mapping[str, str], bins: Bins, workspace: Workspace
+    sources: Mapping[str, Opener], digests: Mapping[str, str], bins: Bins, workspace: Workspace
 ) -> dict[str, Binned]:
-    """Files by split name, binned; from the cache where the same content was binned the same way before.
+    """Splits by name, binned; from the cache where the same content was binned the same way before.
 
     The cache folder appears whole or not at all, and two processes that bin at once do no harm: one of the two
-    equal folders stays.
+    equal folders stays. It carries its own digest, which is checked whenever it is read.
 
     Raises:
         BenchError: Bad content, or no space for the cache.
@@ -157,24 +182,33 @@ def binned(
     folder = workspace.cache / f"bins-{key}"
     if folder.is_dir():
         try:
-            return {split: _load(folder, split) for split in files}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            return _load(folder, tuple(sources))
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             log.warning("%s: damaged (%s); it is made again", folder, error)
             shutil.rmtree(folder, ignore_errors=True)
     with saving(folder):
         workspace.cache.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=workspace.cache, prefix=f".{folder.name}-"))
     try:
-        for split, path in files.items():
-            with open_events(path, draft) as file:
+        facts = {}
+        for split, opened in sources.items():
+            with opened(draft) as file:
                 result = bin_events(file, bins)
             with saving(folder):
-                _save(draft, split, result)
+                facts[split] = _save(draft, split, result)
         with saving(folder):
+            (draft / MANIFEST).write_text(json.dumps(_sealed(draft, facts)), encoding="utf-8")
             _settle(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return {split: _load(folder, split) for split in files}
+    return _load(folder, tuple(sources))
+
+
+def _sealed(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The manifest: facts of each split, digests of all arrays, and the digest of both."""
+    arrays = {path.name: digest_of_file(path) for path in sorted(folder.glob("*.npy"))}
+    content = {"facts": facts, "arrays": arrays}
+    return content | {"digest": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
 def _settle(draft: Path, folder: Path) -> None:
@@ -186,7 +220,7 @@ def _settle(draft: Path, folder: Path) -> None:
             raise
 
 
-def _save(folder: Path, split: str, result: Binned) -> None:
+def _save(folder: Path, split: str, result: Binned) -> dict[str, Any]:
     arrays = {
         "starts": result.counts.starts,
         "places": result.counts.places,
@@ -198,7 +232,7 @@ def _save(folder: Path, split: str, result: Binned) -> None:
     for name in ARRAYS:
         with (folder / f"{split}-{name}.npy").open("wb") as stream:
             np.lib.format.write_array(stream, arrays[name], allow_pickle=False)
-    facts = {
+    return {
         "steps": result.counts.steps,
         "channels": result.counts.channels,
         "longest": result.longest,
@@ -206,21 +240,23 @@ def _save(folder: Path, split: str, result: Binned) -> None:
         "top": result.top,
         "speakers": result.speakers is not None,
     }
-    (folder / f"{split}.json").write_text(json.dumps(facts))
 
 
-def _load(folder: Path, split: str) -> Binned:
-    facts = json.loads((folder / f"{split}.json").read_text())
+def _load(folder: Path, splits: tuple[str, ...]) -> dict[str, Binned]:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest != _sealed(folder, manifest["facts"]):
+        raise ValueError("its content is not what its digest says")
+    return {split: _split(folder, split, manifest["facts"][split]) for split in splits}
+
+
+def _split(folder: Path, split: str, facts: Mapping[str, Any]) -> Binned:
     # Mapped, not read: processes on one machine share the pages, and a small part costs little.
     loaded = {
         name: np.asarray(np.load(path, mmap_mode=_mapped(path)))
         for name, path in ((name, folder / f"{split}-{name}.npy") for name in ARRAYS)
     }
-    counts = Counts(np.array(loaded["starts"]), loaded["places"], loaded["values"], facts["steps"], facts["channels"])
-    if counts.starts[-1] != len(counts.places) or len(loaded["labels"]) != len(counts):
-        raise ValueError(f"{split}: arrays do not fit each other")
     return Binned(
-        counts,
+        Counts(np.array(loaded["starts"]), loaded["places"], loaded["values"], facts["steps"], facts["channels"]),
         np.array(loaded["labels"]),
         np.array(loaded["speakers"]) if facts["speakers"] else None,
         np.array(loaded["beyond"]),
@@ -247,18 +283,16 @@ def check_channels(wanted: int) -> None:
 
 
 def bin_corpus(
-    files: Mapping[str, Path],
-    digests: Mapping[str, str],
-    bins: Bins,
-    workspace: Workspace,
-) -> dict[str, Binned]:
+    sources: Mapping[str, Opener], digests: Mapping[str, str], bins: Bins, workspace: Workspace
+) -> tuple[dict[str, Binned], Bins]:
     """As `binned`, for files of the 700-channel layout that may use fewer channels than a network is given.
 
     A corpus whose largest unit lies below `bins.channels` is taken as it is: its channels are its largest unit + 1,
-    and none are summed.
+    and none are summed. The bins that it got are returned too.
     """
-    result = binned(files, digests, bins, workspace)
+    result = binned(sources, digests, bins, workspace)
     top = max(part.top for part in result.values())
     if bins.source == CHANNELS and 0 < top <= bins.channels and bins.channels < CHANNELS:
-        result = binned(files, digests, Bins(bins.mode, bins.steps, bins.step, top, top), workspace)
-    return result
+        bins = Bins(bins.mode, bins.steps, bins.step, top, top)
+        result = binned(sources, digests, bins, workspace)
+    return result, bins

@@ -2,11 +2,12 @@
 
 Layout (Cramer et al. 2020, arXiv:1910.07407): `spikes/times` (seconds) and `spikes/units` (channel), one list a sample;
 `labels`; and, where known, `extra/speaker` (who spoke) and `extra/keys` (name of each class).
+
+A file that nobody has read before is read first by a process that may die of it, see `vetting`. This module is what
+that process runs, so it imports neither torch nor tonic.
 """
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from typing import Any
 
 import h5py
 import numpy as np
-from delrec_bench.data.files import reading, saving
+from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 
 BLOCK = 256
 CHANNELS = 700
+CLASSES = 1 << 16  # labels below this: a network has an output for each
 LAYOUT = "spikes/times, spikes/units and labels, as in SHD"
+# The most that deflate, the only compression in use, makes of a byte.
+DEFLATE = 1032
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +43,11 @@ class Header:
     speakers: np.ndarray | None
     names: tuple[str, ...] | None
 
+    @property
+    def classes(self) -> int:
+        """Those named, or the largest label + 1."""
+        return len(self.names) if self.names else int(self.labels.max()) + 1
+
 
 @dataclass(frozen=True)
 class Block:
@@ -51,38 +60,82 @@ class Block:
 
 
 class EventFile:
-    """An open, checked spike file; make it by `open_events`."""
+    """An open, checked spike file; make it by `open_hdf5`.
+
+    Attributes:
+        path: The file's name for messages.
+        opened: The file itself: `path`, or its unpacked copy.
+        header: Labels, speakers, names of classes.
+        sorted_samples: Samples whose events had to be sorted, of those read so far.
+        warns: Whether that is said.
+    """
 
     def __init__(self, path: Path, file: Any) -> None:
         self.path = path
+        self.opened = Path(file.filename)
         self._file = file
-        self.header = self._read_header()
+        with _whole(path):
+            self._times, self._units = self._lists("spikes/times"), self._lists("spikes/units")
+            self.header = self._read_header()
         self.sorted_samples = 0
+        self.warns = True
 
     def _need(self, name: str) -> Any:
+        """A dataset of one dimension whose values are there, and fit into memory."""
         if name not in self._file:
             raise BenchError(f"{self.path}: no dataset '{name}'; the layout is {LAYOUT}")
-        return self._file[name]
+        found = self._file[name]
+        if not isinstance(found, h5py.Dataset):
+            raise BenchError(f"{self.path}: '{name}' is a group; it must be a dataset, the layout is {LAYOUT}")
+        if found.is_virtual or found.external or Path(found.file.filename) != Path(self._file.filename):
+            raise BenchError(f"{self.path}: '{name}' lies in another file; a corpus holds its own events")
+        if found.ndim != 1:
+            raise BenchError(f"{self.path}: '{name}' has shape {found.shape}; it must have one entry a sample")
+        declared, stored = found.size * found.dtype.itemsize, found.id.get_storage_size()
+        if declared > stored * DEFLATE:
+            raise BenchError(
+                f"{self.path}: '{name}' declares {found.size} entries ({declared} bytes), and {stored} bytes of it are "
+                "in the file; copy or fetch it again"
+            )
+        need_memory(declared, f"{self.path}: '{name}' with {found.size} entries")
+        return found
+
+    def _lists(self, name: str) -> Any:
+        found = self._need(name)
+        kind = h5py.check_vlen_dtype(found.dtype)
+        if kind is None or np.dtype(kind).kind not in "uif":
+            raise BenchError(f"{self.path}: '{name}' holds {found.dtype}; it must hold a list of numbers a sample")
+        return found
+
+    def _numbers(self, name: str, least: float = 0) -> np.ndarray:
+        """A dataset of whole numbers, `least` or more, as int64."""
+        found = self._need(name)
+        if found.dtype.kind not in "uif":
+            raise BenchError(f"{self.path}: '{name}' holds {found.dtype}; it must hold whole numbers")
+        raw = np.asarray(found[()])
+        whole = raw.astype(np.float64)
+        fits = np.isfinite(whole) & (whole == np.floor(whole)) & (whole >= least) & (whole < 2.0**53)
+        bad = np.flatnonzero(~fits)
+        if len(bad):
+            what = "label" if name == "labels" else name
+            raise BenchError(
+                f"{self.path}: sample {bad[0]} has {what} {raw[bad[0]]}; {what}s are whole numbers from {least:g}"
+            )
+        return raw.astype(np.int64)
 
     def _read_header(self) -> Header:
-        labels = np.asarray(self._need("labels")[()])
-        counts = {name: len(self._need(name)) for name in ("spikes/times", "spikes/units")}
-        if labels.ndim != 1 or {len(labels)} != set(counts.values()):
+        labels = self._numbers("labels")
+        counts = {"spikes/times": len(self._times), "spikes/units": len(self._units)}
+        if {len(labels)} != set(counts.values()):
             found = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise BenchError(f"{self.path}: labels of shape {labels.shape} but {found}; one of each a sample")
         if len(labels) == 0:
             raise BenchError(f"{self.path}: holds no sample; give a file with some")
-        whole = labels.astype(np.float64)
-        bad = np.flatnonzero(~np.isfinite(whole) | (whole != np.floor(whole)) | (whole < 0))
-        if len(bad):
-            raise BenchError(
-                f"{self.path}: sample {bad[0]} has label {labels[bad[0]]}; labels are whole numbers from 0"
-            )
         names = None
         if "extra/keys" in self._file:
-            names = tuple(_text(key) for key in self._file["extra/keys"][()])
-        limit = len(names) if names else len(labels)
-        bad = np.flatnonzero(whole >= limit)
+            names = tuple(_text(key) for key in np.ravel(self._need("extra/keys")[()]))
+        limit = min(len(names) if names else len(labels), CLASSES)
+        bad = np.flatnonzero(labels >= limit)
         if len(bad):
             known = f"{limit} classes in extra/keys" if names else f"{limit} samples and no extra/keys"
             raise BenchError(
@@ -91,10 +144,10 @@ class EventFile:
             )
         speakers = None
         if "extra/speaker" in self._file:
-            speakers = np.asarray(self._file["extra/speaker"][()]).astype(np.int64)
+            speakers = self._numbers("extra/speaker", least=-(2.0**53))
             if speakers.shape != labels.shape:
                 raise BenchError(f"{self.path}: extra/speaker has {len(speakers)} entries for {len(labels)} samples")
-        return Header(labels.astype(np.int64), speakers, names)
+        return Header(labels, speakers, names)
 
     def __len__(self) -> int:
         return len(self.header.labels)
@@ -106,13 +159,20 @@ class EventFile:
             BenchError: Naming file, sample and value: unequal lengths, a time that is NaN, infinite or negative, a
                 unit that is not a channel.
         """
-        times, units = self._file["spikes/times"], self._file["spikes/units"]
         for first in range(0, len(self), BLOCK):
-            with _whole(self.path):
-                some_times, some_units = times[first : first + BLOCK], units[first : first + BLOCK]
-            yield self._checked(first, some_times, some_units)
-        if self.sorted_samples:
+            yield self.samples(first, first + BLOCK)
+        if self.sorted_samples and self.warns:
             log.warning("%s: %d samples had unsorted events; they were sorted", self.path, self.sorted_samples)
+
+    def samples(self, first: int, end: int) -> Block:
+        """The samples from `first` to before `end`, checked and sorted by time.
+
+        Raises:
+            BenchError: As `blocks`.
+        """
+        with _whole(self.path):
+            times, units = self._times[first:end], self._units[first:end]
+        return self._checked(first, times, units)
 
     def _checked(self, first: int, times: Any, units: Any) -> Block:
         lengths = np.array([len(part) for part in times], np.int64)
@@ -133,7 +193,7 @@ class EventFile:
                 f"{self.path}: sample {first + owner[bad[0]]} has time {t[bad[0]]}; "
                 "times are seconds, finite and not negative"
             )
-        bad = np.flatnonzero(~((u >= 0) & (u < CHANNELS)))
+        bad = np.flatnonzero(~((u >= 0) & (u < CHANNELS) & (u == np.floor(u))))
         if len(bad):
             raise BenchError(
                 f"{self.path}: sample {first + owner[bad[0]]} has unit {u[bad[0]]}, outside 0 to "
@@ -149,44 +209,31 @@ class EventFile:
 
 
 @contextmanager
-def open_events(path: Path, scratch: Path) -> Iterator[EventFile]:
-    """Open a .h5 file, or a .h5.gz through a copy in `scratch` that lives as long as it is open.
+def open_hdf5(path: Path, shown: Path | None = None) -> Iterator[EventFile]:
+    """Open a .h5 file that is known to do no harm (see `vetting.open_events` for any other).
+
+    Args:
+        path: The file.
+        shown: Its name in messages, where `path` is an unpacked copy.
 
     Raises:
         BenchError: Not readable as HDF5 (missing, truncated, something else), or not of the layout.
     """
-    if path.suffix != ".gz":
-        with _hdf5(path, path) as file:
-            yield file
-        return
-    with saving(scratch.parent):
-        scratch.mkdir(parents=True, exist_ok=True)
-        copy = tempfile.NamedTemporaryFile(dir=scratch, prefix="gunzip-", suffix=".h5")  # noqa: SIM115
-    with copy:
-        with saving(scratch.parent), reading(path) as packed:
-            shutil.copyfileobj(packed, copy, 1 << 20)
-            copy.flush()
-        with _hdf5(Path(copy.name), path) as file:
-            yield file
-
-
-@contextmanager
-def _hdf5(path: Path, shown: Path) -> Iterator[EventFile]:
+    shown = shown or path
     with _whole(shown):
         file = h5py.File(path, "r")
     with file:
-        with _whole(shown):
-            events = EventFile(shown, file)
-        yield events
+        yield EventFile(shown, file)
 
 
 @contextmanager
 def _whole(shown: Path) -> Iterator[None]:
+    """What HDF5 and h5py say of a broken file, as one line; nothing else happens inside."""
     try:
         yield
     except FileNotFoundError as error:
         raise BenchError(f"{shown}: no such file; put it there or name its folder by --data") from error
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError) as error:
         raise BenchError(
             f"{shown}: not a whole HDF5 file ({_line(error)}); it may be cut off: copy or fetch it again"
         ) from error

@@ -1,61 +1,22 @@
-"""Dataset files: where they lie, what they are (md5), and what data.dvc says they should be."""
+"""Dataset files: where they lie, what they are (md5), and how they are read and written."""
 
 import errno
 import gzip
 import hashlib
 import json
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-import yaml
 from delrec_bench.errors import BenchError
-from delrec_bench.workspace import MARKER, Workspace, write_atomic
+from delrec_bench.workspace import Workspace, write_atomic
 
 BLOCK = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One entry of data.dvc: a file's path below the root, its md5 and size, and where it comes from."""
-
-    path: str
-    md5: str
-    size: int | None
-    meta: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def task(self) -> str:
-        """The task it belongs to: the folder below data/."""
-        return Path(self.path).parts[1]
-
-
-def listed(workspace: Workspace) -> dict[str, Listed]:
-    """The entries of data.dvc by path; the installed copy serves where the root has none.
-
-    Raises:
-        BenchError: data.dvc that does not parse or lacks a path or md5.
-    """
-    path = workspace.root / MARKER
-    text = path.read_text() if path.is_file() else _packaged()
-    try:
-        outs = (yaml.safe_load(text) or {}).get("outs", [])
-        entries = [Listed(out["path"], out["md5"], out.get("size"), out.get("meta") or {}) for out in outs]
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        why = " ".join(str(error).split())
-        raise BenchError(f"{path}: not a list of outs with path and md5 ({why}); restore it from git") from error
-    return {entry.path: entry for entry in entries}
-
-
-def _packaged() -> str:
-    copy = resources.files("delrec_bench") / MARKER
-    return copy.read_text() if copy.is_file() else "outs: []"
 
 
 @contextmanager
@@ -96,9 +57,10 @@ def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh:
     key = f"{'content' if inside else 'bytes'} {path.resolve()}"
     mark = [facts.st_size, facts.st_mtime_ns]
     memory = workspace.cache / "digests.json"
-    known = _remembered(memory)
-    if not fresh and key in known and known[key][:2] == mark:
-        return str(known[key][2])
+    known = recalled(memory)
+    entry = known.get(key)
+    if not fresh and isinstance(entry, list) and len(entry) == 3 and entry[:2] == mark:
+        return str(entry[2])
     total = hashlib.md5(usedforsecurity=False)
     if inside:
         with reading(path) as stream:
@@ -108,8 +70,16 @@ def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh:
             _feed(total, stream)
     digest = total.hexdigest()
     # Another process may write meanwhile: the last one wins, and what is lost is only computed again.
-    remember(memory, {**_remembered(memory), key: [*mark, digest]})
+    remember(memory, {**recalled(memory), key: [*mark, digest]})
     return digest
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        _feed(total, stream)
+    return total.hexdigest()
 
 
 def remember(path: Path, content: dict[str, Any]) -> None:
@@ -130,10 +100,11 @@ def saving(path: Path) -> Iterator[None]:
         raise BenchError(f"cannot write {path} ({error.strerror or error}); check the folder's rights") from error
 
 
-def _remembered(path: Path) -> dict[str, Any]:
+def recalled(path: Path) -> dict[str, Any]:
+    """What `remember` wrote; nothing where there is no such file, or a damaged one."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -141,6 +112,17 @@ def _remembered(path: Path) -> dict[str, Any]:
 def _feed(total: Any, stream: BinaryIO) -> None:
     while block := stream.read(BLOCK):
         total.update(block)
+
+
+def need_space(folder: Path, size: int) -> None:
+    """Compare what a file needs with what the disk has.
+
+    Raises:
+        BenchError: It has less.
+    """
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise BenchError(f"no space in {folder}: {size} bytes are needed, {free} are free; make room")
 
 
 def find_file(folder: Path, name: str) -> Path | None:

@@ -27,6 +27,7 @@ BLOCK = 250  # samples drawn from one stream
 LETTERS = 3  # sounds of a word
 TRIES = 200  # spikes at most of one formant in one sound
 KEPT = 0.8  # share of them that are there
+MADE = "made sounds, built around order and gaps, so they favour memory"
 STRAY = 1000  # stray spikes at most
 
 log = logging.getLogger(__name__)

@@ -1,11 +1,13 @@
 """Files of images: MNIST's four, and the digits that come with scikit-learn."""
 
+import math
 import struct
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from delrec_bench.data.files import reading
+from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 
 # md5 of the four official files as they are inside their .gz.
@@ -30,19 +32,22 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     Raises:
         BenchError: Another magic number, or another length than its header says.
     """
-    with reading(path) as stream:
-        content = stream.read()
     size = 4 + 4 * dimensions
-    magic = int.from_bytes(content[:4], "big")
-    if len(content) < size or magic != 0x800 + dimensions:
+    with reading(path) as stream:
+        head = stream.read(size)
+        magic = int.from_bytes(head[:4], "big")
+        if len(head) < size or magic != 0x800 + dimensions:
+            raise BenchError(
+                f"{path}: begins with {magic:#x}, not {0x800 + dimensions:#x}; it is no MNIST file of this kind"
+            )
+        shape = struct.unpack(f">{dimensions}I", head[4:])
+        wanted = math.prod(shape)
+        need_memory(2 * wanted, f"{path}: {'x'.join(map(str, shape))} bytes, as its header says,")
+        content = stream.read(wanted + 1)
+    if len(content) != wanted:
+        there = "more" if len(content) > wanted else len(content)
         raise BenchError(
-            f"{path}: begins with {magic:#x}, not {0x800 + dimensions:#x}; it is no MNIST file of this kind"
-        )
-    shape = struct.unpack(f">{dimensions}I", content[4:size])
-    wanted = int(np.prod(shape, dtype=np.int64))
-    if len(content) - size != wanted:
-        raise BenchError(
-            f"{path}: its header says {wanted} bytes of {'x'.join(map(str, shape))}, {len(content) - size} are there; "
+            f"{path}: its header says {wanted} bytes of {'x'.join(map(str, shape))}, {there} are there; "
             "it is cut off: copy or fetch it again"
         )
-    return np.frombuffer(content, np.uint8, offset=size).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)

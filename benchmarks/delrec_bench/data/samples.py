@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+EVENT = np.dtype([("t", np.int64), ("x", np.int64), ("p", np.int64)])  # tonic's, of a row of channels
+
 
 def order(count: int, *seeds: int) -> np.ndarray:
     """A permutation of range(count) fixed by the seeds.
@@ -146,6 +148,17 @@ class CountSamples(Samples):
         """Stored counts (B, T, C) before any conversion."""
         frames = self.counts.frames(self.rows[indices], self.steps)
         return np.minimum(frames, 1) if self.binary else frames
+
+    def events(self, index: int) -> np.ndarray:
+        """Spikes of a sample in tonic's form, its t a step: one entry for each, sorted by t."""
+        row = self.rows[index]
+        first, last = self.counts.starts[row], self.counts.starts[row + 1]
+        values = np.ones(last - first, np.int64) if self.binary else self.counts.values[first:last]
+        places = np.repeat(self.counts.places[first:last].astype(np.int64), values)
+        places = places[places < self.steps * self.counts.channels]
+        events = np.ones(len(places), EVENT)
+        events["t"], events["x"] = np.divmod(places, self.counts.channels)
+        return events
 
     def batch(self, indices: Tensor) -> Tensor:
         """Inputs (T, B, C) of the samples `indices`."""

@@ -1,22 +1,21 @@
-"""What the spoken tasks share: finding the files, the identity of a corpus, its splits, and the row's notes."""
+"""What the spoken tasks share: finding the files, the identity of a corpus, its bins and T."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from delrec_bench.data.augment import Tripled
 from delrec_bench.data.binning import LONGEST, Binned, Bins, bin_corpus, check_channels, steps_within
+from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.events import CHANNELS
-from delrec_bench.data.files import digest_of, files_digest, listed, need_files
-from delrec_bench.data.samples import CountSamples, Samples, limited, order
+from delrec_bench.data.files import digest_of, files_digest, need_files
+from delrec_bench.data.heidelberg import recordings
+from delrec_bench.data.splits import Prepared, assemble
 from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
+from delrec_bench.data.vetting import vet
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
-
-VALIDATION_SHARE = 0.2
-TEST_SEED = 20_200_101  # a limited test set is the same part in every repetition
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Corpus:
         histogram: Samples of each class over all splits, ascending, or None where not published.
         classes: Classes of the official files.
         prepare: Makes the task's own files in a folder, where they are not there yet.
+        notes: What a reader of every row on it must know.
         content: Content digest of a file, for files that are known by content rather than by their bytes.
     """
 
@@ -51,6 +51,7 @@ class Corpus:
     classes: int | None = None
     prepare: Callable[[Path], object] | None = None
     content: Callable[[Path], str] | None = None
+    notes: tuple[str, ...] = ()
 
     def load(
         self,
@@ -76,41 +77,26 @@ class Corpus:
         digests = {split: digest_of(path, workspace, content=True) for split, path in found.items()}
         if data_dir is None:
             digests = self._checked(found, digests, workspace)
-        bins = self._bins(options)
-        parts = bin_corpus(found, digests, bins, workspace)
+        opener = {split: partial(recordings, path, split, workspace) for split, path in found.items()}
+        parts, bins = bin_corpus(opener, digests, self._bins(options), workspace)
         kind, notes, digest = self._identity(parts, digests, data_dir, workspace)
-        name = f"{self.task}:{folder.resolve().name}@{digest[:8]}" if data_dir else self.task
-        classes = parts["train"].classes
-        _check_labels(parts, found, classes)
-        steps = self._steps(options, bins, parts["train"], own=data_dir is None)
-        rows = self._split(options, parts, split_seed)
-        dropped = 0
-        samples: dict[str, Samples] = {}
-        for split, (source, chosen) in rows.items():
-            part = parts[source]
-            samples[split] = made = CountSamples(part.counts, chosen, part.labels, steps, options.binary, part.speakers)
-            dropped += _dropped(part, made)
-        train = samples["train"]
-        if options.augment and isinstance(train, CountSamples):
-            samples["train"] = Tripled(train)
-        if bins.mode == "published" and dropped:
-            notes += (f"{dropped} spikes at 1.4 s or later have no bin in the published binning",)
-        return TaskData(
-            name=name,
+        prepared = Prepared(
+            parts,
+            {split: path.name for split, path in found.items()},
+            bins,
+            self._steps(options, bins, parts["train"], own=data_dir is None),
+            lambda split, transform, seed: partial(opener[split], transform=transform, seed=seed),
+        )
+        return assemble(
+            prepared,
+            options,
+            split_seed,
+            workspace,
+            name=f"{self.task}:{folder.resolve().name}@{digest[:8]}" if data_dir else self.task,
             kind=kind,
-            metric="accuracy",
-            classes=classes,
-            channels=parts["train"].counts.channels,
-            steps=steps,
-            step_ms=bins.step * 1000,
-            representation="binary" if options.binary else "counts",
             digest=digest,
             files={path.name: digests[split] for split, path in found.items()},
-            notes=notes,
-            dropped_events=dropped,
-            train=samples["train"],
-            valid=samples["valid"],
-            test=samples["test"],
+            notes=self.notes + notes,
         )
 
     def _bins(self, options: TaskOptions) -> Bins:
@@ -166,8 +152,10 @@ class Corpus:
         for split, name in self.files.items():
             entry = known.get(f"data/{self.task}/{name}")
             same = entry is None or entry.md5 == digests[split]
-            wanted = entry.meta.get("content") if entry else None
+            wanted = entry.meta.content if entry else None
             if self.content is not None:
+                if not (wanted and same):
+                    vet(paths[split], workspace)
                 result[split] = wanted if wanted and same else self.content(paths[split])
                 same = wanted in (None, result[split])
             if not same:
@@ -193,60 +181,3 @@ class Corpus:
     def _accepted(self, digests: Mapping[str, str]) -> tuple[str, ...]:
         short = ", ".join(f"{self.files[split]} {value}" for split, value in digests.items())
         return (f"official files accepted by layout, counts and label histogram; md5 {short}",)
-
-    def _split(self, options: TaskOptions, parts: Mapping[str, Binned], seed: int) -> dict[str, tuple[str, np.ndarray]]:
-        count = len(parts["train"].labels)
-        shuffled = order(count, seed, count)
-        if "valid" in parts:
-            train, source = shuffled, "valid"
-            valid = order(len(parts["valid"].labels), seed, 1)
-        else:
-            source = "train"
-            chosen = _held_out(options, parts["train"], shuffled, seed, self.task)
-            valid, train = shuffled[chosen[shuffled]], shuffled[~chosen[shuffled]]
-        if options.limit is not None and options.limit < len(train):
-            valid = valid[: max(1, round(len(valid) * options.limit / len(train)))]
-        tests = len(parts["test"].labels)
-        test = np.arange(tests)
-        if options.test_limit is not None and options.test_limit < tests:
-            test = np.sort(order(tests, TEST_SEED)[: options.test_limit])
-        return {"train": ("train", limited(train, options.limit)), "valid": (source, valid), "test": ("test", test)}
-
-
-def _held_out(options: TaskOptions, train: Binned, shuffled: np.ndarray, seed: int, task: str) -> np.ndarray:
-    """Which training samples validate: a random fifth, or all of a fifth of the speakers."""
-    count = len(shuffled)
-    chosen = np.zeros(count, bool)
-    if count < 2:
-        raise BenchError(f"{task}: {count} training sample; at least 2 are needed to set some aside")
-    if options.validation == "random":
-        chosen[shuffled[: max(1, round(count * VALIDATION_SHARE))]] = True
-        return chosen
-    if train.speakers is None:
-        raise BenchError(f"task option validation = 'speaker': {task} has no extra/speaker; use 'random'")
-    speakers = np.unique(train.speakers)
-    if len(speakers) < 2:
-        raise BenchError(f"task option validation = 'speaker': {task} has one speaker only; use 'random'")
-    some = order(len(speakers), seed, len(speakers))[: max(1, math.floor(len(speakers) * VALIDATION_SHARE + 0.5))]
-    return np.isin(train.speakers, speakers[some])
-
-
-def _check_labels(parts: Mapping[str, Binned], paths: Mapping[str, Path], classes: int) -> None:
-    for split, part in parts.items():
-        bad = np.flatnonzero(part.labels >= classes)
-        if len(bad):
-            raise BenchError(
-                f"{paths[split]}: sample {bad[0]} has label {part.labels[bad[0]]}, the training file has classes 0 to "
-                f"{classes - 1}; mend the label, or name all classes in extra/keys"
-            )
-
-
-def _dropped(part: Binned, samples: CountSamples) -> int:
-    """Spikes of these samples after their last step."""
-    counts = part.counts
-    late = int(part.beyond[samples.rows].sum())
-    if samples.steps < counts.steps:
-        after = np.where(counts.places >= samples.steps * counts.channels, counts.values, 0)
-        running = np.concatenate([[0], np.cumsum(after, dtype=np.int64)])
-        late += int((running[counts.starts[samples.rows + 1]] - running[counts.starts[samples.rows]]).sum())
-    return late

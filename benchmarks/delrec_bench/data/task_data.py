@@ -1,10 +1,14 @@
 """The form in which data leaves this room: the options it was prepared by, and three splits ready for batches."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from delrec_bench.data.conditions import transform_of
 from delrec_bench.data.samples import Samples
+from delrec_bench.data.transforms import Transform
+from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import metric_named
 from delrec_bench.schema import settings
 from pydantic import AfterValidator, Field
@@ -78,6 +82,12 @@ class TaskData:
         notes: What a reader of the row must know.
         dropped_events: Spikes after the last step, over the samples used.
         train, valid, test: The three splits.
+        whole: Samples that each split has where nothing is limited.
+        rows: Where each split's samples lie: a file's name (or "train", "valid", "test" of a formula), and row numbers.
+        permutation: Pixel shown at each step, in permuted tasks.
+        source_channels: Channels of the events, before neighbours are summed.
+        perturbed: The test samples with their events through a transform, the draws fixed by a seed; None where the
+            input is not made of events.
     """
 
     name: str
@@ -95,6 +105,32 @@ class TaskData:
     test: Samples
     notes: tuple[str, ...] = ()
     dropped_events: int = 0
+    whole: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict)
+    permutation: np.ndarray | None = None
+    source_channels: int = 0
+    perturbed: Callable[[Transform, int], Samples] | None = None
+
+    @property
+    def used(self) -> dict[str, int]:
+        """Samples in each split, before any augmentation."""
+        return {split: len(rows) for split, (_, rows) in self.rows.items()}
+
+    @property
+    def stamp(self) -> str:
+        """The kind, with SUBSET beside OFFICIAL where less than the whole was used."""
+        subset = any(self.used[split] < count for split, count in self.whole.items())
+        return f"{self.kind} SUBSET" if self.kind == "OFFICIAL" and subset else self.kind
+
+    def under(self, condition: str, seed: int) -> Samples:
+        """The test samples under a condition `name=level` of `delrec_bench.data.conditions`.
+
+        Raises:
+            BenchError: An unknown condition, a level out of range, or a task whose input is not made of events.
+        """
+        if self.perturbed is None:
+            raise BenchError(f"condition '{condition}': {self.name} is not made of events; take a task of spikes")
+        return self.perturbed(transform_of(condition, self.source_channels), seed)
 
     @property
     def classifies(self) -> bool:

@@ -215,6 +215,9 @@ def _described(resolved: Resolved) -> dict[str, Any]:
         "validation": options.validation,
         "dropped_events": data.dropped_events,
         "notes": list(data.notes),
+        "stamp": data.stamp,
+        "used": data.used,
+        "whole": dict(data.whole),
     }
     about.pop("name")
     return about

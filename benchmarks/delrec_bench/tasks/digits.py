@@ -44,14 +44,17 @@ def load(
     digest = content_digest({"labels": labels, "pixels": pixels})
     if not digest.startswith(CONTENT):
         raise BenchError(f"scikit-learn's digits have digest {digest[:12]}, not {CONTENT}; use scikit-learn >= 1.4")
-    shown = pixels[:, order(PIXELS, permutation_seed, PIXELS)]
+    permutation = order(PIXELS, permutation_seed, PIXELS)
+    shown = pixels[:, permutation]
     pool = order(len(labels) - TEST, split_seed, len(labels))
     share = round(len(pool) * VALIDATION_SHARE)
     train, valid = pool[share:], pool[:share]
     if options.limit is not None and options.limit < len(train):
         valid = valid[: max(1, round(share * options.limit / len(train)))]
     train = limited(train, options.limit)
+    whole = {"train": len(pool) - share, "valid": share, "test": TEST}
     test = limited(np.arange(len(labels) - TEST, len(labels)), options.test_limit)
+    rows = {"train": (DIGITS, train), "valid": (DIGITS, valid), "test": (DIGITS, test)}
 
     def part(rows: np.ndarray) -> DenseSamples:
         return DenseSamples(shown[rows], labels[rows], scale=1 / 16)
@@ -70,6 +73,9 @@ def load(
         train=part(train),
         valid=part(valid),
         test=part(test),
+        whole=whole,
+        rows=rows,
+        permutation=permutation,
         notes=("real handwriting, 8 x 8 pixels; the last 360 images are the test set",),
     )
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from delrec_bench.data.generated import make, read_content
+from delrec_bench.data.generated import MADE, make, read_content
 from delrec_bench.data.speech import Corpus
 from delrec_bench.tasks.base import Task
 
@@ -17,11 +17,13 @@ CORPUS = Corpus(
     published_edges=True,
     prepare=partial(make, NAME),
     content=read_content,
+    notes=(MADE,),
 )
 
 TASK = Task(
     name=NAME,
-    summary="generated words of formant sweeps in SSC's layout, 35 classes, many of the same sounds in another order",
+    summary="generated words of formant sweeps in SSC's layout, 35 classes, many of the same sounds in another order: "
+    "made sounds, built around order and gaps, so they favour memory",
     source="delrec_bench.data.generated",
     licence="CC0-1.0",
     family="speech",

@@ -28,6 +28,7 @@ STEP, PER_VALUE = 0.1, 10
 BETA, GAMMA, START = 0.2, 0.1, 1.2
 DISCARDED, KEPT, WINDOW = 5000, 6000, 150
 SHARES = (0.6, 0.2)
+SPLITS = ("train", "valid", "test")
 
 
 def series(tau: int) -> np.ndarray:
@@ -90,6 +91,8 @@ def load(
         train=splits[0],
         valid=splits[1],
         test=splits[2],
+        whole={split: len(y) for split, (_, y) in zip(SPLITS, parts, strict=True)},
+        rows={split: (f"windows of the {split} part", rows) for split, rows in zip(SPLITS, chosen, strict=True)},
         notes=(f"tau {options.tau}, forecast {options.horizon} steps ahead",),
     )
 

@@ -19,6 +19,8 @@ from delrec_bench.workspace import Workspace
 
 TRAIN_SHARE = 0.83
 TEST_SEED = 20_200_101
+LABELS = "train-labels-idx1-ubyte"
+TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 
 
 def load(
@@ -48,6 +50,8 @@ def load(
         )
     images, labels = _pair(paths, "train")
     tests, answers = _pair(paths, "t10k")
+    if len(np.unique(labels)) < 2:
+        raise BenchError(f"{paths[LABELS]}: every label is {labels[0]}; there must be two classes at least")
     pixels = images.shape[1]
     if tests.shape[1] != pixels:
         raise BenchError(f"{folder}: training images have {pixels} pixels, test images {tests.shape[1]}; take one size")
@@ -89,13 +93,16 @@ def load(
         train=part(images, labels, train),
         valid=part(images, labels, valid),
         test=part(tests, answers, test),
+        whole={"train": cut, "valid": len(labels) - cut, "test": len(answers)},
+        rows={"train": (TRAIN, train), "valid": (TRAIN, valid), "test": (TEST, test)},
+        permutation=shown,
     )
 
 
 def _pair(paths: Mapping[str, Path], part: str) -> tuple[np.ndarray, np.ndarray]:
     image_path, label_path = paths[f"{part}-images-idx3-ubyte"], paths[f"{part}-labels-idx1-ubyte"]
     images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
-    if len(images) != len(labels) or len(labels) < 2:
+    if images.size == 0 or len(images) != len(labels) or len(labels) < 2:
         raise BenchError(
             f"{image_path} holds {len(images)} images, {label_path} {len(labels)} labels; "
             "one label an image, 2 at least"

@@ -86,12 +86,14 @@ def load(
     last = int(LATE * TAU_MS / step)
     if not exact and steps <= last:
         raise BenchError(f"task option steps = {steps}: the last input spike is in step {last}; give more, or 'auto'")
-    samples = {}
+    samples: dict[str, DenseSamples] = {}
+    used = {}
     for split, limit in (("train", options.limit), ("valid", None), ("test", options.test_limit)):
         where, classes = raw[split]
         if split == "valid" and options.limit is not None:
             limit = max(1, round(len(classes) * min(1.0, options.limit / SIZES["train"][0])))
         rows = limited(np.arange(len(classes)), limit)
+        used[split] = (f"points of seed {SIZES[split][1]}", rows)
         times = spike_times(where[rows])
         samples[split] = DenseSamples(times[:, None] if exact else bins(times, step, steps), classes[rows])
     return TaskData(
@@ -108,6 +110,8 @@ def load(
         train=samples["train"],
         valid=samples["valid"],
         test=samples["test"],
+        whole={split: count for split, (count, _) in SIZES.items()},
+        rows=used,
         notes=("a formula; the same samples in every repetition, as published; tau_s = 10 ms",),
     )
 

@@ -1,9 +1,12 @@
 """Look after dataset files: what is there, make, fetch and check it."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from delrec_bench.app.common import here
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.errors import BenchError
 
@@ -43,7 +46,9 @@ def make(
 
     _known(places, names)
     chosen: list[str] | list[None] = names or [None]
-    return _written(places, [shelf.make(places.workspace, name, again) for name in chosen])
+    groups = [shelf.make(places.workspace, name, again) for name in chosen]
+    shelf.register(places.workspace)
+    return _written(places, groups)
 
 
 def fetch(
@@ -62,7 +67,35 @@ def fetch(
     return _written(places, [shelf.fetch(places.workspace, name, url) for name in names])
 
 
-COMMANDS = {"status": status, "make": make, "fetch": fetch, "verify": verify}
+def export_splits(
+    places: Places,
+    names: Tasks = None,
+    repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="0 to N - 1.")] = 10,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Else ROOT/out/splits.")] = None,
+) -> Answer:
+    """Write splits, permutations and seeds as files, for other people's code."""
+    from delrec_bench.config import Seeds
+    from delrec_bench.data import export
+    from delrec_bench.data.task_data import TaskOptions
+
+    _known(places, names)
+    _, tasks = places.tables()
+    folder = out or places.workspace.root / "out" / "splits"
+    written: list[Path] = []
+    for name in names or tasks:
+        try:
+            for repetition in range(repetitions):
+                seeds = Seeds.of(repetition)
+                data = tasks[name].load(TaskOptions(), seeds.split, seeds.permutation, None, places.workspace)
+                written += export.export_splits(data, repetition, asdict(seeds), folder)
+        except BenchError as error:
+            if names:
+                raise
+            typer.echo(f"{name}: left out ({error})", err=True)
+    return _written(places, [written])
+
+
+COMMANDS = {"status": status, "make": make, "fetch": fetch, "verify": verify, "export-splits": export_splits}
 
 
 def _known(places: Places, names: list[str] | None) -> None:
@@ -72,7 +105,7 @@ def _known(places: Places, names: list[str] | None) -> None:
 
 
 def _written(places: Places, groups: list[Any]) -> Answer:
-    paths = [str(path) for group in groups for path in group]
+    paths = [here(path, places.workspace) for group in groups for path in group]
     if not places.as_json:
         print("\n".join(paths) or "nothing to do: every file is there")
     return 0, {"files": paths}
@@ -84,5 +117,7 @@ def _told(places: Places, names: list[str] | None, text: str, failed: int) -> An
     if not places.as_json:
         print(text)
     rows = [row for row in shelf.rows_of(places.workspace) if not names or row.task in names]
-    content = [{"task": row.task, "path": str(row.path), "found": row.found, "wrong": row.wrong} for row in rows]
+    content = [
+        {"task": row.task, "path": _here(row.path, places), "found": row.found, "wrong": row.wrong} for row in rows
+    ]
     return (1 if failed else 0), {"files": content, "failed": failed}

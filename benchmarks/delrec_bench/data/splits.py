@@ -1,0 +1,173 @@
+"""From binned recordings to a task's data: which samples each split holds, T, and what a reader must know of it.
+
+T is the longest training sample, at most 1.4 s, unless a task has a rule of its own; every sample is padded to it.
+Spikes after it are counted. A validation set, where there is none, is a random fifth of the training samples or all of
+a fifth of the speakers, fixed by the seed.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from delrec_bench.data.augment import Tripled
+from delrec_bench.data.binning import Binned, Bins, Opener, bin_events
+from delrec_bench.data.samples import CountSamples, Samples, limited, order
+from delrec_bench.data.task_data import TaskData, TaskOptions
+from delrec_bench.data.transforms import Transform
+from delrec_bench.environment import need_memory
+from delrec_bench.errors import BenchError
+from delrec_bench.workspace import Workspace
+
+VALIDATION_SHARE = 0.2
+TEST_SEED = 20_200_101  # a limited test set is the same part in every repetition
+BATCH = 256  # samples that evaluation shows at once
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Recordings of a corpus, binned.
+
+    Attributes:
+        parts: By "train", "test" and, where the corpus has one, "valid".
+        names: What each part is called in messages and in exported splits: its file.
+        bins: How they were binned.
+        steps: T.
+        reopen: Opens the recordings of a part anew, its events through a transform, the draws fixed by a seed.
+    """
+
+    parts: Mapping[str, Binned]
+    names: Mapping[str, str]
+    bins: Bins
+    steps: int
+    reopen: Callable[[str, Transform, int], Opener]
+
+
+def assemble(prepared: Prepared, options: TaskOptions, seed: int, workspace: Workspace, **known: Any) -> TaskData:
+    """Split, limit and wrap; `known` are the fields of `TaskData` that the recordings do not tell.
+
+    Raises:
+        BenchError: Labels or options that do not fit the recordings, or more memory than there is for a batch.
+    """
+    parts, steps, bins = prepared.parts, prepared.steps, prepared.bins
+    channels = parts["train"].counts.channels
+    need_memory(4 * BATCH * steps * channels, f"{BATCH} samples of {steps:,} steps and {channels} channels")
+    classes = _check_labels(prepared)
+    whole = _rows(options, parts, seed, known["name"])
+    rows = _limited(options, whole)
+    samples: dict[str, Samples] = {}
+    dropped = 0
+    for split, (source, chosen) in rows.items():
+        part = parts[source]
+        samples[split] = made = CountSamples(part.counts, chosen, part.labels, steps, options.binary, part.speakers)
+        dropped += _dropped(part, made)
+    train, test = samples["train"], samples["test"]
+    if options.augment and isinstance(train, CountSamples):
+        samples["train"] = Tripled(train)
+    notes: tuple[str, ...] = known.pop("notes")
+    if dropped:
+        notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
+    assert isinstance(test, CountSamples)
+    return TaskData(
+        metric="accuracy",
+        classes=classes,
+        channels=channels,
+        steps=steps,
+        step_ms=bins.step * 1000,
+        representation="binary" if options.binary else "counts",
+        notes=notes,
+        dropped_events=dropped,
+        train=samples["train"],
+        valid=samples["valid"],
+        test=test,
+        whole={split: len(chosen) for split, (_, chosen) in whole.items()},
+        rows={split: (prepared.names[source], chosen) for split, (source, chosen) in rows.items()},
+        source_channels=bins.source,
+        perturbed=partial(_perturbed, prepared, test, workspace),
+        **known,
+    )
+
+
+def _perturbed(
+    prepared: Prepared, test: CountSamples, workspace: Workspace, transform: Transform, seed: int
+) -> Samples:
+    """The test samples with their events through a transform, binned as before."""
+    workspace.cache.mkdir(parents=True, exist_ok=True)
+    scratch = tempfile.TemporaryDirectory(dir=workspace.cache, prefix=".perturbed-")
+    with scratch, prepared.reopen("test", transform, seed)(Path(scratch.name)) as file:
+        part = bin_events(file, prepared.bins)
+    return CountSamples(part.counts, test.rows, part.labels, test.steps, test.binary, part.speakers)
+
+
+def _rows(options: TaskOptions, parts: Mapping[str, Binned], seed: int, task: str) -> dict[str, tuple[str, np.ndarray]]:
+    """The part and the rows of it that each split holds, were there no limit."""
+    count = len(parts["train"].labels)
+    shuffled = order(count, seed, count)
+    if "valid" in parts:
+        train, source = shuffled, "valid"
+        valid = order(len(parts["valid"].labels), seed, 1)
+    else:
+        source = "train"
+        chosen = _held_out(options, parts["train"], shuffled, seed, task)
+        valid, train = shuffled[chosen[shuffled]], shuffled[~chosen[shuffled]]
+    return {"train": ("train", train), "valid": (source, valid), "test": ("test", np.arange(len(parts["test"].labels)))}
+
+
+def _limited(options: TaskOptions, whole: Mapping[str, tuple[str, np.ndarray]]) -> dict[str, tuple[str, np.ndarray]]:
+    train, valid, test = (whole[split][1] for split in ("train", "valid", "test"))
+    if options.limit is not None and options.limit < len(train):
+        valid = valid[: max(1, round(len(valid) * options.limit / len(train)))]
+    if options.test_limit is not None and options.test_limit < len(test):
+        test = np.sort(order(len(test), TEST_SEED)[: options.test_limit])
+    rows = {"train": limited(train, options.limit), "valid": valid, "test": test}
+    return {split: (whole[split][0], chosen) for split, chosen in rows.items()}
+
+
+def _held_out(options: TaskOptions, train: Binned, shuffled: np.ndarray, seed: int, task: str) -> np.ndarray:
+    """Which training samples validate: a random fifth, or all of a fifth of the speakers."""
+    count = len(shuffled)
+    chosen = np.zeros(count, bool)
+    if count < 2:
+        raise BenchError(f"{task}: {count} training sample; at least 2 are needed to set some aside")
+    if options.validation == "random":
+        chosen[shuffled[: max(1, round(count * VALIDATION_SHARE))]] = True
+        return chosen
+    if train.speakers is None:
+        raise BenchError(f"task option validation = 'speaker': {task} has no extra/speaker; use 'random'")
+    speakers = np.unique(train.speakers)
+    if len(speakers) < 2:
+        raise BenchError(f"task option validation = 'speaker': {task} has one speaker only; use 'random'")
+    some = order(len(speakers), seed, len(speakers))[: max(1, math.floor(len(speakers) * VALIDATION_SHARE + 0.5))]
+    return np.isin(train.speakers, speakers[some])
+
+
+def _check_labels(prepared: Prepared) -> int:
+    """The number of classes, after a check that there are two to tell apart and none in the other parts only."""
+    train = prepared.parts["train"]
+    if len(np.unique(train.labels)) < 2:
+        raise BenchError(
+            f"{prepared.names['train']}: every sample has label {train.labels[0]}; there must be two classes at least"
+        )
+    for split, part in prepared.parts.items():
+        bad = np.flatnonzero(part.labels >= train.classes)
+        if len(bad):
+            raise BenchError(
+                f"{prepared.names[split]}: sample {bad[0]} has label {part.labels[bad[0]]}, the training file has "
+                f"classes 0 to {train.classes - 1}; mend the label, or name all classes in extra/keys"
+            )
+    return train.classes
+
+
+def _dropped(part: Binned, samples: CountSamples) -> int:
+    """Spikes of these samples after their last step."""
+    counts = part.counts
+    late = int(part.beyond[samples.rows].sum())
+    if samples.steps < counts.steps:
+        after = np.where(counts.places >= samples.steps * counts.channels, counts.values, 0)
+        running = np.concatenate([[0], np.cumsum(after, dtype=np.int64)])
+        late += int((running[counts.starts[samples.rows + 1]] - running[counts.starts[samples.rows]]).sum())
+    return late

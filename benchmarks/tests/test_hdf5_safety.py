@@ -1,0 +1,256 @@
+"""Broken and hostile HDF5 files: our own error that names file, sample and value, in bounded time and memory."""
+
+import os
+import signal
+
+import h5py
+import numpy as np
+import pytest
+from delrec_bench.data import vetting
+from delrec_bench.data.events import open_hdf5
+from delrec_bench.data.generated import RECIPES, generate, write
+from delrec_bench.data.heidelberg import recordings
+from delrec_bench.data.task_data import TaskOptions
+from delrec_bench.errors import BenchError
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.workspace import workspace_at
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+MANY = int(os.environ.get("DELREC_BENCH_FUZZ", "1"))  # times as many cases
+NUMBERS = {"times": np.float16, "units": np.uint16}
+
+
+def spikes(values, kind):
+    parts = np.empty(len(values), object)
+    parts[:] = [np.asarray(part, kind) for part in values]
+    return parts
+
+
+def small(path, **changes):
+    """A file of four samples; a change replaces a dataset by name, None leaves it out, a callable makes it."""
+    content = {
+        "spikes/times": [[0.1, 0.2], [0.3], [], [0.05, 0.5, 0.9]],
+        "spikes/units": [[1, 699], [5], [], [0, 1, 2]],
+        "labels": np.array([0, 1, 1, 0], np.uint16),
+        "extra/keys": np.array([b"yes", b"no"]),
+        "extra/speaker": np.array([0, 0, 1, 1], np.uint16),
+    } | {name.replace("__", "/"): value for name, value in changes.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, value in content.items():
+            if callable(value):
+                value(file)
+            elif isinstance(value, list):
+                kind = NUMBERS.get(name.rpartition("/")[2], np.float64)
+                file.create_dataset(name, data=spikes(value, kind), dtype=h5py.vlen_dtype(kind))
+            elif value is not None:
+                file[name] = value
+    return path
+
+
+def read(path, tmp_path):
+    """All of a file as a run reads it; the spikes of its samples."""
+    with recordings(path, "train", workspace_at(tmp_path / "work"), tmp_path / "scratch") as file:
+        return [int(count) for block in file.blocks() for count in block.lengths]
+
+
+def test_a_good_file_is_read_by_a_child_once(tmp_path, monkeypatch):
+    path = small(tmp_path / "shd_train.h5")
+    assert read(path, tmp_path) == [2, 1, 0, 3]
+    monkeypatch.setattr(vetting, "_read_in_child", lambda *a: pytest.fail("read again"))
+    assert read(path, tmp_path) == [2, 1, 0, 3]
+
+
+def test_a_file_of_data_dvc_needs_no_child(tmp_path, monkeypatch):
+    path = small(tmp_path / "work" / "data" / "shd" / "shd_train.h5")
+    digest = vetting.digest_of(path, workspace_at(tmp_path / "work"))
+    (tmp_path / "work" / "data.dvc").write_text(f"outs:\n- {{path: data/shd/shd_train.h5, md5: {digest}}}\n")
+    monkeypatch.setattr(vetting, "_read_in_child", lambda *a: pytest.fail("a child"))
+    assert read(path, tmp_path) == [2, 1, 0, 3]
+
+
+HUGE = {"shape": (1 << 31,), "maxshape": (None,), "chunks": (1 << 16,)}
+BROKEN = {
+    "2^31 samples declared": (
+        {"labels": lambda f: f.create_dataset("labels", dtype="u2", **HUGE)},
+        "'labels' declares 2147483648 entries .* and 0 bytes of it are in the file",
+    ),
+    "2^31 lists declared": (
+        {
+            "spikes__times": lambda f: f.create_dataset("spikes/times", dtype=h5py.vlen_dtype("f2"), **HUGE),
+        },
+        "'spikes/times' declares 2147483648 entries",
+    ),
+    "times a group": ({"spikes__times": lambda f: f.create_group("spikes/times")}, "'spikes/times' is a group"),
+    "units a scalar": ({"spikes__units": 3}, r"'spikes/units' has shape \(\)"),
+    "units a table": ({"spikes__units": np.zeros((4, 2), "u2")}, r"'spikes/units' has shape \(4, 2\)"),
+    "times without lists": ({"spikes__times": np.zeros(4)}, "'spikes/times' holds float64; it must hold a list"),
+    "spikes missing": ({"spikes__units": None}, "no dataset 'spikes/units'"),
+    "labels of strings": ({"labels": np.array([b"a", b"b", b"a", b"b"])}, "'labels' holds .* must hold whole numbers"),
+    "labels a group": ({"labels": lambda f: f.create_group("labels")}, "'labels' is a group"),
+    "a label that is no number": ({"labels": np.array([0, np.nan, 1, 0])}, "sample 1 has label nan"),
+    "a huge label": ({"labels": np.array([0, 2**62, 1, 0])}, "sample 1 has label 4611686018427387904"),
+    "speakers of strings": ({"extra__speaker": np.array([b"a"] * 4)}, "'extra/speaker' holds"),
+    "ragged": ({"spikes__units": [[1], [5], [], [0, 1, 2]]}, "sample 0 has 2 times but 1 units"),
+    "no sample": (
+        {"spikes__times": [], "spikes__units": [], "labels": np.zeros(0, "u2"), "extra__speaker": None},
+        "holds no sample",
+    ),
+    "a huge unit": ({"spikes__units": [[1, 65535], [5], [], [0, 1, 2]]}, "sample 0 has unit 65535, outside 0 to 699"),
+    "a time that is no number": ({"spikes__times": [[0.1, np.nan], [0.3], [], [0, 0, 0]]}, "sample 0 has time nan"),
+    "an endless time": ({"spikes__times": [[0.1, 0.2], [np.inf], [], [0, 0, 0]]}, "sample 1 has time inf"),
+    "a negative time": ({"spikes__times": [[0.1, 0.2], [0.3], [], [0, -1, 0]]}, "sample 3 has time -1.0"),
+    "a link to another file": (
+        {"labels": lambda f: f.__setitem__("labels", h5py.ExternalLink("other.h5", "labels"))},
+        "'labels' lies in another file",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_is_one_line_that_names_file_sample_and_value(tmp_path, case):
+    changes, message = BROKEN[case]
+    small(tmp_path / "other.h5")
+    path = small(tmp_path / "shd_train.h5", **changes)
+    with pytest.raises(BenchError, match=f"shd_train.h5: .*({message})") as caught:
+        read(path, tmp_path)
+    assert "\n" not in str(caught.value) and "bug" not in str(caught.value)
+
+
+def test_negative_and_fractional_units_are_named(tmp_path):
+    def units(file, value):
+        kind = h5py.vlen_dtype(np.float64)
+        file.create_dataset("spikes/units", data=spikes([[1, value], [5], [], [0, 1, 2]], np.float64), dtype=kind)
+
+    for value in (-3, 1.5, 1e300):
+        path = small(tmp_path / "shd_train.h5", spikes__units=lambda file, value=value: units(file, value))
+        with pytest.raises(BenchError, match="sample 0 has unit"), open_hdf5(path) as file:
+            list(file.blocks())
+
+
+def test_one_class_only_is_said(tmp_path):
+    folder = tmp_path / "mine"
+    for name in ("shd_train.h5", "shd_test.h5"):
+        small(folder / name, labels=np.ones(4, "u2"))
+    with pytest.raises(BenchError, match="shd_train.h5: every sample has label 1; there must be two classes"):
+        find_tasks()["shd"].load(TaskOptions(), 0, 0, folder, workspace_at(tmp_path / "work"))
+
+
+CHILDREN = {
+    "hangs": ("import time; time.sleep(60)", "still reading it after"),
+    "crashes": ("import os; os.kill(os.getpid(), 11)", f"crashed reading it .signal {int(signal.SIGSEGV)}"),
+}
+
+
+@pytest.mark.parametrize("way", ["hangs", "crashes"])
+def test_a_child_that_does_not_come_back_is_one_line(tmp_path, monkeypatch, way):
+    code, message = CHILDREN[way]
+    path = small(tmp_path / "shd_train.h5")
+    monkeypatch.setattr(vetting, "PATIENCE", 1.0)
+    monkeypatch.setattr(vetting, "CHILD", code)
+    with pytest.raises(BenchError, match=f"shd_train.h5: the HDF5 library .*{message}"):
+        read(path, tmp_path)
+    assert not (tmp_path / "work" / "cache" / "vetted.json").exists()
+
+
+def test_a_bug_in_the_child_looks_like_one(tmp_path, monkeypatch):
+    path = small(tmp_path / "shd_train.h5")
+    code = "from delrec_bench.data import vetting_child as c; c.open_hdf5 = lambda *a: 1 / 0; c.main()"
+    monkeypatch.setattr(vetting, "CHILD", code)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        read(path, tmp_path)
+
+
+def test_the_child_has_two_gibibytes(tmp_path, monkeypatch):
+    path = small(tmp_path / "shd_train.h5")
+    code = (
+        "from delrec_bench.data import vetting_child as c; import numpy;"
+        "c.open_hdf5 = lambda *a: numpy.ones(3 << 30, 'u1'); c.main()"
+    )
+    monkeypatch.setattr(vetting, "CHILD", code)
+    with pytest.raises(BenchError, match="shd_train.h5: reading it takes over 2 GiB"):
+        read(path, tmp_path)
+
+
+@pytest.mark.parametrize("start", [0.1, 0.6])
+def test_a_hole_of_zeros_ends_in_bounded_time(tmp_path, monkeypatch, start):
+    """4 KiB of zeros in a real file, as a broken copy leaves them: a read that hung four times of five."""
+    path = tmp_path / "shd_train.h5"
+    write(path, next(generate(RECIPES["formants-20"], "shd_train.h5")), tuple(map(str, range(20))))
+    content = bytearray(path.read_bytes())
+    first = int(start * len(content))
+    content[first : first + 4096] = bytes(4096)
+    path.write_bytes(content)
+    monkeypatch.setattr(vetting, "PATIENCE", 4.0)
+    try:
+        read(path, tmp_path)
+    except BenchError as error:
+        assert "shd_train.h5: " in str(error) and "\n" not in str(error)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return small(tmp_path_factory.mktemp("whole") / "shd_train.h5").read_bytes()
+
+
+@settings(max_examples=40 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_bytes_are_changed_only_our_own_error_comes(tmp_path, monkeypatch, whole, data):
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        piece = data.draw(st.one_of(st.binary(min_size=1, max_size=8), st.just(bytes(64)), st.just(b"\xff" * 8)))
+        content[at : at + len(piece)] = piece
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content))) :]
+    path = tmp_path / "shd_train.h5"
+    path.write_bytes(content)
+    monkeypatch.setattr(vetting, "PATIENCE", 6.0)
+    try:
+        assert len(read(path, tmp_path)) > 0
+    except BenchError as error:
+        assert "shd_train.h5: " in str(error) and "\n" not in str(error)
+
+
+KINDS = [np.float16, np.float64, np.int8, np.int64, np.uint16, np.uint64, "S3", np.bool_, np.complex64]
+number = st.one_of(st.integers(-(2**40), 2**40), st.floats(), st.sampled_from([0, 1, 699, 700, 65535]))
+
+
+@settings(max_examples=300 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_the_datasets_hold_only_our_own_error_comes(tmp_path, data):
+    """Well-formed HDF5 with any content, which harms nobody who opens it: read without a child, hundreds of times."""
+
+    def dataset(name):
+        kind = data.draw(st.sampled_from(KINDS))
+        lists = data.draw(st.lists(st.lists(number, max_size=4), max_size=5))
+        form = data.draw(st.sampled_from(["lists", "flat", "scalar", "group", "absent", "table"]))
+
+        def make(file):
+            with np.errstate(all="ignore"):
+                parts = [np.array(part, np.float64).astype(kind) for part in lists]
+                if form == "lists" and kind != "S3":
+                    values = np.empty(len(parts), object)
+                    values[:] = parts
+                    file.create_dataset(name, data=values, dtype=h5py.vlen_dtype(np.dtype(kind)))
+                elif form == "flat":
+                    file[name] = np.concatenate([np.zeros(0, kind), *parts])
+                elif form == "scalar":
+                    file[name] = np.zeros((), kind)
+                elif form == "table":
+                    file[name] = np.zeros((4, 2), kind)
+                elif form == "group":
+                    file.create_group(name)
+
+        return make
+
+    names = data.draw(
+        st.sets(st.sampled_from(["spikes/times", "spikes/units", "labels", "extra/speaker", "extra/keys"]))
+    )
+    path = small(tmp_path / "shd_train.h5", **{name.replace("/", "__"): dataset(name) for name in names})
+    try:
+        with open_hdf5(path) as file:
+            assert sum(len(block.lengths) for block in file.blocks()) == len(file)
+    except BenchError as error:
+        assert "shd_train.h5: " in str(error) and "\n" not in str(error)
