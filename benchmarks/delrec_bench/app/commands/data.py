@@ -118,6 +118,7 @@ def _told(places: Places, names: list[str] | None, text: str, failed: int) -> An
         print(text)
     rows = [row for row in shelf.rows_of(places.workspace) if not names or row.task in names]
     content = [
-        {"task": row.task, "path": _here(row.path, places), "found": row.found, "wrong": row.wrong} for row in rows
+        {"task": row.task, "path": here(row.path, places.workspace), "found": row.found, "wrong": row.wrong}
+        for row in rows
     ]
     return (1 if failed else 0), {"files": content, "failed": failed}
