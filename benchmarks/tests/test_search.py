@@ -15,7 +15,7 @@ from delrec_bench.config.seeds import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.plugins import import_file
-from delrec_bench.records import load_records, run_key, tracking
+from delrec_bench.records import load_records, tracking
 from delrec_bench.report import find, rows_of
 from delrec_bench.report.rows import merge
 from delrec_bench.runs import perform, single
@@ -38,7 +38,10 @@ TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("
 def trial(repetition=0, score=0.5, **result):
     made = made_up.record("lif", "digits", repetition)
     found = {"valid_score": score, "best_epoch": 1, "epochs": 1, "selection": "validation", "failed": None} | result
-    return replace(made, kind="trial", result=found, key=run_key({"score": score, "r": repetition}, {}))
+    configuration = made.configuration | {"kind": "trial", "score": score}
+    columns = dict.fromkeys(("predictions", "targets", "groups"))
+    kept = {name: getattr(made, name) for name in type(made).model_fields}
+    return made_up.made(**kept | columns | {"kind": "trial", "result": found, "configuration": configuration})
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -136,7 +139,7 @@ def test_a_trial_never_sees_the_test_set(tmp_path):
     assert perform(prepared, workspace).reused
     assert not (workspace.runs / made.key / "checkpoint.pt").exists()
     with pytest.raises(BenchError, match="a trial never sees the test set"):
-        replace(made, result={**made.result, "test_score": 0.5})
+        made.changed(predictions=[1], targets=[1])
 
 
 def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.metrics.base import VARIABLE as METRICS_VARIABLE
-from delrec_bench.records import Record, load_records
+from delrec_bench.records import PAGE_FILE, Record, load_records, read_page
 from delrec_bench.studies.expansion import pages, studies
 from delrec_bench.studies.membership import assigned, of_page
 from delrec_bench.tasks.base import TaskTable, find_tasks
@@ -62,7 +62,8 @@ def page_records(workspace: Workspace, records: list[Record], page: str | None) 
 
 def committed_records(workspace: Workspace, page: str | None = None) -> list[Record]:
     """The records behind the committed leaderboard, or behind a study's own page."""
-    return load_records(workspace.reports / (page or "") / "records")
+    path = workspace.reports / (page or "") / PAGE_FILE
+    return read_page(path) if path.exists() else []
 
 
 def title_of(page: str | None) -> str | None:
