@@ -111,7 +111,7 @@ def test_a_method_without_any_setting_of_the_search_is_named():
 def test_the_best_trial_is_the_earliest_of_the_best_and_never_one_that_failed():
     scores = (0.4, 0.7, 0.7, 0.1)
     assert best([trial(score=s) for s in scores]) == 1
-    errors = [replace(trial(score=s), metric="nmse") for s in scores]
+    errors = [trial(score=s).changed(metric="nmse") for s in scores]
     assert best(errors) == 3, "less is better"
     failed = trial(score=None, failed="diverged")
     assert best([failed, trial(score=0.2)]) == 1
@@ -235,8 +235,9 @@ def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_train
     second, said = tuned(capsys)
     assert (second["trials_trained"], second["trained"], second["reused"]) == (0, 0, 6)
     assert {name: Path(name).read_bytes() for name in first["files"]} == files
-    client, experiment = tracking._open(workspace)
-    tags = [run.data for run in client.search_runs([experiment]) if "delrec.kind" in run.data.tags]
+    with tracking.opened(workspace) as store:
+        found = store.client.search_runs([store.experiment])
+    tags = [run.data for run in found if "delrec.kind" in run.data.tags]
     of_trials = [data for data in tags if data.tags["delrec.kind"] == "trial"]
     assert len(of_trials) == 6 and {data.tags["delrec.study"] for data in of_trials} == {"tuned"}
     assert sum("result.valid_score" in data.metrics for data in of_trials) == sum(

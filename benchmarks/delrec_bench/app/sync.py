@@ -1,17 +1,20 @@
 """`sync`: MLflow brought up to date with the records."""
 
 from argparse import Namespace
+from functools import partial
 
-from delrec_bench.app.common import Answer, own_records
+from delrec_bench.app.common import Answer, own_records, tables
 from delrec_bench.records.tracking import sync
+from delrec_bench.runs.models import with_example
 from delrec_bench.workspace import find_workspace
 
 
 def synchronise(arguments: Namespace) -> Answer:
-    """Bring MLflow's database up to date."""
+    """Bring MLflow up to date: its database, or the server that MLFLOW_TRACKING_URI names."""
     workspace = find_workspace(arguments.root, arguments.runs)
-    summary = sync(workspace, own_records(workspace))
+    methods, _ = tables(arguments)
+    summary = sync(workspace, own_records(workspace), partial(with_example, methods=methods))
     if not arguments.json:
         print(summary)
-    content = {"added": summary.added, "replaced": summary.replaced, "unchanged": summary.unchanged}
-    return 0, content | {"database": str(summary.database)}
+    content = {name: getattr(summary, name) for name in ("added", "replaced", "restored", "unchanged")}
+    return 0, content | {"database": summary.place}

@@ -57,17 +57,15 @@ def check_scores(r: Record) -> None:
     n = len(r.predictions)
     for name in ("targets", "groups"):
         column = columns[name]
-        _require(
-            column is None or len(column) == n, r, f"{n} predictions but {0 if column is None else len(column)} {name}"
-        )
+        count = n if column is None else len(column)
+        _require(count == n, r, f"{n} predictions but {count} {name}")
     if r.groups is not None:
         _require(r.groups.array.dtype.kind in "iu", r, f"groups are {r.groups.dtype}, must be whole numbers")
     metric = metric_named(r.metric)
     predictions, targets = r.predictions.array, r.targets.array if r.targets is not None else r.predictions.array
     _close(r, "result.test_score", r.result["test_score"], metric.score(predictions, targets), "its predictions score")
-    _require(
-        metric.within(r.score), r, f"result.test_score is {r.score!r}, beyond the limits {metric.limits} of {r.metric}"
-    )
+    beyond = f"result.test_score {r.score!r} is beyond the limits of {r.metric}, {metric.limits}"
+    _require(metric.within(r.score), r, beyond)
     if "total" in r.result:
         _require(r.result["total"] == n, r, f"result.total is {r.result['total']}, but there are {n} predictions")
     if metric.classifies:
