@@ -144,7 +144,11 @@ def test_numpy_values_tuples_and_diverged_losses_become_plain_json():
     assert record.predictions.tolist() == [0, 1, 2, 3]
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1) | st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1) | st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))  # fmt: skip
+WHOLE = st.integers(-(2**63), 2**63 - 1)
+HALF, FULL = (st.floats(width=width, allow_nan=False, allow_infinity=False) for width in (32, 64))
+
+
+@given(st.one_of(*(st.lists(numbers, min_size=1) for numbers in (WHOLE, HALF, FULL))))
 def test_a_column_gives_back_every_number_in_the_smallest_type_that_holds_it(values):
     column = PerSample.model_validate(values)
     assert column.tolist() == values and len(column) == len(values)

@@ -94,7 +94,8 @@ def test_a_record_becomes_a_run_below_its_method_below_its_study(workspace):
 def test_its_page_opens_on_training_runs(workspace):
     client = MlflowClient(tracking.tracking_uri(workspace))
     with tracking.opened(workspace) as opened:
-        assert opened.client.get_experiment(opened.experiment).tags["mlflow.experimentKind"] == "custom_model_development"
+        tags = opened.client.get_experiment(opened.experiment).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
     assert client.get_experiment_by_name("delrec-bench") is not None
     pages = Path(mlflow.__file__).parent / "server" / "js" / "build" / "static" / "js"
     if pages.is_dir():  # the value is one that this MLflow's own page knows
@@ -129,7 +130,8 @@ def test_runs_are_seen_live_epoch_by_epoch_at_their_own_times(workspace):
 def test_a_damaged_history_stops_nothing(workspace):
     one = run()
     path = workspace.runs / one.key / "history.jsonl"
-    for content in (b"\xff\xfe\n", b"[]\n", b'{"epoch": true, "time": "2026-01-02T03:04:05+00:00"}\n', b"[" * 9999 + b"\n"):
+    number = b'{"epoch": true, "time": "2026-01-02T03:04:05+00:00"}\n'
+    for content in (b"\xff\xfe\n", b"[]\n", number, b"[" * 9999 + b"\n"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         assert Follower(workspace, [begun(one)]).poll() == 0
@@ -251,9 +253,13 @@ def test_a_store_that_another_program_locks_is_named_with_what_to_do(workspace, 
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(BenchError, match=r"mlflow\.db is locked by another program"):
             sync(workspace, [run()])
-    with locked(workspace.database), pytest.raises(BenchError, match="is in use: another process has held"):
-        with tracking.opened(workspace, seconds=0.05):
-            pass
+    busy = pytest.raises(BenchError, match="is in use: another process has held")
+    with locked(workspace.database), busy, tracking.opened(workspace, seconds=0.05):
+        pass
+
+
+def script(text):
+    return lambda path: sqlite3.connect(path).executescript(text)
 
 
 @pytest.mark.parametrize(
@@ -261,9 +267,9 @@ def test_a_store_that_another_program_locks_is_named_with_what_to_do(workspace, 
     [
         (lambda path: path.write_bytes(b"this is not a database" * 100), "is not a database that can be read"),
         (lambda path: path.write_bytes(b""), "has no finished schema: delete it"),
-        (lambda path: sqlite3.connect(path).executescript("UPDATE alembic_version SET version_num = 'abc'"), "run 'mlflow db upgrade"),
-        (lambda path: sqlite3.connect(path).executescript("DELETE FROM alembic_version"), "of no version"),
-        (lambda path: sqlite3.connect(path).executescript("DROP TABLE metrics"), "is not a database that can be read"),
+        (script("UPDATE alembic_version SET version_num = 'abc'"), "run 'mlflow db upgrade"),
+        (script("DELETE FROM alembic_version"), "of no version"),
+        (script("DROP TABLE metrics"), "is not a database that can be read"),
         (lambda path: (path.unlink(), path.mkdir()), "cannot be opened"),
     ],
 )  # fmt: skip
@@ -296,10 +302,7 @@ def test_each_trouble_has_its_own_remedy(workspace, monkeypatch, error, words):
 
 def test_a_kill_while_the_schema_is_made_leaves_no_database(tmp_path):
     code = (
-        "import os, sys; from pathlib import Path; from delrec_bench.runs.models import network_of, with_example
-from delrec_bench.runs.single import perform
-from delrec_bench.tasks.base import find_tasks
-from delrec_bench.workspace import workspace_at;"
+        "import os, sys; from pathlib import Path; from delrec_bench.workspace import workspace_at;"
         "from delrec_bench.records import tracking; from delrec_bench.records.tracking import store;"
         "import sqlalchemy.event, sqlalchemy.engine\n"
         "count = [0]\n"
@@ -345,7 +348,8 @@ def test_a_runs_network_comes_back_by_mlflow_pytorch(workspace):
 
     sync(workspace, [record], model_of)
     client, runs = children(workspace)
-    assert (workspace.artifacts / runs[record.key].info.run_id / "artifacts" / "checkpoint.pt").read_bytes() == b"weights"
+    files = workspace.artifacts / runs[record.key].info.run_id / "artifacts"
+    assert (files / "checkpoint.pt").read_bytes() == b"weights"
     back = tracking.load_model(workspace, record.key[:10])
     assert torch.equal(back(example), network(example))
     assert "MLFLOW_TRACKING_URI" not in os.environ
@@ -366,12 +370,13 @@ def test_a_runs_network_comes_back_by_mlflow_pytorch(workspace):
 def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace):
     methods, tasks = find_methods(), find_tasks()
     overrides = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
-    record = perform(resolve(Request("delrec-axonal", "digits", overrides=overrides), methods, tasks, workspace), workspace).record
+    ready = resolve(Request("delrec-axonal", "digits", overrides=overrides), methods, tasks, workspace)
+    record = perform(ready, workspace).record
     sync(workspace, [record], partial(with_example, methods=methods))
     network = tracking.load_model(workspace, record.key)
     saved = torch.load(workspace.runs / record.key / "checkpoint.pt", weights_only=True)["state_dict"]
     assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
-    test = resolve(Request("delrec-axonal", "digits", overrides=overrides), methods, tasks, workspace).data.test
+    test = ready.data.test
     with network.deployed(), torch.no_grad():
         classes = network.predict(network.classify(test.batch(torch.arange(len(test)))))
     assert classes.tolist() == record.predictions.tolist()

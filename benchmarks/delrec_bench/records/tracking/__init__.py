@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SyncSummary:
-    """What a sync did: runs added (or completed), replaced (a record made again), restored (their files), as they were."""
+    """What a sync did: runs added or completed, replaced (a record made again), with files restored, left alone."""
 
     added: int
     replaced: int

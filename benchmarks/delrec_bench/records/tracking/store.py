@@ -1,8 +1,8 @@
 """MLflow's store: where it is, opening it, and saying in one line what is wrong with it.
 
-Without MLFLOW_TRACKING_URI it is the workspace's SQLite file. Its schema takes seconds to make, in steps that a kill or a
-full disk can part: it is made aside and renamed, so that there is a whole database or none. One lock keeps writers one
-after the other; another tracking server takes many, and the lock then keeps this workspace's apart.
+Without MLFLOW_TRACKING_URI it is the workspace's SQLite file. Its schema takes seconds to make, in steps that a kill
+or a full disk can part: it is made aside and renamed, so that there is a whole database or none. One lock keeps
+writers one after the other; another tracking server takes many, and the lock then keeps this workspace's apart.
 """
 
 from __future__ import annotations
@@ -143,14 +143,16 @@ def _examine(database: Path) -> None:
         connection.execute("ROLLBACK")
         if "alembic_version" not in tables or "runs" not in tables:
             raise BenchError(
-                f"MLflow database {database} has no finished schema: delete it and sync again, the records hold everything"
+                f"MLflow database {database} has no finished schema: delete it and sync again, "
+                "the records hold everything"
             )
         versions = [version for (version,) in connection.execute("SELECT version_num FROM alembic_version")]
     head = _get_latest_schema_revision()
     if versions != [head]:
         raise BenchError(
-            f"MLflow database {database} has the schema {', '.join(versions) or 'of no version'}, MLflow {mlflow.__version__} "
-            f"has {head}: run 'mlflow db upgrade {SQLITE}{database}', or move it away and sync again"
+            f"MLflow database {database} has the schema {', '.join(versions) or 'of no version'}, "
+            f"MLflow {mlflow.__version__} has {head}: "
+            f"run 'mlflow db upgrade {SQLITE}{database}', or move it away and sync again"
         )
 
 
@@ -183,39 +185,33 @@ def _told(place: str) -> Iterator[None]:
         raise BenchError(f"MLflow's store {place} {what_is_wrong(error)}") from error
 
 
-_WORDS = (
-    (
-        ("database is locked", "database table is locked"),
-        "is locked by another program: close it (a viewer of SQLite files, another sync) and sync again",
-    ),  # fmt: skip
-    (
-        ("readonly database", "read-only file system", "permission denied"),
-        "cannot be written: make it and its folder writable, or set MLFLOW_TRACKING_URI to another place, and sync again",
-    ),  # fmt: skip
-    (("disk is full", "no space left", "disk quota"), "cannot grow, the disk is full: make room and sync again"),
-    (
-        ("not a database", "malformed", "disk i/o error", "no such table", "no such column"),
-        "is not a database that can be read: move it away and sync again, the records hold everything",
-    ),  # fmt: skip
-    (
-        ("out-of-date", "can't locate revision"),
-        "is of another MLflow: run 'mlflow db upgrade', or move it away and sync again",
-    ),  # fmt: skip
-    (
-        ("unable to open", "is a directory"),
-        "cannot be opened: see that it is a file in a folder that exists, or set MLFLOW_TRACKING_URI",
-    ),  # fmt: skip
-    (
-        ("max retries", "connection", "timed out", "api request"),
-        "does not answer: start the server that MLFLOW_TRACKING_URI names, or unset it, and sync again",
-    ),  # fmt: skip
-)
+_REMEDIES = {
+    ("database is locked", "database table is locked"): (
+        "is locked by another program: close it (a viewer of SQLite files, another sync) and sync again"
+    ),
+    ("readonly database", "read-only file system", "permission denied"): (
+        f"cannot be written: make it and its folder writable, or set {VARIABLE} to another place, and sync again"
+    ),
+    ("disk is full", "no space left", "disk quota"): "cannot grow, the disk is full: make room and sync again",
+    ("not a database", "malformed", "disk i/o error", "no such table", "no such column"): (
+        "is not a database that can be read: move it away and sync again, the records hold everything"
+    ),
+    ("out-of-date", "can't locate revision"): (
+        "is of another MLflow: run 'mlflow db upgrade', or move it away and sync again"
+    ),
+    ("unable to open", "is a directory"): (
+        f"cannot be opened: see that it is a file in a folder that exists, or set {VARIABLE}"
+    ),
+    ("max retries", "connection", "timed out", "api request"): (
+        f"does not answer: start the server that {VARIABLE} names, or unset it, and sync again"
+    ),
+}
 
 
 def what_is_wrong(error: BaseException) -> str:
     """What an error of the database, the file system or a server means, and what to do."""
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
-    for words, told in _WORDS:
+    for words, told in _REMEDIES.items():
         if any(word in text.lower() for word in words):
             return told
     with suppress(AttributeError):
