@@ -57,6 +57,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit in the history that this code stands in; False where there is no history."""
+    return bool(_git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"))
+
+
 def _git(*words: str) -> str:
     folder = Path(__file__).parent
     try:

@@ -54,11 +54,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     from delrec_bench.app import (  # torch starts here, its threads set
+        audit,
         bench,
         data,
         listing,
         report,
         reproduce,
+        rerun,
         run,
         sync,
     )
@@ -68,6 +70,8 @@ def _dispatch(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         "data": data.data,
         "run": run.single,
         "reproduce": reproduce.reproduce,
+        "rerun": rerun.again,
+        "audit": audit.audited,
         "sync": sync.synchronise,
         "report": report.report,
         "bench": bench.bench,

@@ -70,8 +70,13 @@ def write_page(path: Path, records: Iterable[Record]) -> Path:
     return path
 
 
-def read_page(path: Path) -> list[Record]:
+def read_page(path: Path, broken: list[str] | None = None) -> list[Record]:
     """The records of a page's file in the order of `load_records`, their keys and scores computed again.
+
+    Args:
+        path: The file.
+        broken: A list that receives one message for each line that is no valid record; without it such a line is an
+            error.
 
     Raises:
         BenchError: naming file and line: it is cut, garbage, unfolds to more than `LARGEST`, or was altered.
@@ -80,22 +85,34 @@ def read_page(path: Path) -> list[Record]:
     sets: dict[str, dict[str, Any]] = {}
     records = []
     for number, line in enumerate(_unfolded(path).splitlines(), 1):
-        where = f"{path}, line {number}"
-        values = parse_json(line, where)
-        if values.get("kind") == "targets":
-            name = values.pop("id", None)
-            if name != digest(compact(values))[:16]:
-                raise BenchError(f"{where}: these targets are not those that their id {name!r} names; it was altered")
-            sets[name] = values
-            continue
-        if isinstance(values.get("targets"), str):
-            values |= _joined(sets, values, where)
         try:
-            records.append(from_dict(values))
+            record = _line(line, sets, f"{path}, line {number}")
         except BenchError as error:
-            raise BenchError(f"{where}: {error}") from error
+            if broken is None:
+                raise
+            broken.append(str(error))
+            continue
+        if record is not None:
+            records.append(record)
     check_targets(records)
     return in_order(records)
+
+
+def _line(line: bytes, sets: dict[str, dict[str, Any]], where: str) -> Record | None:
+    """The record of a line; None for a line of targets, which goes into `sets`."""
+    values = parse_json(line, where)
+    if values.get("kind") == "targets":
+        name = values.pop("id", None)
+        if name != digest(compact(values))[:16]:
+            raise BenchError(f"{where}: these targets are not those that their id {name!r} names; it was altered")
+        sets[name] = values
+        return None
+    if isinstance(values.get("targets"), str):
+        values |= _joined(sets, values, where)
+    try:
+        return from_dict(values)
+    except BenchError as error:
+        raise BenchError(f"{where}: {error}") from error
 
 
 def _joined(sets: dict[str, dict[str, Any]], values: dict[str, Any], where: str) -> dict[str, Any]:
