@@ -158,7 +158,7 @@ def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
 
 def test_no_row_comparison_or_committed_record_reads_a_trial():
     records = made_up.everything(2)
-    trials = [replace(trial(r, 0.99), study="leaderboard") for r in range(4)]
+    trials = [trial(r, 0.99).changed(study="leaderboard") for r in range(4)]
     found = find([*records, *trials])
     assert found == find(records)
     assert not any(r.kind == "trial" for r in found.records)
@@ -193,7 +193,9 @@ def root(tmp_path, monkeypatch) -> Path:
     def fit(model, train, valid, config, **named):
         if config.lr_weights < 0.005:
             raise RunError("the loss is nan in epoch 1")
-        return replace(whole(model, train, valid, config, **named), valid_score=config.lr_weights)
+        found = whole(model, train, valid, config, **named)
+        found.history[found.best_epoch - 1]["valid_accuracy"] = config.lr_weights
+        return replace(found, valid_score=config.lr_weights)
 
     monkeypatch.setattr(single, "fit", fit)
     return tmp_path

@@ -11,7 +11,8 @@ from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records.tracking.store import opened
-from delrec_bench.records.tracking.writing import Begun, Runs, milliseconds
+from delrec_bench.records.tracking.values import milliseconds
+from delrec_bench.records.tracking.writing import Begun, Runs
 from delrec_bench.workspace import Workspace
 
 SECONDS = 5.0

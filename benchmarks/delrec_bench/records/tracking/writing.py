@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -20,18 +19,14 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from delrec_bench.records.record import Record
 from delrec_bench.records.store import record_text
 from delrec_bench.records.tracking.store import Opened
+from delrec_bench.records.tracking.values import VALUE_LENGTH, epoch_times, flat, numbers, times
 from delrec_bench.workspace import Workspace
 
 NO_STUDY = "single runs"
-KEY, CONTENT, STUDY, METHOD, PARENT = (
-    "delrec.key",
-    "delrec.content",
-    "delrec.study",
-    "delrec.method",
-    "mlflow.parentRunId",
-)
+KEY, CONTENT, STUDY, METHOD = "delrec.key", "delrec.content", "delrec.study", "delrec.method"
+PARENT = "mlflow.parentRunId"
 MODEL = "model"
-_BATCH_METRICS, _BATCH_PARAMS, _VALUE_LENGTH, _DIGEST_LENGTH = 1000, 100, 6000, 36
+_BATCH_METRICS, _BATCH_PARAMS, _DIGEST_LENGTH = 1000, 100, 36
 
 ModelOf = Callable[[Record, Path], tuple[Any, Any, Any] | None]
 """(record, checkpoint) -> the network, an example of its input and its output for it; None where it has none."""
@@ -145,10 +140,8 @@ class Runs:
         run_id = self.start(begun(record), start)
         seen = self.epochs(run_id)
         ends = epoch_times(record, workspace.runs / record.key / "history.jsonl", start)
-        later = {
-            n: (entry, when) for n, (entry, when) in enumerate(zip(record.history, ends, strict=True), 1) if n > seen
-        }
-        self.epoch(run_id, later)
+        history = dict(enumerate(zip(record.history, ends, strict=True), 1))
+        self.epoch(run_id, {n: entry for n, entry in history.items() if n > seen})
         groups = ("result", "parameters", "activity", "measured")
         results = [Metric(f"{g}.{n}", v, end, 0) for g in groups for n, v in numbers(getattr(record, g))]
         self._metrics(run_id, results)
@@ -233,59 +226,6 @@ def _all(store: Opened) -> Iterator[Any]:
             return
 
 
-def flat(values: Any, prefix: str = "") -> dict[str, str]:
-    """A nested configuration as dotted names and text, as MLflow's params want it."""
-    if isinstance(values, Mapping):
-        out: dict[str, str] = {}
-        for name, value in values.items():
-            out |= flat(value, f"{prefix}.{name}" if prefix else str(name))
-        return out
-    text = values if isinstance(values, str) else json.dumps(values)
-    return {prefix: text[:_VALUE_LENGTH]}
-
-
-def numbers(values: Mapping[str, Any], prefix: str = "", lists: bool = False) -> Iterator[tuple[str, float]]:
-    """The numbers of nested values by dotted name, with `lists` those of a list by their place in it."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from numbers(value, f"{prefix}{name}.", lists)
-        elif isinstance(value, list):
-            if lists:
-                yield from numbers({str(i): v for i, v in enumerate(value)}, f"{prefix}{name}.", lists)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield prefix + name, float(value)
-
-
-def milliseconds(text: str) -> int:
-    """ISO 8601 in ms since 1970."""
-    return int(1000 * datetime.fromisoformat(text).timestamp())
-
-
-def times(record: Record) -> tuple[int, int]:
-    """Start and end in ms since 1970, from when the run was made; 0 when it does not say."""
-    try:
-        end = milliseconds(record.measured["finished_at"])
-    except (KeyError, ValueError, TypeError):
-        return 0, 0
-    return end - int(1000 * (record.measured.get("wall_seconds") or 0.0)), end
-
-
-def epoch_times(record: Record, history: Path, start: int) -> list[int]:
-    """When each epoch ended, in ms since 1970: as the run's history file says, else by the epochs' durations."""
-    try:
-        lines = history.read_text(encoding="utf-8").splitlines()
-        found = [milliseconds(json.loads(line)["time"]) for line in lines]
-        if len(found) == len(record.history):
-            return found
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass  # a record stands alone: the file beside it may be gone
-    ends, at = [], float(start)
-    for seconds in [*(record.measured.get("epoch_seconds") or []), *[0.0] * len(record.history)][: len(record.history)]:
-        at += 1000 * (seconds or 0.0)
-        ends.append(int(at))
-    return ends
-
-
 def _dataset(record: Record) -> DatasetInput:
     # Absolute paths belong to a machine; the files' names and digests say what the data are.
     source = LocalArtifactDatasetSource(f"data/{record.task.partition(':')[0]}")
@@ -298,6 +238,6 @@ def _dataset(record: Record) -> DatasetInput:
         source_type=entity.source_type,
         source=entity.source,
         schema=entity.schema,
-        profile=json.dumps(facts, sort_keys=True)[:_VALUE_LENGTH],
+        profile=json.dumps(facts, sort_keys=True)[:VALUE_LENGTH],
     )
     return DatasetInput(entity, [InputTag("mlflow.data.context", "train, valid, test")])
