@@ -7,7 +7,7 @@ neither torch nor mlflow, so that anything can read a record in milliseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -28,7 +28,7 @@ from delrec_bench.records.checks import check_latency, check_scores
 from delrec_bench.records.parts import Data, Early, LatencyResult, Parameters, RunResult, Search, TrialResult
 from delrec_bench.records.samples import PerSample
 
-SCHEMA = 2
+SCHEMA: Final = 2
 """Version of the layout of a record."""
 
 _MISSING = ("history", "measured", "activity", "early")  # where a number that is not finite is kept as missing
@@ -116,6 +116,10 @@ class Record(Strict):
     """Times, memory, attempts, host: the only field in which two makings of one record may differ."""
     version: Literal[2] = SCHEMA
     """Version of this layout."""
+
+    if TYPE_CHECKING:  # fields come as plain values, arrays and tuples too, and are checked when it is built
+
+        def __init__(self, /, **values: Any) -> None: ...
 
     @model_validator(mode="before")
     @classmethod

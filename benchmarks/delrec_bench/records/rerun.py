@@ -67,9 +67,8 @@ def compare(record: Record, again: Record, early: EarlyAgreement | None = None) 
 
 def first_difference(record: Record, again: Record) -> str:
     """Where two makings of a run part first, in the order of the run: early updates, epochs, predictions, the rest."""
-    for what, one, two in (("early", record.early or {}, again.early or {}),):
-        for name, (a, b) in unequal(one, two, what).items():
-            return f"{name} ({_short(a)} and {_short(b)})"
+    for name, (a, b) in unequal(record.early, again.early, "early").items():
+        return f"{name} ({_short(a)} and {_short(b)})"
     for number, (a, b) in enumerate(zip(record.history, again.history, strict=False), 1):
         parted = unequal(a, b)
         if parted:

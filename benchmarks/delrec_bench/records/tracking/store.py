@@ -24,6 +24,7 @@ from delrec_bench.workspace import Workspace, locked
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
 from mlflow import MlflowClient
@@ -71,8 +72,8 @@ class Opened:
         try:
             yield
         finally:
-            mlflow.set_tracking_uri(None)
-            mlflow.set_registry_uri(None)
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # unset, which its hints do not know
+            mlflow.set_registry_uri(None)  # type: ignore[arg-type]
             if before is not None:
                 os.environ[VARIABLE] = before
 

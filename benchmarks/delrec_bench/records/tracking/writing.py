@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlparse
 
 import mlflow
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made when imported
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 
 from delrec_bench.records.record import Record
@@ -230,7 +230,7 @@ def _dataset(record: Record) -> DatasetInput:
     # Absolute paths belong to a machine; the files' names and digests say what the data are.
     source = LocalArtifactDatasetSource(f"data/{record.task.partition(':')[0]}")
     digest = record.data["digest"][:_DIGEST_LENGTH]
-    entity = MetaDataset(source=source, name=record.task, digest=digest)._to_mlflow_entity()
+    entity = MetaDataset(source=source, name=record.task, digest=digest)._to_mlflow_entity()  # type: ignore[abstract]
     facts = {k: v for k, v in record.data.items() if k != "notes"}
     entity = type(entity)(
         name=entity.name,
