@@ -11,7 +11,7 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.environment import is_commit
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import PAGE_FILE, RESULTS_VERSION, page_text, write_page, write_record
+from delrec_bench.records import PAGE_FILE, RESULTS_VERSION, find_record, page_text, write_page, write_record
 from delrec_bench.records import pages as pages_module
 from delrec_bench.records.audit import Against, audit
 from delrec_bench.records.rerun import compare
@@ -176,6 +176,11 @@ def test_both_commands_answer_in_json_and_by_exit_code(tmp_path, made, capsys):
     assert app.main(["rerun", "abcdef", "--root", str(tmp_path)]) == 2
     assert "0 records have a key that begins so" in capsys.readouterr().err
     page(tmp_path, study())
+    for folder in (workspace, workspace_at(tmp_path)):  # among finished runs, and behind a page
+        one = records["network"] if folder is workspace else study()[0]
+        assert find_record(one.key[:12], folder) == one
+    with pytest.raises(BenchError, match="'' is no file, and 0 records"):
+        find_record("", workspace)
     assert app.main(["audit", "--root", str(tmp_path), "--json"]) == 1  # the made-up revision is in no history
     told = json.loads(capsys.readouterr().out)
     assert told["pages"] == 1 and {finding["what"] for finding in told["findings"]} == {"code"}

@@ -3,7 +3,7 @@
 from delrec_bench.records.canonical import RESULTS_VERSION, canonical_json, is_number, plain, run_key
 from delrec_bench.records.checks import check_targets, contradictions, expected_key, identity, latency_key, verify
 from delrec_bench.records.pages import NAME as PAGE_FILE
-from delrec_bench.records.pages import page_text, read_page, write_page
+from delrec_bench.records.pages import find_record, page_text, read_page, write_page
 from delrec_bench.records.parts import DATA_KINDS, KINDS, LATENCY_RATIOS
 from delrec_bench.records.record import SCHEMA, Failure, Record, contents, differences, json_schema, same_record
 from delrec_bench.records.samples import PerSample
@@ -35,6 +35,7 @@ __all__ = [
     "contradictions",
     "differences",
     "expected_key",
+    "find_record",
     "finished_record",
     "from_dict",
     "identity",

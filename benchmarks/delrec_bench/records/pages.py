@@ -20,8 +20,8 @@ from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import compact, digest
 from delrec_bench.records.checks import check_targets
 from delrec_bench.records.record import Record
-from delrec_bench.records.store import from_dict, in_order, parse_json, read_limited, to_dict
-from delrec_bench.workspace import write_atomic
+from delrec_bench.records.store import from_dict, in_order, parse_json, read_limited, read_record, to_dict
+from delrec_bench.workspace import Workspace, write_atomic
 
 NAME = "records.jsonl.xz"
 LARGEST = 512 << 20
@@ -96,6 +96,23 @@ def read_page(path: Path, broken: list[str] | None = None) -> list[Record]:
             records.append(record)
     check_targets(records)
     return in_order(records)
+
+
+def find_record(what: str, workspace: Workspace) -> Record:
+    """A record by its file, or by the beginning of its key among the finished runs and behind the pages.
+
+    Raises:
+        BenchError: none is meant, or more than one.
+    """
+    if Path(what).is_file():
+        return read_record(Path(what))
+    known = {path.parent.name: path for path in workspace.runs.glob("*/record.json")}
+    found = {key: read_record(path) for key, path in known.items() if what and key.startswith(what)}
+    for path in sorted(workspace.reports.rglob(NAME)) if what and not found else ():
+        found |= {record.key: record for record in read_page(path) if record.key.startswith(what)}
+    if len(found) != 1:
+        raise BenchError(f"'{what}' is no file, and {len(found)} records have a key that begins so; give one record")
+    return next(iter(found.values()))
 
 
 def _line(line: bytes, sets: dict[str, dict[str, Any]], where: str) -> Record | None:
