@@ -24,7 +24,7 @@ class Workspace:
         runs: One folder a run, `<key>/record.json` and `<key>/checkpoint.pt`; ignored by git.
         cache: Binned data; may be deleted at any time.
         data: Dataset files, as listed in data.dvc.
-        reports: What the suite generates and the repository shows; `records/` beneath stands behind it.
+        reports: What the suite generates and the repository shows; a page's records.jsonl.xz stands behind it.
         database: The SQLite file of MLflow.
         artifacts: MLflow's artifacts.
     """
