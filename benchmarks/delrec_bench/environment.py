@@ -63,6 +63,11 @@ def changed(folder: Path) -> bool:
     return bool(_git(folder, "status", "--porcelain", "--", ":/", *excluded))
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit in the history that this code stands in; False where there is no history."""
+    return bool(_git(Path(__file__).parent, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"))
+
+
 def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(

@@ -2,8 +2,12 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from delrec_bench.errors import BenchError
 
@@ -20,7 +24,7 @@ class Workspace:
         runs: One folder a run, `<key>/record.json` and `<key>/checkpoint.pt`; ignored by git.
         cache: Binned data; may be deleted at any time.
         data: Dataset files, as listed in data.dvc.
-        reports: What the suite generates and the repository shows; `records/` beneath stands behind it.
+        reports: What the suite generates and the repository shows; a page's records.jsonl.xz stands behind it.
         database: The SQLite file of MLflow.
         artifacts: MLflow's artifacts.
     """
@@ -66,6 +70,26 @@ def find_workspace(root: str | None = None, runs: str | None = None) -> Workspac
         if (folder / MARKER).is_file():
             return workspace_at(folder, elsewhere)
     raise BenchError(f"no {MARKER} in '{here}' or above; work inside a checkout, or give --root / {ROOT_VARIABLE}")
+
+
+@contextmanager
+def locked(path: Path, seconds: float = 60.0) -> Iterator[None]:
+    """Hold the lock of a file, `.<name>.lock` beside it, so that one process at a time reads it, changes it, writes it.
+
+    The system gives it up when its process ends, however it ends. Folders above are made.
+
+    Raises:
+        BenchError: Another process has held it for `seconds`, or it cannot be made.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=seconds):
+            yield
+    except Timeout as error:
+        raise BenchError(
+            f"{path} is in use: another process has held {lock.name} for {seconds:.0f} s; wait for it, or end it"
+        ) from error
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

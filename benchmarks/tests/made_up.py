@@ -2,7 +2,8 @@
 
 import random
 
-from delrec_bench.records import Record, run_key
+from delrec_bench.metrics import metric_named
+from delrec_bench.records import Record, expected_key
 
 TASKS = {
     "digits": ("EMBEDDED", 64, 10, 0.80, 0.70),
@@ -22,11 +23,17 @@ METHODS = {  # name: (learned, control, weights, delays, gain)
 HOST = {"cpu": "a made-up processor", "cores": 2}
 
 
+def made(**values):
+    """A record whose key follows from it."""
+    record = Record(**(values | {"key": "0" * 64}))
+    return record.changed(key=expected_key(record))
+
+
 def scored(rng, total, rate, classes):
     targets = [i % classes for i in range(total)]
     predictions = [t if rng.random() < rate else (t + 1) % classes for t in targets]
     correct = sum(p == t for p, t in zip(predictions, targets, strict=True))
-    return {
+    result = {
         "best_epoch": 7,
         "epochs": 10,
         "selection": "validation",
@@ -34,10 +41,8 @@ def scored(rng, total, rate, classes):
         "test_score": correct / total,
         "correct": correct,
         "total": total,
-        "predictions": predictions,
-        "targets": targets,
-        "speakers": None,
     }
+    return {"result": result, "predictions": predictions, "targets": targets}
 
 
 def record(method, task, repetition, kind="run", **changes):
@@ -45,8 +50,14 @@ def record(method, task, repetition, kind="run", **changes):
     learned, control, weights, delays, gain = METHODS.get(method, ("nothing recurrent", None, 0, 0, 0.0))
     rng = random.Random(f"{method} {task} {repetition}")
     rate = base + gain + rng.gauss(0, 0.008) if kind == "run" else floor - 0.15 * (method == "counts")
+    scores = scored(rng, 600, min(rate, 0.99), classes)
+    if kind == "floor":
+        for name in ("best_epoch", "epochs", "valid_score"):
+            del scores["result"][name]
     configuration = {
         "method": method,
+        "repetition": repetition,
+        "device": "cpu",
         "task": {"name": task, "step_ms": 14.0},
         "network": {"hidden": [42, 42]},
         "seeds": {"split": repetition, "initialisation": repetition},
@@ -55,7 +66,6 @@ def record(method, task, repetition, kind="run", **changes):
     }
     values = {
         "kind": kind,
-        "key": run_key(configuration, {"digest": task, "kind": kind}),
         "method": method,
         "task": task,
         "repetition": repetition,
@@ -72,9 +82,13 @@ def record(method, task, repetition, kind="run", **changes):
             "representation": "counts",
             "augmentation": None,
             "dropped_events": 0,
+            "sizes": {"train": 2000, "valid": 400, "test": 600},
         },
         "metric": "accuracy",
-        "result": scored(rng, 600, min(rate, 0.99), classes),
+        **scores,
+        "history": [{"epoch": e, "loss": 2.0 / e, "valid_accuracy": rate} for e in range(1, 11)]
+        if kind == "run"
+        else [],
         "learned": learned,
         "engine": "cpu",
         "device": "cpu",
@@ -98,49 +112,40 @@ def record(method, task, repetition, kind="run", **changes):
         "command": f"delrec-bench run {method} {task} --repetition {repetition} --profile quick",
         "measured": {"wall_seconds": 12.0, "host": HOST, "finished_at": "2026-01-02T03:04:05+00:00"},
     }
-    return Record(**(values | changes))
+    return made(**(values | changes))
 
 
 def latency(method, task, train=1.3, batch1=None):
-    made = record(method, task, 0)
+    like = record(method, task, 0)
     ratios = {"train_ratio": train, "train_ratio_iqr": [train - 0.05, train + 0.06], "infer_ratio": 1.12}
-    result = ratios | {"infer_ratio_iqr": 0.04, "batch1_ratio": batch1, "batch1_ratio_iqr": None}
-    configuration = {"method": method, "task": task, "network": {"hidden": [42, 42]}}
-    values = {name: getattr(made, name) for name in ("method", "task", "data", "measured", "provenance")}
-    return Record(
-        kind="latency",
-        key=run_key(configuration, {}),
-        repetition=0,
-        configuration=configuration,
-        metric="accuracy",
-        result=result,
-        **values,
-    )
+    result = ratios | {"infer_ratio_iqr": 0.04, "batch1_ratio": batch1, "batch1_ratio_iqr": None, "baseline": "lif"}
+    names = ("method", "task", "data", "measured", "provenance", "configuration", "device")
+    values = {name: getattr(like, name) for name in names}
+    return made(kind="latency", repetition=0, metric="accuracy", result=result, **values)
 
 
 def forecast(method, repetition, scale, control=None):
     """A record of a forecast, whose score is an error."""
     rng = random.Random(f"{method} {repetition}")
-    targets = [rng.gauss(0, 1) for _ in range(200)]
+    truth = random.Random("mackey-glass")
+    targets = [truth.gauss(0, 1) for _ in range(200)]
     predictions = [t + scale * rng.gauss(0, 1) for t in targets]
-    mean = sum(targets) / 200
-    variance = sum((t - mean) ** 2 for t in targets) / 200
-    error = sum((p - t) ** 2 for p, t in zip(predictions, targets, strict=True)) / 200
-    made = record(method, "digits", repetition)
-    configuration = made.configuration | {"task": {"name": "mackey-glass", "tau": 17, "horizon": 20}}
-    values = {name: getattr(made, name) for name in made.__dataclass_fields__}
-    return Record(
-        **values
-        | {
-            "task": "mackey-glass",
-            "metric": "nmse",
-            "control": control,
-            "key": run_key(configuration, {}),
-            "configuration": configuration,
-            "result": {"test_score": error / variance, "predictions": predictions, "targets": targets},
-            "command": f"delrec-bench run {method} mackey-glass --repetition {repetition} --profile quick",
-        }
+    like = record(method, "digits", repetition)
+    data = like.data | {"digest": "c" * 64, "sizes": {"train": 700, "valid": 100, "test": 200}}
+    score = metric_named("nmse").score(predictions, targets)
+    forecast = like.changed(
+        key="0" * 64,
+        task="mackey-glass",
+        metric="nmse",
+        control=control,
+        configuration=like.configuration | {"task": {"name": "mackey-glass", "tau": 17, "horizon": 20}},
+        data=data,
+        result={"test_score": score},
+        predictions=predictions,
+        targets=targets,
+        command=f"delrec-bench run {method} mackey-glass --repetition {repetition} --profile quick",
     )
+    return forecast.changed(key=expected_key(forecast))
 
 
 def everything(repetitions=3):

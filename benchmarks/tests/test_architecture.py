@@ -109,4 +109,4 @@ def callers(name: str) -> set[str]:
 
 def test_a_request_is_resolved_in_one_place_which_alone_names_a_runs_key():
     assert callers("settle") == {"config/budget.py", "config/resolving.py", "studies/cost.py"}  # none of them a run
-    assert callers("run_key") == {"config/resolving.py", "latency/measuring.py"}  # of a measurement: a key of its own
+    assert callers("run_key") == {"config/resolving.py", "records/checks.py"}  # which computes it again from the record

@@ -206,7 +206,7 @@ def test_a_whole_run_gives_a_record_and_again_the_same(method, task, workspace, 
     assert not again.reused
     assert same_record(first.record, again.record)
     record = first.record
-    assert len(record.result["predictions"]) == len(ready.data.test)
+    assert len(record.predictions) == len(ready.data.test)
     assert record.kind == METHODS[method].kind
 
 

@@ -1,53 +1,76 @@
 """What a record promises: it is whole, does not contradict itself, and comes back from disk unchanged."""
 
-import dataclasses
 import json
+import lzma
 import subprocess
 import sys
+import time
 
+import made_up
 import numpy as np
 import pytest
 from delrec_bench import records
 from delrec_bench.errors import BenchError
-from delrec_bench.records import Record, canonical, run_key
+from delrec_bench.metrics import metric_named
+from delrec_bench.records import PerSample, Record, canonical, expected_key, pages, run_key, store
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 CONFIGURATION = {
     "method": "lif",
-    "task": "digits",
+    "repetition": 0,
+    "device": "cpu",
+    "task": {"name": "digits", "steps": 64},
+    "network": {"hidden": [64, 64]},
     "training": {"epochs": 2, "lr": 1e-3},
     "seeds": {"split": 0},
+}
+DATA = {
+    "kind": "EMBEDDED",
+    "digest": "ab" * 32,
+    "classes": 10,
+    "channels": 1,
+    "steps": 64,
+    "step_ms": 0.0,
+    "representation": "pixels",
+    "sizes": {"train": 9, "valid": 3, "test": 4},
 }
 
 
 def make(**changes):
     values = {
         "kind": "run",
-        "key": run_key(CONFIGURATION, {"digest": "ab" * 32}),
         "method": "lif",
         "task": "digits",
         "repetition": 0,
         "configuration": CONFIGURATION,
-        "data": {"kind": "EMBEDDED", "digest": "ab" * 32, "steps": 64},
+        "data": DATA,
         "metric": "accuracy",
-        "result": {
-            "test_score": 0.75,
-            "correct": 3,
-            "total": 4,
-            "selection": "validation",
-            "predictions": [0, 1, 2, 3],
-            "targets": [0, 1, 2, 4],
-            "speakers": None,
-        },
+        "device": "cpu",
+        "result": {"test_score": 0.75, "correct": 3, "total": 4, "selection": "validation"},
+        "predictions": [0, 1, 2, 3],
+        "targets": [0, 1, 2, 4],
+        "groups": [7, 7, 300, 300],
+        "early": {"losses": [2.3, 2.2], "logits": [[0.1, -0.2]]},
         "history": [{"epoch": 0, "loss": 2.3, "rates": {"0": 0.05}}],
         "parameters": {"weights": 10, "delays": 0, "neuron": 0, "trainable": 10, "frozen": 0, "total": 10},
+        "provenance": {"results_version": 1, "revision": "f" * 40},
         "measured": {"wall_seconds": 1.5},
     }
-    return Record(**(values | changes))
+    return made_up.made(**(values | changes))
+
+
+def forecast(**changes):
+    predictions, targets = [0.1 + 0.2, 1e-17, -3.0, 0.5], [0.3, 0.0, -2.0, 1 / 3]
+    score = metric_named("nmse").score(predictions, targets)
+    values = {"metric": "nmse", "result": {"test_score": score}, "predictions": predictions, "targets": targets}
+    return make(**(values | changes))
 
 
 def latency(**result):
     ratios = {"train_ratio": 1.2, "train_ratio_iqr": 0.1, "infer_ratio": 1.1, "infer_ratio_iqr": [1.0, 1.2]}
-    return make(kind="latency", result=ratios | {"batch1_ratio": None, "batch1_ratio_iqr": None} | result)
+    none = dict.fromkeys(("predictions", "targets", "groups", "early"))
+    return make(kind="latency", result=ratios | {"batch1_ratio": None, "batch1_ratio_iqr": None} | result, **none)
 
 
 def result(**changes):
@@ -57,22 +80,30 @@ def result(**changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "walk"}, "kind is 'walk'"),
-        ({"key": "abc"}, "key is 'abc'"),
-        ({"metric": "f1"}, "metric is 'f1'"),
-        ({"repetition": -1}, "repetition is -1"),
-        ({"method": ""}, "must have a name"),
-        ({"schema": 99}, "schema is 99"),
-        ({"data": {"kind": "REAL"}}, "data.kind is 'REAL'"),
-        ({"parameters": {"weight": 3}}, "parameters has weight"),
-        ({"parameters": {"weights": -3}}, "parameters.weights is -3"),
+        ({"kind": "walk"}, "kind: Input should be 'run'"),
+        ({"metric": "f1"}, "metric: must be one of accuracy, nmse, not 'f1'"),
+        ({"repetition": -1}, "repetition: Input should be greater than or equal to 0, not -1"),
+        ({"repetition": True}, "repetition: Input should be a valid integer, not True"),
+        ({"method": ""}, "method: String should have at least 1 character"),
+        ({"version": 99}, "version: Input should be 2, not 99"),
+        ({"colour": 1}, "colour: Extra inputs are not permitted"),
+        ({"data": {"kind": "REAL", "digest": "x"}}, "data.kind: Input should be 'EMBEDDED'"),
+        ({"parameters": {"weight": 3}}, "parameters.weight: Extra inputs"),
+        ({"parameters": {"weights": -3}}, "parameters.weights: Input should be greater than or equal to 0, not -3"),
         ({"result": result(test_score=0.8)}, "its predictions score 0.75"),
         ({"result": result(test_score=float("nan"))}, "finite"),
         ({"result": result(correct=2)}, "3 predictions equal their target"),
         ({"result": result(total=5)}, "there are 4 predictions"),
-        ({"result": result(targets=[0])}, "4 predictions for 1 targets"),
-        ({"result": result(speakers=[1])}, "speakers must be None or 4"),
-        ({"result": {"test_score": 0.5}}, "must be lists"),
+        ({"result": result(accuracy=1)}, "accuracy: Extra inputs"),
+        ({"targets": [0]}, "4 predictions but 1 targets"),
+        ({"groups": [1]}, "4 predictions but 1 groups"),
+        ({"groups": [0.5] * 4}, "groups are <f4, must be whole numbers"),
+        ({"predictions": None}, "predictions are missing"),
+        ({"predictions": ["a", "b"]}, "predictions: must be a list of numbers"),
+        ({"predictions": [float("nan")] * 4}, "predictions: must hold finite numbers"),
+        ({"predictions": {"dtype": "|O", "base64": ""}}, "predictions.dtype: Input should be '|u1'"),
+        ({"predictions": {"dtype": "<u2", "base64": "AAAA"}}, "3 bytes are no whole number of <u2"),
+        ({"predictions": {"dtype": "|u1", "base64": "%"}}, "is not base64"),
         ({"configuration": {"f": object()}}, "configuration.f is a object"),
     ],
 )
@@ -85,29 +116,50 @@ def test_a_record_that_contradicts_itself_is_refused(changes, words):
 
 def test_latency_ratios_are_positive_or_missing():
     assert latency().result["batch1_ratio"] is None
-    with pytest.raises(BenchError, match="train_ratio is 0"):
+    with pytest.raises(BenchError, match=r"train_ratio: Input should be greater than 0, not 0"):
         latency(train_ratio=0)
     with pytest.raises(BenchError, match="train_ratio_iqr"):
         latency(train_ratio_iqr=[2, 1])
-    with pytest.raises(BenchError, match="infer_ratio is not there"):
+    with pytest.raises(BenchError, match="infer_ratio: Field required"):
         make(kind="latency", result={"train_ratio": 1.0})
 
 
 def test_a_task_may_have_an_error_as_its_metric():
-    record = make(metric="nmse", result={"test_score": 0.05, "predictions": [0.1, 0.2], "targets": [0, 1]})
-    assert record.score == 0.05 and not record.more_is_better and make().more_is_better
-    with pytest.raises(BenchError, match="nmse is at least 0"):
-        make(metric="nmse", result={"test_score": -1.0, "predictions": [0.1], "targets": [0.0]})
+    assert not forecast().more_is_better and make().more_is_better
+    with pytest.raises(BenchError, match=r"result.test_score is 0\.05, but its predictions score"):
+        forecast(result={"test_score": 0.05})
 
 
 def test_numpy_values_tuples_and_diverged_losses_become_plain_json():
     record = make(
         history=[{"loss": float("inf"), "rates": {0: np.float32(0.5)}}],
         parameters={"weights": np.int64(3)},
-        result=result(predictions=np.array([0, 1, 2, 3]), targets=(0, 1, 2, 4)),
+        early={"losses": [float("nan")], "logits": np.zeros((1, 2))},
+        predictions=np.array([0, 1, 2, 3]),
+        targets=(0, 1, 2, 4),
     )
     assert record.history == [{"loss": None, "rates": {"0": 0.5}}]
-    assert json.loads(json.dumps(records.to_dict(record)))["result"]["predictions"] == [0, 1, 2, 3]
+    assert record.early == {"losses": [None], "logits": [[0.0, 0.0]]}
+    assert json.loads(json.dumps(records.to_dict(record)))["parameters"] == {"weights": 3}
+    assert record.predictions.tolist() == [0, 1, 2, 3]
+
+
+WHOLE = st.integers(-(2**63), 2**63 - 1)
+HALF, FULL = (st.floats(width=width, allow_nan=False, allow_infinity=False) for width in (32, 64))
+
+
+@given(st.one_of(*(st.lists(numbers, min_size=1) for numbers in (WHOLE, HALF, FULL))))
+def test_a_column_gives_back_every_number_in_the_smallest_type_that_holds_it(values):
+    column = PerSample.model_validate(values)
+    assert column.tolist() == values and len(column) == len(values)
+    assert PerSample.model_validate(column.model_dump()) == column
+    if all(isinstance(v, int) and 0 <= v < 256 for v in values):
+        assert column.dtype == "|u1"
+
+
+def test_float32_predictions_take_four_bytes():
+    assert PerSample.model_validate(np.float32([0.1, 2.5]).astype(np.float64)).dtype == "<f4"
+    assert PerSample.model_validate([0.1, 2.5]).dtype == "<f8"
 
 
 def test_the_key_follows_configuration_data_and_results_version(monkeypatch):
@@ -119,54 +171,177 @@ def test_the_key_follows_configuration_data_and_results_version(monkeypatch):
     assert key != run_key({"a": 1, "b": [1, 2]}, {"digest": "x"})
 
 
-def test_a_record_comes_back_from_both_forms_unchanged(tmp_path):
-    targets = [0.1 + 0.2, 1e-17, -3.0]
-    error = make(metric="nmse", result={"test_score": 0.2, "predictions": targets, "targets": targets})
-    wide = make(result=result(predictions=[0, 1, 2, 300], speakers=["a", "b", "c", "d"]))
-    for record in (make(), error, wide, latency()):
+def test_a_record_comes_back_from_both_files_unchanged(tmp_path):
+    wide = make(repetition=0, predictions=[0, 1, 2, 300], data=DATA | {"digest": "cd" * 32})
+    made = [make(), forecast(task="digits:other", data=DATA | {"digest": "ef" * 32}), wide, latency()]
+    for record in made:
         path = records.write_record(tmp_path / "runs" / record.key / "record.json", record)
         assert records.read_record(path) == record
-        (small,) = records.write_committed(tmp_path / "reports", [record])
-        assert records.read_record(small) == record
-        assert [p.name for p in tmp_path.rglob("*") if p.is_file() and p.name.startswith(".")] == []
+        assert records.finished_record(tmp_path / "runs", record.key) == record
+    page = records.write_page(tmp_path / records.PAGE_FILE, made)
+    assert sorted(records.read_page(page), key=lambda r: r.key) == sorted(made, key=lambda r: r.key)
+    assert records.read_page(page) == records.load_records(tmp_path / "runs")
 
 
-def test_committed_records_are_small_and_replace_what_was_there(tmp_path):
-    many = result(predictions=[3] * 5000, targets=[3] * 5000, correct=5000, total=5000, test_score=1.0)
-    (path,) = records.write_committed(tmp_path, [make(result=many, task="shd:mine@0123abcd")])
-    assert path.stat().st_size < 16_000
-    assert ":" not in path.name
-    before = path.stat().st_mtime_ns
-    records.write_committed(tmp_path, [make(result=many, task="shd:mine@0123abcd")])
-    assert path.stat().st_mtime_ns == before
-    records.write_committed(tmp_path, [make()])
-    assert len(list(tmp_path.glob("*.json"))) == 1
+# What the issue saw accepted: each with the key kept.
+ALTERED = {
+    "hidden": lambda d: d["configuration"]["network"].update(hidden=[128, 128]),
+    "seeds": lambda d: d["configuration"]["seeds"].update(split=1),
+    "parameters": lambda d: d["parameters"].update(weights=9),
+    "every parameter": lambda d: d["parameters"].update(weights=9, trainable=9, total=9),
+    "digest": lambda d: d["data"].update(digest="0" * 64),
+    "repetition": lambda d: d.update(repetition=1),
+    "method": lambda d: d.update(method="rlif"),
+    "score": lambda d: d["result"].update(test_score=0.76),
+    "task": lambda d: d.update(task="shd"),
+    "history": lambda d: d["history"][0].update(loss=2.0),
+    "early": lambda d: d["early"]["losses"].append(1.0),
+    "targets and groups": lambda d: d.pop("groups"),
+    "no digest of its content": lambda d: d.pop("content"),
+}
 
 
-def test_a_committed_record_is_no_finished_run(tmp_path):
-    record = make()
-    assert records.finished_record(tmp_path, record.key) is None
-    (small,) = records.write_committed(tmp_path / "small", [record])
-    target = tmp_path / record.key / "record.json"
-    target.parent.mkdir()
-    target.write_bytes(small.read_bytes())
-    with pytest.raises(BenchError, match="not a finished run"):
-        records.finished_record(tmp_path, record.key)
-    records.write_record(target, record)
-    assert records.finished_record(tmp_path, record.key) == record
+@pytest.mark.parametrize("name", ALTERED)
+def test_a_record_that_was_altered_with_its_key_kept_is_refused(tmp_path, name):
+    values = json.loads(records.record_text(make()))
+    ALTERED[name](values)
+    path = tmp_path / "a" / "record.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(values))
+    with pytest.raises(BenchError, match=r"a/record\.json: record"):
+        records.read_record(path)
+
+
+def test_nmse_altered_alone_is_refused_naming_record_field_and_both_values(tmp_path):
+    values = records.to_dict(forecast())
+    right = values["result"]["test_score"]
+    values["result"]["test_score"] = right * 0.9
+    with pytest.raises(BenchError) as error:
+        records.from_dict(values)
+    words = ("lif on digits", "result.test_score", repr(right), repr(right * 0.9))
+    assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"configuration": CONFIGURATION | {"method": "rlif"}}, "method"),
+        ({"configuration": CONFIGURATION | {"repetition": 3}}, "repetition"),
+        ({"configuration": CONFIGURATION | {"kind": "trial"}}, "kind"),
+        ({"configuration": CONFIGURATION | {"task": {"name": "shd"}}}, "task"),
+        ({"data": DATA | {"sizes": {"test": 5}}}, "data.sizes.test"),
+        ({"parameters": {"trainable": 3, "frozen": 1, "total": 5}}, "parameters.total"),
+        ({"result": result(epochs=2, best_epoch=1)}, "result.epochs"),
+        ({"result": result(epochs=1, best_epoch=2)}, "result.best_epoch"),
+        ({"result": result(epochs=1, best_epoch=1, valid_score=0.9)}, "result.valid_score"),
+    ],
+)
+def test_a_key_made_anew_does_not_hide_a_contradiction(changes, field):
+    values = records.to_dict(make(**changes))
+    with pytest.raises(BenchError, match=rf": {field} is"):
+        records.from_dict(values)
+
+
+def test_targets_are_compared_across_records_of_one_digest(tmp_path):
+    other = make(
+        repetition=1,
+        configuration=CONFIGURATION | {"repetition": 1},
+        predictions=[0, 1, 2, 3],
+        targets=[0, 1, 5, 3],
+    )
+    for record in (make(), other):
+        records.write_record(tmp_path / record.key / "record.json", record)
+    for act in (lambda: records.load_records(tmp_path), lambda: records.page_text([make(), other])):
+        with pytest.raises(BenchError, match=r"targets\[2\] is [25], but [52] in record .*abababababab"):
+            act()
+
+
+def test_a_pages_file_is_the_same_for_the_same_records_and_holds_targets_once(tmp_path):
+    made = made_up.everything()
+    one = records.write_page(tmp_path / "a.xz", made).read_bytes()
+    assert records.write_page(tmp_path / "b.xz", reversed(made)).read_bytes() == one
+    lines = [json.loads(line) for line in lzma.decompress(one).decode().splitlines()]
+    sets = [line for line in lines if line["kind"] == "targets"]
+    assert {line["digest"] for line in sets} == {r.data["digest"] for r in made} and len(sets) == 4
+    assert [line["key"] for line in lines[4:]] == sorted(r.key for r in made)
+    assert len(one) < 60_000
+    before = (tmp_path / "a.xz").stat().st_mtime_ns
+    records.write_page(tmp_path / "a.xz", made)
+    assert (tmp_path / "a.xz").stat().st_mtime_ns == before
+    with pytest.raises(BenchError, match="twice, with other contents"):
+        records.page_text([made[0], made[0].changed(measured={})])
+
+
+def packed(*lines):
+    return lzma.compress("\n".join(lines).encode())
+
+
+def page_lines():
+    return records.page_text([make()]).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"garbage" * 50, "not an xz file"),
+        (b"", "cut short"),
+        (packed(*page_lines())[:-40], "cut short"),
+        (packed(*page_lines()) + b"more", "goes on after its end"),
+        (packed(*page_lines()[1:]), "line 1: the targets '.*' are not above it"),
+        (packed("[" * 100_000), "line 1 is not JSON"),
+        (packed('{"kind": NaN}'), "line 1 is not JSON"),
+        (packed("3"), "line 1 holds a int"),
+        (packed('{"kind":"targets","id":"x"}'), "was altered"),
+        (packed(page_lines()[0], page_lines()[1].replace("lif", "rlif")), "line 2: record"),
+        (packed('{"version":1e999}'), "line 1: "),
+    ],
+)
+def test_a_hostile_page_is_an_error_in_one_line(tmp_path, content, words):
+    (tmp_path / "page.xz").write_bytes(content)
+    with pytest.raises(BenchError, match=words) as error:
+        records.read_page(tmp_path / "page.xz")
+    assert "\n" not in str(error.value) and "page.xz" in str(error.value)
+
+
+def test_a_page_that_unfolds_without_end_is_refused_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "LARGEST", 1 << 20)
+    (tmp_path / "bomb.xz").write_bytes(lzma.compress(bytes(64 << 20)))
+    with pytest.raises(BenchError, match="unfolds to more than 1048576 bytes"):
+        records.read_page(tmp_path / "bomb.xz")
+    monkeypatch.setattr(store, "LARGEST", 100)
+    records.write_record(tmp_path / "a" / "record.json", make())
+    with pytest.raises(BenchError, match="larger than 100 bytes"):
+        records.read_record(tmp_path / "a" / "record.json")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_record_is_an_error_of_ours_or_the_record(tmp_path_factory, data):
+    text = bytearray(records.record_text(make()).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(text) - 1))
+        text[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    path = tmp_path_factory.getbasetemp() / "damaged" / "record.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(text))
+    try:
+        assert records.same_record(records.read_record(path), make())
+    except BenchError as error:
+        assert "damaged" in str(error)
 
 
 def test_a_record_in_the_folder_of_another_key_is_refused(tmp_path):
+    assert records.finished_record(tmp_path, "0" * 64) is None
     records.write_record(tmp_path / ("0" * 64) / "record.json", make())
     with pytest.raises(BenchError, match="not that of its folder"):
         records.finished_record(tmp_path, "0" * 64)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"kind": "run"}', '{"colour": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"kind": "run"}', '{"colour": 1}', "\udcff", '{"version": 2}'])
 def test_a_broken_file_is_reported_with_its_path(tmp_path, text):
     records.write_record(tmp_path / "good" / "record.json", make())
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "record.json").write_text(text)
+    (tmp_path / "bad" / "record.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(BenchError, match=r"bad/record\.json"):
         records.load_records(tmp_path)
     broken: list[str] = []
@@ -180,14 +355,52 @@ def test_a_folder_that_is_not_there_holds_no_record(tmp_path):
 
 def test_the_same_record_may_differ_only_in_what_was_measured():
     record = make()
-    assert records.same_record(record, dataclasses.replace(record, measured={"wall_seconds": 9.0}))
-    other = dataclasses.replace(record, history=[{"epoch": 0, "loss": 2.30000001, "rates": {"0": 0.05}}])
+    assert records.same_record(record, record.changed(measured={"wall_seconds": 9.0}))
+    assert record.content == record.changed(measured={}).content
+    other = record.changed(history=[{"epoch": 0, "loss": 2.30000001, "rates": {"0": 0.05}}])
     assert not records.same_record(record, other)
     assert records.differences(record, other) == ["history[0].loss"]
-    assert records.differences(record, dataclasses.replace(record, engine="cpu")) == ["engine"]
+    assert records.differences(record, record.changed(engine="cpu")) == ["engine"]
+
+
+def test_a_failure_is_kept_apart_and_is_no_record(tmp_path):
+    failure = records.Failure(
+        key="a" * 64, method="lif", task="shd", repetition=1, command="delrec-bench run lif shd", error="diverged",
+        traceback="...", attempts=2, failed_at="2026-01-02T03:04:05+00:00",
+    )  # fmt: skip
+    path = records.write_failure(tmp_path, failure)
+    assert path == tmp_path / ("a" * 64) / "failure.json" and records.read_failure(path) == failure
+    assert records.load_records(tmp_path) == [] and records.finished_record(tmp_path, "a" * 64) is None
+    path.write_text('{"status": "finished"}')
+    with pytest.raises(BenchError, match=r"failure\.json: failure .*status: Input should be 'failed'"):
+        records.read_failure(path)
+
+
+def test_the_json_schema_describes_every_field_and_accepts_a_record():
+    schema = records.json_schema()
+    described = schema["$defs"]["Record"]
+    assert set(described["properties"]) == set(Record.model_fields)
+    assert all("description" in described["properties"][name] for name in ("key", "groups", "early", "measured"))
+    assert {"RunResult", "TrialResult", "LatencyResult", "PerSample", "Failure"} <= set(schema["$defs"])
+
+
+def test_a_thousand_records_are_checked_in_two_seconds():
+    record = make(history=[{"epoch": e, "loss": 1.0 / (e + 1), "rates": [0.1, 0.2]} for e in range(30)])
+    texts = [records.record_text(record)] * 1000
+    start = time.process_time()
+    for text in texts:
+        records.from_dict(json.loads(text))
+    assert time.process_time() - start < 2.0
 
 
 def test_reading_records_needs_neither_torch_nor_mlflow():
     code = "import sys, delrec_bench.records; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_key_of_a_latency_record_is_that_of_its_run_baseline_and_host():
+    here, there = latency(baseline="lif"), latency(baseline="lif").changed(measured={"host": "another"})
+    assert expected_key(here) == here.key != expected_key(there)
+    of_run = run_key(CONFIGURATION, records.identity("digits", DATA), 1)
+    assert expected_key(here) == records.latency_key(of_run, "lif", None, 1)

@@ -1,7 +1,6 @@
 """The report is a function of records: what it says, what it leaves empty, and what it refuses to hide."""
 
 import csv
-import dataclasses
 import importlib.util
 import io
 import json
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from delrec_bench import report
 from delrec_bench.errors import BenchError
-from delrec_bench.records import load_records
+from delrec_bench.records import PAGE_FILE, expected_key, read_page
 from delrec_bench.report import figures, readme, tables, words
 from delrec_bench.report.findings import find
 from delrec_bench.report.page import to_html
@@ -172,7 +171,7 @@ def _marks(collection):
 
 
 def test_frozen_delays_are_fixed_whatever_the_method_is_called():
-    frozen = [dataclasses.replace(r, parameters=r.parameters | {"frozen": 42}) for r in few("delrec-axonal")]
+    frozen = [r.changed(parameters=r.parameters | {"frozen": 42}) for r in few("delrec-axonal")]
     assert find(frozen).rows[0].delays == "fixed" and "42 fixed delays" in html_of(find(frozen))
     assert [find(few(m)).rows[0].delays for m in ("delrec-axonal", "lif")] == ["learned", "none"]
 
@@ -190,13 +189,13 @@ def test_published_values_stand_beside_the_same_data_only(findings, page):
 def test_another_horizon_has_no_published_value():
     record = made_up.forecast("delrec-synaptic", 0, 0.2)
     configuration = record.configuration | {"task": {"tau": 17, "horizon": 50}}
-    (row,) = find([dataclasses.replace(record, configuration=configuration)]).rows
+    (row,) = find([record.changed(configuration=configuration)]).rows
     assert row.published is None
 
 
 def test_latency_is_joined_by_method_task_and_network():
     network = {"hidden": [256, 256]}
-    other = dataclasses.replace(made_up.latency("lif", "digits"), configuration={"network": network})
+    other = made_up.latency("lif", "digits").changed(configuration={"network": network})
     found = find([*few(), other])
     assert found.rows[0]["latency_train_ratio"] is None
     assert any("measured with another network" in note for note in found.notes)
@@ -230,8 +229,11 @@ def test_many_resolved_comparisons_are_told_by_pair_and_task():
 def _at(method, repetition, score, task="digits"):
     made = made_up.record(method, task, repetition)
     correct = round(score * 100)
-    result = {"predictions": [0] * correct + [1] * (100 - correct), "targets": [0] * 100}
-    return dataclasses.replace(made, result=result | {"test_score": correct / 100, "correct": correct, "total": 100})
+    return made.changed(
+        result={"test_score": correct / 100, "correct": correct, "total": 100},
+        predictions=[0] * correct + [1] * (100 - correct),
+        targets=[0] * 100,
+    )
 
 
 def test_a_method_below_the_method_free_floor_is_named(findings, page):
@@ -242,27 +244,27 @@ def test_a_method_below_the_method_free_floor_is_named(findings, page):
 
 def test_rows_that_mix_revisions_or_come_from_a_dirty_tree_are_marked():
     records = few()
-    mixed = [*records[:2], dataclasses.replace(records[2], provenance={"revision": "f" * 40, "results_version": 1})]
+    mixed = [*records[:2], records[2].changed(provenance={"revision": "f" * 40, "results_version": 1})]
     found = find(mixed)
     assert found.warnings == ("digits: records mix code revisions 0123456789ab and ffffffffffff in lif.",)
     assert "mixes code revisions" in html_of(found) and found.warnings[0] in readme.readme_block(found)
-    dirty = [dataclasses.replace(r, provenance=r.provenance | {"dirty": True}) for r in records]
+    dirty = [r.changed(provenance=r.provenance | {"dirty": True}) for r in records]
     assert any("uncommitted changes" in w for w in find(dirty).warnings)
     assert find(records).warnings == ()
 
 
 def test_rows_on_unequal_footing_are_marked():
     other = few("rlif", 2)
-    other = [dataclasses.replace(r, data=r.data | {"step_ms": 5.0}) for r in other]
+    other = [r.changed(data=r.data | {"step_ms": 5.0}) for r in other]
     warnings = find([*few(), *other]).warnings
     assert any("differ in step ms (14.0 and 5.0)" in w for w in warnings)
     assert any("differ in n (2 and 3)" in w for w in warnings)
 
 
 def test_one_profile_a_task_and_one_configuration_a_row():
-    single = [dataclasses.replace(few()[0], study=None, key="9" * 64, configuration={"epochs": 99})]
+    single = [few()[0].changed(study=None, key="9" * 64, configuration={"epochs": 99})]
     paper = [
-        dataclasses.replace(r, key=f"{i}" * 64, configuration=r.configuration | {"profile": "paper"})
+        r.changed(key=f"{i}" * 64, configuration=r.configuration | {"profile": "paper"})
         for i, r in enumerate(few("rlif", 2))
     ]
     found = find([*few(), *few("dcls"), *single, *paper])
@@ -270,7 +272,7 @@ def test_one_profile_a_task_and_one_configuration_a_row():
     assert len(found.notes) == 2 and any("“paper”" in note for note in found.notes)
     assert [row["method"] for row in find([*few(), *paper], profile="paper").rows] == ["rlif"]
     swept = [
-        dataclasses.replace(r, study=None, key=f"{i + 4}" * 64, configuration=r.configuration | {"epochs": 99})
+        r.changed(study=None, key=f"{i + 4}" * 64, configuration=r.configuration | {"epochs": 99})
         for i, r in enumerate(few(repetitions=3))
     ]
     (row,) = find([*few(), *swept]).rows
@@ -280,34 +282,35 @@ def test_one_profile_a_task_and_one_configuration_a_row():
 def test_committed_records_stand_in_only_where_nothing_was_run():
     own, committed = few(repetitions=1), [*few(repetitions=3), *few("rlif")]
     assert [(row["method"], row["n"]) for row in find(merge(own, committed)).rows] == [("lif", 1), ("rlif", 3)]
-    single = dataclasses.replace(own[0], study=None, key="9" * 64, configuration={"profile": "quick", "epochs": 99})
+    single = own[0].changed(study=None, key="9" * 64, configuration={"profile": "quick", "epochs": 99})
     found = find(merge([single], committed))
     assert [(row["method"], row["n"]) for row in found.rows] == [("lif", 3), ("rlif", 3)]
     assert found.notes == ("digits: 1 record of lif with another configuration not shown.",)
 
 
 def test_what_is_committed_is_what_stands_behind_the_page(tmp_path):
-    single = dataclasses.replace(few()[0], study=None, key="9" * 64, configuration={"epochs": 99})
+    single = few()[0].changed(study=None, configuration=few()[0].configuration | {"epochs": 99})
+    single = single.changed(key=expected_key(single))
     workspace = workspace_at(tmp_path)
     paths = report.commit_report(workspace, [*few(), single])
-    committed = load_records(workspace.reports / "records")
+    committed = read_page(workspace.reports / PAGE_FILE)
     assert committed == few()
     before = {p: p.read_bytes() for p in paths}
     report.write_report(workspace, [], committed)
     assert {p: p.read_bytes() for p in paths} == before
     report.commit_report(workspace, few("rlif"), committed)  # other rows stay
-    assert {r.method for r in load_records(workspace.reports / "records")} == {"lif", "rlif"}
+    assert {r.method for r in read_page(workspace.reports / PAGE_FILE)} == {"lif", "rlif"}
 
 
 def test_a_task_without_duration_has_no_step():
-    pixels = [dataclasses.replace(r, data=r.data | {"step_ms": 0.0}) for r in few()]
+    pixels = [r.changed(data=r.data | {"step_ms": 0.0}) for r in few()]
     assert cells(find(pixels))["digits", "lif"]["step_ms"] == ""
 
 
 def test_a_rows_command_makes_all_its_repetitions():
     assert command_of(few()) == ("for r in 0 1 2; do delrec-bench run lif digits --repetition $r --profile quick; done")
     assert command_of(few(repetitions=1)) == "delrec-bench run lif digits --repetition 0 --profile quick"
-    assert command_of([dataclasses.replace(r, command="") for r in few()]) is None
+    assert command_of([r.changed(command="") for r in few()]) is None
 
 
 def test_the_report_is_the_same_for_the_same_records(tmp_path):
@@ -383,7 +386,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_is_well_formed(page):
 
 
 def test_names_cannot_break_the_page():
-    nasty = [dataclasses.replace(r, method="<script>alert(1)</script>", learned="a & b | c") for r in few()]
+    nasty = [r.changed(method="<script>alert(1)</script>", learned="a & b | c") for r in few()]
     text = html_of(find(nasty))
     assert "<script>alert" not in text and "a &amp; b" in text
     assert "a & b \\| c" in tables.to_markdown(find(nasty))
@@ -399,7 +402,7 @@ def test_rows_made_here_are_compared_with_the_committed_ones():
     assert {c.verdict for c in report.compare(far, committed) if c.method == "lif"} == {"different"}
     stored = json.loads(tables.to_json(find([*few("lif")]), "now"))["rows"]
     assert [c.verdict for c in report.compare(report.rows_of(few("lif")), stored)] == ["same"]
-    changed = [dataclasses.replace(r, data=r.data | {"digest": "9" * 64}) for r in few("lif")]
+    changed = [r.changed(data=r.data | {"digest": "9" * 64}) for r in few("lif")]
     (difference,) = report.compare(report.rows_of(changed), stored)
     assert difference.verdict == "different" and "data_digest" in str(difference)
 
@@ -409,13 +412,13 @@ def _moved(method, by, repetition=0):
     total = made.result["total"]
     correct = made.result["correct"] + round(by * total)
     result = made.result | {"correct": correct, "test_score": correct / total}
-    predictions = [t if i < correct else t + 1 for i, t in enumerate(made.result["targets"])]
-    return dataclasses.replace(made, result=result | {"predictions": predictions})
+    predictions = [t if i < correct else t + 1 for i, t in enumerate(made.targets.tolist())]
+    return made.changed(result=result, predictions=predictions)
 
 
 @pytest.mark.parametrize("page", ["", *pages()])
 def test_the_committed_records_of_a_page_are_still_read_and_make_its_rows(page):
-    records = find_workspace(str(Path(__file__).parents[2])).reports / page / "records"
+    records = find_workspace(str(Path(__file__).parents[2])).reports / page / PAGE_FILE
     if not records.exists():  # a study's page need not be committed: then nothing of it is
         return
-    assert find(load_records(records)).rows
+    assert find(read_page(records)).rows

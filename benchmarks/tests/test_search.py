@@ -15,7 +15,7 @@ from delrec_bench.config.seeds import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.plugins import import_file
-from delrec_bench.records import load_records, run_key, tracking
+from delrec_bench.records import load_records, tracking
 from delrec_bench.report import find, rows_of
 from delrec_bench.report.rows import merge
 from delrec_bench.runs import perform, single
@@ -45,7 +45,10 @@ TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("
 def trial(repetition=0, score=0.5, **result):
     made = made_up.record("lif", "digits", repetition)
     found = {"valid_score": score, "best_epoch": 1, "epochs": 1, "selection": "validation", "failed": None} | result
-    return replace(made, kind="trial", result=found, key=run_key({"score": score, "r": repetition}, {}))
+    configuration = made.configuration | {"kind": "trial", "score": score}
+    columns = dict.fromkeys(("predictions", "targets", "groups"))
+    kept = {name: getattr(made, name) for name in type(made).model_fields}
+    return made_up.made(**kept | columns | {"kind": "trial", "result": found, "configuration": configuration})
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -120,7 +123,7 @@ def test_a_method_without_any_setting_of_the_search_is_named():
 def test_the_best_trial_is_the_earliest_of_the_best_and_never_one_that_failed():
     scores = (0.4, 0.7, 0.7, 0.1)
     assert best([trial(score=s) for s in scores]) == 1
-    errors = [replace(trial(score=s), metric="nmse") for s in scores]
+    errors = [trial(score=s).changed(metric="nmse") for s in scores]
     assert best(errors) == 3, "less is better"
     failed = trial(score=None, failed="diverged")
     assert best([failed, trial(score=0.2)]) == 1
@@ -148,7 +151,7 @@ def test_a_trial_never_sees_the_test_set(tmp_path):
     assert perform(prepared, workspace).reused
     assert not (workspace.runs / made.key / "checkpoint.pt").exists()
     with pytest.raises(BenchError, match="a trial never sees the test set"):
-        replace(made, result={**made.result, "test_score": 0.5})
+        made.changed(predictions=[1], targets=[1])
 
 
 def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
@@ -167,7 +170,7 @@ def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
 
 def test_no_row_comparison_or_committed_record_reads_a_trial():
     records = made_up.everything(2)
-    trials = [replace(trial(r, 0.99), study="leaderboard") for r in range(4)]
+    trials = [trial(r, 0.99).changed(study="leaderboard") for r in range(4)]
     found = find([*records, *trials])
     assert found == find(records)
     assert not any(r.kind == "trial" for r in found.records)
@@ -202,7 +205,9 @@ def root(tmp_path, monkeypatch) -> Path:
     def fit(model, train, valid, config, **named):
         if config.lr_weights < 0.005:
             raise RunError("the loss is nan in epoch 1")
-        return replace(whole(model, train, valid, config, **named), valid_score=config.lr_weights)
+        found = whole(model, train, valid, config, **named)
+        found.history[found.best_epoch - 1]["valid_accuracy"] = config.lr_weights
+        return replace(found, valid_score=config.lr_weights)
 
     monkeypatch.setattr(single, "fit", fit)
     return tmp_path
@@ -244,8 +249,9 @@ def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_train
     second, said = tuned(capsys)
     assert (second["trials_trained"], second["trained"], second["reused"]) == (0, 0, 6)
     assert {name: Path(name).read_bytes() for name in first["files"]} == files
-    client, experiment = tracking._open(workspace)
-    tags = [run.data for run in client.search_runs([experiment]) if "delrec.kind" in run.data.tags]
+    with tracking.opened(workspace) as store:
+        found = store.client.search_runs([store.experiment])
+    tags = [run.data for run in found if "delrec.kind" in run.data.tags]
     of_trials = [data for data in tags if data.tags["delrec.kind"] == "trial"]
     assert len(of_trials) == 6 and {data.tags["delrec.study"] for data in of_trials} == {"tuned"}
     assert sum("result.valid_score" in data.metrics for data in of_trials) == sum(

@@ -1,6 +1,5 @@
 """Intervals against closed forms and simulation; verdicts that never claim more than the data."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -36,21 +35,19 @@ def run(method, repetition, correct, total=100, task="digits", control=None):
             "test_score": correct / total,
             "correct": correct,
             "total": total,
-            "predictions": [0] * correct + [1] * (total - correct),
-            "targets": [0] * total,
         },
+        predictions=[0] * correct + [1] * (total - correct),
+        targets=[0] * total,
     )
 
 
 def error(method, repetition, scale, control=None):
     """A record of a forecast whose errors are `scale` times a fixed pattern."""
-    base = dataclasses.replace(run(method, repetition, 1, 2, "mackey-glass", control), metric="accuracy")
+    base = run(method, repetition, 1, 2, "mackey-glass", control)
     targets = [math.cos(0.3 * i) for i in range(50)]
     predictions = [t + scale * math.sin(i + 0.01 * repetition) for i, t in enumerate(targets)]
     score = float(np.mean(np.square(np.subtract(predictions, targets))) / np.var(targets))
-    return dataclasses.replace(
-        base, metric="nmse", result={"test_score": score, "predictions": predictions, "targets": targets}
-    )
+    return base.changed(metric="nmse", result={"test_score": score}, predictions=predictions, targets=targets)
 
 
 def test_spread_is_the_sample_standard_deviation_and_the_interval_students():

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from delrec_bench.app.progress import say
-from delrec_bench.records import Record, load_records
+from delrec_bench.records import PAGE_FILE, Record, load_records, read_page
 from delrec_bench.studies.expansion import pages
 from delrec_bench.studies.file import study_file, study_path
 from delrec_bench.studies.membership import assigned, of_page
@@ -26,7 +26,8 @@ def page_records(workspace: Workspace, records: list[Record], page: str | None) 
 
 def committed_records(workspace: Workspace, page: str | None = None) -> list[Record]:
     """The records behind the committed leaderboard, or behind a study's own page."""
-    return load_records(workspace.reports / (page or "") / "records")
+    path = workspace.reports / (page or "") / PAGE_FILE
+    return read_page(path) if path.exists() else []
 
 
 def title_of(page: str | None) -> str | None:

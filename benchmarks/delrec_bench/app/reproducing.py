@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from delrec_bench.app.common import committed_records, here, own_records, page_records, title_of
@@ -17,6 +18,7 @@ from delrec_bench.records.tracking import sync
 from delrec_bench.report import compare, rows_of, write_report
 from delrec_bench.report.comparison import ABSENT, summary
 from delrec_bench.runs.executors import Place, default_jobs
+from delrec_bench.runs.models import with_example
 from delrec_bench.studies.cost import estimate
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_pair
@@ -75,7 +77,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     failed = work.do(missing)
     latency = _latency(study, methods, tasks, workspace, display) if ordered.latency else []
     trained = time.perf_counter() - start
-    content = _finish(study, workspace, committed, wanted, display)
+    content = _finish(study, methods, workspace, committed, wanted, display)
     content |= {
         "study": study.name,
         "profile": study.profile,
@@ -114,12 +116,20 @@ def _latency(
 
 
 def _finish(
-    study: Study, workspace: Workspace, committed: Sequence[Record], wanted: Wanted, display: Display
+    study: Study,
+    methods: MethodTable,
+    workspace: Workspace,
+    committed: Sequence[Record],
+    wanted: Wanted,
+    display: Display,
 ) -> dict[str, Any]:
     """MLflow, the report, and the comparison with what is committed."""
     say = display.say
     records = own_records(workspace)
-    say(f"MLflow: {sync(workspace, records)}")
+    try:
+        say(f"MLflow: {sync(workspace, records, partial(with_example, methods=methods))}")
+    except BenchError as error:  # a view of the records, which never stops their page
+        say(f"warning: {error}")
     records = page_records(workspace, records, study.page)
     paths = write_report(workspace, records, committed, page=study.page, title=title_of(study.page))
     of_study = [record for record in records if record.study == study.name or record.kind == "latency"]

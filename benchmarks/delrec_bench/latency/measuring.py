@@ -19,7 +19,8 @@ from delrec_bench.errors import BenchError
 from delrec_bench.latency.networks import BASELINE, MODES, Subject, resolved_runs, subject
 from delrec_bench.latency.timing import Quartiles, interleave, quartiles, ratio
 from delrec_bench.methods.base import Method
-from delrec_bench.records import RESULTS_VERSION, Record, finished_record, run_key, write_record
+from delrec_bench.records import RESULTS_VERSION, Record, finished_record, write_record
+from delrec_bench.records import latency_key as key_of_latency
 from delrec_bench.tasks.base import Task
 from delrec_bench.workspace import Workspace
 
@@ -30,7 +31,7 @@ Progress = Callable[[str], None]
 
 def latency_key(resolved: Resolved) -> str:
     """The key of a latency record: that of the run, and the machine it is measured on."""
-    return run_key({"kind": "latency", "baseline": BASELINE, "host": machine()}, {"run": resolved.key})
+    return key_of_latency(resolved.key, BASELINE, machine())
 
 
 def latency_record(
@@ -55,7 +56,6 @@ def latency_record(
         result[f"{mode}_seconds"] = None if raw is None else raw.median
         result[f"{mode}_rounds"] = 0 if value is None else value.count
     counts = of.model.count()
-    names = ("name", "kind", "digest", "classes", "channels", "steps", "step_ms", "representation")
     return Record(
         kind="latency",
         key=latency_key(resolved),
@@ -63,7 +63,7 @@ def latency_record(
         task=data.name,
         repetition=0,
         configuration=resolved.configuration,
-        data={name: getattr(data, name) for name in names if name != "name"},
+        data={name: value for name, value in data.identity().items() if name != "name"},
         metric=data.metric,
         result=result,
         control=resolved.method.control,

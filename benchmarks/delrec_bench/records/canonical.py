@@ -24,6 +24,18 @@ def plain(value: Any, where: str = "value", *, missing: bool = False) -> Any:
     Raises:
         BenchError: a number that is not finite, or a type JSON has no word for.
     """
+    try:
+        # In C, and right for all but what is told apart below. Sorted, as on disk: what is written from a record does
+        # not depend on whether it was read or just made.
+        return json.loads(json.dumps(value, sort_keys=True, allow_nan=False))
+    except RecursionError as error:
+        raise BenchError(f"{where} is nested too deeply: a record holds a few levels") from error
+    except (TypeError, ValueError):
+        return _plain(value, where, missing)
+
+
+def _plain(value: Any, where: str, missing: bool) -> Any:
+    """`plain` value by value, which names what is wrong."""
     if value is None or isinstance(value, bool | str | int):
         return value
     if isinstance(value, float):
@@ -33,13 +45,12 @@ def plain(value: Any, where: str = "value", *, missing: bool = False) -> Any:
             return None
         raise BenchError(f"{where} is {value}: a record holds finite numbers; leave out what is missing (None)")
     if isinstance(value, Mapping):
-        # Sorted, as on disk: what is written from a record does not depend on whether it was read or just made.
         names = {str(k): k for k in value}
         return {k: plain(value[names[k]], f"{where}.{k}", missing=missing) for k in sorted(names)}
     if hasattr(value, "tolist"):
-        return plain(value.tolist(), where, missing=missing)
+        return _plain(value.tolist(), where, missing)
     if isinstance(value, list | tuple):
-        return [plain(v, f"{where}[{i}]", missing=missing) for i, v in enumerate(value)]
+        return [_plain(v, f"{where}[{i}]", missing) for i, v in enumerate(value)]
     if isinstance(value, Path):
         return value.as_posix()
     raise BenchError(f"{where} is a {type(value).__name__}: a record holds numbers, strings, lists and dicts")
@@ -47,13 +58,39 @@ def plain(value: Any, where: str = "value", *, missing: bool = False) -> Any:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text, on any machine."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return compact(plain(value))
 
 
-def run_key(configuration: Mapping[str, Any], data_identity: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of configuration, data identity and `RESULTS_VERSION`, in hexadecimal."""
-    text = canonical_json({"configuration": configuration, "data": data_identity, "results_version": RESULTS_VERSION})
-    return hashlib.sha256(text.encode()).hexdigest()
+def compact(value: Any) -> str:
+    """`canonical_json` of a value that is made of JSON's own types already.
+
+    Raises:
+        BenchError: a number that is not finite.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise BenchError(f"a number is not finite ({error}): a record holds finite numbers") from error
+
+
+def run_key(
+    configuration: Mapping[str, Any], data_identity: Mapping[str, Any], results_version: int | None = None
+) -> str:
+    """SHA-256 of the canonical JSON of configuration, data identity and results version, in hexadecimal.
+
+    Args:
+        configuration: everything resolved.
+        data_identity: what the key says of the data.
+        results_version: that of an older record; None for `RESULTS_VERSION`.
+    """
+    version = RESULTS_VERSION if results_version is None else results_version
+    content = {"configuration": configuration, "data": data_identity, "results_version": version}
+    return digest(canonical_json(content))
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def is_number(value: Any) -> bool:

@@ -6,83 +6,154 @@ neither torch nor mlflow, so that anything can read a record in milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from delrec_bench.metrics.base import metric_named
-from delrec_bench.records.canonical import plain
-from delrec_bench.records.checks import SCHEMA, validate
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import models_json_schema
+
+from delrec_bench.errors import BenchError
+from delrec_bench.metrics.base import find_metrics, metric_named
+from delrec_bench.records.canonical import compact, digest, plain
+from delrec_bench.records.checks import check_latency, check_scores
+from delrec_bench.records.parts import Data, Early, LatencyResult, Parameters, RunResult, Search, TrialResult
+from delrec_bench.records.samples import PerSample
+
+SCHEMA: Final = 2
+"""Version of the layout of a record."""
+
+_MISSING = ("history", "measured", "activity", "early")  # where a number that is not finite is kept as missing
+_RESULTS: dict[str, TypeAdapter[Any]] = {
+    "run": TypeAdapter(RunResult),
+    "floor": TypeAdapter(RunResult),
+    "trial": TypeAdapter(TrialResult),
+    "latency": TypeAdapter(LatencyResult),
+}
 
 
-@dataclass(frozen=True)
-class Record:
+class Strict(BaseModel):
+    """A frozen model without unknown fields; what is wrong with one is a `BenchError` in one line, field by field."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            name = " ".join(str(values[k]) for k in ("kind", "method", "task", "repetition") if k in values)
+            raise BenchError(f"{type(self).__name__.lower()} ({name[:120]}): {faults(error)}") from error
+
+
+class Record(Strict):
     """A run (kind ``run``), a method-free floor (``floor``), a search's ``trial`` or a ``latency`` measurement.
-
-    Args:
-        kind: one of `KINDS`.
-        key: the run's key, 64 hexadecimal digits (`run_key`).
-        method: name of the method.
-        task: name of the row's task (``<task>:<folder>@<digest8>`` for a user's own corpus).
-        repetition: 0, 1, ... the repetition; methods are paired by it.
-        configuration: everything resolved: method, task options, training, network, ``seeds``, ``profile``,
-            ``limit``, ``epochs``, engine, dtype, device class, threads.
-        data: ``kind`` (`DATA_KINDS`), ``digest``, classes, channels, steps, step_ms, representation,
-            augmentation, dropped_events, sizes, notes.
-        metric: the name of a metric.
-        result: for run and floor ``test_score`` (a fraction for accuracy), ``predictions`` and ``targets``
-            per test sample, ``selection``, and for accuracy ``correct`` and ``total``; for latency
-            ``train_ratio``, ``infer_ratio`` and ``batch1_ratio`` against the no-delay network (None where it
-            does not apply), each with ``<name>_iqr``: the width q75 - q25, or the pair [q25, q75]; for a trial
-            ``valid_score``, or None and why it ``failed``, and nothing of the test set.
-        study: the study that asked for the run, or None.
-        search: the search that chose its settings, or None: ``trials`` made, the ``trial`` chosen and its ``key``,
-            the drawn ``values``, every trial's validation ``scores``, and the digest of the ``space``.
-        control: the method this one is compared with, declared by the method before any run; None for none.
-        learned: what is learned, in words.
-        engine, device: what ran it.
-        history: one dict per epoch.
-        parameters: counts ``weights, delays, neuron, trainable, frozen, total``.
-        activity: spikes per neuron and step, synaptic operations, delay buffer.
-        provenance: results_version, revision, dirty, versions.
-        command: the command that makes it again.
-        measured: times, memory, host: the only field in which two makings of one record may differ.
-        schema: layout of the file.
 
     Raises:
         BenchError: a field is unknown, of the wrong kind, or contradicts another one.
     """
 
-    kind: str
-    key: str
-    method: str
-    task: str
-    repetition: int
+    kind: Literal["run", "floor", "latency", "trial"]
+    """What was done."""
+    key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of configuration, data and results version (`run_key`), in hexadecimal."""
+    method: str = Field(min_length=1)
+    """Name of the method."""
+    task: str = Field(min_length=1)
+    """Name of the row's task; ``<task>:<folder>@<digest8>`` for a user's own corpus."""
+    repetition: int = Field(ge=0)
+    """0, 1, ...: methods are paired by it."""
     configuration: dict[str, Any]
-    data: dict[str, Any]
+    """Everything resolved: method, task options, training, network, seeds, profile, engine, dtype, device, threads."""
+    data: Data
+    """The data: its digest and what a reader must know of it."""
     metric: str
+    """Name of the metric."""
     result: dict[str, Any]
+    """By kind: `RunResult`, `TrialResult` or `LatencyResult`."""
+    predictions: PerSample | None = None
+    """Of each test sample: a class, or a value."""
+    targets: PerSample | None = None
+    """What was right, sample by sample."""
+    groups: PerSample | None = None
+    """Whole numbers: the cluster (speaker, block of a series) of each test sample; None where samples stand alone."""
+    early: Early | None = None
+    """The losses of the first updates and a few outputs before training, which another machine must meet."""
+    status: Literal["finished"] = "finished"
+    """A run that failed leaves a `Failure`, never a record."""
     study: str | None = None
-    search: dict[str, Any] | None = None
+    """The study that asked for the run."""
+    search: Search | None = None
+    """The search that chose its settings."""
     control: str | None = None
+    """The method this one is compared with, declared by the method before any run."""
     learned: str = ""
+    """What is learned, in words."""
     engine: str = ""
+    """What ran the network."""
     device: str = ""
-    history: list[dict[str, Any]] = field(default_factory=list)
-    parameters: dict[str, Any] = field(default_factory=dict)
-    activity: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    """``cpu`` or ``cuda``."""
+    history: list[dict[str, Any]] = Field(default_factory=list)
+    """One entry an epoch."""
+    parameters: Parameters = Field(default_factory=dict)  # type: ignore[assignment]
+    """Counts of parameters."""
+    activity: dict[str, Any] = Field(default_factory=dict)
+    """Spikes per neuron and step, synaptic operations, delay buffer."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Results version, code revision, whether it was changed since, versions of libraries."""
     command: str = ""
-    measured: dict[str, Any] = field(default_factory=dict)
-    schema: int = SCHEMA
+    """The command that makes it again."""
+    measured: dict[str, Any] = Field(default_factory=dict)
+    """Times, memory, attempts, host: the only field in which two makings of one record may differ."""
+    version: Literal[2] = SCHEMA
+    """Version of this layout."""
 
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            # A loss or a time may be infinite in a run that diverged: it is kept as missing. A score may not.
-            missing = item.name in ("history", "measured", "activity")
-            value = plain(getattr(self, item.name), f"record.{item.name}", missing=missing)
-            object.__setattr__(self, item.name, value)
-        validate(self)
+    if TYPE_CHECKING:  # fields come as plain values, arrays and tuples too, and are checked when it is built
+
+        def __init__(self, /, **values: Any) -> None: ...
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, values: Any) -> Any:
+        columns = {name: values[name] for name in ("predictions", "targets", "groups") if name in values}
+        missing = {name: plain(values[name], f"record.{name}", missing=True) for name in _MISSING if name in values}
+        others = {name: value for name, value in values.items() if name not in columns and name not in missing}
+        return {**plain(others, "record"), **missing, **columns}
+
+    @field_validator("result", mode="plain", json_schema_input_type=RunResult | TrialResult | LatencyResult)
+    @classmethod
+    def _result(cls, value: Any, info: ValidationInfo) -> Any:
+        return _RESULTS[info.data["kind"]].validate_python(value) if "kind" in info.data else value
+
+    @field_validator("metric")
+    @classmethod
+    def _metric(cls, name: str) -> str:
+        if name not in find_metrics():
+            raise ValueError(f"must be one of {', '.join(find_metrics())}")
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind == "latency":
+            check_latency(self)
+        check_scores(self)
+        return self
+
+    def __str__(self) -> str:
+        return f"record {self.key[:12]} ({self.kind} of {self.method} on {self.task}, repetition {self.repetition})"
+
+    def changed(self, **fields: Any) -> Record:
+        """This record with some fields set anew, checked like any other."""
+        return Record(**({name: getattr(self, name) for name in type(self).model_fields} | fields))
 
     @property
     def score(self) -> float:
@@ -94,38 +165,91 @@ class Record:
         """Whether a larger score is a better one."""
         return metric_named(self.metric).more_is_better
 
+    @property
+    def content(self) -> str:
+        """SHA-256 of all that is not in ``measured``: equal for the same record."""
+        return digest(compact(_unmeasured(self)))
+
+
+class Failure(Strict):
+    """What is kept of a run that failed, in ``runs/<key>/failure.json``; it is never counted."""
+
+    status: Literal["failed"] = "failed"
+    """A failure is no record."""
+    key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """The key that its record would have had."""
+    method: str
+    """Name of the method."""
+    task: str
+    """Name of the task."""
+    repetition: int = Field(ge=0)
+    """0, 1, ..."""
+    command: str
+    """The command that tries again."""
+    error: str
+    """What went wrong, in one line."""
+    traceback: str
+    """Where."""
+    attempts: int = Field(ge=1)
+    """How often it was tried."""
+    failed_at: str
+    """When it was tried last, ISO 8601."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """As `Record.provenance`."""
+
+
+def faults(error: ValidationError) -> str:
+    """A pydantic error in one line: each field, what is wrong with it, and the value."""
+    texts = []
+    for fault in error.errors(include_url=False, include_context=False)[:5]:
+        where = ".".join(str(part) for part in fault["loc"]) or "record"
+        shown = repr(fault["input"])
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        what = fault["msg"].removeprefix("Value error, ")
+        texts.append(f"{where}: {what}" + ("" if fault["type"] == "missing" else f", not {shown}"))
+    return " ".join("; ".join(texts).split())
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of records and failures, as docs publish it."""
+    _, schema = models_json_schema([(Record, "validation"), (Failure, "validation")], title="delrec-bench records")
+    return dict(schema)
+
 
 def contents(record: Record) -> dict[str, Any]:
-    """The record's fields by name, in JSON's own types; a search only where there was one."""
-    out: dict[str, Any] = {item.name: getattr(record, item.name) for item in fields(record)}
-    if record.search is None:
-        del out["search"]
+    """The record's fields by name, in JSON's own types; what was left out (None) of columns and search stays out."""
+    out = record.model_dump()
+    for name in ("predictions", "targets", "groups", "early", "search"):
+        if out[name] is None:
+            del out[name]
     return out
+
+
+def _unmeasured(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in contents(record).items() if name != "measured"}
 
 
 def differences(a: Record, b: Record) -> list[str]:
     """Dotted names of what differs between two records outside ``measured``; empty for the same record."""
-    found: list[str] = []
+    return list(unequal(_unmeasured(a), _unmeasured(b)))
 
-    def walk(x: Any, y: Any, where: str) -> None:
-        if isinstance(x, dict) and isinstance(y, dict):
-            for k in sorted(set(x) | set(y)):
-                if k not in x or k not in y:
-                    found.append(f"{where}.{k}" if where else k)
-                else:
-                    walk(x[k], y[k], f"{where}.{k}" if where else k)
-        elif isinstance(x, Sequence) and isinstance(y, Sequence) and not isinstance(x, str) and len(x) == len(y):
-            for i, (xi, yi) in enumerate(zip(x, y, strict=True)):
-                walk(xi, yi, f"{where}[{i}]")
-        elif type(x) is not type(y) or x != y:
-            found.append(where)
 
-    first, second = contents(a), contents(b)
-    first.pop("measured"), second.pop("measured")
-    walk(first, second, "")
-    return found
+def unequal(x: Any, y: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted name -> both values, of all that differs between two plain values; a missing one is None."""
+    if isinstance(x, Mapping) and isinstance(y, Mapping):
+        found: dict[str, tuple[Any, Any]] = {}
+        for k in sorted(set(x) | set(y)):
+            name = f"{where}.{k}" if where else k
+            found |= unequal(x[k], y[k], name) if k in x and k in y else {name: (x.get(k), y.get(k))}
+        return found
+    if isinstance(x, Sequence) and isinstance(y, Sequence) and not isinstance(x, str) and len(x) == len(y):
+        found = {}
+        for i, (xi, yi) in enumerate(zip(x, y, strict=True)):
+            found |= unequal(xi, yi, f"{where}[{i}]")
+        return found
+    return {where: (x, y)} if type(x) is not type(y) or x != y else {}
 
 
 def same_record(a: Record, b: Record) -> bool:
     """Whether two records are equal in every field outside ``measured`` (times, memory, host)."""
-    return not differences(a, b)
+    return _unmeasured(a) == _unmeasured(b)

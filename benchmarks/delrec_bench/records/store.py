@@ -1,103 +1,100 @@
-"""Records on disk: canonical JSON in one of two forms.
-
-* ``full``: ``runs/<key>/record.json``, beside the checkpoint. It stands for a finished run and is reused.
-* ``committed``: ``reports/records/*.json``, the same fields with the per-sample arrays packed. It stands
-  behind the committed page and is never taken for a finished run.
-"""
+"""Records on disk, one a run: ``runs/<key>/record.json``, canonical JSON that stands alone. A page's file: `pages`."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from delrec_bench.errors import BenchError
-from delrec_bench.records.canonical import canonical_json, is_number
-from delrec_bench.records.record import Record, contents
+from delrec_bench.records.canonical import compact
+from delrec_bench.records.checks import check_targets, verify
+from delrec_bench.records.record import Failure, Record, contents
 from delrec_bench.workspace import write_atomic
 
-_PACKED = ("predictions", "targets", "speakers")
+LARGEST = 64 << 20
+"""Bytes of a record's file at most: predictions of ten million samples."""
 
 
-def _pack(values: list[Any]) -> Any:
-    """A list of numbers as base64 of little-endian bytes of the smallest exact type; any other unchanged."""
-    if not values or not all(is_number(v) for v in values):
-        return values
-    array = np.asarray(values)
-    kind = np.min_scalar_type(int(array.min())), np.min_scalar_type(int(array.max()))
-    dtype = np.dtype("<f8") if array.dtype.kind == "f" else np.result_type(*kind).newbyteorder("<")
-    packed = array.astype(dtype)
-    if packed.tolist() != values:  # mixed integers and floats: keep the text
-        return values
-    return {"dtype": packed.dtype.str, "base64": base64.b64encode(packed.tobytes()).decode()}
-
-
-def _unpack(value: Any) -> Any:
-    if isinstance(value, dict) and set(value) == {"dtype", "base64"}:
-        return np.frombuffer(base64.b64decode(value["base64"], validate=True), dtype=value["dtype"]).tolist()
-    return value
-
-
-def to_dict(record: Record, *, committed: bool = False) -> dict[str, Any]:
-    """The record as JSON's types; `committed` packs the per-sample arrays and marks the form."""
-    out = contents(record)
-    out["form"] = "committed" if committed else "full"
-    if committed:
-        out["result"] = {k: _pack(v) if k in _PACKED and v is not None else v for k, v in record.result.items()}
-    return out
+def to_dict(record: Record) -> dict[str, Any]:
+    """The record as JSON's types, and in ``content`` the digest of all but ``measured``."""
+    return contents(record) | {"content": record.content}
 
 
 def from_dict(values: Mapping[str, Any]) -> Record:
-    """A record from the dict that `to_dict` makes, of either form.
+    """The record that `to_dict` wrote.
 
     Raises:
-        BenchError: an unknown or missing field, or one that `Record` refuses.
+        BenchError: it is not of the form, or was altered: key, scores and digest are computed again.
     """
-    content = {k: v for k, v in values.items() if k != "form"}
-    known = {item.name for item in fields(Record)}
-    unknown = sorted(set(content) - known)
-    if unknown:
-        raise BenchError(f"record has the unknown field {', '.join(unknown)}: known are {', '.join(sorted(known))}")
-    try:
-        if isinstance(content.get("result"), dict):
-            content["result"] = {k: _unpack(v) if k in _PACKED else v for k, v in content["result"].items()}
-        return Record(**content)
-    except (TypeError, ValueError, binascii.Error) as error:
-        raise BenchError(f"record cannot be read ({error}): make it again") from error
+    content = {str(k): v for k, v in values.items() if k != "content"}
+    if "version" not in content:
+        raise BenchError("it has no field 'version', so it is no record of this layout: make it again")
+    record = verify(Record(**content))
+    if values.get("content") != record.content:
+        raise BenchError(
+            f"{record}: content is {values.get('content')!r}, but its fields give '{record.content}'; it was altered"
+        )
+    return record
+
+
+def record_text(record: Record) -> str:
+    """The record's file."""
+    return compact(to_dict(record)) + "\n"
 
 
 def write_record(path: Path, record: Record) -> Path:
-    """Writes the full form, atomically: there is never half a record."""
-    write_atomic(path, canonical_json(to_dict(record)) + "\n")
+    """Writes the record's file, atomically: there is never half a record."""
+    write_atomic(path, record_text(record))
     return path
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def parse_json(text: str | bytes, where: object) -> dict[str, Any]:
+    """A JSON object without NaN or infinity.
+
+    Raises:
+        BenchError: naming `where`.
+    """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchError(f"record {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise BenchError(f"record {path} is not JSON ({error}): delete it and make the run again") from error
+        values = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{where} is not JSON ({error}): delete it and make the run again") from error
     if not isinstance(values, dict):
-        raise BenchError(f"record {path} holds a {type(values).__name__}, not a record: delete it")
+        raise BenchError(f"{where} holds a {type(values).__name__}, not a record: delete it and make the run again")
     return values
 
 
-def read_record(path: Path) -> Record:
-    """The record in `path`, of either form.
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def read_limited(path: Path, largest: int) -> bytes:
+    """A regular file of at most `largest` bytes.
 
     Raises:
-        BenchError: naming the path, when it is missing, not JSON, or not a valid record.
+        BenchError: it cannot be read, is no file, or larger.
     """
-    values = _read_json(Path(path))
+    try:
+        if not path.is_file():
+            raise BenchError(f"record {path} {'is not a file' if path.exists() else 'is not there'}")
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+    except OSError as error:
+        raise BenchError(f"record {path} cannot be read: {error.strerror}") from error
+    if len(data) > largest:
+        raise BenchError(f"record {path} is larger than {largest} bytes, which no record is: delete it")
+    return data
+
+
+def read_record(path: Path) -> Record:
+    """The record in `path`, its key and scores computed again.
+
+    Raises:
+        BenchError: naming the path, when it is missing, not JSON, not a valid record, or altered.
+    """
+    path = Path(path)
+    values = parse_json(read_limited(path, LARGEST), f"record {path}")
     try:
         return from_dict(values)
     except BenchError as error:
@@ -108,58 +105,60 @@ def finished_record(runs: Path, key: str) -> Record | None:
     """The record of a finished run, ``runs/<key>/record.json``, or None.
 
     Raises:
-        BenchError: the file is broken, holds another key, or is only the committed form.
+        BenchError: the file is broken, or holds another key.
     """
     path = Path(runs) / key / "record.json"
     if not path.exists():
         return None
-    if _read_json(path).get("form") != "full":
-        raise BenchError(f"{path} is a committed record, not a finished run: delete the folder and run again")
     record = read_record(path)
     if record.key != key:
         raise BenchError(f"{path} holds the key {record.key[:12]}, not that of its folder: delete it and run again")
     return record
 
 
-def committed_name(record: Record) -> str:
-    """File name of the committed form: readable, unique by key."""
-    name = f"{record.task}--{record.method}--r{record.repetition}--{record.kind}--{record.key[:12]}"
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name) + ".json"
+def write_failure(runs: Path, failure: Failure) -> Path:
+    """Writes ``runs/<key>/failure.json``."""
+    path = Path(runs) / failure.key / "failure.json"
+    write_atomic(path, compact(failure.model_dump()) + "\n")
+    return path
 
 
-def write_committed(folder: Path, records: Iterable[Record]) -> list[Path]:
-    """Makes `folder` hold the committed form of exactly these records; files already so stay untouched."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for record in records:
-        path = folder / committed_name(record)
-        text = json.dumps(to_dict(record, committed=True), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_atomic(path, text)
-        paths.append(path)
-    for stale in sorted(set(folder.glob("*.json")) - set(paths)):
-        stale.unlink()
-    return sorted(paths)
+def read_failure(path: Path) -> Failure:
+    """The failure in `path`.
+
+    Raises:
+        BenchError: naming the path, when it is no failure.
+    """
+    try:
+        return Failure(**parse_json(read_limited(Path(path), LARGEST), f"failure {path}"))
+    except BenchError as error:
+        raise BenchError(f"{path}: {error}") from error
 
 
 def load_records(folder: Path, broken: list[str] | None = None) -> list[Record]:
-    """Every record in ``*/record.json`` and ``*.json``, ordered by task, method, repetition and key.
+    """Every record in ``*/record.json``, ordered by task, method, repetition and key.
 
     Args:
-        folder: ``runs/`` or ``reports/records/``; a folder that is not there holds no record.
+        folder: ``runs/``; a folder that is not there holds no record.
         broken: a list that receives one message (with its path) per file that is no valid record. Without it
             such a file is an error: none is skipped in silence.
 
     Raises:
-        BenchError: naming the path of a broken record, when `broken` is not given.
+        BenchError: naming the path of a broken record, when `broken` is not given; records of the same data that do
+            not agree on the targets.
     """
     records = []
-    for path in sorted([*Path(folder).glob("*/record.json"), *Path(folder).glob("*.json")]):
+    for path in sorted(Path(folder).glob("*/record.json")):
         try:
             records.append(read_record(path))
         except BenchError as error:
             if broken is None:
                 raise
             broken.append(str(error))
+    check_targets(records)
+    return in_order(records)
+
+
+def in_order(records: list[Record]) -> list[Record]:
+    """By task, method, repetition, kind and key."""
     return sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from delrec_bench.records import Record, write_committed
+from delrec_bench.records import PAGE_FILE, Record, write_page
 from delrec_bench.report import figures, tables
 from delrec_bench.report import readme as readme_file
 from delrec_bench.report.findings import find
@@ -84,7 +84,7 @@ def commit_report(
     page: str | None = None,
     title: str | None = None,
 ) -> list[Path]:
-    """Makes ``reports/records/`` hold exactly the records behind the page, and writes the page from those alone.
+    """Makes the page's file hold exactly the records behind it, and writes the page from those alone.
 
     What `write_report` would leave out of the page is not committed, so that a checkout without any run of its own
     makes the same files again.
@@ -93,7 +93,7 @@ def commit_report(
         The paths of the report.
     """
     behind = find(merge(records, committed), profile).records
-    write_committed(Path(workspace.reports) / (page or "") / "records", behind)
+    write_page(Path(workspace.reports) / (page or "") / PAGE_FILE, behind)
     return write_report(workspace, [], behind, profile=profile, page=page, title=title)
 
 

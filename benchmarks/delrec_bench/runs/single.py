@@ -143,6 +143,7 @@ def _train(resolved: Resolved, progress: Progress | None) -> tuple[Record, bytes
     record = _record(
         resolved,
         result=_result(data, scored.predictions.numpy(), fitted, resolved.training.selection),
+        **_columns(data, scored.predictions.numpy()),
         history=fitted.history,
         parameters=_counts(model),
         activity=_activity(scored),
@@ -175,7 +176,13 @@ def _floor(resolved: Resolved) -> Record:
     start = time.perf_counter()
     predictions = np.asarray(floor(resolved.data))
     measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
-    return _record(resolved, result=_result(resolved.data, predictions, None, "none"), engine="none", measured=measured)
+    return _record(
+        resolved,
+        result=_result(resolved.data, predictions, None, "none"),
+        **_columns(resolved.data, predictions),
+        engine="none",
+        measured=measured,
+    )
 
 
 def _record(resolved: Resolved, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
@@ -227,15 +234,7 @@ def _result(data: TaskData, predictions: np.ndarray, fitted: Fit | None, selecti
     targets = data.test.targets
     total = len(targets)
     score = metric_named(data.metric).score(predictions, targets.numpy())
-    speakers = data.test.speakers
-    out: dict[str, Any] = {
-        "test_score": score,
-        "total": total,
-        "predictions": predictions.tolist(),
-        "targets": targets.tolist(),
-        "speakers": None if speakers is None else np.asarray(speakers).tolist(),
-        "selection": selection,
-    }
+    out: dict[str, Any] = {"test_score": score, "total": total, "selection": selection}
     if data.classifies:
         out["correct"] = int((predictions == targets.numpy()).sum())
     if fitted is not None:
@@ -247,6 +246,11 @@ def _result(data: TaskData, predictions: np.ndarray, fitted: Fit | None, selecti
             "selection": selection if validated else "none",
         }
     return out
+
+
+def _columns(data: TaskData, predictions: np.ndarray) -> dict[str, Any]:
+    """What the record keeps of each test sample."""
+    return {"predictions": predictions, "targets": data.test.targets, "groups": data.test.speakers}
 
 
 def _counts(model: Any) -> dict[str, int]:

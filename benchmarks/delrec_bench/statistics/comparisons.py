@@ -104,7 +104,7 @@ def compare_pair(method: Sequence[Record], control: Sequence[Record], level: flo
     known = interval.low is not None
     a, b = (stacked_scores([side[i] for i in shared]) for side in (ours, theirs))
     same = a is not None and b is not None and a.shape == b.shape
-    same = same and first.result["targets"] == theirs[shared[0]].result["targets"]
+    same = same and first.targets == theirs[shared[0]].targets
     return Comparison(
         task=first.task,
         method=first.method,

@@ -107,12 +107,12 @@ def crossed_interval(scores: NDArray[np.float64], level: float = LEVEL) -> Inter
 
 def sample_scores(record: Record) -> NDArray[np.float64]:
     """(n,) contribution of each test sample, as the record's metric has it; the mean is the record's score."""
-    return metric_named(record.metric).per_sample(record.result["predictions"], record.result["targets"])
+    return metric_named(record.metric).per_sample(np.asarray(record.predictions), np.asarray(record.targets))
 
 
 def stacked_scores(records: Sequence[Record]) -> NDArray[np.float64] | None:
     """(repetitions, samples) scores, or None when the repetitions were not scored on one and the same test set."""
-    first = records[0].result["targets"]
-    if any(r.result["targets"] != first for r in records[1:]):
+    first = records[0].targets
+    if any(r.targets != first for r in records[1:]):
         return None
     return np.stack([sample_scores(r) for r in records])

@@ -6,12 +6,18 @@ A record is the same whoever asked for it, so this stands beside the records: `r
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from delrec_bench.errors import BenchError
 from delrec_bench.records import Record
-from delrec_bench.workspace import Workspace, write_atomic
+from delrec_bench.records.parts import Search
+from delrec_bench.records.record import faults
+from delrec_bench.workspace import Workspace, locked, write_atomic
 
 STUDIES, SEARCHES = ".studies", ".searches"  # below runs/
 
@@ -33,9 +39,9 @@ def memberships(workspace: Workspace) -> dict[str, Membership]:
     """Every study that asked for a run, by name."""
     out = {}
     for path in sorted((workspace.runs / STUDIES).glob("*.json")):
-        searches = _read(workspace.runs / SEARCHES / path.name, {})
+        searches = _searches(workspace.runs / SEARCHES / path.name)
         search = {key: entry["search"] for entry in searches.values() for key in entry["runs"]}
-        out[path.stem] = Membership(frozenset(_read(path, [])), search)
+        out[path.stem] = Membership(frozenset(_keys(path)), search)
     return out
 
 
@@ -49,7 +55,7 @@ def assigned(records: Iterable[Record], workspace: Workspace, pages: Collection[
     for record in records:
         asked = study.get(record.key)
         search = None if asked is None else known[asked].search.get(record.key)
-        out.append(replace(record, study=asked, search=search))
+        out.append(record.changed(study=asked, search=search))
     return out
 
 
@@ -59,17 +65,18 @@ def of_page(records: Iterable[Record], workspace: Workspace, page: str | None, p
         return [record for record in records if record.study not in pages]
     own = memberships(workspace).get(page, Membership())
     return [
-        record if record.kind == "latency" else replace(record, study=page, search=own.search.get(record.key))
+        record if record.kind == "latency" else record.changed(study=page, search=own.search.get(record.key))
         for record in records
         if record.kind == "latency" or record.key in own.keys
     ]
 
 
 def remember_members(workspace: Workspace, study: str, keys: Iterable[str]) -> None:
-    """Note that runs belong to a study."""
+    """Note that runs belong to a study; several processes may do so at once."""
     path = workspace.runs / STUDIES / f"{study}.json"
-    known = set(_read(path, []))
-    _write(path, sorted(known | set(keys)), sorted(known))
+    with locked(path):
+        known = set(_keys(path))
+        _write(path, sorted(known | set(keys)), sorted(known))
 
 
 def remember_search(
@@ -85,18 +92,44 @@ def remember_search(
         runs: Keys of the final runs.
     """
     path = workspace.runs / SEARCHES / f"{study}.json"
-    known = _read(path, {})
-    before = known.get(name, {"runs": [], "search": {}})
-    kept = before["runs"] if before["search"].get("key") == search["key"] else []
-    entry = {"search": dict(search), "runs": sorted({*kept, *runs})}
-    _write(path, known | {name: entry}, known)
     members = workspace.runs / STUDIES / f"{study}.json"
-    keys = set(_read(members, []))
-    _write(members, sorted((keys - set(before["runs"])) | set(entry["runs"])), sorted(keys))
+    with locked(members):
+        known = _searches(path)
+        before = known.get(name, {"runs": [], "search": {}})
+        kept = before["runs"] if before["search"].get("key") == search["key"] else []
+        entry = {"search": dict(search), "runs": sorted({*kept, *runs})}
+        _write(path, known | {name: entry}, known)
+        keys = set(_keys(members))
+        _write(members, sorted((keys - set(before["runs"])) | set(entry["runs"])), sorted(keys))
 
 
-def _read(path: Path, otherwise: Any) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else otherwise
+class _Entry(TypedDict):
+    search: Search
+    runs: list[str]
+
+
+_KEYS, _SEARCHES = TypeAdapter(list[str]), TypeAdapter(dict[str, _Entry])
+
+
+def _keys(path: Path) -> list[str]:
+    return cast(list[str], _read(path, _KEYS, []))
+
+
+def _searches(path: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], _read(path, _SEARCHES, {}))
+
+
+def _read(path: Path, form: TypeAdapter[Any], otherwise: Any) -> Any:
+    if not path.exists():
+        return otherwise
+    try:
+        return form.validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise BenchError(
+            f"{path} is damaged ({faults(error)}): delete it and run `reproduce` again, which finds the finished runs"
+        ) from error
 
 
 def _write(path: Path, content: Any, before: Any) -> None:

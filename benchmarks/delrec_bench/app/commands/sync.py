@@ -1,18 +1,22 @@
 """`sync`: MLflow brought up to date with the records."""
 
+from functools import partial
+
 from delrec_bench.app.options import Answer, Places
 
 PANEL = "Files"
 
 
 def command(places: Places) -> Answer:
-    """Bring MLflow's database up to date with the records."""
+    """Bring MLflow up to date: its database, or the server that MLFLOW_TRACKING_URI names."""
     from delrec_bench.app.common import own_records
     from delrec_bench.records.tracking import sync
+    from delrec_bench.runs.models import with_example
 
     workspace = places.workspace
-    summary = sync(workspace, own_records(workspace))
+    methods, _ = places.tables()
+    summary = sync(workspace, own_records(workspace), partial(with_example, methods=methods))
     if not places.as_json:
         print(summary)
-    content = {"added": summary.added, "replaced": summary.replaced, "unchanged": summary.unchanged}
-    return 0, content | {"database": str(summary.database)}
+    content = {name: getattr(summary, name) for name in ("added", "replaced", "restored", "unchanged")}
+    return 0, content | {"database": summary.place}

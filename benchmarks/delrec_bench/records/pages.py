@@ -1,0 +1,166 @@
+"""The records behind a published page, in one file: ``reports/<page>/records.jsonl.xz``.
+
+    {"kind": "targets", "id": ..., "digest": ..., "split": "test", "targets": {...}, "groups": {...}}   once a test set
+    {"kind": "run", "key": ..., "targets": "<id>", ...}                                                 one a record
+
+Canonical JSON, one object a line: first the test sets by id, then the records by key, compressed by xz (which ships
+with Python and packs hundreds of records that are alike in most of their fields to a tenth of what gzip makes of
+single files). Equal records give equal bytes. The file is read by `report`, `audit` and `compare`; it stands for no
+finished run.
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from delrec_bench.errors import BenchError
+from delrec_bench.records.canonical import compact, digest
+from delrec_bench.records.checks import check_targets
+from delrec_bench.records.record import Record
+from delrec_bench.records.store import from_dict, in_order, parse_json, read_limited, read_record, to_dict
+from delrec_bench.workspace import Workspace, write_atomic
+
+NAME = "records.jsonl.xz"
+LARGEST = 512 << 20
+"""Bytes of the text at most; a file that unfolds to more is no page's."""
+
+_PACKED, _MEMORY, _CHUNK = 64 << 20, 128 << 20, 1 << 20
+_SHARED = ("targets", "groups")
+
+
+def page_text(records: Iterable[Record]) -> str:
+    """The text of a page's file.
+
+    Raises:
+        BenchError: one key with two contents, or records of the same data that do not agree on the targets.
+    """
+    by_key: dict[str, Record] = {}
+    for record in records:
+        other = by_key.setdefault(record.key, record)
+        if other != record:
+            raise BenchError(f"{record} is there twice, with other contents: a page holds a run once")
+    check_targets(by_key.values())
+    sets: dict[str, str] = {}
+    lines = []
+    for key in sorted(by_key):
+        content = to_dict(by_key[key])
+        shared = {name: content.pop(name) for name in _SHARED if name in content}
+        if shared:
+            line = {"kind": "targets", "digest": content["data"]["digest"], "split": "test", **shared}
+            name = digest(compact(line))[:16]
+            sets[name] = compact({"id": name, **line})
+            content["targets"] = name
+        lines.append(compact(content))
+    return "".join(f"{line}\n" for line in [*(sets[name] for name in sorted(sets)), *lines])
+
+
+def write_page(path: Path, records: Iterable[Record]) -> Path:
+    """Makes `path` hold these records; a file that holds them already is not touched."""
+    text = page_text(records)
+    if path.exists():
+        try:
+            if _unfolded(path).decode() == text:
+                return path
+        except (BenchError, UnicodeDecodeError):
+            pass  # what is no page's file is replaced by one
+    write_atomic(path, lzma.compress(text.encode(), check=lzma.CHECK_CRC64, preset=9))
+    return path
+
+
+def read_page(path: Path, broken: list[str] | None = None) -> list[Record]:
+    """The records of a page's file in the order of `load_records`, their keys and scores computed again.
+
+    Args:
+        path: The file.
+        broken: A list that receives one message for each line that is no valid record; without it such a line is an
+            error.
+
+    Raises:
+        BenchError: naming file and line: it is cut, garbage, unfolds to more than `LARGEST`, or was altered.
+    """
+    path = Path(path)
+    sets: dict[str, dict[str, Any]] = {}
+    records = []
+    for number, line in enumerate(_unfolded(path).splitlines(), 1):
+        try:
+            record = _line(line, sets, f"{path}, line {number}")
+        except BenchError as error:
+            if broken is None:
+                raise
+            broken.append(str(error))
+            continue
+        if record is not None:
+            records.append(record)
+    check_targets(records)
+    return in_order(records)
+
+
+def find_record(what: str, workspace: Workspace) -> Record:
+    """A record by its file, or by the beginning of its key among the finished runs and behind the pages.
+
+    Raises:
+        BenchError: none is meant, or more than one.
+    """
+    if Path(what).is_file():
+        return read_record(Path(what))
+    known = {path.parent.name: path for path in workspace.runs.glob("*/record.json")}
+    found = {key: read_record(path) for key, path in known.items() if what and key.startswith(what)}
+    for path in sorted(workspace.reports.rglob(NAME)) if what and not found else ():
+        found |= {record.key: record for record in read_page(path) if record.key.startswith(what)}
+    if len(found) != 1:
+        raise BenchError(f"'{what}' is no file, and {len(found)} records have a key that begins so; give one record")
+    return next(iter(found.values()))
+
+
+def _line(line: bytes, sets: dict[str, dict[str, Any]], where: str) -> Record | None:
+    """The record of a line; None for a line of targets, which goes into `sets`."""
+    values = parse_json(line, where)
+    if values.get("kind") == "targets":
+        name = values.pop("id", None)
+        if name != digest(compact(values))[:16]:
+            raise BenchError(f"{where}: these targets are not those that their id {name!r} names; it was altered")
+        sets[name] = values
+        return None
+    if isinstance(values.get("targets"), str):
+        values |= _joined(sets, values, where)
+    try:
+        return from_dict(values)
+    except BenchError as error:
+        raise BenchError(f"{where}: {error}") from error
+
+
+def _joined(sets: dict[str, dict[str, Any]], values: dict[str, Any], where: str) -> dict[str, Any]:
+    found = sets.get(values["targets"])
+    if found is None:
+        raise BenchError(f"{where}: the targets {values['targets']!r} are not above it; the file was altered")
+    data = values.get("data")
+    digest = data.get("digest") if isinstance(data, dict) else None
+    if found.get("digest") != digest:
+        raise BenchError(f"{where}: data.digest is {digest!r}, but its targets are of {found.get('digest')!r}")
+    return {name: found[name] for name in _SHARED if name in found}
+
+
+def _unfolded(path: Path) -> bytes:
+    """The text of an xz file, never more than `LARGEST`, with a bounded memory."""
+    data = read_limited(path, _PACKED)
+    unpack = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY)
+    out: list[bytes] = []
+    size = 0
+    try:
+        while not unpack.eof:
+            piece = unpack.decompress(data, max_length=_CHUNK)
+            data = b""
+            size += len(piece)
+            if size > LARGEST:
+                raise BenchError(f"{path} unfolds to more than {LARGEST} bytes, which no page's records do: delete it")
+            if not piece and unpack.needs_input:
+                raise BenchError(f"{path} is cut short: take it from git again (git checkout -- {path.name})")
+            out.append(piece)
+    except lzma.LZMAError as error:
+        raise BenchError(f"{path} is not an xz file that can be read ({error}): take it from git again") from error
+    if unpack.unused_data:
+        raise BenchError(f"{path} goes on after its end: take it from git again")
+    return b"".join(out)

@@ -1,0 +1,104 @@
+"""The parts of a record: what each holds, field by field. `Record` puts them together."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+KINDS = ("run", "floor", "latency", "trial")
+DATA_KINDS = ("EMBEDDED", "STAND-IN", "OFFICIAL")
+LATENCY_RATIOS = ("train_ratio", "infer_ratio", "batch1_ratio")
+
+_CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_OPEN = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Digest = Annotated[str, Field(min_length=1)]
+
+
+@with_config(_OPEN)
+class Data(TypedDict):
+    """The data of a run; what the key says of it, and what a reader must know."""
+
+    kind: Literal["EMBEDDED", "STAND-IN", "OFFICIAL"]
+    digest: Digest
+    classes: NotRequired[Count]
+    channels: NotRequired[Count]
+    steps: NotRequired[Count]
+    step_ms: NotRequired[float]
+    representation: NotRequired[str]
+    sizes: NotRequired[dict[str, Count]]
+    files: NotRequired[dict[str, str]]
+    augmentation: NotRequired[str | None]
+    binning: NotRequired[str | None]
+    validation: NotRequired[str | None]
+    dropped_events: NotRequired[Count]
+    notes: NotRequired[list[str]]
+
+
+@with_config(_CLOSED)
+class RunResult(TypedDict):
+    """Of a run or a floor: the score of the test set, scored once, and how the epoch was chosen."""
+
+    test_score: float
+    selection: NotRequired[str]
+    correct: NotRequired[Count]
+    total: NotRequired[Count]
+    best_epoch: NotRequired[Count]
+    epochs: NotRequired[Count]
+    valid_score: NotRequired[float | None]
+
+
+@with_config(_CLOSED)
+class TrialResult(TypedDict):
+    """Of a trial of a search: it is scored on validation data alone and knows nothing of the test set."""
+
+    valid_score: float | None
+    failed: NotRequired[str | None]
+    best_epoch: NotRequired[Count]
+    epochs: NotRequired[Count]
+    selection: NotRequired[str]
+
+
+@with_config(_OPEN)
+class LatencyResult(TypedDict):
+    """Of a measurement of latency: ratios to the no-delay network, None where one does not apply."""
+
+    train_ratio: Positive | None
+    infer_ratio: Positive | None
+    batch1_ratio: Positive | None
+
+
+@with_config(_CLOSED)
+class Parameters(TypedDict, total=False):
+    """Counts of parameters; weights + delays + neuron = total = trainable + frozen."""
+
+    weights: Count | None
+    delays: Count | None
+    neuron: Count | None
+    trainable: Count | None
+    frozen: Count | None
+    total: Count | None
+
+
+@with_config(_CLOSED)
+class Early(TypedDict, total=False):
+    """What another machine must meet before chaos sets in; null where a number was not finite."""
+
+    losses: list[float | None]
+    """The losses of the first updates."""
+    logits: list[list[float | None]]
+    """A few outputs of the first batch, before training."""
+
+
+@with_config(_CLOSED)
+class Search(TypedDict, total=False):
+    """The search that chose a run's settings: its trials, the one chosen, and what it drew."""
+
+    trials: Count
+    trial: Count
+    key: str
+    values: dict[str, Any]
+    scores: list[float | None]
+    space: str

@@ -1,0 +1,79 @@
+"""A record's run made again, in a folder of its own, and compared."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from delrec_bench.config import Request, resolve
+from delrec_bench.config.settings import FORECAST
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.records import Record
+from delrec_bench.records.rerun import EarlyAgreement, Rerun, compare
+from delrec_bench.runs.single import perform
+from delrec_bench.tasks.base import TaskTable
+from delrec_bench.training import Progress
+from delrec_bench.workspace import Workspace
+
+
+def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Request:
+    """The request that a record's configuration amounts to: every setting is given, none is left to a preset.
+
+    Args:
+        record: A run, a floor or a trial.
+        tasks: Names the record's task.
+        data: Folder of a user's own files, which a record does not name.
+
+    Raises:
+        BenchError: A latency measurement, which is no run; files of one's own without their folder.
+    """
+    if record.kind == "latency":
+        raise BenchError(f"{record} is a measurement of this machine, not a run: `bench` measures again")
+    c = record.configuration
+    name = c["task"]["name"]
+    if record.data["kind"] == "OFFICIAL" and ":" in record.task and data is None:
+        raise BenchError(f"{record} was made on files of somebody's own, {record.task}: give their folder (--data DIR)")
+    given = {f"task.{k}": v for k, v in c["task"].items() if k != "name"}
+    given |= {f"{group}.{k}": v for group in ("training", "network", "seeds") for k, v in c[group].items()}
+    if c.get("network"):
+        given |= {"dtype": c["dtype"], "budget": c["budget"]}
+    if tasks[name].family != "forecast":
+        given = {key: value for key, value in given.items() if key not in FORECAST}
+    return Request(
+        method=record.method,
+        task=name,
+        repetition=record.repetition,
+        profile=c["profile"],
+        data=data,
+        device=c["device"],
+        engine="auto" if c["engine"] == "none" else c["engine"],
+        threads=c["threads"],
+        overrides=tuple(sorted(given.items())),
+        trial=record.kind == "trial",
+    )
+
+
+def rerun(
+    record: Record,
+    methods: MethodTable,
+    tasks: TaskTable,
+    workspace: Workspace,
+    data: str | None = None,
+    progress: Progress | None = None,
+    early: EarlyAgreement | None = None,
+) -> tuple[Record, Rerun]:
+    """Make a record's run again and compare; the finished run of its key is neither read nor touched.
+
+    Raises:
+        BenchError: It cannot be asked for, its data is not there, or is not the data of the record.
+        RunError: It failed.
+    """
+    resolved = resolve(request_of(record, tasks, data), methods, tasks, workspace)
+    if resolved.data.digest != record.data["digest"]:
+        raise BenchError(
+            f"{record} was made on data {record.data['digest'][:12]}, here are {resolved.data.digest[:12]}: "
+            "give the folder of the same files (--data DIR)"
+        )
+    with tempfile.TemporaryDirectory(prefix="delrec-bench-rerun-") as folder:
+        again = perform(resolved, replace(workspace, runs=Path(folder)), progress).record
+    return again, compare(record, again, early)

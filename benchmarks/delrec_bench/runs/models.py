@@ -1,0 +1,49 @@
+"""The network of a finished run, from its record and checkpoint alone."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.records import Record
+
+
+def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
+    """The trained network of a run on the CPU, in evaluation mode, as it was trained (delays not rounded).
+
+    Args:
+        record: Says how it is built.
+        checkpoint: Its checkpoint.pt, read as numbers only.
+        methods: Builds it.
+
+    Raises:
+        BenchError: The checkpoint is of another run, cannot be read, or does not fit the network.
+    """
+    method, settings = methods[record.method], record.configuration
+    if method.build is None:
+        raise BenchError(f"{record}: method '{record.method}' has no network")
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if saved["key"] != record.key:
+            raise BenchError(f"{checkpoint} is of run {str(saved['key'])[:12]}, not of {record}")
+        model = method.build({**settings["network"], "engine": "auto"}, record.data["channels"], record.data["classes"])
+        model.to(dtype=torch.float64 if settings["dtype"] == "float64" else torch.float32)
+        model.load_state_dict(saved["state_dict"])
+    except (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:
+        raise BenchError(f"{checkpoint} gives no network of {record} ({type(error).__name__}: {error})") from error
+    return model.eval()
+
+
+def with_example(record: Record, checkpoint: Path, methods: MethodTable) -> tuple[Any, np.ndarray, np.ndarray] | None:
+    """The network, an example of its input (T, 1, channels) and its output for it; None of a method without one."""
+    if methods[record.method].build is None:
+        return None
+    model = network_of(record, checkpoint, methods)
+    dtype = next(iter(model.parameters())).dtype
+    example = torch.zeros(record.data["steps"], 1, record.data["channels"], dtype=dtype)
+    with torch.no_grad():
+        return model, example.numpy(), model(example).numpy()
