@@ -21,6 +21,11 @@ POOLS = (
 DISTRIBUTIONS = ("torch", "numpy", "numba", "delrec", "delrec-baselines", "delrec-bench")
 
 
+def say(text: str) -> None:
+    """Progress, for people: stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def pin_threads(threads: int) -> None:
     """Give torch, numba and BLAS `threads` threads each; children started later inherit it.
 

@@ -4,11 +4,11 @@ A command returns its exit code and, for `--json`, its content.
 """
 
 import os
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from delrec_bench.environment import say
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.metrics.base import VARIABLE as METRICS_VARIABLE
 from delrec_bench.records import Record, load_records
@@ -20,11 +20,6 @@ from delrec_bench.workspace import Workspace
 Answer = tuple[int, dict[str, Any]]
 METHODS_VARIABLE = "DELREC_BENCH_METHODS"
 TASKS_VARIABLE = "DELREC_BENCH_TASKS"
-
-
-def say(text: str) -> None:
-    """Progress, for people: stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def folders(arguments: Namespace) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -42,6 +42,7 @@ class Record:
         learned: what is learned, in words.
         engine, device: what ran it.
         history: one dict per epoch.
+        early: ``logits`` of the untrained network, (samples, classes), and the ``losses`` of the first updates.
         parameters: counts ``weights, delays, neuron, trainable, frozen, total``.
         activity: spikes per neuron and step, synaptic operations, delay buffer.
         provenance: results_version, revision, dirty, versions.
@@ -69,6 +70,7 @@ class Record:
     engine: str = ""
     device: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
+    early: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     activity: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Record:
     def __post_init__(self) -> None:
         for item in fields(self):
             # A loss or a time may be infinite in a run that diverged: it is kept as missing. A score may not.
-            missing = item.name in ("history", "measured", "activity")
+            missing = item.name in ("history", "early", "measured", "activity")
             value = plain(getattr(self, item.name), f"record.{item.name}", missing=missing)
             object.__setattr__(self, item.name, value)
         validate(self)

@@ -1,14 +1,16 @@
 """One run, from a request to its record: load, build, train, score the test set once (a trial: not at all), write.
 
-A run's folder is `runs/<key>/`. The checkpoint is written first and `record.json` last, each in one step: where there
-is a record the run is finished, and a run that was cut short leaves none.
+What is written where, and what survives a kill, is said in `runs.folder`: where there is a record the run is finished.
 """
 
 import io
 import math
 import time
+import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,24 @@ from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.data.samples import Cast
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import machine, peak_bytes, pin_threads, provenance, reset_peak
-from delrec_bench.errors import RunError
+from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, finished_record, write_record
+from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, finished_record
+from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.training import Evaluation, Fit, HeldOut, Progress, build, fit, score_test
-from delrec_bench.workspace import Workspace, write_atomic
+from delrec_bench.training import (
+    CheckpointError,
+    Evaluation,
+    Fit,
+    HeldOut,
+    Progress,
+    build,
+    fit,
+    score_test,
+    seed_everything,
+)
+from delrec_bench.workspace import Workspace
 
 CHECKPOINT_SCHEMA = 1
 
@@ -43,71 +56,142 @@ def run(
     tasks: TaskTable,
     workspace: Workspace,
     progress: Progress | None = None,
+    *,
+    wait: bool = True,
 ) -> Outcome:
     """Do one run, or find that it was done.
 
     Raises:
         BenchError: The request or its data is wrong.
-        RunError: Training failed.
+        RunError: The run failed.
+        Busy: Another process is doing it, and `wait` is False.
     """
-    return perform(resolve(request, methods, tasks, workspace), workspace, progress)
+    return perform(resolve(request, methods, tasks, workspace), workspace, progress, wait=wait)
 
 
-def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None = None) -> Outcome:
-    """Do a resolved run, unless its record is there."""
-    done = finished_record(workspace.runs, resolved.key)
-    if done is not None:
-        return Outcome(done, True)
-    record, checkpoint = _made(resolved, progress)
-    folder = workspace.runs / resolved.key
-    if checkpoint is not None:
-        write_atomic(folder / "checkpoint.pt", checkpoint)
-    write_record(folder / "record.json", record)
+def perform(
+    resolved: Resolved, workspace: Workspace, progress: Progress | None = None, *, wait: bool = True
+) -> Outcome:
+    """Do a resolved run, unless its record is there; one that was cut short goes on from its last checkpoint.
+
+    Args:
+        resolved: What to do.
+        workspace: Where.
+        progress: Called after every epoch.
+        wait: Wait for another process that does the same run; else `Busy` is raised.
+
+    Raises:
+        RunError: The run failed; why, with the traceback, is kept in its folder.
+    """
+    folder = RunFolder(workspace.runs, resolved.key)
+    with folder.locked(wait) if finished_record(workspace.runs, resolved.key) is None else nullcontext():
+        done = finished_record(workspace.runs, resolved.key)
+        if done is not None:
+            folder.tidy()
+            return Outcome(done, True)
+        try:
+            record, checkpoint = _made(resolved, folder, progress)
+        except BenchError:
+            raise
+        except Exception as error:
+            text = _told(resolved, error)
+            folder.failed(_about(resolved), text, "".join(traceback.format_exception(error)))
+            if isinstance(error, RunError) or _place(error) is not None:
+                raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
+            raise
+        folder.finish(record, checkpoint)
     return Outcome(record, False)
 
 
-def _made(resolved: Resolved, progress: Progress | None) -> tuple[Record, bytes | None]:
+def _about(resolved: Resolved) -> dict[str, Any]:
+    """What names a run."""
+    return {
+        "method": resolved.method.name,
+        "task": resolved.data.name,
+        "repetition": _repetition(resolved),
+        "command": replace(resolved.request, study=None).command(),
+    }
+
+
+def _told(resolved: Resolved, error: Exception) -> str:
+    what = f"{resolved.method.name} on {resolved.data.name}, repetition {_repetition(resolved)}"
+    if isinstance(error, RunError):
+        return f"{what}: {error}"
+    place = _place(error)
+    return f"{what}: {type(error).__name__}: {error}" + (f" ({place})" if place else "")
+
+
+def _place(error: BaseException) -> str | None:
+    """Where a method's own code, or what it called, raised; None where it was this suite: a bug."""
+    package = Path(__file__).parents[1]
+    foreign = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not (own := Path(frame.filename)).is_relative_to(package) or own.is_relative_to(package / "methods")
+    ]
+    if not foreign:
+        return None
+    apart = [frame for frame in foreign if "site-packages" not in frame.filename] or foreign
+    return f"{Path(apart[-1].filename).name}, line {apart[-1].lineno}"
+
+
+def _made(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> tuple[Record, bytes | None]:
     """The record and, of a network that is kept, its checkpoint."""
     pin_threads(resolved.request.threads)
     reset_peak()
     if resolved.method.floor:
         return _floor(resolved), None
-    if resolved.request.trial:
-        return _trial(resolved, progress), None
-    return _train(resolved, progress)
+    checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, lambda: _peak(resolved.device))
+    try:
+        return (
+            _trial(resolved, checkpoints, progress)
+            if resolved.request.trial
+            else _train(resolved, checkpoints, progress)
+        )
+    finally:
+        checkpoints.close()
 
 
-def _fit(resolved: Resolved, model: Any, progress: Progress | None) -> Fit:
+def _fit(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Any, Fit]:
+    """The trained network; a checkpoint that does not fit is set aside, and the training begins anew."""
     data = resolved.data
-    torch.manual_seed(resolved.seeds.stream("order"))  # dropout masks
     valid = data.valid if data.valid is not None and len(data.valid) else None
-    return fit(
-        model,
-        Cast(data.train, resolved.dtype),
-        None if valid is None else Cast(valid, resolved.dtype),
-        resolved.training,
-        metric=data.metric,
-        seeds=resolved.seeds,
-        device=resolved.device,
-        progress=progress,
-    )
+    while True:
+        model = build(resolved)
+        seed_everything(resolved.seeds.stream("order"))  # dropout masks, and whatever a method draws
+        try:
+            return model, fit(
+                model,
+                Cast(data.train, resolved.dtype),
+                None if valid is None else Cast(valid, resolved.dtype),
+                resolved.training,
+                metric=data.metric,
+                seeds=resolved.seeds,
+                device=resolved.device,
+                progress=progress,
+                keeper=checkpoints,
+            )
+        except CheckpointError as error:
+            checkpoints.set_aside(str(error))
 
 
-def _trial(resolved: Resolved, progress: Progress | None) -> Record:
+def _measured(checkpoints: Checkpoints, fitted: Fit) -> dict[str, Any]:
+    return {"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()}
+
+
+def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, None]:
     """A trial of a search: trained as a run is, scored on validation data; the test set stays closed.
 
     One that diverges is a result too: it holds its place among the trials and is never chosen.
     """
-    start, cpu = time.perf_counter(), time.process_time()
-    model = build(resolved)
     fitted, failed = Fit(), None
     try:
-        fitted = _fit(resolved, model, progress)
+        model, fitted = _fit(resolved, checkpoints, progress)
         if not math.isfinite(fitted.valid_score):
             failed = f"the validation score is {fitted.valid_score}"
     except RunError as error:
-        failed = str(error)
-    return _record(
+        model, failed = build(resolved), str(error)
+    record = _record(
         resolved,
         result={
             "valid_score": None if failed else fitted.valid_score,
@@ -117,42 +201,28 @@ def _trial(resolved: Resolved, progress: Progress | None) -> Record:
             "failed": failed,
         },
         history=fitted.history,
+        early=fitted.early,
         parameters=_counts(model),
         engine=model.engines(),
-        measured={
-            "epoch_seconds": fitted.epoch_seconds,
-            "peak_bytes": _peak(resolved.device),
-            "wall_seconds": time.perf_counter() - start,
-            "cpu_seconds": time.process_time() - cpu,
-        },
+        measured=_measured(checkpoints, fitted),
     )
+    return record, None
 
 
-def _train(resolved: Resolved, progress: Progress | None) -> tuple[Record, bytes]:
+def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, bytes]:
     data = resolved.data
-    start, cpu = time.perf_counter(), time.process_time()
-    device = resolved.device
-    model = build(resolved)
     test = HeldOut(Cast(data.test, resolved.dtype))
-    try:
-        fitted = _fit(resolved, model, progress)
-    except RunError as error:
-        raise RunError(f"{resolved.method.name} on {data.name}, repetition {_repetition(resolved)}: {error}") from error
-    scored = score_test(model, test, data.metric, device)
-    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    model, fitted = _fit(resolved, checkpoints, progress)
+    scored = score_test(model, test, data.metric, resolved.device)
     record = _record(
         resolved,
         result=_result(data, scored.predictions.numpy(), fitted, resolved.training.selection),
         history=fitted.history,
+        early=fitted.early,
         parameters=_counts(model),
         activity=_activity(scored),
         engine=model.engines(),
-        measured={
-            "epoch_seconds": fitted.epoch_seconds,
-            "peak_bytes": _peak(device),
-            "wall_seconds": wall,
-            "cpu_seconds": cpu,
-        },
+        measured=_measured(checkpoints, fitted),
     )
     content = io.BytesIO()
     state = {name: value.cpu() for name, value in fitted.state.items()}
