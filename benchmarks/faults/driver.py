@@ -106,7 +106,7 @@ def dies_at(moment: str, count: int) -> None:
 
         def opening(handle: int, *rest: Any) -> Any:
             file = fdopen(handle, *rest)
-            if name in os.readlink(f"/proc/self/fd/{handle}") and due():
+            if name in str(Path(f"/proc/self/fd/{handle}").readlink()) and due():
                 write = file.write
 
                 class Half:

@@ -33,7 +33,7 @@ SCHEMA = 1
 LIBRARIES = ("torch", "numpy", "numba")  # another version of these may add in another order
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """Another process is doing this run."""
 
 
@@ -49,7 +49,7 @@ class RunFolder:
         """Hold the run; what killed writes left behind is swept.
 
         Args:
-            wait: Wait for another process that does this run, which is said; else `Busy` is raised.
+            wait: Wait for another process that does this run, which is said; else `BusyError` is raised.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / "lock")
@@ -57,7 +57,7 @@ class RunFolder:
             lock.acquire(timeout=0)
         except Timeout:
             if not wait:
-                raise Busy(self.key) from None
+                raise BusyError(self.key) from None
             say(f"run {self.key[:12]} is being done by another process; waiting for it")
             lock.acquire()
         try:

@@ -9,7 +9,6 @@ import time
 import traceback
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,15 @@ import torch
 
 from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.data.samples import Cast
-from delrec_bench.data.task_data import TaskData
-from delrec_bench.environment import machine, peak_bytes, pin_threads, provenance, reset_peak
+from delrec_bench.environment import peak_bytes, pin_threads, reset_peak
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.metrics import metric_named
-from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, finished_record
+from delrec_bench.records import Record, canonical_json, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
+from delrec_bench.runs.recording import activity_of, counts_of, make_record, peak_of, result_of
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import (
     CheckpointError,
-    Evaluation,
     Fit,
     HeldOut,
     Progress,
@@ -64,7 +61,7 @@ def run(
     Raises:
         BenchError: The request or its data is wrong.
         RunError: The run failed.
-        Busy: Another process is doing it, and `wait` is False.
+        BusyError: Another process is doing it, and `wait` is False.
     """
     return perform(resolve(request, methods, tasks, workspace), workspace, progress, wait=wait)
 
@@ -78,7 +75,7 @@ def perform(
         resolved: What to do.
         workspace: Where.
         progress: Called after every epoch.
-        wait: Wait for another process that does the same run; else `Busy` is raised.
+        wait: Wait for another process that does the same run; else `BusyError` is raised.
 
     Raises:
         RunError: The run failed; why, with the traceback, is kept in its folder.
@@ -108,13 +105,13 @@ def _about(resolved: Resolved) -> dict[str, Any]:
     return {
         "method": resolved.method.name,
         "task": resolved.data.name,
-        "repetition": _repetition(resolved),
+        "repetition": resolved.request.repetition,
         "command": replace(resolved.request, study=None).command(),
     }
 
 
 def _told(resolved: Resolved, error: Exception) -> str:
-    what = f"{resolved.method.name} on {resolved.data.name}, repetition {_repetition(resolved)}"
+    what = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}"
     if isinstance(error, RunError):
         return f"{what}: {error}"
     place = _place(error)
@@ -141,7 +138,7 @@ def _made(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> t
     reset_peak()
     if resolved.method.floor:
         return _floor(resolved), None
-    checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, lambda: _peak(resolved.device))
+    checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, lambda: peak_of(resolved.device))
     try:
         return (
             _trial(resolved, checkpoints, progress)
@@ -191,7 +188,7 @@ def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
             failed = f"the validation score is {fitted.valid_score}"
     except RunError as error:
         model, failed = build(resolved), str(error)
-    record = _record(
+    record = make_record(
         resolved,
         result={
             "valid_score": None if failed else fitted.valid_score,
@@ -202,7 +199,7 @@ def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
         },
         history=fitted.history,
         early=fitted.early,
-        parameters=_counts(model),
+        parameters=counts_of(model),
         engine=model.engines(),
         measured=_measured(checkpoints, fitted),
     )
@@ -214,13 +211,13 @@ def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
     test = HeldOut(Cast(data.test, resolved.dtype))
     model, fitted = _fit(resolved, checkpoints, progress)
     scored = score_test(model, test, data.metric, resolved.device)
-    record = _record(
+    record = make_record(
         resolved,
-        result=_result(data, scored.predictions.numpy(), fitted, resolved.training.selection),
+        result=result_of(data, scored.predictions.numpy(), fitted, resolved.training.selection),
         history=fitted.history,
         early=fitted.early,
-        parameters=_counts(model),
-        activity=_activity(scored),
+        parameters=counts_of(model),
+        activity=activity_of(scored),
         engine=model.engines(),
         measured=_measured(checkpoints, fitted),
     )
@@ -245,86 +242,6 @@ def _floor(resolved: Resolved) -> Record:
     start = time.perf_counter()
     predictions = np.asarray(floor(resolved.data))
     measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
-    return _record(resolved, result=_result(resolved.data, predictions, None, "none"), engine="none", measured=measured)
-
-
-def _record(resolved: Resolved, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
-    data = resolved.data
-    finished = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(
-        kind="trial" if resolved.request.trial else resolved.method.kind,
-        key=resolved.key,
-        method=resolved.method.name,
-        task=data.name,
-        repetition=_repetition(resolved),
-        configuration=resolved.configuration,
-        data=_described(resolved),
-        metric=data.metric,
-        result=result,
-        study=None,
-        control=resolved.method.control,
-        learned=resolved.method.learned,
-        device=resolved.device,
-        provenance={"results_version": RESULTS_VERSION, **provenance()},
-        command=replace(resolved.request, study=None).command(),
-        measured={**measured, "host": machine(), "finished_at": finished},
-        **more,
+    return make_record(
+        resolved, result=result_of(resolved.data, predictions, None, "none"), engine="none", measured=measured
     )
-
-
-def _repetition(resolved: Resolved) -> int:
-    return resolved.request.repetition
-
-
-def _described(resolved: Resolved) -> dict[str, Any]:
-    data, options = resolved.data, resolved.options
-    about = data.identity() | {
-        "files": dict(data.files),
-        "augmentation": "shift and blend, x 3" if options.augment else "none",
-        "binning": options.binning,
-        "validation": options.validation,
-        "dropped_events": data.dropped_events,
-        "notes": list(data.notes),
-    }
-    about.pop("name")
-    return about
-
-
-def _result(data: TaskData, predictions: np.ndarray, fitted: Fit | None, selection: str) -> dict[str, Any]:
-    targets = data.test.targets
-    total = len(targets)
-    score = metric_named(data.metric).score(predictions, targets.numpy())
-    speakers = data.test.speakers
-    out: dict[str, Any] = {
-        "test_score": score,
-        "total": total,
-        "predictions": predictions.tolist(),
-        "targets": targets.tolist(),
-        "speakers": None if speakers is None else np.asarray(speakers).tolist(),
-        "selection": selection,
-    }
-    if data.classifies:
-        out["correct"] = int((predictions == targets.numpy()).sum())
-    if fitted is not None:
-        validated = fitted.valid_score == fitted.valid_score  # NaN where a task has no validation set
-        out |= {
-            "best_epoch": fitted.best_epoch,
-            "epochs": len(fitted.history),
-            "valid_score": fitted.valid_score if validated else None,
-            "selection": selection if validated else "none",
-        }
-    return out
-
-
-def _counts(model: Any) -> dict[str, int]:
-    counts = model.count()
-    return {name: getattr(counts, name) for name in ("weights", "delays", "neuron", "trainable", "frozen", "total")}
-
-
-def _activity(scored: Evaluation) -> dict[str, Any]:
-    names = ("spikes_per_neuron_step", "rates", "synaptic_operations", "delay_buffer")
-    return {name: scored.activity[name] for name in names if name in scored.activity}
-
-
-def _peak(device: str) -> int:
-    return int(torch.cuda.max_memory_allocated()) if device == "cuda" else peak_bytes()

@@ -1,4 +1,4 @@
-"""A training's whole state at the end of an epoch: taken, and put back so that the next epoch is the same to the bit."""
+"""A training's whole state at the end of an epoch: taken, and put back so that what follows is the same to the bit."""
 
 import random
 from collections.abc import Callable, Mapping
