@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.app.grammar import parser
-from delrec_bench.environment import pin_threads
+from delrec_bench.environment import interruptible, pin_threads
 from delrec_bench.errors import BenchError, RunError
 
 SCHEMA = 1
@@ -26,7 +26,7 @@ def main(words: Sequence[str] | None = None) -> int:
         arguments = parser().parse_args(words)
         pin_threads(max(1, getattr(arguments, "threads", 1)))
         # Libraries print to stdout now and then; what is for a program stays alone there.
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        with interruptible(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             code, content = _dispatch(arguments)
         if as_json:
             print(json.dumps({"schema": SCHEMA, **content}, allow_nan=False))

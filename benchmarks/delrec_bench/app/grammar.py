@@ -119,6 +119,22 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--repetitions", type=int, metavar="N", help="runs of each method and task (the study's)")
     reproduce.add_argument("--data", action="append", default=[], metavar="TASK=DIR", help="your own files for a task")
     reproduce.add_argument("--jobs", type=int, help="worker processes of one thread each (all cores)")
+    reproduce.add_argument(
+        "--per-device", type=int, metavar="N", help="workers for each CUDA device, in place of --jobs"
+    )
+    reproduce.add_argument("--device", metavar="cpu|cuda|auto", help="where the networks are (cpu)")
+    reproduce.add_argument("--executor", default="local", metavar="local|slurm|dask", help="what does the runs (local)")
+    reproduce.add_argument("--scheduler", metavar="ADDRESS", help="of Dask (else workers are started here)")
+    reproduce.add_argument(
+        "--executor-option",
+        action="append",
+        default=[],
+        dest="executor_options",
+        metavar="key=value",
+        help="what SLURM is asked for: timeout_min, mem_gb, gpus_per_node, slurm_partition, ...",
+    )
+    reproduce.add_argument("--retries", type=int, default=0, metavar="N", help="tries more for a run that failed (0)")
+    reproduce.add_argument("--shard", metavar="I/N", help="only the I-th of N parts, each method with its control")
     reproduce.add_argument("--dry-run", action="store_true", help="only say what it would take")
     reproduce.add_argument("--no-latency", action="store_true", help="leave latency out")
     command("sync", "bring MLflow's database up to date with the records")

@@ -16,6 +16,7 @@ from delrec_bench.app.common import (
     tables,
     title_of,
 )
+from delrec_bench.config import parse_setting
 from delrec_bench.errors import BenchError
 from delrec_bench.latency import measure
 from delrec_bench.methods.base import MethodTable
@@ -23,9 +24,10 @@ from delrec_bench.records import Record
 from delrec_bench.records.tracking import sync
 from delrec_bench.report import compare, rows_of, write_report
 from delrec_bench.report.comparison import ABSENT, summary
-from delrec_bench.runs.executors import Place, default_jobs
+from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.studies.cost import estimate
 from delrec_bench.studies.expansion import Study, Wanted, expand
+from delrec_bench.studies.sharding import parse_shard
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_pair
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace, find_workspace
@@ -44,14 +46,21 @@ def reproduce(arguments: Namespace) -> Answer:
     methods, tasks = tables(arguments)
     wanted = _wanted(arguments)
     study = expand(arguments.study, arguments.profile, methods, tasks, wanted)
-    jobs = default_jobs() if arguments.jobs is None else arguments.jobs
-    if jobs < 1:
-        raise BenchError(f"--jobs is {jobs}; it must be at least 1")
+    executor = make_executor(
+        arguments.executor,
+        workspace,
+        jobs=default_jobs() if arguments.jobs is None else arguments.jobs,
+        per_device=arguments.per_device,
+        scheduler=arguments.scheduler,
+        options=dict(parse_setting(text) for text in arguments.executor_options),
+    )
+    jobs = executor.jobs
     committed = committed_records(workspace, study.page)
     known = [*committed, *own_records(workspace)]
     if arguments.dry_run:
         return _dry_run(study, methods, tasks, known, jobs)
-    work = Work(Place(workspace, *folders(arguments)), methods, tasks, jobs, known, study.sizes, say)
+    place = Place(workspace, *folders(arguments), retries=arguments.retries)
+    work = Work(place, methods, tasks, executor, known, study.sizes, say)
     searched = search(study, work) if study.search is not None else Searched(study)
     study = searched.study
     missing, keys = work.missing(study.requests)
@@ -75,6 +84,8 @@ def reproduce(arguments: Namespace) -> Answer:
         "seconds": round(time.perf_counter() - start, 1),
     }
     failures = len(content["failed"])
+    for failure in content["failed"]:
+        say(f"failed: {failure['error']}\n  once more: {failure['command']}")
     say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {failures} failed")
     return (1 if failures else 0), content
 
@@ -86,7 +97,8 @@ def _wanted(arguments: Namespace) -> Wanted:
         if not (equals and task and folder):
             raise BenchError(f"--data {text!r} is not TASK=DIR; write for instance --data shd=corpora/shd")
         data[task] = folder
-    return Wanted(arguments.only_methods, arguments.only_tasks, arguments.repetitions, data)
+    part = None if arguments.shard is None else parse_shard(arguments.shard)
+    return Wanted(arguments.only_methods, arguments.only_tasks, arguments.repetitions, data, part, arguments.device)
 
 
 def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool) -> str:

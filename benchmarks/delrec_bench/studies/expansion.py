@@ -10,6 +10,7 @@ from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import is_number
 from delrec_bench.studies.search import Search, parse
+from delrec_bench.studies.sharding import Shard, shard
 from delrec_bench.tasks.base import TaskTable
 
 FOLDER = Path(__file__).parent
@@ -39,17 +40,21 @@ class Wanted:
         methods, tasks: Only these of the study's.
         repetitions: How many.
         data: Folder of a user's own files by task, as `run --data`.
+        shard: Only the i-th of n parts, see `studies.sharding`.
+        device: Where the networks are.
     """
 
     methods: tuple[str, ...] | None = None
     tasks: tuple[str, ...] | None = None
     repetitions: int | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    shard: Shard | None = None
+    device: str | None = None
 
     @property
     def part(self) -> bool:
         """Whether only a part of the study's rows is asked for."""
-        return self.methods is not None or self.tasks is not None
+        return any(wanted is not None for wanted in (self.methods, self.tasks, self.shard))
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,11 @@ def expand(name: str, profile: str, methods: MethodTable, tasks: TaskTable, want
             own = tuple((key, value) for key, value in sorted(merged.items()) if key in known)
             presets = table.get("profile", profile)
             firsts.append(Request(method, task, 0, presets, data=data.get(task), overrides=own, study=name))
+    if wanted.device is not None:
+        firsts = [replace(first, device=wanted.device) for first in firsts]
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
+    if wanted.shard is not None:
+        requests = tuple(shard(requests, wanted.shard, methods, tasks))
     sizes = {task: (size[0], size[1], size[2]) for task, size in table.get("sizes", {}).items()}
     page = name if name in pages() else None
     return Study(name, profile, requests, tuple(skipped), table.get("minutes"), sizes, search, page)
