@@ -55,6 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     from delrec_bench.app import (  # torch starts here, its threads set
         bench,
+        collect,
         data,
         listing,
         report,
@@ -71,6 +72,7 @@ def _dispatch(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         "sync": sync.synchronise,
         "report": report.report,
         "bench": bench.bench,
+        "collect": collect.collect,
     }
     return table[arguments.command](arguments)
 

@@ -138,6 +138,8 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--dry-run", action="store_true", help="only say what it would take")
     reproduce.add_argument("--no-latency", action="store_true", help="leave latency out")
     command("sync", "bring MLflow's database up to date with the records")
+    collect = command("collect", "put the finished runs of other folders beside this workspace's")
+    collect.add_argument("folders", nargs="+", metavar="DIR", help="a workspace, or its folder of runs")
     report = command("report", "write reports/leaderboard.* and README's block from the records")
     report.add_argument("--profile", help="show this profile (else the one with most methods, task by task)")
     report.add_argument("--study", help="a study with a page of its own (tuned): reports/STUDY/; else the leaderboard")

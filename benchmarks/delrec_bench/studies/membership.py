@@ -95,6 +95,16 @@ def remember_search(
     _write(members, sorted((keys - set(before["runs"])) | set(entry["runs"])), sorted(keys))
 
 
+def merge_memberships(workspace: Workspace, other: Workspace) -> None:
+    """Take over which runs belong to which study and search in another folder of runs; of one search ours stays."""
+    for path in sorted((other.runs / STUDIES).glob("*.json")):
+        for kind in (STUDIES, SEARCHES):
+            own, known = workspace.runs / kind / path.name, _read(other.runs / kind / path.name, None)
+            if known is not None:
+                before = _read(own, type(known)())
+                _write(own, sorted({*before, *known}) if kind == STUDIES else known | before, before)
+
+
 def _read(path: Path, otherwise: Any) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else otherwise
 

@@ -20,6 +20,7 @@ class Dask:
 
     def __init__(self, address: str | None, jobs: int) -> None:
         self._address, self.jobs = address, jobs
+        self._timeout = 30.0
 
     def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
         """Submit every request, and yield each as it ends."""
@@ -52,7 +53,7 @@ class Dask:
             )
             return _Owned(cluster)
         try:
-            client = Client(self._address, timeout=30)
+            client = Client(self._address, timeout=self._timeout)
         except (OSError, ValueError) as error:
             raise BenchError(f"--scheduler '{self._address}' does not answer ({error}); start one there") from error
         self.jobs = max(1, sum(client.nthreads().values()))
