@@ -1,5 +1,6 @@
 """Runs done elsewhere: in processes, as jobs, as tasks. They end with their parent, survive it, and fail by name."""
 
+import fcntl
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import finished_record, load_records, same_record
-from delrec_bench.runs import RunFolder, run
+from delrec_bench.runs import run
 from delrec_bench.runs.executors import Local, Place, carry_out, make_executor
 from delrec_bench.runs.executors.base import work
 from delrec_bench.tasks.base import find_tasks
@@ -217,9 +218,11 @@ def test_a_run_that_another_process_does_is_left_for_the_end_and_waited_for(tmp_
     there = place(tmp_path, methods)
     requests = [request("plain", repetition=r) for r in range(2)]
     key = resolve(requests[0], find_methods([methods]), find_tasks(), there.workspace).key
-    held = RunFolder(there.workspace.runs, key).locked()
-    held.__enter__()
-    threading.Timer(3.0, lambda: held.__exit__(None, None, None)).start()
+    lock = there.workspace.runs / key / "lock"
+    lock.parent.mkdir(parents=True)
+    held = lock.open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)  # as another process would
+    threading.Timer(3.0, held.close).start()
     done = list(carry_out(Local(1), requests, there))
     assert [d.request.repetition for d in done] == [1, 0]
     assert all(d.error is None for d in done)

@@ -67,7 +67,8 @@ def called(capsys, *words: str) -> dict:
     return json.loads(out)
 
 
-def test_two_parts_collected_are_the_whole(study, capsys):
+def test_two_parts_collected_are_the_whole(study, capsys, monkeypatch):
+    monkeypatch.setattr("delrec_bench.app.reproduce.sync", lambda *given: "left out")
     words = ["reproduce", "--no-latency", "--jobs", "1", "--root"]
     called(capsys, *words, str(study / "whole"))
     counts = [called(capsys, *words, str(study / n), "--shard", f"{i}/2")["runs"] for i, n in ((1, "one"), (2, "two"))]

@@ -25,7 +25,7 @@ from delrec_bench.records.tracking import sync
 from delrec_bench.report import compare, rows_of, write_report
 from delrec_bench.report.comparison import ABSENT, summary
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
-from delrec_bench.studies.cost import estimate
+from delrec_bench.studies.cost import Past, estimate, misfits
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.sharding import parse_shard
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_pair
@@ -58,7 +58,7 @@ def reproduce(arguments: Namespace) -> Answer:
     committed = committed_records(workspace, study.page)
     known = [*committed, *own_records(workspace)]
     if arguments.dry_run:
-        return _dry_run(study, methods, tasks, known, jobs)
+        return _dry_run(study, methods, tasks, known, jobs, workspace)
     place = Place(workspace, *folders(arguments), retries=arguments.retries)
     work = Work(place, methods, tasks, executor, known, study.sizes, say)
     searched = search(study, work) if study.search is not None else Searched(study)
@@ -139,26 +139,37 @@ def _finish(study: Study, workspace: Workspace, committed: Sequence[Record], wan
     return {"files": [str(path) for path in paths], "comparison": verdict, "rows": rows}
 
 
-def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int) -> Answer:
+def _dry_run(
+    study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int, workspace: Workspace
+) -> Answer:
+    past = Past(records)
+    rows = []
     print(f"study {study.name}, profile {study.profile}")
+    trials = trials_by_pair(study, methods)
     for task in dict.fromkeys(request.task for request in study.requests):
-        of_task = [request for request in study.requests if request.task == task]
-        names = list(dict.fromkeys(request.method for request in of_task))
-        cost = estimate(of_task, methods, tasks, records, study.sizes)
-        print(f"  {task}: {len(names)} methods x {len(of_task) // len(names)} repetitions: {cost}")
-    trials = [trial for trials in trials_by_pair(study, methods).values() for trial in trials]
+        print(f"  {task}")
+        for method in dict.fromkeys(request.method for request in study.requests if request.task == task):
+            of_pair = [request for request in study.requests if (request.method, request.task) == (method, task)]
+            cost = estimate([*trials.get((method, task), []), *of_pair], methods, tasks, past, study.sizes)
+            print(f"    {method}: {cost}")
+            rows.append({"task": task, "method": method, **vars(cost)})
     if study.search is not None:
-        cost = estimate(trials, methods, tasks, records, study.sizes)
-        print(f"  search, before: {study.search.trials} trials of every network on every task: {cost}")
+        print(f"  a search of {study.search.trials} trials of every network on every task, before, is included")
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
-    whole = estimate([*trials, *study.requests], methods, tasks, records, study.sizes)
+    before = [trial for of_pair in trials.values() for trial in of_pair]
+    whole = estimate([*before, *study.requests], methods, tasks, past, study.sizes)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
+    unfit = misfits(whole, jobs, workspace.runs)
+    for misfit in unfit:
+        print(f"does not fit: {misfit}")
     return 0, {
         "study": study.name,
         "profile": study.profile,
-        "trials": len(trials),
+        "rows": rows,
+        "misfits": unfit,
+        "trials": len(before),
         "runs": len(study.requests),
         "core_hours": whole.seconds / 3600,
         "hours": hours,

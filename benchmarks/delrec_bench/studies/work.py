@@ -10,7 +10,7 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
-from delrec_bench.studies.cost import estimate
+from delrec_bench.studies.cost import Estimate, Past, estimate, misfits, took
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.membership import remember_members, remember_search
 from delrec_bench.studies.search import account, trials_of, with_values
@@ -54,10 +54,18 @@ class Work:
 
     def costs(self, requests: Sequence[Request]) -> dict[str, float]:
         """Seconds that each request is expected to take, by its command."""
+        past = Past(self.records)
         return {
-            request.command(): estimate([request], self.methods, self.tasks, self.records, self.sizes).seconds
+            request.command(): estimate([request], self.methods, self.tasks, past, self.sizes).seconds
             for request in requests
         }
+
+    def estimate(self, requests: Sequence[Request]) -> Estimate:
+        """What requests are expected to take; it is said where they would not fit on this machine."""
+        cost = estimate(requests, self.methods, self.tasks, self.records, self.sizes)
+        for misfit in misfits(cost, self.executor.jobs, self.place.workspace.runs):
+            self.say(f"warning: {misfit}")
+        return cost
 
     def do(
         self, requests: Sequence[Request], labels: Mapping[str, str] | None = None, later: float = 0.0
@@ -69,23 +77,24 @@ class Work:
             labels: What to call a request, by its command; else by its repetition.
             later: Seconds of one core that are to come after them, for the time left.
         """
+        if not requests:
+            return []
+        cost, made, failed = self.estimate(requests), [], []
         with closing(self._progress(requests, labels or {}, later)) as progress:  # an interrupt ends the workers
-            return [
-                {
-                    "method": done.request.method,
-                    "task": done.request.task,
-                    "error": done.error,
-                    "command": replace(done.request, study=None).command(),
-                }
-                for done in progress
-                if done.error is not None
-            ]
+            for done in progress:
+                if done.error is not None:
+                    command = replace(done.request, study=None).command()
+                    about = {"method": done.request.method, "task": done.request.task}
+                    failed.append({**about, "error": done.error, "command": command})
+                elif done.key is not None and not done.reused:
+                    made.append(finished_record(self.place.workspace.runs, done.key))
+        if len(made) == len(requests):
+            self.say(took([record for record in made if record is not None], cost))
+        return failed
 
     def _progress(
         self, requests: Sequence[Request], labels: Mapping[str, str], later: float
     ) -> Generator[Done, None, None]:
-        if not requests:
-            return
         costs = self.costs(requests)
         start, total, behind = time.perf_counter(), sum(costs.values()), 0.0
         for count, done in enumerate(carry_out(self.executor, requests, self.place), 1):
