@@ -51,7 +51,7 @@ def shard(requests: Sequence[Request], part: Shard, methods: MethodTable, tasks:
 
 def _groups(requests: Sequence[Request], methods: MethodTable) -> dict[tuple[str, str], tuple[str, str]]:
     """(task, method) -> (task, first of the methods that controls join to it)."""
-    out = {}
+    out: dict[tuple[str, str], tuple[str, str]] = {}
     for task in dict.fromkeys(request.task for request in requests):
         names = sorted({request.method for request in requests if request.task == task})
         leader = {name: name for name in names}
