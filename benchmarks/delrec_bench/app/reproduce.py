@@ -154,7 +154,7 @@ def _dry_run(
             print(f"    {method}: {cost}")
             rows.append({"task": task, "method": method, **vars(cost)})
     if study.search is not None:
-        print(f"  a search of {study.search.trials} trials of every network on every task, before, is included")
+        print(f"  search, before: {study.search.trials} trials of every network on every task, counted above")
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
     before = [trial for of_pair in trials.values() for trial in of_pair]
