@@ -178,7 +178,6 @@ def test_workers_end_with_their_parent(tmp_path, number, code):
         ("raise OSError(28, 'No space left on device')", "penalty", "OSError: [Errno 28] No space left on device"),
         ("raise BrokenPipeError(32, 'Broken pipe')", "penalty", "BrokenPipeError: [Errno 32] Broken pipe"),
         ("return 1 / 0", "penalty", "ZeroDivisionError: division by zero"),
-        ("return None + 1", "build", "TypeError: unsupported operand"),
     ],
 )
 def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, capsys, fault, where, told):
@@ -186,7 +185,7 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     words = ["run", "faulty", "digits", "--epochs", "1", "--limit", "32", "--root", str(tmp_path), "--methods", methods]
     assert app.main(words) == 1
     said = capsys.readouterr().err
-    line = {"penalty": 13, "build": 17}[where]
+    line = {"penalty": 13}[where]
     assert f"faulty on digits, repetition 0: {told}" in said and f"(faulty.py, line {line})" in said
     assert app.main(words) == 1
     (path,) = (tmp_path / "runs").glob("*/failure.json")
@@ -197,6 +196,14 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     method(tmp_path / "methods", "faulty")
     assert app.main(words) == 0, "mended"
     assert not path.exists()
+
+
+def test_a_type_error_of_build_is_told_with_its_place(tmp_path, capsys):
+    methods = method(tmp_path / "methods", "faulty", build="return None + 1")
+    assert app.main(["run", "faulty", "digits", "--root", str(tmp_path), "--methods", methods]) == 2
+    said = capsys.readouterr().err
+    assert "method 'faulty': TypeError: unsupported operand" in said and "(faulty.py, line 17)" in said
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_bug_of_the_suite_is_not_told_as_a_methods(tmp_path, capsys, monkeypatch):

@@ -78,6 +78,14 @@ class RunFolder:
         for name in ("resume.pt", "failure.json"):
             (self.path / name).unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Remove the folder of a run that never began, and that of all runs if it was the first."""
+        with suppress(OSError):
+            if {path.name for path in self.path.iterdir()} == {"lock"}:
+                (self.path / "lock").unlink()
+                self.path.rmdir()
+                self.path.parent.rmdir()
+
     def failed(self, about: Mapping[str, Any], error: str, traceback: str) -> None:
         """Keep why an attempt failed; attempts are counted."""
         path = self.path / "failure.json"

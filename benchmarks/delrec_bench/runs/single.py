@@ -89,6 +89,7 @@ def perform(
         try:
             record, checkpoint = _made(resolved, folder, progress)
         except BenchError:
+            folder.forget()  # the request was refused
             raise
         except Exception as error:
             text = _told(resolved, error)

@@ -1,5 +1,7 @@
 """The network of a run."""
 
+import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,5 +24,9 @@ def build(resolved: Resolved) -> Any:
         model = resolved.method.build({**resolved.network, "engine": resolved.engine}, data.channels, data.classes)
     except ValueError as error:
         raise BenchError(f"method '{resolved.method.name}': {error}") from error
+    except TypeError as error:  # of a setting, or of the method's own code
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(last.filename).name}, line {last.lineno}"
+        raise BenchError(f"method '{resolved.method.name}': TypeError: {error} ({place})") from error
     dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
     return model.to(device=resolved.device, dtype=dtype)
