@@ -92,6 +92,13 @@ def core_alone(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def faults(session: nox.Session) -> None:
+    """Kill a run at 100 random moments, or `-- N`, and compare what came of it with one left alone (20 minutes)."""
+    env = _shared(session) | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    _run(session, "python", "benchmarks/faults/kills.py", *session.posargs, env=env)
+
+
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Check style with ruff and types with mypy."""
     env = _shared(session)

@@ -4,8 +4,12 @@ import importlib.metadata
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,28 @@ MOST_THREADS = 1024
 # What commands of the suite, and DVC's of its pipeline, write into a checkout: no change of the code.
 GENERATED = ("reports", "README.md", "dvc.lock")
 DISTRIBUTIONS = ("torch", "numpy", "numba", "delrec", "delrec-baselines", "delrec-bench")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside: SIGTERM is an interrupt, so that it ends workers, keeps what is finished, and comes to the same exit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say(text: str) -> None:
+    """Progress, for people: stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def pin_threads(threads: int) -> None:

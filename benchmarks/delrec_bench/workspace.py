@@ -1,9 +1,11 @@
 """Where the suite's files live, and how they are written."""
 
+import glob
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from delrec_bench.errors import BenchError
 
 ROOT_VARIABLE = "DELREC_BENCH_ROOT"
 MARKER = "data.dvc"
+DRAFT_SECONDS = 86400.0  # a draft that old has no writer any more
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,20 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        remove_drafts(path.parent, path.name, DRAFT_SECONDS)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say what was being written
         raise
+
+
+def remove_drafts(folder: Path, name: str = "*", older: float = 0.0) -> None:
+    """Remove what writes that were killed left behind: drafts of `name`, all for "*", that are `older` seconds old."""
+    for draft in folder.glob(f".{glob.escape(name) if name != '*' else '*'}.????????"):
+        with suppress(OSError):  # another process swept it
+            if time.time() - draft.stat().st_mtime >= older:
+                draft.unlink()
 
 
 def _umask() -> int:

@@ -1,7 +1,6 @@
 """A study from one command to the report, and what the second call leaves alone."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -99,31 +98,27 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
 
 
 KILLER = """
-import os
-from dataclasses import replace
-from delrec_bench.tasks.digits import TASK as DIGITS
+import os, signal
+from delrec_bench.methods.base import Method
 
-PARENT = os.environ["DELREC_TEST_PARENT"]
-
-def load(*arguments):
-    if str(os.getpid()) != PARENT:
-        os._exit(9)
-    return DIGITS.load(*arguments)
-
-TASK = replace(DIGITS, name="killer", load=load)
+METHODS = [Method("killer", "kills", "a test", "weights", {}, lambda *given: os.kill(os.getpid(), signal.SIGKILL))]
 """
 
 
-def test_a_worker_that_is_killed_ends_the_whole_with_a_message_and_exit_1(root, capsys, tmp_path, monkeypatch):
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "killer.py").write_text(KILLER)
-    monkeypatch.setenv("DELREC_TEST_PARENT", str(os.getpid()))
-    study = tmp_path / "studies" / "leaderboard.toml"
-    study.write_text(STUDY.replace('"digits"', '"killer"'))
-    code = app.main(["reproduce", "--no-latency", "--jobs", "2", "--tasks", str(tmp_path / "tasks")])
+@pytest.mark.timeout(300)
+def test_a_run_that_kills_its_worker_fails_alone(root, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("delrec_bench.app.reproduce.sync", lambda *given: "left out")
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "killer.py").write_text(KILLER)
+    study = STUDY.replace('"delrec-axonal", "time-slices"', '"killer"').replace("repetitions = 2", "repetitions = 1")
+    (tmp_path / "studies" / "leaderboard.toml").write_text(study)
+    code = app.main(["reproduce", "--no-latency", "--jobs", "2", "--methods", str(tmp_path / "methods")])
     assert code == 1
-    assert "a worker process was killed" in capsys.readouterr().err
-    assert not load_records(root / "runs")
+    said = capsys.readouterr().err
+    assert (
+        "failed: killer on digits: its worker was killed (out of memory?)\n  once more: delrec-bench run killer" in said
+    )
+    assert [record.method for record in load_records(root / "runs")] == ["lif"]
 
 
 def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from delrec_bench.app.tree import build
+from delrec_bench.environment import interruptible
 from delrec_bench.errors import BenchError, RunError, nearest
 
 SCHEMA = 1
@@ -31,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII, a path that is not UTF-8
     try:
         # Libraries print to stdout now and then; what is for a program stays alone there.
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        with interruptible(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             code, content = _answer(words)
         if as_json:
             print(json.dumps({"schema": SCHEMA, **content}, allow_nan=False))

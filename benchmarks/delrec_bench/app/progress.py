@@ -1,6 +1,5 @@
 """Progress, for people, on stderr: a bar for a study and one for each run on a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from types import TracebackType
 from typing import Any
@@ -8,10 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-
-def say(text: str) -> None:
-    """A line, for people."""
-    print(text, file=sys.stderr, flush=True)
+from delrec_bench.environment import say
 
 
 def left(seconds: float) -> str:

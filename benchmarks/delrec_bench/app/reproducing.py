@@ -9,7 +9,7 @@ from typing import Any
 from delrec_bench.app.common import committed_records, here, own_records, page_records, title_of
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.app.progress import Display
-from delrec_bench.config import Request
+from delrec_bench.config import Request, parse_setting
 from delrec_bench.errors import BenchError
 from delrec_bench.latency import measure
 from delrec_bench.methods.base import MethodTable
@@ -17,9 +17,9 @@ from delrec_bench.records import Record
 from delrec_bench.records.tracking import sync
 from delrec_bench.report import compare, rows_of, write_report
 from delrec_bench.report.comparison import ABSENT, summary
-from delrec_bench.runs.executors import Place, default_jobs
+from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
-from delrec_bench.studies.cost import estimate
+from delrec_bench.studies.cost import Past, estimate, misfits
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_pair
 from delrec_bench.tasks.base import TaskTable
@@ -40,6 +40,8 @@ class Ordered:
         jobs: Worker processes; None for all cores.
         dry_run: Only say what it would take.
         latency: Whether to measure it.
+        executor, per_device, scheduler, executor_options: What does the runs; see `runs.executors.make_executor`.
+        retries: Tries more for a run that failed.
     """
 
     study: str
@@ -48,6 +50,11 @@ class Ordered:
     jobs: int | None
     dry_run: bool
     latency: bool
+    executor: str = "local"
+    per_device: int | None = None
+    scheduler: str | None = None
+    executor_options: tuple[str, ...] = ()
+    retries: int = 0
 
 
 def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
@@ -63,11 +70,21 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     jobs = default_jobs() if ordered.jobs is None else ordered.jobs
     if not 1 <= jobs <= MOST_JOBS:
         raise BenchError(f"--jobs is {jobs}; it must be from 1 to {MOST_JOBS}")
+    executor = make_executor(
+        ordered.executor,
+        workspace,
+        jobs=jobs,
+        per_device=ordered.per_device,
+        scheduler=ordered.scheduler,
+        options=dict(parse_setting(text) for text in ordered.executor_options),
+    )
+    jobs = executor.jobs
     committed = committed_records(workspace, study.page)
     known = [*committed, *own_records(workspace)]
     if ordered.dry_run:
-        return _dry_run(study, methods, tasks, known, jobs)
-    work = Work(Place(workspace, *places.folders()), methods, tasks, jobs, known, study.sizes, say, display.bar)
+        return _dry_run(study, methods, tasks, known, jobs, workspace)
+    place = Place(workspace, *places.folders(), retries=ordered.retries)
+    work = Work(place, methods, tasks, executor, known, study.sizes, say, display.bar)
     searched = search(study, work) if study.search is not None else Searched(study)
     study = searched.study
     missing, keys = work.missing(study.requests)
@@ -91,6 +108,8 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
         "seconds": round(time.perf_counter() - start, 1),
     }
     failures = len(content["failed"])
+    for failure in content["failed"]:
+        say(f"failed: {failure['error']}\n  once more: {failure['command']}")
     say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {failures} failed")
     return (1 if failures else 0), content
 
@@ -150,26 +169,37 @@ def _points(requests: Sequence[Request]) -> str:
     return f" x up to {points} points" if points > 1 else ""
 
 
-def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int) -> Answer:
+def _dry_run(
+    study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int, workspace: Workspace
+) -> Answer:
+    past = Past(records)
+    rows = []
     print(f"study {study.name}, profile {study.profile}")
+    trials = trials_by_pair(study, methods)
     for task in dict.fromkeys(request.task for request in study.requests):
-        of_task = [request for request in study.requests if request.task == task]
-        names = list(dict.fromkeys(request.method for request in of_task))
-        cost = estimate(of_task, methods, tasks, records, study.sizes)
-        print(f"  {task}: {len(names)} methods x {study.repetitions} repetitions{_points(of_task)}: {cost}")
-    trials = [trial for trials in trials_by_pair(study, methods).values() for trial in trials]
+        print(f"  {task}")
+        for method in dict.fromkeys(request.method for request in study.requests if request.task == task):
+            of_pair = [request for request in study.requests if (request.method, request.task) == (method, task)]
+            cost = estimate([*trials.get((method, task), []), *of_pair], methods, tasks, past, study.sizes)
+            print(f"    {method}{_points(of_pair)}: {cost}")
+            rows.append({"task": task, "method": method, **vars(cost)})
     if study.search is not None:
-        cost = estimate(trials, methods, tasks, records, study.sizes)
-        print(f"  search, before: {study.search.trials} trials of every network on every task: {cost}")
+        print(f"  search, before: {study.search.trials} trials of every network on every task, counted above")
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
-    whole = estimate([*trials, *study.requests], methods, tasks, records, study.sizes)
+    before = [trial for of_pair in trials.values() for trial in of_pair]
+    whole = estimate([*before, *study.requests], methods, tasks, past, study.sizes)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
+    unfit = misfits(whole, jobs, workspace.runs)
+    for misfit in unfit:
+        print(f"does not fit: {misfit}")
     return 0, {
         "study": study.name,
         "profile": study.profile,
-        "trials": len(trials),
+        "rows": rows,
+        "misfits": unfit,
+        "trials": len(before),
         "runs": len(study.requests),
         "core_hours": whole.seconds / 3600,
         "hours": hours,

@@ -1,5 +1,6 @@
 """Runs: one from a resolved request to its record, and many of them by an executor."""
 
+from delrec_bench.runs.folder import BusyError, RunFolder
 from delrec_bench.runs.single import Outcome, perform, run
 
-__all__ = ["Outcome", "perform", "run"]
+__all__ = ["BusyError", "Outcome", "RunFolder", "perform", "run"]

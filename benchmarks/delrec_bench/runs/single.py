@@ -1,14 +1,15 @@
 """One run, from a request to its record: load, build, train, score the test set once (a trial: not at all), write.
 
-A run's folder is `runs/<key>/`. The checkpoint is written first and `record.json` last, each in one step: where there
-is a record the run is finished, and a run that was cut short leaves none.
+What is written where, and what survives a kill, is said in `runs.folder`: where there is a record the run is finished.
 """
 
 import io
 import math
 import time
+import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,24 @@ import torch
 
 from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.data.samples import Cast
-from delrec_bench.data.task_data import TaskData
-from delrec_bench.environment import machine, peak_bytes, pin_threads, provenance, reset_peak
-from delrec_bench.errors import RunError
+from delrec_bench.environment import peak_bytes, pin_threads, reset_peak
+from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.metrics import metric_named
-from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, finished_record, write_record
+from delrec_bench.records import Record, canonical_json, finished_record
+from delrec_bench.runs.folder import Checkpoints, RunFolder
+from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, peak_of, result_of
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.training import Evaluation, Fit, HeldOut, Progress, build, fit, score_test
-from delrec_bench.workspace import Workspace, write_atomic
+from delrec_bench.training import (
+    CheckpointError,
+    Fit,
+    HeldOut,
+    Progress,
+    build,
+    fit,
+    score_test,
+    seed_everything,
+)
+from delrec_bench.workspace import Workspace
 
 CHECKPOINT_SCHEMA = 1
 
@@ -43,71 +53,143 @@ def run(
     tasks: TaskTable,
     workspace: Workspace,
     progress: Progress | None = None,
+    *,
+    wait: bool = True,
 ) -> Outcome:
     """Do one run, or find that it was done.
 
     Raises:
         BenchError: The request or its data is wrong.
-        RunError: Training failed.
+        RunError: The run failed.
+        BusyError: Another process is doing it, and `wait` is False.
     """
-    return perform(resolve(request, methods, tasks, workspace), workspace, progress)
+    return perform(resolve(request, methods, tasks, workspace), workspace, progress, wait=wait)
 
 
-def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None = None) -> Outcome:
-    """Do a resolved run, unless its record is there."""
-    done = finished_record(workspace.runs, resolved.key)
-    if done is not None:
-        return Outcome(done, True)
-    record, checkpoint = _made(resolved, progress)
-    folder = workspace.runs / resolved.key
-    if checkpoint is not None:
-        write_atomic(folder / "checkpoint.pt", checkpoint)
-    write_record(folder / "record.json", record)
+def perform(
+    resolved: Resolved, workspace: Workspace, progress: Progress | None = None, *, wait: bool = True
+) -> Outcome:
+    """Do a resolved run, unless its record is there; one that was cut short goes on from its last checkpoint.
+
+    Args:
+        resolved: What to do.
+        workspace: Where.
+        progress: Called after every epoch.
+        wait: Wait for another process that does the same run; else `BusyError` is raised.
+
+    Raises:
+        RunError: The run failed; why, with the traceback, is kept in its folder.
+    """
+    folder = RunFolder(workspace.runs, resolved.key)
+    with folder.locked(wait) if finished_record(workspace.runs, resolved.key) is None else nullcontext():
+        done = finished_record(workspace.runs, resolved.key)
+        if done is not None:
+            folder.tidy()
+            return Outcome(done, True)
+        try:
+            record, checkpoint = _made(resolved, folder, progress)
+        except BenchError:
+            folder.forget()  # the request was refused
+            raise
+        except Exception as error:
+            text = _told(resolved, error)
+            folder.failed(_about(resolved), text, "".join(traceback.format_exception(error)))
+            if isinstance(error, RunError) or _place(error) is not None:
+                raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
+            raise
+        folder.finish(record, checkpoint)
     return Outcome(record, False)
 
 
-def _made(resolved: Resolved, progress: Progress | None) -> tuple[Record, bytes | None]:
+def _about(resolved: Resolved) -> dict[str, Any]:
+    """What names a run."""
+    return {
+        "method": resolved.method.name,
+        "task": resolved.data.name,
+        "repetition": resolved.request.repetition,
+        "command": replace(resolved.request, study=None).command(),
+    }
+
+
+def _told(resolved: Resolved, error: Exception) -> str:
+    what = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}"
+    if isinstance(error, RunError):
+        return f"{what}: {error}"
+    place = _place(error)
+    return f"{what}: {type(error).__name__}: {error}" + (f" ({place})" if place else "")
+
+
+def _place(error: BaseException) -> str | None:
+    """Where a method's own code, or what it called, raised; None where it was this suite: a bug."""
+    package = Path(__file__).parents[1]
+    foreign = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not (own := Path(frame.filename)).is_relative_to(package) or own.is_relative_to(package / "methods")
+    ]
+    if not foreign:
+        return None
+    apart = [frame for frame in foreign if "site-packages" not in frame.filename] or foreign
+    return f"{Path(apart[-1].filename).name}, line {apart[-1].lineno}"
+
+
+def _made(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> tuple[Record, bytes | None]:
     """The record and, of a network that is kept, its checkpoint."""
     pin_threads(resolved.request.threads)
     reset_peak()
     if resolved.method.floor:
         return _floor(resolved), None
-    if resolved.request.trial:
-        return _trial(resolved, progress), None
-    return _train(resolved, progress)
+    checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, lambda: peak_of(resolved.device))
+    try:
+        return (
+            _trial(resolved, checkpoints, progress)
+            if resolved.request.trial
+            else _train(resolved, checkpoints, progress)
+        )
+    finally:
+        checkpoints.close()
 
 
-def _fit(resolved: Resolved, model: Any, progress: Progress | None) -> Fit:
+def _fit(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Any, Fit]:
+    """The trained network; a checkpoint that does not fit is set aside, and the training begins anew."""
     data = resolved.data
-    torch.manual_seed(resolved.seeds.stream("order"))  # dropout masks
     valid = data.valid if data.valid is not None and len(data.valid) else None
-    return fit(
-        model,
-        Cast(data.train, resolved.dtype),
-        None if valid is None else Cast(valid, resolved.dtype),
-        resolved.training,
-        metric=data.metric,
-        seeds=resolved.seeds,
-        device=resolved.device,
-        progress=progress,
-    )
+    while True:
+        model = build(resolved)
+        seed_everything(resolved.seeds.stream("order"))  # dropout masks, and whatever a method draws
+        try:
+            return model, fit(
+                model,
+                Cast(data.train, resolved.dtype),
+                None if valid is None else Cast(valid, resolved.dtype),
+                resolved.training,
+                metric=data.metric,
+                seeds=resolved.seeds,
+                device=resolved.device,
+                progress=progress,
+                keeper=checkpoints,
+            )
+        except CheckpointError as error:
+            checkpoints.set_aside(str(error))
 
 
-def _trial(resolved: Resolved, progress: Progress | None) -> Record:
+def _measured(checkpoints: Checkpoints, fitted: Fit) -> dict[str, Any]:
+    return {"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()}
+
+
+def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, None]:
     """A trial of a search: trained as a run is, scored on validation data; the test set stays closed.
 
     One that diverges is a result too: it holds its place among the trials and is never chosen.
     """
-    start, cpu = time.perf_counter(), time.process_time()
-    model = build(resolved)
     fitted, failed = Fit(), None
     try:
-        fitted = _fit(resolved, model, progress)
+        model, fitted = _fit(resolved, checkpoints, progress)
         if not math.isfinite(fitted.valid_score):
             failed = f"the validation score is {fitted.valid_score}"
     except RunError as error:
-        failed = str(error)
-    return _record(
+        model, failed = build(resolved), str(error)
+    record = make_record(
         resolved,
         result={
             "valid_score": None if failed else fitted.valid_score,
@@ -117,43 +199,29 @@ def _trial(resolved: Resolved, progress: Progress | None) -> Record:
             "failed": failed,
         },
         history=fitted.history,
-        parameters=_counts(model),
+        early=fitted.early,
+        parameters=counts_of(model),
         engine=model.engines(),
-        measured={
-            "epoch_seconds": fitted.epoch_seconds,
-            "peak_bytes": _peak(resolved.device),
-            "wall_seconds": time.perf_counter() - start,
-            "cpu_seconds": time.process_time() - cpu,
-        },
+        measured=_measured(checkpoints, fitted),
     )
+    return record, None
 
 
-def _train(resolved: Resolved, progress: Progress | None) -> tuple[Record, bytes]:
+def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, bytes]:
     data = resolved.data
-    start, cpu = time.perf_counter(), time.process_time()
-    device = resolved.device
-    model = build(resolved)
     test = HeldOut(Cast(data.test, resolved.dtype))
-    try:
-        fitted = _fit(resolved, model, progress)
-    except RunError as error:
-        raise RunError(f"{resolved.method.name} on {data.name}, repetition {_repetition(resolved)}: {error}") from error
-    scored = score_test(model, test, data.metric, device)
-    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    record = _record(
+    model, fitted = _fit(resolved, checkpoints, progress)
+    scored = score_test(model, test, data.metric, resolved.device)
+    record = make_record(
         resolved,
-        result=_result(data, scored.predictions.numpy(), fitted, resolved.training.selection),
-        **_columns(data, scored.predictions.numpy()),
+        result=result_of(data, scored.predictions.numpy(), fitted, resolved.training.selection),
+        **columns_of(data, scored.predictions.numpy()),
         history=fitted.history,
-        parameters=_counts(model),
-        activity=_activity(scored),
+        early=fitted.early,
+        parameters=counts_of(model),
+        activity=activity_of(scored),
         engine=model.engines(),
-        measured={
-            "epoch_seconds": fitted.epoch_seconds,
-            "peak_bytes": _peak(device),
-            "wall_seconds": wall,
-            "cpu_seconds": cpu,
-        },
+        measured=_measured(checkpoints, fitted),
     )
     content = io.BytesIO()
     state = {name: value.cpu() for name, value in fitted.state.items()}
@@ -176,92 +244,10 @@ def _floor(resolved: Resolved) -> Record:
     start = time.perf_counter()
     predictions = np.asarray(floor(resolved.data))
     measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
-    return _record(
+    return make_record(
         resolved,
-        result=_result(resolved.data, predictions, None, "none"),
-        **_columns(resolved.data, predictions),
+        result=result_of(resolved.data, predictions, None, "none"),
+        **columns_of(resolved.data, predictions),
         engine="none",
         measured=measured,
     )
-
-
-def _record(resolved: Resolved, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
-    data = resolved.data
-    finished = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(
-        kind="trial" if resolved.request.trial else resolved.method.kind,
-        key=resolved.key,
-        method=resolved.method.name,
-        task=data.name,
-        repetition=_repetition(resolved),
-        configuration=resolved.configuration,
-        data=_described(resolved),
-        metric=data.metric,
-        result=result,
-        study=None,
-        control=resolved.method.control,
-        learned=resolved.method.learned,
-        device=resolved.device,
-        provenance={"results_version": RESULTS_VERSION, **provenance()},
-        command=replace(resolved.request, study=None).command(),
-        measured={**measured, "host": machine(), "finished_at": finished},
-        **more,
-    )
-
-
-def _repetition(resolved: Resolved) -> int:
-    return resolved.request.repetition
-
-
-def _described(resolved: Resolved) -> dict[str, Any]:
-    data, options = resolved.data, resolved.options
-    about = data.identity() | {
-        "files": dict(data.files),
-        "augmentation": "shift and blend, x 3" if options.augment else "none",
-        "binning": options.binning,
-        "validation": options.validation,
-        "dropped_events": data.dropped_events,
-        "notes": list(data.notes),
-        "stamp": data.stamp,
-        "used": data.used,
-        "whole": dict(data.whole),
-    }
-    about.pop("name")
-    return about
-
-
-def _result(data: TaskData, predictions: np.ndarray, fitted: Fit | None, selection: str) -> dict[str, Any]:
-    targets = data.test.targets
-    total = len(targets)
-    score = metric_named(data.metric).score(predictions, targets.numpy())
-    out: dict[str, Any] = {"test_score": score, "total": total, "selection": selection}
-    if data.classifies:
-        out["correct"] = int((predictions == targets.numpy()).sum())
-    if fitted is not None:
-        validated = fitted.valid_score == fitted.valid_score  # NaN where a task has no validation set
-        out |= {
-            "best_epoch": fitted.best_epoch,
-            "epochs": len(fitted.history),
-            "valid_score": fitted.valid_score if validated else None,
-            "selection": selection if validated else "none",
-        }
-    return out
-
-
-def _columns(data: TaskData, predictions: np.ndarray) -> dict[str, Any]:
-    """What the record keeps of each test sample."""
-    return {"predictions": predictions, "targets": data.test.targets, "groups": data.test.speakers}
-
-
-def _counts(model: Any) -> dict[str, int]:
-    counts = model.count()
-    return {name: getattr(counts, name) for name in ("weights", "delays", "neuron", "trainable", "frozen", "total")}
-
-
-def _activity(scored: Evaluation) -> dict[str, Any]:
-    names = ("spikes_per_neuron_step", "rates", "synaptic_operations", "delay_buffer")
-    return {name: scored.activity[name] for name in names if name in scored.activity}
-
-
-def _peak(device: str) -> int:
-    return int(torch.cuda.max_memory_allocated()) if device == "cuda" else peak_bytes()

@@ -1,13 +1,18 @@
-"""What runs are expected to take: as measured where a record of like settings exists, else from a formula."""
+"""What runs are expected to take on this machine: as like records of it say, else by a formula."""
 
-from collections.abc import Iterable, Mapping
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 from delrec_bench.config import Request, Settings, settle
+from delrec_bench.environment import machine
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import Record
+from delrec_bench.records import Record, canonical_json
 from delrec_bench.tasks.base import TaskTable
 
 # One core: what training costs, found on the quick profile. Feedforward delays cost some products of their window.
@@ -21,54 +26,149 @@ BYTES_OF_A_RECORD = 100e3
 
 @dataclass(frozen=True)
 class Estimate:
-    """What runs are expected to take: seconds of one core each, and bytes."""
+    """What runs are expected to take.
+
+    Attributes:
+        runs: How many.
+        known: Of them those that records of this machine tell of; the others are right within a factor of three.
+        seconds, longest: Of one core, in all and of the longest run.
+        memory: Bytes of the largest process.
+        disk: Bytes in all.
+        batch: Samples an update of the run that needs most memory, and the bytes that grow with them.
+    """
 
     runs: int
+    known: int
     seconds: float
     longest: float
     memory: float
     disk: float
+    batch: tuple[int, float] = (0, 0.0)
 
     def __str__(self) -> str:
         hours = self.seconds / 3600
         time = f"{hours:.1f} core hours" if hours >= 1 else f"{self.seconds / 60:.1f} core minutes"
         return (
-            f"{self.runs} runs, {time}, {self.memory / 1e9:.1f} GB of memory a worker, {self.disk / 1e6:.0f} MB of disk"
+            f"{self.runs} runs ({self.known} as measured here), {time}, {self.memory / 1e9:.1f} GB of memory a worker, "
+            f"{self.disk / 1e6:.1f} MB of disk"
         )
+
+
+class Past:
+    """What records say of the time and memory of like runs, those of this machine before those of others."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._whole: dict[tuple[bool, str], list[Record]] = {}
+        self._epochs: dict[str, list[Record]] = {}
+        for record in records:
+            if record.kind == "latency" or not record.measured.get("wall_seconds"):
+                continue
+            here = record.measured.get("host") == machine()
+            self._whole.setdefault((here, _like(record.configuration)), []).append(record)
+            if here and record.measured.get("epoch_seconds"):
+                self._epochs.setdefault(_like(record.configuration, epochs=False), []).append(record)
+
+    def find(self, configuration: Mapping[str, Any], epochs: int) -> tuple[bool, float, float, float] | None:
+        """Whether it was this machine, seconds, peak memory and bytes on disk; None where no like run is known."""
+        like = _like(configuration)
+        here, epoch_wise = self._whole.get((True, like)), self._epochs.get(_like(configuration, epochs=False))
+        if here:
+            return True, median(r.measured["wall_seconds"] for r in here), *_sizes(here)
+        if epoch_wise:
+            each = median(median(r.measured["epoch_seconds"]) for r in epoch_wise)
+            return True, START_SECONDS + epochs * each, *_sizes(epoch_wise)
+        elsewhere = self._whole.get((False, like))
+        if elsewhere:
+            return False, median(r.measured["wall_seconds"] for r in elsewhere), *_sizes(elsewhere)
+        return None
+
+
+def _sizes(records: Sequence[Record]) -> tuple[float, float]:
+    memory = max(r.measured.get("peak_bytes") or 0 for r in records)
+    disk = max(len(canonical_json(r.result)) + 8 * (r.parameters.get("total") or 0) for r in records)
+    return memory or BYTES_OF_A_PROCESS, BYTES_OF_A_RECORD / 10 + disk
 
 
 def estimate(
     requests: Iterable[Request],
     methods: MethodTable,
     tasks: TaskTable,
-    records: Iterable[Record],
+    records: Iterable[Record] | Past,
     sizes: Mapping[str, tuple[int, int, int]] | None = None,
 ) -> Estimate:
-    """Time, memory and disk of runs: as measured where a record of like settings exists, else from a formula.
+    """Time, memory and disk of runs.
 
-    The formula counts 6 operations a weight, sample, step and epoch (forward and backward) and a time a step of a
-    batch that no size removes. It is meant to be right within a factor of two or three.
+    Of like runs (the same settings but for seeds, or also for the number of epochs) the median is taken. The formula
+    counts 6 operations a weight, sample, step and epoch (forward and backward) and a time a step of a batch that no
+    size removes.
     """
-    measured: dict[tuple[Any, ...], list[float]] = {}
-    for record in records:
-        wall = record.measured.get("wall_seconds")
-        if wall and record.kind != "latency":
-            measured.setdefault(_like(record.configuration), []).append(float(wall))
-    count, longest, total, memory, disk = 0, 0.0, 0.0, BYTES_OF_A_PROCESS, 0.0
+    past = records if isinstance(records, Past) else Past(records)
+    count, known, longest, total, memory, disk, batch = 0, 0, 0.0, 0.0, BYTES_OF_A_PROCESS, 0.0, (0, 0.0)
     for request in requests:
         settings = settle(request, methods[request.method], tasks[request.task])
-        seconds, held, stored = _formula(settings, (sizes or {}).get(request.task, (2000, 100, 100)))
-        seen = measured.get(_like(settings.values))
-        seconds = sum(seen) / len(seen) if seen else seconds
-        count, total, longest = count + 1, total + seconds, max(longest, seconds)
-        memory, disk = max(memory, BYTES_OF_A_PROCESS + held), disk + stored
-    return Estimate(count, total, longest, memory, disk)
+        seconds, grows, stored = _formula(settings, (sizes or {}).get(request.task, (2000, 100, 100)))
+        held = BYTES_OF_A_PROCESS + grows
+        found = past.find({**settings.values, "device": request.device}, settings.training.epochs)
+        if found is not None:
+            here, seconds, held, stored = found
+            known += here
+        if held >= memory:
+            memory, batch = held, (settings.training.batch, min(grows, held))
+        count, total, longest, disk = count + 1, total + seconds, max(longest, seconds), disk + stored
+    return Estimate(count, known, total, longest, memory, disk, batch)
 
 
-def _like(configuration: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What runs of about the same duration share."""
-    names = ("method", "profile", "epochs", "limit", "budget", "device")
-    return configuration["task"]["name"], *(configuration.get(name) for name in names)
+def took(runs: Sequence[Record], cost: Estimate) -> str:
+    """What runs took beside what was expected of them."""
+    seconds = sum(r.measured.get("wall_seconds") or 0.0 for r in runs)
+    memory = max((r.measured.get("peak_bytes") or 0 for r in runs), default=0)
+    return (
+        f"{len(runs)} runs took {seconds / 60:.1f} core minutes ({cost.seconds / 60:.1f} expected), at most "
+        f"{memory / 1e9:.2f} GB a worker ({cost.memory / 1e9:.2f} expected)"
+    )
+
+
+def misfits(cost: Estimate, jobs: int, runs: Path) -> list[str]:
+    """Why runs would not fit on this machine, in sentences; none where they would."""
+    out = []
+    free = _free_memory()
+    if free and cost.memory * jobs > free:
+        text = f"{jobs} workers need {cost.memory * jobs / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
+        fewer = int(free // cost.memory)
+        batch, grows = cost.batch
+        room = free - (cost.memory - grows)
+        if fewer:
+            out.append(f"{text}; use --jobs {fewer}")
+        elif grows and room >= grows / batch:
+            out.append(f"{text}; the largest batch that would fit is {int(batch * room / grows)}, with --jobs 1")
+        else:
+            out.append(f"{text}; no batch would fit")
+    place = next(folder for folder in (runs, *runs.parents) if folder.exists())
+    room = shutil.disk_usage(place).free
+    if cost.disk > room:
+        out.append(f"the runs need {cost.disk / 1e9:.1f} GB of disk, and {room / 1e9:.1f} GB are free; use --runs DIR")
+    return out
+
+
+def _free_memory() -> float:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return float(line.split()[1]) * 1024
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _like(configuration: Mapping[str, Any], *, epochs: bool = True) -> str:
+    """What runs of about the same duration share: everything but the seeds, and perhaps the number of epochs."""
+    apart = {"seeds", "repetition", "engine", "profile", "kind"} | (set() if epochs else {"epochs"})
+    same = {name: value for name, value in configuration.items() if name not in apart}
+    if same.get("budget"):  # which then decides the widths
+        same["network"] = {k: v for k, v in same["network"].items() if k != "hidden"}
+    if not epochs:
+        same["training"] = {k: v for k, v in (same.get("training") or {}).items() if k != "epochs"}
+    return canonical_json(same)
 
 
 def _formula(settings: Settings, size: tuple[int, int, int]) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@ from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.studies.file import MOST_REPETITIONS, Primary, study_file, study_files, study_path
 from delrec_bench.studies.search import Search, parse
+from delrec_bench.studies.sharding import Shard, shard
 from delrec_bench.tasks.base import TaskTable
 
 GROUPS = ("task", "training", "network", "seeds")
@@ -25,6 +26,7 @@ class Wanted:
         repetitions: How many.
         data: Folder of a user's own files by task, as `run --data`.
         device: Where the networks are: "cpu", "cuda" or "auto".
+        shard: Only the i-th of n parts, see `studies.sharding`.
     """
 
     methods: tuple[str, ...] | None = None
@@ -32,11 +34,12 @@ class Wanted:
     repetitions: int | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     device: Device = "cpu"
+    shard: Shard | None = None
 
     @property
     def part(self) -> bool:
         """Whether only a part of the study's rows is asked for."""
-        return self.methods is not None or self.tasks is not None
+        return any(wanted is not None for wanted in (self.methods, self.tasks, self.shard))
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,13 @@ def expand(
             for point in points({key: values for key, values in axes.items() if key in known}):
                 overrides = tuple(sorted((own | point).items()))
                 firsts.append(replace(first, overrides=overrides, point=tuple(point.items())))
+    requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
+    if wanted.shard is not None:
+        requests = tuple(shard(requests, wanted.shard, methods, tasks))
     return Study(
         name=name,
         profile=profile,
-        requests=tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts),
+        requests=requests,
         skipped=tuple(skipped),
         minutes=table.minutes,
         sizes={task: (size[0], size[1], size[2]) for task, size in table.sizes.items()},

@@ -103,6 +103,18 @@ def remember_search(
         _write(members, sorted((keys - set(before["runs"])) | set(entry["runs"])), sorted(keys))
 
 
+def merge_memberships(workspace: Workspace, other: Workspace) -> None:
+    """Take over which runs belong to which study and search in another folder of runs; of one search ours stays."""
+    for path in sorted((other.runs / STUDIES).glob("*.json")):
+        members = workspace.runs / STUDIES / path.name
+        with locked(members):
+            keys = _keys(members)
+            _write(members, sorted({*keys, *_keys(path)}), keys)
+            searches = workspace.runs / SEARCHES / path.name
+            own = _searches(searches)
+            _write(searches, _searches(other.runs / SEARCHES / path.name) | own, own)
+
+
 class _Entry(TypedDict):
     search: Search
     runs: list[str]

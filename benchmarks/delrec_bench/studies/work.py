@@ -1,15 +1,16 @@
 """The work of a study: which requests lack a record, doing them with a word on the time left, and the search before."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from delrec_bench.config import Request, resolve
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, finished_record
-from delrec_bench.runs.executors import Done, Place, processes, serial
-from delrec_bench.studies.cost import estimate
+from delrec_bench.runs.executors import Done, Executor, Place, carry_out
+from delrec_bench.studies.cost import Estimate, Past, estimate, misfits, took
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.membership import remember_members, remember_search
 from delrec_bench.studies.search import account, trials_of, with_values
@@ -26,7 +27,7 @@ class Work:
     Attributes:
         place: Workspace and folders of plug-ins.
         methods, tasks: The tables.
-        jobs: Worker processes.
+        executor: How.
         records: What is known of durations.
         sizes: (training samples, steps, channels) by task, for estimates.
         say: Called with a line of progress.
@@ -36,7 +37,7 @@ class Work:
     place: Place
     methods: MethodTable
     tasks: TaskTable
-    jobs: int
+    executor: Executor
     records: Sequence[Record]
     sizes: Mapping[str, tuple[int, int, int]]
     say: Callable[[str], None]
@@ -55,39 +56,55 @@ class Work:
 
     def costs(self, requests: Sequence[Request]) -> dict[str, float]:
         """Seconds that each request is expected to take, by its command."""
+        past = Past(self.records)
         return {
-            request.command(): estimate([request], self.methods, self.tasks, self.records, self.sizes).seconds
+            request.command(): estimate([request], self.methods, self.tasks, past, self.sizes).seconds
             for request in requests
         }
+
+    def estimate(self, requests: Sequence[Request]) -> Estimate:
+        """What requests are expected to take; it is said where they would not fit on this machine."""
+        cost = estimate(requests, self.methods, self.tasks, self.records, self.sizes)
+        for misfit in misfits(cost, self.executor.jobs, self.place.workspace.runs):
+            self.say(f"warning: {misfit}")
+        return cost
 
     def do(
         self, requests: Sequence[Request], labels: Mapping[str, str] | None = None, later: float = 0.0
     ) -> list[dict[str, str]]:
-        """Do requests; return method, task and message of those that failed.
+        """Do requests; return method, task, message and command of those that failed.
 
         Args:
             requests: In order.
             labels: What to call a request, by its command; else by its repetition.
             later: Seconds of one core that are to come after them, for the time left.
         """
-        return [
-            {"method": done.request.method, "task": done.request.task, "error": done.error}
-            for done in self._progress(requests, labels or {}, later)
-            if done.error is not None
-        ]
-
-    def _progress(self, requests: Sequence[Request], labels: Mapping[str, str], later: float) -> Iterator[Done]:
         if not requests:
-            return
+            return []
+        cost, made, failed = self.estimate(requests), [], []
+        with closing(self._progress(requests, labels or {}, later)) as progress:  # an interrupt ends the workers
+            for done in progress:
+                if done.error is not None:
+                    command = replace(done.request, study=None).command()
+                    about = {"method": done.request.method, "task": done.request.task}
+                    failed.append({**about, "error": done.error, "command": command})
+                elif done.key is not None and not done.reused:
+                    made.append(finished_record(self.place.workspace.runs, done.key))
+        if len(made) == len(requests):
+            self.say(took([record for record in made if record is not None], cost))
+        return failed
+
+    def _progress(
+        self, requests: Sequence[Request], labels: Mapping[str, str], later: float
+    ) -> Generator[Done, None, None]:
         costs = self.costs(requests)
         start, total, behind = time.perf_counter(), sum(costs.values()), 0.0
-        runs = processes(requests, self.place, self.jobs) if self.jobs > 1 else serial(requests, self.place)
-        for count, done in enumerate(runs, 1):
+        for count, done in enumerate(carry_out(self.executor, requests, self.place), 1):
             request, elapsed = done.request, time.perf_counter() - start
             behind += costs[request.command()]
             # How fast it goes is first the estimate's word, then more and more what was seen.
             share = behind / total
-            pace = share * elapsed / behind + (1 - share) / self.jobs
+            pace = share * elapsed / behind + (1 - share) / self.executor.jobs
             seconds = pace * (total - behind + later)
             self.bar("trials" if request.trial else "runs", count, len(requests), seconds)
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
@@ -140,7 +157,7 @@ def search(study: Study, work: Work) -> Searched:
     missing, keys = work.missing(trials)
     remember_members(work.place.workspace, study.name, keys)
     later = estimate(study.requests, work.methods, work.tasks, work.records, study.sizes).seconds
-    whole = (sum(work.costs(missing).values()) + later) / work.jobs
+    whole = (sum(work.costs(missing).values()) + later) / work.executor.jobs
     work.say(
         f"study {study.name}, profile {study.profile}: search of {study.search.trials} trials for each of {len(pairs)} "
         f"networks on a task, {len(missing)} to do, then {len(study.requests)} runs: about {whole / 60:.1f} minutes"

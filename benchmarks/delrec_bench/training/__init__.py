@@ -5,11 +5,14 @@ from delrec_bench.training.held_out import HeldOut, ProtocolError
 from delrec_bench.training.loop import Fit, Progress, fit
 from delrec_bench.training.network import build
 from delrec_bench.training.optimisation import Optimisation
+from delrec_bench.training.resuming import CheckpointError, Keeper, seed_everything
 
 __all__ = [
+    "CheckpointError",
     "Evaluation",
     "Fit",
     "HeldOut",
+    "Keeper",
     "Optimisation",
     "Progress",
     "ProtocolError",
@@ -17,4 +20,5 @@ __all__ = [
     "evaluate",
     "fit",
     "score_test",
+    "seed_everything",
 ]

@@ -6,8 +6,8 @@ after the last epoch: score the test set once, as deployed
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -19,7 +19,9 @@ from delrec_bench.errors import RunError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.evaluation import batches, evaluate, predict
 from delrec_bench.training.optimisation import Optimisation
+from delrec_bench.training.resuming import CheckpointError, Keeper, Untouched, capture, restore
 
+EARLY_UPDATES, EARLY_SAMPLES = 20, 32
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -33,6 +35,9 @@ class Fit:
         valid_score: Its validation score.
         state: Its state_dict, which the network holds too.
         epoch_seconds: Wall time of each epoch.
+        early: What tells soon whether another machine trains alike: `logits` of the first `EARLY_SAMPLES` validation
+            samples (training samples without a validation set) before training, as deployed, and the `losses` of
+            the first `EARLY_UPDATES` updates.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -40,6 +45,25 @@ class Fit:
     valid_score: float = math.nan
     state: dict[str, Tensor] = field(default_factory=dict)
     epoch_seconds: list[float] = field(default_factory=list)
+    early: dict[str, Any] = field(default_factory=dict)
+
+    def checkpoint(self, model: Any, optimisation: Optimisation) -> dict[str, Any]:
+        """All that a later call needs to go on after the last epoch."""
+        return {**capture(model, optimisation), "fit": {item.name: getattr(self, item.name) for item in fields(self)}}
+
+    @classmethod
+    def going_on(cls, saved: Mapping[str, Any], model: Any, optimisation: Optimisation) -> "Fit":
+        """The training as it stood at a checkpoint; network, optimisers and random states are put back.
+
+        Raises:
+            CheckpointError: The checkpoint is of another network, or incomplete.
+        """
+        try:
+            fitted = cls(**saved["fit"])
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{type(error).__name__}: {error}") from error
+        restore(saved, model, optimisation)
+        return fitted
 
 
 def fit(
@@ -52,6 +76,7 @@ def fit(
     seeds: Seeds | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> Fit:
     """Train `model` and leave it at the chosen epoch.
 
@@ -64,21 +89,29 @@ def fit(
         seeds: Batch order follows seeds.order.
         device: Where the network is.
         progress: Called with each epoch's history entry, and `epochs` in it.
+        keeper: Keeps history and checkpoints, and may have one to go on from.
 
     Raises:
         RunError: The loss is not finite.
+        CheckpointError: The keeper's checkpoint is of another network.
     """
     seeds = seeds or Seeds()
     measure = metric_named(metric)
     optimisation = Optimisation(model, config, metric)
-    result = Fit()
-    for epoch in range(config.epochs):
+    saved = keeper.checkpoint() if keeper is not None else None
+    if saved is not None:
+        result = Fit.going_on(saved, model, optimisation)
+    else:
+        result = Fit(early={"logits": _first_logits(model, train if valid is None else valid, device), "losses": []})
+    for epoch in range(len(result.history), config.epochs):
         start = time.perf_counter()
         model.begin_epoch(epoch, config.epochs)
         entry: dict[str, Any] = {"epoch": epoch + 1, **optimisation.rates()}
         before = model.delays()
         try:
-            entry |= _train_epoch(model, train, config, optimisation, measure, seeds, epoch, device)
+            entry |= _train_epoch(
+                model, train, config, optimisation, measure, seeds, epoch, device, result.early["losses"]
+            )
         except NotFiniteError as error:
             raise RunError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error
         entry["sigma"] = sigma_of(model)
@@ -97,10 +130,23 @@ def fit(
             result.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
         result.history.append(entry)
         result.epoch_seconds.append(time.perf_counter() - start)
+        if keeper is not None:
+            keeper.epoch_ended(entry, lambda: result.checkpoint(model, optimisation))
         if progress is not None:
             progress({**entry, "epochs": config.epochs})
     model.load_state_dict(result.state)
     return result
+
+
+@torch.no_grad()
+def _first_logits(model: Any, samples: Any, device: str) -> list[list[float]]:
+    """Scores (samples, classes) of the untrained network as deployed; it and the random states stay as they were."""
+    if not len(samples):
+        return []
+    with Untouched(model), model.deployed():
+        indices = torch.arange(min(EARLY_SAMPLES, len(samples)))
+        found: list[list[float]] = model.classify(samples.batch(indices).to(device)).tolist()
+    return found
 
 
 def sigma_of(model: Any) -> float | None:
@@ -131,6 +177,7 @@ def _train_epoch(
     seeds: Seeds,
     epoch: int,
     device: str,
+    early: list[float],
 ) -> dict[str, Any]:
     model.train()
     order = torch.Generator().manual_seed(seeds.stream("order", epoch))
@@ -145,6 +192,8 @@ def _train_epoch(
         value = float(loss.detach())
         if not math.isfinite(value):
             raise RunError(f"the loss is {value} in epoch {epoch + 1}: training diverged; lower training.lr_weights")
+        if len(early) < EARLY_UPDATES:
+            early.append(value)
         optimisation.step(loss + model.penalty())
         model.after_step()
         total += value * len(indices)

@@ -1,5 +1,6 @@
 """The two optimisers of a network, weights' and delays', and their schedules."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn, optim
@@ -55,6 +56,28 @@ class Optimisation:
                 pair[1].step(score)
             else:
                 pair[1].step()
+
+    def state(self) -> dict[str, Any]:
+        """The state of both optimisers and their schedules, as tensors and plain values."""
+        found = {}
+        for name, pair in (("weights", self.weights), ("delays", self.delays)):
+            if pair is not None:
+                schedule = None if pair[1] is None else pair[1].state_dict()
+                found[name] = {"optimiser": pair[0].state_dict(), "schedule": schedule}
+        return found
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave.
+
+        Raises:
+            KeyError, ValueError: It is of other optimisers.
+        """
+        for name, pair in (("weights", self.weights), ("delays", self.delays)):
+            if pair is None:
+                continue
+            pair[0].load_state_dict(state[name]["optimiser"])
+            if pair[1] is not None:
+                pair[1].load_state_dict(state[name]["schedule"])
 
 
 def _optimiser(kind: Any, groups: list[dict[str, Any]], config: TrainingConfig, schedule: str, metric: str) -> Any:

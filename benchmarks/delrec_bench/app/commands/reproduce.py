@@ -41,6 +41,24 @@ def command(
     jobs: Annotated[
         int | None, typer.Option(metavar="N", help="Worker processes of one thread each (all cores).")
     ] = None,
+    executor: Annotated[str, typer.Option(metavar="local|slurm|dask", help="What does the runs.")] = "local",
+    per_device: Annotated[
+        int | None, typer.Option(metavar="N", help="Workers for each CUDA device, in place of --jobs.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of Dask (else workers are started here).")
+    ] = None,
+    executor_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="What SLURM is asked for: timeout_min, mem_gb, slurm_partition, ...",
+        ),
+    ] = None,
+    retries: Annotated[int, typer.Option(min=0, max=100, metavar="N", help="Tries more for a run that failed.")] = 0,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, each method with its control.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
     no_latency: Annotated[bool, typer.Option("--no-latency", help="Leave latency out.")] = False,
 ) -> Answer:
@@ -51,6 +69,7 @@ def command(
     """
     from delrec_bench.app.reproducing import Ordered, reproduce
     from delrec_bench.studies.expansion import Wanted
+    from delrec_bench.studies.sharding import parse_shard
 
     wanted = Wanted(
         methods=names("--only-methods", only_methods),
@@ -58,6 +77,11 @@ def command(
         repetitions=repetitions,
         data=by_task("--data", data),
         device=cast("Device", device),  # checked by each request
+        shard=None if shard is None else parse_shard(shard),
     )
+    ordered = Ordered(
+        study, profile, wanted, jobs, dry_run, not no_latency, executor, per_device, scheduler,
+        tuple(executor_option or ()), retries,
+    )  # fmt: skip
     with Display() as display:
-        return reproduce(places, Ordered(study, profile, wanted, jobs, dry_run, not no_latency), display)
+        return reproduce(places, ordered, display)

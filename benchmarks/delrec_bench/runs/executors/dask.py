@@ -1,0 +1,72 @@
+"""Runs as tasks of Dask: on a scheduler that is there (SSH, Kubernetes, dask-jobqueue), or on workers started here.
+
+A worker that dies gives its task back to the scheduler; another goes on from the run's checkpoint. Workers must see
+the workspace's folder under the same path.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+from distributed import Client, LocalCluster, as_completed
+
+from delrec_bench.config import Request
+from delrec_bench.environment import pin_threads
+from delrec_bench.errors import BenchError
+from delrec_bench.runs.executors.base import Done, Place, work
+
+
+class Dask:
+    """Tasks on the scheduler at `address`, or on `jobs` worker processes of this machine (None)."""
+
+    def __init__(self, address: str | None, jobs: int) -> None:
+        self._address, self.jobs = address, jobs
+        self._timeout = 30.0
+
+    def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
+        """Submit every request, and yield each as it ends."""
+        if not requests:
+            return
+        with self._client() as client:
+            futures = {
+                client.submit(work, request, place, pure=False, priority=-number): request
+                for number, request in enumerate(requests)
+            }
+            try:
+                for future in as_completed(futures):
+                    request, error = futures[future], future.exception()
+                    if isinstance(error, OSError):
+                        raise error
+                    if error is None:
+                        yield future.result()
+                    else:
+                        yield Done(
+                            request, error=f"{request.method} on {request.task}: {type(error).__name__}: {error}"
+                        )
+            finally:
+                client.cancel(list(futures), force=True)
+
+    def _client(self) -> Client:
+        if self._address is None:
+            pin_threads(1)  # in the environment that workers inherit
+            cluster = LocalCluster(
+                n_workers=self.jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            )
+            return _Owned(cluster)
+        try:
+            client = Client(self._address, timeout=self._timeout)
+        except (OSError, ValueError) as error:
+            raise BenchError(f"--scheduler '{self._address}' does not answer ({error}); start one there") from error
+        self.jobs = max(1, sum(client.nthreads().values()))
+        return client
+
+
+class _Owned(Client):
+    """A client that ends its cluster when it is closed."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        self._own = cluster
+        super().__init__(cluster)
+
+    def __exit__(self, *failure: object) -> None:
+        super().__exit__(*failure)
+        self._own.close()

@@ -1,0 +1,84 @@
+"""Runs as jobs of SLURM, by submitit: an array whose jobs are requeued at their time limit, from the checkpoint.
+
+`options` are submitit's parameters (timeout_min, mem_gb, gpus_per_node, slurm_partition, ...). `cluster` may also be
+"local" (processes of this machine) or "debug" (this process), for trying a study out before it is queued.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from delrec_bench.config import Request
+from delrec_bench.errors import BenchError
+from delrec_bench.runs.executors.base import Done, Place, work
+
+USUAL = {"name": "delrec-bench", "timeout_min": 240, "mem_gb": 8, "cpus_per_task": 1}
+
+
+class Job:
+    """One run as submitit calls it; at a time limit or a preemption the same is queued again."""
+
+    def __init__(self, request: Request, place: Place) -> None:
+        self.request, self.place = request, place
+
+    def __call__(self) -> Done:
+        """Do the run."""
+        return work(self.request, self.place)
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """What is queued in place of a job that is about to be ended."""
+        return submitit.helpers.DelayedSubmission(self)
+
+
+class Slurm:
+    """Jobs of one array; `every` is how often their state is asked for, in seconds."""
+
+    def __init__(self, folder: Path, options: Mapping[str, Any], jobs: int, every: float = 5.0) -> None:
+        chosen = {**USUAL, **options}
+        self._cluster = chosen.pop("cluster", "slurm")
+        if self._cluster not in ("slurm", "local", "debug"):
+            raise BenchError(f"--executor-option cluster={self._cluster}; it must be slurm, local or debug")
+        self._folder, self._every, self.jobs = folder, every, jobs
+        try:
+            self._executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self._cluster)
+            parallel = {"slurm_array_parallelism": jobs} if self._cluster == "slurm" else {}
+            self._executor.update_parameters(**{**parallel, **chosen})
+        except (RuntimeError, NameError, TypeError, ValueError) as error:
+            raise BenchError(f"--executor slurm: {error}; see submitit's parameters") from error
+
+    def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
+        """Queue every request, and yield each as it ends."""
+        waiting = list(requests)
+        running: dict[Any, Request] = {}
+        # SLURM keeps to the array's limit; on this machine every job would start at once.
+        window = len(waiting) if self._cluster == "slurm" else self.jobs
+        try:
+            while waiting or running:
+                fresh, waiting = waiting[: window - len(running)], waiting[window - len(running) :]
+                if fresh:
+                    with self._executor.batch():
+                        queued = [self._executor.submit(Job(request, place)) for request in fresh]
+                    running |= dict(zip(queued, fresh, strict=True))
+                for job in [job for job in running if job.done()]:
+                    yield self._outcome(job, running.pop(job))
+                if running:
+                    time.sleep(self._every)
+        finally:
+            for job in running:
+                with contextlib.suppress(Exception):
+                    job.cancel()
+
+    def _outcome(self, job: Any, request: Request) -> Done:
+        error = job.exception()
+        if error is None:
+            done: Done = job.result()
+            return done
+        told = str(error).strip().splitlines()
+        log = f"; its log: {job.paths.stderr}"
+        return Done(
+            request, error=f"{request.method} on {request.task}: {told[-1] if told else type(error).__name__}{log}"
+        )

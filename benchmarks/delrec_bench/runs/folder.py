@@ -1,0 +1,248 @@
+"""The folder of a run, `runs/<key>/`, and what survives there when its process is killed.
+
+    resume.pt       the training at the end of an epoch, once a minute at most; gone when the record is there
+    history.jsonl   a line an epoch, with the time it ended
+    failure.json    why the last attempt failed, with its traceback; gone when the record is there
+    checkpoint.pt   the trained network
+    record.json     written last: where it is, the run is finished
+    lock            held by the one process that does the run; the kernel releases it when that process ends
+
+Whole files are written aside and renamed, so that none is ever half there.
+"""
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from delrec_bench.environment import peak_bytes, provenance, say
+from delrec_bench.records import RESULTS_VERSION, Record, plain, write_record
+from delrec_bench.workspace import remove_drafts, write_atomic
+
+CHECKPOINT_SECONDS = 60.0  # from one checkpoint to the next, at least
+FSYNC_SECONDS = 1.0  # a line of history is on the disk this much later at most; it survives its process at once
+SCHEMA = 1
+LIBRARIES = ("torch", "numpy", "numba")  # another version of these may add in another order
+
+
+class BusyError(Exception):
+    """Another process is doing this run."""
+
+
+class RunFolder:
+    """One run's folder, by its key."""
+
+    def __init__(self, runs: Path, key: str) -> None:
+        self.key = key
+        self.path = runs / key
+
+    @contextmanager
+    def locked(self, wait: bool = True) -> Iterator[None]:
+        """Hold the run; what killed writes left behind is swept.
+
+        Args:
+            wait: Wait for another process that does this run, which is said; else `BusyError` is raised.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not wait:
+                raise BusyError(self.key) from None
+            say(f"run {self.key[:12]} is being done by another process; waiting for it")
+            lock.acquire()
+        try:
+            remove_drafts(self.path)
+            yield
+        finally:
+            lock.release()
+
+    def finish(self, record: Record, checkpoint: bytes | None) -> None:
+        """Write a run's results, the record last, and drop what was kept in case it did not come so far."""
+        if checkpoint is not None:
+            write_atomic(self.path / "checkpoint.pt", checkpoint)
+        write_record(self.path / "record.json", record)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Drop what only an unfinished run needs."""
+        for name in ("resume.pt", "failure.json"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove the folder of a run that never began, and that of all runs if it was the first."""
+        with suppress(OSError):
+            if {path.name for path in self.path.iterdir()} == {"lock"}:
+                (self.path / "lock").unlink()
+                self.path.rmdir()
+                self.path.parent.rmdir()
+
+    def failed(self, about: Mapping[str, Any], error: str, traceback: str) -> None:
+        """Keep why an attempt failed; attempts are counted."""
+        path = self.path / "failure.json"
+        before = 0
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            before = int(json.loads(path.read_text(encoding="utf-8"))["attempts"])
+        content = {
+            "schema": SCHEMA,
+            "key": self.key,
+            "status": "failed",
+            "attempts": before + 1,
+            **about,
+            "error": error,
+            "traceback": traceback,
+            "finished_at": _now(),
+            "provenance": provenance(),
+        }
+        write_atomic(path, json.dumps(plain(content), indent=1, ensure_ascii=False) + "\n")
+
+
+class Checkpoints:
+    """A run's history and its checkpoints (a `training.Keeper`), and what earlier calls have spent on it."""
+
+    def __init__(self, folder: RunFolder, engine: str, threads: int, peak: Callable[[], int] = peak_bytes) -> None:
+        self._folder, self._peak = folder, peak
+        self._path = folder.path / "resume.pt"
+        versions = provenance()["versions"]
+        self._belongs = {
+            "schema": SCHEMA,
+            "key": folder.key,
+            "results_version": RESULTS_VERSION,
+            "engine": engine,
+            "threads": threads,
+            "libraries": {name: versions[name] for name in LIBRARIES if name in versions},
+        }
+        self._start, self._cpu = time.perf_counter(), time.process_time()
+        self._saved_at = self._start
+        self._before: dict[str, Any] = {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0, "resumed_after": []}
+        self._lines: list[str] = []
+        self._history = _Lines(folder.path / "history.jsonl")
+        self._works = True
+
+    def checkpoint(self) -> Mapping[str, Any] | None:
+        """The training that an earlier call left, if it is of this run; a line says what comes of it."""
+        saved = self._read()
+        if saved is None:
+            self._lines = []
+        else:
+            self._before, self._lines = saved["before"], saved["history"]
+            epoch = len(self._lines)
+            self._before["resumed_after"] = [*self._before["resumed_after"], epoch]
+            say(f"run {self._folder.key[:12]} goes on after epoch {epoch}, where it was cut short")
+        self._write(lambda: self._history.start(self._lines), "history.jsonl")
+        return None if saved is None else saved["training"]
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self._path.exists():
+            return None
+        try:
+            saved = torch.load(self._path, map_location="cpu", weights_only=True)
+            belongs, training = saved["belongs"], saved["training"]
+            whole = isinstance(training, dict) and set(saved["before"]) == set(self._before)
+            if not (whole and len(saved["history"]) == len(training["fit"]["history"])):
+                raise ValueError("it is incomplete")
+        except OSError as error:
+            say(f"warning: {self._path} cannot be read ({error.strerror}); the run starts anew")
+            return None
+        except Exception as error:  # whatever a damaged file makes torch and pickle raise
+            self.set_aside(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            return None
+        for name, value in self._belongs.items():
+            if belongs.get(name) != value:
+                say(f"{self._path} is of {name} {belongs.get(name)}, not {value}; the run starts anew")
+                return None
+        return dict(saved)
+
+    def set_aside(self, why: str) -> None:
+        """Put a checkpoint that cannot be used out of the way, and say so."""
+        aside = self._path.with_name("resume.broken.pt")
+        self._path.replace(aside)
+        say(f"warning: {self._path} cannot be used ({why}); it is now {aside.name}, and the run starts anew")
+
+    def epoch_ended(self, entry: Mapping[str, Any], capture: Callable[[], dict[str, Any]]) -> None:
+        """Write the epoch's line of history, and a checkpoint if the last one is a minute old."""
+        line = json.dumps(plain({**entry, "time": _now()}, missing=True), ensure_ascii=False)
+        self._lines.append(line)
+        self._write(lambda: self._history.add(line), "history.jsonl")
+        if self._works and time.perf_counter() - self._saved_at >= CHECKPOINT_SECONDS:
+            content = io.BytesIO()
+            torch.save(
+                {
+                    "belongs": self._belongs,
+                    "before": self.spent(),
+                    "history": self._lines,
+                    "training": capture(),
+                },
+                content,
+            )
+            self._write(lambda: write_atomic(self._path, content.getvalue()), "resume.pt")
+            self._saved_at = time.perf_counter()
+
+    def _write(self, write: Callable[[], None], name: str) -> None:
+        """Write; where that is not possible the run goes on without, which is said once."""
+        if not self._works:
+            return
+        try:
+            write()
+        except OSError as error:
+            self._works = False
+            say(
+                f"warning: {self._folder.path / name}: {error.strerror}; the run goes on, "
+                "but cannot be resumed if it is cut short"
+            )
+
+    def spent(self) -> dict[str, Any]:
+        """Wall and processor seconds and peak memory over all calls, and the epochs after which it was resumed."""
+        return {
+            "wall_seconds": self._before["wall_seconds"] + time.perf_counter() - self._start,
+            "cpu_seconds": self._before["cpu_seconds"] + time.process_time() - self._cpu,
+            "peak_bytes": max(self._before["peak_bytes"], self._peak()),
+            "resumed_after": self._before["resumed_after"],
+        }
+
+    def close(self) -> None:
+        """End the history file."""
+        self._history.close()
+
+
+class _Lines:
+    """A file of lines that grows; each line is with the kernel when `add` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: Any = None
+        self._synced = time.perf_counter()
+
+    def start(self, lines: list[str]) -> None:
+        """Let the file hold exactly these lines."""
+        self.close()
+        write_atomic(self._path, "".join(line + "\n" for line in lines))
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def add(self, line: str) -> None:
+        self._file.write(line + "\n")
+        self._file.flush()
+        if time.perf_counter() - self._synced >= FSYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.perf_counter()
+
+    def close(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                os.fsync(self._file.fileno())
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

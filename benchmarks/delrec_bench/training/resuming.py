@@ -1,0 +1,111 @@
+"""A training's whole state at the end of an epoch: taken, and put back so that what follows is the same to the bit."""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from delrec_bench.training.optimisation import Optimisation
+
+
+class CheckpointError(Exception):
+    """A checkpoint does not fit the training that it should go on with."""
+
+
+class Keeper(Protocol):
+    """Where a training's history and checkpoints are kept while it runs."""
+
+    def checkpoint(self) -> Mapping[str, Any] | None:
+        """What `capture` gave at the end of an earlier epoch, or None to begin at the first."""
+
+    def epoch_ended(self, entry: Mapping[str, Any], capture: Callable[[], dict[str, Any]]) -> None:
+        """Note an epoch's history entry; call `capture` if a checkpoint is due."""
+
+
+def seed_everything(seed: int) -> None:
+    """Start the global generators of torch (every device), numpy and Python from one 63-bit seed."""
+    torch.manual_seed(seed)
+    np.random.seed(np.random.SeedSequence(seed).generate_state(4))
+    random.seed(seed)
+
+
+def capture(model: Any, optimisation: Optimisation) -> dict[str, Any]:
+    """Everything that the next epoch depends on but the epoch's number and the data, as tensors and plain values."""
+    return {
+        "model": model.state_dict(),
+        "buffers": _unsaved_buffers(model),
+        "optimisation": optimisation.state(),
+        "random": random_states(),
+    }
+
+
+def restore(saved: Mapping[str, Any], model: Any, optimisation: Optimisation) -> None:
+    """Put back what `capture` took; the random states last.
+
+    Raises:
+        CheckpointError: It is of another network, or incomplete. The network may then stand between the two.
+    """
+    try:
+        model.load_state_dict(saved["model"])
+        put_buffers(model, saved["buffers"])
+        optimisation.restore(saved["optimisation"])
+        set_random_states(saved["random"])
+    except Exception as error:  # whatever a foreign or damaged file makes torch raise
+        raise CheckpointError(f"{type(error).__name__}: {error}") from error
+
+
+def random_states() -> dict[str, Any]:
+    """The states of the global generators of torch, its CUDA devices, numpy and Python."""
+    name, words, *rest = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "numpy": [name, torch.from_numpy(np.asarray(words).astype(np.int64)), *rest],
+        "python": random.getstate(),
+    }
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Put back what `random_states` gave."""
+    name, words, *rest = states["numpy"]
+    np.random.set_state((name, words.numpy().astype(np.uint32), *rest))
+    random.setstate(states["python"])
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _unsaved_buffers(model: Any) -> dict[str, Tensor]:
+    """The buffers that a state_dict leaves out."""
+    kept = set(model.state_dict())
+    return {name: buffer for name, buffer in model.named_buffers() if name not in kept}
+
+
+def put_buffers(model: Any, saved: Mapping[str, Tensor]) -> None:
+    """Fill the buffers that a state_dict leaves out."""
+    buffers = _unsaved_buffers(model)
+    if set(buffers) != set(saved):
+        raise KeyError(f"buffers {sorted(set(buffers) ^ set(saved))} are not in both")
+    with torch.no_grad():
+        for name, buffer in buffers.items():
+            buffer.copy_(saved[name])
+
+
+class Untouched:
+    """A block after which the network and the random states are as before it, whatever was computed inside."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._state = {name: value.detach().clone() for name, value in self._model.state_dict().items()}
+        self._buffers = {name: value.clone() for name, value in _unsaved_buffers(self._model).items()}
+        self._random = random_states()
+
+    def __exit__(self, *_: object) -> None:
+        self._model.load_state_dict(self._state)
+        put_buffers(self._model, self._buffers)
+        set_random_states(self._random)

@@ -1,0 +1,150 @@
+"""One short run in a process of its own that may be killed, or kills itself at a chosen moment.
+
+    python driver.py ROOT [--moment epoch|checkpoint|history|record|trained|finished] [--count N]
+
+The network draws from the generators of torch, numpy and Python while it trains, its two optimisers have different
+schedules, and every epoch is checkpointed. Beside a finished run `last.pt` is left: the whole training as it ended.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from delrec.networks import Network, NetworkConfig
+from delrec_bench.config import Request
+from delrec_bench.methods.base import Method, MethodTable
+from delrec_bench.runs import Outcome, folder, run
+from delrec_bench.runs.folder import RunFolder
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.training import loop
+from delrec_bench.workspace import workspace_at
+
+EPOCHS = 6
+
+
+class Noisy(Network):
+    """Recurrent delays, and noise on the input from all three generators."""
+
+    def hidden_spikes(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            inputs = (
+                inputs + 0.1 * random.random() + torch.from_numpy(np.random.normal(0, 0.1, inputs.shape)).to(inputs)
+            )
+        return super().hidden_spikes(inputs)
+
+
+def build(settings: Any, channels: int, classes: int) -> Network:
+    return Noisy(
+        NetworkConfig(
+            inputs=channels,
+            classes=classes,
+            hidden=(12, 12),
+            recurrent="axonal",
+            batch_norm=True,
+            dropout=0.2,
+            sigma=3.0,
+            engine=settings["engine"],
+        )
+    )
+
+
+NOISY = Method("noisy", "noise from every generator", "these tests", "weights, recurrent delays", {}, build)
+SETTINGS = (
+    ("training.batch", 32),
+    ("training.schedule_delays", "one-cycle"),
+    ("training.schedule_weights", "plateau"),
+    ("task.test_limit", 60),
+)
+REQUEST = Request("noisy", "digits", epochs=EPOCHS, limit=160, overrides=SETTINGS)
+
+
+def once(root: Path) -> Outcome:
+    """Do the run, and keep the last checkpoint beside its record."""
+    folder.CHECKPOINT_SECONDS = 0.0
+    finish = RunFolder.finish
+
+    def keeping(self: RunFolder, record: Any, checkpoint: bytes | None) -> None:
+        shutil.copy(self.path / "resume.pt", self.path / "last.pt")
+        finish(self, record, checkpoint)
+
+    RunFolder.finish = keeping  # type: ignore[method-assign]
+    return run(REQUEST, MethodTable(noisy=NOISY), find_tasks(), workspace_at(root))
+
+
+def die() -> None:
+    """End as the kernel ends a process that is out of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_at(moment: str, count: int) -> None:
+    """Let this process kill itself at the `count`-th time that it comes to a moment."""
+    came = 0
+
+    def due() -> bool:
+        nonlocal came
+        came += 1
+        return came == count
+
+    if moment == "epoch":  # half-way through it
+        step = loop.Optimisation.step
+
+        def stepping(self: Any, loss: Any) -> None:
+            step(self, loss)
+            if due():
+                die()
+
+        loop.Optimisation.step = stepping  # type: ignore[method-assign]
+    elif moment in ("checkpoint", "record", "trained"):  # its draft is half written
+        name = {"checkpoint": ".resume.pt.", "record": ".record.json.", "trained": ".checkpoint.pt."}[moment]
+        fdopen = os.fdopen
+
+        def opening(handle: int, *rest: Any) -> Any:
+            file = fdopen(handle, *rest)
+            if name in str(Path(f"/proc/self/fd/{handle}").readlink()) and due():
+                write = file.write
+
+                class Half:
+                    def __enter__(self) -> "Half":
+                        return self
+
+                    def __exit__(self, *_: object) -> None:
+                        file.close()
+
+                    def write(self, data: bytes) -> None:
+                        write(data[: len(data) // 2])
+                        file.flush()
+                        die()
+
+                return Half()
+            return file
+
+        os.fdopen = opening
+    elif moment == "history":  # a line is half written
+        add = folder._Lines.add
+
+        def adding(self: Any, line: str) -> None:
+            if due():
+                self._file.write(line[: len(line) // 2])
+                self._file.flush()
+                die()
+            add(self, line)
+
+        folder._Lines.add = adding  # type: ignore[method-assign]
+    elif moment == "finished":  # the record is there, and what was kept for resuming as well
+        RunFolder.tidy = lambda self: die()  # type: ignore[method-assign, assignment]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--moment", default="none")
+    parser.add_argument("--count", type=int, default=1)
+    arguments = parser.parse_args()
+    dies_at(arguments.moment, arguments.count)
+    once(arguments.root)

@@ -1,0 +1,75 @@
+"""What a study costs: known from past records of this machine before, and held beside what it took."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from delrec_bench.config import Request
+from delrec_bench.environment import machine
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import Record, load_records
+from delrec_bench.studies import cost
+from delrec_bench.studies.cost import Estimate, estimate, misfits, took
+from delrec_bench.tasks.base import find_tasks
+
+METHODS, TASKS = find_methods(), find_tasks()
+ROOT = Path(__file__).parents[2]
+
+
+def committed(host: str) -> list[Record]:
+    """The committed runs of the quick leaderboard, as if made on `host`."""
+    found = [r for r in load_records(ROOT / "reports" / "records") if r.kind == "run" and r.task in TASKS]
+    return [replace(r, measured={**r.measured, "host": host}) for r in found if r.configuration["profile"] == "quick"]
+
+
+def asked(records: list[Record]) -> list[Request]:
+    return [Request(r.method, r.configuration["task"]["name"], r.repetition) for r in records]
+
+
+def test_time_is_known_within_30_percent_from_other_repetitions():
+    records = committed(machine())
+    first, rest = ([r for r in records if (r.repetition == 0) == is_first] for is_first in (True, False))
+    whole = estimate(asked(first), METHODS, TASKS, rest)
+    assert whole.known == whole.runs >= 30
+    assert whole.seconds == pytest.approx(sum(r.measured["wall_seconds"] for r in first), rel=0.3)
+    assert whole.memory == pytest.approx(max(r.measured["peak_bytes"] for r in first), rel=0.3)
+
+
+def test_another_number_of_epochs_is_reckoned_by_the_epoch():
+    records = [r for r in committed(machine()) if (r.method, r.configuration["task"]["name"]) == ("lif", "digits")]
+    epochs = records[0].configuration["epochs"]
+    usual, twice = (
+        estimate([Request("lif", "digits", epochs=n)], METHODS, TASKS, records) for n in (epochs, 2 * epochs)
+    )
+    assert twice.known == 1
+    assert 1.5 < twice.seconds / usual.seconds < 2.5
+
+
+def test_another_machine_is_asked_only_where_this_one_knows_nothing():
+    there, here = committed("a faster machine"), committed(machine())
+    fast = [replace(r, measured={**r.measured, "wall_seconds": 1.0}) for r in there]
+    requests = asked(here)
+    assert estimate(requests, METHODS, TASKS, fast).known == 0
+    assert estimate(requests, METHODS, TASKS, fast).seconds == len(requests)
+    both = estimate(requests, METHODS, TASKS, [*fast, *here])
+    assert (both.known, both.seconds) == (len(requests), estimate(requests, METHODS, TASKS, here).seconds)
+
+
+def test_what_does_not_fit_is_told_with_what_would(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "_free_memory", lambda: 4e9)
+    need = Estimate(1, 0, 1.0, 1.0, memory=3e9, disk=1e6, batch=(128, 2.4e9))
+    assert misfits(need, 1, tmp_path / "not" / "yet") == []
+    assert misfits(need, 2, tmp_path) == ["2 workers need 6.0 GB of memory, and 4.0 GB are free; use --jobs 1"]
+    more = replace(need, memory=8e9, batch=(128, 7.4e9))
+    assert misfits(more, 1, tmp_path) == [
+        "1 workers need 8.0 GB of memory, and 4.0 GB are free; the largest batch that would fit is 58, with --jobs 1"
+    ]
+    (said,) = misfits(replace(need, disk=1e18), 1, tmp_path)
+    assert said.startswith("the runs need 1000000000.0 GB of disk")
+
+
+def test_what_was_expected_stands_beside_what_it_took():
+    records = committed(machine())[:2]
+    minutes = sum(r.measured["wall_seconds"] for r in records) / 60
+    said = took(records, Estimate(2, 2, 600.0, 300.0, 1e9, 1e6))
+    assert said.startswith(f"2 runs took {minutes:.1f} core minutes (10.0 expected), at most ")

@@ -1,0 +1,245 @@
+"""Runs done elsewhere: in processes, as jobs, as tasks. They end with their parent, survive it, and fail by name."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from delrec_bench import app
+from delrec_bench.config import Request, resolve
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import finished_record, load_records, same_record
+from delrec_bench.runs import run
+from delrec_bench.runs.executors import Local, Place, carry_out, make_executor
+from delrec_bench.runs.executors.base import work
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.workspace import workspace_at
+
+SETTINGS = (("training.batch", 16), ("task.test_limit", 30))
+METHOD = """
+import os, signal, time
+from pathlib import Path
+from delrec.networks import Network, NetworkConfig
+from delrec_bench.methods.base import Method
+from delrec_bench.runs import folder
+
+folder.CHECKPOINT_SECONDS = 0.0
+HERE = Path(__file__).parent
+
+class Mine(Network):
+    def penalty(self):
+        {penalty}
+        return 0.0
+
+def build(settings, channels, classes):
+    {build}
+    return Mine(NetworkConfig(inputs=channels, classes=classes, hidden=(6,), engine=settings["engine"]))
+
+METHODS = [Method("{name}", "one that {name}", "these tests", "weights", {{}}, build)]
+"""
+DIES_ONCE = """(HERE / "steps").open("a").write("x")
+        if (HERE / "steps").stat().st_size == 5:
+            os.kill(os.getpid(), signal.SIGKILL)"""
+WAITS = """(HERE / f"worker-{os.getpid()}").touch()
+        time.sleep(60)"""
+
+
+def method(folder: Path, name: str, penalty: str = "pass", build: str = "pass") -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name.replace('-', '_')}.py").write_text(METHOD.format(name=name, penalty=penalty, build=build))
+    return str(folder)
+
+
+def request(name: str, **more: object) -> Request:
+    return Request(name, "digits", epochs=3, limit=32, overrides=SETTINGS, **more)  # type: ignore[arg-type]
+
+
+def place(root: Path, methods: str, **more: object) -> Place:
+    return Place(workspace_at(root), (methods,), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def dies_once(tmp_path, capfd):
+    """A place whose one method kills its process once, in its third epoch, and its record when left alone."""
+    folder = method(tmp_path / "methods", "dies-once", penalty=DIES_ONCE)
+    (tmp_path / "methods" / "steps").write_text("more than five")
+    alone = run(request("dies-once"), find_methods([folder]), find_tasks(), workspace_at(tmp_path / "alone")).record
+    (tmp_path / "methods" / "steps").unlink()
+    return place(tmp_path / "root", folder), alone
+
+
+def goes_on(executor: object, place: Place, alone: object, calls: int = 1) -> list:
+    done = []
+    for _ in range(calls):
+        done = list(carry_out(executor, [request("dies-once")], place))  # type: ignore[arg-type]
+    assert [d.error for d in done] == [None]
+    record = finished_record(place.workspace.runs, done[0].key)
+    assert same_record(record, alone)
+    assert record.measured["resumed_after"] == [2]
+    return done
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(dies_once, capfd):
+    goes_on(Local(2), *dies_once)
+    assert "a worker was killed; dies-once on digits, which it may have done, is done alone" in capfd.readouterr().err
+
+
+@pytest.mark.timeout(300)
+def test_a_task_of_dask_whose_worker_is_killed_moves_and_goes_on(dies_once):
+    goes_on(make_executor("dask", dies_once[0].workspace, jobs=1), *dies_once)
+
+
+@pytest.mark.timeout(300)
+def test_a_job_of_submitit_that_was_killed_is_told_and_the_next_goes_on(dies_once):
+    place, alone = dies_once
+    executor = make_executor("slurm", place.workspace, jobs=1, options={"cluster": "local"})
+    executor._every = 0.2
+    (first,) = carry_out(executor, [request("dies-once")], place)
+    assert "dies-once on digits: " in first.error and "its log: " in first.error
+    goes_on(executor, place, alone)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("dusk", {}, "--executor is 'dusk'; did you mean 'dask'"),
+        ("local", {"scheduler": "tcp://here"}, "--scheduler is for --executor dask"),
+        ("local", {"jobs": 0}, "--jobs is 0"),
+        ("local", {"per_device": 2}, "torch finds no CUDA device"),
+        ("slurm", {"options": {"cluster": "cloud"}}, "cluster=cloud; it must be slurm, local or debug"),
+        ("slurm", {"options": {"cluster": "local", "memory": 3}}, "memory"),
+        ("dask", {"scheduler": "tcp://127.0.0.1:1"}, "does not answer"),
+    ],
+)
+def test_an_executor_that_cannot_be_is_refused(tmp_path, name, options, message):
+    with pytest.raises(BenchError, match=message):
+        executor = make_executor(name, workspace_at(tmp_path), **{"jobs": 1, **options})
+        executor._timeout = 0.5
+        list(executor.map([request("lif")], place(tmp_path, str(tmp_path))))
+
+
+LONG = """
+import sys
+from delrec_bench.environment import interruptible
+from delrec_bench.runs.executors import Local, Place
+from delrec_bench.config import Request
+from delrec_bench.workspace import workspace_at
+from pathlib import Path
+
+if __name__ == "__main__":
+    requests = [Request("waits", "digits", r, epochs=1, limit=32) for r in range(3)]
+    try:
+        with interruptible():
+            list(Local(2).map(requests, Place(workspace_at(Path(sys.argv[1])), (sys.argv[2],))))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
+def test_workers_end_with_their_parent(tmp_path, number, code):
+    methods = method(tmp_path / "methods", "waits", penalty=WAITS)
+    script = tmp_path / "long.py"
+    script.write_text(LONG)
+    parent = subprocess.Popen([sys.executable, script, tmp_path / "root", methods], stderr=subprocess.DEVNULL)
+    workers: list[int] = []
+    while len(workers) < 2 and parent.poll() is None:
+        time.sleep(0.1)
+        workers = [int(path.name.partition("-")[2]) for path in Path(methods).glob("worker-*")]
+    assert all(map(alive, workers))
+    parent.send_signal(number)
+    assert parent.wait(30) == code
+    end = time.monotonic() + 5
+    while any(map(alive, workers)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+
+@pytest.mark.parametrize(
+    ("fault", "where", "told"),
+    [
+        ("raise OSError(28, 'No space left on device')", "penalty", "OSError: [Errno 28] No space left on device"),
+        ("raise BrokenPipeError(32, 'Broken pipe')", "penalty", "BrokenPipeError: [Errno 32] Broken pipe"),
+        ("return 1 / 0", "penalty", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, capsys, fault, where, told):
+    methods = method(tmp_path / "methods", "faulty", **{where: fault})
+    words = ["run", "faulty", "digits", "--epochs", "1", "--limit", "32", "--root", str(tmp_path), "--methods", methods]
+    assert app.main(words) == 1
+    said = capsys.readouterr().err
+    line = {"penalty": 13}[where]
+    assert f"faulty on digits, repetition 0: {told}" in said and f"(faulty.py, line {line})" in said
+    assert app.main(words) == 1
+    (path,) = (tmp_path / "runs").glob("*/failure.json")
+    kept = json.loads(path.read_text())
+    assert (kept["status"], kept["attempts"], kept["method"]) == ("failed", 2, "faulty")
+    assert "Traceback" in kept["traceback"] and "faulty.py" in kept["traceback"]
+    assert load_records(tmp_path / "runs") == []
+    method(tmp_path / "methods", "faulty")
+    assert app.main(words) == 0, "mended"
+    assert not path.exists()
+
+
+def test_a_type_error_of_build_is_told_with_its_place(tmp_path, capsys):
+    methods = method(tmp_path / "methods", "faulty", build="return None + 1")
+    assert app.main(["run", "faulty", "digits", "--root", str(tmp_path), "--methods", methods]) == 2
+    said = capsys.readouterr().err
+    assert "method 'faulty': TypeError: unsupported operand" in said and "(faulty.py, line 17)" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bug_of_the_suite_is_not_told_as_a_methods(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("delrec_bench.runs.recording.metric_named", None)
+    assert app.main(["run", "lif", "digits", "--epochs", "1", "--limit", "32", "--root", str(tmp_path)]) == 1
+    assert "this is a bug (TypeError" in capsys.readouterr().err
+
+
+def test_a_run_that_failed_is_tried_again_as_often_as_asked(tmp_path):
+    fails_twice = """(HERE / "tries").open("a").write("x")
+        if (HERE / "tries").stat().st_size < 3: raise KeyError("not yet")"""
+    methods = method(tmp_path / "methods", "later", penalty=fails_twice)
+    assert "KeyError" in work(request("later"), place(tmp_path, methods)).error
+    assert work(request("later"), place(tmp_path, methods, retries=1)).error is None
+
+
+def test_a_run_that_another_process_does_is_left_for_the_end_and_waited_for(tmp_path, capsys):
+    methods = method(tmp_path / "methods", "plain")
+    there = place(tmp_path, methods)
+    requests = [request("plain", repetition=r) for r in range(2)]
+    key = resolve(requests[0], find_methods([methods]), find_tasks(), there.workspace).key
+    lock = there.workspace.runs / key / "lock"
+    lock.parent.mkdir(parents=True)
+    held = lock.open("w")
+    fcntl.flock(held, fcntl.LOCK_EX)  # as another process would
+    threading.Timer(3.0, held.close).start()
+    done = list(carry_out(Local(1), requests, there))
+    assert [d.request.repetition for d in done] == [1, 0]
+    assert all(d.error is None for d in done)
+    assert "is being done by another process; waiting for it" in capsys.readouterr().err
+
+
+def test_the_environment_of_the_study_goes_with_its_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("DELREC_ENGINE", "reference")
+    there = place(tmp_path, method(tmp_path / "methods", "plain"))
+    monkeypatch.delenv("DELREC_ENGINE")
+    key = work(request("plain"), there).key
+    assert os.environ["DELREC_ENGINE"] == "reference"
+    assert finished_record(there.workspace.runs, key).engine == "reference"
