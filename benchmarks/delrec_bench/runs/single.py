@@ -94,7 +94,7 @@ def perform(
         except Exception as error:
             text = _told(resolved, error)
             folder.failed(_about(resolved), text, "".join(traceback.format_exception(error)))
-            if isinstance(error, RunError) or _place(error) is not None:
+            if isinstance(error, RunError) or _place(resolved, error) is not None:
                 raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
             raise
         folder.finish(record, checkpoint)
@@ -115,22 +115,20 @@ def _told(resolved: Resolved, error: Exception) -> str:
     what = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}"
     if isinstance(error, RunError):
         return f"{what}: {error}"
-    place = _place(error)
+    place = _place(resolved, error)
     return f"{what}: {type(error).__name__}: {error}" + (f" ({place})" if place else "")
 
 
-def _place(error: BaseException) -> str | None:
+def _place(resolved: Resolved, error: BaseException) -> str | None:
     """Where a method's own code, or what it called, raised; None where it was this suite: a bug."""
-    package = Path(__file__).parents[1]
-    foreign = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not (own := Path(frame.filename)).is_relative_to(package) or own.is_relative_to(package / "methods")
-    ]
-    if not foreign:
+    entry = resolved.method.build or resolved.method.floor
+    of_methods = ("delrec", "delrec_baselines", "torch", "delrec_bench.methods", getattr(entry, "__module__", "torch"))
+    frames = list(traceback.walk_tb(error.__traceback__))
+    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in frames]
+    if not any(name == own or name.startswith(f"{own}.") for name in names for own in of_methods):
         return None
-    apart = [frame for frame in foreign if "site-packages" not in frame.filename] or foreign
-    return f"{Path(apart[-1].filename).name}, line {apart[-1].lineno}"
+    frame, line = [pair for pair, name in zip(frames, names, strict=True) if not name.startswith("torch")][-1]
+    return f"{Path(frame.f_code.co_filename).name}, line {line}"
 
 
 def _made(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> tuple[Record, bytes | None]:
