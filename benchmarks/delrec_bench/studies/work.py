@@ -9,6 +9,7 @@ from typing import Any
 from delrec_bench.config import Request, resolve
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, finished_record
+from delrec_bench.records.tracking import Begun, follow
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
 from delrec_bench.studies.cost import Estimate, Past, estimate, misfits, took
 from delrec_bench.studies.expansion import Study
@@ -32,6 +33,7 @@ class Work:
         sizes: (training samples, steps, channels) by task, for estimates.
         say: Called with a line of progress.
         bar: Called with the name of a bar, how many of how many are done, and the seconds left.
+        about: What is known of requests before they are done, by their command.
     """
 
     place: Place
@@ -42,16 +44,22 @@ class Work:
     sizes: Mapping[str, tuple[int, int, int]]
     say: Callable[[str], None]
     bar: Callable[[str, int, int, float], None] = lambda *_: None
+    about: dict[str, Begun] = field(default_factory=dict)
 
     def missing(self, requests: Sequence[Request]) -> tuple[list[Request], list[str]]:
         """The requests without a record, each key once, and the keys of all."""
         missing: dict[str, Request] = {}
         keys = []
         for request in requests:
-            key = resolve(request, self.methods, self.tasks, self.place.workspace).key
+            resolved = resolve(request, self.methods, self.tasks, self.place.workspace)
+            key = resolved.key
             keys.append(key)
             if key not in missing and finished_record(self.place.workspace.runs, key) is None:
                 missing[key] = request
+                self.about[request.command()] = Begun(
+                    key, request.method, resolved.data.name, request.repetition, request.study, request.trial,
+                    resolved.configuration, replace(request, study=None).command(),
+                )  # fmt: skip
         return list(missing.values()), keys
 
     def costs(self, requests: Sequence[Request]) -> dict[str, float]:
@@ -82,7 +90,11 @@ class Work:
         if not requests:
             return []
         cost, made, failed = self.estimate(requests), [], []
-        with closing(self._progress(requests, labels or {}, later)) as progress:  # an interrupt ends the workers
+        seen = [self.about[r.command()] for r in requests if r.command() in self.about]
+        with (
+            follow(self.place.workspace, seen, self.say),
+            closing(self._progress(requests, labels or {}, later)) as progress,  # an interrupt ends the workers
+        ):
             for done in progress:
                 if done.error is not None:
                     command = replace(done.request, study=None).command()

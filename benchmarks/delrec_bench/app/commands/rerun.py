@@ -1,6 +1,7 @@
 """`rerun`: the run of a record made again, and compared."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +25,7 @@ def command(
     workspace = places.workspace
     methods, tasks = places.tables()
     found = find_record(record, workspace)
-    made, outcome = rerun(found, methods, tasks, workspace, data)
+    made, outcome = rerun(found, methods, tasks, workspace, data, early=_early)
     if not places.as_json:
         print(f"{found}: {outcome.word}: {outcome.reason}")
     content = {
@@ -35,3 +36,11 @@ def command(
         "differences": {name: list(pair) for name, pair in outcome.differences.items()},
     }
     return (1 if outcome.word == "different" else 0), content
+
+
+def _early(record: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether two beginnings agree within the tolerance between processors, and how far they are apart."""
+    from delrec_bench.statistics.reproduced import Early, early_agreement
+
+    found = early_agreement(*(Early(e["losses"], e["logits"]) for e in (record, ours)))
+    return found.agrees, f"median logit off by {found.logit:.2g}, loss of update {found.update} by {found.loss:.2g}"
