@@ -12,8 +12,9 @@ from typing import Any
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.metrics.base import VARIABLE as METRICS_VARIABLE
 from delrec_bench.records import Record, load_records
-from delrec_bench.studies.expansion import pages, studies
-from delrec_bench.studies.membership import assigned, of_page
+from delrec_bench.records.tracking import tracked_records
+from delrec_bench.studies.expansion import pages
+from delrec_bench.studies.membership import assigned
 from delrec_bench.tasks.base import TaskTable, find_tasks
 from delrec_bench.workspace import Workspace
 
@@ -55,19 +56,9 @@ def own_records(workspace: Workspace) -> list[Record]:
     return assigned(records, workspace, pages())
 
 
-def page_records(workspace: Workspace, records: list[Record], page: str | None) -> list[Record]:
-    """Those of `own_records` that are for the leaderboard, or for the page of one study."""
-    return of_page(records, workspace, page, pages())
-
-
-def committed_records(workspace: Workspace, page: str | None = None) -> list[Record]:
-    """The records behind the committed leaderboard, or behind a study's own page."""
-    return load_records(workspace.reports / (page or "") / "records")
-
-
-def title_of(page: str | None) -> str | None:
-    """The heading of a study's own page; None for the leaderboard."""
-    return None if page is None else f"{page}: {studies()[page]['summary']}"
+def tracked(workspace: Workspace) -> list[Record]:
+    """The same records as MLflow has them."""
+    return assigned(tracked_records(workspace), workspace, pages())
 
 
 def here(path: Path, workspace: Workspace) -> str:

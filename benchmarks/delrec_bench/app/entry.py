@@ -55,6 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     from delrec_bench.app import (  # torch starts here, its threads set
         bench,
+        compare,
         data,
         listing,
         report,
@@ -70,6 +71,7 @@ def _dispatch(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         "reproduce": reproduce.reproduce,
         "sync": sync.synchronise,
         "report": report.report,
+        "compare": compare.compare,
         "bench": bench.bench,
     }
     return table[arguments.command](arguments)

@@ -1,28 +1,17 @@
-"""A study from beginning to end: its search, runs, latency, MLflow, report, and comparison with the committed rows."""
+"""A study from beginning to end: its search, runs, latency, MLflow, page, and comparison with the published one."""
 
 import time
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from delrec_bench.app.common import (
-    Answer,
-    committed_records,
-    folders,
-    here,
-    own_records,
-    page_records,
-    say,
-    tables,
-    title_of,
-)
+from delrec_bench.app.common import Answer, folders, here, own_records, say, tables, tracked
+from delrec_bench.app.pages import declaration, finish
 from delrec_bench.errors import BenchError
 from delrec_bench.latency import measure
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.records.tracking import sync
-from delrec_bench.report import compare, rows_of, write_report
-from delrec_bench.report.comparison import ABSENT, summary
 from delrec_bench.runs.executors import Place, default_jobs
 from delrec_bench.studies.cost import estimate
 from delrec_bench.studies.expansion import Study, Wanted, expand
@@ -47,8 +36,7 @@ def reproduce(arguments: Namespace) -> Answer:
     jobs = default_jobs() if arguments.jobs is None else arguments.jobs
     if jobs < 1:
         raise BenchError(f"--jobs is {jobs}; it must be at least 1")
-    committed = committed_records(workspace, study.page)
-    known = [*committed, *own_records(workspace)]
+    known = own_records(workspace)
     if arguments.dry_run:
         return _dry_run(study, methods, tasks, known, jobs)
     work = Work(Place(workspace, *folders(arguments)), methods, tasks, jobs, known, study.sizes, say)
@@ -61,7 +49,7 @@ def reproduce(arguments: Namespace) -> Answer:
     failed = work.do(missing)
     latency = [] if arguments.no_latency else _latency(study, methods, tasks, workspace)
     trained = time.perf_counter() - start
-    content = _finish(study, workspace, committed, wanted)
+    different, content = _finish(study, keys, methods, workspace)
     content |= {
         "study": study.name,
         "profile": study.profile,
@@ -76,7 +64,7 @@ def reproduce(arguments: Namespace) -> Answer:
     }
     failures = len(content["failed"])
     say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {failures} failed")
-    return (1 if failures else 0), content
+    return (1 if failures or different else 0), content
 
 
 def _wanted(arguments: Namespace) -> Wanted:
@@ -108,23 +96,15 @@ def _latency(study: Study, methods: MethodTable, tasks: TaskTable, workspace: Wo
     )
 
 
-def _finish(study: Study, workspace: Workspace, committed: Sequence[Record], wanted: Wanted) -> dict[str, Any]:
-    """MLflow, the report, and the comparison with what is committed."""
-
-    records = own_records(workspace)
-    say(f"MLflow: {sync(workspace, records)}")
-    records = page_records(workspace, records, study.page)
-    paths = write_report(workspace, records, committed, page=study.page, title=title_of(study.page))
-    of_study = [record for record in records if record.study == study.name or record.kind == "latency"]
-    compared = compare(rows_of(of_study, study.presets), rows_of(committed, study.presets)) if committed else []
-    compared = [c for c in compared if not (wanted.part and c.verdict == ABSENT)]
-    for comparison in compared:
-        say(str(comparison))
-    verdict = summary(compared) if committed else "nothing is committed to compare with"
-    say(f"against the committed rows: {verdict}")
+def _finish(
+    study: Study, keys: Sequence[str], methods: MethodTable, workspace: Workspace
+) -> tuple[bool, dict[str, Any]]:
+    """MLflow, the page in out/, and its comparison with the published one; whether any row came out different."""
+    say(f"MLflow: {sync(workspace, own_records(workspace))}")
+    declared = declaration(study, keys, methods)
+    paths, outcome, content = finish(workspace, declared, tracked(workspace), say, "mlflow")
     say("written: " + ", ".join(here(path, workspace) for path in paths))
-    rows = [{"task": c.task, "method": c.method, "verdict": c.verdict, "detail": c.detail} for c in compared]
-    return {"files": [str(path) for path in paths], "comparison": verdict, "rows": rows}
+    return outcome.different, dict(content)
 
 
 def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int) -> Answer:
