@@ -70,7 +70,7 @@ def _suite(session: nox.Session, name: str, env: dict[str, str]) -> None:
 
 @nox.session(venv_backend="none")
 def reproduce(session: nox.Session) -> None:
-    """Make the leaderboard anew and compare it with the committed one (20 minutes on two cores). `-- --profile P`"""
+    """Make a study's page in out/ and compare it with the published one (20 minutes on two cores). `-- --profile P`"""
     _run(session, "delrec-bench", "reproduce", *session.posargs, env=_shared(session))
 
 
@@ -131,7 +131,7 @@ def bench_peers(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
-    """Write reports/ and README's leaderboard from the records that are there; trains nothing."""
+    """Write a study's page from the records that are there; trains nothing. `-- --publish`: reports/ and README"""
     _run(session, "delrec-bench", "report", *session.posargs, env=_shared(session))
 
 

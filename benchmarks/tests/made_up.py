@@ -4,6 +4,7 @@ import random
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record, expected_key
+from delrec_bench.report.declared import Declaration, Expected, Primary
 
 TASKS = {
     "digits": ("EMBEDDED", 64, 10, 0.80, 0.70),
@@ -13,11 +14,11 @@ TASKS = {
 METHODS = {  # name: (learned, control, weights, delays, gain)
     "lif": ("weights", None, 10_504, 0, 0.0),
     "rlif": ("weights", "lif", 9_828, 0, -0.04),
-    "dcls-fixed": ("weights", "lif", 9_828, 0, 0.02),
+    "dcls-fixed": ("weights", "lif", 9_828, 620, 0.02),
     "dcls": ("weights, feedforward delays", "dcls-fixed", 9_828, 620, 0.05),
-    "delrec-axonal-fixed": ("weights", "rlif", 9_828, 0, 0.06),
+    "delrec-axonal-fixed": ("weights", "rlif", 9_828, 42, 0.06),
     "delrec-axonal": ("weights, recurrent delays", "delrec-axonal-fixed", 9_828, 42, 0.065),
-    "delrec-synaptic-fixed": ("weights", "rlif", 9_828, 0, 0.055),
+    "delrec-synaptic-fixed": ("weights", "rlif", 9_828, 1_764, 0.055),
     "delrec-synaptic": ("weights, recurrent delays", "delrec-synaptic-fixed", 9_828, 1_764, 0.07),
 }
 HOST = {"cpu": "a made-up processor", "cores": 2}
@@ -96,8 +97,8 @@ def record(method, task, repetition, kind="run", **changes):
             "weights": weights,
             "delays": delays,
             "neuron": 0,
-            "trainable": weights + delays,
-            "frozen": 0,
+            "trainable": weights + (0 if method.endswith("-fixed") else delays),
+            "frozen": delays if method.endswith("-fixed") else 0,
             "total": weights + delays,
         }
         if kind == "run"
@@ -117,9 +118,9 @@ def record(method, task, repetition, kind="run", **changes):
 
 def latency(method, task, train=1.3, batch1=None):
     like = record(method, task, 0)
-    ratios = {"train_ratio": train, "train_ratio_iqr": [train - 0.05, train + 0.06], "infer_ratio": 1.12}
-    result = ratios | {"infer_ratio_iqr": 0.04, "batch1_ratio": batch1, "batch1_ratio_iqr": None, "baseline": "lif"}
-    names = ("method", "task", "data", "measured", "provenance", "configuration", "device")
+    result = {"train_ratio": train, "train_ms": 5 * train, "train_ms_iqr": [5 * train - 0.05, 5 * train + 0.06]}
+    result |= {"infer_ratio": 1.12, "infer_ms": 2.24, "infer_ms_iqr": 0.04, "batch1_ratio": batch1, "baseline": "lif"}
+    names = ("method", "task", "data", "measured", "provenance", "configuration", "device", "parameters", "learned")
     values = {name: getattr(like, name) for name in names}
     return made(kind="latency", repetition=0, metric="accuracy", result=result, **values)
 
@@ -160,3 +161,31 @@ def everything(repetitions=3):
     ):
         made += [forecast(method, r, scale, control) for r in range(repetitions)]
     return made
+
+
+MARGINS = {"digits": 0.01, "tones": 0.01, "shd": 0.01, "mackey-glass": 0.02}
+
+
+def declared(records, primary=("delrec-synaptic", "delrec-synaptic-fixed"), **changes):
+    """The declaration of a page that asks for exactly these runs."""
+    runs = {r.key: Expected(r.method, r.control) for r in records if r.kind in ("run", "floor")}
+    values = {"page": "made-up", "title": "Does learning help?", "study": "made-up", "profile": "quick", "runs": runs}
+    values |= {"primary": None if primary is None else Primary(*primary), "margins": MARGINS}
+    return Declaration(**(values | changes))
+
+
+def scored_at(method, repetition, score, task="digits", total=1000, **changes):
+    """A record with this very score."""
+    made = record(method, task, repetition)
+    correct = round(score * total)
+    result = {"predictions": [0] * correct + [1] * (total - correct), "targets": [0] * total}
+    result |= {"test_score": correct / total, "correct": correct, "total": total}
+    values = {name: getattr(made, name) for name in made.__dataclass_fields__}
+    return Record(**(values | {"result": made.result | result} | changes))
+
+
+def history(record_, epochs=6):
+    """The record with curves."""
+    lines = [{"epoch": e + 1, "valid_accuracy": 0.5 + 0.05 * e + 0.01 * record_.repetition} for e in range(epochs)]
+    values = {name: getattr(record_, name) for name in record_.__dataclass_fields__}
+    return Record(**(values | {"history": lines}))

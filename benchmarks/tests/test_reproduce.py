@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from delrec_bench import app
+from delrec_bench.app import pages
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records
@@ -28,7 +30,8 @@ network.hidden = [6]
 task.limit = 40
 task.test_limit = 30
 """
-OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.html")
+README = "before\n<!-- pages:start -->\n<!-- pages:end -->\nafter\n"
+OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.html", "metrics.json")
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def root(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "root"
     folder.mkdir()
     shutil.copy(ROOT / "data.dvc", folder)
-    (folder / "README.md").write_text("before\n<!-- leaderboard:start -->\n<!-- leaderboard:end -->\nafter\n")
+    (folder / "README.md").write_text(README)
     for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(folder)
@@ -59,23 +62,51 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert (first["runs"], first["trained"], first["failed"]) == (6, 6, [])
     assert "budget 1 minutes" in said
     assert "minutes left" in said
-    page = {name: (root / "reports" / name).read_bytes() for name in OUTPUTS}
-    assert "delrec-axonal" in (root / "README.md").read_text()
+    folder = root / "out" / "leaderboard"
+    page = {name: (folder / name).read_bytes() for name in OUTPUTS}
+    assert b"delrec-axonal" in page["leaderboard.md"] and first["complete"] and first["page"] == "leaderboard"
+    assert not (root / "reports").exists() and (root / "README.md").read_text() == README
     records = load_records(root / "runs")
     assert len(records) == 6
-    assert app.main(["report", "--publish"]) == 0
+    assert app.main(["report", "--source", "mlflow"]) == 0
+    assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
+    assert app.main(["report"]) == 0  # from the records: the same, byte for byte, but for the source that is named
+    named = {b'"source": "records"': b'"source": "mlflow"', b"read from their records": b"read from MLflow"}
+    for name in OUTPUTS:
+        content = (folder / name).read_bytes()
+        for records_, mlflow in named.items():
+            content = content.replace(records_, mlflow)
+        assert content == page[name], name
     capsys.readouterr()
 
     (root / "mlflow.db").unlink()
     second, said = reproduce(capsys, "--jobs", "2")
     assert (second["trained"], second["reused"]) == (0, 6)
     assert "MLflow: 6 added" in said, "a deleted database is filled again"
-    assert {name: (root / "reports" / name).read_bytes() for name in OUTPUTS} == page
-    assert {row["verdict"] for row in second["rows"]} == {"same"}
+    assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
+    assert second["comparison"] == "There is no published row to compare with." and second["rows"] == []
     assert load_records(root / "runs") == records
 
     assert app.main(["sync"]) == 0
     assert "0 added, 0 replaced" in capsys.readouterr().out
+
+
+def test_a_row_that_comes_out_different_ends_with_exit_1(root, capsys, monkeypatch):
+    """9.17 against 39.63 was called "within interval", and `different` left exit code 0."""
+    small = ["--no-latency", "--json", "--jobs", "1", "--only-methods", "lif"]
+    assert app.main(["reproduce", *small]) == 0
+    capsys.readouterr()
+    made = load_records(root / "runs")
+    monkeypatch.setattr(pages, "published_records", lambda workspace, page: made)
+    assert app.main(["reproduce", *small]) == 0
+    assert [row["word"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["equal"]
+    history = [[{**entry, "loss": entry["loss"] * 1.01} for entry in record.history] for record in made]
+    moved = [replace(record, history=lines) for record, lines in zip(made, history, strict=True)]
+    monkeypatch.setattr(pages, "published_records", lambda workspace, page: moved)
+    assert app.main(["reproduce", *small]) == 1
+    out, err = capsys.readouterr()
+    assert [row["word"] for row in json.loads(out)["rows"]] == ["different"]
+    assert "digits, lif: different (the same key on the same processor, compared bit for bit" in err
 
 
 def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypatch):
@@ -166,5 +197,10 @@ def test_the_method_of_contributing_is_short_and_is_picked_up_by_everything(root
     capsys.readouterr()
     assert app.main(["run", "leaky", "digits", "--epochs", "1", "--set", "hiden=3", *more]) == 2
     assert "did you mean 'hidden'" in capsys.readouterr().err
-    assert app.main(["report", *more]) == 0
-    assert "leaky" in (root / "reports" / "leaderboard.md").read_text()
+    study = root.parent / "studies" / "mine.toml"
+    study.write_text(STUDY.replace('["lif", "delrec-axonal", "time-slices"]', '["leaky", "lif"]'))
+    assert app.main(["reproduce", "--study", "mine", "--no-latency", "--jobs", "1", *more]) == 0
+    assert "leaky" in (root / "out" / "mine" / "mine.md").read_text()
+    capsys.readouterr()
+    assert app.main(["report", *more]) == 0  # its runs are no rows of another page
+    assert "leaky" not in (root / "out" / "leaderboard" / "leaderboard.md").read_text()

@@ -9,24 +9,22 @@ from pathlib import Path
 import pytest
 from delrec_bench import app
 from delrec_bench.app import reproducing
-from delrec_bench.app.common import committed_records, own_records, page_records
+from delrec_bench.app.common import own_records
 from delrec_bench.config import AXES, Request, Seeds, defaults, resolve
 from delrec_bench.config.seeds import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.plugins import import_file
-from delrec_bench.records import load_records, tracking
-from delrec_bench.report import find, rows_of
-from delrec_bench.report.rows import merge
+from delrec_bench.records import tracking
+from delrec_bench.report.content import build
+from delrec_bench.report.declared import Expected
 from delrec_bench.runs import perform, single
 from delrec_bench.schema import checked
-from delrec_bench.statistics import compare_family
 from delrec_bench.studies.membership import memberships, remember_members, remember_search
 from delrec_bench.studies.search import SPACE, Search, SearchTable, best, draw, parse, space_of, trials_of
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
-made_up = import_file(Path(__file__).with_name("made_up.py"), "test")
+from benchmarks.tests import made_up
 
 ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()
@@ -168,15 +166,13 @@ def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
         resolve(Request("counts-only", "digits", trial=True), METHODS, TASKS, workspace_at(tmp_path))
 
 
-def test_no_row_comparison_or_committed_record_reads_a_trial():
+def test_no_row_reads_a_trial():
     records = made_up.everything(2)
     trials = [trial(r, 0.99).changed(study="leaderboard") for r in range(4)]
-    found = find([*records, *trials])
-    assert found == find(records)
-    assert not any(r.kind == "trial" for r in found.records)
-    assert compare_family([*records, *trials]) == compare_family(records)
-    assert merge([*records, *trials], []) == merge(records, [])
-    assert rows_of(trials) == ()
+    declared = made_up.declared([*records, *trials])
+    assert not any(r.kind == "trial" for r in build(declared, [*records, *trials]).records)
+    asked = replace(declared, runs={t.key: Expected("lif") for t in trials})
+    assert build(asked, trials).rows == ()
 
 
 def test_a_search_that_chooses_anew_takes_its_earlier_runs_out_of_the_study(tmp_path):
@@ -195,7 +191,7 @@ def test_a_search_that_chooses_anew_takes_its_earlier_runs_out_of_the_study(tmp_
 def root(tmp_path, monkeypatch) -> Path:
     """An empty checkout, in which a trial's validation score is its learning rate."""
     shutil.copy(ROOT / "data.dvc", tmp_path)
-    (tmp_path / "README.md").write_text("<!-- leaderboard:start -->\n<!-- leaderboard:end -->\n")
+    (tmp_path / "README.md").write_text("<!-- pages:start -->\n<!-- pages:end -->\n")
     for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -242,9 +238,11 @@ def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_train
         else:
             assert made.search is None
     files = {name: Path(name).read_bytes() for name in first["files"]}
-    with (root / "reports" / "tuned" / "leaderboard.csv").open() as file:
-        cells = {row["method"]: row["search"] for row in csv.DictReader(file)}
-    assert cells == {m: f"3 trials, trial {s['trial']}" for m, s in chosen.items()} | {"time-slices": ""}
+    with (root / "out" / "tuned-tiny" / "tuned-tiny.csv").open() as file:
+        assert {row["method"] for row in csv.DictReader(file)} == {"lif", "delrec-axonal", "time-slices"}
+    assert app.main(["report", "--study", "tuned", "--profile", "tiny"]) == 0  # the runs that the search chose
+    assert {name: Path(name).read_bytes() for name in first["files"]} == files
+    capsys.readouterr()
 
     second, said = tuned(capsys)
     assert (second["trials_trained"], second["trained"], second["reused"]) == (0, 0, 6)
@@ -258,28 +256,6 @@ def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_train
         score is not None for search in chosen.values() for score in search["scores"]
     )
     assert not any("result.test_score" in data.metrics for data in of_trials)
-
-
-def test_a_studys_own_page_and_the_leaderboard_keep_apart(root, capsys):
-    tuned(capsys, "--only-methods", "lif", "--repetitions", "1")
-    workspace = workspace_at(root)
-    records = own_records(workspace)
-    assert page_records(workspace, records, None) == []
-    assert {r.kind for r in page_records(workspace, records, "tuned")} == {"run", "trial"}
-    before = (root / "README.md").read_text()
-    assert app.main(["report", "--study", "tuned", "--publish"]) == 0
-    assert (root / "README.md").read_text() == before
-    committed = committed_records(workspace, "tuned")
-    assert [r.kind for r in committed] == ["run"] and committed[0].search["trials"] == 3
-    assert not committed_records(workspace)
-    run = next(r for r in load_records(workspace.runs) if r.kind == "run")
-    remember_members(workspace, "leaderboard", [run.key])
-    records = own_records(workspace)
-    assert [r.search for r in page_records(workspace, records, None)] == [None], "the leaderboard did not search"
-    assert [r.search["trials"] for r in page_records(workspace, records, "tuned") if r.kind == "run"] == [3]
-    capsys.readouterr()
-    assert app.main(["report", "--study", "tunde"]) == 2
-    assert "did you mean 'tuned'" in capsys.readouterr().err
 
 
 def test_the_space_of_the_protocol_is_searched_where_a_study_names_none():

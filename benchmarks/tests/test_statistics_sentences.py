@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from delrec_bench.statistics import conditions
 from delrec_bench.statistics import sentences as say
 from delrec_bench.statistics.paired import Estimate
 from delrec_bench.statistics.pooled import Pooled
@@ -130,9 +131,9 @@ def test_none_resolved_is_told_as_the_designs_doing():
 
 
 def test_the_same_delays_only_at_equal_widths_and_delay_counts():
-    assert say.fixed_delays(([66, 66], [66, 66]), (4356, 4356)) == "the same delays left fixed"
+    assert conditions.fixed_delays(([66, 66], [66, 66]), (4356, 4356)) == "the same delays left fixed"
     for widths, delays in ((([66, 66], [91, 91]), (4356, 8281)), (([66], [91]), (9, 9)), (([66], [66]), (66, 4356))):
-        text = say.fixed_delays(widths, delays)
+        text = conditions.fixed_delays(widths, delays)
         assert "same" not in text
         assert str(widths[1]) in text and f"{delays[1]:,}" in text
 
@@ -167,35 +168,39 @@ def test_the_best_only_where_nothing_else_may_be():
 
 
 def amount(**rest):
-    return say.Amount(**(dict(data="OFFICIAL", training=(54_000, 54_000), test=(10_000, 10_000), epochs=200) | rest))
+    return conditions.Amount(
+        **(dict(data="OFFICIAL", training=(54_000, 54_000), test=(10_000, 10_000), epochs=200) | rest)
+    )
 
 
 def test_subset_stands_beside_official_where_less_than_the_whole_was_used():
-    assert say.stamp(amount()) == "OFFICIAL"
-    assert say.stamp(amount(training=(5_000, 54_000))) == "OFFICIAL SUBSET"
-    assert say.stamp(amount(test=(100, 10_000))) == "OFFICIAL SUBSET"
-    assert say.stamp(amount(data="EMBEDDED", training=(5, 54))) == "EMBEDDED"
+    assert conditions.stamp(amount()) == "OFFICIAL"
+    assert conditions.stamp(amount(training=(5_000, 54_000))) == "OFFICIAL SUBSET"
+    assert conditions.stamp(amount(test=(100, 10_000))) == "OFFICIAL SUBSET"
+    assert conditions.stamp(amount(data="EMBEDDED", training=(5, 54))) == "EMBEDDED"
+    assert conditions.stamp(amount(training=(5_000, None))) == "OFFICIAL SUBSET"  # of a whole that is not known
+    assert "a part of 5,000 training samples" in conditions.amount_used(amount(training=(5_000, None)))
 
 
 def test_samples_and_epochs_are_told_as_they_were():
-    assert say.amount_used(amount(training=(5_000, 54_000), epochs=3, published_epochs=200)) == (
+    assert conditions.amount_used(amount(training=(5_000, 54_000), epochs=3, published_epochs=200)) == (
         "OFFICIAL SUBSET: 5,000 of 54,000 training samples, all 10,000 test samples, 3 epochs (published: 200)"
     )
-    assert say.amount_used(amount(epochs=1)).endswith("all 10,000 test samples, 1 epoch")
-    assert "published" not in say.amount_used(amount(epochs=200, published_epochs=200))
+    assert conditions.amount_used(amount(epochs=1)).endswith("all 10,000 test samples, 1 epoch")
+    assert "published" not in conditions.amount_used(amount(epochs=200, published_epochs=200))
 
 
 def test_a_number_of_parameters_only_where_every_method_has_it():
-    assert say.parameters({"a": 9_910, "b": 10_290}, 10_000) == "10,000 parameters, within 5 percent"
-    assert say.parameters({"a": 9_910, "b": 18_119}, 10_000) == "9,910 (a) to 18,119 (b) parameters"
+    assert conditions.parameters({"a": 9_910, "b": 10_290}, 10_000) == "10,000 parameters, within 5 percent"
+    assert conditions.parameters({"a": 9_910, "b": 18_119}, 10_000) == "9,910 (a) to 18,119 (b) parameters"
 
 
 def test_the_test_set_was_not_chosen_on_only_where_the_presets_were_not():
-    assert "validation data alone" in say.scored_once("validation")
-    assert "may be too good" in say.scored_once("test")
-    assert "published ones" in say.scored_once("published")
+    assert "validation data alone" in conditions.scored_once("validation")
+    assert "may be too good" in conditions.scored_once("test")
+    assert "published ones" in conditions.scored_once("published")
     with pytest.raises(ValueError, match="'unknown'"):
-        say.scored_once("unknown")
+        conditions.scored_once("unknown")
 
 
 def reproduction(word, **rest):

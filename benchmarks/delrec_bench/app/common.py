@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from delrec_bench.app.progress import say
-from delrec_bench.records import PAGE_FILE, Record, load_records, read_page
+from delrec_bench.environment import say
+from delrec_bench.records import Record, load_records
+from delrec_bench.records.tracking import records_from_mlflow
 from delrec_bench.studies.expansion import pages
-from delrec_bench.studies.file import study_file, study_path
-from delrec_bench.studies.membership import assigned, of_page
+from delrec_bench.studies.membership import assigned
 from delrec_bench.workspace import Workspace
 
 
@@ -19,20 +19,9 @@ def own_records(workspace: Workspace) -> list[Record]:
     return assigned(records, workspace, pages())
 
 
-def page_records(workspace: Workspace, records: list[Record], page: str | None) -> list[Record]:
-    """Those of `own_records` that are for the leaderboard, or for the page of one study."""
-    return of_page(records, workspace, page, pages())
-
-
-def committed_records(workspace: Workspace, page: str | None = None) -> list[Record]:
-    """The records behind the committed leaderboard, or behind a study's own page."""
-    path = workspace.reports / (page or "") / PAGE_FILE
-    return read_page(path) if path.exists() else []
-
-
-def title_of(page: str | None) -> str | None:
-    """The heading of a study's own page; None for the leaderboard."""
-    return None if page is None else f"{page}: {study_file(study_path(page)).summary}"
+def tracked(workspace: Workspace) -> list[Record]:
+    """The same records as MLflow has them."""
+    return assigned(records_from_mlflow(workspace), workspace, pages())
 
 
 def here(path: Path, workspace: Workspace) -> str:

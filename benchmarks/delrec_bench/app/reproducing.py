@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from delrec_bench.app.common import committed_records, here, own_records, page_records, title_of
+from delrec_bench.app.common import here, own_records, tracked
 from delrec_bench.app.options import Answer, Places
+from delrec_bench.app.pages import declaration, finish, published_records
 from delrec_bench.app.progress import Display
 from delrec_bench.config import Request, parse_setting
 from delrec_bench.errors import BenchError
@@ -15,8 +16,6 @@ from delrec_bench.latency import measure
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.records.tracking import sync
-from delrec_bench.report import compare, rows_of, write_report
-from delrec_bench.report.comparison import ABSENT, summary
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
 from delrec_bench.studies.cost import Past, estimate, misfits
@@ -79,8 +78,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
         options=dict(parse_setting(text) for text in ordered.executor_options),
     )
     jobs = executor.jobs
-    committed = committed_records(workspace, study.page)
-    known = [*committed, *own_records(workspace)]
+    known = [*published_records(workspace, study.name), *own_records(workspace)]
     if ordered.dry_run:
         return _dry_run(study, methods, tasks, known, jobs, workspace)
     place = Place(workspace, *places.folders(), retries=ordered.retries)
@@ -94,7 +92,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     failed = work.do(missing)
     latency = _latency(study, methods, tasks, workspace, display) if ordered.latency else []
     trained = time.perf_counter() - start
-    content = _finish(study, methods, workspace, committed, wanted, display)
+    different, content = _finish(study, keys, methods, workspace, display)
     content |= {
         "study": study.name,
         "profile": study.profile,
@@ -111,7 +109,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     for failure in content["failed"]:
         say(f"failed: {failure['error']}\n  once more: {failure['command']}")
     say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {failures} failed")
-    return (1 if failures else 0), content
+    return (1 if failures or different else 0), content
 
 
 def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool) -> str:
@@ -135,32 +133,19 @@ def _latency(
 
 
 def _finish(
-    study: Study,
-    methods: MethodTable,
-    workspace: Workspace,
-    committed: Sequence[Record],
-    wanted: Wanted,
-    display: Display,
-) -> dict[str, Any]:
-    """MLflow, the report, and the comparison with what is committed."""
-    say = display.say
-    records = own_records(workspace)
+    study: Study, keys: Sequence[str], methods: MethodTable, workspace: Workspace, display: Display
+) -> tuple[bool, dict[str, Any]]:
+    """MLflow, the page in out/, and its comparison with the published one; whether any row came out different."""
+    say, records, source = display.say, own_records(workspace), "mlflow"
     try:
         say(f"MLflow: {sync(workspace, records, partial(with_example, methods=methods))}")
+        records = tracked(workspace)
     except BenchError as error:  # a view of the records, which never stops their page
-        say(f"warning: {error}")
-    records = page_records(workspace, records, study.page)
-    paths = write_report(workspace, records, committed, page=study.page, title=title_of(study.page))
-    of_study = [record for record in records if record.study == study.name or record.kind == "latency"]
-    compared = compare(rows_of(of_study, study.presets), rows_of(committed, study.presets)) if committed else []
-    compared = [c for c in compared if not (wanted.part and c.verdict == ABSENT)]
-    for comparison in compared:
-        say(str(comparison))
-    verdict = summary(compared) if committed else "nothing is committed to compare with"
-    say(f"against the committed rows: {verdict}")
+        say(f"warning: {error}; the page is built from the records")
+        source = "records"
+    paths, outcome, content = finish(workspace, declaration(study, keys, methods), records, say, source)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
-    rows = [{"task": c.task, "method": c.method, "verdict": c.verdict, "detail": c.detail} for c in compared]
-    return {"files": [str(path) for path in paths], "comparison": verdict, "rows": rows}
+    return outcome.different, dict(content)
 
 
 def _points(requests: Sequence[Request]) -> str:

@@ -1,82 +1,70 @@
-"""Rows made here against the committed ones: the same, within the interval, or different."""
+"""`compare A B`: two methods, two published pages, or two sets of records, by the rules of every page."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from delrec_bench.errors import BenchError, nearest
+from delrec_bench.records import Record
 from delrec_bench.report import words
-from delrec_bench.report.rows import Row
-
-SAME, WITHIN, DIFFERENT, NEW, ABSENT = "same", "within interval", "different", "new", "not run here"
-_TOLERANCE = 5e-7  # scores are written with six decimals
+from delrec_bench.report.content import build
+from delrec_bench.report.declared import Declaration, Expected
+from delrec_bench.report.judging import Judged
+from delrec_bench.report.reproduction import Outcome, compare
+from delrec_bench.statistics import sentences as say
+from delrec_bench.statistics.verdicts import Verdict
 
 
 @dataclass(frozen=True)
-class RowComparison:
-    """How one row compares with its committed one; `detail` says why in words."""
+class Compared:
+    """Two methods over the tasks that both have runs on.
 
-    task: str
-    method: str
-    verdict: str
-    detail: str
+    Attributes:
+        verdicts: Pooled first, where two tasks can be pooled; then task by task; all exploratory.
+        lines: One sentence each.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.verdict:<16} {self.task}  {self.method}  {self.detail}".rstrip()
+    verdicts: tuple[Verdict, ...]
+    lines: tuple[str, ...]
 
 
-def compare(
-    rows: Iterable[Row | Mapping[str, Any]], committed: Iterable[Row | Mapping[str, Any]]
-) -> list[RowComparison]:
-    """Every row beside the committed row of the same task and method.
-
-    "same": same n, mean, spread, parameters and data. "within interval": on the same data, our mean lies in the
-    committed 95 percent interval, or theirs in ours. "different": anything else. "new" has no committed row; "not
-    run here" has only that.
+def compare_methods(records: Sequence[Record], a: str, b: str, margins: Mapping[str, float] | None = None) -> Compared:
+    """Method a against method b, paired by repetition. Nobody declared it before the runs: it is exploratory.
 
     Args:
-        rows: rows of this workspace, as `Row` or as dicts of leaderboard.json.
-        committed: rows of the committed page, in either form.
+        records: Of one page, so that settings are those of one study.
+        a, b: Names of its methods.
+        margins: By task.
+
+    Raises:
+        BenchError: The records have no runs of one of them, or no task with both.
     """
-    ours = {(row["task"], row["method"]): row for row in rows}
-    theirs = {(row["task"], row["method"]): row for row in committed}
-    out = [_one(task, method, row, theirs.get((task, method))) for (task, method), row in ours.items()]
-    out += [RowComparison(t, m, ABSENT, "") for t, m in theirs if (t, m) not in ours]
-    return out
+    runs = [r for r in records if r.kind in ("run", "floor")]
+    known = sorted({r.method for r in runs})
+    for name in (a, b):
+        if name not in known:
+            raise BenchError(f"no runs of '{name}' to compare; {nearest(name, known)}")
+    wanted = {r.key: Expected(r.method, b if r.method == a else None) for r in runs if r.method in (a, b)}
+    page = build(Declaration("compare", "", "", "", wanted, margins=margins or {}), runs)
+    judged: Judged = page.judged
+    if not judged.differences:
+        raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")
+    pooled = [v for v, _ in judged.pooled.values()]
+    lines = [say.finding(v, a, b, say.percent_of_error) for v in pooled]
+    for d in judged.differences:
+        lines.append(say.finding(d.verdict, a, b, words.show(d.method["metric"])))
+        if d.wide is not None and (alone := say.this_test_set(d.verdict, d.wide, words.show(d.method["metric"]))):
+            lines.append(alone)
+    return Compared((*pooled, *(d.verdict for d in judged.differences)), tuple(lines))
 
 
-def _one(task: str, method: str, a: Row | Mapping[str, Any], b: Row | Mapping[str, Any] | None) -> RowComparison:
-    metric = a["metric"]
-    mean = words.score(metric, a["score_mean"])
-    if b is None:
-        return RowComparison(task, method, NEW, mean)
-    for name in ("metric", "data_digest", "parameters_total"):
-        if a[name] != b[name]:
-            return RowComparison(task, method, DIFFERENT, f"{name}: {_short(a[name])}, committed {_short(b[name])}")
-    detail = f"{mean} (n {a['n']}), committed {words.score(metric, b['score_mean'])} (n {b['n']})"
-    if a["n"] == b["n"] and _close(a["score_mean"], b["score_mean"]) and _close(a["score_sd"], b["score_sd"]):
-        return RowComparison(task, method, SAME, detail)
-    if _inside(a["score_mean"], b) or _inside(b["score_mean"], a):
-        return RowComparison(task, method, WITHIN, detail)
-    return RowComparison(task, method, DIFFERENT, detail)
+def compare_records(a: Sequence[Record], b: Sequence[Record], margins: Mapping[str, float] | None = None) -> Outcome:
+    """Row by row, whether the records of `a` reproduce those of `b`: revisions, machines, a user's against published.
 
-
-def _short(value: Any) -> str:
-    return str(value)[:12] if isinstance(value, str) else str(value)
-
-
-def _close(a: float | None, b: float | None) -> bool:
-    return a is b if a is None or b is None else abs(a - b) <= _TOLERANCE
-
-
-def _inside(value: float, row: Row | Mapping[str, Any]) -> bool:
-    low, high = row["score_low"], row["score_high"]
-    return low is not None and high is not None and low <= value <= high
-
-
-def summary(comparisons: Iterable[RowComparison]) -> str:
-    """One line: how many rows of each verdict."""
-    verdicts = [c.verdict for c in comparisons]
-    counts = [f"{verdicts.count(v)} {v}" for v in (SAME, WITHIN, DIFFERENT, NEW, ABSENT) if v in verdicts]
-    return ", ".join(counts) if counts else "no rows to compare"
+    Raises:
+        BenchError: One side holds no scored run.
+    """
+    for side, of in (("first", a), ("second", b)):
+        if not any(r.kind in ("run", "floor") for r in of):
+            raise BenchError(f"the {side} holds no scored run to compare")
+    runs = {r.key: Expected(r.method) for r in a if r.kind in ("run", "floor")}
+    return compare(Declaration("compare", "", "", "", runs, margins=margins or {}), a, b)

@@ -1,14 +1,11 @@
 """Published values: they stand beside ours with source and selection, and are never ranked with them."""
 
-from __future__ import annotations
-
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-
-from delrec_bench.records import Record
+from typing import Any
 
 DATASETS = {
     "shd": "SHD",
@@ -74,16 +71,15 @@ def published_values() -> tuple[Published, ...]:
     return tuple(out)
 
 
-def published_for(records: Sequence[Record]) -> Published | None:
+def published_for(task: str, method: str, configuration: Mapping[str, Any]) -> Published | None:
     """The published value of this method on this very dataset, or None."""
-    first = records[0]
-    if first.kind != "run" or first.task not in DATASETS:
+    if task not in DATASETS:
         return None
-    needed = _NEEDS.get(first.task, {})
-    if needed and not _holds(first.configuration, needed):
+    needed = _NEEDS.get(task, {})
+    if needed and not _holds(configuration, needed):
         return None
     for value in published_values():
-        if value.dataset == DATASETS[first.task] and value.ours == first.method:
+        if value.dataset == DATASETS[task] and value.ours == method:
             return value
     return None
 

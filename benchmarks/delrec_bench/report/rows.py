@@ -1,65 +1,81 @@
-"""From records to the rows of the leaderboard: which records stand behind a row, and what the row says."""
-
-from __future__ import annotations
+"""From a page's records to its rows: a task and a method, in the columns of the page's csv."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
+from delrec_bench.report.declared import Declaration
 from delrec_bench.report.published import Published, published_for
-from delrec_bench.statistics import Interval, crossed_interval, stacked_scores, summarise
+from delrec_bench.statistics.conditions import Amount, stamp
+from delrec_bench.statistics.paired import paired
 
-RATIOS = ("train", "infer", "batch1")
+MODES = ("train", "infer", "batch1")
 COLUMNS = (
     *("task", "data", "method", "learned", "metric", "n", "score_mean", "score_sd", "score_low", "score_high"),
-    *("selection", "parameters_total", "parameters_weights", "parameters_delays", "parameters_neuron"),
-    *(name for r in RATIOS for name in (f"latency_{r}_ratio", f"latency_{r}_ratio_iqr")),
-    *("step_ms", "steps", "representation", "augmentation", "engine", "code_revision", "data_digest"),
-    *("published_score", "published_source", "command", "search"),
+    *("rank_group", "submitter", "selection"),
+    *("parameters_total", "parameters_weights", "parameters_delays", "parameters_neuron"),
+    *(name for m in MODES for name in (f"latency_{m}_ms", f"latency_{m}_ms_iqr", f"latency_{m}_ratio")),
+    *("spikes_per_neuron_step", "synaptic_operations", "delay_buffer", "step_ms", "steps", "representation"),
+    *("augmentation", "engine", "device", "host", "code_revision", "data_digest"),
+    *("published_score", "published_source", "published_selection", "command"),
 )
-"""The columns of leaderboard.csv. Scores are fractions (or NMSE, where `metric` says so); missing is empty."""
+"""The columns of a page's csv. Scores are fractions (or NMSE, where `metric` says so); missing is empty."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One (task, method) of the leaderboard.
+    """One (task, method) of a page.
 
     Attributes:
-        kind: "run" or "floor".
-        values: by name of `COLUMNS`; None is missing.
-        records: the records behind the row, by repetition.
-        latency: the latency record joined to it, or None.
-        samples: interval over repetitions and test samples, or None.
-        published: the published value beside it, or None.
+        kind: "run", "floor", or "unscored" for a row without runs.
+        values: By name of `COLUMNS`; None is missing.
+        records: The records behind the row, by repetition.
+        latency: The latency record beside it, or None.
+        published: The published value beside it, or None.
+        control: The row that it is compared with, or None.
     """
 
     kind: str
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     records: tuple[Record, ...]
     latency: Record | None = None
-    samples: Interval | None = None
     published: Published | None = None
+    control: str | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
     @property
-    def more_is_better(self) -> bool:
-        """Whether a larger score is better."""
-        return metric_named(self["metric"]).more_is_better
+    def scores(self) -> dict[int, float]:
+        """Repetition -> score."""
+        return {r.repetition: r.score for r in self.records}
+
+    @property
+    def resolution(self) -> float:
+        """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
+        totals = [r.result["total"] for r in self.records if metric_named(r.metric).classifies]
+        return 1 / min(totals) if totals else 0.0
 
     @property
     def delays(self) -> str:
         """Whether the delays are "learned", "fixed" (there, but frozen) or there are "none"."""
-        counts = self.records[0].parameters
+        counts = _counts(self)
         delays, frozen = counts.get("delays") or 0, counts.get("frozen") or 0
-        if self["method"].endswith("-fixed") or (delays and frozen >= delays):
-            return "fixed"
-        return "learned" if delays or "delay" in (self["learned"] or "") else "none"
+        if delays:
+            return "fixed" if frozen >= delays else "learned"
+        return "learned" if "delay" in (self["learned"] or "") else "none"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of each layer; empty where there is no network."""
+        source = self.records[0] if self.records else self.latency
+        network = source.configuration.get("network") if source else None
+        return tuple(network.get("hidden") or ()) if isinstance(network, dict) else ()
 
     @property
     def revisions(self) -> tuple[str, ...]:
@@ -67,19 +83,22 @@ class Row:
         return tuple(sorted({revision(r) for r in self.records}))
 
 
-@dataclass
-class Chosen:
-    """Which records stand behind the rows, and in words what was left out."""
+def _counts(row: Row) -> Mapping[str, Any]:
+    if row.records:
+        return row.records[0].parameters
+    return row.latency.parameters if row.latency is not None else {}
 
-    groups: list[list[Record]] = field(default_factory=list)
-    latency: list[Record] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+
+def column(record: Record, name: str) -> np.ndarray | None:
+    """A record's `predictions`, `targets` or `groups`, (test samples,); None where it has none."""
+    values = getattr(record, name)
+    return None if values is None else np.asarray(values)
 
 
 def setting(record: Record) -> str:
-    """What a row's records share: configuration without seeds, and the data."""
+    """What the records of a row must share: configuration without seeds, version of results."""
     shared = {k: v for k, v in record.configuration.items() if k not in ("seeds", "repetition")}
-    return canonical_json([shared, record.data.get("digest")])
+    return canonical_json([shared, record.provenance.get("results_version")])
 
 
 def revision(record: Record) -> str:
@@ -88,147 +107,159 @@ def revision(record: Record) -> str:
     return name + ("+dirty" if record.provenance.get("dirty") else "")
 
 
-def searched(record: Record) -> str | None:
-    """The search that chose a run's settings, in words; None where there was none."""
-    search = record.search
-    return f"{search['trials']} trial{'s' * (search['trials'] > 1)}, trial {search['trial']}" if search else None
+def host_of(record: Record) -> str | None:
+    """The machine that made the record, in a line."""
+    host = record.measured.get("host")
+    return ", ".join(f"{k} {v}" for k, v in host.items()) if isinstance(host, dict) else host
 
 
-def merge(records: Sequence[Record], committed: Sequence[Record]) -> list[Record]:
-    """Own records, and committed ones for every (task, method, kind) that no own study has covered.
+def amount_of(record: Record) -> Amount:
+    """How much of the data a run used; a `limit` whose whole is not recorded leaves the whole open."""
+    sizes, task = record.data.get("sizes") or {}, record.configuration.get("task")
+    options: Mapping[str, Any] = task if isinstance(task, dict) else {}
+    whole: Mapping[str, Any] = record.data.get("whole") or {}  # type: ignore[assignment]
 
-    Single runs of one's own do not displace a committed row: `choose` then shows the study's runs and names the rest.
-    """
-    own = {(r.task, r.method, r.kind) for r in records if r.study or r.kind == "latency"}
-    records = [r for r in records if r.kind != "trial"]
-    return [*records, *(r for r in committed if (r.task, r.method, r.kind) not in own)]
+    def part(name: str, limit: Any) -> tuple[int, int | None]:
+        used = int(sizes.get(name) or 0)
+        return used, whole.get(name, None if limit is not None else used)
 
-
-def choose(records: Iterable[Record], profile: str | None = None) -> Chosen:
-    """One set of comparable records per (task, method).
-
-    Within a task all rows come from one profile: `profile`, or the one with the most methods there. Where a method
-    has runs of several configurations in it, a study's runs come before single ones, then the configuration with
-    the most repetitions. Everything left out is named in the notes.
-    """
-    chosen = Chosen()
-    unique = {(r.kind, r.key): r for r in records}.values()
-    chosen.latency = [r for r in unique if r.kind == "latency"]
-    scored = [r for r in unique if r.kind in ("run", "floor")]  # never a search's trials
-    for task in sorted({r.task for r in scored}, key=lambda t: _task_order(t, scored)):
-        of_task = [r for r in scored if r.task == task]
-        kept = _of_one_profile(task, of_task, profile, chosen.notes)
-        for method in sorted({(r.kind == "floor", r.method) for r in kept}):
-            group = _of_one_setting([r for r in kept if r.method == method[1]], chosen.notes)
-            chosen.groups.append(group)
-    return chosen
+    return Amount(
+        data=record.data["kind"],
+        training=part("train", options.get("limit") or record.configuration.get("limit")),
+        test=part("test", options.get("test_limit")),
+        epochs=int(record.configuration.get("epochs") or record.result.get("epochs") or 0),
+    )
 
 
-def _task_order(task: str, records: Sequence[Record]) -> tuple[int, str]:
-    kind = next(r.data["kind"] for r in records if r.task == task)
-    return -DATA_KINDS.index(kind), task
-
-
-def _of_one_profile(task: str, records: list[Record], profile: str | None, notes: list[str]) -> list[Record]:
-    def name(r: Record) -> str:
-        return str(r.configuration.get("profile") or "none")
-
-    methods: dict[str, set[str]] = {}
-    for r in records:
-        methods.setdefault(name(r), set()).add(r.method)
-    sizes = Counter(name(r) for r in records)
-    wanted = profile if profile in methods else max(sorted(methods), key=lambda p: (len(methods[p]), sizes[p]))
-    left = Counter(name(r) for r in records if name(r) != wanted)
-    notes += [
-        f"{task}: {count} record{'s' * (count > 1)} of the profile “{p}” not shown beside “{wanted}”."
-        for p, count in sorted(left.items())
-    ]
-    return [r for r in records if name(r) == wanted]
-
-
-def _of_one_setting(records: list[Record], notes: list[str]) -> list[Record]:
-    settings: dict[str, list[Record]] = {}
-    for r in records:
-        settings.setdefault(setting(r), []).append(r)
-    best = max(sorted(settings), key=lambda s: (any(r.study for r in settings[s]), len(settings[s])))
-    group = {r.repetition: r for r in sorted(settings[best], key=lambda r: r.key)}
-    left = len(records) - len(group)
-    if left:
-        notes.append(
-            f"{records[0].task}: {left} record{'s' * (left > 1)} of {records[0].method} "
-            f"with another configuration not shown."
-        )
-    return [group[i] for i in sorted(group)]
-
-
-def build_rows(chosen: Chosen) -> list[Row]:
-    """The rows, task by task: methods from best to worst, then the method-free floors."""
-    rows = [_row(group, chosen) for group in chosen.groups]
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
+def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
+    """The rows of a page, task by task: official data first, methods from best to worst, then floors."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in declared.members(records):
+        groups.setdefault((record.task, declared.runs[record.key].method), []).append(record)
+    latency = comparable([r for r in records if r.kind == "latency"])
+    rows = [_row(declared, task, method, of, latency) for (task, method), of in groups.items()]
+    there = {(row["task"], row["method"]) for row in rows}
+    rows += [_row(declared, *pair, [], latency) for pair in declared.unscored if pair not in there]
+    kinds = {row["task"]: row["data"] for row in rows}
+    named, listed = [task for task, _ in declared.unscored], list(declared.unscored)
 
     def order(row: Row) -> tuple[Any, ...]:
-        rank = metric_named(row["metric"]).rank(row["score_mean"])
-        return tasks.index(row["task"]), row.kind == "floor", rank, row["method"]
+        place = named.index(row["task"]) if row["task"] in named else len(named)
+        kind = -DATA_KINDS.index(str(kinds[row["task"]] or "OFFICIAL").split()[0])
+        mean, pair = row["score_mean"], (row["task"], row["method"])
+        rank = 0.0 if mean is None else metric_named(row["metric"]).rank(mean)
+        if pair in listed:  # a table of sizes keeps the order in which it was declared
+            return place, 0, row["task"], 0, float(listed.index(pair)), row["method"]
+        return place, kind, row["task"], ("run", "unscored", "floor").index(row.kind), rank, row["method"]
 
     return sorted(rows, key=order)
 
 
-def _row(group: list[Record], chosen: Chosen) -> Row:
-    first = group[0]
-    scores = summarise([r.score for r in group])
-    stacked = stacked_scores(group)
-    latency = _latency_of(first, chosen)
-    published = published_for(group)
-    data, counts = first.data, first.parameters
-    values: dict[str, Any] = {
-        "task": first.task,
-        "data": data["kind"],
-        "method": first.method,
-        "learned": first.learned or None,
-        "n": scores.n,
-        "score_mean": scores.mean,
-        "score_sd": scores.sd,
-        "score_low": scores.low,
-        "score_high": scores.high,
+def comparable(records: Iterable[Record]) -> list[Record]:
+    """The latencies that were measured alike: same host, device and threads; of several such sets the largest.
+
+    A newer measurement never stands in for one made elsewhere.
+    """
+    alike: dict[str, dict[tuple[str, str, str], Record]] = {}
+    for r in sorted(records, key=lambda r: (str(r.measured.get("finished_at")), r.key)):
+        place = canonical_json([host_of(r), r.device, r.configuration.get("threads")])
+        network = canonical_json(r.configuration.get("network"))
+        alike.setdefault(place, {})[r.task, r.method, network] = r
+    largest: dict[tuple[str, str, str], Record] = max(alike.values(), key=len, default={})
+    return list(largest.values())
+
+
+def _row(declared: Declaration, task: str, method: str, group: list[Record], latency: list[Record]) -> Row:
+    measured = _latency_of(task, method, group, latency)
+    source = group[0] if group else measured
+    base = source.method if source is not None else method
+    published = published_for(task, base, source.configuration if source is not None else {})
+    data: Mapping[str, Any] = source.data if source is not None else {}
+    estimate = paired([r.score for r in group], [0.0] * len(group))
+    values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
+        "task": task,
+        "method": method,
+        "metric": source.metric if source is not None else published.metric if published else None,
+        "n": len(group),
+        "score_mean": sum(r.score for r in group) / len(group) if group else None,
+        "score_sd": estimate.sd,
+        "score_low": estimate.low,
+        "score_high": estimate.high,
+        "data": stamp(amount_of(group[0])) if group else None,  # a latency uses no data
+        "learned": (source.learned or None) if source is not None else None,
         "selection": _joined(r.result.get("selection") for r in group),
-        **{f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")},
         "step_ms": data.get("step_ms") or None,  # pixels have no duration
         "steps": data.get("steps"),
         "representation": data.get("representation"),
         "augmentation": _text(data.get("augmentation")),
-        "engine": _joined(r.engine for r in group),
-        "code_revision": _joined(revision(r) for r in group),
+        "submitter": _joined(r.provenance.get("submitter") for r in group),
+        "engine": _joined(r.engine for r in group or _listed(source)),
+        "device": _joined(r.device for r in group or _listed(source)),
+        "host": _joined(map(host_of, group or _listed(source))),
+        "code_revision": _joined(map(revision, group or _listed(source))),
         "data_digest": data.get("digest"),
         "published_score": published.value if published else None,
         "published_source": published.source if published else None,
+        "published_selection": (published.selection or None) if published else None,
         "command": command_of(group),
-        "metric": first.metric,
-        "search": _joined(searched(r) for r in group),
     }
-    for name in RATIOS:
-        values[f"latency_{name}_ratio"] = latency.result.get(f"{name}_ratio") if latency else None
-        values[f"latency_{name}_ratio_iqr"] = _width(latency, f"{name}_ratio_iqr")
-    ordered = {name: values[name] for name in COLUMNS}
-    samples = crossed_interval(stacked) if stacked is not None else None
-    return Row(first.kind, ordered, tuple(group), latency, samples, published)
+    counts = source.parameters if source is not None else {}
+    values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}
+    values |= {name: _mean(map(of, group)) for name, of in _ACTIVITY.items()}
+    times = measured.result if measured is not None else {}
+    for mode in MODES:
+        values[f"latency_{mode}_ms"] = times.get(f"{mode}_ms")
+        values[f"latency_{mode}_ms_iqr"] = _width(times.get(f"{mode}_ms_iqr"))
+        values[f"latency_{mode}_ratio"] = times.get(f"{mode}_ratio")
+    kind = group[0].kind if group else "unscored"
+    control = declared.runs[group[0].key].control if group else None
+    return Row(kind, values, tuple(group), measured, published, control)
 
 
-def _latency_of(record: Record, chosen: Chosen) -> Record | None:
-    """The latency measured for this method on this task with this network; the newest of several."""
-    if record.kind != "run":
+def _listed(record: Record | None) -> list[Record]:
+    return [] if record is None else [record]
+
+
+def _latency_of(task: str, method: str, group: Sequence[Record], latency: Sequence[Record]) -> Record | None:
+    """The latency of this method on this task, with the very network of the runs."""
+    base = group[0].method if group else method
+    if group and group[0].kind != "run":
         return None
-    network = record.configuration.get("network")
-    found = [r for r in chosen.latency if (r.method, r.task) == (record.method, record.task)]
-    matching = [r for r in found if r.configuration.get("network") in (None, network) or network is None]
-    if found and not matching:
-        chosen.notes.append(
-            f"{record.task}: latency of {record.method} was measured with another network and is left out."
-        )
-    return max(matching, key=lambda r: (str(r.measured.get("finished_at")), r.key), default=None)
+    found = [r for r in latency if (r.task, r.method) == (task, base)]
+    if group:
+        network = group[0].configuration.get("network")
+        found = [r for r in found if r.configuration.get("network") == network]
+    return max(found, key=lambda r: (str(r.measured.get("finished_at")), r.key), default=None)
 
 
-def _width(latency: Record | None, name: str) -> float | None:
-    spread = latency.result.get(name) if latency else None
+def _spikes(record: Record) -> float | None:
+    value = record.activity.get("spikes_per_neuron_step")
+    parts = list(value.values()) if isinstance(value, dict) else [value]
+    return _mean(p for p in parts if isinstance(p, int | float) and not isinstance(p, bool))
+
+
+def _operations(record: Record) -> float | None:
+    """Effective accumulates and multiply-accumulates of a sample."""
+    ops = record.activity.get("synaptic_operations")
+    if not isinstance(ops, dict):
+        return None
+    return float(ops.get("effective_acs") or 0) + float(ops.get("effective_macs") or 0) or None
+
+
+def _buffer(record: Record) -> float | None:
+    return record.activity.get("delay_buffer")
+
+
+_ACTIVITY = {"spikes_per_neuron_step": _spikes, "synaptic_operations": _operations, "delay_buffer": _buffer}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _width(spread: Any) -> float | None:
+    """The interquartile range, of a width or of [q25, q75]."""
     return spread[1] - spread[0] if isinstance(spread, list) else spread
 
 

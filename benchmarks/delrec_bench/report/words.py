@@ -1,16 +1,19 @@
-"""How numbers are written: percent or NMSE, intervals, counts; the same words in every table, figure and sentence."""
-
-from __future__ import annotations
+"""How numbers are written: the same words in every table, figure and sentence."""
 
 from typing import Any
 
 from delrec_bench.metrics import metric_named
-from delrec_bench.statistics import Comparison, Interval
+from delrec_bench.statistics.sentences import Show
 
 
 def score(metric: str, value: float | None) -> str:
     """A score: 0.8258 -> 82.58 for accuracy, 0.0336 for NMSE; empty when missing."""
     return metric_named(metric).format(value)
+
+
+def spread(metric: str, mean: float | None, sd: float | None) -> str:
+    """Mean and sample standard deviation."""
+    return score(metric, mean) + (f" ± {score(metric, sd)}" if sd is not None else "")
 
 
 def score_range(metric: str, low: float | None, high: float | None) -> str:
@@ -26,11 +29,14 @@ def difference(metric: str, value: float) -> str:
     return metric_named(metric).format_difference(value)
 
 
-def difference_range(metric: str, interval: Interval | None) -> str:
+def difference_range(metric: str, low: float | None, high: float | None) -> str:
     """A signed interval in brackets, empty when unknown."""
-    if interval is None or interval.low is None or interval.high is None:
-        return ""
-    return f"[{difference(metric, interval.low)}, {difference(metric, interval.high)}]"
+    return "" if low is None or high is None else f"[{difference(metric, low)}, {difference(metric, high)}]"
+
+
+def show(metric: str) -> Show:
+    """Writes a difference with its sign and unit, as `statistics.sentences` wants it."""
+    return lambda value: f"{difference(metric, value)} {unit(metric)}".strip()
 
 
 def unit(metric: str) -> str:
@@ -46,14 +52,15 @@ def label(metric: str) -> str:
 
 def count(value: Any) -> str:
     """A count with thousands separated; empty when missing."""
-    return "" if value is None else f"{value:,}"
+    return "" if value is None else f"{value:,.0f}"
 
 
-def ratio(value: float | None, spread: float | None = None) -> str:
-    """A latency ratio with its interquartile range; empty when missing."""
+def milliseconds(value: float | None) -> str:
+    """A time in milliseconds, three significant digits; empty when missing."""
     if value is None:
         return ""
-    return f"{value:.2f}×" + (f" (IQR {spread:.2f})" if spread is not None else "")
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:,.{digits}f} ms"
 
 
 def probability(value: float | None) -> str:
@@ -61,26 +68,3 @@ def probability(value: float | None) -> str:
     if value is None:
         return ""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def sentence(c: Comparison) -> str:
-    """One comparison in words: difference, interval, n and verdict."""
-    interval = difference_range(c.metric, c.interval)
-    tail = f" {interval}" if interval else ", no interval"
-    value = difference(c.metric, c.interval.mean)
-    return f"{c.task}: {value} {unit(c.metric)}{tail}, n = {c.n}"
-
-
-def brief(c: Comparison) -> str:
-    """One comparison in a few words: task and difference."""
-    return f"{c.task} {difference(c.metric, c.interval.mean)} {unit(c.metric)}"
-
-
-def listed(items: list[str]) -> str:
-    """a; a and b; a, b and c."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def plural(n: int, word: str) -> str:
-    """1 row, 2 rows."""
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"

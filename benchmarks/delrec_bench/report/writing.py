@@ -1,107 +1,137 @@
-"""Writes the report's files: the page, the tables, the figure, and README's block."""
+"""A page's files: what `reproduce` leaves in out/<page>/, and what publishing puts into reports/<page>/."""
 
-from __future__ import annotations
-
-import json
+import subprocess
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from delrec_bench.records import PAGE_FILE, Record, write_page
-from delrec_bench.report import figures, tables
-from delrec_bench.report import readme as readme_file
-from delrec_bench.report.findings import find
-from delrec_bench.report.page import to_html
-from delrec_bench.report.rows import Row, merge
+from delrec_bench.errors import BenchError
+from delrec_bench.records import PAGE_FILE, Record
+from delrec_bench.records import write_page as write_records
+from delrec_bench.report import readme, tables, texts
+from delrec_bench.report.content import Page, build
+from delrec_bench.report.declared import Declaration
+from delrec_bench.report.figures import draw
+from delrec_bench.report.html import to_html
 from delrec_bench.workspace import Workspace, write_atomic
 
-
-def rows_of(records: Sequence[Record], profile: str | None = None) -> tuple[Row, ...]:
-    """The leaderboard's rows of these records, as `compare` takes them."""
-    return find(records, profile).rows
+LARGEST = 1_000_000  # bytes of a page's html
+_MAY_CHANGE = ("reports", "README.md", "dvc.lock")  # of a clean tree
 
 
-def write_report(
-    workspace: Workspace,
-    records: Sequence[Record],
-    committed: Sequence[Record] = (),
-    *,
-    profile: str | None = None,
-    page: str | None = None,
-    title: str | None = None,
-    generated: str | None = None,
-) -> list[Path]:
-    """Writes leaderboard.{html,md,csv,json}, the figure, and the block in the root's README.md (where it has one).
+def write_page(folder: Path, page: Page) -> list[Path]:
+    """Write <page>.{html,md,csv,json}, figures, metrics.json and the file of records; unchanged ones stay untouched.
 
-    Everything but `generated` is a function of the records. Files that would not change are not touched: where the
-    content is as it was, the time it was generated stays as well.
+    Everything is a function of the declaration and the records; a figure that the page no longer has goes.
 
     Args:
-        workspace: `reports` is written, and README.md in `root`.
-        records: this workspace's own records.
-        committed: the committed ones; they stand in for a (task, method) without an own record.
-        profile: show this profile; None takes the one with the most methods, task by task.
-        page: a study with a page of its own, in reports/<page>/, which README.md does not show.
-        title: the heading of that page.
-        generated: the time to write, ISO 8601; now when None.
+        folder: out/<page>/ or reports/<page>/.
+        page: What it says.
 
     Returns:
-        The paths of the report, whether or not they changed.
+        The paths.
 
     Raises:
-        BenchError: README.md has one marker but not the other, or records that contradict each other.
+        BenchError: The html would be larger than 1 MB.
     """
-    findings = find(merge(records, committed), profile)
-    folder = Path(workspace.reports) / (page or "")
-    when = generated or _unchanged_since(folder / "leaderboard.json", tables.to_json(findings, ""))
-    when = when or datetime.now(UTC).isoformat(timespec="seconds")
-    drawn = figures.draw(findings)
+    name, drawn = page.declared.page, draw(page)
     contents = {
-        folder / "leaderboard.csv": tables.to_csv(findings),
-        folder / "leaderboard.md": tables.to_markdown(findings, title),
-        folder / "leaderboard.json": tables.to_json(findings, when),
-        folder / "leaderboard.html": to_html(findings, drawn, when, title),
+        f"{name}.html": to_html(page, drawn),
+        f"{name}.md": texts.to_markdown(page, drawn),
+        f"{name}.csv": tables.to_csv(page),
+        f"{name}.json": texts.to_json(page),
+        "metrics.json": texts.to_metrics(page),
+        **{f"{figure.name}.svg": figure.standalone() for figure in drawn},
     }
-    if drawn.scatter is not None:
-        contents[folder / tables.FIGURE] = figures.standalone(drawn.scatter)
-    readme = Path(workspace.root) / "README.md"
-    if page is None and readme.exists():
-        text = readme.read_text(encoding="utf-8")
-        if readme_file.START in text or readme_file.END in text:
-            contents[readme] = readme_file.with_block(text, readme_file.readme_block(findings))
-    for path, content in contents.items():
+    size = len(contents[f"{name}.html"].encode())
+    if size > LARGEST:
+        raise BenchError(f"{name}.html would be {size:,} bytes, of at most {LARGEST:,}: split the study into pages")
+    paths = [folder / file for file in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             write_atomic(path, content)
-    return list(contents)
+    for stale in set(folder.glob("*.svg")) - set(paths):
+        stale.unlink()
+    write_records(folder / PAGE_FILE, page.records)
+    return [*paths, folder / PAGE_FILE]
 
 
-def commit_report(
+def out_folder(workspace: Workspace, declared: Declaration) -> Path:
+    """Where `reproduce` writes, ignored by git."""
+    return workspace.root / "out" / declared.page
+
+
+def publish(
     workspace: Workspace,
+    declared: Declaration,
     records: Sequence[Record],
-    committed: Sequence[Record] = (),
     *,
-    profile: str | None = None,
-    page: str | None = None,
-    title: str | None = None,
+    source: str = "records",
+    allow_mixed: bool = False,
 ) -> list[Path]:
-    """Makes the page's file hold exactly the records behind it, and writes the page from those alone.
+    """Write reports/<page>/ and README's block: the only way into either.
 
-    What `write_report` would leave out of the page is not committed, so that a checkout without any run of its own
-    makes the same files again.
+    Args:
+        workspace: A checkout without uncommitted changes (dvc.lock, README and reports/ apart).
+        declared: The page's declaration.
+        records: Any records; those of the page's expansion are taken.
+        source: Where they were read.
+        allow_mixed: Publish records of several revisions; the page says so.
 
     Returns:
-        The paths of the report.
+        The paths.
+
+    Raises:
+        BenchError: The tree has changes, runs are missing, a row mixes settings, or revisions are mixed; nothing is
+            written then.
     """
-    behind = find(merge(records, committed), profile).records
-    write_page(Path(workspace.reports) / (page or "") / PAGE_FILE, behind)
-    return write_report(workspace, [], behind, profile=profile, page=page, title=title)
+    page = build(declared, records, source)
+    for refusal in refusals(page, allow_mixed=allow_mixed, changes=changes(workspace.root)):
+        raise BenchError(f"page '{declared.page}' is not published: {refusal}")
+    paths = write_page(workspace.reports / declared.page, page)
+    return [*paths, *readme.write(workspace)]
 
 
-def _unchanged_since(path: Path, content: str) -> str | None:
-    """The time in the file, if apart from that time it holds `content` already."""
+def refusals(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> list[str]:
+    """Why a page may not be published, with the remedy of each; empty where it may."""
+    declared, out = page.declared, []
+    if changes:
+        out.append(f"the tree has uncommitted changes ({_few(changes)}); commit them")
+    if not page.rows:
+        out.append(f"no record belongs to it; delrec-bench reproduce --study {declared.study} first")
+    if page.missing:
+        lacking = sorted({declared.runs[key].method for key in page.missing})
+        there = len(declared.runs) - len(page.missing)
+        out.append(
+            f"{there} of {len(declared.runs)} runs are there ({_few(lacking)} lack some); "
+            f"delrec-bench reproduce --study {declared.study} --profile {declared.profile} makes the rest"
+        )
+    unmeasured = [f"{m} on {t}" for t, m in declared.unscored if not _has_latency(page, t, m)]
+    if unmeasured:
+        out.append(f"latency and size are not measured of {_few(unmeasured)}; delrec-bench bench measures them")
+    if page.mixed:
+        out.append(f"settings or data are mixed in {_few(page.mixed)}; delete the records that do not belong")
+    if len(page.revisions) > 1 and not allow_mixed:
+        out.append(f"its records come from revisions {_few(page.revisions)}; --allow-mixed prints that on the page")
+    return out
+
+
+def _has_latency(page: Page, task: str, method: str) -> bool:
+    return any(row.latency is not None for row in page.of(task) if row["method"] == method)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def changes(root: Path) -> list[str]:
+    """Files of the checkout with uncommitted changes, those apart that publishing and DVC themselves change.
+
+    Raises:
+        BenchError: `root` is no git checkout, so that nobody could say which code made the page.
+    """
+    words = ["git", "-C", str(root), "status", "--porcelain", "--", ".", *(f":(exclude){p}" for p in _MAY_CHANGE)]
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-        when = str(there["generated"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return when if there | {"generated": ""} == json.loads(content) else None
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BenchError(f"'{root}' is no git checkout that can be asked for changes; publish from a clone") from error
+    return [line[3:] for line in done.stdout.splitlines()]

@@ -5,16 +5,14 @@ components are used rather than a two-way bootstrap: with 12 speakers or 5 repet
 small by (G - 1) / G and has no degrees of freedom, and it would need a seed; these have both, in closed form.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import BenchError
-from .paired import LEVEL, Estimate
+from delrec_bench.errors import BenchError
+from delrec_bench.statistics.paired import LEVEL, Estimate
 
 
 def crossed(

@@ -4,8 +4,6 @@ An `Estimate` is a difference with its standard error and degrees of freedom; in
 smallest detectable difference follow from these three, whether it was paired on one task or pooled over several.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from ..errors import BenchError
+from delrec_bench.errors import BenchError
 
 LEVEL = 0.95
 POWER = 0.80

@@ -4,8 +4,6 @@ Of a method with error e and its control with error c (1 - accuracy, or NMSE) at
 ln(e / c): negative is better, -0.1 is about 10 percent less error. Tasks are then the studies of a meta-analysis.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from ..errors import BenchError
-from .paired import LEVEL, Estimate, paired
+from delrec_bench.errors import BenchError
+from delrec_bench.statistics.paired import LEVEL, Estimate, paired
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
 """Ranks that the data tell apart: of each method the places it may hold, never 1..n by mean."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from .paired import LEVEL, decide, paired
-from .verdicts import SHOWN_ONLY, holm
+from delrec_bench.statistics.paired import LEVEL, decide, paired
+from delrec_bench.statistics.verdicts import SHOWN_ONLY, holm
 
 
 @dataclass(frozen=True)

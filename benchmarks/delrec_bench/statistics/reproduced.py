@@ -1,7 +1,5 @@
 """Reproduced or not: bit for bit on the same processor; elsewhere first the early updates, then the scores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import BenchError
-from .paired import LEVEL, Estimate, decide, paired
-from .verdicts import holm
+from delrec_bench.errors import BenchError
+from delrec_bench.statistics.paired import LEVEL, Estimate, decide, paired
+from delrec_bench.statistics.verdicts import holm
 
 UPDATES = 20
 """How many updates' losses a record keeps: the first ones, before rounding has grown into chaos."""

@@ -4,17 +4,14 @@ Names, tasks and counts are arguments; what is claimed is not: it is read off `V
 `Show` writes a difference in its metric's unit with its sign ("+1.20 points"); pooled ones are percent of error.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from .paired import Estimate
-from .pooled import Pooled
-from .ranks import Rank
-from .reproduced import Reproduction
-from .verdicts import POOLED, Verdict
+from delrec_bench.statistics.paired import Estimate
+from delrec_bench.statistics.pooled import Pooled
+from delrec_bench.statistics.ranks import Rank
+from delrec_bench.statistics.reproduced import Reproduction
+from delrec_bench.statistics.verdicts import POOLED, Verdict
 
 Show = Callable[[float], str]
 
@@ -23,7 +20,7 @@ EXPLORATORY = "exploratory, not corrected for the number of comparisons"
 
 def finding(v: Verdict, method: str, control: str, show: Show) -> str:
     """One verdict in one sentence; "better", "no difference" and "worse" only where the verdict is that word."""
-    where = f"Pooled over {_plural(v.n, 'task')}" if v.task == POOLED else f"On {v.task}"
+    where = f"Pooled over {plural(v.n, 'task')}" if v.task == POOLED else f"On {v.task}"
     said = {
         "better": f"{method} is better than {control}",
         "worse": f"{method} is worse than {control}",
@@ -43,12 +40,12 @@ def answer(v: Verdict, helps: str, control: str) -> str | None:
     Args:
         v: the verdict.
         helps: what is asked, as a subject in the singular: "learning the delays".
-        control: against what; see `fixed_delays`.
+        control: against what; see `conditions.fixed_delays`.
     """
     if v.kind != "primary" or v.task != POOLED:
         return None
     subject = helps[0].upper() + helps[1:]
-    numbers = f"{_numbers(v, percent_of_error)} over {_plural(v.n, 'task')}"
+    numbers = f"{_numbers(v, percent_of_error)} over {plural(v.n, 'task')}"
     if v.verdict == "better":
         return f"{subject} helps against {control}: {numbers}."
     if v.verdict == "worse":
@@ -108,31 +105,18 @@ def tally(verdicts: Sequence[Verdict], show: Show) -> str | None:
     """How several verdicts on one scale fell; where all are open, that this is the design's doing. None of none."""
     if not verdicts:
         return None
-    total = _plural(len(verdicts), "comparison")
+    total = plural(len(verdicts), "comparison")
     counts = {w: sum(v.verdict == w for v in verdicts) for w in ("better", "worse", "equivalent", "open")}
     if counts["open"] < len(verdicts):
-        return f"Of {total}: {_listed([f'{n} {w}' for w, n in counts.items() if n])}."
+        return f"Of {total}: {listed([f'{n} {w}' for w, n in counts.items() if n])}."
     seen = [v for v in verdicts if v.detectable is not None]
     if not seen:
         why = list(dict.fromkeys(not_settled(v, show) for v in verdicts))
-        return f"Of {total} none can be settled: {_listed(why)}."
+        return f"Of {total} none can be settled: {listed(why)}."
     ends = [f(seen, key=lambda v: v.detectable or 0.0) for f in (min, max)]
     low, high = (_size(v, v.detectable or 0.0, show) for v in ends)
     reach = low if low == high else f"between {low} and {high}"
     return f"Of {total} none is settled, which is no finding about the methods: the design could have seen {reach}."
-
-
-def fixed_delays(widths: tuple[Sequence[int], Sequence[int]], delays: tuple[int, int]) -> str:
-    """What a control with fixed delays is: "the same delays left fixed" only at equal widths and delay counts.
-
-    Args:
-        widths: neurons a layer, of the method and of the control.
-        delays: how many delays each has.
-    """
-    ours, theirs = (list(w) for w in widths)
-    if ours == theirs and delays[0] == delays[1]:
-        return "the same delays left fixed"
-    return f"a network of {theirs} with {delays[1]:,} fixed delays (its own: {ours} with {delays[0]:,})"
 
 
 def below_floor(method: str, floor: str, v: Verdict) -> str | None:
@@ -167,79 +151,10 @@ def leaders(task: str, ranks: Sequence[Rank]) -> str | None:
     if len(first) == len(ranks):
         return f"On {task}, no method is told from the best."
     if len(first) > 1:
-        return f"On {task}, nothing is resolved better than {_listed(first)}, which are not all told apart."
+        return f"On {task}, nothing is resolved better than {listed(first)}, which are not all told apart."
     if next(r for r in ranks if r.first == 1).last == 1:
         return f"On {task}, {first[0]} is the best of {len(ranks)}."
     return f"On {task}, nothing is resolved better than {first[0]}."
-
-
-@dataclass(frozen=True)
-class Amount:
-    """How much of the data and of the published training a row used.
-
-    Attributes:
-        data: EMBEDDED, STAND-IN or OFFICIAL.
-        training: (used, whole) training samples, after validation was set aside.
-        test: (used, whole) test samples.
-        epochs: epochs trained.
-        published_epochs: of the published setting, None where there is none.
-    """
-
-    data: str
-    training: tuple[int, int]
-    test: tuple[int, int]
-    epochs: int
-    published_epochs: int | None = None
-
-
-def stamp(amount: Amount) -> str:
-    """The data's stamp: OFFICIAL becomes OFFICIAL SUBSET where less than the whole was used, in training or test."""
-    used = amount.training[0] < amount.training[1] or amount.test[0] < amount.test[1]
-    return "OFFICIAL SUBSET" if amount.data == "OFFICIAL" and used else amount.data
-
-
-def amount_used(amount: Amount) -> str:
-    """The stamp with samples and epochs: "OFFICIAL SUBSET: 5,000 of 54,000 training samples, 3 of 200 epochs"."""
-    parts = [
-        f"{used:,} of {whole:,} {name} samples" if used < whole else f"all {whole:,} {name} samples"
-        for (used, whole), name in ((amount.training, "training"), (amount.test, "test"))
-    ]
-    published = amount.published_epochs
-    if published is not None and published != amount.epochs:
-        parts.append(f"{_plural(amount.epochs, 'epoch')} (published: {published:,})")
-    else:
-        parts.append(_plural(amount.epochs, "epoch"))
-    return f"{stamp(amount)}: {', '.join(parts)}"
-
-
-def parameters(counts: Mapping[str, int], budget: int, tolerance: float = 0.05) -> str:
-    """ "10,000 parameters" only where every method is within the tolerance of it; otherwise the range there is."""
-    if not counts:
-        raise ValueError("parameters of no method were asked for")
-    if all(abs(n - budget) <= tolerance * budget for n in counts.values()):
-        return f"{budget:,} parameters, within {100 * tolerance:.0f} percent"
-    least, most = min(counts, key=lambda m: counts[m]), max(counts, key=lambda m: counts[m])
-    return f"{counts[least]:,} ({least}) to {counts[most]:,} ({most}) parameters"
-
-
-def scored_once(presets_chosen_on: str) -> str:
-    """ "The test set was scored once" as a claim of no selection on it only where the presets were chosen without it.
-
-    Args:
-        presets_chosen_on: "validation", "published" (taken from a paper as it is) or "test".
-
-    Raises:
-        ValueError: another word.
-    """
-    once = "Each run scored the test set once, after training"
-    said = {
-        "validation": f"{once}; its presets were chosen on validation data alone.",
-        "published": f"{once}; its presets are the published ones, whose selection stands beside them.",
-        "test": f"{once}, but its presets were chosen with test scores in sight: they may be too good.",
-    }
-    if presets_chosen_on not in said:
-        raise ValueError(f"presets chosen on '{presets_chosen_on}': say one of {', '.join(said)}")
-    return said[presets_chosen_on]
 
 
 def reproduced(r: Reproduction, show: Show) -> str:
@@ -256,12 +171,12 @@ def reproduced_in_all(rows: Sequence[Reproduction]) -> str | None:
     if not rows:
         return None
     counts = {w: sum(r.word == w for r in rows) for w in ("equal", "equivalent", "different", "open")}
-    told = _listed([f"{n} {w}" for w, n in counts.items() if n])
+    told = listed([f"{n} {w}" for w, n in counts.items() if n])
     if counts["different"]:
-        return f"Not reproduced: of {_plural(len(rows), 'row')} {told}."
+        return f"Not reproduced: of {plural(len(rows), 'row')} {told}."
     if counts["open"]:
-        return f"Neither reproduced nor refuted: of {_plural(len(rows), 'row')} {told}."
-    return f"Reproduced: of {_plural(len(rows), 'row')} {told}."
+        return f"Neither reproduced nor refuted: of {plural(len(rows), 'row')} {told}."
+    return f"Reproduced: of {plural(len(rows), 'row')} {told}."
 
 
 def _numbers(v: Verdict, show: Show) -> str:
@@ -299,9 +214,11 @@ def _margin(v: Verdict, show: Show) -> str:
     return f" of {show(v.margin).lstrip('+')}"
 
 
-def _plural(n: int, word: str) -> str:
+def plural(n: int, word: str) -> str:
+    """1 row, 2 rows."""
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
 
 
-def _listed(items: Sequence[str]) -> str:
+def listed(items: Sequence[str]) -> str:
+    """a; a and b; a, b and c."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,15 +1,13 @@
 """What a page claims: hypotheses declared beforehand, judged once, with Holm over the primary ones alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from statsmodels.stats.multitest import multipletests
 
-from ..errors import BenchError
-from .paired import Estimate, Word, decide
+from delrec_bench.errors import BenchError
+from delrec_bench.statistics.paired import Estimate, Word, decide
 
 POOLED = "pooled"
 SHOWN_ONLY = 3

@@ -140,10 +140,16 @@ def fit(
 
 @torch.no_grad()
 def _first_logits(model: Any, samples: Any, device: str) -> list[list[float]]:
-    """Scores (samples, classes) of the untrained network as deployed; it and the random states stay as they were."""
+    """Scores (samples, classes) of the untrained network as deployed; it and the random states stay as they were.
+
+    Batch norm takes the statistics of these samples: with those that it starts from, hardly a neuron would fire.
+    """
     if not len(samples):
         return []
     with Untouched(model), model.deployed():
+        for part in model.modules():
+            if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+                part.train()
         indices = torch.arange(min(EARLY_SAMPLES, len(samples)))
         found: list[list[float]] = model.classify(samples.batch(indices).to(device)).tolist()
     return found

@@ -1,0 +1,245 @@
+"""What a page says, before anything is laid out: Markdown and HTML are two forms of one `Page`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from delrec_bench.records import Record
+from delrec_bench.report import words
+from delrec_bench.report.declared import Declaration
+from delrec_bench.report.judging import COUNTS, Difference, Judged, judge_page
+from delrec_bench.report.rows import Row, amount_of, build_rows, setting
+from delrec_bench.statistics import conditions
+from delrec_bench.statistics import sentences as say
+from delrec_bench.statistics.sentences import listed
+from delrec_bench.statistics.verdicts import POOLED, SHOWN_ONLY, Verdict
+
+STAMPS = {
+    "EMBEDDED": "made by the suite itself or shipped with a library; comparable only with itself",
+    "STAND-IN": "a corpus in the layout of the official one; not comparable with published values",
+    "OFFICIAL": "the official files, all of them",
+    "OFFICIAL SUBSET": "the official files, in part; not comparable with published values",
+}
+_FOOTING = ("step_ms", "steps", "representation", "augmentation", "data_digest", "selection", "n", "host")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is said of one task.
+
+    Attributes:
+        task, stamp: Its name, and that of its data.
+        used: How much of the data and how many epochs; one sentence for each amount that rows differ in.
+        findings: The declared hypothesis here, who may be first, who is below a floor.
+    """
+
+    task: str
+    stamp: str
+    used: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything a page shows.
+
+    Attributes:
+        declared: What was declared before the runs.
+        rows: In order.
+        judged: All verdicts.
+        answer: Sentences that answer the page's question, the verdict first.
+        reservations: What a reader must know before trusting a row.
+        parts: Task by task.
+        notes: What the data says of itself.
+        records: Every record behind the rows, latency included.
+        missing: Keys that lack a record.
+        source: "records" or "mlflow".
+    """
+
+    declared: Declaration
+    rows: tuple[Row, ...]
+    judged: Judged
+    answer: tuple[str, ...]
+    reservations: tuple[str, ...]
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+    records: tuple[Record, ...]
+    missing: tuple[str, ...]
+    source: str
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """In the order of the page."""
+        return tuple(part.task for part in self.parts)
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """All stamps of the page."""
+        return tuple(dict.fromkeys(part.stamp for part in self.parts if part.stamp))
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """Of the code behind the rows."""
+        return tuple(sorted({name for row in self.rows for name in row.revisions}))
+
+    def of(self, task: str) -> tuple[Row, ...]:
+        """The rows of one task."""
+        return tuple(row for row in self.rows if row["task"] == task)
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """Rows whose records do not share their settings or their data."""
+        return tuple(
+            f"{row['method']} on {row['task']}"
+            for row in self.rows
+            if len({setting(r) for r in row.records}) > 1 or len({r.data.get("digest") for r in row.records}) > 1
+        )
+
+
+def build(declared: Declaration, records: Sequence[Record], source: str = "records") -> Page:
+    """The page of a declaration: only records whose key it asks for are rows.
+
+    Args:
+        declared: What was declared.
+        records: Any records; latencies among them stand beside the rows.
+        source: Where they were read: "records" or "mlflow".
+    """
+    rows = build_rows(declared, records)
+    judged = judge_page(declared, rows)
+    ranks = {(task, r.method): r.group for task, of in judged.ranks.items() for r in of}
+    rows = [
+        Row(r.kind, {**r.values, "rank_group": ranks.get((r["task"], r["method"]))}, r.records, r.latency, r.published,
+            r.control)
+        for r in rows
+    ]  # fmt: skip
+    tasks = tuple(dict.fromkeys(row["task"] for row in rows))
+    latency = {row.latency.key: row.latency for row in rows if row.latency is not None}
+    missing = declared.missing(records)
+    return Page(
+        declared=declared,
+        rows=tuple(rows),
+        judged=judged,
+        answer=tuple(_answer(declared, rows, judged)),
+        reservations=tuple(_reservations(declared, rows, missing)),
+        parts=tuple(_part(declared, task, [r for r in rows if r["task"] == task], judged) for task in tasks),
+        notes=tuple(dict.fromkeys([*declared.notes, *_data_notes(rows)])),
+        records=tuple([r for row in rows for r in row.records] + [latency[k] for k in sorted(latency)]),
+        missing=missing,
+        source=source,
+    )
+
+
+def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Iterable[str]:
+    scored = [row for row in rows if row.records]
+    if not scored:
+        tasks, methods = (list(dict.fromkeys(row[name] for row in rows)) for name in ("task", "method"))
+        yield conditions.without_scores(tasks, len(methods))
+        return
+    primary = declared.primary
+    if primary is None:
+        yield conditions.NO_PRIMARY
+    elif judged.primary is None:
+        of = judged.of((primary.method, primary.control))
+        yield conditions.not_judged(primary.method, primary.control, "too few runs" if of else "its runs are not there")
+    else:
+        yield from _of_primary(judged, judged.primary, (primary.method, primary.control))
+    rest = [d for d in judged.differences if primary is None or d.method["method"] != primary.method]
+    for metric in dict.fromkeys(d.method["metric"] for d in rest):
+        verdicts = [d.verdict for d in rest if d.method["metric"] == metric]
+        told = say.tally(verdicts, words.show(metric))
+        if told:
+            yield f"Each method against its own control, {words.label(metric)}, {say.EXPLORATORY}. {told}"
+
+
+def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iterable[str]:
+    differences = judged.of(pair)
+    row, control = differences[0].method, differences[0].control
+    show = words.show(row["metric"])
+    if verdict.task == POOLED and row.delays == "learned" and control.delays == "fixed":
+        yield str(say.answer(verdict, f"learning the delays of {row['method']}", _fixed(differences)))
+    else:
+        yield say.finding(verdict, *pair, show)
+    if verdict.task == POOLED and (further := say.further_task(judged.pooled[pair][1])):
+        yield further
+
+
+def _on_task(declared: Declaration, task: str, judged: Judged) -> Iterable[str]:
+    """The declared hypothesis on one task, where it is not itself the page's answer."""
+    for d in judged.differences:
+        primary = declared.primary
+        if primary is None or d.verdict.task != task or d.verdict is judged.primary:
+            continue
+        if (d.method["method"], d.control["method"]) != (primary.method, primary.control):
+            continue
+        show = words.show(d.method["metric"])
+        yield say.finding(d.verdict, primary.method, primary.control, show)
+        if d.wide is not None and (alone := say.this_test_set(d.verdict, d.wide, show)):
+            yield alone
+
+
+def _fixed(differences: Sequence[Difference]) -> str:
+    """What the control is on all tasks: the very same delays only where that holds on each."""
+    told = {
+        conditions.fixed_delays(
+            (d.method.widths, d.control.widths),
+            (d.method["parameters_delays"] or 0, d.control["parameters_delays"] or 0),
+        )
+        for d in differences
+    }
+    return told.pop() if len(told) == 1 else "fixed delays in networks of their own sizes"
+
+
+def _reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[str]) -> Iterable[str]:
+    asked = len(declared.runs)
+    if told := conditions.incomplete(asked - len(missing), asked):
+        yield told
+    if told := conditions.revisions(sorted({name for row in rows for name in row.revisions})):
+        yield told
+    if any(row.kind == "run" for row in rows):
+        yield conditions.scored_once(declared.chosen_on)
+    most: dict[int, list[str]] = {}
+    for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):
+        most.setdefault(max(r["n"] for r in rows if r["task"] == task and r.kind == "run"), []).append(task)
+    yield from filter(None, (conditions.shown_only(tasks, n, SHOWN_ONLY) for n, tasks in most.items()))
+    for task in dict.fromkeys(row["task"] for row in rows):
+        runs = [row for row in rows if row["task"] == task and row.kind == "run"]
+        budgets = {int(r.configuration.get("budget") or 0) for row in runs for r in row.records} - {0}
+        counts = {row["method"]: row["parameters_total"] for row in runs if row["parameters_total"]}
+        if len(budgets) == 1 and counts:
+            yield f"On {task}: {conditions.parameters(counts, budgets.pop())}."
+        for name in _FOOTING:
+            values = sorted({str(row[name])[:40] for row in runs if row[name] is not None})
+            if told := conditions.differing(task, name.removesuffix("_ms").replace("_", " "), values):
+                yield told
+        trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
+        if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
+            yield told
+
+
+def _part(declared: Declaration, task: str, rows: Sequence[Row], judged: Judged) -> Part:
+    used: dict[str, list[str]] = {}
+    for row in rows:
+        if row.kind == "run" and row.records[0].data.get("sizes"):
+            used.setdefault(conditions.amount_used(amount_of(row.records[0])), []).append(row["method"])
+    told = [text if len(used) == 1 else f"{listed(methods)}: {text}" for text, methods in used.items()]
+    findings = [*_on_task(declared, task, judged), say.leaders(task, judged.ranks[task])]
+    floors = [row for row in rows if row.kind == "floor"]
+    for row in rows:
+        against = judged.floors.get((task, row["method"]), {})
+        if COUNTS in against:
+            findings.append(say.without_time(row["method"], against[COUNTS]))
+        if floors and floors[0]["method"] in against:
+            best = floors[0]["method"]  # rows come best first
+            findings.append(say.below_floor(row["method"], best, against[best]))
+    stamps = [str(row["data"]) for row in rows if row["data"]]
+    stamp = next((s for s in stamps if "SUBSET" in s), stamps[0] if stamps else "")
+    return Part(task, stamp, tuple(told), tuple(dict.fromkeys(f for f in findings if f)))
+
+
+def _data_notes(rows: Sequence[Row]) -> Iterable[str]:
+    for row in rows:
+        for record in row.records:
+            notes = record.data.get("notes") or []
+            yield from (f"{row['task']}: {note}" for note in ([notes] if isinstance(notes, str) else notes))
+            dropped = record.data.get("dropped_events")
+            if dropped:
+                yield f"{row['task']}: {words.count(dropped)} events after the last step were dropped."

@@ -1,0 +1,97 @@
+"""What a page is: a study in one profile with its declared repetitions, and nothing else."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from delrec_bench.metrics import metric_named
+
+RELATIVE_MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A run that the page asks for.
+
+    Attributes:
+        method: The row it belongs to: the method's name, with the point of a sweep where there is one.
+        control: The row that it is compared with, or None.
+    """
+
+    method: str
+    control: str | None = None
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The one hypothesis that the study's repetitions are meant for.
+
+    Attributes:
+        method, control: Rows.
+        over: Tasks; empty for all of the page.
+    """
+
+    method: str
+    control: str
+    over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What was declared before the runs.
+
+    Attributes:
+        page: Name of the page: the study's, with its profile where that is not the default.
+        title: What the study asks, in a line.
+        study, profile: Their names.
+        runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
+        primary: The pooled hypothesis, or None.
+        margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
+        chosen_on: What the presets were chosen on: "validation", "published", or "test" (with test scores in sight).
+        unscored: (task, method) of rows that are shown for their size, latency and published score alone.
+        again: The command that makes the page.
+        notes: What the study wants its readers to know.
+    """
+
+    page: str
+    title: str
+    study: str
+    profile: str
+    runs: Mapping[str, Expected]
+    primary: Primary | None = None
+    margins: Mapping[str, float] = field(default_factory=dict)
+    chosen_on: str = "test"
+    unscored: tuple[tuple[str, str], ...] = ()
+    again: str = ""
+    notes: tuple[str, ...] = ()
+
+    def margin(self, task: str) -> float | None:
+        """The margin of a row's task: `shd:folder@1234` has that of `shd`."""
+        return self.margins.get(task, self.margins.get(task.partition(":")[0]))
+
+    def members(self, records: Iterable[Any]) -> list[Any]:
+        """The runs and floors among `records` that the page asks for, each key once, in the order of repetitions."""
+        found = {r.key: r for r in records if r.kind in ("run", "floor") and r.key in self.runs}
+        return sorted(found.values(), key=lambda r: (r.task, r.method, r.repetition, r.key))
+
+    def missing(self, records: Iterable[Any]) -> tuple[str, ...]:
+        """Keys of the runs that have no record."""
+        there = {r.key for r in self.members(records)}
+        return tuple(key for key in self.runs if key not in there)
+
+
+def reproduction_margin(declared: Declaration, task: str, metric: str, scores: Sequence[float]) -> float:
+    """The margin by which a row counts as reproduced: the task's own; undeclared, 5 percent of the error."""
+    margin = declared.margin(task)
+    if margin is not None:
+        return margin
+    errors = [e for s in scores if (e := error_of(metric, s)) is not None]
+    return RELATIVE_MARGIN * max(sum(errors) / len(errors), 1e-3) if errors else RELATIVE_MARGIN
+
+
+def error_of(metric: str, score: float) -> float | None:
+    """A score as an error: 1 - accuracy, or what is an error already; None where more is better without end."""
+    of = metric_named(metric)
+    if not of.more_is_better:
+        return score
+    return None if of.limits[1] is None else of.limits[1] - score

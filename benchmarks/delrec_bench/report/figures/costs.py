@@ -1,0 +1,123 @@
+"""What a score costs: score against parameters, latency and synaptic operations, with the Pareto front."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from delrec_bench.metrics import metric_named
+from delrec_bench.report import words
+from delrec_bench.report.content import Page
+from delrec_bench.report.figures.style import BLUE, GREY, INK, MARKERS, Drawn, panels, style, text_of, title
+from delrec_bench.report.rows import Row
+
+_AXES = {
+    "parameters_total": "parameters",
+    "latency_train_ms": "training step (ms)",
+    "synaptic_operations": "synaptic operations a sample",
+}
+_FIRST, _REST = "may be first", "something is better"
+
+
+def costs(page: Page) -> Drawn | None:
+    """A panel for each task and cost: marks are methods, the line joins those that nothing beats in both."""
+    tasks = [t for t in page.tasks if any(r.records and r.kind == "run" for r in page.of(t))]
+    shown = [c for c in _AXES if any(r[c] for t in tasks for r in page.of(t) if r.records and r.kind == "run")]
+    if not tasks or not shown:
+        return None
+    with style():
+        figure, axes = panels([2.5] * (len(tasks) * len(shown)), 3.4, len(shown), below=0.35)
+        for i, task in enumerate(tasks):
+            for j, cost in enumerate(shown):
+                _panel(axes[i * len(shown) + j], page, task, cost, first=j == 0)
+        handles = [Line2D([], [], marker=MARKERS[k], color=INK, linestyle="", markeredgewidth=0,
+                          label={"none": "no delays"}.get(k, f"{k} delays")) for k in MARKERS]  # fmt: skip
+        handles += [Line2D([], [], marker="o", color=c, linestyle="", markeredgewidth=0, label=label)
+                    for c, label in ((BLUE, _FIRST), (GREY, _REST))]  # fmt: skip
+        handles.append(Line2D([], [], color=INK, linewidth=1, label="Pareto front of the means"))
+        handles.append(Line2D([], [], color=INK, linewidth=0.9, linestyle="--", label="best floor"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+        svg = text_of(figure)
+    caption = (
+        "Up and left is better (down and left for an error). A mark is a method's mean over its repetitions: blue may "
+        "be first on its task, grey is resolved to be worse than some other. On the line lie the methods that no other "
+        "beats in both score and cost; two that are not told apart may change places on it. Dashed: the best floor. "
+        "From all runs of the page; latency from the latency records beside them."
+    )
+    return Drawn("costs", "What a score costs", caption, svg)
+
+
+def _panel(axes: Axes, page: Page, task: str, cost: str, first: bool) -> None:
+    rows = [r for r in page.of(task) if r.kind == "run" and r.records and r[cost]]
+    metric = metric_named(page.of(task)[0]["metric"])
+    if not rows:
+        axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes, alpha=0.6)
+        axes.set_xticks([])
+    else:
+        frame = _frame(rows, cost)
+        points: Any = {"x": "cost", "y": "score", "hue": "place", "style": "delays", "markers": MARKERS}
+        sns.scatterplot(
+            frame, s=44, alpha=0.9, linewidth=0, legend=False, ax=axes, palette={_FIRST: BLUE, _REST: GREY}, **points
+        )
+        front = pareto(frame, more_is_better=metric.more_is_better)
+        axes.plot(front["cost"], front["score"], color=INK, linewidth=0.9, drawstyle="steps-post", alpha=0.7)
+        if (
+            not metric.more_is_better
+            and metric.limits[1] is None
+            and frame["score"].max() > 4 * frame["score"].min() > 0
+        ):
+            axes.set_yscale("log")
+        _cost_axis(axes, frame["cost"].to_numpy())
+        floors = [r for r in page.of(task) if r.kind == "floor"]
+        if floors:
+            axes.axhline(metric.shown(floors[0]["score_mean"]), color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
+        for _, point in front.iloc[[0, -1]].drop_duplicates("method").iterrows():
+            _name(axes, point, frame)
+    axes.set_xlabel(_AXES[cost])
+    axes.set_ylabel(words.label(metric.name) if first else "")
+    if first:
+        title(axes, task, "")
+    else:
+        axes.set_title(str(page.of(task)[0]["data"] or ""), loc="right", fontsize=7.5, fontweight="bold", alpha=0.75)
+
+
+def _frame(rows: Sequence[Row], cost: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "method": [r["method"] for r in rows],
+            "cost": [r[cost] for r in rows],
+            "score": [metric_named(r["metric"]).shown(r["score_mean"]) for r in rows],
+            "place": [_FIRST if str(r["rank_group"]).split("-")[0] == "1" else _REST for r in rows],
+            "delays": [r.delays for r in rows],
+        }
+    )
+
+
+def pareto(frame: pd.DataFrame, *, more_is_better: bool) -> pd.DataFrame:
+    """The rows that no other beats in cost and score, cheapest first."""
+    ordered = frame.sort_values(["cost", "score"], ascending=[True, not more_is_better])
+    best = ordered["score"].cummax() if more_is_better else ordered["score"].cummin()
+    kept = ordered[(ordered["score"] == best) & (best != best.shift())]
+    return kept
+
+
+def _name(axes: Axes, point: Any, frame: pd.DataFrame) -> None:
+    right = point["cost"] > float(np.sqrt(frame["cost"].min() * frame["cost"].max()))
+    offset: Any = {"xytext": (-4 if right else 4, 5), "textcoords": "offset points", "ha": "right" if right else "left"}
+    axes.annotate(point["method"], (point["cost"], point["score"]), fontsize=7.5, **offset)
+
+
+def _cost_axis(axes: Axes, values: Any) -> None:
+    low, high = float(np.min(values)), float(np.max(values))
+    log = high > 4 * low
+    if log:
+        axes.set_xscale("log")
+    axes.margins(x=0.14, y=0.16)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6) if log else MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,112 @@
+"""What all figures share: ink that follows the page's theme, panels, and SVG text that depends on the page alone."""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+INK, FAINT = "#010203", "#040506"  # placeholders: text, and what stays in the background
+BLUE, ORANGE, GREEN, RED, GREY = "#3b76d6", "#d9822b", "#2a9d5c", "#d1495b", "#8a93a3"
+VERDICTS = {"better": GREEN, "worse": RED, "equivalent": BLUE, "open": GREY}
+MARKERS: Any = {"learned": "o", "fixed": "X", "none": "s"}
+_PLAIN = {INK: "#1f2937", FAINT: "#d5dae1"}
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "delrec-bench",
+    "font.size": 9.5,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure.
+
+    Attributes:
+        name: Of its file, without ending.
+        title: What it is.
+        caption: What to see in it, and from which records it is.
+        svg: Its text, with placeholder colours.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+    def standalone(self) -> str:
+        """As a file of its own: dark ink on white."""
+        text = self.svg
+        for placeholder, colour in _PLAIN.items():
+            text = text.replace(placeholder, colour)
+        return text.replace("<defs>", '<rect width="100%" height="100%" fill="#ffffff"/>\n <defs>', 1)
+
+    def inline(self) -> str:
+        """As an element of a page, in the page's own colours; ids carry the figure's name, so that none is twice."""
+        svg = self.svg[self.svg.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--grid)")
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+        width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+        wide = f' style="max-width:{1.6 * float(width.group(1)):.0f}px"' if width else ""
+        svg = re.sub(
+            r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+            rf'<svg viewBox="\1"{wide} role="img" aria-label="{self.title}">',
+            svg,
+            count=1,
+        )
+        svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+        svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg)
+        return re.sub(r"\n\s*", "\n", svg)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Seaborn's quiet axes in the page's ink."""
+    with matplotlib.rc_context(), sns.axes_style("whitegrid", rc=_STYLE), matplotlib.rc_context(_STYLE):
+        yield
+
+
+def text_of(figure: Figure) -> str:
+    """A figure as SVG text: no date, no random ids."""
+    for axes in figure.axes:
+        sns.despine(ax=axes)
+    out = io.StringIO()
+    FigureCanvasSVG(figure)
+    figure.savefig(out, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.08, metadata={"Date": None})
+    text = re.sub(r"[ \t]+\n", "\n", out.getvalue())
+    return re.sub(r"(\d+\.\d\d)\d+", r"\1", text)  # a hundredth of a point is seen by nobody
+
+
+def panels(heights: Sequence[float], width: float, columns: int, below: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """A grid of panels, each line of it as high as its highest panel, with room `below` for a legend (inches)."""
+    columns = min(columns, len(heights))
+    lines = [max(heights[i : i + columns]) for i in range(0, len(heights), columns)]
+    figure = Figure(figsize=(width * columns, sum(lines) + below), layout="constrained")
+    grid = figure.add_gridspec(len(lines), columns, height_ratios=lines)
+    return figure, [figure.add_subplot(grid[i // columns, i % columns]) for i in range(len(heights))]
+
+
+def title(axes: Axes, task: str, stamp: str) -> None:
+    """The task on the left, its stamp on the right."""
+    axes.set_title(task, fontweight="bold")
+    axes.set_title(stamp, loc="right", fontsize=7.5, fontweight="bold", alpha=0.75)

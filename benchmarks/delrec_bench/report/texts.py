@@ -1,0 +1,156 @@
+"""A page as Markdown, as JSON, and as the flat numbers that `dvc metrics` shows."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from delrec_bench.metrics import metric_named
+from delrec_bench.report import tables, words
+from delrec_bench.report.content import STAMPS, Page
+from delrec_bench.report.figures.style import Drawn
+from delrec_bench.report.published import DATASETS, Published, published_values
+from delrec_bench.report.rows import Row
+from delrec_bench.report.tables import Cell, Table
+
+SCHEMA = 2
+PLACES = (
+    "Places: “2-4” reads that one method is resolved to be better, and that all but four places are ruled out "
+    "(all pairs, Holm). Intervals are 95 percent t intervals over repetitions. Latency: median, interquartile range, "
+    "ratio to the network without delays of the same blocks. Spikes are a neuron's and step's, operations a sample's."
+)
+NOT_RANKED = (
+    "Published values stand beside ours and are never ranked with them: time steps, augmentation, selection and data "
+    "differ. “test” under selection says that the checkpoint was chosen on test data."
+)
+
+
+def to_json(page: Page) -> str:
+    """<page>.json: {schema, page, study, profile, source, complete, answer, verdicts, rows, repetitions, records}."""
+    declared = page.declared
+    content = {
+        "schema": SCHEMA,
+        "page": declared.page,
+        "title": declared.title,
+        "study": declared.study,
+        "profile": declared.profile,
+        "source": page.source,
+        "complete": not page.missing,
+        "revisions": list(page.revisions),
+        "answer": list(page.answer),
+        "reservations": list(page.reservations),
+        "verdicts": [v.to_dict() for v in page.judged.verdicts],
+        "rows": [{"kind": row.kind, "delays": row.delays} | dict(row.values) for row in page.rows],
+        "repetitions": [_repetition(row, i) for row in page.rows for i in range(len(row.records))],
+        "records": sorted(r.key for r in page.records),
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _repetition(row: Row, i: int) -> dict[str, Any]:
+    record = row.records[i]
+    return {
+        "task": row["task"],
+        "method": row["method"],
+        "repetition": record.repetition,
+        "key": record.key,
+        "score": record.score,
+        "valid_score": record.result.get("valid_score"),
+        "best_epoch": record.result.get("best_epoch"),
+        "wall_seconds": record.measured.get("wall_seconds"),
+        "command": record.command or None,
+    }
+
+
+def to_metrics(page: Page) -> str:
+    """metrics.json: one number a name, `<task>/<method>/<what>`."""
+    numbers: dict[str, Any] = {}
+    for row in page.rows:
+        for name in ("score_mean", "score_sd", "parameters_total", "latency_train_ms"):
+            if row[name] is not None:
+                numbers[f"{row['task']}/{row['method']}/{name}"] = round(row[name], 6)
+    for v, _ in page.judged.pooled.values():
+        numbers |= {f"pooled/{v.hypothesis}/difference": round(v.difference or 0.0, 6)}
+    return json.dumps(numbers, indent=1, sort_keys=True) + "\n"
+
+
+def behind(page: Page) -> str:
+    """The line on which records, code and machines a page stands."""
+    runs = sum(r.kind == "run" for r in page.records)
+    parts = [f"{runs:,} runs behind this page, read from {'MLflow' if page.source == 'mlflow' else 'their records'}"]
+    if page.revisions:
+        parts.append(f"code {', '.join(page.revisions)}")
+    hosts = list(dict.fromkeys(h for row in page.rows if (h := row["host"])))
+    if hosts:
+        parts.append(f"made on {'; '.join(hosts)}")
+    return f"{'. '.join(p[0].upper() + p[1:] for p in parts)}."
+
+
+def published_groups(page: Page) -> list[tuple[str, Table, Sequence[Published]]]:
+    """The published values of the page's own datasets: (dataset, table, values), best first."""
+    out: list[tuple[str, Table, Sequence[Published]]] = []
+    for dataset in dict.fromkeys(DATASETS[t] for t in page.tasks if t in DATASETS):
+        values = [p for p in published_values() if p.dataset == dataset]
+        values.sort(key=lambda p: metric_named(p.metric).rank(p.value))
+        columns = {
+            "published method": [Cell(p.method, p.neuron) for p in values],
+            "value": [Cell(words.spread(p.metric, p.value, p.sd), value=p.value) for p in values],
+            "n": [Cell(p.n) for p in values],
+            "parameters": [Cell(p.parameters) for p in values],
+            "delays": [Cell(p.delays) for p in values],
+            "selection": [Cell(p.selection or "not stated") for p in values],
+            "year": [Cell(p.year) for p in values],
+            "source": [Cell(p.source) for p in values],
+        }
+        out.append((dataset, Table.of(columns), values))
+    return out
+
+
+def to_markdown(page: Page, drawn: Sequence[Drawn]) -> str:
+    """<page>.md: what the HTML says, in the same words."""
+    return "\n".join(_markdown(page, drawn)).rstrip() + "\n"
+
+
+def _markdown(page: Page, drawn: Sequence[Drawn]) -> Iterable[str]:
+    yield f"# {page.declared.title}\n"
+    yield from (text + "\n" for text in page.answer)
+    first = [f for f in drawn if f.name == "forest"]
+    yield from _figures(first)
+    if page.reservations:
+        yield "## Read first\n"
+        yield "\n".join(f"- {text}" for text in page.reservations) + "\n"
+    yield from (f"**{stamp}**: {STAMPS[stamp]}.\n" for stamp in page.stamps)
+    for part in page.parts:
+        yield f"## {part.task}" + (f" ({part.stamp})" if part.stamp else "") + "\n"
+        yield from (f"{text}.\n" for text in part.used)
+        yield tables.row_table(page.of(part.task)).markdown()
+        if part.findings:
+            yield "\n".join(f"- {text}" for text in part.findings) + "\n"
+    if page.rows:
+        yield PLACES + "\n"
+    yield from _figures([f for f in drawn if f not in first])
+    if (verdicts := tables.verdict_table(page)) is not None:
+        yield "## Every verdict\n"
+        yield verdicts.markdown()
+    groups = published_groups(page)
+    if groups:
+        yield f"## Published\n\n{NOT_RANKED}\n"
+    for dataset, table, _ in groups:
+        yield f"### {dataset}\n\n{table.markdown()}"
+    yield "## Every repetition, and how it is made again\n"
+    if page.declared.again:
+        yield f"    {page.declared.again}\n"
+    for part in page.parts:
+        for row in page.of(part.task):
+            if row.records:
+                yield f"- {part.task}, {row['method']}: {tables.repetitions(row)}"
+        for methods, settings, command in tables.how_made(page.of(part.task)):
+            yield f"- {part.task}, {', '.join(methods)}: {settings}" + (f"\n  `{command}`" if command else "")
+    if page.notes:
+        yield "\n## Notes\n"
+        yield "\n".join(f"- {n}" for n in page.notes)
+    yield f"\n{behind(page)}"
+
+
+def _figures(drawn: Sequence[Drawn]) -> Iterable[str]:
+    for figure in drawn:
+        yield f"## {figure.title}\n\n![{figure.title}]({figure.name}.svg)\n\n{figure.caption}\n"

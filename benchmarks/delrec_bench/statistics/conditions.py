@@ -1,0 +1,142 @@
+"""Sentences on what stands behind a row: its data, parameters, delays, and what was chosen with what in sight."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from delrec_bench.statistics.sentences import listed, plural
+
+
+def fixed_delays(widths: tuple[Sequence[int], Sequence[int]], delays: tuple[int, int]) -> str:
+    """What a control with fixed delays is: "the same delays left fixed" only at equal widths and delay counts.
+
+    Args:
+        widths: neurons a layer, of the method and of the control.
+        delays: how many delays each has.
+    """
+    ours, theirs = (list(w) for w in widths)
+    if ours == theirs and delays[0] == delays[1]:
+        return "the same delays left fixed"
+    return f"a network of {theirs} with {delays[1]:,} fixed delays (its own: {ours} with {delays[0]:,})"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much of the data and of the published training a row used.
+
+    Attributes:
+        data: EMBEDDED, STAND-IN or OFFICIAL.
+        training: (used, whole) training samples, after validation was set aside; a whole of None is more than that.
+        test: (used, whole) test samples.
+        epochs: epochs trained.
+        published_epochs: of the published setting, None where there is none.
+    """
+
+    data: str
+    training: tuple[int, int | None]
+    test: tuple[int, int | None]
+    epochs: int
+    published_epochs: int | None = None
+
+
+def stamp(amount: Amount) -> str:
+    """The data's stamp: OFFICIAL becomes OFFICIAL SUBSET where less than the whole was used, in training or test."""
+    part = any(whole is None or used < whole for used, whole in (amount.training, amount.test))
+    return "OFFICIAL SUBSET" if amount.data == "OFFICIAL" and part else amount.data
+
+
+def amount_used(amount: Amount) -> str:
+    """The stamp with samples and epochs: "OFFICIAL SUBSET: 5,000 of 54,000 training samples, 3 of 200 epochs"."""
+    parts = [_part(*amount.training, "training samples"), _part(*amount.test, "test samples")]
+    published = amount.published_epochs
+    if published is not None and published != amount.epochs:
+        parts.append(f"{plural(amount.epochs, 'epoch')} (published: {published:,})")
+    else:
+        parts.append(plural(amount.epochs, "epoch"))
+    return f"{stamp(amount)}: {', '.join(parts)}"
+
+
+def _part(used: int, whole: int | None, what: str) -> str:
+    if whole is None:
+        return f"a part of {used:,} {what}"
+    return f"{used:,} of {whole:,} {what}" if used < whole else f"all {whole:,} {what}"
+
+
+def parameters(counts: Mapping[str, int], budget: int, tolerance: float = 0.05) -> str:
+    """ "10,000 parameters" only where every method is within the tolerance of it; otherwise the range there is."""
+    if not counts:
+        raise ValueError("parameters of no method were asked for")
+    if all(abs(n - budget) <= tolerance * budget for n in counts.values()):
+        return f"{budget:,} parameters, within {100 * tolerance:.0f} percent"
+    least, most = min(counts, key=lambda m: counts[m]), max(counts, key=lambda m: counts[m])
+    return f"{counts[least]:,} ({least}) to {counts[most]:,} ({most}) parameters"
+
+
+def scored_once(presets_chosen_on: str) -> str:
+    """ "The test set was scored once" as a claim of no selection on it only where the presets were chosen without it.
+
+    Args:
+        presets_chosen_on: "validation", "published" (taken from a paper as it is) or "test".
+
+    Raises:
+        ValueError: another word.
+    """
+    once = "Each run scored the test set once, after training"
+    said = {
+        "validation": f"{once}; its presets were chosen on validation data alone.",
+        "published": f"{once}; its presets are the published ones, whose selection stands beside them.",
+        "test": f"{once}, but its presets were chosen with test scores in sight: they may be too good.",
+    }
+    if presets_chosen_on not in said:
+        raise ValueError(f"presets chosen on '{presets_chosen_on}': say one of {', '.join(said)}")
+    return said[presets_chosen_on]
+
+
+NO_PRIMARY = (
+    "No hypothesis was declared before these runs: everything here is exploratory, and settles nothing by itself."
+)
+
+
+def not_judged(method: str, control: str, reason: str) -> str:
+    """Why the declared hypothesis has no verdict yet."""
+    return f"The declared hypothesis, {method} against {control}, cannot be judged yet: {reason}."
+
+
+def shown_only(tasks: Sequence[str], most: int, limit: int) -> str | None:
+    """ "Shown, not compared": only of tasks of which no row has more repetitions than the limit.
+
+    Args:
+        tasks: Their names.
+        most: Repetitions of the row that has most.
+        limit: Up to how many are shown only.
+    """
+    if not tasks or not 0 < most <= limit:
+        return None
+    there = "there is" if most == 1 else "there are"
+    return f"On {listed(list(tasks))} {there} {plural(most, 'repetition')} a method: shown, not compared."
+
+
+def without_scores(tasks: Sequence[str], methods: int) -> str:
+    """What a page without a scored run is."""
+    if not tasks:
+        return "There is no record yet: nothing can be said."
+    return f"Size, latency and published scores of {plural(methods, 'method')} on {listed(tasks)}; none is scored here."
+
+
+def incomplete(there: int, asked: int) -> str | None:
+    """That runs are lacking; None of a complete page."""
+    return None if there == asked else f"This page is not complete: {there:,} of {plural(asked, 'run')} are there."
+
+
+def revisions(names: Sequence[str]) -> str | None:
+    """That the records were made by several states of the code, or by one with uncommitted changes; else None."""
+    said = []
+    if len(names) > 1:
+        said.append(f"The records were made by {len(names)} revisions of the code: {listed(list(names))}.")
+    if any(name.endswith("+dirty") for name in names):
+        said.append("Some of the code had uncommitted changes when it made them (+dirty).")
+    return " ".join(said) or None
+
+
+def differing(task: str, what: str, values: Sequence[str]) -> str | None:
+    """That the rows of a task do not share a condition; None where they do."""
+    return f"On {task} the rows differ in {what}: {listed(list(values))}." if len(values) > 1 else None

@@ -1,0 +1,57 @@
+"""From a study to its declaration: rows, controls at the same point, the primary hypothesis, the page's name."""
+
+from types import SimpleNamespace
+
+import pytest
+from delrec_bench.app.pages import declaration
+from delrec_bench.config import Request
+from delrec_bench.methods.base import find_methods
+
+METHODS = find_methods()
+
+
+def study(requests, profile="quick", **more):
+    values = {"name": "sigma", "profile": profile, "presets": requests[0].profile, "requests": tuple(requests)}
+    return SimpleNamespace(**(values | more))
+
+
+def declared(requests, **more):
+    return declaration(study(requests, **more), [f"{i:064x}" for i in range(len(requests))], METHODS)
+
+
+def swept(method, *sigmas):
+    return [Request(method, "digits", r, overrides=(("network.sigma", s),)) for s in sigmas for r in range(2)]
+
+
+def test_the_points_of_a_sweep_are_rows_with_the_control_at_the_same_point():
+    found = declared([*swept("delrec-axonal", 0, 3), *swept("delrec-axonal-fixed", 0, 3), Request("rlif", "digits")])
+    pairs = {(e.method, e.control) for e in found.runs.values()}
+    assert pairs == {
+        ("delrec-axonal (sigma 0)", "delrec-axonal-fixed (sigma 0)"),
+        ("delrec-axonal (sigma 3)", "delrec-axonal-fixed (sigma 3)"),
+        ("delrec-axonal-fixed (sigma 0)", "rlif"),
+        ("delrec-axonal-fixed (sigma 3)", "rlif"),
+        ("rlif", "lif"),
+    }
+
+
+def test_a_setting_that_all_share_names_no_row():
+    found = declared([*swept("delrec-axonal", 3)])
+    assert {e.method for e in found.runs.values()} == {"delrec-axonal"}
+
+
+def test_the_primary_is_at_its_point_of_the_sweep():
+    asked = SimpleNamespace(
+        method="delrec-axonal", control="delrec-axonal-fixed", over=["digits"], at={"network.sigma": 3}
+    )
+    found = declared([*swept("delrec-axonal", 0, 3), *swept("delrec-axonal-fixed", 0, 3)], primary=asked)
+    assert (found.primary.method, found.primary.control) == ("delrec-axonal (sigma 3)", "delrec-axonal-fixed (sigma 3)")
+    assert found.primary.over == ("digits",)
+    assert declared([Request("lif", "digits")]).primary is None
+
+
+@pytest.mark.parametrize(("profile", "page"), [("quick", "sigma"), ("paper", "sigma-paper")])
+def test_a_page_is_named_by_study_and_profile(profile, page):
+    found = declared([Request("lif", "digits", profile=profile)], profile=profile)
+    assert found.page == page and found.again.endswith(f"--study sigma --profile {profile}")
+    assert found.chosen_on == ("published" if profile == "paper" else "test")

@@ -1,0 +1,279 @@
+"""The files of a page: the contract's columns, two forms that say the same, and who may write where."""
+
+import csv
+import dataclasses
+import html
+import io
+import json
+import re
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from delrec_bench.errors import BenchError
+from delrec_bench.report import readme, tables, texts
+from delrec_bench.report.content import build
+from delrec_bench.report.figures import draw
+from delrec_bench.report.figures.costs import pareto
+from delrec_bench.report.html import to_html
+from delrec_bench.report.writing import LARGEST, out_folder, publish, write_page
+from delrec_bench.workspace import workspace_at
+
+from benchmarks.tests import made_up
+
+CONTRACT = (
+    "task,data,method,learned,metric,n,score_mean,score_sd,score_low,score_high,rank_group,submitter,selection,"
+    "parameters_total,parameters_weights,parameters_delays,parameters_neuron,"
+    "latency_train_ms,latency_train_ms_iqr,latency_train_ratio,latency_infer_ms,latency_infer_ms_iqr,"
+    "latency_infer_ratio,latency_batch1_ms,latency_batch1_ms_iqr,latency_batch1_ratio,"
+    "spikes_per_neuron_step,synaptic_operations,delay_buffer,step_ms,steps,representation,augmentation,"
+    "engine,device,host,code_revision,data_digest,published_score,published_source,published_selection,command"
+)
+VERDICT = ("hypothesis", "task", "difference", "low", "high", "n", "p", "p_holm", "margin", "verdict", "detectable")
+
+
+@pytest.fixture(scope="module")
+def page():
+    records = made_up.everything()
+    curved = [made_up.history(r) if r.kind == "run" and r.metric == "accuracy" else r for r in records]
+    return build(made_up.declared(curved, notes=("made sounds favour memory",)), curved)
+
+
+@pytest.fixture(scope="module")
+def drawn(page):
+    return draw(page)
+
+
+@pytest.fixture(scope="module")
+def markup(page, drawn):
+    return to_html(page, drawn)
+
+
+@pytest.fixture(scope="module")
+def markdown(page, drawn):
+    return texts.to_markdown(page, drawn)
+
+
+def small(n=2, **changes):
+    records = [made_up.scored_at(m, r, 0.5 + 0.01 * r) for m in ("lif", "rlif") for r in range(n)]
+    return made_up.declared(records, primary=None, **changes), records
+
+
+def test_the_csv_has_the_columns_of_the_contract(page):
+    text = tables.to_csv(page)
+    assert text.splitlines()[0] == CONTRACT
+    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(text))}
+    line = lines["shd", "delrec-axonal"]
+    assert (line["data"], line["n"], line["selection"], line["metric"]) == ("OFFICIAL", "3", "validation", "accuracy")
+    assert (line["parameters_total"], line["parameters_delays"]) == ("9870", "42")
+    assert 0 < float(line["score_low"]) < float(line["score_mean"]) < float(line["score_high"]) < 1
+    assert line["latency_train_ms_iqr"] == "0.11" and line["latency_infer_ms_iqr"] == "0.04"
+    assert len(lines) == 3 * (8 + 2) + 3
+
+
+def test_missing_is_empty_never_zero(page):
+    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
+    floor = lines["digits", "counts-only"] if ("digits", "counts-only") in lines else lines["digits", "counts"]
+    for name in ("score_sd", "score_low", "parameters_total", "latency_train_ms", "rank_group", "submitter"):
+        assert floor[name] == ""
+    assert floor["score_mean"] != "" and lines["digits", "lif"]["parameters_delays"] == "0"  # counted, and none
+
+
+def test_the_json_holds_the_verdicts_of_the_contract(page):
+    content = json.loads(texts.to_json(page))
+    first = content["verdicts"][0]
+    assert tuple(first)[: len(VERDICT)] == VERDICT and first["task"] == "pooled" and first["kind"] == "primary"
+    assert {v["verdict"] for v in content["verdicts"]} <= {"better", "worse", "equivalent", "open"}
+    assert content["rows"][0].keys() >= set(CONTRACT.split(","))
+    assert content["records"] == sorted(r.key for r in page.records) and content["complete"] is True
+    assert content["source"] == "records"
+
+
+def test_metrics_are_flat_numbers(page):
+    content = json.loads(texts.to_metrics(page))
+    assert content["digits/lif/score_mean"] == pytest.approx(page_row(page, "digits", "lif")["score_mean"], abs=1e-6)
+    assert all(isinstance(v, int | float) for v in content.values())
+
+
+def page_row(page, task, method):
+    return next(r for r in page.rows if (r["task"], r["method"]) == (task, method))
+
+
+def plain(text):
+    text = re.sub(r"<(style|script|svg).*?</\1>", " ", text, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def test_markdown_and_html_say_the_same(page, drawn, markup, markdown):
+    said = plain(markup)
+    sentences = [*page.answer, *page.reservations, *page.notes, texts.PLACES, texts.behind(page)]
+    sentences += [t for part in page.parts for t in (*part.used, *part.findings)]
+    sentences += [f.caption for f in drawn]
+    sentences += [tables.repetitions(row) for row in page.rows]
+    for sentence in sentences:
+        assert sentence in said, sentence
+        assert sentence in " ".join(markdown.split()), sentence
+    shown = [tables.row_table(page.of(task)) for task in page.tasks] + [tables.verdict_table(page)]
+    shown += [table for _, table, _ in texts.published_groups(page)]
+    for table in shown:
+        for cell in (c for line in table.lines for c in line):
+            assert cell.text in said and cell.note in said, cell
+            assert str(cell).replace("|", "\\|") in markdown
+
+
+def test_the_verdict_comes_first_then_the_forest_then_the_table(markup):
+    places = [markup.index(text) for text in ('id="answer"', 'id="figure-forest"', 'class="sortable rows"')]
+    assert places == sorted(places)
+    assert markup.index('class="sortable rows"') < markup.index('id="figure-costs"')
+
+
+class _Page(HTMLParser):
+    """Collects what a page would load, and checks that its tags close and its ids are unique."""
+
+    VOID = ("meta", "br", "link", "img", "input", "hr")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.loads, self.ids, self.wanted = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag not in ("a", "use"):
+            self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset", "data")]
+        if tag == "use":
+            self.loads += [v for k, v in attrs if k.endswith("href") and not v.startswith("#")]
+            self.wanted += [v[1:] for k, v in attrs if k.endswith("href") and v.startswith("#")]
+        self.ids += [values["id"]] if "id" in values else []
+        self.wanted += [values[k] for k in ("aria-controls", "aria-labelledby") if k in values]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_html_needs_nothing_from_elsewhere_and_is_well_formed(markup):
+    parsed = _Page(markup)
+    assert parsed.loads == [] and parsed.open == []
+    assert len(parsed.ids) == len(set(parsed.ids)) and set(parsed.wanted) <= set(parsed.ids)
+    assert "@import" not in markup and "url(http" not in markup and "fetch(" not in markup
+    assert "prefers-color-scheme: dark" in markup and "currentColor" in markup
+    assert len(markup.encode()) < LARGEST
+
+
+def test_every_figure_says_what_to_see_and_from_which_records(drawn):
+    assert [f.name for f in drawn] == ["forest", "costs", "curves", "controls"]
+    for figure in drawn:
+        assert "From " in figure.caption and len(figure.caption) > 100
+        assert figure.svg.count("<text") > 5 and "#010203" not in figure.standalone()
+
+
+def test_the_pareto_front_is_what_nothing_beats_in_both():
+    rows = [("a", 1, 50), ("b", 2, 40), ("c", 2, 60), ("d", 3, 60), ("e", 4, 70)]
+    frame = tables.pd.DataFrame(rows, columns=["method", "cost", "score"])
+    assert list(pareto(frame, more_is_better=True)["method"]) == ["a", "c", "e"]
+    assert list(pareto(frame, more_is_better=False)["method"]) == ["a", "b"]
+
+
+def test_names_cannot_break_the_page():
+    name = "<script>alert(1)</script>"
+    made = [made_up.scored_at("lif", r, 0.5, learned="a & b | c") for r in range(2)]
+    records = [dataclasses.replace(r, method=name) for r in made]
+    page = build(made_up.declared(records, primary=None, title=name), records)
+    text = to_html(page, draw(page))
+    assert "<script>alert" not in text and "a &amp; b" in text
+    assert "a & b \\| c" in texts.to_markdown(page, ())
+
+
+def test_reproduce_writes_out_and_touches_nothing_published(tmp_path):
+    workspace = workspace_at(tmp_path)
+    (tmp_path / "README.md").write_text(f"{readme.START}\n{readme.END}\n")
+    declared, records = small()
+    paths = write_page(out_folder(workspace, declared), build(declared, records))
+    names = {p.name for p in paths} - {"records.jsonl.xz"}
+    figures = {p.name for p in paths if p.suffix == ".svg"}
+    assert names - figures == {"made-up.html", "made-up.md", "made-up.csv", "made-up.json", "metrics.json"}
+    assert {p.parent for p in paths} == {tmp_path / "out" / "made-up"} and not (tmp_path / "reports").exists()
+    assert (tmp_path / "README.md").read_text() == f"{readme.START}\n{readme.END}\n"
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in paths if p.suffix != ".xz"}
+    write_page(out_folder(workspace, declared), build(declared, records[::-1]))  # in another order: untouched
+    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before} == before
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clean checkout with a README that has the block."""
+
+    def git(*words):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+    (tmp_path / "README.md").write_text(f"# Title\n\n{readme.START}\nold\n{readme.END}\n\nrest\n")
+    (tmp_path / "code.py").write_text("x = 1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    return workspace_at(tmp_path)
+
+
+def test_publishing_writes_the_page_and_readmes_block(clone):
+    declared, records = small()
+    paths = publish(clone, declared, records)
+    assert {p.parent for p in paths} == {clone.reports / "made-up", clone.root}
+    text = (clone.root / "README.md").read_text()
+    assert text.startswith("# Title\n") and text.endswith("\n\nrest\n") and "old" not in text
+    assert "[made-up](reports/made-up/made-up.md)" in text
+    (clone.root / "dvc.lock").write_text("schema: '2.0'\n")
+    publish(clone, declared, records)  # reports/, README and dvc.lock do not make the tree unclean
+    (clone.root / "code.py").write_text("x = 2\n")
+    with pytest.raises(BenchError, match=r"uncommitted changes \(code\.py\)"):
+        publish(clone, declared, records)
+
+
+def test_publishing_refuses_what_is_incomplete_mixed_or_of_several_revisions(clone):
+    declared, records = small()
+    with pytest.raises(BenchError, match=r"3 of 4 runs are there \(lif lack some\)"):
+        publish(clone, declared, records[1:])
+    with pytest.raises(BenchError, match="no record belongs to it"):
+        publish(clone, declared, [])
+    other = dataclasses.replace(records[0], configuration=records[0].configuration | {"epochs": 99})
+    with pytest.raises(BenchError, match="settings or data are mixed in lif on digits"):
+        publish(clone, declared, [other, *records[1:]])
+    older = dataclasses.replace(records[0], provenance=records[0].provenance | {"revision": "f" * 40})
+    with pytest.raises(BenchError, match="--allow-mixed"):
+        publish(clone, declared, [older, *records[1:]])
+    assert not clone.reports.exists()
+    publish(clone, declared, [older, *records[1:]], allow_mixed=True)
+    assert "2 revisions of the code" in (clone.reports / "made-up" / "made-up.md").read_text()
+
+
+def test_publishing_outside_a_checkout_is_an_error(tmp_path):
+    with pytest.raises(BenchError, match="no git checkout"):
+        publish(workspace_at(tmp_path), *small())
+
+
+def test_readmes_block_shows_the_three_tasks_first(clone):
+    unscored = (("shd", "dcls"), ("shd", "delrec-axonal"), ("ps-mnist", "delrec-axonal"))
+    three, latency = made_up.declared([], primary=None, page="three-tasks", unscored=unscored), []
+    with pytest.raises(BenchError, match="latency and size are not measured of dcls on shd"):
+        publish(clone, three, [])
+    latency = [made_up.latency(m, t, 1.9) for t, m in unscored if t == "shd"]
+    latency.append(dataclasses.replace(made_up.latency("delrec-axonal", "shd"), task="ps-mnist", key="3" * 64))
+    publish(clone, three, latency)
+    publish(clone, *small())
+    text = (clone.root / "README.md").read_text()
+    assert text.index("| shd |") < text.index("| ps-mnist |") < text.index("[made-up](")
+    line = next(line for line in text.splitlines() if line.startswith("| `dcls`"))
+    assert "9,828" in line and "620" in line and "9.50 ms (1.90×)" in line and "[93.77](https://" in line
+    assert "validation" in line
+
+
+def test_a_readme_without_one_of_its_markers_is_an_error(clone):
+    (clone.root / "README.md").write_text(f"{readme.START}\n")
+    with pytest.raises(BenchError, match="once each"):
+        publish(clone, *small())

@@ -1,0 +1,304 @@
+"""What a page says: only its declared runs are rows, and every sentence is one that its verdicts allow."""
+
+import dataclasses
+
+import pytest
+from delrec_bench.report.content import build
+from delrec_bench.report.declared import Expected, Primary
+
+from benchmarks.tests import made_up
+
+PAIR = ("delrec-synaptic", "delrec-synaptic-fixed")
+TASKS = ("digits", "tones", "shd")
+
+
+def page_of(records, **changes):
+    return build(made_up.declared(records, **changes), records)
+
+
+def text_of(page):
+    parts = [t for part in page.parts for t in (*part.used, *part.findings)]
+    return "\n".join([*page.answer, *page.reservations, *parts])
+
+
+def pair_of(gain, n=8, tasks=TASKS, spread=0.004):
+    """The pair with a gain in accuracy that varies a little with task and repetition."""
+    return [
+        made_up.scored_at(m, r, 0.70 + (gain + spread * ((r + i) % 3 - 1) if m == PAIR[0] else 0.0), task=t)
+        for i, t in enumerate(tasks)
+        for m in PAIR
+        for r in range(n)
+    ]
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return made_up.everything()
+
+
+@pytest.fixture(scope="module")
+def whole(everything):
+    return page_of(everything)
+
+
+def row(page, task, method):
+    return next(r for r in page.rows if (r["task"], r["method"]) == (task, method))
+
+
+def test_a_toy_study_and_a_plain_run_never_change_a_page():
+    """A study of 1 epoch and 100 samples turned 32.22 (n = 3) into 11.67 (n = 2); a plain `run` became a row."""
+    records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]
+    declaration = made_up.declared(records, primary=None)
+    toy = [
+        made_up.scored_at("lif", r, 0.1167, key=f"{r}" * 64, study="toy", configuration={"epochs": 1, "limit": 100})
+        for r in range(2)
+    ]
+    plain = made_up.scored_at("rlif", 0, 0.9, key="9" * 64, study=None)
+    page = build(declaration, [*toy, plain, *records])
+    assert [(r["method"], r["n"], r["score_mean"]) for r in page.rows] == [("lif", 3, pytest.approx(0.322))]
+    assert not page.missing
+    assert {r.key for r in page.records} == {r.key for r in records}
+
+
+def test_a_page_names_the_runs_that_it_lacks():
+    records = [made_up.scored_at("lif", r, 0.3) for r in range(4)]
+    page = build(made_up.declared(records, primary=None), records[:3])
+    assert page.missing == (records[3].key,)
+    assert "This page is not complete: 3 of 4 runs are there." in page.reservations
+
+
+def test_the_answer_is_the_pooled_primary_with_its_interval():
+    page = page_of(pair_of(0.10))
+    assert page.answer[0].startswith("Learning the delays of delrec-synaptic helps against the same delays left fixed")
+    assert "%]" in page.answer[0] and "over 3 tasks" in page.answer[0]
+    worse, same = page_of(pair_of(-0.10)), page_of(pair_of(0.0, spread=0.001))
+    unknown = page_of(pair_of(0.0, n=4, spread=0.1))
+    assert "harms against" in worse.answer[0]
+    assert "makes no difference beyond the margin" in same.answer[0]
+    assert "is not settled" in unknown.answer[0] and "could have seen" in unknown.answer[0]
+
+
+def test_holm_is_over_the_pages_primaries_alone(whole):
+    corrected = [v for v in whole.judged.verdicts if v.p_holm is not None]
+    assert [(v.task, v.kind) for v in corrected] == [("pooled", "primary")]
+    assert corrected[0].p_holm == corrected[0].p  # a family of one
+    assert whole.judged.verdicts[0] is corrected[0]
+    assert len(whole.judged.verdicts) > 50  # and none of them costs the primary anything
+
+
+def test_three_repetitions_are_shown_not_compared(whole):
+    assert {d.verdict.verdict for d in whole.judged.differences} == {"open"}
+    assert all("shown, not compared" in d.verdict.reason for d in whole.judged.differences)
+    assert "On shd, digits, mackey-glass and tones there are 3 repetitions a method: shown, not compared." in (
+        whole.reservations
+    )
+    assert "shown, not compared" not in text_of(page_of(pair_of(0.1, n=4)))
+
+
+def test_an_open_verdict_says_what_the_design_could_have_seen():
+    page = page_of(pair_of(0.0, n=5, spread=0.03))
+    verdict = page.judged.primary
+    assert verdict.verdict == "open" and verdict.detectable > 0
+    assert "this design could have seen" in page.answer[0]
+
+
+def test_equivalent_is_an_interval_within_the_margin_and_needs_one_declared():
+    records = pair_of(0.0, n=10, spread=0.001)
+    assert page_of(records).judged.primary.verdict == "equivalent"
+    assert page_of(records, margins={}).judged.primary.verdict == "open"
+
+
+def test_a_hypothesis_on_one_task_is_that_tasks():
+    page = page_of(pair_of(0.1, tasks=("digits",)))
+    assert (page.judged.primary.task, page.judged.primary.kind) == ("digits", "primary")
+    assert page.answer[0].startswith("On digits, delrec-synaptic is better than delrec-synaptic-fixed: +9.95 points")
+
+
+def test_what_was_not_declared_is_exploratory_and_says_so(whole):
+    page = page_of(made_up.everything(), primary=None)
+    assert page.judged.primary is None and "everything here is exploratory" in page.answer[0]
+    assert {v.kind for v in page.judged.verdicts} == {"exploratory"}
+    assert "exploratory, not corrected for the number of comparisons" in whole.answer[2]
+
+
+def test_the_primary_is_pooled_over_its_own_tasks():
+    declared = made_up.declared(pair_of(0.1), primary=(*PAIR, ("digits", "tones")))
+    page = build(declared, pair_of(0.1))
+    assert page.judged.primary.n == 2
+    assert declared.primary == Primary(*PAIR, ("digits", "tones"))
+
+
+def test_no_evidence_of_using_time_is_said_only_where_counts_are_not_beaten():
+    """It was said of methods at 71.7 where counts alone reach 11.5."""
+    floors = [made_up.scored_at("counts-only", r, 0.115, kind="floor", parameters={}) for r in range(6)]
+    slices = [made_up.scored_at("time-slices", r, 0.72, kind="floor", parameters={}) for r in range(6)]
+    good = [made_up.scored_at("rlif", r, 0.690 + 0.002 * (r % 3)) for r in range(6)]
+    page = page_of([*floors, *slices, *good], primary=None)
+    assert "no evidence of using time" not in text_of(page)
+    assert "rlif is below the method-free floor time-slices" in text_of(page)  # resolved, and said
+    poor = [made_up.scored_at("lif", r, 0.09 + 0.002 * (r % 3)) for r in range(6)]
+    assert "lif is worse than what counts without time give" in text_of(page_of([*floors, *poor], primary=None))
+    few = [made_up.scored_at("lif", r, 0.09) for r in range(2)]
+    assert "using time" not in text_of(page_of([*floors, *few], primary=None))  # not resolved
+
+
+def test_the_same_delays_left_fixed_needs_the_same_widths_and_counts():
+    """It was said of [66,66] with 4,356 delays against [91,91] with 8,281."""
+
+    def sized(r):
+        hidden, delays = ([66, 66], 4356) if r.method == PAIR[0] else ([91, 91], 8281)
+        counts = r.parameters | {"delays": delays, "total": r.parameters["weights"] + delays}
+        counts |= {"frozen": 0 if r.method == PAIR[0] else delays}
+        configuration = r.configuration | {"network": {"hidden": hidden}}
+        return dataclasses.replace(r, parameters=counts, configuration=configuration)
+
+    page = page_of([sized(r) for r in pair_of(0.1)])
+    assert "the same delays left fixed" not in text_of(page)
+    assert "a network of [91, 91] with 8,281 fixed delays (its own: [66, 66] with 4,356)" in page.answer[0]
+
+
+def test_parameters_are_told_as_they_are():
+    """ "10,000 parameters" stood beside 18,119."""
+    records = [made_up.scored_at(m, r, 0.5) for m in ("lif", "rlif") for r in range(2)]
+    sizes = {"lif": 9_910, "rlif": 18_119}
+    records = [
+        dataclasses.replace(
+            r,
+            configuration=r.configuration | {"budget": 10_000},
+            parameters=r.parameters | {"total": sizes[r.method], "weights": sizes[r.method]},
+        )
+        for r in records
+    ]
+    page = page_of(records, primary=None)
+    assert "On digits: 9,910 (lif) to 18,119 (rlif) parameters." in page.reservations
+    assert "10,000 parameters" not in text_of(page)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [("validation", "validation data alone"), ("test", "too good"), ("published", "published ones")],
+)
+def test_scored_once_is_said_with_what_the_presets_were_chosen_on(chosen, words):
+    page = page_of(pair_of(0.1), chosen_on=chosen)
+    (said,) = [t for t in page.reservations if "scored the test set once" in t]
+    assert words in said
+    assert ("validation data alone" in said) == (chosen == "validation")
+
+
+def test_subset_is_stamped_beside_official_where_less_than_the_whole_was_used():
+    """OFFICIAL stood on 5,000 images and three epochs."""
+
+    def part(limit, **data):
+        made = made_up.scored_at("lif", 0, 0.5, task="shd")
+        task = made.configuration["task"] | {"limit": limit, "test_limit": None}
+        sizes = {"train": 4_000, "valid": 1_000, "test": 1_000}
+        configuration = made.configuration | {"task": task, "epochs": 3}
+        return dataclasses.replace(made, configuration=configuration, data=made.data | {"sizes": sizes} | data)
+
+    page = page_of([part(5_000)], primary=None)
+    assert row(page, "shd", "lif")["data"] == "OFFICIAL SUBSET" and page.stamps == ("OFFICIAL SUBSET",)
+    assert "OFFICIAL SUBSET: a part of 4,000 training samples, all 1,000 test samples, 3 epochs" in text_of(page)
+    known = page_of([part(5_000, whole={"train": 54_000, "test": 1_000})], primary=None)
+    assert "4,000 of 54,000 training samples" in text_of(known)
+    assert page_of([part(None)], primary=None).stamps == ("OFFICIAL",)
+
+
+def test_ranks_are_groups_never_one_to_n_by_mean(whole):
+    assert {r["rank_group"] for r in whole.of("digits") if r.kind == "run"} == {"1-8"}
+    assert {r["rank_group"] for r in whole.rows if r.kind == "floor"} == {None}
+    scores = {"lif": 0.3, "rlif": 0.5, "dcls": 0.502}
+    wobble = {m: [0.004 * ((r * (3 + i) + i) % 5 - 2) for r in range(8)] for i, m in enumerate(scores)}
+    records = [made_up.scored_at(m, r, s + wobble[m][r]) for m, s in scores.items() for r in range(8)]
+    page = page_of(records, primary=None)
+    assert {r["method"]: r["rank_group"] for r in page.rows} == {"lif": "3", "rlif": "1-2", "dcls": "1-2"}
+    assert "nothing is resolved better than dcls and rlif, which are not all told apart" in text_of(page)
+
+
+def test_speakers_are_clusters_of_the_second_interval():
+    """Speakers were stored and never used."""
+
+    def spoken(r, speakers):
+        return dataclasses.replace(r, result=r.result | {"speakers": speakers})
+
+    records = pair_of(0.03, n=6, tasks=("digits",))
+    two = [i // 500 for i in range(1000)]
+    alone, clustered = (page_of([spoken(r, s) for r in records]).judged.differences[0].wide for s in (None, two))
+    assert clustered.difference == pytest.approx(alone.difference)
+    assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
+
+
+def test_another_test_set_has_no_interval_over_samples():
+    records = pair_of(0.03, n=4, tasks=("digits",))
+    moved = [dataclasses.replace(r, result=r.result | {"targets": r.result["targets"][::-1]}) for r in records[:1]]
+    assert page_of([*moved, *records[1:]]).judged.differences[0].wide is not None  # the same targets, in one class
+    shorter = made_up.scored_at(PAIR[0], 0, 0.5, total=500)
+    other = dataclasses.replace(shorter, key=records[0].key)
+    assert page_of([other, *records[1:]]).judged.differences[0].wide is None
+
+
+def test_published_values_stand_beside_the_same_data_only(whole):
+    shd = row(whole, "shd", "delrec-axonal")
+    assert (shd["published_score"], shd["published_selection"]) == (0.9339, "validation")
+    assert shd["published_source"].startswith("https://")
+    assert row(whole, "digits", "delrec-axonal")["published_score"] is None
+    assert row(whole, "mackey-glass", "delrec-synaptic")["published_score"] == 0.0336
+
+
+def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike():
+    runs = [made_up.record(m, "digits", 0) for m in ("lif", "rlif")]
+    here = [made_up.latency(m, "digits", 1.2) for m in ("lif", "rlif")]
+    newer = dataclasses.replace(
+        made_up.latency("lif", "digits", 9.9),
+        key="7" * 64,
+        measured={"host": "another machine", "finished_at": "2030-01-01T00:00:00+00:00"},
+    )
+    page = build(made_up.declared(runs, primary=None), [*runs, *here, newer])
+    assert {r["latency_train_ratio"] for r in page.rows} == {1.2}
+    network = dataclasses.replace(here[0], configuration=here[0].configuration | {"network": {"hidden": [256]}})
+    page = build(made_up.declared(runs, primary=None), [*runs, network])
+    assert row(page, "digits", "lif")["latency_train_ms"] is None
+
+
+def test_a_row_without_a_score_has_size_latency_and_the_published_value():
+    unscored = (("shd", "dcls"), ("ssc", "delrec-axonal"))
+    declared = made_up.declared([], primary=None, page="three-tasks", unscored=unscored)
+    page = build(declared, [made_up.latency("dcls", "shd", 1.9)])
+    dcls, axonal = page.rows
+    assert (dcls["task"], dcls["n"], dcls["score_mean"], dcls["rank_group"]) == ("shd", 0, None, None)
+    assert (dcls["parameters_total"], dcls["latency_train_ms"], dcls["latency_train_ratio"]) == (10_448, 9.5, 1.9)
+    assert dcls["published_score"] == 0.9377
+    assert axonal["parameters_total"] is None and axonal["published_score"] == 0.8242
+    assert page.answer == ("Size, latency and published scores of 2 methods on shd and ssc; none is scored here.",)
+
+
+def test_a_point_of_a_sweep_is_a_row_with_the_control_at_the_same_point():
+    records, runs = [], {}
+    for sigma in (0, 3):
+        for m in PAIR:
+            for r in range(4):
+                made = made_up.scored_at(m, r, 0.5 + 0.01 * sigma + 0.001 * r, key=f"{len(records):064x}")
+                records.append(made)
+                control = f"{PAIR[1]} (sigma {sigma})" if m == PAIR[0] else None
+                runs[made.key] = Expected(f"{m} (sigma {sigma})", control)
+    page = build(made_up.declared(records, primary=None, runs=runs), records)
+    assert {r["method"] for r in page.rows} == {f"{m} (sigma {s})" for m in PAIR for s in (0, 3)}
+    assert {(d.method["method"], d.control["method"]) for d in page.judged.differences} == {
+        (f"{PAIR[0]} (sigma {s})", f"{PAIR[1]} (sigma {s})") for s in (0, 3)
+    }
+
+
+def test_unequal_footing_and_mixed_revisions_are_told():
+    records = pair_of(0.1, tasks=("digits",))
+    other = [
+        dataclasses.replace(r, data=r.data | {"step_ms": 5.0}, provenance=r.provenance | {"revision": "f" * 40})
+        for r in records[:8]
+    ]
+    said = text_of(page_of([*other, *records[8:]]))
+    assert "On digits the rows differ in step: 14.0 and 5.0." in said
+    assert "made by 2 revisions of the code: 0123456789ab and ffffffffffff" in said
+    assert "revisions" not in text_of(page_of(records))
+
+
+def test_no_record_is_a_page_that_says_so():
+    page = build(made_up.declared([], primary=None), [])
+    assert page.answer == ("There is no record yet: nothing can be said.",) and page.rows == ()
