@@ -1,0 +1,222 @@
+"""What pages say of methods, tasks, metrics, studies, schemas and modules is read from the code as they are built.
+
+A page holds a line `<!-- generated: NAME -->`, for which stands what the function of that name in `GENERATED` gives.
+"""
+
+import inspect
+import json
+import pkgutil
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import delrec
+import delrec_baselines
+import delrec_bench.studies
+from delrec_bench.data.task_data import TaskData, TaskOptions
+from delrec_bench.methods.base import Method, find_methods
+from delrec_bench.metrics import find_metrics
+from delrec_bench.records import Record
+from delrec_bench.tasks.base import find_tasks
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from pydantic import TypeAdapter
+
+ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
+MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
+SCHEMAS = {"record": Record}
+"""What `schema/NAME.json` describes."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the JSON schemas as files of the site."""
+    for name in SCHEMAS:
+        text = json.dumps(_schema(name), indent=1, sort_keys=True) + "\n"
+        files.append(File.generated(config, f"schema/{name}.json", content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Replace every mark of a page."""
+
+    def made(mark: re.Match[str]) -> str:
+        if mark[1] not in GENERATED:
+            raise PluginError(f"{page.file.src_path}: nothing generates '{mark[1]}'; write one of {sorted(GENERATED)}")
+        return GENERATED[mark[1]]()
+
+    return MARK.sub(made, markdown)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse a page that loads anything from elsewhere."""
+    if found := ELSEWHERE.search(output):
+        raise PluginError(f"{page.file.src_path}: {found[0]} is loaded from elsewhere; the pages must work offline")
+    return output
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _linked(text: str) -> str:
+    """A text whose addresses, DOIs and arXiv numbers are links."""
+    text = re.sub(r"(?<![\w/])(https?://[^\s;,()]+)", r"[\1](\1)", text)
+    text = re.sub(r"(?<![\w/])doi:(10\.[^\s;,]+)", r"[doi:\1](https://doi.org/\1)", text)
+    return re.sub(r"(?<![\w/])arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+
+
+def _methods() -> str:
+    """Every method, a table a module of methods/, in the order of their names."""
+    by_source: dict[str, list[Method]] = {}
+    for method in find_methods().values():
+        by_source.setdefault(method.source, []).append(method)
+    parts = []
+    for source, methods in by_source.items():
+        rows = (
+            (
+                f"`{method.name}`" + (" (quick)" if method.quick else ""),
+                method.summary,
+                method.learned,
+                f"`{method.control}`" if method.control else "",
+                _presets(method),
+            )
+            for method in methods
+        )
+        head = ("method", "what it is", "learned", "compared with", "own settings for")
+        parts += [f"**{_linked(source)}**", _table(head, rows)]
+    return "\n\n".join(parts)
+
+
+def _presets(method: Method) -> str:
+    every = ("task or family", "profile")
+    pairs = (
+        tuple(f"every {what}" if name == "*" else name for name, what in zip(pair, every, strict=True))
+        for pair in method.presets
+    )
+    return "; ".join(f"{task}, {profile}" for task, profile in pairs)
+
+
+def _tasks() -> str:
+    """Every task."""
+    parts = []
+    for task in find_tasks().values():
+        rows = {
+            "family": task.family,
+            "metric": f"`{task.metric}`",
+            "files": "none, or made here" if task.embedded else f"`delrec-bench data fetch {task.name}`",
+            "`--data DIR`": "takes files of your own" if task.accepts_data else "",
+            "in the quick profile": ", ".join(f"{key} = {value}" for key, value in task.quick.items()),
+            "source": _linked(task.source),
+            "licence": task.licence,
+        }
+        said = [(key, value) for key, value in rows.items() if value]
+        parts += [f"## {task.name}", f"{task.summary[0].upper()}{task.summary[1:]}.", _table(("", ""), said)]
+    return "\n\n".join(parts)
+
+
+def _task_data() -> str:
+    """The docstrings of what a task takes and gives, as they are."""
+    return "\n\n".join(f"### {cls.__name__}\n\n```text\n{inspect.getdoc(cls)}\n```" for cls in (TaskData, TaskOptions))
+
+
+def _metrics() -> str:
+    """Every metric, with the first paragraph of its module's docstring."""
+    rows = (
+        (
+            f"`{metric.name}`",
+            inspect.getdoc(inspect.getmodule(metric.score)).split("\n\n")[0].replace("\n", " "),
+            metric.unit,
+            metric.direction,
+            f"a {metric.predicts}",
+        )
+        for metric in find_metrics().values()
+    )
+    return _table(("metric", "definition", "unit", "better is", "a network gives"), rows)
+
+
+def _studies() -> str:
+    """Every study file of the package, as it is."""
+    parts = []
+    for path in sorted(Path(delrec_bench.studies.__path__[0]).glob("*.toml")):
+        parts += [f"## {path.stem}", f"```toml\n{path.read_text(encoding='utf-8')}```"]
+    return "\n\n".join(parts)
+
+
+def _schema(name: str) -> dict[str, Any]:
+    return TypeAdapter(SCHEMAS[name]).json_schema()
+
+
+def _fields(name: str) -> Callable[[], str]:
+    """A table of a schema's fields, one for each object that it defines."""
+
+    def made() -> str:
+        schema = _schema(name)
+        parts = [_object(schema)]
+        for title, inner in schema.get("$defs", {}).items():
+            if inner.get("properties"):
+                parts += [f"### {title}", _object(inner)]
+        return "\n\n".join(parts)
+
+    return made
+
+
+def _object(schema: dict[str, Any]) -> str:
+    required = schema.get("required", [])
+    rows = (
+        (
+            f"`{name}`",
+            _kind(field),
+            "" if name in required else "may be absent",
+            " ".join(field.get("description", "").split()),
+        )
+        for name, field in schema.get("properties", {}).items()
+    )
+    text = schema.get("description", "").split("\n\n")[0].replace("\n", " ")
+    return text + "\n\n" + _table(("field", "type", "", "what it is"), rows)
+
+
+def _kind(field: dict[str, Any]) -> str:
+    """A field's type in a few words."""
+    if "$ref" in field:
+        return field["$ref"].rsplit("/", 1)[-1]
+    if "const" in field:
+        return f"`{json.dumps(field['const'])}`"
+    if "enum" in field:
+        return ", ".join(f"`{json.dumps(value)}`" for value in field["enum"])
+    for several in ("anyOf", "oneOf"):
+        if several in field:
+            return " or ".join(dict.fromkeys(_kind(one) for one in field[several]))
+    if field.get("type") == "array":
+        return "list of " + _kind(field.get("items", {}))
+    return str(field.get("type", "any"))
+
+
+def _modules(package: Any) -> Callable[[], str]:
+    """A directive of mkdocstrings for each public module of a package that declares something."""
+
+    def made() -> str:
+        names = [
+            info.name
+            for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+            if not info.name.rsplit(".", 1)[-1].startswith("_") and not info.ispkg
+        ]
+        return "\n\n".join(f"::: {name}" for name in names)
+
+    return made
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "methods": _methods,
+    "tasks": _tasks,
+    "task-data": _task_data,
+    "metrics": _metrics,
+    "studies": _studies,
+    **{f"{name}-fields": _fields(name) for name in SCHEMAS},
+    "core-modules": _modules(delrec),
+    "baseline-modules": _modules(delrec_baselines),
+}
