@@ -93,12 +93,8 @@ def _methods() -> str:
 
 
 def _presets(method: Method) -> str:
-    every = ("task or family", "profile")
-    pairs = (
-        tuple(f"every {what}" if name == "*" else name for name, what in zip(pair, every, strict=True))
-        for pair in method.presets
-    )
-    return "; ".join(f"{task}, {profile}" for task, profile in pairs)
+    named = (" ".join([task, *([] if profile == "*" else [f"({profile})"])]) for task, profile in method.presets)
+    return "; ".join(name.replace("*", "everywhere") for name in named)
 
 
 def _tasks() -> str:
