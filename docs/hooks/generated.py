@@ -14,6 +14,8 @@ from typing import Any
 import delrec
 import delrec_baselines
 import delrec_bench.studies
+import griffe
+from delrec_bench.config import Request, TrainingConfig
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.methods.base import Method, find_methods
 from delrec_bench.metrics import find_metrics
@@ -27,7 +29,7 @@ from pydantic import TypeAdapter
 
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
-SCHEMAS = {"record": Record}
+SCHEMAS = {"record": Record, "request": Request, "training": TrainingConfig, "task-options": TaskOptions}
 """What `schema/NAME.json` describes."""
 
 
@@ -162,18 +164,24 @@ def _fields(name: str) -> Callable[[], str]:
 
 
 def _object(schema: dict[str, Any]) -> str:
+    """One object: what it is, and its fields; what the schema does not say of a field is in the object's docstring."""
+    summary, told = "", {}
+    for section in griffe.Docstring(schema.get("description", "")).parse("google", warnings=False):
+        if section.kind is griffe.DocstringSectionKind.text:
+            summary = summary or section.value.split("\n\n")[0].replace("\n", " ")
+        elif section.kind in (griffe.DocstringSectionKind.attributes, griffe.DocstringSectionKind.parameters):
+            told |= {name.strip(): one.description for one in section.value for name in one.name.split(",")}
     required = schema.get("required", [])
     rows = (
         (
             f"`{name}`",
             _kind(field),
-            "" if name in required else "may be absent",
-            " ".join(field.get("description", "").split()),
+            "" if name in required else f"`{json.dumps(field['default'])}`" if "default" in field else "may be absent",
+            " ".join((field.get("description") or told.get(name, "")).split()),
         )
         for name, field in schema.get("properties", {}).items()
     )
-    text = schema.get("description", "").split("\n\n")[0].replace("\n", " ")
-    return text + "\n\n" + _table(("field", "type", "", "what it is"), rows)
+    return summary + "\n\n" + _table(("field", "type", "else", "what it is"), rows)
 
 
 def _kind(field: dict[str, Any]) -> str:
