@@ -26,6 +26,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pydantic import TypeAdapter
+from several import joined
 
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
@@ -166,11 +167,11 @@ def _fields(name: str) -> Callable[[], str]:
 def _object(schema: dict[str, Any]) -> str:
     """One object: what it is, and its fields; what the schema does not say of a field is in the object's docstring."""
     summary, told = "", {}
-    for section in griffe.Docstring(schema.get("description", "")).parse("google", warnings=False):
+    for section in griffe.Docstring(joined(schema.get("description", ""))).parse("google", warnings=False):
         if section.kind is griffe.DocstringSectionKind.text:
             summary = summary or section.value.split("\n\n")[0].replace("\n", " ")
         elif section.kind in (griffe.DocstringSectionKind.attributes, griffe.DocstringSectionKind.parameters):
-            told |= {name.strip(): one.description for one in section.value for name in one.name.split(",")}
+            told |= {name: one.description for one in section.value for name in one.name.split(",")}
     required = schema.get("required", [])
     rows = (
         (
