@@ -29,6 +29,7 @@ from pydantic import TypeAdapter
 from several import joined
 
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 SCHEMAS = {"record": Record, "request": Request, "training": TrainingConfig, "task-options": TaskOptions}
 """What `schema/NAME.json` describes."""
@@ -146,6 +147,14 @@ def _studies() -> str:
     return "\n\n".join(parts)
 
 
+def _examples() -> str:
+    """Every program of examples/, as it is; the first line of its docstring says what it shows."""
+    parts = []
+    for path in sorted(EXAMPLES.glob("*.py")):
+        parts += [f"## {path.stem.replace('_', ' ').capitalize()}", f"```python\n{path.read_text(encoding='utf-8')}```"]
+    return "\n\n".join(parts)
+
+
 def _schema(name: str) -> dict[str, Any]:
     return TypeAdapter(SCHEMAS[name]).json_schema()
 
@@ -221,6 +230,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "task-data": _task_data,
     "metrics": _metrics,
     "studies": _studies,
+    "examples": _examples,
     **{f"{name}-fields": _fields(name) for name in SCHEMAS},
     "core-modules": _modules(delrec),
     "baseline-modules": _modules(delrec_baselines),
