@@ -20,6 +20,7 @@ from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.methods.base import Method, find_methods
 from delrec_bench.metrics import find_metrics
 from delrec_bench.records import Record
+from delrec_bench.studies.file import StudyFile
 from delrec_bench.tasks.base import find_tasks
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -31,7 +32,13 @@ from several import joined
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
-SCHEMAS = {"record": Record, "request": Request, "training": TrainingConfig, "task-options": TaskOptions}
+SCHEMAS = {
+    "record": Record,
+    "study": StudyFile,
+    "request": Request,
+    "training": TrainingConfig,
+    "task-options": TaskOptions,
+}
 """What `schema/NAME.json` describes."""
 
 
