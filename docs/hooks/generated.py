@@ -19,7 +19,7 @@ from delrec_bench.config import Request, TrainingConfig
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.methods.base import Method, find_methods
 from delrec_bench.metrics import find_metrics
-from delrec_bench.records import Record
+from delrec_bench.records import Failure, Record
 from delrec_bench.studies.file import StudyFile
 from delrec_bench.tasks.base import find_tasks
 from mkdocs.config.defaults import MkDocsConfig
@@ -34,6 +34,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 SCHEMAS = {
     "record": Record,
+    "failure": Failure,
     "study": StudyFile,
     "request": Request,
     "training": TrainingConfig,
@@ -167,27 +168,35 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 def _fields(name: str) -> Callable[[], str]:
-    """A table of a schema's fields, one for each object that it defines."""
+    """A table of a schema's fields, and one for each object that it defines."""
 
     def made() -> str:
-        schema = _schema(name)
-        parts = [_object(schema)]
+        schema, bases = _schema(name), SCHEMAS[name].__mro__[1:]
+        inherited = {field: text for base in bases[::-1] for field, text in _told(base.__doc__ or "")[1].items()}
+        parts = [_object(schema, inherited)]
         for title, inner in schema.get("$defs", {}).items():
             if inner.get("properties"):
-                parts += [f"### {title}", _object(inner)]
+                parts += [f"### {title}", _object(inner, {})]
         return "\n\n".join(parts)
 
     return made
 
 
-def _object(schema: dict[str, Any]) -> str:
-    """One object: what it is, and its fields; what the schema does not say of a field is in the object's docstring."""
+def _told(docstring: str) -> tuple[str, dict[str, str]]:
+    """The first paragraph of a docstring, and what it says of each attribute or argument."""
     summary, told = "", {}
-    for section in griffe.Docstring(joined(schema.get("description", ""))).parse("google", warnings=False):
+    for section in griffe.Docstring(joined(inspect.cleandoc(docstring))).parse("google", warnings=False):
         if section.kind is griffe.DocstringSectionKind.text:
             summary = summary or section.value.split("\n\n")[0].replace("\n", " ")
         elif section.kind in (griffe.DocstringSectionKind.attributes, griffe.DocstringSectionKind.parameters):
             told |= {name: one.description for one in section.value for name in one.name.split(",")}
+    return summary, told
+
+
+def _object(schema: dict[str, Any], inherited: dict[str, str]) -> str:
+    """One object: what it is, and its fields; what the schema does not say of a field is in a docstring."""
+    summary, told = _told(schema.get("description", ""))
+    told = inherited | told
     required = schema.get("required", [])
     rows = (
         (
