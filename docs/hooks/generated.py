@@ -14,6 +14,7 @@ from typing import Any
 import delrec
 import delrec_baselines
 import delrec_bench.studies
+import delrec_bench.tasks
 import griffe
 from delrec_bench.config import Request, TrainingConfig
 from delrec_bench.data.task_data import TaskData, TaskOptions
@@ -30,7 +31,7 @@ from pydantic import TypeAdapter
 from several import joined
 
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
 MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 SCHEMAS = {
     "record": Record,
@@ -156,11 +157,14 @@ def _studies() -> str:
 
 
 def _examples() -> str:
-    """Every program of examples/, as it is; the first line of its docstring says what it shows."""
-    parts = []
-    for path in sorted(EXAMPLES.glob("*.py")):
-        parts += [f"## {path.stem.replace('_', ' ').capitalize()}", f"```python\n{path.read_text(encoding='utf-8')}```"]
-    return "\n\n".join(parts)
+    """Every program of examples/, as it is."""
+    paths = sorted((ROOT / "examples").glob("*.py"))
+    return "\n\n".join(f"## {path.stem.replace('_', ' ').capitalize()}\n\n{_file(path)}" for path in paths)
+
+
+def _file(path: Path) -> str:
+    """A file of Python, whole."""
+    return f"```python\n{path.read_text(encoding='utf-8')}```"
 
 
 def _schema(name: str) -> dict[str, Any]:
@@ -247,6 +251,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "metrics": _metrics,
     "studies": _studies,
     "examples": _examples,
+    "own-neuron": lambda: _file(ROOT / "examples" / "own_neuron.py"),
+    "nmnist": lambda: _file(Path(delrec_bench.tasks.__path__[0]) / "nmnist.py"),
     **{f"{name}-fields": _fields(name) for name in SCHEMAS},
     "core-modules": _modules(delrec),
     "baseline-modules": _modules(delrec_baselines),
