@@ -1,6 +1,7 @@
 """What README, CONTRIBUTING and the docs tell a reader to type is there: every command, option and nox session."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,14 @@ def test_a_session_that_a_page_names_is_in_the_noxfile(page):
     named = re.findall(r'^@nox\.session\(name="([\w-]+)"', noxfile, re.MULTILINE)
     known = {*re.findall(r"^def (\w+)\(session", noxfile, re.MULTILINE), *named}
     assert set(re.findall(r"nox -s ([\w-]+)", page.read_text(encoding="utf-8"))) <= known
+
+
+def test_the_table_of_libraries_names_every_dependency():
+    table = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8").split("## Still written by hand")[0]
+    needed = set()
+    for project in (ROOT, ROOT / "packages" / "core", ROOT / "packages" / "baselines"):
+        said = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        extras = said.get("optional-dependencies", {}).values()
+        needed |= {re.split(r"[^\w-]", one)[0] for group in (said["dependencies"], *extras) for one in group}
+    absent = {name for name in needed if not name.startswith("delrec") and name.lower() not in table.lower()}
+    assert not absent
