@@ -1,8 +1,8 @@
 """Every task of this repository, as a nox session: `nox -l` lists them, `nox -s NAME` runs one.
 
 The sessions share one environment, made once under .nox/ from this checkout and checked by a stamp afterwards, so that
-the second call starts in seconds. Only `core-alone` has an environment of its own: it proves that `delrec` needs
-nothing of the suite.
+the second call starts in seconds. `core-alone` and `core-lowest` have environments of their own: they prove that
+`delrec` needs nothing of the suite, and which versions it needs at least.
 """
 
 import hashlib
@@ -21,7 +21,9 @@ ROOT = Path(__file__).parent
 SHARED = ROOT / ".nox" / "shared"
 PROJECTS = ("pyproject.toml", "packages/core/pyproject.toml", "packages/baselines/pyproject.toml")
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
-GROUPS = [requirement for name in ("test", "lint") for requirement in nox.project.dependency_groups(PROJECT, name)]
+GROUPS = [
+    requirement for name in ("test", "lint", "docs") for requirement in nox.project.dependency_groups(PROJECT, name)
+]
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
@@ -91,6 +93,26 @@ def core_alone(session: nox.Session) -> None:
     session.run("pytest", "-q", "packages/core/tests", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
+@nox.session(name="core-lowest", python="3.11")
+def core_lowest(session: nox.Session) -> None:
+    """Run core's tests on the lowest versions that its pyproject.toml allows, on the lowest Python."""
+    core = nox.project.load_toml(ROOT / "packages/core/pyproject.toml")["project"]
+    session.install(*[_lowest(requirement) for requirement in core["dependencies"]], silent=True)
+    session.install("-e", "packages/core", "pytest", "hypothesis", silent=True)
+    session.run(
+        "python", "-c", "import torch, numpy, numba; print(torch.__version__, numpy.__version__, numba.__version__)"
+    )
+    session.run("pytest", "-q", "packages/core/tests", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+def _lowest(requirement: str) -> str:
+    """`name>=1.2` as `name==1.2.*`."""
+    name, least, version = requirement.partition(">=")
+    if not least or "," in version:
+        raise ValueError(f"packages/core/pyproject.toml: {requirement!r} names no lowest version; write name>=version")
+    return f"{name}=={version}.*"
+
+
 @nox.session(venv_backend="none")
 def faults(session: nox.Session) -> None:
     """Kill a run at 100 random moments, or `-- N`, and compare what came of it with one left alone (20 minutes)."""
@@ -127,6 +149,13 @@ def bench_peers(session: nox.Session) -> None:
     session.install("snntorch", "norse", "DCLS", "setuptools<81", silent=True)
     session.run("python", "-m", "pytest", "benchmarks/latency/test_peers.py", env=QUIET)
     session.run("python", "-m", "pytest", *SUITE, "benchmarks/latency/bench_peers.py", *session.posargs, env=QUIET)
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """Build docs/ into site/, strictly and without a network (half a minute). `-- serve` shows it as it is written."""
+    arguments = session.posargs or ["build", "--strict", "--quiet"]
+    _run(session, "mkdocs", *arguments, env=_shared(session) | {"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(venv_backend="none")

@@ -1,0 +1,88 @@
+"""The files that CONTRIBUTING and the docs show are complete: each is saved in a folder of its own and used there."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from delrec_bench import app
+from delrec_bench.metrics.base import VARIABLE
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--epochs", "1", "--limit", "40", "--set", "task.test_limit=30", "--set", "hidden=8,8", "--json")
+
+
+def block(name: str) -> str:
+    """The file between the marks of CONTRIBUTING."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = text.split(f"<!-- {name}:start -->")[1].split(f"<!-- {name}:end -->")[0].strip()
+    return shown.split("\n", 1)[1].removesuffix("```")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """`delrec-bench run` in a root of its own: its JSON."""
+    (tmp_path / "data.dvc").write_text("outs: []\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DELREC_BENCH_ROOT", str(tmp_path))
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+    def run(*words: str) -> dict:
+        code = app.main(["run", *words, *SMALL])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return json.loads(said.out)
+
+    return run
+
+
+def saved(folder: Path, name: str, text: str) -> str:
+    folder.mkdir()
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder)
+
+
+def test_the_task_is_loaded_and_only_order_tells_its_classes(run, tmp_path):
+    tasks = saved(tmp_path / "my-tasks", "first.py", block("task"))
+    outcome = run("lif", "first", "--tasks", tasks)
+    assert (outcome["task"], outcome["total"]) == ("first", 30)
+    samples = runpy.run_path(str(tmp_path / "my-tasks" / "first.py"))["samples"]
+    spikes, classes = samples(600, 1)
+    assert (spikes.sum(axis=1) == 1).all(), "one spike a channel, whatever the class"
+    assert (spikes.argmax(axis=1).argmin(axis=1) == classes).all()
+    assert 0.4 < classes.mean() < 0.6
+
+
+def test_the_metric_chooses_and_scores_a_run_of_a_task_that_names_it(run, tmp_path):
+    metrics = saved(tmp_path / "my-metrics", "balanced.py", block("metric"))
+    tasks = saved(tmp_path / "my-tasks", "first.py", block("task").replace("accuracy", "balanced"))
+    text = (tmp_path / "my-tasks" / "first.py").read_text()
+    (tmp_path / "my-tasks" / "first.py").write_text(
+        text.replace("embedded=True", 'embedded=True,\n    metric="balanced"')
+    )
+    outcome = run("lif", "first", "--tasks", tasks, "--metrics", metrics)
+    assert outcome["metric"] == "balanced"
+    metric = runpy.run_path(str(tmp_path / "my-metrics" / "balanced.py"))["METRIC"]
+    wanted = np.array([0, 0, 0, 1])
+    assert metric.score(np.zeros(4, int), wanted) == pytest.approx(0.5), (
+        "one class of two, though three samples of four"
+    )
+    assert metric.score(wanted, wanted) == pytest.approx(1.0)
+    assert 0 <= outcome["test_score"] <= 1
+
+
+def test_the_study_is_expanded_from_its_path(run, tmp_path, capsys):
+    folder = saved(tmp_path / "my-studies", "does-it-help.toml", block("study"))
+    code = app.main(["reproduce", "--study", f"{folder}/does-it-help.toml", "--dry-run", "--json"])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    assert json.loads(said.out)["runs"] == 3 * 2 * 10
+
+
+def test_the_corpus_is_read_as_one_of_ones_own(run, tmp_path):
+    exec(compile(block("corpus"), "corpus.py", "exec"), {})
+    outcome = run("lif", "shd", "--data", "my-corpus")
+    assert outcome["task"] == f"shd:my-corpus@{outcome['data_digest'][:8]}"
+    record = json.loads(Path(outcome["record"]).read_text())
+    assert (record["data"]["kind"], record["data"]["classes"]) == ("STAND-IN", 4)
