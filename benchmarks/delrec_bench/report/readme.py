@@ -13,7 +13,9 @@ from delrec_bench.report.tables import MODE_NAMES, Cell, Table
 from delrec_bench.workspace import Workspace, write_atomic
 
 START, END = "<!-- pages:start -->", "<!-- pages:end -->"
-THREE_TASKS = "three-tasks"
+THREE_TASKS, LEADERBOARD = "three-tasks", "leaderboard"
+FIGURE = "costs.svg"
+_SENTENCES = 3  # of an answer, on the first screen
 _OF_THREE = 12  # methods of the first table
 
 Json = Mapping[str, Any]
@@ -48,7 +50,7 @@ def published_pages(reports: Path) -> list[Json]:
 
 def block(pages: Sequence[Json]) -> str:
     """What stands between the markers."""
-    out = []
+    out = [*_answer(pages)]
     for page in pages:
         if page["page"] == THREE_TASKS:
             out += [_three_tasks(page), ""]
@@ -62,6 +64,16 @@ def block(pages: Sequence[Json]) -> str:
         }
         out += [Table.of(columns, left=4).markdown(), ""]
     return "\n".join(out).rstrip() + "\n"
+
+
+def _answer(pages: Sequence[Json]) -> list[str]:
+    """The first sentences of the leaderboard's answer, and its figure; or those of the first page with runs."""
+    scored = [page for page in pages if page["page"] != THREE_TASKS]
+    first = next((page for page in scored if page["page"] == LEADERBOARD), scored[0] if scored else None)
+    if first is None:
+        return []
+    figure = f"![Score against parameters and cost, rank groups](reports/{first['page']}/{FIGURE})"
+    return [*(f"- {sentence}" for sentence in first["answer"][:_SENTENCES]), "", figure, ""]
 
 
 def _link(page: Json) -> str:
