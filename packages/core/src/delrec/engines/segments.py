@@ -23,7 +23,8 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     if request.trace or request.lengths is not None:
         raise ValueError("a scan in segments gives no trace of states and takes no lengths: leave out `segment`")
     state = rest_state(request.neuron, request.current) if request.state is None else request.state
-    count, cut, mask, used = len(state.states), state.cut, request.mask, set[str]()
+    count, cut, mask = len(state.states), state.cut, request.mask
+    used: set[str] = set()
 
     # what `run` reads beside its arguments: torch does not know that it is read again in the backward pass
     read = [t for t in (request.weight, request.delay, request.width, mask, request.taps) if t is not None]
