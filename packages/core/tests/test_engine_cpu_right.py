@@ -5,6 +5,7 @@ import torch
 from delrec import LIF, FeedforwardDelays
 from delrec.delays import kernel_length
 from delrec.engines import EngineError, Request, State, scan
+from delrec.foreign import as_neuron
 from delrec.linear import SpikeLinear
 
 F64 = torch.float64
@@ -158,10 +159,16 @@ def test_a_gradient_through_the_final_state_equals_the_references():
 
 
 def test_a_foreign_neuron_and_odd_coefficients_are_refused_with_a_reason():
-    foreign = LIF().attach(6)
-    foreign.foreign = True
+    foreign = as_neuron(lambda current, state: (current, current)).attach(6)
     with pytest.raises(EngineError, match="cannot compile a foreign neuron"):
         run(**recurrent(neuron=foreign))
+
+    class Other(LIF):
+        def advance(self, spike, states, current, coefficients):
+            return super().advance(spike, states, 2 * current, coefficients)
+
+    with pytest.raises(EngineError, match="cannot compile Other, which takes its step by an `advance`"):
+        run(**recurrent(neuron=Other().attach(6)))
 
     class PerRow(LIF):
         def coefficients(self):

@@ -114,9 +114,9 @@ def test_graded_values_in_a_history_are_kept_or_refused():
     expected = layer(engine="reference")(x, half)
     assert not torch.equal(expected, layer(engine="reference")(x, state))
     interface._warned.clear()
-    with pytest.warns(RuntimeWarning, match="history of spikes"):
+    with pytest.warns(RuntimeWarning, match="history holds other values"):
         assert torch.equal(layer(engine="auto")(x, half), expected)
-    with pytest.raises(EngineError, match="history of spikes"):
+    with pytest.raises(EngineError, match="history holds other values"):
         layer()(x, half)
 
 

@@ -68,9 +68,10 @@ class Surrogate:
 
     def slope(self, u: Tensor) -> Tensor:
         """Return dS/du at the drive u (any shape), elementwise."""
-        if not torch.compiler.is_compiling():  # then the rule that ran last, in attach() if nowhere else
+        if not torch.compiler.is_compiling():  # then the rule that ran last, or as it is if made while compiling
             self._slope = on_tensors(self.derivative, "derivative", type(self).__name__)
-        result: Tensor = self._slope(u, *(() if ismethod(self.derivative) else self.params))
+        slope = getattr(self, "_slope", self.derivative)
+        result: Tensor = slope(u, *(() if ismethod(self.derivative) else self.params))
         return result
 
     def spike(self, u: Tensor, strict: bool = False) -> Tensor:

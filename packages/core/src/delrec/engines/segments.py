@@ -23,7 +23,8 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     if request.trace or request.lengths is not None:
         raise ValueError("a scan in segments gives no trace of states and takes no lengths: leave out `segment`")
     state = rest_state(request.neuron, request.current) if request.state is None else request.state
-    count, used, cut, mask = len(state.states), "", state.cut, request.mask
+    count, cut, mask = len(state.states), state.cut, request.mask
+    used: set[str] = set()
 
     # what `run` reads beside its arguments: torch does not know that it is read again in the backward pass
     read = [t for t in (request.weight, request.delay, request.width, mask, request.taps) if t is not None]
@@ -31,7 +32,6 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     versions = [t._version for t in read]
 
     def run(part: Tensor, part_mask: Tensor | None, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
-        nonlocal used
         if [t._version for t in read] != versions:
             raise RuntimeError(
                 "a weight, delay or parameter was modified by an inplace operation between the forward and the "
@@ -39,7 +39,8 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
             )
         begin = State(carried[:count], carried[count], cut)
         out = scan(engine, request.replace(current=part, mask=part_mask, state=begin))
-        used = out.engine
+        if not torch.compiler.is_compiling():  # a side effect, which a checkpoint in a graph may not have
+            used.add(out.engine)
         return out.spikes, *out.final.states, out.final.history
 
     spikes, carried = [], (*state.states, state.history)
@@ -50,4 +51,4 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
         spikes.append(first)
         cut = cut or now[count].shape[0] < carried[count].shape[0] + first.shape[0]
         carried = tuple(now)
-    return Output(torch.cat(spikes), (), State(carried[:count], carried[count], cut), used)
+    return Output(torch.cat(spikes), (), State(carried[:count], carried[count], cut), "+".join(sorted(used)))

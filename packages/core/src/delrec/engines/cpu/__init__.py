@@ -12,8 +12,8 @@ from torch import Tensor
 from delrec.delays import kernel_length
 from delrec.engines.interface import Engine, Output, Request, State, rest_state
 from delrec.engines.reference import check_history
+from delrec.foreign import ForeignNeuron
 from delrec.neurons import Neuron, neuron_of
-from delrec.rules import neuron_rules
 
 _BROKEN = ""
 try:
@@ -65,8 +65,10 @@ class Cpu(Engine):
         kind = real(dtype)
         if kind is None:
             return f"runs in float32 and float64, not in {dtype}"
+        if isinstance(neuron, ForeignNeuron):
+            return "cannot compile a foreign neuron, whose step is code of another library"
         if type(neuron).advance is not Neuron.advance:
-            return f"cannot compile {type(neuron).__name__}, which takes its step by code of its own"
+            return f"cannot compile {type(neuron).__name__}, which takes its step by an `advance` of its own"
         try:
             kernels_for(neuron, kind, "axonal")
         except ValueError as error:
@@ -79,7 +81,6 @@ class Cpu(Engine):
         steps, batch, size = current.shape
         state = rest_state(request.neuron, current) if request.state is None else request.state
         coefficients = request.neuron.coefficients()
-        _check_count(request.neuron, len(coefficients))
         coef = torch.cat([current.new_zeros(0, size), *(c.to(current.dtype).expand(1, size) for c in coefficients)])
         start = torch.stack([s.to(current.dtype).expand(batch, size) for s in state.states])
         inputs = Inputs(
@@ -122,12 +123,6 @@ class Cpu(Engine):
     ) -> Tensor | None:
         """Read two taps a connection, where inputs are sparse."""
         return None if _BROKEN else delays.delayed_linear(inputs, weight, position, bias, window, left, right)
-
-
-def _check_count(neuron: Neuron, count: int) -> None:
-    wanted = neuron_rules(neuron).coefficients
-    if count != wanted:
-        raise ValueError(f"{type(neuron).__name__}: coefficients() returns {count}, step takes {wanted}")
 
 
 def _takes_number(number: int, device: str, dtype: torch.dtype, taps: bool) -> str | None:

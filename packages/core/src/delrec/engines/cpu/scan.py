@@ -20,6 +20,7 @@ from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import LANES
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
+from delrec.rules import neuron_rules
 
 __all__ = ["Inputs", "Scan", "backward", "forward", "pack", "refuse_twice"]
 
@@ -49,6 +50,9 @@ def forward(
     """
     current, weight, history = inputs.current, inputs.weight, inputs.history
     steps, batch, size = current.shape
+    given, taken = len(inputs.coef), neuron_rules(neuron).coefficients
+    if given != taken:
+        raise ValueError(f"{type(neuron).__name__}: coefficients() returns {given}, step takes {taken}")
     recurrence = recurrence_of(weight, inputs.delay, inputs.width, current, history.shape[0])
     module = kernels_for(neuron, real(current.dtype), recurrence.kind, keep_current)
     tiles = tile_count(batch)
@@ -59,9 +63,9 @@ def forward(
     if weight is not None:
         pack(bits, history[-recurrence.past :], recurrence.prefix)
     shape = _shape((steps, batch, size), held, recurrence)
-    given, tables = _given(neuron, inputs, shape), recurrence.forward(weight)
+    read, tables = _given(neuron, inputs, shape), recurrence.forward(weight)
     x, words, out, states = flat(current), flat(bits).view(np.uint16), flat(spikes), flat(trace)
-    parallel(lambda tile: module.forward_tile(tile, shape, given, tables, x, out, states, words), tiles)
+    parallel(lambda tile: module.forward_tile(tile, shape, read, tables, x, out, states, words), tiles)
     final = trace[: len(inputs.start), (steps - 1) % held].clone()
     return spikes, trace, final, bits, recurrence, module
 
