@@ -100,7 +100,8 @@ class Request:
 
     def replace(self, **changes: Any) -> Request:
         """Return the request with some fields changed."""
-        return Request(**({name: getattr(self, name) for name in _FIELDS} | changes))
+        values = {name: getattr(self, name) for name in _FIELDS}
+        return Request(**{**values, **changes})
 
 
 _FIELDS = tuple(field.name for field in fields(Request))
