@@ -176,16 +176,14 @@ def declared(records, primary=("delrec-synaptic", "delrec-synaptic-fixed"), **ch
 
 def scored_at(method, repetition, score, task="digits", total=1000, **changes):
     """A record with this very score."""
-    made = record(method, task, repetition)
+    like = record(method, task, repetition)
     correct = round(score * total)
-    result = {"predictions": [0] * correct + [1] * (total - correct), "targets": [0] * total}
-    result |= {"test_score": correct / total, "correct": correct, "total": total}
-    values = {name: getattr(made, name) for name in made.__dataclass_fields__}
-    return Record(**(values | {"result": made.result | result} | changes))
+    columns = {"predictions": [0] * correct + [1] * (total - correct), "targets": [0] * total, "groups": None}
+    result = {"test_score": correct / total, "correct": correct, "total": total}
+    return like.changed(**(columns | {"result": like.result | result} | changes))
 
 
 def history(record_, epochs=6):
     """The record with curves."""
     lines = [{"epoch": e + 1, "valid_accuracy": 0.5 + 0.05 * e + 0.01 * record_.repetition} for e in range(epochs)]
-    values = {name: getattr(record_, name) for name in record_.__dataclass_fields__}
-    return Record(**(values | {"history": lines}))
+    return record_.changed(history=lines)

@@ -1,18 +1,18 @@
 """From a study to its declaration: rows, controls at the same point, the primary hypothesis, the page's name."""
 
-from types import SimpleNamespace
-
 import pytest
 from delrec_bench.app.pages import declaration
 from delrec_bench.config import Request
 from delrec_bench.methods.base import find_methods
+from delrec_bench.studies.expansion import Study
+from delrec_bench.studies.file import Primary
 
 METHODS = find_methods()
 
 
 def study(requests, profile="quick", **more):
-    values = {"name": "sigma", "profile": profile, "presets": requests[0].profile, "requests": tuple(requests)}
-    return SimpleNamespace(**(values | more))
+    page = "sigma" if profile == "quick" else f"sigma-{profile}"
+    return Study("sigma", profile, tuple(requests), (), None, {}, None, page, **more)
 
 
 def declared(requests, **more):
@@ -41,9 +41,7 @@ def test_a_setting_that_all_share_names_no_row():
 
 
 def test_the_primary_is_at_its_point_of_the_sweep():
-    asked = SimpleNamespace(
-        method="delrec-axonal", control="delrec-axonal-fixed", over=["digits"], at={"network.sigma": 3}
-    )
+    asked = Primary(method="delrec-axonal", control="delrec-axonal-fixed", over=["digits"], at={"network.sigma": 3})
     found = declared([*swept("delrec-axonal", 0, 3), *swept("delrec-axonal-fixed", 0, 3)], primary=asked)
     assert (found.primary.method, found.primary.control) == ("delrec-axonal (sigma 3)", "delrec-axonal-fixed (sigma 3)")
     assert found.primary.over == ("digits",)

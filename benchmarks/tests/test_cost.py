@@ -7,7 +7,7 @@ import pytest
 from delrec_bench.config import Request
 from delrec_bench.environment import machine
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import Record, load_records
+from delrec_bench.records import PAGE_FILE, Record, read_page
 from delrec_bench.studies import cost
 from delrec_bench.studies.cost import Estimate, estimate, misfits, took
 from delrec_bench.tasks.base import find_tasks
@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 
 def committed(host: str) -> list[Record]:
     """The committed runs of the quick leaderboard, as if made on `host`."""
-    found = [r for r in load_records(ROOT / "reports" / "records") if r.kind == "run" and r.task in TASKS]
-    return [replace(r, measured={**r.measured, "host": host}) for r in found if r.configuration["profile"] == "quick"]
+    found = [r for r in read_page(ROOT / "reports" / "leaderboard" / PAGE_FILE) if r.kind == "run"]
+    return [r.changed(measured={**r.measured, "host": host}) for r in found]
 
 
 def asked(records: list[Record]) -> list[Request]:
@@ -47,7 +47,7 @@ def test_another_number_of_epochs_is_reckoned_by_the_epoch():
 
 def test_another_machine_is_asked_only_where_this_one_knows_nothing():
     there, here = committed("a faster machine"), committed(machine())
-    fast = [replace(r, measured={**r.measured, "wall_seconds": 1.0}) for r in there]
+    fast = [r.changed(measured={**r.measured, "wall_seconds": 1.0}) for r in there]
     requests = asked(here)
     assert estimate(requests, METHODS, TASKS, fast).known == 0
     assert estimate(requests, METHODS, TASKS, fast).seconds == len(requests)

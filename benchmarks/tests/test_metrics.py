@@ -14,7 +14,7 @@ from delrec_bench.metrics.base import MINUS, find_metrics, metric_named
 from delrec_bench.records import Record, read_record, run_key
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Declaration, Expected
-from delrec_bench.studies import expansion
+from delrec_bench.studies import file
 from delrec_bench.studies.search import best
 from delrec_bench.training import Optimisation, fit
 from torch import nn
@@ -193,7 +193,7 @@ def test_a_metric_and_its_task_are_one_file_each_from_the_command_line_to_the_pa
     assert 0 <= content["test_score"] <= 1
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "mine.toml").write_text(STUDY)
-    monkeypatch.setattr(expansion, "FOLDER", tmp_path / "studies")
+    monkeypatch.setattr(file, "FOLDER", tmp_path / "studies")
     assert app.main(["reproduce", "--study", "mine", "--no-latency", "--jobs", "1", *shared]) == 0
     page = (tmp_path / "out" / "mine" / "mine.md").read_text()
     assert "Each method against its own control, within half a unit" in page

@@ -53,7 +53,7 @@ def beginning(root, factor=1.0, dtype="float32"):
 
 def of(record, early=None, **changes):
     """A record with a beginning."""
-    fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    fields = {name: getattr(record, name) for name in type(record).model_fields}
     return SimpleNamespace(**(copy.deepcopy(fields) | {"early": early, "score": record.score} | changes))
 
 

@@ -138,7 +138,7 @@ METHODS = [Method("killer", "kills", "a test", "weights", {}, lambda *given: os.
 
 @pytest.mark.timeout(300)
 def test_a_run_that_kills_its_worker_fails_alone(root, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("delrec_bench.app.reproduce.sync", lambda *given: "left out")
+    monkeypatch.setattr("delrec_bench.app.reproducing.sync", lambda *given: "left out")
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "killer.py").write_text(KILLER)
     study = STUDY.replace('"delrec-axonal", "time-slices"', '"killer"').replace("repetitions = 2", "repetitions = 1")

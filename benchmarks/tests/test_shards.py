@@ -8,7 +8,7 @@ from delrec_bench import app
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records
-from delrec_bench.studies import expansion
+from delrec_bench.studies import expansion, file
 from delrec_bench.studies.sharding import parse_shard, shard
 from delrec_bench.tasks.base import find_tasks
 
@@ -53,10 +53,10 @@ task.test_limit = 30
 def study(tmp_path, monkeypatch) -> Path:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "leaderboard.toml").write_text(STUDY)
-    monkeypatch.setattr(expansion, "FOLDER", tmp_path / "studies")
+    monkeypatch.setattr(file, "FOLDER", tmp_path / "studies")
     for name in ("whole", "one", "two", "all ü"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "README.md").write_text("<!-- leaderboard:start -->\n<!-- leaderboard:end -->\n")
+        (tmp_path / name / "README.md").write_text("<!-- pages:start -->\n<!-- pages:end -->\n")
     return tmp_path
 
 
@@ -68,7 +68,7 @@ def called(capsys, *words: str) -> dict:
 
 
 def test_two_parts_collected_are_the_whole(study, capsys, monkeypatch):
-    monkeypatch.setattr("delrec_bench.app.reproduce.sync", lambda *given: "left out")
+    monkeypatch.setattr("delrec_bench.app.reproducing.sync", lambda *given: "left out")
     words = ["reproduce", "--no-latency", "--jobs", "1", "--root"]
     called(capsys, *words, str(study / "whole"))
     counts = [called(capsys, *words, str(study / n), "--shard", f"{i}/2")["runs"] for i, n in ((1, "one"), (2, "two"))]

@@ -12,7 +12,6 @@ from delrec_bench.report.declared import Declaration, Expected, Primary
 from delrec_bench.report.reproduction import Outcome, compare
 from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.studies.expansion import Study
-from delrec_bench.studies.file import study_file, study_path
 from delrec_bench.workspace import Workspace
 
 CHOSEN_ON = {"paper": "published", "paper-2025": "published", "equi-parameter": "published"}
@@ -34,10 +33,8 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable) -> Decl
         control = methods[request.method].control
         same_point = None if control is None else name.replace(request.method, control, 1)
         runs[key] = Expected(name, same_point if same_point in there else control)
-    default = study_file(study_path(study.name)).default
-    page = study.name if study.profile == default else f"{study.name}-{study.profile}"
     return Declaration(
-        page=page,
+        page=study.page,
         title=study.summary or study.name,
         study=study.name,
         profile=study.profile,

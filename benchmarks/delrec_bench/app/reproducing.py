@@ -78,7 +78,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
         options=dict(parse_setting(text) for text in ordered.executor_options),
     )
     jobs = executor.jobs
-    known = [*published_records(workspace, study.name), *own_records(workspace)]
+    known = [*published_records(workspace, study.page), *own_records(workspace)]
     if ordered.dry_run:
         return _dry_run(study, methods, tasks, known, jobs, workspace)
     place = Place(workspace, *places.folders(), retries=ordered.retries)

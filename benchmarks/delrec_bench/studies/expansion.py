@@ -53,7 +53,7 @@ class Study:
         minutes: Time that the profile may take in all, or None.
         sizes: (training samples, steps, channels) by task, for estimates without data.
         search: What is tried before the runs, whose settings it chooses; None for none.
-        page: Folder below reports/ for a study with a page of its own; None for the leaderboard's.
+        page: Its page: the study's name, and the profile where it is not the study's default.
         summary: What it asks, in a line.
         repetitions: Runs of each method on each task and point.
         axes: What is swept, by dotted setting; a request's `point` says where on them it stands.
@@ -68,7 +68,7 @@ class Study:
     minutes: float | None = None
     sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     search: Search | None = None
-    page: str | None = None
+    page: str = ""
     summary: str = ""
     repetitions: int = 1
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -158,7 +158,7 @@ def expand(
         minutes=table.minutes,
         sizes={task: (size[0], size[1], size[2]) for task, size in table.sizes.items()},
         search=search,
-        page=name if file.own_page else None,
+        page=name if profile == file.default else f"{name}-{profile}",
         summary=file.summary,
         repetitions=repetitions,
         axes=axes,
