@@ -132,3 +132,8 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def here(path: Path, workspace: Workspace) -> str:
+    """A path as seen from the root, where it lies below it."""
+    return str(path.relative_to(workspace.root)) if path.is_relative_to(workspace.root) else str(path)

@@ -3,7 +3,7 @@
 import random
 
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import Record, expected_key
+from delrec_bench.records import RESULTS_VERSION, Record, expected_key
 from delrec_bench.report.declared import Declaration, Expected, Primary
 
 TASKS = {
@@ -109,7 +109,7 @@ def record(method, task, repetition, kind="run", **changes):
         }
         if kind == "run"
         else {},
-        "provenance": {"results_version": 1, "revision": "0123456789abcdef", "dirty": False},
+        "provenance": {"results_version": RESULTS_VERSION, "revision": "0123456789abcdef", "dirty": False},
         "command": f"delrec-bench run {method} {task} --repetition {repetition} --profile quick",
         "measured": {"wall_seconds": 12.0, "host": HOST, "finished_at": "2026-01-02T03:04:05+00:00"},
     }

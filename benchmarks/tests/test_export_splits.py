@@ -50,7 +50,7 @@ def test_all_tasks_at_hand_are_written_and_the_others_named(tmp_path, capsys):
     [
         (["nmnist"], "no .*NMNIST"),
         (["digit"], "did you mean 'digits'"),
-        (["digits", "--repetitions", "0"], "at least 1"),
+        (["digits", "--repetitions", "0"], "greater than or equal to 1"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(tmp_path, capsys, words, message):

@@ -12,7 +12,7 @@ import pytest
 from delrec_bench import records
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import PerSample, Record, canonical, expected_key, pages, run_key, store
+from delrec_bench.records import RESULTS_VERSION, PerSample, Record, canonical, expected_key, pages, run_key, store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def make(**changes):
         "early": {"losses": [2.3, 2.2], "logits": [[0.1, -0.2]]},
         "history": [{"epoch": 0, "loss": 2.3, "rates": {"0": 0.05}}],
         "parameters": {"weights": 10, "delays": 0, "neuron": 0, "trainable": 10, "frozen": 0, "total": 10},
-        "provenance": {"results_version": 1, "revision": "f" * 40},
+        "provenance": {"results_version": RESULTS_VERSION, "revision": "f" * 40},
         "measured": {"wall_seconds": 1.5},
     }
     return made_up.made(**(values | changes))

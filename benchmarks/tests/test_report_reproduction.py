@@ -9,6 +9,7 @@ import torch
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
+from delrec_bench.records import RESULTS_VERSION
 from delrec_bench.report.comparison import compare_methods, compare_records
 from delrec_bench.report.reproduction import compare
 from delrec_bench.tasks.base import find_tasks
@@ -107,7 +108,7 @@ def test_on_the_same_processor_bits_decide():
     other = rows(SCORES)
     other[2].history = [{"epoch": 1, "loss": 0.5}]
     assert word(moved, other) == "different"
-    newer = rows(SCORES, provenance={"revision": "f" * 40, "results_version": 1, "dirty": False})
+    newer = rows(SCORES, provenance={"revision": "f" * 40, "results_version": RESULTS_VERSION, "dirty": False})
     assert word(newer, rows(SCORES)) == "equal"  # the revision is recorded beside the run, and decides nothing
     torch_ = rows(SCORES, provenance={"versions": {"torch": "9.9"}})
     assert word(torch_, rows(SCORES)) == "equal"  # another library: by the scores

@@ -1,7 +1,5 @@
 """What commands that read records share: those of the workspace, of a page, and those that are committed."""
 
-from pathlib import Path
-
 from delrec_bench.environment import say
 from delrec_bench.records import Record, load_records
 from delrec_bench.records.tracking import records_from_mlflow
@@ -22,8 +20,3 @@ def own_records(workspace: Workspace) -> list[Record]:
 def tracked(workspace: Workspace) -> list[Record]:
     """The same records as MLflow has them."""
     return assigned(records_from_mlflow(workspace), workspace, pages())
-
-
-def here(path: Path, workspace: Workspace) -> str:
-    """A path as seen from the root, where it lies below it."""
-    return str(path.relative_to(workspace.root)) if path.is_relative_to(workspace.root) else str(path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from delrec_bench.app.common import here, own_records, tracked
+from delrec_bench.app.common import own_records, tracked
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.app.pages import declaration, finish, published_records
 from delrec_bench.app.progress import Display
@@ -22,7 +22,7 @@ from delrec_bench.studies.cost import Past, estimate, misfits
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_pair
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.workspace import Workspace
+from delrec_bench.workspace import Workspace, here
 
 LATENCY_SECONDS = 90.0
 MOST_JOBS = 4096

@@ -8,7 +8,7 @@ from delrec_bench.config.settings import Settings
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import free_bytes
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.base import Method, refusal
 
 COPIES = 4  # a parameter, its gradient, and the two moments of its optimiser
 GIB = 2**30
@@ -31,7 +31,7 @@ def counted(method: Method, network: dict[str, object], inputs: int, classes: in
             except RuntimeError:  # it asks for values, which a tensor without memory has not
                 return int(method.build(network, inputs, classes).count().trainable)
         except (ValueError, TypeError) as error:
-            raise BenchError(f"method '{method.name}': {error}") from error
+            raise refusal(method.name, error) from error
 
 
 def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:

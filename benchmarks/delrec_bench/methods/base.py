@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,6 +24,14 @@ Floor = Callable[["TaskData"], Any]
 
 def _everywhere(task: "Task") -> str | None:
     return None
+
+
+def refusal(method: str, error: Exception) -> BenchError:
+    """The error of a method whose `build` refuses its settings; a TypeError of its own code is told with its place."""
+    if not isinstance(error, TypeError):
+        return BenchError(f"method '{method}': {error}")
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return BenchError(f"method '{method}': TypeError: {error} ({Path(last.filename).name}, line {last.lineno})")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,11 @@
 """The network of a run."""
 
-import traceback
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from delrec_bench.config import Resolved
-from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import refusal
 from delrec_bench.training.resuming import seed_everything
 
 
@@ -22,11 +20,7 @@ def build(resolved: Resolved) -> Any:
     seed_everything(resolved.seeds.stream("initialisation"))
     try:
         model = resolved.method.build({**resolved.network, "engine": resolved.engine}, data.channels, data.classes)
-    except ValueError as error:
-        raise BenchError(f"method '{resolved.method.name}': {error}") from error
-    except TypeError as error:  # of a setting, or of the method's own code
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(last.filename).name}, line {last.lineno}"
-        raise BenchError(f"method '{resolved.method.name}': TypeError: {error} ({place})") from error
+    except (ValueError, TypeError) as error:
+        raise refusal(resolved.method.name, error) from error
     dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
     return model.to(device=resolved.device, dtype=dtype)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from delrec_bench.app.common import here
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.errors import BenchError
+from delrec_bench.workspace import here
 
 PANEL = "Files"
 EXAMPLES = (
