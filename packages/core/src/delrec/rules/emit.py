@@ -110,7 +110,7 @@ NUMBA = Emitter(
         -1.0: "ONE / {0}",
         -2.0: "ONE / ({0} * {0})",
     },
-    decorator="@njit(error_model='numpy', nogil=True)",
+    decorator="@inlined",
 )
 
 _TENSORS = Emitter(

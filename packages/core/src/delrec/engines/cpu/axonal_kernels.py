@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from delrec.engines.cpu.cache import compiled
+from delrec.engines.cpu.cache import allocating, compiled
 from delrec.engines.cpu.kernels import (
     SEGMENT,
     SLACK,
@@ -60,7 +60,7 @@ class Backward(NamedTuple):
     ring: Any
 
 
-@compiled
+@allocating
 def forward_room(shape, tables, bits, bits_at):
     """See `blocks`."""
     real, row = tables.weight.dtype.type, shape.row
@@ -91,7 +91,7 @@ def send(t, shape, tables, room, bits, bits_at):
     """The bits are the ring."""
 
 
-@compiled
+@allocating
 def backward_room(shape, tables):
     """See `blocks`."""
     real, row = tables.weight.dtype.type, shape.row

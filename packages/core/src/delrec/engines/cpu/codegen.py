@@ -74,7 +74,7 @@ def _module_text(rules: NeuronRules, strict: bool, params: int, dtype: Any, kind
     package, name, recurrence = _KINDS[kind]
     text = rules.texts(NUMBA, keep_current)
     head = (
-        "import math\n\nimport numpy as np\nfrom numba import njit\n\nfrom delrec.engines.cpu.cache import compiled\n"
+        "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled, inlined\n"
     )
     if recurrence:
         names = "backward_room, forward_room, g_row, receive, receive_gradient, send, send_gradient, send_silence"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from delrec.engines.cpu.cache import compiled
+from delrec.engines.cpu.cache import allocating, compiled
 from delrec.engines.cpu.vector import (
     LANES,
     ROWS,
@@ -30,7 +30,7 @@ SEGMENT = 8  # steps whose part of the weight gradient is one product
 SLACK = 16  # steps between two moves of the ring of gradients
 
 
-@compiled
+@allocating
 def aligned(count, real):
     """Return `count` zeros that start on a cache line."""
     raw = np.zeros(count + LANES, real)

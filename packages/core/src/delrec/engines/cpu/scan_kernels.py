@@ -36,7 +36,7 @@ from delrec.engines.cpu.blocks import (
     spike_block,
     step_block,
 )
-from delrec.engines.cpu.cache import entry, inlined
+from delrec.engines.cpu.cache import compiled, entry, inlined
 from delrec.engines.cpu.vector import LANES, get, put
 
 
@@ -71,15 +71,21 @@ def load_coefficients(work, coef, size, c, m):
 @entry
 def forward_tile(tile, shape, given, tables, x, spikes, trace, bits):
     """Spikes, states and spike bits of the LANES rows of a tile."""
-    size, row = shape.size, shape.row
     work = np.zeros(ROWS * BLOCK, REAL)
     words = np.zeros(BLOCK, np.uint16)
+    bits_at = tile * shape.size * (shape.prefix + shape.steps) + shape.prefix
+    room = forward_room(shape, tables, bits, bits_at)
+    forward_steps(tile, shape, given, tables, room, work, words, x, spikes, trace, bits, bits_at)
+
+
+@compiled
+def forward_steps(tile, shape, given, tables, room, work, words, x, spikes, trace, bits, bits_at):
+    """The steps of `forward_tile`, which made room for them."""
+    size, row = shape.size, shape.row
     first_row = tile * LANES
     rows = min(LANES, shape.batch - first_row)
     length = shape.prefix + shape.steps
-    bits_at = tile * size * length + shape.prefix
     plane = shape.batch * size
-    room = forward_room(shape, tables, bits, bits_at)
     for t in range(shape.steps):
         if shape.recurrent:
             receive(t, shape, tables, room, bits, bits_at)
@@ -131,15 +137,21 @@ def forward_tile(tile, shape, given, tables, x, spikes, trace, bits):
 @entry
 def backward_tile(tile, shape, given, tables, trace, bits, incoming, wanted, sums):
     """The adjoint of `forward_tile`: every gradient that is wanted, step by step from the last."""
-    size, row = shape.size, shape.row
     work = np.zeros(ROWS * BLOCK, REAL)
-    carry = np.zeros((1 + STATES) * LANES * size, REAL)  # gradients of spike and states on their way to the step before
+    carry = np.zeros((1 + STATES) * LANES * shape.size, REAL)
+    room = backward_room(shape, tables)
+    backward_steps(tile, shape, given, tables, room, work, carry, trace, bits, incoming, wanted, sums)
+
+
+@compiled
+def backward_steps(tile, shape, given, tables, room, work, carry, trace, bits, incoming, wanted, sums):
+    """The steps of `backward_tile`; carry: gradients of spike and states on their way to the step before."""
+    size, row = shape.size, shape.row
     first_row = tile * LANES
     rows = min(LANES, shape.batch - first_row)
     length = shape.prefix + shape.steps
     bits_at = tile * size * length + shape.prefix
     plane = shape.batch * size
-    room = backward_room(shape, tables)
     if incoming.final_on:
         for j in range(STATES):
             load(carry, (1 + j) * LANES * size, incoming.final, j * plane + first_row * size, rows * size)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from delrec.engines.cpu.cache import compiled
+from delrec.engines.cpu.cache import allocating, compiled
 from delrec.engines.cpu.kernels import SLACK, aligned, to_lanes, to_rows
 from delrec.engines.cpu.vector import (
     LANES,
@@ -148,7 +148,7 @@ def read_rings(size, lines, position, per, place, factor, weight, ring, out):
                 read_triples(ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, a * LANES, out)
 
 
-@compiled
+@allocating
 def receive_back(
     size, padded, bits, bits_at, stride, lines, position, per, place, factor, span, weight, ring, ring_once, want_delay,
     out, g_weight, g_span, g_total
@@ -196,7 +196,7 @@ def receive_back(
                         put(g_total, c + i, get(g_total, c + i) + (low - high))
 
 
-@compiled
+@allocating
 def start_at(tables):
     """Where the ring begins."""
     now = np.zeros(1, np.int64)
@@ -204,7 +204,7 @@ def start_at(tables):
     return now
 
 
-@compiled
+@allocating
 def forward_room(shape, tables, bits, bits_at):
     """See `blocks`."""
     real, row, lines = tables.weight.dtype.type, shape.row, tables.length + SLACK
@@ -248,7 +248,7 @@ def send(t, shape, tables, room, bits, bits_at):
     )  # fmt: skip
 
 
-@compiled
+@allocating
 def backward_room(shape, tables):
     """See `blocks`."""
     real, row, lines = tables.weight.dtype.type, shape.row, tables.length + SLACK
