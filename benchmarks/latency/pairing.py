@@ -49,11 +49,8 @@ class Pairs:
         if cost < 3 * _SLOW:  # perhaps because it compiled
             cost = self._once()
         least = _LEAST if cost < _SLOW else _QUICK
-        rounds = (
-            _QUICK
-            if self.quick
-            else max(least, min(_MOST if cost > _SHORT else _MOST_SHORT, int(self.seconds / max(cost, 1e-9))))
-        )
+        most = _MOST if cost > _SHORT else _MOST_SHORT
+        rounds = _QUICK if self.quick else max(least, min(most, int(self.seconds / max(cost, 1e-9))))
         with undisturbed():
             benchmark.pedantic(self.candidate, setup=self.before_round, rounds=rounds, iterations=1)
         if not benchmark.enabled:

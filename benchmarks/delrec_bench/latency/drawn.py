@@ -18,7 +18,7 @@ from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.records import canonical_json
 from delrec_bench.records.canonical import digest
 from delrec_bench.tasks import shd, ssc
-from delrec_bench.tasks.base import Task
+from delrec_bench.tasks.base import Loader, Task
 from delrec_bench.workspace import Workspace
 
 SAMPLES = 256  # the largest published batch
@@ -33,7 +33,7 @@ def with_drawn_inputs(task: Task) -> Task:
     return replace(task, load=_load(task.name)) if task.name in CLASSES else task
 
 
-def _load(name: str):  # type: ignore[no-untyped-def]
+def _load(name: str) -> Loader:
     def load(
         options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
     ) -> TaskData:

@@ -34,6 +34,7 @@ SUITE = "benchmarks/latency/bench_methods.py"
 OPTIONS = ("-q", "-s", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib")
 PROCESS_SECONDS = 60.0
 _LEAST = 0.1
+_PAIRS = ("overrides", "point")  # of a request: lists in JSON
 _TAIL = 1500  # characters of pytest's output that an error shows
 
 Say = Callable[[str], None]
@@ -62,8 +63,7 @@ class Plan(Table):
 
     def as_requests(self) -> list[Request]:
         """The requests."""
-        pairs = ("overrides", "point")
-        return [Request(**{k: _pairs(v) if k in pairs else v for k, v in one.items()}) for one in self.requests]
+        return [Request(**one | {name: _pairs(one.get(name, ())) for name in _PAIRS}) for one in self.requests]
 
     @staticmethod
     def read(path: Path) -> Plan:
@@ -182,7 +182,7 @@ def _run(order: Order, requests: Sequence[Request], group: Sequence[int], outcom
             "runs": str(order.workspace.runs),
             "methods": list(order.folders[0]),
             "tasks": list(order.folders[1]),
-            "requests": [asdict(requests[i]) for i in chosen],  # type: ignore[call-overload]
+            "requests": [asdict(requests[i]) for i in chosen],
             "measure": [chosen.index(place) for place in group],
             "seconds": float(order.each),
             "command": order.command,

@@ -140,7 +140,7 @@ class Subject:
 def subject(resolved: Resolved) -> Subject:
     """Build the network of a resolved run, twice, and bring both to realistic spike rates."""
     data = resolved.data
-    still = {"lr_weights": 0.0, "lr_delays": 0.0, "lr_neuron": None}
+    still: dict[str, Any] = {"lr_weights": 0.0, "lr_delays": 0.0, "lr_neuron": None}
     training = replace(resolved.training, **still, schedule_weights="constant", schedule_delays="constant")
     model, deployed = build(resolved), build(resolved)
     batch = training.batch if data.kind == "DRAWN" else min(training.batch, len(data.train))
