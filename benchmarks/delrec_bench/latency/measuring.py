@@ -96,7 +96,7 @@ class Order:
     tasks: TaskTable
     workspace: Workspace
     folders: tuple[Sequence[str], Sequence[str]] = ((), ())
-    each: float = 30.0
+    each: float = 15.0
     quick: bool = False
     again: bool = False
     pytest: Sequence[str] = ()

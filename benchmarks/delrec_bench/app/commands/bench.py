@@ -10,10 +10,10 @@ from delrec_bench.app.progress import say
 PANEL = "Run"
 EXAMPLES = (
     ("bench", "the quick methods on the embedded tasks, two minutes"),
-    ("bench --study three-tasks --each 30", "SHD, SSC and PS-MNIST at published widths; needs no data"),
+    ("bench --study three-tasks", "SHD, SSC and PS-MNIST at published widths; needs no data"),
     ("bench --again -- --benchmark-autosave --benchmark-compare", "against what pytest-benchmark saved last"),
 )
-_USUAL, _EACH = 2.0, 30.0
+_USUAL, _EACH = 2.0, 15.0
 
 
 def command(
@@ -24,7 +24,7 @@ def command(
     only_methods: Annotated[str | None, typer.Option(metavar="A,B", help="Only these.")] = None,
     only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Only these.")] = None,
     each: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds for a method on a task (2; a study's 30).")
+        float | None, typer.Option(metavar="S", help="Seconds for a method on a task (2; a study's 15).")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Three rounds of everything: a try.")] = False,
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of torch and numba.")] = 1,
