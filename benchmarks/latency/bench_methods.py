@@ -110,7 +110,7 @@ def about(found: Subject, plan: Plan, threads: int) -> About:
         method=resolved.method.name,
         task=resolved.data.name,
         configuration=resolved.configuration,
-        data=data | {"notes": list(resolved.data.notes)},
+        data=data | {"stamp": resolved.data.stamp, "notes": list(resolved.data.notes)},
         metric=resolved.data.metric,
         control=resolved.method.control,
         learned=resolved.method.learned,

@@ -8,6 +8,7 @@ means.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ def with_drawn_inputs(task: Task) -> Task:
     return replace(task, load=_load(task.name)) if task.name in CLASSES else task
 
 
+@cache  # one loader, so that methods of equal options share what it drew
 def _load(name: str) -> Loader:
     def load(
         options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
