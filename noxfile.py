@@ -131,9 +131,8 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
-    """Measure latency: training step, batch inference and batch-1 streaming of every method on every task's shape."""
-    env = _shared(session)
-    _suite(session, "bench_methods.py", env)
+    """Measure latency, on an idle machine. `-- --study three-tasks`, `-- --again -- --benchmark-compare`"""
+    _run(session, "delrec-bench", "bench", *session.posargs, env=_shared(session))
 
 
 @nox.session(name="bench-engines", venv_backend="none")

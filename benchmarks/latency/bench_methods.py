@@ -1,87 +1,147 @@
-"""Training step, batch inference and batch-1 streaming of every method on every task's shape: `nox -s bench`.
+"""Training step, batch inference and batch 1 of methods on tasks' shapes: `delrec-bench bench` runs it by a plan.
 
-Before each round of a method the no-delay network runs once, so that every ratio is of two times of one round. The
-no-delay network's own row is measured against itself and must hold 1. Results become records of kind "latency",
-those that `reproduce` would measure (`delrec_bench.latency`), and are kept in runs/.
+Before each round of a method the no-delay network runs once on as many samples, so that every ratio is of two times of
+one round. The no-delay network's own row is measured against itself and must hold 1. What identifies a measurement is
+in `extra_info`, of which `delrec_bench.latency.import_json` makes a record.
 """
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from delrec_bench.latency import BASELINE, MODES, Subject, latency_record, subjects
-from delrec_bench.latency.timing import quartiles, ratio
+from delrec_bench.config import Request
+from delrec_bench.environment import machine, provenance
+from delrec_bench.latency import BASELINE, MODES, About, Measured, Plan, Subject, as_requests, cells, resolved, subject
+from delrec_bench.latency.timing import ratio
 from delrec_bench.methods.base import MethodTable, find_methods
-from delrec_bench.records import write_record
+from delrec_bench.records import RESULTS_VERSION
 from delrec_bench.tasks.base import TaskTable, find_tasks
 from delrec_bench.workspace import find_workspace
 
 from benchmarks.latency.pairing import Pairs
 
+COUNTS = ("weights", "delays", "neuron", "trainable", "frozen", "total")
 
-def _chosen(config: pytest.Config) -> tuple[MethodTable, TaskTable]:
-    """Methods and tasks by --methods and --tasks; the baseline is always there."""
+
+class Stage:
+    """The no-delay network and the method in hand; the last one is dropped first, for its memory."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.requests = plan, plan.as_requests()
+        self.methods, self.tasks = tables(plan)
+        self.workspace = find_workspace(plan.root, plan.runs)
+        self.held: dict[str, tuple[Request, Subject]] = {}
+
+    def pair(self, place: int) -> tuple[Subject, Subject]:
+        """The subject of a request, and the no-delay network at its batch."""
+        request = self.requests[place]
+        where = (request.task, request.data)
+        ours = next(r for r in self.requests if r.method == BASELINE and (r.task, r.data) == where)
+        baseline = self._take("baseline", ours)
+        found = baseline if request == ours else self._take("method", request)
+        found.take(found.fitted)
+        baseline.take(found.fitted)
+        return found, baseline
+
+    def _take(self, role: str, request: Request) -> Subject:
+        if role not in self.held or self.held[role][0] != request:
+            self.drop(role)
+            found = subject(resolved(request, self.methods, self.tasks, self.workspace))
+            found.fit()
+            self.held[role] = (request, found)
+        return self.held[role][1]
+
+    def drop(self, role: str) -> None:
+        """Forget a subject."""
+        if role in self.held:
+            self.held.pop(role)[1].settle.close()
+            gc.collect()
+
+
+def tables(plan: Plan) -> tuple[MethodTable, TaskTable]:
+    """Every method and task, those of the plan's folders included."""
+    return find_methods(plan.methods), find_tasks(plan.tasks)
+
+
+def planned(config: pytest.Config) -> Plan:
+    """The plan of --plan; without it the quick methods on the embedded tasks, of the checkout here."""
+    path = config.getoption("--plan")
+    if path:
+        return Plan.read(Path(path))
     methods, tasks = find_methods(), find_tasks()
-    names = [name for name in config.getoption("--methods").split(",") if name]
-    names = names or [name for name, m in methods.items() if m.quick and m.build is not None]
-    where = [name for name in config.getoption("--tasks").split(",") if name]
-    where = where or [name for name, t in tasks.items() if t.embedded]
-    chosen = MethodTable({name: methods[name] for name in dict.fromkeys([BASELINE, *names])})
-    return chosen, TaskTable({name: tasks[name] for name in where})
+    chosen = [name for name, m in methods.items() if m.quick and m.build is not None]
+    embedded = [name for name, task in tasks.items() if task.embedded]
+    threads = config.getoption("--threads")
+    requests = cells(as_requests(chosen, embedded, methods, tasks, "quick", threads), methods, tasks)
+    workspace = find_workspace()
+    return Plan(
+        root=str(workspace.root), runs=str(workspace.runs), requests=[asdict(r) for r in requests],
+        measure=list(range(len(requests))), seconds=2.0, command=f"python -m pytest {Path(__file__).name}",
+    )  # fmt: skip
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    methods, tasks = _chosen(metafunc.config)
-    cells = [(t, m) for t in tasks for m in methods if methods[m].applicable(tasks[t]) is None]
-    metafunc.parametrize(("task", "method"), cells, scope="module")
+    plan = planned(metafunc.config)
+    names = [f"{plan.requests[i]['task']}-{plan.requests[i]['method']}" for i in plan.measure]
+    metafunc.parametrize("place", plan.measure, ids=names, scope="module")
 
 
 @pytest.fixture(scope="module")
-def stage(request: pytest.FixtureRequest, threads: int) -> Iterator[dict[str, dict[str, Subject]]]:
-    """The subjects of the task in hand, built when a test first asks."""
-    held: dict[str, dict[str, Subject]] = {}
-    yield held
-    for found in held.values():
-        for subject in found.values():
-            subject.settle.close()
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """What is measured now."""
+    found = Stage(planned(request.config))
+    yield found
+    for role in ("method", "baseline"):
+        found.drop(role)
 
 
-@pytest.fixture(scope="module")
-def measured(request: pytest.FixtureRequest, stage: Any) -> Iterator[dict[tuple[str, str], dict[str, Any]]]:
-    """Rows by (task, method) and mode; at the end each becomes a record."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    yield rows
-    workspace = find_workspace()
-    for (task, method), modes in rows.items():
-        ratios = {mode: ratio(row["seconds"], row["against"][BASELINE]["seconds"]) for mode, row in modes.items()}
-        if method == BASELINE and not all(r.contains(1.0) for r in ratios.values()):
-            warnings.warn(f"{task}: the no-delay network against itself does not hold 1: {ratios}", stacklevel=1)
-        seconds = {mode: quartiles(row["seconds"]) for mode, row in modes.items()}
-        record = latency_record(stage[task][method], ratios, seconds, request.config.getoption("--profile"))
-        write_record(workspace.runs / record.key / "record.json", record)
+def about(found: Subject, plan: Plan, threads: int) -> About:
+    """What identifies the measurements of a subject."""
+    resolved, counts = found.resolved, found.model.count()
+    data = {name: value for name, value in resolved.data.identity().items() if name != "name"}
+    return About(
+        method=resolved.method.name,
+        task=resolved.data.name,
+        configuration=resolved.configuration,
+        data=data | {"stamp": resolved.data.stamp, "notes": list(resolved.data.notes)},
+        metric=resolved.data.metric,
+        control=resolved.method.control,
+        learned=resolved.method.learned,
+        device=resolved.device,
+        parameters={name: getattr(counts, name) for name in COUNTS},
+        provenance={"results_version": RESULTS_VERSION, **provenance()},
+        command=plan.command,
+        run=resolved.key,
+        baseline=BASELINE,
+        batch=found.fitted,
+        published_batch=resolved.training.batch,
+        rates=found.rates,
+        threads=threads,
+        host=machine(),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_method(
-    benchmark: Any, request: pytest.FixtureRequest, stage: Any, measured: Any, quick: bool, threads: int,
-    task: str, method: str, mode: str,
-) -> None:  # fmt: skip
+def test_method(benchmark: Any, stage: Stage, quick: bool, threads: int, place: int, mode: str) -> None:
     """One method on one task."""
-    if task not in stage:
-        methods, tasks = _chosen(request.config)
-        found = subjects(
-            methods.values(), tasks[task], find_workspace(), request.config.getoption("--profile"), threads
-        )
-        stage[task] = {s.method.name: s for s in found}
-    subject, baseline = stage[task][method], stage[task][BASELINE]
-    work, yardstick = subject.work(mode), baseline.work(mode)
-    if work is None or yardstick is None:
-        pytest.skip(f"{method} does not stream")
-    info = {"task": task, "mode": mode, "contender": method, "device": "cpu", "threads": threads}
-    info["parameters"] = subject.model.count().total
-    row = Pairs(work, {BASELINE: yardstick}, quick).run(benchmark, **info)
-    if "seconds" in row:
-        measured.setdefault((task, method), {})[mode] = row
+    found, baseline = stage.pair(place)
+    what = about(found, stage.plan, threads)
+    pairs = Pairs(found.work(mode), {BASELINE: baseline.work(mode)}, quick, seconds=MODES[mode] * stage.plan.seconds)
+    row = pairs.run(benchmark, task=what.task, mode=mode, contender=what.method)
+    if "seconds" not in row:
+        return  # --benchmark-disable
+    against = row["against"][BASELINE]["seconds"]
+    if what.method == BASELINE and not ratio(row["seconds"], against).contains(1.0):
+        warnings.warn(f"{what.task}, {mode}: the no-delay network against itself does not hold 1", stacklevel=1)
+    info = Measured(delrec=1, mode=mode, engine=found.engine(mode), baseline_seconds=against, about=what)  # type: ignore[arg-type]
+    benchmark.group = f"{what.task} {mode}"
+    benchmark.extra_info.clear()
+    benchmark.extra_info.update(info.model_dump())

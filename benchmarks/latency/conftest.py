@@ -22,9 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--threads", type=int, default=os.cpu_count() or 1, help="threads of torch and numba (all cores)")
     group.addoption("--shapes", default="SHD,SSC,PS-MNIST,PS-MNIST-256", help="engines: shapes, comma-separated")
     group.addoption("--write", action="store_true", help="engines: write reports/engines.md and .json")
-    group.addoption("--profile", default="quick", help="methods: profile that gives the networks (quick)")
-    group.addoption("--methods", default="", help="methods: comma-separated names (default: those marked quick)")
-    group.addoption("--tasks", default="", help="methods: comma-separated names (default: the embedded tasks)")
+    group.addoption("--plan", default="", help="methods: what to measure, as delrec-bench bench writes it")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from delrec.engines.events import EventNetwork
 from delrec.networks import Network
-from delrec_bench.latency import stream
 from torch import Tensor, nn
 
 from benchmarks.latency.floor import products
 from benchmarks.latency.published_network import PublishedNetwork
-from benchmarks.latency.shapes import Shape, make_inputs, make_network
+from benchmarks.latency.shapes import Shape, make_inputs, make_network, stream
 
 __all__ = ["CONTENDERS", "MODES", "Contender", "TorchNetwork", "build", "network_of"]
 

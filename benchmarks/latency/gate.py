@@ -14,12 +14,12 @@ import torch
 from delrec.engines import engine_for
 from delrec.networks import Network
 from delrec.verify import check_file
-from delrec_bench.latency import stream, streaming
+from delrec_bench.latency import events
 from torch import Tensor, nn
 
 from benchmarks.latency.published import PublishedLIF, RingLayer
 from benchmarks.latency.published_network import PublishedNetwork
-from benchmarks.latency.shapes import Shape, make_inputs, make_network, smaller
+from benchmarks.latency.shapes import Shape, make_inputs, make_network, smaller, stream
 
 __all__ = ["GOLDEN", "GateError", "check_golden", "check_published_file", "check_shape"]
 
@@ -125,7 +125,7 @@ def check_shape(shape: Shape, recurrent: str, sigma: float, engine: str = "auto"
 def _check_stream(network: Network, inputs: Tensor) -> float:
     """Hold the streamed outputs of one sample to those of the deployed network, in float32."""
     with network.deployed():
-        streamer = streaming(network)
+        streamer = events(network) or network
         whole = network(inputs[:, :1])
         worst = 0.0
         for steps in (1, len(inputs) // 2, len(inputs)):

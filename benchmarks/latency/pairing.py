@@ -12,8 +12,8 @@ __all__ = ["Pairs"]
 
 Work = Callable[[], object]
 
-_SECONDS = 12.0  # aimed at for one contender; the slow ones get the fewest rounds
-_MOST, _LEAST, _QUICK = 15, 5, 3
+_MOST, _LEAST, _QUICK = 31, 5, 3
+_SHORT, _MOST_SHORT = 0.02, 301  # seconds of a round that is disturbed more easily, and takes more rounds
 _SLOW = 4.0  # seconds of a round from which three are enough
 
 
@@ -24,12 +24,16 @@ class Pairs:
         candidate: What is timed.
         yardsticks: What its times are divided by, by name.
         quick: Three rounds.
+        seconds: Aimed at for all rounds; the slow ones get the fewest.
     """
 
-    def __init__(self, candidate: Work, yardsticks: Mapping[str, Work], quick: bool = False) -> None:
+    def __init__(
+        self, candidate: Work, yardsticks: Mapping[str, Work], quick: bool = False, seconds: float = 12.0
+    ) -> None:
         self.candidate = candidate
         self.yardsticks = yardsticks
         self.quick = quick
+        self.seconds = seconds
         self.against: dict[str, list[float]] = {name: [] for name in yardsticks}
 
     def before_round(self) -> None:
@@ -45,7 +49,8 @@ class Pairs:
         if cost < 3 * _SLOW:  # perhaps because it compiled
             cost = self._once()
         least = _LEAST if cost < _SLOW else _QUICK
-        rounds = _QUICK if self.quick else max(least, min(_MOST, int(_SECONDS / max(cost, 1e-9))))
+        most = _MOST if cost > _SHORT else _MOST_SHORT
+        rounds = _QUICK if self.quick else max(least, min(most, int(self.seconds / max(cost, 1e-9))))
         with undisturbed():
             benchmark.pedantic(self.candidate, setup=self.before_round, rounds=rounds, iterations=1)
         if not benchmark.enabled:

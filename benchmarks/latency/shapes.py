@@ -13,12 +13,10 @@ from typing import Any
 import torch
 from delrec.networks import Network, NetworkConfig
 from delrec_bench.config import profiles
-from torch import Tensor, nn
+from delrec_bench.latency.firing import fire, spike_rates
+from torch import Tensor
 
-__all__ = ["SHAPES", "Shape", "make_inputs", "make_network", "spike_rates"]
-
-RATE = 0.05  # aimed at in every layer; the papers' trained networks fire at 2 to 10 percent
-_SPREAD = 0.5  # standard deviation that a layer's feedforward current is scaled to, in thresholds
+__all__ = ["SHAPES", "Shape", "make_inputs", "make_network", "spike_rates", "stream"]
 
 
 @dataclass(frozen=True)
@@ -82,51 +80,30 @@ def make_inputs(shape: Shape, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def make_network(config: NetworkConfig, inputs: Tensor, seed: int = 0) -> Network:
-    """Build a network whose every layer fires at about `RATE` on `inputs`, whatever its recurrence.
+    """Build a network whose every layer fires as trained ones do (`firing.fire`), whatever its recurrence.
 
-    The feedforward currents are scaled to a standard deviation of half a threshold, then shifted by bisection on the
-    layer's bias (or batch norm's), each layer in turn. Networks of one seed share what they have in common.
+    Networks of one seed share what they have in common.
     """
     torch.manual_seed(seed)
     network = Network(config)
-    few = inputs[:, : min(16, inputs.shape[1])]
-    network.eval()
-    values = few
-    for block in network.blocks:
-        shift = block.connection.bias if block.norm is None else block.norm.bias
-        assert isinstance(shift, nn.Parameter)
-        if block.norm is not None:  # evaluation's statistics are then those of this batch, as in training
-            current = block.connection(values).flatten(0, 1)
-            block.norm.running_mean.copy_(current.mean(0))
-            block.norm.running_var.copy_(current.var(0))
-            block.norm.weight.fill_(_SPREAD)
-        else:
-            block.connection.weight.mul_(_SPREAD / block.connection(values).std().clamp(min=1e-6))
-            shift.sub_(block.connection(values).flatten(0, 1).mean(0))
-        low, high, start = -4.0, 4.0, shift.clone()
-        for _ in range(12):
-            middle = (low + high) / 2
-            shift.copy_(start + middle)
-            if float(block(values).mean()) < RATE:
-                low = middle
-            else:
-                high = middle
-        values = block(values)
+    fire(network, inputs)
     return network.train()
-
-
-@torch.no_grad()
-def spike_rates(network: Network, inputs: Tensor) -> list[float]:
-    """Spikes per neuron and step of each layer, in evaluation mode."""
-    network.eval()
-    rates, values = [], inputs[:, :32]
-    for block in network.blocks:
-        values = block(values)
-        rates.append(float(values.mean()))
-    network.train()
-    return rates
 
 
 def smaller(shape: Shape, steps: int, batch: int) -> Shape:
     """The same network on fewer steps and rows, for the correctness gate."""
     return replace(shape, steps=min(steps, shape.steps), batch=min(batch, shape.batch))
+
+
+def stream(network: Any, inputs: Tensor) -> Tensor:
+    """Feed (T, 1, C) to a network, or to one by events, a step at a time; return the last output (1, classes)."""
+    output = inputs
+    if hasattr(network, "reset"):
+        network.reset()
+        for x in inputs:
+            output = network.step(x)
+        return output
+    state = network.initial_state(inputs.shape[1])
+    for x in inputs:
+        output, state = network.step(x, state)
+    return output

@@ -1,20 +1,11 @@
-"""Latency: ratios of synthetic times, records of a tiny shape, and the yardstick held to the golden vectors."""
+"""Latency: ratios of synthetic times, pairing inside pytest-benchmark, and the yardstick held to the golden vectors."""
 
-import itertools
 import random
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
-from delrec_bench import latency
-from delrec_bench.errors import BenchError
-from delrec_bench.latency import measuring
-from delrec_bench.latency.timing import interleave, quartiles, ratio
-from delrec_bench.methods.base import find_methods
-from delrec_bench.records import LATENCY_RATIOS
-from delrec_bench.tasks.base import find_tasks
-from delrec_bench.workspace import workspace_at
+from delrec_bench.latency.timing import quartiles, ratio
 
 GOLDEN = sorted((Path(__file__).parents[2] / "packages/core/tests/golden").glob("delrec_*.npz"))
 
@@ -44,50 +35,6 @@ def test_a_method_against_itself_contains_1_as_often_as_promised():
         [1.5 * draw.lognormvariate(0, 0.1) for _ in range(31)], [draw.lognormvariate(0, 0.1) for _ in range(31)]
     )
     assert not slower.contains(1.0)
-
-
-class Clock:
-    """Time that passes only when work is done."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-    def work(self, seconds):
-        def run():
-            self.now += seconds
-
-        return run
-
-
-def test_interleave_times_every_candidate_once_a_round():
-    clock = Clock()
-    times = interleave({"a": clock.work(1.0), "b": clock.work(3.0)}, rounds=5, clock=clock)
-    assert times == {"a": [1.0] * 5, "b": [3.0] * 5}
-
-
-def test_interleave_keeps_to_its_seconds_and_leaves_out_the_slowest():
-    clock = Clock()
-    works = {"base": clock.work(1.0), "quick": clock.work(1.0), "slow": clock.work(30.0)}
-    times = interleave(works, rounds=9, seconds=50.0, clock=clock)
-    assert set(times) == {"base", "quick"}
-    assert len(times["base"]) == 9
-    assert clock.now <= 32 + 50
-
-
-def test_short_work_is_timed_in_blocks():
-    clock = Clock()
-    calls = itertools.count()
-
-    def short():
-        next(calls)
-        clock.now += 0.001
-
-    times = interleave({"a": short}, rounds=2, clock=clock)
-    assert times["a"] == pytest.approx([0.001, 0.001])
-    assert next(calls) == 2 + 2 * 10
 
 
 @pytest.mark.parametrize("path", GOLDEN[::6], ids=lambda p: p.stem)
@@ -146,40 +93,65 @@ def test_the_table_says_which_targets_are_missed():
     assert lines["SHD: training step, published / ours, sigma 10"].endswith("met |")
 
 
+class Benchmark:
+    """Stands for pytest-benchmark's fixture: rounds of set-up and target, on a clock that the work moves."""
+
+    enabled = True
+
+    def __init__(self, clock):
+        self.clock, self.extra_info = clock, {}
+
+    def pedantic(self, target, setup, rounds, iterations):
+        assert iterations == 1
+        data = []
+        for _ in range(rounds):
+            setup()
+            start = self.clock.now
+            target()
+            data.append(self.clock.now - start)
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=data))
+
+
+class Clock:
+    """Time that passes only when work is done; each call of it may be slower than the one before."""
+
+    def __init__(self, drift=1.0):
+        self.now, self.pace, self.drift, self.calls = 0.0, 1.0, drift, []
+
+    def work(self, name, seconds):
+        def run():
+            self.calls.append(name)
+            self.now += seconds * self.pace
+            self.pace *= self.drift
+
+        return run
+
+
 @pytest.fixture
-def few(tmp_path):
-    methods, tasks = find_methods(), find_tasks()
-    return [methods[n] for n in ("lif", "delrec-axonal")], [tasks["digits"]], workspace_at(tmp_path)
+def pairs(monkeypatch):
+    pairing = pytest.importorskip("benchmarks.latency.pairing")
+
+    def make(clock, candidate, baseline, **more):
+        monkeypatch.setattr(pairing.time, "perf_counter", lambda: clock.now)
+        works = clock.work("method", candidate), {"lif": clock.work("lif", baseline)}
+        return pairing.Pairs(*works, **more).run(Benchmark(clock), task="t", mode="train", contender="method")
+
+    return make
 
 
-def test_measure_makes_records_and_measures_nothing_the_second_time(few, monkeypatch):
-    def fake(candidates, **settings):  # real work once, made-up times
-        for work in candidates.values():
-            work()
-        return {name: [1.0 + n, 1.0 + n] for n, name in enumerate(candidates)}
-
-    monkeypatch.setattr(measuring, "interleave", fake)
-    monkeypatch.setattr(measuring, "pin_threads", lambda threads: torch.set_num_threads(1))
-    records = latency.measure(*few, budget_seconds=5)
-    assert [r.method for r in records] == ["lif", "delrec-axonal"]
-    for record in records:
-        assert record.kind == "latency"
-        assert all(record.result[name] > 0 and len(record.result[f"{name}_iqr"]) == 2 for name in LATENCY_RATIOS)
-        assert record.parameters["total"] > 0
-        assert record.measured["host"]
-    assert records[1].result["train_ratio"] == 3.0
-    assert records[1].parameters["delays"] > 0
-
-    monkeypatch.setattr(measuring, "interleave", lambda *a, **k: pytest.fail("measured again"))
-    assert [r.key for r in latency.measure(*few, budget_seconds=5)] == [r.key for r in records]
+def test_every_round_of_a_method_follows_one_of_the_no_delay_network(pairs):
+    row = pairs(clock := Clock(), 0.3, 0.1, seconds=4.0)
+    assert clock.calls[-20:] == ["lif", "method"] * 10
+    assert row["against"]["lif"]["ratio"] == pytest.approx(3.0)
+    assert len(row["seconds"]) == len(row["against"]["lif"]["seconds"]) == 10
 
 
-def test_a_budget_must_be_above_zero(few):
-    with pytest.raises(BenchError, match="above 0"):
-        latency.measure(*few, budget_seconds=0)
+def test_a_machine_that_slows_down_threefold_moves_the_times_but_not_the_ratio(pairs):
+    row = pairs(Clock(drift=1.02), 0.3, 0.1, seconds=12.5)
+    assert max(row["seconds"]) > 3 * min(row["seconds"])
+    assert row["against"]["lif"]["ratio"] == pytest.approx(3.0 * 1.02)
 
 
-def test_a_method_that_does_not_stream_has_no_batch1_ratio():
-    subject = latency.Subject.__new__(latency.Subject)
-    subject.deployed = SimpleNamespace(streams=False)
-    assert subject.work("batch1") is None
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.001, 301), (1.0, 8), (50.0, 3)])
+def test_short_work_has_more_rounds_and_slow_work_the_fewest(pairs, seconds, rounds):
+    assert len(pairs(Clock(), seconds, seconds, seconds=16.0)["seconds"]) == rounds

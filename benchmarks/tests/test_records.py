@@ -87,7 +87,7 @@ def result(**changes):
         ({"method": ""}, "method: String should have at least 1 character"),
         ({"version": 99}, "version: Input should be 2, not 99"),
         ({"colour": 1}, "colour: Extra inputs are not permitted"),
-        ({"data": {"kind": "REAL", "digest": "x"}}, "data.kind: Input should be 'EMBEDDED'"),
+        ({"data": {"kind": "REAL", "digest": "x"}}, "data.kind: Input should be 'DRAWN'"),
         ({"parameters": {"weight": 3}}, "parameters.weight: Extra inputs"),
         ({"parameters": {"weights": -3}}, "parameters.weights: Input should be greater than or equal to 0, not -3"),
         ({"result": result(test_score=0.8)}, "its predictions score 0.75"),

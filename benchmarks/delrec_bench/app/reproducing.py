@@ -12,7 +12,7 @@ from delrec_bench.app.pages import declaration, finish, published_records
 from delrec_bench.app.progress import Display
 from delrec_bench.config import Request, parse_setting
 from delrec_bench.errors import BenchError
-from delrec_bench.latency import measure
+from delrec_bench.latency import Order, Outcome, measure
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.records.tracking import sync
@@ -24,7 +24,7 @@ from delrec_bench.studies.work import Searched, Work, remember, search, trials_b
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace, here
 
-LATENCY_SECONDS = 90.0
+LATENCY_SECONDS = 90.0  # for all methods and tasks together
 MOST_JOBS = 4096
 
 
@@ -90,7 +90,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     seconds = sum(work.costs(missing).values()) / jobs
     say(_budget(study, len(missing), seconds, jobs, ordered.latency))
     failed = work.do(missing)
-    latency = _latency(study, methods, tasks, workspace, display) if ordered.latency else []
+    latency = _latency(study, places, methods, tasks, workspace, display) if ordered.latency else Outcome()
     trained = time.perf_counter() - start
     different, content = _finish(study, keys, methods, workspace, display)
     content |= {
@@ -102,7 +102,8 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
         "trained": len(missing) - len(failed),
         "reused": len(study.requests) - len(missing),
         "failed": [*searched.failed, *failed],
-        "latency": len(latency),
+        "latency": len(latency.records),
+        "latency_failed": latency.failed,
         "seconds": round(time.perf_counter() - start, 1),
     }
     failures = len(content["failed"])
@@ -114,22 +115,20 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
 
 def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool) -> str:
     whole = f"; budget {study.minutes:g} minutes, installation included" if study.minutes else ""
-    then = f", then latency (at most {LATENCY_SECONDS:.0f} s)" if latency else ""
+    then = f", then latency (about {LATENCY_SECONDS:.0f} s)" if latency else ""
     runs = f"{len(study.requests)} runs, {len(study.requests) - missing} finished"
     work = f"{missing} to do in {jobs} workers: about {seconds / 60:.1f} minutes"
     return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
 
 
 def _latency(
-    study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace, display: Display
-) -> list[Record]:
-    requests = [r for r in study.requests if r.repetition == 0]
-    names = dict.fromkeys(request.method for request in requests)
-    chosen = [methods[name] for name in names if methods[name].build is not None]
-    chosen_tasks = [tasks[name] for name in dict.fromkeys(request.task for request in requests)]
-    return measure(
-        chosen, chosen_tasks, workspace, LATENCY_SECONDS, profile=study.presets, requests=requests, progress=display.say
-    )
+    study: Study, places: Places, methods: MethodTable, tasks: TaskTable, workspace: Workspace, display: Display
+) -> Outcome:
+    requests = [r for r in study.requests if r.repetition == 0 and methods[r.method].build is not None]
+    each = LATENCY_SECONDS / max(1, len(requests))
+    command = f"delrec-bench bench --study {study.name} --profile {study.profile}"
+    order = Order(requests, methods, tasks, workspace, places.folders(), each, command=command)
+    return measure(order, display.say)
 
 
 def _finish(

@@ -78,7 +78,7 @@ class Corpus:
         if data_dir is None:
             digests = self._checked(found, digests, workspace)
         opener = {split: partial(recordings, path, split, workspace) for split, path in found.items()}
-        parts, bins = bin_corpus(opener, digests, self._bins(options), workspace)
+        parts, bins = bin_corpus(opener, digests, self.bins(options), workspace)
         kind, notes, digest = self._identity(parts, digests, data_dir, workspace)
         prepared = Prepared(
             parts,
@@ -99,7 +99,8 @@ class Corpus:
             notes=self.notes + notes,
         )
 
-    def _bins(self, options: TaskOptions) -> Bins:
+    def bins(self, options: TaskOptions) -> Bins:
+        """The bins that the options ask for, before any file is read. Raises BenchError."""
         check_channels(options.channels)
         # A step of one's own choice asks for clean bins: the published edges follow from T alone.
         mode = options.binning or ("clean" if options.step_ms else self.binning)

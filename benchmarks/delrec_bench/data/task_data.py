@@ -13,7 +13,7 @@ from delrec_bench.metrics.base import metric_named
 from delrec_bench.schema import settings
 from pydantic import AfterValidator, Field
 
-Kind = Literal["EMBEDDED", "STAND-IN", "OFFICIAL"]
+Kind = Literal["DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL"]
 Representation = Literal["counts", "binary", "pixels", "values", "times"]
 
 
@@ -72,7 +72,7 @@ class TaskData:
 
     Attributes:
         name: The row's name, `<task>` or `<task>:<folder>@<digest8>`.
-        kind: EMBEDDED, STAND-IN or OFFICIAL.
+        kind: EMBEDDED, STAND-IN or OFFICIAL; DRAWN for inputs of the right shape and rate that latency is measured on.
         metric: Name of the metric.
         classes: Outputs of a network on this task (1 for a forecast).
         channels: C.    steps: T.    step_ms: Length of a step; 0 where steps are no times.

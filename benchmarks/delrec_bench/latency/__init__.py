@@ -1,17 +1,29 @@
-"""Latency of every method on every task's shape: what is measured (`networks`), how (`timing`), and its records."""
+"""Latency of a method on a task's shape: what is timed (`networks`), by pytest-benchmark, whose JSON becomes records.
 
-from delrec_bench.latency.measuring import latency_key, latency_record, measure
-from delrec_bench.latency.networks import BASELINE, MODES, Subject, stream, streaming, subject, subjects
+measure(Order(...)) -> Outcome      runs the suite benchmarks/latency/bench_methods.py and imports what it wrote
+import_json(path) -> [Record]       of any --benchmark-json file of that suite
+"""
+
+from delrec_bench.latency.importing import About, Measured, alike, import_json, newest
+from delrec_bench.latency.measuring import Order, Outcome, Plan, measure
+from delrec_bench.latency.networks import BASELINE, MODES, Subject, as_requests, cells, events, resolved, subject
 
 __all__ = [
     "BASELINE",
     "MODES",
+    "About",
+    "Measured",
+    "Order",
+    "Outcome",
+    "Plan",
     "Subject",
-    "latency_key",
-    "latency_record",
+    "alike",
+    "as_requests",
+    "cells",
+    "events",
+    "import_json",
     "measure",
-    "stream",
-    "streaming",
+    "newest",
+    "resolved",
     "subject",
-    "subjects",
 ]

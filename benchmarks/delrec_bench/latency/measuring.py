@@ -1,164 +1,225 @@
-"""Latency as records: ratios to the no-delay network timed in the same rounds.
+"""Measuring in processes of their own: pytest runs the suite, its JSON is imported, and what is done stays done.
 
-    measure(methods, tasks, workspace, budget_seconds=90, quick=True) -> list[Record]
-
-`reproduce` calls `measure` once, after its runs. The suites of benchmarks/latency use `subjects`, `Subject` and
-`latency_record` and time with pytest-benchmark: one code says what is measured, for both.
+A process measures a few methods of one task, about a minute's worth, so that one that is killed costs a minute, and a
+large network leaves no memory behind.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
 
-from delrec_bench.config import Request, Resolved
-from delrec_bench.environment import machine, pin_threads, provenance
+from pydantic import Field
+
+from delrec_bench.config import Request
+from delrec_bench.environment import POOLS, machine
 from delrec_bench.errors import BenchError
-from delrec_bench.latency.networks import BASELINE, MODES, Subject, resolved_runs, subject
-from delrec_bench.latency.timing import Quartiles, interleave, quartiles, ratio
-from delrec_bench.methods.base import Method
-from delrec_bench.records import RESULTS_VERSION, Record, finished_record, write_record
-from delrec_bench.records import latency_key as key_of_latency
-from delrec_bench.tasks.base import Task
+from delrec_bench.latency.importing import import_json
+from delrec_bench.latency.networks import BASELINE, cells, resolved
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, load_records, write_record
+from delrec_bench.records.store import parse_json, read_limited
+from delrec_bench.schema import Table, checked
+from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace
 
-_ROUNDS = 31
+CHECKOUT = Path(__file__).parents[3]
+SUITE = "benchmarks/latency/bench_methods.py"
+OPTIONS = ("-q", "-s", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib")
+PROCESS_SECONDS = 60.0
+_LEAST = 0.1
+_PAIRS = ("overrides", "point")  # of a request: lists in JSON
+_TAIL = 1500  # characters of pytest's output that an error shows
 
-Progress = Callable[[str], None]
+Say = Callable[[str], None]
 
 
-def latency_key(resolved: Resolved) -> str:
-    """The key of a latency record: that of the run, and the machine it is measured on."""
-    return key_of_latency(resolved.key, BASELINE, machine())
+class Plan(Table):
+    """What a process of the suite is told, as JSON.
 
-
-def latency_record(
-    of: Subject, ratios: Mapping[str, Quartiles | None], seconds: Mapping[str, Quartiles | None], profile: str
-) -> Record:
-    """The record of one method on one task.
-
-    Args:
-        of: What was measured.
-        ratios: Mode -> ratio to the no-delay network; None where it does not apply or did not fit the time.
-        seconds: Mode -> seconds of one step of training, one batch, one streamed sample.
-        profile: The profile, for the command.
+    Attributes:
+        root, runs: Of the workspace.
+        methods, tasks: Folders of more of them.
+        requests: Networks and settings, the fields of `config.Request`; of each task the no-delay network first.
+        measure: Which of them, by place; the others are only compared with.
+        seconds: Time for one method on one task.
+        command: The command that measures again.
     """
-    resolved = of.resolved
-    data = resolved.data
-    result: dict[str, Any] = {"baseline": BASELINE, "batch": int(of.inputs.shape[1])}
-    for mode in MODES:
-        value, raw = ratios.get(mode), seconds.get(mode)
-        result[f"{mode}_ratio"] = None if value is None else value.median
-        result[f"{mode}_ratio_iqr"] = None if value is None else [value.low, value.high]
-        result[f"{mode}_ratio_sure"] = None if value is None else list(value.sure)
-        result[f"{mode}_seconds"] = None if raw is None else raw.median
-        result[f"{mode}_rounds"] = 0 if value is None else value.count
-    counts = of.model.count()
-    return Record(
-        kind="latency",
-        key=latency_key(resolved),
-        method=resolved.method.name,
-        task=data.name,
-        repetition=0,
-        configuration=resolved.configuration,
-        data={name: value for name, value in data.identity().items() if name != "name"},
-        metric=data.metric,
-        result=result,
-        control=resolved.method.control,
-        learned=resolved.method.learned,
-        engine=of.model.engines(),
-        device=resolved.device,
-        parameters={
-            name: getattr(counts, name) for name in ("weights", "delays", "neuron", "trainable", "frozen", "total")
-        },
-        provenance={"results_version": RESULTS_VERSION, **provenance()},
-        command="delrec-bench bench" if profile == "quick" else f"nox -s bench -- --profile {profile}",
-        measured={"host": machine(), "finished_at": datetime.now(UTC).isoformat(timespec="seconds")},
-    )
+
+    root: str
+    runs: str
+    methods: list[str] = Field(default_factory=list)
+    tasks: list[str] = Field(default_factory=list)
+    requests: list[dict[str, Any]]
+    measure: list[Annotated[int, Field(ge=0)]]
+    seconds: Annotated[float, Field(gt=0)]
+    command: str
+
+    def as_requests(self) -> list[Request]:
+        """The requests."""
+        return [Request(**one | {name: _pairs(one.get(name, ())) for name in _PAIRS}) for one in self.requests]
+
+    @staticmethod
+    def read(path: Path) -> Plan:
+        """The plan in a file. Raises BenchError."""
+        return checked(Plan, parse_json(read_limited(path, 64 * 2**20), path), str(path))
 
 
-def measure(
-    methods: Sequence[Method],
-    tasks: Sequence[Task],
-    workspace: Workspace,
-    budget_seconds: float = 90.0,
-    quick: bool = True,
-    *,
-    profile: str | None = None,
-    threads: int = 1,
-    requests: Sequence[Request] = (),
-    progress: Progress | None = None,
-) -> list[Record]:
-    """Measure training step, batch inference and batch-1 streaming; one record of kind "latency" a method and task.
+def _pairs(values: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((key, value) for key, value in values)
 
-    A record that workspace.runs holds under the same key (configuration, data, machine) is returned as it is: a
-    second call measures nothing.
 
-    Args:
-        methods: In the order of the table; those without a network are passed over.
-        tasks: A task that the profile does not speak of is an error.
+@dataclass(frozen=True)
+class Order:
+    """What is to be measured.
+
+    Attributes:
+        requests: Of a study, or made by `as_requests`; those that name one network on one task count once.
+        methods, tasks: The tables.
         workspace: Where records are kept.
-        budget_seconds: Wall time for everything that is not there yet, shared equally by the tasks. The slowest
-            methods of a task lose their place where it does not suffice: their ratio is then None.
-        quick: The quick profile; else the paper's. `profile` names any other.
-        threads: Threads of torch and numba.
-        requests: A study's runs, whose data and settings are meant; else the profile's.
-        progress: Called with one line a task and mode.
+        folders: Folders of more methods, and of more tasks, for the processes.
+        each: Seconds for one method on one task.
+        quick: Three rounds each.
+        again: Measure what is measured already, too; the newer one takes the place of an alike one.
+        pytest: More options of pytest.
+        command: The command that measures again.
+    """
+
+    requests: Sequence[Request]
+    methods: MethodTable
+    tasks: TaskTable
+    workspace: Workspace
+    folders: tuple[Sequence[str], Sequence[str]] = ((), ())
+    each: float = 15.0
+    quick: bool = False
+    again: bool = False
+    pytest: Sequence[str] = ()
+    command: str = "delrec-bench bench"
+
+
+@dataclass
+class Outcome:
+    """What came of an order.
+
+    Attributes:
+        records: One a method and task, in the order of the requests.
+        measured: How many of them were measured now.
+        failed: What could not be measured, and why, in a line each.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    measured: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def measure(order: Order, say: Say = lambda line: None) -> Outcome:
+    """Measure what is not measured yet on this machine: training step, batch inference, batch 1.
 
     Raises:
-        BenchError: The budget is not above 0, or a request or its data is wrong.
+        BenchError: Time that is not above 0, a request that is wrong, or a suite that cannot run.
     """
-    if not budget_seconds > 0:
-        raise BenchError(f"latency budget is {budget_seconds!r} seconds; it must be above 0")
-    profile = profile or ("quick" if quick else "paper")
-    say = progress or (lambda line: None)
-    pin_threads(threads)
-    done: dict[str, Record] = {}
-    waiting: list[list[Resolved]] = []
-    order: list[str] = []
-    for task in tasks:
-        runs = resolved_runs(methods, task, workspace, profile, threads, requests)
-        order += [latency_key(p) for p in runs]
-        found = [finished_record(workspace.runs, latency_key(p)) for p in runs]
-        done |= {r.key: r for r in found if r is not None}
-        if not all(found):
-            waiting.append(runs)
-    end = time.monotonic() + budget_seconds
-    for n, runs in enumerate(waiting):
-        share = max(0.1, (end - time.monotonic()) / (len(waiting) - n))
-        for record in _measure_task(runs, share, profile, say):
-            write_record(workspace.runs / record.key / "record.json", record)
-            done[record.key] = record
-    return [done[key] for key in order]
+    if not order.each > 0:
+        raise BenchError(f"latency: {order.each!r} seconds a method; it must be above 0")
+    requests = cells(order.requests, order.methods, order.tasks)
+    keys: dict[int, str] = {}
+    outcome = Outcome()
+    for place, request in enumerate(requests):
+        try:
+            keys[place] = resolved(request, order.methods, order.tasks, order.workspace).key
+        except BenchError as error:
+            outcome.failed.append(f"{request.method} on {request.task}: {error}")
+    done = _done(order.workspace)
+    waiting = [place for place, key in keys.items() if order.again or key not in done]
+    for number, group in enumerate(groups := list(_groups(waiting, requests, order.each)), 1):
+        names = ", ".join(requests[place].method for place in group)
+        say(f"latency {number}/{len(groups)}: {requests[group[0]].task}: {names}")
+        for record in _run(order, requests, group, outcome, say):
+            write_record(order.workspace.runs / record.key / "record.json", record)
+            done[record.result["run"]] = record
+            outcome.measured += 1
+    outcome.records = [done[key] for key in keys.values() if key in done]
+    for line in outcome.failed:
+        say(f"no latency of {line}")
+    return outcome
 
 
-def _measure_task(runs: list[Resolved], seconds: float, profile: str, say: Progress) -> list[Record]:
-    """Time all methods of a task together, so that each shares its rounds with the no-delay network."""
-    start = time.monotonic()
-    every = [subject(p) for p in runs]
-    left = max(0.1, seconds - (time.monotonic() - start))
-    ratios: dict[str, dict[str, Quartiles]] = {s.method.name: {} for s in every}
-    raw: dict[str, dict[str, Quartiles]] = {s.method.name: {} for s in every}
-    for mode, part in MODES.items():
-        # The no-delay network runs twice a round: once as what all are compared with, once for its own row.
-        works = {"": every[0].work(mode)} | {s.method.name: s.work(mode) for s in every}
-        present = {name: work for name, work in works.items() if work is not None}
-        if "" not in present:
-            continue
-        times = interleave(present, rounds=_ROUNDS, seconds=part * left)
-        for name in times:
-            if name:
-                ratios[name][mode] = ratio(times[name], times[""])
-                raw[name][mode] = quartiles(times[name])
-        rounds = len(times[""])
-        out = ", ".join(name for name in present if name not in times)
-        say(
-            f"{runs[0].data.name} {mode}: {len(times) - 1} methods, {rounds} rounds"
-            + (f"; too slow for the time: {out}" if out else "")
+def _done(workspace: Workspace) -> dict[str, Record]:
+    """The newest latency of each run that was measured on this machine by this version, by the run's key."""
+    found = [r for r in load_records(workspace.runs, []) if r.kind == "latency" and r.measured.get("host") == machine()]
+    ours = [r for r in found if "run" in r.result and r.provenance.get("results_version") == RESULTS_VERSION]
+    ours.sort(key=lambda r: str(r.measured.get("finished_at")))
+    return {r.result["run"]: r for r in ours}
+
+
+def _groups(waiting: Sequence[int], requests: Sequence[Request], each: float) -> Iterator[list[int]]:
+    size = max(1, int(PROCESS_SECONDS / max(each, _LEAST)))
+    settings = dict.fromkeys((requests[p].task, requests[p].data, requests[p].threads) for p in waiting)
+    for alike in settings:
+        of_task = [p for p in waiting if (requests[p].task, requests[p].data, requests[p].threads) == alike]
+        yield from (of_task[i : i + size] for i in range(0, len(of_task), size))
+
+
+def _run(order: Order, requests: Sequence[Request], group: Sequence[int], outcome: Outcome, say: Say) -> list[Record]:
+    """Measure a group in a process and import what it wrote; what failed is noted."""
+    if not (CHECKOUT / SUITE).is_file():
+        raise BenchError(
+            f"latency is measured in a checkout: {CHECKOUT / SUITE} is not there; leave it out (--no-latency)"
         )
-    records = [latency_record(s, ratios[s.method.name], raw[s.method.name], profile) for s in every]
-    for s in every:
-        s.settle.close()
+    first = requests[group[0]]
+    where = (first.task, first.data)
+    yardstick = next(i for i, r in enumerate(requests) if r.method == BASELINE and (r.task, r.data) == where)
+    chosen = list(dict.fromkeys([yardstick, *group]))
+    with tempfile.TemporaryDirectory() as folder:
+        plan, out = Path(folder) / "plan.json", Path(folder) / "benchmark.json"
+        content = {
+            "root": str(order.workspace.root),
+            "runs": str(order.workspace.runs),
+            "methods": list(order.folders[0]),
+            "tasks": list(order.folders[1]),
+            "requests": [asdict(requests[i]) for i in chosen],
+            "measure": [chosen.index(place) for place in group],
+            "seconds": float(order.each),
+            "command": order.command,
+        }
+        plan.write_text(canonical_json(content), encoding="utf-8")
+        words = ["--plan", str(plan), "--benchmark-json", str(out), "--threads", str(first.threads)]
+        words += ["--quick"] if order.quick else []
+        code, text = run_suite([*words, *order.pytest], first.threads, say)
+        records = import_json(out) if out.is_file() else []
+    measured = {(r.method, r.task.partition(":")[0]) for r in records}
+    lost = [requests[p] for p in group if (requests[p].method, requests[p].task) not in measured]
+    if code not in (0, 1) and not records:
+        raise BenchError(f"the latency suite could not run (pytest exit {code}): {text[-_TAIL:].strip()}")
+    reasons = [line for line in text.splitlines() if line.startswith("E   ")]
+    outcome.failed += [f"{r.method} on {r.task}: {' '.join(reasons)[:300] or f'pytest exit {code}'}" for r in lost]
     return records
+
+
+def run_suite(words: Sequence[str], threads: int, say: Say) -> tuple[int, str]:
+    """Run the suite in a process of its own, at its threads; return the exit code and what it said.
+
+    Each measurement is passed on as its line comes. The process ends with this one.
+    """
+    env = {**os.environ, **dict.fromkeys(POOLS, str(threads))}
+    env["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])
+    command = [sys.executable, "-m", "pytest", *OPTIONS, "--benchmark-quiet", SUITE, *words]
+    lines = []
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if " | " in line:
+                    say(line.strip(" .\n"))
+        except BaseException:
+            process.terminate()
+            raise
+    return process.returncode, "".join(lines)

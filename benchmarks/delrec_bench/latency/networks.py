@@ -1,37 +1,51 @@
-"""What is timed: every method's network on a task's shape.
+"""What is timed: a method's network at a run's settings, on one batch of the published size.
 
-Three things are timed, on one batch of the task's training samples:
     train    a whole training step: forward, loss, backward, optimiser, clamping; learning rates are 0, so that every
              round does the same work
     infer    the batch's scores, as deployed (rounded delays, sigma 0)
-    batch1   streaming: one sample, one step of input after the other, as deployed
-The no-delay network is timed twice in every round, and its row is the ratio of the two: it must hold 1.
+    batch1   the scores of one whole sample, by the engine a network is deployed with: by events where it can
+
+The no-delay network stands beside it with as many samples, and its own row is a ratio of equals: it must hold 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from importlib import import_module
-from importlib.util import find_spec
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import psutil
 import torch
 from delrec import RecurrentDelays, SpikingLayer
+from delrec.engines.events import EventNetwork
 from delrec.networks import Network
 from torch import Tensor
 
 from delrec_bench.config import Request, Resolved, defaults, resolve
-from delrec_bench.methods.base import Method, MethodTable, find_methods
-from delrec_bench.tasks.base import Task, TaskTable
+from delrec_bench.environment import free_bytes, peak_bytes, reset_peak
+from delrec_bench.latency.drawn import with_drawn_inputs
+from delrec_bench.latency.firing import fire, spike_rates
+from delrec_bench.methods.base import MethodTable, find_methods
+from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import Optimisation, build
 from delrec_bench.workspace import Workspace
 
 BASELINE = "lif"
-MODES: Mapping[str, float] = {"train": 0.5, "infer": 0.2, "batch1": 0.3}
-"""What is timed, and its share of a task's budget."""
+MODES = {"train": 0.5, "infer": 0.2, "batch1": 0.3}
+"""What is timed, and its share of a method's time."""
+
+_ROOM = 0.8  # share of the free memory that a training step may take
+_SMALL = 32  # samples that are taken to fit
+
+
+def events(network: Any) -> EventNetwork | None:
+    """The network by events, where that engine runs it (a `Network` of core's own layers); else None."""
+    own = type(network) is Network and all(type(b.spiking) in (SpikingLayer, RecurrentDelays) for b in network.blocks)
+    if own and network.config.engine in ("auto", "cpu", "events"):
+        with suppress(ValueError):  # neurons that it cannot compile, padding from the future
+            return EventNetwork(network)
+    return None
 
 
 @dataclass
@@ -40,8 +54,12 @@ class Subject:
 
     Attributes:
         resolved: The run whose configuration, data and key are meant.
-        model: The network, its sigma that of the first epoch, and `deployed` a second one as deployed.
-        inputs, targets: A batch, (T, B, C) and (B,).
+        model: The network, its sigma that of the first epoch.
+        deployed: A second one as deployed, of the same values.
+        batch: Samples of a batch now.
+        fitted: Samples of a batch as configured, or fewer where memory does not hold them (`fit`).
+        by_events: `deployed` by events, or None.
+        rates: Spikes per neuron and step of each layer.
         settle: Holds `deployed` in its state; closing it restores the delays.
     """
 
@@ -49,22 +67,36 @@ class Subject:
     model: Any
     deployed: Any
     optimisation: Optimisation
-    inputs: Tensor
-    targets: Tensor
-    settle: ExitStack
+    batch: int
+    by_events: EventNetwork | None = None
+    rates: list[float] = field(default_factory=list)
+    settle: ExitStack = field(default_factory=ExitStack)
+    fitted: int = field(init=False)
+    inputs: Tensor = field(init=False)
+    targets: Tensor = field(init=False)
 
-    @property
-    def method(self) -> Method:
-        """The method."""
-        return self.resolved.method
+    def __post_init__(self) -> None:
+        self.fitted = self.batch
+        self.take(self.batch)
 
-    def work(self, mode: str) -> Callable[[], object] | None:
-        """What is timed in `mode`, or None where it does not apply (a network that cannot stream)."""
-        if mode == "train":
-            return self.train_step
-        if mode == "infer":
-            return self.infer
-        return self.stream if self.deployed.streams else None
+    def take(self, batch: int) -> None:
+        """Time batches of so many samples from now on: the first training samples, again from the start if too few."""
+        data = self.resolved.data
+        indices = torch.arange(batch) % len(data.train)
+        dtype = torch.float64 if self.resolved.dtype == "float64" else torch.float32
+        self.batch = batch
+        self.inputs, self.targets = data.train.batch(indices).to(dtype), data.train.targets[indices]
+
+    def work(self, mode: str) -> Callable[[], object]:
+        """What is timed in `mode`."""
+        return {"train": self.train_step, "infer": self.infer, "batch1": self.single}[mode]
+
+    def engine(self, mode: str) -> str:
+        """What ran in `mode`, after it has."""
+        if mode == "batch1" and self.by_events is not None:
+            return "events"
+        name: str = (self.model if mode == "train" else self.deployed).engines()
+        return name
 
     def train_step(self) -> None:
         """A whole training step."""
@@ -80,104 +112,90 @@ class Subject:
         return scores
 
     @torch.no_grad()
-    def stream(self) -> Tensor:
-        """Output of the last step (1, classes) of the batch's first sample, fed step by step."""
-        return stream(self.streamer, self.inputs[:, :1])
+    def single(self) -> Tensor:
+        """Scores (1, classes) of the batch's first sample."""
+        network = self.deployed if self.by_events is None else self.by_events
+        scores: Tensor = network.classify(self.inputs[:, :1])
+        return scores
 
-    @cached_property
-    def streamer(self) -> Any:
-        """The deployed network as it streams (see `streaming`)."""
-        return streaming(self.deployed)
-
-
-def streaming(network: Any) -> Any:
-    """The network by events, where core's events engine runs it (a `Network` of core's own layers); else itself."""
-    own = type(network) is Network and all(type(b.spiking) in (SpikingLayer, RecurrentDelays) for b in network.blocks)
-    if own and network.config.engine in ("auto", "cpu", "events") and find_spec("delrec.engines.events"):
-        events = import_module("delrec.engines.events")
-        with suppress(ValueError):  # neurons that it cannot compile
-            return events.EventNetwork(network)
-    return network
-
-
-def stream(network: Any, inputs: Tensor) -> Tensor:
-    """Feed (T, 1, C) to what `streaming` returned, a step at a time from rest; return the last output (1, classes)."""
-    output = inputs
-    if hasattr(network, "reset"):
-        network.reset()
-        for x in inputs:
-            output = network.step(x)
-        return output
-    state = network.initial_state(inputs.shape[1])
-    for x in inputs:
-        output, state = network.step(x, state)
-    return output
+    def fit(self) -> None:
+        """Halve the batch until a training step fits the memory that is free, as two small steps tell."""
+        wanted = self.batch
+        if wanted <= _SMALL:
+            return
+        peaks = []
+        for size in (few := wanted // 16, 2 * few):
+            self.take(size)
+            reset_peak()
+            self.train_step()
+            peaks.append(peak_bytes())
+        a_sample = max(0, peaks[1] - peaks[0]) / few
+        room = _ROOM * free_bytes() + peaks[1] - psutil.Process().memory_info().rss
+        while wanted > _SMALL and a_sample * wanted > room:
+            wanted //= 2
+        self.fitted = wanted
+        self.take(wanted)
 
 
 def subject(resolved: Resolved) -> Subject:
-    """Build the network of a resolved run, twice, and take the first batch of its training samples."""
+    """Build the network of a resolved run, twice, and bring both to realistic spike rates."""
     data = resolved.data
-    training = replace(
-        resolved.training,
-        lr_weights=0.0,
-        lr_delays=0.0,
-        lr_neuron=None,
-        schedule_weights="constant",
-        schedule_delays="constant",
-    )
-    indices = torch.arange(min(training.batch, len(data.train)))
-    dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
+    still: dict[str, Any] = {"lr_weights": 0.0, "lr_delays": 0.0, "lr_neuron": None}
+    training = replace(resolved.training, **still, schedule_weights="constant", schedule_delays="constant")
     model, deployed = build(resolved), build(resolved)
+    batch = training.batch if data.kind == "DRAWN" else min(training.batch, len(data.train))
+    found = Subject(resolved, model, deployed, Optimisation(model, training, data.metric), batch)
+    fire(model, found.inputs)
+    deployed.load_state_dict(model.state_dict())
     model.begin_epoch(0, training.epochs)
-    settle = ExitStack()
-    settle.enter_context(deployed.deployed())
-    return Subject(
-        resolved=resolved,
-        model=model,
-        deployed=deployed,
-        optimisation=Optimisation(model, training, data.metric),
-        inputs=data.train.batch(indices).to(dtype),
-        targets=data.train.targets[indices],
-        settle=settle,
-    )
-
-
-def resolved_runs(
-    methods: Iterable[Method],
-    task: Task,
-    workspace: Workspace,
-    profile: str,
-    threads: int,
-    requests: Iterable[Request] = (),
-) -> list[Resolved]:
-    """Resolve repetition 0 of every method that applies to the task and has a network, the baseline first.
-
-    A study's `requests` say with which data and settings; a baseline outside the study takes those of its first.
-    """
-    asked = {request.method: request for request in requests if request.task == task.name}
-    usual = next(iter(asked.values()), Request(BASELINE, task.name, profile=profile))
-    own = {m.name: m for m in methods}
-    table = MethodTable({**find_methods(), **own})  # the baseline, and the method whose network is a budget, are there
-    # One load serves all methods whose options are equal.
-    tasks = TaskTable({task.name: replace(task, load=cache(task.load))})
-    names = [BASELINE, *(name for name in own if name != BASELINE)]
-    found = []
-    for name in names:
-        if table[name].build is None or table[name].applicable(task) is not None:
-            continue
-        known = defaults(table[name])
-        shared = tuple((key, value) for key, value in usual.overrides if key in known)
-        request = asked.get(name, replace(usual, method=name, overrides=shared))
-        found.append(resolve(replace(request, repetition=0, threads=threads), table, tasks, workspace))
+    found.settle.enter_context(deployed.deployed())
+    found.by_events = events(deployed)
+    found.rates = spike_rates(deployed, found.inputs)
     return found
 
 
-def subjects(
-    methods: Iterable[Method], task: Task, workspace: Workspace, profile: str = "quick", threads: int = 1
-) -> list[Subject]:
-    """Build every method's `Subject` on a task; the no-delay network first.
+def cells(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable) -> list[Request]:
+    """What is to be measured of a study's requests: each network once on each task, the no-delay network first.
+
+    Where a task's requests lack the no-delay network, it is added with the settings of the first of them.
+    """
+    found: dict[tuple[str, str, str | None], Request] = {}
+    every = [r for r in requests if methods[r.method].build is not None]
+    for task in dict.fromkeys(r.task for r in every):
+        of_task = [r for r in every if r.task == task]
+        known, usual = defaults(_known(methods)[BASELINE]), of_task[0]
+        shared = tuple((key, value) for key, value in usual.overrides if key in known)
+        first = next((r for r in of_task if r.method == BASELINE), replace(usual, method=BASELINE, overrides=shared))
+        for request in (first, *of_task):
+            if methods_apply(request, methods, tasks):
+                found.setdefault((request.task, request.method, request.data), replace(request, repetition=0))
+    return list(found.values())
+
+
+def methods_apply(request: Request, methods: MethodTable, tasks: TaskTable) -> bool:
+    """Whether a request's method applies to its task."""
+    return _known(methods)[request.method].applicable(tasks[request.task]) is None
+
+
+def _known(methods: MethodTable) -> MethodTable:
+    """The table with the no-delay network in it."""
+    return methods if BASELINE in methods else MethodTable({**find_methods(), **methods})
+
+
+def resolved(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
+    """A request with its data: a task's own, a user's, or drawn at the shape of an official one.
 
     Raises:
-        BenchError: The profile says nothing about the task, or its data is wrong.
+        BenchError: As `config.resolve`.
     """
-    return [subject(p) for p in resolved_runs(methods, task, workspace, profile, threads)]
+    task = tasks[request.task]
+    own = TaskTable({request.task: task if request.data is not None else with_drawn_inputs(task)})
+    return resolve(request, _known(methods), own, workspace)
+
+
+def as_requests(
+    methods: Sequence[str], tasks: Sequence[str], table: MethodTable, task_table: TaskTable, profile: str, threads: int
+) -> list[Request]:
+    """A request for every method on every task where it applies."""
+    every = [Request(m, t, profile=profile, threads=threads) for t in tasks for m in methods]
+    return [r for r in every if methods_apply(r, table, task_table)]

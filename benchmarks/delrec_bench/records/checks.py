@@ -87,7 +87,8 @@ def identity(task: str, data: Mapping[str, Any]) -> dict[str, Any]:
 def expected_key(r: Record) -> str:
     """The key that configuration, data and results version give.
 
-    A latency record's is that of the run it times, and of the baseline and the host it was measured on.
+    A latency record's is that of the run it times (its threads included), of the baseline, and of the machine and the
+    engines that it was measured on: an unlike measurement has another key and replaces nothing.
 
     Raises:
         BenchError: the record lacks what a key is made of.
@@ -99,12 +100,15 @@ def expected_key(r: Record) -> str:
     key = run_key(r.configuration, identity(r.task, r.data), version)
     if r.kind != "latency":
         return key
-    return latency_key(key, r.result.get("baseline"), r.measured.get("host"), version)
+    return latency_key(key, r.result.get("baseline"), r.measured.get("host"), version, r.result.get("engines"))
 
 
-def latency_key(run: str, baseline: Any, host: Any, results_version: int | None = None) -> str:
-    """The key of a latency record: of the run's key, the baseline and the machine."""
-    return run_key({"kind": "latency", "baseline": baseline, "host": host}, {"run": run}, results_version)
+def latency_key(
+    run: str, baseline: Any, host: Any, results_version: int | None = None, engines: Mapping[str, str] | None = None
+) -> str:
+    """The key of a latency record: of the run's key, the baseline, the machine, and the engine of each mode."""
+    setup = {"kind": "latency", "baseline": baseline, "host": host} | ({"engines": engines} if engines else {})
+    return run_key(setup, {"run": run}, results_version)
 
 
 def contradictions(r: Record) -> Iterator[tuple[str, Any, Any]]:

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 KINDS = ("run", "floor", "latency", "trial")
-DATA_KINDS = ("EMBEDDED", "STAND-IN", "OFFICIAL")
+DATA_KINDS = ("DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL")
 LATENCY_RATIOS = ("train_ratio", "infer_ratio", "batch1_ratio")
 
 _CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -21,7 +21,7 @@ Digest = Annotated[str, Field(min_length=1)]
 class Data(TypedDict):
     """The data of a run; what the key says of it, and what a reader must know."""
 
-    kind: Literal["EMBEDDED", "STAND-IN", "OFFICIAL"]
+    kind: Literal["DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL"]
     digest: Digest
     classes: NotRequired[Count]
     channels: NotRequired[Count]
@@ -63,11 +63,27 @@ class TrialResult(TypedDict):
 
 @with_config(_OPEN)
 class LatencyResult(TypedDict):
-    """Of a measurement of latency: ratios to the no-delay network, None where one does not apply."""
+    """Of a measurement of latency: a training step, inference of a batch, and of one whole sample (batch1).
+
+    Ratios are to the no-delay network (`baseline`) in the same rounds; None where one was not measured. Milliseconds
+    are medians, `_iqr` their quartiles. `run` is the key of the run whose network it is, `engines` says what ran each
+    mode, `batch` how many samples (`published_batch` where memory held them all), `rates` the spikes per neuron and
+    step of each layer, `threads` those of torch and numba.
+    """
 
     train_ratio: Positive | None
     infer_ratio: Positive | None
     batch1_ratio: Positive | None
+    train_ms: NotRequired[Positive | None]
+    infer_ms: NotRequired[Positive | None]
+    batch1_ms: NotRequired[Positive | None]
+    run: NotRequired[Digest]
+    baseline: NotRequired[str]
+    batch: NotRequired[Count]
+    published_batch: NotRequired[Count]
+    threads: NotRequired[Count]
+    engines: NotRequired[dict[str, str]]
+    rates: NotRequired[list[float]]
 
 
 @with_config(_CLOSED)

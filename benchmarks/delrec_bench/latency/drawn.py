@@ -1,0 +1,89 @@
+"""Inputs at a task's shape and spike rate, drawn, for tasks whose official files need not be there to measure latency.
+
+A sample of speech holds as many spikes as one of the official files does on average, at all bins alike (Poisson); an
+image as many pixels that are not 0. What a layer costs depends on the shape and on how much it gets, not on what it
+means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from delrec_bench.data.samples import DenseSamples
+from delrec_bench.data.speech import Corpus
+from delrec_bench.data.task_data import TaskData, TaskOptions
+from delrec_bench.records import canonical_json
+from delrec_bench.records.canonical import digest
+from delrec_bench.tasks import shd, ssc
+from delrec_bench.tasks.base import Loader, Task
+from delrec_bench.workspace import Workspace
+
+SAMPLES = 256  # the largest published batch
+SPEECH: dict[str, tuple[Corpus, float]] = {"shd": (shd.CORPUS, 7000.0), "ssc": (ssc.CORPUS, 5700.0)}
+"""Task -> its corpus, and the spikes of a sample."""
+PIXELS, LIT = 784, 0.19  # PS-MNIST: T, and the share of pixels that are not 0
+CLASSES = {"shd": 20, "ssc": 35, "ps-mnist": 10}
+
+
+def with_drawn_inputs(task: Task) -> Task:
+    """The task with drawn inputs in place of its files; itself where it makes its data or is not one of the three."""
+    return replace(task, load=_load(task.name)) if task.name in CLASSES else task
+
+
+@cache  # one loader, so that methods of equal options share what it drew
+def _load(name: str) -> Loader:
+    def load(
+        options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
+    ) -> TaskData:
+        return drawn(name, options)
+
+    return load
+
+
+def drawn(name: str, options: TaskOptions, samples: int = SAMPLES) -> TaskData:
+    """Draw a task's inputs: the same for the same options.
+
+    Args:
+        name: shd, ssc or ps-mnist.
+        options: They decide steps, step and channels, as for the task's own files.
+        samples: In each split, which are one and the same.
+
+    Raises:
+        BenchError: Options that the task refuses.
+    """
+    random = np.random.default_rng(0)
+    targets = random.integers(0, CLASSES[name], samples)
+    if name in SPEECH:
+        corpus, spikes = SPEECH[name]
+        bins = corpus.bins(options)
+        steps = bins.steps if options.steps == "auto" else int(options.steps)
+        channels, step = options.channels, bins.step
+        mean = spikes / (1.4 / step) / channels
+        values = random.poisson(mean, (samples, steps, channels)).astype(np.uint8)
+        values = np.minimum(values, 1) if options.binary else values
+        split = DenseSamples(values, targets)
+    else:
+        steps, channels, step, mean = PIXELS, 1, 0.0, LIT
+        lit = random.random((samples, steps)) < LIT
+        split = DenseSamples((random.integers(1, 256, lit.shape) * lit).astype(np.uint8), targets, scale=1 / 255)
+    recipe = {"task": name, "steps": steps, "channels": channels, "mean": mean, "binary": options.binary, "seed": 0}
+    return TaskData(
+        name=name,
+        kind="DRAWN",
+        metric="accuracy",
+        classes=CLASSES[name],
+        channels=channels,
+        steps=steps,
+        step_ms=1000 * step,
+        representation="pixels" if name == "ps-mnist" else "binary" if options.binary else "counts",
+        digest=digest(canonical_json(recipe)),
+        files={},
+        train=split,
+        valid=split,
+        test=split,
+        notes=("inputs drawn at the task's shape and rate",),
+    )
