@@ -48,8 +48,9 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 _INSIDE: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 allocating: Callable[[Any], Any] = numba.njit(**_INSIDE)
 # without arrays of their own, and so without counting references to their arguments': a third of a scan's time
-compiled: Callable[[Any], Any] = numba.njit(**_INSIDE, _nrt=False)
-inlined: Callable[[Any], Any] = numba.njit(**_INSIDE, _nrt=False, forceinline=True)  # a call costs as much as the body
+_BARE: dict[str, Any] = {**_INSIDE, "_nrt": False}
+compiled: Callable[[Any], Any] = numba.njit(**_BARE)
+inlined: Callable[[Any], Any] = numba.njit(**_BARE, forceinline=True)  # a call costs as much as the body
 
 
 def entry(function: Any) -> Any:
