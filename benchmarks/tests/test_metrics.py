@@ -167,6 +167,8 @@ TASK = replace(SERIES, name="hits", summary="forecasts that come within half a u
 
 
 STUDY = """
+summary = "two methods on a task of one's own"
+
 [quick]
 methods = ["lif", "rlif"]
 tasks = ["hits"]

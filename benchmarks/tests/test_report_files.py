@@ -1,7 +1,6 @@
 """The files of a page: the contract's columns, two forms that say the same, and who may write where."""
 
 import csv
-import dataclasses
 import html
 import io
 import json
@@ -184,7 +183,7 @@ def test_the_pareto_front_is_what_nothing_beats_in_both():
 def test_names_cannot_break_the_page():
     name = "<script>alert(1)</script>"
     made = [made_up.scored_at("lif", r, 0.5, learned="a & b | c") for r in range(2)]
-    records = [dataclasses.replace(r, method=name) for r in made]
+    records = [r.changed(method=name) for r in made]
     page = build(made_up.declared(records, primary=None, title=name), records)
     text = to_html(page, draw(page))
     assert "<script>alert" not in text and "a &amp; b" in text
@@ -241,10 +240,10 @@ def test_publishing_refuses_what_is_incomplete_mixed_or_of_several_revisions(clo
         publish(clone, declared, records[1:])
     with pytest.raises(BenchError, match="no record belongs to it"):
         publish(clone, declared, [])
-    other = dataclasses.replace(records[0], configuration=records[0].configuration | {"epochs": 99})
+    other = records[0].changed(configuration=records[0].configuration | {"epochs": 99})
     with pytest.raises(BenchError, match="settings or data are mixed in lif on digits"):
         publish(clone, declared, [other, *records[1:]])
-    older = dataclasses.replace(records[0], provenance=records[0].provenance | {"revision": "f" * 40})
+    older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})
     with pytest.raises(BenchError, match="--allow-mixed"):
         publish(clone, declared, [older, *records[1:]])
     assert not clone.reports.exists()
@@ -263,7 +262,7 @@ def test_readmes_block_shows_the_three_tasks_first(clone):
     with pytest.raises(BenchError, match="latency and size are not measured of dcls on shd"):
         publish(clone, three, [])
     latency = [made_up.latency(m, t, 1.9) for t, m in unscored if t == "shd"]
-    latency.append(dataclasses.replace(made_up.latency("delrec-axonal", "shd"), task="ps-mnist", key="3" * 64))
+    latency.append(made_up.latency("delrec-axonal", "shd").changed(task="ps-mnist", key="3" * 64))
     publish(clone, three, latency)
     publish(clone, *small())
     text = (clone.root / "README.md").read_text()

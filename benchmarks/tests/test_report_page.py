@@ -1,7 +1,6 @@
 """What a page says: only its declared runs are rows, and every sentence is one that its verdicts allow."""
 
-import dataclasses
-
+import numpy as np
 import pytest
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Expected, Primary
@@ -150,7 +149,7 @@ def test_the_same_delays_left_fixed_needs_the_same_widths_and_counts():
         counts = r.parameters | {"delays": delays, "total": r.parameters["weights"] + delays}
         counts |= {"frozen": 0 if r.method == PAIR[0] else delays}
         configuration = r.configuration | {"network": {"hidden": hidden}}
-        return dataclasses.replace(r, parameters=counts, configuration=configuration)
+        return r.changed(parameters=counts, configuration=configuration)
 
     page = page_of([sized(r) for r in pair_of(0.1)])
     assert "the same delays left fixed" not in text_of(page)
@@ -162,8 +161,7 @@ def test_parameters_are_told_as_they_are():
     records = [made_up.scored_at(m, r, 0.5) for m in ("lif", "rlif") for r in range(2)]
     sizes = {"lif": 9_910, "rlif": 18_119}
     records = [
-        dataclasses.replace(
-            r,
+        r.changed(
             configuration=r.configuration | {"budget": 10_000},
             parameters=r.parameters | {"total": sizes[r.method], "weights": sizes[r.method]},
         )
@@ -193,7 +191,7 @@ def test_subset_is_stamped_beside_official_where_less_than_the_whole_was_used():
         task = made.configuration["task"] | {"limit": limit, "test_limit": None}
         sizes = {"train": 4_000, "valid": 1_000, "test": 1_000}
         configuration = made.configuration | {"task": task, "epochs": 3}
-        return dataclasses.replace(made, configuration=configuration, data=made.data | {"sizes": sizes} | data)
+        return made.changed(configuration=configuration, data=made.data | {"sizes": sizes} | data)
 
     page = page_of([part(5_000)], primary=None)
     assert row(page, "shd", "lif")["data"] == "OFFICIAL SUBSET" and page.stamps == ("OFFICIAL SUBSET",)
@@ -218,7 +216,7 @@ def test_speakers_are_clusters_of_the_second_interval():
     """Speakers were stored and never used."""
 
     def spoken(r, speakers):
-        return dataclasses.replace(r, result=r.result | {"speakers": speakers})
+        return r.changed(groups=speakers)
 
     records = pair_of(0.03, n=6, tasks=("digits",))
     two = [i // 500 for i in range(1000)]
@@ -229,10 +227,10 @@ def test_speakers_are_clusters_of_the_second_interval():
 
 def test_another_test_set_has_no_interval_over_samples():
     records = pair_of(0.03, n=4, tasks=("digits",))
-    moved = [dataclasses.replace(r, result=r.result | {"targets": r.result["targets"][::-1]}) for r in records[:1]]
+    moved = [r.changed(targets=np.asarray(r.targets)[::-1]) for r in records[:1]]
     assert page_of([*moved, *records[1:]]).judged.differences[0].wide is not None  # the same targets, in one class
     shorter = made_up.scored_at(PAIR[0], 0, 0.5, total=500)
-    other = dataclasses.replace(shorter, key=records[0].key)
+    other = shorter.changed(key=records[0].key)
     assert page_of([other, *records[1:]]).judged.differences[0].wide is None
 
 
@@ -247,14 +245,13 @@ def test_published_values_stand_beside_the_same_data_only(whole):
 def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike():
     runs = [made_up.record(m, "digits", 0) for m in ("lif", "rlif")]
     here = [made_up.latency(m, "digits", 1.2) for m in ("lif", "rlif")]
-    newer = dataclasses.replace(
-        made_up.latency("lif", "digits", 9.9),
+    newer = made_up.latency("lif", "digits", 9.9).changed(
         key="7" * 64,
         measured={"host": "another machine", "finished_at": "2030-01-01T00:00:00+00:00"},
     )
     page = build(made_up.declared(runs, primary=None), [*runs, *here, newer])
     assert {r["latency_train_ratio"] for r in page.rows} == {1.2}
-    network = dataclasses.replace(here[0], configuration=here[0].configuration | {"network": {"hidden": [256]}})
+    network = here[0].changed(configuration=here[0].configuration | {"network": {"hidden": [256]}})
     page = build(made_up.declared(runs, primary=None), [*runs, network])
     assert row(page, "digits", "lif")["latency_train_ms"] is None
 
@@ -290,8 +287,7 @@ def test_a_point_of_a_sweep_is_a_row_with_the_control_at_the_same_point():
 def test_unequal_footing_and_mixed_revisions_are_told():
     records = pair_of(0.1, tasks=("digits",))
     other = [
-        dataclasses.replace(r, data=r.data | {"step_ms": 5.0}, provenance=r.provenance | {"revision": "f" * 40})
-        for r in records[:8]
+        r.changed(data=r.data | {"step_ms": 5.0}, provenance=r.provenance | {"revision": "f" * 40}) for r in records[:8]
     ]
     said = text_of(page_of([*other, *records[8:]]))
     assert "On digits the rows differ in step: 14.0 and 5.0." in said
