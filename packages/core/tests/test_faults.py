@@ -10,6 +10,7 @@ from delrec import (
     EngineError,
     FeedforwardDelays,
     NetworkConfig,
+    NotFiniteError,
     RecurrentDelays,
     SpikeLinear,
     SpikingLayer,
@@ -18,6 +19,7 @@ from delrec import (
 )
 from delrec.delays import triangle_kernel
 from delrec.engines import interface
+from delrec.engines.events import EventNetwork
 from delrec.networks import Network
 
 ENGINES = ["reference", "cpu"]
@@ -209,3 +211,66 @@ def test_nothing_of_this_warns():
         warnings.simplefilter("error")
         made = layer(engine="auto")
         made(current(), made(current(), return_state=True).state)
+
+
+def few(steps=20, dtype=torch.float32):
+    return (torch.rand(steps, 2, 6, generator=torch.Generator().manual_seed(2)) < 0.2).to(dtype)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_position_that_is_nan_is_an_error(engine):
+    made = FeedforwardDelays(6, 4, window=7, engine=engine)
+    made.position.data[0, 1, 2] = float("nan")
+    with pytest.raises(NotFiniteError, match="position"):  # it was read as a place in memory: the process crashed
+        made(few())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kernel", ["v1", "gauss"])
+@pytest.mark.parametrize(("pushed", "used"), [(9.0, 3.0), (-9.0, -3.0)])
+def test_positions_pushed_out_of_the_window_are_at_its_edge(engine, pushed, used, kernel):
+    made = FeedforwardDelays(6, 4, window=7, kernel=kernel, engine=engine, dtype=torch.float64)
+    made.position.data.fill_(used)
+    edge = made(few(dtype=torch.float64))
+    edge.abs().sum().backward()
+    at_edge = made.position.grad.clone()
+    made.position.grad = None
+    made.position.data.fill_(pushed)
+    out = made(few(dtype=torch.float64))
+    assert torch.equal(out, edge)
+    out.abs().sum().backward()
+    leads_back = (at_edge > 0) == (pushed > 0)
+    assert torch.equal(made.position.grad, torch.where(leads_back, at_edge, 0))
+    assert kernel == "v1" or made.position.grad.abs().max() > 0  # at a whole position v1's is 0, as published
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_spread_that_is_nan_and_a_sigma_that_is_infinite_are_named(engine):
+    made = layer(engine=engine, learn_spread=True)
+    made.spread.data[1] = float("nan")
+    with pytest.raises(NotFiniteError, match="spread"):
+        made(current())
+    made = layer(engine=engine, sigma=0.0)
+    made.sigma.fill_(float("inf"))
+    with pytest.raises(ValueError, match="sigma = inf"):
+        made(current())
+
+
+@pytest.mark.parametrize("delays", ["axonal", "synaptic"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_delays_far_beyond_the_sequence_are_silence(engine, delays):
+    made = layer(engine=engine, delays=delays)
+    made.delay.data.fill_(1e12)  # the reference asked for as many taps
+    alone = SpikingLayer(6, engine=engine)(current())
+    assert torch.equal(made(current()), alone) and alone.sum() > 0
+
+
+def test_event_inference_does_not_take_nan_for_silence():
+    network = EventNetwork([SpikeLinear(6, 4), SpikingLayer(4)], batch=2)
+    with pytest.raises(NotFiniteError, match="inputs"):
+        network.run(few() * float("nan"))
+
+
+def test_float64_under_autocast_stays_as_in_torch():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert FeedforwardDelays(6, 4, window=3, dtype=torch.float64)(few(dtype=torch.float64)).dtype == torch.float64

@@ -133,3 +133,29 @@ def test_what_is_no_neuron_is_told(neuron, error, words):
         layer(neuron)(X)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_cell_that_works_in_place_changes_nobodys_state():
+    def cell(current, v):
+        v = torch.zeros_like(current) if v is None else v
+        v.mul_(0.9).add_(current)
+        spike = (v > 0.5).to(current)
+        return spike, v.sub_(spike)
+
+    def pure(current, v):
+        v = current if v is None else 0.9 * v + current
+        spike = (v > 0.5).to(current)
+        return spike, v - spike
+
+    x = torch.rand(12, 3, 4, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    made = RecurrentDelays(4, neuron=cell)
+    other = copy.deepcopy(made)
+    other.neuron = type(made.neuron)(pure).attach(4)
+    start = other(x, return_state=True).state
+    given = start.map(torch.clone)
+    got = made(x, start, lengths=[12, 5, 1], return_state=True, return_membrane=True)
+    want = other(x, given, lengths=[12, 5, 1], return_state=True, return_membrane=True)
+    assert torch.equal(start.states[0], given.states[0])  # a state can be gone on from twice
+    torch.testing.assert_close(got.membrane, want.membrane)
+    torch.testing.assert_close(got.state.states[0], want.state.states[0])

@@ -35,29 +35,29 @@ class _Project(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(delay: Tensor, highest: float) -> Tensor:
-        inside = torch.where(delay < 0, 0, delay)  # NaN stays NaN
+    def forward(delay: Tensor, highest: float, lowest: float) -> Tensor:
+        inside = torch.where(delay < lowest, lowest, delay)  # NaN stays NaN
         return torch.where(inside > highest, highest, inside)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        delay, ctx.highest = inputs
+        delay, ctx.highest, ctx.lowest = inputs
         ctx.save_for_backward(delay)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (delay,), (grad,) = ctx.saved_tensors, grads
-        leaves = ((delay < 0) & (grad > 0)) | ((delay > ctx.highest) & (grad < 0))
-        return torch.where(leaves, 0, grad), None
+        leaves = ((delay < ctx.lowest) & (grad > 0)) | ((delay > ctx.highest) & (grad < 0))
+        return torch.where(leaves, 0, grad), None, None
 
 
-def project(delay: Tensor, highest: float | None = None) -> Tensor:
-    """Return the delay put in [0, highest], as every layer uses it; highest = None is no upper bound.
+def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) -> Tensor:
+    """Return the delay put in [lowest, highest], as every layer uses it; highest = None is no upper bound.
 
     The gradient passes inside and AT the corners, as in the published code. Outside only a gradient that leads back
-    passes: a delay that an optimiser pushed below 0 is never stuck there, nor driven on.
+    passes: a delay that an optimiser pushed out of its range is never stuck there, nor driven on.
     """
-    projected: Tensor = _Project.apply(delay, math.inf if highest is None else float(highest))
+    projected: Tensor = _Project.apply(delay, math.inf if highest is None else float(highest), float(lowest))
     return projected
 
 

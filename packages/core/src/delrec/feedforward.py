@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from delrec.delays import project
 from delrec.engines import delayed_linear, engine_for
-from delrec.layer import Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
+from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
 
 __all__ = ["DelayedOutput", "FeedforwardDelays"]
 
@@ -116,6 +117,7 @@ class FeedforwardDelays(Layer):
         self.position = nn.Parameter(position, requires_grad=learn)
         self.register_buffer("spread", torch.tensor(float(spread), device=device, dtype=exact))
         self.bias = nn.Parameter(torch.empty(outputs, device=device, dtype=dtype)) if bias else None
+        self._watch = FiniteWatch()
         self.reset_parameters()
 
     def reset_parameters(self, weight: Literal["default", "relu"] = "default") -> None:
@@ -138,11 +140,16 @@ class FeedforwardDelays(Layer):
 
     def dense_kernel(self) -> Tensor:
         """Return the kernel as a convolution takes it, (outputs, inputs, K)."""
-        return dense_kernel(self.weight, self.position, self.spread, self.window, self.kernel)
+        return dense_kernel(self.weight, self.effective_position(), self.spread, self.window, self.kernel)
+
+    def effective_position(self) -> Tensor:
+        """Return the positions as forward uses them, within the window: outside, a connection is dead."""
+        lowest, highest = self._range()
+        return project(self.position, highest, lowest)
 
     def delay(self) -> Tensor:
         """Return the delays in steps, (kernel_count, outputs|1, inputs|1): left padding - K//2 - P."""
-        return self.left_padding - self.window // 2 - self.position.detach()
+        return self.left_padding - self.window // 2 - self.effective_position().detach()
 
     def forward(
         self,
@@ -155,23 +162,28 @@ class FeedforwardDelays(Layer):
         """Convolve a sequence (T, B, inputs) into (T + left + right - K + 1, B, outputs).
 
         inputs: floating point, or whole numbers and booleans, which are taken for numbers. The result has their
-        dtype (whole numbers: the weight's; under autocast: autocast's), and is computed in float32 at least. state:
-        the inputs before, as `return_state` gave them, in place of silence. lengths: (B,) steps of each sample; what
+        dtype (whole numbers: the weight's; under autocast: autocast's, but for float64), and is computed in float32 at
+        least. state: the inputs before, as `return_state` gave them, in place of silence. lengths: (B,) steps of
+        each sample; what
         comes after is not heard, and after its last output a sample's outputs are 0. Returns the output, or with
         `return_state` (outputs, state). Calls that hand the state on equal one call over the whole.
 
         Raises ValueError for a wrong shape, a sequence shorter than the kernel, lengths beyond the sequence, a state
         that does not fit, or any state unless left_padding is K - 1 and right_padding 0: else outputs need inputs to
-        come.
+        come; NotFiniteError for NaN or infinity in the positions.
         """
         if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:
             shape = "(B, T, {})" if self.batch_first else "(T, B, {})"
             raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this layer takes {shape.format(self.inputs)}")
         if state is not None or return_state:
             self._check_streams()
+        self._watch.check(
+            self.position, "position holds NaN or infinity: training diverged; lower the delay learning rate"
+        )
         dtype = inputs.dtype if inputs.is_floating_point() else self.weight.dtype
         device = inputs.device.type
-        given = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+        autocast = torch.is_autocast_enabled(device) and dtype != torch.float64  # which torch's autocast leaves alone
+        given = torch.get_autocast_dtype(device) if autocast else dtype
         with plain_arithmetic(device):
             x = (inputs.transpose(0, 1) if self.batch_first else inputs).to(exact_dtype(dtype))
             own = lengths_of(lengths, x)
@@ -206,7 +218,7 @@ class FeedforwardDelays(Layer):
             return x.new_zeros(max(steps, 0), x.shape[1], self.outputs) + x.sum()  # empty, but the graph goes on
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.kernel == "v1" and self.kernel_count == 1:
-            parts = (self.weight[..., 0].to(x.dtype), self.position[0].to(x.dtype), bias)
+            parts = (self.weight[..., 0].to(x.dtype), self.effective_position()[0].to(x.dtype), bias)
             out = delayed_linear(self.engine, x, *parts, self.window, left, self.right_padding)
             if out is not None:
                 return out
@@ -237,7 +249,10 @@ class FeedforwardDelays(Layer):
     @torch.no_grad()
     def clamp_(self) -> None:
         """Put positions back inside the window: [-(K//2), K//2] (and at most K - 1 - K//2 for an even K)."""
-        self.position.clamp_(-(self.window // 2), min(self.window // 2, self.window - 1 - self.window // 2))
+        self.position.clamp_(*self._range())
+
+    def _range(self) -> tuple[int, int]:
+        return -(self.window // 2), self.window - 1 - self.window // 2
 
     @torch.no_grad()
     def round_(self) -> None:

@@ -85,7 +85,9 @@ class ForeignNeuron(Neuron):
         if states and self._structure is None:  # a state of another process: what holds it is seen by a step
             with torch.no_grad():
                 self._flat(self.cell(torch.zeros_like(current), None)[1], current)
-        out = self.cell(current, pytree.tree_unflatten(list(states), self._structure) if states else None)
+        # copies: a cell that works in place would change a given state, and the steps that were traced
+        own = [s.clone() for s in states]
+        out = self.cell(current, pytree.tree_unflatten(own, self._structure) if states else None)
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[0], Tensor)):
             raise TypeError(f"{self._name()} returned a {type(out).__name__}: a step returns (spike, state)")
         spike, state = out

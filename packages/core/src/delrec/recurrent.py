@@ -196,8 +196,10 @@ class RecurrentDelays(SpikingLayer):
 
     def _check_delay(self) -> None:
         self._watch.check(self.delay, "delay holds NaN or infinity: training diverged; lower the delay learning rate")
-        if not torch.compiler.is_compiling() and not number(self.sigma) >= 0:
-            raise ValueError(f"sigma = {float(self.sigma)!r}: the spread is in steps and at least 0")
+        if self.spread is not None:
+            self._watch.check(self.spread, "spread holds NaN or infinity: training diverged; lower its learning rate")
+        if not torch.compiler.is_compiling() and not 0 <= number(self.sigma) < math.inf:
+            raise ValueError(f"sigma = {float(self.sigma)!r}: the spread is in steps, finite and at least 0")
 
     def _exact(self) -> list[Tensor]:
         own = (self.delay, self.spread, self.sigma)

@@ -76,7 +76,7 @@ def _taps(request: Request, reach: int) -> Tensor | None:
     elif torch.compiler.is_compiling():  # to read it off the delays would break the graph; taps that nothing meets
         length = reach + 1  # cost time only
     else:
-        length = kernel_length(request.delay, request.width)
+        length = min(kernel_length(request.delay, request.width), reach + 1)
     taps = triangle_kernel(request.delay, request.width, length).to(request.current.dtype)
     return request.weight.unsqueeze(-1) * taps if request.delay.dim() == 2 else taps
 

@@ -46,7 +46,7 @@ def delayed_linear(
         return None
     dtype = inputs.dtype
     at = position.to(torch.promote_types(position.dtype, dtype)) + window // 2
-    first = at.detach().floor().clamp(0, window - 2)
+    first = at.detach().floor().nan_to_num(0).clamp(0, window - 2)  # NaN as a place would be read outside the ring
     taps = torch.stack([first, first + 1], -1)
     triangle = F.relu(1 - (taps - at.unsqueeze(-1)).abs())
     triangle = triangle / (triangle.sum(-1, keepdim=True) + _EPSILON)

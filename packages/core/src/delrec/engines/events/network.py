@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from delrec.engines.cpu import ENGINE as CPU
 from delrec.engines.events.layer import EventLayer
+from delrec.layer import FiniteWatch
 from delrec.neurons import Neuron
 
 __all__ = ["EventNetwork"]
@@ -32,6 +33,7 @@ class EventNetwork:
 
     def __init__(self, layers: Any, batch: int = 1, dtype: torch.dtype = torch.float32) -> None:
         self.batch, self.dtype = batch, dtype
+        self._watch = FiniteWatch()
         self.scores: Callable[[Tensor], Tensor] = getattr(layers, "scores", lambda outputs: outputs.sum(0))
         self.layers: list[EventLayer] = []
         if (
@@ -70,8 +72,9 @@ class EventNetwork:
         return self.layers[-1].output
 
     def run(self, inputs: Tensor) -> Tensor:
-        """Return the outputs (T, B, classes) of a sequence (T, B, inputs), from rest."""
+        """Return the outputs (T, B, classes) of a sequence (T, B, inputs), from rest; NotFiniteError for NaN."""
         values = self._checked(inputs, 3)
+        self._watch.check(values, "inputs hold NaN or infinity: no spike would tell")
         self.reset()
         for layer in self.layers:
             values = layer.run(values)
