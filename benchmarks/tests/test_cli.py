@@ -113,7 +113,7 @@ def test_a_checkpoint_holds_the_chosen_epoch_and_loads_without_pickle(root, caps
         ("run lif digits --epoch 3", "did you mean '--epochs'"),
         ("run lif", "run: missing argument 'task'"),
         ("rnu lif digits", "there is no command 'rnu'; did you mean 'run'"),
-        ("list methods --study x", "list: option '--study' is not known; it is an option of reproduce, report"),
+        ("list methods --study x", "list: option '--study' is not known; it is an option of bench, reproduce, report"),
         ("list methods --jsno", "list: option '--jsno' is not known; did you mean '--json'"),
         ("data stat", "there is no command 'stat'; did you mean 'status'"),
         ("run lif digits --set network.hidden=99999999999999999999", "network.hidden is 99999999999999999999"),

@@ -64,3 +64,13 @@ def spike_rates(network: Any, inputs: Tensor) -> list[float]:
         rates.append(float(values.mean()))
     network.train(training)
     return rates
+
+
+@torch.no_grad()
+def take_over(block: Any, fired: Any) -> None:
+    """Give a block what `fire` changed in another one: its weights, biases and batch norm; delays stay."""
+    for name in ("weight", "bias"):
+        if getattr(fired.connection, name) is not None:
+            getattr(block.connection, name).copy_(getattr(fired.connection, name))
+    if fired.norm is not None:
+        block.norm.load_state_dict(fired.norm.state_dict())

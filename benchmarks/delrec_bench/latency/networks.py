@@ -25,7 +25,7 @@ from torch import Tensor
 from delrec_bench.config import Request, Resolved, defaults, resolve
 from delrec_bench.environment import free_bytes, peak_bytes, reset_peak
 from delrec_bench.latency.drawn import with_drawn_inputs
-from delrec_bench.latency.firing import fire, spike_rates
+from delrec_bench.latency.firing import fire, spike_rates, take_over
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import Optimisation, build
@@ -145,10 +145,11 @@ def subject(resolved: Resolved) -> Subject:
     model, deployed = build(resolved), build(resolved)
     batch = training.batch if data.kind == "DRAWN" else min(training.batch, len(data.train))
     found = Subject(resolved, model, deployed, Optimisation(model, training, data.metric), batch)
-    fire(model, found.inputs)
-    deployed.load_state_dict(model.state_dict())
     model.begin_epoch(0, training.epochs)
     found.settle.enter_context(deployed.deployed())
+    fire(deployed, found.inputs)
+    for block, fired in zip(getattr(model, "blocks", ()), getattr(deployed, "blocks", ()), strict=True):
+        take_over(block, fired)
     found.by_events = events(deployed)
     found.rates = spike_rates(deployed, found.inputs)
     return found
