@@ -18,13 +18,14 @@ CHOSEN_ON = {"paper": "published", "paper-2025": "published", "equi-parameter": 
 """Of a profile of presets; those of quick and embedded were chosen with test scores in sight."""
 
 
-def declaration(study: Study, keys: Sequence[str], methods: MethodTable) -> Declaration:
+def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records: Sequence[Record] = ()) -> Declaration:
     """What a study in a profile declares of its page.
 
     Args:
         study: Expanded, after its search.
         keys: Key of each of its requests.
         methods: The table, for controls.
+        records: What there is: of a study whose page does not expect its runs, those that are there are declared.
     """
     names = [_row_name(request, study.requests) for request in study.requests]
     there = set(names)
@@ -33,12 +34,17 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable) -> Decl
         control = methods[request.method].control
         same_point = None if control is None else name.replace(request.method, control, 1)
         runs[key] = Expected(name, same_point if same_point in there else control)
+    pairs = dict.fromkeys((request.task, name) for request, name in zip(study.requests, names, strict=True))
+    if not study.scored:
+        made = {record.key for record in records}
+        runs = {key: expected for key, expected in runs.items() if key in made}
     return Declaration(
         page=study.page,
         title=study.summary or study.name,
         study=study.name,
         profile=study.profile,
         runs=runs,
+        unscored=() if study.scored else tuple(pairs),
         primary=_primary(study, names),
         margins=study.margin,
         chosen_on=CHOSEN_ON.get(study.presets, "test"),

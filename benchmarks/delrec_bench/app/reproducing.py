@@ -142,7 +142,7 @@ def _finish(
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}; the page is built from the records")
         source = "records"
-    paths, outcome, content = finish(workspace, declaration(study, keys, methods), records, say, source)
+    paths, outcome, content = finish(workspace, declaration(study, keys, methods, records), records, say, source)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
     return outcome.different, dict(content)
 

@@ -14,6 +14,7 @@ from delrec_bench.statistics.sentences import listed
 from delrec_bench.statistics.verdicts import POOLED, SHOWN_ONLY, Verdict
 
 STAMPS = {
+    "DRAWN": "inputs drawn at the task's shape and rate, for latency and size alone; no data of the task was used",
     "EMBEDDED": "made by the suite itself or shipped with a library; comparable only with itself",
     "STAND-IN": "a corpus in the layout of the official one; not comparable with published values",
     "OFFICIAL": "the official files, all of them",

@@ -59,6 +59,7 @@ class Study:
         axes: What is swept, by dotted setting; a request's `point` says where on them it stands.
         primary: The pooled hypothesis, or None.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
+        scored: Whether the page expects its runs.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Study:
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     primary: Primary | None = None
     margin: Mapping[str, float] = field(default_factory=dict)
+    scored: bool = True
 
     @property
     def presets(self) -> str:
@@ -164,6 +166,7 @@ def expand(
         axes=axes,
         primary=table.primary,
         margin=table.margin,
+        scored=table.scored,
     )
 
 

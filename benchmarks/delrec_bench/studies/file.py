@@ -83,6 +83,8 @@ class Profile(Table):
         sweep: Dotted setting -> the values it takes.
         search: What is tried on validation data before the runs.
         primary: The pooled hypothesis.
+        scored: Whether its runs are expected on the page; else a method's row is its size, latency and published score,
+            and a run that is there stands in it.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         data: Folders of files by task, as `run --data`.
         minutes: Time that the profile may take.
@@ -97,6 +99,7 @@ class Profile(Table):
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
     search: SearchTable | None = None
     primary: Primary | None = None
+    scored: bool = True
     margin: dict[str, Margin] = Field(default_factory=dict)
     data: dict[str, str] = Field(default_factory=dict)
     minutes: Annotated[float, Field(gt=0)] | None = None

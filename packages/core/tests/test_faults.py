@@ -274,3 +274,27 @@ def test_event_inference_does_not_take_nan_for_silence():
 def test_float64_under_autocast_stays_as_in_torch():
     with torch.autocast("cpu", torch.bfloat16):
         assert FeedforwardDelays(6, 4, window=3, dtype=torch.float64)(few(dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_transforms_of_torch_func_are_refused_by_name(engine):
+    layer, x = RecurrentDelays(4, engine=engine), torch.rand(5, 2, 4)
+    parameters = {name: value.detach() for name, value in layer.named_parameters()}
+    with pytest.raises(NotImplementedError, match="torch.func"):
+        torch.func.grad(lambda p: torch.func.functional_call(layer, p, (x,)).sum())(parameters)
+    with pytest.raises(NotImplementedError, match="torch.func"):
+        torch.func.vmap(layer, in_dims=1)(x.unsqueeze(2))
+
+
+def test_a_sparse_linear_map_under_vmap_is_torchs_own():
+    layer, x = SpikeLinear(4, 3), (torch.rand(6, 5, 2, 4) < 0.1).float()
+    torch.testing.assert_close(torch.func.vmap(layer)(x), layer(x.flatten(0, 1)).view(6, 5, 2, 3))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_jit_trace_runs_on_the_reference_or_is_refused_never_a_compilers_traceback():
+    x = torch.rand(5, 2, 4) * 3
+    with pytest.raises(EngineError, match="torch.export"):
+        torch.jit.trace(RecurrentDelays(4, engine="cpu").eval(), x)
+    linear = SpikeLinear(4, 3)
+    torch.testing.assert_close(torch.jit.trace(linear, x)(x), linear(x))

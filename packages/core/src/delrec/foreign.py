@@ -98,6 +98,8 @@ class ForeignNeuron(Neuron):
     def membrane(self, spike: Tensor, reset: Tensor, *states: Tensor) -> Tensor:
         """Return the state that is the membrane, as the cell hands it out."""
         names = self._state_names()
+        if not states:
+            raise ValueError(f"{self._name()} has no state: ask for no membrane, and give no lengths")
         return states[next((names.index(n) for n in ("v", "mem") if n in names), 0)]
 
     def attach(self, size: int) -> Neuron:

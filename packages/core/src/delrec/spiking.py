@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from delrec.engines import Output, Request, State, engine_for, scan
-from delrec.engines.interface import at_steps
+from delrec.engines.interface import at_steps, transforming
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
@@ -89,6 +89,11 @@ class SpikingLayer(Layer):
         (on an accelerator at a later call); TypeError for a state that is none.
         """
         self._check_input(current)
+        if transforming():
+            raise NotImplementedError(
+                f"{type(self).__name__} has no rule for torch.func (grad, vmap, jvp): use torch.autograd.grad, and "
+                "a batch in place of vmap"
+            )
         with plain_arithmetic(current.device.type):
             sequence = (current.transpose(0, 1) if self.batch_first else current).to(exact_dtype(current.dtype))
             self._watch.check(sequence, "current holds NaN or infinity: clean the input of this layer")

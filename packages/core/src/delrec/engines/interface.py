@@ -217,8 +217,15 @@ def delayed_linear(name: str, inputs: Tensor, *arguments: Any) -> Tensor | None:
     return engine.delayed_linear(inputs, *arguments) if _takes(engine, inputs) else None
 
 
+def transforming() -> bool:
+    """Return whether a transform of torch.func (grad, vmap, jvp, ...) is at work."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+
+
 def _takes(engine: Engine, inputs: Tensor) -> bool:
-    return inputs.numel() > 0 and (engine.traceable or not torch.compiler.is_compiling())
+    if torch.compiler.is_compiling():
+        return inputs.numel() > 0 and engine.traceable
+    return inputs.numel() > 0 and not (torch.jit.is_tracing() or transforming())
 
 
 def rest_state(neuron: Neuron, like: Tensor) -> State:

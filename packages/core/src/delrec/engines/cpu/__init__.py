@@ -43,6 +43,8 @@ class Cpu(Engine):
             return _takes_number(request.neuron.number, current.device.type, current.dtype, request.taps is not None)
         if request.taps is not None:
             return _TAPS
+        if torch.jit.is_tracing():
+            return "cannot be followed by torch.jit.trace (torch.export can)"
         reason = self.takes(request.neuron, current.device.type, current.dtype)
         if reason:
             return reason
