@@ -73,9 +73,7 @@ def _load(name: str, text: str) -> ModuleType:
 def _module_text(rules: NeuronRules, strict: bool, params: int, dtype: Any, kind: str, keep_current: bool) -> str:
     package, name, recurrence = _KINDS[kind]
     text = rules.texts(NUMBA, keep_current)
-    head = (
-        "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled, inlined\n"
-    )
+    head = "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled, inlined\n"
     if recurrence:
         names = "backward_room, forward_room, g_row, receive, receive_gradient, send, send_gradient, send_silence"
         head += f"from delrec.engines.cpu.{recurrence} import {names}\n"

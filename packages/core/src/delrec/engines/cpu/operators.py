@@ -81,7 +81,9 @@ def _scan_backward(
         words[..., recurrence.prefix :] = bits
         pack_history(words, history[-recurrence.past :], recurrence.prefix)
     module = kernels_for(neuron, real(coef.dtype), recurrence.kind, keeps_current(neuron, None))
-    g_x, *grads = scan_back(neuron, module, recurrence, inputs, trace, words, (g_spikes, g_trace, g_final), tuple(needs))
+    g_x, *grads = scan_back(
+        neuron, module, recurrence, inputs, trace, words, (g_spikes, g_trace, g_final), tuple(needs)
+    )
     assert g_x is not None
     # what an operator gives may share no memory: the rest are views of sums
     rest = [g_x.new_empty(0) if g is None else g.clone(memory_format=torch.contiguous_format) for g in grads]
