@@ -4,7 +4,7 @@ import pytest
 import torch
 from delrec import LIF, FeedforwardDelays
 from delrec.delays import kernel_length
-from delrec.engines import EngineError, Request, State, scan
+from delrec.engines import EngineError, Request, State, interface, scan
 from delrec.foreign import as_neuron
 from delrec.linear import SpikeLinear
 
@@ -118,6 +118,7 @@ def test_a_graded_history_is_refused_not_made_binary():
     state = State((torch.zeros(3, 6, dtype=F64),), history)
     with pytest.raises(EngineError, match="history holds other values than 0 and 1"):
         run(**arguments, state=state)
+    interface._warned.clear()
     with pytest.warns(RuntimeWarning, match="history"):
         assert run("auto", **arguments, state=state).engine == "reference"
 

@@ -12,6 +12,7 @@ from delrec import (
     FeedforwardDelays,
     Network,
     NetworkConfig,
+    Neuron,
     RecurrentDelays,
     SpikeLinear,
     SpikingLayer,
@@ -112,6 +113,12 @@ def test_to_a_dtype(name, engine):
     half = single.to(torch.bfloat16)
     assert half(x.bfloat16()).dtype == torch.bfloat16
     assert half(x.bfloat16()).isfinite().all()
+    assert all(
+        t.dtype == torch.float32
+        for m in half.modules()
+        if isinstance(m, Neuron)
+        for t in (*m.parameters(), *m.buffers())
+    )
     assert all(
         p.dtype == torch.float32 for n, p in half.named_parameters() if n.endswith(("delay", "position", "spread"))
     )

@@ -17,6 +17,7 @@ __all__ = [
     "NotFiniteError",
     "deployed",
     "exact_dtype",
+    "keeping_exact",
     "lengths_of",
     "number",
     "plain_arithmetic",
@@ -50,22 +51,25 @@ class Layer(nn.Module):
         return nullcontext()
 
     def _exact(self) -> list[Tensor]:
-        """Return the tensors that are never kept in less than float32: delays, spreads, the neuron's."""
+        """Return the tensors that are never kept in less than float32: delays and spreads."""
         return []
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        # a delay of 300.4 steps is 300 in bfloat16 and its taps are wrong: `.to(bfloat16)` leaves it in float32
-        exact = self._exact()
-        exact += [t.grad for t in exact if t.grad is not None]
-        kept = {id(t) for t in exact}
+        return super()._apply(keeping_exact(fn, self._exact()), recurse)
 
-        def careful(tensor: Tensor) -> Tensor:
-            out = fn(tensor)
-            if id(tensor) in kept and out.is_floating_point() and torch.finfo(out.dtype).bits < 32:
-                return tensor.to(out.device, torch.float32)
-            return out
 
-        return super()._apply(careful, recurse)
+def keeping_exact(fn: Callable[[Tensor], Tensor], exact: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return `fn`, as `nn.Module._apply` takes it, for which `exact` tensors and their gradients stay in float32."""
+    # a delay of 300.4 steps is 300 in bfloat16 and its taps are wrong: `.to(bfloat16)` leaves it in float32
+    kept = {id(t) for t in (*exact, *(t.grad for t in exact if t.grad is not None))}
+
+    def careful(tensor: Tensor) -> Tensor:
+        out = fn(tensor)
+        if id(tensor) in kept and out.is_floating_point() and torch.finfo(out.dtype).bits < 32:
+            return tensor.to(out.device, torch.float32)
+        return out
+
+    return careful
 
 
 @contextmanager

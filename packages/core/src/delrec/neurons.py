@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from delrec.layer import keeping_exact
 from delrec.rules import on_tensors
 from delrec.surrogates import Surrogate, Triangle
 
@@ -86,6 +87,9 @@ class Neuron(nn.Module):
         super().__setstate__(state)
         self._enlist()  # a copy is another neuron
         self._read()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        return super()._apply(keeping_exact(fn, [*self.parameters(), *self.buffers()]), recurse)
 
     def _enlist(self) -> None:
         self.number = next(_numbers)

@@ -182,9 +182,6 @@ class SpikingLayer(Layer):
             raise ValueError("state has a history of 0 steps: the reset needs the last spike, so at least 1")
         return state.map(trainable)
 
-    def _exact(self) -> list[Tensor]:
-        return [*self.neuron.parameters(), *self.neuron.buffers()]
-
     def clamp_(self) -> None:
         """Put the neuron's parameters back in their range (call it after an optimiser step)."""
         self.neuron.clamp_()

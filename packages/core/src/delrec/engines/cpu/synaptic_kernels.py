@@ -52,6 +52,7 @@ class Backward(NamedTuple):
     twice: Any
     ring: Any
     ring_once: Any
+    kept: Any
 
 
 @compiled
@@ -148,17 +149,16 @@ def read_rings(size, lines, position, per, place, factor, weight, ring, out):
                 read_triples(ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, a * LANES, out)
 
 
-@allocating
+@compiled
 def receive_back(
     size, padded, bits, bits_at, stride, lines, position, per, place, factor, span, weight, ring, ring_once, want_delay,
-    out, g_weight, g_span, g_total
+    out, kept, g_weight, g_span, g_total
 ):  # fmt: skip
     """As `read_rings`, for gradients that come back to sender o, and what its spikes give to weight, delay and width.
 
     g_weight[o, i] += sum_k m[k] g[t+k]; g_span += right - left side of the triangle; g_total += both sides.
     """
     out[:] = 0
-    kept = np.empty(NEAR * LANES, out.dtype)
     for b in range(0, size, NEAR):
         n = min(NEAR, size - b)
         at = (b * lines + position) * LANES
@@ -256,6 +256,7 @@ def backward_room(shape, tables):
         aligned(LANES * row, real), aligned(LANES * row, real), start_at(tables), aligned(row * LANES, real),
         aligned(row * LANES, real), aligned(row * LANES, real), aligned(row * LANES, real),
         aligned(shape.size * lines * LANES, real), aligned(shape.size * lines * LANES, real),
+        aligned(NEAR * LANES, real),
     )  # fmt: skip
 
 
@@ -277,7 +278,7 @@ def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
         receive_back(
             shape.size, shape.row, bits, bits_at + t, shape.prefix + shape.steps, lines, room.now[POSITION],
             tables.per, tables.place, tables.factor, tables.span, tables.weight, room.ring, room.ring_once,
-            wanted.taps, room.y_lanes, sums.weight, tables.g_span, tables.g_total,
+            wanted.taps, room.y_lanes, room.kept, sums.weight, tables.g_span, tables.g_total,
         )  # fmt: skip
     else:
         read_rings(
