@@ -46,7 +46,8 @@ _SOURCES = {
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # of what only kernels call: no way in from Python, which would cost a third of the compilation
 _INSIDE: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-allocating: Callable[[Any], Any] = numba.njit(**_INSIDE, _nrt=True)
+_ARRAYS: dict[str, Any] = {**_INSIDE, "_nrt": True}
+allocating: Callable[[Any], Any] = numba.njit(**_ARRAYS)
 # without arrays of their own, and so without counting references to their arguments': a third of a scan's time
 _BARE: dict[str, Any] = {**_INSIDE, "_nrt": False}
 compiled: Callable[[Any], Any] = numba.njit(**_BARE)
