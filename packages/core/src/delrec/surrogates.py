@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from inspect import ismethod
 from typing import Any, ClassVar
 
 import torch
@@ -71,7 +70,7 @@ class Surrogate:
         if not torch.compiler.is_compiling():  # then the rule that ran last, or as it is if made while compiling
             self._slope = on_tensors(self.derivative, "derivative", type(self).__name__)
         slope = getattr(self, "_slope", self.derivative)
-        result: Tensor = slope(u, *(() if ismethod(self.derivative) else self.params))
+        result: Tensor = slope(u, *(() if hasattr(self.derivative, "__self__") else self.params))
         return result
 
     def spike(self, u: Tensor, strict: bool = False) -> Tensor:
