@@ -240,7 +240,9 @@ def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_train
     files = {name: Path(name).read_bytes() for name in first["files"]}
     with (root / "out" / "tuned-tiny" / "tuned-tiny.csv").open() as file:
         assert {row["method"] for row in csv.DictReader(file)} == {"lif", "delrec-axonal", "time-slices"}
-    assert app.main(["report", "--study", "tuned", "--profile", "tiny"]) == 0  # the runs that the search chose
+    assert (
+        app.main(["report", "--study", "tuned", "--profile", "tiny", "--source", "mlflow"]) == 0
+    )  # the runs that the search chose
     assert {name: Path(name).read_bytes() for name in first["files"]} == files
     capsys.readouterr()
 

@@ -7,7 +7,7 @@ import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import load_records
+from delrec_bench.records import load_records, read_record, write_record
 from delrec_bench.studies import expansion, file
 from delrec_bench.studies.sharding import parse_shard, shard
 from delrec_bench.tasks.base import find_tasks
@@ -38,6 +38,8 @@ def test_a_part_that_cannot_be_is_refused(text):
 
 
 STUDY = """
+summary = "floors"
+
 [quick]
 methods = ["counts-only", "time-slices"]
 tasks = ["digits", "yin-yang"]
@@ -80,7 +82,8 @@ def test_two_parts_collected_are_the_whole(study, capsys, monkeypatch):
     assert (again["added"], len(again["same"])) == ([], len(whole))
     assert called(capsys, *words, str(study / "all ü"))["trained"] == 0
     for name in ("leaderboard.csv", "leaderboard.md"):
-        assert (study / "all ü" / "reports" / name).read_text() == (study / "whole" / "reports" / name).read_text()
+        merged, whole_page = (study / root / "out" / "leaderboard" / name for root in ("all ü", "whole"))
+        assert merged.read_text() == whole_page.read_text()
 
 
 def test_a_conflict_is_named_and_nothing_is_collected(study, capsys):
@@ -91,14 +94,12 @@ def test_a_conflict_is_named_and_nothing_is_collected(study, capsys):
                 "--repetition", repetition,
             )  # fmt: skip
     path = next((study / "two").glob("runs/*/record.json"))
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(record | {"learned": "something else"}))
+    record = read_record(path)
+    write_record(path, record.changed(learned="something else"))
     words = ["collect", str(study / "one"), str(study / "two"), "--root", str(study / "all ü")]
     assert app.main(words) == 2
     said = capsys.readouterr().err
-    assert (
-        f"counts-only on digits, repetition {record['repetition']}: " in said and "differ in learned; nothing" in said
-    )
+    assert f"counts-only on digits, repetition {record.repetition}: " in said and "differ in learned; nothing" in said
     assert load_records(study / "all ü" / "runs") == []
     assert app.main(["collect", str(study / "studies"), "--root", str(study / "all ü")]) == 2
     assert "holds no runs/<key>/record.json" in capsys.readouterr().err

@@ -215,7 +215,7 @@ def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
         ('over = ["digits", "mackey-glass"]', "over = []", "primary.over is"),
         ("control = ", "controll = ", "primary.controll'; did you mean"),
         ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be above 0"),
-        ("digits = 0.01", "shd = 0.01", "has no task 'shd'"),
+        ("digits = 0.01", "shdd = 0.01", "has no task 'shdd'"),
         ('profile = "quick"', "search = { trials = 2 }", "either a search or a sweep"),
     ],
 )

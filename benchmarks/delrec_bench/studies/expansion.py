@@ -114,8 +114,9 @@ def expand(
     all_tasks = _choose("tasks", table.tasks, tasks, name)
     chosen_methods = _only("method", wanted.methods, all_methods, name)
     chosen_tasks = _only("task", wanted.tasks, all_tasks, name)
-    for named in (table.data, table.margin, table.primary.over if table.primary else ()):
+    for named in (table.data, table.primary.over if table.primary else ()):
         _only("task", tuple(named), all_tasks, name)
+    _only("task", tuple(table.margin), list(tasks), name)  # they may stand above the profiles, for the tasks of all
     if table.primary is not None:
         _only("method", (table.primary.method, table.primary.control), all_methods, name)
     _only("task", tuple(wanted.data), chosen_tasks, name)
