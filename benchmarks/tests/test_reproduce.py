@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +100,7 @@ def test_a_row_that_comes_out_different_ends_with_exit_1(root, capsys, monkeypat
     assert app.main(["reproduce", *small]) == 0
     assert [row["word"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["equal"]
     history = [[{**entry, "loss": entry["loss"] * 1.01} for entry in record.history] for record in made]
-    moved = [replace(record, history=lines) for record, lines in zip(made, history, strict=True)]
+    moved = [record.changed(history=lines) for record, lines in zip(made, history, strict=True)]
     monkeypatch.setattr(pages, "published_records", lambda workspace, page: moved)
     assert app.main(["reproduce", *small]) == 1
     out, err = capsys.readouterr()
@@ -130,9 +129,19 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
 
 KILLER = """
 import os, signal
+import torch
+from delrec.networks import Trainable
 from delrec_bench.methods.base import Method
 
-METHODS = [Method("killer", "kills", "a test", "weights", {}, lambda *given: os.kill(os.getpid(), signal.SIGKILL))]
+class Killer(Trainable):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, inputs):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+METHODS = [Method("killer", "kills", "a test", "weights", {}, lambda *given: Killer())]
 """
 
 
