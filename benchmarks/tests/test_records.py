@@ -402,5 +402,5 @@ def test_reading_records_needs_neither_torch_nor_mlflow():
 def test_the_key_of_a_latency_record_is_that_of_its_run_baseline_and_host():
     here, there = latency(baseline="lif"), latency(baseline="lif").changed(measured={"host": "another"})
     assert expected_key(here) == here.key != expected_key(there)
-    of_run = run_key(CONFIGURATION, records.identity("digits", DATA), 1)
-    assert expected_key(here) == records.latency_key(of_run, "lif", None, 1)
+    of_run = run_key(CONFIGURATION, records.identity("digits", DATA), RESULTS_VERSION)
+    assert expected_key(here) == records.latency_key(of_run, "lif", None, RESULTS_VERSION)
