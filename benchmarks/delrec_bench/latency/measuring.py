@@ -206,11 +206,9 @@ def run_suite(words: Sequence[str], threads: int, say: Say) -> tuple[int, str]:
 
     Each measurement is passed on as its line comes. The process ends with this one.
     """
-    env = {**os.environ, **dict.fromkeys(POOLS, str(threads))}
-    for name in [
-        name for name in env if name.startswith("PYTEST_")
-    ]:  # of a pytest around this one; under xdist nothing
-        del env[name]  # would be recorded
+    # without the variables of a pytest around this one: a worker of xdist would record nothing
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env = {**outside, **dict.fromkeys(POOLS, str(threads))}
     env["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])
     command = [sys.executable, "-m", "pytest", *OPTIONS, "--benchmark-quiet", SUITE, *words]
     lines = []
