@@ -59,18 +59,6 @@ def assigned(records: Iterable[Record], workspace: Workspace, pages: Collection[
     return out
 
 
-def of_page(records: Iterable[Record], workspace: Workspace, page: str | None, pages: Collection[str]) -> list[Record]:
-    """The assigned records that belong on a page: the leaderboard's (None), or that of the study `page`."""
-    if page is None:
-        return [record for record in records if record.study not in pages]
-    own = memberships(workspace).get(page, Membership())
-    return [
-        record if record.kind == "latency" else record.changed(study=page, search=own.search.get(record.key))
-        for record in records
-        if record.kind == "latency" or record.key in own.keys
-    ]
-
-
 def remember_members(workspace: Workspace, study: str, keys: Iterable[str]) -> None:
     """Note that runs belong to a study; several processes may do so at once."""
     path = workspace.runs / STUDIES / f"{study}.json"
