@@ -19,8 +19,19 @@ def declared(requests, **more):
     return declaration(study(requests, **more), [f"{i:064x}" for i in range(len(requests))], METHODS)
 
 
-def swept(method, *sigmas):
-    return [Request(method, "digits", r, overrides=(("network.sigma", s),)) for s in sigmas for r in range(2)]
+def swept(method, *sigmas, **more):
+    """Requests along sigma; what a search found for each stands in the overrides too, and names no row."""
+    return [
+        Request(
+            method,
+            "digits",
+            r,
+            overrides=(("network.sigma", s), ("training.lr_weights", 0.1 + s), *more.items()),
+            point=(("network.sigma", s), *more.items()),
+        )
+        for s in sigmas
+        for r in range(2)
+    ]
 
 
 def test_the_points_of_a_sweep_are_rows_with_the_control_at_the_same_point():
@@ -35,6 +46,17 @@ def test_the_points_of_a_sweep_are_rows_with_the_control_at_the_same_point():
     }
 
 
+def test_a_control_is_at_the_same_point_of_the_axes_that_it_has():
+    learned = [r for high in (20, 150) for r in swept("delrec-axonal", 0, 3, **{"network.delay_high": high})]
+    fixed = [
+        Request("delrec-axonal-fixed", "digits", point=(("network.delay_high", high),), profile="quick")
+        for high in (20, 150)
+    ]
+    pairs = {(e.method, e.control) for e in declared([*learned, *fixed]).runs.values()}
+    assert ("delrec-axonal (sigma 3, delay_high 150)", "delrec-axonal-fixed (delay_high 150)") in pairs
+    assert ("delrec-axonal (sigma 0, delay_high 20)", "delrec-axonal-fixed (delay_high 20)") in pairs
+
+
 def test_a_setting_that_all_share_names_no_row():
     found = declared([*swept("delrec-axonal", 3)])
     assert {e.method for e in found.runs.values()} == {"delrec-axonal"}
@@ -46,6 +68,18 @@ def test_the_primary_is_at_its_point_of_the_sweep():
     assert (found.primary.method, found.primary.control) == ("delrec-axonal (sigma 3)", "delrec-axonal-fixed (sigma 3)")
     assert found.primary.over == ("digits",)
     assert declared([Request("lif", "digits")]).primary is None
+
+
+def test_the_primary_may_compare_two_points_of_one_method():
+    asked = Primary(
+        method="delrec-axonal",
+        control="delrec-axonal",
+        over=["digits"],
+        at={"network.sigma": 3},
+        control_at={"network.sigma": 0},
+    )
+    found = declared(swept("delrec-axonal", 0, 3), primary=asked)
+    assert (found.primary.method, found.primary.control) == ("delrec-axonal (sigma 3)", "delrec-axonal (sigma 0)")
 
 
 @pytest.mark.parametrize(("profile", "page"), [("quick", "sigma"), ("paper", "sigma-paper")])

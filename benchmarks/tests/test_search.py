@@ -62,17 +62,18 @@ def test_every_network_has_as_many_trials_the_first_of_them_the_preset(name):
     assert len({t.command() for t in trials}) == DEFAULT.trials
 
 
-def test_the_draw_is_a_function_of_study_method_task_and_number():
+def test_the_draw_is_a_function_of_study_task_and_number_and_the_same_for_every_method():
     lif = METHODS["delrec-axonal"]
     here = draw(DEFAULT, "tuned", lif, "digits", 1)
     assert here == {"training.lr_weights": 0.0125, "training.lr_delays": 0.0468, "network.dropout": 0.4}
     others = [
         draw(DEFAULT, "mine", lif, "digits", 1),
-        draw(DEFAULT, "tuned", METHODS["dcls"], "digits", 1),
         draw(DEFAULT, "tuned", lif, "shd", 1),
         draw(DEFAULT, "tuned", lif, "digits", 2),
     ]
     assert here not in others
+    for control in ("delrec-axonal-fixed", "lif"):
+        assert draw(DEFAULT, "tuned", METHODS[control], "digits", 1).items() <= here.items()
     more = Search(8, {**DEFAULT.space, "network.tau": [2.0, 3.0]})
     assert here.items() <= draw(more, "tuned", lif, "digits", 1).items(), "more trials or settings change no value"
 
@@ -258,6 +259,39 @@ def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_train
         score is not None for search in chosen.values() for score in search["scores"]
     )
     assert not any("result.test_score" in data.metrics for data in of_trials)
+
+
+SWEPT = """
+summary = "a search at every point of a sweep"
+[tiny]
+profile = "quick"
+methods = ["lif", "delrec-axonal"]
+tasks = ["digits"]
+repetitions = 2
+sweep = { "network.sigma" = [0.0, 5.0] }
+set = { training.epochs = 1, network.hidden = [6], task.limit = 40, task.test_limit = 30 }
+search = { trials = 3 }
+"""
+
+
+def test_a_search_is_made_at_every_point_of_a_sweep_with_the_same_draws(root, capsys):
+    (root / "swept.toml").write_text(SWEPT)
+    words = ["--study", str(root / "swept.toml"), "--profile", "tiny"]
+    first, _ = tuned(capsys, *words)
+    assert (first["trials"], first["trials_trained"], first["runs"]) == (9, 9, 6)
+    records = own_records(workspace_at(root))
+    runs = [r for r in records if r.kind == "run"]
+    found = {(r.method, r.configuration["network"].get("sigma")): r.search for r in runs}
+    assert set(found) == {("lif", None), ("delrec-axonal", 0.0), ("delrec-axonal", 5.0)}
+    assert len({search["key"] for search in found.values()}) == 3
+    at_0, at_5 = found["delrec-axonal", 0.0], found["delrec-axonal", 5.0]
+    assert at_0["values"] == at_5["values"], "the scores here follow the rate of the weights, whose draws are the same"
+    assert found["lif"]["values"].items() <= at_0["values"].items()
+    with next(Path(name) for name in first["files"] if name.endswith(".csv")).open() as file:
+        rows = {row["method"] for row in csv.DictReader(file)}
+    assert rows == {"lif", "delrec-axonal (sigma 0.0)", "delrec-axonal (sigma 5.0)"}
+    second, _ = tuned(capsys, *words)
+    assert (second["trials_trained"], second["trained"], second["reused"]) == (0, 0, 6)
 
 
 def test_the_space_of_the_protocol_is_searched_where_a_study_names_none():

@@ -148,9 +148,14 @@ sweep = { "network.sigma" = [0, 1, 10], "delay_high" = [20, 150] }
 margin = { digits = 0.01 }
 
 [small]
-primary = { method = "delrec-axonal", control = "delrec-axonal-fixed", over = ["digits", "mackey-glass"] }
 profile = "quick"
 margin = { mackey-glass = 0.005 }
+
+[small.primary]
+method = "delrec-axonal"
+control = "delrec-axonal-fixed"
+over = ["digits", "mackey-glass"]
+at = { sigma = 10, network.delay_high = 20 }
 
 [large]
 repetitions = 40
@@ -190,6 +195,56 @@ def resolved_sigma(request):
     return settle(request, find_methods()[request.method], find_tasks()[request.task]).network["sigma"]
 
 
+BUNDLE = """
+summary = "what the time step does"
+[quick]
+methods = ["lif", "delrec-axonal", "counts-only"]
+tasks = ["formants-20"]
+
+[[quick.sweep.step]]
+name = "20 ms"
+task.step_ms = 20.0
+
+[[quick.sweep.step]]
+name = "10 ms, rescaled"
+task.step_ms = 10.0
+network.tau = 4.0
+delay_high = 40.0
+
+[quick.primary]
+method = "delrec-axonal"
+control = "delrec-axonal"
+over = ["formants-20"]
+at = { step = "20 ms" }
+control_at = { step = "10 ms, rescaled" }
+"""
+
+
+def test_an_axis_may_hold_several_settings_at_once_under_a_name(own):
+    study = own(BUNDLE)
+    held = {(r.method, r.point[0][1]): dict(r.overrides) for r in study.requests if r.repetition == 0}
+    both = {"task.step_ms": 10.0, "network.tau": 4.0}
+    assert held["delrec-axonal", "10 ms, rescaled"] == both | {"network.delay_high": 40.0}
+    assert held["lif", "10 ms, rescaled"] == both, "a method takes the settings that it has"
+    assert held["counts-only", "20 ms"] == {"task.step_ms": 20.0}
+    assert study.primary is not None and study.primary.control_at == {"step": "10 ms, rescaled"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "20 ms"', "", "sweep is .* for step: tables alone, each with a name and at least one setting"),
+        ('name = "20 ms"', 'name = "10 ms, rescaled"', "for step: values that differ, not one twice"),
+        ("delay_high", "delay_hihg", "sweep: unknown key 'delay_hihg'; did you mean"),
+        ("control_at = { step = ", "control_at = { stop = ", "unknown key 'stop'; did you mean 'step'"),
+        ('at = { step = "20 ms" }', 'at = { step = "20" }', "primary.at.step is '20'; it is swept over"),
+    ],
+)
+def test_a_wrong_bundle_is_told(own, old, new, message):
+    with pytest.raises(BenchError, match=message):
+        own(BUNDLE.replace(old, new, 1))
+
+
 def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
     study = own()
     assert study.primary is not None and study.primary.over == ["digits", "mackey-glass"]
@@ -216,7 +271,14 @@ def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
         ("control = ", "controll = ", "primary.controll'; did you mean"),
         ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be above 0"),
         ("digits = 0.01", "shdd = 0.01", "has no task 'shdd'"),
-        ('profile = "quick"', "search = { trials = 2 }", "either a search or a sweep"),
+        ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
+        ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
+        ("at = { sigma = 10", "at = { sigmo = 10", "unknown key 'sigmo'; did you mean 'network.sigma'"),
+        (
+            'profile = "quick"',
+            'search = { trials = 2, space = { "network.sigma" = [1, 2] } }',
+            "network.sigma is swept and searched",
+        ),
     ],
 )
 def test_a_wrong_study_is_told_by_field(own, old, new, message):

@@ -1,10 +1,10 @@
 """From a study to its page: what it declares, the records behind its published page, and what `reproduce` ends with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.config import Request
+from delrec_bench.config import Spot
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import PAGE_FILE, Record, read_page
 from delrec_bench.report.content import build
@@ -27,14 +27,10 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
         methods: The table, for controls.
         records: What there is: of a study whose page does not expect its runs, those that are there are declared.
     """
-    names = [_row_name(request, study.requests) for request in study.requests]
-    there = set(names)
-    runs = {}
-    for request, key, name in zip(study.requests, keys, names, strict=True):
-        control = methods[request.method].control
-        same_point = None if control is None else name.replace(request.method, control, 1)
-        runs[key] = Expected(name, same_point if same_point in there else control)
-    pairs = dict.fromkeys((request.task, name) for request, name in zip(study.requests, names, strict=True))
+    spots = dict.fromkeys(request.spot for request in study.requests)
+    names = {spot: _row_name(spot, spots) for spot in spots}
+    rows = {spot: Expected(name, _control_row(spot, methods[spot[0]].control, names)) for spot, name in names.items()}
+    runs = {key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)}
     if not study.scored:
         made = {record.key for record in records}
         runs = {key: expected for key, expected in runs.items() if key in made}
@@ -44,7 +40,7 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
         study=study.name,
         profile=study.profile,
         runs=runs,
-        unscored=() if study.scored else tuple(pairs),
+        unscored=() if study.scored else tuple((spot[1], name) for spot, name in names.items()),
         primary=_primary(study, names),
         margins=study.margin,
         chosen_on=CHOSEN_ON.get(study.presets, "test"),
@@ -52,31 +48,36 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
     )
 
 
-def _row_name(request: Request, requests: Sequence[Request]) -> str:
-    """The method, with those settings in which the study's requests of it on one task differ."""
-    alike = [r.overrides for r in requests if (r.method, r.task) == (request.method, request.task)]
-    values: dict[str, list[Any]] = {}
-    for overrides in alike:
-        for key, value in overrides:
-            values.setdefault(key, []).append(value)
-    swept = [key for key, of in values.items() if any(v != of[0] for v in of) or len(of) < len(alike)]
-    point = [f"{key.rpartition('.')[2]} {value}" for key, value in request.overrides if key in swept]
-    return f"{request.method} ({', '.join(point)})" if point else request.method
+def _row_name(spot: Spot, spots: Iterable[Spot]) -> str:
+    """The method, and where on the axes it stands that its runs on the task are swept along."""
+    alike = [dict(point) for method, task, point in spots if (method, task) == spot[:2]]
+    swept = [(key, value) for key, value in spot[2] if any(other[key] != value for other in alike)]
+    point = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in swept)
+    return f"{spot[0]} ({point})" if point else spot[0]
 
 
-def _primary(study: Study, names: Sequence[str]) -> Primary | None:
+def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> str | None:
+    """The row of a method's control at the same point: equal on the axes that both have."""
+    for other, name in names.items():
+        if other[:2] == (control, spot[1]) and _at(other, dict(spot[2])):
+            return name
+    return control
+
+
+def _at(spot: Spot, place: Mapping[str, Any]) -> bool:
+    """Whether a spot stands at `place` on the axes that both have."""
+    return all(place.get(key, value) == value for key, value in spot[2])
+
+
+def _primary(study: Study, names: Mapping[Spot, str]) -> Primary | None:
     asked = study.primary
     if asked is None:
         return None
 
-    def row(method: str) -> str:
-        for request, name in zip(study.requests, names, strict=True):
-            held = dict(request.overrides)
-            if request.method == method and all(held.get(k, v) == v for k, v in asked.at.items()):
-                return name
-        return method
+    def row(method: str, at: Mapping[str, Any]) -> str:
+        return next((name for spot, name in names.items() if spot[0] == method and _at(spot, at)), method)
 
-    return Primary(row(asked.method), row(asked.control), tuple(asked.over))
+    return Primary(row(asked.method, asked.at), row(asked.control, {**asked.at, **asked.control_at}), tuple(asked.over))
 
 
 def published_records(workspace: Workspace, page: str) -> list[Record]:

@@ -20,7 +20,7 @@ from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
 from delrec_bench.studies.cost import Past, estimate, misfits
 from delrec_bench.studies.expansion import Study, Wanted, expand
-from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_pair
+from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_spot
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace, here
 
@@ -159,19 +159,20 @@ def _dry_run(
     past = Past(records)
     rows = []
     print(f"study {study.name}, profile {study.profile}")
-    trials = trials_by_pair(study, methods)
+    trials = trials_by_spot(study, methods)
     for task in dict.fromkeys(request.task for request in study.requests):
         print(f"  {task}")
         for method in dict.fromkeys(request.method for request in study.requests if request.task == task):
-            of_pair = [request for request in study.requests if (request.method, request.task) == (method, task)]
-            cost = estimate([*trials.get((method, task), []), *of_pair], methods, tasks, past, study.sizes)
-            print(f"    {method}{_points(of_pair)}: {cost}")
+            of_row = [request for request in study.requests if (request.method, request.task) == (method, task)]
+            before = [trial for at, of_spot in trials.items() if at[:2] == (method, task) for trial in of_spot]
+            cost = estimate([*before, *of_row], methods, tasks, past, study.sizes)
+            print(f"    {method}{_points(of_row)}: {cost}")
             rows.append({"task": task, "method": method, **vars(cost)})
     if study.search is not None:
         print(f"  search, before: {study.search.trials} trials of every network on every task, counted above")
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
-    before = [trial for of_pair in trials.values() for trial in of_pair]
+    before = [trial for of_spot in trials.values() for trial in of_spot]
     whole = estimate([*before, *study.requests], methods, tasks, past, study.sizes)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")

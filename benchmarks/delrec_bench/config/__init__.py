@@ -1,6 +1,6 @@
 """Configuration: a `Request` comes in by `resolve` and leaves as a `Resolved`, which decides everything of a run."""
 
-from delrec_bench.config.requests import Device, Request
+from delrec_bench.config.requests import Device, Request, Spot
 from delrec_bench.config.resolving import Resolved, resolve
 from delrec_bench.config.seeds import AXES, Seeds
 from delrec_bench.config.settings import Settings, defaults, full_key, settle
@@ -14,6 +14,7 @@ __all__ = [
     "Resolved",
     "Seeds",
     "Settings",
+    "Spot",
     "TrainingConfig",
     "defaults",
     "dotted",

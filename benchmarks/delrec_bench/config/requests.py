@@ -12,6 +12,7 @@ from delrec_bench.schema import settings
 
 Device = Literal["cpu", "cuda", "auto"]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Spot = tuple[str, str, tuple[tuple[str, Any], ...]]  # method, task, and where on the axes of a sweep
 
 
 @settings("--")
@@ -30,7 +31,8 @@ class Request:
         overrides: (dotted key, value) pairs of `--set`.
         study: Study that asks for the run, or None.
         trial: Whether it is a trial of a search: on seeds of its own, scored on validation data only.
-        point: Where it stands on the axes that its study sweeps, (dotted key, value) pairs; `overrides` hold them too.
+        point: Where it stands on the axes that its study sweeps, (axis, value or its name) pairs; `overrides` hold the
+            settings of it.
 
     Raises:
         BenchError: A value of the wrong type or out of range.
@@ -50,6 +52,11 @@ class Request:
     study: str | None = None
     trial: bool = False
     point: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def spot(self) -> Spot:
+        """What it is a repetition of."""
+        return self.method, self.task, self.point
 
     def command(self) -> str:
         """The command line that makes this run again; the data folder by its last name."""

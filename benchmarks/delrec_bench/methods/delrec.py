@@ -7,6 +7,8 @@ from delrec_bench.methods.stack import DELREC, builder, settings_of
 
 # The published control draws its delays as the learned ones start, rounds them, and runs at sigma 0 throughout.
 FIXED: dict[str, Any] = {"learn_delays": False, "sigma": 0.0, "learn_spread": False}
+# Fixed delays, but the connections as blurred in time as the learned ones are in training: what the blur alone is worth.
+FIXED_SPREAD: dict[str, Any] = {"learn_delays": False}
 LEARNED: dict[str, Any] = {"learn_delays": True}
 
 
@@ -44,6 +46,15 @@ METHODS = [
         **FIXED,
     ),
     _method(
+        "delrec-axonal-fixed-spread",
+        "recurrent delays, one a sending neuron, random and fixed, spread over time in training as learned ones are",
+        "weights",
+        "delrec-axonal-fixed",
+        False,
+        recurrent="axonal",
+        **FIXED_SPREAD,
+    ),
+    _method(
         "delrec-synaptic",
         "recurrent delays, one a connection, learned",
         "weights, recurrent delays",
@@ -62,12 +73,30 @@ METHODS = [
         **FIXED,
     ),
     _method(
+        "delrec-synaptic-fixed-spread",
+        "recurrent delays, one a connection, random and fixed, spread over time in training as learned ones are",
+        "weights",
+        "delrec-synaptic-fixed",
+        False,
+        recurrent="synaptic",
+        **FIXED_SPREAD,
+    ),
+    _method(
         "delrec-shared",
         "recurrent delays, one a layer, learned",
         "weights, recurrent delays",
-        "rlif",
+        "delrec-shared-fixed",
         True,
         recurrent="shared",
         **LEARNED,
+    ),
+    _method(
+        "delrec-shared-fixed",
+        "recurrent delays, one a layer, random and fixed",
+        "weights",
+        "rlif",
+        True,
+        recurrent="shared",
+        **FIXED,
     ),
 ]

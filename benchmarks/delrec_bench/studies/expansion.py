@@ -56,7 +56,7 @@ class Study:
         page: Its page: the study's name, and the profile where it is not the study's default.
         summary: What it asks, in a line.
         repetitions: Runs of each method on each task and point.
-        axes: What is swept, by dotted setting; a request's `point` says where on them it stands.
+        axes: What is swept, by dotted setting or a name of the study's; a request's `point` says where it stands.
         primary: The pooled hypothesis, or None.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         scored: Whether the page expects its runs.
@@ -108,8 +108,6 @@ def expand(
     if profile is not None and profile not in file.profiles:
         raise BenchError(f"study '{name}' has no profile '{profile}'; {nearest(profile, file.profiles)}")
     profile, table = file.profile_named(profile)
-    if table.search is not None and table.sweep:
-        raise BenchError(f"study '{name}', profile '{profile}': either a search or a sweep; leave one of them out")
     all_methods = _choose("methods", table.methods, methods, name)
     all_tasks = _choose("tasks", table.tasks, tasks, name)
     chosen_methods = _only("method", wanted.methods, all_methods, name)
@@ -133,7 +131,11 @@ def expand(
             if key not in (has := defaults(methods[owner])):
                 raise BenchError(f"study '{name}', set.{owner}: it has no setting '{key}'; {nearest(key, has)}")
     axes = _axes(table.sweep, name, names)
+    primary = None if table.primary is None else _primary(table.primary, axes, methods, name)
     search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
+    for key in axes if search is not None else ():
+        if any(held in search.space for value in axes[key] for held in _held(key, value)):
+            raise BenchError(f"study '{name}', profile '{profile}': {key} is swept and searched; leave one of them out")
     firsts, skipped = [], []
     for task in chosen_tasks:
         for method in chosen_methods:
@@ -147,9 +149,10 @@ def expand(
             first = Request(
                 method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name
             )
-            for point in points({key: values for key, values in axes.items() if key in known}):
-                overrides = tuple(sorted((own | point).items()))
-                firsts.append(replace(first, overrides=overrides, point=tuple(point.items())))
+            for point in points({key: values for key, values in axes.items() if _has(key, values, known)}):
+                here = own | {key: value for at in point.items() for key, value in _held(*at).items() if key in known}
+                named = tuple((key, _called(value)) for key, value in point.items())
+                firsts.append(replace(first, overrides=tuple(sorted(here.items())), point=named))
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     if wanted.shard is not None:
         requests = tuple(shard(requests, wanted.shard, methods, tasks))
@@ -165,7 +168,7 @@ def expand(
         summary=file.summary,
         repetitions=repetitions,
         axes=axes,
-        primary=table.primary,
+        primary=primary,
         margin=table.margin,
         scored=table.scored,
     )
@@ -178,16 +181,64 @@ def points(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def _axes(table: Mapping[str, list[Any]], study: str, known: Iterable[str]) -> dict[str, list[Any]]:
     """The axes of a sweep by dotted key. Seeds are no axis: they belong to the repetitions."""
-    axes = {}
-    for key, values in table.items():
+    names = list(known)
+
+    def full(key: str) -> str:
         try:
-            name = full_key(key, known)
+            name = full_key(key, names)
         except BenchError as error:
             raise BenchError(f"study '{study}', sweep: {error}") from error
         if name.startswith("seeds."):
             raise BenchError(f"study '{study}', sweep: {name} belongs to the repetitions; sweep another setting")
-        axes[name] = values
+        return name
+
+    axes = {}
+    for key, values in table.items():
+        if isinstance(values[0], dict):
+            settings = [dotted({k: v for k, v in value.items() if k != "name"}) for value in values]
+            axes[key] = [
+                {"name": value["name"], **{full(k): v for k, v in of.items()}}
+                for value, of in zip(values, settings, strict=True)
+            ]
+        else:
+            axes[full(key)] = values
     return axes
+
+
+def _held(axis: str, value: Any) -> dict[str, Any]:
+    """The settings of one value of an axis."""
+    return {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {axis: value}
+
+
+def _called(value: Any) -> Any:
+    """What stands for one value of an axis in a request's `point`."""
+    return value["name"] if isinstance(value, dict) else value
+
+
+def _has(axis: str, values: Sequence[Any], known: Collection[str]) -> bool:
+    """Whether a method with the settings `known` has an axis."""
+    return any(key in known for value in values for key in _held(axis, value))
+
+
+def _primary(primary: Primary, axes: Mapping[str, Sequence[Any]], methods: MethodTable, study: str) -> Primary:
+    """The hypothesis with dotted keys, checked to stand at one point of the axes."""
+
+    def place(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+        at = {full_key(key, axes): value for key, value in dotted(given).items()}
+        for key, value in at.items():
+            if value not in (known := [_called(value) for value in axes[key]]):
+                raise BenchError(f"study '{study}': primary.{where}.{key} is {value!r}; it is swept over {known}")
+        return at
+
+    at = place(primary.at, "at")
+    control_at = place(primary.control_at, "control_at")
+    for side, there in ((primary.method, at), (primary.control, at | control_at)):
+        for key, values in axes.items():
+            if _has(key, values, defaults(methods[side])) and key not in there and len(values) > 1:
+                raise BenchError(
+                    f"study '{study}': primary.at lacks '{key}', which {side} is swept along; give its value"
+                )
+    return primary.model_copy(update={"at": at, "control_at": control_at})
 
 
 def _settings(

@@ -3,6 +3,7 @@
 summary = "..."                            what the study asks, in a line
 methods = ["lif", "delrec-axonal"]         names, or attributes and their values: { quick = true }
 sweep = { "network.sigma" = [0, 1, 3] }    axes, crossed with the methods that have the setting
+sweep = { step = [{ name = "10 ms", "task.step_ms" = 10, tau = 4 }, ...] }    an axis of several settings at once
 margin = { digits = 0.01 }                 what counts as a difference, by task, in the unit of its score
 
 [quick]                                    a profile
@@ -40,12 +41,21 @@ def _size(value: list[int]) -> list[int]:
     return value
 
 
+def _is_point(table: dict[str, Any]) -> bool:
+    return isinstance(table.get("name"), str) and len(table) > 1
+
+
 def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
     axes = dotted(value)
     points = 1
     for name, values in axes.items():
         if not (isinstance(values, list) and values):
             raise ValueError(f"a list of values for every setting, which {name} = {values!r} is not")
+        tables = [value for value in values if isinstance(value, dict)]
+        if tables and not (len(tables) == len(values) and all(_is_point(table) for table in tables)):
+            raise ValueError(f"for {name}: tables alone, each with a name and at least one setting")
+        if len({str(value["name"] if tables else value) for value in values}) < len(values):
+            raise ValueError(f"for {name}: values that differ, not one twice")
         points *= len(values)
     if points > MOST_POINTS:
         raise ValueError(f"at most {MOST_POINTS} points in all, not {points}")
@@ -64,12 +74,14 @@ class Primary(Table):
         method, control: Names: whether the first is better than the second.
         over: Tasks whose differences are pooled.
         at: Where on the axes of the sweep, where the two have them.
+        control_at: Where the control stands instead, on the axes on which the two differ.
     """
 
     method: str
     control: str
     over: Annotated[list[str], Field(min_length=1)]
     at: dict[str, Any] = Field(default_factory=dict)
+    control_at: dict[str, Any] = Field(default_factory=dict)
 
 
 class Profile(Table):
@@ -80,7 +92,8 @@ class Profile(Table):
         repetitions: Runs of each method on each task and point, each with seeds of its own.
         profile: Profile of presets; by itself the one of the same name.
         set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
-        sweep: Dotted setting -> the values it takes.
+        sweep: Dotted setting -> the values it takes; or a name of one's own -> tables, each with its `name` and the
+            settings that hold there together.
         search: What is tried on validation data before the runs.
         primary: The pooled hypothesis.
         scored: Whether its runs are expected on the page; else a method's row is its size, latency and published score,

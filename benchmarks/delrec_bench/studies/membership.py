@@ -91,6 +91,12 @@ def remember_search(
         _write(members, sorted((keys - set(before["runs"])) | set(entry["runs"])), sorted(keys))
 
 
+def search_values(workspace: Workspace, study: str) -> dict[str, Mapping[str, Any]]:
+    """The values that each search of a study chose, by the name it was remembered under."""
+    found = _searches(workspace.runs / SEARCHES / f"{study}.json")
+    return {name: entry["search"]["values"] for name, entry in found.items()}
+
+
 def merge_memberships(workspace: Workspace, other: Workspace) -> None:
     """Take over which runs belong to which study and search in another folder of runs; of one search ours stays."""
     for path in sorted((other.runs / STUDIES).glob("*.json")):

@@ -1,9 +1,10 @@
-"""One search budget for all methods: as many trials for each, drawn the same everywhere, judged on validation data.
+"""One search budget for all methods: the same draws for each, on every machine, judged on validation data.
 
     trial 0            the study's own settings, untouched
-    trial 1, 2, ...    every setting of the space drawn from u = SHA-256(study, method, task, trial, setting) / 2^256
+    trial 1, 2, ...    every setting of the space drawn from u = SHA-256(study, task, trial, setting) / 2^256
 
-A trial is trained on the split of repetition 0, from seeds that no repetition has, and never sees the test set. The
+The draw does not depend on the method, so a method and its control try the same values of what both have; at every point
+of a sweep they are drawn again the same. A trial is trained on the split of repetition 0, from seeds that no repetition has, and never sees the test set. The
 trial with the best validation score (of equals the earliest) gives its values to the runs that are reported.
 """
 
@@ -151,7 +152,7 @@ def draw(search: Search, study: str, method: Method, task: str, number: int) -> 
         return {}
     values = {}
     for key, choice in space_of(search, method).items():
-        text = ":".join(["delrec-bench", "search", study, method.name, task, str(number), key])
+        text = ":".join(["delrec-bench", "search", study, task, str(number), key])
         values[key] = _value(choice, int.from_bytes(hashlib.sha256(text.encode()).digest(), "big") / 2**256)
     return values
 
@@ -176,7 +177,7 @@ def with_values(request: Request, values: Mapping[str, Any]) -> Request:
 
 
 def trials_of(search: Search, request: Request, method: Method) -> list[Request]:
-    """The trials of one method on one task, trial 0 first."""
+    """The trials of one method on one task and point, trial 0 first."""
     values = [draw(search, request.study or "", method, request.task, n) for n in range(search.trials)]
     return [replace(with_values(request, v), repetition=0, trial=True) for v in values]
 
@@ -190,7 +191,7 @@ def best(records: Sequence[Record]) -> int:
 
 
 def account(search: Search, study: str, method: Method, task: str, records: Sequence[Record]) -> dict[str, Any]:
-    """What a final run says of its search, in `Record.search`: the trials of a method on a task, by number."""
+    """What a final run says of its search, in `Record.search`: the trials of a method on a task and point, by number."""
     number = best(records)
     return {
         "trials": len(records),

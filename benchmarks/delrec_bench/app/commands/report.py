@@ -1,17 +1,10 @@
 """`report`: the page of a study, from the records."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from delrec_bench.app.options import Answer, Places
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from delrec_bench.records import Record
-    from delrec_bench.studies.expansion import Study
-    from delrec_bench.workspace import Workspace
 
 PANEL = "See"
 EXAMPLES = (
@@ -43,14 +36,15 @@ def command(
     from delrec_bench.report.writing import out_folder, write_page
     from delrec_bench.report.writing import publish as published
     from delrec_bench.studies.expansion import expand
+    from delrec_bench.studies.work import chosen_before
 
     workspace = places.workspace
     methods, tasks = places.tables()
     expanded = expand(study, profile, methods, tasks)
     records = tracked(workspace) if source == "mlflow" else own_records(workspace)
+    if expanded.search is not None:
+        expanded = chosen_before(expanded, methods, tasks, workspace)
     keys = [resolve(request, methods, tasks, workspace).key for request in expanded.requests]
-    if expanded.search is not None:  # its runs are those that its search chose
-        keys = _chosen(expanded, keys, records, workspace)
     declared = declaration(expanded, keys, methods, records)
     if publish:
         paths = published(workspace, declared, records, source=source, allow_mixed=allow_mixed)
@@ -59,18 +53,3 @@ def command(
     if not places.as_json:
         print("\n".join(str(path) for path in paths))
     return 0, {"page": declared.page, "files": [str(path) for path in paths]}
-
-
-def _chosen(study: "Study", keys: list[str], records: "Sequence[Record]", workspace: "Workspace") -> list[str]:
-    """The keys of a study's runs with the values that its search chose, where it has made them."""
-    from delrec_bench.studies.membership import memberships
-
-    known = memberships(workspace)
-    by_key = {record.key: record for record in records}
-    pairs = {(r.method, r.task, r.repetition): i for i, r in enumerate(study.requests)}
-    for key in known[study.name].search if study.name in known else ():
-        record = by_key.get(key)
-        place = None if record is None else pairs.get((record.method, record.task, record.repetition))
-        if place is not None:
-            keys[place] = key
-    return keys
