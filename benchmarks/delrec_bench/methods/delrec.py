@@ -7,7 +7,7 @@ from delrec_bench.methods.stack import DELREC, builder, settings_of
 
 # The published control draws its delays as the learned ones start, rounds them, and runs at sigma 0 throughout.
 FIXED: dict[str, Any] = {"learn_delays": False, "sigma": 0.0, "learn_spread": False}
-# Fixed delays, but the connections as blurred in time as the learned ones are in training: what the blur alone is worth.
+# Fixed delays, but connections as blurred in time as learned ones are in training: what the blur alone is worth.
 FIXED_SPREAD: dict[str, Any] = {"learn_delays": False}
 LEARNED: dict[str, Any] = {"learn_delays": True}
 
