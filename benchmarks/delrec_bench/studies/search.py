@@ -3,9 +3,9 @@
     trial 0            the study's own settings, untouched
     trial 1, 2, ...    every setting of the space drawn from u = SHA-256(study, task, trial, setting) / 2^256
 
-The draw does not depend on the method, so a method and its control try the same values of what both have; at every point
-of a sweep they are drawn again the same. A trial is trained on the split of repetition 0, from seeds that no repetition has, and never sees the test set. The
-trial with the best validation score (of equals the earliest) gives its values to the runs that are reported.
+The draw does not depend on the method or the point of a sweep, so a method and its control try the same values of what
+both have. A trial is trained on the split of repetition 0, from seeds that no repetition has, and never sees the test
+set. The trial with the best validation score (of equals the earliest) gives its values to the runs that are reported.
 """
 
 import hashlib
@@ -191,7 +191,7 @@ def best(records: Sequence[Record]) -> int:
 
 
 def account(search: Search, study: str, method: Method, task: str, records: Sequence[Record]) -> dict[str, Any]:
-    """What a final run says of its search, in `Record.search`: the trials of a method on a task and point, by number."""
+    """What a final run says of its search, in `Record.search`: the trials of its method, task and point, by number."""
     number = best(records)
     return {
         "trials": len(records),
