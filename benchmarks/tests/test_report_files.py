@@ -266,10 +266,32 @@ def test_readmes_block_shows_the_three_tasks_first(clone):
     publish(clone, three, latency)
     publish(clone, *small())
     text = (clone.root / "README.md").read_text()
-    assert text.index("| shd |") < text.index("| ps-mnist |") < text.index("[made-up](")
+    assert text.index("shd: parameters") < text.index("ps-mnist: parameters") < text.index("[made-up](")
+    assert "our score" not in text, "no run, no column"
     line = next(line for line in text.splitlines() if line.startswith("| `dcls`"))
-    assert "9,828" in line and "620" in line and "9.50 ms (1.90×)" in line and "[93.77](https://" in line
-    assert "validation" in line
+    assert "10,448 (620 delays)" in line and "9.50 ms (1.90×)" in line and "[93.77](https://" in line
+    assert "validation" in line and line.rstrip(" |").endswith("validation)"), "not on ps-mnist: empty there"
+
+
+def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
+    readme_path = clone.root / "README.md"
+    before = f"# Title\n\n{readme.ANSWER_START}\nold\n{readme.ANSWER_END}\n\n{readme.START}\n{readme.END}\n\nrest\n"
+    readme_path.write_text(before)
+    subprocess.run(["git", "-C", str(clone.root), "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "b"],
+                   check=True)  # fmt: skip
+    declared, records = small()
+    publish(clone, declared, records)
+    (page,) = readme.published_pages(clone.reports)
+    answer = readme.answer([page], clone.reports)
+    assert any(v["kind"] == "primary" for v in page["verdicts"])
+    assert answer.startswith(f"- {page['answer'][0]} [") and "](reports/made-up/" in answer
+    text = readme_path.read_text()
+    assert text.index(answer) < text.index(readme.START) and "old" not in text
+    exploratory = {**page, "page": "other", "verdicts": [v for v in page["verdicts"] if v["kind"] != "primary"]}
+    assert "reports/other" not in readme.answer([exploratory, page], clone.reports)
+    assert "reports/other" in readme.answer([exploratory], clone.reports), (
+        "the exploratory one where it is all there is"
+    )
 
 
 def test_a_readme_without_one_of_its_markers_is_an_error(clone):

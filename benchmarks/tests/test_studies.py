@@ -245,6 +245,12 @@ def test_a_wrong_bundle_is_told(own, old, new, message):
         own(BUNDLE.replace(old, new, 1))
 
 
+def test_a_study_may_leave_a_method_out_of_a_task(own):
+    study = own(SWEEP.replace("repetitions = 2\n", 'repetitions = 2\nwithout = { lif = ["mackey-glass"] }\n'))
+    assert {(r.task) for r in study.requests if r.method == "lif"} == {"digits"}
+    assert study.skipped == (("lif", "mackey-glass", "left out by the study"),)
+
+
 def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
     study = own()
     assert study.primary is not None and study.primary.over == ["digits", "mackey-glass"]
@@ -271,6 +277,8 @@ def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
         ("control = ", "controll = ", "primary.controll'; did you mean"),
         ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be above 0"),
         ("digits = 0.01", "shdd = 0.01", "has no task 'shdd'"),
+        ("repetitions = 2\n", 'without = { lif = ["shd"] }\n', "has no task 'shd'"),
+        ("repetitions = 2\n", 'without = { lfi = ["digits"] }\n', "has no method 'lfi'; did you mean 'lif'"),
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
         ("at = { sigma = 10", "at = { sigmo = 10", "unknown key 'sigmo'; did you mean 'network.sigma'"),

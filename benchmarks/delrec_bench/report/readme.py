@@ -1,4 +1,4 @@
-"""README's block, filled from the published pages: the three tasks first, then a line for each page."""
+"""README's two blocks, filled from the published pages: the answer, and the three tasks with a line for each page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,21 @@ from typing import Any
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
-from delrec_bench.report.rows import MODES
-from delrec_bench.report.tables import MODE_NAMES, Cell, Table
+from delrec_bench.report.tables import Cell, Table
 from delrec_bench.workspace import Workspace, write_atomic
 
 START, END = "<!-- pages:start -->", "<!-- pages:end -->"
-THREE_TASKS, LEADERBOARD = "three-tasks", "leaderboard"
-FIGURE = "costs.svg"
-_SENTENCES = 3  # of an answer, on the first screen
+ANSWER_START, ANSWER_END = "<!-- answer:start -->", "<!-- answer:end -->"
+THREE_TASKS = "three-tasks"
+FIGURES = ("sweep.svg", "forest.svg", "controls.svg", "costs.svg")  # that of the first page with one is shown
+_ANSWERS = 3  # on the first screen
 _OF_THREE = 12  # methods of the first table
 
 Json = Mapping[str, Any]
 
 
 def write(workspace: Workspace) -> list[Path]:
-    """Fill the block in the root's README.md; where there is no README, or no marker in it, nothing is written.
+    """Fill the blocks in the root's README.md; where there is no README, or no marker in it, nothing is written.
 
     Raises:
         BenchError: One marker without the other.
@@ -30,13 +30,15 @@ def write(workspace: Workspace) -> list[Path]:
     path = Path(workspace.root) / "README.md"
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    if START not in text and END not in text:
-        return []
-    filled = with_block(text, block(published_pages(workspace.reports)))
+    filled = text = path.read_text(encoding="utf-8")
+    pages = published_pages(workspace.reports)
+    if ANSWER_START in text or ANSWER_END in text:
+        filled = with_block(filled, answer(pages, workspace.reports), (ANSWER_START, ANSWER_END))
+    if START in text or END in text:
+        filled = with_block(filled, block(pages))
     if filled != text:
         write_atomic(path, filled)
-    return [path]
+    return [path] if START in text or ANSWER_START in text else []
 
 
 def published_pages(reports: Path) -> list[Json]:
@@ -48,9 +50,22 @@ def published_pages(reports: Path) -> list[Json]:
     return sorted(found, key=lambda page: (page["page"] != THREE_TASKS, page["page"]))
 
 
+def answer(pages: Sequence[Json], reports: Path) -> str:
+    """The verdicts of the pages that declared a hypothesis, at most three, and the first one's figure."""
+    told = [page for page in pages if any(v["kind"] == "primary" for v in page["verdicts"])] or [
+        page for page in pages if page["page"] != THREE_TASKS
+    ]
+    lines = [f"- {page['answer'][0]} [{page['title']}]({_link(page)})" for page in told[:_ANSWERS]]
+    for page in told:
+        for name in FIGURES:
+            if (reports / page["page"] / name).exists():
+                return "\n".join([*lines, "", f"![{page['title']}](reports/{page['page']}/{name})"]) + "\n"
+    return "\n".join(lines) + "\n"
+
+
 def block(pages: Sequence[Json]) -> str:
-    """What stands between the markers."""
-    out = [*_answer(pages)]
+    """The three tasks, and a line for each other page."""
+    out = []
     for page in pages:
         if page["page"] == THREE_TASKS:
             out += [_three_tasks(page), ""]
@@ -66,53 +81,48 @@ def block(pages: Sequence[Json]) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
-def _answer(pages: Sequence[Json]) -> list[str]:
-    """The first sentences of the leaderboard's answer, and its figure; or those of the first page with runs."""
-    scored = [page for page in pages if page["page"] != THREE_TASKS]
-    first = next((page for page in scored if page["page"] == LEADERBOARD), scored[0] if scored else None)
-    if first is None:
-        return []
-    figure = f"![Score against parameters and cost, rank groups](reports/{first['page']}/{FIGURE})"
-    return [*(f"- {sentence}" for sentence in first["answer"][:_SENTENCES]), "", figure, ""]
-
-
 def _link(page: Json) -> str:
     return f"reports/{page['page']}/{page['page']}.md"
 
 
 def _three_tasks(page: Json) -> str:
-    """SHD, SSC and PS-MNIST: size, latency, our score where there are runs, the published one beside it."""
-    out = []
-    rows = [row for row in page["rows"] if row["kind"] != "floor"]
-    methods = list(dict.fromkeys(row["method"] for row in rows))[:_OF_THREE]
-    for task in dict.fromkeys(row["task"] for row in rows):
-        of = [row for m in methods for row in rows if (row["task"], row["method"]) == (task, m)]
-        columns = {
-            task: [Cell(f"`{r['method']}`") for r in of],
-            "weights": [Cell(words.count(r["parameters_weights"])) for r in of],
-            "delays": [Cell(words.count(r["parameters_delays"])) for r in of],
-            "neuron": [Cell(words.count(r["parameters_neuron"])) for r in of],
-            **{MODE_NAMES[m]: [_latency(r, m) for r in of] for m in MODES},
-            "our score": [_score(r) for r in of],
-            "published": [_published(r) for r in of],
+    """SHD, SSC and PS-MNIST side by side: size, latency, our score where there are runs, the published one beside."""
+    rows = {(row["task"], row["method"]): row for row in page["rows"] if row["kind"] != "floor"}
+    methods = list(dict.fromkeys(method for _, method in rows))[:_OF_THREE]
+    columns = {"method": [Cell(f"`{method}`") for method in methods]}
+    for task in dict.fromkeys(task for task, _ in rows):
+        of = [rows.get((task, method)) for method in methods]
+        columns |= {
+            f"{task}: parameters": [_parameters(r) for r in of],
+            f"{task}: training step": [_latency(r, "train") for r in of],
+            f"{task}: our score": [_score(r) for r in of],
+            f"{task}: published": [_published(r) for r in of],
         }
-        out.append(Table.of(columns).markdown())
-    hosts = ", ".join(dict.fromkeys(row["host"] for row in rows if row["host"]))
+    hosts = ", ".join(dict.fromkeys(row["host"] for row in rows.values() if row["host"]))
     on = f" on {hosts}" if hosts else ""
-    out.append(
-        f"Latency{on}: median, with the ratio to no delays. Published scores are not ranked with ours; "
-        f"“test” says that they chose the checkpoint on test data. More: [{page['page']}]({_link(page)})."
+    return Table.of(columns).markdown() + (
+        f"\nA training step's median{on}, with the ratio to no delays; inference and batch 1 on the page. Published "
+        f"scores are not ranked with ours; “test” says that they chose the checkpoint on test data. More: "
+        f"[{page['page']}]({_link(page)})."
     )
-    return "\n".join(out)
 
 
-def _latency(row: Json, mode: str) -> Cell:
+def _parameters(row: Json | None) -> Cell:
+    if row is None:
+        return Cell("")
+    delays = row["parameters_delays"]
+    return Cell(words.count(row["parameters_total"]), f"{words.count(delays)} delays" if delays else "")
+
+
+def _latency(row: Json | None, mode: str) -> Cell:
+    if row is None:
+        return Cell("")
     ratio = row[f"latency_{mode}_ratio"]
     return Cell(words.milliseconds(row[f"latency_{mode}_ms"]), f"{ratio:.2f}×" if ratio is not None else "")
 
 
-def _score(row: Json) -> Cell:
-    if row["score_mean"] is None:
+def _score(row: Json | None) -> Cell:
+    if row is None or row["score_mean"] is None:
         return Cell("")
     unit = metric_named(row["metric"]).unit
     subset = ", SUBSET" if "SUBSET" in (row["data"] or "") else ""
@@ -121,20 +131,21 @@ def _score(row: Json) -> Cell:
     )
 
 
-def _published(row: Json) -> Cell:
-    if row["published_score"] is None:
+def _published(row: Json | None) -> Cell:
+    if row is None or row["published_score"] is None:
         return Cell("")
     value = words.score(row["metric"], row["published_score"])
     return Cell(f"[{value}]({row['published_source']})", row["published_selection"] or "selection not stated")
 
 
-def with_block(text: str, content: str) -> str:
+def with_block(text: str, content: str, markers: tuple[str, str] = (START, END)) -> str:
     """`text` with what stands between the markers replaced.
 
     Raises:
         BenchError: The markers are not there, or not once each in order.
     """
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise BenchError(f"README.md needs the lines {START} and {END} once each, in this order")
-    before, rest = text.split(START)
-    return f"{before}{START}\n\n{content}\n{END}{rest.split(END)[1]}"
+    start, end = markers
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise BenchError(f"README.md needs the lines {start} and {end} once each, in this order")
+    before, rest = text.split(start)
+    return f"{before}{start}\n\n{content}\n{end}{rest.split(end)[1]}"

@@ -114,6 +114,9 @@ def expand(
     chosen_tasks = _only("task", wanted.tasks, all_tasks, name)
     for named in (table.data, table.primary.over if table.primary else ()):
         _only("task", tuple(named), all_tasks, name)
+    for method, of in table.without.items():
+        _only("method", (method,), all_methods, name)
+        _only("task", tuple(of), all_tasks, name)
     _only("task", tuple(table.margin), list(tasks), name)  # they may stand above the profiles, for the tasks of all
     if table.primary is not None:
         _only("method", (table.primary.method, table.primary.control), all_methods, name)
@@ -139,7 +142,8 @@ def expand(
     firsts, skipped = [], []
     for task in chosen_tasks:
         for method in chosen_methods:
-            reason = methods[method].applicable(tasks[task])
+            left_out = "left out by the study" if task in table.without.get(method, ()) else None
+            reason = left_out or methods[method].applicable(tasks[task])
             if reason is not None:
                 skipped.append((method, task, reason))
                 continue

@@ -89,6 +89,7 @@ class Profile(Table):
 
     Attributes:
         methods, tasks: Names, or attributes (`methods/base.py`, `tasks/base.py`) and their values.
+        without: Method -> tasks that it is left out of.
         repetitions: Runs of each method on each task and point, each with seeds of its own.
         profile: Profile of presets; by itself the one of the same name.
         set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
@@ -106,6 +107,7 @@ class Profile(Table):
 
     methods: Chosen = Field(default_factory=dict)
     tasks: Chosen = Field(default_factory=dict)
+    without: dict[str, list[str]] = Field(default_factory=dict)
     repetitions: Annotated[int, Field(ge=1, le=MOST_REPETITIONS)] = 3
     profile: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
