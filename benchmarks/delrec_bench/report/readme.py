@@ -52,9 +52,8 @@ def published_pages(reports: Path) -> list[Json]:
 
 def answer(pages: Sequence[Json], reports: Path) -> str:
     """The verdicts of the pages that declared a hypothesis, at most three, and the first one's figure."""
-    told = [page for page in pages if any(v["kind"] == "primary" for v in page["verdicts"])] or [
-        page for page in pages if page["page"] != THREE_TASKS
-    ]
+    declared = [page for page in pages if any(v["kind"] == "primary" for v in page["verdicts"])]
+    told = declared or [page for page in pages if page["page"] != THREE_TASKS]
     lines = [f"- {page['answer'][0]} [{page['title']}]({_link(page)})" for page in told[:_ANSWERS]]
     for page in told:
         for name in FIGURES:
