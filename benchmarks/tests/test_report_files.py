@@ -279,8 +279,8 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     readme_path.write_text(before)
     subprocess.run(["git", "-C", str(clone.root), "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "b"],
                    check=True)  # fmt: skip
-    declared, records = small()
-    publish(clone, declared, records)
+    records = [made_up.scored_at(m, r, 0.5 + 0.01 * r) for m in ("rlif", "lif") for r in range(3)]
+    publish(clone, made_up.declared(records, primary=("rlif", "lif")), records)
     (page,) = readme.published_pages(clone.reports)
     answer = readme.answer([page], clone.reports)
     assert any(v["kind"] == "primary" for v in page["verdicts"])
