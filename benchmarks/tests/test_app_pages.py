@@ -86,4 +86,4 @@ def test_the_primary_may_compare_two_points_of_one_method():
 def test_a_page_is_named_by_study_and_profile(profile, page):
     found = declared([Request("lif", "digits", profile=profile)], profile=profile)
     assert found.page == page and found.again.endswith(f"--study sigma --profile {profile}")
-    assert found.chosen_on == ("published" if profile == "paper" else "test")
+    assert found.chosen_on == ("published" if profile == "paper" else "validation")

@@ -227,7 +227,8 @@ def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_train
     workspace = workspace_at(root)
     records = own_records(workspace)
     chosen = {r.method: r.search for r in records if r.kind == "run"}
-    assert {method: search["trial"] for method, search in chosen.items()} == {"lif": 1, "delrec-axonal": 1}, "the same draws"
+    trials = {method: search["trial"] for method, search in chosen.items()}
+    assert trials == {"lif": 1, "delrec-axonal": 1}, "the same draws"
     for made in records:
         if made.kind == "run":
             search = made.search
@@ -285,7 +286,7 @@ def test_a_search_is_made_at_every_point_of_a_sweep_with_the_same_draws(root, ca
     assert set(found) == {("lif", None), ("delrec-axonal", 0.0), ("delrec-axonal", 5.0)}
     assert len({search["key"] for search in found.values()}) == 3
     at_0, at_5 = found["delrec-axonal", 0.0], found["delrec-axonal", 5.0]
-    assert at_0["values"] == at_5["values"] == found["lif"]["values"] == {"training.lr_weights": 0.0128}
+    assert at_0["values"] == at_5["values"] == found["lif", None]["values"] == {"training.lr_weights": 0.0128}
     with next(Path(name) for name in first["files"] if name.endswith(".csv")).open() as file:
         rows = {row["method"] for row in csv.DictReader(file)}
     assert rows == {"lif", "delrec-axonal (sigma 0.0)", "delrec-axonal (sigma 5.0)"}

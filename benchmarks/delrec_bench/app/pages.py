@@ -14,8 +14,12 @@ from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.studies.expansion import Study
 from delrec_bench.workspace import Workspace
 
-CHOSEN_ON = {"paper": "published", "paper-2025": "published", "equi-parameter": "published"}
-"""Of a profile of presets; those of quick and embedded were chosen with test scores in sight."""
+CHOSEN_ON = {
+    **dict.fromkeys(("paper", "paper-2025", "equi-parameter"), "published"),
+    **dict.fromkeys(("quick", "embedded"), "validation"),  # by the study `presets`
+}
+"""What the settings of a profile of presets were chosen on."""
+
 
 
 def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records: Sequence[Record] = ()) -> Declaration:
@@ -43,7 +47,7 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
         unscored=() if study.scored else tuple((spot[1], name) for spot, name in names.items()),
         primary=_primary(study, names),
         margins=study.margin,
-        chosen_on=CHOSEN_ON.get(study.presets, "test"),
+        chosen_on=CHOSEN_ON[study.presets],
         again=f"delrec-bench reproduce --study {study.name} --profile {study.profile}",
     )
 
