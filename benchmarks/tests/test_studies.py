@@ -309,3 +309,16 @@ def test_every_study_of_this_package_expands_in_every_profile(name):
     found = file.study_file(file.study_path(name))
     for profile in found.profiles:
         assert expansion.expand(name, profile, find_methods(), find_tasks()).requests, profile
+
+
+def test_a_studys_first_profile_is_its_page_where_it_has_no_quick_one():
+    pages = {name: expansion.expand(name, None, find_methods(), find_tasks()).page for name in file.study_files()}
+    assert pages == {name: name for name in pages}
+
+
+def test_a_page_of_sizes_and_latencies_needs_no_data(tmp_path, capsys):
+    shutil.copy(ROOT / "data.dvc", tmp_path)
+    assert app.main(["report", "--study", "three-tasks", "--root", str(tmp_path)]) == 0
+    assert (tmp_path / "out" / "three-tasks" / "three-tasks.md").exists()
+    assert app.main(["report", "--study", "adaptive", "--profile", "speech", "--root", str(tmp_path)]) == 2
+    assert "no folder" in capsys.readouterr().err

@@ -21,7 +21,6 @@ CHOSEN_ON = {
 """What the settings of a profile of presets were chosen on."""
 
 
-
 def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records: Sequence[Record] = ()) -> Declaration:
     """What a study in a profile declares of its page.
 

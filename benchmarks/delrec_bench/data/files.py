@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, MissingDataError
 from delrec_bench.workspace import Workspace, write_atomic
 
 BLOCK = 1 << 20
@@ -140,11 +140,11 @@ def need_files(folder: Path, names: tuple[str, ...], remedy: str) -> dict[str, P
         BenchError: The folder or a file is not there; says what was looked for, and `remedy`.
     """
     if not folder.is_dir():
-        raise BenchError(f"no folder {folder} (it should hold {', '.join(names)}, .gz or not); {remedy}")
+        raise MissingDataError(f"no folder {folder} (it should hold {', '.join(names)}, .gz or not); {remedy}")
     found = {name: find_file(folder, name) for name in names}
     missing = [name for name, path in found.items() if path is None]
     if missing:
-        raise BenchError(f"no {folder / missing[0]} (nor .gz); {remedy}")
+        raise MissingDataError(f"no {folder / missing[0]} (nor .gz); {remedy}")
     return {name: path for name, path in found.items() if path is not None}
 
 

@@ -168,7 +168,7 @@ def expand(
         minutes=table.minutes,
         sizes={task: (size[0], size[1], size[2]) for task, size in table.sizes.items()},
         search=search,
-        page=name if profile == file.default else f"{name}-{profile}",
+        page=name if profile == file.profile_named(None)[0] else f"{name}-{profile}",
         summary=file.summary,
         repetitions=repetitions,
         axes=axes,

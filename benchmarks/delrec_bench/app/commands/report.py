@@ -32,6 +32,7 @@ def command(
     from delrec_bench.app.common import own_records, tracked
     from delrec_bench.app.pages import declaration
     from delrec_bench.config import resolve
+    from delrec_bench.errors import MissingDataError
     from delrec_bench.report.content import build
     from delrec_bench.report.writing import out_folder, write_page
     from delrec_bench.report.writing import publish as published
@@ -44,7 +45,14 @@ def command(
     records = tracked(workspace) if source == "mlflow" else own_records(workspace)
     if expanded.search is not None:
         expanded = chosen_before(expanded, methods, tasks, workspace)
-    keys = [resolve(request, methods, tasks, workspace).key for request in expanded.requests]
+    keys = []
+    for request in expanded.requests:
+        try:
+            keys.append(resolve(request, methods, tasks, workspace).key)
+        except MissingDataError:  # no data, no run: a page of sizes and latencies does without
+            if expanded.scored:
+                raise
+            keys.append(request.command())
     declared = declaration(expanded, keys, methods, records)
     if publish:
         paths = published(workspace, declared, records, source=source, allow_mixed=allow_mixed)
