@@ -259,7 +259,7 @@ def test_drawn_inputs_have_the_shape_and_rate_of_the_official_files(task, option
 def test_the_page_of_the_three_tasks_has_exact_parameters_without_any_data(workspace):
     study = expand("three-tasks", None, METHODS, TASKS)
     wanted = latency.cells(study.requests, METHODS, TASKS)
-    assert len(wanted) == len({(r.task, r.method) for r in wanted}) == 3 * 15
+    assert len(wanted) == len({(r.task, r.method) for r in wanted}) == 3 * 15 - 2, "adLIF overflows on ps-mnist"
     assert next(r.method for r in wanted if r.task == "ssc") == "lif"
     golden = {("ssc", "delrec-axonal"): 374_819, ("ssc", "delrec-dcls"): 550_691, ("shd", "delrec-axonal"): 173_844}
     golden |= {("ps-mnist", "delrec-axonal"): 156_154, ("ps-mnist", "delrec-synaptic"): 249_650}

@@ -17,9 +17,9 @@ _FEW = 4  # lines with a colour of their own in a panel
 
 def curve(row: Row) -> pd.DataFrame:
     """Validation score (training score where there is no validation) of every repetition and epoch, long form."""
-    metric = metric_named(row["metric"])
     lines = []
     for record in row.records:
+        metric = metric_named(record.metric)
         for entry in record.history:
             value = entry.get(f"valid_{metric.name}", entry.get(f"train_{metric.name}"))
             if value is not None and entry.get("epoch") is not None:
