@@ -30,7 +30,8 @@ class SoftmaxRecurrence(RecurrentDelays):
 
     size: N. span: K, the longest skip in steps. The rest as in `RecurrentDelays`; delay_init, rounding and
     learn_spread say nothing here. Attributes: logits (K,); delay, a buffer (1,). Raises ValueError for a span below 1,
-    for delays other than "shared", for a max_delay (span bounds the delay), and in training when the temperature is not above 0.
+    for delays other than "shared", for a max_delay (span bounds the delay), and in training when the temperature is not
+    above 0.
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("logits",)
