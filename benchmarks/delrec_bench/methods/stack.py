@@ -29,7 +29,7 @@ FEEDFORWARD = (
     "anneal_spread",
     "position_weight_init",
 )
-_GIVEN = ("inputs", "classes", "engine")  # by the data and the request, not by a setting
+_GIVEN = ("inputs", "classes", "engine", "max_delay")  # by data, request and hardware, not by a setting
 
 DELREC = "DelRec, https://arxiv.org/abs/2509.24852"
 

@@ -85,7 +85,8 @@ def test_asrc_of_the_published_size_on_ssc():
 
 
 @pytest.mark.parametrize(
-    ("settings", "field"), [({"span": 0}, "span"), ({"delays": "axonal"}, "delays"), ({"dropout": 1.0}, "dropout")]
+    ("settings", "field"),
+    [({"span": 0}, "span"), ({"delays": "axonal"}, "delays"), ({"dropout": 1.0}, "drop"), ({"max_delay": 2}, "span")],
 )
 def test_a_bad_setting_of_asrc_is_named(settings, field):
     with pytest.raises(ValueError, match=field):

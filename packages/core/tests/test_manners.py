@@ -25,10 +25,33 @@ from torch.utils.checkpoint import checkpoint
 
 F64 = torch.float64
 N = 6
+
+
+class Adaptive(Neuron):
+    """Two states; the decay of the second is learned."""
+
+    states = ("v", "a")
+
+    def make_parameters(self, size):
+        self.fade = nn.Parameter(torch.linspace(0.5, 0.9, size))
+
+    def coefficients(self):
+        return torch.tensor(0.7), self.fade
+
+    @staticmethod
+    def step(spike, reset, v, a, current, leak, fade):
+        return leak * (v - reset) + current, fade * a + 0.3 * spike
+
+    @staticmethod
+    def drive(v, a, leak, fade):
+        return v - 1.0 - a
+
+
 NEURONS = {
     "soft": lambda: LIF(),
     "hard": lambda: LIF(tau=3.0, reset="hard", v_reset=-0.2, surrogate=ATan(2.0), detach_reset=True),
     "learned": lambda: LIF(tau=2.5, learn_tau="neuron"),
+    "two states": lambda: Adaptive(Triangle()),
 }
 START = DelayInit("uniform", low=0, high=5)
 

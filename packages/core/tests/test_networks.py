@@ -150,6 +150,8 @@ def test_spike_penalty_is_the_published_one():
         (dict(surrogate="spline"), ("spline", "triangle")),
         (dict(recurrent_layers=(2,)), ("recurrent_layers", "2")),
         (dict(learn_spread=True), ("learn_spread", "none")),
+        (dict(recurrent="axonal", max_delay=-1), ("max_delay", "-1", "at least 0")),
+        (dict(recurrent="plain", max_delay=4), ("max_delay", "4", "plain")),
         (dict(inputs=2.5), ("inputs", "2.5", "int")),
         (dict(bias="yes"), ("bias", "yes", "bool")),
     ],
@@ -166,6 +168,29 @@ def test_the_configuration_is_frozen_and_takes_lists():
     assert config.hidden == (4, 5)
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.tau = 3.0
+
+
+def test_max_delay_caps_every_recurrent_layer_and_survives_a_round_trip():
+    config = small(recurrent="axonal", max_delay=2, delay_high=30.0)
+    assert NetworkConfig(**dataclasses.asdict(config)) == config
+    torch.manual_seed(0)
+    network = Network(config)
+    assert [block.spiking.max_delay for block in network.blocks] == [2, 2]
+    for block in network.blocks:
+        assert block.spiking.delay.max() <= 2
+        block.spiking.delay.data.fill_(30.0)  # whatever an optimiser makes of it
+        block.connection.weight.data.mul_(4)
+    two = Network(small(recurrent="axonal"))
+    two.load_state_dict(network.state_dict())
+    for block in two.blocks:
+        block.spiking.delay.data.fill_(2.0)
+    x = torch.rand(40, 3, 5) * 4
+    assert torch.equal(network(x), two(x)) and network.hidden_spikes(x)[0].any()
+    with network.deployed(), torch.no_grad():
+        state = network.initial_state(3)
+        for t in range(40):
+            _, state = network.step(x[t], state)
+    assert [len(neurons.history) for _, neurons in state[:-1]] == [4, 4]  # 1 + max_delay + 1, without spread
 
 
 def test_wrong_input_shape_is_named():

@@ -226,7 +226,7 @@ def test_what_cannot_be_compiled_runs_on_the_reference_with_one_warning(monkeypa
         layer(torch.ones(3, 1, 2))
 
 
-def test_arguments_that_do_not_fit_are_named(monkeypatch):
+def test_arguments_that_do_not_fit_are_named():
     class Short(LIF):
         @staticmethod
         def drive(h, decay):
@@ -236,10 +236,18 @@ def test_arguments_that_do_not_fit_are_named(monkeypatch):
         def coefficients(self):
             return ()
 
-    with pytest.raises(EngineError, match="drive of Short takes 2 arguments: it takes the 1 states and the 3 coeff"):
-        SpikingLayer(2, neuron=Short(), engine="cpu")(torch.ones(3, 1, 2))
-    with pytest.raises(ValueError, match=r"Fewer: coefficients\(\) returns 0, step takes 1"):
-        SpikingLayer(2, neuron=Fewer(), engine="cpu")(torch.ones(3, 1, 2))
+    class Unmarked(Leak):
+        def drive(v, decay):  # noqa: N805
+            return v - decay
+
+    with pytest.raises(TypeError, match=r"drive of Short is given \(membrane, coefficient 0, .*\): too many"):
+        SpikingLayer(2, neuron=Short())
+    with pytest.raises(TypeError, match=r"step of Fewer is given \(.*, current\): missing"):
+        SpikingLayer(2, neuron=Fewer())
+    with pytest.raises(TypeError, match="drive of Unmarked .* a rule is a @staticmethod, or takes self first"):
+        SpikingLayer(2, neuron=Unmarked())
+    with pytest.raises(ValueError, match="drive of Short takes 2 arguments: it takes the 1 states and the 3 coeff"):
+        neuron_rules(Short())
 
 
 def test_a_compiler_traces_the_rules():

@@ -30,7 +30,8 @@ class SoftmaxRecurrence(RecurrentDelays):
 
     size: N. span: K, the longest skip in steps. The rest as in `RecurrentDelays`; delay_init, rounding and
     learn_spread say nothing here. Attributes: logits (K,); delay, a buffer (1,). Raises ValueError for a span below 1,
-    for delays other than "shared", and in training when the temperature is not above 0.
+    for delays other than "shared", for a max_delay (span bounds the delay), and in training when the temperature is not
+    above 0.
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("logits",)
@@ -42,6 +43,8 @@ class SoftmaxRecurrence(RecurrentDelays):
             raise ValueError(f"span = {span!r}: the longest skip is a whole number of steps, at least 1")
         if delays != "shared":
             raise ValueError(f"delays = {delays!r}: the softmax is over one delay a layer; use 'shared'")
+        if settings.get("max_delay") is not None:
+            raise ValueError(f"max_delay = {settings['max_delay']!r}: the longest delay here is span - 1; set span")
         settings |= {"learn": False, "learn_spread": False, "rounding": "none"}
         super().__init__(size, delays="shared", sigma=sigma, **settings)
         del self.delay

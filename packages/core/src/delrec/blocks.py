@@ -39,6 +39,7 @@ class Block(nn.Module):
                 learn_spread=config.learn_spread,
                 sigma=config.sigma,
                 dropout=config.recurrent_dropout,
+                max_delay=config.max_delay,
                 delay_init=config.delay_start(),
                 dropout_mask=config.dropout_mask,
                 self_connections=config.self_connections,

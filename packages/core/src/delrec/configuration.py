@@ -38,6 +38,8 @@ class NetworkConfig:
     delay_std: float = 12.0
     delay_low: float = 0.0
     delay_high: float = 20.0
+    max_delay: int | None = None
+    """No recurrent delay is longer, in steps (hardware; a state of a known length); feedforward ones have `window`."""
     rounding: Literal["restore", "in-place", "straight-through", "stochastic", "none"] = "restore"
     """See RecurrentDelays; feedforward positions follow "in-place" and "none" too, and are restored otherwise."""
     clamp_delays: Literal["step", "epoch"] = "step"
@@ -126,8 +128,13 @@ class NetworkConfig:
                     raise ValueError(f"{name} names layer {layer}; the hidden layers are 0 to {last}")
         if self.readout_tau is not None and not self.readout_tau >= 1:
             raise ValueError(f"readout_tau = {self.readout_tau!r}: a time constant is at least 1 step")
-        if self.learn_spread and self.recurrent in ("none", "plain"):
-            raise ValueError(f"learn_spread = True needs recurrent delays, but recurrent = {self.recurrent!r}")
+        if self.recurrent in ("none", "plain"):
+            for name, unset in (("learn_spread", False), ("max_delay", None)):
+                if getattr(self, name) != unset:
+                    asked = f"{name} = {getattr(self, name)!r}"
+                    raise ValueError(f"{asked} needs recurrent delays, but recurrent = {self.recurrent!r}")
+        if self.max_delay is not None:
+            _at_least("max_delay", self.max_delay, 0)
         # the parts check their own fields
         self.sigma_schedule()
         self.delay_start()

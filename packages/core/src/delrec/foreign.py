@@ -100,7 +100,10 @@ class ForeignNeuron(Neuron):
         names = self._state_names()
         if not states:
             raise ValueError(f"{self._name()} has no state: ask for no membrane, and give no lengths")
-        return states[next((names.index(n) for n in ("v", "mem") if n in names), 0)]
+        for name in ("v", "mem"):
+            if name in names:
+                return states[names.index(name)]
+        return states[0]
 
     def attach(self, size: int) -> Neuron:
         """Belong to a layer of `size` neurons; the cell has what it needs."""

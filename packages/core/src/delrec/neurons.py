@@ -12,6 +12,7 @@ adjoints, which are derived, into its scan.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import weakref
@@ -99,7 +100,7 @@ class Neuron(nn.Module):
         """Make the parameters for a layer of `size` neurons and return self.
 
         Raises ValueError when the neuron has per-neuron parameters and already belongs to a layer, NotImplementedError
-        when it lacks a rule.
+        when it lacks a rule, TypeError for a rule that does not take what it is given.
         """
         for name in ("step", "drive"):
             if not hasattr(self, name):
@@ -108,8 +109,20 @@ class Neuron(nn.Module):
             raise ValueError("this neuron has parameters and already belongs to a layer: make one neuron a layer")
         self.size = size
         self.make_parameters(size)
+        self._check_arguments()
         self._read()
         return self
+
+    def _check_arguments(self) -> None:
+        coefficients = [f"coefficient {i}" for i in range(len(self.coefficients()))]
+        for name, values in (("step", ("spike", "reset", *self.states, "current")), ("drive", self.states)):
+            try:
+                inspect.signature(getattr(self, name)).bind(*values, *coefficients)
+            except TypeError as error:
+                raise TypeError(
+                    f"{name} of {type(self).__name__} is given ({', '.join((*values, *coefficients))}): {error}; a "
+                    "rule is a @staticmethod, or takes self first"
+                ) from None
 
     def _read(self) -> None:
         """Read the rules now: a compiler that traces the neuron later cannot."""

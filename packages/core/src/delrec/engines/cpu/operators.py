@@ -67,7 +67,14 @@ def _(
     return current.new_empty(steps, batch, size), trace, torch.empty_like(start), bits
 
 
-@torch.library.custom_op("delrec::cpu_scan_backward", mutates_args=())
+@torch.library.custom_op(
+    "delrec::cpu_scan_backward",
+    mutates_args=(),
+    # torch 2.5 reads no list[...] from the annotations
+    schema="(Tensor g_spikes, Tensor g_trace, Tensor g_final, Tensor? weight, Tensor? delay, Tensor? width, "
+    "Tensor? mask, Tensor coef, Tensor start, Tensor history, Tensor trace, Tensor bits, int number, bool[] needs) "
+    "-> Tensor[]",
+)
 def _scan_backward(
     g_spikes: Tensor, g_trace: Tensor, g_final: Tensor, weight: Tensor | None, delay: Tensor | None,
     width: Tensor | None, mask: Tensor | None, coef: Tensor, start: Tensor, history: Tensor, trace: Tensor,
