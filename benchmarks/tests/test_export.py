@@ -258,7 +258,8 @@ def test_a_card_is_what_a_hub_takes_and_its_numbers_are_the_records(made, tmp_pa
     assert {"spiking-neural-networks", "delays"} <= set(card.data.tags) and card.data.library_name == "delrec"
     (result,) = card.data.eval_results
     assert (result.metric_value, result.metric_type) == (record.score, record.metric)
-    assert (result.dataset_name, result.dataset_revision) == (record.task, record.data["digest"])
+    assert result.dataset_name == f"{record.task} ({record.data['stamp']})" and record.data["stamp"]
+    assert result.dataset_revision == record.data["digest"]
     text = card.text
     assert record.key in text and record.command in text and TASKS[record.task].licence in text
     assert METHODS[record.method].source in text and "```bibtex" in text and f"{record.parameters['total']:,} " in text

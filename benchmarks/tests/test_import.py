@@ -245,8 +245,11 @@ def test_a_file_that_is_too_large_or_unfolds_is_refused_unread(tmp_path, monkeyp
         import_published(tmp_path / "bomb.pth")
     with (tmp_path / "huge.pth").open("wb") as file:
         file.truncate(checkpoint.LARGEST + 1)
-    with pytest.raises(BenchError, match="bytes, of at most"):
+    with pytest.raises(BenchError, match="more than .* bytes, the most that is taken"):
         import_published(tmp_path / "huge.pth")
+    monkeypatch.setattr(checkpoint, "MOST", 5)
+    with pytest.raises(BenchError, match="members, of at most 5"):
+        import_published(FOLDER / f"{NAMES[0]}.pth")
     for odd in (tmp_path, tmp_path / "absent.pth"):
         with pytest.raises(BenchError):
             import_published(odd)

@@ -68,8 +68,8 @@ def model_card(model: Model, methods: MethodTable, tasks: TaskTable, licence: st
         _what(model, record, methods),
         *([] if record is None else [_numbers(record), _data(record, tasks)]),
         f"## Loading\n\n```python\n{loading(WEIGHTS)}\n```\n\n"
-        "`pip install delrec-bench` (of a method of one's own: give `load_network` the table that holds it). Inside "
-        "`deployed()` delays are whole steps and sigma is 0, as the score was taken.",
+        "It needs the package delrec-bench; of a method that is not in it, give `load_network` the table that holds "
+        "it. Inside `deployed()` delays are whole steps and sigma is 0, as this suite scores.",
         f"## Citation\n\n```bibtex\n{_CITATION}\n```",
     ]
     return "\n\n".join(parts) + "\n"
@@ -80,7 +80,12 @@ def _scored(model: Model, record: Record, tasks: TaskTable) -> dict[str, Any]:
     metric = metric_named(record.metric)
     result = {
         "task": {"type": _HUB_TASKS.get(tasks[name].family, "other")},
-        "dataset": {"type": name, "name": record.task, "split": "test", "revision": record.data["digest"]},
+        "dataset": {
+            "type": name,
+            "name": f"{record.task} ({_stamp(record)})",
+            "split": "test",
+            "revision": record.data["digest"],
+        },
         "metrics": [{"type": record.metric, "name": f"test {metric.name}", "value": record.score, "verified": False}],
     }
     return {
@@ -88,6 +93,11 @@ def _scored(model: Model, record: Record, tasks: TaskTable) -> dict[str, Any]:
         "metrics": [record.metric],
         "model-index": [{"name": model.name, "results": [result]}],
     }
+
+
+def _stamp(record: Record) -> str:
+    """Whose data it is, and whether all of it."""
+    return str(record.data.get("stamp") or record.data["kind"])
 
 
 def _what(model: Model, record: Record | None, methods: MethodTable) -> str:
@@ -128,7 +138,8 @@ def _numbers(record: Record) -> str:
 def _data(record: Record, tasks: TaskTable) -> str:
     task, data = tasks[record.task.partition(":")[0]], record.data
     step = f"{data['step_ms']:g} ms" if data.get("step_ms") else "no duration"
+    shape = f"{data['steps']} steps of {step}, {data['channels']} channels, {data['classes']} classes"
     return (
-        f"## Data\n\n{task.summary}. {task.source}; licence {task.licence}. Here {record.task}: {data['steps']} steps "
-        f"of {step}, {data['channels']} channels, {data['classes']} classes, digest `{data['digest']}`."
+        f"## Data\n\n{task.summary}. {task.source}; licence {task.licence}. Here {record.task} ({_stamp(record)}): "
+        f"{shape}, digest `{data['digest']}`."
     )

@@ -1,5 +1,6 @@
 """A file of torch.save, opened without trusting it: a zip of tensors and numbers, no larger than it says."""
 
+import io
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -11,9 +12,12 @@ import torch
 
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
+from delrec_bench.interchange.files import read_bytes, refuse_members
 
 LARGEST = 256 << 20
 """Bytes of a checkpoint at most: a hundred times the largest published network."""
+
+MOST = 10_000  # members of its zip: one a tensor, and a few more
 
 _NUMBERS = (np.float64, np.float32, np.float16, np.int64, np.int32)
 
@@ -45,27 +49,22 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         BenchError: It is not there, too large, no such file, cut short, or holds anything else.
     """
+    data = read_bytes(path, LARGEST)
+    refuse_members(data, MOST, str(path))
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise BenchError(f"{path} is not a file; name a checkpoint")
-        if size > LARGEST:
-            raise BenchError(f"{path} has {size:,} bytes, of at most {LARGEST:,}: no published network is so large")
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise BenchError(f"{path} is no checkpoint of torch.save, or was cut short ({error}); copy it again") from error
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise BenchError(f"{path} holds compressed members, which torch.save does not write; it was altered")
     unfolded = sum(member.file_size for member in members)
-    if unfolded > size:
-        raise BenchError(f"{path} says that it holds {unfolded:,} bytes in a file of {size:,}; it was altered")
-    need_memory(3 * size, str(path))
+    if unfolded > len(data):
+        raise BenchError(f"{path} says that it holds {unfolded:,} bytes in a file of {len(data):,}; it was altered")
+    need_memory(2 * len(data), str(path))
     try:
         with torch.serialization.safe_globals(_ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file makes torch and pickle raise
         raise BenchError(f"{path} cannot be read as numbers alone ({_first_line(error)}); nothing was run") from error
     if not isinstance(content, dict):

@@ -1,5 +1,6 @@
 """Inputs and the logits that another program gave for them, to hold a network against."""
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 
 from delrec_bench.errors import BenchError
+from delrec_bench.interchange.files import read_bytes, refuse_members
 
-LARGEST = 1 << 30  # bytes of a file's arrays
+LARGEST = 1 << 30  # bytes of a file, and of its arrays
 TOLERANCE = 1e-4
 """Of float32, relative to the larger of 1 and the largest logit."""
 
@@ -36,11 +38,13 @@ class Expected:
         Raises:
             BenchError: It is no such file.
         """
+        data = read_bytes(path, LARGEST)
+        refuse_members(data, 100, str(path))
         try:
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 if sum(member.file_size for member in archive.infolist()) > LARGEST:
                     raise BenchError(f"{path} would unfold to more than {LARGEST:,} bytes; it is refused")
-            with np.load(path, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in ("x", "logits", "sigma") if name in arrays.files}
         except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, MemoryError, NotImplementedError) as error:
             raise BenchError(f"{path} is no .npz that can be read ({error})") from error

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError
-from delrec_bench.interchange.weights import OfCore, OfMethod, read_bytes, read_weights, weights_bytes
+from delrec_bench.interchange.checkpoint import LARGEST
+from delrec_bench.interchange.files import read_bytes
+from delrec_bench.interchange.weights import OfCore, OfMethod, read_weights, weights_bytes
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, find_record, read_record
 from delrec_bench.runs.models import network_of
@@ -42,7 +44,7 @@ def of_run(record: Record, checkpoint: Path, methods: MethodTable) -> Model:
     Raises:
         BenchError: Its checkpoint is not there, or does not fit.
     """
-    if not checkpoint.is_file():
+    if methods[record.method].build is not None and not checkpoint.is_file():
         raise BenchError(f"{record}: its checkpoint {checkpoint} is not there; run it again: {record.command}")
     network = network_of(record, checkpoint, methods)
     build = OfMethod(
@@ -74,7 +76,7 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
         record = path if path.suffix == ".json" else folder / "record.json"
         return of_run(read_record(record), folder / "checkpoint.pt", methods)
     if path.suffix == ".safetensors":
-        data = read_bytes(path)
+        data = read_bytes(path, LARGEST)
         network, header = read_weights(data, str(path), methods)
         return Model(path.stem, network, header.build, None, header.about)
     if path.is_file():
@@ -97,4 +99,4 @@ def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
     Raises:
         BenchError: It is no such file, or was altered.
     """
-    return read_weights(read_bytes(Path(path)), str(path), methods)[0]
+    return read_weights(read_bytes(Path(path), LARGEST), str(path), methods)[0]

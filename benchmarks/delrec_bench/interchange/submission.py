@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from delrec_bench.environment import machine, provenance
 from delrec_bench.errors import BenchError
+from delrec_bench.interchange.files import read_bytes, refuse_members
 from delrec_bench.records import Record, canonical_json, check_targets, from_dict, record_text
 from delrec_bench.records.record import faults
 from delrec_bench.workspace import write_atomic
@@ -152,18 +153,9 @@ def read_archive(path: Path) -> bytes:
     """An archive's bytes.
 
     Raises:
-        BenchError: It is not there, no file, or too large.
+        BenchError: It is not there, no file, or larger than a submission may be.
     """
-    try:
-        if not path.is_file():
-            raise BenchError(f"'{path}' is no file; name a submission that `submit` wrote")
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(data) > LARGEST:
-        raise BenchError(f"{path} has more than {LARGEST:,} bytes, which no submission needs; it is refused")
-    return data
+    return read_bytes(path, LARGEST)
 
 
 def read_submission(data: bytes, where: str) -> Submission:
@@ -174,6 +166,7 @@ def read_submission(data: bytes, where: str) -> Submission:
             larger than it says or may be, a digest does not match, or a record is not valid, of another method or
             another submitter.
     """
+    refuse_members(data, MOST, where)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = _entries(archive, where)
@@ -191,8 +184,6 @@ def read_submission(data: bytes, where: str) -> Submission:
 def _entries(archive: zipfile.ZipFile, where: str) -> dict[str, zipfile.ZipInfo]:
     entries: dict[str, zipfile.ZipInfo] = {}
     members = archive.infolist()
-    if len(members) > MOST:
-        raise BenchError(f"{where} has {len(members):,} members, of at most {MOST:,}; it is refused")
     for member in members:
         name = member.orig_filename  # as it stands in the file; `filename` ends at a NUL
         kind = stat.S_IFMT(member.external_attr >> 16)

@@ -10,7 +10,6 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
@@ -158,19 +157,3 @@ def read_header(data: bytes, where: str) -> Header:
         return Header.model_validate_json(text)
     except ValidationError as error:
         raise BenchError(f"{where}: its header is not right ({faults(error)})") from error
-
-
-def read_bytes(path: Path) -> bytes:
-    """A file of weights, no larger than `LARGEST`.
-
-    Raises:
-        BenchError: It cannot be read, or is larger.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(data) > LARGEST:
-        raise BenchError(f"{path} has more than {LARGEST:,} bytes; no network of this suite is so large")
-    return data

@@ -6,8 +6,9 @@ from pathlib import Path
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.interchange.card import loading
+from delrec_bench.interchange.files import read_bytes
 from delrec_bench.interchange.models import of_run
-from delrec_bench.interchange.weights import read_bytes, read_header, read_tensors
+from delrec_bench.interchange.weights import read_header, read_tensors
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import PAGE_FILE, Record, read_page
@@ -66,7 +67,7 @@ def audit_checkpoints(reports: Path) -> Iterator[Finding]:
     for path in sorted(Path(reports).glob(f"*/{FOLDER}/*.safetensors")):
         page = path.parent.parent
         try:
-            data = read_bytes(path)
+            data = read_bytes(path, LARGEST_IN_ALL)
             read_tensors(data, path.name)
             header = read_header(data, path.name)
             keys = {record.key for record in read_page(page / PAGE_FILE)}
@@ -86,7 +87,7 @@ def _weights(
         if checkpoint.is_file():
             return record, of_run(record, checkpoint, methods).weights()
     try:
-        data = read_bytes(before)
+        data = read_bytes(before, LARGEST_IN_ALL)
         key = read_header(data, str(before)).about.get("key")
     except BenchError:
         return None
