@@ -332,6 +332,11 @@ def test_files_of_weights_that_are_wrong_are_refused(tmp_path):
     with pytest.raises(BenchError, match="does not fit|do not fit"):  # before 10 GB are asked for
         huge = build.model_copy(update={"settings": {**METHODS["gru"].settings, "hidden": [30_000]}})
         read_weights(weights_bytes(made, huge, {}), "net")
+    for wrong in ([1] * 100_000, [10**9], [5] * 3 + [10**7]):  # at once, not after building 100,000 layers
+        deep = nothing_but_core(made)
+        deep = deep.model_copy(update={"network": deep.network | {"hidden": wrong}})
+        with pytest.raises(BenchError, match="layers were described"):
+            read_weights(weights_bytes(made, deep, {}), "net")
     good = weights_bytes(made, nothing_but_core(made), {"key": "k"})
     network_, header = read_weights(good, "net")
     assert header.about == {"key": "k"} and torch.equal(network_(drawn(torch.float32)), made(drawn(torch.float32)))

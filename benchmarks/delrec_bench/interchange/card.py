@@ -118,10 +118,14 @@ def _what(model: Model, record: Record | None, methods: MethodTable) -> str:
 def _numbers(record: Record) -> str:
     result, metric = record.result, metric_named(record.metric)
     spikes = record.activity.get("spikes_per_neuron_step")
+
+    def shown(score: float) -> str:
+        return f"{metric.format(score)} {metric.unit}".strip()
+
     rows = {
-        f"test {metric.name}": f"{metric.format(record.score)} {metric.unit}".strip(),
+        f"test {metric.name}": shown(record.score),
         "of": f"{result['correct']} of {result['total']} samples" if "correct" in result else None,
-        f"validation {metric.name}": metric.format(result["valid_score"]) if result.get("valid_score") else None,
+        f"validation {metric.name}": None if result.get("valid_score") is None else shown(result["valid_score"]),
         "chosen by": result.get("selection"),
         "epoch": f"{result['best_epoch']} of {result['epochs']}" if result.get("best_epoch") else None,
         "spikes per neuron and step": f"{spikes:.4g}" if isinstance(spikes, float) else None,

@@ -111,6 +111,11 @@ def read_tensors(data: bytes, where: str) -> dict[str, torch.Tensor]:
 
 def _built(build: OfCore | OfMethod, state: Mapping[str, torch.Tensor], methods: MethodTable | None) -> Any:
     held = sum(tensor.numel() for tensor in state.values())
+    described = build.network if isinstance(build, OfCore) else build.settings
+    hidden = described.get("hidden")
+    widths = [n for n in hidden if isinstance(n, int)] if isinstance(hidden, list) else []
+    if len(widths) > len(state) or sum(widths) > held:  # a layer has a tensor, a neuron a weight
+        raise ValueError(f"{len(state)} tensors of {held} numbers are there, {len(widths)} layers were described")
     if isinstance(build, OfCore):
         config = NetworkConfig(**build.network)
         make: Any = lambda: Network(config)  # noqa: E731
@@ -121,16 +126,17 @@ def _built(build: OfCore | OfMethod, state: Mapping[str, torch.Tensor], methods:
         settings, inputs, classes = {**build.settings, "engine": "auto"}, build.inputs, build.classes
         make = lambda: of(settings, inputs, classes)  # noqa: E731
     with torch.random.fork_rng(devices=[]):
-        _refuse_larger(make, held)
+        _refuse_larger(make, held, sum(widths))
         return make().to(dtype=torch.float64 if build.dtype == "float64" else torch.float32)
 
 
-def _refuse_larger(make: Any, held: int) -> None:
+def _refuse_larger(make: Any, held: int, neurons: int) -> None:
     """Refuse a header that describes a larger network than the file holds, before it is built."""
     try:
         with torch.device("meta"):
             said = sum(tensor.numel() for tensor in make().state_dict().values())
     except (RuntimeError, NotImplementedError):  # it asks for values, which a tensor without memory has not
+        need_memory(16 * neurons * neurons, "the network that the header describes")
         return
     if said != held:
         raise ValueError(f"{held} numbers are there, {said} were described")
