@@ -26,7 +26,8 @@ def command(
         float | None, typer.Option(min=0.0, metavar="STEPS", help="Spread, which the file lacks (0.06, as published).")
     ] = None,
     window: Annotated[
-        int | None, typer.Option(min=1, metavar="STEPS", help="Of feedforward delays (else the setting's).")
+        int | None,
+        typer.Option(min=1, max=100_000, metavar="STEPS", help="Of feedforward delays (else the setting's)."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the network, .safetensors.")] = None,
     check: Annotated[
