@@ -94,6 +94,11 @@ def is_commit(revision: str) -> bool:
     return bool(_git(Path(__file__).parent, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"))
 
 
+def git_user(folder: Path) -> str:
+    """The user.name of git in a folder; empty where there is none."""
+    return _git(folder, "config", "user.name")
+
+
 def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(

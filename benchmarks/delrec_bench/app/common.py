@@ -1,8 +1,12 @@
 """What commands that read records share: those of the workspace, of a page, and those that are committed."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from delrec_bench.environment import say
 from delrec_bench.records import Record, load_records
 from delrec_bench.records.tracking import records_from_mlflow
+from delrec_bench.statistics import reproduced
 from delrec_bench.studies.expansion import pages
 from delrec_bench.studies.membership import assigned
 from delrec_bench.workspace import Workspace
@@ -20,3 +24,9 @@ def own_records(workspace: Workspace) -> list[Record]:
 def tracked(workspace: Workspace) -> list[Record]:
     """The same records as MLflow has them."""
     return assigned(records_from_mlflow(workspace), workspace, pages())
+
+
+def early_agreement(record: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether two beginnings agree within the tolerance between processors, and how far they are apart."""
+    found = reproduced.early_agreement(*(reproduced.Early(e["losses"], e["logits"]) for e in (record, ours)))
+    return found.agrees, f"median logit off by {found.logit:.2g}, loss of update {found.update} by {found.loss:.2g}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from delrec_bench.errors import BenchError, nearest
@@ -88,7 +89,11 @@ class Method:
 
 
 class MethodTable(dict[str, Method]):
-    """Methods by name; an unknown name is a BenchError that names the nearest."""
+    """Methods by name, and in `files` the file that declares each; an unknown name is a BenchError with the nearest."""
+
+    def __init__(self, *methods: Mapping[str, Method], **named: Method) -> None:
+        super().__init__(*methods, **named)
+        self.files: dict[str, Path] = {}
 
     def __missing__(self, name: str) -> Method:
         raise BenchError(f"no method '{name}'; {nearest(name, self)} (see: delrec-bench list methods)")
@@ -103,23 +108,24 @@ def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
     table = MethodTable()
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         module = importlib.import_module(f"delrec_bench.methods.{path.stem}")
-        _add(table, getattr(module, "METHODS", []), str(path))
+        _add(table, getattr(module, "METHODS", []), str(path), module)
     folders = (found for folder in extra_dirs for found in import_folder(Path(folder), "method"))
     for where, module in chain(import_installed("method"), folders):
         methods = getattr(module, "METHODS", None)
         if not isinstance(methods, list | tuple):
             raise BenchError(f"{where}: no METHODS = [Method(...)] in it; declare one, or begin the name with '_'")
-        _add(table, methods, str(where))
+        _add(table, methods, str(where), module)
     for method in table.values():
         if method.control is not None and method.control not in table:
             raise BenchError(f"method '{method.name}': control '{method.control}'; {nearest(method.control, table)}")
     return table
 
 
-def _add(table: MethodTable, methods: Iterable[Any], path: str) -> None:
+def _add(table: MethodTable, methods: Iterable[Any], path: str, module: ModuleType) -> None:
     for method in methods:
         if not isinstance(method, Method):
             raise BenchError(f"{path}: METHODS holds a {type(method).__name__}; it must hold Method(...) entries")
         if method.name in table:
             raise BenchError(f"{path}: method '{method.name}' exists already; give it another name")
         table[method.name] = method
+        table.files[method.name] = Path(str(module.__file__))

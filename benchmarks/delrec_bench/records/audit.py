@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,8 @@ class Finding:
     """Something that does not match.
 
     Attributes:
-        page: The page's folder.
-        what: table, record, data, code or run.
+        page: The page's folder, or the submission.
+        what: archive, network, table, record, data, code or run.
         text: What it is, in one line.
     """
 
@@ -70,11 +70,16 @@ def _page(path: Path, against: Against) -> Iterator[Finding]:
         yield Finding(page, "record", str(error))
         return
     yield from (Finding(page, "record", text) for text in broken)
+    yield from audit_records(records, against, page)
+    for table in sorted(path.parent.glob("*.csv")):
+        yield from (Finding(page, "table", f"{table.name}: {text}") for text in _table(table, records))
+
+
+def audit_records(records: Iterable[Record], against: Against, page: str) -> Iterator[Finding]:
+    """What no longer matches behind records that could be read; `page` names where they stand."""
     for record in records:
         for what, text in _record(record, against):
             yield Finding(page, what, f"{record}: {text}")
-    for table in sorted(path.parent.glob("*.csv")):
-        yield from (Finding(page, "table", f"{table.name}: {text}") for text in _table(table, records))
 
 
 def _record(record: Record, against: Against) -> Iterator[tuple[str, str]]:

@@ -65,10 +65,11 @@ def _plain(value: object) -> object:
 
 
 def method_cell(row: Row) -> Cell:
-    """A method, and what it learns."""
+    """A method, what it learns, and who submitted it, if somebody else."""
     if row.kind == "floor":
         return Cell(row["method"], "method-free floor")
-    return Cell(row["method"], f"learns {row['learned']}" if row["learned"] else "")
+    notes = (("learns", row["learned"]), ("submitted by", row["submitter"]))
+    return Cell(row["method"], ", ".join(f"{what} {value}" for what, value in notes if value))
 
 
 def size_cell(row: Row) -> Cell:

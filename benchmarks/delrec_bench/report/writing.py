@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import PAGE_FILE, Record
 from delrec_bench.records import write_page as write_records
 from delrec_bench.report import readme, tables, texts
+from delrec_bench.report.checkpoints import write_checkpoints
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.figures import draw
@@ -67,6 +69,7 @@ def publish(
     *,
     source: str = "records",
     allow_mixed: bool = False,
+    methods: MethodTable | None = None,
 ) -> list[Path]:
     """Write reports/<page>/ and README's block: the only way into either.
 
@@ -76,6 +79,7 @@ def publish(
         records: Any records; those of the page's expansion are taken.
         source: Where they were read.
         allow_mixed: Publish records of several revisions; the page says so.
+        methods: Builds the networks of the best rows, which are put beside the page; None leaves them out.
 
     Returns:
         The paths.
@@ -88,6 +92,7 @@ def publish(
     for refusal in refusals(page, allow_mixed=allow_mixed, changes=changes(workspace.root)):
         raise BenchError(f"page '{declared.page}' is not published: {refusal}")
     paths = write_page(workspace.reports / declared.page, page)
+    paths += write_checkpoints(workspace, page, methods) if methods is not None else []
     return [*paths, *readme.write(workspace)]
 
 

@@ -22,7 +22,8 @@ def command(
     profile: Annotated[str | None, typer.Option(help="One of the study's (else its default).")] = None,
     source: Annotated[Literal["mlflow", "records"], typer.Option(help="What to read.")] = "records",
     publish: Annotated[
-        bool, typer.Option("--publish", help="Write reports/PAGE/ and README's block, from a clean tree.")
+        bool,
+        typer.Option("--publish", help="Write reports/PAGE/, its best networks and README's block, from a clean tree."),
     ] = False,
     allow_mixed: Annotated[
         bool, typer.Option("--allow-mixed", help="Publish records of several revisions; the page says so.")
@@ -55,7 +56,7 @@ def command(
             keys.append(request.command())
     declared = declaration(expanded, keys, methods, records)
     if publish:
-        paths = published(workspace, declared, records, source=source, allow_mixed=allow_mixed)
+        paths = published(workspace, declared, records, source=source, allow_mixed=allow_mixed, methods=methods)
     else:
         paths = write_page(out_folder(workspace, declared), build(declared, records, source))
     if not places.as_json:

@@ -1,7 +1,6 @@
 """`rerun`: the run of a record made again, and compared."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,13 +18,14 @@ def command(
     ] = None,
 ) -> Answer:
     """Make the run of a record again, and say: equal, equivalent, different (exit 1) or open."""
+    from delrec_bench.app.common import early_agreement
     from delrec_bench.records import find_record
     from delrec_bench.runs.again import rerun
 
     workspace = places.workspace
     methods, tasks = places.tables()
     found = find_record(record, workspace)
-    made, outcome = rerun(found, methods, tasks, workspace, data, early=_early)
+    made, outcome = rerun(found, methods, tasks, workspace, data, early=early_agreement)
     if not places.as_json:
         print(f"{found}: {outcome.word}: {outcome.reason}")
     content = {
@@ -36,11 +36,3 @@ def command(
         "differences": {name: list(pair) for name, pair in outcome.differences.items()},
     }
     return (1 if outcome.word == "different" else 0), content
-
-
-def _early(record: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether two beginnings agree within the tolerance between processors, and how far they are apart."""
-    from delrec_bench.statistics.reproduced import Early, early_agreement
-
-    found = early_agreement(*(Early(e["losses"], e["logits"]) for e in (record, ours)))
-    return found.agrees, f"median logit off by {found.logit:.2g}, loss of update {found.update} by {found.loss:.2g}"

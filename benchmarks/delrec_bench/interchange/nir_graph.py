@@ -1,0 +1,217 @@
+"""Networks as NIR graphs (Pedersen et al. 2024, arXiv 2311.14641), for what NIR has words for.
+
+    tau dv/dt = (v_leak - v) + R I,  a spike where v > v_threshold, then v = v_reset          (nir.LIF)
+
+In steps of dt by Euler that is our LIF with a hard reset: tau = tau_steps dt, R = tau_steps, v_leak = v_reset. Ours
+fires at H >= threshold; the same is v > the largest number of the network's type below it, which is what is written. A
+spike that goes round a loop arrives a step later, the least that a simulator in steps can do (snntorch does so); a
+Delay node in the loop, d dt, adds our d. Batch norm is folded into the weights, in float64.
+"""
+
+import copy
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from delrec import LIF, FeedforwardDelays, Network, RecurrentDelays, SpikeLinear, SpikingLayer, deployed
+
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.interchange.nir_running import run_nir
+from delrec_bench.workspace import write_atomic
+
+Arrays = dict[str, np.ndarray]
+
+
+def nir_package() -> ModuleType:
+    """The package nir.
+
+    Raises:
+        BenchError: It is not installed.
+    """
+    try:
+        import nir
+    except ImportError as error:
+        raise BenchError("NIR files need the package nir: pip install 'delrec-bench[nir]'") from error
+    return nir
+
+
+def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> Any:
+    """The graph of a network as it is deployed: delays rounded, no spread, no dropout.
+
+    Args:
+        network: A `delrec.Network`.
+        step_seconds: Length of a step, which gives time constants and delays their seconds.
+        about: Texts that are kept in the graph's metadata.
+
+    Raises:
+        BenchError: NIR has no word for a part of it, which is named.
+    """
+    nir = nir_package()
+    if type(network) is not Network:
+        raise BenchError(f"{type(network).__name__} is no stack of layers that NIR has words for; a delrec.Network is")
+    config = network.config
+    nodes: dict[str, Any] = {"input": nir.Input(input_type={"input": np.array([config.inputs])})}
+    edges: list[tuple[str, str]] = []
+    last = "input"
+    number = np.float64 if next(network.parameters()).dtype == torch.float64 else np.float32
+    with deployed(network), torch.no_grad():
+        for i, block in enumerate(network.blocks, 1):
+            last = _connect(nir, nodes, edges, last, f"hidden_{i}", block.connection, block.norm)
+            nodes[f"spikes_{i}"] = _neuron(nir, block.spiking, number, f"hidden layer {i}")
+            edges.append((last, last := f"spikes_{i}"))
+            _loop(nir, nodes, edges, last, block.spiking, i, step_seconds)
+        last = _connect(nir, nodes, edges, last, "readout", network.readout, network.readout_norm)
+        if network.leak is not None:
+            nodes["leak"] = _leak(nir, network)
+            edges.append((last, last := "leak"))
+    for node in nodes.values():  # in steps so far
+        for name in ("tau", "delay"):
+            if hasattr(node, name):
+                setattr(node, name, getattr(node, name) * step_seconds)
+    nodes["output"] = nir.Output(output_type={"output": np.array([config.classes])})
+    edges.append((last, "output"))
+    metadata = {"dt": step_seconds, "loop_steps": 1, "aggregate": config.aggregate, **(about or {})}
+    return nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)
+
+
+def _connect(nir: Any, nodes: dict[str, Any], edges: list[Any], last: str, name: str, layer: Any, norm: Any) -> str:
+    """Add a connection with its batch norm folded in; return the name of its last node."""
+    what = name.replace("_", " layer ")
+    if isinstance(layer, FeedforwardDelays):
+        if layer.delays != "axonal" or layer.kernel_count != 1:
+            raise BenchError(
+                f"{what}: feedforward delays are {layer.delays}, {layer.kernel_count} a connection; NIR delays a "
+                "sender's spikes alike for all receivers (axonal, one element)"
+            )
+        if layer.right_padding or layer.left_padding != layer.window - 1:
+            raise BenchError(f"{what}: its feedforward delays pad the sequence on the right; NIR has no sequences")
+        delay = layer.delay().flatten()
+        _whole(delay, what)
+        nodes[f"{name}_delay"] = nir.Delay(delay=_array(delay.expand(layer.inputs)))
+        edges.append((last, last := f"{name}_delay"))
+        weight = layer.dense_kernel().sum(-1)  # one tap is not 0
+    elif type(layer) in (SpikeLinear, torch.nn.Linear):
+        weight = layer.weight
+    else:
+        raise BenchError(f"{what}: NIR has no word for its connection, a {type(layer).__name__}")
+    arrays = _folded(weight, layer.bias, norm, what)
+    nodes[name] = nir.Affine(**arrays) if "bias" in arrays else nir.Linear(**arrays)
+    edges.append((last, name))
+    return name
+
+
+def _folded(weight: torch.Tensor, bias: torch.Tensor | None, norm: Any, what: str) -> Arrays:
+    if norm is None:
+        own = {"weight": weight.numpy(force=True).copy()}
+        return own if bias is None else own | {"bias": bias.numpy(force=True).copy()}
+    if not isinstance(norm, torch.nn.BatchNorm1d):
+        raise BenchError(f"{what}: NIR has no word for its {type(norm).__name__}")
+    if norm.running_mean is None or norm.running_var is None:
+        raise BenchError(f"{what}: its batch norm keeps no statistics, so that it depends on the batch")
+    gain, offset = norm.weight.double(), norm.bias.double()
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    scale = gain / torch.sqrt(variance + norm.eps)
+    shift = -mean if bias is None else bias.double() - mean
+    return {
+        "weight": (weight.double() * scale.unsqueeze(-1)).numpy(force=True),
+        "bias": (shift * scale + offset).numpy(force=True),
+    }
+
+
+def _neuron(nir: Any, layer: Any, number: type[np.floating[Any]], what: str) -> Any:
+    if type(layer) not in (SpikingLayer, RecurrentDelays):
+        raise BenchError(f"{what}: NIR has no word for a {type(layer).__name__}")
+    if type(layer.neuron) is not LIF:
+        raise BenchError(f"{what}: its neuron is {type(layer.neuron).__name__}; NIR has leaky integrate-and-fire only")
+    if layer.neuron.reset != "hard":
+        raise BenchError(
+            f"{what}: its neuron subtracts the threshold (reset='soft'); NIR has only a reset to a voltage"
+        )
+    decay, threshold, rest = (c.expand(layer.size).numpy(force=True) for c in layer.neuron.coefficients())
+    below = np.nextafter(threshold.astype(number), number(-np.inf))
+    tau = 1 / (1 - decay.astype(np.float64))
+    return nir.LIF(tau=tau, r=tau.copy(), v_leak=rest.copy(), v_threshold=below, v_reset=rest.copy())
+
+
+def _loop(nir: Any, nodes: dict[str, Any], edges: list[Any], last: str, layer: Any, i: int, step: float) -> None:
+    """Add the recurrent connections of a layer."""
+    if not isinstance(layer, RecurrentDelays):
+        return
+    if layer.delays == "synaptic":
+        raise BenchError(
+            f"hidden layer {i}: its recurrent delays are synaptic, one a connection; NIR delays a sender's spikes "
+            "alike for all receivers (axonal)"
+        )
+    delay = layer.effective_delay()
+    _whole(delay, f"hidden layer {i}")
+    if bool((delay > 0).any()):
+        nodes[f"delay_{i}"] = nir.Delay(delay=_array(delay))
+        edges.append((last, last := f"delay_{i}"))
+    nodes[f"recurrent_{i}"] = nir.Linear(weight=layer.effective_weight().numpy(force=True).copy())
+    edges += [(last, f"recurrent_{i}"), (f"recurrent_{i}", f"spikes_{i}")]
+
+
+def _whole(delay: torch.Tensor, what: str) -> None:
+    if not torch.equal(delay, delay.round()):
+        first = float(delay[delay != delay.round()][0])
+        raise BenchError(f"{what}: a delay of {first:g} steps (rounding='none'); an exported network has whole delays")
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return np.asarray(values.numpy(force=True), dtype=np.float64)
+
+
+def _leak(nir: Any, network: Network) -> Any:
+    leak = network.leak
+    if type(leak) is not LIF:
+        raise BenchError(
+            f"readout: its leak is a {type(leak).__name__}; NIR has leaky integrators with fixed constants"
+        )
+    decay, _, rest = (c.expand(network.config.classes).numpy(force=True) for c in leak.coefficients())
+    tau = 1 / (1 - decay.astype(np.float64))
+    gain = 1 / tau if network.config.readout_gain == "complement" else 1.0
+    return nir.LI(tau=tau, r=tau * gain, v_leak=rest.copy())
+
+
+def export_nir(path: Path, network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> int:
+    """Write a network as a NIR file, after reading it back and running it beside the network, in float64.
+
+    Returns:
+        Spikes of all layers on the drawn input, the same in both.
+
+    Raises:
+        BenchError: NIR has no word for a part of the network.
+        RunError: What was read back runs to other spikes.
+    """
+    nir, content = nir_package(), io.BytesIO()
+    nir.write(content, to_nir(network, step_seconds, about))
+    ours = copy.deepcopy(network).double()
+    steps = 50 + int(max((float(d.max()) for d in ours.delays().values()), default=0))
+    drawn = torch.rand(steps, 2, network.config.inputs, generator=torch.Generator().manual_seed(0))
+    for gain in (1, 10, 100):
+        inputs = (drawn < 0.2).double() * gain
+        right = _spikes(ours, inputs)
+        if all(spikes.any() for spikes in right):
+            break
+    found = run_nir(nir.read(io.BytesIO(content.getvalue())), inputs.numpy())
+    for i, spikes in enumerate(right, 1):
+        differ = (spikes != found[f"spikes_{i}"]).any((1, 2))
+        if differ.any():
+            step = int(np.flatnonzero(differ)[0])
+            raise RunError(f"read back, the NIR graph spikes otherwise in layer {i} from step {step} on; not written")
+    write_atomic(path, content.getvalue())
+    return int(sum(spikes.sum() for spikes in right))
+
+
+def _spikes(network: Any, values: torch.Tensor) -> list[np.ndarray]:
+    """The spikes of every hidden layer, as deployed."""
+    out = []
+    with deployed(network), torch.no_grad():
+        for block in network.blocks:
+            values = block(values)
+            out.append(values.numpy())
+    return out
