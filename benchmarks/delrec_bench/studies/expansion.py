@@ -14,7 +14,7 @@ from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.sharding import Shard, shard
 from delrec_bench.tasks.base import TaskTable
 
-GROUPS = ("task", "training", "network", "seeds")
+GROUPS = ("task", "training", "network", "seeds", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Study:
         primary: The pooled hypothesis, or None.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         scored: Whether the page expects its runs.
+        exhibits: A breach of protocol that it shows on purpose, or None.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Study:
     primary: Primary | None = None
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
+    exhibits: str | None = None
 
     @property
     def presets(self) -> str:
@@ -147,12 +149,14 @@ def expand(
             merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
             own = {key: value for key, value in merged.items() if key in known}
             first = Request(
-                method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name
-            )
+                method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name,
+                exhibits=file.exhibits,
+            )  # fmt: skip
             for point in points({key: values for key, values in axes.items() if _has(key, values, known)}):
                 here = own | {key: value for at in point.items() for key, value in _held(*at).items() if key in known}
                 named = tuple((key, _called(value)) for key, value in point.items())
-                firsts.append(replace(first, overrides=tuple(sorted(here.items())), point=named))
+                request = replace(first, overrides=tuple(sorted(here.items())), point=named)
+                firsts.append(request if request.derived else request.trained())
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     if wanted.shard is not None:
         requests = tuple(shard(requests, wanted.shard, methods, tasks))
@@ -171,6 +175,7 @@ def expand(
         primary=primary,
         margin=table.margin,
         scored=table.scored,
+        exhibits=file.exhibits,
     )
 
 

@@ -43,7 +43,8 @@ def curves(page: Page) -> Drawn | None:
     frames = {t: of for t, of in frames.items() if of}
     if not frames:
         return None
-    names = told(page)
+    curved = {method for of in frames.values() for frame in of for method in frame["method"]}
+    names = [name for name in told(page) if name in curved]  # networks scored anew have no curve of their own
     colours = dict(zip(names, sns.color_palette("colorblind", _FEW), strict=False))
     with style():
         figure, axes = panels([2.5] * len(frames), 3.4, 3, below=0.3)
