@@ -172,8 +172,8 @@ def _like(configuration: Mapping[str, Any], *, epochs: bool = True) -> str:
     same = {name: value for name, value in configuration.items() if name not in apart}
     if same.get("budget"):  # which then decides the widths
         same["network"] = {k: v for k, v in same["network"].items() if k != "hidden"}
-    if not epochs:
-        same["training"] = {k: v for k, v in (same.get("training") or {}).items() if k != "epochs"}
+    free = {"selection", "ties"} | (set() if epochs else {"epochs"})  # how an epoch is chosen takes no time
+    same["training"] = {k: v for k, v in (same.get("training") or {}).items() if k not in free}
     return canonical_json(same)
 
 
