@@ -23,6 +23,7 @@ from delrec_bench.runs.again import request_of, rerun
 from delrec_bench.runs.folder import BusyError, RunFolder
 from delrec_bench.runs.models import network_of
 from delrec_bench.studies.cost import Past, estimate
+from delrec_bench.studies.derived import networks
 from delrec_bench.studies.expansion import expand
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import evaluate
@@ -287,6 +288,12 @@ def test_a_derived_run_costs_an_evaluation_and_not_a_training(settled):
     costs = [estimate([r], METHODS, TASKS, (), sizes).seconds for r in (whole, under)]
     assert costs[0] > 20 * costs[1] > 20
     assert estimate([under], METHODS, TASKS, Past([]), sizes).seconds == costs[1]
+
+
+def test_latency_is_measured_of_each_network_once_whatever_it_is_scored_under(settled):
+    usual = settled().request
+    under = [settled(lesion=lesion).request for lesion in ("zero", "permute")]
+    assert networks([usual, *under]) == networks(under) == [usual]
 
 
 def test_what_was_measured_of_a_training_is_no_measure_of_its_evaluation(settled, workspace):

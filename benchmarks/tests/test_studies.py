@@ -273,7 +273,7 @@ def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
         ("digits = 0.01", "shdd = 0.01", "has no task 'shdd'"),
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
-        ("at = { sigma = 10", "at = { sigmo = 10", "unknown key 'sigmo'; did you mean 'network.sigma'"),
+        ("at = { sigma = 10", "at = { sigmo = 10", "unknown key 'sigmo'; did you mean 'sigma'"),
         (
             'profile = "quick"',
             'search = { trials = 2, space = { "network.sigma" = [1, 2] } }',

@@ -19,7 +19,7 @@ from delrec_bench.records.tracking import sync
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
 from delrec_bench.studies.cost import Past, estimate, misfits
-from delrec_bench.studies.derived import with_trained
+from delrec_bench.studies.derived import networks, with_trained
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_spot
 from delrec_bench.tasks.base import TaskTable
@@ -125,8 +125,7 @@ def _budget(study: Study, missing: Sequence[Request], seconds: float, jobs: int,
 def _latency(
     study: Study, places: Places, methods: MethodTable, tasks: TaskTable, workspace: Workspace, display: Display
 ) -> Outcome:
-    networks = [r for r in study.requests if r.repetition == 0 and methods[r.method].build is not None]
-    requests = list({r.trained().command(): r.trained() for r in networks}.values())
+    requests = networks([r for r in study.requests if r.repetition == 0 and methods[r.method].build is not None])
     each = LATENCY_SECONDS / max(1, len(requests))
     command = f"delrec-bench bench --study {study.name} --profile {study.profile}"
     order = Order(requests, methods, tasks, workspace, places.folders(), each, command=command)

@@ -68,7 +68,7 @@ class Evaluation:
         return ", ".join(f"{name} {value}" for name, value in self.canonical().items()) or "deployed"
 
 
-NAMES = tuple(item.name for item in fields(Evaluation))  # type: ignore[arg-type]
+NAMES = tuple(item.name for item in fields(Evaluation))
 
 
 def is_set(key: str, value: Any) -> bool:

@@ -15,3 +15,8 @@ def with_trained(requests: Sequence[Request]) -> list[Request]:
         if request.derived:
             plain.setdefault(request.trained().command(), request.trained())
     return [*plain.values(), *(request for request in requests if request.derived)]
+
+
+def networks(requests: Sequence[Request]) -> list[Request]:
+    """What requests train, each once, without any condition of evaluation: what latency is measured of."""
+    return list({request.trained().command(): request.trained() for request in requests}.values())

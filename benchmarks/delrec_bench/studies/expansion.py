@@ -135,8 +135,9 @@ def expand(
     axes = _axes(table.sweep, name, names)
     primary = None if table.primary is None else _primary(table.primary, axes, methods, name)
     search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
-    for key in axes if search is not None else ():
-        if any(held in search.space for value in axes[key] for held in _held(key, value)):
+    searched = {} if search is None else search.space
+    for key in axes:
+        if any(held in searched for value in axes[key] for held in _held(key, value)):
             raise BenchError(f"study '{name}', profile '{profile}': {key} is swept and searched; leave one of them out")
     firsts, skipped = [], []
     for task in chosen_tasks:
@@ -154,8 +155,8 @@ def expand(
             )  # fmt: skip
             for point in points({key: values for key, values in axes.items() if _has(key, values, known)}):
                 here = own | {key: value for at in point.items() for key, value in _held(*at).items() if key in known}
-                named = tuple((key, _called(value)) for key, value in point.items())
-                request = replace(first, overrides=tuple(sorted(here.items())), point=named)
+                place = tuple((key, _called(value)) for key, value in point.items())
+                request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     if wanted.shard is not None:

@@ -89,4 +89,4 @@ def deployed_as(model: Any, deployment: str | None) -> Iterator[None]:
             yield
     finally:
         for layer, rounding in zip(layers, roundings, strict=True):
-            layer.rounding = rounding  # type: ignore[assignment]
+            layer.rounding = rounding
