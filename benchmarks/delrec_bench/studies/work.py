@@ -123,7 +123,7 @@ class Work:
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
             self.say(
                 f"[{count}/{len(requests)}] {request.task} {request.method} "
-                f"{labels.get(request.command(), f'r{request.repetition}')}: {outcome} "
+                f"{labels.get(request.command(), _called(request))}: {outcome} "
                 f"({done.seconds:.0f} s); about {seconds / 60:.1f} minutes left"
             )
             yield done
@@ -140,6 +140,11 @@ class Work:
         for request in lost:
             yield Done(request, error=f"{request.method} on {request.task}: the run it is derived from failed")
         yield from carry_out(self.executor, [request for request in derived if request not in lost], self.place)
+
+
+def _called(request: Request) -> str:
+    """A request's repetition, and where on the axes of its study it stands."""
+    return ", ".join([f"r{request.repetition}", *(f"{key.rpartition('.')[2]} {value}" for key, value in request.point)])
 
 
 @dataclass(frozen=True)
