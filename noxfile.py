@@ -77,6 +77,12 @@ def reproduce(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def ablate(session: nox.Session) -> None:
+    """Make the quick page of every ablation study in out/ (40 minutes on two cores). `-- --dry-run`: what it takes"""
+    _run(session, "delrec-bench", "ablate", *session.posargs, env=_shared(session))
+
+
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests of all three distributions (10 minutes at most). `-- --all`: every method on every task."""
     env = _shared(session) | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -125,6 +125,28 @@ def test_a_page_that_matches_has_no_findings(tmp_path):
     assert audit(tmp_path / "nothing", against(tmp_path)) == []
 
 
+def test_the_rows_of_a_sweep_and_of_conditions_have_their_records_behind_them(tmp_path):
+    plain = made_up.record("lif", "digits", 0).configuration
+    records, means = [], {}
+    for name, lesion in (("lif (lesion none)", {}), ("lif (lesion zero)", {"evaluation": {"lesion": "zero"}})):
+        of = [
+            made_up.record("lif", "digits", r, configuration=plain | lesion | {"repetition": r, "seeds": {"split": r}})
+            for r in range(2 + bool(lesion))
+        ]
+        records += of
+        means[name] = (len(of), sum(r.score for r in of) / len(of))
+    reports = page(tmp_path, records)
+    table = reports / "leaderboard" / "leaderboard.csv"
+    rows = [f"digits,{name},{n},{mean}" for name, (n, mean) in means.items()]
+    table.write_text("\n".join(["task,method,n,score_mean", *rows]))
+    assert audit(reports, against(tmp_path)) == []
+    table.write_text(
+        "\n".join(["task,method,n,score_mean", "digits,lif (lesion zero),3,0.5", "digits,lif (x 1),4,0.5"])
+    )
+    texts = [f.text for f in audit(reports, against(tmp_path))]
+    assert "score_mean is 0.5" in texts[0] and "n is 4, but 2 or 3 records" in texts[1]
+
+
 def test_what_no_longer_matches_is_listed(tmp_path):
     records = study()
     reports = page(tmp_path, records)

@@ -16,7 +16,7 @@ import delrec_baselines
 import delrec_bench.studies
 import delrec_bench.tasks
 import griffe
-from delrec_bench.config import Request, TrainingConfig
+from delrec_bench.config import Evaluation, Request, TrainingConfig
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.methods.base import Method, find_methods
 from delrec_bench.metrics import find_metrics
@@ -40,6 +40,7 @@ SCHEMAS = {
     "request": Request,
     "training": TrainingConfig,
     "task-options": TaskOptions,
+    "evaluation": Evaluation,
 }
 """What `schema/NAME.json` describes."""
 

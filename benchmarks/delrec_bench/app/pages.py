@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.config import Spot
+from delrec_bench.config.evaluation import is_set
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import PAGE_FILE, Record, read_page
 from delrec_bench.report.content import build
@@ -32,7 +33,11 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
     """
     spots = dict.fromkeys(request.spot for request in study.requests)
     names = {spot: _row_name(spot, spots) for spot in spots}
-    rows = {spot: Expected(name, _control_row(spot, methods[spot[0]].control, names)) for spot, name in names.items()}
+    whole = _whole_rows(study, names)
+    rows = {
+        spot: Expected(name, whole.get(spot) or _control_row(spot, methods[spot[0]].control, names))
+        for spot, name in names.items()
+    }
     runs = {key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)}
     if not study.scored:
         made = {record.key for record in records}
@@ -65,6 +70,19 @@ def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> 
         if other[:2] == (control, spot[1]) and _at(other, dict(spot[2])):
             return name
     return control
+
+
+def _whole_rows(study: Study, names: Mapping[Spot, str]) -> dict[Spot, str]:
+    """Of rows whose trained delays were changed, or deployed in another way: the row of the same network left whole."""
+    first = [request for request in study.requests if request.repetition == 0]
+    plain = {request.command(): names[request.spot] for request in first if not request.derived}
+    changed = [
+        request
+        for request in first
+        if any(is_set(key, value) and not key.endswith("condition") for key, value in request.overrides)
+    ]
+    rows = {request.spot: plain.get(request.trained().command()) for request in changed}
+    return {spot: row for spot, row in rows.items() if row is not None}
 
 
 def _at(spot: Spot, place: Mapping[str, Any]) -> bool:
@@ -109,6 +127,7 @@ def finish(
     content = {
         "page": declared.page,
         "files": [str(path) for path in paths],
+        "answer": "".join(page.answer[:1]),
         "comparison": outcome.lines[-1],
         "rows": outcome.to_dict(),
         "complete": not page.missing,

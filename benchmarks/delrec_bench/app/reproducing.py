@@ -19,6 +19,7 @@ from delrec_bench.records.tracking import sync
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
 from delrec_bench.studies.cost import Past, estimate, misfits
+from delrec_bench.studies.derived import networks, with_trained
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_spot
 from delrec_bench.tasks.base import TaskTable
@@ -88,7 +89,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     missing, keys = work.missing(study.requests)
     remember(searched, keys, workspace)
     seconds = sum(work.costs(missing).values()) / jobs
-    say(_budget(study, len(missing), seconds, jobs, ordered.latency))
+    say(_budget(study, missing, seconds, jobs, ordered.latency))
     failed = work.do(missing)
     latency = _latency(study, places, methods, tasks, workspace, display) if ordered.latency else Outcome()
     trained = time.perf_counter() - start
@@ -100,7 +101,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
         "trials_trained": searched.trained,
         "runs": len(study.requests),
         "trained": len(missing) - len(failed),
-        "reused": len(study.requests) - len(missing),
+        "reused": sum(request not in missing for request in study.requests),
         "failed": [*searched.failed, *failed],
         "latency": len(latency.records),
         "latency_failed": latency.failed,
@@ -113,18 +114,18 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     return (1 if failures or different else 0), content
 
 
-def _budget(study: Study, missing: int, seconds: float, jobs: int, latency: bool) -> str:
+def _budget(study: Study, missing: Sequence[Request], seconds: float, jobs: int, latency: bool) -> str:
     whole = f"; budget {study.minutes:g} minutes, installation included" if study.minutes else ""
     then = f", then latency (about {LATENCY_SECONDS:.0f} s)" if latency else ""
-    runs = f"{len(study.requests)} runs, {len(study.requests) - missing} finished"
-    work = f"{missing} to do in {jobs} workers: about {seconds / 60:.1f} minutes"
+    runs = f"{len(study.requests)} runs, {sum(request not in missing for request in study.requests)} finished"
+    work = f"{len(missing)} to do in {jobs} workers: about {seconds / 60:.1f} minutes"
     return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
 
 
 def _latency(
     study: Study, places: Places, methods: MethodTable, tasks: TaskTable, workspace: Workspace, display: Display
 ) -> Outcome:
-    requests = [r for r in study.requests if r.repetition == 0 and methods[r.method].build is not None]
+    requests = networks([r for r in study.requests if r.repetition == 0 and methods[r.method].build is not None])
     each = LATENCY_SECONDS / max(1, len(requests))
     command = f"delrec-bench bench --study {study.name} --profile {study.profile}"
     order = Order(requests, methods, tasks, workspace, places.folders(), each, command=command)
@@ -153,6 +154,11 @@ def _points(requests: Sequence[Request]) -> str:
     return f" x up to {points} points" if points > 1 else ""
 
 
+def _each_once(requests: Sequence[Request]) -> list[Request]:
+    """Requests without those that ask for the same again: conditions of evaluation share the trials of a network."""
+    return list({request.command(): request for request in requests}.values())
+
+
 def _dry_run(
     study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int, workspace: Workspace
 ) -> Answer:
@@ -165,15 +171,15 @@ def _dry_run(
         for method in dict.fromkeys(request.method for request in study.requests if request.task == task):
             of_row = [request for request in study.requests if (request.method, request.task) == (method, task)]
             before = [trial for at, of_spot in trials.items() if at[:2] == (method, task) for trial in of_spot]
-            cost = estimate([*before, *of_row], methods, tasks, past, study.sizes)
+            cost = estimate([*_each_once(before), *with_trained(of_row)], methods, tasks, past, study.sizes)
             print(f"    {method}{_points(of_row)}: {cost}")
             rows.append({"task": task, "method": method, **vars(cost)})
     if study.search is not None:
         print(f"  search, before: {study.search.trials} trials of every network on every task, counted above")
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
-    before = [trial for of_spot in trials.values() for trial in of_spot]
-    whole = estimate([*before, *study.requests], methods, tasks, past, study.sizes)
+    before = _each_once([trial for of_spot in trials.values() for trial in of_spot])
+    whole = estimate([*before, *with_trained(study.requests)], methods, tasks, past, study.sizes)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
     unfit = misfits(whole, jobs, workspace.runs)

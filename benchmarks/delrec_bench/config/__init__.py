@@ -1,5 +1,6 @@
 """Configuration: a `Request` comes in by `resolve` and leaves as a `Resolved`, which decides everything of a run."""
 
+from delrec_bench.config.evaluation import Evaluation
 from delrec_bench.config.requests import Device, Request, Spot
 from delrec_bench.config.resolving import Resolved, resolve
 from delrec_bench.config.seeds import AXES, Seeds
@@ -10,6 +11,7 @@ from delrec_bench.config.training import TrainingConfig
 __all__ = [
     "AXES",
     "Device",
+    "Evaluation",
     "Request",
     "Resolved",
     "Seeds",

@@ -9,9 +9,12 @@ from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import free_bytes
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method, refusal
+from delrec_bench.records import canonical_json
 
 COPIES = 4  # a parameter, its gradient, and the two moments of its optimiser
 GIB = 2**30
+
+_counted: dict[tuple[Method, str, int, int], int] = {}
 
 
 def counted(method: Method, network: dict[str, object], inputs: int, classes: int) -> int:
@@ -22,6 +25,15 @@ def counted(method: Method, network: dict[str, object], inputs: int, classes: in
     Raises:
         BenchError: The method refuses its settings.
     """
+    assert method.build is not None
+    # The repetitions of a study, its conditions of evaluation, and the search for a width ask for the same ones.
+    same = method, canonical_json(network), inputs, classes
+    if same not in _counted:
+        _counted[same] = _count(method, network, inputs, classes)
+    return _counted[same]
+
+
+def _count(method: Method, network: dict[str, object], inputs: int, classes: int) -> int:
     assert method.build is not None
     with torch.random.fork_rng(devices=[]):
         try:

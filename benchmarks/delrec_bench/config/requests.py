@@ -1,17 +1,20 @@
 """A request: what one run is asked to be, and the command line that asks for it."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from delrec_bench.config.evaluation import is_evaluation, is_set
 from delrec_bench.config.toml import toml_value
 from delrec_bench.environment import MOST_THREADS
 from delrec_bench.schema import settings
 
 Device = Literal["cpu", "cuda", "auto"]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Exhibit = Literal["test selection"]
 Spot = tuple[str, str, tuple[tuple[str, Any], ...]]  # method, task, and where on the axes of a sweep
 
 
@@ -33,6 +36,7 @@ class Request:
         trial: Whether it is a trial of a search: on seeds of its own, scored on validation data only.
         point: Where it stands on the axes that its study sweeps, (axis, value or its name) pairs; `overrides` hold the
             settings of it.
+        exhibits: A breach of protocol that its study shows on purpose, and that is refused elsewhere.
 
     Raises:
         BenchError: A value of the wrong type or out of range.
@@ -52,11 +56,21 @@ class Request:
     study: str | None = None
     trial: bool = False
     point: tuple[tuple[str, Any], ...] = ()
+    exhibits: Exhibit | None = None
 
     @property
     def spot(self) -> Spot:
         """What it is a repetition of."""
         return self.method, self.task, self.point
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is the run of `trained()`, scored under a condition of evaluation."""
+        return any(is_set(key, value) for key, value in self.overrides)
+
+    def trained(self) -> "Request":
+        """The same without a condition of evaluation: what is trained."""
+        return replace(self, overrides=tuple(pair for pair in self.overrides if not is_evaluation(pair[0])))
 
     def command(self) -> str:
         """The command line that makes this run again; the data folder by its last name."""

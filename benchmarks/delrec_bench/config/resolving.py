@@ -5,7 +5,7 @@ again anywhere.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from delrec.engines import engine_for
 
 from delrec_bench.config.budget import with_budget
+from delrec_bench.config.evaluation import Evaluation
 from delrec_bench.config.limits import refuse_too_large
 from delrec_bench.config.requests import Request
 from delrec_bench.config.settings import Settings, settle
@@ -42,6 +43,33 @@ class Resolved(Settings):
     configuration: dict[str, Any]
     key: str
 
+    @property
+    def derived(self) -> bool:
+        """Whether it is the run of `trained()`, scored under a condition of evaluation."""
+        return "evaluation" in self.configuration
+
+    def trained(self) -> "Resolved":
+        """The run with the same remaining settings, whose network a condition of evaluation is scored on."""
+        values, configuration = (
+            {name: value for name, value in of.items() if name != "evaluation"}
+            for of in (self.values, self.configuration)
+        )
+        return replace(
+            self,
+            request=self.request.trained(),
+            evaluation=Evaluation(),
+            values=values,
+            configuration=configuration,
+            key=run_key(configuration, self.data.identity()),
+        )
+
+    @property
+    def command(self) -> str:
+        """The command that makes the run again; what only a study may show is made again from its record."""
+        if self.request.exhibits is not None:
+            return f"delrec-bench rerun {self.key}"
+        return replace(self.request, study=None).command()
+
 
 def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
     """Settle a request, read its data and name its key.
@@ -57,7 +85,17 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     settings = with_budget(settings, methods, data.channels, data.classes)
     refuse_too_large(settings, data, device)
     configuration = {**settings.values, "device": device, "engine": engine}
+    if settings.evaluation.condition is not None and data.perturbed is None:
+        raise BenchError(
+            f"evaluation.condition is '{settings.evaluation.condition}', but {data.name} is not made of events; take a "
+            "task of spikes"
+        )
     if request.trial:
+        if settings.evaluation.canonical() or settings.training.selection == "best-test":
+            raise BenchError(
+                f"a trial never sees the test set ({settings.evaluation}, training.selection "
+                f"{settings.training.selection}); leave out --trial"
+            )
         if floor:
             raise BenchError(f"method '{request.method}' has no network, so nothing to search; leave out --trial")
         if data.valid is None or not len(data.valid):

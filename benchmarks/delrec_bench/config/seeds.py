@@ -41,7 +41,7 @@ class Seeds:
         """The seeds of a search's trial: the split and permutation of a repetition, a start and an order of its own."""
         return cls(repetition, repetition, TRIAL_SEED, TRIAL_SEED)
 
-    def stream(self, axis: str, *extra: int) -> int:
-        """A 63-bit seed for one axis, independent of the other axes; `extra` may be an epoch."""
+    def stream(self, axis: str, *extra: int | str) -> int:
+        """A 63-bit seed for one axis, independent of the other axes; `extra` may be an epoch, or what it is for."""
         text = ":".join(["delrec-bench", axis, str(getattr(self, axis)), *map(str, extra)])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
+from delrec_bench.config.evaluation import NAMES, Evaluation
 from delrec_bench.config.network import checked_network
 from delrec_bench.config.requests import Request
 from delrec_bench.config.seeds import AXES, Seeds
@@ -58,6 +59,7 @@ class Settings:
         training: How the network is trained.
         network: What the method's `build` reads.
         seeds: Of every axis.
+        evaluation: How the trained network is scored.
         dtype: Number type of network and inputs.
         values: All of it as plain values.
     """
@@ -69,6 +71,7 @@ class Settings:
     training: TrainingConfig
     network: dict[str, Any]
     seeds: Seeds
+    evaluation: Evaluation
     dtype: str
     values: dict[str, Any]
 
@@ -80,6 +83,9 @@ def defaults(method: Method) -> dict[str, Any]:
         out |= {f"training.{name}": value for name, value in asdict(TrainingConfig()).items()}
         out |= {f"network.{name}": value for name, value in method.settings.items()}
         out |= asdict(Whole())
+        # The method that can round delays has layers whose delays can be changed.
+        names = asdict(Evaluation()) if "rounding" in method.settings else ("condition",)
+        out |= dict.fromkeys(f"evaluation.{name}" for name in names)
     return out | {f"seeds.{axis}": None for axis in AXES}
 
 
@@ -126,6 +132,9 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     given = set()
     meant = known if task.family == "forecast" else known - FORECAST
     for key, value in request.overrides:
+        if key.removeprefix("evaluation.") in NAMES and not any(one.endswith(key) for one in meant):
+            what = "trained network" if method.build is None or key.endswith("condition") else "delays"
+            raise BenchError(f"method '{method.name}' has no {what} to be scored under {key}; leave one of them out")
         name = full_key(key, meant)
         values[name] = value
         given.add(name)
@@ -150,7 +159,15 @@ def _settled(request: Request, method: Method, task: Task, values: dict[str, Any
 
     options = TaskOptions(**group("task"))
     training = TrainingConfig(**group("training")) if method.build is not None else TrainingConfig()
+    if training.selection == "best-test" and request.exhibits != "test selection":
+        whose = f"study '{request.study}': " if request.study else ""
+        raise BenchError(
+            f"{whose}training.selection is 'best-test', which chooses the epoch by the test set, so that its score is "
+            "no result; use 'validation' or 'last'. Only a study whose file says exhibits = 'test selection' may show "
+            "what that gains, as `delrec-bench reproduce --study selection` does"
+        )
     network = checked_network(method, group("network"))
+    evaluation = Evaluation(**group("evaluation"))
     whole = Whole(**group("")) if method.build is not None else Whole(dtype="float64")
     given = {axis: value for axis, value in group("seeds").items() if value is not None}
     usual = Seeds.of_trial(request.repetition) if request.trial else Seeds.of(request.repetition)
@@ -171,4 +188,6 @@ def _settled(request: Request, method: Method, task: Task, values: dict[str, Any
         "device": request.device,
         "threads": request.threads,
     }
-    return Settings(request, method, task, options, training, network, seeds, whole.dtype, plain)
+    if evaluation.canonical():  # absent where there is none, so that the key of an ordinary run knows nothing of it
+        plain["evaluation"] = evaluation.canonical()
+    return Settings(request, method, task, options, training, network, seeds, evaluation, whole.dtype, plain)

@@ -34,6 +34,8 @@ class TrainingConfig:
         clip_value: Largest absolute gradient of a parameter, or None.
         clip_norm: Largest norm of the whole gradient, or None.
         selection: "validation" takes the epoch with the best validation score, "last" the last epoch.
+            "best-test" scores the test set after every epoch and takes the best: what tables gain by cheating, for
+            studies that exhibit it alone.
         ties: Of equal validation scores take the "first" or the "last" epoch (the papers' >=).
 
     Raises:
@@ -54,7 +56,7 @@ class TrainingConfig:
     schedule_patience: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     clip_value: Annotated[float, Field(gt=0)] | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    selection: Literal["validation", "last"] = "validation"
+    selection: Literal["validation", "last", "best-test"] = "validation"
     ties: Literal["first", "last"] = "last"
 
     def canonical(self) -> dict[str, Any]:

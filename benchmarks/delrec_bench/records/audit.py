@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from delrec_bench.errors import BenchError
-from delrec_bench.records.canonical import RESULTS_VERSION
+from delrec_bench.records.canonical import RESULTS_VERSION, canonical_json
 from delrec_bench.records.pages import NAME, read_page
 from delrec_bench.records.record import Record, differences
 from delrec_bench.records.store import finished_record
@@ -119,17 +119,30 @@ def _table(path: Path, records: Sequence[Record]) -> Iterator[str]:
         if not row.get("method") or not row.get("score_mean"):
             continue
         who = row.get("task"), row["method"]
-        scores = [r.score for r in records if (r.task, r.method) == who and r.kind in ("run", "floor")]
-        if not scores:
+        groups = _scores(records, *who)
+        if not groups:
             yield f"{who[1]} on {who[0]} has no record behind it"
             continue
-        mean = sum(scores) / len(scores)
         try:
             shown, count = float(row["score_mean"]), int(row.get("n") or 0)
         except ValueError:
             yield f"{who[1]} on {who[0]}: score_mean {row['score_mean']!r} or n {row.get('n')!r} is no number"
             continue
-        if count != len(scores):
-            yield f"{who[1]} on {who[0]}: n is {count}, but {len(scores)} records stand behind it"
-        elif abs(shown - mean) > 1e-6 * max(1.0, abs(mean)):
-            yield f"{who[1]} on {who[0]}: score_mean is {shown!r}, but its records give {mean!r}"
+        counted = [scores for scores in groups if len(scores) == count]
+        means = [sum(scores) / len(scores) for scores in counted]
+        if not counted:
+            there = " or ".join(str(n) for n in sorted({len(scores) for scores in groups}))
+            yield f"{who[1]} on {who[0]}: n is {count}, but {there} records stand behind it"
+        elif all(abs(shown - mean) > 1e-6 * max(1.0, abs(mean)) for mean in means):
+            yield f"{who[1]} on {who[0]}: score_mean is {shown!r}, but its records give {' or '.join(map(repr, means))}"
+
+
+def _scores(records: Sequence[Record], task: str | None, row: str) -> list[list[float]]:
+    """Scores that may stand behind a row: its method's, apart by settings where the row is a point of a sweep."""
+    method, point, _ = row.partition(" (")
+    of = [r for r in records if (r.task, r.method) == (task, method) and r.kind in ("run", "floor")]
+    found: dict[str, list[float]] = {}
+    for r in of:
+        shared = {name: value for name, value in r.configuration.items() if name not in ("seeds", "repetition")}
+        found.setdefault(canonical_json(shared) if point else "", []).append(r.score)
+    return list(found.values())

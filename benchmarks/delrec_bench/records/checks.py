@@ -140,12 +140,14 @@ def contradictions(r: Record) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _chosen(r: Record) -> Iterator[tuple[str, Any, Any]]:
-    """The epochs and the validation score against the history."""
+    """The epochs, and the score that chose among them, against the history."""
     if r.result["epochs"] != len(r.history):
         yield "result.epochs", r.result["epochs"], len(r.history)
     best, score = r.result.get("best_epoch", 0), r.result.get("valid_score")
     if not 1 <= best <= len(r.history):
         yield "result.best_epoch", best, f"1 to {len(r.history)}"
+    elif r.result.get("selection") == "best-test" and r.history[best - 1].get(f"test_{r.metric}") != r.score:
+        yield "result.test_score", r.score, r.history[best - 1].get(f"test_{r.metric}")
     elif score is not None and r.history[best - 1].get(f"valid_{r.metric}") != score:
         yield "result.valid_score", score, r.history[best - 1].get(f"valid_{r.metric}")
 

@@ -196,7 +196,10 @@ def _reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[
     if told := conditions.revisions(sorted({name for row in rows for name in row.revisions})):
         yield told
     if any(row.kind == "run" for row in rows):
-        yield conditions.scored_once(declared.chosen_on)
+        selected = dict.fromkeys(row["method"] for row in rows if row["selection"] == "best-test")
+        yield conditions.test_selected(list(selected)) if selected else conditions.scored_once(declared.chosen_on)
+        if any(row.derived for row in rows):
+            yield conditions.SCORED_ANEW
     most: dict[int, list[str]] = {}
     for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):
         most.setdefault(max(r["n"] for r in rows if r["task"] == task and r.kind == "run"), []).append(task)

@@ -78,6 +78,11 @@ class Row:
         return tuple(network.get("hidden") or ()) if isinstance(network, dict) else ()
 
     @property
+    def derived(self) -> bool:
+        """Whether its networks are those of another row, scored under a condition of evaluation."""
+        return _derived(self.records)
+
+    @property
     def revisions(self) -> tuple[str, ...]:
         """The code revisions among the row's records."""
         return tuple(sorted({revision(r) for r in self.records}))
@@ -173,7 +178,7 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
     measured = _latency_of(task, method, group, latency)
     source = group[0] if group else measured
     base = source.method if source is not None else method
-    published = published_for(task, base, source.configuration if source is not None else {})
+    published = None if _derived(group) else published_for(task, base, source.configuration if source else {})
     data: Mapping[str, Any] = source.data if source is not None else {}
     estimate = paired([r.score for r in group], [0.0] * len(group))
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
@@ -214,6 +219,11 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
     kind = group[0].kind if group else "unscored"
     control = declared.runs[group[0].key].control if group else None
     return Row(kind, values, tuple(group), measured, published, control)
+
+
+def _derived(group: Sequence[Record]) -> bool:
+    """Whether a row is of networks scored under a condition of evaluation."""
+    return bool(group) and "evaluation" in group[0].configuration
 
 
 def _listed(record: Record | None) -> list[Record]:

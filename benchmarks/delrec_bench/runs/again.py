@@ -35,6 +35,7 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
         raise BenchError(f"{record} was made on files of somebody's own, {record.task}: give their folder (--data DIR)")
     given = {f"task.{k}": v for k, v in c["task"].items() if k != "name"}
     given |= {f"{group}.{k}": v for group in ("training", "network", "seeds") for k, v in c[group].items()}
+    given |= {f"evaluation.{k}": v for k, v in c.get("evaluation", {}).items()}
     if c.get("network"):
         given |= {"dtype": c["dtype"], "budget": c["budget"]}
     if tasks[name].family != "forecast":
@@ -50,6 +51,7 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
         threads=c["threads"],
         overrides=tuple(sorted(given.items())),
         trial=record.kind == "trial",
+        exhibits="test selection" if c["training"].get("selection") == "best-test" else None,
     )
 
 

@@ -27,15 +27,34 @@ def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
     if method.build is None:
         raise BenchError(f"{record}: method '{record.method}' has no network")
     try:
+        model = method.build({**settings["network"], "engine": "auto"}, record.data["channels"], record.data["classes"])
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise BenchError(f"{record} gives no network ({type(error).__name__}: {error})") from error
+    model.to(dtype=torch.float64 if settings["dtype"] == "float64" else torch.float32)
+    load_weights(model, checkpoint, record)
+    return model.eval()
+
+
+def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
+    """Give a network the parameters and buffers that a finished run came to.
+
+    Args:
+        model: As it was built for the run.
+        checkpoint: The run's checkpoint.pt, read as numbers only.
+        record: The run's.
+
+    Raises:
+        BenchError: The checkpoint is not there, is of another run, cannot be read, or does not fit the network.
+    """
+    if not checkpoint.exists():
+        raise BenchError(f"{record} has no {checkpoint}; delete its folder, and the run is made again")
+    try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if saved["key"] != record.key:
             raise BenchError(f"{checkpoint} is of run {str(saved['key'])[:12]}, not of {record}")
-        model = method.build({**settings["network"], "engine": "auto"}, record.data["channels"], record.data["classes"])
-        model.to(dtype=torch.float64 if settings["dtype"] == "float64" else torch.float32)
         model.load_state_dict(saved["state_dict"])
     except (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:
         raise BenchError(f"{checkpoint} gives no network of {record} ({type(error).__name__}: {error})") from error
-    return model.eval()
 
 
 def with_example(record: Record, checkpoint: Path, methods: MethodTable) -> tuple[Any, np.ndarray, np.ndarray] | None:

@@ -1,6 +1,5 @@
 """The record of a run, from what was resolved, trained and scored."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import machine, peak_bytes, provenance
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record
-from delrec_bench.training import Evaluation, Fit
+from delrec_bench.training import Fit, Scored
 
 
 def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
@@ -34,7 +33,7 @@ def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[st
         learned=resolved.method.learned,
         device=resolved.device,
         provenance={"results_version": RESULTS_VERSION, **provenance()},
-        command=replace(resolved.request, study=None).command(),
+        command=resolved.command,
         measured={**measured, "host": machine(), "finished_at": finished},
         **more,
     )
@@ -71,7 +70,7 @@ def result_of(data: TaskData, predictions: np.ndarray, fitted: Fit | None, selec
             "best_epoch": fitted.best_epoch,
             "epochs": len(fitted.history),
             "valid_score": fitted.valid_score if validated else None,
-            "selection": selection if validated else "none",
+            "selection": selection if validated or selection == "best-test" else "none",
         }
     return out
 
@@ -87,7 +86,7 @@ def counts_of(model: Any) -> dict[str, int]:
     return {name: getattr(counts, name) for name in ("weights", "delays", "neuron", "trainable", "frozen", "total")}
 
 
-def activity_of(scored: Evaluation) -> dict[str, Any]:
+def activity_of(scored: Scored) -> dict[str, Any]:
     """What the test set made the network do."""
     names = ("spikes_per_neuron_step", "rates", "synaptic_operations", "delay_buffer")
     return {name: scored.activity[name] for name in names if name in scored.activity}

@@ -1,5 +1,7 @@
 """One run, from a request to its record: load, build, train, score the test set once (a trial: not at all), write.
 
+A run under a condition of evaluation is not trained: the run without it is done first, unless it is finished.
+
 What is written where, and what survives a kill, is said in `runs.folder`: where there is a record the run is finished.
 """
 
@@ -8,7 +10,7 @@ import math
 import time
 import traceback
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from delrec_bench.environment import peak_bytes, pin_threads, reset_peak
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json, finished_record
+from delrec_bench.runs.derived import scored_anew
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, peak_of, result_of
 from delrec_bench.tasks.base import TaskTable
@@ -71,6 +74,8 @@ def perform(
 ) -> Outcome:
     """Do a resolved run, unless its record is there; one that was cut short goes on from its last checkpoint.
 
+    Of a derived run the trained one is done first, under its own lock and key.
+
     Args:
         resolved: What to do.
         workspace: Where.
@@ -81,13 +86,15 @@ def perform(
         RunError: The run failed; why, with the traceback, is kept in its folder.
     """
     folder = RunFolder(workspace.runs, resolved.key)
+    if resolved.derived and finished_record(workspace.runs, resolved.key) is None:
+        perform(resolved.trained(), workspace, progress, wait=wait)
     with folder.locked(wait) if finished_record(workspace.runs, resolved.key) is None else nullcontext():
         done = finished_record(workspace.runs, resolved.key)
         if done is not None:
             folder.tidy()
             return Outcome(done, True)
         try:
-            record, checkpoint = _made(resolved, folder, progress)
+            record, checkpoint = _made(resolved, folder, workspace, progress)
         except BenchError:
             folder.forget()  # the request was refused
             raise
@@ -107,7 +114,7 @@ def _about(resolved: Resolved) -> dict[str, Any]:
         "method": resolved.method.name,
         "task": resolved.data.name,
         "repetition": resolved.request.repetition,
-        "command": replace(resolved.request, study=None).command(),
+        "command": resolved.command,
     }
 
 
@@ -131,12 +138,19 @@ def _place(resolved: Resolved, error: BaseException) -> str | None:
     return f"{Path(frame.f_code.co_filename).name}, line {line}"
 
 
-def _made(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> tuple[Record, bytes | None]:
+def _made(
+    resolved: Resolved, folder: RunFolder, workspace: Workspace, progress: Progress | None
+) -> tuple[Record, bytes | None]:
     """The record and, of a network that is kept, its checkpoint."""
     pin_threads(resolved.request.threads)
     reset_peak()
     if resolved.method.floor:
         return _floor(resolved), None
+    if resolved.derived:
+        key = resolved.trained().key
+        trained = finished_record(workspace.runs, key)
+        assert trained is not None
+        return scored_anew(resolved, trained, workspace.runs / key / "checkpoint.pt"), None
     checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, lambda: peak_of(resolved.device))
     try:
         return (
@@ -148,7 +162,9 @@ def _made(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> t
         checkpoints.close()
 
 
-def _fit(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Any, Fit]:
+def _fit(
+    resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None, test: HeldOut | None = None
+) -> tuple[Any, Fit]:
     """The trained network; a checkpoint that does not fit is set aside, and the training begins anew."""
     data = resolved.data
     valid = data.valid if data.valid is not None and len(data.valid) else None
@@ -166,6 +182,7 @@ def _fit(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None
                 device=resolved.device,
                 progress=progress,
                 keeper=checkpoints,
+                test=test,
             )
         except CheckpointError as error:
             checkpoints.set_aside(str(error))
@@ -208,7 +225,7 @@ def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
 def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, bytes]:
     data = resolved.data
     test = HeldOut(Cast(data.test, resolved.dtype))
-    model, fitted = _fit(resolved, checkpoints, progress)
+    model, fitted = _fit(resolved, checkpoints, progress, test)
     scored = score_test(model, test, data.metric, resolved.device)
     record = make_record(
         resolved,

@@ -91,6 +91,20 @@ def scored_once(presets_chosen_on: str) -> str:
     return said[presets_chosen_on]
 
 
+def test_selected(rows: Sequence[str]) -> str:
+    """That the test set chose the epoch of some rows, which are no results: the page shows what that gains."""
+    return (
+        f"NO RESULT: the test set was scored after every epoch and chose the epoch of {listed(list(rows))}, as in many "
+        "a published table; what these rows gain by it is what this page shows. All other rows scored it once, after "
+        "training."
+    )
+
+
+SCORED_ANEW = (
+    "Rows under a condition, lesion or deployment were not trained for it: they are the trained networks of the row "
+    "without it, scored once more."
+)
+
 NO_PRIMARY = (
     "No hypothesis was declared before these runs: everything here is exploratory, and settles nothing by itself."
 )

@@ -69,8 +69,13 @@ class Past:
                 self._epochs.setdefault(_like(record.configuration, epochs=False), []).append(record)
 
     def find(self, configuration: Mapping[str, Any], epochs: int) -> tuple[bool, float, float, float] | None:
-        """Whether it was this machine, seconds, peak memory and bytes on disk; None where no like run is known."""
+        """Whether it was this machine, seconds, peak memory and bytes on disk; None where no like run is known.
+
+        A network that is scored anew takes about an epoch of its training, at most.
+        """
         like = _like(configuration)
+        if "evaluation" in configuration:
+            epochs = 1
         here, epoch_wise = self._whole.get((True, like)), self._epochs.get(_like(configuration, epochs=False))
         if here:
             return True, median(r.measured["wall_seconds"] for r in here), *_sizes(here)
@@ -98,9 +103,10 @@ def estimate(
 ) -> Estimate:
     """Time, memory and disk of runs.
 
-    Of like runs (the same settings but for seeds, or also for the number of epochs) the median is taken. The formula
-    counts 6 operations a weight, sample, step and epoch (forward and backward) and a time a step of a batch that no
-    size removes.
+    Of like runs (the same settings but for seeds, or also for the number of epochs) the median is taken; a run under a
+    condition of evaluation trains nothing, and counts as one epoch of the run it is derived from. The formula counts 6
+    operations a weight, sample, step and epoch (forward and backward) and a time a step of a batch that no size
+    removes.
     """
     past = records if isinstance(records, Past) else Past(records)
     count, known, longest, total, memory, disk, batch = 0, 0, 0.0, 0.0, BYTES_OF_A_PROCESS, 0.0, (0, 0.0)
@@ -162,12 +168,12 @@ def _free_memory() -> float:
 
 def _like(configuration: Mapping[str, Any], *, epochs: bool = True) -> str:
     """What runs of about the same duration share: everything but the seeds, and perhaps the number of epochs."""
-    apart = {"seeds", "repetition", "engine", "profile", "kind"} | (set() if epochs else {"epochs"})
+    apart = {"seeds", "repetition", "engine", "profile", "kind"} | (set() if epochs else {"epochs", "evaluation"})
     same = {name: value for name, value in configuration.items() if name not in apart}
     if same.get("budget"):  # which then decides the widths
         same["network"] = {k: v for k, v in same["network"].items() if k != "hidden"}
-    if not epochs:
-        same["training"] = {k: v for k, v in (same.get("training") or {}).items() if k != "epochs"}
+    free = {"selection", "ties"} | (set() if epochs else {"epochs"})  # how an epoch is chosen takes no time
+    same["training"] = {k: v for k, v in (same.get("training") or {}).items() if k not in free}
     return canonical_json(same)
 
 
@@ -183,8 +189,9 @@ def _formula(settings: Settings, size: tuple[int, int, int]) -> tuple[float, flo
     weights = min(weights, budget) if isinstance(budget, int) and budget else weights
     training = settings.training
     dense = 1 + PRODUCTS_OF_A_WINDOW * settings.network.get("window", 0)
-    operations = 6.0 * weights * dense * steps * samples * training.epochs
-    updates = training.epochs * samples / training.batch
+    epochs = 1 if "evaluation" in settings.values else training.epochs
+    operations = 6.0 * weights * dense * steps * samples * epochs
+    updates = epochs * samples / training.batch
     seconds = (
         START_SECONDS + operations / OPERATIONS_PER_SECOND + updates * steps * SECONDS_PER_BATCH_STEP * len(hidden)
     )

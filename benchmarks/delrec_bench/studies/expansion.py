@@ -14,7 +14,7 @@ from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.sharding import Shard, shard
 from delrec_bench.tasks.base import TaskTable
 
-GROUPS = ("task", "training", "network", "seeds")
+GROUPS = ("task", "training", "network", "seeds", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Study:
         primary: The pooled hypothesis, or None.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         scored: Whether the page expects its runs.
+        exhibits: A breach of protocol that it shows on purpose, or None.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Study:
     primary: Primary | None = None
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
+    exhibits: str | None = None
 
     @property
     def presets(self) -> str:
@@ -136,8 +138,9 @@ def expand(
     axes = _axes(table.sweep, name, names)
     primary = None if table.primary is None else _primary(table.primary, axes, methods, name)
     search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
-    for key in axes if search is not None else ():
-        if any(held in search.space for value in axes[key] for held in _held(key, value)):
+    searched = {} if search is None else search.space
+    for key in axes:
+        if any(held in searched for value in axes[key] for held in _held(key, value)):
             raise BenchError(f"study '{name}', profile '{profile}': {key} is swept and searched; leave one of them out")
     firsts, skipped = [], []
     for task in chosen_tasks:
@@ -151,12 +154,14 @@ def expand(
             merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
             own = {key: value for key, value in merged.items() if key in known}
             first = Request(
-                method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name
-            )
+                method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name,
+                exhibits=file.exhibits,
+            )  # fmt: skip
             for point in points({key: values for key, values in axes.items() if _has(key, values, known)}):
                 here = own | {key: value for at in point.items() for key, value in _held(*at).items() if key in known}
-                named = tuple((key, _called(value)) for key, value in point.items())
-                firsts.append(replace(first, overrides=tuple(sorted(here.items())), point=named))
+                place = tuple((key, _called(value)) for key, value in point.items())
+                request = replace(first, overrides=tuple(sorted(here.items())), point=place)
+                firsts.append(request if request.derived else request.trained())
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     if wanted.shard is not None:
         requests = tuple(shard(requests, wanted.shard, methods, tasks))
@@ -175,6 +180,7 @@ def expand(
         primary=primary,
         margin=table.margin,
         scored=table.scored,
+        exhibits=file.exhibits,
     )
 
 

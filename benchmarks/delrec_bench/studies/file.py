@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from delrec_bench.config import dotted, read_toml
+from delrec_bench.config.requests import Exhibit
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import Table, checked
 from delrec_bench.studies.search import SearchTable
@@ -134,12 +135,17 @@ class StudyFile(Profile):
     Attributes:
         summary: What the study asks, in a line.
         own_page: Whether its rows are a page of their own.
+        ablation: Whether it is one of the ablations, whose quick profiles `delrec-bench ablate` makes.
+        exhibits: A breach of protocol that the study shows on purpose and its page tells: "test selection" allows
+            training.selection = "best-test", which every other study and `run` refuse. Such a study has no search.
         default: The profile meant where none is named: `quick` where there is one, else the first.
         profiles: By name.
     """
 
     summary: Annotated[str, Field(min_length=1)]
     own_page: bool = False
+    ablation: bool = False
+    exhibits: Exhibit | None = None
     default: str = "quick"
     profiles: dict[str, Profile] = Field(default_factory=dict)
 
@@ -168,6 +174,10 @@ def study_file(path: Path) -> StudyFile:
     profiles = {name: checked(Profile, table, f"{where}, profile '{name}'") for name, table in tables.items()}
     general = {name: value for name, value in content.items() if name in known}
     found = checked(StudyFile, general | {"profiles": profiles}, where)
+    if found.exhibits and any(profile.over(found).search is not None for profile in profiles.values()):
+        raise BenchError(
+            f"{where}: exhibits = '{found.exhibits}' and search: a search never sees the test set; leave one out"
+        )
     if "default" in general and found.default not in profiles:
         raise BenchError(f"{where}: default is '{found.default}'; {nearest(found.default, profiles)}")
     return found

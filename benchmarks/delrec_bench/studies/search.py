@@ -179,7 +179,8 @@ def with_values(request: Request, values: Mapping[str, Any]) -> Request:
 def trials_of(search: Search, request: Request, method: Method) -> list[Request]:
     """The trials of one method on one task and point, trial 0 first."""
     values = [draw(search, request.study or "", method, request.task, n) for n in range(search.trials)]
-    return [replace(with_values(request, v), repetition=0, trial=True) for v in values]
+    # What is searched is trained: all conditions of evaluation of one network share its trials.
+    return [replace(with_values(request.trained(), v), repetition=0, trial=True) for v in values]
 
 
 def best(records: Sequence[Record]) -> int:

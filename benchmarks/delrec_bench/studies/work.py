@@ -1,7 +1,7 @@
 """The work of a study: which requests lack a record, doing them with a word on the time left, and the search before."""
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +12,7 @@ from delrec_bench.records import Record, finished_record
 from delrec_bench.records.tracking import Begun, follow
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
 from delrec_bench.studies.cost import Estimate, Past, estimate, misfits, took
+from delrec_bench.studies.derived import with_trained
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.membership import remember_members, remember_search, search_values
 from delrec_bench.studies.search import account, trials_of, with_values
@@ -45,20 +46,22 @@ class Work:
     about: dict[str, Begun] = field(default_factory=dict)
 
     def missing(self, requests: Sequence[Request]) -> tuple[list[Request], list[str]]:
-        """The requests without a record, each key once, and the keys of all."""
+        """The runs without a record that must be done for requests, each key once, and the keys of all requests.
+
+        A run that is not asked for but that one is derived from is among them; what is derived comes last.
+        """
         missing: dict[str, Request] = {}
-        keys = []
-        for request in requests:
+        found = {}
+        for request in with_trained(requests):
             resolved = resolve(request, self.methods, self.tasks, self.place.workspace)
-            key = resolved.key
-            keys.append(key)
+            key = found[request.command()] = resolved.key
             if key not in missing and finished_record(self.place.workspace.runs, key) is None:
                 missing[key] = request
                 self.about[request.command()] = Begun(
                     key, request.method, resolved.data.name, request.repetition, request.study, request.trial,
-                    resolved.configuration, replace(request, study=None).command(),
+                    resolved.configuration, resolved.command,
                 )  # fmt: skip
-        return list(missing.values()), keys
+        return list(missing.values()), [found[request.command()] for request in requests]
 
     def costs(self, requests: Sequence[Request]) -> dict[str, float]:
         """Seconds that each request is expected to take, by its command."""
@@ -109,7 +112,7 @@ class Work:
     ) -> Generator[Done, None, None]:
         costs = self.costs(requests)
         start, total, behind = time.perf_counter(), sum(costs.values()), 0.0
-        for count, done in enumerate(carry_out(self.executor, requests, self.place), 1):
+        for count, done in enumerate(self._carried(requests), 1):
             request, elapsed = done.request, time.perf_counter() - start
             behind += costs[request.command()]
             # How fast it goes is first the estimate's word, then more and more what was seen.
@@ -120,10 +123,28 @@ class Work:
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
             self.say(
                 f"[{count}/{len(requests)}] {request.task} {request.method} "
-                f"{labels.get(request.command(), f'r{request.repetition}')}: {outcome} "
+                f"{labels.get(request.command(), _called(request))}: {outcome} "
                 f"({done.seconds:.0f} s); about {seconds / 60:.1f} minutes left"
             )
             yield done
+
+    def _carried(self, requests: Sequence[Request]) -> Iterator[Done]:
+        """Do what is trained, then what is derived; where the training failed there is nothing to score."""
+        failed = set()
+        for done in carry_out(self.executor, [r for r in requests if not r.derived], self.place):
+            if done.error is not None:
+                failed.add(done.request.command())
+            yield done
+        derived = [request for request in requests if request.derived]
+        lost = [request for request in derived if request.trained().command() in failed]
+        for request in lost:
+            yield Done(request, error=f"{request.method} on {request.task}: the run it is derived from failed")
+        yield from carry_out(self.executor, [request for request in derived if request not in lost], self.place)
+
+
+def _called(request: Request) -> str:
+    """A request's repetition, and where on the axes of its study it stands."""
+    return ", ".join([f"r{request.repetition}", *(f"{key.rpartition('.')[2]} {value}" for key, value in request.point)])
 
 
 @dataclass(frozen=True)
@@ -166,10 +187,11 @@ def search(study: Study, work: Work) -> Searched:
             labels.setdefault(trial.command(), f"trial {number}")
     missing, keys = work.missing(trials)
     remember_members(work.place.workspace, study.name, keys)
-    later = estimate(study.requests, work.methods, work.tasks, work.records, study.sizes).seconds
+    later = estimate(with_trained(study.requests), work.methods, work.tasks, work.records, study.sizes).seconds
+    networks = len({of_spot[0].command() for of_spot in spots.values()})
     whole = (sum(work.costs(missing).values()) + later) / work.executor.jobs
     work.say(
-        f"study {study.name}, profile {study.profile}: search of {study.search.trials} trials for each of {len(spots)} "
+        f"study {study.name}, profile {study.profile}: search of {study.search.trials} trials for each of {networks} "
         f"networks on a task, {len(missing)} to do, then {len(study.requests)} runs: about {whole / 60:.1f} minutes"
     )
     failed = work.do(missing, labels, later)

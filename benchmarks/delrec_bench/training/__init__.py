@@ -1,6 +1,6 @@
 """Training: the one loop, its optimisers, and test data that is seen once."""
 
-from delrec_bench.training.evaluation import Evaluation, evaluate, score_test
+from delrec_bench.training.evaluation import Scored, evaluate, score_test
 from delrec_bench.training.held_out import HeldOut, ProtocolError
 from delrec_bench.training.loop import Fit, Progress, fit
 from delrec_bench.training.network import build
@@ -9,13 +9,13 @@ from delrec_bench.training.resuming import CheckpointError, Keeper, seed_everyth
 
 __all__ = [
     "CheckpointError",
-    "Evaluation",
     "Fit",
     "HeldOut",
     "Keeper",
     "Optimisation",
     "Progress",
     "ProtocolError",
+    "Scored",
     "build",
     "evaluate",
     "fit",

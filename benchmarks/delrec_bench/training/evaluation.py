@@ -7,15 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from delrec_bench.config import Evaluation
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.activity import recording
 from delrec_bench.training.held_out import HeldOut
+from delrec_bench.training.lesions import deployed_as, lesion_
 
 EVALUATION_BATCH = 256
+DEPLOYED = Evaluation()
 
 
 @dataclass
-class Evaluation:
+class Scored:
     """What one pass over samples gives: mean loss, score, a prediction a sample, and `Trainable.activity`."""
 
     loss: float
@@ -24,19 +27,37 @@ class Evaluation:
     activity: dict[str, Any]
 
 
-def score_test(model: Any, test: HeldOut, metric: str = "accuracy", device: str = "cpu") -> Evaluation:
-    """Score the test set as deployed: rounded delays, sigma 0.
+def score_test(
+    model: Any,
+    test: HeldOut,
+    metric: str = "accuracy",
+    device: str = "cpu",
+    *,
+    under: Evaluation = DEPLOYED,
+    seed: int = 0,
+) -> Scored:
+    """Score the test set as deployed: rounded delays, sigma 0; or under a condition of evaluation.
+
+    Args:
+        model: A trained network; a lesion changes it.
+        test: The samples; under a condition of the events, those disturbed.
+        metric: Name of the metric.
+        device: Where the network is.
+        under: What is done to the network.
+        seed: Of what a lesion draws.
 
     Raises:
-        ProtocolError: It was scored before.
+        ProtocolError: It was scored under this condition before.
     """
-    samples = test.release("deployed")
-    with model.deployed():
+    samples = test.release(str(under))
+    if under.lesion is not None:
+        lesion_(model, under.lesion, seed)
+    with deployed_as(model, under.deployment):
         return evaluate(model, samples, metric, device)
 
 
 @torch.no_grad()
-def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "cpu") -> Evaluation:
+def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "cpu") -> Scored:
     """Run samples through the network in their order, without dropout.
 
     The score is the metric's over all samples, never a mean over batches.
@@ -52,7 +73,7 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
             total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
             predictions[indices] = predict(model, scores, measure).cpu()
         seen = activity()
-    return Evaluation(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, seen)
+    return Scored(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, seen)
 
 
 def predict(model: Any, scores: Tensor, metric: Metric) -> Tensor:

@@ -10,8 +10,8 @@ class ProtocolError(RuntimeError):
 class HeldOut:
     """The test samples, released once for each evaluation condition.
 
-    A run has one condition, "deployed" (rounded delays, sigma 0). A study may name others (rounding, noise,
-    lesions), each scored once.
+    A run has one condition, "deployed" (rounded delays, sigma 0). A study may name others (noise, lesions, rounding),
+    each scored once. One that exhibits test selection has a condition an epoch.
     """
 
     def __init__(self, samples: Any) -> None:

@@ -2,6 +2,8 @@
 
 train one epoch -> validate as deployed (rounded delays, sigma 0) -> step the schedules -> keep the best epoch
 after the last epoch: score the test set once, as deployed
+
+Selection "best-test" scores the test set after every epoch too and takes the best: a breach that a study shows.
 """
 
 import math
@@ -18,6 +20,7 @@ from delrec_bench.config import Seeds, TrainingConfig
 from delrec_bench.errors import RunError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.evaluation import batches, evaluate, predict
+from delrec_bench.training.held_out import HeldOut
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, Untouched, capture, restore
 
@@ -33,6 +36,7 @@ class Fit:
         history: One dict an epoch.
         best_epoch: The chosen epoch, counted from 1.
         valid_score: Its validation score.
+        test_score: Its test score, where the test set chose it; else NaN.
         state: Its state_dict, which the network holds too.
         epoch_seconds: Wall time of each epoch.
         early: What tells soon whether another machine trains alike: `logits` of the first `EARLY_SAMPLES` validation
@@ -43,6 +47,7 @@ class Fit:
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     valid_score: float = math.nan
+    test_score: float = math.nan
     state: dict[str, Tensor] = field(default_factory=dict)
     epoch_seconds: list[float] = field(default_factory=list)
     early: dict[str, Any] = field(default_factory=dict)
@@ -77,6 +82,7 @@ def fit(
     device: str = "cpu",
     progress: Progress | None = None,
     keeper: Keeper | None = None,
+    test: HeldOut | None = None,
 ) -> Fit:
     """Train `model` and leave it at the chosen epoch.
 
@@ -90,6 +96,7 @@ def fit(
         device: Where the network is.
         progress: Called with each epoch's history entry, and `epochs` in it.
         keeper: Keeps history and checkpoints, and may have one to go on from.
+        test: What selection "best-test" is by, released once an epoch; nothing else looks at it.
 
     Raises:
         RunError: The loss is not finite.
@@ -122,11 +129,18 @@ def fit(
             with model.deployed():
                 seen = evaluate(model, valid, metric, device)
             entry |= {"valid_loss": seen.loss, f"valid_{metric}": seen.score, "rates": seen.activity.get("rates", [])}
-            chosen = config.selection == "last" or _better(seen.score, result, measure, config.ties)
+            chosen = config.selection == "last" or _better(seen.score, result.valid_score, result, measure, config.ties)
+        if config.selection == "best-test":
+            assert test is not None
+            with model.deployed():
+                found = evaluate(model, test.release(f"epoch {epoch + 1}"), metric, device).score
+            entry[f"test_{metric}"] = found
+            chosen = _better(found, result.test_score, result, measure, config.ties)
         optimisation.end_epoch(entry.get(f"valid_{metric}", measure.rank(entry["loss"])))
         if chosen:
             result.best_epoch = epoch + 1
             result.valid_score = entry.get(f"valid_{metric}", math.nan)
+            result.test_score = entry.get(f"test_{metric}", math.nan)
             result.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
         result.history.append(entry)
         result.epoch_seconds.append(time.perf_counter() - start)
@@ -166,12 +180,13 @@ def delays_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> int:
     return sum(int((before[name].round() != after[name].round()).sum()) for name in after)
 
 
-def _better(score: float, best: Fit, metric: Metric, ties: str) -> bool:
-    if best.best_epoch == 0:
+def _better(score: float, best: float, fitted: Fit, metric: Metric, ties: str) -> bool:
+    """Whether a score is better than that of the epoch chosen so far, if there is one."""
+    if fitted.best_epoch == 0:
         return True
-    if score == best.valid_score:
+    if score == best:
         return ties == "last"
-    return metric.better(score, best.valid_score)
+    return metric.better(score, best)
 
 
 def _train_epoch(

@@ -41,13 +41,14 @@ def command(
     from dataclasses import replace
 
     from delrec_bench.latency import Order, as_requests, measure
+    from delrec_bench.studies.derived import networks
     from delrec_bench.studies.expansion import Wanted, expand
 
     methods, tasks = places.tables()
     chosen, where = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
     if study is not None:
         expanded = expand(study, profile, methods, tasks, Wanted(methods=chosen, tasks=where, repetitions=1))
-        requests = [replace(r, threads=threads) for r in expanded.requests]
+        requests = [replace(r, threads=threads) for r in networks(expanded.requests)]
         words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
     else:
         usual = [n for n, m in methods.items() if m.build is not None and (every or m.quick)]

@@ -37,12 +37,13 @@ def command(places: Places, what: Annotated[str, typer.Argument(help="One of: " 
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The JSON schema of everything that people write: a request, its settings, a study file, by name."""
-    from delrec_bench.config import Request, Seeds, TrainingConfig
+    from delrec_bench.config import Evaluation, Request, Seeds, TrainingConfig
     from delrec_bench.data.task_data import TaskOptions
     from delrec_bench.schema import json_schema
     from delrec_bench.studies.file import Profile, StudyFile
 
     models = {"request": Request, "training": TrainingConfig, "task": TaskOptions, "seeds": Seeds}
+    models |= {"evaluation": Evaluation}
     models |= {"study": StudyFile, "study-profile": Profile}
     return {name: json_schema(model) for name, model in models.items()}
 

@@ -28,12 +28,13 @@ def curve(row: Row) -> pd.DataFrame:
 
 
 def told(page: Page) -> list[str]:
-    """The methods in colour: the hypothesis's two, then those with the best mean on most tasks."""
+    """The methods in colour: the hypothesis's two, then those with the best mean on most tasks; each has a curve."""
     primary = page.declared.primary
     names = [] if primary is None else [primary.method, primary.control]
-    best = [r["method"] for t in page.tasks for r in [x for x in page.of(t) if x.kind == "run" and x.records][:2]]
+    curved = {t: [r["method"] for r in page.of(t) if any(record.history for record in r.records)] for t in page.tasks}
+    best = [method for methods in curved.values() for method in methods[:2]]
     names += sorted(dict.fromkeys(best), key=lambda m: -best.count(m))
-    there = {row["method"] for row in page.rows}
+    there = {method for methods in curved.values() for method in methods}
     return [n for n in dict.fromkeys(names) if n in there][:_FEW]
 
 

@@ -1,0 +1,384 @@
+"""Conditions of evaluation: runs that are derived from a trained one, and trained never."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from delrec_bench import app
+from delrec_bench.app.common import own_records
+from delrec_bench.app.pages import declaration
+from delrec_bench.config import Request, defaults, resolve
+from delrec_bench.config.lesions import LESIONS, parse_lesion
+from delrec_bench.data.generated import Events, write
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import finished_record, read_page
+from delrec_bench.runs import perform, single
+from delrec_bench.runs.again import request_of, rerun
+from delrec_bench.runs.folder import BusyError, RunFolder
+from delrec_bench.runs.models import network_of
+from delrec_bench.studies.cost import Past, estimate
+from delrec_bench.studies.derived import networks
+from delrec_bench.studies.expansion import expand
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.training import evaluate
+from delrec_bench.training.lesions import deployed_as, layers_with_delays, lesion_
+from delrec_bench.workspace import workspace_at
+
+ROOT = Path(__file__).parents[2]
+METHODS, TASKS = find_methods(), find_tasks()
+TINY = (
+    ("network.delay_high", 12.0),
+    ("network.hidden", [10, 10]),
+    ("task.channels", 20),
+    ("training.batch", 8),
+    ("training.epochs", 2),
+)
+NULLS = [f"{name}={lesion.null:g}" for name, lesion in LESIONS.items() if lesion.unit]
+
+
+def corpus(folder: Path) -> Path:
+    """Forty samples in SHD's layout, two classes that their channels tell apart."""
+    for number, part in enumerate(("train", "test")):
+        random = np.random.default_rng(number)
+        labels = (np.arange(40) % 2).astype(np.uint16)
+        times = np.sort(random.uniform(0, 0.6, (40, 80)), axis=1).ravel().astype(np.float16)
+        units = (random.integers(0, 400, (40, 80)) + 300 * labels[:, None]).ravel().astype(np.uint16)
+        write(folder / f"shd_{part}.h5", Events(labels, labels, np.full(40, 80), times, units), ("a", "b"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    return str(corpus(tmp_path_factory.mktemp("corpus") / "made"))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return workspace_at(tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture
+def settled(workspace, data):
+    """Resolve a tiny run on a corpus of its own, under a condition or not."""
+
+    def make(method="delrec-axonal", trial=False, repetition=0, **evaluation):
+        given = tuple((f"evaluation.{name}", value) for name, value in evaluation.items())
+        own = tuple((key, value) for key, value in TINY if key in defaults(METHODS[method]))
+        request = Request(method, "shd", repetition, data=data, overrides=(*given, *own), trial=trial)
+        return resolve(request, METHODS, TASKS, workspace)
+
+    return make
+
+
+def no_training(*_, **__):
+    pytest.fail("a network was trained")
+
+
+def test_the_keys_of_published_runs_are_what_they_were(workspace):
+    records = [
+        r for r in read_page(ROOT / "reports" / "leaderboard" / "records.jsonl.xz") if r.kind in ("run", "floor")
+    ]
+    chosen = [r for r in records if r.task in ("digits", "mackey-glass", "yin-yang") and r.repetition == 1]
+    assert len({r.method for r in chosen}) >= 12
+    for record in chosen:
+        again = resolve(request_of(record, TASKS), METHODS, TASKS, workspace)
+        assert (again.key, again.configuration) == (record.key, record.configuration), record
+        assert "evaluation" not in again.configuration
+
+
+def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturbed_samples(
+    settled, workspace, monkeypatch
+):
+    under = settled(condition="deletion=0.3")
+    made = perform(under, workspace).record
+    plain = finished_record(workspace.runs, settled().key)
+    assert plain is not None, "the run without the condition was done first, under its own key"
+    assert made.key != plain.key and made.history == [] and "epochs" not in made.result
+    assert made.configuration == plain.configuration | {"evaluation": {"condition": "deletion=0.3"}}
+    model = network_of(plain, workspace.runs / plain.key / "checkpoint.pt", METHODS)
+    samples = under.data.under("deletion=0.3", under.seeds.stream("order", "evaluation"))
+    with model.deployed():
+        by_hand = evaluate(model, samples)
+    assert (by_hand.predictions.tolist(), by_hand.score) == (made.predictions.tolist(), made.score)
+    assert by_hand.activity["synaptic_operations"] == made.activity["synaptic_operations"]
+    assert (
+        made.activity["synaptic_operations"]["effective_acs"] < plain.activity["synaptic_operations"]["effective_acs"]
+    )
+    assert (made.targets, made.groups, made.parameters) == (plain.targets, plain.groups, plain.parameters)
+
+    monkeypatch.setattr(single, "fit", no_training)
+    assert perform(under, workspace).reused
+    before = (workspace.runs / plain.key / "record.json").read_bytes()
+    assert perform(settled(lesion="permute"), workspace).record.score is not None, "of the same trained network"
+    assert (workspace.runs / plain.key / "record.json").read_bytes() == before
+
+
+def test_what_a_condition_draws_repeats_and_is_the_same_for_every_method(settled):
+    one, two = settled(condition="noise=1"), settled("rlif", condition="noise=1")
+    seed = one.seeds.stream("order", "evaluation")
+    assert seed == two.seeds.stream("order", "evaluation") != settled(repetition=1).seeds.stream("order", "evaluation")
+    everything = torch.arange(40)
+    assert torch.equal(
+        one.data.under("noise=1", seed).batch(everything), two.data.under("noise=1", seed).batch(everything)
+    )
+
+
+@pytest.mark.parametrize("nothing", ["", "none", None])
+def test_a_condition_that_is_none_is_the_ordinary_run(settled, nothing):
+    plain = settled()
+    said = settled(condition=nothing, lesion=nothing, deployment=nothing)
+    assert (said.key, said.configuration, said.derived) == (plain.key, plain.configuration, False)
+
+
+def test_a_level_has_one_key_however_it_is_written(settled):
+    assert settled(lesion="noise=2").key == settled(lesion="noise=2.0").key != settled(lesion="noise=3").key
+    assert settled(condition="deletion=.3").key == settled(condition="deletion=0.30").key
+
+
+@pytest.mark.parametrize("method", ["delrec-axonal", "delrec-synaptic", "dcls"])
+def test_lesions_at_their_null_level_change_no_prediction(settled, workspace, method):
+    plain = perform(settled(method), workspace).record
+    for lesion in NULLS:
+        scored = perform(settled(method, lesion=lesion), workspace).record
+        assert scored.predictions == plain.predictions, lesion
+        assert scored.activity == plain.activity, lesion
+
+
+def trained(settled, workspace, method="delrec-axonal"):
+    record = perform(settled(method), workspace).record
+    return network_of(record, workspace.runs / record.key / "checkpoint.pt", METHODS)
+
+
+@pytest.mark.parametrize("method", ["delrec-axonal", "delrec-synaptic", "dcls", "delrec-dcls"])
+@pytest.mark.parametrize("lesion", ["permute", "zero", "shrink=0.5", "noise=3", "quantise=4", "prune=0.5"])
+def test_a_lesion_changes_delays_and_nothing_else(settled, workspace, method, lesion):
+    model, whole = trained(settled, workspace, method), trained(settled, workspace, method)
+    lesion_(model, lesion, 1)
+    before, after = whole.state_dict(), model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    delays = {name for name in before if name.rpartition(".")[2] in ("delay", "position")}
+    assert changed == delays != set()
+    again = trained(settled, workspace, method)
+    lesion_(again, lesion, 1)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in after.items()), "the seed repeats it"
+
+    was, now = ({name: d.double() for name, d in m.delays().items()} for m in (whole, model))
+    for name, delay in now.items():
+        old, level = was[name], parse_lesion(lesion)[1]
+        assert delay.min() >= 0
+        if lesion == "permute":
+            assert torch.allclose(delay.flatten().sort().values, old.flatten().sort().values, atol=1e-5)
+        elif lesion == "zero":
+            assert not delay.any()
+        elif lesion.startswith("shrink"):
+            assert torch.allclose(delay, old * level, atol=1e-5)
+        elif lesion.startswith("quantise"):
+            longest = old.max() if "blocks.1.connection" not in name else 24
+            assert torch.equal(delay % level, torch.zeros_like(delay)) or delay.max() == longest
+        elif lesion.startswith("prune"):
+            assert int((delay == 0).sum()) >= round(level * delay.numel())
+            assert torch.allclose(delay[delay > 0], old[delay > 0], atol=1e-5)
+        elif delay.numel() > 50:
+            assert 1 < (delay - old).std() < 3.5
+
+
+def test_two_levels_of_noise_are_one_draw(settled, workspace):
+    delays = []
+    for lesion in ("noise=0.01", "noise=0.02"):
+        model = trained(settled, workspace)
+        lesion_(model, lesion, 7)
+        delays.append(next(iter(model.delays().values())))
+    was = next(iter(trained(settled, workspace).delays().values()))
+    inside = was > 0.2
+    assert torch.allclose(2 * (delays[0] - was)[inside], (delays[1] - was)[inside], atol=1e-4)
+
+
+def test_deployment_leaves_delays_real_or_the_blur_on_and_is_undone(settled, workspace):
+    model = trained(settled, workspace)
+    (layer,) = layers_with_delays(model)
+    delay, sigma = layer.delay.detach().clone(), float(layer.sigma)
+    assert sigma > 0 and not torch.equal(delay, delay.round())
+    with deployed_as(model, None):
+        assert torch.equal(layer.delay, delay.round()) and float(layer.sigma) == 0
+    with deployed_as(model, "sigma"):
+        assert torch.equal(layer.delay, delay.round()) and float(layer.sigma) == sigma
+    with deployed_as(model, "unrounded"):
+        assert torch.equal(layer.delay, delay) and float(layer.sigma) == 0
+    assert torch.equal(layer.delay, delay) and float(layer.sigma) == sigma and layer.rounding == "restore"
+    scores = [perform(settled(deployment=name), workspace).record for name in ("sigma", "unrounded")]
+    assert scores[0].key != scores[1].key
+
+
+@pytest.mark.parametrize(
+    ("method", "evaluation", "message"),
+    [
+        ("lif", {"lesion": "permute"}, "method 'lif' has no delays to be scored under evaluation.lesion"),
+        ("asrc", {"lesion": "permute"}, "method 'asrc' has no delays"),
+        ("counts-only", {"condition": "deletion=0.1"}, "method 'counts-only' has no trained network"),
+        ("delrec-axonal", {"lesion": "permutee"}, "evaluation.lesion is 'permutee'.*did you mean 'permute'"),
+        ("delrec-axonal", {"lesion": "noise"}, "the level is a number from 0 to 1e"),
+        ("delrec-axonal", {"lesion": "prune=1.5"}, r"from 0 to 1 \(share of delays\)"),
+        ("delrec-axonal", {"lesion": "quantise=0"}, r"from 1 to 1e\+06 \(steps\)"),
+        ("delrec-axonal", {"lesion": "zero=1"}, "zero has no level"),
+        ("delrec-axonal", {"condition": "deletoin=0.1"}, "no condition 'deletoin'; did you mean 'deletion'"),
+        ("delrec-axonal", {"condition": "deletion=2"}, "the level is a number from 0 to 1"),
+        ("delrec-axonal", {"deployment": "sgima"}, "evaluation.deployment is 'sgima'.*did you mean 'sigma'"),
+        ("delrec-axonal", {"lession": "zero"}, "did you mean 'evaluation.lesion'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused_before_anything_is_trained(data, workspace, method, evaluation, message):
+    given = tuple((f"evaluation.{name}", value) for name, value in evaluation.items())
+    with pytest.raises(BenchError, match=message):
+        resolve(Request(method, "shd", data=data, overrides=given), METHODS, TASKS, workspace)
+
+
+def test_pixels_have_no_events_and_a_trial_no_test_set(settled, workspace):
+    with pytest.raises(BenchError, match="digits is not made of events; take a task of spikes"):
+        resolve(Request("lif", "digits", overrides=(("condition", "deletion=0.1"),)), METHODS, TASKS, workspace)
+    with pytest.raises(BenchError, match="a trial never sees the test set"):
+        settled(trial=True, lesion="zero")
+    with pytest.raises(BenchError, match="has no recurrent delays"):
+        perform(settled("dcls", deployment="sigma"), workspace)
+
+
+def test_a_derived_record_is_verified_and_made_again_from_its_configuration(settled, workspace):
+    made = perform(settled(condition="time-jitter=20", lesion="noise=2"), workspace).record
+    found = finished_record(workspace.runs, made.key)
+    assert found is not None and found.content == made.content
+    again, outcome = rerun(made, METHODS, TASKS, workspace, settled().request.data)
+    assert (again.key, outcome.word) == (made.key, "equal"), outcome.reason
+    assert "--set evaluation.condition=time-jitter=20 --set evaluation.lesion=noise=2" in made.command
+    path = workspace.runs / made.key / "record.json"
+    text = path.read_text()
+    path.write_text(text.replace("time-jitter=20", "time-jitter=10"))
+    with pytest.raises(BenchError, match="altered"):
+        finished_record(workspace.runs, made.key)
+    path.write_text(text)
+
+
+def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(settled, workspace):
+    plain = perform(settled("rlif"), workspace).record
+    path = workspace.runs / plain.key / "checkpoint.pt"
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(BenchError, match="has no .*checkpoint.pt; delete its folder, and the run is made again"):
+        perform(settled("rlif", condition="noise=1"), workspace)
+    path.write_bytes(content)
+    assert perform(settled("rlif", condition="noise=1"), workspace).record.score is not None
+
+
+def test_where_another_process_trains_the_run_the_derived_one_is_busy_and_leaves_no_failure(settled, workspace):
+    under = settled("delrec-shared", lesion="zero")
+    with RunFolder(workspace.runs, under.trained().key).locked(), pytest.raises(BusyError):
+        perform(under, workspace, wait=False)
+    assert not (workspace.runs / under.key / "failure.json").exists()
+
+
+def test_a_derived_run_costs_an_evaluation_and_not_a_training(settled):
+    usual = settled().request
+    under = replace(usual, overrides=(("evaluation.lesion", "zero"), *usual.overrides, ("training.epochs", 200)))
+    whole = replace(under, overrides=under.overrides[1:])
+    sizes = {"shd": (8000, 140, 140)}
+    costs = [estimate([r], METHODS, TASKS, (), sizes).seconds for r in (whole, under)]
+    assert costs[0] > 20 * costs[1] > 20
+    assert estimate([under], METHODS, TASKS, Past([]), sizes).seconds == costs[1]
+
+
+def test_latency_is_measured_of_each_network_once_whatever_it_is_scored_under(settled):
+    usual = settled().request
+    under = [settled(lesion=lesion).request for lesion in ("zero", "permute")]
+    assert networks([usual, *under]) == networks(under) == [usual]
+
+
+def test_what_was_measured_of_a_training_is_no_measure_of_its_evaluation(settled, workspace):
+    plain = perform(settled(), workspace).record
+    slow = plain.changed(measured=plain.measured | {"wall_seconds": 500.0, "epoch_seconds": [7.0] * 2})
+    under = settled(lesion="zero").request
+    found = [estimate([r], METHODS, TASKS, [slow]) for r in (settled().request, under)]
+    assert [round(cost.seconds) for cost in found] == [500, 8] and [cost.known for cost in found] == [1, 1]
+
+
+STUDY = """
+summary = "a study of this test"
+own_page = true
+[quick]
+methods = ["rlif", "delrec-axonal", "delrec-axonal-fixed"]
+tasks = ["shd"]
+repetitions = 2
+sweep = { "evaluation.lesion" = ["permute", "zero"] }
+set = { training = { epochs = 1, batch = 8 }, network.hidden = [8, 8], task.channels = 20 }
+"""
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    shutil.copy(ROOT / "data.dvc", tmp_path)
+    (tmp_path / "README.md").write_text("<!-- pages:start -->\n<!-- pages:end -->\n")
+    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lesions.toml").write_text(STUDY)
+    return tmp_path
+
+
+def reproduced(capsys, data, *more, code=0):
+    words = ["reproduce", "--study", "lesions.toml", "--jobs", "1", "--no-latency", "--json", "--data", f"shd={data}"]
+    assert app.main([*words, *more]) == code
+    out, err = capsys.readouterr()
+    return json.loads(out), err
+
+
+def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in_its_rows(root, data, capsys):
+    planned, _ = reproduced(capsys, data, "--dry-run")
+    assert planned["runs"] == 10 and sum(row["runs"] for row in planned["rows"]) == 14, "and four that are trained"
+    first, said = reproduced(capsys, data)
+    assert (first["runs"], first["trained"], first["reused"]) == (10, 14, 0), said
+    records = own_records(workspace_at(root))
+    assert len(records) == 14 and sum(bool(r.history) for r in records) == 6
+    with next(Path(name) for name in first["files"] if name.endswith(".csv")).open() as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    fixed = {f"delrec-axonal-fixed (lesion {lesion})" for lesion in ("permute", "zero")}
+    assert set(rows) == {"rlif", "delrec-axonal (lesion permute)", "delrec-axonal (lesion zero)", *fixed}
+    assert "evaluation.lesion=zero" in rows["delrec-axonal (lesion zero)"]["command"]
+    page = next(Path(name) for name in first["files"] if name.endswith(".md")).read_text()
+    assert "were not trained for it" in page
+    second, _ = reproduced(capsys, data)
+    assert (second["trained"], second["reused"]) == (0, 10)
+
+
+def test_where_the_training_fails_its_lesions_are_named_and_nothing_is_trained_again(root, data, capsys, monkeypatch):
+    calls = []
+
+    def fails(*_, **__):
+        calls.append(1)
+        raise RunError("the loss is nan in epoch 1")
+
+    monkeypatch.setattr(single, "fit", fails)
+    (root / "lesions.toml").write_text(STUDY.replace('"rlif", ', "").replace(', "delrec-axonal-fixed"', ""))
+    content, said = reproduced(capsys, data, "--repetitions", "1", code=1)
+    assert len(calls) == 1 and len(content["failed"]) == 3
+    assert "the run it is derived from failed" in said
+
+
+def test_a_lesion_is_compared_with_the_same_network_left_whole_a_disturbance_with_the_control_under_it(root):
+    (root / "lesions.toml").write_text(
+        STUDY.replace(
+            'sweep = { "evaluation.lesion" = ["permute", "zero"] }',
+            'sweep = { "evaluation.lesion" = ["none", "zero"], "evaluation.condition" = ["none", "noise=1"] }',
+        )
+    )
+    study = expand("lesions.toml", None, METHODS, TASKS)
+    declared = declaration(study, [str(number) for number, _ in enumerate(study.requests)], METHODS)
+    controls = {expected.method: expected.control for expected in declared.runs.values()}
+    name = "{} (lesion {}, condition {})".format
+    learned, fixed = "delrec-axonal", "delrec-axonal-fixed"
+    assert controls[name(learned, "zero", "none")] == name(learned, "none", "none")
+    assert controls[name(fixed, "none", "noise=1")] == "rlif (condition noise=1)"
+    assert controls[name(learned, "none", "none")] == name(fixed, "none", "none")
+    assert controls[name(learned, "none", "noise=1")] == name(fixed, "none", "noise=1")

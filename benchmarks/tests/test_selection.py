@@ -1,0 +1,123 @@
+"""Choosing the epoch on the test set: what it gains is shown by a study that says so, and done nowhere else."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from delrec_bench import app
+from delrec_bench.app.common import own_records
+from delrec_bench.config import Request, settle
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import verify
+from delrec_bench.runs import single
+from delrec_bench.runs.again import rerun
+from delrec_bench.studies import file
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.workspace import workspace_at
+
+ROOT = Path(__file__).parents[2]
+METHODS, TASKS = find_methods(), find_tasks()
+STUDY = """
+summary = "a study of this test"
+own_page = true
+exhibits = "test selection"
+[quick]
+methods = ["delrec-axonal"]
+tasks = ["digits"]
+repetitions = 2
+sweep = { "training.selection" = ["validation", "last", "best-test"] }
+set = { training.epochs = 4, network.hidden = [8], task.limit = 60, task.test_limit = 50 }
+"""
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    shutil.copy(ROOT / "data.dvc", tmp_path)
+    (tmp_path / "README.md").write_text("<!-- pages:start -->\n<!-- pages:end -->\n")
+    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def reproduced(root, capsys, text=STUDY, code=0):
+    (root / "choosing.toml").write_text(text)
+    assert app.main(["reproduce", "--study", "choosing.toml", "--jobs", "1", "--no-latency", "--json"]) == code
+    return capsys.readouterr()
+
+
+def test_the_same_runs_chosen_in_three_ways(root, capsys, monkeypatch):
+    released = []
+    held = single.HeldOut
+
+    class Watched(held):
+        def release(self, condition="deployed"):
+            released.append(condition)
+            return super().release(condition)
+
+    monkeypatch.setattr(single, "HeldOut", Watched)
+    content = json.loads(reproduced(root, capsys).out)
+    epochs = [f"epoch {n}" for n in (1, 2, 3, 4)]
+    assert sorted(released) == sorted(2 * ["deployed", "deployed", "deployed", *epochs])
+    records = {(r.result["selection"], r.repetition): r for r in own_records(workspace_at(root))}
+    assert len(records) == 6
+    for repetition in (0, 1):
+        validation, last, cheated = (records[s, repetition] for s in ("validation", "last", "best-test"))
+        for entry, other, third in zip(validation.history, last.history, cheated.history, strict=True):
+            assert entry == other == {name: value for name, value in third.items() if name != "test_accuracy"}
+        scores = [entry["test_accuracy"] for entry in cheated.history]
+        assert cheated.score == max(scores) and cheated.result["best_epoch"] == max(
+            n for n, score in enumerate(scores, 1) if score == max(scores)
+        )
+        assert last.score == scores[-1] and validation.score == scores[validation.result["best_epoch"] - 1]
+        assert cheated.command == f"delrec-bench rerun {cheated.key}"
+    page = next(Path(name) for name in content["files"] if name.endswith(".md")).read_text()
+    assert "NO RESULT: the test set was scored after every epoch" in page and "(selection best-test)" in page
+    assert "Each run scored the test set once" not in page
+    with next(Path(name) for name in content["files"] if name.endswith(".csv")).open() as table:
+        found = {row["method"]: row["selection"] for row in csv.DictReader(table)}
+    assert found["delrec-axonal (selection best-test)"] == "best-test"
+
+    cheated = records["best-test", 0]
+    again, outcome = rerun(cheated, METHODS, TASKS, workspace_at(root))
+    assert (again.key, outcome.word) == (cheated.key, "equal"), outcome.reason
+    history = [dict(entry) for entry in cheated.history]
+    history[cheated.result["best_epoch"] - 1]["test_accuracy"] = 0.0
+    with pytest.raises(BenchError, match=r"result.test_score .* it was altered"):
+        verify(cheated.changed(history=history))
+
+
+def test_a_single_run_is_refused_it(root, capsys):
+    assert app.main(["run", "lif", "digits", "--set", "training.selection=best-test"]) == 2
+    said = capsys.readouterr().err
+    assert "training.selection is 'best-test'" in said and "reproduce --study selection" in said
+    assert not (root / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('exhibits = "test selection"\n', "", "study 'choosing': training.selection is 'best-test'"),
+        ('"test selection"', '"test set"', "exhibits is 'test set'; it must be one of 'test selection'"),
+        ("repetitions = 2", "repetitions = 2\nsearch = { trials = 2 }", "a search never sees the test set"),
+    ],
+)
+def test_a_study_must_say_what_it_exhibits_and_then_has_no_search(root, capsys, old, new, message):
+    assert message in reproduced(root, capsys, STUDY.replace(old, new), code=2).err
+    assert not (root / "runs").exists() or not list((root / "runs").glob("*/record.json"))
+
+
+def test_a_search_never_chooses_how_the_epoch_is_chosen(root, capsys):
+    search = 'search = { trials = 2, space = { "training.selection" = ["last", "best-test"] } }'
+    text = STUDY.replace('exhibits = "test selection"\n', "").replace("repetitions = 2", search)
+    assert "is no hyperparameter" in reproduced(root, capsys, text, code=2).err
+
+
+def test_of_this_package_one_study_exhibits_it_and_none_that_is_a_leaderboard():
+    found = {name: file.study_file(path) for name, path in file.study_files().items()}
+    assert [name for name, study in found.items() if study.exhibits] == ["selection"]
+    with pytest.raises(BenchError, match="best-test"):
+        settle(Request("lif", "digits", overrides=(("selection", "best-test"),)), METHODS["lif"], TASKS["digits"])
