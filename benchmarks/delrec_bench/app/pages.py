@@ -29,7 +29,10 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
     """
     spots = dict.fromkeys(request.spot for request in study.requests)
     names = {spot: _row_name(spot, spots) for spot in spots}
-    rows = {spot: Expected(name, _control_row(spot, methods[spot[0]].control, names)) for spot, name in names.items()}
+    rows = {
+        spot: Expected(name, _control_row(spot, methods[spot[0]].control, names), spot[0], _point(spot, spots))
+        for spot, name in names.items()
+    }
     runs = {key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)}
     if not study.scored:
         made = {record.key for record in records}
@@ -49,11 +52,16 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
 
 
 def _row_name(spot: Spot, spots: Iterable[Spot]) -> str:
-    """The method, and where on the axes it stands that its runs on the task are swept along."""
+    """The method, and where it stands on its axes."""
+    point = ", ".join(f"{axis} {value}" for axis, value in _point(spot, spots))
+    return f"{spot[0]} ({point})" if point else spot[0]
+
+
+def _point(spot: Spot, spots: Iterable[Spot]) -> tuple[tuple[str, Any], ...]:
+    """Where a spot stands on the axes that the runs of its method on its task are swept along, by their last name."""
     alike = [dict(point) for method, task, point in spots if (method, task) == spot[:2]]
     swept = [(key, value) for key, value in spot[2] if any(other[key] != value for other in alike)]
-    point = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in swept)
-    return f"{spot[0]} ({point})" if point else spot[0]
+    return tuple((key.rpartition(".")[2], value) for key, value in swept)
 
 
 def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> str | None:

@@ -33,6 +33,7 @@ def command(
     from delrec_bench.app.pages import declaration
     from delrec_bench.config import resolve
     from delrec_bench.report.content import build
+    from delrec_bench.report.rasters import rasters
     from delrec_bench.report.writing import out_folder, write_page
     from delrec_bench.report.writing import publish as published
     from delrec_bench.studies.expansion import expand
@@ -47,7 +48,14 @@ def command(
     keys = [resolve(request, methods, tasks, workspace).key for request in expanded.requests]
     declared = declaration(expanded, keys, methods, records)
     if publish:
-        paths = published(workspace, declared, records, source=source, allow_mixed=allow_mixed)
+        paths = published(
+            workspace,
+            declared,
+            records,
+            source=source,
+            allow_mixed=allow_mixed,
+            examples=lambda page: rasters(page, methods, tasks, workspace),
+        )
     else:
         paths = write_page(out_folder(workspace, declared), build(declared, records, source))
     if not places.as_json:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,7 +77,15 @@ class Drawn:
         )
         svg = re.sub(r'<g id="[^"]*"', "<g", svg)
         svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg)
-        return re.sub(r"\n\s*", "\n", svg)
+        return re.sub(r"\n\s*", "\n", self._with_classes(svg))
+
+    def _with_classes(self, svg: str) -> str:
+        """Looks that many elements share are said once: half of what matplotlib writes is the same styles again."""
+        looks = Counter(re.findall(r' style="([^"]*)"', svg))
+        names = {look: f"{self.name}-s{i}" for i, (look, count) in enumerate(looks.items()) if count > 1}
+        rules = "".join(f".{name}{{{look.replace('; ', ';').replace(': ', ':')}}}" for look, name in names.items())
+        said = re.sub(r' style="([^"]*)"', lambda m: f' class="{names[m[1]]}"' if m[1] in names else m[0], svg)
+        return said.replace(">", f"><style>{rules}</style>", 1)
 
 
 @contextmanager
@@ -110,3 +119,15 @@ def title(axes: Axes, task: str, stamp: str) -> None:
     """The task on the left, its stamp on the right."""
     axes.set_title(task, fontweight="bold")
     axes.set_title(stamp, loc="right", fontsize=7.5, fontweight="bold", alpha=0.75)
+
+
+def dots(axes: Axes, place: float, each: Sequence[float]) -> None:
+    """Rings for single repetitions."""
+    ring: Any = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 0.7, "alpha": 0.7}
+    axes.plot(each, [place] * len(each), "o", markersize=4.2, zorder=4, **ring)
+
+
+def beside(axes: Axes, place: float, text: str) -> None:
+    """Words on the right of a line of a forest."""
+    where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8.5}
+    axes.text(1.01, place, text, **where)
