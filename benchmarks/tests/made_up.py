@@ -31,6 +31,12 @@ def made(**values):
     return record.changed(key=expected_key(record))
 
 
+def remade(record, **changes):
+    """A record with other fields, under the key that follows from them."""
+    fields = {name: getattr(record, name) for name in type(record).model_fields if name not in ("key", "version")}
+    return made(**(fields | changes))
+
+
 def scored(rng, total, rate, classes):
     targets = [i % classes for i in range(total)]
     predictions = [t if rng.random() < rate else (t + 1) % classes for t in targets]
@@ -208,7 +214,9 @@ def swept(axes, methods=("delrec-synaptic", "delrec-synaptic-fixed"), tasks=("di
                     first = next(iter(axes.values())).index(point[0][1])
                     better = 0.0 if method.endswith("-fixed") else gain
                     score = 0.5 + 0.01 * first + better + 0.002 * ((r + first) % 3)
-                    like = scored_at(method, r, score, task=task, key=f"{len(records) + 1:064x}")
+                    like = scored_at(method, r, score, task=task, total=600)
+                    network = like.configuration["network"] | dict(point)
+                    like = remade(like, configuration=like.configuration | {"network": network})
                     records.append(like)
                     runs[like.key] = Expected(names[method], control, method, point)
     return records, runs

@@ -118,8 +118,7 @@ def test_several_settings_of_one_name_are_named_by_their_keys(root, tmp_path):
     workspace = workspace_at(tmp_path)
     for epochs in (10, 20):
         like = made_up.record("lif", "digits", 0)
-        made = made_up.made(**{n: getattr(like, n) for n in type(like).model_fields if n not in ("key", "version")}
-                            | {"configuration": like.configuration | {"epochs": epochs}})  # fmt: skip
+        made = made_up.remade(like, configuration=like.configuration | {"epochs": epochs})
         write_record(workspace.runs / made.key / "record.json", made)
     with pytest.raises(BenchError, match="2 runs of different settings are lif/digits/0"):
         find_record("lif/digits/0", workspace)
@@ -151,14 +150,12 @@ def test_without_delays_every_spike_arrives_at_the_next_step(root):
     assert without_delays(plain) is None
 
 
-PAGED = made_up.everything()
-
-
-@pytest.fixture
-def paged(tmp_path):
+@pytest.fixture(scope="module")
+def paged(tmp_path_factory):
     """A workspace whose out/ holds a page."""
-    write_page(tmp_path / "out" / "made-up", build(made_up.declared(PAGED), PAGED))
-    return tmp_path
+    root, records = tmp_path_factory.mktemp("paged"), made_up.everything()
+    write_page(root / "out" / "made-up", build(made_up.declared(records), records))
+    return root
 
 
 def test_export_table_is_latex_with_booktabs_and_escapes(paged, capsys):
@@ -234,10 +231,7 @@ def test_compare_never_takes_two_settings_for_one_another(tmp_path, capsys):
     for method in ("lif", "rlif"):
         for epochs in (10, 20):
             like = made_up.record(method, "digits", 0)
-            made = made_up.made(**{n: getattr(like, n) for n in type(like).model_fields if n not in ("key", "version")}
-                                | {"configuration": like.configuration | {"epochs": epochs},
-                                   "history": like.history * (epochs // 10),
-                                   "result": like.result | {"epochs": epochs}})  # fmt: skip
+            made = made_up.remade(like, configuration=like.configuration | {"epochs": epochs})
             write_record(workspace.runs / made.key / "record.json", made)
     code, text = compared(tmp_path, "lif", "rlif", capsys=capsys)
     assert code == 2 and "holds runs of several settings of" in text and "--of PAGE" in text

@@ -57,7 +57,7 @@ def delays(page: Page) -> Drawn | None:
                 where: Any = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7.5}
                 axis.text(1.01, place, f"{moved:.0f} %", **where)
                 labels.append(f"{row['method']}\n{words.layer(layer, kind)}")
-            axis.set_yticks(range(len(of)), labels, fontsize=7)
+            axis.set_yticks(range(len(of)), labels, fontsize=7, multialignment="right")
             axis.set_ylim(len(of) - 0.4, -0.6)
             axis.grid(visible=False, axis="y")
             axis.set_xlabel("delay in steps")

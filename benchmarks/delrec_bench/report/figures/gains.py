@@ -16,7 +16,9 @@ def gains(page: Page) -> Drawn | None:
     sweep = sweep_of(page)
     if sweep is None:
         return None
-    found = {(d.method["task"], d.method["method"]): d for d in page.judged.differences if _own(d)}
+    own = [d for d in page.judged.differences if d.method.control == d.control["method"] and d.each]
+    swept = [d for d in own if d.control.point]  # what is not swept itself is far off, and a level in the curves
+    found = {(d.method["task"], d.method["method"]): d for d in swept or own}
     by_panel = [(panel, of) for panel in sweep.panels if (of := _lines(panel, found))]
     if not by_panel:
         return None
@@ -46,16 +48,13 @@ def gains(page: Page) -> Drawn | None:
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
         svg = text_of(figure)
     caption = (
-        "A method minus its own control at the same point, paired by repetition: mean and 95 percent t interval. Where "
+        "A method minus its own control at the same point, paired by repetition: mean and 95 percent t interval "
+        "(controls that are not swept stand in the figure of all controls). Where "
         "the band leaves the line at 0 the two are told apart at that point; inside the shaded margin the difference "
         "does not matter. Exploratory, but for the declared hypothesis: look at the whole course, not for the one "
         "best point. From the runs of both rows at each point."
     )
     return Drawn("gains", "What a method gains over its control", caption, svg)
-
-
-def _own(d: Difference) -> bool:
-    return d.method.control == d.control["method"] and bool(d.each)
 
 
 def _lines(panel: Panel, found: dict[tuple[str, str], Difference]) -> dict[str, Sequence[Difference]]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import BLUE, GREY, INK, Drawn, panels, style, text_of, title
+from delrec_bench.report.figures.style import BLUE, GREY, INK, Drawn, panels, plain_log, style, text_of, title
 from delrec_bench.report.rows import Row
 
 _FEWEST = 3  # methods of a task whose order is worth a figure
@@ -22,7 +22,7 @@ def ranks(page: Page) -> Drawn | None:
     if not tasks:
         return None
     with style():
-        figure, axes = panels([0.75 + 0.135 * len(of) for of in tasks.values()], 3.5, 3)
+        figure, axes = panels([0.75 + 0.15 * len(of) for of in tasks.values()], 3.6, 3)
         for axis, (task, rows) in zip(axes, tasks.items(), strict=True):
             _panel(axis, page, task, rows)
         svg = text_of(figure)
@@ -37,7 +37,7 @@ def ranks(page: Page) -> Drawn | None:
 
 def _panel(axis: Axes, page: Page, task: str, rows: list[Row]) -> None:
     metric = metric_named(rows[0]["metric"])
-    where: Any = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 6.5}
+    where: Any = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7.5}
     for first, colour in ((True, BLUE), (False, GREY)):
         of = [(i, r) for i, r in enumerate(rows) if (_place(r) == "1") == first]
         spans = [(i, *(metric.shown(metric.clipped(r[s])) for s in ("score_low", "score_high"))) for i, r in of
@@ -54,8 +54,8 @@ def _panel(axis: Axes, page: Page, task: str, rows: list[Row]) -> None:
         axis.axvline(metric.shown(floors[0]["score_mean"]), color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
     means = [metric.shown(r["score_mean"]) for r in rows]
     if not metric.more_is_better and metric.limits[1] is None and max(means) > 4 * min(means) > 0:
-        axis.set_xscale("log")
-    axis.set_yticks(range(len(rows)), [r["method"] for r in rows], fontsize=6.5)
+        plain_log(axis.xaxis)
+    axis.set_yticks(range(len(rows)), [r["method"] for r in rows], fontsize=7.5)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(visible=False, axis="y")
     axis.set_xlabel(words.label(metric.name))

@@ -1,6 +1,8 @@
 """What all figures share: ink that follows the page's theme, panels, and SVG text that depends on the page alone."""
 
+import html
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,8 +13,10 @@ from typing import Any
 import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 INK, FAINT = "#010203", "#040506"  # placeholders: text, and what stays in the background
 BLUE, ORANGE, GREEN, RED, GREY = "#3b76d6", "#d9822b", "#2a9d5c", "#d1495b", "#8a93a3"
@@ -68,10 +72,11 @@ class Drawn:
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
         width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
-        wide = f' style="max-width:{1.6 * float(width.group(1)):.0f}px"' if width else ""
+        points = float(width.group(1)) if width else 0.0
+        wide = f' style="min-width:{min(1.05 * points, 900):.0f}px;max-width:{1.6 * points:.0f}px"' if width else ""
         svg = re.sub(
             r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-            rf'<svg viewBox="\1"{wide} role="img" aria-label="{self.title}">',
+            rf'<svg viewBox="\1"{wide} role="img" aria-label="{html.escape(self.title)}">',
             svg,
             count=1,
         )
@@ -119,6 +124,28 @@ def title(axes: Axes, task: str, stamp: str) -> None:
     """The task on the left, its stamp on the right."""
     axes.set_title(task, fontweight="bold")
     axes.set_title(stamp, loc="right", fontsize=7.5, fontweight="bold", alpha=0.75)
+
+
+def plain_log(axis: Axis) -> None:
+    """A log scale with plain numbers: at most five of them, none above another."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_locator(FixedLocator(log_ticks(*axis.get_view_interval())))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers between two: decades, or ever finer steps, the finest that are no more than `most`."""
+    chosen: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(1 + i / 10 for i in range(90))):
+        first = math.floor(math.log10(low))
+        decades = range(first, math.ceil(math.log10(high)) + 1)
+        ticks = [float(f"{step * 10.0**k:.6g}") for k in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) > most:
+            return chosen or ticks[:: math.ceil(len(ticks) / most)]
+        chosen = ticks or chosen
+    return chosen
 
 
 def dots(axes: Axes, place: float, each: Sequence[float]) -> None:

@@ -157,8 +157,10 @@ def x_axis(axes: Axes, sweep: Sweep) -> None:
     if min(values) >= 0 and positive and max(values) > 8 * min(positive):
         if min(values) > 0:
             axes.set_xscale("log")
+            axes.set_xlim(min(values) / 1.3, max(values) * 1.3)
         else:
             axes.set_xscale("symlog", linthresh=min(positive))
+            axes.set_xlim(-0.3 * min(positive), max(values) * 1.5)
     axes.set_xticks(values, [f"{v:g}" for v in values])
     axes.set_xticks([], minor=True)
 
