@@ -227,16 +227,19 @@ def test_compare_takes_two_points_of_a_sweep(tmp_path, capsys):
 
 def test_compare_never_takes_two_settings_for_one_another(tmp_path, capsys):
     """Runs of two profiles in one folder of runs: the later one silently stood for both."""
-    workspace = workspace_at(tmp_path)
-    for method in ("lif", "rlif"):
-        for epochs in (10, 20):
-            like = made_up.record(method, "digits", 0)
-            made = made_up.remade(like, configuration=like.configuration | {"epochs": epochs})
-            write_record(workspace.runs / made.key / "record.json", made)
+    workspace, made = workspace_at(tmp_path), {}
+    for epochs in (10, 20):
+        like = [made_up.record(method, "digits", 0) for method in ("lif", "rlif")]
+        made[epochs] = [made_up.remade(r, configuration=r.configuration | {"epochs": epochs}) for r in like]
+        for r in made[epochs]:
+            write_record(workspace.runs / r.key / "record.json", r)
     code, text = compared(tmp_path, "lif", "rlif", capsys=capsys)
     assert code == 2 and "holds runs of several settings of" in text and "--of PAGE" in text
     code, text = compared(tmp_path, str(workspace.runs), str(workspace.runs), capsys=capsys)
-    assert code == 0  # each key is its own counterpart
+    assert code == 2 and "name a page, or a folder that holds one setting" in text
+    write_page(tmp_path / "out" / "made-up", build(made_up.declared(made[20], primary=None), made[20]))
+    code, text = compared(tmp_path, str(workspace.runs), "made-up", capsys=capsys)
+    assert code == 0 and "Reproduced: of 2 rows 2 equal." in text  # the page says which setting is meant
 
 
 def test_compare_takes_a_users_runs_and_a_page_and_a_page_at_a_revision(tmp_path, capsys):

@@ -79,11 +79,15 @@ def test_it_filters_by_task_kind_and_name(watched, path):
     assert watched.errors == [] and watched.fits()
 
 
+def head(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
 def test_it_sorts_both_ways_and_what_is_missing_stays_last(watched, path):
     watched.open(path)
     page = watched.page
     page.select_option(".filters [name=task]", "digits")
-    score = page.get_by_role("button", name="score", exact=True)
+    score = head(page, "score")
     score.click()
     up = watched.rows()
     assert up == ["counts-only", *METHODS]
@@ -91,7 +95,7 @@ def test_it_sorts_both_ways_and_what_is_missing_stays_last(watched, path):
     assert watched.rows() == up[::-1]
     assert page.locator(".rows th[aria-sort]").get_attribute("aria-sort") == "descending"
     for _ in range(2):
-        page.get_by_role("button", name="parameters", exact=True).click()
+        head(page, "parameters").click()
         assert watched.rows()[-1] == "counts-only"  # a floor has no parameters, whichever way
     assert watched.errors == []
 

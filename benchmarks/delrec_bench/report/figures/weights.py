@@ -42,7 +42,8 @@ def weights(page: Page) -> Drawn | None:
         f"Delays after training in {_BINS} groups of equally many, from short to long, against the weights that they "
         "delay (an axonal delay: the mean over all that leave its neuron), relative to their layer's mean: the "
         f"median, and of the first {_BANDS} methods of a panel the middle half. A line that falls says that the "
-        "network hears little of its long delays, one that rises that it rests on them. From up to 64 delays of each layer in the records of the runs shown above."
+        "network hears little of its long delays, one that rises that it rests on them. From up to 64 delays of each "
+        "layer in the records of the runs shown above."
     )
     return Drawn("weights", "Delays against the weights that they delay", caption, svg)
 
