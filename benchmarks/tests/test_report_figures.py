@@ -1,6 +1,7 @@
 """The figures of a page: when each is drawn, and from which numbers."""
 
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +294,18 @@ def test_figures_are_the_same_bytes_every_time():
     records = with_delays(records)
     one, other = (figures.draw(page_of(records, runs)) for _ in range(2))
     assert [f.svg for f in one] == [f.svg for f in other] and len(one) >= 5
+
+
+def test_numbers_that_people_read_are_never_cut(drawing):
+    """Coordinates were cut to a hundredth of a point, and with them 0.155 on an axis to 0.15."""
+    spikes = np.zeros((40, 5))
+    spikes[3, 1] = 1
+    _, drawn = drawing("raster", "a run", "a sample", np.ones((40, 3)), ["blocks.0.spiking"], [spikes], None)
+    assert ">0.005 a step<" in drawn.svg
+    assert not any(len(number) > 2 for number in re.findall(r' [xy]="\d+\.(\d+)"', drawn.svg))
+
+
+def test_ticks_of_a_log_scale_are_few_and_round():
+    assert style.log_ticks(0.03, 0.5) == [0.05, 0.1, 0.2, 0.5]
+    assert style.log_ticks(0.0009, 2) == [0.001, 0.01, 0.1, 1.0]
+    assert all(2 <= len(style.log_ticks(low, low * by)) <= 5 for low in (0.0011, 0.04, 3.3) for by in (1.3, 2, 7, 900))

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 from delrec_bench.errors import BenchError
-from delrec_bench.report import readme, tables, texts
+from delrec_bench.report import readme, tables, texts, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
 from delrec_bench.report.figures.costs import pareto
@@ -118,6 +118,18 @@ def test_markdown_and_html_say_the_same(page, drawn, markup, markdown):
         for cell in (c for line in table.lines for c in line):
             assert cell.text in said and cell.note in said, cell
             assert str(cell).replace("|", "\\|") in markdown
+
+
+def test_csv_and_json_hold_the_numbers_that_people_read(page, markup, markdown):
+    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
+    rows = {(row["task"], row["method"]): row for row in json.loads(texts.to_json(page))["rows"]}
+    assert list(lines) == list(rows) == [(row["task"], row["method"]) for row in page.rows]
+    assert markup.count("data-method=") == len(rows)
+    for place, row in rows.items():
+        assert float(lines[place]["score_mean"]) == pytest.approx(row["score_mean"], abs=1e-6)
+        assert lines[place]["rank_group"] == (row["rank_group"] or "")
+        for shown in (words.spread(row["metric"], row["score_mean"], row["score_sd"]), row["method"]):
+            assert shown in markup and shown in markdown
 
 
 def test_the_verdict_comes_first_then_the_forest_then_the_table(markup):

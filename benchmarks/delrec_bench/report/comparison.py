@@ -91,9 +91,9 @@ def compare_records(a: Side, b: Side) -> Outcome:
     Raises:
         BenchError: One side holds no scored run, or a row in several settings of which none is the other's.
     """
-    for side, other in (("first", a), ("second", b)):
-        if not other.scored:
-            raise BenchError(f"the {side}, {other.what}, holds no scored run to compare")
+    for which, given in (("first", a), ("second", b)):
+        if not given.scored:
+            raise BenchError(f"the {which}, {given.what}, holds no scored run to compare")
     rows = {**b.rows, **a.rows}
     sides = []
     for side, other in ((a, b), (b, a)):

@@ -19,8 +19,8 @@ def ablation(page: Page) -> Drawn | None:
         figure, axes = panels([2.7] * len(sweep.panels), 3.4, 3, below=0.35 + 0.2 * (len(shown) // 3))
         for axis, panel in zip(axes, sweep.panels, strict=True):
             metric = metric_named(next(iter(panel.lines.values()))[0]["metric"])
-            for base, rows in panel.lines.items():
-                rows = sorted(rows, key=sweep.x)
+            for base, of in panel.lines.items():
+                rows = sorted(of, key=sweep.x)
                 xs = [sweep.x(r) for r in rows]
                 bounds = [[_bound(metric, r[name]) for r in rows] for name in ("score_low", "score_high")]
                 ribbon(axis, xs, bounds[0], bounds[1], shown[base][0])

@@ -68,7 +68,7 @@ def _forecast(predictions: np.ndarray, targets: np.ndarray) -> Drawn:
         figure, axes = panels([2.4, 2.4], 3.8, 2)
         axes[0].plot(targets[:_SERIES], color=GREY, linewidth=1.6, label="truth")
         axes[0].plot(predictions[:_SERIES], color=BLUE, linewidth=1.0, label="forecast")
-        axes[0].legend(fontsize=7.5)
+        axes[0].legend(fontsize=7.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         axes[0].set_xlabel("test sample")
         ends = [float(targets.min()), float(targets.max())]
         axes[1].plot(ends, ends, color=INK, linewidth=0.7, alpha=0.6)

@@ -51,12 +51,12 @@ def rates(page: Page) -> Drawn | None:
     with style():
         figure, axes = panels([0.8 + 0.15 * len(names)] * len(tasks), 2.1, len(tasks), below=0.3)
         for i, (axis, task) in enumerate(zip(axes, tasks, strict=True)):
-            of = [(y, found[task, m]) for y, m in enumerate(names) if (task, m) in found]
-            for y, values in of:
+            here = [(y, found[task, m]) for y, m in enumerate(names) if (task, m) in found]
+            for y, values in here:
                 axis.plot([min(values), max(values)], [y, y], color=GREY, linewidth=0.7, alpha=0.7)
             for layer in range(deepest):
                 colour, marker = _LAYERS[min(layer, len(_LAYERS) - 1)]
-                marks = [(values[layer], y) for y, values in of if layer < len(values)]
+                marks = [(values[layer], y) for y, values in here if layer < len(values)]
                 axis.plot(*zip(*marks, strict=True), marker, color=colour, markersize=3.4, markeredgewidth=0)
             plain_log(axis.xaxis)
             axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names), fontsize=7.5)

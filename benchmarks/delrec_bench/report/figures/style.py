@@ -108,7 +108,8 @@ def text_of(figure: Figure) -> str:
     FigureCanvasSVG(figure)
     figure.savefig(out, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.08, metadata={"Date": None})
     text = re.sub(r"[ \t]+\n", "\n", out.getvalue())
-    return re.sub(r"(\d+\.\d\d)\d+", r"\1", text)  # a hundredth of a point is seen by nobody
+    # A hundredth of a point is seen by nobody; words stay as they are.
+    return re.sub(r"<[^<>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), text)
 
 
 def panels(heights: Sequence[float], width: float, columns: int, below: float = 0.0) -> tuple[Figure, list[Axes]]:
@@ -143,7 +144,7 @@ def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
         ticks = [float(f"{step * 10.0**k:.6g}") for k in decades for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) > most:
-            return chosen or ticks[:: math.ceil(len(ticks) / most)]
+            return chosen if len(chosen) > 1 else ticks[:: math.ceil(len(ticks) / most)]
         chosen = ticks or chosen
     return chosen
 

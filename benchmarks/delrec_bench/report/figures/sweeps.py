@@ -131,7 +131,7 @@ def looks(page: Page, sweep: Sweep) -> dict[str, tuple[str, str]]:
     rows = [row for panel in sweep.panels for of in panel.lines.values() for row in of]
     kinds = {row.base: row.delays for row in rows}
     names = {row["method"]: row.base for row in page.rows}
-    leader = {}
+    leader: dict[str, str] = {}
     for row in rows:
         control = names.get(row.control or "")
         if row.delays == "learned" and control in kinds and kinds[control] == "fixed":
