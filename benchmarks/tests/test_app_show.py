@@ -17,6 +17,7 @@ from delrec_bench.records import find_record, load_records, read_record, write_r
 from delrec_bench.records.tracking import serving
 from delrec_bench.report.content import build
 from delrec_bench.report.export import escaped, export, read_rows
+from delrec_bench.report.rasters import rasters
 from delrec_bench.report.writing import publish, write_page
 from delrec_bench.runs.models import network_of
 from delrec_bench.runs.replay import replay, without_delays
@@ -296,3 +297,22 @@ def test_ui_says_that_a_port_is_taken():
         port = taken.getsockname()[1]
         with pytest.raises(BenchError, match=f"port {port} of this computer cannot be had"):
             serving.serve(["true"], port)
+
+
+def test_a_published_page_has_rasters_where_checkpoints_are_at_hand(root, tmp_path, capsys):
+    record, workspace = record_of(root, "delrec-dcls"), workspace_at(root)
+    page = build(made_up.declared([record], primary=None), [record])
+    (drawn,) = rasters(page, find_methods(), find_tasks(), workspace)
+    assert (drawn.name, drawn.title) == ("raster-digits", "One sample, with delays and without")
+    assert "delrec-dcls on digits, repetition 0" in drawn.caption and "From the run's checkpoint" in drawn.caption
+    write_page(tmp_path / "made-up", page, [drawn])
+    assert (
+        "![One sample, with delays and without](raster-digits.svg)" in (tmp_path / "made-up" / "made-up.md").read_text()
+    )
+    assert 'id="figure-raster-digits"' in (tmp_path / "made-up" / "made-up.html").read_text()
+    assert (tmp_path / "made-up" / "raster-digits.svg").is_file()
+    assert rasters(page, find_methods(), find_tasks(), workspace_at(tmp_path)) == []
+    other = record.changed(data=record.data | {"digest": "0" * 64})
+    page = build(made_up.declared([other], primary=None), [other])
+    assert rasters(page, find_methods(), find_tasks(), workspace) == []
+    assert "no raster: " in capsys.readouterr().err
