@@ -71,7 +71,7 @@ def _panel(axes: Axes, page: Page, task: str, cost: str, first: bool) -> None:
             and metric.limits[1] is None
             and frame["score"].max() > 4 * frame["score"].min() > 0
         ):
-            plain_log(axes.yaxis)
+            plain_log(axes, "y")
         _cost_axis(axes, frame["cost"].to_numpy())
         floors = [r for r in page.of(task) if r.kind == "floor"]
         if floors:

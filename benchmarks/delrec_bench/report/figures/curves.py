@@ -62,7 +62,7 @@ def curves(page: Page) -> Drawn | None:
             if floors:
                 axis.axhline(metric.shown(floors[0]["score_mean"]), color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
             if not metric.more_is_better and metric.limits[1] is None:
-                plain_log(axis.yaxis)
+                plain_log(axis, "y")
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.set_ylabel(f"validation {words.label(metric.name)}")
             title(axis, task, str(page.of(task)[0]["data"]))

@@ -54,7 +54,7 @@ def _panel(axis: Axes, page: Page, task: str, rows: list[Row]) -> None:
         axis.axvline(metric.shown(floors[0]["score_mean"]), color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
     means = [metric.shown(r["score_mean"]) for r in rows]
     if not metric.more_is_better and metric.limits[1] is None and max(means) > 4 * min(means) > 0:
-        plain_log(axis.xaxis)
+        plain_log(axis, "x")
     axis.set_yticks(range(len(rows)), [r["method"] for r in rows], fontsize=7.5)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(visible=False, axis="y")

@@ -58,7 +58,7 @@ def rates(page: Page) -> Drawn | None:
                 colour, marker = _LAYERS[min(layer, len(_LAYERS) - 1)]
                 marks = [(values[layer], y) for y, values in here if layer < len(values)]
                 axis.plot(*zip(*marks, strict=True), marker, color=colour, markersize=3.4, markeredgewidth=0)
-            plain_log(axis.xaxis)
+            plain_log(axis, "x")
             axis.set_yticks(range(len(names)), names if i == 0 else [""] * len(names), fontsize=7.5)
             axis.set_ylim(len(names) - 0.4, -0.6)
             axis.tick_params(axis="x", labelsize=7)

@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
@@ -127,9 +126,10 @@ def title(axes: Axes, task: str, stamp: str) -> None:
     axes.set_title(stamp, loc="right", fontsize=7.5, fontweight="bold", alpha=0.75)
 
 
-def plain_log(axis: Axis) -> None:
+def plain_log(axes: Axes, which: Literal["x", "y"]) -> None:
     """A log scale with plain numbers: at most five of them, none above another."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(FixedLocator(log_ticks(*axis.get_view_interval())))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
