@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 INK, FAINT = "#010203", "#040506"  # placeholders: text, and what stays in the background
 BLUE, ORANGE, GREEN, RED, GREY = "#3b76d6", "#d9822b", "#2a9d5c", "#d1495b", "#8a93a3"
@@ -136,16 +136,16 @@ def plain_log(axes: Axes, which: Literal["x", "y"]) -> None:
 
 
 def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers between two: decades, or ever finer steps, the finest that are no more than `most`."""
+    """Round numbers between two, at most `most`: of decades or finer steps; evenly spaced where the two are near."""
     chosen: list[float] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), tuple(1 + i / 10 for i in range(90))):
-        first = math.floor(math.log10(low))
-        decades = range(first, math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         ticks = [float(f"{step * 10.0**k:.6g}") for k in decades for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) > most:
-            return chosen if len(chosen) > 1 else ticks[:: math.ceil(len(ticks) / most)]
-        chosen = ticks or chosen
+        chosen = ticks if len(ticks) <= most else chosen or ticks[:: math.ceil(len(ticks) / most)]
+    if len(chosen) < 3:
+        even = MaxNLocator(most - 2, steps=[1, 2, 5, 10]).tick_values(low, high)
+        chosen = [float(f"{tick:.6g}") for tick in even if low <= tick <= high] if high < 4 * low else chosen
     return chosen
 
 
