@@ -49,6 +49,7 @@ def browser():
 @pytest.fixture(params=[1400, 500])
 def watched(browser, request):
     context = browser.new_context(viewport={"width": request.param, "height": 900}, offline=True)
+    context.set_default_timeout(120_000)
     yield Watched(context.new_page())
     context.close()
 
