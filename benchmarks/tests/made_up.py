@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record, expected_key
 from delrec_bench.report.declared import Declaration, Expected, Primary
@@ -28,6 +29,12 @@ def made(**values):
     """A record whose key follows from it."""
     record = Record(**(values | {"key": "0" * 64}))
     return record.changed(key=expected_key(record))
+
+
+def remade(record, **changes):
+    """A record with other fields, under the key that follows from them."""
+    fields = {name: getattr(record, name) for name in type(record).model_fields if name not in ("key", "version")}
+    return made(**(fields | changes))
 
 
 def scored(rng, total, rate, classes):
@@ -187,3 +194,47 @@ def history(record_, epochs=6):
     """The record with curves."""
     lines = [{"epoch": e + 1, "valid_accuracy": 0.5 + 0.05 * e + 0.01 * record_.repetition} for e in range(epochs)]
     return record_.changed(history=lines)
+
+
+def swept(axes, methods=("delrec-synaptic", "delrec-synaptic-fixed"), tasks=("digits", "tones"), n=4, gain=0.02):
+    """Records of a sweep, and what its page declares of them: (records, runs).
+
+    Scores rise by 0.01 a value along the first axis; a method without "-fixed" gains `gain` over its control.
+    """
+    points = [()]
+    for axis, values in axes.items():
+        points = [(*point, (axis, value)) for point in points for value in values]
+    records, runs = [], {}
+    for task in tasks:
+        for point in points:
+            for method in methods:
+                names = {m: m + (f" ({', '.join(f'{a} {v}' for a, v in point)})" if point else "") for m in methods}
+                control = names.get(f"{method}-fixed")
+                for r in range(n):
+                    first = next(iter(axes.values())).index(point[0][1])
+                    better = 0.0 if method.endswith("-fixed") else gain
+                    score = 0.5 + 0.01 * first + better + 0.002 * ((r + first) % 3)
+                    like = scored_at(method, r, score, task=task, total=600)
+                    network = like.configuration["network"] | dict(point)
+                    like = remade(like, configuration=like.configuration | {"network": network})
+                    records.append(like)
+                    runs[like.key] = Expected(names[method], control, method, point)
+    return records, runs
+
+
+def layer_delays(start, end, layer="blocks.0.spiking", kind="recurrent", weight=None):
+    """One layer of `Record.delays`, from all its delays."""
+    quantiles = [[float(v) for v in np.quantile(values, np.linspace(0, 1, 11))] for values in (start, end)]
+    units = {"start": [float(v) for v in start], "end": [float(v) for v in end]}
+    if weight is not None:
+        units["weight"] = [float(v) for v in weight]
+    moved = float(np.mean(np.round(start) != np.round(end)))
+    return {
+        "layer": layer,
+        "kind": kind,
+        "count": len(end),
+        "moved": moved,
+        "start": quantiles[0],
+        "end": quantiles[1],
+        "units": units,
+    }

@@ -1,71 +1,151 @@
 """The page in a real browser: it sorts, filters, opens a row, logs no error and asks nobody for anything."""
 
-import html
-import json
-import re
 import shutil
-import subprocess
 
 import pytest
 from delrec_bench.report.content import build
+from delrec_bench.report.run_page import Seen, run_page
 from delrec_bench.report.writing import write_page
 
 from benchmarks.tests import made_up
 
+sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-WATCH = """<script>
-window.errors = []; window.onerror = text => { errors.push(text) }; console.error = window.onerror;
-</script>"""
-ACT = """<script>
-const seen = {}, rows = () => [...document.querySelectorAll(".rows tbody tr:not(.more)")].filter(r => !r.hidden);
-const methods = () => rows().map(r => r.dataset.method), click = e => e.click();
-const head = name => [...document.querySelectorAll(".rows th button")].find(b => b.textContent === name);
-const filter = (name, value) => { const f = document.querySelector(".filters"); f.elements[name].value = value;
-  f.dispatchEvent(new Event("input")); };
-filter("task", "digits"); seen.filtered = rows().map(r => r.dataset.task);
-seen.said = document.querySelector("output").textContent;
-click(head("score")); seen.up = methods(); click(head("score")); seen.down = methods();
-seen.sort = head("score").parentElement.getAttribute("aria-sort");
-click(head("parameters")); seen.missing = methods().at(-1);
-filter("kind", "fixed delays"); seen.fixed = methods(); filter("kind", "");
-filter("text", "axonal"); seen.named = methods();
-const button = rows()[0].querySelector("button.open"), more = () => rows()[0].nextElementSibling;
-seen.closed = more().hidden; click(button); seen.opened = !more().hidden;
-seen.expanded = button.getAttribute("aria-expanded");
-seen.inside = more().textContent; seen.curves = more().querySelectorAll("polyline").length;
-seen.requests = performance.getEntriesByType("resource").length;
-seen.wide = document.documentElement.scrollWidth <= window.innerWidth;
-seen.errors = errors;
-const out = document.createElement("pre"); out.id = "seen";
-out.textContent = JSON.stringify(seen); document.body.append(out);
-</script>"""
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+METHODS = ("lif", "dcls", "delrec-axonal", "delrec-axonal-fixed")
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
-@pytest.mark.parametrize("width", [1400, 500])
-def test_a_browser_sorts_filters_and_opens(tmp_path, width):
+class Watched:
+    """A page in the browser, with every request and error that it makes."""
+
+    def __init__(self, page):
+        self.page, self.errors, self.requests = page, [], []
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, path):
+        self.page.goto(path.as_uri())
+        assert self.requests == [path.as_uri()] and self.errors == []
+
+    def rows(self, what="method"):
+        """A data attribute of every row that is seen, in order."""
+        return self.page.eval_on_selector_all(
+            ".rows tbody tr:not(.more)", f"rows => rows.filter(r => !r.hidden).map(r => r.dataset.{what})"
+        )
+
+    def fits(self):
+        return self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(params=[1400, 500])
+def watched(browser, request):
+    context = browser.new_context(viewport={"width": request.param, "height": 900}, offline=True)
+    context.set_default_timeout(120_000)
+    yield Watched(context.new_page())
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
     records = []
     for r in range(3):
-        for i, m in enumerate(("lif", "dcls", "delrec-axonal", "delrec-axonal-fixed")):
+        for i, m in enumerate(METHODS):
             for task in ("digits", "tones"):
                 records.append(made_up.history(made_up.scored_at(m, r, 0.5 + 0.1 * i, task=task)))
         records.append(made_up.scored_at("counts-only", r, 0.2, kind="floor", parameters={}))
-    declared = made_up.declared(records, primary=None)
-    write_page(tmp_path, build(declared, records))
-    text = (tmp_path / "made-up.html").read_text()
-    text = text.replace("<head>", "<head>" + WATCH).replace("</body>", ACT + "</body>")
-    (tmp_path / "watched.html").write_text(text)
-    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--dump-dom"]
-    words += [f"--user-data-dir={tmp_path / 'profile'}", f"file://{tmp_path / 'watched.html'}"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr[-500:]
-    seen = json.loads(html.unescape(found.group(1)))
-    assert seen["errors"] == [] and seen["requests"] == 0 and seen["wide"]
-    assert set(seen["filtered"]) == {"digits"} and seen["said"] == "5 of 9 rows"
-    assert seen["up"] == ["counts-only", "lif", "dcls", "delrec-axonal", "delrec-axonal-fixed"]
-    assert seen["down"] == seen["up"][::-1] and seen["sort"] == "descending"
-    assert seen["missing"] == "counts-only"  # a floor has no parameters: last, whichever way
-    assert seen["fixed"] == ["delrec-axonal-fixed"] and set(seen["named"]) == {"delrec-axonal", "delrec-axonal-fixed"}
-    assert (seen["closed"], seen["opened"], seen["expanded"], seen["curves"]) == (True, True, "true", 3)
-    assert "--repetition $r" in seen["inside"] and "r0 " in seen["inside"]
+    write_page(folder, build(made_up.declared(records, primary=None), records))
+    return folder / "made-up.html"
+
+
+def test_it_filters_by_task_kind_and_name(watched, path):
+    watched.open(path)
+    page = watched.page
+    page.select_option(".filters [name=task]", "digits")
+    assert set(watched.rows("task")) == {"digits"} and page.inner_text(".filters output") == "5 of 9 rows"
+    page.select_option(".filters [name=kind]", "fixed delays")
+    assert watched.rows() == ["delrec-axonal-fixed"]
+    page.select_option(".filters [name=kind]", "")
+    page.fill(".filters [name=text]", "axonal")
+    assert set(watched.rows()) == {"delrec-axonal", "delrec-axonal-fixed"}
+    assert watched.errors == [] and watched.fits()
+
+
+def head(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def test_it_sorts_both_ways_and_what_is_missing_stays_last(watched, path):
+    watched.open(path)
+    page = watched.page
+    page.select_option(".filters [name=task]", "digits")
+    score = head(page, "score")
+    score.click()
+    up = watched.rows()
+    assert up == ["counts-only", *METHODS]
+    score.click()
+    assert watched.rows() == up[::-1]
+    assert page.locator(".rows th[aria-sort]").get_attribute("aria-sort") == "descending"
+    for _ in range(2):
+        head(page, "parameters").click()
+        assert watched.rows()[-1] == "counts-only"  # a floor has no parameters, whichever way
+    assert watched.errors == []
+
+
+def test_a_row_opens_by_the_keyboard_to_repetitions_curves_and_command(watched, path):
+    watched.open(path)
+    page = watched.page
+    button = page.locator(".rows button.open").first
+    more = page.locator(f"#{button.get_attribute('aria-controls')}")
+    assert not more.is_visible() and button.get_attribute("aria-expanded") == "false"
+    button.focus()
+    page.keyboard.press("Enter")
+    assert more.is_visible() and button.get_attribute("aria-expanded") == "true"
+    text = more.inner_text()
+    assert "--repetition $r" in text and "r0 " in text
+    assert more.locator("polyline").count() == 3 and "3 repetitions" in more.locator("svg").get_attribute("aria-label")
+    page.keyboard.press("Enter")
+    assert not more.is_visible() and watched.errors == []
+
+
+def test_every_figure_has_a_name_and_the_page_a_way_past_them(watched, path):
+    watched.open(path)
+    page = watched.page
+    assert page.locator("figure").count() >= 3
+    names = page.eval_on_selector_all(
+        "figure svg", "all => all.map(s => [s.getAttribute('role'), s.getAttribute('aria-label')])"
+    )
+    assert all(role == "img" and name for role, name in names)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+
+
+def test_ink_follows_the_theme(browser, path):
+    inks = []
+    for theme in ("light", "dark"):
+        context = browser.new_context(color_scheme=theme, offline=True)
+        page = context.new_page()
+        page.goto(path.as_uri())
+        inks.append(
+            page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+        )
+        context.close()
+    assert (
+        inks[0] == [inks[0][0], "rgb(246, 247, 249)"] and inks[1][1] == "rgb(17, 21, 27)" and inks[0][0] != inks[1][0]
+    )
+
+
+def test_a_runs_page_asks_nobody_either(watched, tmp_path):
+    path = tmp_path / "run.html"
+    path.write_text(run_page(made_up.history(made_up.scored_at("lif", 0, 0.5)), Seen(why_not="no checkpoint")))
+    watched.open(path)
+    assert "Test score 50.00 %" in watched.page.inner_text(".answer") and watched.fits()

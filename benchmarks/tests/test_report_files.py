@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 from delrec_bench.errors import BenchError
-from delrec_bench.report import readme, tables, texts
+from delrec_bench.report import readme, tables, texts, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
 from delrec_bench.report.figures.costs import pareto
@@ -120,6 +120,18 @@ def test_markdown_and_html_say_the_same(page, drawn, markup, markdown):
             assert str(cell).replace("|", "\\|") in markdown
 
 
+def test_csv_and_json_hold_the_numbers_that_people_read(page, markup, markdown):
+    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
+    rows = {(row["task"], row["method"]): row for row in json.loads(texts.to_json(page))["rows"]}
+    assert list(lines) == list(rows) == [(row["task"], row["method"]) for row in page.rows]
+    assert markup.count("data-method=") == len(rows)
+    for place, row in rows.items():
+        assert float(lines[place]["score_mean"]) == pytest.approx(row["score_mean"], abs=1e-6)
+        assert lines[place]["rank_group"] == (row["rank_group"] or "")
+        for shown in (words.spread(row["metric"], row["score_mean"], row["score_sd"]), row["method"]):
+            assert shown in markup and shown in markdown
+
+
 def test_the_verdict_comes_first_then_the_forest_then_the_table(markup):
     places = [markup.index(text) for text in ('id="answer"', 'id="figure-forest"', 'class="sortable rows"')]
     assert places == sorted(places)
@@ -167,7 +179,7 @@ def test_the_html_needs_nothing_from_elsewhere_and_is_well_formed(markup):
 
 
 def test_every_figure_says_what_to_see_and_from_which_records(drawn):
-    assert [f.name for f in drawn] == ["forest", "costs", "curves", "controls"]
+    assert [f.name for f in drawn] == ["forest", "ranks", "costs", "curves", "controls"]
     for figure in drawn:
         assert "From " in figure.caption and len(figure.caption) > 100
         assert figure.svg.count("<text") > 5 and "#010203" not in figure.standalone()

@@ -10,7 +10,7 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import RESULTS_VERSION
-from delrec_bench.report.comparison import compare_methods, compare_records
+from delrec_bench.report.comparison import Side, compare_methods, compare_records
 from delrec_bench.report.reproduction import compare
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training.network import build
@@ -141,18 +141,19 @@ def test_rows_that_only_one_side_has_are_named():
 def test_two_methods_are_compared_as_on_a_page_and_exploratory():
     records = [made_up.scored_at(m, r, s + 0.002 * (r % 3), task=t) for m, s in (("lif", 0.5), ("dcls", 0.6))
                for t in ("digits", "tones") for r in range(5)]  # fmt: skip
-    found = compare_methods(records, "dcls", "lif")
+    found = compare_methods(Side("these runs", records), "dcls", "lif")
     assert {v.kind for v in found.verdicts} == {"exploratory"}
     assert [(v.task, v.verdict) for v in found.verdicts][:2] == [("pooled", "better"), ("digits", "better")]
     assert found.lines[1].startswith("On digits, dcls is better than lif: ")
-    assert [v.verdict for v in compare_methods(records, "lif", "dcls").verdicts] == ["worse"] * 3
+    assert [v.verdict for v in compare_methods(Side("these runs", records), "lif", "dcls").verdicts] == ["worse"] * 3
     with pytest.raises(BenchError, match="did you mean 'dcls'"):
-        compare_methods(records, "dcl", "lif")
+        compare_methods(Side("these runs", records), "dcl", "lif")
     with pytest.raises(BenchError, match="no task and repetition in common"):
-        compare_methods([r for r in records if (r.method == "lif") == (r.task == "digits")], "dcls", "lif")
+        apart = [r for r in records if (r.method == "lif") == (r.task == "digits")]
+        compare_methods(Side("these runs", apart), "dcls", "lif")
 
 
 def test_two_sets_of_records_are_compared_row_by_row():
-    assert compare_records(rows(SCORES), rows(SCORES)).rows[0].word == "equal"
-    with pytest.raises(BenchError, match="the second holds no scored run"):
-        compare_records(rows(SCORES), [])
+    assert compare_records(Side("one", rows(SCORES)), Side("other", rows(SCORES))).rows[0].word == "equal"
+    with pytest.raises(BenchError, match="the second, other, holds no scored run"):
+        compare_records(Side("one", rows(SCORES)), Side("other", []))

@@ -35,7 +35,12 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
     names = {spot: _row_name(spot, spots) for spot in spots}
     whole = _whole_rows(study, names)
     rows = {
-        spot: Expected(name, whole.get(spot) or _control_row(spot, methods[spot[0]].control, names))
+        spot: Expected(
+            name,
+            whole.get(spot) or _control_row(spot, methods[spot[0]].control, names),
+            spot[0],
+            _point(spot, spots),
+        )
         for spot, name in names.items()
     }
     runs = {key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)}
@@ -57,11 +62,16 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
 
 
 def _row_name(spot: Spot, spots: Iterable[Spot]) -> str:
-    """The method, and where on the axes it stands that its runs on the task are swept along."""
+    """The method, and where it stands on its axes."""
+    point = ", ".join(f"{axis} {value}" for axis, value in _point(spot, spots))
+    return f"{spot[0]} ({point})" if point else spot[0]
+
+
+def _point(spot: Spot, spots: Iterable[Spot]) -> tuple[tuple[str, Any], ...]:
+    """Where a spot stands on the axes that the runs of its method on its task are swept along, by their last name."""
     alike = [dict(point) for method, task, point in spots if (method, task) == spot[:2]]
     swept = [(key, value) for key, value in spot[2] if any(other[key] != value for other in alike)]
-    point = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in swept)
-    return f"{spot[0]} ({point})" if point else spot[0]
+    return tuple((key.rpartition(".")[2], value) for key, value in swept)
 
 
 def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> str | None:

@@ -99,13 +99,17 @@ def read_page(path: Path, broken: list[str] | None = None) -> list[Record]:
 
 
 def find_record(what: str, workspace: Workspace) -> Record:
-    """A record by its file, or by the beginning of its key among the finished runs and behind the pages.
+    """A record by its file, by the beginning of its key, or by METHOD/TASK/REPETITION.
+
+    It is looked for among the finished runs, then behind the pages.
 
     Raises:
         BenchError: none is meant, or more than one.
     """
     if Path(what).is_file():
         return read_record(Path(what))
+    if len(parts := what.rsplit("/", 2)) == 3 and parts[2].isdecimal():
+        return _named(parts[0], parts[1], int(parts[2]), workspace)
     known = {path.parent.name: path for path in workspace.runs.glob("*/record.json")}
     found = {key: read_record(path) for key, path in known.items() if what and key.startswith(what)}
     for path in sorted(workspace.reports.rglob(NAME)) if what and not found else ():
@@ -113,6 +117,27 @@ def find_record(what: str, workspace: Workspace) -> Record:
     if len(found) != 1:
         raise BenchError(f"'{what}' is no file, and {len(found)} records have a key that begins so; give one record")
     return next(iter(found.values()))
+
+
+def _named(method: str, task: str, repetition: int, workspace: Workspace) -> Record:
+    def fits(r: Record) -> bool:
+        return r.kind in ("run", "floor") and (r.method, r.repetition) == (method, repetition) and task in (
+            r.task, r.task.partition(":")[0],
+        )  # fmt: skip
+
+    own = (read_record(path) for path in sorted(workspace.runs.glob("*/record.json")))
+    found = {r.key: r for r in own if fits(r)}
+    if not found:
+        behind = (read_page(path) for path in sorted(workspace.reports.rglob(NAME)))
+        found = {r.key: r for records in behind for r in records if fits(r)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    name = f"{method}/{task}/{repetition}"
+    if not found:
+        raise BenchError(f"no finished run is {name}; give METHOD/TASK/REPETITION, the beginning of a key, or a file")
+    keys = ", ".join(f"{key[:12]} ({r.configuration.get('profile')})" for key, r in sorted(found.items())[:6])
+    more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+    raise BenchError(f"{len(found)} runs of different settings are {name}; give one by its key: {keys}{more}")
 
 
 def _line(line: bytes, sets: dict[str, dict[str, Any]], where: str) -> Record | None:

@@ -109,6 +109,32 @@ class Early(TypedDict, total=False):
 
 
 @with_config(_CLOSED)
+class DelayUnits(TypedDict):
+    """Some delays of a layer, evenly spaced among all: how each began and ended, and the mean |weight| it delays."""
+
+    start: list[float]
+    end: list[float]
+    weight: NotRequired[list[float]]
+
+
+@with_config(_CLOSED)
+class LayerDelays(TypedDict):
+    """The delays of one layer, in steps, at the start and at the chosen epoch.
+
+    `start` and `end` are the quantiles 0, 10, ..., 100 percent; `moved` is the share of delays that deploy to another
+    step than at the start.
+    """
+
+    layer: str
+    kind: Literal["recurrent", "feedforward"]
+    count: Count
+    moved: float
+    start: list[float]
+    end: list[float]
+    units: DelayUnits
+
+
+@with_config(_CLOSED)
 class Search(TypedDict, total=False):
     """The search that chose a run's settings: its trials, the one chosen, and what it drew."""
 

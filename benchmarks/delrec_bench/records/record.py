@@ -25,7 +25,16 @@ from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import find_metrics, metric_named
 from delrec_bench.records.canonical import compact, digest, plain
 from delrec_bench.records.checks import check_latency, check_scores
-from delrec_bench.records.parts import Data, Early, LatencyResult, Parameters, RunResult, Search, TrialResult
+from delrec_bench.records.parts import (
+    Data,
+    Early,
+    LatencyResult,
+    LayerDelays,
+    Parameters,
+    RunResult,
+    Search,
+    TrialResult,
+)
 from delrec_bench.records.samples import PerSample
 
 SCHEMA: Final = 2
@@ -108,6 +117,8 @@ class Record(Strict):
     """Counts of parameters."""
     activity: dict[str, Any] = Field(default_factory=dict)
     """Spikes per neuron and step, synaptic operations, delay buffer."""
+    delays: list[LayerDelays] | None = None
+    """Where the delays began and ended, a layer each; None where there are none, or the run is older than the field."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Results version, code revision, whether it was changed since, versions of libraries."""
     command: str = ""
@@ -217,9 +228,9 @@ def json_schema() -> dict[str, Any]:
 
 
 def contents(record: Record) -> dict[str, Any]:
-    """The record's fields by name, in JSON's own types; what was left out (None) of columns and search stays out."""
+    """The record's fields by name, in JSON's own types; columns and parts that were left out (None) stay out."""
     out = record.model_dump()
-    for name in ("predictions", "targets", "groups", "early", "search"):
+    for name in ("predictions", "targets", "groups", "early", "search", "delays"):
         if out[name] is None:
             del out[name]
     return out
@@ -231,7 +242,14 @@ def _unmeasured(record: Record) -> dict[str, Any]:
 
 def differences(a: Record, b: Record) -> list[str]:
     """Dotted names of what differs between two records outside ``measured``; empty for the same record."""
-    return list(unequal(_unmeasured(a), _unmeasured(b)))
+    return list(unequal(*side_by_side(a, b)))
+
+
+def side_by_side(a: Record, b: Record, aside: Sequence[str] = ("measured",)) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What two records can be held against each other in, fields `aside` left out; ``delays`` where both have them."""
+    left = {*aside, *(() if a.delays is not None and b.delays is not None else ("delays",))}
+    one, two = ({name: value for name, value in contents(r).items() if name not in left} for r in (a, b))
+    return one, two
 
 
 def unequal(x: Any, y: Any, where: str = "") -> dict[str, tuple[Any, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from delrec_bench.records.record import Record, contents, unequal
+from delrec_bench.records.record import Record, side_by_side, unequal
 
 Word = Literal["equal", "equivalent", "different", "open"]
 
@@ -43,7 +43,7 @@ def compare(record: Record, again: Record, early: EarlyAgreement | None = None) 
         again: What was made now.
         early: Judges early updates between processors; None leaves a run on another processor open.
     """
-    one, two = ({k: v for k, v in contents(r).items() if k not in _ASIDE} for r in (record, again))
+    one, two = side_by_side(record, again, _ASIDE)
     found = unequal(one, two)
     if not found:
         return Rerun("equal", "every result is the same, bit for bit", {})
@@ -81,7 +81,7 @@ def first_difference(record: Record, again: Record) -> str:
         for number, (a, b) in enumerate(pairs):
             if a != b:
                 return f"the prediction of test sample {number} ({_short(a)} and {_short(b)})"
-    one, two = ({k: v for k, v in contents(r).items() if k not in _ASIDE} for r in (record, again))
+    one, two = side_by_side(record, again, _ASIDE)
     name, (x, y) = next(iter(unequal(one, two).items()), ("nothing", ("", "")))
     return f"{name} ({_short(x)} and {_short(y)})"
 

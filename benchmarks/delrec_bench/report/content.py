@@ -1,7 +1,7 @@
 """What a page says, before anything is laid out: Markdown and HTML are two forms of one `Page`."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from delrec_bench.records import Record
 from delrec_bench.report import words
@@ -107,11 +107,7 @@ def build(declared: Declaration, records: Sequence[Record], source: str = "recor
     rows = build_rows(declared, records)
     judged = judge_page(declared, rows)
     ranks = {(task, r.method): r.group for task, of in judged.ranks.items() for r in of}
-    rows = [
-        Row(r.kind, {**r.values, "rank_group": ranks.get((r["task"], r["method"]))}, r.records, r.latency, r.published,
-            r.control)
-        for r in rows
-    ]  # fmt: skip
+    rows = [replace(r, values={**r.values, "rank_group": ranks.get((r["task"], r["method"]))}) for r in rows]
     tasks = tuple(dict.fromkeys(row["task"] for row in rows))
     latency = {row.latency.key: row.latency for row in rows if row.latency is not None}
     missing = declared.missing(records)

@@ -16,10 +16,14 @@ class Expected:
     Attributes:
         method: The row it belongs to: the method's name, with the point of a sweep where there is one.
         control: The row that it is compared with, or None.
+        base: The method of a point of a sweep; empty for the row's own name.
+        point: Where the row stands on the axes that its method is swept along, (axis, value) pairs.
     """
 
     method: str
     control: str | None = None
+    base: str = ""
+    point: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import tables, texts, words
 from delrec_bench.report.content import STAMPS, Page
+from delrec_bench.report.figures import parted
 from delrec_bench.report.figures.curves import curve
 from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.rows import Row
@@ -19,18 +20,16 @@ from delrec_bench.report.tables import Table
 
 def to_html(page: Page, drawn: tuple[Drawn, ...]) -> str:
     """The page: inline style, script and figures, no resource from elsewhere."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string(_beside("page.html.j2"))
+    template = environment().from_string(beside("page.html.j2"))
     rows = tables.row_table(page.rows, with_task=True)
+    first, after = parted(drawn)
     return template.render(
         page=page,
-        style=Markup(_beside("page.css")),
-        script=Markup(_beside("page.js")),
+        style=Markup(beside("page.css")),
+        script=Markup(beside("page.js")),
         stamps=[(stamp, STAMPS[stamp]) for stamp in page.stamps],
-        first=[f for f in drawn if f.name == "forest"],
-        figures=[f for f in drawn if f.name != "forest"],
+        first=first,
+        figures=after,
         svg=lambda figure: Markup(figure.inline()),
         table=rows,
         lines=[_line(i, row, cells) for i, (row, cells) in enumerate(zip(page.rows, rows.lines, strict=True))],
@@ -41,12 +40,19 @@ def to_html(page: Page, drawn: tuple[Drawn, ...]) -> str:
         published=texts.published_groups(page),
         site=lambda url: urlsplit(url).netloc.removeprefix("www."),
         behind=texts.behind(page),
+        one_run=texts.ONE_RUN,
         made=[(p.task, *how) for p in page.parts for how in tables.how_made(page.of(p.task))],
         cells=_cells,
     )
 
 
-def _beside(name: str) -> str:
+def environment() -> jinja2.Environment:
+    """What pages are made in: everything is escaped, and a name that is not there is an error."""
+    return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+
+
+def beside(name: str) -> str:
+    """A file of layout, style or script beside this module."""
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 

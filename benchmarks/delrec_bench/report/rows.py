@@ -9,7 +9,7 @@ import numpy as np
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
-from delrec_bench.report.declared import Declaration
+from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.report.published import Published, published_for
 from delrec_bench.statistics.conditions import Amount, stamp
 from delrec_bench.statistics.paired import paired
@@ -38,6 +38,8 @@ class Row:
         latency: The latency record beside it, or None.
         published: The published value beside it, or None.
         control: The row that it is compared with, or None.
+        base: The method, also where the row is a point of a sweep.
+        point: Where the row stands on the axes of the sweep, (axis, value) pairs; empty where it is not swept.
     """
 
     kind: str
@@ -46,6 +48,8 @@ class Row:
     latency: Record | None = None
     published: Published | None = None
     control: str | None = None
+    base: str = ""
+    point: tuple[tuple[str, Any], ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -175,7 +179,7 @@ def comparable(records: Iterable[Record]) -> list[Record]:
 
 
 def _row(declared: Declaration, task: str, method: str, group: list[Record], latency: list[Record]) -> Row:
-    measured = _latency_of(task, method, group, latency)
+    measured = latency_of(task, method, group, latency)
     source = group[0] if group else measured
     base = source.method if source is not None else method
     published = None if _derived(group) else published_for(task, base, source.configuration if source else {})
@@ -217,8 +221,10 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
         values[f"latency_{mode}_ms_iqr"] = _width(times.get(f"{mode}_ms_iqr"))
         values[f"latency_{mode}_ratio"] = times.get(f"{mode}_ratio")
     kind = group[0].kind if group else "unscored"
-    control = declared.runs[group[0].key].control if group else None
-    return Row(kind, values, tuple(group), measured, published, control)
+    asked = declared.runs[group[0].key] if group else Expected(method)
+    return Row(
+        kind, values, tuple(group), measured, published, asked.control, asked.base or method, asked.point
+    )  # fmt: skip
 
 
 def _derived(group: Sequence[Record]) -> bool:
@@ -230,7 +236,7 @@ def _listed(record: Record | None) -> list[Record]:
     return [] if record is None else [record]
 
 
-def _latency_of(task: str, method: str, group: Sequence[Record], latency: Sequence[Record]) -> Record | None:
+def latency_of(task: str, method: str, group: Sequence[Record], latency: Sequence[Record]) -> Record | None:
     """The latency of this method on this task, with the very network of the runs."""
     base = group[0].method if group else method
     if group and group[0].kind != "run":

@@ -7,6 +7,7 @@ from typing import Any
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import tables, words
 from delrec_bench.report.content import STAMPS, Page
+from delrec_bench.report.figures import parted
 from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.published import DATASETS, Published, published_values
 from delrec_bench.report.rows import Row
@@ -17,6 +18,10 @@ PLACES = (
     "Places: “2-4” reads that one method is resolved to be better, and that all but four places are ruled out "
     "(all pairs, Holm). Intervals are 95 percent t intervals over repetitions. Latency: median, interquartile range, "
     "ratio to the network without delays of the same blocks. Spikes are a neuron's and step's, operations a sample's."
+)
+ONE_RUN = (
+    "One run as a page of its own, with its curves, delays, spikes and confusion matrix: delrec-bench show "
+    "METHOD/TASK/REPETITION."
 )
 NOT_RANKED = (
     "Published values stand beside ours and are never ranked with them: time steps, augmentation, selection and data "
@@ -39,11 +44,15 @@ def to_json(page: Page) -> str:
         "answer": list(page.answer),
         "reservations": list(page.reservations),
         "verdicts": [v.to_dict() for v in page.judged.verdicts],
-        "rows": [{"kind": row.kind, "delays": row.delays} | dict(row.values) for row in page.rows],
+        "rows": [_row(row) for row in page.rows],
         "repetitions": [_repetition(row, i) for row in page.rows for i in range(len(row.records))],
         "records": sorted(r.key for r in page.records),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {"kind": row.kind, "delays": row.delays, "base": row.base, "point": dict(row.point)} | dict(row.values)
 
 
 def _repetition(row: Row, i: int) -> dict[str, Any]:
@@ -113,7 +122,7 @@ def to_markdown(page: Page, drawn: Sequence[Drawn]) -> str:
 def _markdown(page: Page, drawn: Sequence[Drawn]) -> Iterable[str]:
     yield f"# {page.declared.title}\n"
     yield from (text + "\n" for text in page.answer)
-    first = [f for f in drawn if f.name == "forest"]
+    first, after = parted(drawn)
     yield from _figures(first)
     if page.reservations:
         yield "## Read first\n"
@@ -127,7 +136,7 @@ def _markdown(page: Page, drawn: Sequence[Drawn]) -> Iterable[str]:
             yield "\n".join(f"- {text}" for text in part.findings) + "\n"
     if page.rows:
         yield PLACES + "\n"
-    yield from _figures([f for f in drawn if f not in first])
+    yield from _figures(after)
     if (verdicts := tables.verdict_table(page)) is not None:
         yield "## Every verdict\n"
         yield verdicts.markdown()
@@ -139,6 +148,8 @@ def _markdown(page: Page, drawn: Sequence[Drawn]) -> Iterable[str]:
     yield "## Every repetition, and how it is made again\n"
     if page.declared.again:
         yield f"    {page.declared.again}\n"
+    if page.records:
+        yield f"{ONE_RUN}\n"
     for part in page.parts:
         for row in page.of(part.task):
             if row.records:

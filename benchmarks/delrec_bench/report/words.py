@@ -1,5 +1,6 @@
 """How numbers are written: the same words in every table, figure and sentence."""
 
+import re
 from typing import Any
 
 from delrec_bench.metrics import metric_named
@@ -68,3 +69,10 @@ def probability(value: float | None) -> str:
     if value is None:
         return ""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def layer(name: str, kind: str = "") -> str:
+    """A layer as people count: blocks.0.spiking, recurrent -> layer 1, recurrent."""
+    number = re.search(r"\d+", name)
+    where = f"layer {int(number.group()) + 1}" if number else name.partition(".")[0]
+    return f"{where}, {kind}" if kind else where

@@ -1,7 +1,7 @@
 """A page's files: what `reproduce` leaves in out/<page>/, and what publishing puts into reports/<page>/."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from delrec_bench.errors import BenchError
@@ -13,6 +13,7 @@ from delrec_bench.report.checkpoints import write_checkpoints
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.figures import draw
+from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.html import to_html
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -20,14 +21,16 @@ LARGEST = 1_000_000  # bytes of a page's html
 _MAY_CHANGE = ("reports", "README.md", "dvc.lock")  # of a clean tree
 
 
-def write_page(folder: Path, page: Page) -> list[Path]:
+def write_page(folder: Path, page: Page, examples: Sequence[Drawn] = ()) -> list[Path]:
     """Write <page>.{html,md,csv,json}, figures, metrics.json and the file of records; unchanged ones stay untouched.
 
-    Everything is a function of the declaration and the records; a figure that the page no longer has goes.
+    Everything but `examples` is a function of the declaration and the records; a figure that the page no longer has
+    goes.
 
     Args:
         folder: out/<page>/ or reports/<page>/.
         page: What it says.
+        examples: Figures from checkpoints, which come last.
 
     Returns:
         The paths.
@@ -35,7 +38,7 @@ def write_page(folder: Path, page: Page) -> list[Path]:
     Raises:
         BenchError: The html would be larger than 1 MB.
     """
-    name, drawn = page.declared.page, draw(page)
+    name, drawn = page.declared.page, (*draw(page), *examples)
     contents = {
         f"{name}.html": to_html(page, drawn),
         f"{name}.md": texts.to_markdown(page, drawn),
@@ -70,6 +73,7 @@ def publish(
     source: str = "records",
     allow_mixed: bool = False,
     methods: MethodTable | None = None,
+    examples: Callable[[Page], Sequence[Drawn]] = lambda _: (),
 ) -> list[Path]:
     """Write reports/<page>/ and README's block: the only way into either.
 
@@ -80,6 +84,7 @@ def publish(
         source: Where they were read.
         allow_mixed: Publish records of several revisions; the page says so.
         methods: Builds the networks of the best rows, which are put beside the page; None leaves them out.
+        examples: Figures from checkpoints; see `report.rasters`.
 
     Returns:
         The paths.
@@ -91,7 +96,7 @@ def publish(
     page = build(declared, records, source)
     for refusal in refusals(page, allow_mixed=allow_mixed, changes=changes(workspace.root)):
         raise BenchError(f"page '{declared.page}' is not published: {refusal}")
-    paths = write_page(workspace.reports / declared.page, page)
+    paths = write_page(workspace.reports / declared.page, page, examples(page))
     paths += write_checkpoints(workspace, page, methods) if methods is not None else []
     return [*paths, *readme.write(workspace)]
 

@@ -37,9 +37,11 @@ from delrec_bench.training import (
     score_test,
     seed_everything,
 )
+from delrec_bench.training.delays import summary as delays_of
 from delrec_bench.workspace import Workspace
 
 CHECKPOINT_SCHEMA = 1
+Delays = dict[str, torch.Tensor]  # by layer, in steps
 
 
 @dataclass(frozen=True)
@@ -164,15 +166,19 @@ def _made(
 
 def _fit(
     resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None, test: HeldOut | None = None
-) -> tuple[Any, Fit]:
-    """The trained network; a checkpoint that does not fit is set aside, and the training begins anew."""
+) -> tuple[Any, Fit, Delays]:
+    """The trained network, and the delays that it began with.
+
+    A checkpoint that does not fit is set aside, and the training begins anew.
+    """
     data = resolved.data
     valid = data.valid if data.valid is not None and len(data.valid) else None
     while True:
         model = build(resolved)
+        began = model.delays()
         seed_everything(resolved.seeds.stream("order"))  # dropout masks, and whatever a method draws
         try:
-            return model, fit(
+            fitted = fit(
                 model,
                 Cast(data.train, resolved.dtype),
                 None if valid is None else Cast(valid, resolved.dtype),
@@ -184,6 +190,7 @@ def _fit(
                 keeper=checkpoints,
                 test=test,
             )
+            return model, fitted, began
         except CheckpointError as error:
             checkpoints.set_aside(str(error))
 
@@ -199,7 +206,7 @@ def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
     """
     fitted, failed = Fit(), None
     try:
-        model, fitted = _fit(resolved, checkpoints, progress)
+        model, fitted, _ = _fit(resolved, checkpoints, progress)
         if not math.isfinite(fitted.valid_score):
             failed = f"the validation score is {fitted.valid_score}"
     except RunError as error:
@@ -225,7 +232,7 @@ def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
 def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, bytes]:
     data = resolved.data
     test = HeldOut(Cast(data.test, resolved.dtype))
-    model, fitted = _fit(resolved, checkpoints, progress, test)
+    model, fitted, began = _fit(resolved, checkpoints, progress, test)
     scored = score_test(model, test, data.metric, resolved.device)
     record = make_record(
         resolved,
@@ -235,6 +242,7 @@ def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
         early=fitted.early,
         parameters=counts_of(model),
         activity=activity_of(scored),
+        delays=delays_of(began, model) or None,
         engine=model.engines(),
         measured=_measured(checkpoints, fitted),
     )

@@ -1,61 +1,52 @@
 """`compare`: two methods of a page, or two sets of records."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from delrec_bench.records import Record
-    from delrec_bench.workspace import Workspace
-
 PANEL = "See"
 EXAMPLES = (
-    ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, by a published page's records"),
-    ("compare leaderboard ../other/runs", "a published page and the runs of another machine, row by row"),
+    ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, by a page's records"),
+    ("compare 'delrec-axonal (sigma 10)' 'delrec-axonal (sigma 0)' --of sigma", "two points of a sweep"),
+    ("compare tuned equal-budget", "two studies, row by row"),
+    ("compare leaderboard leaderboard@v1.0", "a page and what it was at a revision"),
+    ("compare ../other/runs leaderboard", "the runs of another machine, or yours, and a published page"),
 )
 
 
 def command(
     places: Places,
-    a: Annotated[str, typer.Argument(metavar="A", help="A method; or a page, a folder or a file of records.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="A method; or a page, PAGE@REVISION, a folder, a record file.")],
     b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     of: Annotated[
         str | None, typer.Option(metavar="PAGE", help="Whose records methods are compared by (this workspace's).")
     ] = None,
 ) -> Answer:
-    """Compare two methods of one page, or two pages, folders or files of records, row by row."""
+    """Compare two methods of one page, or two pages, revisions, folders or files of records, row by row."""
     from delrec_bench.app.common import own_records
-    from delrec_bench.app.pages import published_records
-    from delrec_bench.report.comparison import compare_methods, compare_records
+    from delrec_bench.app.sides import side_of
+    from delrec_bench.report.comparison import Side, compare_methods, compare_records
 
     workspace = places.workspace
-    left, right = (_records(workspace, text) for text in (a, b))
+    left, right = (None if of is not None else side_of(text, workspace) for text in (a, b))
     if left is not None and right is not None:
         outcome = compare_records(left, right)
         lines, content = outcome.lines, {"rows": outcome.to_dict()}
     elif left is None and right is None:
-        found = own_records(workspace) if of is None else published_records(workspace, of)
-        compared = compare_methods(found, a, b)
+        side = Side("this workspace", own_records(workspace)) if of is None else side_of(of, workspace)
+        if side is None:
+            raise BenchError(f"--of '{of}' is no page of reports/ or out/, nor a folder or file of records")
+        compared = compare_methods(side, a, b)
         lines, content = compared.lines, {"verdicts": [v.to_dict() for v in compared.verdicts]}
     else:
-        raise BenchError(f"'{a}', '{b}': give two methods, or two pages, folders or record files")
+        method, other = (a, b) if left is None else (b, a)
+        raise BenchError(
+            f"'{other}' is a set of records and '{method}' is none: give two methods, or two pages, revisions of a "
+            "page, folders or record files"
+        )
     if not places.as_json:
         print("\n".join(lines))
     return 0, content
-
-
-def _records(workspace: "Workspace", text: str) -> "list[Record] | None":
-    """The records of a published page, a folder or a file; None for what is none of them, such as a method."""
-    from delrec_bench.app.pages import published_records
-    from delrec_bench.records import PAGE_FILE, load_records, read_page, read_record
-
-    path = Path(text)
-    if path.is_dir():
-        return read_page(path / PAGE_FILE) if (path / PAGE_FILE).exists() else load_records(path)
-    if path.is_file():
-        return read_page(path) if path.suffix == ".xz" else [read_record(path)]
-    return published_records(workspace, text) or None

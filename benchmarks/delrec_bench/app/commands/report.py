@@ -35,6 +35,7 @@ def command(
     from delrec_bench.config import resolve
     from delrec_bench.errors import MissingDataError
     from delrec_bench.report.content import build
+    from delrec_bench.report.rasters import rasters
     from delrec_bench.report.writing import out_folder, write_page
     from delrec_bench.report.writing import publish as published
     from delrec_bench.studies.expansion import expand
@@ -56,7 +57,15 @@ def command(
             keys.append(request.command())
     declared = declaration(expanded, keys, methods, records)
     if publish:
-        paths = published(workspace, declared, records, source=source, allow_mixed=allow_mixed, methods=methods)
+        paths = published(
+            workspace,
+            declared,
+            records,
+            source=source,
+            allow_mixed=allow_mixed,
+            methods=methods,
+            examples=lambda page: rasters(page, methods, tasks, workspace),
+        )
     else:
         paths = write_page(out_folder(workspace, declared), build(declared, records, source))
     if not places.as_json:

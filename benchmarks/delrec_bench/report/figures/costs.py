@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import BLUE, GREY, INK, MARKERS, Drawn, panels, style, text_of, title
+from delrec_bench.report.figures.style import BLUE, GREY, INK, MARKERS, Drawn, panels, plain_log, style, text_of, title
 from delrec_bench.report.rows import Row
 
 _AXES = {
@@ -71,7 +71,7 @@ def _panel(axes: Axes, page: Page, task: str, cost: str, first: bool) -> None:
             and metric.limits[1] is None
             and frame["score"].max() > 4 * frame["score"].min() > 0
         ):
-            axes.set_yscale("log")
+            plain_log(axes, "y")
         _cost_axis(axes, frame["cost"].to_numpy())
         floors = [r for r in page.of(task) if r.kind == "floor"]
         if floors:

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import GREY, INK, Drawn, panels, style, text_of, title
+from delrec_bench.report.figures.style import GREY, INK, Drawn, panels, plain_log, style, text_of, title
 from delrec_bench.report.rows import Row
 
 _FEW = 4  # lines with a colour of their own in a panel
@@ -63,7 +63,7 @@ def curves(page: Page) -> Drawn | None:
             if floors:
                 axis.axhline(metric.shown(floors[0]["score_mean"]), color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
             if not metric.more_is_better and metric.limits[1] is None:
-                axis.set_yscale("log")
+                plain_log(axis, "y")
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.set_ylabel(f"validation {words.label(metric.name)}")
             title(axis, task, str(page.of(task)[0]["data"]))

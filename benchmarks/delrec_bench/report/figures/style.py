@@ -1,17 +1,21 @@
 """What all figures share: ink that follows the page's theme, panels, and SVG text that depends on the page alone."""
 
+import html
 import io
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
 INK, FAINT = "#010203", "#040506"  # placeholders: text, and what stays in the background
 BLUE, ORANGE, GREEN, RED, GREY = "#3b76d6", "#d9822b", "#2a9d5c", "#d1495b", "#8a93a3"
@@ -67,16 +71,25 @@ class Drawn:
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
         width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
-        wide = f' style="max-width:{1.6 * float(width.group(1)):.0f}px"' if width else ""
+        points = float(width.group(1)) if width else 0.0
+        wide = f' style="min-width:{min(1.05 * points, 900):.0f}px;max-width:{1.6 * points:.0f}px"' if width else ""
         svg = re.sub(
             r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-            rf'<svg viewBox="\1"{wide} role="img" aria-label="{self.title}">',
+            rf'<svg viewBox="\1"{wide} role="img" aria-label="{html.escape(self.title)}">',
             svg,
             count=1,
         )
         svg = re.sub(r'<g id="[^"]*"', "<g", svg)
         svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg)
-        return re.sub(r"\n\s*", "\n", svg)
+        return re.sub(r"\n\s*", "\n", self._with_classes(svg))
+
+    def _with_classes(self, svg: str) -> str:
+        """Looks that many elements share are said once: half of what matplotlib writes is the same styles again."""
+        looks = Counter(re.findall(r' style="([^"]*)"', svg))
+        names = {look: f"{self.name}-s{i}" for i, (look, count) in enumerate(looks.items()) if count > 1}
+        rules = "".join(f".{name}{{{look.replace('; ', ';').replace(': ', ':')}}}" for look, name in names.items())
+        said = re.sub(r' style="([^"]*)"', lambda m: f' class="{names[m[1]]}"' if m[1] in names else m[0], svg)
+        return said.replace(">", f"><style>{rules}</style>", 1)
 
 
 @contextmanager
@@ -94,7 +107,8 @@ def text_of(figure: Figure) -> str:
     FigureCanvasSVG(figure)
     figure.savefig(out, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.08, metadata={"Date": None})
     text = re.sub(r"[ \t]+\n", "\n", out.getvalue())
-    return re.sub(r"(\d+\.\d\d)\d+", r"\1", text)  # a hundredth of a point is seen by nobody
+    # A hundredth of a point is seen by nobody; words stay as they are.
+    return re.sub(r"<[^<>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), text)
 
 
 def panels(heights: Sequence[float], width: float, columns: int, below: float = 0.0) -> tuple[Figure, list[Axes]]:
@@ -110,3 +124,38 @@ def title(axes: Axes, task: str, stamp: str) -> None:
     """The task on the left, its stamp on the right."""
     axes.set_title(task, fontweight="bold")
     axes.set_title(stamp, loc="right", fontsize=7.5, fontweight="bold", alpha=0.75)
+
+
+def plain_log(axes: Axes, which: Literal["x", "y"]) -> None:
+    """A log scale with plain numbers: at most five of them, none above another."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(FixedLocator(log_ticks(*axis.get_view_interval())))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers between two, at most `most`: of decades or finer steps; evenly spaced where the two are near."""
+    chosen: list[float] = []
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [float(f"{step * 10.0**k:.6g}") for k in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        chosen = ticks if len(ticks) <= most else chosen or ticks[:: math.ceil(len(ticks) / most)]
+    if len(chosen) < 3:
+        even = MaxNLocator(most - 2, steps=[1, 2, 5, 10]).tick_values(low, high)
+        chosen = [float(f"{tick:.6g}") for tick in even if low <= tick <= high] if high < 4 * low else chosen
+    return chosen
+
+
+def dots(axes: Axes, place: float, each: Sequence[float]) -> None:
+    """Rings for single repetitions."""
+    ring: Any = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 0.7, "alpha": 0.7}
+    axes.plot(each, [place] * len(each), "o", markersize=4.2, zorder=4, **ring)
+
+
+def beside(axes: Axes, place: float, text: str) -> None:
+    """Words on the right of a line of a forest."""
+    where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8.5}
+    axes.text(1.01, place, text, **where)

@@ -1,0 +1,53 @@
+"""Ablation curves: the score along the axis of a sweep, one line a method, a panel a task and place."""
+
+import math
+
+from delrec_bench.metrics import Metric, metric_named
+from delrec_bench.report import words
+from delrec_bench.report.content import Page
+from delrec_bench.report.figures.style import INK, Drawn, panels, style, text_of, title
+from delrec_bench.report.figures.sweeps import legend, line, looks, ribbon, sweep_of, x_axis
+
+
+def ablation(page: Page) -> Drawn | None:
+    """Mean score and its 95 percent t interval at every point; None of a page without a sweep."""
+    sweep = sweep_of(page)
+    if sweep is None:
+        return None
+    shown = looks(page, sweep)
+    with style():
+        figure, axes = panels([2.7] * len(sweep.panels), 3.4, 3, below=0.35 + 0.2 * (len(shown) // 3))
+        for axis, panel in zip(axes, sweep.panels, strict=True):
+            metric = metric_named(next(iter(panel.lines.values()))[0]["metric"])
+            for base, of in panel.lines.items():
+                rows = sorted(of, key=sweep.x)
+                xs = [sweep.x(r) for r in rows]
+                bounds = [[_bound(metric, r[name]) for r in rows] for name in ("score_low", "score_high")]
+                ribbon(axis, xs, bounds[0], bounds[1], shown[base][0])
+                line(axis, xs, [metric.shown(r["score_mean"]) for r in rows], shown[base])
+            if panel.flat:
+                best = min(panel.flat, key=lambda r: metric.rank(r["score_mean"]))
+                axis.axhline(metric.shown(best["score_mean"]), color=INK, linewidth=0.9, alpha=0.6)
+                axis.text(1, metric.shown(best["score_mean"]), best["method"], ha="right", va="bottom", fontsize=7.5,
+                          alpha=0.8, transform=axis.get_yaxis_transform())  # fmt: skip
+            x_axis(axis, sweep)
+            axis.set_ylabel(words.label(metric.name))
+            title(axis, panel.name, "")
+        figure.legend(
+            handles=legend(shown, any(p.flat for p in sweep.panels)), loc="outside lower center", ncols=3, fontsize=8
+        )
+        svg = text_of(figure)
+    n = sorted({r["n"] for p in sweep.panels for of in p.lines.values() for r in of})
+    how_many = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
+    left = f" {sweep.left_out} more places on the other axes are in the table alone." if sweep.left_out else ""
+    caption = (
+        f"Test score along {sweep.axis.replace('_', ' ')}, mean over {how_many} repetitions with its 95 percent t "
+        "interval. A method and its control with fixed delays share a colour: solid is learned, dashed fixed, dotted "
+        "without delays. Bands that overlap do not say that two methods are alike: they are compared by their paired "
+        f"differences.{left} From all runs of the page."
+    )
+    return Drawn("ablation", f"Score along {sweep.axis.replace('_', ' ')}", caption, svg)
+
+
+def _bound(metric: Metric, value: float | None) -> float:
+    return math.nan if value is None else metric.shown(metric.clipped(value))

@@ -1,0 +1,68 @@
+"""Where the delays of a network began and where training left them, small enough to be kept in a record."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from delrec import FeedforwardDelays, RecurrentDelays
+from torch import Tensor
+
+QUANTILES = np.linspace(0, 1, 11)
+KEPT = 64  # delays of a layer that are kept one by one
+
+
+def summary(start: Mapping[str, Tensor], model: Any, kept: int = KEPT) -> list[dict[str, Any]]:
+    """`Record.delays`: each layer's delays in steps, at the start and now.
+
+    Args:
+        start: `model.delays()` before training.
+        model: A `delrec.networks.Trainable`, trained.
+        kept: How many delays of a layer are kept one by one, evenly spaced among all.
+    """
+    layers = []
+    for name, delay in model.delays().items():
+        before, after = (_flat(values) for values in (start[name], delay))
+        chosen = np.unique(np.linspace(0, len(after) - 1, min(kept, len(after))).round().astype(int))
+        module = model.get_submodule(name) if name in dict(model.named_modules()) else None
+        weight = outgoing(module)
+        units = {"start": _short(before[chosen]), "end": _short(after[chosen])}
+        if weight is not None:
+            units["weight"] = _short(_flat(weight)[chosen])
+        layers.append(
+            {
+                "layer": name,
+                "kind": "recurrent" if isinstance(module, RecurrentDelays) or "recurrent" in name else "feedforward",
+                "count": len(after),
+                "moved": float((before.round() != after.round()).mean()),
+                "start": _short(np.quantile(before, QUANTILES)),
+                "end": _short(np.quantile(after, QUANTILES)),
+                "units": units,
+            }
+        )
+    return layers
+
+
+@torch.no_grad()
+def outgoing(module: Any) -> Tensor | None:
+    """The mean |weight| behind each delay of a layer, in the shape of its delays; None of a layer of another kind.
+
+    An axonal delay is that of a sender, and its weights are all that leave the sender; a synaptic one has its own.
+    """
+    if isinstance(module, RecurrentDelays):
+        weight = module.effective_weight().abs()  # (receiver, sender)
+        return {"synaptic": weight, "shared": weight.mean().reshape(1)}.get(module.delays, weight.mean(0))
+    if isinstance(module, FeedforwardDelays):
+        weight = module.weight.abs().permute(2, 0, 1)  # (element, receiver, sender), as the delays
+        one = [axis for axis in (1, 2) if module.position.shape[axis] == 1]
+        return weight.mean(one, keepdim=True) if one else weight
+    return None
+
+
+def _flat(values: Tensor) -> np.ndarray:
+    return values.detach().double().cpu().numpy().ravel()
+
+
+def _short(values: np.ndarray) -> list[float]:
+    """Four significant digits: a record is no place for noise."""
+    return [float(f"{value:.4g}") for value in values]
