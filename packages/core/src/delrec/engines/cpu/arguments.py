@@ -104,9 +104,10 @@ class Pairs(NamedTuple):
     """Synaptic delays: where each connection reads, as pairs of neighbouring steps (see `synaptic`).
 
     place, factor: (N, N, per) and (N, N, per, 2), [receiver, sender] in the forward pass, its transpose in the
-    backward pass, like weight. span: (sender, receiver, 4), the steps that bound the triangle's sides. ahead: how far
-    places lie before step 1. length: steps that a ring must hold. direct: 1 where pairs are taps of the sequence
-    itself. g_span, g_total: sums of one group.
+    backward pass, like weight; span: (sender, receiver, 4), the steps that bound the triangle's sides. All are
+    `synaptic.blocked`, and steps are elements from the first ring of the block on. ahead: how far places lie before
+    step 1. length: steps that a ring must hold. direct: 1 where pairs are taps of the sequence itself. g_span, g_total:
+    sums of one group, laid out as weight.
     """
 
     place: Array

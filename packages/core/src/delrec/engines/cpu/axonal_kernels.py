@@ -41,6 +41,7 @@ class Forward(NamedTuple):
     live: Any
     index: Any
     value: Any
+    count: Any
 
 
 class Backward(NamedTuple):
@@ -65,8 +66,8 @@ def forward_room(shape, tables, bits, bits_at):
     """See `blocks`."""
     real, row = tables.weight.dtype.type, shape.row
     return Forward(
-        aligned(LANES * row, real), aligned(row * LANES, real), np.zeros(row, np.uint16), np.zeros(row, np.int32),
-        np.zeros(row, real),
+        aligned(LANES * row, real), aligned(row * LANES, real), np.zeros(row, np.uint16),
+        np.zeros(LANES * row, np.int32), np.zeros(LANES * row, real), np.zeros(LANES, np.int64),
     )  # fmt: skip
 
 
@@ -82,8 +83,9 @@ def receive(t, shape, tables, room, bits, bits_at):
         weigh_dense(shape.size, shape.row, room.z, 0, LANES, tables.weight, room.rec)
     else:
         weigh_sparse(
-            shape.size, shape.row, room.live, room.z, 0, LANES, tables.weight, room.rec, room.index, room.value
-        )
+            shape.size, shape.row, room.live, room.z, 0, LANES, tables.weight, room.rec, room.index, room.value,
+            room.count,
+        )  # fmt: skip
 
 
 @compiled

@@ -38,7 +38,7 @@ __all__ = ["allocating", "cache_folder", "compiled", "entry", "inlined", "read_s
 _SOURCES = {
     "delrec.engines.cpu": (
         "arguments.py", "axonal_kernels.py", "blocks.py", "cache.py", "delays_kernels.py", "kernels.py",
-        "linear_kernels.py", "scan_kernels.py", "synaptic_kernels.py", "vector.py",
+        "line_vector.py", "linear_kernels.py", "scan_kernels.py", "synaptic_kernels.py", "vector.py",
     ),
     "delrec.engines.events": ("kernels.py",),
 }  # fmt: skip

@@ -14,9 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from delrec.engines.cpu import delays_kernels as kernels
-from delrec.engines.cpu.common import GROUPS, flat, mostly_zero, tile_count
+from delrec.engines.cpu.common import GROUPS, Array, flat, mostly_zero, tile_count
+from delrec.engines.cpu.kernels import SLACK
 from delrec.engines.cpu.linear import EventList, events_of
 from delrec.engines.cpu.scan import refuse_twice
+from delrec.engines.cpu.synaptic_kernels import NEAR
+from delrec.engines.cpu.vector import LANES
 from delrec.engines.threads import parallel
 
 __all__ = ["Window", "backward", "delayed_linear", "forward", "suits"]
@@ -68,6 +71,12 @@ def _sizes(steps: int, batch: int, senders: int, receivers: int, padding: Window
     return kernels.Sizes(steps, steps + left + right - window + 1, window - 1 - left, batch, senders, receivers, window)
 
 
+def _elements(place: Tensor, window: int) -> Array:
+    """Return (readers, rings) of steps as elements from the first of the rings on that are read together."""
+    rings = torch.arange(place.shape[1], dtype=torch.int32) % NEAR * (window + 1 + SLACK)
+    return flat((place + rings) * LANES)
+
+
 def forward(inputs: Tensor, factor: Tensor, place: Tensor, offset: Tensor | None, padding: Window) -> Tensor:
     """Return the output; factor: (N_out, N_in, 2), place: (N_out, N_in), int32."""
     steps, batch, size = inputs.shape
@@ -75,7 +84,7 @@ def forward(inputs: Tensor, factor: Tensor, place: Tensor, offset: Tensor | None
     sizes = _sizes(steps, batch, size, outputs, padding)
     out = inputs.new_empty(sizes.after, batch, outputs)
     x, y, whole = flat(inputs), flat(out), np.zeros(0, np.int32)
-    taps = kernels.Taps(flat(place), flat(factor), x[:0] if offset is None else flat(offset))
+    taps = kernels.Taps(_elements(place, padding[0]), flat(factor), x[:0] if offset is None else flat(offset))
     nothing = kernels.Gradient(whole, whole.view(np.uint16), x[:0], whole, x[:0])
     parallel(lambda tile: kernels.delayed_tile(tile, sizes, False, taps, x, y, nothing), tile_count(batch))
     return out
@@ -93,7 +102,7 @@ def backward(
     sizes = forth._replace(senders=outputs, receivers=size)
     g_x, g_factor = g.new_empty(steps, batch, size), g.new_zeros(groups, size * outputs * 2)
     flat_g, y, back = flat(g), flat(g_x), flat(place.t())
-    taps = kernels.Taps(back, flat(factor.transpose(0, 1)), flat_g[:0])
+    taps = kernels.Taps(_elements(place.t(), padding[0]), flat(factor.transpose(0, 1)), flat_g[:0])
     values = events.value if len(events.value) else events.value.new_ones(1).expand(len(events.column))
     lists = (events.first.numpy(), events.column.numpy().view(np.uint16), flat(values))
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.kernels import SLACK, aligned
+from delrec.engines.cpu.line_vector import read_pairs
 from delrec.engines.cpu.synaptic_kernels import NEAR, make_room, push_lines
-from delrec.engines.cpu.vector import LANES, get, put, read_pairs, transpose_block
+from delrec.engines.cpu.vector import LANES, get, put, transpose_block
 
 
 @compiled
@@ -42,14 +43,14 @@ def store_rows(lanes, whole, rows, size, scratch, offset, y, at):
 
 @compiled
 def read(receivers, senders, lines, position, place, factor, ones, ring, out):
-    """out[a, lane] = sum_b factor[a, b] . ring[b, position + place[a, b] .. + 1, lane]."""
+    """out[a, lane] = sum_b factor[a, b] . ring[b, position + place[a, b] .. + 1, lane], places in elements (`Taps`)."""
     out[:] = 0
     for b in range(0, senders, NEAR):
         n = min(NEAR, senders - b)
         at = (b * lines + position) * LANES
         for a in range(receivers):
             c = a * senders + b
-            read_pairs(ring, at, lines * LANES, place, c, factor, 2 * c, ones, 0, n, out, a * LANES, out)
+            read_pairs(ring, at, place, c, factor, 2 * c, ones, 0, n, out, a * LANES, out)
 
 
 class Sizes(NamedTuple):
@@ -65,7 +66,10 @@ class Sizes(NamedTuple):
 
 
 class Taps(NamedTuple):
-    """place, factor: (receivers, senders) and (.., 2), flat; see `read`. offset: (receivers,), or empty."""
+    """place, factor: (receivers, senders) and (.., 2), flat; see `read`. offset: (receivers,), or empty.
+
+    Places are elements from the first of the NEAR rings on that are read together.
+    """
 
     place: Any
     factor: Any
@@ -73,7 +77,7 @@ class Taps(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """The input's events (rows begin at `first`), where each connection reads, and the sums, [sender, receiver].
+    """The input's events (rows begin at `first`), the step that a connection reads, and the sums, [sender, receiver].
 
     Empty in the forward pass.
     """

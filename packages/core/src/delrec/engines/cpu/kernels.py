@@ -13,6 +13,7 @@ from delrec.engines.cpu.cache import allocating, compiled
 from delrec.engines.cpu.vector import (
     LANES,
     ROWS,
+    count_bits,
     gather_rows,
     gather_rows_wide,
     get,
@@ -43,27 +44,31 @@ def delayed_spikes(t, size, bits, bits_at, stride, first, count, taps, width, z,
     """z[o, lane] = sum_k m_o[k] S[t-k, lane, o] for every sender; live[o] gets the lanes that are not silent."""
     alive = 0
     for o in range(size):
-        seen = spread_bits(bits, bits_at + o * stride + t - first[o], taps, o * width, count[o], z, z_at + o * z_row)
-        live[o] = seen
-        while seen != 0:
-            seen &= seen - np.uint16(1)
-            alive += 1
+        seen = spread_bits(
+            bits, bits_at + o * stride + t - get(first, o), taps, o * width, get(count, o), z, z_at + o * z_row
+        )
+        put(live, o, seen)
+        alive += count_bits(seen)
     return alive
 
 
 @compiled
-def weigh_sparse(size, padded, live, z, z_at, z_row, wt, out, index, value):
+def weigh_sparse(size, padded, live, z, z_at, z_row, wt, out, index, value, count):
     """out[lane, i] = sum_o z[o, lane] wt[o, i], row by row, from the senders that are live."""
     for b in range(LANES):
-        n = 0
-        bit = np.uint16(1 << b)
-        for o in range(size):
-            if live[o] & bit:
-                index[n] = o
-                value[n] = z[z_at + o * z_row + b]
-                n += 1
+        put(count, b, 0)
+    for o in range(size):
+        word = get(live, o)
+        while word != 0:
+            b = next_bit(word)
+            word &= word - np.uint16(1)
+            n = get(count, b)
+            put(index, b * padded + n, np.int32(o))
+            put(value, b * padded + n, get(z, z_at + o * z_row + b))
+            put(count, b, n + 1)
+    for b in range(LANES):
         out[b * padded : (b + 1) * padded] = 0.0
-        add_rows(out, b * padded, padded, index, value, 0, n, wt, 0, padded)
+        add_rows(out, b * padded, padded, index, value, b * padded, get(count, b), wt, 0, padded)
 
 
 @compiled

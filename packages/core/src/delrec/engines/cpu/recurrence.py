@@ -142,12 +142,12 @@ class Synaptic(Recurrence):
     def forward(self, weight: Tensor | None) -> Pairs:
         """Return what each receiver reads."""
         assert weight is not None
-        return self._forward._replace(weight=flat(weight))
+        return self._forward._replace(weight=flat(synaptic.blocked(weight)))
 
     def start_gradients(self, weight: Tensor | None, groups: int) -> None:
         """Make sums a connection."""
         assert weight is not None
-        self._by_sender = flat(weight.t())
+        self._by_sender = flat(synaptic.blocked(weight.t()))
         self._sums = weight.new_zeros(2, groups, weight.numel())
 
     def backward(self, group: int) -> Pairs:
@@ -157,7 +157,7 @@ class Synaptic(Recurrence):
 
     def gradients(self, weight: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s, inside the triangle; (N, N) and (N,)."""
-        sides, total = self._sums.sum(1).view(2, *weight.shape)  # [sender, receiver]
+        sides, total = (synaptic.unblocked(s, len(weight)) for s in self._sums.sum(1))  # [sender, receiver]
         scale = 1 / self._half.unsqueeze(-1)
         by_sender = weight.t()
         g_width = (by_sender * (total * scale**2 - 2 * scale * g_weight)).sum(1)

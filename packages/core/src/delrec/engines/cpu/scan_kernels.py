@@ -19,6 +19,7 @@ from delrec.engines.cpu.blocks import (
     KEEPS_CURRENT,
     NEW,
     OLD,
+    PLANES,
     REAL,
     ROWS,
     SPIKE,
@@ -37,7 +38,7 @@ from delrec.engines.cpu.blocks import (
     step_block,
 )
 from delrec.engines.cpu.cache import compiled, entry, inlined
-from delrec.engines.cpu.vector import LANES, get, put
+from delrec.engines.cpu.vector import LANES, get, prefetch, put
 
 
 @inlined
@@ -97,6 +98,10 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, spikes, trac
                 at = (first_row + b) * size + c
                 now = t * plane + at
                 rec = b * row + c
+                prefetch(x, now + plane, m)  # of the next step, too far away for the processor to foresee
+                prefetch(spikes, now + plane, m)
+                for j in range(PLANES):
+                    prefetch(trace, (j * shape.held + (t + 1) % shape.held) * plane + at, m)
                 if not shape.recurrent:
                     load(work, CURRENT, x, now, m)
                 elif given.mask_on:
@@ -170,8 +175,12 @@ def backward_steps(tile, shape, given, tables, room, work, carry, trace, bits, i
                 at = (first_row + b) * size + c
                 now = t * plane + at
                 held = b * size + c
+                prefetch(sums.current, now - plane, m)
+                for j in range(PLANES):
+                    prefetch(trace, j * shape.steps * plane + now - 2 * plane, m)
                 load(work, G_SPIKE, carry, held, m)
                 if incoming.spikes_on:
+                    prefetch(incoming.spikes, now - plane, m)
                     add(work, G_SPIKE, incoming.spikes, now, m)
                 if shape.recurrent:
                     add(work, G_SPIKE, room.y, b * row + c, m)

@@ -12,18 +12,20 @@ import numpy as np
 
 from delrec.engines.cpu.cache import allocating, compiled
 from delrec.engines.cpu.kernels import SLACK, aligned, to_lanes, to_rows
-from delrec.engines.cpu.vector import (
-    LANES,
-    get,
-    next_bit,
-    put,
+from delrec.engines.cpu.line_vector import (
+    add_column,
+    add_sides,
+    copy_line,
+    fill_line,
+    go_on,
     read_pairs,
     read_pairs_keep,
     read_triples,
     read_triples_keep,
 )
+from delrec.engines.cpu.vector import LANES, get, next_bit, prefetch, put
 
-NEAR = 32  # rings read together
+NEAR = 16  # rings read together
 
 POSITION = 0  # of `now`: place in the rings
 
@@ -72,18 +74,15 @@ def make_room(size, lines, kept, ahead, position, direct, ring, ring_once, both,
         slide_lines(size, lines, kept - ahead, position, direct, ring, ring_once, both, once, twice)
         position += SLACK
     position -= 1
-    real = ring.dtype.type
     for n in range(size):
         for j in range(ahead + 1):
             at = (n * lines + position - j) * LANES
-            for lane in range(LANES):
-                v = real(0.0)
-                if not direct:
-                    v = get(twice, n * LANES + lane) + real(j + 1) * get(once, n * LANES + lane)
-                put(ring, at + lane, v)
+            if direct:
+                fill_line(ring, at)
+            else:
+                go_on(twice, once, n * LANES, j + 1, ring, at)
             if both:
-                for lane in range(LANES):
-                    put(ring_once, at + lane, get(once, n * LANES + lane))
+                copy_line(once, n * LANES, ring_once, at)
     return position
 
 
@@ -100,8 +99,7 @@ def slide_lines(size, lines, kept, position, direct, ring, ring_once, both, once
             at = base + j * LANES
             to = at + SLACK * LANES
             if direct:
-                for lane in range(LANES):
-                    put(ring, to + lane, get(ring, at + lane))
+                copy_line(ring, at, ring, to)
             else:
                 for lane in range(LANES):
                     line = get(twice, n * LANES + lane) - real(j) * get(once, n * LANES + lane)
@@ -109,9 +107,8 @@ def slide_lines(size, lines, kept, position, direct, ring, ring_once, both, once
             if both:
                 for lane in range(LANES):
                     put(ring_once, to + lane, get(ring_once, at + lane) - get(once, n * LANES + lane))
-        for lane in range(LANES):
-            put(once, n * LANES + lane, real(0.0))
-            put(twice, n * LANES + lane, real(0.0))
+        fill_line(once, n * LANES)
+        fill_line(twice, n * LANES)
 
 
 @compiled
@@ -127,8 +124,7 @@ def push_lines(size, lines, position, direct, values, ring, ring_once, both, onc
             put(twice, n * LANES + lane, second)
             put(ring, at + lane, v if direct else second)
         if both:
-            for lane in range(LANES):
-                put(ring_once, at + lane, get(once, n * LANES + lane))
+            copy_line(once, n * LANES, ring_once, at)
 
 
 @compiled
@@ -142,11 +138,11 @@ def read_rings(size, lines, position, per, place, factor, weight, ring, out):
         n = min(NEAR, size - b)
         at = (b * lines + position) * LANES
         for a in range(size):
-            c = a * size + b
+            c = b * size + a * n
             if per == 1:
-                read_pairs(ring, at, lines * LANES, place, c, factor, 2 * c, weight, c, n, out, a * LANES, out)
+                read_pairs(ring, at, place, c, factor, 2 * c, weight, c, n, out, a * LANES, out)
             else:
-                read_triples(ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, a * LANES, out)
+                read_triples(ring, at, place, 3 * c, factor, 6 * c, weight, c, n, out, a * LANES, out)
 
 
 @compiled
@@ -163,37 +159,30 @@ def receive_back(
         n = min(NEAR, size - b)
         at = (b * lines + position) * LANES
         for o in range(size):
-            c = o * size + b
+            c = b * size + o * n
             word = bits[bits_at + o * stride]
             if word == 0:
                 if per == 1:
-                    read_pairs(ring, at, lines * LANES, place, c, factor, 2 * c, weight, c, n, out, o * LANES, out)
+                    read_pairs(ring, at, place, c, factor, 2 * c, weight, c, n, out, o * LANES, out)
                 else:
-                    read_triples(
-                        ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, o * LANES, out
-                    )
+                    read_triples(ring, at, place, 3 * c, factor, 6 * c, weight, c, n, out, o * LANES, out)
                 continue
+            w = o * padded + b
+            prefetch(g_weight, w, n)
+            if want_delay:
+                prefetch(span, 4 * c, 4 * n)
+                prefetch(g_span, c, n)
+                prefetch(g_total, c, n)
             if per == 1:
-                read_pairs_keep(ring, at, lines * LANES, place, c, factor, 2 * c, weight, c, n, out, o * LANES, kept)
+                read_pairs_keep(ring, at, place, c, factor, 2 * c, weight, c, n, out, o * LANES, kept)
             else:
-                read_triples_keep(
-                    ring, at, lines * LANES, place, 3 * c, factor, 6 * c, weight, c, n, out, o * LANES, kept
-                )
+                read_triples_keep(ring, at, place, 3 * c, factor, 6 * c, weight, c, n, out, o * LANES, kept)
             while word != 0:
                 lane = next_bit(word)
                 word &= word - np.uint16(1)
-                w = o * padded + b
-                for i in range(n):
-                    put(g_weight, w + i, get(g_weight, w + i) + get(kept, i * LANES + lane))
+                add_column(kept, lane, n, g_weight, w)
                 if want_delay:
-                    for i in range(n):
-                        base = at + i * lines * LANES + lane
-                        low = get(ring_once, base + get(span, 4 * (c + i)) * LANES)
-                        middle = get(ring_once, base + get(span, 4 * (c + i) + 1) * LANES)
-                        after = get(ring_once, base + get(span, 4 * (c + i) + 2) * LANES)
-                        high = get(ring_once, base + get(span, 4 * (c + i) + 3) * LANES)
-                        put(g_span, c + i, get(g_span, c + i) + ((after - high) - (low - middle)))
-                        put(g_total, c + i, get(g_total, c + i) + (low - high))
+                    add_sides(ring_once, at + lane, span, 4 * c, n, g_span, g_total, c)
 
 
 @allocating

@@ -20,17 +20,15 @@ __all__ = [
     "COLUMNS",
     "LANES",
     "ROWS",
+    "count_bits",
     "gather_rows",
     "gather_rows_wide",
     "get",
     "masked_sum",
     "next_bit",
     "nonzero_bits",
+    "prefetch",
     "put",
-    "read_pairs",
-    "read_pairs_keep",
-    "read_triples",
-    "read_triples_keep",
     "spread_bits",
     "tile_product",
     "tile_product_lanes",
@@ -42,6 +40,7 @@ intrinsic: Any = _intrinsic
 
 LANES = 16
 _VECTOR_BYTES = 64
+_LINE_BYTES = 64  # of the cache
 _WIDE = bool(llvm.get_host_cpu_features().get("avx512f", False))
 # A block of the product holds ROWS x 2 vectors in registers: 32 registers of 64 bytes, or 16 of 32.
 ROWS = 8 if _WIDE else 4
@@ -50,7 +49,7 @@ COLUMNS = 32  # what row lengths are padded to: two vectors of float32, four of 
 _I32, _I16 = ir.IntType(32), ir.IntType(16)
 
 
-class _Emit:
+class Emit:
     """Shorthand for one code generation: element type, vector types, loads and stores."""
 
     def __init__(self, context: Any, builder: Any, array: Any, width: int) -> None:
@@ -101,14 +100,14 @@ class _Emit:
             vector = self.builder.fadd(low, high)
         return self.builder.extract_element(vector, ir.Constant(_I32, 0))
 
-    def select_bits(self, bits: Any, vector: Any) -> Any:
+    def select_bits(self, bits: Any, vector: Any, other: Any = None) -> Any:
         chosen = self.builder.bitcast(
             self.builder.trunc(bits, ir.IntType(self.width)), ir.VectorType(ir.IntType(1), self.width)
         )
-        return self.builder.select(chosen, vector, self.zero())
+        return self.builder.select(chosen, vector, self.zero() if other is None else other)
 
 
-class _Loop:
+class Loop:
     """A counted loop with values carried from turn to turn; `before` holds the start of each value."""
 
     def __init__(self, builder: Any, index: Any, count: Any, before: list[Any]) -> None:
@@ -147,7 +146,7 @@ def _make_product(rows: int, vectors: int) -> Any:
 
         def codegen(context, builder, sig, args):
             av, ao, ak, ar, bv, bo, bk, cv, co, cr, k, add = args
-            e = _Emit(context, builder, a, _VECTOR_BYTES * 8 // a.dtype.bitwidth)
+            e = Emit(context, builder, a, _VECTOR_BYTES * 8 // a.dtype.bitwidth)
             pa, pb, pc = e.pointer(a, av, ao), e.pointer(b, bv, bo), e.pointer(c, cv, co)
             out = [
                 builder.gep(pc, [builder.add(builder.mul(cr, e.number(r)), e.number(v * e.width))])
@@ -166,7 +165,7 @@ def _make_product(rows: int, vectors: int) -> Any:
                 phi.add_incoming(value, block_then)
                 phi.add_incoming(e.zero(), block_else)
                 start.append(phi)
-            loop = _Loop(builder, e.index, k, start)
+            loop = Loop(builder, e.index, k, start)
             row_b = builder.gep(pb, [builder.mul(loop.counter, bk)])
             row_a = builder.gep(pa, [builder.mul(loop.counter, ak)])
             columns = [e.load(builder.gep(row_b, [e.number(v * e.width)])) for v in range(vectors)]
@@ -197,11 +196,11 @@ def _make_gather(vectors: int) -> Any:
 
         def codegen(context, builder, sig, args):
             cv, co, iv, vv, start, n, bv, bo, bk = args
-            e = _Emit(context, builder, b, _VECTOR_BYTES * 8 // b.dtype.bitwidth)
+            e = Emit(context, builder, b, _VECTOR_BYTES * 8 // b.dtype.bitwidth)
             pc, pb = e.pointer(c, cv, co), e.pointer(b, bv, bo)
             pi, pv = e.pointer(index, iv, start), e.pointer(value, vv, start)
             out = [builder.gep(pc, [e.number(v * e.width)]) for v in range(vectors)]
-            loop = _Loop(builder, e.index, n, [e.load(p) for p in out])
+            loop = Loop(builder, e.index, n, [e.load(p) for p in out])
             which = builder.zext(builder.load(builder.gep(pi, [loop.counter])), e.index)
             factor = e.splat(builder.load(builder.gep(pv, [loop.counter])))
             row = builder.gep(pb, [builder.mul(which, bk)])
@@ -235,15 +234,16 @@ def spread_bits(typingctx, bits, bits_at, taps, taps_at, count, out, out_at):
 
     def codegen(context, builder, sig, args):
         bv, bo, tv, to, n, ov, oo = args
-        e = _Emit(context, builder, taps, LANES)
+        e = Emit(context, builder, taps, LANES)
         pb, pt = e.pointer(bits, bv, bo), e.pointer(taps, tv, to)
-        loop = _Loop(builder, e.index, n, [e.zero()] * 4 + [ir.Constant(_I16, 0)])
+        loop = Loop(builder, e.index, n, [e.zero()] * 4 + [ir.Constant(_I16, 0)])
         new, any_bit = [], loop.values[4]
         for j in range(4):
             at = builder.add(loop.counter, e.number(j))
             word = builder.load(builder.gep(pb, [builder.neg(at)]))
             tap = e.splat(builder.load(builder.gep(pt, [at])))
-            new.append(builder.fadd(loop.values[j], e.select_bits(word, tap)))
+            before = loop.values[j]
+            new.append(e.select_bits(word, builder.fadd(before, tap), before))
             any_bit = builder.or_(any_bit, word)
         loop.close([*new, any_bit], 4)
         a, b, c, d, seen = loop.values
@@ -261,9 +261,9 @@ def weigh_lines(typingctx, lines, lines_at, taps, taps_at, count, out, out_at):
 
     def codegen(context, builder, sig, args):
         lv, lo, tv, to, n, ov, oo = args
-        e = _Emit(context, builder, taps, LANES)
+        e = Emit(context, builder, taps, LANES)
         pl, pt = e.pointer(lines, lv, lo), e.pointer(taps, tv, to)
-        loop = _Loop(builder, e.index, n, [e.zero()] * 4)
+        loop = Loop(builder, e.index, n, [e.zero()] * 4)
         new = []
         for j in range(4):
             at = builder.add(loop.counter, e.number(j))
@@ -285,9 +285,9 @@ def masked_sum(typingctx, lines, lines_at, count, bits):
 
     def codegen(context, builder, sig, args):
         lv, lo, n, word = args
-        e = _Emit(context, builder, lines, LANES)
+        e = Emit(context, builder, lines, LANES)
         pl = e.pointer(lines, lv, lo)
-        loop = _Loop(builder, e.index, n, [e.zero()])
+        loop = Loop(builder, e.index, n, [e.zero()])
         line = e.load(builder.gep(pl, [builder.mul(loop.counter, e.number(LANES))]))
         loop.close([builder.fadd(loop.values[0], line)])
         return e.sum_lanes(e.select_bits(word, loop.values[0]))
@@ -303,7 +303,7 @@ def transpose_block(typingctx, a, a_at, a_r, b, b_at, b_r):
 
     def codegen(context, builder, sig, args):
         av, ao, ar, bv, bo, br = args
-        e = _Emit(context, builder, a, LANES)
+        e = Emit(context, builder, a, LANES)
         pa, pb = e.pointer(a, av, ao), e.pointer(b, bv, bo)
         rows = [e.load(builder.gep(pa, [builder.mul(ar, e.number(i))])) for i in range(LANES)]
         kind = ir.VectorType(_I32, LANES)
@@ -329,7 +329,7 @@ def nonzero_bits(typingctx, a, a_at):
 
     def codegen(context, builder, sig, args):
         av, ao = args
-        e = _Emit(context, builder, a, LANES)
+        e = Emit(context, builder, a, LANES)
         return builder.bitcast(builder.fcmp_unordered("!=", e.load(e.pointer(a, av, ao)), e.zero()), _I16)
 
     return signature, codegen
@@ -343,6 +343,17 @@ def next_bit(typingctx, word):
     def codegen(context, builder, sig, args):
         wide = builder.zext(args[0], ir.IntType(64))
         return builder.cttz(wide, ir.Constant(ir.IntType(1), 1))
+
+    return signature, codegen
+
+
+@intrinsic
+def count_bits(typingctx, word):
+    """Return how many bits are set."""
+    signature = types.intp(types.uint16)
+
+    def codegen(context, builder, sig, args):
+        return builder.ctpop(builder.zext(args[0], ir.IntType(64)))
 
     return signature, codegen
 
@@ -370,62 +381,23 @@ def put(typingctx, a, at, value):
     return signature, codegen
 
 
-def _make_reader(per: int, keep: bool) -> Any:
-    @intrinsic
-    def read(
-        typingctx,
-        ring,
-        ring_at,
-        ring_n,
-        place,
-        place_at,
-        factor,
-        factor_at,
-        weight,
-        weight_at,
-        count,
-        out,
-        out_at,
-        kept,
-    ):
-        """out[lane] += sum_n weight[n] q[n], q[n] = sum_p factor[n,p,0] line + factor[n,p,1] next.
+@intrinsic
+def prefetch(typingctx, a, at, count):
+    """Ask for the cache lines of a[at : at + count], which may lie outside the array: a hint, never a fault."""
+    signature = types.void(a, types.intp, types.intp)
 
-        The line is place[n, p] of ring n. If `keep`, kept[n, lane] = q[n, lane] too.
-        """
-        intp = types.intp
-        signature = types.void(ring, intp, intp, place, intp, factor, intp, weight, intp, intp, out, intp, kept)
+    def codegen(context, builder, sig, args):
+        av, ao, n = args
+        e = Emit(context, builder, a, LANES)
+        pointer = e.pointer(a, av, ao)
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        per = _LINE_BYTES * 8 // a.dtype.bitwidth
+        loop = Loop(builder, e.index, n, [])
+        to = builder.bitcast(builder.gep(pointer, [loop.counter]), byte)
+        builder.call(function, [to, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
+        loop.close([], per)
+        return context.get_dummy_value()
 
-        def codegen(context, builder, sig, args):
-            rv, ro, rn, pv, po, fv, fo, wv, wo, n, ov, oo, kv = args
-            e = _Emit(context, builder, ring, LANES)
-            pr, pp = e.pointer(ring, rv, ro), e.pointer(place, pv, po)
-            pf, pw = e.pointer(factor, fv, fo), e.pointer(weight, wv, wo)
-            po_out, pk = e.pointer(out, ov, oo), e.pointer(kept, kv, e.number(0))
-            loop = _Loop(builder, e.index, n, [e.load(po_out)])
-            base = builder.gep(pr, [builder.mul(loop.counter, rn)])
-            total = None
-            for p in range(per):
-                at = builder.add(builder.mul(loop.counter, e.number(per)), e.number(p))
-                line = builder.sext(builder.load(builder.gep(pp, [at])), e.index)
-                near = builder.gep(base, [builder.mul(line, e.number(LANES))])
-                for j in range(2):
-                    which = builder.add(builder.mul(at, e.number(2)), e.number(j))
-                    tap = e.splat(builder.load(builder.gep(pf, [which])))
-                    value = e.load(builder.gep(near, [e.number(j * LANES)]))
-                    total = builder.fmul(tap, value) if total is None else e.multiply_add(tap, value, total)
-            if keep:
-                e.store(total, builder.gep(pk, [builder.mul(loop.counter, e.number(LANES))]))
-            share = e.splat(builder.load(builder.gep(pw, [loop.counter])))
-            loop.close([e.multiply_add(share, total, loop.values[0])])
-            e.store(loop.values[0], po_out)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return read
-
-
-read_pairs = _make_reader(1, False)
-read_triples = _make_reader(3, False)
-read_pairs_keep = _make_reader(1, True)
-read_triples_keep = _make_reader(3, True)
+    return signature, codegen
