@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -317,14 +316,9 @@ set = { training = { epochs = 1, batch = 8 }, network.hidden = [8, 8], task.chan
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    shutil.copy(ROOT / "data.dvc", tmp_path)
-    (tmp_path / "README.md").write_text("<!-- pages:start -->\n<!-- pages:end -->\n")
-    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "lesions.toml").write_text(STUDY)
-    return tmp_path
+def root(checkout) -> Path:
+    (checkout / "lesions.toml").write_text(STUDY)
+    return checkout
 
 
 def reproduced(capsys, data, *more, code=0):

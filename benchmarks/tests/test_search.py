@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,13 +188,8 @@ def test_a_search_that_chooses_anew_takes_its_earlier_runs_out_of_the_study(tmp_
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    """An empty checkout, in which a trial's validation score is its learning rate."""
-    shutil.copy(ROOT / "data.dvc", tmp_path)
-    (tmp_path / "README.md").write_text("<!-- pages:start -->\n<!-- pages:end -->\n")
-    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+def root(checkout, monkeypatch) -> Path:
+    """A checkout in which a trial's validation score is its learning rate."""
     monkeypatch.setattr(reproducing, "LATENCY_SECONDS", 0.5)
     whole = single.fit
 
@@ -207,7 +201,7 @@ def root(tmp_path, monkeypatch) -> Path:
         return replace(found, valid_score=config.lr_weights)
 
     monkeypatch.setattr(single, "fit", fit)
-    return tmp_path
+    return checkout
 
 
 def tuned(capsys, *more: str) -> tuple[dict, str]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -33,23 +32,13 @@ set = { training.epochs = 4, network.hidden = [8], task.limit = 60, task.test_li
 """
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    shutil.copy(ROOT / "data.dvc", tmp_path)
-    (tmp_path / "README.md").write_text("<!-- pages:start -->\n<!-- pages:end -->\n")
-    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def reproduced(root, capsys, text=STUDY, code=0):
-    (root / "choosing.toml").write_text(text)
+def reproduced(checkout, capsys, text=STUDY, code=0):
+    (checkout / "choosing.toml").write_text(text)
     assert app.main(["reproduce", "--study", "choosing.toml", "--jobs", "1", "--no-latency", "--json"]) == code
     return capsys.readouterr()
 
 
-def test_the_same_runs_chosen_in_three_ways(root, capsys, monkeypatch):
+def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
     released = []
     held = single.HeldOut
 
@@ -59,10 +48,10 @@ def test_the_same_runs_chosen_in_three_ways(root, capsys, monkeypatch):
             return super().release(condition)
 
     monkeypatch.setattr(single, "HeldOut", Watched)
-    content = json.loads(reproduced(root, capsys).out)
+    content = json.loads(reproduced(checkout, capsys).out)
     epochs = [f"epoch {n}" for n in (1, 2, 3, 4)]
     assert sorted(released) == sorted(2 * ["deployed", "deployed", "deployed", *epochs])
-    records = {(r.result["selection"], r.repetition): r for r in own_records(workspace_at(root))}
+    records = {(r.result["selection"], r.repetition): r for r in own_records(workspace_at(checkout))}
     assert len(records) == 6
     for repetition in (0, 1):
         validation, last, cheated = (records[s, repetition] for s in ("validation", "last", "best-test"))
@@ -82,7 +71,7 @@ def test_the_same_runs_chosen_in_three_ways(root, capsys, monkeypatch):
     assert found["delrec-axonal (selection best-test)"] == "best-test"
 
     cheated = records["best-test", 0]
-    again, outcome = rerun(cheated, METHODS, TASKS, workspace_at(root))
+    again, outcome = rerun(cheated, METHODS, TASKS, workspace_at(checkout))
     assert (again.key, outcome.word) == (cheated.key, "equal"), outcome.reason
     history = [dict(entry) for entry in cheated.history]
     history[cheated.result["best_epoch"] - 1]["test_accuracy"] = 0.0
@@ -90,11 +79,11 @@ def test_the_same_runs_chosen_in_three_ways(root, capsys, monkeypatch):
         verify(cheated.changed(history=history))
 
 
-def test_a_single_run_is_refused_it(root, capsys):
+def test_a_single_run_is_refused_it(checkout, capsys):
     assert app.main(["run", "lif", "digits", "--set", "training.selection=best-test"]) == 2
     said = capsys.readouterr().err
     assert "training.selection is 'best-test'" in said and "reproduce --study selection" in said
-    assert not (root / "runs").exists()
+    assert not (checkout / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -105,15 +94,15 @@ def test_a_single_run_is_refused_it(root, capsys):
         ("repetitions = 2", "repetitions = 2\nsearch = { trials = 2 }", "a search never sees the test set"),
     ],
 )
-def test_a_study_must_say_what_it_exhibits_and_then_has_no_search(root, capsys, old, new, message):
-    assert message in reproduced(root, capsys, STUDY.replace(old, new), code=2).err
-    assert not (root / "runs").exists() or not list((root / "runs").glob("*/record.json"))
+def test_a_study_must_say_what_it_exhibits_and_then_has_no_search(checkout, capsys, old, new, message):
+    assert message in reproduced(checkout, capsys, STUDY.replace(old, new), code=2).err
+    assert not (checkout / "runs").exists() or not list((checkout / "runs").glob("*/record.json"))
 
 
-def test_a_search_never_chooses_how_the_epoch_is_chosen(root, capsys):
+def test_a_search_never_chooses_how_the_epoch_is_chosen(checkout, capsys):
     search = 'search = { trials = 2, space = { "training.selection" = ["last", "best-test"] } }'
     text = STUDY.replace('exhibits = "test selection"\n', "").replace("repetitions = 2", search)
-    assert "is no hyperparameter" in reproduced(root, capsys, text, code=2).err
+    assert "is no hyperparameter" in reproduced(checkout, capsys, text, code=2).err
 
 
 def test_of_this_package_one_study_exhibits_it_and_none_that_is_a_leaderboard():
