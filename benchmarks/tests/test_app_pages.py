@@ -46,6 +46,17 @@ def test_the_points_of_a_sweep_are_rows_with_the_control_at_the_same_point():
     }
 
 
+def test_a_row_of_a_sweep_says_its_method_and_where_it_stands():
+    """What the curves along an axis are drawn from."""
+    found = declared([*swept("delrec-axonal", 0, 3, **{"network.tau": 2}), Request("rlif", "digits")])
+    places = {(e.method, e.base, e.point) for e in found.runs.values()}
+    assert places == {
+        ("delrec-axonal (sigma 0)", "delrec-axonal", (("sigma", 0),)),  # tau is the same for all: no axis
+        ("delrec-axonal (sigma 3)", "delrec-axonal", (("sigma", 3),)),
+        ("rlif", "rlif", ()),
+    }
+
+
 def test_a_control_is_at_the_same_point_of_the_axes_that_it_has():
     learned = [r for high in (20, 150) for r in swept("delrec-axonal", 0, 3, **{"network.delay_high": high})]
     fixed = [

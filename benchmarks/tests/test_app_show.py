@@ -121,8 +121,9 @@ def test_several_settings_of_one_name_are_named_by_their_keys(root, tmp_path):
         like = made_up.record("lif", "digits", 0)
         made = made_up.remade(like, configuration=like.configuration | {"epochs": epochs})
         write_record(workspace.runs / made.key / "record.json", made)
-    with pytest.raises(BenchError, match="2 runs of different settings are lif/digits/0"):
+    with pytest.raises(BenchError, match="2 runs of different settings are lif/digits/0") as told:
         find_record("lif/digits/0", workspace)
+    assert "(epochs 10)" in str(told.value) and "(epochs 20)" in str(told.value)
 
 
 def test_a_replay_is_the_network_as_deployed_and_the_test_set_stays_closed(root, monkeypatch):

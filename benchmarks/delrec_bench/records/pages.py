@@ -19,7 +19,7 @@ from typing import Any
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import compact, digest
 from delrec_bench.records.checks import check_targets
-from delrec_bench.records.record import Record
+from delrec_bench.records.record import Record, unequal
 from delrec_bench.records.store import from_dict, in_order, parse_json, read_limited, read_record, to_dict
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -135,7 +135,14 @@ def _named(method: str, task: str, repetition: int, workspace: Workspace) -> Rec
     name = f"{method}/{task}/{repetition}"
     if not found:
         raise BenchError(f"no finished run is {name}; give METHOD/TASK/REPETITION, the beginning of a key, or a file")
-    keys = ", ".join(f"{key[:12]} ({r.configuration.get('profile')})" for key, r in sorted(found.items())[:6])
+    first, *others = found.values()
+    apart = {where: a for r in others for where, (a, _) in unequal(first.configuration, r.configuration).items()}
+
+    def settings(r: Record) -> str:
+        values = {where: pair[1] for where, pair in unequal(first.configuration, r.configuration).items()}
+        return ", ".join(f"{where} {values.get(where, apart[where])}" for where in sorted(apart)[:3])
+
+    keys = "; ".join(f"{key[:12]} ({settings(r)})" for key, r in sorted(found.items())[:6])
     more = f" and {len(found) - 6} more" if len(found) > 6 else ""
     raise BenchError(f"{len(found)} runs of different settings are {name}; give one by its key: {keys}{more}")
 

@@ -49,10 +49,10 @@ def gains(page: Page) -> Drawn | None:
         svg = text_of(figure)
     caption = (
         "A method minus its own control at the same point, paired by repetition: mean and 95 percent t interval "
-        "(controls that are not swept stand in the figure of all controls). Where "
-        "the band leaves the line at 0 the two are told apart at that point; inside the shaded margin the difference "
-        "does not matter. Exploratory, but for the declared hypothesis: look at the whole course, not for the one "
-        "best point. From the runs of both rows at each point."
+        "(controls that are not swept stand in the figure of all controls). Where the band leaves the line at 0 the "
+        "two are told apart at that point (up to three repetitions are shown, never compared); inside the shaded "
+        "margin the difference does not matter. Exploratory, but for the declared hypothesis: look at the whole "
+        "course, not for the one best point. From the runs of both rows at each point."
     )
     return Drawn("gains", "What a method gains over its control", caption, svg)
 
