@@ -1,6 +1,5 @@
 """Broken and hostile HDF5 files: our own error that names file, sample and value, in bounded time and memory."""
 
-import os
 import signal
 
 import h5py
@@ -14,10 +13,10 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
-MANY = int(os.environ.get("DELREC_BENCH_FUZZ", "1"))  # times as many cases
 NUMBERS = {"times": np.float16, "units": np.uint16}
 
 
@@ -194,7 +193,7 @@ def whole(tmp_path_factory):
     return small(tmp_path_factory.mktemp("whole") / "shd_train.h5").read_bytes()
 
 
-@settings(max_examples=40 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(40)
 @given(data=st.data())
 def test_whatever_bytes_are_changed_only_our_own_error_comes(tmp_path, monkeypatch, whole, data):
     content = bytearray(whole)
@@ -217,7 +216,7 @@ KINDS = [np.float16, np.float64, np.int8, np.int64, np.uint16, np.uint64, "S3", 
 number = st.one_of(st.integers(-(2**40), 2**40), st.floats(), st.sampled_from([0, 1, 699, 700, 65535]))
 
 
-@settings(max_examples=300 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(300)
 @given(data=st.data())
 def test_whatever_the_datasets_hold_only_our_own_error_comes(tmp_path, data):
     """Well-formed HDF5 with any content, which harms nobody who opens it: read without a child, hundreds of times."""

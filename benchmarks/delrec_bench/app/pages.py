@@ -12,19 +12,22 @@ from delrec_bench.report.declared import Declaration, Expected, Primary
 from delrec_bench.report.reproduction import Outcome, compare
 from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.studies.expansion import Study
+from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace
 
 CHOSEN_ON = {"paper": "published", "paper-2025": "published", "equi-parameter": "published"}
 """Of a profile of presets; those of quick and embedded were chosen with test scores in sight."""
 
 
-def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records: Sequence[Record] = ()) -> Declaration:
+def declaration(
+    study: Study, keys: Sequence[str], methods: MethodTable, tasks: TaskTable, records: Sequence[Record] = ()
+) -> Declaration:
     """What a study in a profile declares of its page.
 
     Args:
         study: Expanded, after its search.
         keys: Key of each of its requests.
-        methods: The table, for controls.
+        methods, tasks: The tables, for controls and overlaps.
         records: What there is: of a study whose page does not expect its runs, those that are there are declared.
     """
     names = [_row_name(request, study.requests) for request in study.requests]
@@ -47,6 +50,7 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
         unscored=() if study.scored else tuple(pairs),
         primary=_primary(study, names),
         margins=study.margin,
+        overlaps={task: tasks[task].overlap for task, _ in pairs},
         chosen_on=CHOSEN_ON.get(study.presets, "test"),
         again=f"delrec-bench reproduce --study {study.name} --profile {study.profile}",
     )

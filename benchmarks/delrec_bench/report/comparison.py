@@ -27,13 +27,19 @@ class Compared:
     lines: tuple[str, ...]
 
 
-def compare_methods(records: Sequence[Record], a: str, b: str, margins: Mapping[str, float] | None = None) -> Compared:
+def compare_methods(
+    records: Sequence[Record],
+    a: str,
+    b: str,
+    margins: Mapping[str, float] | None = None,
+    overlaps: Mapping[str, int] | None = None,
+) -> Compared:
     """Method a against method b, paired by repetition. Nobody declared it before the runs: it is exploratory.
 
     Args:
         records: Of one page, so that settings are those of one study.
         a, b: Names of its methods.
-        margins: By task.
+        margins, overlaps: By task, as in a page's declaration.
 
     Raises:
         BenchError: The records have no runs of one of them, or no task with both.
@@ -44,7 +50,7 @@ def compare_methods(records: Sequence[Record], a: str, b: str, margins: Mapping[
         if name not in known:
             raise BenchError(f"no runs of '{name}' to compare; {nearest(name, known)}")
     wanted = {r.key: Expected(r.method, b if r.method == a else None) for r in runs if r.method in (a, b)}
-    page = build(Declaration("compare", "", "", "", wanted, margins=margins or {}), runs)
+    page = build(Declaration("compare", "", "", "", wanted, margins=margins or {}, overlaps=overlaps or {}), runs)
     judged: Judged = page.judged
     if not judged.differences:
         raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")

@@ -60,6 +60,7 @@ class Study:
         primary: The pooled hypothesis, or None.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         scored: Whether the page expects its runs.
+        path: Its file.
     """
 
     name: str
@@ -76,11 +77,19 @@ class Study:
     primary: Primary | None = None
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
+    path: str = ""
 
     @property
     def presets(self) -> str:
         """The profile of presets, which a study's table may name apart from its own."""
         return self.requests[0].profile if self.requests else self.profile
+
+
+def siblings(study: Study) -> list[str]:
+    """The other profiles of its file without a search whose runs have the same presets."""
+    file = study_file(Path(study.path))
+    found = {name: file.profile_named(name)[1] for name in file.profiles if name != study.profile}
+    return [n for n, table in found.items() if (table.profile or n) == study.presets and table.search is None]
 
 
 def pages() -> list[str]:
@@ -168,6 +177,7 @@ def expand(
         primary=table.primary,
         margin=table.margin,
         scored=table.scored,
+        path=str(path),
     )
 
 

@@ -39,7 +39,8 @@ def command(
         lines, content = outcome.lines, {"rows": outcome.to_dict()}
     elif left is None and right is None:
         found = own_records(workspace) if of is None else published_records(workspace, of)
-        compared = compare_methods(found, a, b)
+        overlaps = {name: task.overlap for name, task in places.tables()[1].items()}
+        compared = compare_methods(found, a, b, overlaps=overlaps)
         lines, content = compared.lines, {"verdicts": [v.to_dict() for v in compared.verdicts]}
     else:
         raise BenchError(f"'{a}', '{b}': give two methods, or two pages, folders or record files")

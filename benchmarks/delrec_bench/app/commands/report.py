@@ -51,7 +51,7 @@ def command(
     keys = [resolve(request, methods, tasks, workspace).key for request in expanded.requests]
     if expanded.search is not None:  # its runs are those that its search chose
         keys = _chosen(expanded, keys, records, workspace)
-    declared = declaration(expanded, keys, methods, records)
+    declared = declaration(expanded, keys, methods, tasks, records)
     if publish:
         paths = published(workspace, declared, records, source=source, allow_mixed=allow_mixed)
     else:

@@ -1,0 +1,263 @@
+"""A whole study killed while it writes: its cache, compiled kernels, records, MLflow's database, its page.
+
+A child counts its operations on the files of one of these groups (opening one to write, renaming, removing, making a
+folder; for the database each statement) and kills itself before the n-th, or half-way through the n-th write.
+"""
+
+import os
+import random
+import re
+import shutil
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from delrec.engines.cpu import cache as kernels
+from delrec_bench import app
+from delrec_bench.data.generated import Events, write
+from delrec_bench.records import PAGE_FILE, load_records, same_record
+from delrec_bench.records.tracking import records_from_mlflow
+from delrec_bench.workspace import DRAFT_SECONDS, find_workspace, workspace_at
+from faults.comparing import unlike
+from faults.driver import die
+from faults.processes import Process
+
+STUDY = """
+summary = "killed again and again"
+methods = ["lif", "delrec-axonal", "counts-only"]
+tasks = ["shd"]
+repetitions = 1
+
+[quick]
+data = {{ shd = "{data}" }}
+
+[quick.set]
+training.epochs = 2
+task.step_ms = 50.0
+network.hidden = [6]
+"""
+GROUPS = {
+    "the cache of bins": re.compile(r"cache/"),
+    "compiled kernels": re.compile(r"kernels/"),
+    "records and checkpoints": re.compile(r"runs/"),
+    "MLflow's database": re.compile(r"\.?mlflow\.db|mlartifacts/"),
+    "the page": re.compile(r"out/"),
+}
+MLFLOW, KERNELS = "MLflow's database", "compiled kernels"
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def corpus(folder: Path) -> None:
+    """A small corpus in SHD's layout."""
+    for seed, name in enumerate(("shd_train", "shd_test")):
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(1, 40, 40)
+        owner = np.repeat(np.arange(40), lengths)
+        times = rng.uniform(0, 1, len(owner)).astype(np.float16)
+        order = np.lexsort((times, owner))
+        labels = (np.arange(40) % 4).astype(np.uint16)
+        units = rng.integers(0, 700, len(owner)).astype(np.uint16)
+        write(folder / f"{name}.h5", Events(labels, labels, lengths, times[order], units), tuple("abcd"))
+
+
+class Moments:
+    """The operations of this process on the files of a group, counted; at the `at`-th it kills itself."""
+
+    def __init__(self, root: Path, group: str, at: int = 0, half: bool = False) -> None:
+        self._below, self._group, self._at, self._half = f"{root}/", GROUPS[group], at, half
+        self.count = 0
+
+    def watch(self) -> None:
+        """Begin to count."""
+        if self._half:
+            fdopen = os.fdopen
+            os.fdopen = lambda handle, *rest: self._halved(fdopen(handle, *rest), handle)  # type: ignore[assignment]
+            array = np.lib.format.write_array
+            np.lib.format.write_array = lambda file, *rest, **named: array(
+                self._halved(file, file.fileno()), *rest, **named
+            )
+            return
+        sys.addaudithook(self._heard)
+        if self._group is GROUPS[MLFLOW]:
+            from sqlalchemy import event
+            from sqlalchemy.engine import Engine
+
+            event.listen(Engine, "before_cursor_execute", lambda *_: self._came())
+
+    def _ours(self, path: Any) -> bool:
+        try:
+            text = os.path.abspath(os.fsdecode(path))
+        except TypeError:
+            return False
+        return text.startswith(self._below) and self._group.match(text.removeprefix(self._below)) is not None
+
+    def _came(self) -> None:
+        self.count += 1
+        if self.count == self._at:
+            die()
+
+    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            if isinstance(arguments[2], int) and arguments[2] & WRITES and self._ours(arguments[0]):
+                self._came()
+        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir") and self._ours(arguments[0]):
+            self._came()
+
+    def _halved(self, file: Any, handle: int) -> Any:
+        if not self._ours(os.readlink(f"/proc/self/fd/{handle}")):
+            return file
+        self.count += 1
+        if self.count != self._at:
+            return file
+        write_ = file.write
+
+        class Half:
+            def __enter__(self) -> "Half":
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                file.close()
+
+            def write(self, data: Any) -> None:
+                write_(bytes(data)[: len(data) // 2])
+                file.flush()
+                die()
+
+        return Half()
+
+
+class Study:
+    """The study in one folder; another one's kernels may serve, since to compile them takes longest."""
+
+    def __init__(self, root: Path, data: Path, live: bool, warm: Path | None) -> None:
+        self.root, self._live = root, live
+        root.mkdir(parents=True)
+        self._file = root / "killed.toml"
+        self._file.write_text(STUDY.format(data=data))
+        if warm is not None:
+            shutil.copytree(warm / "kernels", root / "kernels")
+        else:
+            (root / "kernels").mkdir(mode=0o700)
+
+    def call(self, moments: Moments | None = None, count: Path | None = None) -> Process:
+        """`reproduce`, in a child; the operations that it counted go to a file."""
+
+        def work() -> int:
+            os.environ["DELREC_CACHE"] = str(self.root / "kernels")
+            kernels._private.cache_clear()
+            # Not MLflow's turn: an address that it refuses at once, and the page comes from the records.
+            os.environ.pop("MLFLOW_TRACKING_URI", None) if self._live else os.environ.update(
+                MLFLOW_TRACKING_URI="ftp://x"
+            )
+            if moments is not None:
+                moments.watch()
+            words = ["--study", str(self._file), "--root", str(self.root), "--no-latency", "--jobs", "1"]
+            code = app.main(["reproduce", *words])
+            if count is not None and moments is not None:
+                count.write_text(str(moments.count))
+            return code
+
+        return Process(self.root / "said.txt", work)
+
+    def state(self) -> dict[str, Any]:
+        """What is to be the same in the end: records, networks, page, cache, and MLflow's records."""
+        place = workspace_at(self.root)
+        records = load_records(place.runs)
+        files = {
+            str(path.relative_to(self.root)): path.read_bytes()
+            for folder in ("cache", "out", "runs/.studies")
+            for path in sorted((self.root / folder).rglob("*"))
+            if path.is_file() and path.name not in (PAGE_FILE, "digests.json") and not path.name.endswith(".lock")
+        }
+        for path in (self.root / "kernels").iterdir():
+            kernel = path.read_bytes()
+            files[f"kernels/{path.name}"] = (
+                kernel[:0] if kernels.hashlib.sha256(kernel[32:]).digest() == kernel[:32] else kernel
+            )
+        found: dict[str, Any] = {"files": files, "networks": {}, "records": records}
+        for record in records:
+            if (checkpoint := place.runs / record.key / "checkpoint.pt").exists():
+                found["networks"][record.key] = _load(checkpoint)
+        if self._live:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+            found["mlflow"] = records_from_mlflow(place)
+            with sqlite3.connect(place.database) as connection:
+                text = "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'"
+                found["runs of MLflow"] = connection.execute(text).fetchone()[0]
+        return found
+
+    def drafts(self) -> list[str]:
+        """What killed writes left, a day later, when the folder has been looked at once more."""
+        old = time.time() - 2 * DRAFT_SECONDS
+        for path in self.root.rglob("*"):
+            if path.name.startswith((".", "tmp")):
+                os.utime(path, (old, old))
+        find_workspace(str(self.root))
+        kernels._sweep(self.root / "kernels")
+        marks = re.compile(r"\..*[.-]\w{8}|tmp\w{8}.*")
+        return [str(path.relative_to(self.root)) for path in self.root.rglob("*") if marks.fullmatch(path.name)]
+
+
+def _load(path: Path) -> Any:
+    import torch
+
+    return torch.load(path, weights_only=True)
+
+
+def compare(whole: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Names of what differs between two states."""
+    found = [
+        f"file {n}" for n in {**whole["files"], **other["files"]} if whole["files"].get(n) != other["files"].get(n)
+    ]
+    found += list(unlike(whole["networks"], other["networks"], "checkpoint.pt"))
+    for name in ("records", "mlflow"):
+        ours, theirs = whole.get(name, []), other.get(name, [])
+        if len(ours) != len(theirs) or not all(map(same_record, ours, theirs)):
+            found.append(name)
+    if "mlflow" in other and other["mlflow"] != other["records"]:
+        found.append("MLflow's records are not those of the folder")
+    if whole.get("runs of MLflow") != other.get("runs of MLflow"):
+        found.append(f"{other.get('runs of MLflow')} runs in MLflow, not {whole.get('runs of MLflow')}")
+    return found
+
+
+def kill_studies(
+    base: Path, each: int, draw: random.Random, say: Callable[[str], None]
+) -> tuple[Counter[str], list[str]]:
+    """Kill a study `each` times while each group of files is written; as `kill_runs`."""
+    corpus(base / "corpus ü")
+    moments: Counter[str] = Counter()
+    wrong: list[str] = []
+    warm = Study(base / "warm", base / "corpus ü", live=False, warm=None)
+    warm.call().finish()
+    for group in GROUPS:
+        live, own = group == MLFLOW, group == KERNELS
+        begin = lambda name: Study(base / name, base / "corpus ü", live, None if own else warm.root)  # noqa: B023,E731
+        totals = {}
+        for half in (False, True):
+            study, count = begin(f"{group} whole {half}"), base / "count"
+            study.call(Moments(study.root, group, half=half), count).finish()
+            totals[half] = int(count.read_text())
+        whole, done, number = study.state(), 0, 0
+        say(f"{group}: {totals[False]} operations, {totals[True]} whole files")
+        while done < each:
+            study = begin(f"{group} {number}")
+            for _ in range(draw.randint(1, 3)):
+                half = bool(totals[True]) and draw.random() < 0.4
+                at = draw.randint(1, totals[half])
+                process = study.call(Moments(study.root, group, at, half))
+                process.finish()
+                done += not process.survived
+                moments[f"{group}, {'ended before' if process.survived else 'half a file' if half else 'between'}"] += 1
+            study.call().finish()
+            wrong += [f"{group} {number}: {name}" for name in compare(whole, study.state())]
+            wrong += [f"{group} {number}: left over: {name}" for name in study.drafts()]
+            shutil.rmtree(study.root)
+            number += 1
+        say(f"{group}: {done} kills, {number} studies, {len(wrong)} differences so far")
+    return moments, wrong
