@@ -44,6 +44,11 @@ def unlike(a: Any, b: Any, where: str = "") -> Iterator[str]:
         yield where
 
 
+def read_network(path: Path) -> dict[str, Any]:
+    """What a checkpoint.pt holds."""
+    return dict(torch.load(path, weights_only=True))
+
+
 def read_training(path: Path) -> dict[str, Any]:
     """What a resume.pt holds."""
     return dict(torch.load(io.BytesIO(unsealed(path.read_bytes())), weights_only=True))
@@ -58,9 +63,7 @@ def left_over(folder: Path) -> list[str]:
 def compare(a: Path, b: Path) -> list[str]:
     """Names of what differs between two finished runs: record, network, whole training, history, files."""
     found = [f"record.{name}" for name in differences(read_record(a / "record.json"), read_record(b / "record.json"))]
-    found += list(
-        unlike(*(torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (a, b)), "checkpoint.pt")
-    )
+    found += list(unlike(*(read_network(folder / "checkpoint.pt") for folder in (a, b)), "checkpoint.pt"))
     found += list(unlike(*(read_training(folder / "last.pt")["training"] for folder in (a, b)), "last.pt"))
     lines = [[json.loads(line) for line in (f / "history.jsonl").read_text().splitlines()] for f in (a, b)]
     found += list(unlike(*lines, "history"))

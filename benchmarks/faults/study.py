@@ -4,6 +4,7 @@ A child counts its operations on the files of one of these groups (opening one t
 folder; for the database each statement) and kills itself before the n-th, or half-way through the n-th write.
 """
 
+import hashlib
 import os
 import random
 import re
@@ -19,11 +20,12 @@ from typing import Any
 import numpy as np
 from delrec.engines.cpu import cache as kernels
 from delrec_bench import app
+from delrec_bench.app.common import own_records
 from delrec_bench.data.generated import Events, write
-from delrec_bench.records import PAGE_FILE, load_records, same_record
+from delrec_bench.records import PAGE_FILE, same_record
 from delrec_bench.records.tracking import records_from_mlflow
 from delrec_bench.workspace import DRAFT_SECONDS, find_workspace, workspace_at
-from faults.comparing import unlike
+from faults.comparing import read_network, unlike
 from faults.driver import die
 from faults.processes import Process
 
@@ -91,7 +93,7 @@ class Moments:
 
     def _ours(self, path: Any) -> bool:
         try:
-            text = os.path.abspath(os.fsdecode(path))
+            text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  (links are not followed)
         except TypeError:
             return False
         return text.startswith(self._below) and self._group.match(text.removeprefix(self._below)) is not None
@@ -109,7 +111,7 @@ class Moments:
             self._came()
 
     def _halved(self, file: Any, handle: int) -> Any:
-        if not self._ours(os.readlink(f"/proc/self/fd/{handle}")):
+        if not self._ours(Path(f"/proc/self/fd/{handle}").readlink()):
             return file
         self.count += 1
         if self.count != self._at:
@@ -167,7 +169,7 @@ class Study:
     def state(self) -> dict[str, Any]:
         """What is to be the same in the end: records, networks, page, cache, and MLflow's records."""
         place = workspace_at(self.root)
-        records = load_records(place.runs)
+        records = own_records(place)
         files = {
             str(path.relative_to(self.root)): path.read_bytes()
             for folder in ("cache", "out", "runs/.studies")
@@ -176,13 +178,12 @@ class Study:
         }
         for path in (self.root / "kernels").iterdir():
             kernel = path.read_bytes()
-            files[f"kernels/{path.name}"] = (
-                kernel[:0] if kernels.hashlib.sha256(kernel[32:]).digest() == kernel[:32] else kernel
-            )
+            whole = hashlib.sha256(kernel[32:]).digest() == kernel[:32]
+            files[f"kernels/{path.name}"] = b"whole" if whole else kernel  # compiled anew, it has other bytes
         found: dict[str, Any] = {"files": files, "networks": {}, "records": records}
         for record in records:
             if (checkpoint := place.runs / record.key / "checkpoint.pt").exists():
-                found["networks"][record.key] = _load(checkpoint)
+                found["networks"][record.key] = read_network(checkpoint)
         if self._live:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             found["mlflow"] = records_from_mlflow(place)
@@ -203,17 +204,10 @@ class Study:
         return [str(path.relative_to(self.root)) for path in self.root.rglob("*") if marks.fullmatch(path.name)]
 
 
-def _load(path: Path) -> Any:
-    import torch
-
-    return torch.load(path, weights_only=True)
-
-
 def compare(whole: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Names of what differs between two states."""
-    found = [
-        f"file {n}" for n in {**whole["files"], **other["files"]} if whole["files"].get(n) != other["files"].get(n)
-    ]
+    names = {**whole["files"], **other["files"]}
+    found = [f"file {name}" for name in names if whole["files"].get(name) != other["files"].get(name)]
     found += list(unlike(whole["networks"], other["networks"], "checkpoint.pt"))
     for name in ("records", "mlflow"):
         ours, theirs = whole.get(name, []), other.get(name, [])

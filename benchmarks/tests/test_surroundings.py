@@ -50,9 +50,9 @@ def no_room_for(monkeypatch, name: str) -> list[str]:
     fsync, seen = os.fsync, []
 
     def full(handle: int) -> None:
-        path = os.readlink(f"/proc/self/fd/{handle}")
-        if Path(path).name.startswith(f".{name}."):
-            seen.append(path)
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        if path.name.startswith(f".{name}."):
+            seen.append(str(path))
             raise OSError(28, "No space left on device")
         fsync(handle)
 
@@ -184,11 +184,7 @@ def test_no_home_is_no_error(tmp_path, alone, home):
 def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
     left = [".mine.csv.abcdefgh", ".bins-0123-abcdefgh", ".shd.json.abcdefgh", ".shd_train.h5.abcdefgh"]
     folders = ["out/mine", "cache", "runs/.studies", "data/shd"]
-    kept = [
-        tmp_path / "cache" / ".fresh.npy.abcdefgh",
-        tmp_path / ".hidden-stranger",
-        tmp_path / "out" / "mine" / "mine.csv",
-    ]
+    kept = [tmp_path / name for name in ("cache/.fresh.npy.abcdefgh", ".hidden-stranger", "out/mine/mine.csv")]
     for name, below in zip(left, folders, strict=True):
         (tmp_path / below).mkdir(parents=True)
         path = tmp_path / below / name
@@ -222,9 +218,8 @@ def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose
     assert first["complete"] and second["complete"]
     assert len(load_records(root / "runs")) == 6  # two of lif in common
     known = memberships(workspace_at(root))
-    assert [len(known[name].keys) for name in studies] == [4, 4] and len(
-        known["first"].keys & known["second"].keys
-    ) == 2
+    keys = [known[name].keys for name in studies]
+    assert [len(of) for of in keys] == [4, 4] and len(keys[0] & keys[1]) == 2
     assert app.main(["sync", "--root", str(root)]) == 0
     from delrec_bench.records.tracking import records_from_mlflow
 
