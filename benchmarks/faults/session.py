@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 for folder in ("benchmarks", "benchmarks/tests"):
     sys.path.insert(0, str(ROOT / folder))
 
-from faults.kills import kill_runs  # noqa: E402
+from faults.kills import EARLY, kill_runs  # noqa: E402
 from faults.study import kill_studies  # noqa: E402
 
 
@@ -61,7 +61,6 @@ def main() -> int:
         parser.add_argument(name, type=int, default=usual)
     asked = parser.parse_args()
     draw = random.Random(asked.seed)
-    before = "(ended before it was killed)"
     with tempfile.TemporaryDirectory(prefix="faults ü ") as text:  # a space and a letter that is not ASCII
         base = Path(text)
         say(f"{asked.kills} kills of a run, at random moments")
@@ -76,7 +75,7 @@ def main() -> int:
     table("a run was killed", runs)
     table("a study was killed", studies)
     table("broken inputs", cases)
-    early = runs[before] + sum(count for name, count in studies.items() if name.endswith("ended before"))
+    early = runs[EARLY] + sum(count for name, count in studies.items() if name.endswith("ended before"))
     print(f"\nkills {sum(runs.values()) + sum(studies.values()) - early} ({early} more came too late)")
     print(f"differences after them: {len(wrong)}")
     print("\n".join(f"  {name}" for name in wrong))

@@ -5,6 +5,7 @@ folder; for the database each statement) and kills itself before the n-th, or ha
 """
 
 import hashlib
+import json
 import os
 import random
 import re
@@ -24,9 +25,10 @@ from delrec_bench.app.common import own_records
 from delrec_bench.data.generated import Events, write
 from delrec_bench.records import PAGE_FILE, same_record
 from delrec_bench.records.tracking import records_from_mlflow
+from delrec_bench.runs import folder
 from delrec_bench.workspace import DRAFT_SECONDS, find_workspace, workspace_at
 from faults.comparing import read_network, unlike
-from faults.driver import die
+from faults.driver import die, prepare
 from faults.processes import Process
 
 STUDY = """
@@ -54,7 +56,7 @@ MLFLOW, KERNELS = "MLflow's database", "compiled kernels"
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-def corpus(folder: Path) -> None:
+def corpus(place: Path) -> None:
     """A small corpus in SHD's layout."""
     for seed, name in enumerate(("shd_train", "shd_test")):
         rng = np.random.default_rng(seed)
@@ -64,57 +66,56 @@ def corpus(folder: Path) -> None:
         order = np.lexsort((times, owner))
         labels = (np.arange(40) % 4).astype(np.uint16)
         units = rng.integers(0, 700, len(owner)).astype(np.uint16)
-        write(folder / f"{name}.h5", Events(labels, labels, lengths, times[order], units), tuple("abcd"))
+        write(place / f"{name}.h5", Events(labels, labels, lengths, times[order], units), tuple("abcd"))
+
+
+Moment = tuple[str, bool]  # a group; whether half-way through a file, or between two operations
 
 
 class Moments:
-    """The operations of this process on the files of a group, counted; at the `at`-th it kills itself."""
+    """The operations of this process on files below `root`, counted; at the `at`-th of one kind it kills itself."""
 
-    def __init__(self, root: Path, group: str, at: int = 0, half: bool = False) -> None:
-        self._below, self._group, self._at, self._half = f"{root}/", GROUPS[group], at, half
-        self.count = 0
+    def __init__(self, root: Path, moment: Moment | None = None, at: int = 0) -> None:
+        self._below, self._moment, self._at = f"{root}/", moment, at
+        self.counts: Counter[str] = Counter()
 
     def watch(self) -> None:
         """Begin to count."""
-        if self._half:
-            fdopen = os.fdopen
-            os.fdopen = lambda handle, *rest: self._halved(fdopen(handle, *rest), handle)  # type: ignore[assignment]
-            array = np.lib.format.write_array
-            np.lib.format.write_array = lambda file, *rest, **named: array(
-                self._halved(file, file.fileno()), *rest, **named
-            )
-            return
+        from sqlalchemy import event
+        from sqlalchemy.engine import Engine
+
+        fdopen, array = os.fdopen, np.lib.format.write_array
+        os.fdopen = lambda handle, *rest: self._halved(fdopen(handle, *rest), handle)  # type: ignore[assignment]
+        np.lib.format.write_array = lambda file, *rest, **named: array(
+            self._halved(file, file.fileno()), *rest, **named
+        )
         sys.addaudithook(self._heard)
-        if self._group is GROUPS[MLFLOW]:
-            from sqlalchemy import event
-            from sqlalchemy.engine import Engine
+        event.listen(Engine, "before_cursor_execute", lambda *_: self._came((MLFLOW, False)) and die())
 
-            event.listen(Engine, "before_cursor_execute", lambda *_: self._came())
-
-    def _ours(self, path: Any) -> bool:
+    def _group(self, path: Any) -> str | None:
         try:
             text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  (links are not followed)
         except TypeError:
-            return False
-        return text.startswith(self._below) and self._group.match(text.removeprefix(self._below)) is not None
+            return None
+        if not text.startswith(self._below):
+            return None
+        return next((name for name, form in GROUPS.items() if form.match(text.removeprefix(self._below))), None)
 
-    def _came(self) -> None:
-        self.count += 1
-        if self.count == self._at:
-            die()
+    def _came(self, moment: Moment) -> bool:
+        """Count; whether this is the moment to die."""
+        self.counts[named(moment)] += 1
+        return moment == self._moment and self.counts[named(moment)] == self._at
 
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open":
-            if isinstance(arguments[2], int) and arguments[2] & WRITES and self._ours(arguments[0]):
-                self._came()
-        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir") and self._ours(arguments[0]):
-            self._came()
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES
+        if writes or event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+            group = self._group(arguments[0])
+            if group is not None and self._came((group, False)):
+                die()
 
     def _halved(self, file: Any, handle: int) -> Any:
-        if not self._ours(Path(f"/proc/self/fd/{handle}").readlink()):
-            return file
-        self.count += 1
-        if self.count != self._at:
+        group = self._group(Path(f"/proc/self/fd/{handle}").readlink())
+        if group is None or not self._came((group, True)):
             return file
         write_ = file.write
 
@@ -133,16 +134,23 @@ class Moments:
         return Half()
 
 
-class Study:
-    """The study in one folder; another one's kernels may serve, since to compile them takes longest."""
+def named(moment: Moment) -> str:
+    """A moment in words."""
+    return f"{moment[0]}, {'half a file' if moment[1] else 'between operations'}"
 
-    def __init__(self, root: Path, data: Path, live: bool, warm: Path | None) -> None:
+
+class Study:
+    """The study in one folder; another one's kernels serve but for `lost` of them, since to compile takes longest."""
+
+    def __init__(self, root: Path, data: Path, live: bool = False, warm: Path | None = None, lost: int = 0) -> None:
         self.root, self._live = root, live
         root.mkdir(parents=True)
         self._file = root / "killed.toml"
         self._file.write_text(STUDY.format(data=data))
         if warm is not None:
             shutil.copytree(warm / "kernels", root / "kernels")
+            for path in sorted((root / "kernels").iterdir())[:lost]:
+                path.unlink()
         else:
             (root / "kernels").mkdir(mode=0o700)
 
@@ -152,6 +160,7 @@ class Study:
         def work() -> int:
             os.environ["DELREC_CACHE"] = str(self.root / "kernels")
             kernels._private.cache_clear()
+            folder.CHECKPOINT_SECONDS = 0.0
             # Not MLflow's turn: an address that it refuses at once, and the page comes from the records.
             os.environ.pop("MLFLOW_TRACKING_URI", None) if self._live else os.environ.update(
                 MLFLOW_TRACKING_URI="ftp://x"
@@ -161,7 +170,7 @@ class Study:
             words = ["--study", str(self._file), "--root", str(self.root), "--no-latency", "--jobs", "1"]
             code = app.main(["reproduce", *words])
             if count is not None and moments is not None:
-                count.write_text(str(moments.count))
+                count.write_text(json.dumps(moments.counts))
             return code
 
         return Process(self.root / "said.txt", work)
@@ -172,8 +181,8 @@ class Study:
         records = own_records(place)
         files = {
             str(path.relative_to(self.root)): path.read_bytes()
-            for folder in ("cache", "out", "runs/.studies")
-            for path in sorted((self.root / folder).rglob("*"))
+            for below in ("cache", "out", "runs/.studies")
+            for path in sorted((self.root / below).rglob("*"))
             if path.is_file() and path.name not in (PAGE_FILE, "digests.json") and not path.name.endswith(".lock")
         }
         for path in (self.root / "kernels").iterdir():
@@ -224,32 +233,33 @@ def kill_studies(
     base: Path, each: int, draw: random.Random, say: Callable[[str], None]
 ) -> tuple[Counter[str], list[str]]:
     """Kill a study `each` times while each group of files is written; as `kill_runs`."""
-    corpus(base / "corpus ü")
+    data = base / "corpus ü"
+    corpus(data)
+    prepare(base)
+    warm = Study(base / "warm", data)
+    warm.call().finish()
+    say("kernels are compiled")
+    whole, totals = {}, {}
+    for live in (False, True):
+        study, count = Study(base / f"whole {live}", data, live, warm.root, lost=1), base / "count"
+        study.call(Moments(study.root), count).finish()
+        whole[live], totals[live] = study.state(), json.loads(count.read_text())
     moments: Counter[str] = Counter()
     wrong: list[str] = []
-    warm = Study(base / "warm", base / "corpus ü", live=False, warm=None)
-    warm.call().finish()
     for group in GROUPS:
-        live, own = group == MLFLOW, group == KERNELS
-        begin = lambda name: Study(base / name, base / "corpus ü", live, None if own else warm.root)  # noqa: B023,E731
-        totals = {}
-        for half in (False, True):
-            study, count = begin(f"{group} whole {half}"), base / "count"
-            study.call(Moments(study.root, group, half=half), count).finish()
-            totals[half] = int(count.read_text())
-        whole, done, number = study.state(), 0, 0
-        say(f"{group}: {totals[False]} operations, {totals[True]} whole files")
+        live, done, number = group == MLFLOW, 0, 0
+        total = {half: totals[live].get(named((group, half)), 0) for half in (False, True)}
+        say(f"{group}: {total[False]} operations, {total[True]} whole files")
         while done < each:
-            study = begin(f"{group} {number}")
+            study = Study(base / f"{group} {number}", data, live, warm.root, lost=1)
             for _ in range(draw.randint(1, 3)):
-                half = bool(totals[True]) and draw.random() < 0.4
-                at = draw.randint(1, totals[half])
-                process = study.call(Moments(study.root, group, at, half))
+                half = bool(total[True]) and draw.random() < 0.4
+                process = study.call(Moments(study.root, (group, half), draw.randint(1, total[half])))
                 process.finish()
                 done += not process.survived
-                moments[f"{group}, {'ended before' if process.survived else 'half a file' if half else 'between'}"] += 1
+                moments[f"{group}, ended before" if process.survived else named((group, half))] += 1
             study.call().finish()
-            wrong += [f"{group} {number}: {name}" for name in compare(whole, study.state())]
+            wrong += [f"{group} {number}: {name}" for name in compare(whole[live], study.state())]
             wrong += [f"{group} {number}: left over: {name}" for name in study.drafts()]
             shutil.rmtree(study.root)
             number += 1

@@ -92,9 +92,10 @@ class RunFolder:
         self.tidy()
 
     def tidy(self) -> None:
-        """Drop what only an unfinished run needs."""
+        """Drop what only an unfinished run needs; a folder that is read-only keeps it."""
         for name in ("resume.pt", "failure.json"):
-            (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / name).unlink()
 
     def forget(self) -> None:
         """Remove the folder of a run that never began, and that of all runs if it was the first."""
