@@ -11,7 +11,6 @@ from faults.comparing import compare, run_folder
 from faults.processes import Process
 from filelock import FileLock, Timeout
 
-
 EARLY = "(ended before it was killed)"
 
 

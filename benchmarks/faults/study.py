@@ -259,8 +259,8 @@ def kill_studies(
                 done += not process.survived
                 moments[f"{group}, ended before" if process.survived else named((group, half))] += 1
             study.call().finish()
-            wrong += [f"{group} {number}: {name}" for name in compare(whole[live], study.state())]
             wrong += [f"{group} {number}: left over: {name}" for name in study.drafts()]
+            wrong += [f"{group} {number}: {name}" for name in compare(whole[live], study.state())]
             shutil.rmtree(study.root)
             number += 1
         say(f"{group}: {done} kills, {number} studies, {len(wrong)} differences so far")

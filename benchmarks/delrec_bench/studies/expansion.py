@@ -207,6 +207,8 @@ def _settings(
     for name, value in table.items():
         if isinstance(value, dict) and name not in owners and name not in GROUPS:
             raise BenchError(f"study '{study}': unknown table 'set.{name}'; {nearest(name, [*owners, *GROUPS])}")
+        if name in owners and not isinstance(value, dict):
+            raise BenchError(f"study '{study}': set.{name} is {value!r}; it must be a table of settings")
 
     def named(values: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -230,7 +232,8 @@ def _only(what: str, names: tuple[str, ...] | None, known: list[str], study: str
 def _choose(what: str, rule: Any, table: Mapping[str, Any], study: str) -> list[str]:
     if isinstance(rule, list):
         for name in rule:
-            table[name]  # an unknown name is an error that names the nearest
+            if name not in table:
+                raise BenchError(f"study '{study}': no {what.removesuffix('s')} '{name}'; {nearest(name, table)}")
         return list(rule)
     names = []
     for name, entry in table.items():
