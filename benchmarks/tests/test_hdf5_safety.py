@@ -136,17 +136,20 @@ def test_one_class_only_is_said(tmp_path):
         find_tasks()["shd"].load(TaskOptions(), 0, 0, folder, workspace_at(tmp_path / "work"))
 
 
+BUSY = "from delrec_bench.data import vetting_child as c; c.open_hdf5 = lambda *a: [0 for _ in iter(int, 1)]; c.main()"
 CHILDREN = {
-    "hangs": ("import time; time.sleep(60)", "still reading it after"),
+    "hangs": ("import time; time.sleep(60)", "still reading it after 1 s;"),
+    "loops": (BUSY, "still reading it after 1 s of a processor;"),
     "crashes": ("import os; os.kill(os.getpid(), 11)", f"crashed reading it .signal {int(signal.SIGSEGV)}"),
 }
 
 
-@pytest.mark.parametrize("way", ["hangs", "crashes"])
+@pytest.mark.parametrize("way", CHILDREN)
 def test_a_child_that_does_not_come_back_is_one_line(tmp_path, monkeypatch, way):
     code, message = CHILDREN[way]
     path = small(tmp_path / "shd_train.h5")
     monkeypatch.setattr(vetting, "PATIENCE", 1.0)
+    monkeypatch.setattr(vetting, "WAIT", 1.0 if way == "hangs" else 60.0)
     monkeypatch.setattr(vetting, "CHILD", code)
     with pytest.raises(BenchError, match=f"shd_train.h5: the HDF5 library .*{message}"):
         read(path, tmp_path)
