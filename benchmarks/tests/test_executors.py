@@ -122,7 +122,8 @@ def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_pat
     alone = run(request("cut-off"), find_methods([folder]), find_tasks(), workspace_at(tmp_path / "alone")).record
     marker.unlink()
     there = place(tmp_path / "root", folder)
-    executor = make_executor("slurm", there.workspace, jobs=1, options={"cluster": "local"})
+    options = {"cluster": "local", "timeout_min": 5}  # the last ten minutes of a job count as its limit
+    executor = make_executor("slurm", there.workspace, jobs=1, options=options)
     executor._every = 0.2
 
     def at_its_limit() -> None:
