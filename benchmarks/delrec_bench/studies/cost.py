@@ -15,12 +15,14 @@ from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json
 from delrec_bench.tasks.base import TaskTable
 
-# One core: what training costs, found on the quick profile. Feedforward delays cost some products of their window.
-OPERATIONS_PER_SECOND = 2e10
+# One core: what training costs, found on the quick leaderboard and on training steps at published widths. Products of
+# few weights are slower; feedforward delays cost some products of their window.
+OPERATIONS_PER_SECOND = 1e11
+WEIGHTS_OF_HALF_SPEED = 25e3
 SECONDS_PER_BATCH_STEP = 3e-5
-PRODUCTS_OF_A_WINDOW = 0.2
+PRODUCTS_OF_A_WINDOW = 0.05
 START_SECONDS = 1.0
-BYTES_OF_A_PROCESS = 600e6
+BYTES_OF_A_PROCESS = 800e6
 BYTES_OF_A_RECORD = 100e3
 Size = tuple[int, int, int]  # training samples, steps, channels
 USUAL_SIZE: Size = (2000, 100, 100)  # of a task for which a study gives none
@@ -32,7 +34,7 @@ class Estimate:
 
     Attributes:
         runs: How many.
-        known: Of them those that records of this machine tell of; the others are right within a factor of three.
+        known: Of them those that records of this machine tell of; the others are by the formula, within a factor of two for most methods.
         seconds, longest: Of one core, in all and of the longest run.
         memory: Bytes of the largest process.
         disk: Bytes in all.
@@ -228,4 +230,5 @@ def _formula(load: Load | None) -> tuple[float, float, float]:
         return 5.0, 0.0, BYTES_OF_A_RECORD
     chain = load.updates * load.steps * load.layers * SECONDS_PER_BATCH_STEP
     held = 4.0 * 6 * load.batch * load.steps * sum(load.widths)
-    return START_SECONDS + load.operations / OPERATIONS_PER_SECOND + chain, held, BYTES_OF_A_RECORD + 8.0 * load.weights
+    rate = OPERATIONS_PER_SECOND * load.weights / (load.weights + WEIGHTS_OF_HALF_SPEED)
+    return START_SECONDS + load.operations / rate + chain, held, BYTES_OF_A_RECORD + 8.0 * load.weights
