@@ -34,7 +34,8 @@ class Estimate:
 
     Attributes:
         runs: How many.
-        known: Of them those that records of this machine tell of; the others are by the formula, within a factor of two for most methods.
+        known: Of them those that records of this machine tell of; the others are by the formula,
+            within a factor of two for most methods.
         seconds, longest: Of one core, in all and of the longest run.
         memory: Bytes of the largest process.
         disk: Bytes in all.
