@@ -2,6 +2,7 @@
 
 import glob
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ def workspace_at(root: Path, runs: Path | None = None) -> Workspace:
 def find_workspace(root: str | None = None, runs: str | None = None) -> Workspace:
     """Find the workspace: `root`, else DELREC_BENCH_ROOT, else the nearest folder upward with data.dvc.
 
+    What processes that were killed left in it a day ago is swept.
+
     Raises:
         BenchError: When the named folder does not exist, or no folder upward holds data.dvc.
     """
@@ -67,11 +70,11 @@ def find_workspace(root: str | None = None, runs: str | None = None) -> Workspac
         if not Path(named).is_dir():
             source = "--root" if root else ROOT_VARIABLE
             raise BenchError(f"{source} '{named}' is not a folder; name one that exists (it should hold {MARKER})")
-        return workspace_at(Path(named), elsewhere)
+        return _swept(workspace_at(Path(named), elsewhere))
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / MARKER).is_file():
-            return workspace_at(folder, elsewhere)
+            return _swept(workspace_at(folder, elsewhere))
     raise BenchError(f"no {MARKER} in '{here}' or above; work inside a checkout, or give --root / {ROOT_VARIABLE}")
 
 
@@ -111,7 +114,6 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        remove_drafts(path.parent, path.name, DRAFT_SECONDS)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
@@ -120,11 +122,23 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 def remove_drafts(folder: Path, name: str = "*", older: float = 0.0) -> None:
-    """Remove what writes that were killed left behind: drafts of `name`, all for "*", that are `older` seconds old."""
-    for draft in folder.glob(f".{glob.escape(name) if name != '*' else '*'}.????????"):
-        with suppress(OSError):  # another process swept it
+    """Remove what killed writes left behind: drafts (files, folders) of `name`, all for "*", `older` seconds old."""
+    stem = "*" if name == "*" else glob.escape(name)
+    for draft in [path for mark in ".-" for path in folder.glob(f".{stem}{mark}????????")]:
+        with suppress(OSError):  # another process swept it, or the folder is read-only
             if time.time() - draft.stat().st_mtime >= older:
-                draft.unlink()
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+
+
+def _swept(workspace: Workspace) -> Workspace:
+    """The workspace without drafts that no process can be writing any more; a run's folder is swept by who holds it."""
+    folders = [workspace.cache, workspace.runs / ".studies", workspace.runs / ".searches"]
+    for above in (workspace.data, workspace.root / "out", workspace.reports):
+        folders += [path for path in above.glob("*") if path.is_dir()]
+    for folder in folders:
+        remove_drafts(folder, older=DRAFT_SECONDS)
+    remove_drafts(workspace.root, f"{workspace.database.name}.new", DRAFT_SECONDS)
+    return workspace
 
 
 def _umask() -> int:

@@ -1,5 +1,6 @@
 """Whether a run that was killed and one that was not ended the same, to the bit."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 from delrec_bench.records import differences, read_record
+from delrec_bench.runs.folder import unsealed
 
 AS_IT_COMES = ("epoch_seconds", "time")  # of the clock, not of the training
 
@@ -42,6 +44,16 @@ def unlike(a: Any, b: Any, where: str = "") -> Iterator[str]:
         yield where
 
 
+def read_network(path: Path) -> dict[str, Any]:
+    """What a checkpoint.pt holds."""
+    return dict(torch.load(path, weights_only=True))
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """What a resume.pt holds."""
+    return dict(torch.load(io.BytesIO(unsealed(path.read_bytes())), weights_only=True))
+
+
 def left_over(folder: Path) -> list[str]:
     """Files of a finished run's folder that should not be there."""
     wanted = {"record.json", "checkpoint.pt", "history.jsonl", "lock", "last.pt"}
@@ -51,10 +63,8 @@ def left_over(folder: Path) -> list[str]:
 def compare(a: Path, b: Path) -> list[str]:
     """Names of what differs between two finished runs: record, network, whole training, history, files."""
     found = [f"record.{name}" for name in differences(read_record(a / "record.json"), read_record(b / "record.json"))]
-    for name in ("checkpoint.pt", "last.pt"):
-        x, y = (torch.load(folder / name, weights_only=True) for folder in (a, b))
-        parts = [z["training"] if name == "last.pt" else z for z in (x, y)]
-        found += list(unlike(*parts, name))
+    found += list(unlike(*(read_network(folder / "checkpoint.pt") for folder in (a, b)), "checkpoint.pt"))
+    found += list(unlike(*(read_training(folder / "last.pt")["training"] for folder in (a, b)), "last.pt"))
     lines = [[json.loads(line) for line in (f / "history.jsonl").read_text().splitlines()] for f in (a, b)]
     found += list(unlike(*lines, "history"))
     return found + [f"file {name}" for folder in (a, b) for name in left_over(folder)]

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from delrec.networks import Network, NetworkConfig
-from delrec_bench.config import Request
+from delrec_bench.config import Request, resolve
+from delrec_bench.environment import machine, provenance
 from delrec_bench.methods.base import Method, MethodTable
 from delrec_bench.runs import Outcome, folder, run
 from delrec_bench.runs.folder import RunFolder
@@ -75,6 +76,12 @@ def once(root: Path) -> Outcome:
 
     RunFolder.finish = keeping  # type: ignore[method-assign]
     return run(REQUEST, MethodTable(noisy=NOISY), find_tasks(), workspace_at(root))
+
+
+def prepare(root: Path) -> None:
+    """Do in this process what every child would do before its run begins, and what no kill can harm."""
+    provenance(), machine()
+    resolve(REQUEST, MethodTable(noisy=NOISY), find_tasks(), workspace_at(root))
 
 
 def die() -> None:

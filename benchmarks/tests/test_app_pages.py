@@ -6,8 +6,9 @@ from delrec_bench.config import Request
 from delrec_bench.methods.base import find_methods
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.file import Primary
+from delrec_bench.tasks.base import find_tasks
 
-METHODS = find_methods()
+METHODS, TASKS = find_methods(), find_tasks()
 
 
 def study(requests, profile="quick", **more):
@@ -16,7 +17,7 @@ def study(requests, profile="quick", **more):
 
 
 def declared(requests, **more):
-    return declaration(study(requests, **more), [f"{i:064x}" for i in range(len(requests))], METHODS)
+    return declaration(study(requests, **more), [f"{i:064x}" for i in range(len(requests))], METHODS, TASKS)
 
 
 def swept(method, *sigmas, **more):

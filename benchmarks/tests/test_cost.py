@@ -1,5 +1,6 @@
 """What a study costs: known from past records of this machine before, and held beside what it took."""
 
+import json
 import random
 import tempfile
 from dataclasses import replace
@@ -7,12 +8,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.environment import machine
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import Record
 from delrec_bench.studies import cost
-from delrec_bench.studies.cost import START_SECONDS, Estimate, estimate, misfits, took
+from delrec_bench.studies.card import PEAK, SHARE, STEP_SECONDS, card_seconds
+from delrec_bench.studies.cost import START_SECONDS, Estimate, Load, estimate, misfits, took
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -73,6 +76,29 @@ def test_another_machine_is_asked_only_where_this_one_knows_nothing():
     assert estimate(requests, METHODS, TASKS, fast).seconds == len(requests)
     both = estimate(requests, METHODS, TASKS, [*fast, *here])
     assert (both.known, both.seconds) == (len(requests), estimate(requests, METHODS, TASKS, here).seconds)
+
+
+def test_the_core_profile_is_a_part_of_the_whole_with_what_one_card_would_take(tmp_path, capsys):
+    found = {}
+    for profile in ("core", "paper"):
+        words = ["reproduce", "--dry-run", "--profile", profile, "--jobs", "1", "--json", "--root", str(tmp_path)]
+        assert app.main(words) == 0
+        out, said = capsys.readouterr()
+        found[profile] = json.loads(out)
+        assert "on one card about " in said and "by arithmetic, not measured: no engine for cards exists yet" in said
+        assert f"profile {'core' if profile == 'paper' else 'paper'}, of the same settings: " in said
+    core, whole = found["core"], found["paper"]
+    assert core["runs"] == 7 * 3 * 5
+    for name in ("core_hours", "card_hours"):
+        assert 0 < 3 * core[name] < whole[name]
+    assert core["card_hours"] < core["core_hours"] / 10
+
+
+def test_a_card_waits_for_the_chain_and_for_the_products():
+    chain = Load(weights=1.0, widths=(1, 1), steps=100, batch=1, updates=1000.0, operations=0.0)
+    assert card_seconds([chain]) == pytest.approx(START_SECONDS + 1000 * 100 * 2 * STEP_SECONDS)
+    products = replace(chain, updates=0.0, operations=PEAK)
+    assert card_seconds([products, None]) == pytest.approx(2 * START_SECONDS + 1 / SHARE)
 
 
 def test_what_does_not_fit_is_told_with_what_would(tmp_path, monkeypatch):

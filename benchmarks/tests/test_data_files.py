@@ -14,11 +14,11 @@ from delrec_bench.data.files import digest_of
 from delrec_bench.data.shelf import fetch, make, status, verify
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import find_workspace, workspace_at
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 CONTENT = b"spikes " * 5000
-MANY = int(os.environ.get("DELREC_BENCH_FUZZ", "1"))  # times as many cases
 
 
 def zipped(name="shd_train.h5", content=CONTENT):
@@ -222,7 +222,7 @@ def test_official_sets_have_a_file_of_their_own_and_nothing_is_listed_twice(work
         listed(workspace)
 
 
-@settings(max_examples=300 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(300)
 @given(st.data())
 def test_whatever_a_dvc_file_holds_only_our_own_error_comes(workspace, data):
     text = (find_workspace().root / "data.dvc").read_bytes()

@@ -368,7 +368,7 @@ def test_a_lesion_is_compared_with_the_same_network_left_whole_a_disturbance_wit
         )
     )
     study = expand("lesions.toml", None, METHODS, TASKS)
-    declared = declaration(study, [str(number) for number, _ in enumerate(study.requests)], METHODS)
+    declared = declaration(study, [str(number) for number, _ in enumerate(study.requests)], METHODS, TASKS)
     controls = {expected.method: expected.control for expected in declared.runs.values()}
     name = "{} (lesion {}, condition {})".format
     learned, fixed = "delrec-axonal", "delrec-axonal-fixed"

@@ -47,6 +47,12 @@ METHODS = [Method("{name}", "one that {name}", "these tests", "weights", {{}}, b
 DIES_ONCE = """(HERE / "steps").open("a").write("x")
         if (HERE / "steps").stat().st_size == 5:
             os.kill(os.getpid(), signal.SIGKILL)"""
+CUT_OFF = """if not hasattr(self, "seen"):
+            self.seen = 0
+        self.seen += 1
+        if self.seen == 5 and not (HERE / "cut-off").exists():
+            (HERE / "cut-off").write_text(str(os.getpid()))
+            time.sleep(120)"""
 WAITS = """(HERE / f"worker-{os.getpid()}").touch()
         time.sleep(60)"""
 
@@ -105,6 +111,33 @@ def test_a_job_of_submitit_that_was_killed_is_told_and_the_next_goes_on(dies_onc
     (first,) = carry_out(executor, [request("dies-once")], place)
     assert "dies-once on digits: " in first.error and "its log: " in first.error
     goes_on(executor, place, alone)
+
+
+@pytest.mark.timeout(300)
+def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_path):
+    """SLURM sends the signal some seconds before a job's time is over; submitit then queues the same job again."""
+    folder = method(tmp_path / "methods", "cut-off", penalty=CUT_OFF)
+    marker = tmp_path / "methods" / "cut-off"
+    marker.touch()
+    alone = run(request("cut-off"), find_methods([folder]), find_tasks(), workspace_at(tmp_path / "alone")).record
+    marker.unlink()
+    there = place(tmp_path / "root", folder)
+    options = {"cluster": "local", "timeout_min": 5}  # the last ten minutes of a job count as its limit
+    executor = make_executor("slurm", there.workspace, jobs=1, options=options)
+    executor._every = 0.2
+
+    def at_its_limit() -> None:
+        while not (marker.exists() and marker.read_text()):
+            time.sleep(0.05)
+        os.kill(int(marker.read_text()), signal.SIGUSR2)
+
+    threading.Thread(target=at_its_limit, daemon=True).start()
+    (done,) = carry_out(executor, [request("cut-off")], there)
+    assert done.error is None
+    record = finished_record(there.workspace.runs, done.key)
+    assert same_record(record, alone) and record.measured["resumed_after"] == [2]
+    (log,) = (there.workspace.runs / ".slurm").glob("*/*_log.err")
+    assert "this job is timed-out" in log.read_text() and "goes on after epoch 2" in log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Broken and hostile HDF5 files: our own error that names file, sample and value, in bounded time and memory."""
 
-import os
 import signal
 
 import h5py
@@ -14,10 +13,10 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
-MANY = int(os.environ.get("DELREC_BENCH_FUZZ", "1"))  # times as many cases
 NUMBERS = {"times": np.float16, "units": np.uint16}
 
 
@@ -137,17 +136,20 @@ def test_one_class_only_is_said(tmp_path):
         find_tasks()["shd"].load(TaskOptions(), 0, 0, folder, workspace_at(tmp_path / "work"))
 
 
+BUSY = "from delrec_bench.data import vetting_child as c; c.open_hdf5 = lambda *a: [0 for _ in iter(int, 1)]; c.main()"
 CHILDREN = {
-    "hangs": ("import time; time.sleep(60)", "still reading it after"),
+    "hangs": ("import time; time.sleep(60)", "still reading it after 1 s;"),
+    "loops": (BUSY, "still reading it after 1 s of a processor;"),
     "crashes": ("import os; os.kill(os.getpid(), 11)", f"crashed reading it .signal {int(signal.SIGSEGV)}"),
 }
 
 
-@pytest.mark.parametrize("way", ["hangs", "crashes"])
+@pytest.mark.parametrize("way", CHILDREN)
 def test_a_child_that_does_not_come_back_is_one_line(tmp_path, monkeypatch, way):
     code, message = CHILDREN[way]
     path = small(tmp_path / "shd_train.h5")
     monkeypatch.setattr(vetting, "PATIENCE", 1.0)
+    monkeypatch.setattr(vetting, "WAIT", 1.0 if way == "hangs" else 60.0)
     monkeypatch.setattr(vetting, "CHILD", code)
     with pytest.raises(BenchError, match=f"shd_train.h5: the HDF5 library .*{message}"):
         read(path, tmp_path)
@@ -194,7 +196,7 @@ def whole(tmp_path_factory):
     return small(tmp_path_factory.mktemp("whole") / "shd_train.h5").read_bytes()
 
 
-@settings(max_examples=40 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(40)
 @given(data=st.data())
 def test_whatever_bytes_are_changed_only_our_own_error_comes(tmp_path, monkeypatch, whole, data):
     content = bytearray(whole)
@@ -217,7 +219,7 @@ KINDS = [np.float16, np.float64, np.int8, np.int64, np.uint16, np.uint64, "S3", 
 number = st.one_of(st.integers(-(2**40), 2**40), st.floats(), st.sampled_from([0, 1, 699, 700, 65535]))
 
 
-@settings(max_examples=300 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(300)
 @given(data=st.data())
 def test_whatever_the_datasets_hold_only_our_own_error_comes(tmp_path, data):
     """Well-formed HDF5 with any content, which harms nobody who opens it: read without a child, hundreds of times."""

@@ -1,18 +1,24 @@
 """A run that is killed goes on where it was, and ends as if nothing had been: to the bit, with nothing left over."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from delrec_bench.runs.folder import RunFolder
+from delrec_bench.records import read_record
+from delrec_bench.records.tracking.values import epoch_times
+from delrec_bench.runs import folder, recording
+from delrec_bench.runs.folder import RunFolder, sealed
 from delrec_bench.training import loop
 from faults import driver
-from faults.comparing import compare, run_folder
+from faults.comparing import compare, read_training, run_folder
 
 ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / "benchmarks" / "faults" / "driver.py"
@@ -61,6 +67,19 @@ def damaged(content: dict) -> bytes:
     return b"PK\x03\x04 this was a checkpoint"
 
 
+def with_another_bit(content: dict) -> bytes:
+    whole = bytearray(sealed(saved(content)))
+    at = whole.index(next(iter(content["training"]["model"].values())).numpy().tobytes())
+    whole[at] ^= 1
+    return bytes(whole)
+
+
+def saved(content: dict) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
 def of_another_network(content: dict) -> dict:
     content["training"]["model"].popitem()
     return content
@@ -86,7 +105,8 @@ def hostile(content: dict) -> dict:
 @pytest.mark.parametrize(
     ("change", "said", "aside"),
     [
-        (damaged, "cannot be used", True),
+        (damaged, "cannot be used (ValueError: its content is not what its digest says)", True),
+        (with_another_bit, "cannot be used (ValueError: its content is not what its digest says)", True),
         (of_another_network, "cannot be used (RuntimeError: Error(s) in loading state_dict", True),
         (without_history, "cannot be used (ValueError: it is incomplete)", True),
         (hostile, "cannot be used (UnpicklingError", True),
@@ -105,16 +125,35 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_run_starts_anew(
         with pytest.raises(KeyboardInterrupt):
             driver.once(tmp_path)
     folder = run_folder(tmp_path)
-    changed = change(torch.load(folder / "resume.pt", weights_only=True))
-    if isinstance(changed, bytes):
-        (folder / "resume.pt").write_bytes(changed)
-    else:
-        torch.save(changed, folder / "resume.pt")
+    changed = change(read_training(folder / "resume.pt"))
+    content = changed if isinstance(changed, bytes) else sealed(saved(changed))
+    (folder / "resume.pt").write_bytes(content)
     monkeypatch.chdir(tmp_path)
     driver.once(tmp_path)
     assert said in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
     assert compare(whole, folder) == (["file resume.broken.pt"] if aside else [])
+
+
+def test_a_clock_that_was_set_back_changes_nothing(tmp_path, whole, monkeypatch, capsys):
+    """Killed in the third epoch, and called again a year earlier."""
+    assert drive(tmp_path, "--moment", "epoch", "--count", "18").returncode == -signal.SIGKILL
+    past = datetime.now(UTC) - timedelta(days=365)
+    monkeypatch.setattr(folder, "_now", lambda: past.isoformat(timespec="milliseconds"))
+    monkeypatch.setattr(driver.folder.time, "time", past.timestamp)
+    monkeypatch.setattr(recording, "datetime", SimpleNamespace(now=lambda zone: past))
+    monkeypatch.setattr(driver.folder, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(RunFolder, "finish", RunFolder.finish)  # put back afterwards
+    driver.once(tmp_path)
+    assert "goes on after epoch 3" in capsys.readouterr().err
+    assert compare(whole, run_folder(tmp_path)) == []
+    record = read_record(run_folder(tmp_path) / "record.json")
+    assert record.measured["finished_at"].startswith(str(past.year))
+    assert record.measured["wall_seconds"] > 0 and min(record.measured["epoch_seconds"]) > 0
+    times = [json.loads(line)["time"] for line in (run_folder(tmp_path) / "history.jsonl").read_text().splitlines()]
+    assert times[2] > times[3]
+    ends = epoch_times(record, run_folder(tmp_path) / "history.jsonl", 0)
+    assert len(ends) == 6
 
 
 def interrupted() -> None:

@@ -18,6 +18,9 @@ from delrec_bench.records import load_records, read_record, verify, write_record
 from delrec_bench.studies.expansion import expand
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
+from fuzzing import damaged, fuzz
+from hypothesis import given
+from hypothesis import strategies as st
 
 METHODS, TASKS = find_methods(), find_tasks()
 SMALL = (("network.hidden", (12, 12)), ("training.batch", 8))
@@ -156,6 +159,32 @@ def test_garbage_is_one_clear_error(tmp_path, text):
     (tmp_path / "benchmark.json").write_text(text)
     with pytest.raises(BenchError, match="benchmark.json"):
         latency.import_json(tmp_path / "benchmark.json")
+
+
+@fuzz(200)
+@given(data=st.data())
+def test_whatever_the_json_holds_only_our_own_error_comes(made, tmp_path, data):
+    path = written(tmp_path, benchmarks(made))
+    content = path.read_bytes()
+    if data.draw(st.booleans()):  # well-formed, with one value changed
+        tree = json.loads(content)
+        at = tree
+        while isinstance(at, dict | list) and at:
+            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+            parent, key = at, data.draw(st.sampled_from(keys))
+            at = at[key]
+            if not isinstance(at, dict | list) or data.draw(st.integers(0, 5)) == 0:
+                break
+        values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.just([]))
+        parent[key] = data.draw(st.one_of(values, st.just({}), st.lists(st.floats(), max_size=3)))
+        path.write_text(json.dumps(tree))
+    else:
+        path.write_bytes(damaged(data, content, b"NaN", b"-1", b"1e999", b'"', b"[[[", b"null"))
+    try:
+        for record in latency.import_json(path):
+            verify(record)
+    except BenchError as error:
+        assert "benchmark.json" in str(error) and "\n" not in str(error)
 
 
 def test_a_file_that_is_not_there_or_too_large_is_refused(tmp_path, monkeypatch):

@@ -13,7 +13,8 @@ from delrec_bench import records
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, PerSample, Record, canonical, expected_key, pages, run_key, store
-from hypothesis import given, settings
+from fuzzing import damaged, fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 CONFIGURATION = {
@@ -314,20 +315,31 @@ def test_a_page_that_unfolds_without_end_is_refused_in_bounded_memory(tmp_path, 
         records.read_record(tmp_path / "a" / "record.json")
 
 
-@settings(max_examples=150, deadline=None)
+@fuzz(150)
 @given(st.data())
-def test_a_damaged_record_is_an_error_of_ours_or_the_record(tmp_path_factory, data):
-    text = bytearray(records.record_text(make()).encode())
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(text) - 1))
-        text[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    path = tmp_path_factory.getbasetemp() / "damaged" / "record.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(bytes(text))
+def test_a_damaged_record_is_an_error_of_ours_or_the_record(tmp_path, data):
+    path = tmp_path / "damaged.json"
+    path.write_bytes(damaged(data, records.record_text(make()).encode(), b"1e999", b"NaN", b"[[", b'"'))
     try:
         assert records.same_record(records.read_record(path), make())
     except BenchError as error:
-        assert "damaged" in str(error)
+        assert "damaged.json" in str(error) and "\n" not in str(error)
+
+
+@fuzz(100)
+@given(st.data())
+def test_a_damaged_page_of_records_is_an_error_of_ours_or_the_records(tmp_path, data):
+    path = tmp_path / "damaged.xz"
+    whole = [make(), make(repetition=1, configuration=CONFIGURATION | {"repetition": 1})]
+    records.write_page(path, whole)
+    inside = data.draw(st.booleans())
+    content = lzma.decompress(path.read_bytes()) if inside else path.read_bytes()
+    content = damaged(data, content, b"\n", b"{}")
+    path.write_bytes(lzma.compress(content) if inside else content)
+    try:
+        assert all(any(records.same_record(r, w) for w in whole) for r in records.read_page(path))
+    except BenchError as error:
+        assert "damaged.xz" in str(error) and "\n" not in str(error)
 
 
 def test_a_record_in_the_folder_of_another_key_is_refused(tmp_path):

@@ -1,9 +1,13 @@
 """What a page says: only its declared runs are rows, and every sentence is one that its verdicts allow."""
 
+import random
+
 import numpy as np
 import pytest
+from delrec_bench.metrics import metric_named
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Expected, Primary
+from delrec_bench.tasks.base import find_tasks
 
 from benchmarks.tests import made_up
 
@@ -223,6 +227,29 @@ def test_speakers_are_clusters_of_the_second_interval():
     alone, clustered = (page_of([spoken(r, s) for r in records]).judged.differences[0].wide for s in (None, two))
     assert clustered.difference == pytest.approx(alone.difference)
     assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
+
+
+def test_overlapping_windows_are_clusters_of_the_second_interval():
+    """The windows of Mackey-Glass share 149 of 150 values with the next, and counted as so many samples."""
+
+    def smooth(method, repetition, scale, control):
+        like, rng = made_up.forecast(method, repetition, scale, control), random.Random(method)
+        of_block = [rng.gauss(0, scale) for _ in range(8)]
+        targets = np.asarray(like.targets.array)
+        predictions = [t + of_block[i // 25] + 0.001 * repetition for i, t in enumerate(targets)]
+        return like.changed(
+            predictions=predictions, result={"test_score": metric_named("nmse").score(predictions, targets)}
+        )
+
+    pair = ((PAIR[0], 0.3, PAIR[1]), (PAIR[1], 0.4, None))
+    records = [smooth(m, r, scale, control) for m, scale, control in pair for r in range(6)]
+    alone, clustered = (
+        page_of(records, primary=None, overlaps=overlaps).judged.differences[0].wide
+        for overlaps in ({}, {"mackey-glass": 25})
+    )
+    assert clustered.difference == pytest.approx(alone.difference)
+    assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
+    assert find_tasks()["mackey-glass"].overlap == 150
 
 
 def test_another_test_set_has_no_interval_over_samples():

@@ -129,7 +129,7 @@ def test_what_is_collected_becomes_a_row_that_says_who_made_it_and_nothing_was_e
     methods, tasks = find_methods([laid]), find_tasks()
     expanded = expand(str(study), None, methods, tasks)
     keys = [resolve(request, methods, tasks, workspace).key for request in expanded.requests]
-    page = build(declaration(expanded, keys, methods, records), records, "records")
+    page = build(declaration(expanded, keys, methods, tasks, records), records, "records")
     (row,) = page.rows
     assert row["submitter"] == BY and row["n"] == 2
     assert "submitted by A. Naïf, Some Lab &amp; Sons" in (ours / "out" / "one" / "one.html").read_text()

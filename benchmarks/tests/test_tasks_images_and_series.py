@@ -1,7 +1,6 @@
 """Permuted MNIST from its four files, and the Mackey-Glass series from its formula."""
 
 import gzip
-import os
 import struct
 
 import numpy as np
@@ -16,11 +15,11 @@ from delrec_bench.tasks import ps_mnist
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.tasks.mackey_glass import series
 from delrec_bench.workspace import workspace_at
-from hypothesis import HealthCheck, given, settings
+from fuzzing import fuzz
+from hypothesis import given
 from hypothesis import strategies as st
 
 SIDE = 28
-MANY = int(os.environ.get("DELREC_BENCH_FUZZ", "1"))  # times as many fuzzed cases
 
 
 def idx(array):
@@ -168,7 +167,7 @@ def test_other_equations_have_other_rows_and_impossible_ones_are_refused(load, t
         load("mackey-glass", folder=tmp_path)
 
 
-@settings(max_examples=200 * MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(200)
 @given(data=st.data())
 def test_whatever_an_image_file_holds_only_our_own_error_comes(tmp_path, data):
     content = bytearray(struct.pack(">IIII", 0x803, 3, 2, 2) + bytes(range(12)))

@@ -13,6 +13,7 @@ from delrec_bench.report.declared import Declaration, Expected, Primary
 from delrec_bench.report.reproduction import Outcome, compare
 from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.studies.expansion import Study
+from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace
 
 CHOSEN_ON = {
@@ -22,13 +23,15 @@ CHOSEN_ON = {
 """What the settings of a profile of presets were chosen on."""
 
 
-def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records: Sequence[Record] = ()) -> Declaration:
+def declaration(
+    study: Study, keys: Sequence[str], methods: MethodTable, tasks: TaskTable, records: Sequence[Record] = ()
+) -> Declaration:
     """What a study in a profile declares of its page.
 
     Args:
         study: Expanded, after its search.
         keys: Key of each of its requests.
-        methods: The table, for controls.
+        methods, tasks: The tables, for controls and overlaps.
         records: What there is: of a study whose page does not expect its runs, those that are there are declared.
     """
     spots = dict.fromkeys(request.spot for request in study.requests)
@@ -56,6 +59,7 @@ def declaration(study: Study, keys: Sequence[str], methods: MethodTable, records
         unscored=() if study.scored else tuple((spot[1], name) for spot, name in names.items()),
         primary=_primary(study, names),
         margins=study.margin,
+        overlaps={task: tasks[task].overlap for _, task, _ in spots},
         chosen_on=CHOSEN_ON[study.presets],
         again=f"delrec-bench reproduce --study {study.name} --profile {study.profile}",
     )

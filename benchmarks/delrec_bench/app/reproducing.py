@@ -18,15 +18,17 @@ from delrec_bench.records import Record
 from delrec_bench.records.tracking import sync
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
-from delrec_bench.studies.cost import Past, estimate, misfits
+from delrec_bench.studies.card import assumed, card_seconds
+from delrec_bench.studies.cost import Past, estimate, loads, misfits
 from delrec_bench.studies.derived import networks, with_trained
-from delrec_bench.studies.expansion import Study, Wanted, expand
+from delrec_bench.studies.expansion import Study, Wanted, expand, siblings
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_spot
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace, here
 
 LATENCY_SECONDS = 90.0  # for all methods and tasks together
 MOST_JOBS = 4096
+LONG = 86400.0  # core seconds of a study for which one would look for a card
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     failed = work.do(missing)
     latency = _latency(study, places, methods, tasks, workspace, display) if ordered.latency else Outcome()
     trained = time.perf_counter() - start
-    different, content = _finish(study, keys, methods, workspace, display)
+    different, content = _finish(study, keys, methods, tasks, workspace, display)
     content |= {
         "study": study.name,
         "profile": study.profile,
@@ -133,7 +135,7 @@ def _latency(
 
 
 def _finish(
-    study: Study, keys: Sequence[str], methods: MethodTable, workspace: Workspace, display: Display
+    study: Study, keys: Sequence[str], methods: MethodTable, tasks: TaskTable, workspace: Workspace, display: Display
 ) -> tuple[bool, dict[str, Any]]:
     """MLflow, the page in out/, and its comparison with the published one; whether any row came out different."""
     say, records, source = display.say, own_records(workspace), "mlflow"
@@ -143,7 +145,7 @@ def _finish(
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}; the page is built from the records")
         source = "records"
-    paths, outcome, content = finish(workspace, declaration(study, keys, methods, records), records, say, source)
+    paths, outcome, content = finish(workspace, declaration(study, keys, methods, tasks, records), records, say, source)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
     return outcome.different, dict(content)
 
@@ -185,6 +187,14 @@ def _dry_run(
     unfit = misfits(whole, jobs, workspace.runs)
     for misfit in unfit:
         print(f"does not fit: {misfit}")
+    card = card_seconds(loads([*before, *study.requests], methods, tasks, study.sizes)) / 3600
+    if whole.seconds > LONG:
+        print(f"on one card about {card:.1f} hours ({assumed()})")
+    for name in siblings(study):
+        other = expand(study.path, name, methods, tasks)
+        cost = estimate(other.requests, methods, tasks, past, other.sizes)
+        hours_there = card_seconds(loads(other.requests, methods, tasks, other.sizes)) / 3600
+        print(f"profile {name}, of the same settings: {cost}; on one card about {hours_there:.1f} hours")
     return 0, {
         "study": study.name,
         "profile": study.profile,
@@ -194,6 +204,7 @@ def _dry_run(
         "runs": len(study.requests),
         "core_hours": whole.seconds / 3600,
         "hours": hours,
+        "card_hours": card,
         "jobs": jobs,
         "memory_bytes": whole.memory * jobs,
         "disk_bytes": whole.disk,

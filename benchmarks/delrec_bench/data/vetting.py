@@ -6,8 +6,10 @@ opens the file. What was read well once is remembered by its md5, as are the fil
 """
 
 import json
+import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,8 @@ from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
 CHILD = "from delrec_bench.data.vetting_child import main; main()"
-PATIENCE = 20.0  # seconds for its start and a small file
+PATIENCE = 20.0  # seconds of a processor for its start and a small file
+WAIT = 10.0  # times as long by the clock: others may use the machine as well, which makes no file a broken one
 PACE = 1e6  # bytes a second, the slowest that a file is read
 COPY = 1 << 20
 
@@ -57,16 +60,16 @@ def vet(path: Path, workspace: Workspace, plain: Path | None = None) -> None:
 
 def _read_in_child(plain: Path, shown: Path) -> None:
     limit = PATIENCE + plain.stat().st_size / PACE if plain.exists() else PATIENCE
-    command = [sys.executable, "-c", CHILD, str(plain), str(shown)]
+    command = [sys.executable, "-c", CHILD, str(plain), str(shown), str(math.ceil(limit))]
     # One thread: every further one takes address space of its own.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**os.environ, **single, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        done = subprocess.run(command, capture_output=True, env=environment, timeout=limit, check=False)
+        done = subprocess.run(command, capture_output=True, env=environment, timeout=WAIT * limit, check=False)
     except subprocess.TimeoutExpired as error:
-        raise BenchError(
-            f"{shown}: the HDF5 library was still reading it after {limit:.0f} s; it is broken: copy or fetch it again"
-        ) from error
+        raise BenchError(_endless(shown, f"{WAIT * limit:.0f} s")) from error
+    if done.returncode == -signal.SIGXCPU:
+        raise BenchError(_endless(shown, f"{limit:.0f} s of a processor"))
     if done.returncode == BUG:
         raise RuntimeError(done.stderr.decode(errors="replace"))
     if done.returncode:
@@ -75,6 +78,10 @@ def _read_in_child(plain: Path, shown: Path) -> None:
     said = json.loads(done.stdout)
     if said is not None:
         raise BenchError(said)
+
+
+def _endless(shown: Path, after: str) -> str:
+    return f"{shown}: the HDF5 library was still reading it after {after}; it is broken: copy or fetch it again"
 
 
 @contextmanager

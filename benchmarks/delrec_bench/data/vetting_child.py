@@ -16,8 +16,9 @@ BUG = 70
 
 def main() -> None:
     """Read every event of the file; the outcome as JSON on stdout: null, or the message of our own error."""
-    plain, shown = map(Path, sys.argv[1:])
+    plain, shown, seconds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))  # ends it by SIGXCPU
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     said = None
     try:

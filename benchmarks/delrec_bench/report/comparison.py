@@ -53,12 +53,13 @@ class Compared:
     lines: tuple[str, ...]
 
 
-def compare_methods(side: Side, a: str, b: str) -> Compared:
+def compare_methods(side: Side, a: str, b: str, overlaps: Mapping[str, int] | None = None) -> Compared:
     """Method a against method b, paired by repetition. Nobody declared it before the runs: it is exploratory.
 
     Args:
         side: The records; of one page, or of runs that hold every (method, task, repetition) once.
         a, b: Rows: names of methods, of a sweep with the point.
+        overlaps: By task, as in a page's declaration.
 
     Raises:
         BenchError: There are no runs of one of them, no task with both, or runs of several settings.
@@ -70,7 +71,8 @@ def compare_methods(side: Side, a: str, b: str) -> Compared:
             raise BenchError(f"no runs of '{name}' to compare in {side.what}; {nearest(name, known)}")
     _refuse_mixed(side, runs, "compare the two by one page's records: --of PAGE")
     wanted = {r.key: Expected(side.row(r), b if side.row(r) == a else None) for r in runs}
-    page = build(Declaration("compare", "", "", "", wanted, margins=side.margins), runs)
+    declared = Declaration("compare", "", "", "", wanted, margins=side.margins, overlaps=overlaps or {})
+    page = build(declared, runs)
     judged: Judged = page.judged
     if not judged.differences:
         raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")

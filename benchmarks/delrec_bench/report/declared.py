@@ -51,6 +51,7 @@ class Declaration:
         runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
         primary: The pooled hypothesis, or None.
         margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
+        overlaps: Task -> how many test samples in a row share values (`Task.overlap`), where they do.
         chosen_on: What the presets were chosen on: "validation", "published", or "test" (with test scores in sight).
         unscored: (task, method) of rows that are shown for their size, latency and published score alone.
         again: The command that makes the page.
@@ -64,6 +65,7 @@ class Declaration:
     runs: Mapping[str, Expected]
     primary: Primary | None = None
     margins: Mapping[str, float] = field(default_factory=dict)
+    overlaps: Mapping[str, int] = field(default_factory=dict)
     chosen_on: str = "test"
     unscored: tuple[tuple[str, str], ...] = ()
     again: str = ""
@@ -72,6 +74,10 @@ class Declaration:
     def margin(self, task: str) -> float | None:
         """The margin of a row's task: `shd:folder@1234` has that of `shd`."""
         return self.margins.get(task, self.margins.get(task.partition(":")[0]))
+
+    def overlap(self, task: str) -> int:
+        """How many test samples in a row of a row's task share values."""
+        return self.overlaps.get(task.partition(":")[0], 1)
 
     def members(self, records: Iterable[Any]) -> list[Any]:
         """The runs and floors among `records` that the page asks for, each key once, in the order of repetitions."""

@@ -9,7 +9,7 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.report.declared import Declaration, error_of
 from delrec_bench.report.rows import Row, column
-from delrec_bench.statistics.clusters import crossed
+from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, paired
 from delrec_bench.statistics.pooled import Pooled, TaskErrors, pool
 from delrec_bench.statistics.ranks import Rank, rank_groups
@@ -96,7 +96,7 @@ def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
     differences = []
     for (row, other), (_, each, errors) in zip(made, raw, strict=True):
         verdict = verdicts[_named((row["method"], other["method"])), row["task"]]
-        differences.append(Difference(verdict, row, other, each, _wide(row, other), errors))
+        differences.append(Difference(verdict, row, other, each, _wide(declared, row, other), errors))
     against: dict[Pair, dict[str, Verdict]] = {}
     for row, floor in floors:
         verdict = verdicts[_named((row["method"], floor["method"])), row["task"]]
@@ -167,7 +167,7 @@ def _is_over(declared: Declaration, pair: Pair, task: str) -> bool:
     return task in primary.over or task.partition(":")[0] in primary.over
 
 
-def _wide(row: Row, other: Row) -> Estimate | None:
+def _wide(declared: Declaration, row: Row, other: Row) -> Estimate | None:
     both = _shared(row, other)
     targets = [column(r, "targets") for pair in both for r in pair]
     first = targets[0] if targets else None
@@ -178,8 +178,10 @@ def _wide(row: Row, other: Row) -> Estimate | None:
         np.stack([per_sample(np.asarray(column(r, "predictions")), first) for r in side])
         for side in zip(*both, strict=True)
     )
-    groups = column(both[0][0], "groups")
-    return crossed(ours, theirs, None if groups is None else groups.tolist())
+    speakers, overlap = column(both[0][0], "groups"), declared.overlap(row["task"])
+    if speakers is not None:
+        return crossed(ours, theirs, speakers.tolist())
+    return crossed(ours, theirs, window_blocks(len(first), overlap, 1) if overlap > 1 else None)
 
 
 def _floor_pairs(rows: Sequence[Row]) -> Iterable[tuple[Row, Row]]:

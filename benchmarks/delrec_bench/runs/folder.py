@@ -7,9 +7,11 @@
     record.json     written last: where it is, the run is finished
     lock            held by the one process that does the run; the kernel releases it when that process ends
 
-Whole files are written aside and renamed, so that none is ever half there.
+Whole files are written aside and renamed, so that none is ever half there. A checkpoint begins with the digest of the
+rest: torch does not look at the sums in its files, and a bit that the disk lost would train another network.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -31,6 +33,22 @@ CHECKPOINT_SECONDS = 60.0  # from one checkpoint to the next, at least
 FSYNC_SECONDS = 1.0  # a line of history is on the disk this much later at most; it survives its process at once
 SCHEMA = 1
 LIBRARIES = ("torch", "numpy", "numba")  # another version of these may add in another order
+
+
+def sealed(content: bytes) -> bytes:
+    """The content after its SHA-256."""
+    return hashlib.sha256(content).digest() + content
+
+
+def unsealed(content: bytes) -> bytes:
+    """What `sealed` was given.
+
+    Raises:
+        ValueError: It is not the same any more.
+    """
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise ValueError("its content is not what its digest says")
+    return content[32:]
 
 
 class BusyError(Exception):
@@ -74,9 +92,10 @@ class RunFolder:
         self.tidy()
 
     def tidy(self) -> None:
-        """Drop what only an unfinished run needs."""
+        """Drop what only an unfinished run needs; a folder that is read-only keeps it."""
         for name in ("resume.pt", "failure.json"):
-            (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.path / name).unlink()
 
     def forget(self) -> None:
         """Remove the folder of a run that never began, and that of all runs if it was the first."""
@@ -145,7 +164,8 @@ class Checkpoints:
         if not self._path.exists():
             return None
         try:
-            saved = torch.load(self._path, map_location="cpu", weights_only=True)
+            content = unsealed(self._path.read_bytes())
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             belongs, training = saved["belongs"], saved["training"]
             whole = isinstance(training, dict) and set(saved["before"]) == set(self._before)
             if not (whole and len(saved["history"]) == len(training["fit"]["history"])):
@@ -184,7 +204,7 @@ class Checkpoints:
                 },
                 content,
             )
-            self._write(lambda: write_atomic(self._path, content.getvalue()), "resume.pt")
+            self._write(lambda: write_atomic(self._path, sealed(content.getvalue())), "resume.pt")
             self._saved_at = time.perf_counter()
 
     def _write(self, write: Callable[[], None], name: str) -> None:

@@ -1,6 +1,5 @@
 """The network of a finished run, from its record and checkpoint alone."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +49,19 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
         raise BenchError(f"{record} has no {checkpoint}; delete its folder, and the run is made again")
     try:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if saved["key"] != record.key:
-            raise BenchError(f"{checkpoint} is of run {str(saved['key'])[:12]}, not of {record}")
-        model.load_state_dict(saved["state_dict"])
-    except (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, pickle.UnpicklingError) as error:
-        raise BenchError(f"{checkpoint} gives no network of {record} ({type(error).__name__}: {error})") from error
+        key, state = saved["key"], saved["state_dict"]
+    except Exception as error:  # whatever a damaged file makes torch and pickle raise
+        raise _none(checkpoint, record, error) from error
+    if key != record.key:
+        raise BenchError(f"{checkpoint} is of run {str(key)[:12]}, not of {record}")
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _none(checkpoint, record, error) from error
+
+
+def _none(checkpoint: Path, record: Record, error: Exception) -> BenchError:
+    return BenchError(f"{checkpoint} gives no network of {record} ({type(error).__name__}: {error})")
 
 
 def with_example(record: Record, checkpoint: Path, methods: MethodTable) -> tuple[Any, np.ndarray, np.ndarray] | None:

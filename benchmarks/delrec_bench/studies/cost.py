@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,13 +15,17 @@ from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json
 from delrec_bench.tasks.base import TaskTable
 
-# One core: what training costs, found on the quick profile. Feedforward delays cost some products of their window.
-OPERATIONS_PER_SECOND = 2e10
+# One core: what training costs, found on the quick leaderboard and on training steps at published widths. Products of
+# few weights are slower; feedforward delays cost some products of their window.
+OPERATIONS_PER_SECOND = 1e11
+WEIGHTS_OF_HALF_SPEED = 25e3
 SECONDS_PER_BATCH_STEP = 3e-5
-PRODUCTS_OF_A_WINDOW = 0.2
+PRODUCTS_OF_A_WINDOW = 0.05
 START_SECONDS = 1.0
-BYTES_OF_A_PROCESS = 600e6
+BYTES_OF_A_PROCESS = 800e6
 BYTES_OF_A_RECORD = 100e3
+Size = tuple[int, int, int]  # training samples, steps, channels
+USUAL_SIZE: Size = (2000, 100, 100)  # of a task for which a study gives none
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Estimate:
 
     Attributes:
         runs: How many.
-        known: Of them those that records of this machine tell of; the others are right within a factor of three.
+        known: Of them those that records of this machine tell of; the others are by the formula,
+            within a factor of two for most methods.
         seconds, longest: Of one core, in all and of the longest run.
         memory: Bytes of the largest process.
         disk: Bytes in all.
@@ -99,7 +104,7 @@ def estimate(
     methods: MethodTable,
     tasks: TaskTable,
     records: Iterable[Record] | Past,
-    sizes: Mapping[str, tuple[int, int, int]] | None = None,
+    sizes: Mapping[str, Size] | None = None,
 ) -> Estimate:
     """Time, memory and disk of runs.
 
@@ -112,7 +117,7 @@ def estimate(
     count, known, longest, total, memory, disk, batch = 0, 0, 0.0, 0.0, BYTES_OF_A_PROCESS, 0.0, (0, 0.0)
     for request in requests:
         settings = settle(request, methods[request.method], tasks[request.task])
-        seconds, grows, stored = _formula(settings, (sizes or {}).get(request.task, (2000, 100, 100)))
+        seconds, grows, stored = _formula(_load(settings, (sizes or {}).get(request.task, USUAL_SIZE)))
         held = BYTES_OF_A_PROCESS + grows
         found = past.find({**settings.values, "device": request.device}, settings.training.epochs)
         if found is not None:
@@ -177,23 +182,60 @@ def _like(configuration: Mapping[str, Any], *, epochs: bool = True) -> str:
     return canonical_json(same)
 
 
-def _formula(settings: Settings, size: tuple[int, int, int]) -> tuple[float, float, float]:
+@dataclass(frozen=True)
+class Load:
+    """What training a network comes to.
+
+    Attributes:
+        weights: Of all layers.
+        widths: Channels, then the neurons of each layer.
+        steps, batch, updates: Of a sample, an update, the training.
+        operations: Floating-point operations of the training: 6 a weight, sample and step (forward and backward).
+    """
+
+    weights: float
+    widths: tuple[int, ...]
+    steps: int
+    batch: int
+    updates: float
+    operations: float
+
+    @property
+    def layers(self) -> int:
+        """Hidden layers."""
+        return len(self.widths) - 1
+
+
+def loads(
+    requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, sizes: Mapping[str, Size] | None = None
+) -> Iterator[Load | None]:
+    """What the training of each request comes to; None of a method without a network."""
+    for request in requests:
+        settings = settle(request, methods[request.method], tasks[request.task])
+        yield _load(settings, (sizes or {}).get(request.task, USUAL_SIZE))
+
+
+def _load(settings: Settings, size: Size) -> Load | None:
     samples, steps, channels = size
     samples = min(samples, settings.options.limit or samples)
     if settings.method.build is None:
-        return 5.0, 0.0, BYTES_OF_A_RECORD
+        return None
     hidden = settings.network.get("hidden") or [128]
-    widths = [channels, *hidden]
+    widths = (channels, *hidden)
     weights = sum(a * b for a, b in pairwise(widths)) + sum(h * h for h in hidden)
     budget = settings.values["budget"]
     weights = min(weights, budget) if isinstance(budget, int) and budget else weights
     training = settings.training
     dense = 1 + PRODUCTS_OF_A_WINDOW * settings.network.get("window", 0)
-    epochs = 1 if "evaluation" in settings.values else training.epochs
-    operations = 6.0 * weights * dense * steps * samples * epochs
-    updates = epochs * samples / training.batch
-    seconds = (
-        START_SECONDS + operations / OPERATIONS_PER_SECOND + updates * steps * SECONDS_PER_BATCH_STEP * len(hidden)
-    )
-    held = 4.0 * 6 * training.batch * steps * sum(widths)
-    return seconds, held, BYTES_OF_A_RECORD + 8.0 * weights
+    seen = samples * (1 if "evaluation" in settings.values else training.epochs)
+    return Load(weights, widths, steps, training.batch, seen / training.batch, 6.0 * weights * dense * steps * seen)
+
+
+def _formula(load: Load | None) -> tuple[float, float, float]:
+    """Seconds of one core, bytes that grow with the batch, and bytes on disk."""
+    if load is None:
+        return 5.0, 0.0, BYTES_OF_A_RECORD
+    chain = load.updates * load.steps * load.layers * SECONDS_PER_BATCH_STEP
+    held = 4.0 * 6 * load.batch * load.steps * sum(load.widths)
+    rate = OPERATIONS_PER_SECOND * load.weights / (load.weights + WEIGHTS_OF_HALF_SPEED)
+    return START_SECONDS + load.operations / rate + chain, held, BYTES_OF_A_RECORD + 8.0 * load.weights

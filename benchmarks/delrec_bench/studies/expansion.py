@@ -61,6 +61,7 @@ class Study:
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         scored: Whether the page expects its runs.
         exhibits: A breach of protocol that it shows on purpose, or None.
+        path: Its file.
     """
 
     name: str
@@ -78,11 +79,19 @@ class Study:
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
     exhibits: str | None = None
+    path: str = ""
 
     @property
     def presets(self) -> str:
         """The profile of presets, which a study's table may name apart from its own."""
         return self.requests[0].profile if self.requests else self.profile
+
+
+def siblings(study: Study) -> list[str]:
+    """The other profiles of its file without a search whose runs have the same presets."""
+    file = study_file(Path(study.path))
+    found = {name: file.profile_named(name)[1] for name in file.profiles if name != study.profile}
+    return [n for n, table in found.items() if (table.profile or n) == study.presets and table.search is None]
 
 
 def pages() -> list[str]:
@@ -181,6 +190,7 @@ def expand(
         margin=table.margin,
         scored=table.scored,
         exhibits=file.exhibits,
+        path=str(path),
     )
 
 
@@ -258,6 +268,8 @@ def _settings(
     for name, value in table.items():
         if isinstance(value, dict) and name not in owners and name not in GROUPS:
             raise BenchError(f"study '{study}': unknown table 'set.{name}'; {nearest(name, [*owners, *GROUPS])}")
+        if name in owners and not isinstance(value, dict):
+            raise BenchError(f"study '{study}': set.{name} is {value!r}; it must be a table of settings")
 
     def named(values: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -281,7 +293,8 @@ def _only(what: str, names: tuple[str, ...] | None, known: list[str], study: str
 def _choose(what: str, rule: Any, table: Mapping[str, Any], study: str) -> list[str]:
     if isinstance(rule, list):
         for name in rule:
-            table[name]  # an unknown name is an error that names the nearest
+            if name not in table:
+                raise BenchError(f"study '{study}': no {what.removesuffix('s')} '{name}'; {nearest(name, table)}")
         return list(rule)
     names = []
     for name, entry in table.items():

@@ -112,4 +112,5 @@ TASK = Task(
     load=load,
     embedded=True,
     metric="nmse",
+    overlap=WINDOW,
 )

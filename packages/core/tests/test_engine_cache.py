@@ -66,6 +66,24 @@ def test_a_file_that_is_not_whole_is_made_again(kind, folder, tmp_path):
     assert not target.exists(), "what the digest does not cover was unpickled"
 
 
+def test_what_a_killed_process_left_is_swept_a_day_later_and_a_full_disk_leaves_nothing(monkeypatch, folder):
+    folder.mkdir(mode=0o700)
+    left, fresh = folder / "tmpleft.tmp", folder / "tmpfresh.tmp"
+    for draft in (left, fresh):
+        draft.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.os, "fdopen", full)
+        assert call() and call()
+    assert set(folder.iterdir()) == {fresh}
+    assert call() and not call()
+
+
+def full(handle, *_):
+    os.close(handle)
+    raise OSError(28, "No space left on device")
+
+
 def test_another_source_or_version_is_another_file(monkeypatch, folder):
     call()
     monkeypatch.setattr(cache, "sources", lambda: "edited")

@@ -39,7 +39,8 @@ def command(
         side = Side("this workspace", own_records(workspace)) if of is None else side_of(of, workspace)
         if side is None:
             raise BenchError(f"--of '{of}' is no page of reports/ or out/, nor a folder or file of records")
-        compared = compare_methods(side, a, b)
+        overlaps = {name: task.overlap for name, task in places.tables()[1].items()}
+        compared = compare_methods(side, a, b, overlaps)
         lines, content = compared.lines, {"verdicts": [v.to_dict() for v in compared.verdicts]}
     else:
         method, other = (a, b) if left is None else (b, a)

@@ -55,7 +55,7 @@ def command(
             if expanded.scored:
                 raise
             keys.append(request.command())
-    declared = declaration(expanded, keys, methods, records)
+    declared = declaration(expanded, keys, methods, tasks, records)
     if publish:
         paths = published(
             workspace,

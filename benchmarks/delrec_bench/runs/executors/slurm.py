@@ -16,6 +16,7 @@ from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
 from delrec_bench.runs.executors.base import Done, Place, work
 
+TIMES = 1000  # that a job may come to its time limit: each time it is further on
 USUAL = {"name": "delrec-bench", "timeout_min": 240, "mem_gb": 8, "cpus_per_task": 1}
 
 
@@ -44,7 +45,8 @@ class Slurm:
             raise BenchError(f"--executor-option cluster={self._cluster}; it must be slurm, local or debug")
         self._folder, self._every, self.jobs = folder, every, jobs
         try:
-            self._executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self._cluster)
+            again = {} if self._cluster == "debug" else {f"{self._cluster}_max_num_timeout": TIMES}
+            self._executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self._cluster, **again)
             parallel = {"slurm_array_parallelism": jobs} if self._cluster == "slurm" else {}
             self._executor.update_parameters(**{**parallel, **chosen})
         except (RuntimeError, NameError, TypeError, ValueError) as error:

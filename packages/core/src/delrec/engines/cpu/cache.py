@@ -20,6 +20,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,9 @@ _SOURCES = {
     ),
     "delrec.engines.events": ("kernels.py",),
 }  # fmt: skip
+
+DRAFT = ".tmp"  # how the name of a file ends that is being written
+DRAFT_SECONDS = 86400.0  # a draft that old has no writer any more
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # of what only kernels call: no way in from Python, which would cost a third of the compilation
@@ -116,9 +120,14 @@ class _Kept(_Cache):
         path = self._path(sig, data.codegen)
         payload = serialize.dumps(data._reduce())
         with contextlib.suppress(OSError):  # a full disk costs the next process a compilation
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-                file.write(hashlib.sha256(payload).digest() + payload)
-            Path(file.name).replace(path)
+            handle, name = tempfile.mkstemp(dir=path.parent, suffix=DRAFT)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(payload).digest() + payload)
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
 
     def _path(self, sig: Any, codegen: Any) -> Path:
         f = self._function
@@ -144,6 +153,7 @@ def _private(chosen: str | None, cache_home: str | None, home: str | None) -> Pa
         reason = _unsafe(folder)
         if not reason:
             with tempfile.TemporaryFile(dir=folder):  # a folder of ours on a disk that cannot be written
+                _sweep(folder)
                 return folder
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
         reason = str(error)
@@ -156,6 +166,14 @@ def _private(chosen: str | None, cache_home: str | None, home: str | None) -> Pa
     made = tempfile.mkdtemp(prefix="delrec-")
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return Path(made)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote left here a day ago."""
+    for draft in folder.glob(f"*{DRAFT}"):
+        with contextlib.suppress(OSError):  # another process swept it
+            if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                draft.unlink()
 
 
 def _default(cache_home: str | None) -> Path:

@@ -1,0 +1,226 @@
+"""What is around a run fails: a full disk, a read-only folder, no HOME, another study in the same folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from delrec_bench import app
+from delrec_bench.records import load_records, same_record
+from delrec_bench.runs import folder
+from delrec_bench.studies.membership import memberships
+from delrec_bench.workspace import find_workspace, workspace_at
+
+SMALL = ["--set", "training.epochs=2", "--set", "network.hidden=6", "--set", "task.limit=40", "--set"]
+RUN = ["run", "lif", "digits", *SMALL, "task.test_limit=30"]
+STUDY = """
+summary = "{name}"
+methods = {methods}
+tasks = ["digits"]
+repetitions = 2
+
+[quick.set]
+training.epochs = 2
+network.hidden = [6]
+task.limit = 40
+task.test_limit = 30
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc, mounts")
+
+
+@pytest.fixture
+def alone(tmp_path, capsys):
+    """The record of the run where nothing fails."""
+    assert app.main([*RUN, "--root", str(made(tmp_path / "alone"))]) == 0
+    capsys.readouterr()
+    (record,) = load_records(tmp_path / "alone" / "runs")
+    return record
+
+
+def made(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def no_room_for(monkeypatch, name: str) -> list[str]:
+    """The disk is full whenever a file of this name should reach it; the paths where it was."""
+    fsync, seen = os.fsync, []
+
+    def full(handle: int) -> None:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        if path.name.startswith(f".{name}."):
+            seen.append(str(path))
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["record.json", "checkpoint.pt"])
+def test_no_room_for_a_result_is_told_and_the_next_call_goes_on(tmp_path, monkeypatch, capsys, alone, name):
+    monkeypatch.setattr(folder, "CHECKPOINT_SECONDS", 0.0)
+    root = made(tmp_path / "root")
+    with monkeypatch.context() as patch:
+        assert no_room_for(patch, name) is not None
+        assert app.main([*RUN, "--root", str(root)]) == 2
+    assert f"{name}: No space left on device; make room" in capsys.readouterr().err
+    assert load_records(root / "runs") == []
+    assert app.main([*RUN, "--root", str(root)]) == 0
+    assert "goes on after epoch 2" in capsys.readouterr().err
+    (record,) = load_records(root / "runs")
+    assert same_record(record, alone) and not list((root / "runs").glob("*/.*"))
+
+
+@pytest.mark.parametrize("name", ["resume.pt", "history.jsonl"])
+def test_no_room_for_a_checkpoint_is_told_once_and_the_run_goes_on(tmp_path, monkeypatch, capsys, alone, name):
+    monkeypatch.setattr(folder, "CHECKPOINT_SECONDS", 0.0)
+    seen = no_room_for(monkeypatch, name)
+    assert app.main([*RUN, "--root", str(made(tmp_path / "root"))]) == 0
+    said = capsys.readouterr().err
+    assert len(seen) == 1 and said.count("the run goes on, but cannot be resumed if it is cut short") == 1
+    assert same_record(load_records(tmp_path / "root" / "runs")[0], alone)
+
+
+@pytest.mark.parametrize("name", ["mine.json", "mine.csv", "records.jsonl.xz", "failure.json"])
+def test_no_room_for_a_page_or_what_belongs_to_it_is_told_and_the_next_call_makes_it(
+    tmp_path, monkeypatch, capsys, name
+):
+    (tmp_path / "mine.toml").write_text(STUDY.format(name="mine", methods='["lif", "counts-only"]'))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")  # refused at once: the page comes from the records
+    root = made(tmp_path / "root")
+    words = ["reproduce", "--study", str(tmp_path / "mine.toml"), "--root", str(root), "--no-latency", "--jobs", "1"]
+    with monkeypatch.context() as patch:
+        if name == "failure.json":  # why it failed cannot be kept; that comes first, what failed is its cause
+            patch.setattr("delrec_bench.runs.single.fit", lambda *_, **__: 1 / 0)
+        no_room_for(patch, name)
+        assert app.main(words) == 2
+    assert f"{name}: No space left on device; make room" in capsys.readouterr().err
+    assert app.main(words) == 0, capsys.readouterr().err
+    assert "the page is built from the records" in capsys.readouterr().err
+    assert len(load_records(root / "runs")) == 4
+    assert "counts-only" in (root / "out" / "mine" / "mine.csv").read_text()
+    assert not [path for path in root.rglob(".*.????????") if not path.name.endswith(".lock")]
+
+
+# In a namespace of its own a process may mount: a disk of 4 MB, filled so that so many KiB are left.
+MOUNTED = """
+import json, subprocess, sys
+from pathlib import Path
+from delrec_bench import app
+
+root, out, words = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+left = [int(word) for word in sys.argv[4:]]
+found = []
+
+
+def mount(options):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", root], check=True)
+
+
+for kib in left:
+    mount("size=4m")
+    with (root / "ballast").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+        file.truncate(max(0, (root / "ballast").stat().st_size - kib * 1024))
+    first = app.main([*words, "--root", str(root)])
+    (root / "ballast").unlink()
+    second = app.main([*words, "--root", str(root)])
+    records = [path.read_text() for path in root.glob("runs/*/record.json")]
+    subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+    third = [app.main([*words, "--root", str(root)]), app.main([*words, "--repetition", "1", "--root", str(root)])]
+    found.append({"codes": [first, second, *third], "records": records})
+    subprocess.run(["umount", root], check=True)
+out.write_text(json.dumps(found))
+"""
+
+
+def may_mount() -> bool:
+    try:
+        return subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], timeout=30).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not may_mount(), reason="this user may not mount, not even in a namespace")
+def test_a_disk_that_is_really_full_or_read_only_is_told_and_costs_nothing(tmp_path, alone):
+    root, out, left = made(tmp_path / "root"), tmp_path / "found.json", ["0", "4", "12", "40"]
+    words = ["unshare", "-rm", sys.executable, "-c", MOUNTED, str(root), str(out), json.dumps(RUN), *left]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=280, env=os.environ | {"TMPDIR": "/tmp"})
+    assert done.returncode == 0, done.stderr
+    assert "bug" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert "No space left on device" in done.stderr and "Read-only file system" in done.stderr
+    found = json.loads(out.read_text())
+    assert [case["codes"][1:] for case in found] == [[0, 0, 2]] * len(left)  # made; shown; another cannot be made
+    assert found[0]["codes"][0] == 2 and {case["codes"][0] for case in found} <= {0, 2}
+    for case in found:
+        (text,) = case["records"]
+        path = tmp_path / "case" / "record.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        assert same_record(load_records(tmp_path)[0], alone)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("home", [None, "/dev/null/home"])
+def test_no_home_is_no_error(tmp_path, alone, home):
+    gone = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "DELREC_CACHE", "MPLCONFIGDIR")
+    environment = {name: value for name, value in os.environ.items() if name not in gone}
+    environment |= {} if home is None else {"HOME": home}
+    words = [sys.executable, "-m", "delrec_bench.app", *RUN, "--root", str(made(tmp_path / "root"))]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert same_record(load_records(tmp_path / "root" / "runs")[0], alone)
+
+
+def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
+    left = [".mine.csv.abcdefgh", ".bins-0123-abcdefgh", ".shd.json.abcdefgh", ".shd_train.h5.abcdefgh"]
+    folders = ["out/mine", "cache", "runs/.studies", "data/shd"]
+    kept = [tmp_path / name for name in ("cache/.fresh.npy.abcdefgh", ".hidden-stranger", "out/mine/mine.csv")]
+    for name, below in zip(left, folders, strict=True):
+        (tmp_path / below).mkdir(parents=True)
+        path = tmp_path / below / name
+        path.mkdir() if "bins" in name else path.touch()
+        os.utime(path, (0, 0))
+    new = tmp_path / ".mlflow.db.new-abcdefgh"
+    new.mkdir()
+    os.utime(new, (0, 0))
+    for path in kept:
+        path.touch()
+    os.utime(kept[1], (0, 0))
+    find_workspace(str(tmp_path))
+    there = {path for path in tmp_path.rglob("*") if path.name.startswith(".") and path.name != ".studies"}
+    assert there == set(kept[:2]) and kept[2].exists()
+
+
+@pytest.mark.timeout(600)
+def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose_nothing(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = made(tmp_path / "one folder ü 中")
+    studies = {"first": '["lif", "counts-only"]', "second": '["lif", "time-slices"]'}
+    running = []
+    for name, methods in studies.items():
+        (tmp_path / f"{name}.toml").write_text(STUDY.format(name=name, methods=methods))
+        words = ["reproduce", "--study", str(tmp_path / f"{name}.toml"), "--root", str(root), "--no-latency"]
+        command = [sys.executable, "-m", "delrec_bench.app", *words, "--jobs", "1", "--json"]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    said = [process.communicate(timeout=500) for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    first, second = (json.loads(out) for out, _ in said)
+    assert first["complete"] and second["complete"]
+    assert len(load_records(root / "runs")) == 6  # two of lif in common
+    known = memberships(workspace_at(root))
+    keys = [known[name].keys for name in studies]
+    assert [len(of) for of in keys] == [4, 4] and len(keys[0] & keys[1]) == 2
+    assert app.main(["sync", "--root", str(root)]) == 0
+    from delrec_bench.records.tracking import records_from_mlflow
+
+    assert len(records_from_mlflow(workspace_at(root))) == 6
