@@ -31,12 +31,13 @@ __all__ = ["LIF", "Neuron", "neuron_of"]
 Rule = Callable[..., Any]
 
 _numbers = itertools.count()
-_neurons: weakref.WeakValueDictionary[int, Neuron] = weakref.WeakValueDictionary()
+_neurons: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary()
 
 
-def neuron_of(number: int) -> Neuron:
-    """Return the neuron of that number: a compiled graph can hold a number, but no neuron."""
-    return _neurons[number]
+def neuron_of(handle: str) -> Neuron:
+    """Return the neuron of that handle: a compiled graph can hold a word, but no neuron (nor surely an int: torch 2.5
+    makes a symbol of one that changes)."""
+    return _neurons[handle]
 
 
 def _first_state(spike: Any, reset: Any, *values: Any) -> Any:
@@ -93,8 +94,8 @@ class Neuron(nn.Module):
         return super()._apply(keeping_exact(fn, [*self.parameters(), *self.buffers()]), recurse)
 
     def _enlist(self) -> None:
-        self.number = next(_numbers)
-        _neurons[self.number] = self
+        self.handle = str(next(_numbers))
+        _neurons[self.handle] = self
 
     def attach(self, size: int) -> Neuron:
         """Make the parameters for a layer of `size` neurons and return self.

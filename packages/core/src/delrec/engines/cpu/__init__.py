@@ -40,7 +40,7 @@ class Cpu(Engine):
         """Return why the compiled scan cannot run this, or None."""
         current, state = request.current, request.state
         if torch.compiler.is_compiling():  # what depends on values is seen to when the operator runs
-            return _takes_number(request.neuron.number, current.device.type, current.dtype, request.taps is not None)
+            return _takes_handle(request.neuron.handle, current.device.type, current.dtype, request.taps is not None)
         if request.taps is not None:
             return _TAPS
         if torch.jit.is_tracing():
@@ -127,11 +127,11 @@ class Cpu(Engine):
         return None if _BROKEN else delays.delayed_linear(inputs, weight, position, bias, window, left, right)
 
 
-def _takes_number(number: int, device: str, dtype: torch.dtype, taps: bool) -> str | None:
-    return _TAPS if taps else ENGINE.takes(neuron_of(number), device, dtype)
+def _takes_handle(handle: str, device: str, dtype: torch.dtype, taps: bool) -> str | None:
+    return _TAPS if taps else ENGINE.takes(neuron_of(handle), device, dtype)
 
 
 # a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
-_takes_number._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_takes_handle._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 ENGINE = Cpu()

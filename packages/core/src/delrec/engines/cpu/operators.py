@@ -1,7 +1,7 @@
 """The cpu engine inside a compiled graph: its passes as operators that torch.compile does not look into.
 
 Only while compiling; eager code has the autograd functions, which keep less and call less. A neuron goes in as its
-number (`delrec.neurons.neuron_of`). What the eager engine decides by looking at values is decided when the operator
+handle (`delrec.neurons.neuron_of`). What the eager engine decides by looking at values is decided when the operator
 runs.
 """
 
@@ -31,16 +31,16 @@ __all__ = ["delayed_linear", "scan", "spike_linear"]
 def scan(neuron: Neuron, inputs: Inputs, trace: bool, cut: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return spikes, final states and trace; see `scan.forward`. The trace is whole if it or a gradient is wanted."""
     keep = trace or torch.is_grad_enabled()
-    spikes, planes, final, _ = _scan(*inputs, neuron.number, keep, cut)
+    spikes, planes, final, _ = _scan(*inputs, neuron.handle, keep, cut)
     return spikes, final, planes
 
 
 @torch.library.custom_op("delrec::cpu_scan", mutates_args=())
 def _scan(
     current: Tensor, weight: Tensor | None, delay: Tensor | None, width: Tensor | None, mask: Tensor | None,
-    coef: Tensor, start: Tensor, history: Tensor, number: int, keep: bool, cut: bool,
+    coef: Tensor, start: Tensor, history: Tensor, handle: str, keep: bool, cut: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    inputs, neuron = Inputs(current, weight, delay, width, mask, coef, start, history), neuron_of(number)
+    inputs, neuron = Inputs(current, weight, delay, width, mask, coef, start, history), neuron_of(handle)
     if weight is not None:
         if not bool(((history == 0) | (history == 1)).all()):
             raise ValueError(
@@ -56,10 +56,10 @@ def _scan(
 @_scan.register_fake
 def _(
     current: Tensor, weight: Tensor | None, delay: Tensor | None, width: Tensor | None, mask: Tensor | None,
-    coef: Tensor, start: Tensor, history: Tensor, number: int, keep: bool, cut: bool,
+    coef: Tensor, start: Tensor, history: Tensor, handle: str, keep: bool, cut: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     steps, batch, size = current.shape
-    neuron = neuron_of(number)
+    neuron = neuron_of(handle)
     planes = kernels_for(neuron, real(current.dtype), "axonal", keeps_current(neuron, None)).PLANES
     trace = current.new_empty(planes, steps if keep else min(steps, 2), batch, size)
     tiles = 0 if weight is None else tile_count(batch)
@@ -72,15 +72,15 @@ def _(
     mutates_args=(),
     # torch 2.5 reads no list[...] from the annotations
     schema="(Tensor g_spikes, Tensor g_trace, Tensor g_final, Tensor? weight, Tensor? delay, Tensor? width, "
-    "Tensor? mask, Tensor coef, Tensor start, Tensor history, Tensor trace, Tensor bits, int number, bool[] needs) "
+    "Tensor? mask, Tensor coef, Tensor start, Tensor history, Tensor trace, Tensor bits, str handle, bool[] needs) "
     "-> Tensor[]",
 )
 def _scan_backward(
     g_spikes: Tensor, g_trace: Tensor, g_final: Tensor, weight: Tensor | None, delay: Tensor | None,
     width: Tensor | None, mask: Tensor | None, coef: Tensor, start: Tensor, history: Tensor, trace: Tensor,
-    bits: Tensor, number: int, needs: list[bool],
+    bits: Tensor, handle: str, needs: list[bool],
 ) -> list[Tensor]:  # fmt: skip
-    neuron, steps = neuron_of(number), g_spikes.shape[0]
+    neuron, steps = neuron_of(handle), g_spikes.shape[0]
     inputs = Inputs(g_spikes, weight, delay, width, mask, coef, start, history)
     recurrence = recurrence_of(weight, delay, width, g_spikes, history.shape[0])
     words = torch.zeros(*bits.shape[:2], recurrence.prefix + steps, dtype=torch.int16)
@@ -101,7 +101,7 @@ def _scan_backward(
 def _(
     g_spikes: Tensor, g_trace: Tensor, g_final: Tensor, weight: Tensor | None, delay: Tensor | None,
     width: Tensor | None, mask: Tensor | None, coef: Tensor, start: Tensor, history: Tensor, trace: Tensor,
-    bits: Tensor, number: int, needs: list[bool],
+    bits: Tensor, handle: str, needs: list[bool],
 ) -> list[Tensor]:  # fmt: skip
     like = (g_spikes, weight, delay, width, None, coef, start, history)
     wanted = [n and t is not None for n, t in zip((True, *needs[1:]), like, strict=True)]
@@ -114,7 +114,7 @@ def _(
 
 
 def _scan_setup(ctx: Any, inputs: Any, output: Any) -> None:
-    tensors, ctx.number = inputs[1:8], inputs[8]
+    tensors, ctx.handle = inputs[1:8], inputs[8]
     _, trace, _, bits = output
     ctx.mark_non_differentiable(bits)
     ctx.save_for_backward(*tensors, trace, bits)
@@ -127,7 +127,7 @@ def _scan_gradient(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
     g_trace = torch.zeros_like(trace) if g_trace is None else g_trace
     g_final = torch.zeros_like(tensors[5]) if g_final is None else g_final
     needs = list(ctx.needs_input_grad[:8])
-    found = _scan_backward(g_spikes, g_trace, g_final, *tensors, trace, bits, ctx.number, needs)
+    found = _scan_backward(g_spikes, g_trace, g_final, *tensors, trace, bits, ctx.handle, needs)
     return *(g if n else None for g, n in zip(found, needs, strict=True)), None, None, None
 
 
