@@ -69,6 +69,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     if config.getoption("--write"):
         write_atomic(ROOT / "reports" / "engines.md", text + "\n")
         content = {"schema": 1, **about, "rows": rows}
-        write_atomic(ROOT / "reports" / "engines.json", json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")
+        line = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        write_atomic(ROOT / "reports" / "engines.json", line + "\n")
         terminalreporter.write_line("wrote reports/engines.md and reports/engines.json")
     return None

@@ -257,7 +257,7 @@ def test_a_setting_beyond_all_use_is_refused_by_its_field(words, message):
     ("method", "asked", "message"),
     [
         ("rlif", {"hidden": [1_000_000, 1_000_000]}, r"needs at least [\d.e+]+ GiB of memory, [\d.]+ GiB are free"),
-        ("gru", {"hidden": [1_000_000]}, r"\(3\d{12} parameters\) needs at least .* GiB"),
+        ("gru", {"hidden": [1_000_000], "batch": 16}, r"\(3\d{12} parameters\) needs at least .* GiB"),
         ("dcls", {"window": 100_000_000}, "needs at least .* GiB"),
         ("silif", {"skip_steps": 64}, r"network\.skip_steps is 64; data of 'digits' has 64 steps"),
     ],

@@ -21,7 +21,8 @@ from delrec_bench.runs.models import with_example
 from delrec_bench.studies.card import assumed, card_seconds
 from delrec_bench.studies.cost import Past, estimate, loads, misfits
 from delrec_bench.studies.derived import networks, with_trained
-from delrec_bench.studies.expansion import Study, Wanted, expand, siblings
+from delrec_bench.studies.expansion import Study, Wanted, expand
+from delrec_bench.studies.file import siblings
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_spot
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace, here
@@ -190,7 +191,7 @@ def _dry_run(
     card = card_seconds(loads([*before, *study.requests], methods, tasks, study.sizes)) / 3600
     if whole.seconds > LONG:
         print(f"on one card about {card:.1f} hours ({assumed()})")
-    for name in siblings(study):
+    for name in siblings(study.path, study.profile, study.presets):
         other = expand(study.path, name, methods, tasks)
         cost = estimate(other.requests, methods, tasks, past, other.sizes)
         hours_there = card_seconds(loads(other.requests, methods, tasks, other.sizes)) / 3600

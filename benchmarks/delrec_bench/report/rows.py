@@ -1,6 +1,5 @@
 """From a page's records to its rows: a task and a method, in the columns of the page's csv."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
+from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.report.published import Published, published_for
 from delrec_bench.statistics.conditions import Amount, stamp
@@ -210,7 +210,7 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
         "published_score": published.value if published else None,
         "published_source": published.source if published else None,
         "published_selection": (published.selection or None) if published else None,
-        "command": command_of(group),
+        "command": words.one_command([record.command for record in group if record.command]),
     }
     counts = source.parameters if source is not None else {}
     values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}
@@ -289,16 +289,3 @@ def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "yes" if value else "none"
     return value if isinstance(value, str) else canonical_json(value)
-
-
-def command_of(group: Sequence[Record]) -> str | None:
-    """The command that makes the row again: one line, with a loop where only the repetition differs."""
-    commands = list(dict.fromkeys(r.command for r in group if r.command))
-    if not commands:
-        return None
-    pattern = re.compile(r"--repetition[ =](\d+)")
-    numbers = [m.group(1) for c in commands if (m := pattern.search(c))]
-    bodies = {pattern.sub("--repetition $r", c) for c in commands}
-    if len(commands) > 1 and len(bodies) == 1 and len(numbers) == len(commands):
-        return f"for r in {' '.join(numbers)}; do {bodies.pop()}; done"
-    return "; ".join(commands)

@@ -1,6 +1,7 @@
 """How numbers are written: the same words in every table, figure and sentence."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from delrec_bench.metrics import metric_named
@@ -76,3 +77,16 @@ def layer(name: str, kind: str = "") -> str:
     number = re.search(r"\d+", name)
     where = f"layer {int(number.group()) + 1}" if number else name.partition(".")[0]
     return f"{where}, {kind}" if kind else where
+
+
+def one_command(commands: Iterable[str]) -> str | None:
+    """The command that makes runs again: one line, with a loop where only the repetition differs."""
+    each = list(dict.fromkeys(commands))
+    if not each:
+        return None
+    pattern = re.compile(r"--repetition[ =](\d+)")
+    numbers = [m.group(1) for c in each if (m := pattern.search(c))]
+    bodies = {pattern.sub("--repetition $r", c) for c in each}
+    if len(each) > 1 and len(bodies) == 1 and len(numbers) == len(each):
+        return f"for r in {' '.join(numbers)}; do {bodies.pop()}; done"
+    return "; ".join(each)

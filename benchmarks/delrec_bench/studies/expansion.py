@@ -87,13 +87,6 @@ class Study:
         return self.requests[0].profile if self.requests else self.profile
 
 
-def siblings(study: Study) -> list[str]:
-    """The other profiles of its file without a search whose runs have the same presets."""
-    file = study_file(Path(study.path))
-    found = {name: file.profile_named(name)[1] for name in file.profiles if name != study.profile}
-    return [n for n, table in found.items() if (table.profile or n) == study.presets and table.search is None]
-
-
 def pages() -> list[str]:
     """Studies of this package whose rows are a page of their own, reports/<study>/: `own_page = true` in the file."""
     return [name for name, path in study_files().items() if study_file(path).own_page]

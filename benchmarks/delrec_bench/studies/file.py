@@ -183,6 +183,13 @@ def study_file(path: Path) -> StudyFile:
     return found
 
 
+def siblings(path: str, profile: str, presets: str) -> list[str]:
+    """The profiles of a study's file without a search, `profile` apart, whose runs have the same presets."""
+    file = study_file(Path(path))
+    found = {name: file.profile_named(name)[1] for name in file.profiles if name != profile}
+    return [n for n, table in found.items() if (table.profile or n) == presets and table.search is None]
+
+
 def study_files() -> dict[str, Path]:
     """The studies of this package by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
