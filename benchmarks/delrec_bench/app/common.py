@@ -7,7 +7,7 @@ from delrec_bench.environment import say
 from delrec_bench.records import Record, load_records
 from delrec_bench.records.tracking import records_from_mlflow
 from delrec_bench.statistics import reproduced
-from delrec_bench.studies.expansion import pages
+from delrec_bench.studies.file import pages
 from delrec_bench.studies.membership import assigned
 from delrec_bench.workspace import Workspace
 

@@ -9,7 +9,7 @@ from typing import Any
 from delrec_bench.config import Device, Request, defaults, dotted, full_key
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.studies.file import MOST_REPETITIONS, Primary, study_file, study_files, study_path
+from delrec_bench.studies.file import MOST_REPETITIONS, Primary, study_file, study_path
 from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.sharding import Shard, shard
 from delrec_bench.tasks.base import TaskTable
@@ -85,11 +85,6 @@ class Study:
     def presets(self) -> str:
         """The profile of presets, which a study's table may name apart from its own."""
         return self.requests[0].profile if self.requests else self.profile
-
-
-def pages() -> list[str]:
-    """Studies of this package whose rows are a page of their own, reports/<study>/: `own_page = true` in the file."""
-    return [name for name, path in study_files().items() if study_file(path).own_page]
 
 
 def expand(

@@ -195,6 +195,11 @@ def study_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
+def pages() -> list[str]:
+    """Studies of this package whose rows are a page of their own, reports/<study>/: `own_page = true` in the file."""
+    return [name for name, path in study_files().items() if study_file(path).own_page]
+
+
 def study_path(name: str) -> Path:
     """The file of a study: one of this package by its name, or one of the user's own by its path.
 
