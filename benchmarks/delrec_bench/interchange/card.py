@@ -33,11 +33,11 @@ _CITATION = """@software{delrec_bench,
 
 
 def loading(file: str) -> str:
-    """Three lines of Python that load a network and run it as it was scored."""
+    """The Python that loads a network and runs it as it was scored."""
     return (
-        "from delrec_bench.interchange import load_network\n"
+        "from delrec_bench.interchange import load_network\n\n"
         f'network = load_network("{file}")\n'
-        "with network.deployed(): scores = network.classify(inputs)  # (T, B, channels) to (B, classes)"
+        "with network.deployed():\n    scores = network.classify(inputs)  # (T, B, channels) to (B, classes)"
     )
 
 

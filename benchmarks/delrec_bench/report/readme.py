@@ -14,7 +14,7 @@ from delrec_bench.workspace import Workspace, write_atomic
 START, END = "<!-- pages:start -->", "<!-- pages:end -->"
 ANSWER_START, ANSWER_END = "<!-- answer:start -->", "<!-- answer:end -->"
 THREE_TASKS = "three-tasks"
-FIGURES = ("sweep.svg", "forest.svg", "controls.svg", "costs.svg")  # that of the first page with one is shown
+FIGURES = ("forest.svg", "ablation.svg", "controls.svg", "costs.svg")  # that of the first page with one is shown
 _ANSWERS = 3  # on the first screen
 _OF_THREE = 12  # methods of the first table
 
@@ -51,10 +51,12 @@ def published_pages(reports: Path) -> list[Json]:
 
 
 def answer(pages: Sequence[Json], reports: Path) -> str:
-    """The verdicts of the pages that declared a hypothesis, at most three, and the first one's figure."""
-    declared = [page for page in pages if any(v["kind"] == "primary" for v in page["verdicts"])]
-    told = declared or [page for page in pages if page["page"] != THREE_TASKS]
-    lines = [f"- {page['answer'][0]} [{page['title']}]({_link(page)})" for page in told[:_ANSWERS]]
+    """The verdicts of the pages that declared a hypothesis, else what the first page says; and a figure."""
+    told = [page for page in pages if any(v["kind"] == "primary" for v in page["verdicts"])][:_ANSWERS]
+    lines = [f"- {page['answer'][0]} [{page['title']}]({_link(page)})" for page in told]
+    if not told:
+        told = [page for page in pages if page["page"] != THREE_TASKS][:1]
+        lines = [f"- {sentence}" for page in told for sentence in page["answer"][:_ANSWERS]]
     for page in told:
         for name in FIGURES:
             if (reports / page["page"] / name).exists():
