@@ -357,5 +357,7 @@ def test_bench_measures_through_pytest_itself_and_keeps_what_benchmark_compare_r
         row[f"{mode}_ms"] > 0 and row[f"{mode}_rounds"] == 3 for row in content["latency"] for mode in latency.MODES
     )
     assert app.main([*words, "--again", "--", *storage, "--benchmark-compare"]) == 0
+    said = capsys.readouterr().err
+    assert "(NOW)" in said and "(0001_" in said, "the comparison is shown"
     assert len(list((tmp_path / "kept").rglob("*.json"))) == 2
     assert len(load_records(tmp_path / "runs")) == 2, "alike: replaced"

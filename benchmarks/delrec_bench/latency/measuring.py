@@ -204,14 +204,16 @@ def _run(order: Order, requests: Sequence[Request], group: Sequence[int], outcom
 def run_suite(words: Sequence[str], threads: int, say: Say) -> tuple[int, str]:
     """Run the suite in a process of its own, at its threads; return the exit code and what it said.
 
-    Each measurement is passed on as its line comes. The process ends with this one.
+    Each measurement is passed on as its line comes, and pytest-benchmark's own tables where a comparison is asked for.
+    The process ends with this one.
     """
     # without the variables of a pytest around this one: a worker of xdist would record nothing
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     env = {**outside, **dict.fromkeys(POOLS, str(threads))}
     env["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])
-    command = [sys.executable, "-m", "pytest", *OPTIONS, "--benchmark-quiet", SUITE, *words]
-    lines = []
+    quiet = [] if any(word.startswith("--benchmark-compare") for word in words) else ["--benchmark-quiet"]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, *quiet, SUITE, *words]
+    lines, in_table = [], False
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -219,8 +221,9 @@ def run_suite(words: Sequence[str], threads: int, say: Say) -> tuple[int, str]:
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
-                if " | " in line:
-                    say(line.strip(" .\n"))
+                in_table = in_table or (line.startswith("---") and " benchmark" in line)
+                if in_table or " | " in line:
+                    say(line.rstrip() if in_table else line.strip(" .\n"))
         except BaseException:
             process.terminate()
             raise
