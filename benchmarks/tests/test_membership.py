@@ -4,8 +4,10 @@ import multiprocessing
 
 import pytest
 from delrec_bench.errors import BenchError
-from delrec_bench.studies.membership import memberships, remember_members, remember_search
+from delrec_bench.studies.membership import assigned, memberships, remember_members, remember_search
 from delrec_bench.workspace import workspace_at
+
+from benchmarks.tests import made_up
 
 SEARCH = {"trials": 2, "trial": 1, "key": "t", "values": {}, "scores": [0.1, 0.2], "space": "abc"}
 
@@ -43,3 +45,13 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path, folder, content):
     path.unlink()
     remember_search(workspace, "mine", "a search", SEARCH, ["a" * 64])
     assert memberships(workspace)["mine"].search == {"a" * 64: SEARCH}
+
+
+def test_a_run_that_two_studies_share_is_the_pages_own_with_its_search(tmp_path):
+    workspace, record = workspace_at(tmp_path), made_up.record("lif", "digits", 0)
+    remember_members(workspace, "other", [record.key])
+    remember_search(workspace, "mine", "a search", SEARCH, [record.key])
+    (of_mine,) = assigned([record], workspace, ["mine"], "mine")
+    assert of_mine.study == "mine" and of_mine.search == SEARCH
+    (of_none,) = assigned([record], workspace, ["mine"])
+    assert of_none.study == "other" and of_none.search is None, "one without a page of its own"

@@ -12,18 +12,21 @@ from delrec_bench.studies.membership import assigned
 from delrec_bench.workspace import Workspace
 
 
-def own_records(workspace: Workspace) -> list[Record]:
-    """The records of this workspace; each with the study that asked for it. A broken file is named on stderr."""
+def own_records(workspace: Workspace, study: str | None = None) -> list[Record]:
+    """The records of this workspace; each with the study that asked for it, `study` before all others.
+
+    A broken file is named on stderr.
+    """
     broken: list[str] = []
     records = load_records(workspace.runs, broken)
     for message in broken:
         say(f"warning: {message}")
-    return assigned(records, workspace, pages())
+    return assigned(records, workspace, pages(), study)
 
 
-def tracked(workspace: Workspace) -> list[Record]:
+def tracked(workspace: Workspace, study: str | None = None) -> list[Record]:
     """The same records as MLflow has them."""
-    return assigned(records_from_mlflow(workspace), workspace, pages())
+    return assigned(records_from_mlflow(workspace), workspace, pages(), study)
 
 
 def early_agreement(record: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[bool, str]:

@@ -139,10 +139,10 @@ def _finish(
     study: Study, keys: Sequence[str], methods: MethodTable, tasks: TaskTable, workspace: Workspace, display: Display
 ) -> tuple[bool, dict[str, Any]]:
     """MLflow, the page in out/, and its comparison with the published one; whether any row came out different."""
-    say, records, source = display.say, own_records(workspace), "mlflow"
+    say, records, source = display.say, own_records(workspace, study.name), "mlflow"
     try:
         say(f"MLflow: {sync(workspace, records, partial(with_example, methods=methods))}")
-        records = tracked(workspace)
+        records = tracked(workspace, study.name)
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}; the page is built from the records")
         source = "records"

@@ -45,11 +45,13 @@ def memberships(workspace: Workspace) -> dict[str, Membership]:
     return out
 
 
-def assigned(records: Iterable[Record], workspace: Workspace, pages: Collection[str]) -> list[Record]:
-    """Records with their study and search; where two studies share a run, one without a page of its own has it."""
+def assigned(
+    records: Iterable[Record], workspace: Workspace, pages: Collection[str], first: str | None = None
+) -> list[Record]:
+    """Records with their study and search; where studies share a run, `first` has it, else one without an own page."""
     known = memberships(workspace)
     study: dict[str, str] = {}
-    for name in sorted(known, key=lambda name: (name not in pages, name)):
+    for name in sorted(known, key=lambda name: (name == first, name not in pages, name)):
         study |= dict.fromkeys(known[name].keys, name)
     out = []
     for record in records:

@@ -44,7 +44,8 @@ def command(
     workspace = places.workspace
     methods, tasks = places.tables()
     expanded = expand(study, profile, methods, tasks)
-    records = tracked(workspace) if source == "mlflow" else own_records(workspace)
+    read = tracked if source == "mlflow" else own_records
+    records = read(workspace, expanded.name)
     if expanded.search is not None:
         expanded = chosen_before(expanded, methods, tasks, workspace)
     keys = []
