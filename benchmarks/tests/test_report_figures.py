@@ -302,7 +302,7 @@ def test_numbers_that_people_read_are_never_cut(drawing):
     spikes[3, 1] = 1
     _, drawn = drawing("raster", "a run", "a sample", np.ones((40, 3)), ["blocks.0.spiking"], [spikes], None)
     assert ">0.005 a step<" in drawn.svg
-    assert not any(len(number) > 2 for number in re.findall(r' [xy]="\d+\.(\d+)"', drawn.svg))
+    assert not any(len(number) > 1 for number in re.findall(r' [xy]="\d+\.(\d+)"', drawn.svg))
 
 
 def test_ticks_of_a_log_scale_are_few_and_round():

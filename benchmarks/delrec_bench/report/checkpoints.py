@@ -17,12 +17,12 @@ from delrec_bench.report.content import Page
 from delrec_bench.workspace import Workspace, here, write_atomic
 
 FOLDER = "models"
-LARGEST_IN_ALL = 1_000_000  # bytes of a page's networks
+LARGEST_IN_ALL = 300_000  # bytes of a page's networks
 INDEX = "README.md"
 
 
 def write_checkpoints(workspace: Workspace, page: Page, methods: MethodTable) -> list[Path]:
-    """Put the first repetition of each task's best row into reports/<page>/models/, as long as all are under 1 MB.
+    """Put the first repetition of each task's best row into reports/<page>/models/, up to `LARGEST_IN_ALL`.
 
     The repetition is the first that has a checkpoint, whatever it scored. A network that was published before stays
     while the page still has its run; any other goes.

@@ -60,6 +60,7 @@ class Study:
         primary: The pooled hypothesis, or None.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         scored: Whether the page expects its runs.
+        examples: Whether its published page carries trained networks and rasters.
         exhibits: A breach of protocol that it shows on purpose, or None.
         path: Its file.
     """
@@ -78,6 +79,7 @@ class Study:
     primary: Primary | None = None
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
+    examples: bool = True
     exhibits: str | None = None
     path: str = ""
 
@@ -177,6 +179,7 @@ def expand(
         primary=primary,
         margin=table.margin,
         scored=table.scored,
+        examples=table.examples,
         exhibits=file.exhibits,
         path=str(path),
     )

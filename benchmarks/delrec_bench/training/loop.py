@@ -24,7 +24,7 @@ from delrec_bench.training.held_out import HeldOut
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, Untouched, capture, restore
 
-EARLY_UPDATES, EARLY_SAMPLES = 20, 32
+EARLY_UPDATES, EARLY_SAMPLES, EARLY_KEPT = 20, 32, 4
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -39,7 +39,7 @@ class Fit:
         test_score: Its test score, where the test set chose it; else NaN.
         state: Its state_dict, which the network holds too.
         epoch_seconds: Wall time of each epoch.
-        early: What tells soon whether another machine trains alike: `logits` of the first `EARLY_SAMPLES` validation
+        early: What tells soon whether another machine trains alike: `logits` of the first `EARLY_KEPT` validation
             samples (training samples without a validation set) before training, as deployed, and the `losses` of
             the first `EARLY_UPDATES` updates.
     """
@@ -156,7 +156,8 @@ def fit(
 def _first_logits(model: Any, samples: Any, device: str) -> list[list[float]]:
     """Scores (samples, classes) of the untrained network as deployed; it and the random states stay as they were.
 
-    Batch norm takes the statistics of these samples: with those that it starts from, hardly a neuron would fire.
+    Batch norm takes the statistics of `EARLY_SAMPLES` samples: with those that it starts from, hardly a neuron would
+    fire. The first `EARLY_KEPT` of them are kept.
     """
     if not len(samples):
         return []
@@ -165,7 +166,7 @@ def _first_logits(model: Any, samples: Any, device: str) -> list[list[float]]:
             if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
                 part.train()
         indices = torch.arange(min(EARLY_SAMPLES, len(samples)))
-        found: list[list[float]] = model.classify(samples.batch(indices).to(device)).tolist()
+        found: list[list[float]] = model.classify(samples.batch(indices).to(device))[:EARLY_KEPT].tolist()
     return found
 
 

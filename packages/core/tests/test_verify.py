@@ -1,5 +1,8 @@
 """`python -m delrec.verify`: every golden file agrees, and a wrong one cannot pass."""
 
+import math
+import re
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from delrec.verify import main
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.npz"))
-ONE = GOLDEN / "delrec_synaptic_atan_soft_det0_sig5_p1.npz"
+ONE = GOLDEN / "delrec_synaptic_atan_soft_det0_sig0.7_p1.npz"
 CONV = GOLDEN / "dcls1d_v1_K25_shd.npz"
 
 
@@ -22,15 +25,20 @@ def altered(path, folder, change, name=None):
     return target
 
 
-def test_the_golden_files_are_here():
-    assert len(FILES) == 65
+def test_the_golden_files_hold_every_three_settings_together():
+    """Layer, surrogate, reset, detached reset, sigma, learned spread: what goes wrong, goes wrong by two or three."""
+    plain = [f.stem.split("_")[1:] for f in FILES if re.fullmatch(r"delrec(_[a-z]+){3}_det\d_sig[\d.]+_p\d", f.stem)]
+    for three in combinations(zip(*plain, strict=True), 3):
+        values = [set(column) for column in three]
+        assert len(set(zip(*three, strict=True))) == math.prod(map(len, values)), values
+    assert len(FILES) == len(plain) + 8 + 3  # eight edge cases, three of DCLS
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("engine", ["reference", "auto"])
 def test_every_golden_file_agrees(engine, dtype, capsys):
     assert main([str(GOLDEN), "--engine", engine, "--dtype", dtype]) == 0
-    assert capsys.readouterr().out.strip().splitlines()[-1] == "65 passed, 0 failed"
+    assert capsys.readouterr().out.strip().splitlines()[-1] == f"{len(FILES)} passed, 0 failed"
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def command(
             records,
             source=source,
             allow_mixed=allow_mixed,
-            methods=methods,
-            examples=lambda page: rasters(page, methods, tasks, workspace),
+            methods=methods if expanded.examples else None,
+            examples=lambda page: rasters(page, methods, tasks, workspace) if expanded.examples else (),
         )
     else:
         paths = write_page(out_folder(workspace, declared), build(declared, records, source))

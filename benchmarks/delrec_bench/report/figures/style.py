@@ -16,11 +16,16 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from scour import scour
 
 INK, FAINT = "#010203", "#040506"  # placeholders: text, and what stays in the background
 BLUE, ORANGE, GREEN, RED, GREY = "#3b76d6", "#d9822b", "#2a9d5c", "#d1495b", "#8a93a3"
 VERDICTS = {"better": GREEN, "worse": RED, "equivalent": BLUE, "open": GREY}
 MARKERS: Any = {"learned": "o", "fixed": "X", "none": "s"}
+_SMALL = scour.parse_args(
+    "--set-precision=4 --strip-xml-prolog --remove-metadata --enable-id-stripping --shorten-ids --indent=none "
+    "--no-line-breaks --disable-style-to-xml --quiet".split()
+)
 _PLAIN = {INK: "#1f2937", FAINT: "#d5dae1"}
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -63,33 +68,22 @@ class Drawn:
         text = self.svg
         for placeholder, colour in _PLAIN.items():
             text = text.replace(placeholder, colour)
-        return text.replace("<defs>", '<rect width="100%" height="100%" fill="#ffffff"/>\n <defs>', 1)
+        return text.replace("</style>", '</style><rect width="100%" height="100%" fill="#fff"/>', 1)
 
     def inline(self) -> str:
-        """As an element of a page, in the page's own colours; ids carry the figure's name, so that none is twice."""
-        svg = self.svg[self.svg.index("<svg") :].replace(INK, "currentColor").replace(FAINT, "var(--grid)")
-        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-        svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
-        width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
-        points = float(width.group(1)) if width else 0.0
-        wide = f' style="min-width:{min(1.05 * points, 900):.0f}px;max-width:{1.6 * points:.0f}px"' if width else ""
-        svg = re.sub(
-            r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-            rf'<svg viewBox="\1"{wide} role="img" aria-label="{html.escape(self.title)}">',
-            svg,
-            count=1,
-        )
-        svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-        svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg)
-        return re.sub(r"\n\s*", "\n", self._with_classes(svg))
-
-    def _with_classes(self, svg: str) -> str:
-        """Looks that many elements share are said once: half of what matplotlib writes is the same styles again."""
-        looks = Counter(re.findall(r' style="([^"]*)"', svg))
-        names = {look: f"{self.name}-s{i}" for i, (look, count) in enumerate(looks.items()) if count > 1}
-        rules = "".join(f".{name}{{{look.replace('; ', ';').replace(': ', ':')}}}" for look, name in names.items())
-        said = re.sub(r' style="([^"]*)"', lambda m: f' class="{names[m[1]]}"' if m[1] in names else m[0], svg)
-        return said.replace(">", f"><style>{rules}</style>", 1)
+        """As an element of a page, in the page's own colours; ids and classes carry the figure's name, so that none is
+        twice."""
+        svg = self.svg.replace(INK, "currentColor").replace(FAINT, "var(--grid)")
+        opening, inside = svg.split(">", 1)
+        said = dict(re.findall(r'([\w-]+)="([^"]*)"', opening))
+        points = float(said["viewBox"].split()[2])
+        said = {name: said[name] for name in ("viewBox", "font-family")} | {
+            "style": f"min-width:{min(1.05 * points, 900):.0f}px;max-width:{1.6 * points:.0f}px",
+            "role": "img",
+            "aria-label": html.escape(self.title),
+        }
+        svg = "".join(["<svg", *(f' {name}="{value}"' for name, value in said.items()), ">", inside])
+        return re.sub(r'(\bid="|href="#|url\(#|class="|(?<=[>}])\.(?=c\d+\{))', rf"\g<1>{self.name}-", svg)
 
 
 @contextmanager
@@ -100,15 +94,26 @@ def style() -> Iterator[None]:
 
 
 def text_of(figure: Figure) -> str:
-    """A figure as SVG text: no date, no random ids."""
+    """A figure as SVG text: no date, no random ids, a third of what matplotlib writes."""
     for axes in figure.axes:
         sns.despine(ax=axes)
     out = io.StringIO()
     FigureCanvasSVG(figure)
     figure.savefig(out, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.08, metadata={"Date": None})
-    text = re.sub(r"[ \t]+\n", "\n", out.getvalue())
-    # A hundredth of a point is seen by nobody; words stay as they are.
-    return re.sub(r"<[^<>]*>", lambda tag: re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0]), text)
+    text = re.sub(r' transform="rotate\(-0 [^"]*\)"|<!DOCTYPE[^>]*>', "", out.getvalue())
+    text = re.sub(r'( [xy]="-?\d+\.\d)\d+"', r'\1"', text)  # a tenth of a point is seen by nobody
+    return _with_classes(scour.scourString(text, _SMALL))
+
+
+def _with_classes(svg: str) -> str:
+    """What many elements share is said once, the typeface by all of them: half of what is left are these again."""
+    face = next(iter(Counter(re.findall(r"font-family:([^;\"]*)", svg)).most_common(1)), ("sans-serif", 0))[0]
+    svg = re.sub(rf"font-family:{re.escape(face)};?", "", svg)
+    looks = Counter(re.findall(r' style="([^"]*)"', svg))
+    names = {look: f"c{i}" for i, (look, count) in enumerate(looks.items()) if count > 1}
+    svg = re.sub(r' style="([^"]*)"', lambda m: f' class="{names[m[1]]}"' if m[1] in names else m[0], svg)
+    rules = "".join(f".{name}{{{look}}}" for look, name in names.items())
+    return svg.replace(">", f' font-family="{face}"><style>{rules}</style>', 1)
 
 
 def panels(heights: Sequence[float], width: float, columns: int, below: float = 0.0) -> tuple[Figure, list[Axes]]:
