@@ -48,7 +48,15 @@ def to_json(page: Page) -> str:
         "repetitions": [_repetition(row, i) for row in page.rows for i in range(len(row.records))],
         "records": sorted(r.key for r in page.records),
     }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return "{\n" + ",\n".join(f'"{name}": {_lines(value)}' for name, value in content.items()) + "\n}\n"
+
+
+def _lines(value: Any) -> str:
+    """JSON of a field, a list's items a line each, so that a change of a page shows by rows."""
+    words: Any = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    if not isinstance(value, list) or not value:
+        return json.dumps(value, **words)
+    return "[\n" + ",\n".join(json.dumps(item, **words) for item in value) + "\n]"
 
 
 def _row(row: Row) -> dict[str, Any]:
