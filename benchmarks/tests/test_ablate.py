@@ -18,7 +18,6 @@ ABLATIONS = {
 }  # fmt: skip
 STUDY = """
 summary = "a study of this test"
-own_page = true
 ablation = true
 methods = ["lif", "delrec-axonal"]
 [quick]
@@ -34,7 +33,7 @@ def test_the_ablation_studies_are_those_of_the_plan_each_with_its_three_profiles
     assert set(ablating.ablation_studies()) == ABLATIONS
     for name in ABLATIONS:
         found = file.study_file(file.study_path(name))
-        assert {"quick", "embedded", "paper"} <= set(found.profiles) and found.own_page, name
+        assert {"quick", "embedded", "paper"} <= set(found.profiles), name
         quick, embedded = found.profile_named("quick")[1], found.profile_named("embedded")[1]
         assert (len(quick.tasks), quick.repetitions, quick.primary) == (1, 3, None), "curves and no verdicts"
         assert embedded.repetitions >= 20 and embedded.primary is not None, name

@@ -5,7 +5,7 @@ from delrec_bench.app.pages import declaration
 from delrec_bench.config import Request
 from delrec_bench.methods.base import find_methods
 from delrec_bench.studies.expansion import Study
-from delrec_bench.studies.file import Primary
+from delrec_bench.studies.file import Primary, study_path
 from delrec_bench.tasks.base import find_tasks
 
 METHODS, TASKS = find_methods(), find_tasks()
@@ -13,7 +13,8 @@ METHODS, TASKS = find_methods(), find_tasks()
 
 def study(requests, profile="quick", **more):
     page = "sigma" if profile == "quick" else f"sigma-{profile}"
-    return Study("sigma", profile, tuple(requests), (), None, {}, None, page, **more)
+    path = more.pop("path", str(study_path("sigma")))
+    return Study("sigma", profile, tuple(requests), (), None, {}, None, page, path=path, **more)
 
 
 def declared(requests, **more):
@@ -99,3 +100,18 @@ def test_a_page_is_named_by_study_and_profile(profile, page):
     found = declared([Request("lif", "digits", profile=profile)], profile=profile)
     assert found.page == page and found.again.endswith(f"--study sigma --profile {profile}")
     assert found.chosen_on == ("published" if profile == "paper" else "validation")
+
+
+def test_what_the_settings_of_ones_own_study_or_method_were_chosen_on_is_not_claimed(tmp_path):
+    """A toy study's page said "chosen on validation data alone"."""
+    one = [Request("lif", "digits")]
+    assert declared(one, own_settings=True).chosen_on == "unknown"
+    methods = find_methods()
+    methods.files["lif"] = tmp_path / "mine.py"
+    assert declaration(study(one), ["0" * 64], methods, TASKS).chosen_on == "unknown"
+
+
+def test_a_narrowed_page_is_made_again_by_the_same_command():
+    found = declared([Request("lif", "digits")], narrowed=("--only-methods lif",), path="studies/theirs.toml")
+    assert found.again == "delrec-bench reproduce --study theirs.toml --profile quick --only-methods lif"
+    assert found.narrowed == ("--only-methods lif",)

@@ -115,6 +115,17 @@ def test_show_of_a_floor_and_of_what_is_not_there(call):
     assert call("show", "lif/digits/7")[1]["error"].startswith("no finished run is lif/digits/7")
 
 
+def test_a_record_that_cannot_be_read_hides_no_other_run(tmp_path):
+    """One run of somebody's own metric, or one broken file, and `show lif/digits/0` of all others ended."""
+    workspace, made = workspace_at(tmp_path), made_up.record("lif", "digits", 0)
+    write_record(workspace.runs / made.key / "record.json", made)
+    (workspace.runs / "broken").mkdir()
+    (workspace.runs / "broken" / "record.json").write_text("{")
+    assert find_record("lif/digits/0", workspace) == made
+    with pytest.raises(BenchError, match=r"no finished run is lif/digits/1 \(1 cannot be read: .*broken.*record.json"):
+        find_record("lif/digits/1", workspace)
+
+
 def test_several_settings_of_one_name_are_named_by_their_keys(root, tmp_path):
     workspace = workspace_at(tmp_path)
     for epochs in (10, 20):

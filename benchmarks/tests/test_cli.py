@@ -109,7 +109,7 @@ def test_a_checkpoint_holds_the_chosen_epoch_and_loads_without_pickle(root, caps
         ("run lif digits --threads 0", "--threads is 0"),
         ("run lif digits --data nowhere", "--data nowhere"),
         ("run lif shd --data nowhere", "'nowhere' is not a folder"),
-        ("run lif digits --methods nowhere", "method folder 'nowhere' does not exist"),
+        ("run lif digits --methods nowhere", "nowhere' does not exist; give a folder of method files"),
         ("run lif digits --epoch 3", "did you mean '--epochs'"),
         ("run lif", "run: missing argument 'task'"),
         ("rnu lif digits", "there is no command 'rnu'; did you mean 'run'"),

@@ -305,7 +305,6 @@ def test_what_was_measured_of_a_training_is_no_measure_of_its_evaluation(settled
 
 STUDY = """
 summary = "a study of this test"
-own_page = true
 [quick]
 methods = ["rlif", "delrec-axonal", "delrec-axonal-fixed"]
 tasks = ["shd"]

@@ -51,7 +51,9 @@ def test_a_run_that_two_studies_share_is_the_pages_own_with_its_search(tmp_path)
     workspace, record = workspace_at(tmp_path), made_up.record("lif", "digits", 0)
     remember_members(workspace, "other", [record.key])
     remember_search(workspace, "mine", "a search", SEARCH, [record.key])
-    (of_mine,) = assigned([record], workspace, ["mine"], "mine")
+    (of_mine,) = assigned([record], workspace, "mine")
     assert of_mine.study == "mine" and of_mine.search == SEARCH
-    (of_none,) = assigned([record], workspace, ["mine"])
-    assert of_none.study == "other" and of_none.search is None, "one without a page of its own"
+    (of_none,) = assigned([record], workspace)
+    assert of_none.study == "mine", "the first by name"
+    (of_other,) = assigned([record], workspace, "other")
+    assert of_other.study == "other" and of_other.search is None

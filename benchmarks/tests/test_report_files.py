@@ -258,9 +258,19 @@ def test_publishing_refuses_what_is_incomplete_mixed_or_of_several_revisions(clo
     older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})
     with pytest.raises(BenchError, match="--allow-mixed"):
         publish(clone, declared, [older, *records[1:]])
+    dirty = [r.changed(provenance=r.provenance | {"dirty": True}) for r in records]
+    with pytest.raises(BenchError, match=r"code that was not committed, revision .*\+dirty; --allow-mixed"):
+        publish(clone, declared, dirty)
     assert not clone.reports.exists()
     publish(clone, declared, [older, *records[1:]], allow_mixed=True)
     assert "2 revisions of the code" in (clone.reports / "made-up" / "made-up.md").read_text()
+
+
+def test_a_published_json_that_is_none_is_named(clone):
+    (clone.reports / "other").mkdir(parents=True)
+    (clone.reports / "other" / "other.json").write_text("garbage")
+    with pytest.raises(BenchError, match=r"other\.json is no page's json .*: publish that page again, or delete it"):
+        publish(clone, *small())
 
 
 def test_publishing_outside_a_checkout_is_an_error(tmp_path):

@@ -82,11 +82,10 @@ def test_the_answer_is_the_pooled_primary_with_its_interval():
 
 
 def test_holm_is_over_the_pages_primaries_alone(whole):
-    corrected = [v for v in whole.judged.verdicts if v.p_holm is not None]
-    assert [(v.task, v.kind) for v in corrected] == [("pooled", "primary")]
-    assert corrected[0].p_holm == corrected[0].p  # a family of one
-    assert whole.judged.verdicts[0] is corrected[0]
+    assert [(v.task, v.kind) for v in whole.judged.verdicts if v.kind == "primary"] == [("pooled", "primary")]
     assert len(whole.judged.verdicts) > 50  # and none of them costs the primary anything
+    (corrected,) = [v for v in page_of(pair_of(0.1)).judged.verdicts if v.p_holm is not None]
+    assert (corrected.task, corrected.p_holm) == ("pooled", corrected.p)  # a family of one
 
 
 def test_three_repetitions_are_shown_not_compared(whole):
@@ -178,13 +177,36 @@ def test_parameters_are_told_as_they_are():
 
 @pytest.mark.parametrize(
     ("chosen", "words"),
-    [("validation", "validation data alone"), ("test", "too good"), ("published", "published ones")],
+    [
+        ("validation", "validation data alone"),
+        ("test", "too good"),
+        ("published", "published ones"),
+        ("unknown", "not on record"),
+    ],
 )
 def test_scored_once_is_said_with_what_the_presets_were_chosen_on(chosen, words):
     page = page_of(pair_of(0.1), chosen_on=chosen)
     (said,) = [t for t in page.reservations if "scored the test set once" in t]
     assert words in said
     assert ("validation data alone" in said) == (chosen == "validation")
+
+
+def test_a_page_of_a_narrowed_study_says_so_and_is_not_complete():
+    """`--repetitions 2` made out/<study>/ with a verdict on the declared hypothesis, called complete."""
+    whole, part = (page_of(pair_of(0.1), narrowed=options) for options in ((), ("--repetitions 2",)))
+    assert whole.complete and not part.complete
+    assert part.reservations[0] == "This is not the page that its study declares: it was made with --repetitions 2."
+    assert not any("declares" in told for told in whole.reservations)
+
+
+def test_three_repetitions_are_neither_compared_nor_pooled_into_a_verdict():
+    """A toy study of two repetitions answered README's question: "makes no difference beyond the margin"."""
+    page = page_of(pair_of(0.1, n=3))
+    assert page.judged.primary.verdict == "open"
+    assert "is not settled" in page.answer[0] and "3 repetitions are shown, not compared" in page.answer[0]
+    exploratory = page_of(pair_of(0.1, n=3), primary=None)
+    assert any("none can be settled: 3 repetitions are shown, not compared" in told for told in exploratory.answer)
+    assert not any("could have seen" in told for told in (*page.answer, *exploratory.answer))
 
 
 def test_subset_is_stamped_beside_official_where_less_than_the_whole_was_used():

@@ -133,9 +133,17 @@ def test_rows_that_only_one_side_has_are_named():
     assert found.new == (("digits", "lif"),) and found.absent == (("digits", "rlif"),)
     assert found.lines == (
         "digits, lif: not published, nothing to compare with",
+        "1 row not made here: digits, rlif",
         "There is no published row to compare with.",
     )
     assert not found.different
+    between = compare_records(Side("mine", ours), Side("theirs", other))
+    assert between.lines[:2] == (
+        "digits, lif: not in theirs, nothing to compare with",
+        "1 row not in mine: digits, rlif",
+    )
+    some = outcome(ours[:1], ours)
+    assert some.lines[0].endswith(f"bit for bit; 1 of {len(SCORES)} repetitions)"), "a part is not told as the whole"
 
 
 def test_two_methods_are_compared_as_on_a_page_and_exploratory():

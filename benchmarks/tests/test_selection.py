@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()
 STUDY = """
 summary = "a study of this test"
-own_page = true
 exhibits = "test selection"
 [quick]
 methods = ["delrec-axonal"]

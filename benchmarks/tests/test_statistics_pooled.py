@@ -142,6 +142,14 @@ def test_a_task_without_spread_weighs_like_the_mean_of_the_others():
     assert only.estimate.se == pytest.approx(stats.sem([math.log(0.5), 0.0]))
 
 
+def test_the_step_of_an_accuracy_bounds_the_spread_of_its_log_ratio_from_below():
+    same = [pool([TaskErrors(name, [0.5] * 4, [0.5] * 4, samples=n) for name in "ab"]) for n in (100, 400)]
+    rounding = [math.sqrt(2 / 12) * (1 / n) / 0.5 / math.sqrt(4) for n in (100, 400)]  # of a ratio's mean over four
+    assert [found.estimate.se for found in same] == pytest.approx([r / math.sqrt(2) for r in rounding])
+    assert same[0].estimate.low < 0 < same[0].estimate.high  # never [0.0 %, 0.0 %]
+    assert same[0].repetitions == 4
+
+
 def test_margins_on_the_log_scale():
     assert log_margin(0.01, 0.1) == pytest.approx(math.log(1.1))
     assert log_margin(0.05, 1.0) == pytest.approx(math.log(1.05))

@@ -199,8 +199,9 @@ def test_the_test_set_was_not_chosen_on_only_where_the_presets_were_not():
     assert "validation data alone" in conditions.scored_once("validation")
     assert "may be too good" in conditions.scored_once("test")
     assert "published ones" in conditions.scored_once("published")
-    with pytest.raises(ValueError, match="'unknown'"):
-        conditions.scored_once("unknown")
+    assert "not on record" in conditions.scored_once("unknown")
+    with pytest.raises(ValueError, match="'a guess'"):
+        conditions.scored_once("a guess")
 
 
 def reproduction(word, **rest):

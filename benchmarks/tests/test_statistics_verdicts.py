@@ -1,5 +1,6 @@
 """Claims judged once: Holm over the primaries alone, and the fields of a page's JSON."""
 
+import dataclasses
 import json
 import math
 
@@ -66,9 +67,16 @@ def test_an_exploratory_claim_is_judged_by_its_own_interval_and_says_so():
 def test_three_repetitions_are_shown_not_compared():
     (v,) = judge([claim("a", 40.0, n=3, margin=1.0)])
     assert (v.verdict, v.p, v.reason) == ("open", None, "3 repetitions are shown, not compared")
-    assert v.low is not None and v.detectable is not None
-    (pooled,) = judge([claim("a", 40.0, n=3, task="pooled")])  # three tasks, each with its repetitions
-    assert pooled.verdict == "better"
+    assert v.low is not None
+    assert v.detectable is None  # what is not compared could have seen nothing
+
+
+@pytest.mark.parametrize(("repetitions", "word"), [(2, "open"), (3, "open"), (4, "better")])
+def test_pooling_does_not_compare_what_is_only_shown(repetitions, word):
+    (v,) = judge([dataclasses.replace(claim("a", 40.0, n=3, task="pooled"), repetitions=repetitions)])
+    assert v.verdict == word
+    assert v.low is not None
+    assert v.reason == ("" if word == "better" else f"{repetitions} repetitions are shown, not compared")
 
 
 def test_one_repetition_is_open_with_the_reason():

@@ -71,6 +71,20 @@ def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
     assert [r.method for r in requests] == ["lif", "delrec-axonal"] * 4, "in the study's order"
     assert {r.data for r in requests} == {str(Path("~/mine").expanduser())}
     assert {r.repetition for r in requests} == {0, 1, 2, 3}
+    options = ("--only-methods delrec-axonal,lif", "--only-tasks shd", "--repetitions 4")
+    assert mine(wanted).narrowed == options
+    assert mine().narrowed == ()
+    everything = expansion.Wanted(("lif", "counts-only", "delrec-axonal"), None, 2, {"shd": "~/mine"})
+    assert mine(everything).narrowed == (), "nothing is taken away"
+
+
+def test_a_study_file_of_ones_own_is_named_by_its_file(tmp_path):
+    path = tmp_path / "theirs.toml"
+    path.write_text(MINE)
+    theirs = expansion.expand(str(path), "quick", find_methods(), find_tasks())
+    assert theirs.argument == "theirs.toml" and theirs.own_settings
+    ours = expansion.expand("leaderboard", None, find_methods(), find_tasks())
+    assert ours.argument == "leaderboard" and not ours.own_settings
 
 
 @pytest.mark.parametrize(
@@ -98,6 +112,19 @@ def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
         (None, "set.delrec-axonal", "set.rlif", "has no method 'rlif'"),
         (None, "training.epochs = 7", "network.windows = 7", "unknown key 'network.windows'"),
         (None, "training.epochs = 7", "network.window = 7", "set.delrec-axonal: it has no setting 'network.window'"),
+        (None, "repetitions = 2", "margin = { digits = 2.0 }", "digits is 2, but accuracy lies in 0 to 1: .* 1.00 %"),
+        (
+            None,
+            "repetitions = 2",
+            "sweep = { 'network.window' = [3, 5] }",
+            "sweep: none of lif, delrec-axonal, counts-only has network.window",
+        ),
+        (
+            None,
+            "repetitions = 2",
+            "primary = { method = 'lif', control = 'lif', over = ['digits'] }",
+            "primary compares lif with itself",
+        ),
         (None, "test_limit", "test_limits", "unknown key 'test_limits'; did you mean 'test_limit'"),
     ],
 )

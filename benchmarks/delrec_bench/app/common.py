@@ -7,7 +7,6 @@ from delrec_bench.environment import say
 from delrec_bench.records import Record, load_records
 from delrec_bench.records.tracking import records_from_mlflow
 from delrec_bench.statistics import reproduced
-from delrec_bench.studies.file import pages
 from delrec_bench.studies.membership import assigned
 from delrec_bench.workspace import Workspace
 
@@ -21,12 +20,12 @@ def own_records(workspace: Workspace, study: str | None = None) -> list[Record]:
     records = load_records(workspace.runs, broken)
     for message in broken:
         say(f"warning: {message}")
-    return assigned(records, workspace, pages(), study)
+    return assigned(records, workspace, study)
 
 
 def tracked(workspace: Workspace, study: str | None = None) -> list[Record]:
     """The same records as MLflow has them."""
-    return assigned(records_from_mlflow(workspace), workspace, pages(), study)
+    return assigned(records_from_mlflow(workspace), workspace, study)
 
 
 def early_agreement(record: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[bool, str]:

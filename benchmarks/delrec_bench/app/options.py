@@ -3,6 +3,7 @@
 import inspect
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,7 +42,10 @@ PLACES = tuple(inspect.signature(_options, eval_str=True).parameters.values())
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are: the values of the options that every command has."""
+    """Where things are: the values of the options that every command has.
+
+    Folders of more metrics are noted in the environment, where every reader of a record finds them, workers too.
+    """
 
     root: str | None = None
     runs: str | None = None
@@ -55,6 +59,11 @@ class Places:
             given = getattr(self, name)
             if "" in (given if isinstance(given, list) else [given]):
                 raise BenchError(f"--{name} is ''; name a folder, or leave the option out")
+        if self.metrics:
+            from delrec_bench.metrics.base import VARIABLE
+
+            folders = dict.fromkeys([*_from_variable(VARIABLE), *map(_placed, self.metrics)])
+            os.environ[VARIABLE] = os.pathsep.join(folders)
 
     @property
     def workspace(self) -> "Workspace":
@@ -64,29 +73,27 @@ class Places:
         return find_workspace(self.root, self.runs)
 
     def folders(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Folders of more methods and of more tasks: options and variables."""
+        """Folders of more methods and of more tasks, options and variables; absolute, for a worker elsewhere."""
         return (
-            (*(self.methods or ()), *_from_variable(METHODS_VARIABLE)),
-            (*(self.tasks or ()), *_from_variable(TASKS_VARIABLE)),
+            (*map(_placed, self.methods or ()), *_from_variable(METHODS_VARIABLE)),
+            (*map(_placed, self.tasks or ()), *_from_variable(TASKS_VARIABLE)),
         )
 
     def tables(self) -> tuple["MethodTable", "TaskTable"]:
-        """Every method and task, those of more folders included.
-
-        Folders of more metrics are noted in the environment, where every reader of a record finds them, workers too.
-        """
+        """Every method and task, those of more folders included."""
         from delrec_bench.methods.base import find_methods
-        from delrec_bench.metrics.base import VARIABLE
         from delrec_bench.tasks.base import find_tasks
 
-        if self.metrics:
-            os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*_from_variable(VARIABLE), *self.metrics]))
         methods, tasks = self.folders()
         return find_methods(methods), find_tasks(tasks)
 
 
+def _placed(folder: str) -> str:
+    return str(Path(folder).absolute())
+
+
 def _from_variable(name: str) -> list[str]:
-    return [folder for folder in os.environ.get(name, "").split(os.pathsep) if folder]
+    return [_placed(folder) for folder in os.environ.get(name, "").split(os.pathsep) if folder]
 
 
 def names(option: str, text: str | None) -> tuple[str, ...] | None:

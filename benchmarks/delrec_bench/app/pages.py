@@ -6,6 +6,7 @@ from typing import Any
 
 from delrec_bench.config import Spot
 from delrec_bench.config.evaluation import is_set
+from delrec_bench.methods.base import FOLDER as METHODS_FOLDER
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import PAGE_FILE, Record, read_page
 from delrec_bench.report.content import build
@@ -35,6 +36,7 @@ def declaration(
         records: What there is: of a study whose page does not expect its runs, those that are there are declared.
     """
     spots = dict.fromkeys(request.spot for request in study.requests)
+    own = study.own_settings or any(methods.files[spot[0]].parent != METHODS_FOLDER for spot in spots)
     names = {spot: _row_name(spot, spots) for spot in spots}
     whole = _whole_rows(study, names)
     rows = {
@@ -60,8 +62,9 @@ def declaration(
         primary=_primary(study, names),
         margins=study.margin,
         overlaps={task: tasks[task].overlap for _, task, _ in spots},
-        chosen_on=CHOSEN_ON[study.presets],
-        again=f"delrec-bench reproduce --study {study.name} --profile {study.profile}",
+        chosen_on="unknown" if own else CHOSEN_ON[study.presets],
+        again=" ".join([f"delrec-bench reproduce --study {study.argument} --profile {study.profile}", *study.narrowed]),
+        narrowed=study.narrowed,
     )
 
 
@@ -144,6 +147,6 @@ def finish(
         "answer": "".join(page.answer[:1]),
         "comparison": outcome.lines[-1],
         "rows": outcome.to_dict(),
-        "complete": not page.missing,
+        "complete": page.complete,
     }
     return paths, outcome, content

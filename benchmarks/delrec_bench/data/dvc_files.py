@@ -69,6 +69,11 @@ class Listed(BaseModel):
         return PurePosixPath(self.path).parts[1]
 
     @property
+    def digest(self) -> str:
+        """What a record says of a file that holds the same: of a generated one the digest of its content."""
+        return self.meta.content or self.md5
+
+    @property
     def most(self) -> int | None:
         """Bytes that it can have."""
         return self.size if self.size is not None else self.meta.at_most

@@ -50,7 +50,9 @@ def read_predictions(path: Path, data: TaskData) -> np.ndarray:
                 if int(position) in found:
                     raise BenchError(f"{where}: position {int(position)} is there twice; give each sample once")
                 found[int(position)] = value
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror or error}; give a csv of predictions") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise BenchError(f"{path} cannot be read as a csv of predictions: {error}") from error
     if len(found) < total:
         missing = next(i for i in range(total) if i not in found)

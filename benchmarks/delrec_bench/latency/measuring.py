@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -182,7 +182,7 @@ def _run(order: Order, requests: Sequence[Request], group: Sequence[int], outcom
             "runs": str(order.workspace.runs),
             "methods": list(order.folders[0]),
             "tasks": list(order.folders[1]),
-            "requests": [asdict(requests[i]) for i in chosen],
+            "requests": [asdict(_placed(requests[i])) for i in chosen],
             "measure": [chosen.index(place) for place in group],
             "seconds": float(order.each),
             "command": order.command,
@@ -199,6 +199,11 @@ def _run(order: Order, requests: Sequence[Request], group: Sequence[int], outcom
     reasons = [line for line in text.splitlines() if line.startswith("E   ")]
     outcome.failed += [f"{r.method} on {r.task}: {' '.join(reasons)[:300] or f'pytest exit {code}'}" for r in lost]
     return records
+
+
+def _placed(request: Request) -> Request:
+    """The request with its folder of files as seen from everywhere: the suite runs in the checkout."""
+    return request if request.data is None else replace(request, data=str(Path(request.data).absolute()))
 
 
 def run_suite(words: Sequence[str], threads: int, say: Say) -> tuple[int, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from delrec_bench.data.task_data import TaskData
     from delrec_bench.tasks.base import Task
 
+FOLDER = Path(__file__).parent
 Build = Callable[[Mapping[str, Any], int, int], "Trainable"]
 Floor = Callable[["TaskData"], Any]
 
@@ -106,7 +107,7 @@ def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
         BenchError: A folder that is not there, a file that does not import or declares no METHODS, a name twice.
     """
     table = MethodTable()
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+    for path in sorted(FOLDER.glob("[!_]*.py")):
         module = importlib.import_module(f"delrec_bench.methods.{path.stem}")
         _add(table, getattr(module, "METHODS", []), str(path), module)
     folders = (found for folder in extra_dirs for found in import_folder(Path(folder), "method"))

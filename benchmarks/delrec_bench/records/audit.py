@@ -37,7 +37,7 @@ class Against:
     """What pages are held against.
 
     Attributes:
-        files: MD5 of each data file by ``<task>/<name>``, as the checkout lists them; others are not judged.
+        files: Digest of each data file by ``<task>/<name>``, as the checkout lists them; others are not judged.
         is_commit: Whether a revision is in the history of the code.
         runs: Folder of finished runs; one that has a page's key must hold the same record.
     """

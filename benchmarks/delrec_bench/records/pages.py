@@ -20,7 +20,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import compact, digest
 from delrec_bench.records.checks import check_targets
 from delrec_bench.records.record import Record, unequal
-from delrec_bench.records.store import from_dict, in_order, parse_json, read_limited, read_record, to_dict
+from delrec_bench.records.store import from_dict, in_order, load_records, parse_json, read_limited, read_record, to_dict
 from delrec_bench.workspace import Workspace, write_atomic
 
 NAME = "records.jsonl.xz"
@@ -125,8 +125,8 @@ def _named(method: str, task: str, repetition: int, workspace: Workspace) -> Rec
             r.task, r.task.partition(":")[0],
         )  # fmt: skip
 
-    own = (read_record(path) for path in sorted(workspace.runs.glob("*/record.json")))
-    found = {r.key: r for r in own if fits(r)}
+    broken: list[str] = []  # another run's, which are no reason against this one
+    found = {r.key: r for r in load_records(workspace.runs, broken) if fits(r)}
     if not found:
         behind = (read_page(path) for path in sorted(workspace.reports.rglob(NAME)))
         found = {r.key: r for records in behind for r in records if fits(r)}
@@ -134,7 +134,10 @@ def _named(method: str, task: str, repetition: int, workspace: Workspace) -> Rec
         return next(iter(found.values()))
     name = f"{method}/{task}/{repetition}"
     if not found:
-        raise BenchError(f"no finished run is {name}; give METHOD/TASK/REPETITION, the beginning of a key, or a file")
+        unread = f" ({len(broken)} cannot be read: {broken[0]})" if broken else ""
+        raise BenchError(
+            f"no finished run is {name}{unread}; give METHOD/TASK/REPETITION, the beginning of a key, or a file"
+        )
     first, *others = found.values()
     apart = {where: a for r in others for where, (a, _) in unequal(first.configuration, r.configuration).items()}
 

@@ -149,7 +149,7 @@ class Record(Strict):
     @classmethod
     def _metric(cls, name: str) -> str:
         if name not in find_metrics():
-            raise ValueError(f"must be one of {', '.join(find_metrics())}")
+            raise ValueError(f"must be one of {', '.join(find_metrics())} (of your own: --metrics DIR)")
         return name
 
     @model_validator(mode="after")

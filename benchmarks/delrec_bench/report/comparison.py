@@ -104,7 +104,8 @@ def compare_records(a: Side, b: Side) -> Outcome:
         sides.append(side)
     runs = {r.key: Expected(side.row(r)) for side in sides for r in side.scored}
     declared = Declaration("compare", "", "", "", runs, margins={**b.margins, **a.margins})
-    return compare(declared, sides[0].scored, sides[1].scored)
+    apart = {"only_ours": f"not in {b.what}", "only_theirs": f"not in {a.what}"}
+    return compare(declared, sides[0].scored, sides[1].scored, **apart)
 
 
 def _of_one_setting(side: Side, other: Side, rows: Mapping[str, str]) -> list[Record]:

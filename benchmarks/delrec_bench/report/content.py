@@ -68,6 +68,11 @@ class Page:
     source: str
 
     @property
+    def complete(self) -> bool:
+        """Whether every run that the study declares is there."""
+        return not (self.missing or self.declared.narrowed)
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """In the order of the page."""
         return tuple(part.task for part in self.parts)
@@ -186,6 +191,8 @@ def _fixed(differences: Sequence[Difference]) -> str:
 
 
 def _reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[str]) -> Iterable[str]:
+    if declared.narrowed:
+        yield conditions.narrowed(declared.narrowed)
     asked = len(declared.runs)
     if told := conditions.incomplete(asked - len(missing), asked):
         yield told

@@ -52,9 +52,11 @@ class Declaration:
         primary: The pooled hypothesis, or None.
         margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
         overlaps: Task -> how many test samples in a row share values (`Task.overlap`), where they do.
-        chosen_on: What the presets were chosen on: "validation", "published", or "test" (with test scores in sight).
+        chosen_on: What the settings were chosen on: "validation", "published", "test" (with test scores in sight), or
+            "unknown", where some are of a study's or a method's own file from outside this package.
         unscored: (task, method) of rows that are shown for their size, latency and published score alone.
         again: The command that makes the page.
+        narrowed: Options by which the page is less, or other, than the study's file declares.
         notes: What the study wants its readers to know.
     """
 
@@ -69,6 +71,7 @@ class Declaration:
     chosen_on: str = "test"
     unscored: tuple[tuple[str, str], ...] = ()
     again: str = ""
+    narrowed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def margin(self, task: str) -> float | None:

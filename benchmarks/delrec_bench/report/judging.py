@@ -83,7 +83,7 @@ def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
     for pair, found in pools.items():
         kind: Kind = "primary" if pair == primary and not on_one_task else "exploratory"
         if found.estimate.n > 1:
-            claims.append(Claim(_named(pair), POOLED, found.estimate, False, found.margin, kind))
+            claims.append(Claim(_named(pair), POOLED, found.estimate, False, found.margin, kind, found.repetitions))
     lone = [i for i, (row, other) in enumerate(made) if (row["method"], other["method"]) == primary]
     for i, ((row, other), (estimate, _, _)) in enumerate(zip(made, raw, strict=True)):
         kind = "primary" if on_one_task and len(lone) == 1 and i == lone[0] else "exploratory"

@@ -42,11 +42,20 @@ def write(workspace: Workspace) -> list[Path]:
 
 
 def published_pages(reports: Path) -> list[Json]:
-    """The json of every published page, the three tasks first, then by name."""
+    """The json of every published page, the three tasks first, then by name.
+
+    Raises:
+        BenchError: One is no json.
+    """
     found = []
     for path in sorted(Path(reports).glob("*/*.json")):
         if path.stem == path.parent.name:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
+            try:
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+            except ValueError as error:
+                raise BenchError(
+                    f"{path} is no page's json ({error}): publish that page again, or delete it"
+                ) from error
     return sorted(found, key=lambda page: (page["page"] != THREE_TASKS, page["page"]))
 
 

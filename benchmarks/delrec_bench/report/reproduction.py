@@ -44,7 +44,14 @@ class Outcome:
         return [dict(vars(row)) for row in self.rows]
 
 
-def compare(declared: Declaration, ours: Sequence[Record], published: Sequence[Record]) -> Outcome:
+def compare(
+    declared: Declaration,
+    ours: Sequence[Record],
+    published: Sequence[Record],
+    *,
+    only_ours: str = "not published",
+    only_theirs: str = "not made here",
+) -> Outcome:
     """Every row made here beside the published one of the same task and method.
 
     Rows are matched by task, method and repetition, not by key, so that a change of the code is seen for what it does.
@@ -53,6 +60,7 @@ def compare(declared: Declaration, ours: Sequence[Record], published: Sequence[R
         declared: The page's declaration; `ours` are its runs.
         ours: Records of this workspace.
         published: The records behind the published page.
+        only_ours, only_theirs: What is said of rows that one side alone has.
     """
     mine, theirs = _rows(declared, declared.members(ours)), _rows(declared, published)
     both = [pair for pair in mine if pair in theirs]
@@ -60,13 +68,16 @@ def compare(declared: Declaration, ours: Sequence[Record], published: Sequence[R
     judged = tuple(rules.judge_reproduction(rows))
     metrics = {pair: next(iter(mine[pair].values())).metric for pair in both}
     lines = [say.reproduced(row, words.show(metrics[row.task, row.method])) for row in judged]
-    lines += [f"{task}, {method}: not published, nothing to compare with" for task, method in mine if
-              (task, method) not in theirs]  # fmt: skip
+    new, absent = [p for p in mine if p not in theirs], [p for p in theirs if p not in mine]
+    lines += [f"{task}, {method}: {only_ours}, nothing to compare with" for task, method in new]
+    if absent:
+        some = "; ".join(f"{task}, {method}" for task, method in absent[:4])
+        lines.append(f"{say.plural(len(absent), 'row')} {only_theirs}: {some}{'; ...' if len(absent) > 4 else ''}")
     total = say.reproduced_in_all(judged)
     return Outcome(
         rows=judged,
-        new=tuple(pair for pair in mine if pair not in theirs),
-        absent=tuple(pair for pair in theirs if pair not in mine),
+        new=tuple(new),
+        absent=tuple(absent),
         lines=(*lines, total or "There is no published row to compare with."),
     )
 

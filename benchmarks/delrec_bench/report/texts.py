@@ -39,7 +39,7 @@ def to_json(page: Page) -> str:
         "study": declared.study,
         "profile": declared.profile,
         "source": page.source,
-        "complete": not page.missing,
+        "complete": page.complete,
         "revisions": list(page.revisions),
         "answer": list(page.answer),
         "reservations": list(page.reservations),

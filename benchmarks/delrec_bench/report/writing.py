@@ -107,21 +107,22 @@ def refusals(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> list[s
     if changes:
         out.append(f"the tree has uncommitted changes ({_few(changes)}); commit them")
     if not page.rows:
-        out.append(f"no record belongs to it; delrec-bench reproduce --study {declared.study} first")
+        out.append(f"no record belongs to it; {declared.again} first")
     if page.missing:
         lacking = sorted({declared.runs[key].method for key in page.missing})
         there = len(declared.runs) - len(page.missing)
         out.append(
             f"{there} of {len(declared.runs)} runs are there ({_few(lacking)} lack some); "
-            f"delrec-bench reproduce --study {declared.study} --profile {declared.profile} makes the rest"
+            f"{declared.again} makes the rest"
         )
     unmeasured = [f"{m} on {t}" for t, m in declared.unscored if not _has_latency(page, t, m)]
     if unmeasured:
         out.append(f"latency and size are not measured of {_few(unmeasured)}; delrec-bench bench measures them")
     if page.mixed:
         out.append(f"settings or data are mixed in {_few(page.mixed)}; delete the records that do not belong")
-    if len(page.revisions) > 1 and not allow_mixed:
-        out.append(f"its records come from revisions {_few(page.revisions)}; --allow-mixed prints that on the page")
+    if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
+        what = "revisions" if len(page.revisions) > 1 else "code that was not committed, revision"
+        out.append(f"its records come from {what} {_few(page.revisions)}; --allow-mixed prints that on the page")
     return out
 
 

@@ -75,7 +75,7 @@ def scored_once(presets_chosen_on: str) -> str:
     """ "The test set was scored once" as a claim of no selection on it only where the presets were chosen without it.
 
     Args:
-        presets_chosen_on: "validation", "published" (taken from a paper as it is) or "test".
+        presets_chosen_on: "validation", "published" (taken from a paper as it is), "test" or "unknown".
 
     Raises:
         ValueError: another word.
@@ -84,6 +84,10 @@ def scored_once(presets_chosen_on: str) -> str:
     said = {
         "validation": f"{once}; its presets were chosen on validation data alone.",
         "published": f"{once}; its presets are the published ones, whose selection stands beside them.",
+        "unknown": (
+            f"{once}; some settings are of a study's or a method's own file, and what those were chosen on is not on "
+            "record."
+        ),
         "test": f"{once}, but its presets were chosen with test scores in sight: they may be too good.",
     }
     if presets_chosen_on not in said:
@@ -139,6 +143,11 @@ def without_scores(tasks: Sequence[str], methods: int) -> str:
 def incomplete(there: int, asked: int) -> str | None:
     """That runs are lacking; None of a complete page."""
     return None if there == asked else f"This page is not complete: {there:,} of {plural(asked, 'run')} are there."
+
+
+def narrowed(options: Sequence[str]) -> str:
+    """That the page is not the one that its study declares."""
+    return f"This is not the page that its study declares: it was made with {listed(list(options))}."
 
 
 def revisions(names: Sequence[str]) -> str | None:

@@ -47,6 +47,7 @@ class Pooled:
         margin: the tasks' margins on the log scale, weighted as the effects are; None where a task has none.
         weights: (task, weight), summing to 1.
         left_out: (task, reason) of what could not be pooled.
+        repetitions: of the task that has fewest; None where nothing was pooled.
     """
 
     estimate: Estimate
@@ -55,6 +56,7 @@ class Pooled:
     margin: float | None
     weights: tuple[tuple[str, float], ...]
     left_out: tuple[tuple[str, str], ...]
+    repetitions: int | None = None
 
 
 def log_ratios(errors: TaskErrors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -102,14 +104,15 @@ def pool(tasks: Sequence[TaskErrors], *, level: float = LEVEL) -> Pooled:
         interval m +- t_{k-1} se,  prediction m +- t_{k-2} sqrt(tau2 + se^2).
 
     The second term is Hartung and Knapp's; the larger of the two, because theirs alone can shrink below fixed effects
-    (Roever, Knapp & Friede 2015; df of the prediction from Higgins, Thompson & Spiegelhalter 2009). A task without
-    spread (all ratios equal) takes the mean v of the others; where no task has any, all weigh the same.
+    (Roever, Knapp & Friede 2015; df of the prediction from Higgins, Thompson & Spiegelhalter 2009). Proportions of N
+    samples come in steps, which bound v_i from below as on one task (`paired`). An NMSE without spread (all ratios
+    equal) takes the mean v of the others; where no task has any, all weigh the same.
     Tasks with fewer than two repetitions are left out, by name.
     """
     kept: list[tuple[TaskErrors, Estimate]] = []
     left_out = []
     for errors in tasks:
-        estimate = paired(*log_ratios(errors), level=level) if len(errors.method) else Estimate(None, 0)
+        estimate = _on_task(errors, level) if len(errors.method) else Estimate(None, 0)
         if estimate.n < 2:
             left_out.append((errors.task, "fewer than two repetitions"))
         else:
@@ -134,7 +137,15 @@ def pool(tasks: Sequence[TaskErrors], *, level: float = LEVEL) -> Pooled:
         margin=_margin([errors for errors, _ in kept], weights),
         weights=tuple((errors.task, float(w)) for (errors, _), w in zip(kept, weights, strict=True)),
         left_out=tuple(left_out),
+        repetitions=min(e.n for _, e in kept),
     )
+
+
+def _on_task(errors: TaskErrors, level: float) -> Estimate:
+    """The log ratio on one task; a step 1 / N of an error e is one of 1 / (N e) of its logarithm."""
+    both = log_ratios(errors)
+    step = math.sqrt(float(np.exp(-2 * np.array(both)).mean())) / errors.samples if errors.samples else 0.0
+    return paired(*both, resolution=step, level=level)
 
 
 def _random_effects(y: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[float, float, NDArray[np.float64]]:

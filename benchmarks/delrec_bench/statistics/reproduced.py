@@ -160,6 +160,7 @@ class Reproduction:
         p_holm: of "the difference lies within the margin", after Holm over the rows.
         margin: the task's.
         reason: what decided, or why nothing could.
+        asked: repetitions of the record, of which n were made.
     """
 
     task: str
@@ -172,6 +173,7 @@ class Reproduction:
     p_holm: float | None
     margin: float
     reason: str
+    asked: int = 0
 
 
 def judge_reproduction(rows: Sequence[Row], *, level: float = LEVEL) -> list[Reproduction]:
@@ -210,6 +212,7 @@ def _judged(row: Row, estimate: Estimate, p_outside: float | None) -> Reproducti
         p_holm=p_outside,
         margin=row.margin,
         reason=reason,
+        asked=len(row.record),
     )
 
 

@@ -158,12 +158,13 @@ def leaders(task: str, ranks: Sequence[Rank]) -> str | None:
 
 
 def reproduced(r: Reproduction, show: Show) -> str:
-    """One row's reproduction; the word is the verdict's, with the numbers and what decided."""
+    """One row's reproduction; the word is the verdict's, with the numbers and what decided, of how many repetitions."""
+    part = f"; {r.n} of {plural(r.asked, 'repetition')}" if r.n < r.asked else ""
     if r.word == "equal" or r.difference is None:
-        return f"{r.task}, {r.method}: {r.word} ({r.reason})"
+        return f"{r.task}, {r.method}: {r.word} ({r.reason}{part})"
     interval = "" if r.low is None or r.high is None else f" [{show(r.low)}, {show(r.high)}]"
     numbers = f"{show(r.difference)}{interval}, n = {r.n}, margin {show(r.margin).lstrip('+')}"
-    return f"{r.task}, {r.method}: {r.word} ({r.reason}; {numbers})"
+    return f"{r.task}, {r.method}: {r.word} ({r.reason}; {numbers}{part})"
 
 
 def reproduced_in_all(rows: Sequence[Reproduction]) -> str | None:

@@ -27,6 +27,7 @@ class Claim:
         more_is_better: direction of the score; False when pooled, since an error is.
         margin: largest difference that does not matter, in the estimate's unit.
         kind: primary, if the study declared it so before its runs; exploratory otherwise.
+        repetitions: when pooled, those of the task that has fewest; else the estimate's n says it.
     """
 
     hypothesis: str
@@ -35,6 +36,7 @@ class Claim:
     more_is_better: bool
     margin: float | None = None
     kind: Kind = "exploratory"
+    repetitions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Verdict:
         p_holm: after Holm over the page's primaries; None of an exploratory one.
         margin: in the unit of the difference.
         verdict: better, worse, equivalent or open.
-        detectable: smallest true difference this design sees with 80 percent power.
+        detectable: smallest true difference this design sees with 80 percent power; None where nothing is compared.
         kind: primary or exploratory.
         reason: why an open one could not be judged; empty where the data leave it open.
     """
@@ -113,9 +115,11 @@ def judge(claims: Sequence[Claim]) -> list[Verdict]:
 def _compared(claim: Claim) -> Estimate:
     """The estimate, without its standard error where there are too few repetitions to compare."""
     e = claim.estimate
-    if claim.task == POOLED or e.se is None or e.n > SHOWN_ONLY:
+    repetitions = claim.repetitions if claim.task == POOLED else e.n
+    if repetitions is None or e.se is None or repetitions > SHOWN_ONLY:
         return e
-    return Estimate(e.difference, e.n, sd=e.sd, level=e.level, reason=f"{e.n} repetitions are shown, not compared")
+    why = f"{repetitions} repetitions are shown, not compared"
+    return Estimate(e.difference, e.n, sd=e.sd, level=e.level, reason=why)
 
 
 def _verdict(claim: Claim, compared: Estimate, p_holm: float | None, same: float | None, family: int) -> Verdict:
@@ -132,7 +136,7 @@ def _verdict(claim: Claim, compared: Estimate, p_holm: float | None, same: float
         p_holm=p_holm,
         margin=claim.margin,
         verdict=word,
-        detectable=shown.detectable(family),
+        detectable=compared.detectable(family),
         kind=claim.kind,
         reason=compared.reason,
     )

@@ -2,16 +2,17 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from delrec_bench.config import Device, Request, defaults, dotted, full_key
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.studies.file import MOST_REPETITIONS, Primary, study_file, study_path
+from delrec_bench.studies.claims import check_margins, placed
+from delrec_bench.studies.file import MOST_REPETITIONS, Primary, in_package, study_file, study_path
 from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.sharding import Shard, shard
+from delrec_bench.studies.sweep import axes_of, called, has, held, points
 from delrec_bench.tasks.base import TaskTable
 
 GROUPS = ("task", "training", "network", "seeds", "evaluation")
@@ -63,6 +64,8 @@ class Study:
         examples: Whether its published page carries trained networks and rasters.
         exhibits: A breach of protocol that it shows on purpose, or None.
         path: Its file.
+        own_settings: Whether it is a file of somebody's own that sets settings.
+        narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
 
     name: str
@@ -82,6 +85,14 @@ class Study:
     examples: bool = True
     exhibits: str | None = None
     path: str = ""
+    own_settings: bool = False
+    narrowed: tuple[str, ...] = ()
+
+    @property
+    def argument(self) -> str:
+        """What `--study` takes for it: of a file of one's own, the file."""
+        path = Path(self.path)
+        return self.name if in_package(path) else path.name
 
     @property
     def presets(self) -> str:
@@ -119,6 +130,7 @@ def expand(
         _only("method", (method,), all_methods, name)
         _only("task", tuple(of), all_tasks, name)
     _only("task", tuple(table.margin), list(tasks), name)  # they may stand above the profiles, for the tasks of all
+    check_margins(table.margin, tasks, name)
     if table.primary is not None:
         _only("method", (table.primary.method, table.primary.control), all_methods, name)
     _only("task", tuple(wanted.data), chosen_tasks, name)
@@ -132,14 +144,18 @@ def expand(
         what, of_study = ("method", all_methods) if owner in methods else ("task", all_tasks)
         _only(what, (owner,), of_study, name)
         for key in settings[owner] if owner in methods else ():
-            if key not in (has := defaults(methods[owner])):
-                raise BenchError(f"study '{name}', set.{owner}: it has no setting '{key}'; {nearest(key, has)}")
-    axes = _axes(table.sweep, name, names)
-    primary = None if table.primary is None else _primary(table.primary, axes, methods, name)
+            if key not in (theirs := defaults(methods[owner])):
+                raise BenchError(f"study '{name}', set.{owner}: it has no setting '{key}'; {nearest(key, theirs)}")
+    axes = axes_of(table.sweep, name, names)
+    for axis, values in axes.items():
+        if not any(has(axis, values, defaults(methods[method])) for method in all_methods):
+            of = ", ".join(all_methods)
+            raise BenchError(f"study '{name}', sweep: none of {of} has {axis}; sweep another setting")
+    primary = None if table.primary is None else placed(table.primary, axes, methods, name)
     search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
     searched = {} if search is None else search.space
     for key in axes:
-        if any(held in searched for value in axes[key] for held in _held(key, value)):
+        if any(name in searched for value in axes[key] for name in held(key, value)):
             raise BenchError(f"study '{name}', profile '{profile}': {key} is swept and searched; leave one of them out")
     firsts, skipped = [], []
     for task in chosen_tasks:
@@ -156,9 +172,9 @@ def expand(
                 method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name,
                 exhibits=file.exhibits,
             )  # fmt: skip
-            for point in points({key: values for key, values in axes.items() if _has(key, values, known)}):
-                here = own | {key: value for at in point.items() for key, value in _held(*at).items() if key in known}
-                place = tuple((key, _called(value)) for key, value in point.items())
+            for point in points({key: values for key, values in axes.items() if has(key, values, known)}):
+                here = own | {key: value for at in point.items() for key, value in held(*at).items() if key in known}
+                place = tuple((key, called(value)) for key, value in point.items())
                 request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
@@ -182,74 +198,9 @@ def expand(
         examples=table.examples,
         exhibits=file.exhibits,
         path=str(path),
+        own_settings=bool(table.set) and not in_package(path),
+        narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )
-
-
-def points(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the axes' values, the first axis slowest; one that is empty where there is no axis."""
-    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-
-
-def _axes(table: Mapping[str, list[Any]], study: str, known: Iterable[str]) -> dict[str, list[Any]]:
-    """The axes of a sweep by dotted key. Seeds are no axis: they belong to the repetitions."""
-    names = list(known)
-
-    def full(key: str) -> str:
-        try:
-            name = full_key(key, names)
-        except BenchError as error:
-            raise BenchError(f"study '{study}', sweep: {error}") from error
-        if name.startswith("seeds."):
-            raise BenchError(f"study '{study}', sweep: {name} belongs to the repetitions; sweep another setting")
-        return name
-
-    axes = {}
-    for key, values in table.items():
-        if isinstance(values[0], dict):
-            settings = [dotted({k: v for k, v in value.items() if k != "name"}) for value in values]
-            axes[key] = [
-                {"name": value["name"], **{full(k): v for k, v in of.items()}}
-                for value, of in zip(values, settings, strict=True)
-            ]
-        else:
-            axes[full(key)] = values
-    return axes
-
-
-def _held(axis: str, value: Any) -> dict[str, Any]:
-    """The settings of one value of an axis."""
-    return {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {axis: value}
-
-
-def _called(value: Any) -> Any:
-    """What stands for one value of an axis in a request's `point`."""
-    return value["name"] if isinstance(value, dict) else value
-
-
-def _has(axis: str, values: Sequence[Any], known: Collection[str]) -> bool:
-    """Whether a method with the settings `known` has an axis."""
-    return any(key in known for value in values for key in _held(axis, value))
-
-
-def _primary(primary: Primary, axes: Mapping[str, Sequence[Any]], methods: MethodTable, study: str) -> Primary:
-    """The hypothesis with dotted keys, checked to stand at one point of the axes."""
-
-    def place(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-        at = {full_key(key, axes): value for key, value in dotted(given).items()}
-        for key, value in at.items():
-            if value not in (known := [_called(value) for value in axes[key]]):
-                raise BenchError(f"study '{study}': primary.{where}.{key} is {value!r}; it is swept over {known}")
-        return at
-
-    at = place(primary.at, "at")
-    control_at = place(primary.control_at, "control_at")
-    for side, there in ((primary.method, at), (primary.control, at | control_at)):
-        for key, values in axes.items():
-            if _has(key, values, defaults(methods[side])) and key not in there and len(values) > 1:
-                raise BenchError(
-                    f"study '{study}': primary.at lacks '{key}', which {side} is swept along; give its value"
-                )
-    return primary.model_copy(update={"at": at, "control_at": control_at})
 
 
 def _settings(
@@ -271,6 +222,18 @@ def _settings(
     general = {key: value for key, value in table.items() if key not in owners}
     found: dict[str | None, dict[str, Any]] = {None: named(general)}
     return found | {owner: named(values) for owner, values in table.items() if owner in owners}
+
+
+def _narrowed(wanted: Wanted, methods: bool, tasks: bool, repetitions: int) -> Iterable[str]:
+    """What of the command line takes away methods, tasks or runs, or changes the repetitions."""
+    if wanted.methods is not None and methods:
+        yield f"--only-methods {','.join(wanted.methods)}"
+    if wanted.tasks is not None and tasks:
+        yield f"--only-tasks {','.join(wanted.tasks)}"
+    if wanted.repetitions not in (None, repetitions):
+        yield f"--repetitions {wanted.repetitions}"
+    if wanted.shard is not None:
+        yield f"--shard {wanted.shard[0]}/{wanted.shard[1]}"
 
 
 def _only(what: str, names: tuple[str, ...] | None, known: list[str], study: str) -> list[str]:

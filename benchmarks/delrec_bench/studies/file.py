@@ -136,7 +136,6 @@ class StudyFile(Profile):
 
     Attributes:
         summary: What the study asks, in a line.
-        own_page: Whether its rows are a page of their own.
         ablation: Whether it is one of the ablations, whose quick profiles `delrec-bench ablate` makes.
         exhibits: A breach of protocol that the study shows on purpose and its page tells: "test selection" allows
             training.selection = "best-test", which every other study and `run` refuse. Such a study has no search.
@@ -145,7 +144,6 @@ class StudyFile(Profile):
     """
 
     summary: Annotated[str, Field(min_length=1)]
-    own_page: bool = False
     ablation: bool = False
     exhibits: Exhibit | None = None
     default: str = "quick"
@@ -197,9 +195,9 @@ def study_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
-def pages() -> list[str]:
-    """Studies of this package whose rows are a page of their own, reports/<study>/: `own_page = true` in the file."""
-    return [name for name, path in study_files().items() if study_file(path).own_page]
+def in_package(path: Path) -> bool:
+    """Whether a study's file is one of this package."""
+    return path.parent == FOLDER
 
 
 def study_path(name: str) -> Path:

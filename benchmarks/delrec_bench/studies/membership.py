@@ -45,14 +45,12 @@ def memberships(workspace: Workspace) -> dict[str, Membership]:
     return out
 
 
-def assigned(
-    records: Iterable[Record], workspace: Workspace, pages: Collection[str], first: str | None = None
-) -> list[Record]:
-    """Records with their study and search; where studies share a run, `first` has it, else one without an own page."""
+def assigned(records: Iterable[Record], workspace: Workspace, first: str | None = None) -> list[Record]:
+    """Records with their study and search; where studies share a run, `first` has it, else the first by name."""
     known = memberships(workspace)
     study: dict[str, str] = {}
-    for name in sorted(known, key=lambda name: (name == first, name not in pages, name)):
-        study |= dict.fromkeys(known[name].keys, name)
+    for name in sorted(known, key=lambda name: (name != first, name)):
+        study = dict.fromkeys(known[name].keys, name) | study
     out = []
     for record in records:
         asked = study.get(record.key)

@@ -47,7 +47,7 @@ def command(
     from delrec_bench.studies.collecting import audit_submissions
 
     workspace = places.workspace
-    files = {"/".join(PurePosixPath(path).parts[1:]): entry.md5 for path, entry in listed(workspace).items()}
+    files = {"/".join(PurePosixPath(path).parts[1:]): entry.digest for path, entry in listed(workspace).items()}
     against = Against(files, is_commit, workspace.runs)
     if not archives:
         if rerun is not None or data is not None:

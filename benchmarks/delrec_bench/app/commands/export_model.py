@@ -1,4 +1,4 @@
-"""`export-model`: a trained network for others: NIR, or safetensors with a model card."""
+"""Write a trained network for others: NIR, or safetensors with a model card."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,0 +1,54 @@
+"""The axes of a sweep: what each value holds, which methods have it, and every combination."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from delrec_bench.config import dotted, full_key
+from delrec_bench.errors import BenchError
+
+
+def points(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the axes' values, the first axis slowest; one that is empty where there is no axis."""
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def axes_of(table: Mapping[str, list[Any]], study: str, known: Iterable[str]) -> dict[str, list[Any]]:
+    """The axes of a sweep by dotted key. Seeds are no axis: they belong to the repetitions."""
+    names = list(known)
+
+    def full(key: str) -> str:
+        try:
+            name = full_key(key, names)
+        except BenchError as error:
+            raise BenchError(f"study '{study}', sweep: {error}") from error
+        if name.startswith("seeds."):
+            raise BenchError(f"study '{study}', sweep: {name} belongs to the repetitions; sweep another setting")
+        return name
+
+    axes = {}
+    for key, values in table.items():
+        if isinstance(values[0], dict):
+            settings = [dotted({k: v for k, v in value.items() if k != "name"}) for value in values]
+            axes[key] = [
+                {"name": value["name"], **{full(k): v for k, v in of.items()}}
+                for value, of in zip(values, settings, strict=True)
+            ]
+        else:
+            axes[full(key)] = values
+    return axes
+
+
+def held(axis: str, value: Any) -> dict[str, Any]:
+    """The settings of one value of an axis."""
+    return {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {axis: value}
+
+
+def called(value: Any) -> Any:
+    """What stands for one value of an axis in a request's `point`."""
+    return value["name"] if isinstance(value, dict) else value
+
+
+def has(axis: str, values: Sequence[Any], known: Collection[str]) -> bool:
+    """Whether a method with the settings `known` has an axis."""
+    return any(key in known for value in values for key in held(axis, value))
