@@ -23,7 +23,7 @@ from delrec.engines.cpu import cache as kernels
 from delrec_bench import app
 from delrec_bench.app.common import own_records
 from delrec_bench.data.generated import Events, write
-from delrec_bench.records import PAGE_FILE, same_record
+from delrec_bench.records import PAGE_FILE, differences, same_record
 from delrec_bench.records.tracking import records_from_mlflow
 from delrec_bench.runs import folder
 from delrec_bench.workspace import DRAFT_SECONDS, find_workspace, workspace_at
@@ -219,9 +219,12 @@ def compare(whole: dict[str, Any], other: dict[str, Any]) -> list[str]:
     found = [f"file {name}" for name in names if whole["files"].get(name) != other["files"].get(name)]
     found += list(unlike(whole["networks"], other["networks"], "checkpoint.pt"))
     for name in ("records", "mlflow"):
-        ours, theirs = whole.get(name, []), other.get(name, [])
-        if len(ours) != len(theirs) or not all(map(same_record, ours, theirs)):
-            found.append(name)
+        ours, theirs = ({record.key: record for record in state.get(name, [])} for state in (whole, other))
+        found += [f"{name}: {key} is in one of the two" for key in ours.keys() ^ theirs.keys()]
+        for key in ours.keys() & theirs.keys():
+            if not same_record(ours[key], theirs[key]):
+                fields = differences(ours[key], theirs[key]) or ["delays, which one of the two lacks"]
+                found += [f"{name}: {key}: {field}" for field in fields]
     if "mlflow" in other and other["mlflow"] != other["records"]:
         found.append("MLflow's records are not those of the folder")
     if whole.get("runs of MLflow") != other.get("runs of MLflow"):
