@@ -262,8 +262,12 @@ def kill_studies(
                 done += not process.survived
                 moments[f"{group}, ended before" if process.survived else named((group, half))] += 1
             study.call().finish()
-            wrong += [f"{group} {number}: left over: {name}" for name in study.drafts()]
-            wrong += [f"{group} {number}: {name}" for name in compare(whole[live], study.state())]
+            found = [f"left over: {name}" for name in study.drafts()] + compare(whole[live], study.state())
+            for name in found:
+                wrong.append(f"{group} {number}: {name}")
+                say(wrong[-1])
+            if found:
+                say((study.root / "said.txt").read_text(errors="replace"))
             shutil.rmtree(study.root)
             number += 1
         say(f"{group}: {done} kills, {number} studies, {len(wrong)} differences so far")

@@ -143,7 +143,7 @@ def test_runs_of_another_width_are_reckoned_by_what_the_method_took_here():
         seconds = float(load.terms @ USUAL) * (5 if request.method == "rlif" else 1)
         measured = {"host": machine(), "wall_seconds": 9 * seconds, "cpu_seconds": seconds, "peak_bytes": int(9e8)}
         record = made_up.record("lif", "digits", 0)
-        data = record.data | {"used": scored, "steps": 64, "channels": 1}
+        data = record.data | {"sizes": scored, "steps": 64, "channels": 1}
         records.append(record.changed(method=request.method, configuration=configuration, measured=measured, data=data))
     past = Past(records)
     for method, slow in (("lif", 1), ("rlif", 5)):

@@ -131,9 +131,9 @@ def _share(record: Record) -> float:
 def _data(record: Record) -> tuple[Size, HeldOut] | None:
     """Training samples, steps and channels of a record's data, and its samples of validation and test."""
     data = record.data
-    if not all(name in data for name in ("used", "steps", "channels")):
+    if not all(name in data for name in ("sizes", "steps", "channels")):
         return None
-    train, valid, test = (data["used"].get(split, 0) for split in ("train", "valid", "test"))
+    train, valid, test = (data["sizes"].get(split, 0) for split in ("train", "valid", "test"))
     return (train, data["steps"], data["channels"]), (valid, test)
 
 

@@ -101,11 +101,11 @@ def load_of(
     hidden = _within(configuration.get("budget"), channels, network.get("hidden") or [128])
     epochs, batch = (1 if "evaluation" in configuration else training["epochs"]), training["batch"]
     valid, test = held_out or (HELD_OUT * samples, HELD_OUT * samples)
-    common = {"widths": (channels, *hidden), "steps": steps, "window": network.get("window") or 0}
+    widths, window = (channels, *hidden), network.get("window") or 0
     if step:
-        return Load(**common, batch=step, updates=1.0, starts=0)
-    test = 0 if configuration.get("kind") == "trial" else test
-    return Load(**common, batch=batch, updates=epochs * samples / batch, scored=epochs * valid + test)
+        return Load(widths, steps, step, updates=1.0, window=window, starts=0)
+    scored = epochs * valid + (0 if configuration.get("kind") == "trial" else test)
+    return Load(widths, steps, batch, epochs * samples / batch, scored, window)
 
 
 def _within(budget: Any, channels: int, hidden: Sequence[int]) -> tuple[int, ...]:
