@@ -248,6 +248,18 @@ def test_artifacts_whose_restoring_was_cut_short_are_restored_again(workspace, m
         assert len(list(workspace.artifacts.rglob("checkpoint.pt"))) == 1
 
 
+def test_what_a_killed_upload_left_is_swept_a_day_later(workspace):
+    sync(workspace, [run()])
+    (whole,) = workspace.artifacts.rglob("record.json")
+    old, new = (whole.with_name(f".artifact.uploading.{name}") for name in ("abcdefgh", "ijklmnop"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    sync(workspace, [run()])
+    assert not old.exists() and new.exists()
+    assert records_from_mlflow(workspace) == [run()]
+
+
 def interrupted(*_, **__):
     raise KeyboardInterrupt
 
