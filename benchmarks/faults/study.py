@@ -23,8 +23,8 @@ from delrec.engines.cpu import cache as kernels
 from delrec_bench import app
 from delrec_bench.app.common import own_records
 from delrec_bench.data.generated import Events, write
-from delrec_bench.records import PAGE_FILE, same_record
-from delrec_bench.records.tracking import records_from_mlflow
+from delrec_bench.records import PAGE_FILE, differences, same_record
+from delrec_bench.records.tracking import records_from_mlflow, sync
 from delrec_bench.runs import folder
 from delrec_bench.workspace import DRAFT_SECONDS, find_workspace, workspace_at
 from faults.comparing import read_network, unlike
@@ -52,7 +52,8 @@ GROUPS = {
     "MLflow's database": re.compile(r"\.?mlflow\.db|mlartifacts/"),
     "the page": re.compile(r"out/"),
 }
-MLFLOW, KERNELS = "MLflow's database", "compiled kernels"
+COUNTED = {"runs of MLflow": "runs", "parameters of MLflow": "params JOIN runs USING (run_uuid)"}
+MLFLOW = "MLflow's database"
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -197,8 +198,9 @@ class Study:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             found["mlflow"] = records_from_mlflow(place)
             with sqlite3.connect(place.database) as connection:
-                text = "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'"
-                found["runs of MLflow"] = connection.execute(text).fetchone()[0]
+                for what, table in COUNTED.items():
+                    text = f"SELECT count(*) FROM {table} WHERE lifecycle_stage = 'active'"
+                    found[what] = connection.execute(text).fetchone()[0]
         return found
 
     def drafts(self) -> list[str]:
@@ -207,7 +209,10 @@ class Study:
         for path in self.root.rglob("*"):
             if path.name.startswith((".", "tmp")):
                 os.utime(path, (old, old))
-        find_workspace(str(self.root))
+        workspace = find_workspace(str(self.root))
+        if self._live:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+            sync(workspace, [])
         kernels._sweep(self.root / "kernels")
         marks = re.compile(r"\..*[.-]\w{8}|tmp\w{8}.*")
         return [str(path.relative_to(self.root)) for path in self.root.rglob("*") if marks.fullmatch(path.name)]
@@ -219,13 +224,17 @@ def compare(whole: dict[str, Any], other: dict[str, Any]) -> list[str]:
     found = [f"file {name}" for name in names if whole["files"].get(name) != other["files"].get(name)]
     found += list(unlike(whole["networks"], other["networks"], "checkpoint.pt"))
     for name in ("records", "mlflow"):
-        ours, theirs = whole.get(name, []), other.get(name, [])
-        if len(ours) != len(theirs) or not all(map(same_record, ours, theirs)):
-            found.append(name)
+        ours, theirs = ({record.key: record for record in state.get(name, [])} for state in (whole, other))
+        found += [f"{name}: {key} is in one of the two" for key in ours.keys() ^ theirs.keys()]
+        for key in ours.keys() & theirs.keys():
+            if not same_record(ours[key], theirs[key]):
+                fields = differences(ours[key], theirs[key]) or ["delays, which one of the two lacks"]
+                found += [f"{name}: {key}: {field}" for field in fields]
     if "mlflow" in other and other["mlflow"] != other["records"]:
         found.append("MLflow's records are not those of the folder")
-    if whole.get("runs of MLflow") != other.get("runs of MLflow"):
-        found.append(f"{other.get('runs of MLflow')} runs in MLflow, not {whole.get('runs of MLflow')}")
+    found += [
+        f"{other.get(what)} {what}, not {whole.get(what)}" for what in COUNTED if whole.get(what) != other.get(what)
+    ]
     return found
 
 
@@ -259,8 +268,12 @@ def kill_studies(
                 done += not process.survived
                 moments[f"{group}, ended before" if process.survived else named((group, half))] += 1
             study.call().finish()
-            wrong += [f"{group} {number}: left over: {name}" for name in study.drafts()]
-            wrong += [f"{group} {number}: {name}" for name in compare(whole[live], study.state())]
+            found = [f"left over: {name}" for name in study.drafts()] + compare(whole[live], study.state())
+            for name in found:
+                wrong.append(f"{group} {number}: {name}")
+                say(wrong[-1])
+            if found:
+                say((study.root / "said.txt").read_text(errors="replace"))
             shutil.rmtree(study.root)
             number += 1
         say(f"{group}: {done} kills, {number} studies, {len(wrong)} differences so far")

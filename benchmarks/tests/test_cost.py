@@ -15,7 +15,8 @@ from delrec_bench.methods.base import find_methods
 from delrec_bench.records import Record
 from delrec_bench.studies import cost
 from delrec_bench.studies.card import PEAK, SHARE, STEP_SECONDS, card_seconds
-from delrec_bench.studies.cost import START_SECONDS, Estimate, Load, estimate, misfits, took
+from delrec_bench.studies.cost import START_SECONDS, Estimate, Past, estimate, misfits, took
+from delrec_bench.studies.load import USUAL, Load, fitted, load_of
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -95,10 +96,62 @@ def test_the_core_profile_is_a_part_of_the_whole_with_what_one_card_would_take(t
 
 
 def test_a_card_waits_for_the_chain_and_for_the_products():
-    chain = Load(weights=1.0, widths=(1, 1), steps=100, batch=1, updates=1000.0, operations=0.0)
+    chain = Load(widths=(1, 1), steps=100, batch=1, updates=1000.0)
     assert card_seconds([chain]) == pytest.approx(START_SECONDS + 1000 * 100 * 2 * STEP_SECONDS)
-    products = replace(chain, updates=0.0, operations=PEAK)
-    assert card_seconds([products, None]) == pytest.approx(2 * START_SECONDS + 1 / SHARE)
+    products = Load(widths=(1, 1), steps=1, batch=int(PEAK / 12), updates=1.0)  # of two weights
+    assert card_seconds([products, None]) == pytest.approx(2 * START_SECONDS + 1 / SHARE, rel=1e-4)
+
+
+def test_a_load_counts_what_is_trained_and_what_is_scored():
+    configuration = {"training": {"epochs": 4, "batch": 10}, "network": {"hidden": [3, 2], "window": 5}, "budget": 0}
+    load = load_of(configuration, (100, 7, 2), (30, 60))
+    assert load == Load(widths=(2, 3, 2), steps=7, batch=10, updates=40.0, scored=180.0, window=5)
+    updates = 40 + 180 / 3 / 10
+    samples = updates * 7 * 10
+    expected = [1, updates, updates * 7 * 2, samples * 2, samples * 5, samples * 12, samples * 13]
+    assert load.terms == pytest.approx([*expected, updates * (12 * 5 + 13)])
+    assert load.operations == pytest.approx(6 * 25 * 1.25 * 7 * 400)
+    assert load_of({**configuration, "evaluation": {}}, (100, 7, 2), (0, 0)).updates == 10.0
+    within = load_of({**configuration, "budget": 1000, "network": {"hidden": [640, 640]}}, (100, 7, 200))
+    assert 0.9 < (within.forward + within.recurrent) / 1000 < 1.1
+    assert load_of({"network": None}, (1, 1, 1)) is None
+
+
+def test_costs_are_found_again_from_what_they_made():
+    """Of another machine and method, on which a term costs 0.2 to 5 times the usual."""
+    rng = random.Random(5)
+    shapes = [((rng.choice((1, 140)), *[width] * layers), rng.randint(40, 300), rng.choice((32, 128)))
+              for width in (32, 64, 128, 256, 512) for layers in (1, 2, 3)]  # fmt: skip
+    known = [Load(widths, steps, batch, rng.uniform(300, 3000)) for widths, steps, batch in shapes]
+    truth = USUAL * [rng.uniform(0.2, 5) for _ in USUAL]
+    costs = fitted([(load, float(load.terms @ truth) * rng.uniform(0.9, 1.1)) for load in known], USUAL)
+    new = Load((20, 200, 100), 120, 64, 500.0)
+    assert float(new.terms @ costs) == pytest.approx(float(new.terms @ truth), rel=0.3)
+    assert not 0.7 < float(new.terms @ USUAL) / float(new.terms @ truth) < 1.3
+    assert all(costs >= 0) and fitted([], USUAL) is USUAL
+
+
+def test_runs_of_another_width_are_reckoned_by_what_the_method_took_here():
+    """One method at the usual cost, one five times as slow, each at two widths; both are asked at a third."""
+    requests = [
+        Request(m, "digits", overrides=(("network.hidden", [w, w]),)) for m in ("lif", "rlif") for w in (32, 128)
+    ]
+    size, scored, records = (1150, 64, 1), {"train": 1150, "valid": 287, "test": 360}, []
+    for request in requests:
+        configuration = resolve(request, METHODS, TASKS, workspace_at(Path(tempfile.gettempdir()))).configuration
+        load = load_of(configuration, size, (287, 360))
+        seconds = float(load.terms @ USUAL) * (5 if request.method == "rlif" else 1)
+        measured = {"host": machine(), "wall_seconds": 9 * seconds, "cpu_seconds": seconds, "peak_bytes": int(9e8)}
+        record = made_up.record("lif", "digits", 0)
+        data = record.data | {"sizes": scored, "steps": 64, "channels": 1}
+        records.append(record.changed(method=request.method, configuration=configuration, measured=measured, data=data))
+    past = Past(records)
+    for method, slow in (("lif", 1), ("rlif", 5)):
+        cost = estimate([Request(method, "digits", overrides=(("network.hidden", [80, 80]),))], METHODS, TASKS, past)
+        load = load_of({**records[0].configuration, "network": {"hidden": [80, 80]}}, size, (287, 360))
+        assert cost.known == 0
+        assert cost.seconds == pytest.approx(slow * float(load.terms @ USUAL), rel=0.3)
+        assert cost.memory == pytest.approx(9e8, rel=0.1)
 
 
 def test_what_does_not_fit_is_told_with_what_would(tmp_path, monkeypatch):

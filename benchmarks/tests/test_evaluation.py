@@ -297,7 +297,9 @@ def test_latency_is_measured_of_each_network_once_whatever_it_is_scored_under(se
 
 def test_what_was_measured_of_a_training_is_no_measure_of_its_evaluation(settled, workspace):
     plain = perform(settled(), workspace).record
-    slow = plain.changed(measured=plain.measured | {"wall_seconds": 500.0, "epoch_seconds": [7.0] * 2})
+    slow = plain.changed(
+        measured=plain.measured | {"wall_seconds": 500.0, "cpu_seconds": 500.0, "epoch_seconds": [7.0] * 2}
+    )
     under = settled(lesion="zero").request
     found = [estimate([r], METHODS, TASKS, [slow]) for r in (settled().request, under)]
     assert [round(cost.seconds) for cost in found] == [500, 8] and [cost.known for cost in found] == [1, 1]

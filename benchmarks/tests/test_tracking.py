@@ -20,6 +20,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import tracking
 from delrec_bench.records.tracking import Begun, Follower, begun, follow, records_from_mlflow, store, sync
+from delrec_bench.records.tracking.values import flat
 from delrec_bench.runs.models import network_of, with_example
 from delrec_bench.runs.single import perform
 from delrec_bench.tasks.base import find_tasks
@@ -190,17 +191,15 @@ def test_a_record_made_again_replaces_its_run(workspace):
 
 
 def test_an_interrupted_sync_is_completed(workspace, monkeypatch):
-    def fail(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    for name in ("log_inputs", "log_text", "set_terminated"):
+    for name in ("log_batch", "log_inputs", "log_text", "set_terminated"):
         with monkeypatch.context() as patch:
-            patch.setattr(MlflowClient, name, fail)
+            patch.setattr(MlflowClient, name, interrupted)
             with pytest.raises(KeyboardInterrupt):
                 sync(workspace, [run()])
     sync(workspace, [run()])
     assert records_from_mlflow(workspace) == [run()]
     client, runs = children(workspace)
+    assert runs[run().key].data.params == flat(run().configuration)
     assert [n for n, _, _ in losses(client, runs[run().key])] == list(range(1, 11))
 
 
@@ -225,6 +224,44 @@ def test_deleted_artifacts_are_restored(workspace):
     summary = sync(workspace, made)
     assert (summary.added, summary.restored) == (0, 2)
     assert records_from_mlflow(workspace) == made
+
+
+def test_artifacts_whose_restoring_was_cut_short_are_restored_again(workspace, monkeypatch):
+    checkpoint = workspace.runs / run().key / "checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"weights")
+    sync(workspace, [run()])
+    log = MlflowClient.log_text
+
+    def half(self, run_id, text, name):
+        log(self, run_id, text[: len(text) // 2], name)
+        raise KeyboardInterrupt
+
+    for stopped, how in (("log_artifact", interrupted), ("log_text", half)):
+        shutil.rmtree(workspace.artifacts)
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, stopped, how)
+            with pytest.raises(KeyboardInterrupt):
+                sync(workspace, [run()])
+        assert sync(workspace, [run()]).restored == 1
+        assert records_from_mlflow(workspace) == [run()]
+        assert len(list(workspace.artifacts.rglob("checkpoint.pt"))) == 1
+
+
+def test_what_a_killed_upload_left_is_swept_a_day_later(workspace):
+    sync(workspace, [run()])
+    (whole,) = workspace.artifacts.rglob("record.json")
+    old, new = (whole.with_name(f".artifact.uploading.{name}") for name in ("abcdefgh", "ijklmnop"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    sync(workspace, [run()])
+    assert not old.exists() and new.exists()
+    assert records_from_mlflow(workspace) == [run()]
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_a_record_altered_in_mlflow_is_refused(workspace):

@@ -8,7 +8,8 @@ products. Validation and test are left out, and synaptic delays count as axonal 
 
 from collections.abc import Iterable
 
-from delrec_bench.studies.cost import START_SECONDS, Load
+from delrec_bench.studies.cost import START_SECONDS
+from delrec_bench.studies.load import Load
 
 CARD = "NVIDIA H100 SXM"
 STEP_SECONDS = 1e-5  # a product of a batch with weights on the chip, and spikes exchanged between its processors

@@ -1,10 +1,9 @@
-"""What runs are expected to take on this machine: as like records of it say, else by a formula."""
+"""What runs are expected to take on this machine: as like records of it say, else reckoned from their load."""
 
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,19 +12,13 @@ from delrec_bench.config import Request, Settings, settle
 from delrec_bench.environment import machine
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json
+from delrec_bench.studies.load import USUAL, USUAL_SIZE, HeldOut, Load, Size, fitted, load_of, scaled
 from delrec_bench.tasks.base import TaskTable
 
-# One core: what training costs, found on the quick leaderboard and on training steps at published widths. Products of
-# few weights are slower; feedforward delays cost some products of their window.
-OPERATIONS_PER_SECOND = 1e11
-WEIGHTS_OF_HALF_SPEED = 25e3
-SECONDS_PER_BATCH_STEP = 3e-5
-PRODUCTS_OF_A_WINDOW = 0.05
 START_SECONDS = 1.0
+FLOOR_SECONDS = 5.0  # of a method without a network
 BYTES_OF_A_PROCESS = 800e6
 BYTES_OF_A_RECORD = 100e3
-Size = tuple[int, int, int]  # training samples, steps, channels
-USUAL_SIZE: Size = (2000, 100, 100)  # of a task for which a study gives none
 
 
 @dataclass(frozen=True)
@@ -34,8 +27,7 @@ class Estimate:
 
     Attributes:
         runs: How many.
-        known: Of them those that records of this machine tell of; the others are by the formula,
-            within a factor of two for most methods.
+        known: Of them those that records of this machine tell of; the others are reckoned (`load`).
         seconds, longest: Of one core, in all and of the longest run.
         memory: Bytes of the largest process.
         disk: Bytes in all.
@@ -65,16 +57,36 @@ class Past:
     def __init__(self, records: Iterable[Record]) -> None:
         self._whole: dict[tuple[bool, str], list[Record]] = {}
         self._epochs: dict[str, list[Record]] = {}
+        steps: list[tuple[str, str, Load, float]] = []
         for record in records:
+            here = record.measured.get("host") == machine()
+            if record.kind == "latency" and here:
+                steps += _step(record)
             if record.kind == "latency" or not record.measured.get("wall_seconds"):
                 continue
-            here = record.measured.get("host") == machine()
             self._whole.setdefault((here, _like(record.configuration)), []).append(record)
             if here and record.measured.get("epoch_seconds"):
                 self._epochs.setdefault(_like(record.configuration, epochs=False), []).append(record)
+        self._data: dict[str, tuple[Size, HeldOut]] = {}
+        self._base: dict[str, float] = {}
+        seen: dict[tuple[str, str], list[tuple[Load, float]]] = {}
+        for (here, _), like in self._whole.items():
+            one = like[0]
+            if (data := _data(one)) is None or (load := load_of(one.configuration, *data)) is None:
+                continue
+            self._data.setdefault(canonical_json(one.configuration["task"]), data)
+            if here:
+                seen.setdefault((one.device, one.method), []).append((load, median(map(core_seconds, like))))
+                base = max(record.measured.get("peak_bytes") or 0 for record in like) - load.bytes
+                self._base[one.device] = max(base, self._base.get(one.device, 0.0))
+        for device, method, load, seconds in steps:
+            seen.setdefault((device, method), []).append((load, seconds))
+        devices = {device for device, _ in seen}
+        self._usual = {d: scaled([one for (at, _), of in seen.items() if at == d for one in of]) for d in devices}
+        self._costs = {(d, method): fitted(of, self._usual[d]) for (d, method), of in seen.items()}
 
     def find(self, configuration: Mapping[str, Any], epochs: int) -> tuple[bool, float, float, float] | None:
-        """Whether it was this machine, seconds, peak memory and bytes on disk; None where no like run is known.
+        """Whether it was this machine, core seconds, peak memory and bytes on disk; None where no like run is known.
 
         A network that is scored anew takes about an epoch of its training, at most.
         """
@@ -83,14 +95,56 @@ class Past:
             epochs = 1
         here, epoch_wise = self._whole.get((True, like)), self._epochs.get(_like(configuration, epochs=False))
         if here:
-            return True, median(r.measured["wall_seconds"] for r in here), *_sizes(here)
+            return True, median(map(core_seconds, here)), *_sizes(here)
         if epoch_wise:
-            each = median(median(r.measured["epoch_seconds"]) for r in epoch_wise)
+            each = median(_share(r) * median(r.measured["epoch_seconds"]) for r in epoch_wise)
             return True, START_SECONDS + epochs * each, *_sizes(epoch_wise)
         elsewhere = self._whole.get((False, like))
         if elsewhere:
-            return False, median(r.measured["wall_seconds"] for r in elsewhere), *_sizes(elsewhere)
+            return False, median(map(core_seconds, elsewhere)), *_sizes(elsewhere)
         return None
+
+    def data(self, configuration: Mapping[str, Any]) -> tuple[Size, HeldOut | None]:
+        """Of a task's data, as a record with the same options has it."""
+        return self._data.get(canonical_json(configuration["task"]), (USUAL_SIZE, None))
+
+    def seconds(self, load: Load, method: str, device: str) -> float:
+        """Core seconds of a load: at the cost of the method's terms here, else of all methods' here, else the usual."""
+        return float(load.terms @ self._costs.get((device, method), self._usual.get(device, USUAL)))
+
+    def base(self, device: str) -> float:
+        """Memory of a process before what grows with a batch."""
+        return self._base.get(device, BYTES_OF_A_PROCESS)
+
+
+def core_seconds(record: Record) -> float:
+    """What a run took of one core: less than the clock says, on a machine that others use as well."""
+    return float(_share(record) * (record.measured.get("wall_seconds") or 0.0))
+
+
+def _share(record: Record) -> float:
+    """Processor seconds a second of the clock; 1 where they were not measured, or it was a device that worked."""
+    cpu, wall = (record.measured.get(name) for name in ("cpu_seconds", "wall_seconds"))
+    return float(cpu / wall) if cpu and wall and record.device == "cpu" else 1.0
+
+
+def _data(record: Record) -> tuple[Size, HeldOut] | None:
+    """Training samples, steps and channels of a record's data, and its samples of validation and test."""
+    data = record.data
+    if not all(name in data for name in ("sizes", "steps", "channels")):
+        return None
+    train, valid, test = (data["sizes"].get(split, 0) for split in ("train", "valid", "test"))
+    return (train, data["steps"], data["channels"]), (valid, test)
+
+
+def _step(record: Record) -> Iterator[tuple[str, str, Load, float]]:
+    """Device, method, load and seconds of a training step whose latency was measured."""
+    data, took = record.data, record.result.get("train_ms")
+    if took and "steps" in data and "channels" in data:
+        size = (0, data["steps"], data["channels"])
+        load = load_of(record.configuration, size, step=record.result["batch"])
+        if load is not None:
+            yield record.device, record.method, load, took / 1e3
 
 
 def _sizes(records: Sequence[Record]) -> tuple[float, float]:
@@ -109,16 +163,18 @@ def estimate(
     """Time, memory and disk of runs.
 
     Of like runs (the same settings but for seeds, or also for the number of epochs) the median is taken; a run under a
-    condition of evaluation trains nothing, and counts as one epoch of the run it is derived from. The formula counts 6
-    operations a weight, sample, step and epoch (forward and backward) and a time a step of a batch that no size
-    removes.
+    condition of evaluation trains nothing, and counts as one epoch of the run it is derived from. What is new is
+    reckoned from its load, at what the method's other runs and measured training steps took here.
     """
     past = records if isinstance(records, Past) else Past(records)
     count, known, longest, total, memory, disk, batch = 0, 0, 0.0, 0.0, BYTES_OF_A_PROCESS, 0.0, (0, 0.0)
     for request in requests:
         settings = settle(request, methods[request.method], tasks[request.task])
-        seconds, grows, stored = _formula(_load(settings, (sizes or {}).get(request.task, USUAL_SIZE)))
-        held = BYTES_OF_A_PROCESS + grows
+        load, grows = _load(settings, (sizes or {}).get(request.task), past), 0.0
+        seconds, held, stored = FLOOR_SECONDS, BYTES_OF_A_PROCESS, BYTES_OF_A_RECORD
+        if load is not None:
+            seconds, grows = past.seconds(load, request.method, request.device), load.bytes
+            held, stored = past.base(request.device) + grows, stored + 8.0 * (load.forward + load.recurrent)
         found = past.find({**settings.values, "device": request.device}, settings.training.epochs)
         if found is not None:
             here, seconds, held, stored = found
@@ -129,9 +185,28 @@ def estimate(
     return Estimate(count, known, total, longest, memory, disk, batch)
 
 
+def loads(
+    requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, sizes: Mapping[str, Size] | None = None
+) -> Iterator[Load | None]:
+    """What the training of each request comes to; None of a method without a network."""
+    for request in requests:
+        settings = settle(request, methods[request.method], tasks[request.task])
+        yield _load(settings, (sizes or {}).get(request.task))
+
+
+def _load(settings: Settings, size: Size | None, past: Past | None = None) -> Load | None:
+    if settings.method.build is None:
+        return None
+    data: tuple[Size, HeldOut | None] = (size or USUAL_SIZE, None)
+    if size is None and past is not None:
+        data = past.data(settings.values)
+    (samples, steps, channels), held_out = data
+    return load_of(settings.values, (min(samples, settings.options.limit or samples), steps, channels), held_out)
+
+
 def took(runs: Sequence[Record], cost: Estimate) -> str:
     """What runs took beside what was expected of them."""
-    seconds = sum(r.measured.get("wall_seconds") or 0.0 for r in runs)
+    seconds = sum(map(core_seconds, runs))
     memory = max((r.measured.get("peak_bytes") or 0 for r in runs), default=0)
     return (
         f"{len(runs)} runs took {seconds / 60:.1f} core minutes ({cost.seconds / 60:.1f} expected), at most "
@@ -180,62 +255,3 @@ def _like(configuration: Mapping[str, Any], *, epochs: bool = True) -> str:
     free = {"selection", "ties"} | (set() if epochs else {"epochs"})  # how an epoch is chosen takes no time
     same["training"] = {k: v for k, v in (same.get("training") or {}).items() if k not in free}
     return canonical_json(same)
-
-
-@dataclass(frozen=True)
-class Load:
-    """What training a network comes to.
-
-    Attributes:
-        weights: Of all layers.
-        widths: Channels, then the neurons of each layer.
-        steps, batch, updates: Of a sample, an update, the training.
-        operations: Floating-point operations of the training: 6 a weight, sample and step (forward and backward).
-    """
-
-    weights: float
-    widths: tuple[int, ...]
-    steps: int
-    batch: int
-    updates: float
-    operations: float
-
-    @property
-    def layers(self) -> int:
-        """Hidden layers."""
-        return len(self.widths) - 1
-
-
-def loads(
-    requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, sizes: Mapping[str, Size] | None = None
-) -> Iterator[Load | None]:
-    """What the training of each request comes to; None of a method without a network."""
-    for request in requests:
-        settings = settle(request, methods[request.method], tasks[request.task])
-        yield _load(settings, (sizes or {}).get(request.task, USUAL_SIZE))
-
-
-def _load(settings: Settings, size: Size) -> Load | None:
-    samples, steps, channels = size
-    samples = min(samples, settings.options.limit or samples)
-    if settings.method.build is None:
-        return None
-    hidden = settings.network.get("hidden") or [128]
-    widths = (channels, *hidden)
-    weights = sum(a * b for a, b in pairwise(widths)) + sum(h * h for h in hidden)
-    budget = settings.values["budget"]
-    weights = min(weights, budget) if isinstance(budget, int) and budget else weights
-    training = settings.training
-    dense = 1 + PRODUCTS_OF_A_WINDOW * settings.network.get("window", 0)
-    seen = samples * (1 if "evaluation" in settings.values else training.epochs)
-    return Load(weights, widths, steps, training.batch, seen / training.batch, 6.0 * weights * dense * steps * seen)
-
-
-def _formula(load: Load | None) -> tuple[float, float, float]:
-    """Seconds of one core, bytes that grow with the batch, and bytes on disk."""
-    if load is None:
-        return 5.0, 0.0, BYTES_OF_A_RECORD
-    chain = load.updates * load.steps * load.layers * SECONDS_PER_BATCH_STEP
-    held = 4.0 * 6 * load.batch * load.steps * sum(load.widths)
-    rate = OPERATIONS_PER_SECOND * load.weights / (load.weights + WEIGHTS_OF_HALF_SPEED)
-    return START_SECONDS + load.operations / rate + chain, held, BYTES_OF_A_RECORD + 8.0 * load.weights

@@ -32,7 +32,7 @@ def parse_shard(text: str) -> Shard:
 def shard(requests: Sequence[Request], part: Shard, methods: MethodTable, tasks: TaskTable) -> list[Request]:
     """The requests of one part, in their order: of n parts together each has every request once.
 
-    The dearest group goes first, each to the part that has least to do by the estimate's formula.
+    The dearest group goes first, each to the part that has least to do at the usual costs.
     """
     groups = _groups(requests, methods)
     cost: dict[tuple[str, str], float] = {}

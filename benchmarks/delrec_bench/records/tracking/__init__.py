@@ -15,7 +15,7 @@ from delrec_bench.records.tracking.following import Follower, follow
 from delrec_bench.records.tracking.reading import load_model, records_from_mlflow, records_of
 from delrec_bench.records.tracking.store import opened, tracking_uri
 from delrec_bench.records.tracking.writing import Begun, ModelOf, Runs, begun
-from delrec_bench.workspace import Workspace
+from delrec_bench.workspace import DRAFT_SECONDS, Workspace, remove_drafts
 
 __all__ = [
     "Begun",
@@ -31,6 +31,8 @@ __all__ = [
     "sync",
     "tracking_uri",
 ]
+
+UPLOADING = "artifact.uploading"  # MLflow's drafts of artifacts
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def sync(workspace: Workspace, records: Iterable[Record], model_of: ModelOf | No
     """
     added = replaced = restored = unchanged = 0
     with opened(workspace) as store:
+        for folder in {path.parent for path in workspace.artifacts.rglob(f".{UPLOADING}.*")}:
+            remove_drafts(folder, UPLOADING, DRAFT_SECONDS)
         runs = Runs(store)
         for record in sorted(records, key=lambda r: (r.study or "", r.task, r.method, r.repetition, r.key)):
             if runs.complete(record):

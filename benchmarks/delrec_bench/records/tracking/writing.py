@@ -82,10 +82,16 @@ class Runs:
                 self._groups.setdefault((tags[STUDY], tags.get(METHOD)), run.info.run_id)
 
     def start(self, of: Begun, start: int) -> str:
-        """The id of the run of this key, which is made if it is not there; `start` in ms since 1970."""
-        there = self.by_key.get(of.key)
-        if there is not None:
-            return str(there.info.run_id)
+        """The id of the run of this key, which is made if it is not there, or completed; `start` in ms since 1970."""
+        run = self.by_key.get(of.key)
+        if run is None:
+            run = self.by_key[of.key] = self._create(of, start)
+        params = [Param(k, v) for k, v in sorted(flat(of.configuration).items()) if k not in run.data.params]
+        for i in range(0, len(params), _BATCH_PARAMS):
+            self._client.log_batch(run.info.run_id, params=params[i : i + _BATCH_PARAMS])
+        return str(run.info.run_id)
+
+    def _create(self, of: Begun, start: int) -> Any:
         study = of.study or NO_STUDY
         tags = {
             KEY: of.key,
@@ -99,12 +105,7 @@ class Runs:
         }
         part = "trial" if of.trial else f"r{of.repetition}"
         name = f"{of.method} / {of.task} / {part}"
-        run = self._client.create_run(self._experiment, start_time=start, run_name=name, tags=tags)
-        self.by_key[of.key] = run
-        params = [Param(k, v) for k, v in sorted(flat(of.configuration).items())]
-        for i in range(0, len(params), _BATCH_PARAMS):
-            self._client.log_batch(run.info.run_id, params=params[i : i + _BATCH_PARAMS])
-        return str(run.info.run_id)
+        return self._client.create_run(self._experiment, start_time=start, run_name=name, tags=tags)
 
     def _group(self, study: str, method: str | None) -> str:
         if (study, method) not in self._groups:
@@ -160,14 +161,14 @@ class Runs:
         self._client.set_terminated(run_id, end_time=end)
 
     def files(self, run_id: str, record: Record, workspace: Workspace, model_of: ModelOf | None) -> None:
-        """Log the record, its checkpoint and its network."""
-        self._client.log_text(run_id, record_text(record), "record.json")
+        """Log the record, its checkpoint and its network; the record last, so that where it is whole all is there."""
         checkpoint = workspace.runs / record.key / "checkpoint.pt"
         if checkpoint.exists():
             self._client.log_artifact(run_id, str(checkpoint))
             made = model_of(record, checkpoint) if model_of is not None else None
             if made is not None:
                 self._log_model(run_id, record, *made)
+        self._client.log_text(run_id, record_text(record), "record.json")
 
     def _log_model(self, run_id: str, record: Record, network: Any, example: Any, output: Any) -> None:
         """The network as MLflow's pytorch flavour stores it: a pickle of the module, which `torch.load` executes.
@@ -204,7 +205,10 @@ class Runs:
     def has_files(self, record: Record) -> bool:
         """Whether the files of a finished run are where they were put; of those on a server it is believed."""
         place = urlparse(self.by_key[record.key].info.artifact_uri)
-        return place.scheme not in ("", "file") or (Path(unquote(place.path)) / "record.json").exists()
+        if place.scheme not in ("", "file"):
+            return True
+        path = Path(unquote(place.path)) / "record.json"
+        return path.exists() and path.stat().st_size == len(record_text(record).encode())
 
     def drop(self, key: str) -> None:
         """Delete the run of a key."""
