@@ -149,8 +149,8 @@ def expand(
     axes = axes_of(table.sweep, name, names)
     for axis, values in axes.items():
         if not any(has(axis, values, defaults(methods[method])) for method in all_methods):
-            of = ", ".join(all_methods)
-            raise BenchError(f"study '{name}', sweep: none of {of} has {axis}; sweep another setting")
+            none = ", ".join(all_methods)
+            raise BenchError(f"study '{name}', sweep: none of {none} has {axis}; sweep another setting")
     primary = None if table.primary is None else placed(table.primary, axes, methods, name)
     search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
     searched = {} if search is None else search.space
