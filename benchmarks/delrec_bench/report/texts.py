@@ -73,7 +73,6 @@ def _repetition(row: Row, i: int) -> dict[str, Any]:
         "score": record.score,
         "valid_score": record.result.get("valid_score"),
         "best_epoch": record.result.get("best_epoch"),
-        "command": record.command or None,
     }
 
 
