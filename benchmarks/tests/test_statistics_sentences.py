@@ -73,6 +73,16 @@ def test_not_settled_only_if_open_and_with_what_the_design_could_have_seen():
             say.not_settled(verdict(word), points)
 
 
+def test_task_by_task_each_is_named_under_its_own_word():
+    fell = [verdict(w, t, "exploratory") for w, t in (("worse", "shd"), ("open", "ssc"), ("worse", "digits"))]
+    told = say.by_task([verdict("better"), *fell], "axonal", "fixed")
+    assert (
+        told
+        == f"Task by task axonal against fixed is worse on shd and digits and not settled on ssc ({say.EXPLORATORY})."
+    )
+    assert say.by_task([verdict("better"), verdict("open", "ssc")], "axonal", "fixed") is None
+
+
 def test_an_open_verdict_without_spread_tells_its_reason_and_no_design():
     shown = verdict("open", "shd", reason="3 repetitions are shown, not compared")
     assert say.not_settled(shown, points) == "3 repetitions are shown, not compared"

@@ -160,8 +160,11 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
         yield str(say.answer(verdict, f"learning the delays of {row['method']}", _fixed(differences)))
     else:
         yield say.finding(verdict, *pair, show)
-    if verdict.task == POOLED and (further := say.further_task(judged.pooled[pair][1])):
-        yield further
+    if verdict.task != POOLED:
+        return
+    for told in (say.by_task([d.verdict for d in differences], *pair), say.further_task(judged.pooled[pair][1])):
+        if told:
+            yield told
 
 
 def _on_task(declared: Declaration, task: str, judged: Judged) -> Iterable[str]:

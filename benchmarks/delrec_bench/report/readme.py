@@ -9,6 +9,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.tables import Cell, Table
+from delrec_bench.statistics.sentences import plural
 from delrec_bench.workspace import Workspace, write_atomic
 
 START, END = "<!-- pages:start -->", "<!-- pages:end -->"
@@ -62,7 +63,7 @@ def published_pages(reports: Path) -> list[Json]:
 def answer(pages: Sequence[Json], reports: Path) -> str:
     """The verdicts of the pages that declared a hypothesis, else what the first page says; and a figure."""
     told = [page for page in pages if any(v["kind"] == "primary" for v in page["verdicts"])][:_ANSWERS]
-    lines = [f"- {page['answer'][0]} [{page['title']}]({_link(page)})" for page in told]
+    lines = [f"- {' '.join(page['answer'][:2])} [{page['title']}]({_link(page)})" for page in told]
     if not told:
         told = [page for page in pages if page["page"] != THREE_TASKS][:1]
         lines = [f"- {sentence}" for page in told for sentence in page["answer"][:_ANSWERS]]
@@ -121,7 +122,7 @@ def _parameters(row: Json | None) -> Cell:
     if row is None:
         return Cell("")
     delays = row["parameters_delays"]
-    return Cell(words.count(row["parameters_total"]), f"{words.count(delays)} delays" if delays else "")
+    return Cell(words.count(row["parameters_total"]), plural(delays, "delay") if delays else "")
 
 
 def _latency(row: Json | None, mode: str) -> Cell:

@@ -8,7 +8,7 @@ import pandas as pd
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.rows import COLUMNS, MODES, Row
-from delrec_bench.statistics.sentences import percent_of_error
+from delrec_bench.statistics.sentences import percent_of_error, plural
 from delrec_bench.statistics.verdicts import POOLED, Verdict
 
 MODE_NAMES = dict(zip(MODES, ("training step", "inference", "batch 1"), strict=True))
@@ -76,7 +76,7 @@ def size_cell(row: Row) -> Cell:
     """Parameters in all, and how many of them are delays or belong to neurons."""
     parts = []
     if row["parameters_delays"]:
-        parts.append(f"{words.count(row['parameters_delays'])} delays{', fixed' if row.delays == 'fixed' else ''}")
+        parts.append(f"{plural(row['parameters_delays'], 'delay')}{', fixed' if row.delays == 'fixed' else ''}")
     if row["parameters_neuron"]:
         parts.append(f"{words.count(row['parameters_neuron'])} of neurons")
     return Cell(words.count(row["parameters_total"]), ", ".join(parts), row["parameters_total"])

@@ -119,6 +119,16 @@ def tally(verdicts: Sequence[Verdict], show: Show) -> str | None:
     return f"Of {total} none is settled, which is no finding about the methods: the design could have seen {reach}."
 
 
+def by_task(verdicts: Sequence[Verdict], method: str, control: str) -> str | None:
+    """How a pooled hypothesis fell on its tasks; None where none of them says anything."""
+    words = {"better": "better", "worse": "worse", "equivalent": "within the margin", "open": "not settled"}
+    tasks = {said: [v.task for v in verdicts if v.verdict == w and v.task != POOLED] for w, said in words.items()}
+    if not any(tasks[words[w]] for w in ("better", "worse", "equivalent")):
+        return None
+    told = [f"{said} on {listed(where)}" for said, where in tasks.items() if where]
+    return f"Task by task {method} against {control} is {listed(told)} ({EXPLORATORY})."
+
+
 def below_floor(method: str, floor: str, v: Verdict) -> str | None:
     """ "Below the method-free floor": only of a method that is resolved worse than it."""
     return f"On {v.task}, {method} is below the method-free floor {floor}." if v.verdict == "worse" else None

@@ -45,12 +45,14 @@ def forest(page: Page) -> Drawn | None:
         _percent_axis(axes, verdict)
         svg = text_of(figure)
     assert primary is not None
+    reading = "A diamond inside the band says equivalent; one that reaches 0 and beyond it leaves the question open."
+    if verdict.reason:
+        reading = f"It decides nothing: {verdict.reason}."
     caption = (
         f"Change of the error, {primary.method} against {primary.control}: left of 0 the method errs less. Rings are "
         "repetitions, paired by their seeds; bars are 95 percent t intervals; the diamond is the random-effects mean "
-        "over tasks, the dashed line where a further such task is expected, the shaded band the margin. A diamond "
-        "inside the band says equivalent; one that reaches 0 and beyond the band leaves the question open. From the "
-        "test predictions of the two rows' records on each task."
+        "over tasks, the dashed line where a further such task is expected, the shaded band the margin. "
+        f"{reading} From the test predictions of the two rows' records on each task."
     )
     return Drawn("forest", f"{primary.method} against {primary.control}", caption, svg)
 
