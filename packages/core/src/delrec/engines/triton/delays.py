@@ -33,9 +33,9 @@ def read_taps(lines, place, factor, offset, y, length, lead, after, batch, sende
 
     lines: x, (batch, senders, length), with silence around it, so that no n lies outside. y: (after, batch, receivers).
     """
-    r = tl.program_id(0) * R + tl.arange(0, R)
-    t = tl.program_id(1) * T + tl.arange(0, T)
-    b = tl.program_id(2).to(tl.int64)
+    b = tl.program_id(0).to(tl.int64)
+    r = tl.program_id(1) * R + tl.arange(0, R)
+    t = tl.program_id(2) * T + tl.arange(0, T)
     known = tl.minimum(r, receivers - 1)
     total = tl.zeros([R, T], dtype=y.dtype.element_ty)
     for s in range(senders):
@@ -54,8 +54,8 @@ def read_taps(lines, place, factor, offset, y, length, lead, after, batch, sende
 @triton.jit
 def sum_taps(lines, length, lead, grads, grad_length, grad_lead, place, parts, after, batch, senders, receivers, rows, R: tl.constexpr, T: tl.constexpr):  # fmt: skip
     """parts[group, s, k, r] = sum over rows of a group and t of g[t, b, r] x[t + lead - place[s, r] - k], k = 0, 1."""
-    r = tl.program_id(0) * R + tl.arange(0, R)
-    s = tl.program_id(1)
+    s = tl.program_id(0)
+    r = tl.program_id(1) * R + tl.arange(0, R)
     group = tl.program_id(2)
     known = tl.minimum(r, receivers - 1)
     p = tl.load(place + s * receivers + known)
@@ -109,7 +109,7 @@ def _read(lines: Tensor, place: Tensor, factor: Tensor, offset: Tensor | None, a
     batch, senders, length = lines.shape
     receivers = place.shape[1]
     out = lines.new_empty(after, batch, receivers)
-    grid = (triton.cdiv(receivers, _RECEIVERS), triton.cdiv(after, _TIME), batch)
+    grid = (batch, triton.cdiv(receivers, _RECEIVERS), triton.cdiv(after, _TIME))
     sizes = (length, lead, after, batch, senders, receivers)
     offsets = factor if offset is None else offset.contiguous()
     read_taps[grid](
@@ -151,7 +151,7 @@ class _Delayed(torch.autograd.Function):
             programs = triton.cdiv(receivers, _RECEIVERS) * senders
             rows = triton.cdiv(batch, min(batch, triton.cdiv(_PROGRAMS, programs)))
             parts = lines.new_empty(triton.cdiv(batch, rows), senders, 2, receivers)
-            grid = (triton.cdiv(receivers, _RECEIVERS), senders, parts.shape[0])
+            grid = (senders, triton.cdiv(receivers, _RECEIVERS), parts.shape[0])
             places = place.t().contiguous()
             sizes = (after, batch, senders, receivers, rows)
             sum_taps[grid](
@@ -165,11 +165,12 @@ class _Delayed(torch.autograd.Function):
 
 
 def compilations(size: int, products: str) -> Iterator[Compilation]:
-    """Yield what a layer of `size` neurons launches: the same in any precision of products, as it has none."""
+    """Yield what delays between `size` and `size` neurons launch; there are no products, so their precision is one."""
     if products != "float32":
         return
+    names = ("lines", "factor", "offset", "y", "grads", "parts")
+    types = dict.fromkeys(names, "*fp32:16") | {"place": "*i32:16"}
+    types |= dict.fromkeys(("senders", "receivers"), "i32:16" if size % 16 == 0 else "i32")
     tile = {"R": _RECEIVERS, "T": _TIME}
-    pointers = {"lines": "*fp32", "place": "*i32", "factor": "*fp32", "offset": "*fp32", "y": "*fp32"}
-    yield Compilation("delays, forward", read_taps, signature_of(read_taps, pointers), tile | {"BIAS": True}, _OPTIONS)
-    pointers = {"lines": "*fp32", "grads": "*fp32", "place": "*i32", "parts": "*fp32"}
-    yield Compilation("delays, kernel's gradient", sum_taps, signature_of(sum_taps, pointers), tile, _OPTIONS)
+    yield Compilation("delays, forward", read_taps, signature_of(read_taps, types), tile | {"BIAS": True}, _OPTIONS)
+    yield Compilation("delays, kernel's gradient", sum_taps, signature_of(sum_taps, types), tile, _OPTIONS)

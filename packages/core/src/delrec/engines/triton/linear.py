@@ -139,8 +139,9 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
     """Yield what a map of `size` inputs and outputs launches; bfloat16 products are torch's."""
     if products != "float32":
         return
-    pointers = {"x": "*fp32", "bits": "*i32", "count": "*i32", "weight": "*fp32", "bias": "*fp32", "y": "*fp32"}
+    types = dict.fromkeys(("x", "weight", "bias", "y"), "*fp32:16") | dict.fromkeys(("bits", "count"), "*i32:16")
+    types |= dict.fromkeys(("inputs", "outputs"), "i32:16" if size % 16 == 0 else "i32")
     rows = {"ROWS": _ROWS}
-    yield Compilation("linear, spikes as bits", list_spikes, signature_of(list_spikes, pointers), rows, _OPTIONS)
+    yield Compilation("linear, spikes as bits", list_spikes, signature_of(list_spikes, types), rows, _OPTIONS)
     constants = rows | {"OUT": _tile(size), "CHUNK": _CHUNK, "SHARE": _SHARE, "BIAS": True}
-    yield Compilation("linear, forward", multiply, signature_of(multiply, pointers), constants, _OPTIONS)
+    yield Compilation("linear, forward", multiply, signature_of(multiply, types), constants, _OPTIONS)
