@@ -164,3 +164,13 @@ def test_other_dtypes_and_few_inputs_are_left_to_torch(dtype):
     assert spike_linear(torch.ones(2, 2, 31), torch.ones(3, 31)) is None
     half = torch.ones(2, 2, 3, dtype=dtype)
     assert delayed_linear(half, torch.ones(4, 3), torch.zeros(4, 3), None, 3, 2, 0) is None
+
+
+def test_layers_take_the_kernels():
+    from delrec.linear import SpikeLinear
+
+    x = normal(4, 2, 32, dtype=F32, share=0.2)
+    mapped = SpikeLinear(32, 3, engine="triton", device=DEVICE)(x)
+    assert "SpikeLinear" in mapped.grad_fn.name()
+    delayed = FeedforwardDelays(32, 3, window=4, engine="triton", device=DEVICE)(x)
+    assert "Delayed" in delayed.grad_fn.name()

@@ -17,6 +17,8 @@ try:
     import triton.language as tl
     from triton.runtime.jit import JITFunction
 
+    from delrec.engines.triton import delays, linear
+
     _INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
 except Exception as error:  # triton may be absent, or broken by another package, in many ways
     _BROKEN = f"triton cannot be used ({type(error).__name__}: {error}); install delrec[triton]"
@@ -53,14 +55,16 @@ class Triton(Engine):
         raise NotImplementedError
 
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        """Leave it to torch's product."""
-        return None
+        """Sum weight rows over the spikes of a row, where they are few."""
+        return None if self.takes(inputs) else linear.spike_linear(inputs, weight, bias)
 
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
     ) -> Tensor | None:
-        """Leave it to torch's convolution."""
-        return None
+        """Read two taps a connection."""
+        if self.takes(inputs):
+            return None
+        return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
 
 
 ENGINE = Triton()

@@ -28,7 +28,10 @@ _OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 
 
 @triton.jit
-def read_taps(lines, place, factor, offset, y, length, lead, after, batch, senders, receivers, R: tl.constexpr, T: tl.constexpr, BIAS: tl.constexpr):  # fmt: skip
+def read_taps(
+    lines, place, factor, offset, y, length, lead, after, batch, senders, receivers,
+    R: tl.constexpr, T: tl.constexpr, BIAS: tl.constexpr,
+):  # fmt: skip
     """y[t, b, r] = offset[r] + sum_s factor[s, 0, r] x[n] + factor[s, 1, r] x[n - 1], n = t + lead - place[s, r].
 
     lines: x, (batch, senders, length), with silence around it, so that no n lies outside. y: (after, batch, receivers).
@@ -52,7 +55,10 @@ def read_taps(lines, place, factor, offset, y, length, lead, after, batch, sende
 
 
 @triton.jit
-def sum_taps(lines, length, lead, grads, grad_length, grad_lead, place, parts, after, batch, senders, receivers, rows, R: tl.constexpr, T: tl.constexpr):  # fmt: skip
+def sum_taps(
+    lines, length, lead, grads, grad_length, grad_lead, place, parts, after, batch, senders, receivers, rows,
+    R: tl.constexpr, T: tl.constexpr,
+):  # fmt: skip
     """parts[group, s, k, r] = sum over rows of a group and t of g[t, b, r] x[t + lead - place[s, r] - k], k = 0, 1."""
     s = tl.program_id(0)
     r = tl.program_id(1) * R + tl.arange(0, R)

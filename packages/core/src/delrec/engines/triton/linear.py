@@ -1,8 +1,8 @@
 """A linear map for spikes on a GPU: sums of weight rows over the spikes of a row, or a product where they are many.
 
-The choice is made on the card, for each tile of rows by its own count, so that the host waits for nothing and a step can
-be captured; it depends on the inputs alone. No atomics: two runs give the same bits. The backward pass is dense, two
-products of torch, in the precision that torch is set to (float32 IEEE by default).
+The choice is made on the card, for each tile of rows by its own count, so that the host waits for nothing and a step
+can be captured; it depends on the inputs alone. No atomics: two runs give the same bits. The backward pass is dense,
+two products of torch, in the precision that torch is set to (float32 IEEE by default).
 """
 
 from __future__ import annotations
@@ -29,10 +29,7 @@ _OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 
 @triton.jit
 def list_spikes(x, bits, count, rows, inputs, ROWS: tl.constexpr):
-    """Bit i of bits[r, w] (rows, words), int32, tells whether x[r, 32 w + i] (rows, inputs) is not 0; count[r]: how many.
-
-    NaN is not 0.
-    """
+    """Bit i of bits[r, w], int32, tells whether x[r, 32 w + i] is not 0 (NaN is not); count[r] says how many are."""
     r = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     c = tl.arange(0, 32)
     words = tl.cdiv(inputs, 32)
@@ -48,7 +45,10 @@ def list_spikes(x, bits, count, rows, inputs, ROWS: tl.constexpr):
 
 
 @triton.jit
-def multiply(x, bits, count, weight, bias, y, rows, inputs, outputs, ROWS: tl.constexpr, OUT: tl.constexpr, CHUNK: tl.constexpr, SHARE: tl.constexpr, BIAS: tl.constexpr):  # fmt: skip
+def multiply(
+    x, bits, count, weight, bias, y, rows, inputs, outputs,
+    ROWS: tl.constexpr, OUT: tl.constexpr, CHUNK: tl.constexpr, SHARE: tl.constexpr, BIAS: tl.constexpr,
+):  # fmt: skip
     """y[r, o] = bias[o] + sum_i x[r, i] weight[i, o]; bits and count of `list_spikes`, weight (inputs, outputs)."""
     first = tl.program_id(0) * ROWS
     o = tl.program_id(1) * OUT + tl.arange(0, OUT)
@@ -59,16 +59,16 @@ def multiply(x, bits, count, weight, bias, y, rows, inputs, outputs, ROWS: tl.co
         offset += tl.load(bias + o, mask=inside, other=0.0)
     events = tl.sum(tl.load(count + r, mask=r < rows, other=0))
     if events * SHARE > ROWS * inputs:
-        c = tl.arange(0, CHUNK)
+        known, c = r < rows, tl.arange(0, CHUNK)
+        here = r.to(tl.int64)[:, None]
         total = tl.zeros([ROWS, OUT], dtype=y.dtype.element_ty) + offset[None, :]
         for start in range(0, inputs, CHUNK):
             i = start + c
-            a = tl.load(
-                x + r.to(tl.int64)[:, None] * inputs + i[None, :], mask=(r[:, None] < rows) & (i[None, :] < inputs), other=0.0
-            )  # fmt: skip
-            w = tl.load(weight + i[:, None] * outputs + o[None, :], mask=(i[:, None] < inputs) & inside[None, :], other=0.0)  # fmt: skip
+            real = i < inputs
+            a = tl.load(x + here * inputs + i[None, :], mask=known[:, None] & real[None, :], other=0.0)
+            w = tl.load(weight + i[:, None] * outputs + o[None, :], mask=real[:, None] & inside[None, :], other=0.0)
             total = tl.dot(a, w, total, input_precision="ieee", out_dtype=y.dtype.element_ty)
-        tl.store(y + r.to(tl.int64)[:, None] * outputs + o[None, :], total, mask=(r[:, None] < rows) & inside[None, :])
+        tl.store(y + here * outputs + o[None, :], total, mask=known[:, None] & inside[None, :])
     else:
         words = tl.cdiv(inputs, 32)
         for row in range(first, tl.minimum(first + ROWS, rows)):
@@ -89,8 +89,8 @@ def multiply(x, bits, count, weight, bias, y, rows, inputs, outputs, ROWS: tl.co
 def spike_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     """Return inputs weight^T + bias, at a cost that falls with the inputs that are 0.
 
-    inputs: (T, B, N_in), spikes or any values. weight: (N_out, N_in). bias: (N_out,). Returns (T, B, N_out), or None for
-    other dtypes than float32 and float64, and for fewer than 32 inputs.
+    inputs: (T, B, N_in), spikes or any values. weight: (N_out, N_in). bias: (N_out,). Returns (T, B, N_out), or None
+    for other dtypes than float32 and float64, and for fewer than 32 inputs.
     """
     if inputs.dim() != 3 or inputs.dtype not in (torch.float32, torch.float64) or inputs.shape[-1] < _LEAST:
         return None

@@ -1,10 +1,10 @@
 """Compile every kernel of the engine ahead of time, for cards that are not here, and hold it to what they have.
 
-    python -m delrec.engines.triton.resources [--cards sm_86,sm_90] [--sizes 64,256,512,1024] [--products float32,bfloat16]
+    python -m delrec.engines.triton.resources [--cards sm_86,sm_90] [--sizes 64,256,512,1024] [--products float32]
 
 prints a line a kernel: registers a thread, bytes spilled, shared memory a program, and how many programs fit a
-multiprocessor. Triton compiles happily for a card that a kernel does not fit; the launch would then fail. Exit status: 0
-all fit; 1 one does not; 2 Triton is missing, or set to interpret.
+multiprocessor. Triton compiles happily for a card that a kernel does not fit; the launch would then fail. Exit status:
+0 all fit; 1 one does not; 2 Triton is missing, or set to interpret.
 """
 
 from __future__ import annotations
@@ -122,7 +122,10 @@ def _chosen(text: str, known: Iterable[str], what: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m delrec.engines.triton.resources", description=__doc__.split("\n")[0])  # type: ignore[union-attr]  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m delrec.engines.triton.resources",
+        description="Compile every kernel of the triton engine ahead of time, and hold it to what each card has.",
+    )
     parser.add_argument("--cards", default=",".join(DEFAULT_CARDS), help=f"of {', '.join(CARDS)}; default: %(default)s")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="neurons of a layer; default: %(default)s")
     parser.add_argument("--products", default=",".join(PRODUCTS), help="precision of products; default: %(default)s")
@@ -152,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         f"| {card} | {size:,} | {precision} | {kernel.name} | {found.registers} | {found.spilled} "
                         f"| {found.shared:,} | {found.warps} | {fit} |", flush=True,
                     )  # fmt: skip
-                    wrong += [f"{card}, N = {size}, {precision}, {kernel.name}: {p}" for p in problems(found, CARDS[card])]
+                    where = f"{card}, N = {size}, {precision}, {kernel.name}"
+                    wrong += [f"{where}: {problem}" for problem in problems(found, CARDS[card])]
     print(*wrong, f"{count} compiled, {len(wrong)} problems", sep="\n")
     return 1 if wrong else 0
 
