@@ -17,9 +17,9 @@ from delrec.engines.cpu import delays_kernels as kernels
 from delrec.engines.cpu.common import GROUPS, Array, flat, mostly_zero, tile_count
 from delrec.engines.cpu.kernels import SLACK
 from delrec.engines.cpu.linear import EventList, events_of
-from delrec.engines.cpu.scan import refuse_twice
 from delrec.engines.cpu.synaptic_kernels import NEAR
 from delrec.engines.cpu.vector import LANES
+from delrec.engines.fused import refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["Window", "backward", "delayed_linear", "forward", "suits"]
@@ -128,7 +128,7 @@ class _Delayed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice("cpu")
         factor, place, *events = ctx.saved_tensors
         g = grads[0].contiguous()
         g_x, g_factor, g_offset = backward(g, factor, place, EventList(*events), ctx.steps, ctx.padding)

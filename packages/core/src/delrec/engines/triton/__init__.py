@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from delrec.engines.fused import TAPS, cannot_compile, cannot_take, inputs_of, keeps_current, output_of
 from delrec.engines.interface import Engine, Output, Request
 
 _BROKEN = ""
@@ -16,6 +17,9 @@ _INTERPRETED = False
 try:
     import triton.language as tl
     from triton.runtime.jit import JITFunction
+
+    from delrec.engines.triton.codegen import kernels_for
+    from delrec.engines.triton.scan import Scan
 
     _INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
 except Exception as error:  # triton may be absent, or broken by another package, in many ways
@@ -32,7 +36,20 @@ class Triton(Engine):
 
     def supports(self, request: Request) -> str | None:
         """Return why the scan cannot be launched for this, or None."""
-        return self.takes(request.current) or "has no kernels yet"
+        if request.taps is not None:
+            return TAPS
+        if torch.jit.is_tracing():
+            return "cannot be followed by torch.jit.trace"
+        reason = self.takes(request.current) or cannot_compile(request.neuron)
+        if reason:
+            return reason
+        if request.delay is not None and request.delay.dim() == 2:
+            return "has no kernels for synaptic delays yet"
+        try:
+            kernels_for(request.neuron, request.current.dtype)
+        except ValueError as error:
+            return f"cannot compile the neuron: {error}"
+        return cannot_take(request)
 
     def takes(self, inputs: Tensor) -> str | None:
         """Return why kernels cannot run on tensors like this one, or None."""
@@ -50,7 +67,16 @@ class Triton(Engine):
 
     def scan(self, request: Request) -> Output:
         """Run the scan of `reference`, in one launch: same result, same gradients."""
-        raise NotImplementedError
+        neuron = request.neuron
+        # to read the longest delay waits for the device: not where `max_delay` is set
+        inputs, reach = inputs_of(request, look=request.limit is None)
+        assert reach is not None
+        training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
+        spikes, final, *rest = Scan.apply(
+            neuron, reach, training or request.trace, training and keeps_current(neuron, neuron.coefficients()),
+            request.trace, precision_of(request.current.dtype), *inputs,
+        )  # fmt: skip
+        return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)
 
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         """Leave it to torch's product."""
@@ -61,6 +87,16 @@ class Triton(Engine):
     ) -> Tensor | None:
         """Leave it to torch's convolution."""
         return None
+
+
+def precision_of(dtype: torch.dtype) -> str:
+    """Return how products of float32 are made: as `torch.set_float32_matmul_precision` says, IEEE by default.
+
+    "highest": "ieee"; "high": "tf32"; "medium": "bf16". State and sums are float32 in any case; float64 stays float64.
+    """
+    if dtype == torch.float64:
+        return "ieee"
+    return {"highest": "ieee", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
 
 
 ENGINE = Triton()
