@@ -14,7 +14,7 @@ from delrec.foreign import ForeignNeuron
 from delrec.neurons import Neuron
 from delrec.rules import neuron_rules
 
-__all__ = ["TAPS", "Inputs", "cannot_compile", "cannot_take", "inputs_of", "keeps_current", "output_of", "refuse_twice"]
+__all__ = ["TAPS", "Inputs", "cannot_compile", "cannot_take", "inputs_of", "keeps_current", "output_of"]
 
 TAPS = "takes delays and half-widths, not taps"
 
@@ -103,12 +103,3 @@ def output_of(
     end = State(final.unbind(0), last, cut or kept < held)
     states = tuple(trace[: len(inputs.start)].unbind(0)) if request.trace and trace is not None else ()
     return Output(spikes, states, end, name)
-
-
-def refuse_twice(engine: str) -> None:
-    """Raise RuntimeError where a gradient of the gradient is asked for: a compiled adjoint has none."""
-    if torch.is_grad_enabled():
-        raise RuntimeError(
-            f"the {engine} engine gives first gradients only, and create_graph=True asks for second ones: "
-            "use engine='reference' for this layer"
-        )

@@ -19,7 +19,7 @@ from delrec.engines.cpu.kernels import SLACK
 from delrec.engines.cpu.linear import EventList, events_of
 from delrec.engines.cpu.synaptic_kernels import NEAR
 from delrec.engines.cpu.vector import LANES
-from delrec.engines.fused import refuse_twice
+from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["Window", "backward", "delayed_linear", "forward", "suits"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from delrec.engines.cpu import linear_kernels as kernels
 from delrec.engines.cpu.common import GROUPS, Array, chunks, flat, mostly_zero, padded, padded_rows
-from delrec.engines.fused import refuse_twice
+from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["EventList", "backward", "events_of", "forward", "spike_linear", "suits"]

@@ -18,7 +18,8 @@ from delrec.engines.cpu.codegen import kernels_for
 from delrec.engines.cpu.common import GROUPS, Array, flat, padded, real, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import LANES
-from delrec.engines.fused import Inputs, refuse_twice
+from delrec.engines.fused import Inputs
+from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
 from delrec.rules import neuron_rules

@@ -13,15 +13,10 @@ from delrec.engines.fused import TAPS, cannot_compile, cannot_take, inputs_of, k
 from delrec.engines.interface import Engine, Output, Request
 
 _BROKEN = ""
-_INTERPRETED = False
 try:
-    import triton.language as tl
-    from triton.runtime.jit import JITFunction
-
     from delrec.engines.triton.codegen import kernels_for
     from delrec.engines.triton.scan import Scan
-
-    _INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
+    from delrec.engines.triton.tiles import INTERPRETED
 except Exception as error:  # triton may be absent, or broken by another package, in many ways
     _BROKEN = f"triton cannot be used ({type(error).__name__}: {error}); install delrec[triton]"
 
@@ -57,9 +52,9 @@ class Triton(Engine):
             return _BROKEN
         if inputs.dtype not in (torch.float32, torch.float64):
             return f"runs in float32 and float64, not in {inputs.dtype}"
-        if inputs.device.type == "cpu" and not _INTERPRETED:
+        if inputs.device.type == "cpu" and not INTERPRETED:
             return "runs on CUDA tensors; on CPU tensors where TRITON_INTERPRET=1 was set before triton was imported"
-        if inputs.device.type != "cpu" and _INTERPRETED:
+        if inputs.device.type != "cpu" and INTERPRETED:
             return "is in Triton's interpreter (TRITON_INTERPRET=1), which runs on CPU tensors"
         if inputs.device.type not in ("cpu", "cuda"):
             return f"runs on CUDA tensors, not on {inputs.device.type}"

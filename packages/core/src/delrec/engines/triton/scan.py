@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from delrec.engines.fused import Inputs, refuse_twice
+from delrec.engines.fused import Inputs
+from delrec.engines.gradients import refuse_twice
 from delrec.engines.triton.codegen import kernels_for
 from delrec.engines.triton.recurrence import Axonal, axonal
 from delrec.engines.triton.tiles import Tiles, launch, parts_of, power_of_two, tiles_for

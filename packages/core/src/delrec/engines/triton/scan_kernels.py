@@ -113,7 +113,7 @@ def returned(
     sides, total = tl.zeros(at.shape, REAL), tl.zeros(at.shape, REAL)
     for j in range(longest):
         step = t + low + j
-        met = (j < count) & (step >= 0) & (step < steps)
+        met = (j < count) & (step.to(tl.uint32) < steps)  # a step before the first is a large number
         place = ring + ((step & ring_mask) * wide)[None, :] + at
         g = tl.load(place, mask=ok & met[None, :], other=0)
         rise = tl.where(j < left, e_left + j, e_right + (count - 1 - j).to(REAL))

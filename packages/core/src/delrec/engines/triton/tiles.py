@@ -10,10 +10,13 @@ import contextlib
 from typing import Any, NamedTuple
 
 import torch
+import triton.language as tl
+from triton.runtime.jit import JITFunction
 
-__all__ = ["Parts", "Tiles", "launch", "parts_of", "power_of_two", "tiles_for"]
+__all__ = ["INTERPRETED", "Parts", "Tiles", "launch", "parts_of", "power_of_two", "tiles_for"]
 
-INTERPRETED_PARTS, PARTS = 2, 256
+INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
+_PARTS = 2 if INTERPRETED else 256  # programs of the weight's gradient
 _ELEMENTS = 4096  # numbers of a tile: 16 a thread
 
 
@@ -49,9 +52,10 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tile
     """Return the tile of a scan over N = `size` neurons.
 
     float32 and float64 products: 4 rows, each program a sum over the senders that are not silent, so that a batch of
-    256 fills 64 multiprocessors; from 2,048 rows on, and on tensor cores, 16 rows and `tl.dot`.
+    256 fills 64 multiprocessors; from 2,048 rows on, and on tensor cores, 16 rows and `tl.dot`. The interpreter runs
+    programs one by one: `tl.dot` in few.
     """
-    dot = dtype == torch.float32 and (precision != "ieee" or batch >= 2048)
+    dot = INTERPRETED or (dtype == torch.float32 and (precision != "ieee" or batch >= 2048))
     rows = 16 if dot else 4 if batch >= 256 else 2 if batch >= 64 else 1
     cols = min(max(16, power_of_two(size)), _ELEMENTS // max(rows, 4), 512)
     warps = max(1, min(8, rows * cols // 256))
@@ -63,7 +67,7 @@ def parts_of(size: int, steps: int, dtype: torch.dtype) -> Parts:
     """Return the tiles of the weight's gradient."""
     edge = min(64, max(16, power_of_two(size)))
     tiles = -(-size // edge)
-    parts = max(1, min(steps, PARTS // tiles**2))
+    parts = max(1, min(steps, _PARTS // tiles**2))
     share = -(-steps // parts)
     parts = -(-steps // share)
     return Parts((tiles, tiles, parts), edge, edge, 16, parts, share, {"num_warps": 4, "enable_fp_fusion": False})

@@ -23,21 +23,26 @@ def low_bits(count):
 
 @triton.jit
 def count_and_place(x):
-    """Return how many bits of words are 1, and the sum of their places 0 .. 31, by halves."""
-    place = (x >> 1) & 0x55555555
-    count = (x & 0x55555555) + place
-    upper = (count >> 2) & 0x33333333
-    place = (place & 0x33333333) + ((place >> 2) & 0x33333333) + (upper << 1)
-    count = (count & 0x33333333) + upper
-    upper = (count >> 4) & 0x0F0F0F0F
-    place = (place & 0x0F0F0F0F) + ((place >> 4) & 0x0F0F0F0F) + (upper << 2)
-    count = (count & 0x0F0F0F0F) + upper
-    upper = (count >> 8) & 0x00FF00FF
-    place = (place & 0x00FF00FF) + ((place >> 8) & 0x00FF00FF) + (upper << 3)
-    count = (count & 0x00FF00FF) + upper
-    upper = count >> 16
-    place = (place & 0x0000FFFF) + (place >> 16) + (upper << 4)
-    return ((count & 0x0000FFFF) + upper).to(tl.int32), place.to(tl.int32)
+    """Return how many bits of words are 1, and the sum of their places 0 .. 31, by halves.
+
+    For two words at once, the lower and the upper half of 64 bits: (lower count, lower sum, upper count, upper sum).
+    """
+    place = (x >> 1) & 0x5555555555555555
+    count = (x & 0x5555555555555555) + place
+    upper = (count >> 2) & 0x3333333333333333
+    place = (place & 0x3333333333333333) + ((place >> 2) & 0x3333333333333333) + (upper << 1)
+    count = (count & 0x3333333333333333) + upper
+    upper = (count >> 4) & 0x0F0F0F0F0F0F0F0F
+    place = (place & 0x0F0F0F0F0F0F0F0F) + ((place >> 4) & 0x0F0F0F0F0F0F0F0F) + (upper << 2)
+    count = (count & 0x0F0F0F0F0F0F0F0F) + upper
+    upper = (count >> 8) & 0x00FF00FF00FF00FF
+    place = (place & 0x00FF00FF00FF00FF) + ((place >> 8) & 0x00FF00FF00FF00FF) + (upper << 3)
+    count = (count & 0x00FF00FF00FF00FF) + upper
+    upper = (count >> 16) & 0x0000FFFF0000FFFF
+    place = (place & 0x0000FFFF0000FFFF) + ((place >> 16) & 0x0000FFFF0000FFFF) + (upper << 4)
+    count = (count & 0x0000FFFF0000FFFF) + upper
+    lower_count, lower_place = (count & 0xFFFF).to(tl.int32), (place & 0xFFFF).to(tl.int32)
+    return lower_count, lower_place, (count >> 32).to(tl.int32), (place >> 32).to(tl.int32)
 
 
 @triton.jit
@@ -71,9 +76,10 @@ def delayed(t, bits, prefix, words, plane, at, ok, senders, inside, tables, edge
     for chunk in range(chunks):
         done = 32 * chunk
         x = window_words(bits, oldest + done, plane, at, ok & (done < count)[None, :], words)
-        on_right = low_bits(right - done)[None, :]
-        n, place = count_and_place(x & on_right)
-        z += e_right * n.to(REAL) + (done * n + place).to(REAL)
-        n, place = count_and_place(x & low_bits(count - done)[None, :] & ~on_right)
-        z += e_left * n.to(REAL) + ((count - 1 - done)[None, :] * n - place).to(REAL)
+        on_right = low_bits(right - done)
+        on_left = low_bits(count - done) & ~on_right
+        pair = (x & on_right[None, :]).to(tl.uint64) | ((x & on_left[None, :]).to(tl.uint64) << 32)
+        n_right, right_place, n_left, left_place = count_and_place(pair)
+        z += e_right * n_right.to(REAL) + (done * n_right + right_place).to(REAL)
+        z += e_left * n_left.to(REAL) + ((count - 1 - done)[None, :] * n_left - left_place).to(REAL)
     return z * scale
