@@ -28,6 +28,7 @@ __all__ = [
     "round_stochastic",
     "round_straight_through",
     "triangle_kernel",
+    "triangle_sides",
     "triangle_support",
     "window_taps",
 ]
@@ -112,6 +113,21 @@ def triangle_support(delay: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     low = torch.where(inside(low - 1), low - 1, torch.where(inside(low), low, low + 1)).clamp(min=1)
     high = torch.where(inside(high + 1), high + 1, torch.where(inside(high), high, high - 1))
     return low, torch.maximum(high, low - 1)
+
+
+def triangle_sides(delay: Tensor, width: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return of each triangle the first tap k in 1 .. length - 1, how many there are, and how many left and right.
+
+    Whole numbers in delay's dtype, shaped like it; left is before 1 + d, right after it, and a tap may lie at it. Where
+    there are none, the first is 1.
+    """
+    low, high = triangle_support(delay, width)
+    high = high.clamp(max=length - 1)
+    count = (high - low + 1).clamp(min=0)
+    centre = 1 + delay
+    left = (torch.minimum(high, centre.ceil() - 1) - low + 1).clamp(min=0)
+    right = (high - torch.maximum(low, centre.floor() + 1) + 1).clamp(min=0)
+    return torch.where(count > 0, low, 1), count, left, right
 
 
 def round_delays(delay: Tensor) -> Tensor:

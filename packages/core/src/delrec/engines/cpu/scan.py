@@ -7,7 +7,7 @@ one.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,28 +18,13 @@ from delrec.engines.cpu.codegen import kernels_for
 from delrec.engines.cpu.common import GROUPS, Array, flat, padded, real, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import LANES
+from delrec.engines.fused import Inputs
 from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
 from delrec.rules import neuron_rules
 
-__all__ = ["Inputs", "Scan", "backward", "forward", "pack"]
-
-
-class Inputs(NamedTuple):
-    """The tensors of a scan, T steps of B rows and N neurons; see `interface.Request`.
-
-    coef: (C, N). start: (states, B, N). history: (K, B, N), newest last.
-    """
-
-    current: Tensor
-    weight: Tensor | None
-    delay: Tensor | None
-    width: Tensor | None
-    mask: Tensor | None
-    coef: Tensor
-    start: Tensor
-    history: Tensor
+__all__ = ["Scan", "backward", "forward", "pack"]
 
 
 def forward(

@@ -1,0 +1,175 @@
+"""The two passes of the scan as launches, and what autograd sees of them."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from delrec.engines.fused import Inputs
+from delrec.engines.gradients import refuse_twice
+from delrec.engines.triton.codegen import kernels_for
+from delrec.engines.triton.recurrence import Axonal, axonal
+from delrec.engines.triton.tiles import Tiles, launch, parts_of, power_of_two, tiles_for
+from delrec.neurons import Neuron
+
+__all__ = ["Kept", "Scan", "backward", "forward"]
+
+
+class Kept(NamedTuple):
+    """What the backward pass needs beside the inputs: states (planes, T, B, N), the bits, and how it was run."""
+
+    states: Tensor
+    bits: Tensor
+    recurrence: Axonal | None
+    module: ModuleType
+    tiles: Tiles
+
+
+def forward(
+    neuron: Neuron, inputs: Inputs, reach: int, keep: bool, keep_current: bool, precision: str
+) -> tuple[Tensor, Kept]:
+    """Return spikes (T, B, N) and what was kept; states are the last two steps' only without `keep`."""
+    current, weight, history = inputs.current.contiguous(), inputs.weight, inputs.history
+    steps, batch, size = current.shape
+    module = kernels_for(neuron, current.dtype, keep_current)
+    tiles = tiles_for(size, batch, current.dtype, precision)
+    recurrence = axonal(inputs, reach) if weight is not None else None
+    spikes = torch.empty_like(current)
+    held = steps if keep else min(steps, 2)
+    states = current.new_empty(module.PLANES, held, batch, size)
+    none = current.new_empty(0)
+    words, given = none.int(), ()
+    transposed = z = live = none
+    prefix = 0
+    if recurrence is not None:
+        assert weight is not None
+        prefix = recurrence.prefix
+        words = recurrence.pack(history, steps)
+        transposed = weight.detach().t().contiguous()
+        z, live = current.new_empty(batch, size), words.new_empty(tiles.programs, size)
+        given = (recurrence.tables, recurrence.edges, recurrence.chunks)
+    mask, masked = _mask(inputs)
+    launch(
+        module.forward_scan, (tiles.programs,), tiles.options,
+        current, transposed, *(given or (none, none, none)), mask, inputs.coef.contiguous(),
+        history[-1].contiguous(), inputs.start.contiguous(), states, spikes, words, z, live, steps, batch, held, prefix,
+        SIZE=size, ROWS=tiles.rows, COLS=tiles.cols, DEEP=tiles.deep, DOT=tiles.dot, PRECISION=precision,
+        RECURRENT=recurrence is not None, MASKED=masked, KEEP_CURRENT=module.KEEPS_CURRENT,
+    )  # fmt: skip
+    return spikes, Kept(states, words, recurrence, module, tiles)
+
+
+def backward(
+    inputs: Inputs, kept: Kept, grads: tuple[Tensor | None, Tensor | None, Tensor | None], needs: tuple[bool, ...],
+    precision: str,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Return the gradients of `inputs` (None for the mask) from those of spikes, trace and final states.
+
+    inputs.current need not hold values: its shape is enough. needs: which gradients are wanted, in the order of
+    `inputs`.
+    """
+    current, weight, delay, width, _, coef, start, history = inputs
+    steps, batch, size = current.shape
+    _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
+    states, bits, recurrence, module, tiles = kept
+    none = coef.new_empty(0)
+    g_x = coef.new_empty(steps, batch, size)
+    carry = coef.new_zeros(1 + len(start), batch, size)
+    g_spikes, g_trace, g_final = (None if g is None else g.to(coef.dtype).contiguous() for g in grads)
+    if g_final is not None:
+        carry[1:] = g_final
+    g_coef = torch.zeros(tiles.programs if need_coef else 0, *coef.shape, dtype=torch.float64, device=coef.device)
+    need_taps = recurrence is not None and (need_delay or need_width)
+    sums = torch.zeros(tiles.programs if need_taps else 0, 3, size, dtype=torch.float64, device=coef.device)
+    own = sent = ring = none
+    given: tuple[Tensor, ...] = (none, none, none)
+    prefix = past = slots = 0
+    if recurrence is not None:
+        assert weight is not None
+        own, sent = weight.detach().contiguous(), coef.new_empty(batch, size)
+        given = (recurrence.tables, recurrence.edges, recurrence.longest)
+        prefix, past = recurrence.prefix, recurrence.past if need_history or need_taps else 0
+        slots = power_of_two(min(recurrence.reach + 1, steps))
+        ring = coef.new_empty(slots, batch, size)
+    g_past = coef.new_zeros(past, batch, size)
+    mask, masked = _mask(inputs)
+    launch(
+        module.backward_scan, (tiles.programs,), tiles.options,
+        own, *given, mask, coef.contiguous(), states, history[-1].contiguous(), start.contiguous(), bits, ring, sent,
+        none if g_spikes is None else g_spikes, none if g_trace is None else g_trace, g_x, carry, g_past, sums, g_coef,
+        steps, batch, prefix, past, slots - 1,
+        SIZE=size, ROWS=tiles.rows, COLS=tiles.cols, DEEP=tiles.deep, DOT=tiles.dot, PRECISION=precision,
+        RECURRENT=recurrence is not None, MASKED=masked, KEEP_CURRENT=module.KEEPS_CURRENT,
+        SPIKES_GIVEN=g_spikes is not None, TRACE_GIVEN=g_trace is not None, TAPS=need_taps, COEF=need_coef,
+    )  # fmt: skip
+    g_weight = g_delay = g_width = g_history = None
+    if recurrence is not None and need_weight:
+        shape = parts_of(size, steps, coef.dtype)
+        parts = coef.new_empty(shape.parts, size, size)
+        launch(
+            module.weight_gradient, shape.grid, shape.options,
+            g_x, mask, recurrence.tables, recurrence.edges, recurrence.chunks, bits, parts, steps, batch, prefix,
+            shape.share, SIZE=size, RECEIVERS=shape.receivers, SENDERS=shape.senders, DEEP=shape.deep,
+            PRECISION=precision, MASKED=masked,
+        )  # fmt: skip
+        g_weight = parts.sum(0)
+    if recurrence is not None and need_taps:
+        assert delay is not None and width is not None
+        g_delay, g_width = (
+            g.sum_to_size(like.shape).to(like.dtype)
+            for g, like in zip(recurrence.gradients(sums.sum(0)), (delay, width), strict=True)
+        )
+    if need_history:
+        g_history = torch.zeros_like(history)
+        if past:
+            g_history[-past:] = g_past
+        g_history[-1] += carry[0]
+    return (
+        g_x, g_weight, g_delay, g_width, None, g_coef.sum(0).to(coef.dtype) if need_coef else None,
+        carry[1:] if need_start else None, g_history,
+    )  # fmt: skip
+
+
+class Scan(torch.autograd.Function):
+    """The scan with its adjoint; gives spikes, final states and, if asked for, the trace."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, neuron: Neuron, reach: int, keep: bool, keep_current: bool, with_trace: bool, precision: str,
+        *tensors: Tensor | None,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """See `forward`."""
+        inputs = Inputs(*tensors)  # type: ignore[arg-type]
+        spikes, kept = forward(neuron, inputs, reach, keep, keep_current, precision)
+        held, steps = kept.states.shape[1], spikes.shape[0]
+        final = kept.states[: len(inputs.start), (steps - 1) % held].clone()
+        # the kernels stay: a rule that changes before the backward pass is not the one that ran
+        ctx.kept, ctx.shape, ctx.precision = kept._replace(states=None, bits=None), inputs.current.shape, precision
+        # everything through save_for_backward, so that an edit in place before the backward pass is an error
+        ctx.save_for_backward(*inputs[1:], kept.states, kept.bits)
+        ctx.set_materialize_grads(False)
+        return (spikes, final, kept.states) if with_trace else (spikes, final)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """See `backward`."""
+        refuse_twice("triton")
+        *saved, states, bits = ctx.saved_tensors
+        inputs = Inputs(states.new_empty(()).expand(ctx.shape), *saved)
+        spikes, final, *rest = grads
+        incoming = (spikes, rest[0] if rest else None, final)
+        kept = ctx.kept._replace(states=states, bits=bits)
+        found = backward(inputs, kept, incoming, ctx.needs_input_grad[6:], ctx.precision)
+        return (None,) * 6 + found
+
+
+def _mask(inputs: Inputs) -> tuple[Tensor, int]:
+    """Return the mask as kernels take it, and 0 for none, 1 for one that holds all steps, 2 for one a step."""
+    coef, mask = inputs.coef, inputs.mask
+    if mask is None or inputs.weight is None:
+        return coef.new_empty(0), 0
+    shape = inputs.current.shape if mask.dim() == 3 else inputs.current.shape[1:]
+    return mask.to(coef.dtype).expand(shape).contiguous(), 1 if mask.dim() == 2 else 2
