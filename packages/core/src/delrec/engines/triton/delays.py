@@ -19,6 +19,7 @@ from torch import Tensor
 from delrec.delays import window_taps
 from delrec.engines.gradients import refuse_twice
 from delrec.engines.triton.compilation import Compilation, signature_of
+from delrec.engines.triton.tiles import launch
 
 __all__ = ["compilations", "delayed_linear"]
 
@@ -116,11 +117,11 @@ def _read(lines: Tensor, place: Tensor, factor: Tensor, offset: Tensor | None, a
     receivers = place.shape[1]
     out = lines.new_empty(after, batch, receivers)
     grid = (batch, triton.cdiv(receivers, _RECEIVERS), triton.cdiv(after, _TIME))
-    sizes = (length, lead, after, batch, senders, receivers)
-    offsets = factor if offset is None else offset.contiguous()
-    read_taps[grid](
-        lines, place, factor, offsets, out, *sizes, R=_RECEIVERS, T=_TIME, BIAS=offset is not None, **_OPTIONS
-    )
+    launch(
+        read_taps, grid, _OPTIONS,
+        lines, place, factor, factor if offset is None else offset.contiguous(), out,
+        length, lead, after, batch, senders, receivers, R=_RECEIVERS, T=_TIME, BIAS=offset is not None,
+    )  # fmt: skip
     return out
 
 
@@ -158,11 +159,10 @@ class _Delayed(torch.autograd.Function):
             rows = triton.cdiv(batch, min(batch, triton.cdiv(_PROGRAMS, programs)))
             parts = lines.new_empty(triton.cdiv(batch, rows), senders, 2, receivers)
             grid = (senders, triton.cdiv(receivers, _RECEIVERS), parts.shape[0])
-            places = place.t().contiguous()
-            sizes = (after, batch, senders, receivers, rows)
-            sum_taps[grid](
-                lines, lines.shape[2], window - 1, back, length, before, places, parts, *sizes,
-                R=_RECEIVERS, T=_TIME, **_OPTIONS,
+            launch(
+                sum_taps, grid, _OPTIONS,
+                lines, lines.shape[2], window - 1, back, length, before, place.t().contiguous(), parts,
+                after, batch, senders, receivers, rows, R=_RECEIVERS, T=_TIME,
             )  # fmt: skip
             g_factor = parts.sum(0).permute(2, 0, 1)
         if ctx.needs_input_grad[3]:

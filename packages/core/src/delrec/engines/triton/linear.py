@@ -17,6 +17,7 @@ from torch import Tensor
 
 from delrec.engines.gradients import refuse_twice
 from delrec.engines.triton.compilation import Compilation, signature_of
+from delrec.engines.triton.tiles import launch
 
 __all__ = ["compilations", "spike_linear"]
 
@@ -108,14 +109,14 @@ class _SpikeLinear(torch.autograd.Function):
         x, across = inputs.contiguous(), weight.t().contiguous()
         bits = torch.empty(rows, triton.cdiv(size, 32), dtype=torch.int32, device=x.device)
         count = torch.empty(rows, dtype=torch.int32, device=x.device)
-        list_spikes[(triton.cdiv(rows, _ROWS),)](x, bits, count, rows, size, ROWS=_ROWS, **_OPTIONS)
+        launch(list_spikes, (triton.cdiv(rows, _ROWS),), _OPTIONS, x, bits, count, rows, size, ROWS=_ROWS)
         y = x.new_empty(steps, batch, outputs)
         tile = _tile(outputs)
         offset = weight if bias is None else bias.to(x.dtype).contiguous()
         grid = (triton.cdiv(rows, _ROWS), triton.cdiv(outputs, tile))
-        multiply[grid](
-            x, bits, count, across, offset, y, rows, size, outputs,
-            ROWS=_ROWS, OUT=tile, CHUNK=_CHUNK, SHARE=_SHARE, BIAS=bias is not None, **_OPTIONS,
+        launch(
+            multiply, grid, _OPTIONS, x, bits, count, across, offset, y, rows, size, outputs,
+            ROWS=_ROWS, OUT=tile, CHUNK=_CHUNK, SHARE=_SHARE, BIAS=bias is not None,
         )  # fmt: skip
         return y
 
