@@ -62,14 +62,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     rows = config.rows  # type: ignore[attr-defined]
     if not rows:
         return None
-    import torch
-
     from benchmarks.latency.table import markdown
 
     device = config.getoption("--device")
     session, name = ("gpu", "engines-cuda") if device == "cuda" else ("bench-engines", "engines")
     about = {
-        "machine": f"{torch.cuda.get_device_name()}; {machine()}" if device == "cuda" else machine(),
+        "machine": machine(device),
         "device": device,
         "threads": config.getoption("--threads"),
         "quick": config.getoption("--quick"),

@@ -10,13 +10,14 @@ import torch
 from delrec.capture import CapturedStep
 from delrec.engines.events import EventNetwork
 from delrec.networks import Network
+from delrec_bench.latency.timing import finished
 from torch import Tensor, nn
 
 from benchmarks.latency.floor import products
 from benchmarks.latency.published_network import PublishedNetwork
 from benchmarks.latency.shapes import Shape, make_inputs, make_network, stream
 
-__all__ = ["CONTENDERS", "MODES", "Contender", "TorchNetwork", "build", "finished", "network_of"]
+__all__ = ["CONTENDERS", "MODES", "Contender", "TorchNetwork", "build", "network_of"]
 
 MODES = {"cpu": ("train", "forward", "batch1", "stream"), "cuda": ("train", "captured", "forward")}
 """Device -> what is timed there."""
@@ -44,19 +45,6 @@ class TorchNetwork(nn.Module):
     def scores(self, outputs: Tensor) -> Tensor:
         """Sum over time."""
         return outputs.sum(0)
-
-
-def finished(work: Work, device: str) -> Work:
-    """Work that ends when the device has done it."""
-    if device != "cuda":
-        return work
-
-    def run() -> object:
-        result = work()
-        torch.cuda.synchronize()
-        return result
-
-    return run
 
 
 class Contender:

@@ -5,7 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from delrec_bench.latency.timing import quartiles, ratio
+import torch
+from delrec_bench.latency.timing import finished, quartiles, ratio
 
 GOLDEN = sorted((Path(__file__).parents[2] / "packages/core/tests/golden").glob("delrec_*.npz"))
 
@@ -89,7 +90,7 @@ def test_what_a_card_measures_runs_on_the_cpu_at_a_tiny_shape():
     ):
         built = contenders.build(name, shape)
         for mode in ("train", "forward"):
-            contenders.finished(built.work(mode), "cpu")()
+            finished(built.work(mode), "cpu")()
         if name.startswith("ours"):  # of the three, what a card alone can do
             with pytest.raises(ValueError, match="a CUDA graph holds a step on a CUDA device"):
                 built.work("captured")
@@ -98,10 +99,9 @@ def test_what_a_card_measures_runs_on_the_cpu_at_a_tiny_shape():
 
 
 def test_work_on_a_card_ends_when_the_card_has_done_it(monkeypatch):
-    contenders = pytest.importorskip("benchmarks.latency.contenders")
     order = []
-    monkeypatch.setattr(contenders.torch.cuda, "synchronize", lambda: order.append("waited"))
-    assert contenders.finished(lambda: order.append("launched") or 7, "cuda")() == 7
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("waited"))
+    assert finished(lambda: order.append("launched") or 7, "cuda")() == 7
     assert order == ["launched", "waited"]
 
 
