@@ -39,8 +39,6 @@ class Triton(Engine):
         reason = self.takes(request.current) or cannot_compile(request.neuron)
         if reason:
             return reason
-        if request.delay is not None and request.delay.dim() == 2:
-            return "has no kernels for synaptic delays yet"
         try:
             kernels_for(request.neuron, request.current.dtype)
         except ValueError as error:

@@ -6,13 +6,15 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
+import triton.language as tl
 from torch import Tensor
 
 from delrec.engines.fused import Inputs
 from delrec.engines.gradients import refuse_twice
 from delrec.engines.triton.codegen import kernels_for
-from delrec.engines.triton.recurrence import Axonal, axonal
-from delrec.engines.triton.tiles import Tiles, launch, parts_of, power_of_two, tiles_for
+from delrec.engines.triton.recurrence import Recurrence, recurrence_of
+from delrec.engines.triton.synaptic import connection_gradients
+from delrec.engines.triton.tiles import Tiles, launch, parts_of, tiles_for
 from delrec.neurons import Neuron
 
 __all__ = ["Kept", "Scan", "backward", "forward"]
@@ -23,7 +25,7 @@ class Kept(NamedTuple):
 
     states: Tensor
     bits: Tensor
-    recurrence: Axonal | None
+    recurrence: Recurrence | None
     module: ModuleType
     tiles: Tiles
 
@@ -36,28 +38,30 @@ def forward(
     steps, batch, size = current.shape
     module = kernels_for(neuron, current.dtype, keep_current)
     tiles = tiles_for(size, batch, current.dtype, precision)
-    recurrence = axonal(inputs, reach) if weight is not None else None
+    recurrence = recurrence_of(inputs, reach) if weight is not None else None
     spikes = torch.empty_like(current)
     held = steps if keep else min(steps, 2)
     states = current.new_empty(module.PLANES, held, batch, size)
     none = current.new_empty(0)
-    words, given = none.int(), ()
+    words = none.int()
     transposed = z = live = none
-    prefix = 0
+    given: tuple[Tensor, ...] = (none, none, none)
+    kind = prefix = past = slots = 0
     if recurrence is not None:
         assert weight is not None
-        prefix = recurrence.prefix
-        words = recurrence.pack(history, steps)
-        transposed = weight.detach().t().contiguous()
-        z, live = current.new_empty(batch, size), words.new_empty(tiles.programs, size)
-        given = (recurrence.tables, recurrence.edges, recurrence.chunks)
+        kind, prefix, past = recurrence.kind, recurrence.prefix, recurrence.past
+        words, slots = recurrence.pack(history, steps), recurrence.slots(steps)
+        transposed, live = weight.detach().t().contiguous(), words.new_empty(batch, size)
+        z = current.new_zeros(slots, batch, size) if kind == 2 else current.new_empty(batch, size)
+        given = (*recurrence.by_sender(), recurrence.longest if kind == 2 else recurrence.words)
     mask, masked = _mask(inputs)
     launch(
         module.forward_scan, (tiles.programs,), tiles.options,
-        current, transposed, *(given or (none, none, none)), mask, inputs.coef.contiguous(),
+        current, transposed, *given, mask, inputs.coef.contiguous(),
         history[-1].contiguous(), inputs.start.contiguous(), states, spikes, words, z, live, steps, batch, held, prefix,
+        past, slots - 1,
         SIZE=size, ROWS=tiles.rows, COLS=tiles.cols, DEEP=tiles.deep, DOT=tiles.dot, PRECISION=precision,
-        RECURRENT=recurrence is not None, MASKED=masked, KEEP_CURRENT=module.KEEPS_CURRENT,
+        KIND=kind, MASKED=masked, KEEP_CURRENT=module.KEEPS_CURRENT,
     )  # fmt: skip
     return spikes, Kept(states, words, recurrence, module, tiles)
 
@@ -83,17 +87,20 @@ def backward(
         carry[1:] = g_final
     g_coef = torch.zeros(tiles.programs if need_coef else 0, *coef.shape, dtype=torch.float64, device=coef.device)
     need_taps = recurrence is not None and (need_delay or need_width)
-    sums = torch.zeros(tiles.programs if need_taps else 0, 3, size, dtype=torch.float64, device=coef.device)
     own = sent = ring = none
     given: tuple[Tensor, ...] = (none, none, none)
-    prefix = past = slots = 0
+    kind = prefix = past = slots = 0
     if recurrence is not None:
         assert weight is not None
-        own, sent = weight.detach().contiguous(), coef.new_empty(batch, size)
-        given = (recurrence.tables, recurrence.edges, recurrence.longest)
-        prefix, past = recurrence.prefix, recurrence.past if need_history or need_taps else 0
-        slots = power_of_two(min(recurrence.reach + 1, steps))
-        ring = coef.new_empty(slots, batch, size)
+        kind, prefix = recurrence.kind, recurrence.prefix
+        past = recurrence.past if need_history or (kind == 1 and need_taps) else 0
+        own, given = weight.detach().contiguous(), (recurrence.tables, recurrence.edges, recurrence.longest)
+        sent = coef.new_empty(batch, size, steps if kind == 2 else 1)
+        if kind == 1:
+            slots = recurrence.slots(steps)
+            ring = coef.new_empty(slots, batch, size)
+    counted = tiles.programs if kind == 1 and need_taps else 0
+    sums = torch.zeros(counted, 3, size, dtype=torch.float64, device=coef.device)
     g_past = coef.new_zeros(past, batch, size)
     mask, masked = _mask(inputs)
     launch(
@@ -102,25 +109,21 @@ def backward(
         none if g_spikes is None else g_spikes, none if g_trace is None else g_trace, g_x, carry, g_past, sums, g_coef,
         steps, batch, prefix, past, slots - 1,
         SIZE=size, ROWS=tiles.rows, COLS=tiles.cols, DEEP=tiles.deep, DOT=tiles.dot, PRECISION=precision,
-        RECURRENT=recurrence is not None, MASKED=masked, KEEP_CURRENT=module.KEEPS_CURRENT,
-        SPIKES_GIVEN=g_spikes is not None, TRACE_GIVEN=g_trace is not None, TAPS=need_taps, COEF=need_coef,
+        KIND=kind, MASKED=masked, KEEP_CURRENT=module.KEEPS_CURRENT,
+        SPIKES_GIVEN=g_spikes is not None, TRACE_GIVEN=g_trace is not None, TAPS=counted > 0, COEF=need_coef,
     )  # fmt: skip
     g_weight = g_delay = g_width = g_history = None
-    if recurrence is not None and need_weight:
-        shape = parts_of(size, steps, coef.dtype)
-        parts = coef.new_empty(shape.parts, size, size)
-        launch(
-            module.weight_gradient, shape.grid, shape.options,
-            g_x, mask, recurrence.tables, recurrence.edges, recurrence.chunks, bits, parts, steps, batch, prefix,
-            shape.share, SIZE=size, RECEIVERS=shape.receivers, SENDERS=shape.senders, DEEP=shape.deep,
-            PRECISION=precision, MASKED=masked,
-        )  # fmt: skip
-        g_weight = parts.sum(0)
+    if kind == 1 and need_weight:
+        g_weight = _weight_gradient(kept, inputs, g_x, mask, masked, precision)
+    taps = sums.sum(0)
+    if kind == 2 and (need_weight or need_taps):
+        taps = _connection_gradients(kept, inputs, sent)
+        g_weight = taps[0].t() if need_weight else None
     if recurrence is not None and need_taps:
-        assert delay is not None and width is not None
+        assert weight is not None and delay is not None and width is not None
         g_delay, g_width = (
             g.sum_to_size(like.shape).to(like.dtype)
-            for g, like in zip(recurrence.gradients(sums.sum(0)), (delay, width), strict=True)
+            for g, like in zip(recurrence.gradients(weight.detach(), taps), (delay, width), strict=True)
         )
     if need_history:
         g_history = torch.zeros_like(history)
@@ -164,6 +167,36 @@ class Scan(torch.autograd.Function):
         kept = ctx.kept._replace(states=states, bits=bits)
         found = backward(inputs, kept, incoming, ctx.needs_input_grad[6:], ctx.precision)
         return (None,) * 6 + found
+
+
+def _weight_gradient(kept: Kept, inputs: Inputs, g_x: Tensor, mask: Tensor, masked: int, precision: str) -> Tensor:
+    """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
+    (steps, batch, size), recurrence = g_x.shape, kept.recurrence
+    assert recurrence is not None
+    shape = parts_of(size, steps)
+    parts = g_x.new_empty(shape.parts, size, size)
+    launch(
+        kept.module.weight_gradient, shape.grid, shape.options,
+        g_x, mask, recurrence.tables, recurrence.edges, recurrence.words, kept.bits, parts, steps, batch,
+        recurrence.prefix, shape.share,
+        SIZE=size, RECEIVERS=shape.receivers, SENDERS=shape.senders, DEEP=shape.deep, PRECISION=precision,
+        MASKED=masked,
+    )  # fmt: skip
+    return parts.sum(0)
+
+
+def _connection_gradients(kept: Kept, inputs: Inputs, sent: Tensor) -> Tensor:
+    """Return the sums (3, N, N), [sender, receiver], that `Recurrence.gradients` takes; the first is dW."""
+    (batch, size, steps), recurrence = sent.shape, kept.recurrence
+    assert recurrence is not None
+    sums = sent.new_empty(3, size, size)
+    cols = min(128, 1 << max(4, (size - 1).bit_length()))
+    launch(
+        connection_gradients, (size, -(-size // cols)), {"num_warps": max(1, cols // 32), "enable_fp_fusion": False},
+        sent, *recurrence.by_sender(), recurrence.longest, kept.bits, sums, steps, batch, recurrence.prefix,
+        len(kept.bits), SIZE=size, COLS=cols, REAL=tl.float64 if sent.dtype == torch.float64 else tl.float32,
+    )  # fmt: skip
+    return sums
 
 
 def _mask(inputs: Inputs) -> tuple[Tensor, int]:

@@ -63,7 +63,7 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tile
     return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, options)
 
 
-def parts_of(size: int, steps: int, dtype: torch.dtype) -> Parts:
+def parts_of(size: int, steps: int) -> Parts:
     """Return the tiles of the weight's gradient."""
     edge = min(64, max(16, power_of_two(size)))
     tiles = -(-size // edge)

@@ -15,6 +15,12 @@ import triton.language as tl
 
 
 @triton.jit
+def tap(j, count, left, e_left, e_right, REAL: tl.constexpr):
+    """Return s^2 m of the j-th tap, j counted from the newest."""
+    return tl.where(j < left, e_left + j, e_right + (count - 1 - j).to(REAL))
+
+
+@triton.jit
 def low_bits(count):
     """Return words whose lowest `count` bits are 1; count is put in 0 .. 32."""
     some = (tl.full((), 1, tl.uint32) << tl.where(count > 0, count, 0).to(tl.uint32) % 32) - 1
