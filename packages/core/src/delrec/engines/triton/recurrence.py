@@ -81,11 +81,10 @@ class Recurrence(NamedTuple):
 
 
 @torch.no_grad()
-def recurrence_of(inputs: Inputs, reach: int) -> Recurrence:
-    """Lay out the delays of a scan; reach: a tap that none is longer than."""
+def recurrence_of(inputs: Inputs, reach: int, history: int) -> Recurrence:
+    """Lay out the delays of a scan; reach: a tap that none is longer than; history: how many steps were given."""
     current, delay, width = inputs.current, inputs.delay, inputs.width
     assert delay is not None and width is not None
-    history = inputs.history.shape[0]
     # never in less than float32, nor in less than either side has
     precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
     half = width.to(precise).expand(len(delay))

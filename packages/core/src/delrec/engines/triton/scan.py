@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -12,12 +13,15 @@ from torch import Tensor
 from delrec.engines.fused import Inputs
 from delrec.engines.gradients import refuse_twice
 from delrec.engines.triton.codegen import kernels_for
+from delrec.engines.triton.compilation import Compilation, signature_of
 from delrec.engines.triton.recurrence import Recurrence, recurrence_of
 from delrec.engines.triton.synaptic import connection_gradients
-from delrec.engines.triton.tiles import Tiles, launch, parts_of, tiles_for
-from delrec.neurons import Neuron
+from delrec.engines.triton.tiles import Tiles, connections_of, launch, parts_of, tiles_for
+from delrec.neurons import LIF, Neuron
 
-__all__ = ["Kept", "Scan", "backward", "forward"]
+__all__ = ["Kept", "Scan", "backward", "compilations", "forward"]
+
+_REALS = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 
 class Kept(NamedTuple):
@@ -31,21 +35,24 @@ class Kept(NamedTuple):
 
 
 def forward(
-    neuron: Neuron, inputs: Inputs, reach: int, keep: bool, keep_current: bool, precision: str
+    neuron: Neuron, inputs: Inputs, reach: int, given: int, keep: bool, keep_current: bool, precision: str
 ) -> tuple[Tensor, Kept]:
-    """Return spikes (T, B, N) and what was kept; states are the last two steps' only without `keep`."""
+    """Return spikes (T, B, N) and what was kept; states are the last two steps' only without `keep`.
+
+    reach: a tap that none is longer than. given: how many steps of the history are not those of rest.
+    """
     current, weight, history = inputs.current.contiguous(), inputs.weight, inputs.history
     steps, batch, size = current.shape
     module = kernels_for(neuron, current.dtype, keep_current)
     tiles = tiles_for(size, batch, current.dtype, precision)
-    recurrence = recurrence_of(inputs, reach) if weight is not None else None
+    recurrence = recurrence_of(inputs, reach, given) if weight is not None else None
     spikes = torch.empty_like(current)
     held = steps if keep else min(steps, 2)
     states = current.new_empty(module.PLANES, held, batch, size)
     none = current.new_empty(0)
     words = none.int()
     transposed = z = live = none
-    given: tuple[Tensor, ...] = (none, none, none)
+    tables: tuple[Tensor, ...] = (none, none, none)
     kind = prefix = past = slots = 0
     if recurrence is not None:
         assert weight is not None
@@ -53,15 +60,14 @@ def forward(
         words, slots = recurrence.pack(history, steps), recurrence.slots(steps)
         transposed, live = weight.detach().t().contiguous(), words.new_empty(batch, size)
         z = current.new_zeros(slots, batch, size) if kind == 2 else current.new_empty(batch, size)
-        given = (*recurrence.by_sender(), recurrence.longest if kind == 2 else recurrence.words)
+        tables = (*recurrence.by_sender(), recurrence.longest if kind == 2 else recurrence.words)
     mask, masked = _mask(inputs)
     launch(
         module.forward_scan, (tiles.programs,), tiles.options,
-        current, transposed, *given, mask, inputs.coef.contiguous(),
+        current, transposed, *tables, mask, inputs.coef.contiguous(),
         history[-1].contiguous(), inputs.start.contiguous(), states, spikes, words, z, live, steps, batch, held, prefix,
         past, slots - 1,
-        SIZE=size, ROWS=tiles.rows, COLS=tiles.cols, DEEP=tiles.deep, DOT=tiles.dot, PRECISION=precision,
-        KIND=kind, MASKED=masked, KEEP_CURRENT=module.KEEPS_CURRENT,
+        **_constants(size, tiles, precision, kind, masked, module),
     )  # fmt: skip
     return spikes, Kept(states, words, recurrence, module, tiles)
 
@@ -88,13 +94,13 @@ def backward(
     g_coef = torch.zeros(tiles.programs if need_coef else 0, *coef.shape, dtype=torch.float64, device=coef.device)
     need_taps = recurrence is not None and (need_delay or need_width)
     own = sent = ring = none
-    given: tuple[Tensor, ...] = (none, none, none)
+    tables: tuple[Tensor, ...] = (none, none, none)
     kind = prefix = past = slots = 0
     if recurrence is not None:
         assert weight is not None
         kind, prefix = recurrence.kind, recurrence.prefix
         past = recurrence.past if need_history or (kind == 1 and need_taps) else 0
-        own, given = weight.detach().contiguous(), (recurrence.tables, recurrence.edges, recurrence.longest)
+        own, tables = weight.detach().contiguous(), (recurrence.tables, recurrence.edges, recurrence.longest)
         sent = coef.new_empty(batch, size, steps if kind == 2 else 1)
         if kind == 1:
             slots = recurrence.slots(steps)
@@ -105,19 +111,18 @@ def backward(
     mask, masked = _mask(inputs)
     launch(
         module.backward_scan, (tiles.programs,), tiles.options,
-        own, *given, mask, coef.contiguous(), states, history[-1].contiguous(), start.contiguous(), bits, ring, sent,
+        own, *tables, mask, coef.contiguous(), states, history[-1].contiguous(), start.contiguous(), bits, ring, sent,
         none if g_spikes is None else g_spikes, none if g_trace is None else g_trace, g_x, carry, g_past, sums, g_coef,
         steps, batch, prefix, past, slots - 1,
-        SIZE=size, ROWS=tiles.rows, COLS=tiles.cols, DEEP=tiles.deep, DOT=tiles.dot, PRECISION=precision,
-        KIND=kind, MASKED=masked, KEEP_CURRENT=module.KEEPS_CURRENT,
+        **_constants(size, tiles, precision, kind, masked, module),
         SPIKES_GIVEN=g_spikes is not None, TRACE_GIVEN=g_trace is not None, TAPS=counted > 0, COEF=need_coef,
     )  # fmt: skip
     g_weight = g_delay = g_width = g_history = None
     if kind == 1 and need_weight:
-        g_weight = _weight_gradient(kept, inputs, g_x, mask, masked, precision)
+        g_weight = _weight_gradient(kept, g_x, mask, masked, precision)
     taps = sums.sum(0)
     if kind == 2 and (need_weight or need_taps):
-        taps = _connection_gradients(kept, inputs, sent)
+        taps = _connection_gradients(kept, sent)
         g_weight = taps[0].t() if need_weight else None
     if recurrence is not None and need_taps:
         assert weight is not None and delay is not None and width is not None
@@ -141,12 +146,12 @@ class Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, neuron: Neuron, reach: int, keep: bool, keep_current: bool, with_trace: bool, precision: str,
-        *tensors: Tensor | None,
+        ctx: Any, neuron: Neuron, reach: int, given: int, keep: bool, keep_current: bool, with_trace: bool,
+        precision: str, *tensors: Tensor | None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """See `forward`."""
         inputs = Inputs(*tensors)  # type: ignore[arg-type]
-        spikes, kept = forward(neuron, inputs, reach, keep, keep_current, precision)
+        spikes, kept = forward(neuron, inputs, reach, given, keep, keep_current, precision)
         held, steps = kept.states.shape[1], spikes.shape[0]
         final = kept.states[: len(inputs.start), (steps - 1) % held].clone()
         # the kernels stay: a rule that changes before the backward pass is not the one that ran
@@ -165,11 +170,11 @@ class Scan(torch.autograd.Function):
         spikes, final, *rest = grads
         incoming = (spikes, rest[0] if rest else None, final)
         kept = ctx.kept._replace(states=states, bits=bits)
-        found = backward(inputs, kept, incoming, ctx.needs_input_grad[6:], ctx.precision)
-        return (None,) * 6 + found
+        found = backward(inputs, kept, incoming, ctx.needs_input_grad[7:], ctx.precision)
+        return (None,) * 7 + found
 
 
-def _weight_gradient(kept: Kept, inputs: Inputs, g_x: Tensor, mask: Tensor, masked: int, precision: str) -> Tensor:
+def _weight_gradient(kept: Kept, g_x: Tensor, mask: Tensor, masked: int, precision: str) -> Tensor:
     """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
     (steps, batch, size), recurrence = g_x.shape, kept.recurrence
     assert recurrence is not None
@@ -178,25 +183,33 @@ def _weight_gradient(kept: Kept, inputs: Inputs, g_x: Tensor, mask: Tensor, mask
     launch(
         kept.module.weight_gradient, shape.grid, shape.options,
         g_x, mask, recurrence.tables, recurrence.edges, recurrence.words, kept.bits, parts, steps, batch,
-        recurrence.prefix, shape.share,
-        SIZE=size, RECEIVERS=shape.receivers, SENDERS=shape.senders, DEEP=shape.deep, PRECISION=precision,
-        MASKED=masked,
+        recurrence.prefix, shape.share, SIZE=size, **shape.constants, PRECISION=precision, MASKED=masked,
     )  # fmt: skip
     return parts.sum(0)
 
 
-def _connection_gradients(kept: Kept, inputs: Inputs, sent: Tensor) -> Tensor:
+def _connection_gradients(kept: Kept, sent: Tensor) -> Tensor:
     """Return the sums (3, N, N), [sender, receiver], that `Recurrence.gradients` takes; the first is dW."""
     (batch, size, steps), recurrence = sent.shape, kept.recurrence
     assert recurrence is not None
     sums = sent.new_empty(3, size, size)
-    cols = min(128, 1 << max(4, (size - 1).bit_length()))
+    shape = connections_of(size)
     launch(
-        connection_gradients, (size, -(-size // cols)), {"num_warps": max(1, cols // 32), "enable_fp_fusion": False},
+        connection_gradients, shape.grid, shape.options,
         sent, *recurrence.by_sender(), recurrence.longest, kept.bits, sums, steps, batch, recurrence.prefix,
-        len(kept.bits), SIZE=size, COLS=cols, REAL=tl.float64 if sent.dtype == torch.float64 else tl.float32,
+        len(kept.bits), SIZE=size, **shape.constants, REAL=_REALS[sent.dtype],
     )  # fmt: skip
     return sums
+
+
+def _constants(
+    size: int, tiles: Tiles, precision: str, kind: int, masked: int, module: ModuleType
+) -> dict[str, int | str]:
+    """Return the constants that both passes are compiled for."""
+    return {
+        "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
+        "PRECISION": precision, "KIND": kind, "MASKED": masked, "KEEP_CURRENT": module.KEEPS_CURRENT,
+    }  # fmt: skip
 
 
 def _mask(inputs: Inputs) -> tuple[Tensor, int]:
@@ -206,3 +219,40 @@ def _mask(inputs: Inputs) -> tuple[Tensor, int]:
         return coef.new_empty(0), 0
     shape = inputs.current.shape if mask.dim() == 3 else inputs.current.shape[1:]
     return mask.to(coef.dtype).expand(shape).contiguous(), 1 if mask.dim() == 2 else 2
+
+
+def compilations(size: int, products: str) -> Iterator[Compilation]:
+    """Yield what a layer of `size` LIF neurons launches for a batch of 256, its gradients all wanted.
+
+    products: "float32", IEEE and TF32, or "bfloat16".
+    """
+    module, steps = kernels_for(LIF(), torch.float32), 250
+    whole = dict.fromkeys(("tables", "extent", "bits", "live"), "*i32:16") | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
+    numbers = (
+        "x weight edges mask coef first start states spikes z ring sent g_spikes g_trace g_x carry g_past out"
+    ).split()
+    types = dict.fromkeys(numbers, "*fp32:16") | whole
+    incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
+    for precision in ("ieee", "tf32") if products == "float32" else ("bf16",):
+        tiles, parts, pairs = (
+            tiles_for(size, 256, torch.float32, precision),
+            parts_of(size, steps),
+            connections_of(size),
+        )
+        for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
+            if kind != 1 and precision != "ieee":
+                continue  # products are of axonal delays alone
+            given = _constants(size, tiles, precision, kind, 1 if kind else 0, module)
+            title = f"scan, {name}, {precision}"
+            for part, kernel, more in (("forward", module.forward_scan, {}),
+                                       ("backward", module.backward_scan, incoming | {"TAPS": kind == 1})):  # fmt: skip
+                yield Compilation(f"{title}, {part}", kernel, signature_of(kernel, types), given | more, tiles.options)
+            if kind == 1:
+                kernel, more = module.weight_gradient, {"SIZE": size, "PRECISION": precision, "MASKED": 1}
+                constants = dict(parts.constants) | more
+                yield Compilation(f"{title}, dW", kernel, signature_of(kernel, types), constants, parts.options)
+            if kind == 2:
+                of_real = types | {"sums": "*fp32:16"}
+                constants = dict(pairs.constants) | {"SIZE": size, "REAL": tl.float32}
+                signature = signature_of(connection_gradients, of_real)
+                yield Compilation(f"{title}, connections", connection_gradients, signature, constants, pairs.options)

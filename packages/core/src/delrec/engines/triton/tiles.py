@@ -13,11 +13,13 @@ import torch
 import triton.language as tl
 from triton.runtime.jit import JITFunction
 
-__all__ = ["INTERPRETED", "Parts", "Tiles", "launch", "parts_of", "power_of_two", "tiles_for"]
+__all__ = ["INTERPRETED", "Parts", "Tiles", "connections_of", "launch", "parts_of", "power_of_two", "tiles_for"]
 
 INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
+# products are not contracted with sums, so that a pass finds again what another computed; without a limit of its own
+# ptxas spills a few numbers to reach the next step of occupancy
+_OPTIONS = {"enable_fp_fusion": False, "maxnreg": 255}
 _PARTS = 2 if INTERPRETED else 256  # programs of the weight's gradient
-_ELEMENTS = 4096  # numbers of a tile: 16 a thread
 
 
 class Tiles(NamedTuple):
@@ -32,15 +34,13 @@ class Tiles(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Tiles of the weight's gradient; `parts` of the sequence, of `share` steps each, are summed apart."""
+    """Programs of a gradient after the scan; `parts` of the sequence, of `share` steps each, are summed apart."""
 
-    grid: tuple[int, int, int]
-    receivers: int
-    senders: int
-    deep: int
-    parts: int
-    share: int
+    grid: tuple[int, ...]
+    constants: dict[str, int]
     options: dict[str, Any]
+    parts: int = 1
+    share: int = 0
 
 
 def power_of_two(count: int) -> int:
@@ -53,14 +53,14 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tile
 
     float32 and float64 products: 4 rows, each program a sum over the senders that are not silent, so that a batch of
     256 fills 64 multiprocessors; from 2,048 rows on, and on tensor cores, 16 rows and `tl.dot`. The interpreter runs
-    programs one by one: `tl.dot` in few.
+    programs one by one: `tl.dot` in few. Columns are as many as fit registers, ahead of time, for sm_80 to sm_100.
     """
     dot = INTERPRETED or (dtype == torch.float32 and (precision != "ieee" or batch >= 2048))
     rows = 16 if dot else 4 if batch >= 256 else 2 if batch >= 64 else 1
-    cols = min(max(16, power_of_two(size)), _ELEMENTS // max(rows, 4), 512)
-    warps = max(1, min(8, rows * cols // 256))
-    options = {"num_warps": warps, "num_stages": 2, "enable_fp_fusion": False}
-    return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, options)
+    cols = min(max(16, power_of_two(size)), 128 if dot else 512 if size <= 512 else 256)
+    warps = max(1, min(8, rows * cols // 128))
+    options = {"num_warps": warps, "num_stages": 2}
+    return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, _OPTIONS | options)
 
 
 def parts_of(size: int, steps: int) -> Parts:
@@ -70,7 +70,14 @@ def parts_of(size: int, steps: int) -> Parts:
     parts = max(1, min(steps, _PARTS // tiles**2))
     share = -(-steps // parts)
     parts = -(-steps // share)
-    return Parts((tiles, tiles, parts), edge, edge, 16, parts, share, {"num_warps": 4, "enable_fp_fusion": False})
+    constants = {"RECEIVERS": edge, "SENDERS": edge, "DEEP": 16}
+    return Parts((tiles, tiles, parts), constants, _OPTIONS | {"num_warps": 4}, parts, share)
+
+
+def connections_of(size: int) -> Parts:
+    """Return a program for each sender and tile of receivers."""
+    cols = min(128, max(16, power_of_two(size)))
+    return Parts((size, -(-size // cols)), {"COLS": cols}, _OPTIONS | {"num_warps": -(-cols // 32)})
 
 
 def launch(kernel: Any, grid: tuple[int, ...], options: dict[str, Any], *tensors: Any, **constants: Any) -> None:
