@@ -22,7 +22,7 @@ from delrec.engines.triton.compilation import Compilation
 
 __all__ = ["CARDS", "Card", "Resources", "compilations", "measure", "problems"]
 
-KERNELS = ("delays", "linear")  # modules with a `compilations(size, products)`
+KERNELS = ("scan", "delays", "linear")  # modules with a `compilations(size, products)`
 SIZES, PRODUCTS = (64, 256, 512, 1024), ("float32", "bfloat16")
 _WARP = 32
 
