@@ -10,12 +10,15 @@ multiprocessor. Triton compiles happily for a card that a kernel does not fit; t
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from importlib import import_module
 from io import StringIO
+from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 from delrec.engines.triton.compilation import Compilation
@@ -112,6 +115,12 @@ def problems(found: Resources, card: Card) -> list[str]:
     return said
 
 
+def _measured(asked: tuple[str, int, str, Sequence[str]]) -> list[tuple[str, Resources]]:
+    """Measure the kernels of one card, size and precision: what a process of the pool does."""
+    card, size, products, modules = asked
+    return [(kernel.name, measure(kernel, CARDS[card])) for kernel in compilations(size, products, modules)]
+
+
 def _chosen(text: str, known: Iterable[str], what: str) -> list[str]:
     names = [name for name in text.split(",") if name]
     unknown = [name for name in names if name not in known]
@@ -130,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="neurons of a layer; default: %(default)s")
     parser.add_argument("--products", default=",".join(PRODUCTS), help="precision of products; default: %(default)s")
     parser.add_argument("--kernels", default=",".join(KERNELS), help="modules; default: %(default)s")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; default: one a core")
     options = parser.parse_args(arguments)
     try:
         import triton
@@ -144,19 +154,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modules = _chosen(options.kernels, KERNELS, "kernels")
     print("| card | N | products | kernel | registers | spilled | shared | warps | programs/SM |\n" + "|---" * 9 + "|")
     count, wrong = 0, []
-    for card in cards:
-        for size in map(int, options.sizes.split(",")):
-            for precision in products:
-                for kernel in compilations(size, precision, modules):
-                    found = measure(kernel, CARDS[card])
-                    count += 1
-                    fit = programs(found, CARDS[card])
-                    print(
-                        f"| {card} | {size:,} | {precision} | {kernel.name} | {found.registers} | {found.spilled} "
-                        f"| {found.shared:,} | {found.warps} | {fit} |", flush=True,
-                    )  # fmt: skip
-                    where = f"{card}, N = {size}, {precision}, {kernel.name}"
-                    wrong += [f"{where}: {problem}" for problem in problems(found, CARDS[card])]
+    asked = [(c, int(n), p, modules) for c in cards for n in options.sizes.split(",") for p in products]
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:  # a thread of Triton does not survive a fork
+        for (card, size, precision, _), every in zip(asked, pool.map(_measured, asked), strict=True):
+            for name, found in every:
+                count += 1
+                print(
+                    f"| {card} | {size:,} | {precision} | {name} | {found.registers} | {found.spilled} "
+                    f"| {found.shared:,} | {found.warps} | {programs(found, CARDS[card])} |", flush=True,
+                )  # fmt: skip
+                where = f"{card}, N = {size}, {precision}, {name}"
+                wrong += [f"{where}: {problem}" for problem in problems(found, CARDS[card])]
     print(*wrong, f"{count} compiled, {len(wrong)} problems", sep="\n")
     return 1 if wrong else 0
 
