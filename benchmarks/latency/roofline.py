@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
 START, END = "<!-- roofline:start -->\n", "<!-- roofline:end -->\n"
 NAMES = ("SHD", "SSC", "PS-MNIST")
 REAL = 4  # bytes of float32
-ROUND_TRIPS = 2  # of a step through L2: what arrives, then the product of it; a barrier between
+RATE = 0.05  # spikes a neuron and step, as trained networks fire
 LATENCY = 279  # cycles of a hit in L2
 PORT, NEAR = 64, 128  # bytes a cycle and multiprocessor, from L2 and from its own cache
 
@@ -59,29 +60,35 @@ CARDS = (
 class Kernel:
     """What one kernel of a training step takes.
 
-    operations: of float32; a multiplication and an addition are two. bytes: to and from the card's memory. steps: that
-    wait for each other, 0 where none does. weight: bytes of the weight that every program reads in a step. programs,
-    rows: of a scan, and rows of the batch each.
+    operations: of float32; a multiplication and an addition are two. bytes: to and from the card's memory.
+
+    Of a scan: steps that wait for each other, and links, the round trips to a cache, one after the other, in each.
+    programs: how many own the batch. work, read, near: of one program and step, operations, bytes that every step reads
+    again, and bytes of its own sequences. held: what `read` is read from: if a multiprocessor's own cache does not hold
+    it, it comes from L2.
     """
 
     name: str
     operations: float
     bytes: float
     steps: int = 0
-    weight: int = 0
+    links: float = 2  # what arrives, then the product of it; a barrier between
     programs: int = 0
-    rows: int = 0
+    work: float = 0
+    read: float = 0
+    near: float = 0
+    held: float = 0
 
     def bounds(self, card: Card) -> dict[str, float]:
         """Seconds that each limit bounds, by its name."""
         found = {"products": self.operations / card.operations, "memory": self.bytes / card.bytes}
         if self.steps:
             rounds = self.steps * -(-self.programs // card.processors)  # of programs on one multiprocessor
-            found["chain"] = self.steps * ROUND_TRIPS * LATENCY / card.clock
-            where, width = ("L2", PORT) if self.weight >= card.cache else ("L1", NEAR)
-            found[f"weight from {where}"] = rounds * self.weight / width / card.clock
-            if self.weight:  # the rows of one program, on one multiprocessor
-                found["products"] = rounds * self.rows * self.weight / REAL / card.lanes / card.clock
+            found["chain"] = self.steps * self.links * LATENCY / card.clock
+            if self.held >= card.cache:
+                found["reads from L2"] = rounds * self.read / PORT / card.clock
+            found["reads from L1"] = rounds * (self.read + self.near) / NEAR / card.clock
+            found["products"] = rounds * self.work / (2 * card.lanes) / card.clock
         return found
 
     def limit(self, card: Card) -> tuple[str, float]:
@@ -89,13 +96,14 @@ class Kernel:
         return max(self.bounds(card).items(), key=lambda item: item[1])
 
 
-def kernels(shape: Shape) -> Iterator[Kernel]:
-    """The kernels of a training step of a shape's axonal network, tiles as the engine takes them (float32, IEEE)."""
+def kernels(shape: Shape, recurrent: str = "axonal") -> Iterator[Kernel]:
+    """The kernels of a training step of a shape's network, in tiles as the engine takes them (float32, IEEE)."""
     from delrec.engines.triton.tiles import tiles_for
 
-    config = shape.config()
+    config = shape.config(recurrent)
     rows = shape.steps * shape.batch
     widths = (shape.inputs, *config.hidden, shape.classes)
+    taps = math.ceil(2 * (1 + config.sigma))  # of a triangle as training begins; 2 at its end
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
         plane, wide = rows * outputs * REAL, rows * inputs * REAL
         product = 2 * rows * inputs * outputs
@@ -105,50 +113,65 @@ def kernels(shape: Shape) -> Iterator[Kernel]:
         if layer == len(config.hidden):
             return
         yield Kernel(f"{where}: batch norm and dropout", 0, 12 * plane)  # norm 3 + 5 planes, dropout 2 + 2
-        recurrent = config.is_recurrent(layer)
-        square = outputs * outputs * REAL if recurrent else 0
         tiles = tiles_for(outputs, shape.batch, torch.float32, "ieee")
-        scan = {"steps": shape.steps, "weight": square, "programs": tiles.programs, "rows": tiles.rows}
-        product = 2 * rows * outputs * outputs if recurrent else 0
-        yield Kernel(f"{where}: scan, forward", product, 3 * plane + plane / 32, **scan)
-        yield Kernel(f"{where}: scan, backward", product, 3 * plane + plane / 32, **scan)
-        if recurrent:
-            yield Kernel(f"{where}: recurrent weight's gradient", product, plane + plane / 32)
+        square = outputs * outputs
+        scan: dict[str, float] = {"bytes": 3 * plane + plane / 32, "steps": shape.steps, "programs": tiles.programs}
+        if not config.is_recurrent(layer):
+            yield Kernel(f"{where}: scan, no recurrence, forward", 0, links=0, **scan)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: scan, no recurrence, backward", 0, links=0, **scan)  # type: ignore[arg-type]
+        elif recurrent == "axonal":
+            product = 2 * rows * square
+            scan |= {"work": 2 * tiles.rows * square, "held": REAL * square}
+            ring = REAL * tiles.rows * outputs * taps
+            yield Kernel(f"{where}: scan, forward", product, read=REAL * square, **scan)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: scan, backward", product, read=REAL * square, near=ring, **scan)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: gradient of weights", product, plane + plane / 32)
+        else:
+            scan["held"] = 7 * REAL * square  # of a connection: the weight, three whole numbers and three more
+            events = RATE * outputs * tiles.rows  # of a program's rows and step; of one row they come one by one
+            sent = {"links": RATE * outputs * taps, "work": 2 * events * outputs * taps}
+            sent |= {"read": 7 * REAL * events * outputs, "near": 2 * REAL * events * outputs * taps}
+            back = {"links": 1, "work": 2 * tiles.rows * square * taps}
+            back |= {"read": 7 * REAL * square, "near": REAL * square * tiles.rows * taps}
+            every = 2 * RATE * rows * square * taps
+            yield Kernel(f"{where}: scan, forward", every, **scan | sent)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: scan, backward", every / RATE, **scan | back)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: gradients of connections", 3 * every, 2 * plane)
 
 
 def markdown() -> str:
     """The tables."""
     shapes = [on(name, "cuda") for name in NAMES]
-    made = {shape.name: list(kernels(shape)) for shape in shapes}
-    head = ["training step, axonal, float32", *NAMES]
-    lines = [
-        ["steps x batch", *(f"{s.steps} x {s.batch}" for s in shapes)],
-        ["widths", *("-".join(map(str, (s.inputs, *s.config().hidden, s.classes))) for s in shapes)],
-        ["products, GFLOP", *(f"{sum(k.operations for k in made[n]) / 1e9:.0f}" for n in NAMES)],
-        ["memory, GB", *(f"{sum(k.bytes for k in made[n]) / 1e9:.1f}" for n in NAMES)],
-        ["programs of a scan x rows", *("{} x {}".format(*_programs(made[n])) for n in NAMES)],
-        ["steps that wait for each other", *(f"{sum(k.steps for k in made[n]):,}" for n in NAMES)],
-    ]
-    for card in CARDS:
-        for what in ("products", "memory", "chain"):
-            lines.append([f"{card.name}: {what} alone", *(_ms(_alone(made[n], card, what)) for n in NAMES)])
-        lines.append([f"**{card.name}: this design, at least**", *(f"**{_ms(_total(made[n], card))}**" for n in NAMES)])
-    parts = [_table(head, lines)]
-    body = []
-    for name, found in _grouped(made).items():
-        body.append([name, *(", ".join(_limits(found[n], card) for n in NAMES) for card in CARDS)])
-    parts.append("By kernel, " + ", ".join(NAMES) + ": milliseconds at least, all layers, and what limits them.")
-    parts.append(_table(["kernel", *(card.name for card in CARDS)], body))
+    parts = []
+    for recurrent in ("axonal", "synaptic"):
+        made = {shape.name: list(kernels(shape, recurrent)) for shape in shapes}
+        head = [f"training step, {recurrent}, float32", *NAMES]
+        lines = [
+            ["steps x batch", *(f"{s.steps} x {s.batch}" for s in shapes)],
+            ["widths", *("-".join(map(str, (s.inputs, *s.config().hidden, s.classes))) for s in shapes)],
+            ["products, GFLOP", *(f"{sum(k.operations for k in made[n]) / 1e9:.0f}" for n in NAMES)],
+            ["memory, GB", *(f"{sum(k.bytes for k in made[n]) / 1e9:.1f}" for n in NAMES)],
+            ["programs of a scan", *(str(max(k.programs for k in made[n])) for n in NAMES)],
+            ["round trips, one after the other", *(f"{sum(k.steps * k.links for k in made[n]):,.0f}" for n in NAMES)],
+        ]
+        for card in CARDS:
+            for what in ("products", "memory", "chain"):
+                lines.append([f"{card.name}: {what} alone", *(_ms(_alone(made[n], card, what)) for n in NAMES)])
+            design = [f"**{_ms(_total(made[n], card))}**" for n in NAMES]
+            lines.append([f"**{card.name}: this design, at least**", *design])
+        parts.append(_table(head, lines))
+        body = []
+        for name, found in _grouped(made).items():
+            body.append([name, *("; ".join(_limits(found[n], card) for n in NAMES) for card in CARDS)])
+        said = f"By kernel, {', '.join(NAMES)}: milliseconds at least, all layers, and what limits them."
+        parts += [said, _table([recurrent, *(card.name for card in CARDS)], body)]
     sources = "; ".join(f"{card.name}: {card.source}" for card in CARDS)
     parts.append(
         f"Peaks: {sources}. {LATENCY} cycles of a hit in L2: arXiv 2606.22588, measured on an L40, taken for all; "
-        f"{PORT} bytes a cycle from L2 to a multiprocessor, {NEAR} from its own cache: assumed for all."
+        f"{PORT} bytes a cycle from L2 to a multiprocessor, {NEAR} from its own cache: assumed for all. Sigma is "
+        f"that of the first epoch; {100 * RATE:g} percent of neurons spike at a step."
     )
     return "\n\n".join(parts) + "\n"
-
-
-def _programs(found: Iterable[Kernel]) -> tuple[int, int]:
-    return max((k.programs, k.rows) for k in found)
 
 
 def _alone(found: Iterable[Kernel], card: Card, what: str) -> float:
@@ -168,7 +191,6 @@ def _grouped(made: dict[str, list[Kernel]]) -> dict[str, dict[str, list[Kernel]]
     for shape, every in made.items():
         for kernel in every:
             kind = kernel.name.partition(": ")[2]
-            kind = f"{kind} (not recurrent)" if kernel.steps and not kernel.weight else kind
             found.setdefault(kind, {name: [] for name in made})[shape].append(kernel)
     return dict(sorted(found.items()))
 

@@ -24,12 +24,15 @@ def test_products_and_memory_bound_a_kernel_without_steps():
 
 
 def test_a_scan_is_bound_by_its_chain_or_by_one_multiprocessor():
-    scan = {"steps": 1000, "programs": 20, "rows": 4}
-    small = roofline.Kernel("scan", 0, 0, weight=400, **scan).bounds(CARD)
+    scan = {"steps": 1000, "programs": 20, "work": 800, "read": 400}  # two programs a multiprocessor
+    small = roofline.Kernel("scan", 0, 0, held=999, **scan).bounds(CARD)
     assert small["chain"] == pytest.approx(1000 * 2 * 279 / 1e9)
-    assert small["weight from L1"] == pytest.approx(2 * 1000 * 400 / 128 / 1e9)  # two programs a multiprocessor
-    assert small["products"] == pytest.approx(2 * 1000 * 4 * 100 / 100 / 1e9)
-    assert "weight from L2" in roofline.Kernel("scan", 0, 0, weight=1000, **scan).bounds(CARD)
+    assert small["reads from L1"] == pytest.approx(2 * 1000 * 400 / 128 / 1e9)
+    assert small["products"] == pytest.approx(2 * 1000 * 800 / 200 / 1e9)
+    assert "reads from L2" not in small
+    large = roofline.Kernel("scan", 0, 0, held=1000, near=1200, **scan).bounds(CARD)
+    assert large["reads from L2"] == pytest.approx(2 * small["reads from L1"])
+    assert large["reads from L1"] == pytest.approx(4 * small["reads from L1"])
 
 
 def test_products_of_a_training_step_are_those_of_the_floor(monkeypatch):
