@@ -17,7 +17,7 @@ from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no card, and TRITON_INTERPRET is not set")
-FEW = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def made(*arguments, **options):
@@ -32,9 +32,9 @@ def agrees(arguments, tolerance=1e-9):
 @given(
     neuron=st.sampled_from(sorted(NEURONS)),
     form=st.sampled_from(["none", "axonal", "synaptic"]),
-    steps=st.integers(1, 9),
+    steps=st.integers(1, 6),
     batch=st.integers(1, 18),
-    size=st.integers(1, 20),
+    size=st.integers(1, 18),
     sigma=st.sampled_from([0.0, 0.7, 2.0]),
     mask=st.sampled_from([None, "sequence", "step"]),
     spread=st.booleans(),
@@ -47,15 +47,15 @@ def test_equals_the_reference_in_float64(neuron, form, steps, batch, size, sigma
     agrees(made(neuron, form, steps, batch, size, seed=seed, reach=reach, past=past, **chosen))
 
 
-@pytest.mark.parametrize("form", ["axonal", "synaptic"])
-def test_words_of_32_steps_end_and_windows_are_wider(form):
-    agrees(made("soft", form, 40, 1, 3, 20.0, reach=30.0, past=33))
+@pytest.mark.parametrize(("form", "steps"), [("axonal", 34), ("synaptic", 3)])
+def test_words_of_32_steps_end_and_windows_are_wider(form, steps):
+    agrees(made("soft", form, steps, 1, 2, 17.0, reach=30.0, past=33))
 
 
 @pytest.mark.parametrize("sigma", [0.0, 2.0])
 @pytest.mark.parametrize("form", ["axonal", "synaptic"])
 def test_whole_delays_touch_the_corners_of_the_triangle(form, sigma):
-    arguments = made("soft", form, 8, 2, 5, sigma)
+    arguments = made("soft", form, 6, 2, 3, sigma)
     arguments["delay"] = arguments["delay"].detach().round().requires_grad_()
     agrees(arguments)
 
@@ -77,7 +77,7 @@ def test_every_tile_gives_the_same(tile, form, monkeypatch):
         return Tiles(-(-batch // rows), rows, cols, deep, dot, tiles_for(size, batch, dtype, precision).options)
 
     monkeypatch.setattr(passes, "tiles_for", chosen)
-    agrees(made("soft", form, 4, 3, 21, 1.0, mask="sequence" if form != "none" else None, past=2))
+    agrees(made("soft", form, 3, 3, 17, 0.5, mask="sequence" if form != "none" else None, past=2))
 
 
 @pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
@@ -209,17 +209,16 @@ def test_what_it_cannot_take_is_named():
         scan("triton", Request(**arguments, state=state))
 
 
-GOLDEN = [
-    "axonal_atan_hard_det0_sig0.7_p0",
-    "axonal_triangle_soft_det1_sig5_p1",
-    "axonal_triangle_hardm_det1_sig0_p0_vresetm0.3",
-    "synaptic_atan_soft_det0_sig0.7_p1",
-]
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_golden_files(dtype, request, capsys):
-    """A few of each kind; `nox -s gpu-check` takes all."""
-    files = [str(request.path.parent / "golden" / f"delrec_{name}.npz") for name in GOLDEN]
-    assert main([*files, "--engine", "triton", "--dtype", dtype, "--device", DEVICE]) == 0
-    assert capsys.readouterr().out.strip().splitlines()[-1] == f"{len(files)} passed, 0 failed"
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        ("float64", "axonal_triangle_hardm_det1_sig0_p0_vresetm0.3"),
+        ("float64", "axonal_atan_hard_det1_sig0.7_p1"),
+        ("float32", "synaptic_atan_soft_det0_sig0_p1"),
+    ],
+)
+def test_golden_files(dtype, name, request, capsys):
+    """One of each kind; `nox -s gpu-check` takes all."""
+    path = request.path.parent / "golden" / f"delrec_{name}.npz"
+    assert main([str(path), "--engine", "triton", "--dtype", dtype, "--device", DEVICE]) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1] == "1 passed, 0 failed"
