@@ -1,10 +1,21 @@
 """Problems of a scan, and an engine held to the reference on them: what the tests of every fused engine share."""
 
+import pytest
 import torch
 from delrec import LIF, ATan, Triangle
 from delrec.engines import Request, State, interface
 
+try:
+    from delrec.engines.triton.tiles import INTERPRETED
+except ImportError:
+    INTERPRETED = False
+
 F64 = torch.float64
+ONLY_INTERPRETED = pytest.mark.skipif(
+    not INTERPRETED, reason="triton takes CPU tensors where TRITON_INTERPRET=1 is set"
+)
+TRITON = pytest.param("triton", marks=ONLY_INTERPRETED)
+ENGINES = ["reference", "cpu", TRITON]
 
 
 def run(engine, trace=True, **arguments):
@@ -81,7 +92,7 @@ def result(engine, arguments, seed=5):
 def difference(a, b):
     if a is None or b is None:
         return 0.0 if a is b or float((b if a is None else a).abs().max()) == 0 else float("inf")
-    return float((a - b).abs().max() / max(1.0, float(b.abs().max())))
+    return float((a - b).detach().abs().max() / max(1.0, float(b.detach().abs().max())))
 
 
 def assert_equal(arguments, tolerance=1e-9, engine="cpu"):

@@ -17,7 +17,7 @@ from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no card, and TRITON_INTERPRET is not set")
-FEW = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def made(*arguments, **options):
@@ -32,9 +32,9 @@ def agrees(arguments, tolerance=1e-9):
 @given(
     neuron=st.sampled_from(sorted(NEURONS)),
     form=st.sampled_from(["none", "axonal", "synaptic"]),
-    steps=st.integers(1, 9),
+    steps=st.integers(1, 6),
     batch=st.integers(1, 18),
-    size=st.integers(1, 20),
+    size=st.integers(1, 18),
     sigma=st.sampled_from([0.0, 0.7, 2.0]),
     mask=st.sampled_from([None, "sequence", "step"]),
     spread=st.booleans(),
@@ -47,15 +47,15 @@ def test_equals_the_reference_in_float64(neuron, form, steps, batch, size, sigma
     agrees(made(neuron, form, steps, batch, size, seed=seed, reach=reach, past=past, **chosen))
 
 
-@pytest.mark.parametrize("form", ["axonal", "synaptic"])
-def test_words_of_32_steps_end_and_windows_are_wider(form):
-    agrees(made("soft", form, 40, 1, 3, 20.0, reach=30.0, past=33))
+@pytest.mark.parametrize(("form", "sigma"), [("axonal", 17.0), ("synaptic", 0.0)])
+def test_words_of_32_steps_end_and_windows_are_wider(form, sigma):
+    agrees(made("soft", form, 34, 1, 2, sigma, reach=30.0))
 
 
 @pytest.mark.parametrize("sigma", [0.0, 2.0])
 @pytest.mark.parametrize("form", ["axonal", "synaptic"])
 def test_whole_delays_touch_the_corners_of_the_triangle(form, sigma):
-    arguments = made("soft", form, 8, 2, 5, sigma)
+    arguments = made("soft", form, 6, 2, 3, sigma)
     arguments["delay"] = arguments["delay"].detach().round().requires_grad_()
     agrees(arguments)
 
@@ -77,12 +77,13 @@ def test_every_tile_gives_the_same(tile, form, monkeypatch):
         return Tiles(-(-batch // rows), rows, cols, deep, dot, tiles_for(size, batch, dtype, precision).options)
 
     monkeypatch.setattr(passes, "tiles_for", chosen)
-    agrees(made("soft", form, 4, 3, 21, 1.0, mask="sequence" if form != "none" else None, past=2))
+    sigma = 0.0 if form == "synaptic" else 1.0
+    agrees(made("soft", form, 2, 3, 17, sigma, mask="sequence" if form != "none" else None, past=2))
 
 
 @pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
 def test_float32_spikes_differ_only_near_the_threshold(form):
-    arguments = made("soft", form, 12, 5, 10, 2.0, dtype=torch.float32)
+    arguments = made("soft", form, 8, 3, 6, 1.0, dtype=torch.float32)
     ours, grads = result("triton", arguments)
     theirs, wanted = result("reference", arguments)
     wrong = ours.spikes != theirs.spikes
@@ -135,10 +136,10 @@ def test_every_operation_of_a_rule(form):
 
 @pytest.mark.parametrize("form", ["axonal", "synaptic"])
 def test_pieces_equal_the_whole(form):
-    arguments = made("soft", form, 9, 2, 6, 1.0)
+    arguments = made("soft", form, 6, 2, 4, 1.0)
     whole = run("triton", **arguments)
     current, state, pieces = arguments.pop("current"), None, []
-    for begin, end in ((0, 1), (1, 5), (5, 9)):
+    for begin, end in ((0, 1), (1, 4), (4, 6)):
         out = run("triton", current=current[begin:end], state=state, **arguments)
         state = out.final
         pieces.append(out.spikes)
@@ -194,7 +195,7 @@ def test_in_place_edits_and_second_gradients_are_errors():
 def test_two_runs_give_the_same_bits():
     seen = []
     for _ in range(2):
-        out, grads = result("triton", made("soft", "axonal", 5, 18, 6, 1.0, dtype=torch.float32))
+        out, grads = result("triton", made("soft", "axonal", 4, 18, 4, 0.0, dtype=torch.float32))
         seen.append([out.spikes, *out.states, *grads.values()])
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
@@ -209,17 +210,16 @@ def test_what_it_cannot_take_is_named():
         scan("triton", Request(**arguments, state=state))
 
 
-GOLDEN = [
-    "axonal_atan_hard_det0_sig0.7_p0",
-    "axonal_triangle_soft_det1_sig5_p1",
-    "axonal_triangle_hardm_det1_sig0_p0_vresetm0.3",
-    "synaptic_atan_soft_det0_sig0.7_p1",
-]
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_golden_files(dtype, request, capsys):
-    """A few of each kind; `nox -s gpu-check` takes all."""
-    files = [str(request.path.parent / "golden" / f"delrec_{name}.npz") for name in GOLDEN]
-    assert main([*files, "--engine", "triton", "--dtype", dtype, "--device", DEVICE]) == 0
-    assert capsys.readouterr().out.strip().splitlines()[-1] == f"{len(files)} passed, 0 failed"
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        ("float64", "axonal_triangle_hardm_det1_sig0_p0_vresetm0.3"),
+        ("float64", "axonal_atan_hard_det1_sig0.7_p1"),
+        ("float32", "synaptic_atan_soft_det0_sig0_p1"),
+    ],
+)
+def test_golden_files(dtype, name, request, capsys):
+    """One of each kind; `nox -s gpu-check` takes all."""
+    path = request.path.parent / "golden" / f"delrec_{name}.npz"
+    assert main([str(path), "--engine", "triton", "--dtype", dtype, "--device", DEVICE]) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1] == "1 passed, 0 failed"

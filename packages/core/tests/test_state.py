@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 from delrec import LIF, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, State, Stateful
+from problems import ENGINES
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 F64 = torch.float64
-ENGINES = ["reference", "cpu"]
 FORMS = ["axonal", "synaptic", "shared", "none"]
 
 

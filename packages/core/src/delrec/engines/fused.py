@@ -76,8 +76,8 @@ def inputs_of(request: Request, look: bool) -> tuple[Inputs, int | None]:
     batch, size = current.shape[1:]
     state = rest_state(request.neuron, current) if request.state is None else request.state
     coefficients = request.neuron.coefficients()
-    coef = torch.cat([current.new_zeros(0, size), *(c.to(current.dtype).expand(1, size) for c in coefficients)])
-    start = torch.stack([s.to(current.dtype).expand(batch, size) for s in state.states])
+    coef = torch.cat([current.new_zeros(0, size), *(c.to(current).expand(1, size) for c in coefficients)])
+    start = torch.stack([s.to(current).expand(batch, size) for s in state.states])
     inputs = Inputs(current, request.weight, delay, width, request.mask, coef, start, state.history.to(current.dtype))
     reach = request.limit
     if delay is None or width is None:

@@ -39,6 +39,8 @@ class Triton(Engine):
         reason = self.takes(request.current) or cannot_compile(request.neuron)
         if reason:
             return reason
+        if INTERPRETED and precision_of(request.current.dtype) == "bf16":
+            return "cannot multiply in bfloat16 in Triton's interpreter: torch.set_float32_matmul_precision('highest')"
         try:
             kernels_for(request.neuron, request.current.dtype)
         except ValueError as error:

@@ -21,12 +21,15 @@ def multiply(a, b, total, PRECISION: tl.constexpr):
 
 @triton.jit
 def product(
-    values, weight, rows, rows_ok, cols, inside, SIZE: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,
+    values, weight, size, rows, rows_ok, cols, inside, SIZE: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,
     REAL: tl.constexpr,
 ):  # fmt: skip
-    """Return sum_k values[row, k] weight[k, col], (ROWS, COLS), DEEP terms at a time."""
+    """Return sum_k values[row, k] weight[k, col], (ROWS, COLS), DEEP terms at a time.
+
+    size is SIZE, as a number that is not known when compiling: a short loop would be unrolled, and spill.
+    """
     total = tl.zeros((rows.shape[0], cols.shape[0]), REAL)
-    for k in tl.range(0, SIZE, DEEP):
+    for k in range(0, size, DEEP):
         deep = k + tl.arange(0, DEEP)
         there = deep < SIZE
         a = tl.load(values + rows[:, None] * SIZE + deep[None, :], mask=rows_ok[:, None] & there[None, :], other=0)

@@ -64,9 +64,8 @@ def forward(
     mask, masked = _mask(inputs)
     launch(
         module.forward_scan, (tiles.programs,), tiles.options,
-        current, transposed, *tables, mask, inputs.coef.contiguous(),
-        history[-1].contiguous(), inputs.start.contiguous(), states, spikes, words, z, live, steps, batch, held, prefix,
-        past, slots - 1,
+        current, transposed, *tables, mask, inputs.coef.contiguous(), history[-1].contiguous(),
+        inputs.start.contiguous(), states, spikes, words, z, live, steps, batch, size, held, prefix, past, slots - 1,
         **_constants(size, tiles, precision, kind, masked, module),
     )  # fmt: skip
     return spikes, Kept(states, words, recurrence, module, tiles)
@@ -113,7 +112,7 @@ def backward(
         module.backward_scan, (tiles.programs,), tiles.options,
         own, *tables, mask, coef.contiguous(), states, history[-1].contiguous(), start.contiguous(), bits, ring, sent,
         none if g_spikes is None else g_spikes, none if g_trace is None else g_trace, g_x, carry, g_past, sums, g_coef,
-        steps, batch, prefix, past, slots - 1,
+        steps, batch, size, prefix, past, slots - 1,
         **_constants(size, tiles, precision, kind, masked, module),
         SPIKES_GIVEN=g_spikes is not None, TRACE_GIVEN=g_trace is not None, TAPS=counted > 0, COEF=need_coef,
     )  # fmt: skip

@@ -31,7 +31,7 @@ def masked(values, mask, t, wide, at, ok, MASKED: tl.constexpr):
 
 @triton.jit
 def forward_scan(
-    x, weight, tables, edges, extent, mask, coef, first, start, states, spikes, bits, z, live, steps, batch, held,
+    x, weight, tables, edges, extent, mask, coef, first, start, states, spikes, bits, z, live, steps, batch, size, held,
     prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
@@ -83,7 +83,7 @@ def forward_scan(
             current = tl.load(x + t * wide + at, mask=ok, other=0)
             if KIND == 1:
                 if DOT:
-                    received = product(z, weight, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
+                    received = product(z, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
                 else:
                     received = product_of_live(
                         z, weight, live + program * SIZE, alive, rows, rows < batch, cols, inside, SIZE, True, DEEP,
@@ -155,7 +155,7 @@ def add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, sums
 @triton.jit
 def backward_scan(
     weight, tables, edges, extent, mask, coef, states, first, start, bits, ring, sent, g_spikes, g_trace, g_x,
-    carry, g_past, sums, g_coef, steps, batch, prefix, past, ring_mask,
+    carry, g_past, sums, g_coef, steps, batch, size, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
     SPIKES_GIVEN: tl.constexpr, TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr,
@@ -216,7 +216,7 @@ def backward_scan(
                 ok = (rows < batch)[:, None] & inside[None, :]
                 at = rows[:, None] * SIZE + cols[None, :]
                 if DOT:
-                    gz = product(sent, weight, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
+                    gz = product(sent, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
                 else:
                     gz = product_of_live(
                         sent, weight, sent, SIZE, rows, rows < batch, cols, inside, SIZE, False, DEEP, REAL
