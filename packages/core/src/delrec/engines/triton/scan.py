@@ -19,25 +19,24 @@ from delrec.engines.triton.synaptic import connection_gradients
 from delrec.engines.triton.tiles import Tiles, connections_of, launch, parts_of, tiles_for
 from delrec.neurons import LIF, Neuron
 
-__all__ = ["Kept", "Scan", "backward", "compilations", "forward"]
+__all__ = ["Plan", "Scan", "backward", "compilations", "forward"]
 
 _REALS = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 
-class Kept(NamedTuple):
-    """What the backward pass needs beside the inputs: states (planes, T, B, N), the bits, and how it was run."""
+class Plan(NamedTuple):
+    """How a scan was run, and so how it is run back."""
 
-    states: Tensor
-    bits: Tensor
     recurrence: Recurrence | None
     module: ModuleType
     tiles: Tiles
+    precision: str
 
 
 def forward(
     neuron: Neuron, inputs: Inputs, reach: int, given: int, keep: bool, keep_current: bool, precision: str
-) -> tuple[Tensor, Kept]:
-    """Return spikes (T, B, N) and what was kept; states are the last two steps' only without `keep`.
+) -> tuple[Tensor, Tensor, Tensor, Plan]:
+    """Return spikes (T, B, N), states (planes, T, B, N), the last two steps' only without `keep`, bits and the plan.
 
     reach: a tap that none is longer than. given: how many steps of the history are not those of rest.
     """
@@ -68,12 +67,12 @@ def forward(
         inputs.start.contiguous(), states, spikes, words, z, live, steps, batch, size, held, prefix, past, slots - 1,
         **_constants(size, tiles, precision, kind, masked, module),
     )  # fmt: skip
-    return spikes, Kept(states, words, recurrence, module, tiles)
+    return spikes, states, words, Plan(recurrence, module, tiles, precision)
 
 
 def backward(
-    inputs: Inputs, kept: Kept, grads: tuple[Tensor | None, Tensor | None, Tensor | None], needs: tuple[bool, ...],
-    precision: str,
+    inputs: Inputs, states: Tensor, bits: Tensor, plan: Plan, grads: tuple[Tensor | None, Tensor | None, Tensor | None],
+    needs: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Return the gradients of `inputs` (None for the mask) from those of spikes, trace and final states.
 
@@ -83,7 +82,7 @@ def backward(
     current, weight, delay, width, _, coef, start, history = inputs
     steps, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
-    states, bits, recurrence, module, tiles = kept
+    recurrence, module, tiles, precision = plan
     none = coef.new_empty(0)
     g_x = coef.new_empty(steps, batch, size)
     carry = coef.new_zeros(1 + len(start), batch, size)
@@ -118,10 +117,10 @@ def backward(
     )  # fmt: skip
     g_weight = g_delay = g_width = g_history = None
     if kind == 1 and need_weight:
-        g_weight = _weight_gradient(kept, g_x, mask, masked, precision)
+        g_weight = _weight_gradient(plan, bits, g_x, mask, masked)
     taps = sums.sum(0)
-    if kind == 2 and (need_weight or need_taps):
-        taps = _connection_gradients(kept, sent)
+    if recurrence is not None and kind == 2 and (need_weight or need_taps):
+        taps = _connection_gradients(recurrence, bits, sent)
         g_weight = taps[0].t() if need_weight else None
     if recurrence is not None and need_taps:
         assert weight is not None and delay is not None and width is not None
@@ -150,15 +149,13 @@ class Scan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """See `forward`."""
         inputs = Inputs(*tensors)  # type: ignore[arg-type]
-        spikes, kept = forward(neuron, inputs, reach, given, keep, keep_current, precision)
-        held, steps = kept.states.shape[1], spikes.shape[0]
-        final = kept.states[: len(inputs.start), (steps - 1) % held].clone()
-        # the kernels stay: a rule that changes before the backward pass is not the one that ran
-        ctx.kept, ctx.shape, ctx.precision = kept._replace(states=None, bits=None), inputs.current.shape, precision
+        spikes, states, bits, ctx.plan = forward(neuron, inputs, reach, given, keep, keep_current, precision)
+        final = states[: len(inputs.start), (len(spikes) - 1) % states.shape[1]].clone()
+        ctx.shape = inputs.current.shape
         # everything through save_for_backward, so that an edit in place before the backward pass is an error
-        ctx.save_for_backward(*inputs[1:], kept.states, kept.bits)
+        ctx.save_for_backward(*inputs[1:], states, bits)
         ctx.set_materialize_grads(False)
-        return (spikes, final, kept.states) if with_trace else (spikes, final)
+        return (spikes, final, states) if with_trace else (spikes, final)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -168,42 +165,37 @@ class Scan(torch.autograd.Function):
         inputs = Inputs(states.new_empty(()).expand(ctx.shape), *saved)
         spikes, final, *rest = grads
         incoming = (spikes, rest[0] if rest else None, final)
-        kept = ctx.kept._replace(states=states, bits=bits)
-        found = backward(inputs, kept, incoming, ctx.needs_input_grad[7:], ctx.precision)
-        return (None,) * 7 + found
+        return (None,) * 7 + backward(inputs, states, bits, ctx.plan, incoming, ctx.needs_input_grad[7:])
 
 
-def _weight_gradient(kept: Kept, g_x: Tensor, mask: Tensor, masked: int, precision: str) -> Tensor:
+def _weight_gradient(plan: Plan, bits: Tensor, g_x: Tensor, mask: Tensor, masked: int) -> Tensor:
     """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
-    (steps, batch, size), recurrence = g_x.shape, kept.recurrence
+    (steps, batch, size), recurrence = g_x.shape, plan.recurrence
     assert recurrence is not None
     shape = parts_of(size, steps)
     parts = g_x.new_empty(shape.parts, size, size)
     launch(
-        kept.module.weight_gradient, shape.grid, shape.options,
-        g_x, mask, recurrence.tables, recurrence.edges, recurrence.words, kept.bits, parts, steps, batch,
-        recurrence.prefix, shape.share, SIZE=size, **shape.constants, PRECISION=precision, MASKED=masked,
+        plan.module.weight_gradient, shape.grid, shape.options,
+        g_x, mask, recurrence.tables, recurrence.edges, recurrence.words, bits, parts, steps, batch,
+        recurrence.prefix, shape.share, SIZE=size, **shape.constants, PRECISION=plan.precision, MASKED=masked,
     )  # fmt: skip
     return parts.sum(0)
 
 
-def _connection_gradients(kept: Kept, sent: Tensor) -> Tensor:
+def _connection_gradients(recurrence: Recurrence, bits: Tensor, sent: Tensor) -> Tensor:
     """Return the sums (3, N, N), [sender, receiver], that `Recurrence.gradients` takes; the first is dW."""
-    (batch, size, steps), recurrence = sent.shape, kept.recurrence
-    assert recurrence is not None
+    batch, size, steps = sent.shape
     sums = sent.new_empty(3, size, size)
     shape = connections_of(size)
     launch(
         connection_gradients, shape.grid, shape.options,
-        sent, *recurrence.by_sender(), recurrence.longest, kept.bits, sums, steps, batch, recurrence.prefix,
-        len(kept.bits), SIZE=size, **shape.constants, REAL=_REALS[sent.dtype],
+        sent, *recurrence.by_sender(), recurrence.longest, bits, sums, steps, batch, recurrence.prefix,
+        len(bits), SIZE=size, **shape.constants, REAL=_REALS[sent.dtype],
     )  # fmt: skip
     return sums
 
 
-def _constants(
-    size: int, tiles: Tiles, precision: str, kind: int, masked: int, module: ModuleType
-) -> dict[str, int | str]:
+def _constants(size: int, tiles: Tiles, precision: str, kind: int, masked: int, module: ModuleType) -> dict[str, Any]:
     """Return the constants that both passes are compiled for."""
     return {
         "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
@@ -231,7 +223,7 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
         "x weight edges mask coef first start states spikes z ring sent g_spikes g_trace g_x carry g_past out"
     ).split()
     types = dict.fromkeys(numbers, "*fp32:16") | whole
-    incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
+    incoming: dict[str, Any] = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
     for precision in ("ieee", "tf32") if products == "float32" else ("bf16",):
         tiles, parts, pairs = (
             tiles_for(size, 256, torch.float32, precision),
