@@ -32,7 +32,7 @@ from delrec_bench.latency.firing import fire, spike_rates, take_over
 from delrec_bench.latency.timing import finished
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.training import Optimisation, build
+from delrec_bench.training import Optimisation, build, multiplying
 from delrec_bench.workspace import Workspace
 
 BASELINE = "lif"
@@ -96,7 +96,7 @@ class Subject:
     def work(self, mode: str) -> Callable[[], object]:
         """What is timed in `mode`."""
         work = {"train": self.train_step, "infer": self.infer, "batch1": self.single}[mode]
-        return finished(work, self.resolved.device)
+        return finished(multiplying(self.resolved)(work), self.resolved.device)
 
     def engine(self, mode: str) -> str:
         """What ran in `mode`, after it has."""
