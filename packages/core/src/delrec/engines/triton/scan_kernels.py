@@ -4,7 +4,8 @@ A program owns ROWS rows of the batch and all N of the layer, which it passes in
 wait for each other. What a step hands to the next lies in global memory, in reach of the processor's own cache; a
 barrier of the program's threads stands between writing and reading it. Sequences are (T, B, N), plane = B N.
 
-`codegen` puts a copy of this file in a module in which the names of `blocks` are one neuron's.
+`codegen` puts a copy of this file in a module in which the names of `blocks` are one neuron's. Whole numbers are not
+specialised: another T, batch or history is not another kernel.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def masked(values, mask, t, wide, at, ok, MASKED: tl.constexpr):
     return values
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "batch", "size", "held", "prefix", "past", "ring_mask"])
 def forward_scan(
     x, weight, tables, edges, extent, mask, coef, first, start, states, spikes, bits, z, live, steps, batch, size, held,
     prefix, past, ring_mask,
@@ -152,7 +153,7 @@ def add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, sums
     add_rows(sums + 2 * SIZE + cols, tl.where(fired, total, 0), inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "batch", "size", "prefix", "past", "ring_mask"])
 def backward_scan(
     weight, tables, edges, extent, mask, coef, states, first, start, bits, ring, sent, g_spikes, g_trace, g_x,
     carry, g_past, sums, g_coef, steps, batch, size, prefix, past, ring_mask,
@@ -243,7 +244,7 @@ def backward_scan(
         tl.debug_barrier()
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "batch", "prefix", "share"])
 def weight_gradient(
     g_x, mask, tables, edges, extent, bits, out, steps, batch, prefix, share,
     SIZE: tl.constexpr, RECEIVERS: tl.constexpr, SENDERS: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,

@@ -82,7 +82,7 @@ def sent_back(
     return y
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "batch", "prefix", "words"])
 def connection_gradients(
     sent, tables, edges, extent, bits, sums, steps, batch, prefix, words,
     SIZE: tl.constexpr, COLS: tl.constexpr, REAL: tl.constexpr,
