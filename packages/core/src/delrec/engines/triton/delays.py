@@ -28,7 +28,7 @@ _PROGRAMS = 2048  # of the kernel's gradient, at least, if the batch has rows en
 _OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "lead", "after", "batch"])  # another T or batch is not another kernel
 def read_taps(
     lines, place, factor, offset, y, length, lead, after, batch, senders, receivers,
     R: tl.constexpr, T: tl.constexpr, BIAS: tl.constexpr,
@@ -55,7 +55,7 @@ def read_taps(
     tl.store(y + to, total, mask=(t[None, :] < after) & (r[:, None] < receivers))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["length", "lead", "grad_length", "grad_lead", "after", "batch", "rows"])
 def sum_taps(
     lines, length, lead, grads, grad_length, grad_lead, place, parts, after, batch, senders, receivers, rows,
     R: tl.constexpr, T: tl.constexpr,

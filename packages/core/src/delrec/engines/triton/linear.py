@@ -28,7 +28,7 @@ _SHARE = 8  # events: at most one in so many inputs, or the tile is multiplied
 _OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def list_spikes(x, bits, count, rows, inputs, ROWS: tl.constexpr):
     """Bit i of bits[r, w], int32, tells whether x[r, 32 w + i] is not 0 (NaN is not); count[r] says how many are."""
     r = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -45,7 +45,7 @@ def list_spikes(x, bits, count, rows, inputs, ROWS: tl.constexpr):
     tl.store(count + r, total, mask=r < rows)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def multiply(
     x, bits, count, weight, bias, y, rows, inputs, outputs,
     ROWS: tl.constexpr, OUT: tl.constexpr, CHUNK: tl.constexpr, SHARE: tl.constexpr, BIAS: tl.constexpr,
