@@ -213,37 +213,42 @@ def _mask(inputs: Inputs) -> tuple[Tensor, int]:
 
 
 def compilations(size: int, products: str) -> Iterator[Compilation]:
-    """Yield what a layer of `size` LIF neurons launches for a batch of 256, its gradients all wanted.
+    """Yield what a layer of `size` LIF neurons launches, its gradients all wanted, for a batch of 256, and of 2,048.
 
     products: "float32", IEEE and TF32, or "bfloat16".
     """
-    module, steps = kernels_for(LIF(), torch.float32), 250
-    whole = dict.fromkeys(("tables", "extent", "bits", "live"), "*i32:16") | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
+    module = kernels_for(LIF(), torch.float32)
     numbers = (
         "x weight edges mask coef first start states spikes z ring sent g_spikes g_trace g_x carry g_past out"
     ).split()
-    types = dict.fromkeys(numbers, "*fp32:16") | whole
-    incoming: dict[str, Any] = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
+    types = dict.fromkeys(numbers, "*fp32:16") | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
+    types |= dict.fromkeys(("tables", "extent", "bits", "live"), "*i32:16")
+
+    def compiled(
+        name: str, kernel: Any, constants: dict[str, Any], options: dict[str, Any], **other: str
+    ) -> Compilation:
+        return Compilation(f"scan, {name}", kernel, signature_of(kernel, types | other), constants, options)
+
+    incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
     for precision in ("ieee", "tf32") if products == "float32" else ("bf16",):
-        tiles, parts, pairs = (
-            tiles_for(size, 256, torch.float32, precision),
-            parts_of(size, steps),
-            connections_of(size),
-        )
         for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
             if kind != 1 and precision != "ieee":
                 continue  # products are of axonal delays alone
-            given = _constants(size, tiles, precision, kind, 1 if kind else 0, module)
-            title = f"scan, {name}, {precision}"
-            for part, kernel, more in (("forward", module.forward_scan, {}),
-                                       ("backward", module.backward_scan, incoming | {"TAPS": kind == 1})):  # fmt: skip
-                yield Compilation(f"{title}, {part}", kernel, signature_of(kernel, types), given | more, tiles.options)
+            for batch in (256, 2048) if kind == 1 and precision == "ieee" else (256,):
+                tiles = tiles_for(size, batch, torch.float32, precision)
+                given = _constants(size, tiles, precision, kind, min(kind, 1), module)
+                title = f"{name}, {precision}, {tiles.rows} rows"
+                yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options)
+                given |= incoming | {"TAPS": kind == 1}
+                yield compiled(f"{title}, backward", module.backward_scan, given, tiles.options)
             if kind == 1:
-                kernel, more = module.weight_gradient, {"SIZE": size, "PRECISION": precision, "MASKED": 1}
-                constants = dict(parts.constants) | more
-                yield Compilation(f"{title}, dW", kernel, signature_of(kernel, types), constants, parts.options)
-            if kind == 2:
-                of_real = types | {"sums": "*fp32:16"}
-                constants = dict(pairs.constants) | {"SIZE": size, "REAL": tl.float32}
-                signature = signature_of(connection_gradients, of_real)
-                yield Compilation(f"{title}, connections", connection_gradients, signature, constants, pairs.options)
+                parts = parts_of(size, 250)
+                more = {"SIZE": size, "PRECISION": precision, "MASKED": 1}
+                yield compiled(
+                    f"{name}, {precision}, dW", module.weight_gradient, parts.constants | more, parts.options
+                )
+        if precision == "ieee":
+            pairs = connections_of(size)
+            more = {"SIZE": size, "REAL": tl.float32}
+            of_real = {"sums": "*fp32:16"}
+            yield compiled("connections", connection_gradients, pairs.constants | more, pairs.options, **of_real)

@@ -53,11 +53,12 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tile
 
     float32 and float64 products: 4 rows, each program a sum over the senders that are not silent, so that a batch of
     256 fills 64 multiprocessors; from 2,048 rows on, and on tensor cores, 16 rows and `tl.dot`. The interpreter runs
-    programs one by one: `tl.dot` in few. Columns are as many as fit registers, ahead of time, for sm_80 to sm_100.
+    programs one by one: `tl.dot` in few. Columns are as many as fit the registers of sm_86 and sm_90.
     """
     dot = INTERPRETED or (dtype == torch.float32 and (precision != "ieee" or batch >= 2048))
     rows = 16 if dot else 4 if batch >= 256 else 2 if batch >= 64 else 1
-    cols = min(max(16, power_of_two(size)), 128 if dot else 512 if size <= 512 else 256)
+    most = (64 if precision == "ieee" else 128) if dot else 512 if size <= 512 else 256
+    cols = min(max(16, power_of_two(size)), most)
     warps = max(1, min(8, rows * cols // 128))
     options = {"num_warps": warps, "num_stages": 2}
     return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, _OPTIONS | options)
