@@ -130,14 +130,16 @@ def restored(model: nn.Module, optimizer: Optimizer) -> Iterator[None]:
     """
     held = [(part, part.detach().clone()) for part in (*model.parameters(), *model.buffers())]
     state = {p: {k: v.clone() for k, v in of.items()} for p, of in optimizer.state.items()}
-    yield
-    with torch.no_grad():
-        for part, value in held:
-            part.copy_(value)
-        for p, of in optimizer.state.items():
-            for name, value in of.items():
-                if p in state:
-                    value.copy_(state[p][name])
-                else:
-                    value.zero_()
-    optimizer.zero_grad(set_to_none=True)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for part, value in held:
+                part.copy_(value)
+            for p, of in optimizer.state.items():
+                for name, value in of.items():
+                    if p in state:
+                        value.copy_(state[p][name])
+                    else:
+                        value.zero_()
+        optimizer.zero_grad(set_to_none=True)
