@@ -58,6 +58,17 @@ def test_warming_up_leaves_no_trace(begun):
         assert torch.equal(stepwise(network, optimizer, *batch(2)), stepwise(other, twin, *batch(2)))
 
 
+def test_a_step_reads_no_sigma_that_was_just_read(monkeypatch):
+    """What a capture relies on: `number` waits for a device once after a change, and warming up changes buffers."""
+    network, optimizer = made()
+    with restored(network, optimizer):
+        stepwise(network, optimizer, *batch(0))
+    sigmas = [buffer for name, buffer in network.named_buffers() if name.endswith("sigma")]
+    versions = [sigma._version for sigma in sigmas]
+    stepwise(network, optimizer, *batch(0))
+    assert len(sigmas) == 2 and versions == [sigma._version for sigma in sigmas]
+
+
 @pytest.mark.skipif(DEVICE == "cuda", reason="there is a device")
 def test_a_step_off_cuda_is_refused_by_name():
     network, optimizer = made()

@@ -61,7 +61,7 @@ class CapturedStep:
             )
         self.model, self.criterion, self.optimizer = model, loss, optimizer
         self.inputs, self.targets = inputs.detach().clone(), targets.detach().clone()
-        self._settings, self._sigmas = self._set_now(), self._sigmas_now()
+        self._settings = self._set_now()
         self.graph = torch.cuda.CUDAGraph()
         present, side = torch.cuda.current_stream(), torch.cuda.Stream()
         with restored(model, optimizer), torch.random.fork_rng(devices=[inputs.device]):
@@ -70,6 +70,7 @@ class CapturedStep:
                 for _ in range(_WARM_UP):
                     self._step()
             present.wait_stream(side)
+        self._sigmas = self._sigmas_now()  # read before the capture, in which layers find them known
         try:
             with torch.cuda.graph(self.graph):
                 self.loss = self._step()
