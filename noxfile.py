@@ -65,9 +65,10 @@ def _run(session: nox.Session, name: str, *arguments: str, env: dict[str, str]) 
 SUITE = ("-q", "-s", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib", "--benchmark-quiet")
 
 
-def _suite(session: nox.Session, name: str, env: dict[str, str]) -> None:
+def _suite(session: nox.Session, name: str, env: dict[str, str], *arguments: str) -> None:
     """Run a latency suite from the root, so that it finds its neighbours."""
-    _run(session, "python", "-m", "pytest", *SUITE, f"benchmarks/latency/{name}", *session.posargs, env=env)
+    path = f"benchmarks/latency/{name}"
+    _run(session, "python", "-m", "pytest", *SUITE, path, *arguments, *session.posargs, env=env)
 
 
 @nox.session(venv_backend="none")
@@ -117,6 +118,30 @@ def _lowest(requirement: str) -> str:
     if not least or "," in version:
         raise ValueError(f"packages/core/pyproject.toml: {requirement!r} names no lowest version; write name>=version")
     return f"{name}=={version}.*"
+
+
+@nox.session(name="gpu-check", venv_backend="none")
+def gpu_check(session: nox.Session) -> None:
+    """Hold the triton engine to the reference without a card, and its kernels to cards' limits. `-- --cards sm_100`"""
+    env = _shared(session) | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TRITON_INTERPRET": "0"}
+    interpreted = env | {"TRITON_INTERPRET": "1", "DELREC_ALL_GOLDEN": "1"}  # interpreted, none can be compiled
+    _run(session, "pytest", "-q", "-n", "auto", "packages/core/tests", "-k", "triton or capture", env=interpreted)
+    one = "packages/core/tests/golden/delrec_axonal_triangle_soft_det1_sig5_p1.npz"  # all of them were tests
+    _run(session, "python", "-m", "delrec.verify", one, "--engine", "triton", env=interpreted)
+    _run(session, "python", "-m", "delrec.engines.triton.resources", *session.posargs, env=env)
+
+
+@nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """Run the engine's tests and golden files on a CUDA device, then measure it. `-- --quick`, `-- --write`"""
+    env = _shared(session) | {"TRITON_INTERPRET": "0"}
+    sees = "import sys, torch; torch.cuda.is_available() or sys.exit('torch sees no CUDA device: nox -s gpu-check')"
+    _run(session, "python", "-c", sees, env=env)
+    _run(session, "pytest", "-q", "packages/core/tests", "-k", "triton or cuda or capture", env=env)
+    for dtype in ("float64", "float32"):
+        files = ("packages/core/tests/golden", "--dtype", dtype)
+        _run(session, "python", "-m", "delrec.verify", *files, "--device", "cuda", env=env)
+    _suite(session, "bench_engines.py", env, "--device", "cuda")
 
 
 @nox.session(venv_backend="none")

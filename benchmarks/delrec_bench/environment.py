@@ -110,8 +110,13 @@ def _git(folder: Path, *words: str) -> str:
 
 
 @cache
-def machine() -> str:
-    """One line about the machine: processor and cores, no name or address."""
+def machine(device: str = "cpu") -> str:
+    """One line about the machine: processor and cores, its card before them on "cuda"; no name or address."""
+    if device == "cuda":
+        import torch
+
+        card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no card"
+        return f"{card}; {machine()}"
     model = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

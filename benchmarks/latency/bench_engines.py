@@ -1,5 +1,7 @@
 """Core's engines against the published loop and the bare matrix products: `nox -s bench-engines [-- --quick]`.
 
+On a CUDA device `nox -s gpu` measures the same, with replays of a captured step, and without batch 1 and layers.
+
 The correctness gate comes first, and what fails it is not timed. Every contender is timed by pytest-benchmark; before
 each of its rounds its yardsticks run once, so that each ratio is of two times of one round (A B A B). All of it is one
 process and one allocator.
@@ -24,7 +26,7 @@ from benchmarks.latency.gate import check_golden, check_shape
 from benchmarks.latency.memory import measured
 from benchmarks.latency.pairing import Pairs
 from benchmarks.latency.published_network import PublishedNetwork, ring_layer
-from benchmarks.latency.shapes import SHAPES, Shape, spike_rates
+from benchmarks.latency.shapes import SHAPES, Shape, on, spike_rates
 
 OURS, OURS_0 = "ours, axonal, sigma 10", "ours, axonal, sigma 0"
 PUBLISHED, OWN_PLAIN = "published, axonal, sigma 10", "published, plain recurrent"
@@ -44,10 +46,15 @@ def yardsticks(contender: str) -> tuple[str, ...]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "shape_name" not in metafunc.fixturenames:
         return
-    names = [name for name in metafunc.config.getoption("--shapes").split(",") if name]
+    device = metafunc.config.getoption("--device")
+    every = [name for name in SHAPES if name != "tiny" and (device == "cpu" or name != BIG)]
+    given = metafunc.config.getoption("--shapes")
+    names = every if given is None else [name for name in given.split(",") if name]
     unknown = set(names) - set(SHAPES)
     if unknown:
         raise pytest.UsageError(f"--shapes {', '.join(sorted(unknown))}: choose of {', '.join(SHAPES)}")
+    if "mode" in metafunc.fixturenames:
+        metafunc.parametrize("mode", MODES[device])
     cells = [(s, c) for s in names for c in CONTENDERS if s != BIG or c.startswith(("ours, axonal", "floor"))]
     # Cells of module scope are grouped by shape; those of memory keep their place, which is before everything else.
     metafunc.parametrize(
@@ -56,13 +63,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @cache
-def _gate_golden() -> int:
-    return check_golden(("auto", "reference"))
+def _gate_golden(device: str = "cpu") -> int:
+    return check_golden(("auto", "reference"), device=device)
 
 
 @cache
-def _gate_shape(shape: str, recurrent: str, sigma: float) -> dict[str, float]:
-    return check_shape(SHAPES[shape], recurrent, sigma)
+def _gate_shape(shape: str, recurrent: str, sigma: float, device: str) -> dict[str, float]:
+    return check_shape(on(shape, device), recurrent, sigma)
 
 
 def _kind(contender: str) -> tuple[str, float] | None:
@@ -77,7 +84,8 @@ def _kind(contender: str) -> tuple[str, float] | None:
 class Stage:
     """The contenders of the shape in hand; those of another shape are dropped first, for their memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self.device = device
         self.shape: str | None = None
         self.built: dict[str, Any] = {}
 
@@ -87,7 +95,7 @@ class Stage:
             gc.collect()
             self.shape = shape
         if contender not in self.built:
-            self.built[contender] = build(contender, SHAPES[shape])
+            self.built[contender] = build(contender, on(shape, self.device))
         return self.built[contender]
 
     def release(self, contender: str) -> None:
@@ -96,37 +104,41 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage() -> Stage:
-    return Stage()
+def stage(device: str) -> Stage:
+    return Stage(device)
 
 
-def test_memory(rows: Rows, quick: bool, threads: int, shape_name: str, contender: str) -> None:
+def test_memory(rows: Rows, quick: bool, threads: int, device: str, shape_name: str, contender: str) -> None:
     """Live saved tensors and peak memory of a training step.
 
     First of all tests: the process that times keeps what it once had, and the published networks need 12 GiB each.
     """
     if contender.startswith("floor") or (quick and shape_name != "SHD"):
         pytest.skip("not measured here")
-    rows.append(
-        {"section": "memory", "shape": shape_name, "contender": contender, **measured(shape_name, contender, threads)}
-    )
+    try:
+        found = measured(shape_name, contender, threads, device)
+    except RuntimeError as error:
+        if "OutOfMemoryError" not in str(error):
+            raise
+        pytest.skip(f"{contender} on {shape_name}: more than the card's memory")
+    rows.append({"section": "memory", "shape": shape_name, "contender": contender, **found})
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_network(
     benchmark: Any, stage: Stage, rows: Rows, quick: bool, threads: int, shape_name: str, contender: str, mode: str
 ) -> None:
-    """Training step, forward pass, batch-1 latency and streaming of a whole network."""
+    """Training step, forward pass, batch-1 latency and streaming of a whole network; on a card, a captured step."""
+    device, last = stage.device, MODES[stage.device][-1]
     if mode in ("batch1", "stream") and shape_name == BIG:
         pytest.skip("the batch of 32 has the same row")
-    _gate_golden()
+    _gate_golden(device)
     kind = _kind(contender)
     if kind is not None:
-        _gate_shape(shape_name, *kind)
+        _gate_shape(shape_name, *kind, device)
     subject = stage.get(shape_name, contender)
     work = subject.work(mode)
     if work is None:
-        if mode == MODES[-1]:
+        if mode == last:
             stage.release(contender)
         pytest.skip(f"{contender} has no {mode}")
     # A sample streamed is set beside the same sample run whole.
@@ -139,9 +151,15 @@ def test_network(
         info["rates"] = spike_rates(subject.network, subject.inputs)
         engines = getattr(subject.network, "engines", None)
         info["engine"] = engines() if engines else None
-    rows.append(pairs.run(benchmark, task=shape_name, device="cpu", threads=threads, **info))
-    if mode == MODES[-1]:
+    try:
+        rows.append(pairs.run(benchmark, task=shape_name, device=device, threads=threads, **info))
+    except torch.OutOfMemoryError:
+        pytest.skip(f"{contender} on {shape_name}: more than the card's memory")
+    if mode == last:
         stage.release(contender)
+
+
+cpu_only = pytest.mark.skipif("config.getoption('--device') != 'cpu'", reason="measured on the cpu")
 
 
 def _layer_step(layer: Callable[[Tensor], Tensor], x: Tensor, parameters: list[nn.Parameter]) -> Callable[[], None]:
@@ -159,6 +177,7 @@ def _currents(steps: int, batch: int, size: int) -> Tensor:
     return 0.62 * torch.rand((steps, batch, size), generator=generator)
 
 
+@cpu_only
 @pytest.mark.parametrize("sigma", [10.0, 0.0])
 def test_synaptic_layer(benchmark: Any, rows: Rows, quick: bool, threads: int, sigma: float) -> None:
     """Training step of a layer with synaptic delays, N = 256, T = 100, batch 32: published against ours."""
@@ -178,6 +197,7 @@ def test_synaptic_layer(benchmark: Any, rows: Rows, quick: bool, threads: int, s
     rows.append(pairs.run(benchmark, task="layer", device="cpu", threads=threads, **info))
 
 
+@cpu_only
 @pytest.mark.parametrize("sigma", [10.0, 0.0])
 @pytest.mark.parametrize("longest", [10, 20, 40, 80])
 def test_longest_delay(benchmark: Any, rows: Rows, quick: bool, threads: int, longest: int, sigma: float) -> None:
@@ -197,6 +217,7 @@ def test_longest_delay(benchmark: Any, rows: Rows, quick: bool, threads: int, lo
     rows.append(pairs.run(benchmark, task="layer", device="cpu", threads=threads, **info))
 
 
+@cpu_only
 @pytest.mark.parametrize("mode", ["train", "forward", "batch1"])
 def test_feedforward_delays(benchmark: Any, rows: Rows, quick: bool, threads: int, mode: str) -> None:
     """The SHD network with feedforward delays in layer 2: the dense convolution against ours."""
@@ -216,6 +237,7 @@ def test_feedforward_delays(benchmark: Any, rows: Rows, quick: bool, threads: in
     rows.append(pairs.run(benchmark, task="SHD", device="cpu", threads=threads, **info))
 
 
+@cpu_only
 def test_data_path(benchmark: Any, rows: Rows, quick: bool, threads: int) -> None:
     """Batches of SSC's full size, 100,000 samples of 250 x 140 (quick: 5,000): samples a second, and memory."""
     from benchmarks.latency.data_path import store

@@ -124,7 +124,7 @@ def about(found: Subject, plan: Plan, threads: int) -> About:
         published_batch=resolved.training.batch,
         rates=found.rates,
         threads=threads,
-        host=machine(),
+        host=machine(resolved.device),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -20,8 +20,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("latency", "latency suites of delrec-bench")
     group.addoption("--quick", action="store_true", help="three rounds; leaves out what takes minutes")
     group.addoption("--threads", type=int, default=os.cpu_count() or 1, help="threads of torch and numba (all cores)")
-    group.addoption("--shapes", default="SHD,SSC,PS-MNIST,PS-MNIST-256", help="engines: shapes, comma-separated")
-    group.addoption("--write", action="store_true", help="engines: write reports/engines.md and .json")
+    group.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="engines: where networks are")
+    group.addoption("--shapes", help="engines: shapes, comma-separated (all three, on the cpu PS-MNIST-256 as well)")
+    group.addoption(
+        "--write", action="store_true", help="engines: write reports/engines.md (engines-cuda.md) and .json"
+    )
     group.addoption("--plan", default="", help="methods: what to measure, as delrec-bench bench writes it")
 
 
@@ -45,6 +48,12 @@ def threads(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    name: str = request.config.getoption("--device")
+    return name
+
+
+@pytest.fixture(scope="session")
 def quick(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--quick"))
 
@@ -55,11 +64,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
         return None
     from benchmarks.latency.table import markdown
 
+    device = config.getoption("--device")
+    session, name = ("gpu", "engines-cuda") if device == "cuda" else ("bench-engines", "engines")
     about = {
-        "machine": machine(),
+        "machine": machine(device),
+        "device": device,
         "threads": config.getoption("--threads"),
         "quick": config.getoption("--quick"),
-        "command": "nox -s bench-engines" + (" -- --quick" if config.getoption("--quick") else ""),
+        "command": f"nox -s {session}" + (" -- --quick" if config.getoption("--quick") else ""),
         "failed": len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", [])),
         **provenance(),
     }
@@ -67,10 +79,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     terminalreporter.write_line("")
     terminalreporter.write_line(text)
     if config.getoption("--write"):
-        write_atomic(ROOT / "reports" / "engines.md", text + "\n")
+        write_atomic(ROOT / "reports" / f"{name}.md", text + "\n")
         content = json.dumps({"schema": 1, **about, "rows": rows})
         five = json.loads(content, parse_float=lambda text: float(f"{float(text):.5g}"))  # digits; no clock has more
         line = json.dumps(five, sort_keys=True, separators=(",", ":"))
-        write_atomic(ROOT / "reports" / "engines.json", line + "\n")
-        terminalreporter.write_line("wrote reports/engines.md and reports/engines.json")
+        write_atomic(ROOT / "reports" / f"{name}.json", line + "\n")
+        terminalreporter.write_line(f"wrote reports/{name}.md and reports/{name}.json")
     return None

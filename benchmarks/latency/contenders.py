@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from delrec.capture import CapturedStep
 from delrec.engines.events import EventNetwork
 from delrec.networks import Network
+from delrec_bench.latency.timing import finished
 from torch import Tensor, nn
 
 from benchmarks.latency.floor import products
@@ -17,7 +19,8 @@ from benchmarks.latency.shapes import Shape, make_inputs, make_network, stream
 
 __all__ = ["CONTENDERS", "MODES", "Contender", "TorchNetwork", "build", "network_of"]
 
-MODES = ("train", "forward", "batch1", "stream")
+MODES = {"cpu": ("train", "forward", "batch1", "stream"), "cuda": ("train", "captured", "forward")}
+"""Device -> what is timed there."""
 
 Work = Callable[[], object]
 
@@ -45,9 +48,10 @@ class TorchNetwork(nn.Module):
 
 
 class Contender:
-    """A network on a shape, with what is timed: `train`, `forward`, `batch1`, and `stream` where there is one.
+    """A network on a shape, with what is timed: those of `MODES` that it has.
 
     train: forward in training mode, cross-entropy, backward, optimiser step (rate 0: each does the same work).
+    captured: the same as one CUDA graph, of a network of ours.
     forward: evaluation without gradient, the shape's batch. batch1: the scores of one whole sample, as deployed.
     stream: the same sample a step at a time, each step's output in hand before the next.
     """
@@ -55,24 +59,36 @@ class Contender:
     def __init__(
         self, network: Any, shape: Shape, batch1: Work | None = None, stream_sample: Work | None = None
     ) -> None:
-        self.network = network
+        self.device = shape.device
+        self.network = network.to(shape.device)
         self.inputs, self.targets = make_inputs(shape)
-        self.optimiser = shape.optimiser(network.parameters(), lr=0.0)
+        self.optimiser = shape.optimiser(network.parameters(), lr=0.0, capturable=shape.device == "cuda")
         self._single = {"batch1": batch1 or self.single, "stream": stream_sample}
 
     def work(self, mode: str) -> Work | None:
         """The function to time; None where there is none."""
         if mode in self._single:
             return self._single[mode]
-        return {"train": self.train, "forward": self.forward}[mode]
+        if mode == "captured":
+            return finished(self.captured(), self.device) if isinstance(self.network, Network) else None
+        return finished({"train": self.train, "forward": self.forward}[mode], self.device)
 
     def train(self) -> None:
         """One training step."""
         self.network.train()
         self.optimiser.zero_grad()
-        scores = self.network.scores(self.network(self.inputs))
-        nn.functional.cross_entropy(scores, self.targets).backward()
+        self.loss(self.network(self.inputs), self.targets).backward()
         self.optimiser.step()
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of the scores."""
+        return nn.functional.cross_entropy(self.network.scores(outputs), targets)
+
+    def captured(self) -> Work:
+        """Replays of a training step."""
+        self.network.train()
+        step = CapturedStep(self.network, self.loss, self.optimiser, self.inputs, self.targets)
+        return lambda: step(self.inputs, self.targets)
 
     @torch.no_grad()
     def forward(self) -> Tensor:
@@ -99,7 +115,9 @@ class Floor:
         """The products of a training step or of a forward pass."""
         if mode not in ("train", "forward"):
             return None
-        return products(self.shape.config(), self.shape.steps, self.shape.batch, train=mode == "train")
+        shape = self.shape
+        work = products(shape.config(), shape.steps, shape.batch, train=mode == "train", device=shape.device)
+        return finished(work, shape.device)
 
 
 def network_of(shape: Shape, recurrent: str, sigma: float, engine: str = "auto", **more: Any) -> Network:
@@ -107,7 +125,13 @@ def network_of(shape: Shape, recurrent: str, sigma: float, engine: str = "auto",
     return make_network(shape.config(recurrent, sigma, engine, **more), make_inputs(shape)[0])
 
 
+LONGEST = 60  # steps, of delays that are as initialised: a step can only be captured where a bound is known
+
+
 def _ours(shape: Shape, recurrent: str, sigma: float, **more: Any) -> Contender:
+    if shape.device == "cuda":
+        bound = {} if recurrent in ("none", "plain") else {"max_delay": LONGEST}
+        return Contender(network_of(shape, recurrent, sigma, **bound, **more), shape)
     network = network_of(shape, recurrent, sigma, **more)
     events = EventNetwork(network_of(shape, recurrent, sigma, **more).eval())
     sample = make_inputs(shape)[0][:, :1]

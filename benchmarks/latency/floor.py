@@ -17,13 +17,13 @@ from torch import Tensor
 __all__ = ["products"]
 
 
-def products(config: NetworkConfig, steps: int, batch: int, *, train: bool) -> Callable[[], None]:
+def products(config: NetworkConfig, steps: int, batch: int, *, train: bool, device: str = "cpu") -> Callable[[], None]:
     """Return a function that does the products of one pass of a batch (T, B) through the network."""
     widths = (config.inputs, *config.hidden, config.classes)
     generator = torch.Generator().manual_seed(0)
 
     def random(*size: int) -> Tensor:
-        return torch.randn(size, generator=generator)
+        return torch.randn(size, generator=generator).to(device)
 
     work: list[Callable[[], None]] = []
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):

@@ -72,7 +72,7 @@ def check_published_file(path: Path) -> dict[str, float]:
     return errors
 
 
-def check_golden(engines: Sequence[str] = ("auto",), folder: Path = GOLDEN) -> int:
+def check_golden(engines: Sequence[str] = ("auto",), folder: Path = GOLDEN, device: str = "cpu") -> int:
     """Hold the published loop and the engines to every golden file; return how many comparisons were made.
 
     Raises:
@@ -83,10 +83,10 @@ def check_golden(engines: Sequence[str] = ("auto",), folder: Path = GOLDEN) -> i
         if path.name.startswith("delrec_"):
             done += len(check_published_file(path))
         for engine in engines:
-            results = check_file(path, engine, "float64")
+            results = check_file(path, engine, "float64", device)
             wrong = [result for result in results if not result.agrees]
             if wrong:
-                raise GateError(f"engine {engine!r} ({engine_for(engine, 'cpu')[0].name}), {path.name}: {wrong}")
+                raise GateError(f"engine {engine!r} ({engine_for(engine, device)[0].name}), {path.name}: {wrong}")
             done += len(results)
     if done == 0:
         raise GateError(f"no golden file in {folder}")
@@ -104,12 +104,12 @@ def check_shape(shape: Shape, recurrent: str, sigma: float, engine: str = "auto"
     small = smaller(shape, 40, 4)
     inputs, targets = make_inputs(small)
     ours = make_network(small.config(recurrent, sigma, engine), inputs).double()
-    reference = Network(small.config(recurrent, sigma, "reference")).double()
+    reference = Network(small.config(recurrent, sigma, "reference")).to(shape.device).double()
     reference.load_state_dict(ours.state_dict())
     inputs = inputs.double()
     errors = {}
     results = _result(ours, inputs, targets)
-    for name, network in (("reference", reference), ("published", PublishedNetwork(ours).double())):
+    for name, network in (("reference", reference), ("published", PublishedNetwork(ours).to(shape.device).double())):
         other = _result(network, inputs, targets)
         errors[name] = max(_error(results[key], other[key]) for key in results)
         if not errors[name] <= _TOLERANCE:
@@ -125,7 +125,7 @@ def check_shape(shape: Shape, recurrent: str, sigma: float, engine: str = "auto"
 def _check_stream(network: Network, inputs: Tensor) -> float:
     """Hold the streamed outputs of one sample to those of the deployed network, in float32."""
     with network.deployed():
-        streamer = events(network) or network
+        streamer = (events(network) if inputs.is_cpu else None) or network
         whole = network(inputs[:, :1])
         worst = 0.0
         for steps in (1, len(inputs) // 2, len(inputs)):

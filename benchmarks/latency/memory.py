@@ -1,10 +1,10 @@
 """Memory of one training step of one contender, in a process of its own.
 
-    python -m benchmarks.latency.memory SHAPE CONTENDER
+    python -m benchmarks.latency.memory SHAPE CONTENDER THREADS DEVICE
 
 prints {"saved_bytes", "peak_bytes"} as JSON: live saved tensors (what autograd holds between forward and backward, each
 storage once, parameters and inputs not counted) and the most memory the process held during its first step, less what
-it held before the network was built.
+it held before the network was built; on a card, the most that torch had allocated there.
 """
 
 from __future__ import annotations
@@ -42,32 +42,34 @@ def saved_bytes(contender: Any) -> int:
     return sum(kept.values())
 
 
-def measured(shape: str, contender: str, threads: int) -> dict[str, int]:
+def measured(shape: str, contender: str, threads: int, device: str) -> dict[str, int]:
     """Run this module in a process of its own and return what it prints.
 
     Raises:
         RuntimeError: It failed; the message ends with what it said.
     """
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.latency.memory", shape, contender, str(threads)]
+    module = [sys.executable, "-W", "ignore", "-m", "benchmarks.latency.memory"]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    done = subprocess.run(
+        [*module, shape, contender, str(threads), device], capture_output=True, text=True, check=False, cwd=root
+    )
     if done.returncode:
         raise RuntimeError(f"memory of {contender} on {shape}: {done.stderr.strip()[-500:]}")
     result: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def main(shape: str, name: str, threads: str) -> None:
+def main(shape: str, name: str, threads: str, device: str) -> None:
     """Print the memory of one contender."""
     pin_threads(int(threads))
     from benchmarks.latency.contenders import build
-    from benchmarks.latency.shapes import SHAPES
+    from benchmarks.latency.shapes import on
 
     reset_peak()
     before = peak_bytes()
-    contender = build(name, SHAPES[shape])
+    contender = build(name, on(shape, device))
     contender.train()  # type: ignore[union-attr]
-    peak = peak_bytes() - before
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else peak_bytes() - before
     print(json.dumps({"saved_bytes": saved_bytes(contender), "peak_bytes": peak}))
 
 

@@ -90,7 +90,7 @@ class PublishedLIF:
 def triangle_taps(delay: Tensor, width: Tensor) -> Tensor:
     """Return m[.., k] = max(0, s - |k - (1+d)|) / s^2 for k = 0 .. L-1, L = ceil(1 + max d + max s) + 1."""
     length = math.ceil(1 + float(delay.detach().max()) + float(width.detach().max())) + 1
-    taps = torch.arange(length, dtype=delay.dtype)
+    taps = torch.arange(length, dtype=delay.dtype, device=delay.device)
     width = width.unsqueeze(-1)
     room = width - (taps - (1 + delay.unsqueeze(-1))).abs()
     return (
@@ -143,7 +143,8 @@ class RingLayer(nn.Module):
     def taps(self) -> Tensor:
         """Return m, (N, L) or (N, N, L)."""
         if self.spread is None:
-            width = torch.as_tensor(1.0 + self.sigma, dtype=self.delay.dtype).expand(self.delay.shape[-1])
+            width = torch.as_tensor(1.0 + self.sigma, dtype=self.delay.dtype, device=self.delay.device)
+            width = width.expand(self.delay.shape[-1])
         else:
             width = 1 + 2 * self.sigma * torch.sigmoid(self.spread)
         return triangle_taps(self.delay, width.expand(self.delay.shape))
@@ -166,7 +167,7 @@ class RingLayer(nn.Module):
             spikes.append(spike)
             membranes.append(v)
             ring[slot] = 0
-            where = (t + torch.arange(1, length)) % length
+            where = (t + torch.arange(1, length, device=ring.device)) % length
             ring = ring.index_put((where,), self.block(spike, taps)[1:], accumulate=True)
         out, self.membranes = torch.stack(spikes), torch.stack(membranes)
         return (out, self.membranes) if membrane else out

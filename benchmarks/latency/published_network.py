@@ -31,7 +31,7 @@ class DenseDelays(nn.Module):
         self.window, self.padding = ours.window, (ours.left_padding, ours.right_padding)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        taps = torch.arange(self.window, dtype=self.weight.dtype)
+        taps = torch.arange(self.window, dtype=self.weight.dtype, device=self.weight.device)
         distance = (taps - (self.position[0] + self.window // 2).unsqueeze(-1)).abs()
         triangle = torch.relu(1 - distance)
         kernel = self.weight * (triangle / (triangle.sum(-1, keepdim=True) + 1e-7))

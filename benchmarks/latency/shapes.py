@@ -16,7 +16,7 @@ from delrec_bench.config import profiles
 from delrec_bench.latency.firing import fire, spike_rates
 from torch import Tensor
 
-__all__ = ["SHAPES", "Shape", "make_inputs", "make_network", "spike_rates", "stream"]
+__all__ = ["SHAPES", "Shape", "make_inputs", "make_network", "on", "spike_rates", "stream"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Shape:
         task: Task whose `paper-2025` preset gives the network.
         steps, batch, inputs, classes: T, B, C and classes.
         density: Share of inputs that are not 0.
+        device: Where network and inputs are: "cpu" or "cuda".
     """
 
     name: str
@@ -37,6 +38,7 @@ class Shape:
     inputs: int
     classes: int
     density: float
+    device: str = "cpu"
 
     def config(
         self, recurrent: str = "axonal", sigma: float = 10.0, engine: str = "auto", **more: Any
@@ -75,7 +77,8 @@ def make_inputs(shape: Shape, seed: int = 0) -> tuple[Tensor, Tensor]:
     size = (shape.steps, shape.batch, shape.inputs)
     present = torch.rand(size, generator=generator) < shape.density
     values = torch.rand(size, generator=generator) if shape.inputs == 1 else torch.ones(size)
-    return values * present, torch.randint(shape.classes, (shape.batch,), generator=generator)
+    targets = torch.randint(shape.classes, (shape.batch,), generator=generator)
+    return (values * present).to(shape.device), targets.to(shape.device)
 
 
 @torch.no_grad()
@@ -85,9 +88,15 @@ def make_network(config: NetworkConfig, inputs: Tensor, seed: int = 0) -> Networ
     Networks of one seed share what they have in common.
     """
     torch.manual_seed(seed)
-    network = Network(config)
+    network = Network(config).to(inputs.device)
     fire(network, inputs)
     return network.train()
+
+
+def on(name: str, device: str) -> Shape:
+    """The shape of that name on a device; on a card every batch is of 256, as the papers' authors measured there."""
+    shape = SHAPES[name]
+    return replace(shape, device=device, batch=256 if device == "cuda" else shape.batch)
 
 
 def smaller(shape: Shape, steps: int, batch: int) -> Shape:

@@ -14,6 +14,14 @@ OURS, OURS_0 = "ours, axonal, sigma 10", "ours, axonal, sigma 0"
 FLOOR, PLAIN = "floor: matrix products alone", "ours, plain recurrent"
 _PUBLISHED = {"SHD": ("published, axonal, sigma 10", 14, 23), "SSC": ("published, axonal, sigma 10", 20, 33)}
 _PUBLISHED["PS-MNIST"] = ("published, axonal, sigma 10", 20, 40)
+_SYNAPTIC = "ours, synaptic, sigma 10"
+_ON_A_CARD = {
+    ("SHD", OURS): (5, None), ("SSC", OURS): (15, 25), ("SSC", _SYNAPTIC): (30, 50),
+    ("PS-MNIST", OURS): (40, 65), ("PS-MNIST", _SYNAPTIC): (60, None),
+}  # fmt: skip
+"""(shape, contender) -> milliseconds of a training step aimed at on an H100 and on an A40, batch 256, float32."""
+_COLUMNS = {"train": "training step", "captured": "captured", "forward": "forward", "batch1": "batch 1"}
+_COLUMNS["stream"] = "stream"
 
 
 def markdown(rows: Rows, about: dict[str, Any]) -> str:
@@ -29,7 +37,9 @@ def markdown(rows: Rows, about: dict[str, Any]) -> str:
     if about["failed"]:
         parts.append(f"**{about['failed']} measurements failed, and are missing: see the output above.**")
     parts += [*_yardstick(rows)]
-    aims = targets(rows)
+    aims = targets(rows) if about["device"] == "cpu" else []
+    if about["device"] == "cuda":
+        parts.append(_card_targets(rows))
     if aims:
         head = ["target", "measured", "at least", "aim", ""]
         parts += ["## Targets", _table(head, [_target_line(*aim) for aim in aims])]
@@ -82,6 +92,18 @@ def targets(rows: Rows) -> list[tuple[str, Quartiles, float, float, bool]]:
     return found
 
 
+def _card_targets(rows: Rows) -> str:
+    """The quicker of a training step and its replay beside what is aimed at, whatever the card."""
+    body = []
+    for (shape, contender), aims in _ON_A_CARD.items():
+        found = [row for mode in ("train", "captured") if (row := _row(rows, shape, contender, mode))]
+        if found:
+            best = min(found, key=lambda row: row["median"])
+            line = [shape, contender, _COLUMNS[best["mode"]], _seconds(best)]
+            body.append(line + [f"{aim} ms" if aim else "" for aim in aims])
+    return "## Targets\n\n" + _table(["shape", "", "", "measured", "aim, H100", "aim, A40"], body)
+
+
 def _yardstick(rows: Rows) -> list[str]:
     """How the transcribed loop stands to its own plain recurrent network, beside what was measured of the original."""
     lines = []
@@ -127,21 +149,23 @@ def _target_line(what: str, value: Quartiles, least: float, aim: float, less: bo
 
 def _network_table(rows: Rows, shape: str) -> str:
     here = [r for r in rows if r["shape"] == shape and r["section"] in ("network", "memory")]
+    measured = {r.get("mode") for r in here}
+    modes = [mode for mode in _COLUMNS if mode in measured]
     body = []
     for contender in dict.fromkeys(r["contender"] for r in here):
         line = [contender]
-        for mode in ("train", "forward", "batch1", "stream"):
+        for mode in modes:
             row = _row(rows, shape, contender, mode)
             line += ["", ""] if row is None else [_seconds(row), _ratios(row)]
         memory = next((r for r in here if r["section"] == "memory" and r["contender"] == contender), None)
         line += ["", ""] if memory is None else [_mib(memory["saved_bytes"]), _mib(memory["peak_bytes"])]
         body.append(line)
-    head = ["", "training step", "ratio", "forward", "ratio", "batch 1", "ratio", "stream", "ratio", "saved MiB"]
-    head.append("peak MiB")
-    note = (
-        f"Ratios are to '{OURS}' (where there is a second, to '{OURS_0}'; rows of sigma 0 only to that). "
-        "Batch 1: one sample as deployed; stream: the same, a step at a time, over batch 1."
-    )
+    head = ["", *(word for mode in modes for word in (_COLUMNS[mode], "ratio")), "saved MiB", "peak MiB"]
+    note = f"Ratios are to '{OURS}' (where there is a second, to '{OURS_0}'; rows of sigma 0 only to that)."
+    if "batch1" in modes:
+        note += " Batch 1: one sample as deployed; stream: the same, a step at a time, over batch 1."
+    if "captured" in modes:
+        note += " Captured: the training step as one CUDA graph."
     return f"{note}\n\n{_table(head, body)}"
 
 

@@ -3,7 +3,7 @@
 import math
 import shlex
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +32,7 @@ from delrec_bench.methods.base import Method, find_methods
 from delrec_bench.records import canonical_json
 from delrec_bench.schema import json_schema
 from delrec_bench.tasks.base import find_tasks
+from delrec_bench.training import multiplying
 from delrec_bench.workspace import workspace_at
 
 METHODS, TASKS = find_methods(), find_tasks()
@@ -299,3 +300,34 @@ def test_every_model_has_a_json_schema_that_names_its_fields():
         schema = json_schema(model)
         assert set(schema["properties"]) == {field.name for field in fields(model)}
     assert json_schema(TrainingConfig)["properties"]["optimiser"]["enum"] == ["adam", "adamw"]
+
+
+def whole_run(folder, **asked):
+    return resolve(Request("lif", "digits", overrides=tuple(asked.items())), METHODS, TASKS, workspace_at(folder))
+
+
+def test_products_are_a_recorded_choice_that_leaves_other_keys_alone(tmp_path, monkeypatch):
+    usual = whole_run(tmp_path)
+    assert "products" not in usual.configuration and usual.products == "ieee"
+    assert whole_run(tmp_path, products="ieee").key == usual.key
+    with pytest.raises(BenchError, match="products is 'bfloat16', which is how a CUDA device .* float32 on cpu"):
+        whole_run(tmp_path, products="bfloat16")
+    with pytest.raises(BenchError, match="products"):
+        whole_run(tmp_path, products="half")
+    monkeypatch.setattr("delrec_bench.config.resolving.device_class", lambda name: "cuda")
+    monkeypatch.setattr("delrec_bench.config.resolving.refuse_too_large", lambda *of: None)  # looks at the card
+    there, asked = whole_run(tmp_path), whole_run(tmp_path, products="bfloat16")
+    assert asked.configuration == {**there.configuration, "products": "bfloat16"} and asked.key != there.key
+    assert "--set products=bfloat16" in asked.command
+
+
+@pytest.mark.parametrize("products, precision", [("ieee", "highest"), ("tf32", "high"), ("bfloat16", "medium")])
+def test_products_hold_while_a_run_is_made_and_not_after_it(products, precision, tmp_path):
+    usual = whole_run(tmp_path)
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    with multiplying(replace(usual, device="cuda", products=products)):
+        assert torch.get_float32_matmul_precision() == precision
+        assert torch.backends.cudnn.allow_tf32 == (products != "ieee")
+    with multiplying(usual):
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before

@@ -5,7 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from delrec_bench.latency.timing import quartiles, ratio
+import torch
+from delrec_bench.latency.timing import finished, quartiles, ratio
 
 GOLDEN = sorted((Path(__file__).parents[2] / "packages/core/tests/golden").glob("delrec_*.npz"))
 
@@ -72,6 +73,51 @@ def test_networks_fire_at_a_realistic_rate():
     assert all(0.02 <= rate <= 0.1 for rate in rates)
 
 
+ABOUT = {"machine": "m", "threads": 2, "versions": {}, "revision": "0" * 40, "dirty": False, "quick": True, "failed": 0}
+
+
+def test_what_a_card_measures_runs_on_the_cpu_at_a_tiny_shape():
+    contenders = pytest.importorskip("benchmarks.latency.contenders")
+    from benchmarks.latency.shapes import on
+
+    assert on("SSC", "cuda").batch == 256 and on("SSC", "cpu").batch == 128
+    shape = on("tiny", "cpu")
+    for name in (
+        "ours, axonal, sigma 0",
+        "published, plain recurrent",
+        "torch nn.LSTM",
+        "floor: matrix products alone",
+    ):
+        built = contenders.build(name, shape)
+        for mode in ("train", "forward"):
+            finished(built.work(mode), "cpu")()
+        if name.startswith("ours"):  # of the three, what a card alone can do
+            with pytest.raises(ValueError, match="a CUDA graph holds a step on a CUDA device"):
+                built.work("captured")
+        else:
+            assert built.work("captured") is None
+
+
+def test_work_on_a_card_ends_when_the_card_has_done_it(monkeypatch):
+    order = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("waited"))
+    assert finished(lambda: order.append("launched") or 7, "cuda")() == 7
+    assert order == ["launched", "waited"]
+
+
+def test_a_cards_table_has_the_captured_step_and_the_aims():
+    table = pytest.importorskip("benchmarks.latency.table")
+    rows = [
+        {"section": "network", "shape": "SSC", "mode": mode, "contender": table.OURS, "seconds": [s], "median": s}
+        | {"iqr": [s, s], "against": {}}
+        for mode, s in (("train", 0.02), ("captured", 0.012), ("forward", 0.004))
+    ]
+    text = table.markdown(rows, ABOUT | {"command": "nox -s gpu", "device": "cuda", "machine": "a card"})
+    assert "| SSC | ours, axonal, sigma 10 | captured | 12 ms [12, 12] | 15 ms | 25 ms |" in text
+    assert "|  | training step | ratio | captured | ratio | forward | ratio | saved MiB | peak MiB |" in text
+    assert "a card; " in text and "plain recurrent |" not in text
+
+
 def test_the_table_says_which_targets_are_missed():
     table = pytest.importorskip("benchmarks.latency.table")
 
@@ -84,8 +130,7 @@ def test_the_table_says_which_targets_are_missed():
         row("floor: matrix products alone", [1.0, 1.0], {table.OURS: [3.0, 3.0], table.OURS_0: [1.2, 1.2]}),
         row("published, axonal, sigma 10", [30.0, 30.0], {table.OURS: [2.0, 2.0]}),
     ]
-    about = {"machine": "m", "threads": 2, "versions": {}, "revision": "0" * 40, "dirty": False, "quick": True}
-    text = table.markdown(rows, about | {"command": "nox -s bench-engines", "failed": 0})
+    text = table.markdown(rows, ABOUT | {"command": "nox -s bench-engines", "device": "cpu"})
     lines = {line.split(" | ")[0][2:]: line for line in text.splitlines() if line.startswith("| SHD: ")}
     assert "3 [3, 3]" in lines["SHD: training step, ours, axonal, sigma 10 / products alone"]
     assert lines["SHD: training step, ours, axonal, sigma 10 / products alone"].endswith("MISSED |")

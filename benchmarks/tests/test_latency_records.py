@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from delrec_bench import app, latency
+from delrec_bench import app, environment, latency
 from delrec_bench.config import Request
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
@@ -361,3 +361,25 @@ def test_bench_measures_through_pytest_itself_and_keeps_what_benchmark_compare_r
     assert "(NOW)" in said and "(0001_" in said, "the comparison is shown"
     assert len(list((tmp_path / "kept").rglob("*.json"))) == 2
     assert len(load_records(tmp_path / "runs")) == 2, "alike: replaced"
+
+
+def test_networks_on_a_card_are_measured_there(tmp_path, monkeypatch):
+    """Without a card: the requests ask for one, and are refused by name, not measured on the CPU."""
+    requests = latency.as_requests(["lif"], ["digits"], METHODS, TASKS, "quick", 1, "cuda")
+    assert {r.device for r in requests} == {"cuda"}
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    outcome = latency.measure(latency.Order(requests, METHODS, TASKS, workspace_at(tmp_path)))
+    assert not outcome.records and "torch finds no CUDA device" in outcome.failed[0]
+    assert environment.machine("cuda") == f"no card; {environment.machine()}"
+
+
+def test_a_subject_puts_its_batch_where_its_network_is(made):
+    found = made("lif")
+    here = found.resolved
+    try:
+        found.resolved = replace(here, device="meta")
+        found.take(4)
+        assert {found.inputs.device.type, found.targets.device.type} == {"meta"}
+    finally:
+        found.resolved = here
+        found.take(4)

@@ -84,6 +84,11 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     data = _read(settings, _folder(request, settings.task), workspace)
     settings = with_budget(settings, methods, data.channels, data.classes)
     refuse_too_large(settings, data, device)
+    if settings.products != "ieee" and (device != "cuda" or settings.dtype != "float32"):
+        raise BenchError(
+            f"products is '{settings.products}', which is how a CUDA device multiplies float32, but this run is of "
+            f"{settings.dtype} on {device}; leave it out"
+        )
     configuration = {**settings.values, "device": device, "engine": engine}
     if settings.evaluation.condition is not None and data.perturbed is None:
         raise BenchError(

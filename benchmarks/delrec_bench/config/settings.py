@@ -23,6 +23,7 @@ from delrec_bench.methods.base import Method
 from delrec_bench.schema import settings
 from delrec_bench.tasks.base import Task
 
+Products = Literal["ieee", "tf32", "bfloat16"]
 FORECAST = {"task.tau", "task.horizon"}  # options that only a forecast has: elsewhere `tau` is the neuron's
 MOST_PARAMETERS = 1_000_000_000
 
@@ -42,9 +43,12 @@ class Whole:
         dtype: Number type of network and inputs.
         budget: Trainable parameters at most, or "paper", those of DelRec's published network: the widths follow. 0
             takes network.hidden as it is.
+        products: How float32 is multiplied on a CUDA device: "ieee", or on tensor cores "tf32" or "bfloat16"; sums and
+            states are float32 in any case.
     """
 
     dtype: Literal["float32", "float64"] = "float32"
+    products: Products = "ieee"
     budget: Annotated[Any, AfterValidator(_budget)] = 0
 
 
@@ -61,6 +65,7 @@ class Settings:
         seeds: Of every axis.
         evaluation: How the trained network is scored.
         dtype: Number type of network and inputs.
+        products: How float32 is multiplied on a CUDA device.
         values: All of it as plain values.
     """
 
@@ -73,6 +78,7 @@ class Settings:
     seeds: Seeds
     evaluation: Evaluation
     dtype: str
+    products: Products
     values: dict[str, Any]
 
 
@@ -190,4 +196,8 @@ def _settled(request: Request, method: Method, task: Task, values: dict[str, Any
     }
     if evaluation.canonical():  # absent where there is none, so that the key of an ordinary run knows nothing of it
         plain["evaluation"] = evaluation.canonical()
-    return Settings(request, method, task, options, training, network, seeds, evaluation, whole.dtype, plain)
+    if whole.products != "ieee":  # absent likewise
+        plain["products"] = whole.products
+    return Settings(
+        request, method, task, options, training, network, seeds, evaluation, whole.dtype, whole.products, plain
+    )

@@ -151,7 +151,8 @@ def measure(order: Order, say: Say = lambda line: None) -> Outcome:
 
 def _done(workspace: Workspace) -> dict[str, Record]:
     """The newest latency of each run that was measured on this machine by this version, by the run's key."""
-    found = [r for r in load_records(workspace.runs, []) if r.kind == "latency" and r.measured.get("host") == machine()]
+    found = [r for r in load_records(workspace.runs, []) if r.kind == "latency"]
+    found = [r for r in found if r.measured.get("host") == machine(r.device)]
     ours = [r for r in found if "run" in r.result and r.provenance.get("results_version") == RESULTS_VERSION]
     ours.sort(key=lambda r: str(r.measured.get("finished_at")))
     return {r.result["run"]: r for r in ours}

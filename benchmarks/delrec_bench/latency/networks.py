@@ -3,7 +3,10 @@
     train    a whole training step: forward, loss, backward, optimiser, clamping; learning rates are 0, so that every
              round does the same work
     infer    the batch's scores, as deployed (rounded delays, sigma 0)
-    batch1   the scores of one whole sample, by the engine a network is deployed with: by events where it can
+    batch1   the scores of one whole sample, by the engine a network is deployed with: by events where it can, on a CPU
+
+On a CUDA device each ends when the device has done it, and a batch is as configured: one that the card's memory does
+not hold is torch's error.
 
 The no-delay network stands beside it with as many samples, and its own row is a ratio of equals: it must hold 1.
 """
@@ -22,13 +25,14 @@ from delrec.engines.events import EventNetwork
 from delrec.networks import Network
 from torch import Tensor
 
-from delrec_bench.config import Request, Resolved, defaults, resolve
+from delrec_bench.config import Device, Request, Resolved, defaults, resolve
 from delrec_bench.environment import free_bytes, peak_bytes, reset_peak
 from delrec_bench.latency.drawn import with_drawn_inputs
 from delrec_bench.latency.firing import fire, spike_rates, take_over
+from delrec_bench.latency.timing import finished
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.training import Optimisation, build
+from delrec_bench.training import Optimisation, build, multiplying
 from delrec_bench.workspace import Workspace
 
 BASELINE = "lif"
@@ -85,11 +89,14 @@ class Subject:
         indices = torch.arange(batch) % len(data.train)
         dtype = torch.float64 if self.resolved.dtype == "float64" else torch.float32
         self.batch = batch
-        self.inputs, self.targets = data.train.batch(indices).to(dtype), data.train.targets[indices]
+        device = self.resolved.device
+        self.inputs = data.train.batch(indices).to(device, dtype)
+        self.targets = data.train.targets[indices].to(device)
 
     def work(self, mode: str) -> Callable[[], object]:
         """What is timed in `mode`."""
-        return {"train": self.train_step, "infer": self.infer, "batch1": self.single}[mode]
+        work = {"train": self.train_step, "infer": self.infer, "batch1": self.single}[mode]
+        return finished(multiplying(self.resolved)(work), self.resolved.device)
 
     def engine(self, mode: str) -> str:
         """What ran in `mode`, after it has."""
@@ -121,7 +128,7 @@ class Subject:
     def fit(self) -> None:
         """Halve the batch until a training step fits the memory that is free, as two small steps tell."""
         wanted = self.batch
-        if wanted <= _SMALL:
+        if wanted <= _SMALL or self.resolved.device != "cpu":
             return
         peaks = []
         for size in (few := wanted // 16, 2 * few):
@@ -150,7 +157,7 @@ def subject(resolved: Resolved) -> Subject:
     fire(deployed, found.inputs)
     for block, fired in zip(getattr(model, "blocks", ()), getattr(deployed, "blocks", ()), strict=True):
         take_over(block, fired)
-    found.by_events = events(deployed)
+    found.by_events = events(deployed) if resolved.device == "cpu" else None
     found.rates = spike_rates(deployed, found.inputs)
     return found
 
@@ -195,8 +202,9 @@ def resolved(request: Request, methods: MethodTable, tasks: TaskTable, workspace
 
 
 def as_requests(
-    methods: Sequence[str], tasks: Sequence[str], table: MethodTable, task_table: TaskTable, profile: str, threads: int
-) -> list[Request]:
+    methods: Sequence[str], tasks: Sequence[str], table: MethodTable, task_table: TaskTable, profile: str, threads: int,
+    device: Device = "cpu",
+) -> list[Request]:  # fmt: skip
     """A request for every method on every task where it applies."""
-    every = [Request(m, t, profile=profile, threads=threads) for t in tasks for m in methods]
+    every = [Request(m, t, profile=profile, threads=threads, device=device) for t in tasks for m in methods]
     return [r for r in every if methods_apply(r, table, task_table)]

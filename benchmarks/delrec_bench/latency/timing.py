@@ -7,14 +7,28 @@ their ratio, round by round, is worth quoting.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.stats import binom
 
-__all__ = ["Quartiles", "quartiles", "ratio", "undisturbed"]
+__all__ = ["Quartiles", "finished", "quartiles", "ratio", "undisturbed"]
+
+
+def finished(work: Callable[[], object], device: str) -> Callable[[], object]:
+    """Work that ends when the device has done it."""
+    if device != "cuda":
+        return work
+
+    def run() -> object:
+        result = work()
+        torch.cuda.synchronize()
+        return result
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from delrec_bench.training import (
     Progress,
     build,
     fit,
+    multiplying,
     score_test,
     seed_everything,
 )
@@ -96,7 +97,8 @@ def perform(
             folder.tidy()
             return Outcome(done, True)
         try:
-            record, checkpoint = _made(resolved, folder, workspace, progress)
+            with multiplying(resolved):
+                record, checkpoint = _made(resolved, folder, workspace, progress)
         except BenchError:
             folder.forget()  # the request was refused
             raise

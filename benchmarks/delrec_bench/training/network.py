@@ -1,5 +1,7 @@
 """The network of a run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,3 +26,19 @@ def build(resolved: Resolved) -> Any:
         raise refusal(resolved.method.name, error) from error
     dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
     return model.to(device=resolved.device, dtype=dtype)
+
+
+@contextmanager
+def multiplying(resolved: Resolved) -> Iterator[None]:
+    """Multiply float32 on a CUDA device as a run says, by torch and by core's engines; on the CPU nothing is set."""
+    if resolved.device != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision({"ieee": "highest", "tf32": "high", "bfloat16": "medium"}[resolved.products])
+    torch.backends.cudnn.allow_tf32 = resolved.products != "ieee"  # torch's own default takes TF32 for convolutions
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

@@ -5,24 +5,14 @@ import warnings
 
 import pytest
 import torch
-from delrec import LIF, ATan, Triangle
-from delrec.engines import Request, State, cpu, interface
+from delrec import LIF
+from delrec.engines import Request, cpu, interface
 from delrec.engines.segments import scan_in_segments
 from delrec.surrogates import Boxcar, FastSigmoid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from problems import F64, NEURONS, assert_equal, difference, leaves, problem, result, run
 
-F64 = torch.float64
-
-
-def run(engine, trace=True, **arguments):
-    return interface.scan(engine, Request(trace=trace, **arguments))
-
-
-NEURONS = {
-    "soft": lambda: LIF(tau=2.0, surrogate=Triangle(1.0), learn_tau="neuron"),
-    "hard": lambda: LIF(tau=1.5, reset="hard", v_reset=-0.2, detach_reset=True, surrogate=ATan(5.0)),
-}
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -31,68 +21,6 @@ def no_fallback():
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         yield
-
-
-def problem(neuron, form, steps, batch, size, sigma, *, dtype=F64, seed=0, mask=None, spread=False, reach=8.0, past=0):
-    """Make the arguments of `scan`, every differentiable one a leaf."""
-    draw = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        return torch.randn(shape, generator=draw, dtype=F64)
-
-    made = NEURONS[neuron]().attach(size).to(dtype)
-    current = (normal(steps, batch, size) + 0.5).to(dtype).requires_grad_()
-    arguments = {"current": current, "neuron": made}
-    if form != "none":
-        shape = (size, size) if form == "synaptic" else (size,)
-        arguments["weight"] = (1.5 * normal(size, size) / size**0.5).to(dtype).requires_grad_()
-        arguments["delay"] = (torch.rand(shape, generator=draw, dtype=F64) * reach).to(dtype).requires_grad_()
-        width = 1 + sigma * (torch.rand(size, generator=draw, dtype=F64) if spread else torch.ones((), dtype=F64))
-        arguments["width"] = width.to(dtype).requires_grad_()
-    if mask:
-        shape = (batch, size) if mask == "sequence" else (steps, batch, size)
-        arguments["mask"] = (torch.rand(shape, generator=draw) < 0.7).to(dtype) / 0.7
-    if past:
-        history = (torch.rand(past, batch, size, generator=draw) < 0.3).to(dtype).requires_grad_()
-        arguments["state"] = State((normal(batch, size).to(dtype).requires_grad_(),), history)
-    return arguments
-
-
-def leaves(arguments):
-    found = {name: arguments[name] for name in ("current", "weight", "delay", "width") if name in arguments}
-    found |= dict(arguments["neuron"].named_parameters())
-    if "state" in arguments:
-        found |= {"history": arguments["state"].history, "start": arguments["state"].states[0]}
-    return found
-
-
-def result(engine, arguments, seed=5):
-    """Run an engine; return its outputs and the gradients of a random functional of spikes and states."""
-    out = run(engine, **arguments)
-    draw = torch.Generator().manual_seed(seed)
-    loss = sum(
-        (torch.randn(o.shape, generator=draw, dtype=F64).to(o.dtype) * o).sum() for o in (out.spikes, *out.states)
-    )
-    wanted = leaves(arguments)
-    grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
-    return out, dict(zip(wanted, grads, strict=True))
-
-
-def difference(a, b):
-    if a is None or b is None:
-        return 0.0 if a is b or float((b if a is None else a).abs().max()) == 0 else float("inf")
-    return float((a - b).abs().max() / max(1.0, float(b.abs().max())))
-
-
-def assert_equal(arguments, tolerance=1e-9):
-    ours, grads = result("cpu", arguments)
-    theirs, wanted = result("reference", arguments)
-    assert ours.engine == "cpu"
-    assert torch.equal(ours.spikes, theirs.spikes)
-    for mine, yours in zip(ours.states, theirs.states, strict=True):
-        assert difference(mine, yours) < tolerance
-    for name, gradient in wanted.items():
-        assert difference(grads[name], gradient) < tolerance, name
 
 
 @RELAXED

@@ -18,11 +18,10 @@ from delrec import (
     Stateful,
 )
 from delrec.delays import triangle_kernel
-from delrec.engines import interface
+from delrec.engines import engine_for, interface, triton
 from delrec.engines.events import EventNetwork
 from delrec.networks import Network
-
-ENGINES = ["reference", "cpu"]
+from problems import ENGINES
 
 
 def layer(size=6, engine="cpu", seed=0, **options):
@@ -298,3 +297,24 @@ def test_jit_trace_runs_on_the_reference_or_is_refused_never_a_compilers_traceba
         torch.jit.trace(RecurrentDelays(4, engine="cpu").eval(), x)
     linear = SpikeLinear(4, 3)
     torch.testing.assert_close(torch.jit.trace(linear, x)(x), linear(x))
+
+
+def test_a_cuda_tensor_without_triton_gets_the_reference_and_one_warning(monkeypatch):
+    monkeypatch.setitem(interface._AUTO, "cpu", "triton")  # what CUDA tensors get, on tensors that are here
+    assert engine_for("auto", "cuda")[0].name == "triton"
+    monkeypatch.setattr(triton, "_BROKEN", "triton cannot be used (ImportError: none); install delrec[triton]")
+    monkeypatch.setattr(interface, "_warned", set())
+    made, x = layer(engine="auto"), current()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            made(x)
+    assert made.engine_used == "reference"
+    assert len(seen) == 1 and "install delrec[triton]" in str(seen[0].message)
+
+
+def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
+    monkeypatch.setattr(triton, "_BROKEN", "")
+    monkeypatch.setattr(triton, "INTERPRETED", False, raising=False)
+    with pytest.raises(EngineError, match="on CPU tensors where TRITON_INTERPRET=1 was set before"):
+        layer(engine="triton")(current())

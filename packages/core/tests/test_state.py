@@ -1,15 +1,16 @@
 """State from call to call, lengths, layouts: explicit in every layer, carried by Stateful."""
 
 import copy
+from itertools import product
 
 import pytest
 import torch
 from delrec import LIF, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, State, Stateful
+from problems import ENGINES, ONLY_INTERPRETED
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 F64 = torch.float64
-ENGINES = ["reference", "cpu"]
 FORMS = ["axonal", "synaptic", "shared", "none"]
 
 
@@ -26,9 +27,13 @@ def current(steps=24, batch=3, seed=1):
     return torch.rand(steps, batch, 6, dtype=F64, generator=torch.Generator().manual_seed(seed)) * 1.6
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("delays", FORMS)
-@pytest.mark.parametrize("options", [{}, {"max_delay": 5}, {"batch_first": True}])
+@pytest.mark.parametrize(
+    ("engine", "delays", "options"),
+    [
+        *product(["reference", "cpu"], FORMS, [{}, {"max_delay": 5}, {"batch_first": True}]),
+        pytest.param("triton", "axonal", {"max_delay": 5, "batch_first": True}, marks=ONLY_INTERPRETED),
+    ],
+)
 def test_calls_that_hand_the_state_on_equal_one_call(delays, engine, options):
     made, x = layer(delays, engine, **options), current().requires_grad_()
     axis = 1 if made.batch_first else 0
@@ -64,8 +69,10 @@ def test_batch_first_is_the_same_layer():
     assert torch.equal(out.membrane, other.membrane.transpose(0, 1))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("delays", FORMS)
+@pytest.mark.parametrize(
+    ("engine", "delays"),
+    [*product(["reference", "cpu"], FORMS), pytest.param("triton", "synaptic", marks=ONLY_INTERPRETED)],
+)
 def test_after_its_end_a_sample_is_held_and_silent(delays, engine):
     made, x, lengths = layer(delays, engine), current(batch=4), [24, 0, 7, 1]
     out = made(x, lengths=torch.tensor(lengths), return_state=True, return_membrane=True)

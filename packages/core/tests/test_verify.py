@@ -114,3 +114,11 @@ def test_a_device_that_is_not_there_is_nothing_to_check(capsys):
 
 def test_a_device_can_be_named():
     assert main([str(ONE), "--device", "cpu"]) == 0
+
+
+def test_a_convolution_that_an_engine_leaves_to_torch_is_not_counted_for_it(monkeypatch, capsys):
+    assert main([str(CONV), "--engine", "cpu"]) == 2  # its input is dense, which "auto" gives to torch
+    assert capsys.readouterr().out.startswith(f"skip  {CONV.name}: the cpu engine leaves this convolution to torch")
+    assert main([str(CONV)]) == 0
+    monkeypatch.setattr("delrec.engines.cpu.delays.suits", lambda inputs, window: True)
+    assert main([str(CONV), "--engine", "cpu"]) == 0  # its kernels agree as well

@@ -1,11 +1,14 @@
 """`bench`: latency and parameters of a study's methods, by pytest-benchmark."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from delrec_bench.app.options import Answer, Places, names
 from delrec_bench.app.progress import say
+
+if TYPE_CHECKING:
+    from delrec_bench.config import Device
 
 PANEL = "Run"
 EXAMPLES = (
@@ -28,6 +31,7 @@ def command(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Three rounds of everything: a try.")] = False,
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of torch and numba.")] = 1,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where the networks are.")] = "cpu",
     every: Annotated[
         bool, typer.Option("--all", help="Without a study: every method, not the quick ones alone.")
     ] = False,
@@ -45,18 +49,20 @@ def command(
     from delrec_bench.studies.expansion import Wanted, expand
 
     methods, tasks = places.tables()
+    placed = cast("Device", device)  # checked by each request
     chosen, where = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
     if study is not None:
-        expanded = expand(study, profile, methods, tasks, Wanted(methods=chosen, tasks=where, repetitions=1))
+        wanted = Wanted(methods=chosen, tasks=where, repetitions=1, device=placed)
+        expanded = expand(study, profile, methods, tasks, wanted)
         requests = [replace(r, threads=threads) for r in networks(expanded.requests)]
         words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
     else:
         usual = [n for n, m in methods.items() if m.build is not None and (every or m.quick)]
         embedded = [n for n, t in tasks.items() if t.embedded]
         profile = profile or "quick"
-        requests = as_requests(chosen or usual, where or embedded, methods, tasks, profile, threads)
+        requests = as_requests(chosen or usual, where or embedded, methods, tasks, profile, threads, placed)
         words = f"delrec-bench bench --profile {profile}"
-    words += f" --threads {threads}" * (threads > 1)
+    words += f" --threads {threads}" * (threads > 1) + f" --device {device}" * (device != "cpu")
     each = each if each is not None else _USUAL if study is None or quick else _EACH
     order = Order(
         requests, methods, tasks, places.workspace, places.folders(), each, quick, again, options or (), words

@@ -45,7 +45,9 @@ def command(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any setting: training.*, network.*, task.*, seeds.*, dtype, budget."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any of training.*, network.*, task.*, seeds.*, dtype, budget, products.",
         ),
     ] = None,
 ) -> Answer:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import relu
 
 __all__ = [
     "DelayInit",
@@ -27,8 +28,12 @@ __all__ = [
     "round_stochastic",
     "round_straight_through",
     "triangle_kernel",
+    "triangle_sides",
     "triangle_support",
+    "window_taps",
 ]
+
+_EPSILON = 1e-7  # of DCLS's normalisation: finite where a kernel misses every tap
 
 
 class _Project(torch.autograd.Function):
@@ -110,6 +115,21 @@ def triangle_support(delay: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     return low, torch.maximum(high, low - 1)
 
 
+def triangle_sides(delay: Tensor, width: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return of each triangle the first tap k in 1 .. length - 1, how many there are, and how many left and right.
+
+    Whole numbers in delay's dtype, shaped like it; left is before 1 + d, right after it, and a tap may lie at it. Where
+    there are none, the first is 1.
+    """
+    low, high = triangle_support(delay, width)
+    high = high.clamp(max=length - 1)
+    count = (high - low + 1).clamp(min=0)
+    centre = 1 + delay
+    left = (torch.minimum(high, centre.ceil() - 1) - low + 1).clamp(min=0)
+    right = (high - torch.maximum(low, centre.floor() + 1) + 1).clamp(min=0)
+    return torch.where(count > 0, low, 1), count, left, right
+
+
 def round_delays(delay: Tensor) -> Tensor:
     """Return the nearest whole number of steps, half to even, at least 0 (how delays are deployed)."""
     return delay.round().clamp(min=0)
@@ -162,3 +182,21 @@ class DelayInit:
         else:
             delay.fill_(self.low)
         return delay.copy_(round_delays(delay)) if self.integers else delay
+
+
+def window_taps(weight: Tensor, position: Tensor, window: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the two taps of each connection of DCLS, version v1 with one element, and where they lie.
+
+        pos = position + window//2;  tri[k] = max(0, 1 - |k - pos|);  kernel[k] = weight tri[k] / (sum_k tri[k] + 1e-7)
+
+    weight: (N_out, N_in). position: (N_out|1, N_in|1), relative to the window's centre. window: K >= 2 steps. Returns
+    kernel (N_out, N_in, 2) in `dtype`, the later step first, and place (N_out, N_in), int32: the two are read `place`
+    and `place + 1` steps before the last of the window.
+    """
+    at = position.to(torch.promote_types(position.dtype, dtype)) + window // 2
+    first = at.detach().floor().nan_to_num(0).clamp(0, window - 2)  # NaN as a place would be read outside the window
+    taps = torch.stack([first, first + 1], -1)
+    triangle = relu(1 - (taps - at.unsqueeze(-1)).abs())
+    triangle = triangle / (triangle.sum(-1, keepdim=True) + _EPSILON)
+    factor = (weight.unsqueeze(-1) * triangle).to(dtype).flip(-1)
+    return factor, (window - 2 - first).to(torch.int32).expand(weight.shape)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from delrec.delays import kernel_length, triangle_kernel
-from delrec.engines import ENGINES, EngineError, engine_for
+from delrec.engines import ENGINES, EngineError, delayed_linear, engine_for
 from delrec.feedforward import FeedforwardDelays
 from delrec.neurons import LIF
 from delrec.recurrent import RecurrentDelays
@@ -221,7 +221,13 @@ def _check_conv(arrays: Arrays, where: Where) -> list[Comparison]:
         assert layer.bias is not None
         layer.bias.copy_(torch.from_numpy(arrays["bias"]))
     x = where.tensor(arrays["x"]).requires_grad_()
-    y = layer(x.permute(2, 0, 1)).permute(1, 2, 0)
+    steps = x.permute(2, 0, 1)
+    if where.engine not in ("auto", "reference"):  # what it leaves to torch's convolution proves nothing of it
+        parts = (layer.weight[..., 0], layer.effective_position()[0], layer.bias)
+        padding = (layer.window, layer.left_padding, layer.right_padding)
+        if count > 1 or delayed_linear(where.engine, steps, *parts, *padding) is None:
+            raise NotCheckedError(f"the {where.engine} engine leaves this convolution to torch here")
+    y = layer(steps).permute(1, 2, 0)
     (y * where.tensor(arrays["cot_y"])).sum().backward()
     position = layer.position.grad
     assert position is not None and x.grad is not None and layer.weight.grad is not None

@@ -156,8 +156,9 @@ ENGINES: dict[str, str] = {
     "reference": "delrec.engines.reference",
     "cpu": "delrec.engines.cpu",
     "events": "delrec.engines.events",
+    "triton": "delrec.engines.triton",
 }
-_AUTO = {"cpu": "cpu"}  # device type -> engine; every other device has the reference
+_AUTO = {"cpu": "cpu", "cuda": "triton"}  # device type -> engine; every other device has the reference
 _loaded: dict[str, Engine] = {}
 _warned: set[str] = set()
 

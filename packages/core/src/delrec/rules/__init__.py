@@ -5,13 +5,14 @@ backend). `neuron` puts together what an engine needs of one neuron. This stands
 run their rules on tensors through it, engines compile what it writes.
 """
 
-from delrec.rules.emit import NUMBA, Emitter, on_tensors, tensor_function
+from delrec.rules.emit import NUMBA, TRITON, Emitter, on_tensors, tensor_function
 from delrec.rules.neuron import SMALLEST_GAIN, NeuronRules, neuron_rules
 from delrec.rules.reader import Rule, RuleError, read
 
 __all__ = [
     "NUMBA",
     "SMALLEST_GAIN",
+    "TRITON",
     "Emitter",
     "NeuronRules",
     "Rule",

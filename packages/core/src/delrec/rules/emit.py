@@ -1,8 +1,7 @@
 """Write a graph as the text of a function: one statement a node, nothing written that no output needs.
 
 A backend is an `Emitter`: a table of how it spells each operation, and how it spells a number. Every name in a text
-begins with `r_`, so that none can meet a name of the module that the text is put in. Another backend (Triton: tl.exp,
-tl.where) is another table.
+begins with `r_`, so that none can meet a name of the module that the text is put in. Another backend is another table.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from delrec import functions
 from delrec.rules.graph import Node, ordered
 from delrec.rules.reader import Rule, RuleError, read
 
-__all__ = ["NUMBA", "Emitter", "on_tensors", "tensor_function"]
+__all__ = ["NUMBA", "TRITON", "Emitter", "on_tensors", "tensor_function"]
 
 _ARITHMETIC = {
     "add": "{0} + {1}",
@@ -74,7 +73,7 @@ class Emitter:
 
     def _node(self, node: Node, arguments: Sequence[str], like: str) -> str:
         if node.op == "constant":
-            return self.number.format(_NOT_FINITE.get(str(node.value)) or repr(node.value))
+            return self.number.format(_NOT_FINITE.get(str(node.value)) or repr(node.value), like=like)
         if node.op == "power":
             return self.powers.get(node.value, self.spelling["power"]).format(arguments[0], repr(node.value))
         if len(arguments) > 2 and node.op in ("and", "or"):
@@ -111,6 +110,26 @@ NUMBA = Emitter(
         -2.0: "ONE / ({0} * {0})",
     },
     decorator="@inlined",
+)
+
+# Tensors of a tile, of the module's type REAL, constants too; what Triton spells for one dtype only, or in
+# less than float32's precision, is in `engines.triton.functions`.
+TRITON = Emitter(
+    {
+        **_ARITHMETIC,
+        "div": "div({0}, {1})",
+        **{name: f"tl.{name}({{0}})" for name in ("exp", "log", "abs")},
+        **{name: f"{name}({{0}})" for name in ("sqrt", "tanh", "sign")},
+        "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
+        "maximum": "tl.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
+        "and": "{0} & {1}",
+        "or": "{0} | {1}",
+        "not": "~({0})",
+        "select": "tl.where({0}, {1}, {2})",
+        "power": "power({0}, {1})",
+    },
+    number="tl.full({like}.shape, {0}, REAL)",
+    decorator="@triton.jit",
 )
 
 _TENSORS = Emitter(

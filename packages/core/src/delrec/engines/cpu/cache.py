@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import functools
 import hashlib
-import importlib.resources
 import os
 import pickle
 import platform
@@ -33,7 +32,9 @@ from numba.core import serialize
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
-__all__ = ["allocating", "cache_folder", "compiled", "entry", "inlined", "read_source", "sources"]
+from delrec.engines.generated import read_source
+
+__all__ = ["allocating", "cache_folder", "compiled", "entry", "inlined", "sources"]
 
 # packages and files whose text decides what a kernel computes
 _SOURCES = {
@@ -63,11 +64,6 @@ def entry(function: Any) -> Any:
     dispatcher = numba.njit(**_OPTIONS)(function)
     dispatcher._cache = _Kept(function)
     return dispatcher
-
-
-def read_source(package: str, name: str) -> str:
-    """Return the text of one file of kernels."""
-    return importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 @functools.cache

@@ -11,22 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from delrec.delays import window_taps
 from delrec.engines.cpu import delays_kernels as kernels
 from delrec.engines.cpu.common import GROUPS, Array, flat, mostly_zero, tile_count
 from delrec.engines.cpu.kernels import SLACK
 from delrec.engines.cpu.linear import EventList, events_of
-from delrec.engines.cpu.scan import refuse_twice
 from delrec.engines.cpu.synaptic_kernels import NEAR
 from delrec.engines.cpu.vector import LANES
+from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["Window", "backward", "delayed_linear", "forward", "suits"]
 
 # share of inputs that are not zero, above which the dense convolution trains faster (docs/engines.md)
 _SPARSE_SHARE = 0.6
-_EPSILON = 1e-7  # of DCLS's normalisation
 
 Window = tuple[int, int, int]  # taps, and zeros to the left and right of the sequence
 
@@ -48,14 +47,7 @@ def delayed_linear(
     if window < 2 or inputs.dtype not in (torch.float32, torch.float64) or not (compiling or suits(inputs, window)):
         return None
     dtype = inputs.dtype
-    at = position.to(torch.promote_types(position.dtype, dtype)) + window // 2
-    first = at.detach().floor().nan_to_num(0).clamp(0, window - 2)  # NaN as a place would be read outside the ring
-    taps = torch.stack([first, first + 1], -1)
-    triangle = F.relu(1 - (taps - at.unsqueeze(-1)).abs())
-    triangle = triangle / (triangle.sum(-1, keepdim=True) + _EPSILON)
-    factor = (weight.unsqueeze(-1) * triangle).to(dtype).flip(-1)
-    # tap k reads window - 1 - k steps before the clock of the output; the later of the two lies first in the ring
-    place = (window - 2 - first).to(torch.int32).expand(weight.shape)
+    factor, place = window_taps(weight, position, window, dtype)
     offset = None if bias is None else bias.to(dtype)
     if compiling:
         from delrec.engines.cpu import operators
@@ -128,7 +120,7 @@ class _Delayed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice("cpu")
         factor, place, *events = ctx.saved_tensors
         g = grads[0].contiguous()
         g_x, g_factor, g_offset = backward(g, factor, place, EventList(*events), ctx.steps, ctx.padding)

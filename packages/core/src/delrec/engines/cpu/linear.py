@@ -10,7 +10,7 @@ from torch import Tensor
 
 from delrec.engines.cpu import linear_kernels as kernels
 from delrec.engines.cpu.common import GROUPS, Array, chunks, flat, mostly_zero, padded, padded_rows
-from delrec.engines.cpu.scan import refuse_twice
+from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["EventList", "backward", "events_of", "forward", "spike_linear", "suits"]
@@ -137,7 +137,7 @@ class _SpikeLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice()
+        refuse_twice("cpu")
         weight, *events = ctx.saved_tensors
         g_x, g_weight, g_bias = backward(grads[0], weight, EventList(*events), ctx.needs_input_grad)
         return g_x, g_weight, None if g_bias is None else g_bias.to(ctx.bias_dtype)

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from delrec.engines.cpu import delays, linear
-from delrec.engines.cpu.codegen import keeps_current, kernels_for
+from delrec.engines.cpu.codegen import kernels_for
 from delrec.engines.cpu.common import real, tile_count
 from delrec.engines.cpu.recurrence import recurrence_of
-from delrec.engines.cpu.scan import Inputs
 from delrec.engines.cpu.scan import backward as scan_back
 from delrec.engines.cpu.scan import forward as scan_forth
 from delrec.engines.cpu.scan import pack as pack_history
+from delrec.engines.fused import Inputs, keeps_current
 from delrec.engines.interface import State
 from delrec.engines.reference import check_history
 from delrec.neurons import Neuron, neuron_of

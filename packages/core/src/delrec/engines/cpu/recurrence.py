@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.delays import kernel_length, triangle_kernel, triangle_support
+from delrec.delays import kernel_length, triangle_kernel, triangle_sides
 from delrec.engines.cpu import synaptic
 from delrec.engines.cpu.arguments import Pairs, Taps
 from delrec.engines.cpu.common import flat, padded, padded_rows
@@ -84,13 +84,8 @@ class Axonal(Recurrence):
         size = delay.shape[0]
         self.length = kernel_length(delay, width)
         length = min(self.length, reach + 1)
-        low, high = triangle_support(delay, width)
-        high = high.clamp(max=length - 1)
-        count = (high - low + 1).clamp(min=0)
-        first = torch.where(count > 0, low, 1).to(torch.int64)
-        centre = 1 + delay
-        left = (torch.minimum(high, centre.ceil() - 1) - low + 1).clamp(min=0)
-        right = (high - torch.maximum(low, centre.floor() + 1) + 1).clamp(min=0)
+        first, count, left, right = triangle_sides(delay, width, length)
+        first = first.to(torch.int64)
         rounded = ((count + 3) // 4 * 4).to(torch.int64)
         longest = max(4, int(rounded.max()))
         column = first.unsqueeze(-1) + torch.arange(longest)

@@ -7,7 +7,7 @@ one.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,27 +18,13 @@ from delrec.engines.cpu.codegen import kernels_for
 from delrec.engines.cpu.common import GROUPS, Array, flat, padded, real, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import LANES
+from delrec.engines.fused import Inputs
+from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
 from delrec.rules import neuron_rules
 
-__all__ = ["Inputs", "Scan", "backward", "forward", "pack", "refuse_twice"]
-
-
-class Inputs(NamedTuple):
-    """The tensors of a scan, T steps of B rows and N neurons; see `interface.Request`.
-
-    coef: (C, N). start: (states, B, N). history: (K, B, N), newest last.
-    """
-
-    current: Tensor
-    weight: Tensor | None
-    delay: Tensor | None
-    width: Tensor | None
-    mask: Tensor | None
-    coef: Tensor
-    start: Tensor
-    history: Tensor
+__all__ = ["Scan", "backward", "forward", "pack"]
 
 
 def forward(
@@ -149,22 +135,13 @@ class Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """See `backward`."""
-        refuse_twice()
+        refuse_twice("cpu")
         *saved, trace, bits = ctx.saved_tensors
         inputs = Inputs(trace.new_empty(()).expand(ctx.shape), *saved)
         spikes, final, *rest = grads
         incoming = (spikes, rest[0] if rest else None, final)
         needs = ctx.needs_input_grad[4:]
         return (None,) * 4 + backward(ctx.neuron, ctx.module, ctx.recurrence, inputs, trace, bits, incoming, needs)
-
-
-def refuse_twice() -> None:
-    """Raise RuntimeError where a gradient of the gradient is asked for: the compiled adjoint has none."""
-    if torch.is_grad_enabled():
-        raise RuntimeError(
-            "the cpu engine gives first gradients only, and create_graph=True asks for second ones: "
-            "use engine='reference' for this layer"
-        )
 
 
 def _shape(sizes: tuple[int, int, int], held: int, recurrence: Recurrence) -> Shape:

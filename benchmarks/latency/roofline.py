@@ -1,0 +1,237 @@
+"""A roofline on paper of the triton engine: what a training step takes, and the time that this bounds on three cards.
+
+    python -m benchmarks.latency.roofline [--write]
+
+prints the tables of docs/engines.md, or writes them there. Nothing is run on a card: every time is the least that
+published peaks allow, of kernels that overlap nothing, launches and synchronisation left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from delrec_bench.workspace import write_atomic
+
+from benchmarks.latency.shapes import Shape, on
+
+__all__ = ["CARDS", "Card", "Kernel", "kernels", "markdown"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
+START, END = "<!-- roofline:start -->\n", "<!-- roofline:end -->\n"
+NAMES = ("SHD", "SSC", "PS-MNIST")
+REAL = 4  # bytes of float32
+RATE = 0.05  # spikes a neuron and step, as trained networks fire
+LATENCY = 279  # cycles of a hit in L2
+PORT, NEAR = 64, 128  # bytes a cycle and multiprocessor, from L2 and from its own cache
+
+
+@dataclass(frozen=True)
+class Card:
+    """Published peaks: float32 operations and bytes a second; multiprocessors, their lanes and bytes of own cache."""
+
+    name: str
+    operations: float
+    bytes: float
+    processors: int
+    lanes: int
+    cache: int
+    source: str
+
+    @property
+    def clock(self) -> float:
+        """Cycles a second at which the peak is stated: a lane does two operations a cycle."""
+        return self.operations / (2 * self.processors * self.lanes)
+
+
+CARDS = (
+    Card("A40", 37.4e12, 696e9, 84, 128, 128 << 10, "NVIDIA A40 datasheet, GA102 whitepaper"),
+    Card("A100", 19.5e12, 2039e9, 108, 64, 192 << 10, "NVIDIA A100 80GB SXM datasheet, GA100 whitepaper"),
+    Card("H100", 67e12, 3350e9, 132, 128, 256 << 10, "NVIDIA H100 SXM datasheet, GH100 whitepaper"),
+)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What one kernel of a training step takes.
+
+    operations: of float32; a multiplication and an addition are two. bytes: to and from the card's memory.
+
+    Of a scan: steps that wait for each other, and links, the round trips to a cache, one after the other, in each.
+    programs: how many own the batch. work, read, near: of one program and step, operations, bytes that every step reads
+    again, and bytes of its own sequences. held: what `read` is read from: if a multiprocessor's own cache does not hold
+    it, it comes from L2.
+    """
+
+    name: str
+    operations: float
+    bytes: float
+    steps: int = 0
+    links: float = 2  # what arrives, then the product of it; a barrier between
+    programs: int = 0
+    work: float = 0
+    read: float = 0
+    near: float = 0
+    held: float = 0
+
+    def bounds(self, card: Card) -> dict[str, float]:
+        """Seconds that each limit bounds, by its name."""
+        found = {"products": self.operations / card.operations, "memory": self.bytes / card.bytes}
+        if self.steps:
+            rounds = self.steps * -(-self.programs // card.processors)  # of programs on one multiprocessor
+            found["chain"] = self.steps * self.links * LATENCY / card.clock
+            if self.held >= card.cache:
+                found["reads from L2"] = rounds * self.read / PORT / card.clock
+            found["reads from L1"] = rounds * (self.read + self.near) / NEAR / card.clock
+            found["products"] = rounds * self.work / (2 * card.lanes) / card.clock
+        return found
+
+    def limit(self, card: Card) -> tuple[str, float]:
+        """What limits it, and the seconds."""
+        return max(self.bounds(card).items(), key=lambda item: item[1])
+
+
+def kernels(shape: Shape, recurrent: str = "axonal") -> Iterator[Kernel]:
+    """The kernels of a training step of a shape's network, in tiles as the engine takes them (float32, IEEE)."""
+    from delrec.engines.triton.tiles import tiles_for
+
+    config = shape.config(recurrent)
+    rows = shape.steps * shape.batch
+    widths = (shape.inputs, *config.hidden, shape.classes)
+    taps = math.ceil(2 * (1 + config.sigma))  # of a triangle as training begins; 2 at its end
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        plane, wide = rows * outputs * REAL, rows * inputs * REAL
+        product = 2 * rows * inputs * outputs
+        where = f"layer {layer + 1}" if layer < len(config.hidden) else "readout"
+        yield Kernel(f"{where}: map, forward", product, wide + plane)
+        yield Kernel(f"{where}: map, gradients", product * (2 if layer else 1), (wide + plane) * (2 if layer else 1))
+        if layer == len(config.hidden):
+            return
+        yield Kernel(f"{where}: batch norm and dropout", 0, 12 * plane)  # norm 3 + 5 planes, dropout 2 + 2
+        tiles = tiles_for(outputs, shape.batch, torch.float32, "ieee")
+        square = outputs * outputs
+        scan: dict[str, float] = {"bytes": 3 * plane + plane / 32, "steps": shape.steps, "programs": tiles.programs}
+        if not config.is_recurrent(layer):
+            yield Kernel(f"{where}: scan, no recurrence, forward", 0, links=0, **scan)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: scan, no recurrence, backward", 0, links=0, **scan)  # type: ignore[arg-type]
+        elif recurrent == "axonal":
+            product = 2 * rows * square
+            scan |= {"work": 2 * tiles.rows * square, "held": REAL * square}
+            ring = REAL * tiles.rows * outputs * taps
+            yield Kernel(f"{where}: scan, forward", product, read=REAL * square, **scan)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: scan, backward", product, read=REAL * square, near=ring, **scan)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: gradient of weights", product, plane + plane / 32)
+        else:
+            scan["held"] = 7 * REAL * square  # of a connection: the weight, three whole numbers and three more
+            events = RATE * outputs * tiles.rows  # of a program's rows and step; of one row they come one by one
+            sent = {"links": RATE * outputs * taps, "work": 2 * events * outputs * taps}
+            sent |= {"read": 7 * REAL * events * outputs, "near": 2 * REAL * events * outputs * taps}
+            back = {"links": 1, "work": 2 * tiles.rows * square * taps}
+            back |= {"read": 7 * REAL * square, "near": REAL * square * tiles.rows * taps}
+            every = 2 * RATE * rows * square * taps
+            yield Kernel(f"{where}: scan, forward", every, **scan | sent)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: scan, backward", every / RATE, **scan | back)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: gradients of connections", 3 * every, 2 * plane)
+
+
+def markdown() -> str:
+    """The tables."""
+    shapes = [on(name, "cuda") for name in NAMES]
+    parts = []
+    for recurrent in ("axonal", "synaptic"):
+        made = {shape.name: list(kernels(shape, recurrent)) for shape in shapes}
+        head = [f"training step, {recurrent}, float32", *NAMES]
+        lines = [
+            ["steps x batch", *(f"{s.steps} x {s.batch}" for s in shapes)],
+            ["widths", *("-".join(map(str, (s.inputs, *s.config().hidden, s.classes))) for s in shapes)],
+            ["products, GFLOP", *(f"{sum(k.operations for k in made[n]) / 1e9:.0f}" for n in NAMES)],
+            ["memory, GB", *(f"{sum(k.bytes for k in made[n]) / 1e9:.1f}" for n in NAMES)],
+            ["programs of a scan", *(str(max(k.programs for k in made[n])) for n in NAMES)],
+            ["round trips, one after the other", *(f"{sum(k.steps * k.links for k in made[n]):,.0f}" for n in NAMES)],
+        ]
+        for card in CARDS:
+            for what in ("products", "memory", "chain"):
+                lines.append([f"{card.name}: {what} alone", *(_ms(_alone(made[n], card, what)) for n in NAMES)])
+            design = [f"**{_ms(_total(made[n], card))}**" for n in NAMES]
+            lines.append([f"**{card.name}: this design, at least**", *design])
+        parts.append(_table(head, lines))
+        body = []
+        for name, found in _grouped(made).items():
+            body.append([name, *("; ".join(_limits(found[n], card) for n in NAMES) for card in CARDS)])
+        said = f"By kernel, {', '.join(NAMES)}: milliseconds at least, all layers, and what limits them."
+        parts += [said, _table([recurrent, *(card.name for card in CARDS)], body)]
+    sources = "; ".join(f"{card.name}: {card.source}" for card in CARDS)
+    parts.append(
+        f"Peaks: {sources}. {LATENCY} cycles of a hit in L2: arXiv 2606.22588, measured on an L40, taken for all; "
+        f"{PORT} bytes a cycle from L2 to a multiprocessor, {NEAR} from its own cache: assumed for all. Sigma is "
+        f"that of the first epoch; {100 * RATE:g} percent of neurons spike at a step."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _alone(found: Iterable[Kernel], card: Card, what: str) -> float:
+    """Seconds of one limit at the card's peak, whatever the tiles."""
+    if what == "products":
+        return sum(k.operations for k in found) / card.operations
+    return sum(k.bounds(card).get(what, 0.0) for k in found)
+
+
+def _total(found: Iterable[Kernel], card: Card) -> float:
+    return sum(k.limit(card)[1] for k in found)
+
+
+def _grouped(made: dict[str, list[Kernel]]) -> dict[str, dict[str, list[Kernel]]]:
+    """Kernels of one kind, of all layers, by shape."""
+    found: dict[str, dict[str, list[Kernel]]] = {}
+    for shape, every in made.items():
+        for kernel in every:
+            kind = kernel.name.partition(": ")[2]
+            found.setdefault(kind, {name: [] for name in made})[shape].append(kernel)
+    return dict(sorted(found.items()))
+
+
+def _limits(found: list[Kernel], card: Card) -> str:
+    if not found:
+        return "-"
+    limits = dict.fromkeys(k.limit(card)[0] for k in sorted(found, key=lambda k: -k.limit(card)[1]))
+    return f"{1e3 * _total(found, card):.2f} ({', '.join(limits)})"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.1f} ms"
+
+
+def _table(head: list[str], body: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body])
+
+
+def placed(page: str) -> str:
+    """A page with the tables between its marks.
+
+    Raises:
+        ValueError: The marks are not there.
+    """
+    before, start, rest = page.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise ValueError(f"{PAGE.name} lacks the lines {START.strip()} and {END.strip()}")
+    return f"{before}{START}\n{markdown()}\n{END}{after}"
+
+
+def main() -> None:
+    """Print the tables, or write them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency.roofline", description="A roofline on paper.")
+    parser.add_argument("--write", action="store_true", help=f"into docs/{PAGE.name}")
+    if parser.parse_args().write:
+        write_atomic(PAGE, placed(PAGE.read_text(encoding="utf-8")))
+    else:
+        print(markdown())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Feedforward delays (DCLS, version v1, one element) on a GPU: two taps a connection instead of a window.
+
+A program owns a tile of receivers and of time in one row of the batch and sums over the senders; time lies last, so
+that the threads of a tap read neighbouring steps whatever its delay. The same kernel, with receivers and senders
+exchanged and time reversed, gives the gradient of the input. No atomics: two runs give the same bits. Cost follows
+neither window nor rate. Always IEEE arithmetic, where torch's convolution takes TF32 unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from delrec.delays import window_taps
+from delrec.engines.gradients import refuse_twice
+from delrec.engines.triton.compilation import Compilation, signature_of
+from delrec.engines.triton.tiles import launch
+
+__all__ = ["compilations", "delayed_linear"]
+
+_RECEIVERS, _TIME = 16, 64  # of a tile: 8 sums a thread, few enough registers for a full card
+_PROGRAMS = 2048  # of the kernel's gradient, at least, if the batch has rows enough: they fill the largest card
+_OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
+
+
+@triton.jit(do_not_specialize=["length", "lead", "after", "batch"])  # another T or batch is not another kernel
+def read_taps(
+    lines, place, factor, offset, y, length, lead, after, batch, senders, receivers,
+    R: tl.constexpr, T: tl.constexpr, BIAS: tl.constexpr,
+):  # fmt: skip
+    """y[t, b, r] = offset[r] + sum_s factor[s, 0, r] x[n] + factor[s, 1, r] x[n - 1], n = t + lead - place[s, r].
+
+    lines: x, (batch, senders, length), with silence around it, so that no n lies outside. y: (after, batch, receivers).
+    """
+    b = tl.program_id(0).to(tl.int64)
+    r = tl.program_id(1) * R + tl.arange(0, R)
+    t = tl.program_id(2) * T + tl.arange(0, T)
+    known = tl.minimum(r, receivers - 1)
+    total = tl.zeros([R, T], dtype=y.dtype.element_ty)
+    for s in range(senders):
+        at = lines + (b * senders + s) * length + lead
+        p = tl.load(place + s * receivers + known)
+        newer = tl.load(factor + 2 * s * receivers + known)
+        older = tl.load(factor + (2 * s + 1) * receivers + known)
+        n = t[None, :] - p[:, None]
+        total += newer[:, None] * tl.load(at + n) + older[:, None] * tl.load(at + n - 1)
+    if BIAS:
+        total += tl.load(offset + known)[:, None]
+    to = (t.to(tl.int64)[None, :] * batch + b) * receivers + r[:, None]
+    tl.store(y + to, total, mask=(t[None, :] < after) & (r[:, None] < receivers))
+
+
+@triton.jit(do_not_specialize=["length", "lead", "grad_length", "grad_lead", "after", "batch", "rows"])
+def sum_taps(
+    lines, length, lead, grads, grad_length, grad_lead, place, parts, after, batch, senders, receivers, rows,
+    R: tl.constexpr, T: tl.constexpr,
+):  # fmt: skip
+    """parts[group, s, k, r] = sum over rows of a group and t of g[t, b, r] x[t + lead - place[s, r] - k], k = 0, 1."""
+    s = tl.program_id(0)
+    r = tl.program_id(1) * R + tl.arange(0, R)
+    group = tl.program_id(2)
+    known = tl.minimum(r, receivers - 1)
+    p = tl.load(place + s * receivers + known)
+    newer = tl.zeros([R, T], dtype=parts.dtype.element_ty)
+    older = tl.zeros([R, T], dtype=parts.dtype.element_ty)
+    for b in range(group * rows, tl.minimum(batch, (group + 1) * rows)):
+        row = tl.cast(b, tl.int64)
+        at = lines + (row * senders + s) * length + lead
+        of = grads + (row * receivers + known) * grad_length + grad_lead
+        for start in range(0, after, T):
+            t = start + tl.arange(0, T)
+            n = t[None, :] - p[:, None]
+            g = tl.load(of[:, None] + t[None, :])
+            newer += g * tl.load(at + n)
+            older += g * tl.load(at + n - 1)
+    to = parts + (tl.cast(group, tl.int64) * senders + s) * 2 * receivers + r
+    tl.store(to, tl.sum(newer, axis=1), mask=r < receivers)
+    tl.store(to + receivers, tl.sum(older, axis=1), mask=r < receivers)
+
+
+def delayed_linear(
+    inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
+) -> Tensor | None:
+    """Return y of `delrec.feedforward.FeedforwardDelays` for the kernel "v1", or None where the convolution is better.
+
+    Arguments and result as `delrec.engines.cpu.delays.delayed_linear`.
+    """
+    if window < 2 or inputs.dtype not in (torch.float32, torch.float64):
+        return None
+    factor, place = window_taps(weight, position, window, inputs.dtype)
+    offset = None if bias is None else bias.to(inputs.dtype)
+    out: Tensor = _Delayed.apply(inputs, factor, place, offset, (window, left, right))
+    return out
+
+
+def _whole(steps: int) -> int:
+    """Return steps rounded up to whole tiles."""
+    return (steps + _TIME - 1) // _TIME * _TIME
+
+
+def _lines(sequence: Tensor, before: int, length: int) -> Tensor:
+    """Return (T, B, N) as (B, N, length), time last, with `before` steps of silence in front and silence behind."""
+    steps, batch, size = sequence.shape
+    lines = sequence.new_zeros(batch, size, length)
+    lines[:, :, before : before + steps] = sequence.permute(1, 2, 0)
+    return lines
+
+
+def _read(lines: Tensor, place: Tensor, factor: Tensor, offset: Tensor | None, after: int, lead: int) -> Tensor:
+    """Launch `read_taps`; place: (senders, receivers), factor: (senders, 2, receivers), both contiguous."""
+    batch, senders, length = lines.shape
+    receivers = place.shape[1]
+    out = lines.new_empty(after, batch, receivers)
+    grid = (batch, triton.cdiv(receivers, _RECEIVERS), triton.cdiv(after, _TIME))
+    launch(
+        read_taps, grid, _OPTIONS,
+        lines, place, factor, factor if offset is None else offset.contiguous(), out,
+        length, lead, after, batch, senders, receivers, R=_RECEIVERS, T=_TIME, BIAS=offset is not None,
+    )  # fmt: skip
+    return out
+
+
+class _Delayed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Tensor, factor: Tensor, place: Tensor, offset: Tensor | None, padding: tuple[int, int, int]
+    ) -> Tensor:
+        window, left, right = padding
+        steps = inputs.shape[0]
+        after = steps + left + right - window + 1
+        lines = _lines(inputs, left, max(left + steps, _whole(after) + window - 1))
+        places, factors = place.t().contiguous(), factor.permute(1, 2, 0).contiguous()
+        ctx.steps, ctx.padding = steps, padding
+        ctx.save_for_backward(lines, place, factor)
+        return _read(lines, places, factors, offset, after, window - 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_twice("triton")
+        lines, place, factor = ctx.saved_tensors
+        (window, left, _), steps, g = ctx.padding, ctx.steps, grads[0]
+        after, batch, receivers = g.shape
+        senders = lines.shape[1]
+        shift = window - 1 - left
+        before = max(0, shift)
+        length = before + max(_whole(after), _whole(steps) - shift + window - 1)
+        back = _lines(g, before, length)
+        g_x = g_factor = g_offset = None
+        if ctx.needs_input_grad[0]:  # x[s] reaches y at s - shift + place and one later: the same kernel, read forwards
+            flipped = factor.flip(-1).permute(0, 2, 1).contiguous()
+            g_x = _read(back, -1 - place, flipped, None, steps, before - shift)
+        if ctx.needs_input_grad[1]:
+            programs = triton.cdiv(receivers, _RECEIVERS) * senders
+            rows = triton.cdiv(batch, min(batch, triton.cdiv(_PROGRAMS, programs)))
+            parts = lines.new_empty(triton.cdiv(batch, rows), senders, 2, receivers)
+            grid = (senders, triton.cdiv(receivers, _RECEIVERS), parts.shape[0])
+            launch(
+                sum_taps, grid, _OPTIONS,
+                lines, lines.shape[2], window - 1, back, length, before, place.t().contiguous(), parts,
+                after, batch, senders, receivers, rows, R=_RECEIVERS, T=_TIME,
+            )  # fmt: skip
+            g_factor = parts.sum(0).permute(2, 0, 1)
+        if ctx.needs_input_grad[3]:
+            g_offset = g.flatten(0, 1).sum(0)
+        return g_x, g_factor, None, g_offset, None
+
+
+def compilations(size: int, products: str) -> Iterator[Compilation]:
+    """Yield what delays between `size` and `size` neurons launch; there are no products, so their precision is one."""
+    if products != "float32":
+        return
+    names = ("lines", "factor", "offset", "y", "grads", "parts")
+    types = dict.fromkeys(names, "*fp32:16") | {"place": "*i32:16"}
+    types |= dict.fromkeys(("senders", "receivers"), "i32:16" if size % 16 == 0 else "i32")
+    tile = {"R": _RECEIVERS, "T": _TIME}
+    yield Compilation("delays, forward", read_taps, signature_of(read_taps, types), tile | {"BIAS": True}, _OPTIONS)
+    yield Compilation("delays, kernel's gradient", sum_taps, signature_of(sum_taps, types), tile, _OPTIONS)

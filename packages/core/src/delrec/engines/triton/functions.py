@@ -1,0 +1,60 @@
+"""What kernels share: arithmetic of rules, rounded as IEEE asks where Triton would not, and two ways to memory."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def div(x, y):
+    """x / y, rounded to nearest."""
+    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+
+
+@triton.jit
+def sqrt(x):
+    """The square root, rounded to nearest."""
+    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+
+
+@triton.jit
+def sign(x):
+    """-1, 0 or 1; NaN gives 0."""
+    return (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
+
+
+@triton.jit
+def tanh(x):
+    """sign(x) (1 - e) / (1 + e), e = exp(-2 |x|)."""
+    e = tl.exp(-2 * tl.abs(x))
+    return tl.where(x < 0, -1, 1) * div(1 - e, 1 + e)
+
+
+@triton.jit
+def power(x, exponent: tl.constexpr):
+    """x to a constant: by products for a small whole exponent, else as exp(exponent log x), NaN for x < 0."""
+    whole: tl.constexpr = exponent if exponent >= 0 else -exponent
+    if whole == 0.5:
+        result = sqrt(x)
+    elif whole == 1.0 or whole == 2.0 or whole == 3.0 or whole == 4.0:
+        result = x
+        for _ in tl.static_range(int(whole) - 1):
+            result = result * x
+    else:
+        result = tl.exp(whole * tl.log(x))
+    if exponent < 0:
+        result = div(tl.full((), 1.0, x.dtype), result)
+    return result
+
+
+@triton.jit
+def earlier(t, old, first, at, ok):
+    """Return what was a step before: from `old`, or in the first step from `first`."""
+    step = tl.full(at.shape, t, tl.int32)  # the interpreter cannot mask by a scalar
+    before = tl.load(old + at, mask=ok & (step > 0), other=0)
+    return tl.where(step > 0, before, tl.load(first + at, mask=ok & (step == 0), other=0))
+
+
+@triton.jit
+def add_rows(to, values, inside):
+    """Add the sum of (ROWS, COLS) values over rows to (COLS,) numbers in float64."""
+    tl.store(to, tl.load(to, mask=inside, other=0) + tl.sum(values.to(tl.float64), 0), mask=inside)

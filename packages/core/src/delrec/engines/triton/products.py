@@ -1,0 +1,56 @@
+"""Products of a program's rows with a weight (N, N) that is read from L2, in one of two ways.
+
+`product`: tiles of 16 rows or more, on tensor cores where PRECISION is "tf32" or "bf16", in float32 state; "ieee" keeps
+float32 products. `product_of_live`: any number of rows, a sum of rows of the weight over the senders that are not
+silent; with few rows most are, and a row of the weight that no spike needs is not read.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def multiply(a, b, total, PRECISION: tl.constexpr):
+    """Return total + a b."""
+    if PRECISION == "bf16":
+        total = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16), total)
+    else:
+        total = tl.dot(a, b, total, input_precision=PRECISION, out_dtype=total.dtype)
+    return total
+
+
+@triton.jit
+def product(
+    values, weight, size, rows, rows_ok, cols, inside, SIZE: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,
+    REAL: tl.constexpr,
+):  # fmt: skip
+    """Return sum_k values[row, k] weight[k, col], (ROWS, COLS), DEEP terms at a time.
+
+    size is SIZE, as a number that is not known when compiling: a short loop would be unrolled, and spill.
+    """
+    total = tl.zeros((rows.shape[0], cols.shape[0]), REAL)
+    for k in range(0, size, DEEP):
+        deep = k + tl.arange(0, DEEP)
+        there = deep < SIZE
+        a = tl.load(values + rows[:, None] * SIZE + deep[None, :], mask=rows_ok[:, None] & there[None, :], other=0)
+        b = tl.load(weight + deep[:, None] * SIZE + cols[None, :], mask=there[:, None] & inside[None, :], other=0)
+        total = multiply(a, b, total, PRECISION)
+    return total
+
+
+@triton.jit
+def product_of_live(
+    values, weight, live, count, rows, rows_ok, cols, inside, SIZE: tl.constexpr, LISTED: tl.constexpr,
+    DEEP: tl.constexpr, REAL: tl.constexpr,
+):  # fmt: skip
+    """Return the same over the `count` terms that are listed in `live`, or over the first; DEEP loads under way."""
+    total = tl.zeros((rows.shape[0], cols.shape[0]), REAL)
+    for e in range(0, count, DEEP):
+        for u in tl.static_range(DEEP):
+            k = tl.load(live + e + u, mask=e + u < count, other=0) if LISTED else e + u
+            there = tl.full(rows.shape, e + u, tl.int32) < count
+            a = tl.load(values + rows * SIZE + k, mask=rows_ok & there, other=0)
+            there = tl.full(cols.shape, e + u, tl.int32) < count
+            b = tl.load(weight + k * SIZE + cols, mask=inside & there, other=0)
+            total = tl.fma(tl.broadcast_to(a[:, None], total.shape), tl.broadcast_to(b[None, :], total.shape), total)
+    return total

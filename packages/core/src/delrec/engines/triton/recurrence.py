@@ -1,0 +1,100 @@
+"""How a recurrence is handed to the kernels: tables of its triangles, bits of given spikes, gradients from sums.
+
+Everything is made on the tensors' device; nothing is read back to the host.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from delrec.delays import triangle_sides
+from delrec.engines.fused import Inputs
+
+__all__ = ["Recurrence", "recurrence_of"]
+
+
+class Recurrence(NamedTuple):
+    """Delays of shape D, (N,) one a sender or (N, N), [receiver, sender], one a connection.
+
+    tables: whole numbers (4, *D): first tap, taps, taps strictly left of the middle, taps left of it or at it. edges:
+    (3, *D): what the triangle's sides begin with, and 1 / s^2 (see `window`). slope: 1 / s, (N,). longest: one whole
+    number, taps of the widest triangle. reach: the longest tap. past: how many given steps can be met; they fill the
+    last bits of the first `prefix` words.
+    """
+
+    tables: Tensor
+    edges: Tensor
+    slope: Tensor
+    longest: Tensor
+    reach: int
+    past: int
+    prefix: int
+
+    @property
+    def kind(self) -> int:
+        """1 with one delay a sender, 2 with one a connection."""
+        return self.tables.dim() - 1
+
+    @property
+    def words(self) -> Tensor:
+        """One whole number, the words of 32 steps of the widest triangle."""
+        return (self.longest + 31) // 32
+
+    def by_sender(self) -> tuple[Tensor, Tensor]:
+        """Return tables and edges, [sender, receiver] where there is one a connection."""
+        if self.kind == 1:
+            return self.tables, self.edges
+        return self.tables.transpose(1, 2).contiguous(), self.edges.transpose(1, 2).contiguous()
+
+    def slots(self, steps: int) -> int:
+        """Return how many steps a ring must hold, a power of 2."""
+        return 1 << (min(self.reach + 1, steps) - 1).bit_length()
+
+    def pack(self, history: Tensor, steps: int) -> Tensor:
+        """Return words for (K, B, N) given spikes and `steps` to come; bit j of word w is step 32 (w - prefix) + j."""
+        batch, size = history.shape[1:]
+        words = torch.empty(self.prefix + (steps + 31) // 32, batch, size, dtype=torch.int32, device=history.device)
+        if self.past:
+            rows = torch.zeros(32 * self.prefix, batch, size, dtype=torch.int64, device=history.device)
+            rows[-self.past :] = history[-self.past :].detach() > 0
+            shifts = torch.arange(32, device=history.device).view(1, 32, 1, 1)
+            packed = (rows.view(self.prefix, 32, batch, size) << shifts).sum(1)
+            words[: self.prefix] = torch.where(packed >= 2**31, packed - 2**32, packed).to(torch.int32)
+        return words
+
+    def gradients(self, weight: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of delay, D, and half-width, (N,), from sums (3, N) or (3, N, N), [sender, receiver].
+
+        The sums over spikes are of m times the gradient that came back, of it right minus left of the middle, and of
+        all inside. dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1 / s^2 - 2 m / s.
+        """
+        taps, sides, total = sums
+        scale = self.slope.to(sums.dtype)
+        if self.kind == 1:
+            return sides * scale**2, total * scale**2 - 2 * scale * taps
+        scale, by_sender = scale.unsqueeze(-1), weight.t()
+        g_width = (by_sender * (total * scale**2 - 2 * scale * taps)).sum(1)
+        return (by_sender * sides * scale**2).t(), g_width
+
+
+@torch.no_grad()
+def recurrence_of(inputs: Inputs, reach: int, history: int) -> Recurrence:
+    """Lay out the delays of a scan; reach: a tap that none is longer than; history: how many steps were given."""
+    current, delay, width = inputs.current, inputs.delay, inputs.width
+    assert delay is not None and width is not None
+    # never in less than float32, nor in less than either side has
+    precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
+    half = width.to(precise).expand(len(delay))
+    delay = delay.to(precise)
+    width = half.expand(delay.shape)
+    reach = min(reach, current.shape[0] - 1 + history)
+    low, count, left, right = triangle_sides(delay, width, reach + 1)
+    high, centre = low + count - 1, 1 + delay
+    tables = torch.stack([low, count, left, count - right]).to(torch.int32)
+    edges = torch.stack([width - (centre - low), width - (high - centre), 1 / width**2]).to(current.dtype)
+    past = min(history, reach)
+    longest = tables[1].max()
+    return Recurrence(tables, edges, (1 / half).to(current.dtype), longest, reach, past, (past + 31) // 32)

@@ -1,0 +1,254 @@
+"""The two passes of the scan as launches, and what autograd sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from delrec.engines.fused import Inputs
+from delrec.engines.gradients import refuse_twice
+from delrec.engines.triton.codegen import kernels_for
+from delrec.engines.triton.compilation import Compilation, signature_of
+from delrec.engines.triton.recurrence import Recurrence, recurrence_of
+from delrec.engines.triton.synaptic import connection_gradients
+from delrec.engines.triton.tiles import Tiles, connections_of, launch, parts_of, tiles_for
+from delrec.neurons import LIF, Neuron
+
+__all__ = ["Plan", "Scan", "backward", "compilations", "forward"]
+
+_REALS = {torch.float32: tl.float32, torch.float64: tl.float64}
+
+
+class Plan(NamedTuple):
+    """How a scan was run, and so how it is run back."""
+
+    recurrence: Recurrence | None
+    module: ModuleType
+    tiles: Tiles
+    precision: str
+
+
+def forward(
+    neuron: Neuron, inputs: Inputs, reach: int, given: int, keep: bool, keep_current: bool, precision: str
+) -> tuple[Tensor, Tensor, Tensor, Plan]:
+    """Return spikes (T, B, N), states (planes, T, B, N), the last two steps' only without `keep`, bits and the plan.
+
+    reach: a tap that none is longer than. given: how many steps of the history are not those of rest.
+    """
+    current, weight, history = inputs.current.contiguous(), inputs.weight, inputs.history
+    steps, batch, size = current.shape
+    module = kernels_for(neuron, current.dtype, keep_current)
+    tiles = tiles_for(size, batch, current.dtype, precision)
+    recurrence = recurrence_of(inputs, reach, given) if weight is not None else None
+    spikes = torch.empty_like(current)
+    held = steps if keep else min(steps, 2)
+    states = current.new_empty(module.PLANES, held, batch, size)
+    none = current.new_empty(0)
+    words = none.int()
+    transposed = z = live = none
+    tables: tuple[Tensor, ...] = (none, none, none)
+    kind = prefix = past = slots = 0
+    if recurrence is not None:
+        assert weight is not None
+        kind, prefix, past = recurrence.kind, recurrence.prefix, recurrence.past
+        words, slots = recurrence.pack(history, steps), recurrence.slots(steps)
+        transposed, live = weight.detach().t().contiguous(), words.new_empty(batch, size)
+        z = current.new_zeros(slots, batch, size) if kind == 2 else current.new_empty(batch, size)
+        tables = (*recurrence.by_sender(), recurrence.longest if kind == 2 else recurrence.words)
+    mask, masked = _mask(inputs)
+    launch(
+        module.forward_scan, (tiles.programs,), tiles.options,
+        current, transposed, *tables, mask, inputs.coef.contiguous(), history[-1].contiguous(),
+        inputs.start.contiguous(), states, spikes, words, z, live, steps, batch, size, held, prefix, past, slots - 1,
+        **_constants(size, tiles, precision, kind, masked, module),
+    )  # fmt: skip
+    return spikes, states, words, Plan(recurrence, module, tiles, precision)
+
+
+def backward(
+    inputs: Inputs, states: Tensor, bits: Tensor, plan: Plan, grads: tuple[Tensor | None, Tensor | None, Tensor | None],
+    needs: tuple[bool, ...],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Return the gradients of `inputs` (None for the mask) from those of spikes, trace and final states.
+
+    inputs.current need not hold values: its shape is enough. needs: which gradients are wanted, in the order of
+    `inputs`.
+    """
+    current, weight, delay, width, _, coef, start, history = inputs
+    steps, batch, size = current.shape
+    _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
+    recurrence, module, tiles, precision = plan
+    none = coef.new_empty(0)
+    g_x = coef.new_empty(steps, batch, size)
+    carry = coef.new_zeros(1 + len(start), batch, size)
+    g_spikes, g_trace, g_final = (None if g is None else g.to(coef.dtype).contiguous() for g in grads)
+    if g_final is not None:
+        carry[1:] = g_final
+    g_coef = torch.zeros(tiles.programs if need_coef else 0, *coef.shape, dtype=torch.float64, device=coef.device)
+    need_taps = recurrence is not None and (need_delay or need_width)
+    own = sent = ring = none
+    tables: tuple[Tensor, ...] = (none, none, none)
+    kind = prefix = past = slots = 0
+    if recurrence is not None:
+        assert weight is not None
+        kind, prefix = recurrence.kind, recurrence.prefix
+        past = recurrence.past if need_history or (kind == 1 and need_taps) else 0
+        own, tables = weight.detach().contiguous(), (recurrence.tables, recurrence.edges, recurrence.longest)
+        sent = coef.new_empty(batch, size, steps if kind == 2 else 1)
+        if kind == 1:
+            slots = recurrence.slots(steps)
+            ring = coef.new_empty(slots, batch, size)
+    counted = tiles.programs if kind == 1 and need_taps else 0
+    sums = torch.zeros(counted, 3, size, dtype=torch.float64, device=coef.device)
+    g_past = coef.new_zeros(past, batch, size)
+    mask, masked = _mask(inputs)
+    launch(
+        module.backward_scan, (tiles.programs,), tiles.options,
+        own, *tables, mask, coef.contiguous(), states, history[-1].contiguous(), start.contiguous(), bits, ring, sent,
+        none if g_spikes is None else g_spikes, none if g_trace is None else g_trace, g_x, carry, g_past, sums, g_coef,
+        steps, batch, size, prefix, past, slots - 1,
+        **_constants(size, tiles, precision, kind, masked, module),
+        SPIKES_GIVEN=g_spikes is not None, TRACE_GIVEN=g_trace is not None, TAPS=counted > 0, COEF=need_coef,
+    )  # fmt: skip
+    g_weight = g_delay = g_width = g_history = None
+    if kind == 1 and need_weight:
+        g_weight = _weight_gradient(plan, bits, g_x, mask, masked)
+    taps = sums.sum(0)
+    if recurrence is not None and kind == 2 and (need_weight or need_taps):
+        taps = _connection_gradients(recurrence, bits, sent)
+        g_weight = taps[0].t() if need_weight else None
+    if recurrence is not None and need_taps:
+        assert weight is not None and delay is not None and width is not None
+        g_delay, g_width = (
+            g.sum_to_size(like.shape).to(like.dtype)
+            for g, like in zip(recurrence.gradients(weight.detach(), taps), (delay, width), strict=True)
+        )
+    if need_history:
+        g_history = torch.zeros_like(history)
+        if past:
+            g_history[-past:] = g_past
+        g_history[-1] += carry[0]
+    return (
+        g_x, g_weight, g_delay, g_width, None, g_coef.sum(0).to(coef.dtype) if need_coef else None,
+        carry[1:] if need_start else None, g_history,
+    )  # fmt: skip
+
+
+class Scan(torch.autograd.Function):
+    """The scan with its adjoint; gives spikes, final states and, if asked for, the trace."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, neuron: Neuron, reach: int, given: int, keep: bool, keep_current: bool, with_trace: bool,
+        precision: str, *tensors: Tensor | None,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """See `forward`."""
+        inputs = Inputs(*tensors)  # type: ignore[arg-type]
+        spikes, states, bits, ctx.plan = forward(neuron, inputs, reach, given, keep, keep_current, precision)
+        final = states[: len(inputs.start), (len(spikes) - 1) % states.shape[1]].clone()
+        ctx.shape = inputs.current.shape
+        # everything through save_for_backward, so that an edit in place before the backward pass is an error
+        ctx.save_for_backward(*inputs[1:], states, bits)
+        ctx.set_materialize_grads(False)
+        return (spikes, final, states) if with_trace else (spikes, final)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """See `backward`."""
+        refuse_twice("triton")
+        *saved, states, bits = ctx.saved_tensors
+        inputs = Inputs(states.new_empty(()).expand(ctx.shape), *saved)
+        spikes, final, *rest = grads
+        incoming = (spikes, rest[0] if rest else None, final)
+        return (None,) * 7 + backward(inputs, states, bits, ctx.plan, incoming, ctx.needs_input_grad[7:])
+
+
+def _weight_gradient(plan: Plan, bits: Tensor, g_x: Tensor, mask: Tensor, masked: int) -> Tensor:
+    """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
+    (steps, batch, size), recurrence = g_x.shape, plan.recurrence
+    assert recurrence is not None
+    shape = parts_of(size, steps)
+    parts = g_x.new_empty(shape.parts, size, size)
+    launch(
+        plan.module.weight_gradient, shape.grid, shape.options,
+        g_x, mask, recurrence.tables, recurrence.edges, recurrence.words, bits, parts, steps, batch,
+        recurrence.prefix, shape.share, SIZE=size, **shape.constants, PRECISION=plan.precision, MASKED=masked,
+    )  # fmt: skip
+    return parts.sum(0)
+
+
+def _connection_gradients(recurrence: Recurrence, bits: Tensor, sent: Tensor) -> Tensor:
+    """Return the sums (3, N, N), [sender, receiver], that `Recurrence.gradients` takes; the first is dW."""
+    batch, size, steps = sent.shape
+    sums = sent.new_empty(3, size, size)
+    shape = connections_of(size)
+    launch(
+        connection_gradients, shape.grid, shape.options,
+        sent, *recurrence.by_sender(), recurrence.longest, bits, sums, steps, batch, recurrence.prefix,
+        len(bits), SIZE=size, **shape.constants, REAL=_REALS[sent.dtype],
+    )  # fmt: skip
+    return sums
+
+
+def _constants(size: int, tiles: Tiles, precision: str, kind: int, masked: int, module: ModuleType) -> dict[str, Any]:
+    """Return the constants that both passes are compiled for."""
+    return {
+        "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
+        "PRECISION": precision, "KIND": kind, "MASKED": masked, "KEEP_CURRENT": module.KEEPS_CURRENT,
+    }  # fmt: skip
+
+
+def _mask(inputs: Inputs) -> tuple[Tensor, int]:
+    """Return the mask as kernels take it, and 0 for none, 1 for one that holds all steps, 2 for one a step."""
+    coef, mask = inputs.coef, inputs.mask
+    if mask is None or inputs.weight is None:
+        return coef.new_empty(0), 0
+    shape = inputs.current.shape if mask.dim() == 3 else inputs.current.shape[1:]
+    return mask.to(coef.dtype).expand(shape).contiguous(), 1 if mask.dim() == 2 else 2
+
+
+def compilations(size: int, products: str) -> Iterator[Compilation]:
+    """Yield what a layer of `size` LIF neurons launches, its gradients all wanted, for a batch of 256, and of 2,048.
+
+    products: "float32", IEEE and TF32, or "bfloat16".
+    """
+    module = kernels_for(LIF(), torch.float32)
+    numbers = (
+        "x weight edges mask coef first start states spikes z ring sent g_spikes g_trace g_x carry g_past out"
+    ).split()
+    types = dict.fromkeys(numbers, "*fp32:16") | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
+    types |= dict.fromkeys(("tables", "extent", "bits", "live"), "*i32:16")
+
+    def compiled(
+        name: str, kernel: Any, constants: dict[str, Any], options: dict[str, Any], **other: str
+    ) -> Compilation:
+        return Compilation(f"scan, {name}", kernel, signature_of(kernel, types | other), constants, options)
+
+    incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
+    for precision in ("ieee", "tf32") if products == "float32" else ("bf16",):
+        for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
+            if kind != 1 and precision != "ieee":
+                continue  # products are of axonal delays alone
+            for batch in (256, 2048) if kind == 1 and precision == "ieee" else (256,):
+                tiles = tiles_for(size, batch, torch.float32, precision)
+                given = _constants(size, tiles, precision, kind, min(kind, 1), module)
+                title = f"{name}, {precision}, {tiles.rows} rows"
+                yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options)
+                given |= incoming | {"TAPS": kind == 1}
+                yield compiled(f"{title}, backward", module.backward_scan, given, tiles.options)
+            if kind == 1:
+                parts = parts_of(size, 250)
+                more = {"SIZE": size, "PRECISION": precision, "MASKED": 1}
+                yield compiled(
+                    f"{name}, {precision}, dW", module.weight_gradient, parts.constants | more, parts.options
+                )
+        if precision == "ieee":
+            pairs = connections_of(size)
+            more = {"SIZE": size, "REAL": tl.float32}
+            of_real = {"sums": "*fp32:16"}
+            yield compiled("connections", connection_gradients, pairs.constants | more, pairs.options, **of_real)

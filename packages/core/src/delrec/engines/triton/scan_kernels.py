@@ -1,0 +1,282 @@
+"""The scan through all T and its adjoint, each one launch, for any neuron, recurrent with delays or not.
+
+A program owns ROWS rows of the batch and all N of the layer, which it passes in tiles of COLS columns: programs never
+wait for each other. What a step hands to the next lies in global memory, in reach of the processor's own cache; a
+barrier of the program's threads stands between writing and reading it. Sequences are (T, B, N), plane = B N.
+
+`codegen` puts a copy of this file in a module in which the names of `blocks` are one neuron's. Whole numbers are not
+specialised: another T, batch or history is not another kernel.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from delrec.engines.triton.blocks import COEFS, REAL, STATES, adjoint_tile, step_tile
+from delrec.engines.triton.functions import add_rows, earlier
+from delrec.engines.triton.products import multiply, product, product_of_live
+from delrec.engines.triton.synaptic import send, sent_back
+from delrec.engines.triton.window import delayed, tap
+
+
+@triton.jit
+def masked(values, mask, t, wide, at, ok, MASKED: tl.constexpr):
+    """Return values times the mask of step t; MASKED: 0 for none, 1 for one that holds all steps, 2 for one a step."""
+    if MASKED == 1:
+        values *= tl.load(mask + at, mask=ok, other=0)
+    elif MASKED == 2:
+        values *= tl.load(mask + t * wide + at, mask=ok, other=0)
+    return values
+
+
+@triton.jit(do_not_specialize=["steps", "batch", "size", "held", "prefix", "past", "ring_mask"])
+def forward_scan(
+    x, weight, tables, edges, extent, mask, coef, first, start, states, spikes, bits, z, live, steps, batch, size, held,
+    prefix, past, ring_mask,
+    SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
+):  # fmt: skip
+    """Fill spikes (T, B, N), states (planes, held, B, N) and bits, from first, S[-1], and start (states, B, N).
+
+    KIND: 0 is without recurrence, 1 with one delay a sender, 2 with one a connection. weight: [sender, receiver].
+    tables, edges: see `window.delayed`, `synaptic`; extent: one number, the words (KIND 2: the taps) of the widest
+    window. mask: (B, N) where MASKED is 1, (T, B, N) where it is 2. bits: (words, B, N), of which the first `prefix`
+    lie before step 0 and hold `past` given steps. z, live: (B, N) scratch; KIND 2: z is the ring of currents to come,
+    (ring_mask + 1, B, N), zeros.
+    """
+    program = tl.program_id(0)
+    rows = program * ROWS + tl.arange(0, ROWS)
+    plane = batch * SIZE
+    wide = tl.full((), 1, tl.int64) * plane
+    if KIND > 0:
+        widest = tl.load(extent)
+    if KIND == 2:
+        for back in range(past):
+            send(
+                back - past, bits, prefix, plane, z, ring_mask, wide, live, weight, tables, edges, widest, steps, batch,
+                rows, SIZE, COLS, REAL,
+            )  # fmt: skip
+    for t in range(steps):
+        if KIND == 1:
+            alive = tl.full((), 0, tl.int32)
+            for c in tl.range(0, SIZE, COLS):
+                cols = c + tl.arange(0, COLS)
+                inside = cols < SIZE
+                ok = (rows < batch)[:, None] & inside[None, :]
+                at = rows[:, None] * SIZE + cols[None, :]
+                arrived = delayed(
+                    t, bits, prefix, prefix + (steps + 31) // 32, plane, at, ok, cols, inside, tables, edges, SIZE,
+                    widest, REAL,
+                )  # fmt: skip
+                tl.store(z + at, arrived, mask=ok)
+                if not DOT:
+                    met = (tl.max(tl.abs(arrived), 0) > 0).to(tl.int32)
+                    place = alive + tl.cumsum(met, 0) - 1
+                    tl.store(live + program * SIZE + place, cols, mask=met > 0)
+                    alive += tl.sum(met, 0)
+            tl.debug_barrier()
+        for c in tl.range(0, SIZE, COLS):
+            cols = c + tl.arange(0, COLS)
+            inside = cols < SIZE
+            ok = (rows < batch)[:, None] & inside[None, :]
+            at = rows[:, None] * SIZE + cols[None, :]
+            current = tl.load(x + t * wide + at, mask=ok, other=0)
+            if KIND == 1:
+                if DOT:
+                    received = product(z, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
+                else:
+                    received = product_of_live(
+                        z, weight, live + program * SIZE, alive, rows, rows < batch, cols, inside, SIZE, True, DEEP,
+                        REAL,
+                    )  # fmt: skip
+                current += masked(received, mask, t, wide, at, ok, MASKED)
+            if KIND == 2:
+                received = tl.load(z + (t & ring_mask) * wide + at, mask=ok, other=0)
+                current += masked(received, mask, t, wide, at, ok, MASKED)
+            before = earlier(t, spikes + (t - 1) * wide, first, at, ok)
+            old, new = states + ((t + held - 1) % held) * wide, states + (t % held) * wide
+            if KEEP_CURRENT:
+                tl.store(new + STATES * held * wide + at, current, mask=ok)
+            spike = step_tile(
+                old, new, held * wide, start, wide, t, at, ok, before, current, coef, cols, inside, SIZE
+            )  # fmt: skip
+            tl.store(spikes + t * wide + at, spike, mask=ok)
+            if KIND > 0:
+                word = bits + (prefix + t // 32) * plane + at
+                so_far = tl.where(t % 32 > 0, tl.load(word, mask=ok, other=0), 0)
+                tl.store(word, so_far | ((spike > 0).to(tl.int32) << t % 32), mask=ok)
+        tl.debug_barrier()
+        if KIND == 2:
+            send(
+                t, bits, prefix, plane, z, ring_mask, wide, live, weight, tables, edges, widest, steps, batch, rows,
+                SIZE, COLS, REAL,
+            )  # fmt: skip
+
+
+@triton.jit
+def returned(
+    t, ring, ring_mask, steps, wide, at, ok, cols, inside, tables, edges, longest, SIZE: tl.constexpr,
+    TAPS: tl.constexpr, REAL: tl.constexpr,
+):  # fmt: skip
+    """Return y = sum_k m[k] gz[t+k], (ROWS, COLS), and where TAPS the sums of gz: right minus left, and all."""
+    low = tl.load(tables + cols, mask=inside, other=1)
+    count = tl.load(tables + SIZE + cols, mask=inside, other=0)
+    strict = tl.load(tables + 2 * SIZE + cols, mask=inside, other=0)
+    left = tl.load(tables + 3 * SIZE + cols, mask=inside, other=0)
+    e_left = tl.load(edges + cols, mask=inside, other=0)
+    e_right = tl.load(edges + SIZE + cols, mask=inside, other=0)
+    scale = tl.load(edges + 2 * SIZE + cols, mask=inside, other=0)
+    y = tl.zeros(at.shape, REAL)
+    sides, total = tl.zeros(at.shape, REAL), tl.zeros(at.shape, REAL)
+    for j in range(longest):
+        step = t + low + j
+        met = (j < count) & (step.to(tl.uint32) < steps)  # a step before the first is a large number
+        place = ring + ((step & ring_mask) * wide)[None, :] + at
+        g = tl.load(place, mask=ok & met[None, :], other=0)
+        rise = tap(j, count, left, e_left, e_right, REAL) * scale
+        y = tl.fma(tl.broadcast_to(rise[None, :], at.shape), g, y)
+        if TAPS:
+            side = tl.where(j < strict, -1, tl.where(j < left, 0, 1)).to(REAL)
+            sides = tl.fma(tl.broadcast_to(side[None, :], at.shape), g, sides)
+            total += g
+    return y, sides, total
+
+
+@triton.jit
+def add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, sums, SIZE: tl.constexpr):
+    """Add what the spikes of step t give to the delays: sums (3, N), of y, sides and total, in float64."""
+    word = tl.load(bits + (prefix + (t >> 5)) * plane + at, mask=ok, other=0)
+    fired = ((word >> (t & 31)) & 1) > 0
+    add_rows(sums + cols, tl.where(fired, y, 0), inside)
+    add_rows(sums + SIZE + cols, tl.where(fired, sides, 0), inside)
+    add_rows(sums + 2 * SIZE + cols, tl.where(fired, total, 0), inside)
+
+
+@triton.jit(do_not_specialize=["steps", "batch", "size", "prefix", "past", "ring_mask"])
+def backward_scan(
+    weight, tables, edges, extent, mask, coef, states, first, start, bits, ring, sent, g_spikes, g_trace, g_x,
+    carry, g_past, sums, g_coef, steps, batch, size, prefix, past, ring_mask,
+    SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
+    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
+    SPIKES_GIVEN: tl.constexpr, TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr,
+):  # fmt: skip
+    """The adjoint of `forward_scan`, from the last step to the first, then through the `past` given spikes.
+
+    weight, KIND 2: tables and edges too: [receiver, sender]. extent: one number, the taps of the longest kernel. first:
+    S[-1], (B, N). start: (states, B, N). g_spikes (T, B, N), g_trace (states, T, B, N): what comes in, where given.
+    g_x: (T, B, N). carry: (1 + states, B, N), the gradients of spike and states on their way to the step before; the
+    states' begin as those of the final states. g_past: (past, B, N). ring: (ring_mask + 1, B, N) of gz; sent: (B, N)
+    scratch; KIND 2: gI, (B, N, T). sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
+    """
+    program = tl.program_id(0)
+    rows = program * ROWS + tl.arange(0, ROWS)
+    plane = batch * SIZE
+    wide = tl.full((), 1, tl.int64) * plane
+    longest = tl.full((), 0, tl.int32)
+    if KIND > 0:
+        longest = tl.load(extent)
+    for back in range(steps):
+        t = steps - 1 - back
+        for c in tl.range(0, SIZE, COLS):
+            cols = c + tl.arange(0, COLS)
+            inside = cols < SIZE
+            ok = (rows < batch)[:, None] & inside[None, :]
+            at = rows[:, None] * SIZE + cols[None, :]
+            g_spike = tl.load(carry + at, mask=ok, other=0)
+            if SPIKES_GIVEN:
+                g_spike += tl.load(g_spikes + t * wide + at, mask=ok, other=0)
+            if KIND == 1:
+                y, sides, total = returned(
+                    t, ring, ring_mask, steps, wide, at, ok, cols, inside, tables, edges, longest, SIZE, TAPS, REAL
+                )
+                g_spike += y
+                if TAPS:
+                    mine = sums + program * 3 * SIZE
+                    add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, mine, SIZE)
+            if KIND == 2:
+                g_spike += sent_back(
+                    t, sent, steps, weight, tables, edges, longest, rows, ok, cols, inside, SIZE, REAL
+                )  # fmt: skip
+            g_current = adjoint_tile(
+                states + (t - 1) * wide, states + t * wide, steps * wide, start, wide, t, at, ok, first, g_spike,
+                carry, g_trace + t * wide, steps * wide, coef, g_coef + program * COEFS * SIZE, cols,
+                inside, SIZE, TRACE_GIVEN, COEF,
+            )  # fmt: skip
+            tl.store(g_x + t * wide + at, g_current, mask=ok)
+            if KIND == 1:
+                tl.store(sent + at, masked(g_current, mask, t, wide, at, ok, MASKED), mask=ok)
+            if KIND == 2:
+                line = sent + at.to(tl.int64) * steps + t
+                tl.store(line, masked(g_current, mask, t, wide, at, ok, MASKED), mask=ok)
+        tl.debug_barrier()
+        if KIND == 1:
+            for c in tl.range(0, SIZE, COLS):
+                cols = c + tl.arange(0, COLS)
+                inside = cols < SIZE
+                ok = (rows < batch)[:, None] & inside[None, :]
+                at = rows[:, None] * SIZE + cols[None, :]
+                if DOT:
+                    gz = product(sent, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
+                else:
+                    gz = product_of_live(
+                        sent, weight, sent, SIZE, rows, rows < batch, cols, inside, SIZE, False, DEEP, REAL
+                    )
+                tl.store(ring + (t & ring_mask) * wide + at, gz, mask=ok)
+            tl.debug_barrier()
+    for back in range(past):
+        for c in tl.range(0, SIZE, COLS):
+            cols = c + tl.arange(0, COLS)
+            inside = cols < SIZE
+            ok = (rows < batch)[:, None] & inside[None, :]
+            at = rows[:, None] * SIZE + cols[None, :]
+            t = -1 - back
+            if KIND == 2:
+                y = sent_back(t, sent, steps, weight, tables, edges, longest, rows, ok, cols, inside, SIZE, REAL)
+            else:
+                y, sides, total = returned(
+                    t, ring, ring_mask, steps, wide, at, ok, cols, inside, tables, edges, longest, SIZE, TAPS, REAL
+                )
+                if TAPS:
+                    mine = sums + program * 3 * SIZE
+                    add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, mine, SIZE)
+            tl.store(g_past + (past - 1 - back) * wide + at, y, mask=ok)
+        tl.debug_barrier()
+
+
+@triton.jit(do_not_specialize=["steps", "batch", "prefix", "share"])
+def weight_gradient(
+    g_x, mask, tables, edges, extent, bits, out, steps, batch, prefix, share,
+    SIZE: tl.constexpr, RECEIVERS: tl.constexpr, SENDERS: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,
+    MASKED: tl.constexpr,
+):  # fmt: skip
+    """dW[i, o] = sum_{t, b} gI[t, b, i] z[t, b, o] of a tile of connections and `share` steps; out: (parts, N, N).
+
+    z is read from the bits again: keeping it would cost (T, B, N) numbers for 1 / 32 of that in bits.
+    """
+    receivers = tl.program_id(0) * RECEIVERS + tl.arange(0, RECEIVERS)
+    senders = tl.program_id(1) * SENDERS + tl.arange(0, SENDERS)
+    part = tl.program_id(2)
+    inside = senders < SIZE
+    plane = batch * SIZE
+    wide = tl.full((), 1, tl.int64) * plane
+    chunks = tl.load(extent)
+    total = tl.zeros((RECEIVERS, SENDERS), REAL)
+    for t in range(part * share, tl.minimum(part * share + share, steps)):
+        for b in range(0, batch, DEEP):
+            rows = b + tl.arange(0, DEEP)
+            ok = (rows < batch)[:, None] & inside[None, :]
+            at = rows[:, None] * SIZE + senders[None, :]
+            arrived = delayed(
+                t, bits, prefix, prefix + (steps + 31) // 32, plane, at, ok, senders, inside, tables, edges, SIZE,
+                chunks, REAL,
+            )  # fmt: skip
+            # (RECEIVERS, DEEP), as the product takes it
+            from_ok = (receivers < SIZE)[:, None] & (rows < batch)[None, :]
+            from_at = receivers[:, None] + rows[None, :] * SIZE
+            g = tl.load(g_x + t * wide + from_at, mask=from_ok, other=0)
+            g = masked(g, mask, t, wide, from_at, from_ok, MASKED)
+            total = multiply(g, arrived, total, PRECISION)
+    ok = (receivers < SIZE)[:, None] & inside[None, :]
+    to = out + part.to(tl.int64) * SIZE * SIZE + receivers[:, None] * SIZE + senders[None, :]
+    tl.store(to, total, mask=ok)

@@ -1,0 +1,89 @@
+"""Which tile a program owns, from N, the batch and the dtype; and the launch itself.
+
+ROWS x COLS numbers are one tile of registers, so the two are chosen together: nothing that is asked for grows with N,
+T, the batch or a delay.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import triton.language as tl
+from triton.runtime.jit import JITFunction
+
+__all__ = ["INTERPRETED", "Parts", "Tiles", "connections_of", "launch", "parts_of", "power_of_two", "tiles_for"]
+
+INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
+# products are not contracted with sums, so that a pass finds again what another computed; without a limit of its own
+# ptxas spills a few numbers to reach the next step of occupancy
+_OPTIONS = {"enable_fp_fusion": False, "maxnreg": 255}
+_PARTS = 2 if INTERPRETED else 256  # programs of the weight's gradient
+
+
+class Tiles(NamedTuple):
+    """A program's rows of the batch, columns of a pass, terms of a product at a time, and whether it is `tl.dot`."""
+
+    programs: int
+    rows: int
+    cols: int
+    deep: int
+    dot: bool
+    options: dict[str, Any]
+
+
+class Parts(NamedTuple):
+    """Programs of a gradient after the scan; `parts` of the sequence, of `share` steps each, are summed apart."""
+
+    grid: tuple[int, ...]
+    constants: dict[str, int]
+    options: dict[str, Any]
+    parts: int = 1
+    share: int = 0
+
+
+def power_of_two(count: int) -> int:
+    """Return the smallest power of 2 that is at least `count` (and 1)."""
+    return 1 << max(0, count - 1).bit_length()
+
+
+def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tiles:
+    """Return the tile of a scan over N = `size` neurons.
+
+    float32 and float64 products: 4 rows, each program a sum over the senders that are not silent, so that a batch of
+    256 fills 64 multiprocessors; from 2,048 rows on, and on tensor cores, 16 rows and `tl.dot`. The interpreter runs
+    programs one by one: `tl.dot` in few. Columns are as many as fit the registers of sm_86 and sm_90.
+    """
+    dot = INTERPRETED or (dtype == torch.float32 and (precision != "ieee" or batch >= 2048))
+    rows = 16 if dot else 4 if batch >= 256 else 2 if batch >= 64 else 1
+    most = (64 if precision == "ieee" else 128) if dot else 512 if size <= 512 else 256
+    cols = min(max(16, power_of_two(size)), most)
+    warps = max(1, min(8, rows * cols // 128))
+    options = {"num_warps": warps, "num_stages": 2}
+    return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, _OPTIONS | options)
+
+
+def parts_of(size: int, steps: int) -> Parts:
+    """Return the tiles of the weight's gradient."""
+    edge = min(64, max(16, power_of_two(size)))
+    tiles = -(-size // edge)
+    parts = max(1, min(steps, _PARTS // tiles**2))
+    share = -(-steps // parts)
+    parts = -(-steps // share)
+    constants = {"RECEIVERS": edge, "SENDERS": edge, "DEEP": 16}
+    return Parts((tiles, tiles, parts), constants, _OPTIONS | {"num_warps": 4}, parts, share)
+
+
+def connections_of(size: int) -> Parts:
+    """Return a program for each sender and tile of receivers."""
+    cols = min(128, max(16, power_of_two(size)))
+    return Parts((size, -(-size // cols)), {"COLS": cols}, _OPTIONS | {"num_warps": -(-cols // 32)})
+
+
+def launch(kernel: Any, grid: tuple[int, ...], options: dict[str, Any], *tensors: Any, **constants: Any) -> None:
+    """Run a kernel on the device of its first tensor."""
+    device = tensors[0].device
+    quiet = np.errstate(all="ignore")  # the interpreter's numpy warns of 1 / 0, in places outside of a tile too
+    with torch.cuda.device(device) if device.type == "cuda" else quiet:
+        kernel[grid](*tensors, **constants, **options)

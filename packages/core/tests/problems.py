@@ -1,0 +1,107 @@
+"""Problems of a scan, and an engine held to the reference on them: what the tests of every fused engine share."""
+
+import pytest
+import torch
+from delrec import LIF, ATan, Triangle
+from delrec.engines import Request, State, interface
+
+try:
+    from delrec.engines.triton.tiles import INTERPRETED
+except ImportError:
+    INTERPRETED = False
+
+F64 = torch.float64
+ONLY_INTERPRETED = pytest.mark.skipif(
+    not INTERPRETED, reason="triton takes CPU tensors where TRITON_INTERPRET=1 is set"
+)
+TRITON = pytest.param("triton", marks=ONLY_INTERPRETED)
+ENGINES = ["reference", "cpu", TRITON]
+
+
+def run(engine, trace=True, **arguments):
+    return interface.scan(engine, Request(trace=trace, **arguments))
+
+
+NEURONS = {
+    "soft": lambda: LIF(tau=2.0, surrogate=Triangle(1.0), learn_tau="neuron"),
+    "hard": lambda: LIF(tau=1.5, reset="hard", v_reset=-0.2, detach_reset=True, surrogate=ATan(5.0)),
+}
+
+
+def problem(
+    neuron,
+    form,
+    steps,
+    batch,
+    size,
+    sigma,
+    *,
+    dtype=F64,
+    seed=0,
+    mask=None,
+    spread=False,
+    reach=8.0,
+    past=0,
+    device="cpu",
+):
+    """Make the arguments of `scan`, every differentiable one a leaf; neuron: of NEURONS, or one that is attached."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(shape, generator=draw, dtype=F64).to(device)
+
+    def uniform(*shape):
+        return torch.rand(shape, generator=draw, dtype=F64).to(device)
+
+    made = (NEURONS[neuron]().attach(size) if isinstance(neuron, str) else neuron).to(device, dtype)
+    current = (normal(steps, batch, size) + 0.5).to(dtype).requires_grad_()
+    arguments = {"current": current, "neuron": made}
+    if form != "none":
+        shape = (size, size) if form == "synaptic" else (size,)
+        arguments["weight"] = (1.5 * normal(size, size) / size**0.5).to(dtype).requires_grad_()
+        arguments["delay"] = (uniform(*shape) * reach).to(dtype).requires_grad_()
+        width = 1 + sigma * (uniform(size) if spread else torch.ones((), dtype=F64, device=device))
+        arguments["width"] = width.to(dtype).requires_grad_()
+    if mask:
+        shape = (batch, size) if mask == "sequence" else (steps, batch, size)
+        arguments["mask"] = (torch.rand(shape, generator=draw).to(device) < 0.7).to(dtype) / 0.7
+    if past:
+        history = (torch.rand(past, batch, size, generator=draw).to(device) < 0.3).to(dtype).requires_grad_()
+        arguments["state"] = State((normal(batch, size).to(dtype).requires_grad_(),), history)
+    return arguments
+
+
+def leaves(arguments):
+    found = {name: arguments[name] for name in ("current", "weight", "delay", "width") if name in arguments}
+    found |= dict(arguments["neuron"].named_parameters())
+    if "state" in arguments:
+        found |= {"history": arguments["state"].history, "start": arguments["state"].states[0]}
+    return found
+
+
+def result(engine, arguments, seed=5):
+    """Run an engine; return its outputs and the gradients of a random functional of spikes and states."""
+    out = run(engine, **arguments)
+    draw = torch.Generator().manual_seed(seed)
+    loss = sum((torch.randn(o.shape, generator=draw, dtype=F64).to(o) * o).sum() for o in (out.spikes, *out.states))
+    wanted = leaves(arguments)
+    grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
+    return out, dict(zip(wanted, grads, strict=True))
+
+
+def difference(a, b):
+    if a is None or b is None:
+        return 0.0 if a is b or float((b if a is None else a).abs().max()) == 0 else float("inf")
+    return float((a - b).detach().abs().max() / max(1.0, float(b.detach().abs().max())))
+
+
+def assert_equal(arguments, tolerance=1e-9, engine="cpu"):
+    """Hold an engine to the reference: spikes equal, states and every gradient to the tolerance."""
+    ours, grads = result(engine, arguments)
+    theirs, wanted = result("reference", arguments)
+    assert ours.engine == engine
+    assert torch.equal(ours.spikes, theirs.spikes)
+    for mine, yours in zip(ours.states, theirs.states, strict=True):
+        assert difference(mine, yours) < tolerance
+    for name, gradient in wanted.items():
+        assert difference(grads[name], gradient) < tolerance, name

@@ -1,0 +1,176 @@
+"""Feedforward delays and the spiking linear map on the triton engine are torch's convolution and product.
+
+On a card, or in Triton's interpreter (`conftest`), one kernel after the other.
+"""
+
+import pytest
+import torch
+from delrec.feedforward import FeedforwardDelays
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+pytest.importorskip("triton")
+from delrec.engines.triton.delays import delayed_linear
+from delrec.engines.triton.linear import spike_linear
+
+F32, F64 = torch.float32, torch.float64
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TOLERANCE = {F64: 1e-9, F32: 1e-4}
+CASES = [
+    # steps, batch, inputs, outputs, window, left, right, form
+    (20, 3, 6, 9, 7, 6, 0, "synaptic"),
+    (70, 2, 5, 18, 25, 24, 12, "synaptic"),  # more than a tile of time and of receivers
+    (9, 16, 5, 4, 8, 3, 2, "axonal"),
+    (6, 2, 3, 3, 9, 12, 1, "dendritic"),
+    (3, 1, 2, 2, 2, 1, 0, "synaptic"),
+]
+
+
+def normal(*shape, dtype=F64, seed=0, share=1.0):
+    """Numbers of which `share` are not 0."""
+    draw = torch.Generator().manual_seed(seed)
+    values = torch.randn(shape, generator=draw, dtype=F64) * (torch.rand(shape, generator=draw) < share)
+    return values.to(DEVICE, dtype)
+
+
+def agree(ours, theirs, tensors, dtype):
+    cotangent = normal(*theirs.shape, dtype=dtype, seed=7)
+    found, wanted = (torch.autograd.grad(y, tensors, cotangent) for y in (ours, theirs))
+    for a, b in zip([ours, *found], [theirs, *wanted], strict=True):
+        assert a.dtype == dtype and a.shape == b.shape
+        scale = max(1.0, float(b.detach().abs().max()))
+        assert float((a - b).detach().abs().max()) <= TOLERANCE[dtype] * scale
+
+
+def delays_agree(case, dtype, share=0.2, whole=False):
+    steps, batch, inputs, outputs, window, left, right, form = case
+    torch.manual_seed(0)
+    layer = FeedforwardDelays(
+        inputs, outputs, window=window, left_padding=left, right_padding=right, delays=form, engine="reference"
+    ).to(DEVICE, dtype)
+    if whole:
+        layer.round_()
+    x = normal(steps, batch, inputs, dtype=dtype, share=share).requires_grad_()
+    parts = (layer.weight[..., 0], layer.effective_position()[0], layer.bias)
+    ours = delayed_linear(x, *parts, window, left, right)
+    agree(ours, layer(x), [x, *layer.parameters()], dtype)
+
+
+def map_agrees(shape, dtype, share, bias=True):
+    steps, batch, inputs, outputs = shape
+    x = normal(steps, batch, inputs, dtype=dtype, share=share).requires_grad_()
+    tensors = [x, normal(outputs, inputs, dtype=dtype, seed=1).requires_grad_()]
+    tensors += [normal(outputs, dtype=dtype, seed=2).requires_grad_()] if bias else []
+    agree(spike_linear(*tensors), F.linear(*tensors), tensors, dtype)
+
+
+@pytest.mark.parametrize("dtype", [F64, F32])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_delays_equal_the_convolution(case, dtype):
+    delays_agree(case, dtype)
+
+
+@pytest.mark.parametrize("case", CASES[:2], ids=str)
+def test_whole_delays_equal_the_convolution(case):
+    delays_agree(case, F64, whole=True)
+
+
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.integers(1, 20)),
+    st.integers(2, 9),
+    st.integers(0, 10),
+    st.integers(0, 10),
+    st.sampled_from(["synaptic", "axonal", "dendritic"]),
+    st.sampled_from([F64, F32]),
+)
+@settings(max_examples=20, deadline=None)
+def test_delays_of_any_shape(sizes, window, left, right, form, dtype):
+    if sizes[0] + left + right >= window:
+        delays_agree((*sizes, window, left, right, form), dtype, share=0.5)
+
+
+def test_the_gradient_of_a_kernel_is_summed_in_groups_of_rows(monkeypatch):
+    from delrec.engines.triton import delays
+
+    for programs in (1, 6, 10_000):  # one group, three rows a group, a row a group
+        monkeypatch.setattr(delays, "_PROGRAMS", programs)
+        delays_agree((5, 7, 2, 3, 4, 3, 0, "synaptic"), F64)
+
+
+@pytest.mark.parametrize("dtype", [F64, F32])
+@pytest.mark.parametrize("share", [0.0, 0.04, 0.5])
+@pytest.mark.parametrize("shape", [(3, 7, 70, 19), (1, 33, 32, 300)], ids=str)
+def test_map_equals_the_product(shape, share, dtype):
+    map_agrees(shape, dtype, share)
+
+
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(32, 100), st.integers(1, 40)),
+    st.floats(0, 0.3),
+    st.booleans(),
+    st.sampled_from([F64, F32]),
+)
+@settings(max_examples=20, deadline=None)
+def test_map_of_any_shape(shape, share, bias, dtype):
+    map_agrees(shape, dtype, share, bias)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_tiles_choose_by_their_own_spikes():
+    x = torch.zeros(2, 16, 64, device=DEVICE, dtype=F64)
+    x[0, :, 5] = 1  # a tile of few spikes,
+    x[1] = 1  # and one of nothing else; with a weight of infinity only the product multiplies 0 by it
+    weight = torch.ones(3, 64, device=DEVICE, dtype=F64)
+    weight[:, 9] = torch.inf
+    y = spike_linear(x, weight)
+    assert (y[0] == 1).all() and y[1].isinf().all()
+    x[1, :, 9] = 0
+    assert spike_linear(x, weight)[1].isnan().all()
+
+
+def test_every_bit_of_a_word_is_found():
+    x = torch.eye(64, device=DEVICE, dtype=F32).unsqueeze(1)
+    weight = normal(5, 64, dtype=F32)
+    assert torch.equal(spike_linear(x, weight)[:, 0], weight.t())
+
+
+def test_nan_is_an_event():
+    x = torch.zeros(1, 1, 32, device=DEVICE)
+    x[0, 0, 31] = torch.nan
+    assert spike_linear(x, torch.ones(2, 32, device=DEVICE)).isnan().all()
+
+
+def test_two_runs_give_the_same_bits():
+    def run():
+        x = normal(6, 3, 32, dtype=F32, share=0.1).requires_grad_()
+        weight, position = normal(17, 32, dtype=F32).requires_grad_(), normal(17, 32, dtype=F32).requires_grad_()
+        total = delayed_linear(x, weight, position, None, 5, 4, 0) + spike_linear(x, weight)
+        return [total, *torch.autograd.grad(total.square().sum(), (x, weight, position))]
+
+    assert all(torch.equal(a, b) for a, b in zip(run(), run(), strict=True))
+
+
+def test_second_gradients_are_refused():
+    x = normal(3, 2, 32).requires_grad_()
+    y = spike_linear(x, normal(4, 32))
+    with pytest.raises(RuntimeError, match="triton engine gives first gradients only"):
+        torch.autograd.grad(y.sum(), x, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_other_dtypes_and_few_inputs_are_left_to_torch(dtype):
+    assert spike_linear(torch.ones(2, 2, 64, dtype=dtype), torch.ones(3, 64, dtype=dtype)) is None
+    assert spike_linear(torch.ones(2, 2, 31), torch.ones(3, 31)) is None
+    half = torch.ones(2, 2, 3, dtype=dtype)
+    assert delayed_linear(half, torch.ones(4, 3), torch.zeros(4, 3), None, 3, 2, 0) is None
+
+
+def test_layers_take_the_kernels():
+    from delrec.linear import SpikeLinear
+
+    x = normal(4, 2, 32, dtype=F32, share=0.2)
+    mapped = SpikeLinear(32, 3, engine="triton", device=DEVICE)(x)
+    assert "SpikeLinear" in mapped.grad_fn.name()
+    delayed = FeedforwardDelays(32, 3, window=4, engine="triton", device=DEVICE)(x)
+    assert "Delayed" in delayed.grad_fn.name()

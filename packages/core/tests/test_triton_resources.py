@@ -1,0 +1,95 @@
+"""Every kernel of the triton engine, compiled ahead of time for cards that are not here, fits them.
+
+In a process of its own: here kernels may be interpreted, and such are not compiled.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("triton")
+from delrec.engines.triton.resources import CARDS, Resources, main, problems, programs
+
+TRIAL = """
+import triton, triton.language as tl
+from delrec.engines.triton.compilation import Compilation, signature_of
+from delrec.engines.triton.resources import CARDS, measure, problems
+
+@triton.jit
+def product(a, b, c, steps, N: tl.constexpr):
+    i, k = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
+    total = tl.zeros([N, N], dtype=tl.float32)
+    for s in range(steps):
+        total = tl.dot(tl.load(a + s * N * N + i * N + k), tl.load(b + s * N * N + i * N + k), total)
+    tl.store(c + i * N + k, total)
+
+types = dict.fromkeys("abc", "*fp32:16")
+trial = Compilation("trial", product, signature_of(product, types), {"N": 128}, {"num_warps": 8, "num_stages": 1})
+for name in ("sm_86", "sm_90"):
+    print(name, problems(measure(trial, CARDS[name]), CARDS[name]))
+"""
+
+
+def compiling(*arguments, **options):
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, **options)
+
+
+@pytest.mark.slow
+def test_every_kernel_fits_the_card_with_the_least_shared_memory():
+    """One size, card and precision of those that `nox -s gpu-check` goes through."""
+    asked = ("--cards", "sm_86", "--sizes", "256", "--products", "float32", "--jobs", "1")
+    done = compiling("-m", "delrec.engines.triton.resources", *asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    kernels = [
+        line.split(" | ")[3] for line in done.stdout.splitlines() if line.startswith("| sm_86 | 256 | float32 |")
+    ]
+    for kind in ("no recurrence", "axonal", "synaptic"):
+        assert {f"scan, {kind}, ieee, {way}" for way in ("forward", "backward")} <= set(kernels)
+    maps = {"delays, forward", "delays, kernel's gradient", "linear, spikes as bits", "linear, forward"}
+    assert maps <= set(kernels) and len(kernels) == len(set(kernels))
+    assert done.stdout.endswith(f"\n{len(kernels)} compiled, 0 problems\n")
+
+
+def test_a_kernel_too_large_for_a_card_compiles_and_is_told(tmp_path):
+    path = tmp_path / "trial.py"
+    path.write_text(TRIAL)
+    done = compiling(str(path))
+    assert done.returncode == 0, done.stderr
+    small, large = done.stdout.splitlines()
+    assert "bytes of shared memory, of which a program has 101,376" in small and small.startswith("sm_86")
+    assert "shared memory" not in large
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Resources(40, 0, 2048, 4), []),
+        (Resources(40, 0, 101_376, 4), []),
+        (Resources(40, 0, 101_377, 4), ["101,377 bytes of shared memory"]),
+        (Resources(40, 8, 0, 4), ["8 bytes a thread spilled"]),
+        (Resources(255, 0, 0, 16), ["255 registers x 512 threads"]),
+        (Resources(256, 4, 200_000, 4), ["200,000 bytes", "256 registers a thread", "4 bytes a thread"]),
+    ],
+)
+def test_what_does_not_fit_is_named(found, said):
+    given = problems(found, CARDS["sm_86"])
+    assert len(given) == len(said) and all(a in b for a, b in zip(said, given, strict=True))
+
+
+def test_programs_of_a_multiprocessor_by_registers_shared_memory_and_warps():
+    card = CARDS["sm_86"]
+    assert programs(Resources(72, 0, 128, 4), card) == 65_536 // (72 * 128)
+    assert programs(Resources(16, 0, 34_816, 4), card) == 2
+    assert programs(Resources(16, 0, 0, 8), card) == 6
+
+
+def test_a_wrong_choice_is_told(monkeypatch, capsys):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(SystemExit, match="--cards sm_75: choose of sm_80"):
+        main(["--cards", "sm_75"])
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert main([]) == 2
+    assert "TRITON_INTERPRET is set" in capsys.readouterr().out
