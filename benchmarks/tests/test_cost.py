@@ -111,7 +111,8 @@ def test_a_load_counts_what_is_trained_and_what_is_scored():
     expected = [1, updates, updates * 7 * 2, samples * 2, samples * 5, samples * 12, samples * 13]
     assert load.terms == pytest.approx([*expected, updates * (12 * 5 + 13)])
     assert load.operations == pytest.approx(6 * 25 * 1.25 * 7 * 400)
-    assert load_of({**configuration, "evaluation": {}}, (100, 7, 2), (0, 0)).updates == 10.0
+    under = load_of({**configuration, "evaluation": {}}, (100, 7, 2), (30, 60))
+    assert (under.updates, under.scored) == (0.0, 60.0), "nothing is trained"
     within = load_of({**configuration, "budget": 1000, "network": {"hidden": [640, 640]}}, (100, 7, 200))
     assert 0.9 < (within.forward + within.recurrent) / 1000 < 1.1
     assert load_of({"network": None}, (1, 1, 1)) is None

@@ -295,14 +295,20 @@ def test_latency_is_measured_of_each_network_once_whatever_it_is_scored_under(se
     assert networks([usual, *under]) == networks(under) == [usual]
 
 
-def test_what_was_measured_of_a_training_is_no_measure_of_its_evaluation(settled, workspace):
+def test_what_was_measured_of_a_training_is_no_measure_of_its_evaluation_nor_the_other_way(settled, workspace):
     plain = perform(settled(), workspace).record
     slow = plain.changed(
         measured=plain.measured | {"wall_seconds": 500.0, "cpu_seconds": 500.0, "epoch_seconds": [7.0] * 2}
     )
+    other = settled(lesion="permute")
+    cheap = perform(other, workspace).record
+    cheap = cheap.changed(measured=cheap.measured | {"wall_seconds": 0.4, "cpu_seconds": 0.4})
     under = settled(lesion="zero").request
-    found = [estimate([r], METHODS, TASKS, [slow]) for r in (settled().request, under)]
-    assert [round(cost.seconds) for cost in found] == [500, 8] and [cost.known for cost in found] == [1, 1]
+    found = [estimate([r], METHODS, TASKS, [slow, cheap]) for r in (settled().request, under)]
+    assert [cost.seconds for cost in found] == [500.0, 0.4] and [cost.known for cost in found] == [1, 0]
+    new = replace(settled().request, overrides=(("network.tau", 7.5), *settled().request.overrides))
+    alone, beside = (estimate([new], METHODS, TASKS, records).seconds for records in ([slow], [slow, cheap]))
+    assert beside == alone > 100, "an ablation that followed the lesions was announced at a sixth of what it took"
 
 
 STUDY = """

@@ -70,12 +70,15 @@ class Past:
         self._data: dict[str, tuple[Size, HeldOut]] = {}
         self._base: dict[str, float] = {}
         seen: dict[tuple[str, str], list[tuple[Load, float]]] = {}
+        again: dict[tuple[str, str], list[float]] = {}
         for (here, _), like in self._whole.items():
             one = like[0]
             if (data := _data(one)) is None or (load := load_of(one.configuration, *data)) is None:
                 continue
             self._data.setdefault(canonical_json(one.configuration["task"]), data)
-            if here:
+            if here and "evaluation" in one.configuration:  # trained nothing: of trainings it tells nothing
+                again.setdefault((one.device, one.method), []).append(median(map(core_seconds, like)))
+            elif here:
                 seen.setdefault((one.device, one.method), []).append((load, median(map(core_seconds, like))))
                 base = max(record.measured.get("peak_bytes") or 0 for record in like) - load.bytes
                 self._base[one.device] = max(base, self._base.get(one.device, 0.0))
@@ -84,15 +87,11 @@ class Past:
         devices = {device for device, _ in seen}
         self._usual = {d: scaled([one for (at, _), of in seen.items() if at == d for one in of]) for d in devices}
         self._costs = {(d, method): fitted(of, self._usual[d]) for (d, method), of in seen.items()}
+        self._again = {place: median(seconds) for place, seconds in again.items()}
 
     def find(self, configuration: Mapping[str, Any], epochs: int) -> tuple[bool, float, float, float] | None:
-        """Whether it was this machine, core seconds, peak memory and bytes on disk; None where no like run is known.
-
-        A network that is scored anew takes about an epoch of its training, at most.
-        """
+        """Whether it was this machine, core seconds, peak memory and bytes on disk; None where no like run is known."""
         like = _like(configuration)
-        if "evaluation" in configuration:
-            epochs = 1
         here, epoch_wise = self._whole.get((True, like)), self._epochs.get(_like(configuration, epochs=False))
         if here:
             return True, median(map(core_seconds, here)), *_sizes(here)
@@ -109,7 +108,12 @@ class Past:
         return self._data.get(canonical_json(configuration["task"]), (USUAL_SIZE, None))
 
     def seconds(self, load: Load, method: str, device: str) -> float:
-        """Core seconds of a load: at the cost of the method's terms here, else of all methods' here, else the usual."""
+        """Core seconds of a load: at the cost of the method's terms here, else of all methods' here, else the usual.
+
+        Of a network that is scored once more: what that took of the method's others here, under any condition.
+        """
+        if not load.updates and (device, method) in self._again:
+            return self._again[device, method]
         return float(load.terms @ self._costs.get((device, method), self._usual.get(device, USUAL)))
 
     def base(self, device: str) -> float:
@@ -162,9 +166,9 @@ def estimate(
 ) -> Estimate:
     """Time, memory and disk of runs.
 
-    Of like runs (the same settings but for seeds, or also for the number of epochs) the median is taken; a run under a
-    condition of evaluation trains nothing, and counts as one epoch of the run it is derived from. What is new is
-    reckoned from its load, at what the method's other runs and measured training steps took here.
+    Of like runs (the same settings but for seeds, or also for the number of epochs) the median is taken. What is new is
+    reckoned from its load, at what the method's other runs and measured training steps took here; a run under a
+    condition of evaluation trains nothing.
     """
     past = records if isinstance(records, Past) else Past(records)
     count, known, longest, total, memory, disk, batch = 0, 0, 0.0, 0.0, BYTES_OF_A_PROCESS, 0.0, (0, 0.0)
@@ -248,7 +252,7 @@ def _free_memory() -> float:
 
 def _like(configuration: Mapping[str, Any], *, epochs: bool = True) -> str:
     """What runs of about the same duration share: everything but the seeds, and perhaps the number of epochs."""
-    apart = {"seeds", "repetition", "engine", "profile", "kind"} | (set() if epochs else {"epochs", "evaluation"})
+    apart = {"seeds", "repetition", "engine", "profile", "kind"} | (set() if epochs else {"epochs"})
     same = {name: value for name, value in configuration.items() if name not in apart}
     if same.get("budget"):  # which then decides the widths
         same["network"] = {k: v for k, v in same["network"].items() if k != "hidden"}

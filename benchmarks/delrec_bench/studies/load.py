@@ -99,8 +99,10 @@ def load_of(
         return None
     samples, steps, channels = size
     hidden = _within(configuration.get("budget"), channels, network.get("hidden") or [128])
-    epochs, batch = (1 if "evaluation" in configuration else training["epochs"]), training["batch"]
+    epochs, batch = training["epochs"], training["batch"]
     valid, test = held_out or (HELD_OUT * samples, HELD_OUT * samples)
+    if "evaluation" in configuration:  # of a trained network, which is scored once more
+        epochs = 0
     widths, window = (channels, *hidden), network.get("window") or 0
     if step:
         return Load(widths, steps, step, updates=1.0, window=window, starts=0)
