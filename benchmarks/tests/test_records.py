@@ -82,7 +82,7 @@ def result(**changes):
     ("changes", "words"),
     [
         ({"kind": "walk"}, "kind: Input should be 'run'"),
-        ({"metric": "f1"}, "metric: must be one of accuracy, nmse, not 'f1'"),
+        ({"metric": "f1"}, "metric: must be one of accuracy, nmse"),
         ({"repetition": -1}, "repetition: Input should be greater than or equal to 0, not -1"),
         ({"repetition": True}, "repetition: Input should be a valid integer, not True"),
         ({"method": ""}, "method: String should have at least 1 character"),

@@ -214,8 +214,8 @@ def test_what_it_cannot_take_is_named():
     ("dtype", "name"),
     [
         ("float64", "axonal_triangle_hardm_det1_sig0_p0_vresetm0.3"),
-        ("float64", "axonal_atan_hard_det1_sig0.7_p1"),
-        ("float32", "synaptic_atan_soft_det0_sig0_p1"),
+        ("float64", "axonal_triangle_hard_det1_sig0.7_p1"),
+        ("float32", "synaptic_triangle_hard_det0_sig0_p1"),
     ],
 )
 def test_golden_files(dtype, name, request, capsys):
