@@ -17,7 +17,7 @@ from delrec_bench.report.content import Page
 from delrec_bench.workspace import Workspace, here, write_atomic
 
 FOLDER = "models"
-LARGEST_IN_ALL = 300_000  # bytes of a page's networks
+LARGEST_IN_ALL = 100_000  # bytes of a page's networks
 INDEX = "README.md"
 
 

@@ -30,7 +30,7 @@ NOT_RANKED = (
 
 
 def to_json(page: Page) -> str:
-    """<page>.json: {schema, page, study, profile, source, complete, answer, verdicts, rows, repetitions, records}."""
+    """<page>.json: {schema, page, study, profile, source, complete, answer, verdicts, rows, repetitions}."""
     declared = page.declared
     content = {
         "schema": SCHEMA,
@@ -46,7 +46,6 @@ def to_json(page: Page) -> str:
         "verdicts": [v.to_dict() for v in page.judged.verdicts],
         "rows": [_row(row) for row in page.rows],
         "repetitions": [_repetition(row, i) for row in page.rows for i in range(len(row.records))],
-        "records": sorted(r.key for r in page.records),
     }
     return "{\n" + ",\n".join(f'"{name}": {_lines(value)}' for name, value in content.items()) + "\n}\n"
 

@@ -100,7 +100,7 @@ class Profile(Table):
         primary: The pooled hypothesis.
         scored: Whether its runs are expected on the page; else a method's row is its size, latency and published score,
             and a run that is there stands in it.
-        examples: Whether its published page carries trained networks and rasters, some 300 KB.
+        examples: Whether its published page carries trained networks and rasters, some 200 KB.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         data: Folders of files by task, as `run --data`.
         minutes: Time that the profile may take.
