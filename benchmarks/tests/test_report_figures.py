@@ -3,11 +3,12 @@
 import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from delrec_bench.report import figures
+from delrec_bench.report import figures, rasters
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import style, sweeps
 from delrec_bench.statistics.paired import paired
@@ -357,6 +358,20 @@ def test_two_figures_on_one_page_share_no_id_and_no_class_and_each_finds_its_own
         assert classes <= set(re.findall(r"\.([\w-]+)\{", inline))
         found.append({*defined, *classes})
     assert found[0] and not found[0] & found[1]
+
+
+def test_two_settings_of_a_task_are_two_rasters_of_their_own_names(monkeypatch, tmp_path):
+    """Both were called after the task alone: one file for two figures, and every id of the page twice."""
+    records = pair(tasks=("digits",))
+    records += [r.changed(task="digits:steps=9", key=f"{i:064x}") for i, r in enumerate(records)]
+    for record in records:
+        (tmp_path / record.key).mkdir()
+        (tmp_path / record.key / "checkpoint.pt").touch()
+    spikes = [np.eye(4)]
+    seen = SimpleNamespace(sample="a sample", inputs=np.eye(4), layers=["blocks.0"], spikes=spikes, without=spikes)
+    monkeypatch.setattr(rasters, "replay", lambda *_: seen)
+    drawn = rasters.rasters(page_of(records, primary=PAIR), {}, {}, SimpleNamespace(runs=tmp_path))
+    assert [figure.name for figure in drawn] == ["raster-digits", "raster-digits-steps-9"]
 
 
 def test_ticks_of_a_log_scale_are_few_and_round():

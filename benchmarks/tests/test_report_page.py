@@ -48,6 +48,15 @@ def row(page, task, method):
     return next(r for r in page.rows if (r["task"], r["method"]) == (task, method))
 
 
+def test_task_by_task_tells_of_the_pooled_tasks_alone():
+    """ "Over 2 tasks" was followed by three, one of which the hypothesis is not over."""
+    records = [*pair_of(0.05, tasks=("digits", "tones")), *pair_of(-0.05, tasks=("shd",))]
+    page = page_of(records, primary=(*PAIR, ("digits", "tones")))
+    pooled, by_task = page.answer[:2]
+    assert "over 2 tasks" in pooled and "is better on digits and tones (" in by_task and "shd" not in by_task
+    assert any("On shd, delrec-synaptic is worse" in told for part in page.parts for told in part.findings)
+
+
 def test_a_toy_study_and_a_plain_run_never_change_a_page():
     """A study of 1 epoch and 100 samples turned 32.22 (n = 3) into 11.67 (n = 2); a plain `run` became a row."""
     records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]

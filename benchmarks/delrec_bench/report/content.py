@@ -162,7 +162,9 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
         yield say.finding(verdict, *pair, show)
     if verdict.task != POOLED:
         return
-    for told in (say.by_task([d.verdict for d in differences], *pair), say.further_task(judged.pooled[pair][1])):
+    pooled = judged.pooled[pair][1]
+    over = [d.verdict for d in differences if d.verdict.task in dict(pooled.weights)]
+    for told in (say.by_task(over, *pair), say.further_task(pooled)):
         if told:
             yield told
 
