@@ -213,6 +213,10 @@ def test_three_repetitions_are_neither_compared_nor_pooled_into_a_verdict():
     page = page_of(pair_of(0.1, n=3))
     assert page.judged.primary.verdict == "open"
     assert "is not settled" in page.answer[0] and "3 repetitions are shown, not compared" in page.answer[0]
+    assert not any("further task" in told for told in page.answer), "of one sign, on README's first screen"
+    assert any("On a further task like these" in told for told in page_of(pair_of(0.1, n=4)).answer)
+    mixed = page_of([*pair_of(0.1, n=8, tasks=TASKS[:2]), *pair_of(0.1, n=3, tasks=TASKS[2:])]).answer
+    assert "is better on digits and tones and not settled on shd (" in mixed[1] and len(mixed) == 2
     exploratory = page_of(pair_of(0.1, n=3), primary=None)
     assert any("none can be settled: 3 repetitions are shown, not compared" in told for told in exploratory.answer)
     assert not any("could have seen" in told for told in (*page.answer, *exploratory.answer))

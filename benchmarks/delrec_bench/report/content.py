@@ -164,9 +164,10 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
         return
     pooled = judged.pooled[pair][1]
     over = [d.verdict for d in differences if d.verdict.task in dict(pooled.weights)]
-    for told in (say.by_task(over, *pair), say.further_task(pooled)):
-        if told:
-            yield told
+    if told := say.by_task(over, *pair):
+        yield told
+    if (told := say.further_task(pooled)) and not verdict.reason:  # what cannot be judged foretells nothing
+        yield told
 
 
 def _on_task(declared: Declaration, task: str, judged: Judged) -> Iterable[str]:
