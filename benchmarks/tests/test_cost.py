@@ -155,6 +155,46 @@ def test_runs_of_another_width_are_reckoned_by_what_the_method_took_here():
         assert cost.memory == pytest.approx(9e8, rel=0.1)
 
 
+UNDER = (("evaluation.deployment", "unrounded"),)
+WIDER = (("network.hidden", [77]),)
+SIZES = {
+    "digits": {"train": 1150, "valid": 287, "test": 360},
+    "yin-yang": {"train": 1150, "valid": 287, "test": 90_000},
+}
+
+
+def took_here(seconds: float, *overrides, task: str = "digits", host: str | None = None) -> Record:
+    """A run, or with UNDER the scoring of its network once more, as if it took so long here."""
+    asked = Request("delrec-synaptic", task, overrides=overrides)
+    configuration = resolve(asked, METHODS, TASKS, workspace_at(Path(tempfile.gettempdir()))).configuration
+    like = made_up.record("lif", "digits", 0)
+    measured = {"host": host or machine(), "wall_seconds": seconds, "peak_bytes": int(9e8)}
+    data = like.data | {"sizes": SIZES[task], "steps": 64, "channels": 1}
+    return like.changed(method=asked.method, task=task, configuration=configuration, measured=measured, data=data)
+
+
+def expected(records: list[Record], *overrides, task: str = "digits") -> tuple[int, float]:
+    cost = estimate([Request("delrec-synaptic", task, overrides=overrides)], METHODS, TASKS, records)
+    return cost.known, cost.seconds
+
+
+def test_scoring_a_network_once_more_is_no_measure_of_a_training_nor_the_other_way_round():
+    trained, scored = took_here(100.0), took_here(2.0, *UNDER)
+    assert expected([trained, scored]) == (1, 100.0)
+    assert expected([trained, scored], *UNDER) == (1, 2.0)
+    assert expected([trained, scored], *WIDER) == expected([trained], *WIDER), "a training by trainings"
+    assert expected([trained, scored], *UNDER, *WIDER) == expected([scored], *UNDER, *WIDER), "a scoring by scorings"
+    assert expected([took_here(200.0, *UNDER)], *WIDER) == expected([scored], *WIDER), "no training is known"
+    assert expected([took_here(100.0, host="another"), took_here(2.0, *UNDER, host="another")], *UNDER) == (0, 2.0)
+
+
+def test_scoring_a_network_once_more_takes_longer_on_more_samples():
+    scored, large = took_here(2.0, *UNDER), took_here(100.0, task="yin-yang")
+    known, seconds = expected([scored, large], *UNDER, task="yin-yang")
+    assert known == 0 and seconds > 5 * 2.0
+    assert expected([scored], *UNDER, *WIDER)[1] == pytest.approx(2.0, rel=0.2)
+
+
 def test_what_does_not_fit_is_told_with_what_would(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "_free_memory", lambda: 4e9)
     need = Estimate(1, 0, 1.0, 1.0, memory=3e9, disk=1e6, batch=(128, 2.4e9))

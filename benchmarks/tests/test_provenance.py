@@ -93,6 +93,13 @@ def test_on_another_processor_early_updates_decide_first():
     assert outcome.word == "open" and f"scores {run().score} and {correct / 600}" in outcome.reason
 
 
+def test_early_samples_of_another_number_are_told_by_their_number():
+    """Two long lists that begin alike looked the same in what was said of their difference."""
+    more = run().changed(early={**EARLY, "logits": [[0.1, 0.2]] * 32})
+    outcome = compare(more, run())
+    assert (outcome.word, "first in early.logits (32 and 1 of them)" in outcome.reason) == ("different", True)
+
+
 def test_another_configuration_is_another_run():
     outcome = compare(run(), run(configuration=run().configuration | {"epochs": 11}))
     assert outcome.word == "different" and "another run: configuration.epochs" in outcome.reason

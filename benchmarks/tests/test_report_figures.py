@@ -3,10 +3,12 @@
 import importlib
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from delrec_bench.report import figures
+from delrec_bench.report import figures, rasters
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import style, sweeps
 from delrec_bench.statistics.paired import paired
@@ -303,6 +305,73 @@ def test_numbers_that_people_read_are_never_cut(drawing):
     _, drawn = drawing("raster", "a run", "a sample", np.ones((40, 3)), ["blocks.0.spiking"], [spikes], None)
     assert ">0.005 a step<" in drawn.svg
     assert not any(len(number) > 1 for number in re.findall(r' [xy]="\d+\.(\d+)"', drawn.svg))
+
+
+MARKUP_LIKE = (
+    *(
+        'a<b>&"q"\'s',
+        ".c1{",
+        "}.c1{",
+        ' class="c1"',
+        ' id="p1"',
+        ' style="fill:red"',
+        "url(#p1)",
+        'href="#p1"',
+        style.INK,
+    ),
+    *("font-family:x;", ' x="1.2345"', ' transform="rotate(-0 1)"', "</style>", "<style>", "<!DOCTYPE x>", "&amp;"),
+)
+
+
+def shown_with(labels):
+    with style.style():
+        figure, (axes,) = style.panels([4], 5, 1)
+        axes.barh(labels, np.geomspace(1e-5, 1e4, len(labels)), hatch="//")
+        axes.set_xscale("log")
+        return style.text_of(figure)
+
+
+def parsed(svg):
+    """Its elements; in a page, whose parser knows it, xlink is not declared."""
+    declared = svg if "xmlns:xlink" in svg else svg.replace("<svg ", '<svg xmlns:xlink="x" ', 1)
+    return list(ElementTree.fromstring(declared).iter())
+
+
+def test_what_a_label_says_is_shown_as_it_is_even_where_it_reads_like_markup():
+    svg = shown_with(MARKUP_LIKE)
+    drawn = style.Drawn("forest", 'a "title" <b>', "", svg)
+    for text in (drawn.standalone(), drawn.inline()):
+        words = ["".join(e.itertext()).strip() for e in parsed(text) if e.tag.endswith("text")]
+        assert [label for label in MARKUP_LIKE if label.strip() not in words] == []
+        assert "10−4" in [word.replace(" ", "") for word in words], "a power keeps its minus sign"
+
+
+def test_two_figures_on_one_page_share_no_id_and_no_class_and_each_finds_its_own():
+    svg = shown_with(("lif", "rlif"))
+    found = []
+    for name in ("forest", "ranks"):
+        inline = style.Drawn(name, "a title", "", svg).inline()
+        defined = [value for e in parsed(inline) for key, value in e.items() if key == "id"]
+        classes = {value for e in parsed(inline) for key, value in e.items() if key == "class"}
+        assert len(defined) == len(set(defined))
+        assert set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", inline)) <= set(defined)
+        assert classes <= set(re.findall(r"\.([\w-]+)\{", inline))
+        found.append({*defined, *classes})
+    assert found[0] and not found[0] & found[1]
+
+
+def test_two_settings_of_a_task_are_two_rasters_of_their_own_names(monkeypatch, tmp_path):
+    """Both were called after the task alone: one file for two figures, and every id of the page twice."""
+    records = pair(tasks=("digits",))
+    records += [r.changed(task="digits:steps=9", key=f"{i:064x}") for i, r in enumerate(records)]
+    for record in records:
+        (tmp_path / record.key).mkdir()
+        (tmp_path / record.key / "checkpoint.pt").touch()
+    spikes = [np.eye(4)]
+    seen = SimpleNamespace(sample="a sample", inputs=np.eye(4), layers=["blocks.0"], spikes=spikes, without=spikes)
+    monkeypatch.setattr(rasters, "replay", lambda *_: seen)
+    drawn = rasters.rasters(page_of(records, primary=PAIR), {}, {}, SimpleNamespace(runs=tmp_path))
+    assert [figure.name for figure in drawn] == ["raster-digits", "raster-digits-steps-9"]
 
 
 def test_ticks_of_a_log_scale_are_few_and_round():

@@ -48,6 +48,15 @@ def row(page, task, method):
     return next(r for r in page.rows if (r["task"], r["method"]) == (task, method))
 
 
+def test_task_by_task_tells_of_the_pooled_tasks_alone():
+    """ "Over 2 tasks" was followed by three, one of which the hypothesis is not over."""
+    records = [*pair_of(0.05, tasks=("digits", "tones")), *pair_of(-0.05, tasks=("shd",))]
+    page = page_of(records, primary=(*PAIR, ("digits", "tones")))
+    pooled, by_task = page.answer[:2]
+    assert "over 2 tasks" in pooled and "is better on digits and tones (" in by_task and "shd" not in by_task
+    assert any("On shd, delrec-synaptic is worse" in told for part in page.parts for told in part.findings)
+
+
 def test_a_toy_study_and_a_plain_run_never_change_a_page():
     """A study of 1 epoch and 100 samples turned 32.22 (n = 3) into 11.67 (n = 2); a plain `run` became a row."""
     records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]
@@ -204,6 +213,10 @@ def test_three_repetitions_are_neither_compared_nor_pooled_into_a_verdict():
     page = page_of(pair_of(0.1, n=3))
     assert page.judged.primary.verdict == "open"
     assert "is not settled" in page.answer[0] and "3 repetitions are shown, not compared" in page.answer[0]
+    assert not any("further task" in told for told in page.answer), "of one sign, on README's first screen"
+    assert any("On a further task like these" in told for told in page_of(pair_of(0.1, n=4)).answer)
+    mixed = page_of([*pair_of(0.1, n=8, tasks=TASKS[:2]), *pair_of(0.1, n=3, tasks=TASKS[2:])]).answer
+    assert "is better on digits and tones and not settled on shd (" in mixed[1] and len(mixed) == 2
     exploratory = page_of(pair_of(0.1, n=3), primary=None)
     assert any("none can be settled: 3 repetitions are shown, not compared" in told for told in exploratory.answer)
     assert not any("could have seen" in told for told in (*page.answer, *exploratory.answer))

@@ -68,6 +68,8 @@ def compare(record: Record, again: Record, early: EarlyAgreement | None = None) 
 def first_difference(record: Record, again: Record) -> str:
     """Where two makings of a run part first, in the order of the run: early updates, epochs, predictions, the rest."""
     for name, (a, b) in unequal(record.early, again.early, "early").items():
+        if isinstance(a, list) and isinstance(b, list) and len(a) != len(b):
+            return f"{name} ({len(a)} and {len(b)} of them)"
         return f"{name} ({_short(a)} and {_short(b)})"
     for number, (a, b) in enumerate(zip(record.history, again.history, strict=False), 1):
         parted = unequal(a, b)

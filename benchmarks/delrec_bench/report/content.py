@@ -162,9 +162,12 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
         yield say.finding(verdict, *pair, show)
     if verdict.task != POOLED:
         return
-    for told in (say.by_task([d.verdict for d in differences], *pair), say.further_task(judged.pooled[pair][1])):
-        if told:
-            yield told
+    pooled = judged.pooled[pair][1]
+    over = [d.verdict for d in differences if d.verdict.task in dict(pooled.weights)]
+    if told := say.by_task(over, *pair):
+        yield told
+    if (told := say.further_task(pooled)) and not verdict.reason:  # what cannot be judged foretells nothing
+        yield told
 
 
 def _on_task(declared: Declaration, task: str, judged: Judged) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """Rasters of a page that is published: drawn from checkpoints, where they are at hand, and stored as figures."""
 
+import re
 from collections.abc import Iterator
 
 from delrec_bench.environment import say
@@ -33,7 +34,7 @@ def rasters(page: Page, methods: MethodTable, tasks: TaskTable, workspace: Works
         except BenchError as error:
             say(f"no raster: {error}")
             continue
-        name = f"raster-{record.task.partition(':')[0]}"
+        name = "-".join(["raster", *re.findall(r"[\w-]+", record.task)])  # two settings of a task are two files
         drawn = raster(title_of(record), seen.sample, seen.inputs, seen.layers, seen.spikes, seen.without, name)
         if drawn is not None and seen.without is not None:
             out.append(drawn)

@@ -70,16 +70,16 @@ class Past:
         self._data: dict[str, tuple[Size, HeldOut]] = {}
         self._base: dict[str, float] = {}
         seen: dict[tuple[str, str], list[tuple[Load, float]]] = {}
-        again: dict[tuple[str, str], list[float]] = {}
+        again: dict[tuple[str, str], list[tuple[Load, float]]] = {}
         for (here, _), like in self._whole.items():
             one = like[0]
             if (data := _data(one)) is None or (load := load_of(one.configuration, *data)) is None:
                 continue
             self._data.setdefault(canonical_json(one.configuration["task"]), data)
-            if here and "evaluation" in one.configuration:  # trained nothing: of trainings it tells nothing
-                again.setdefault((one.device, one.method), []).append(median(map(core_seconds, like)))
-            elif here:
-                seen.setdefault((one.device, one.method), []).append((load, median(map(core_seconds, like))))
+            told = again if "evaluation" in one.configuration else seen  # without training: nothing of trainings
+            if here:
+                told.setdefault((one.device, one.method), []).append((load, median(map(core_seconds, like))))
+            if here and told is seen:
                 base = max(record.measured.get("peak_bytes") or 0 for record in like) - load.bytes
                 self._base[one.device] = max(base, self._base.get(one.device, 0.0))
         for device, method, load, seconds in steps:
@@ -87,7 +87,7 @@ class Past:
         devices = {device for device, _ in seen}
         self._usual = {d: scaled([one for (at, _), of in seen.items() if at == d for one in of]) for d in devices}
         self._costs = {(d, method): fitted(of, self._usual[d]) for (d, method), of in seen.items()}
-        self._again = {place: median(seconds) for place, seconds in again.items()}
+        self._again = {place: scaled(of) for place, of in again.items()}
 
     def find(self, configuration: Mapping[str, Any], epochs: int) -> tuple[bool, float, float, float] | None:
         """Whether it was this machine, core seconds, peak memory and bytes on disk; None where no like run is known."""
@@ -110,11 +110,11 @@ class Past:
     def seconds(self, load: Load, method: str, device: str) -> float:
         """Core seconds of a load: at the cost of the method's terms here, else of all methods' here, else the usual.
 
-        Of a network that is scored once more: what that took of the method's others here, under any condition.
+        Of a network that is scored once more: by what that took of the method's others here, under any condition.
         """
-        if not load.updates and (device, method) in self._again:
-            return self._again[device, method]
-        return float(load.terms @ self._costs.get((device, method), self._usual.get(device, USUAL)))
+        place, usual = (device, method), self._usual.get(device, USUAL)
+        again = None if load.updates else self._again.get(place)
+        return float(load.terms @ (self._costs.get(place, usual) if again is None else again))
 
     def base(self, device: str) -> float:
         """Memory of a process before what grows with a batch."""

@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +27,8 @@ _SMALL = scour.parse_args(
     "--no-line-breaks --disable-style-to-xml --quiet".split()
 )
 _PLAIN = {INK: "#1f2937", FAINT: "#d5dae1"}
+_OF_PAGE = {INK: "currentColor", FAINT: "var(--grid)"}
+_MARKUP = re.compile(r"<style>[^<]*</style>|<[^>]*>")
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "delrec-bench",
@@ -65,16 +67,15 @@ class Drawn:
 
     def standalone(self) -> str:
         """As a file of its own: dark ink on white."""
-        text = self.svg
-        for placeholder, colour in _PLAIN.items():
-            text = text.replace(placeholder, colour)
+        text = _in_markup(f"{INK}|{FAINT}", lambda m: _PLAIN[m[0]], self.svg)
         return text.replace("</style>", '</style><rect width="100%" height="100%" fill="#fff"/>', 1)
 
     def inline(self) -> str:
         """As an element of a page, in the page's own colours; ids and classes carry the figure's name, so that none is
         twice."""
-        svg = self.svg.replace(INK, "currentColor").replace(FAINT, "var(--grid)")
-        opening, inside = svg.split(">", 1)
+        svg = _in_markup(f"{INK}|{FAINT}", lambda m: _OF_PAGE[m[0]], self.svg)
+        names = r'(\bid="|href="#|url\(#|class="|(?<=[>}])\.(?=c\d+\{))'
+        opening, inside = _in_markup(names, rf"\g<1>{self.name}-", svg).split(">", 1)
         said = dict(re.findall(r'([\w-]+)="([^"]*)"', opening))
         points = float(said["viewBox"].split()[2])
         said = {name: said[name] for name in ("viewBox", "font-family")} | {
@@ -82,8 +83,7 @@ class Drawn:
             "role": "img",
             "aria-label": html.escape(self.title),
         }
-        svg = "".join(["<svg", *(f' {name}="{value}"' for name, value in said.items()), ">", inside])
-        return re.sub(r'(\bid="|href="#|url\(#|class="|(?<=[>}])\.(?=c\d+\{))', rf"\g<1>{self.name}-", svg)
+        return "".join(["<svg", *(f' {name}="{value}"' for name, value in said.items()), ">", inside])
 
 
 @contextmanager
@@ -100,18 +100,25 @@ def text_of(figure: Figure) -> str:
     out = io.StringIO()
     FigureCanvasSVG(figure)
     figure.savefig(out, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.08, metadata={"Date": None})
-    text = re.sub(r' transform="rotate\(-0 [^"]*\)"|<!DOCTYPE[^>]*>', "", out.getvalue())
-    text = re.sub(r'( [xy]="-?\d+\.\d)\d+"', r'\1"', text)  # a tenth of a point is seen by nobody
+    text = _in_markup(r' transform="rotate\(-0 [^"]*\)"|<!DOCTYPE[^>]*>', "", out.getvalue())
+    text = _in_markup(r'( [xy]="-?\d+\.\d)\d+"', r'\1"', text)  # a tenth of a point is seen by nobody
     return _with_classes(scour.scourString(text, _SMALL))
+
+
+def _in_markup(pattern: str, put: str | Callable[[re.Match[str]], str], svg: str) -> str:
+    """`re.sub` in elements' tags and the shared looks alone: what a label says is shown as it is."""
+    return _MARKUP.sub(lambda markup: re.sub(pattern, put, markup[0]), svg)
 
 
 def _with_classes(svg: str) -> str:
     """What many elements share is said once, the typeface by all of them: half of what is left are these again."""
-    face = next(iter(Counter(re.findall(r"font-family:([^;\"]*)", svg)).most_common(1)), ("sans-serif", 0))[0]
-    svg = re.sub(rf"font-family:{re.escape(face)};?", "", svg)
-    looks = Counter(re.findall(r' style="([^"]*)"', svg))
+    tags = "".join(_MARKUP.findall(svg))
+    face = next(iter(Counter(re.findall(r"font-family:([^;\"]*)", tags)).most_common(1)), ("sans-serif", 0))[0]
+    face_said = rf"font-family:{re.escape(face)}(?:;|(?=\"))"
+    looks = Counter(re.findall(r' style="([^"]*)"', re.sub(face_said, "", tags)))
+    svg = _in_markup(face_said, "", svg)
     names = {look: f"c{i}" for i, (look, count) in enumerate(looks.items()) if count > 1}
-    svg = re.sub(r' style="([^"]*)"', lambda m: f' class="{names[m[1]]}"' if m[1] in names else m[0], svg)
+    svg = _in_markup(r' style="([^"]*)"', lambda m: f' class="{names[m[1]]}"' if m[1] in names else m[0], svg)
     rules = "".join(f".{name}{{{look}}}" for look, name in names.items())
     return svg.replace(">", f' font-family="{face}"><style>{rules}</style>', 1)
 
