@@ -31,7 +31,7 @@ def forest(page: Page) -> Drawn | None:
         place = len(shown)
         _diamond(axes, place, verdict)
         labels = [f"{d.method['task']}  (n = {d.verdict.n})" for d in shown] + ["pooled"]
-        if pooled.prediction is not None:
+        if pooled.prediction is not None and not verdict.reason:
             place += 1
             axes.plot(pooled.prediction, [place, place], color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
             labels.append("a further such task")
