@@ -4,6 +4,7 @@ import random
 import shutil
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from faults import driver
@@ -21,6 +22,31 @@ def start(root: Path) -> Process:
 def wait_for_lock(root: Path, process: Process) -> None:
     """Kills are to fall where the run has begun."""
     while process.poll() is None and not any(_held(lock) for lock in root.glob("runs/*/lock")):
+        time.sleep(0.002)
+
+
+def epochs_of(folder: Path) -> int:
+    """Epochs that a run has told of."""
+    lines = folder / "history.jsonl"
+    return len(lines.read_text().splitlines()) if lines.exists() else 0
+
+
+def times_of(root: Path, process: Process) -> list[float]:
+    """How long each epoch took, and what came after the last, of a run that ends by itself."""
+    wait_for_lock(root, process)
+    times = [time.perf_counter()]
+    while process.poll() is None:
+        if epochs_of(run_folder(root)) >= len(times):
+            times.append(time.perf_counter())
+        time.sleep(0.002)
+    process.finish()
+    return [after - before for before, after in pairwise([*times, time.perf_counter()])]
+
+
+def wait_for_epoch(root: Path, process: Process, epoch: int) -> None:
+    """Let a run come to an epoch: the first, in which kernels are loaded, takes longer than all others together."""
+    wait_for_lock(root, process)
+    while process.poll() is None and epochs_of(run_folder(root)) < epoch:
         time.sleep(0.002)
 
 
@@ -42,12 +68,12 @@ def moment_of(folder: Path) -> str:
         return f"writing {drafts[0].strip('.').rpartition('.')[0]}"
     if "record.json" in names:
         return "finished"
-    lines = len((folder / "history.jsonl").read_text().splitlines()) if "history.jsonl" in names else 0
-    return f"after epoch {lines}" if lines else "before the first epoch's end"
+    epoch = epochs_of(folder)
+    return f"after epoch {epoch}" if epoch else "before the first epoch's end"
 
 
 def kill_runs(base: Path, kills: int, draw: random.Random) -> tuple[Counter[str], list[str]]:
-    """Kill a run `kills` times.
+    """Kill a run `kills` times, each time at a random moment of an epoch drawn from those that are left.
 
     Returns:
         How often it was killed where (and how often it ended before it was), and what differed at the end.
@@ -55,26 +81,21 @@ def kill_runs(base: Path, kills: int, draw: random.Random) -> tuple[Counter[str]
     moments: Counter[str] = Counter()
     wrong: list[str] = []
     driver.prepare(base / "whole")
-    process = start(base / "whole")
-    wait_for_lock(base / "whole", process)
-    began = time.perf_counter()
-    process.finish()
-    lasts = time.perf_counter() - began
+    lasts = times_of(base / "whole", start(base / "whole"))
     whole = run_folder(base / "whole")
     runs = done = resumed = 0
     while done < kills:
         root = base / f"run {runs}"
         for _ in range(draw.randint(1, 3)):
+            epoch = draw.randint(epochs_of(run_folder(root)) if root.exists() else 0, len(lasts) - 1)
             process = start(root)
-            wait_for_lock(root, process)
-            wait = draw.uniform(0, lasts)
-            time.sleep(wait)
+            wait_for_epoch(root, process, epoch)
+            time.sleep(draw.uniform(0, lasts[epoch]))
             process.kill()
             resumed += "goes on after epoch" in process.finish()
             moments[EARLY if process.survived else moment_of(run_folder(root))] += 1
             done += not process.survived
-            if process.survived:  # it lasts less than was thought, on a machine that others use as well
-                lasts = (lasts + wait) / 2
+            if process.survived:
                 break
         process = start(root)
         resumed += "goes on after epoch" in process.finish()
