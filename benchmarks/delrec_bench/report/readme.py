@@ -62,7 +62,7 @@ def published_pages(reports: Path) -> list[Json]:
 
 def answer(pages: Sequence[Json], reports: Path) -> str:
     """The verdicts of the pages that declared a hypothesis, else what the first page says; and a figure."""
-    told = [page for page in pages if any(v["kind"] == "primary" for v in page["verdicts"])][:_ANSWERS]
+    told = [page for page in pages if _asks(page)][:_ANSWERS]
     lines = [f"- {' '.join(page['answer'][:2])} [{page['title']}]({_link(page)})" for page in told]
     if not told:
         told = [page for page in pages if page["page"] != THREE_TASKS][:1]
@@ -75,21 +75,29 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
 
 
 def block(pages: Sequence[Json]) -> str:
-    """The three tasks, and a line for each other page."""
+    """The three tasks, the pages with a hypothesis and their answers, and a line for each other page."""
     out = []
     for page in pages:
         if page["page"] == THREE_TASKS:
             out += [_three_tasks(page), ""]
-    others = [page for page in pages if page["page"] != THREE_TASKS]
-    if others:
+    asking = [page for page in pages if _asks(page)]
+    if asking:
         columns = {
-            "page": [Cell(f"[{p['page']}]({_link(p)})", "") for p in others],
-            "what it asks": [Cell(p["title"]) for p in others],
-            "data": [Cell(", ".join(dict.fromkeys(r["data"] for r in p["rows"] if r["data"]))) for p in others],
-            "its answer": [Cell(p["answer"][0]) for p in others],
+            "page": [Cell(f"[{p['page']}]({_link(p)})", "") for p in asking],
+            "what it asks": [Cell(p["title"]) for p in asking],
+            "data": [Cell(", ".join(dict.fromkeys(r["data"] for r in p["rows"] if r["data"]))) for p in asking],
+            "its answer": [Cell(p["answer"][0]) for p in asking],
         }
-        out += [Table.of(columns, left=4).markdown(), ""]
+        out += [Table.of(columns, left=4).markdown().rstrip(), ""]
+    exploring = [page for page in pages if page["page"] != THREE_TASKS and not _asks(page)]
+    if exploring:
+        listed = [f"- [{p['page']}]({_link(p)}): {p['title']}" for p in exploring]
+        out += ["Exploratory, since no hypothesis was declared before their runs:", "", *listed]
     return "\n".join(out).rstrip() + "\n"
+
+
+def _asks(page: Json) -> bool:
+    return any(verdict["kind"] == "primary" for verdict in page["verdicts"])
 
 
 def _link(page: Json) -> str:
