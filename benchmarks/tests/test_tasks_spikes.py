@@ -15,6 +15,7 @@ from delrec_bench.data import binning, files
 from delrec_bench.data.binning import Bins
 from delrec_bench.data.events import open_hdf5
 from delrec_bench.data.generated import Events, write
+from delrec_bench.data.samples import CountSamples
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import find_tasks
@@ -137,6 +138,13 @@ def test_binary_input_says_only_whether(load):
     counts, binary = load(step_ms=200.0), load(step_ms=200.0, binary=True)
     assert every_frame(counts.test).max() > 1 and binary.representation == "binary"
     assert torch.equal(every_frame(counts.test).clamp(max=1), every_frame(binary.test))
+
+
+@pytest.mark.parametrize("options", [{}, {"binary": True}, {"steps": 60}, {"channels": 700, "step_ms": 30.0}])
+def test_events_laid_out_on_a_device_are_the_batch_made_here(load, options):
+    samples, chosen = load(**options).train, torch.tensor([3, 0, 5, 3])
+    made, sent = samples.batch(chosen), samples.unpacked(chosen, "cpu")
+    assert made.any() and torch.equal(made, sent) and (made.dtype, made.stride()) == (sent.dtype, sent.stride())
 
 
 def test_a_corpus_of_few_channels_is_taken_as_it_is(load, tmp_path):
@@ -425,3 +433,5 @@ def test_counts_above_255_are_kept(tmp_path):
     with open_hdf5(tmp_path / "many.h5") as file:
         result = binning.bin_events(file, Bins("clean", 10, 0.01, 140, 700))
     assert result.counts.frames(np.array([0]), 10)[0, 0, 0] == 300
+    samples, every = CountSamples(result.counts, np.arange(2), np.zeros(2), 10), torch.arange(2)
+    assert torch.equal(samples.batch(every), samples.unpacked(every, "cpu")), "on their way to a device too"

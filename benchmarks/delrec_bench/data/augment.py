@@ -33,7 +33,7 @@ class Tripled(Samples):
         """Draw shifts, partners and thinning anew."""
         self._seed = (seed, epoch)
 
-    def batch(self, indices: Tensor) -> Tensor:
+    def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """Inputs (T, B, C) of the items `indices`, which run from 0 to 3 n - 1."""
         items = indices.numpy()
         count = len(self.base)
@@ -43,7 +43,7 @@ class Tripled(Samples):
                 with seeded(*self._seed, int(item)):
                     transform = self._transform(int(item % count), merges=item >= 2 * count)
                     frames[at] = self._framed(transform(self.base.events(int(item % count))))
-        return to_batch(np.minimum(frames, 1) if self.base.binary else frames)
+        return to_batch(np.minimum(frames, 1) if self.base.binary else frames, device)
 
     def _transform(self, position: int, merges: bool) -> Transform:
         alike = self._alike[int(self.base.targets[position])]

@@ -1,5 +1,6 @@
 """Samples in memory: compact stores and the fast way from indices to a batch."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,8 +42,8 @@ class Samples(ABC):
         return len(self.targets)
 
     @abstractmethod
-    def batch(self, indices: Tensor) -> Tensor:
-        """Inputs of the samples `indices` (B,) as float32 (T, B, C)."""
+    def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
+        """Inputs of the samples `indices` (B,) as float32 (T, B, C) on a device, to which they travel as stored."""
 
     def begin_epoch(self, seed: int, epoch: int) -> None:  # noqa: B027
         """Fix what is random in the samples (augmentation) by (seed, epoch); nothing without augmentation."""
@@ -64,9 +65,10 @@ class DenseSamples(Samples):
         self.scale = scale
         self.speakers = speakers
 
-    def batch(self, indices: Tensor) -> Tensor:
+    def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """Inputs (T, B, C) of the samples `indices`."""
-        chosen = self.values[indices].transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+        chosen = self.values[indices].to(device).transpose(0, 1)
+        chosen = chosen.to(torch.float32, memory_format=torch.contiguous_format)
         return chosen if self.scale == 1.0 else chosen * self.scale
 
 
@@ -97,8 +99,14 @@ class Counts:
 
     def frames(self, rows: np.ndarray, steps: int) -> np.ndarray:
         """Counts of the samples `rows` as (B, steps, C) of the stored number type; what lies later is cut."""
+        dense = np.zeros(len(rows) * steps * self.channels, self.values.dtype)
+        places, values = self.entries(rows, steps)
+        dense[places] = values
+        return dense.reshape(len(rows), steps, self.channels)
+
+    def entries(self, rows: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """What is not zero in `frames`: places in it, flattened (int64), and counts."""
         size = steps * self.channels
-        dense = np.zeros(len(rows) * size, self.values.dtype)
         begins = self.starts[rows]
         lengths = self.lengths[rows]
         ends = np.cumsum(lengths)
@@ -111,8 +119,7 @@ class Counts:
         if steps < self.steps:
             inside = places < size
             target, values = target[inside], values[inside]
-        dense[target] = values
-        return dense.reshape(len(rows), steps, self.channels)
+        return target, values
 
     def totals(self, slices: int, steps: int) -> np.ndarray:
         """Spikes per sample in `slices` equal parts of the first `steps` steps and per channel, (n, slices * C)."""
@@ -160,9 +167,22 @@ class CountSamples(Samples):
         events["t"], events["x"] = np.divmod(places, self.counts.channels)
         return events
 
-    def batch(self, indices: Tensor) -> Tensor:
-        """Inputs (T, B, C) of the samples `indices`."""
-        return to_batch(self.frames(indices.numpy()))
+    def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
+        """Inputs (T, B, C) of the samples `indices`; to another device go the events alone."""
+        if device == "cpu":
+            return to_batch(self.frames(indices.numpy()))
+        return self.unpacked(indices, device)
+
+    def unpacked(self, indices: Tensor, device: str) -> Tensor:
+        """As `batch`, laid out on the device itself: five bytes a spike travel there, not four a step and channel."""
+        places, values = self.counts.entries(self.rows[indices.numpy()], self.steps)
+        shape = (len(indices), self.steps, self.counts.channels)
+        if math.prod(shape) < 2**31:
+            places = places.astype(np.int32)
+        values = np.minimum(values, 1) if self.binary else values
+        flat = torch.zeros(math.prod(shape), device=device)
+        flat[torch.from_numpy(places).to(device).long()] = _sent(values, device).float()
+        return flat.view(shape).transpose(0, 1).contiguous()
 
     def totals(self, slices: int) -> np.ndarray:
         """Spikes per sample in `slices` equal parts of the sample and per channel, (n, slices * C)."""
@@ -181,9 +201,9 @@ class Cast:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def batch(self, indices: Tensor) -> Tensor:
+    def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """As of the samples, in the other type."""
-        batch: Tensor = self._samples.batch(indices)
+        batch: Tensor = self._samples.batch(indices, device)
         return batch.to(self._dtype)
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
@@ -191,11 +211,14 @@ class Cast:
         self._samples.begin_epoch(seed, epoch)
 
 
-def to_batch(frames: np.ndarray) -> Tensor:
-    """(B, T, C) of any number type -> contiguous float32 (T, B, C)."""
-    if frames.dtype == np.uint16:
-        frames = frames.astype(np.int32)
-    return torch.from_numpy(frames).transpose(0, 1).contiguous().to(torch.float32)
+def to_batch(frames: np.ndarray, device: str = "cpu") -> Tensor:
+    """(B, T, C) of any number type -> contiguous float32 (T, B, C) on a device."""
+    return _sent(frames, device).transpose(0, 1).contiguous().to(torch.float32)
+
+
+def _sent(numbers: np.ndarray, device: str) -> Tensor:
+    """As stored, to a device; torch does little with uint16."""
+    return torch.from_numpy(numbers.astype(np.int32) if numbers.dtype == np.uint16 else numbers).to(device)
 
 
 def _rows_of(counts: Counts, rows: np.ndarray) -> tuple[Any, Any, Any]:

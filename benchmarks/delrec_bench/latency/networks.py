@@ -90,7 +90,7 @@ class Subject:
         dtype = torch.float64 if self.resolved.dtype == "float64" else torch.float32
         self.batch = batch
         device = self.resolved.device
-        self.inputs = data.train.batch(indices).to(device, dtype)
+        self.inputs = data.train.batch(indices, device).to(dtype)
         self.targets = data.train.targets[indices].to(device)
 
     def work(self, mode: str) -> Callable[[], object]:

@@ -69,7 +69,7 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
     total = 0.0
     with recording(model) as activity:
         for indices in batches(len(samples), EVALUATION_BATCH):
-            scores = model.classify(samples.batch(indices).to(device))
+            scores = model.classify(samples.batch(indices, device))
             total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
             predictions[indices] = predict(model, scores, measure).cpu()
         seen = activity()

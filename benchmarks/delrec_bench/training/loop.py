@@ -166,7 +166,7 @@ def _first_logits(model: Any, samples: Any, device: str) -> list[list[float]]:
             if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
                 part.train()
         indices = torch.arange(min(EARLY_SAMPLES, len(samples)))
-        found: list[list[float]] = model.classify(samples.batch(indices).to(device))[:EARLY_KEPT].tolist()
+        found: list[list[float]] = model.classify(samples.batch(indices, device))[:EARLY_KEPT].tolist()
     return found
 
 
@@ -209,7 +209,7 @@ def _train_epoch(
     seen: list[Tensor] = []
     for indices in batches(len(train), config.batch, order):
         targets = train.targets[indices].to(device)
-        scores = model.classify(train.batch(indices).to(device))
+        scores = model.classify(train.batch(indices, device))
         loss = model.loss(scores, targets)
         value = float(loss.detach())
         if not math.isfinite(value):
