@@ -18,6 +18,7 @@ from delrec_bench.records.tracking import serving
 from delrec_bench.report.content import build
 from delrec_bench.report.export import escaped, export, read_rows
 from delrec_bench.report.rasters import rasters
+from delrec_bench.report.run_page import score_of, title_of
 from delrec_bench.report.writing import publish, write_page
 from delrec_bench.runs.models import network_of
 from delrec_bench.runs.replay import replay, without_delays
@@ -255,6 +256,23 @@ def test_compare_never_takes_two_settings_for_one_another(tmp_path, capsys):
     write_page(tmp_path / "out" / "made-up", build(made_up.declared(made[20], primary=None), made[20]))
     code, text = compared(tmp_path, str(workspace.runs), "made-up", capsys=capsys)
     assert code == 0 and "Reproduced: of 2 rows 2 equal." in text  # the page says which setting is meant
+
+
+def test_a_run_page_says_under_what_its_network_was_scored_and_what_chose_its_epoch(tmp_path, capsys):
+    """A lesioned network was told to be run again for its raster, and one that the test set chose as scored once."""
+    plain = made_up.record("lif", "digits", 0)
+    assert title_of(plain) == "lif on digits, repetition 0" and "scored once after training" in score_of(plain)
+    chosen = plain.changed(result=plain.result | {"selection": "best-test"})
+    assert "NO RESULT: the test set was scored after every epoch and chose it" in score_of(chosen)
+    assert "scored once" not in score_of(chosen)
+    lesion = {"evaluation": {"lesion": "noise=2"}}
+    under = made_up.remade(plain, configuration=plain.configuration | lesion)
+    assert title_of(under) == "lif on digits, repetition 0, lesion noise=2"
+    assert "the trained network scored once more" in score_of(under)
+    write_record(workspace_at(tmp_path).runs / under.key / "record.json", under)
+    assert app.main(["show", under.key, "--root", str(tmp_path)]) == 0
+    said, _ = capsys.readouterr()
+    assert "show the run without it" in said and "make the run again" not in said
 
 
 def test_compare_says_where_two_rows_are_two_experiments(tmp_path, capsys):
