@@ -18,6 +18,7 @@ from delrec_bench.records.tracking import serving
 from delrec_bench.report.content import build
 from delrec_bench.report.export import escaped, export, read_rows
 from delrec_bench.report.rasters import rasters
+from delrec_bench.report.run_page import score_of, title_of
 from delrec_bench.report.writing import publish, write_page
 from delrec_bench.runs.models import network_of
 from delrec_bench.runs.replay import replay, without_delays
@@ -205,6 +206,8 @@ def test_export_table_names_what_it_does_not_know(paged, capsys):
 def test_names_cannot_break_a_latex_table():
     row = read_rows_of(made_up.scored_at("lif", 0, 0.5))[0] | {"method": r"a_b & \input{x} % $"}
     text = export([row], "latex")
+    marked = export([row | {"method": "how a|b <c>"}], "latex")  # in OT1 these are a dash and two turned signs
+    assert r"how a\textbar{}b \textless{}c\textgreater{}" in marked
     assert r"a\_b \& \textbackslash input\{x\} \% \$" in text.replace("textbackslash  ", "textbackslash ")
 
 
@@ -253,6 +256,54 @@ def test_compare_never_takes_two_settings_for_one_another(tmp_path, capsys):
     write_page(tmp_path / "out" / "made-up", build(made_up.declared(made[20], primary=None), made[20]))
     code, text = compared(tmp_path, str(workspace.runs), "made-up", capsys=capsys)
     assert code == 0 and "Reproduced: of 2 rows 2 equal." in text  # the page says which setting is meant
+
+
+def test_a_run_page_says_under_what_its_network_was_scored_and_what_chose_its_epoch(tmp_path, capsys):
+    """A lesioned network was told to be run again for its raster, and one that the test set chose as scored once."""
+    plain = made_up.record("lif", "digits", 0)
+    assert title_of(plain) == "lif on digits, repetition 0" and "scored once after training" in score_of(plain)
+    chosen = plain.changed(result=plain.result | {"selection": "best-test"})
+    assert "NO RESULT: the test set was scored after every epoch and chose it" in score_of(chosen)
+    assert "scored once" not in score_of(chosen)
+    lesion = {"evaluation": {"lesion": "noise=2"}}
+    under = made_up.remade(plain, configuration=plain.configuration | lesion)
+    assert title_of(under) == "lif on digits, repetition 0, lesion noise=2"
+    assert "the trained network scored once more" in score_of(under)
+    write_record(workspace_at(tmp_path).runs / under.key / "record.json", under)
+    assert app.main(["show", under.key, "--root", str(tmp_path)]) == 0
+    said, _ = capsys.readouterr()
+    assert "show the run without it" in said and "make the run again" not in said
+
+
+def test_compare_says_where_two_rows_are_two_experiments(tmp_path, capsys):
+    """A user's runs of 2 epochs beside the published 20 were "different (the first updates differ)" and no more."""
+    mine = [made_up.record(m, "digits", r) for m in ("lif", "rlif") for r in range(4)]
+    theirs = [made_up.remade(r, configuration=r.configuration | {"epochs": 20}) for r in mine if r.method == "lif"]
+    for name, records in (("mine", mine), ("theirs", theirs)):
+        write_page(tmp_path / "out" / name, build(made_up.declared(records, primary=None, page=name), records))
+    code, text = compared(tmp_path, "mine", "theirs", capsys=capsys)
+    epochs = mine[0].configuration["epochs"]
+    assert code == 0
+    assert f"digits, lif: equal (every score is the same); the settings differ: epochs {epochs} against 20\n" in text
+    assert "1 row of other settings: another experiment, which has nothing to reproduce." in text
+    code, text = compared(tmp_path, "mine", "mine", capsys=capsys)
+    assert "settings" not in text
+    write_page(tmp_path / "out" / "rlif", build(made_up.declared(mine[4:], primary=None, page="rlif"), mine[4:]))
+    code, text = compared(tmp_path, "theirs", "rlif", capsys=capsys)
+    assert code == 0 and "No row of theirs is one of rlif: there is nothing to compare." in text
+
+
+def test_rows_that_one_side_alone_has_may_be_of_several_settings(tmp_path, capsys):
+    """A workspace of many studies could not be compared with a page for a method that the page does not have."""
+    workspace = workspace_at(tmp_path)
+    page = [made_up.record("lif", "digits", r) for r in range(3)]
+    other = [made_up.record("rlif", "digits", 0)]
+    other += [made_up.remade(r, configuration=r.configuration | {"epochs": 20}) for r in other]
+    for r in (*page, *other):
+        write_record(workspace.runs / r.key / "record.json", r)
+    write_page(tmp_path / "out" / "made-up", build(made_up.declared(page, primary=None), page))
+    code, text = compared(tmp_path, str(workspace.runs), "made-up", capsys=capsys)
+    assert code == 0 and "Reproduced: of 1 row 1 equal." in text and "digits, rlif: not in made-up" in text
 
 
 def test_compare_takes_a_users_runs_and_a_page_and_a_page_at_a_revision(tmp_path, capsys):

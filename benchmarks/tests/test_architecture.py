@@ -108,5 +108,6 @@ def callers(name: str) -> set[str]:
 
 
 def test_a_request_is_resolved_in_one_place_which_alone_names_a_runs_key():
-    assert callers("settle") == {"config/budget.py", "config/resolving.py", "studies/cost.py"}  # none of them a run
+    no_runs = {"config/budget.py", "studies/cost.py", "studies/expansion.py"}
+    assert callers("settle") == {"config/resolving.py"} | no_runs
     assert callers("run_key") == {"config/resolving.py", "records/checks.py"}  # which computes it again from the record

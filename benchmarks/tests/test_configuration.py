@@ -61,6 +61,14 @@ def test_settings_are_toml_numbers_or_words(text, value):
     assert parse_setting(f"{key}={toml_value(read)}") == (key, read)
 
 
+@pytest.mark.parametrize(
+    "value", ["1", "true", "none", "1e5", "", " a", '"a"', "[1", "it's", ["a,b", 'c"d'], "é = \\", "2026-11-25"]
+)
+def test_a_word_of_a_study_is_read_back_from_the_command_of_its_run_as_that_word(value):
+    """The word "1" became the number 1, and "none" nothing: the command of the record made another run."""
+    assert parse_setting(f"key={toml_value(value)}") == ("key", value)
+
+
 @pytest.mark.parametrize("text", ["hidden", "=3", "hidden=", "hidden=[1", 'a="b'])
 def test_a_setting_that_does_not_parse_is_refused(text):
     with pytest.raises(BenchError, match="--set"):

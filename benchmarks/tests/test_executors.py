@@ -1,7 +1,6 @@
 """Runs done elsewhere: in processes, as jobs, as tasks. They end with their parent, survive it, and fail by name."""
 
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import finished_record, load_records, same_record
+from delrec_bench.records import finished_record, load_records, read_failure, same_record
 from delrec_bench.runs import run
 from delrec_bench.runs.executors import Local, Place, carry_out, make_executor
 from delrec_bench.runs.executors.base import work
@@ -222,9 +221,15 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     assert f"faulty on digits, repetition 0: {told}" in said and f"(faulty.py, line {line})" in said
     assert app.main(words) == 1
     (path,) = (tmp_path / "runs").glob("*/failure.json")
-    kept = json.loads(path.read_text())
-    assert (kept["status"], kept["attempts"], kept["method"]) == ("failed", 2, "faulty")
-    assert "Traceback" in kept["traceback"] and "faulty.py" in kept["traceback"]
+    kept = read_failure(path)  # of the very form that the documentation's schema has
+    assert (kept.status, kept.attempts, kept.method) == ("failed", 2, "faulty")
+    assert "Traceback" in kept.traceback and "faulty.py" in kept.traceback
+    for name in (kept.key[:9], "faulty/digits/0", str(path)):
+        capsys.readouterr()
+        assert app.main(["show", name, "--root", str(tmp_path), "--methods", methods]) == 2
+        shown = capsys.readouterr().err
+        assert f"the run {kept.key[:12]} failed, so there is no record of it: faulty on digits" in shown, name
+        assert f"traceback: {path}; once more: {kept.command}" in shown, name
     assert load_records(tmp_path / "runs") == []
     method(tmp_path / "methods", "faulty")
     assert app.main(words) == 0, "mended"

@@ -1,7 +1,9 @@
 """The figures of a page: when each is drawn, and from which numbers."""
 
 import importlib
+import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -157,6 +159,98 @@ def test_gains_are_the_paired_differences_at_every_point(drawing):
     assert f"{PAIR[0]} against {PAIR[1]}" in drawn.svg
     alone, runs = made_up.swept(SIGMAS, methods=PAIR[:1])
     assert drawing("gains", page_of(alone, runs)) == (None, None)
+
+
+def lesioned(n=4):
+    """A sweep whose second value is the first one's network, changed after training."""
+    records, runs = made_up.swept({"lesion": ["none", "zero", "noise=2"]}, tasks=("digits",), n=n)
+    left = {key: of for key, of in runs.items() if of.point[0][1] == "none"}
+    changed = {key: replace(of, control=f"{of.base} (lesion none)") for key, of in runs.items() if key not in left}
+    return records, left | changed
+
+
+def test_gains_of_a_changed_network_are_over_itself_and_never_called_those_over_its_control(drawing):
+    """The point "none" was the method against its control, on one line with each lesion against the whole network."""
+    records, runs = lesioned()
+    page = page_of(records, runs)
+    figure, drawn = drawing("gains", page)
+    assert "delrec-synaptic against itself, left whole" in drawn.svg
+    assert drawn.title == "What a trained network gains or loses by the change"
+    assert "minus the same left whole" in drawn.caption and "at the same point" not in drawn.caption
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["zero", "noise=2"]
+    found = {d.method["method"]: 100 * d.verdict.difference for d in page.judged.differences}
+    (ours, *_) = [
+        line
+        for line in lines(figure.axes[0])
+        if np.allclose(line[:, 1], found["delrec-synaptic (lesion zero)"], atol=2)
+    ]
+    assert ours[:, 1].tolist() == pytest.approx([found[f"delrec-synaptic (lesion {v})"] for v in ("zero", "noise=2")])
+
+
+def test_names_have_room_and_bars_of_their_own_where_a_scale_has_a_band(drawing):
+    """Fourteen lesions lay on each other under one panel, with bands between what has nothing between."""
+    names = [f"noise={i}" for i in range(14)]
+    records, runs = made_up.swept({"lesion": names}, tasks=("digits",))
+    figure, drawn = drawing("ablation", page_of(records, runs))
+    (axes,) = figure.axes
+    assert axes.get_window_extent().width / figure.dpi / len(names) > 0.28
+    assert all(label.get_rotation() == 45 for label in axes.get_xticklabels())
+    assert [type(c).__name__ for c in axes.collections] == ["LineCollection"] * 2  # a bar for each point
+    ends = [{float(x) for x in line[:, 0]} for line in lines(axes)]
+    assert ends and not any(a & b for a, b in itertools.combinations(map(frozenset, {frozenset(e) for e in ends}), 2))
+    assert "Intervals that overlap" in drawn.caption
+
+
+def test_numbers_that_lie_close_on_the_axis_are_not_all_written():
+    from matplotlib.figure import Figure
+
+    records, runs = made_up.swept({"sigma": [1, 1.01, 1.02, 5, 9]}, tasks=("digits",))
+    axes = Figure().add_subplot()
+    sweeps.x_axis(axes, sweeps.sweep_of(page_of(records, runs)))
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "", "", "5", "9"]
+
+
+@pytest.mark.filterwarnings("error:constrained_layout")  # not applied where an axis has no room at all
+@pytest.mark.parametrize("name", ["rates", "controls", "ranks", "delays"])
+def test_long_names_leave_their_axes_room(drawing, name):
+    """Beside names of 40 letters the one panel of the rates was 0.1 inches wide, its legend on its label."""
+    long = [f"a-method-of-a-very-long-name-number-{i}-of-four" for i in range(4)]
+    records = []
+    for method in long:
+        control = long[0] if method != long[0] else None
+        for like in (made_up.scored_at("delrec-axonal", r, 0.6) for r in range(2)):
+            activity = like.activity | {"rates": [0.1, 0.02]}
+            moved = [made_up.layer_delays(range(9), range(9))]
+            of = {"method": method, "control": control, "configuration": like.configuration | {"method": method}}
+            records.append(made_up.remade(like, activity=activity, delays=moved, **of))
+    figure, _ = drawing(name, page_of(records))
+    assert figure.axes[0].get_window_extent().width / figure.dpi > 1.2
+
+
+def test_captions_speak_of_what_is_drawn_alone(drawing):
+    plain = [made_up.history(r) for r in pair()]
+    floored = [*plain, *(made_up.record("counts", "digits", r, kind="floor") for r in range(3))]
+    for name in ("costs", "curves"):
+        assert "floor" not in drawing(name, page_of(plain))[1].caption
+        assert "Dashed: the best" in drawing(name, page_of(floored))[1].caption
+    _, drawn = drawing("costs", page_of(plain))
+    assert "latency" not in drawn.caption and "best floor" not in drawn.svg and "no delays" not in drawn.svg
+    _, forest = drawing("forest", page_of(pair(), primary=PAIR, margins={}))
+    assert "margin" not in forest.caption and "band" not in forest.caption
+    assert "a further such task" not in forest.caption  # two tasks foretell none
+    _, once = drawing("ablation", page_of(*made_up.swept(SIGMAS, n=1)))
+    assert "mean over 1 repetition." in once.caption and "dotted" not in once.caption
+    assert drawing("curves", page_of([made_up.history(r, epochs=1) for r in pair()])) == (None, None)
+
+
+def test_delays_that_are_frozen_are_fixed_also_where_their_spread_is_learned():
+    """64 delays stay, 64 spreads are learned: the row was drawn, counted and filtered as one of learned delays."""
+    like = made_up.scored_at("delrec-axonal-fixed", 0, 0.6)
+    counts = like.parameters | {"delays": 128, "frozen": 64}
+    row = page_of([like.changed(parameters=counts)]).rows[0]
+    assert (row["learned"], row.delays) == ("weights", "fixed")
+    learns = made_up.scored_at("delrec-synaptic", 0, 0.6)
+    assert page_of([learns.changed(parameters=counts)]).rows[0].delays == "learned"
 
 
 def test_places_beyond_what_can_be_looked_at_are_said_to_be_in_the_table(drawing, monkeypatch):

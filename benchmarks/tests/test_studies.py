@@ -272,6 +272,60 @@ def test_a_wrong_bundle_is_told(own, old, new, message):
         own(BUNDLE.replace(old, new, 1))
 
 
+WIDTHS = """
+summary = "what the widths do"
+[quick]
+methods = ["lif", "delrec-axonal"]
+tasks = ["digits"]
+repetitions = 1
+sweep = { "network.hidden" = [[8], [16, 16]] }
+primary = { method = "delrec-axonal", control = "lif", over = ["digits"], at = { hidden = [16, 16] } }
+"""
+
+
+def test_lists_are_values_of_an_axis_too(own):
+    """A list is no key of a table: expanding such a study ended in a TypeError."""
+    study = own(WIDTHS)
+    assert {(r.point, tuple(dict(r.overrides)["network.hidden"])) for r in study.requests} == {
+        ((("network.hidden", "[8]"),), (8,)),
+        ((("network.hidden", "[16, 16]"),), (16, 16)),
+    }
+    assert len({r.spot for r in study.requests}) == 4
+    assert study.primary is not None and study.primary.at == {"network.hidden": "[16, 16]"}
+    with pytest.raises(BenchError, match=r"primary.at.network.hidden is '\[8, 8\]'; it is swept over"):
+        own(WIDTHS.replace("at = { hidden = [16, 16] }", "at = { hidden = [8, 8] }"))
+
+
+def test_a_setting_may_be_none_at_a_point(own):
+    """`--set clip_norm=none` says that nothing is clipped; a study could not, since TOML has no word for it."""
+    study = own(
+        WIDTHS.replace('"network.hidden" = [[8], [16, 16]]', '"training.clip_norm" = ["none", 1.0]').replace(
+            "hidden = [16, 16]", 'clip_norm = "none"'
+        )
+    )
+    clipped = {dict(r.overrides)["training.clip_norm"] for r in study.requests}
+    assert clipped == {None, 1.0} and {r.point[0][1] for r in study.requests} == {"none", 1.0}
+    assert all("clip_norm=none" in r.command() for r in study.requests if r.point[0][1] == "none")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ('"network.sigma" = [1, 1.0]', "for network.sigma: values that differ, not one twice"),
+        (
+            'how = [{ name = "a", sigma = 1 }, { name = "b", sigma = 1.0 }]',
+            "how a and how b of delrec-axonal on digits",
+        ),
+        ('"evaluation.lesion" = ["noise=2", "noise=2.0"]', "evaluation.lesion noise=2 and evaluation.lesion noise=2.0"),
+    ],
+)
+def test_two_points_that_are_one_run_are_refused(own, sweep, message):
+    """One of the two rows vanished from the page without a word."""
+    text = WIDTHS.replace('"network.hidden" = [[8], [16, 16]]', sweep).replace(", at = { hidden = [16, 16] }", "")
+    with pytest.raises(BenchError, match=message):
+        own("\n".join(line for line in text.splitlines() if not line.startswith("primary")))
+
+
 def test_a_study_may_leave_a_method_out_of_a_task(own):
     study = own(SWEEP.replace("repetitions = 2\n", 'repetitions = 2\nwithout = { lif = ["mackey-glass"] }\n'))
     assert {(r.task) for r in study.requests if r.method == "lif"} == {"digits"}

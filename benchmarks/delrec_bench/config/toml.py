@@ -1,5 +1,6 @@
 """What comes in as TOML: profiles of presets, and the values of `--set`."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -107,5 +108,17 @@ def toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(f'"{v}"' if isinstance(v, str) else toml_value(v) for v in value) + "]"
-    return str(value)
+        return "[" + ", ".join(_quoted(v) if isinstance(v, str) else toml_value(v) for v in value) + "]"
+    return _quoted(value) if isinstance(value, str) and not _is_bare(value) else str(value)
+
+
+def _quoted(word: str) -> str:
+    return json.dumps(word, ensure_ascii=False)  # JSON's strings are TOML's basic ones
+
+
+def _is_bare(word: str) -> bool:
+    """Whether a word without quotes is read as that word."""
+    try:
+        return parse_setting(f"key={word}")[1] == word
+    except BenchError:
+        return False

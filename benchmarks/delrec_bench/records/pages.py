@@ -12,15 +12,25 @@ finished run.
 from __future__ import annotations
 
 import lzma
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import compact, digest
 from delrec_bench.records.checks import check_targets
-from delrec_bench.records.record import Record, unequal
-from delrec_bench.records.store import from_dict, in_order, load_records, parse_json, read_limited, read_record, to_dict
+from delrec_bench.records.record import Failure, Record, unequal
+from delrec_bench.records.store import (
+    FAILURE,
+    from_dict,
+    in_order,
+    load_records,
+    parse_json,
+    read_failure,
+    read_limited,
+    read_record,
+    to_dict,
+)
 from delrec_bench.workspace import Workspace, write_atomic
 
 NAME = "records.jsonl.xz"
@@ -107,6 +117,8 @@ def find_record(what: str, workspace: Workspace) -> Record:
         BenchError: none is meant, or more than one.
     """
     if Path(what).is_file():
+        if Path(what).name == FAILURE:
+            _refuse_failed(workspace, lambda _: True, [Path(what)])
         return read_record(Path(what))
     if len(parts := what.rsplit("/", 2)) == 3 and parts[2].isdecimal():
         return _named(parts[0], parts[1], int(parts[2]), workspace)
@@ -114,9 +126,25 @@ def find_record(what: str, workspace: Workspace) -> Record:
     found = {key: read_record(path) for key, path in known.items() if what and key.startswith(what)}
     for path in sorted(workspace.reports.rglob(NAME)) if what and not found else ():
         found |= {record.key: record for record in read_page(path) if record.key.startswith(what)}
+    if what and not found:
+        _refuse_failed(workspace, lambda failure: failure.key.startswith(what))
     if len(found) != 1:
         raise BenchError(f"'{what}' is no file, and {len(found)} records have a key that begins so; give one record")
     return next(iter(found.values()))
+
+
+def _refuse_failed(workspace: Workspace, fits: Callable[[Failure], bool], paths: Iterable[Path] | None = None) -> None:
+    """Say of a run that failed why it did: it has no record, and nobody should look for one."""
+    for path in paths or sorted(workspace.runs.glob(f"*/{FAILURE}")):
+        try:
+            failure = read_failure(path)
+        except BenchError:  # what cannot be read is none that was asked for
+            continue
+        if fits(failure):
+            raise BenchError(
+                f"the run {failure.key[:12]} failed, so there is no record of it: {failure.error}; traceback: {path}; "
+                f"once more: {failure.command}"
+            )
 
 
 def _named(method: str, task: str, repetition: int, workspace: Workspace) -> Record:
@@ -134,6 +162,8 @@ def _named(method: str, task: str, repetition: int, workspace: Workspace) -> Rec
         return next(iter(found.values()))
     name = f"{method}/{task}/{repetition}"
     if not found:
+        wanted = (method, task, repetition)
+        _refuse_failed(workspace, lambda f: (f.method, f.task, f.repetition) == wanted)
         unread = f" ({len(broken)} cannot be read: {broken[0]})" if broken else ""
         raise BenchError(
             f"no finished run is {name}{unread}; give METHOD/TASK/REPETITION, the beginning of a key, or a file"

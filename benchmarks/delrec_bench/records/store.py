@@ -13,6 +13,8 @@ from delrec_bench.records.checks import check_targets, verify
 from delrec_bench.records.record import Failure, Record, contents
 from delrec_bench.workspace import write_atomic
 
+FAILURE = "failure.json"
+
 LARGEST = 64 << 20
 """Bytes of a record's file at most: predictions of ten million samples."""
 
@@ -118,7 +120,7 @@ def finished_record(runs: Path, key: str) -> Record | None:
 
 def write_failure(runs: Path, failure: Failure) -> Path:
     """Writes ``runs/<key>/failure.json``."""
-    path = Path(runs) / failure.key / "failure.json"
+    path = Path(runs) / failure.key / FAILURE
     write_atomic(path, compact(failure.model_dump()) + "\n")
     return path
 

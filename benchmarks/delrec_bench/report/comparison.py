@@ -100,11 +100,15 @@ def compare_records(a: Side, b: Side) -> Outcome:
     sides = []
     for side, other in ((a, b), (b, a)):
         side = Side(side.what, _of_one_setting(side, other, rows), rows)
-        _refuse_mixed(side, side.scored, "name a page, or a folder that holds one setting")
         sides.append(side)
+    here, there = ({_place(r, rows)[:2] for r in side.scored} for side in sides)
+    for side in sides:  # what the other does not have is compared with nothing
+        both = [r for r in side.scored if _place(r, rows)[:2] in here & there]
+        _refuse_mixed(side, both, "name a page, or a folder that holds one setting")
     runs = {r.key: Expected(side.row(r)) for side in sides for r in side.scored}
     declared = Declaration("compare", "", "", "", runs, margins={**b.margins, **a.margins})
     apart = {"only_ours": f"not in {b.what}", "only_theirs": f"not in {a.what}"}
+    apart["neither"] = f"No row of {a.what} is one of {b.what}: there is nothing to compare."
     return compare(declared, sides[0].scored, sides[1].scored, **apart)
 
 

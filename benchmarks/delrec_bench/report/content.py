@@ -200,7 +200,8 @@ def _reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[
     if declared.narrowed:
         yield conditions.narrowed(declared.narrowed)
     asked = len(declared.runs)
-    if told := conditions.incomplete(asked - len(missing), asked):
+    lacking = list(dict.fromkeys(declared.runs[key].method for key in missing))
+    if told := conditions.incomplete(asked - len(missing), asked, lacking):
         yield told
     if told := conditions.revisions(sorted({name for row in rows for name in row.revisions})):
         yield told

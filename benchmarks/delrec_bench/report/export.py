@@ -120,7 +120,8 @@ def escaped(text: str) -> str:
 
 
 def _plain_signs(text: str) -> str:
-    """Signs beyond ASCII as LaTeX's own, for a document of any encoding."""
-    for sign, latex in (("±", r"$\pm$"), ("\u2212", "$-$"), ("×", r"$\times$")):
+    """Signs beyond ASCII, and those that an old font encoding prints as others, as LaTeX's own."""
+    old = (("<", r"\textless{}"), (">", r"\textgreater{}"), ("|", r"\textbar{}"))
+    for sign, latex in (("±", r"$\pm$"), ("\u2212", "$-$"), ("×", r"$\times$"), *old):
         text = text.replace(sign, latex)
     return text

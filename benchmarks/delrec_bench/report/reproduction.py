@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from delrec_bench.records import Record, canonical_json
+from delrec_bench.records.record import unequal
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, reproduction_margin
 from delrec_bench.report.rows import host_of
@@ -51,6 +52,7 @@ def compare(
     *,
     only_ours: str = "not published",
     only_theirs: str = "not made here",
+    neither: str = "There is no published row to compare with.",
 ) -> Outcome:
     """Every row made here beside the published one of the same task and method.
 
@@ -61,24 +63,31 @@ def compare(
         ours: Records of this workspace.
         published: The records behind the published page.
         only_ours, only_theirs: What is said of rows that one side alone has.
+        neither: What is said where no row is of both.
     """
     mine, theirs = _rows(declared, declared.members(ours)), _rows(declared, published)
     both = [pair for pair in mine if pair in theirs]
     rows = [_row(declared, pair, mine[pair], theirs[pair]) for pair in both]
     judged = tuple(rules.judge_reproduction(rows))
     metrics = {pair: next(iter(mine[pair].values())).metric for pair in both}
-    lines = [say.reproduced(row, words.show(metrics[row.task, row.method])) for row in judged]
+    apart = {pair: _apart(_shared(mine[pair], theirs[pair])) for pair in both}
+    lines = [
+        say.reproduced(row, words.show(metrics[row.task, row.method])) + _other(apart[row.task, row.method])
+        for row in judged
+    ]
     new, absent = [p for p in mine if p not in theirs], [p for p in theirs if p not in mine]
     lines += [f"{task}, {method}: {only_ours}, nothing to compare with" for task, method in new]
     if absent:
         some = "; ".join(f"{task}, {method}" for task, method in absent[:4])
         lines.append(f"{say.plural(len(absent), 'row')} {only_theirs}: {some}{'; ...' if len(absent) > 4 else ''}")
     total = say.reproduced_in_all(judged)
+    if total and (others := sum(map(bool, apart.values()))):
+        total += f" {say.plural(others, 'row')} of other settings: another experiment, which has nothing to reproduce."
     return Outcome(
         rows=judged,
         new=tuple(new),
         absent=tuple(absent),
-        lines=(*lines, total or "There is no published row to compare with."),
+        lines=(*lines, total or neither),
     )
 
 
@@ -97,7 +106,7 @@ def _rows(declared: Declaration, records: Sequence[Record]) -> Rows:
 def _row(
     declared: Declaration, pair: tuple[str, str], ours: Mapping[int, Record], theirs: Mapping[int, Record]
 ) -> rules.Row:
-    shared = [(theirs[i], ours[i]) for i in sorted(set(ours) & set(theirs))]
+    shared = _shared(ours, theirs)
     known = [r.score for r in theirs.values()]
     first = next(iter(ours.values()))
     exact = bool(shared) and all(same_place(a, b) for a, b in shared)
@@ -109,9 +118,27 @@ def _row(
         ours={i: r.score for i, r in ours.items()},
         margin=reproduction_margin(declared, pair[0], first.metric, known),
         resolution=1 / min(totals) if totals else 0.0,
-        early=[] if exact else [a for pair in shared if (a := _early(*pair)) is not None],
+        early=[] if exact or _apart(shared) else [a for pair in shared if (a := _early(*pair)) is not None],
         bits=("equal" if all(same_bits(a, b) for a, b in shared) else "different") if exact else None,
     )
+
+
+def _shared(ours: Mapping[int, Record], theirs: Mapping[int, Record]) -> list[tuple[Record, Record]]:
+    return [(theirs[i], ours[i]) for i in sorted(set(ours) & set(theirs))]
+
+
+def _apart(shared: Sequence[tuple[Record, Record]]) -> dict[str, tuple[Any, Any]]:
+    """Dotted settings in which two runs of a row are not alike, (theirs, ours): then the row is two experiments."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for a, b in shared:
+        found |= unequal(*({k: v for k, v in r.configuration.items() if k != "seeds"} for r in (a, b)))
+    return found
+
+
+def _other(apart: Mapping[str, tuple[Any, Any]]) -> str:
+    told = [f"{name} {ours} against {theirs}" for name, (theirs, ours) in sorted(apart.items())]
+    more = f" and {len(told) - 4} more" if len(told) > 4 else ""
+    return f"; the settings differ: {', '.join(told[:4])}{more}" if told else ""
 
 
 def same_place(a: Record, b: Record) -> bool:

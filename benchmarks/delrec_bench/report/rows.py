@@ -70,8 +70,9 @@ class Row:
         """Whether the delays are "learned", "fixed" (there, but frozen) or there are "none"."""
         counts = _counts(self)
         delays, frozen = counts.get("delays") or 0, counts.get("frozen") or 0
-        if delays:
-            return "fixed" if frozen >= delays else "learned"
+        if delays:  # a spread that is learned counts among them, also where the delays themselves are frozen
+            alone = bool(frozen) and "delay" not in (self["learned"] or "")
+            return "fixed" if frozen >= delays or alone else "learned"
         return "learned" if "delay" in (self["learned"] or "") else "none"
 
     @property

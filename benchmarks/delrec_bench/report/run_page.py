@@ -60,8 +60,15 @@ def run_page(record: Record, seen: Seen) -> str:
 
 
 def title_of(record: Record) -> str:
-    """Which run it is."""
-    return f"{record.method} on {record.task}, repetition {record.repetition}"
+    """Which run it is, and under what its network was scored where that is not as deployed."""
+    under = "".join(f", {name} {value}" for name, value in evaluation_of(record).items())
+    return f"{record.method} on {record.task}, repetition {record.repetition}{under}"
+
+
+def evaluation_of(record: Record) -> Mapping[str, Any]:
+    """The condition of evaluation of a run that is another one's network, scored once more; else empty."""
+    found: Any = record.configuration.get("evaluation") or {}
+    return found
 
 
 def figures_of(record: Record, seen: Seen) -> list[Drawn]:
@@ -85,7 +92,10 @@ def score_of(record: Record) -> str:
             return f"A trial of a search, which failed: {result['failed']}."
         return f"A trial of a search: {metric.format(result['valid_score'])} {metric.unit} on validation data alone."
     hits = f", {result['correct']} of {result['total']} test samples" if metric.classifies else ""
-    text = f"Test score {metric.format(record.score)} {metric.unit}{hits}, scored once after training"
+    how = "the trained network scored once more" if evaluation_of(record) else "scored once after training"
+    if result.get("selection") == "best-test":
+        how = "NO RESULT: the test set was scored after every epoch and chose it"
+    text = f"Test score {metric.format(record.score)} {metric.unit}{hits}, {how}"
     if result.get("best_epoch"):
         valid = result.get("valid_score")
         by = f" (validation {metric.format(valid)})" if valid is not None else ""

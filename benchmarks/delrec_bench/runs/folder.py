@@ -26,7 +26,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from delrec_bench.environment import peak_bytes, provenance, say
-from delrec_bench.records import RESULTS_VERSION, Record, plain, write_record
+from delrec_bench.errors import BenchError
+from delrec_bench.records import RESULTS_VERSION, Failure, Record, plain, read_failure, write_failure, write_record
 from delrec_bench.workspace import remove_drafts, write_atomic
 
 CHECKPOINT_SECONDS = 60.0  # from one checkpoint to the next, at least
@@ -107,22 +108,11 @@ class RunFolder:
 
     def failed(self, about: Mapping[str, Any], error: str, traceback: str) -> None:
         """Keep why an attempt failed; attempts are counted."""
-        path = self.path / "failure.json"
         before = 0
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            before = int(json.loads(path.read_text(encoding="utf-8"))["attempts"])
-        content = {
-            "schema": SCHEMA,
-            "key": self.key,
-            "status": "failed",
-            "attempts": before + 1,
-            **about,
-            "error": error,
-            "traceback": traceback,
-            "finished_at": _now(),
-            "provenance": provenance(),
-        }
-        write_atomic(path, json.dumps(plain(content), indent=1, ensure_ascii=False) + "\n")
+        with suppress(BenchError):
+            before = read_failure(self.path / "failure.json").attempts
+        why = {"error": error, "traceback": traceback, "attempts": before + 1, "failed_at": _now()}
+        write_failure(self.path.parent, Failure(key=self.key, **about, **why, provenance=provenance()))
 
 
 class Checkpoints:

@@ -109,6 +109,9 @@ SCORED_ANEW = (
     "without it, scored once more."
 )
 
+MOST_NAMED = 6
+"""Rows that a sentence names; of more it says how many."""
+
 NO_PRIMARY = (
     "No hypothesis was declared before these runs: everything here is exploratory, and settles nothing by itself."
 )
@@ -140,9 +143,15 @@ def without_scores(tasks: Sequence[str], methods: int) -> str:
     return f"Size, latency and published scores of {plural(methods, 'method')} on {listed(tasks)}; none is scored here."
 
 
-def incomplete(there: int, asked: int) -> str | None:
-    """That runs are lacking; None of a complete page."""
-    return None if there == asked else f"This page is not complete: {there:,} of {plural(asked, 'run')} are there."
+def incomplete(there: int, asked: int, lacking: Sequence[str]) -> str | None:
+    """That runs are lacking, and of which rows; None of a complete page."""
+    if there == asked:
+        return None
+    few = [*lacking[:MOST_NAMED], *([f"{len(lacking) - MOST_NAMED} more"] if len(lacking) > MOST_NAMED else [])]
+    return (
+        f"This page is not complete: {there:,} of {plural(asked, 'run')} are there. What is not there is not judged: "
+        f"runs of {listed(few)} are lacking, not done yet or failed."
+    )
 
 
 def narrowed(options: Sequence[str]) -> str:

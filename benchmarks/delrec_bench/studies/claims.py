@@ -16,7 +16,7 @@ def placed(primary: Primary, axes: Mapping[str, Sequence[Any]], methods: MethodT
     """The hypothesis with dotted keys, checked to stand at one point of the axes."""
 
     def place(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-        at = {full_key(key, axes): value for key, value in dotted(given).items()}
+        at = {full_key(key, axes): called(value) for key, value in dotted(given).items()}
         for key, value in at.items():
             if value not in (known := [called(value) for value in axes[key]]):
                 raise BenchError(f"study '{study}': primary.{where}.{key} is {value!r}; it is swept over {known}")

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.config import Device, Request, defaults, dotted, full_key
+from delrec_bench.config import Device, Request, defaults, dotted, full_key, settle
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
+from delrec_bench.records import canonical_json
 from delrec_bench.studies.claims import check_margins, placed
 from delrec_bench.studies.file import MOST_REPETITIONS, Primary, in_package, study_file, study_path
 from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.sharding import Shard, shard
-from delrec_bench.studies.sweep import axes_of, called, has, held, points
+from delrec_bench.studies.sweep import axes_of, called, has, held, points, said
 from delrec_bench.tasks.base import TaskTable
 
 GROUPS = ("task", "training", "network", "seeds", "evaluation")
@@ -167,16 +168,18 @@ def expand(
                 continue
             known = defaults(methods[method])
             merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
-            own = {key: value for key, value in merged.items() if key in known}
+            own = {key: said(value, known[key]) for key, value in merged.items() if key in known}
             first = Request(
                 method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name,
                 exhibits=file.exhibits,
             )  # fmt: skip
             for point in points({key: values for key, values in axes.items() if has(key, values, known)}):
-                here = own | {key: value for at in point.items() for key, value in held(*at).items() if key in known}
+                swept = {key: value for at in point.items() for key, value in held(*at).items() if key in known}
+                here = own | {key: said(value, known[key]) for key, value in swept.items()}
                 place = tuple((key, called(value)) for key, value in point.items())
                 request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
+    _refuse_equal([first for first in firsts if first.point], methods, tasks, name)
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     if wanted.shard is not None:
         requests = tuple(shard(requests, wanted.shard, methods, tasks))
@@ -201,6 +204,23 @@ def expand(
         own_settings=bool(table.set) and not in_package(path),
         narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )
+
+
+def _refuse_equal(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, study: str) -> None:
+    """Two points of a sweep that settle to one run would be one row, under the name of the later."""
+    there: dict[str, Request] = {}
+    for request in requests:
+        try:
+            settled = settle(request, methods[request.method], tasks[request.task]).values
+        except BenchError:  # which the run itself will say
+            continue
+        other = there.setdefault(canonical_json(settled), request)
+        if other is not request:
+            a, b = (", ".join(f"{axis} {value}" for axis, value in one.point) for one in (other, request))
+            raise BenchError(
+                f"study '{study}', sweep: {a} and {b} of {request.method} on {request.task} are one and the same run; "
+                "leave one of them out"
+            )
 
 
 def _settings(

@@ -55,7 +55,8 @@ def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
         tables = [value for value in values if isinstance(value, dict)]
         if tables and not (len(tables) == len(values) and all(_is_point(table) for table in tables)):
             raise ValueError(f"for {name}: tables alone, each with a name and at least one setting")
-        if len({str(value["name"] if tables else value) for value in values}) < len(values):
+        names = [value["name"] if tables else value for value in values]
+        if any(value in names[:i] for i, value in enumerate(names)):
             raise ValueError(f"for {name}: values that differ, not one twice")
         points *= len(values)
     if points > MOST_POINTS:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from delrec_bench.config import dotted, full_key
+from delrec_bench.config import dotted, full_key, toml_value
 from delrec_bench.errors import BenchError
 
 
@@ -45,8 +45,15 @@ def held(axis: str, value: Any) -> dict[str, Any]:
 
 
 def called(value: Any) -> Any:
-    """What stands for one value of an axis in a request's `point`."""
+    """What stands for one value of an axis in a request's `point`: itself, a table's name, a list's text."""
+    if isinstance(value, list):
+        return toml_value(value)
     return value["name"] if isinstance(value, dict) else value
+
+
+def said(value: Any, usual: Any) -> Any:
+    """A setting's value as a study says it: the word "none" is None, as for `--set`, where the setting is no word."""
+    return None if value == "none" and not isinstance(usual, str) else value
 
 
 def has(axis: str, values: Sequence[Any], known: Collection[str]) -> bool:

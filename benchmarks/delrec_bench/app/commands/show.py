@@ -29,7 +29,7 @@ def command(
     from delrec_bench.errors import BenchError
     from delrec_bench.records import find_record, load_records
     from delrec_bench.report.rows import comparable, latency_of
-    from delrec_bench.report.run_page import Seen, run_page, title_of
+    from delrec_bench.report.run_page import Seen, evaluation_of, run_page, title_of
     from delrec_bench.runs.replay import replay
     from delrec_bench.workspace import here, write_atomic
 
@@ -39,7 +39,9 @@ def command(
     if record.kind == "latency":
         raise BenchError(f"{record} is a measurement; show takes a run: give METHOD/TASK/REPETITION")
     found, why_not = None, ""
-    if record.kind == "run":
+    if evaluation_of(record):
+        why_not = "a run under a condition keeps no network: show the run without it, whose network was scored anew"
+    elif record.kind == "run":
         try:
             found = replay(record, methods, tasks, workspace, data)
         except BenchError as error:

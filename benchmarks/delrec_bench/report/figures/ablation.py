@@ -6,7 +6,10 @@ from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.figures.style import INK, Drawn, panels, style, text_of, title
-from delrec_bench.report.figures.sweeps import legend, line, looks, ribbon, sweep_of, x_axis
+from delrec_bench.report.figures.sweeps import interval, legend, line, looks, sweep_of, x_axis
+from delrec_bench.statistics.sentences import listed, plural
+
+_KINDS = {"learned": "solid is learned", "fixed": "dashed is fixed", "none": "dotted is without delays"}
 
 
 def ablation(page: Page) -> Drawn | None:
@@ -16,15 +19,16 @@ def ablation(page: Page) -> Drawn | None:
         return None
     shown = looks(page, sweep)
     with style():
-        figure, axes = panels([2.7] * len(sweep.panels), 3.4, 3, below=0.35 + 0.2 * (len(shown) // 3))
+        width, columns = sweep.grid
+        figure, axes = panels([2.7] * len(sweep.panels), width, columns, below=0.35 + 0.2 * (len(shown) // 3))
         for axis, panel in zip(axes, sweep.panels, strict=True):
             metric = metric_named(next(iter(panel.lines.values()))[0]["metric"])
             for base, of in panel.lines.items():
                 rows = sorted(of, key=sweep.x)
-                xs = [sweep.x(r) for r in rows]
+                xs = [sweep.x(r) + sweep.beside(list(shown).index(base), len(shown)) for r in rows]
                 bounds = [[_bound(metric, r[name]) for r in rows] for name in ("score_low", "score_high")]
-                ribbon(axis, xs, bounds[0], bounds[1], shown[base][0])
-                line(axis, xs, [metric.shown(r["score_mean"]) for r in rows], shown[base])
+                interval(axis, sweep, xs, bounds[0], bounds[1], shown[base][0])
+                line(axis, sweep, xs, [metric.shown(r["score_mean"]) for r in rows], shown[base])
             if panel.flat:
                 best = min(panel.flat, key=lambda r: metric.rank(r["score_mean"]))
                 axis.axhline(metric.shown(best["score_mean"]), color=INK, linewidth=0.9, alpha=0.6)
@@ -34,16 +38,25 @@ def ablation(page: Page) -> Drawn | None:
             axis.set_ylabel(words.label(metric.name))
             title(axis, panel.name, "")
         figure.legend(
-            handles=legend(shown, any(p.flat for p in sweep.panels)), loc="outside lower center", ncols=3, fontsize=8
-        )
+            handles=legend(shown, any(p.flat for p in sweep.panels)), loc="outside lower center", ncols=3, fontsize=8,
+            handlelength=3,
+        )  # fmt: skip
         svg = text_of(figure)
     n = sorted({r["n"] for p in sweep.panels for of in p.lines.values() for r in of})
-    how_many = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
+    how_many = "mean over " + (plural(n[0], "repetition") if len(n) == 1 else f"{n[0]} to {n[-1]} repetitions")
+    if n[-1] > 1:
+        how_many += " with its 95 percent t interval"
+    kinds = {kind for _, kind in shown.values()}
+    told = listed([text for kind, text in _KINDS.items() if kind in kinds])
+    shared = {"learned", "fixed"} <= kinds
+    told = (
+        f"A method and its control with fixed delays share a colour: {told}" if shared else told[0].upper() + told[1:]
+    )
+    overlap = "Bands" if sweep.numeric else "Intervals"
     left = f" {sweep.left_out} more places on the other axes are in the table alone." if sweep.left_out else ""
     caption = (
-        f"Test score along {sweep.axis.replace('_', ' ')}, mean over {how_many} repetitions with its 95 percent t "
-        "interval. A method and its control with fixed delays share a colour: solid is learned, dashed fixed, dotted "
-        "without delays. Bands that overlap do not say that two methods are alike: they are compared by their paired "
+        f"Test score along {sweep.axis.replace('_', ' ')}, {how_many}. {told}. "
+        f"{overlap} that overlap do not say that two methods are alike: they are compared by their paired "
         f"differences.{left} From all runs of the page."
     )
     return Drawn("ablation", f"Score along {sweep.axis.replace('_', ' ')}", caption, svg)

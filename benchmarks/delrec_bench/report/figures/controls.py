@@ -6,7 +6,7 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.metrics.base import MINUS
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import INK, VERDICTS, Drawn, beside, dots, panels, style, text_of, title
+from delrec_bench.report.figures.style import INK, VERDICTS, Drawn, beside, dots, panels, room, style, text_of, title
 from delrec_bench.report.judging import Difference
 
 _MOST = 12  # pairs of one task that a forest is read with
@@ -22,13 +22,15 @@ def controls(page: Page) -> Drawn | None:
     cut = {t: sorted(of, key=_strength, reverse=True)[:_MOST] for t, of in by_task.items()}
     cut = {t: [d for d in by_task[t] if d in of] for t, of in cut.items()}
     with style():
-        figure, axes = panels([0.85 + 0.25 * len(of) for of in cut.values()], 8.6, 1)
+        names = {t: [f"{d.method['method']} {MINUS} {d.control['method']}" for d in of] for t, of in cut.items()}
+        width = max(8.6, 4.0 + room((name for of in names.values() for name in of), 9.5))
+        figure, axes = panels([0.85 + 0.25 * len(of) for of in cut.values()], width, 1)
         for axis, (task, shown) in zip(axes, cut.items(), strict=True):
             for place, d in enumerate(shown):
                 _difference(axis, place, d)
             metric = metric_named(shown[0].method["metric"])
             axis.axvline(0, color=INK, linewidth=0.9)
-            axis.set_yticks(range(len(shown)), [f"{d.method['method']} {MINUS} {d.control['method']}" for d in shown])
+            axis.set_yticks(range(len(shown)), names[task])
             axis.set_ylim(len(shown) - 0.5, -0.5)
             axis.grid(visible=False, axis="y")
             better = "right is better" if metric.more_is_better else "left is better"

@@ -1,6 +1,7 @@
 """What a score costs: score against parameters, latency and synaptic operations, with the Pareto front."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ _AXES = {
     "latency_train_ms": "training step (ms)",
     "synaptic_operations": "synaptic operations a sample",
 }
+_LETTERS = 30  # of a name in a line: a longer one would push its panel together
 _FIRST, _REST = "may be first", "something is better"
 
 
@@ -35,19 +37,25 @@ def costs(page: Page) -> Drawn | None:
         for i, task in enumerate(tasks):
             for j, cost in enumerate(shown):
                 _panel(axes[i * len(shown) + j], page, task, cost, first=j == 0)
-        handles = [Line2D([], [], marker=MARKERS[k], color=INK, linestyle="", markeredgewidth=0,
-                          label={"none": "no delays"}.get(k, f"{k} delays")) for k in MARKERS]  # fmt: skip
+        runs = [r for t in tasks for r in page.of(t) if r.records and r.kind == "run"]
+        kinds, places = {r.delays for r in runs}, {_place(r) for r in runs}
+        handles = [Line2D([], [], marker=mark, color=INK, linestyle="", markeredgewidth=0,
+                          label="no delays" if k == "none" else f"{k} delays")
+                   for k, mark in MARKERS.items() if k in kinds]  # fmt: skip
         handles += [Line2D([], [], marker="o", color=c, linestyle="", markeredgewidth=0, label=label)
-                    for c, label in ((BLUE, _FIRST), (GREY, _REST))]  # fmt: skip
+                    for c, label in ((BLUE, _FIRST), (GREY, _REST)) if label in places]  # fmt: skip
         handles.append(Line2D([], [], color=INK, linewidth=1, label="Pareto front of the means"))
-        handles.append(Line2D([], [], color=INK, linewidth=0.9, linestyle="--", label="best floor"))
+        floors = any(r.kind == "floor" for t in tasks for r in page.of(t))
+        if floors:
+            handles.append(Line2D([], [], color=INK, linewidth=0.9, linestyle="--", label="best floor"))
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
         svg = text_of(figure)
+    measured = "; latency from the latency records beside them" if "latency_train_ms" in shown else ""
     caption = (
         "Up and left is better (down and left for an error). A mark is a method's mean over its repetitions: blue may "
         "be first on its task, grey is resolved to be worse than some other. On the line lie the methods that no other "
-        "beats in both score and cost; two that are not told apart may change places on it. Dashed: the best floor. "
-        "From all runs of the page; latency from the latency records beside them."
+        "beats in both score and cost; two that are not told apart may change places on it. "
+        f"{'Dashed: the best floor. ' if floors else ''}From all runs of the page{measured}."
     )
     return Drawn("costs", "What a score costs", caption, svg)
 
@@ -77,8 +85,10 @@ def _panel(axes: Axes, page: Page, task: str, cost: str, first: bool) -> None:
         floors = [r for r in page.of(task) if r.kind == "floor"]
         if floors:
             axes.axhline(metric.shown(floors[0]["score_mean"]), color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
-        for _, point in front.iloc[[0, -1]].drop_duplicates("method").iterrows():
-            _name(axes, point, frame)
+        ends = front.iloc[[0, -1]].drop_duplicates("method")
+        level = float(np.ptp(ends["score"])) < 0.15 * float(np.ptp(frame["score"]))  # one name would lie on the other
+        for i, (_, point) in enumerate(ends.iterrows()):
+            _name(axes, point, frame, below=level and i == 0 and len(ends) > 1)
     axes.set_xlabel(_AXES[cost])
     axes.set_ylabel(words.label(metric.name) if first else "")
     if first:
@@ -93,10 +103,14 @@ def _frame(rows: Sequence[Row], cost: str) -> pd.DataFrame:
             "method": [r["method"] for r in rows],
             "cost": [r[cost] for r in rows],
             "score": [metric_named(r["metric"]).shown(r["score_mean"]) for r in rows],
-            "place": [_FIRST if str(r["rank_group"]).split("-")[0] == "1" else _REST for r in rows],
+            "place": [_place(r) for r in rows],
             "delays": [r.delays for r in rows],
         }
     )
+
+
+def _place(row: Row) -> str:
+    return _FIRST if str(row["rank_group"]).split("-")[0] == "1" else _REST
 
 
 def pareto(frame: pd.DataFrame, *, more_is_better: bool) -> pd.DataFrame:
@@ -107,10 +121,12 @@ def pareto(frame: pd.DataFrame, *, more_is_better: bool) -> pd.DataFrame:
     return kept
 
 
-def _name(axes: Axes, point: Any, frame: pd.DataFrame) -> None:
+def _name(axes: Axes, point: Any, frame: pd.DataFrame, *, below: bool) -> None:
     right = point["cost"] > float(np.sqrt(frame["cost"].min() * frame["cost"].max()))
-    offset: Any = {"xytext": (-4 if right else 4, 5), "textcoords": "offset points", "ha": "right" if right else "left"}
-    axes.annotate(point["method"], (point["cost"], point["score"]), fontsize=7.5, **offset)
+    offset: Any = {"xytext": (-4 if right else 4, -5 if below else 5), "textcoords": "offset points",
+                   "ha": "right" if right else "left", "va": "top" if below else "bottom"}  # fmt: skip
+    text = "\n".join(wrap(point["method"], _LETTERS, break_on_hyphens=False))
+    axes.annotate(text, (point["cost"], point["score"]), fontsize=7.5, linespacing=0.95, **offset)
 
 
 def _cost_axis(axes: Axes, values: Any) -> None:

@@ -41,7 +41,7 @@ def told(page: Page) -> list[str]:
 def curves(page: Page) -> Drawn | None:
     """A panel a task."""
     frames = {t: [f for r in page.of(t) if r.kind == "run" and not (f := curve(r)).empty] for t in page.tasks}
-    frames = {t: of for t, of in frames.items() if of}
+    frames = {t: of for t, of in frames.items() if any(f["epoch"].nunique() > 1 for f in of)}  # one epoch is no curve
     if not frames:
         return None
     names = told(page)
@@ -67,17 +67,21 @@ def curves(page: Page) -> Drawn | None:
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axis.set_ylabel(f"validation {words.label(metric.name)}")
             title(axis, task, str(page.of(task)[0]["data"]))
+        handles = [axes[0].plot([], [], color=c, label=m)[0] for m, c in colours.items()]
+        if any(set(f["method"]) - set(names) for of in frames.values() for f in of):
+            handles += [axes[0].plot([], [], color=GREY, linewidth=0.7, label="other methods")[0]]
         figure.legend(
-            handles=[axes[0].plot([], [], color=c, label=m)[0] for m, c in colours.items()]
-            + [axes[0].plot([], [], color=GREY, linewidth=0.7, label="other methods")[0]],
+            handles=handles,
             loc="outside lower center",
-            ncols=5,
+            ncols=5 if max(map(len, names), default=0) < 36 else 2,
             fontsize=8,
         )
         svg = text_of(figure)
+    floors = any(r.kind == "floor" for t in frames for r in page.of(t))
+    floor = "Dashed: the best method-free floor, on test data. " if floors else ""
     caption = (
         "Validation score after each epoch: the line is the mean over repetitions, the band reaches from the least to "
-        "the greatest. Curves that still rise at the end say that the epochs, not the method, set the score. Dashed: "
-        "the best method-free floor, on test data. From the histories in the records of all runs."
+        "the greatest. Curves that still rise at the end say that the epochs, not the method, set the score. "
+        f"{floor}From the histories in the records of all runs."
     )
     return Drawn("curves", "Learning curves", caption, svg)

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import BLUE, GREY, Drawn, panels, style, text_of, title
+from delrec_bench.report.figures.style import BLUE, GREY, Drawn, panels, room, style, text_of, title
 from delrec_bench.report.rows import Row
 
 _FEW = 5  # methods of a task
@@ -47,7 +47,8 @@ def delays(page: Page) -> Drawn | None:
         return None
     lines = {t: [(row, *of) for row in rows for of in layers_of(row).items()] for t, rows in by_task.items()}
     with style():
-        figure, axes = panels([0.85 + 0.34 * len(of) for of in lines.values()], 5.1, 2, below=0.3)
+        width = max(5.1, 3.2 + room((row["method"] for rows in by_task.values() for row in rows), 7))
+        figure, axes = panels([0.85 + 0.34 * len(of) for of in lines.values()], width, 2 if width < 7 else 1, below=0.3)
         for axis, (task, of) in zip(axes, lines.items(), strict=True):
             labels = []
             for place, (row, (layer, kind), records) in enumerate(of):

@@ -45,14 +45,17 @@ def forest(page: Page) -> Drawn | None:
         _percent_axis(axes, verdict)
         svg = text_of(figure)
     assert primary is not None
-    reading = "A diamond inside the band says equivalent; one that reaches 0 and beyond it leaves the question open."
+    reading = "A diamond that holds 0 leaves the question open."
+    if verdict.margin is not None:
+        reading = "A diamond inside the band says equivalent; one that holds 0 and leaves the band, open."
     if verdict.reason:
         reading = f"It decides nothing: {verdict.reason}."
+    further = ", the dashed line where a further such task is expected" if len(labels) > len(shown) + 1 else ""
+    band = ", the shaded band the margin" if verdict.margin is not None else ""
     caption = (
         f"Change of the error, {primary.method} against {primary.control}: left of 0 the method errs less. Rings are "
         "repetitions, paired by their seeds; bars are 95 percent t intervals; the diamond is the random-effects mean "
-        "over tasks, the dashed line where a further such task is expected, the shaded band the margin. "
-        f"{reading} From the test predictions of the two rows' records on each task."
+        f"over tasks{further}{band}. {reading} From the test predictions of the two rows' records on each task."
     )
     return Drawn("forest", f"{primary.method} against {primary.control}", caption, svg)
 

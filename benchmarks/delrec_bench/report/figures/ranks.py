@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import BLUE, GREY, INK, Drawn, panels, plain_log, style, text_of, title
+from delrec_bench.report.figures.style import BLUE, GREY, INK, Drawn, panels, plain_log, room, style, text_of, title
 from delrec_bench.report.rows import Row
 
 _FEWEST = 3  # methods of a task whose order is worth a figure
@@ -22,15 +22,16 @@ def ranks(page: Page) -> Drawn | None:
     if not tasks:
         return None
     with style():
-        figure, axes = panels([0.75 + 0.15 * len(of) for of in tasks.values()], 3.6, 3)
+        width = max(3.6, 2.4 + room((r["method"] for of in tasks.values() for r in of), 7.5))
+        figure, axes = panels([0.75 + 0.15 * len(of) for of in tasks.values()], width, 3 if width < 5 else 2)
         for axis, (task, rows) in zip(axes, tasks.items(), strict=True):
             _panel(axis, page, task, rows)
         svg = text_of(figure)
+    floor = "Dashed: the best method-free floor. " if any(r.kind == "floor" for t in tasks for r in page.of(t)) else ""
     caption = (
         "Methods from best to worst mean, with the 95 percent t interval of the mean; on the right the places that the "
         "runs do not rule out. Blue: nothing is told to be better, so any of these may be first. Neighbours in the "
-        "order are mostly not told apart: read the places, not the order. Dashed: the best method-free floor. From all "
-        "runs of the page."
+        f"order are mostly not told apart: read the places, not the order. {floor}From all runs of the page."
     )
     return Drawn("ranks", "Who may be first", caption, svg)
 

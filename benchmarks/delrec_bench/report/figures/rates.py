@@ -14,6 +14,7 @@ from delrec_bench.report.figures.style import (
     Drawn,
     panels,
     plain_log,
+    room,
     style,
     text_of,
     title,
@@ -49,7 +50,8 @@ def rates(page: Page) -> Drawn | None:
     names = names[:_MOST]
     deepest = max(len(of) for (_, m), of in found.items() if m in names)
     with style():
-        figure, axes = panels([0.8 + 0.15 * len(names)] * len(tasks), 2.1, len(tasks), below=0.3)
+        width = 2.1 + room(names, 7.5) / len(tasks)  # the names stand beside the first panel alone
+        figure, axes = panels([0.8 + 0.15 * len(names)] * len(tasks), width, len(tasks), below=0.3)
         for i, (axis, task) in enumerate(zip(axes, tasks, strict=True)):
             here = [(y, found[task, m]) for y, m in enumerate(names) if (task, m) in found]
             for y, values in here:

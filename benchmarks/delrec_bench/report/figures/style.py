@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -130,6 +130,12 @@ def panels(heights: Sequence[float], width: float, columns: int, below: float = 
     figure = Figure(figsize=(width * columns, sum(lines) + below), layout="constrained")
     grid = figure.add_gridspec(len(lines), columns, height_ratios=lines)
     return figure, [figure.add_subplot(grid[i // columns, i % columns]) for i in range(len(heights))]
+
+
+def room(names: Iterable[str], size: float) -> float:
+    """Inches that names take beside an axis, in letters of `size` points: some half as wide as they are high."""
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    return 0.56 * size / 72 * longest
 
 
 def title(axes: Axes, task: str, stamp: str) -> None:

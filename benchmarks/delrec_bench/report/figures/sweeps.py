@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -61,10 +62,20 @@ class Sweep:
         """Whether x is a scale of numbers."""
         return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.values)
 
+    @property
+    def grid(self) -> tuple[float, int]:
+        """Width of a panel in inches, which names need more of, and panels beside each other."""
+        width = 3.4 if self.numeric else max(3.4, 1.0 + 0.34 * len(self.values))
+        return width, max(1, int(10.2 // width))
+
     def x(self, row: Row) -> float:
         """Where a row stands along x."""
         value = dict(row.point)[self.axis]
         return float(value) if self.numeric else float(self.values.index(value))
+
+    def beside(self, place: int, lines: int) -> float:
+        """How far the marks of a line stand beside a name, that the lines do not hide each other; 0 on a scale."""
+        return 0.0 if self.numeric else 0.6 * ((place + 0.5) / lines - 0.5)
 
 
 def sweep_of(page: Page) -> Sweep | None:
@@ -149,8 +160,10 @@ def x_axis(axes: Axes, sweep: Sweep) -> None:
     """Ticks at the swept values; numbers that span much on a log scale, which is linear below the smallest."""
     axes.set_xlabel(sweep.axis.replace("_", " "))
     if not sweep.numeric:
-        axes.set_xticks(range(len(sweep.values)), [str(v) for v in sweep.values], rotation=20, ha="right", fontsize=8)
-        axes.set_xlim(-0.4, len(sweep.values) - 0.6)
+        turned = {"rotation": 20 if len(sweep.values) < 5 else 45, "rotation_mode": "anchor", "ha": "right"}
+        axes.set_xticks(range(len(sweep.values)), [str(v) for v in sweep.values], fontsize=8, **turned)
+        axes.set_xlim(-0.5, len(sweep.values) - 0.5)
+        axes.grid(visible=False, axis="x")
         return
     values = [float(v) for v in sweep.values]
     positive = [v for v in values if v > 0]
@@ -161,22 +174,42 @@ def x_axis(axes: Axes, sweep: Sweep) -> None:
         else:
             axes.set_xscale("symlog", linthresh=min(positive))
             axes.set_xlim(-0.3 * min(positive), max(values) * 1.5)
-    axes.set_xticks(values, [f"{v:g}" for v in values])
+    axes.set_xticks(values, _apart(axes, values))
     axes.set_xticks([], minor=True)
 
 
-def ribbon(axes: Axes, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], colour: str) -> None:
-    """A band where an interval is known."""
+def _apart(axes: Axes, values: Sequence[float]) -> list[str]:
+    """What stands at numbers on the axis: nothing where the number before is too near to read both."""
+    places = axes.transScale.transform([(v, 1.0) for v in values])[:, 0]
+    reach = float(np.ptp(axes.transScale.transform([(v, 1.0) for v in axes.get_xlim()])[:, 0])) or 1.0
+    texts, last = [], -math.inf
+    for value, place in zip(values, places, strict=True):
+        text = f"{value:g}"
+        near = (place - last) / reach < 0.02 + 0.028 * len(text)
+        texts.append("" if near else text)
+        last = last if near else place
+    return texts
+
+
+def interval(
+    axes: Axes, sweep: Sweep, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], colour: str
+) -> None:
+    """Where an interval is known: a band along a scale; bars at names, between which there is nothing."""
     known = [(x, a, b) for x, a, b in zip(xs, lows, highs, strict=True) if not (math.isnan(a) or math.isnan(b))]
-    if known:
+    if known and sweep.numeric:
         x, low, high = zip(*known, strict=True)
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+    elif known:
+        axes.vlines(*zip(*known, strict=True), color=colour, linewidth=1.2, alpha=0.6)
 
 
-def line(axes: Axes, xs: Sequence[float], ys: Sequence[float], look: tuple[str, str]) -> None:
-    """A method along x."""
+def line(axes: Axes, sweep: Sweep, xs: Sequence[float], ys: Sequence[float], look: tuple[str, str]) -> None:
+    """A method along x; between names a thin line leads the eye, and means nothing else."""
     colour, kind = look
-    axes.plot(xs, ys, color=colour, linestyle=DASHES[kind], linewidth=1.5, marker=MARKERS[kind], markersize=4.5)
+    mark: Any = {"color": colour, "marker": MARKERS[kind], "markersize": 4.5}
+    if not sweep.numeric:
+        axes.plot(xs, ys, color=colour, linestyle=DASHES[kind], linewidth=0.6, alpha=0.55)
+    axes.plot(xs, ys, linestyle=DASHES[kind] if sweep.numeric else "", linewidth=1.5, **mark)
 
 
 def legend(shown: Mapping[str, tuple[str, str]], flat: bool) -> list[Line2D]:
