@@ -48,13 +48,20 @@ def power_of_two(count: int) -> int:
     return 1 << max(0, count - 1).bit_length()
 
 
-def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tiles:
+def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str, synaptic: bool = False) -> Tiles:
     """Return the tile of a scan over N = `size` neurons.
 
     float32 and float64 products: 4 rows, each program a sum over the senders that are not silent, so that a batch of
     256 fills 64 multiprocessors; from 2,048 rows on, and on tensor cores, 16 rows and `tl.dot`. The interpreter runs
     programs one by one: `tl.dot` in few. Columns are as many as fit the registers of sm_86 and sm_90.
+
+    synaptic: every program reads every connection, product or not: 2 rows, so that a batch of 256 fills 128
+    multiprocessors, and threads of few numbers, which keep more reads under way.
     """
+    if synaptic:
+        rows, cols = 16 if INTERPRETED else 2 if batch >= 128 else 1, min(max(16, power_of_two(size)), 256)
+        options = {"num_warps": -(-cols // 32), "num_stages": 2}
+        return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else 4, False, _OPTIONS | options)
     dot = INTERPRETED or (dtype == torch.float32 and (precision != "ieee" or batch >= 2048))
     rows = 16 if dot else 4 if batch >= 256 else 2 if batch >= 64 else 1
     most = (64 if precision == "ieee" else 128) if dot else 512 if size <= 512 else 256
