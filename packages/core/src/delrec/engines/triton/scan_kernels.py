@@ -114,7 +114,7 @@ def forward_scan(
             if KIND == 2:
                 arrived = read(
                     steps - 1 - t, z, running, widest, end, ring_mask, block, ring_mask + 2, weight, edges, size, wide,
-                    rows, batch, cols, inside, SIZE, DEEP, True, REAL,
+                    rows, batch, cols, SIZE, DEEP, True, REAL,
                 )  # fmt: skip
                 current += masked(arrived, mask, t, wide, at, ok, MASKED)
             before = earlier(t, spikes + (t - 1) * wide, first, at, ok)
@@ -219,7 +219,7 @@ def backward_scan(
             if KIND == 2:
                 g_spike += read(
                     t + past, sent, running, longest, end, -1, block, length, weight, edges, size, wide, rows, batch,
-                    cols, inside, SIZE, DEEP, False, REAL,
+                    cols, SIZE, DEEP, False, REAL,
                 )  # fmt: skip
             g_current = adjoint_tile(
                 states + (t - 1) * wide, states + t * wide, steps * wide, start, wide, t, at, ok, first, g_spike,
@@ -257,7 +257,7 @@ def backward_scan(
             if KIND == 2:
                 y = read(
                     t + past, sent, running, longest, end, -1, block, length, weight, edges, size, wide, rows, batch,
-                    cols, inside, SIZE, DEEP, False, REAL,
+                    cols, SIZE, DEEP, False, REAL,
                 )  # fmt: skip
                 keep(t + past, tl.zeros_like(y), sent, running, longest, -1, block, length, wide, at, ok)
             else:

@@ -89,36 +89,36 @@ def above(n, e, end, ring):
 
 @triton.jit
 def read(
-    e, lines, sums, longest, end, ring, block, length, weight, triangles, size, wide, rows, batch, cols, inside,
+    e, lines, sums, longest, end, ring, block, length, weight, triangles, size, wide, rows, batch, cols,
     SIZE: tl.constexpr, DEEP: tl.constexpr, FORWARD: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
     """Return sum_j w[j, col] sum_k m[k] g[e + k, row, j], (ROWS, COLS), over all j.
 
     weight, over s^2, and triangles: [j, col]. FORWARD: j is the sender, whose half-width counts, else the column is.
-    DEEP terms under way; size is SIZE, as a number that is not known when compiling. Nothing is masked: rows that are
-    not there read the last one, columns a connection of weight 0.
+    DEEP terms under way, of which SIZE is a multiple; size is SIZE, as a number that is not known when compiling.
+    Nothing is masked: rows and columns that are not there read the last ones.
     """
-    rows = tl.minimum(rows, batch - 1)
+    rows, cols = tl.minimum(rows, batch - 1), tl.minimum(cols, SIZE - 1)
     y = tl.zeros((rows.shape[0], cols.shape[0]), REAL)
     width = triangles + SIZE * SIZE
     if not FORWARD:
-        s = tl.load(width + cols, mask=inside, other=1)
+        s = tl.load(width + cols)
     if summed(longest):
         # entering a block, the frame is read that began with the last one
         now = sums + tl.where((e + 1) & (block - 1) == 0, 2 * wide, 0)
         frame = lines + tl.where(e & block != 0, length, 0)
+        slopes = now + rows * SIZE
         for begin in range(0, size, DEEP):
+            place = begin * SIZE + cols
             for u in tl.static_range(DEEP):
-                j = tl.minimum(begin + u, size - 1)
-                there = inside & (tl.full(cols.shape, begin + u, tl.int32) < size)
                 if FORWARD:
-                    s = tl.load(width + j)
-                c = tl.load(triangles + j * SIZE + cols, mask=there, other=1)
-                w = tl.load(weight + j * SIZE + cols, mask=there, other=0)
+                    s = tl.load(width + begin + u)
+                c = tl.load(triangles + place + u * SIZE)
+                w = tl.load(weight + place + u * SIZE)
                 n, f, n_mid, f_mid, n_far, f_far = corners(c, s)
                 straight = w * tl.maximum(s - c, 0).to(REAL)
-                line = (frame + (rows * SIZE + j).to(tl.int64) * (2 * length))[:, None]
-                slope = tl.load(now + rows * SIZE + j)[:, None]
+                line = (frame + (rows * SIZE + begin + u).to(tl.int64) * (2 * length))[:, None]
+                slope = tl.load(slopes + begin + u)[:, None]
                 y = add_pair(line, above(n, e, end, ring), w, f, y)
                 y = add_pair(line, above(n_mid, e, end, ring), -2 * w, f_mid, y)
                 y = add_pair(line, above(n_far, e, end, ring), w, f_far, y)
@@ -127,8 +127,8 @@ def read(
         for j in range(size):
             if FORWARD:
                 s = tl.load(width + j)
-            c = tl.load(triangles + j * SIZE + cols, mask=inside, other=1)
-            w = tl.load(weight + j * SIZE + cols, mask=inside, other=0)
+            c = tl.load(triangles + j * SIZE + cols)
+            w = tl.load(weight + j * SIZE + cols)
             n, _, _, _, _, _ = corners(c, s)
             low = tl.maximum(n + 1, 1)
             line = (lines + (rows * SIZE + j).to(tl.int64) * (2 * length))[:, None]

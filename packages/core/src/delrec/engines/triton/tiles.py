@@ -6,6 +6,7 @@ T, the batch or a delay.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str, synapti
     if synaptic:
         rows, cols = 16 if INTERPRETED else 2 if batch >= 128 else 1, min(max(16, power_of_two(size)), 256)
         options = {"num_warps": -(-cols // 32), "num_stages": 2}
-        return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else 4, False, _OPTIONS | options)
+        return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), False, _OPTIONS | options)
     dot = INTERPRETED or (dtype == torch.float32 and (precision != "ieee" or batch >= 2048))
     rows = 16 if dot else 4 if batch >= 256 else 2 if batch >= 64 else 1
     most = (64 if precision == "ieee" else 128) if dot else 512 if size <= 512 else 256
