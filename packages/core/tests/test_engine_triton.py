@@ -13,6 +13,7 @@ from problems import F64, NEURONS, assert_equal, difference, problem, result, ru
 
 pytest.importorskip("triton", reason="the triton engine needs triton: pip install 'delrec[triton]'")
 from delrec.engines.triton import scan as passes
+from delrec.engines.triton import tiles
 from delrec.engines.triton.synaptic import MANY
 from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
@@ -86,15 +87,15 @@ def test_a_delay_a_connection_is_read_from_running_sums(case):
 
 
 def test_running_sums_do_not_drift():
-    """Gradients of one sign, 100 steps, blocks of 16: sums from the end alone would be wrong by 3e-6 in float32."""
+    """Gradients of one sign, 150 steps, blocks of 16: sums from the end alone would be wrong by 3e-6 in float32."""
     draw = torch.Generator().manual_seed(0)
-    current = torch.where(torch.rand(100, 1, 2, generator=draw) < 0.3, 3.0, -2.0).to(DEVICE)
-    arguments = made("soft", "synaptic", 1, 1, 2, 4.0, dtype=torch.float32, reach=3.0) | {"current": current}
-    arguments["weight"] = torch.full((2, 2), 0.01, device=DEVICE, requires_grad=True)
+    current = torch.where(torch.rand(150, 1, 1, generator=draw) < 0.3, 3.0, -2.0).to(DEVICE)
+    arguments = made("soft", "synaptic", 1, 1, 1, 4.0, dtype=torch.float32, reach=3.0) | {"current": current}
+    arguments["weight"] = torch.full((1, 1), 0.2, device=DEVICE, requires_grad=True)
     arguments["current"].requires_grad_()
     assert most_taps(arguments) > MANY.value
     exact = {k: v.detach().double().requires_grad_() for k, v in arguments.items() if torch.is_tensor(v)}
-    exact["neuron"] = NEURONS["soft"]().attach(2).to(DEVICE, F64)
+    exact["neuron"] = NEURONS["soft"]().attach(1).to(DEVICE, F64)
     found = {}
     for engine, known in (("triton", arguments), ("cpu" if DEVICE == "cpu" else "reference", exact)):
         out = run(engine, **known)
@@ -112,6 +113,13 @@ def test_a_delay_out_of_its_range_is_no_number():
     assert run("triton", **arguments).states[0][:, 0].isnan().any()
 
 
+def test_rows_of_a_program_leave_no_multiprocessor_with_two(monkeypatch):
+    monkeypatch.setattr(tiles, "INTERPRETED", False)
+    chosen = {(b, p): tiles.connection_tiles(212, b, p) for b, p in [(256, 132), (256, 84), (64, 84), (2048, 132)]}
+    assert [(c.rows, c.programs) for c in chosen.values()] == [(2, 128), (4, 64), (1, 64), (4, 512)]
+    assert all(212 % c.deep == 0 and 32 * c.options["num_warps"] == c.cols for c in chosen.values())
+
+
 TILES = {
     "rows apart, tiles of columns, few terms at a time": (1, 16, 2, False),
     "two rows, more columns than neurons": (2, 32, 8, False),
@@ -125,12 +133,13 @@ def test_every_tile_gives_the_same(tile, form, monkeypatch):
     """Tiles that a card would get, on sizes that do not fill them."""
     rows, cols, deep, dot = TILES[tile]
 
-    def chosen(size, batch, dtype, precision, synaptic):
-        return Tiles(-(-batch // rows), rows, cols, deep, dot, tiles_for(size, batch, dtype, precision).options)
+    def chosen(size, batch, *_):
+        options = tiles_for(size, batch, torch.float32, "ieee").options
+        return Tiles(-(-batch // rows), rows, cols, deep, dot, options)
 
-    monkeypatch.setattr(passes, "tiles_for", chosen)
+    monkeypatch.setattr(passes, "connection_tiles" if form == "synaptic" else "tiles_for", chosen)
     sigma = 4.0 if form == "synaptic" else 1.0
-    size = 48 if form == "synaptic" else 17  # there as many terms at a time as divide it
+    size = 32 if form == "synaptic" else 17  # there as many terms at a time as divide it
     agrees(made("soft", form, 2, 3, size, sigma, mask="sequence" if form != "none" else None, past=2))
 
 

@@ -16,7 +16,15 @@ from delrec.engines.triton.codegen import kernels_for
 from delrec.engines.triton.compilation import Compilation, signature_of
 from delrec.engines.triton.recurrence import Recurrence, recurrence_of
 from delrec.engines.triton.synaptic import connection_gradients
-from delrec.engines.triton.tiles import Tiles, connections_of, launch, parts_of, tiles_for
+from delrec.engines.triton.tiles import (
+    Tiles,
+    connection_tiles,
+    connections_of,
+    launch,
+    parts_of,
+    processors_of,
+    tiles_for,
+)
 from delrec.neurons import LIF, Neuron
 
 __all__ = ["Plan", "Scan", "backward", "compilations", "forward"]
@@ -45,7 +53,10 @@ def forward(
     module = kernels_for(neuron, current.dtype, keep_current)
     recurrence = recurrence_of(inputs, reach, given) if weight is not None else None
     kind = 0 if recurrence is None else recurrence.kind
-    tiles = tiles_for(size, batch, current.dtype, precision, kind == 2)
+    if kind == 2:
+        tiles = connection_tiles(size, batch, processors_of(current.device))
+    else:
+        tiles = tiles_for(size, batch, current.dtype, precision)
     spikes = torch.empty_like(current)
     held = steps if keep else min(steps, 2)
     states = current.new_empty(module.PLANES, held, batch, size)
@@ -243,8 +254,10 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
         for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
             if kind != 1 and precision != "ieee":
                 continue  # products are of axonal delays alone
-            for batch in (256, 2048) if kind == 1 and precision == "ieee" else (256,):
-                tiles = tiles_for(size, batch, torch.float32, precision, kind == 2)
+            for batch in (256, 2048) if kind > 0 and precision == "ieee" else (256,):
+                tiles = tiles_for(size, batch, torch.float32, precision)
+                if kind == 2:
+                    tiles = connection_tiles(size, batch, 132)  # two rows a program, and four
                 given = _constants(size, tiles, precision, kind, min(kind, 1), module)
                 title = f"{name}, {precision}, {tiles.rows} rows"
                 yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options)

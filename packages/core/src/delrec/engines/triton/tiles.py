@@ -14,7 +14,18 @@ import torch
 import triton.language as tl
 from triton.runtime.jit import JITFunction
 
-__all__ = ["INTERPRETED", "Parts", "Tiles", "connections_of", "launch", "parts_of", "power_of_two", "tiles_for"]
+__all__ = [
+    "INTERPRETED",
+    "Parts",
+    "Tiles",
+    "connection_tiles",
+    "connections_of",
+    "launch",
+    "parts_of",
+    "power_of_two",
+    "processors_of",
+    "tiles_for",
+]
 
 INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
 # products are not contracted with sums, so that a pass finds again what another computed; without a limit of its own
@@ -49,20 +60,13 @@ def power_of_two(count: int) -> int:
     return 1 << max(0, count - 1).bit_length()
 
 
-def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str, synaptic: bool = False) -> Tiles:
+def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tiles:
     """Return the tile of a scan over N = `size` neurons.
 
     float32 and float64 products: 4 rows, each program a sum over the senders that are not silent, so that a batch of
     256 fills 64 multiprocessors; from 2,048 rows on, and on tensor cores, 16 rows and `tl.dot`. The interpreter runs
     programs one by one: `tl.dot` in few. Columns are as many as fit the registers of sm_86 and sm_90.
-
-    synaptic: every program reads every connection, product or not: 2 rows, so that a batch of 256 fills 128
-    multiprocessors, and threads of few numbers, which keep more reads under way.
     """
-    if synaptic:
-        rows, cols = 16 if INTERPRETED else 2 if batch >= 128 else 1, min(max(16, power_of_two(size)), 256)
-        options = {"num_warps": -(-cols // 32), "num_stages": 2}
-        return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), False, _OPTIONS | options)
     dot = INTERPRETED or (dtype == torch.float32 and (precision != "ieee" or batch >= 2048))
     rows = 16 if dot else 4 if batch >= 256 else 2 if batch >= 64 else 1
     most = (64 if precision == "ieee" else 128) if dot else 512 if size <= 512 else 256
@@ -70,6 +74,23 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str, synapti
     warps = max(1, min(8, rows * cols // 128))
     options = {"num_warps": warps, "num_stages": 2}
     return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, _OPTIONS | options)
+
+
+def connection_tiles(size: int, batch: int, processors: int) -> Tiles:
+    """Return the tile of a scan with a delay a connection, for a card of `processors` multiprocessors.
+
+    Every program reads every connection at every step, product or not, and rows share what it takes to find its places:
+    as few rows as leave no processor with two programs, and no more than 4. A thread has one column.
+    """
+    few = [rows for rows in (1, 2, 4) if -(-batch // rows) <= processors]
+    rows, cols = 16 if INTERPRETED else min(few, default=4), min(max(16, power_of_two(size)), 256)
+    options = {"num_warps": -(-cols // 32), "num_stages": 2}
+    return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), False, _OPTIONS | options)
+
+
+def processors_of(device: torch.device) -> int:
+    """Return the multiprocessors of a card; of a CPU, whose programs run one by one, 1."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def parts_of(size: int, steps: int) -> Parts:
