@@ -29,6 +29,10 @@ REAL = 4  # bytes of float32
 RATE = 0.05  # spikes a neuron and step, as trained networks fire
 LATENCY = 279  # cycles of a hit in L2
 PORT, NEAR = 64, 128  # bytes a cycle and multiprocessor, from L2 and from its own cache
+ISSUED = 128  # instructions of a lane, a cycle and multiprocessor: four warps
+TAPS = 6  # of a synaptic triangle, from running sums
+# instructions of a connection, and of each row of it, forward and back: counted in the code for sm_90, of 2 and 4 rows
+CODE = ((43, 25.6), (35.5, 25.7))
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class Kernel:
     operations: of float32; a multiplication and an addition are two. bytes: to and from the card's memory.
 
     Of a scan: steps that wait for each other, and links, the round trips to a cache, one after the other, in each.
-    programs: how many own the batch. work, read, near: of one program and step, operations, bytes that every step reads
-    again, and bytes of its own sequences. held: what `read` is read from: if a multiprocessor's own cache does not hold
-    it, it comes from L2.
+    programs: how many own the batch. work, read, near, code: of one program and step, operations, bytes that every step
+    reads again, bytes of its own sequences, and instructions of a lane. held: what `read` is read from: if a
+    multiprocessor's own cache does not hold it, it comes from L2.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Kernel:
     read: float = 0
     near: float = 0
     held: float = 0
+    code: float = 0
 
     def bounds(self, card: Card) -> dict[str, float]:
         """Seconds that each limit bounds, by its name."""
@@ -89,6 +94,7 @@ class Kernel:
                 found["reads from L2"] = rounds * self.read / PORT / card.clock
             found["reads from L1"] = rounds * (self.read + self.near) / NEAR / card.clock
             found["products"] = rounds * self.work / (2 * card.lanes) / card.clock
+            found["instructions"] = rounds * self.code / ISSUED / card.clock
         return found
 
     def limit(self, card: Card) -> tuple[str, float]:
@@ -96,9 +102,9 @@ class Kernel:
         return max(self.bounds(card).items(), key=lambda item: item[1])
 
 
-def kernels(shape: Shape, recurrent: str = "axonal") -> Iterator[Kernel]:
+def kernels(shape: Shape, recurrent: str = "axonal", card: Card = CARDS[-1]) -> Iterator[Kernel]:
     """The kernels of a training step of a shape's network, in tiles as the engine takes them (float32, IEEE)."""
-    from delrec.engines.triton.tiles import tiles_for
+    from delrec.engines.triton.tiles import connection_tiles, tiles_for
 
     config = shape.config(recurrent)
     rows = shape.steps * shape.batch
@@ -114,6 +120,8 @@ def kernels(shape: Shape, recurrent: str = "axonal") -> Iterator[Kernel]:
             return
         yield Kernel(f"{where}: batch norm and dropout", 0, 12 * plane)  # norm 3 + 5 planes, dropout 2 + 2
         tiles = tiles_for(outputs, shape.batch, torch.float32, "ieee")
+        if recurrent == "synaptic" and config.is_recurrent(layer):
+            tiles = connection_tiles(outputs, shape.batch, card.processors)
         square = outputs * outputs
         scan: dict[str, float] = {"bytes": 3 * plane + plane / 32, "steps": shape.steps, "programs": tiles.programs}
         if not config.is_recurrent(layer):
@@ -127,16 +135,15 @@ def kernels(shape: Shape, recurrent: str = "axonal") -> Iterator[Kernel]:
             yield Kernel(f"{where}: scan, backward", product, read=REAL * square, near=ring, **scan)  # type: ignore[arg-type]
             yield Kernel(f"{where}: gradient of weights", product, plane + plane / 32)
         else:
-            scan["held"] = 7 * REAL * square  # of a connection: the weight, three whole numbers and three more
-            events = RATE * outputs * tiles.rows  # of a program's rows and step; of one row they come one by one
-            sent = {"links": RATE * outputs * taps, "work": 2 * events * outputs * taps}
-            sent |= {"read": 7 * REAL * events * outputs, "near": 2 * REAL * events * outputs * taps}
-            back = {"links": 1, "work": 2 * tiles.rows * square * taps}
-            back |= {"read": 7 * REAL * square, "near": REAL * square * tiles.rows * taps}
-            every = 2 * RATE * rows * square * taps
-            yield Kernel(f"{where}: scan, forward", every, **scan | sent)  # type: ignore[arg-type]
-            yield Kernel(f"{where}: scan, backward", every / RATE, **scan | back)  # type: ignore[arg-type]
-            yield Kernel(f"{where}: gradients of connections", 3 * every, 2 * plane)
+            # of a connection, c and the weight are read again; links: the sums are read, then the neurons make a step
+            scan |= {"links": 2, "read": 2 * REAL * square, "held": 2 * REAL * square}
+            scan |= {"near": REAL * square * tiles.rows * TAPS, "work": 2 * tiles.rows * square * (TAPS + 1)}
+            every = 2 * rows * square * (TAPS + 1)
+            for name, (code, row) in zip(("forward", "backward"), CODE, strict=True):
+                scan["code"] = square * (code + row * tiles.rows)
+                yield Kernel(f"{where}: scan, {name}", every, **scan)  # type: ignore[arg-type]
+            spikes = RATE * rows * square  # each reads the six, G1 once and at four places more, and adds nine times
+            yield Kernel(f"{where}: gradients of connections", 2 * 9 * spikes, 3 * plane)
 
 
 def markdown() -> str:
@@ -144,32 +151,36 @@ def markdown() -> str:
     shapes = [on(name, "cuda") for name in NAMES]
     parts = []
     for recurrent in ("axonal", "synaptic"):
-        made = {shape.name: list(kernels(shape, recurrent)) for shape in shapes}
+        by_card = {card: {shape.name: list(kernels(shape, recurrent, card)) for shape in shapes} for card in CARDS}
+        made = by_card[CARDS[-1]]
         head = [f"training step, {recurrent}, float32", *NAMES]
         lines = [
             ["steps x batch", *(f"{s.steps} x {s.batch}" for s in shapes)],
             ["widths", *("-".join(map(str, (s.inputs, *s.config().hidden, s.classes))) for s in shapes)],
             ["products, GFLOP", *(f"{sum(k.operations for k in made[n]) / 1e9:.0f}" for n in NAMES)],
             ["memory, GB", *(f"{sum(k.bytes for k in made[n]) / 1e9:.1f}" for n in NAMES)],
-            ["programs of a scan", *(str(max(k.programs for k in made[n])) for n in NAMES)],
             ["round trips, one after the other", *(f"{sum(k.steps * k.links for k in made[n]):,.0f}" for n in NAMES)],
         ]
-        for card in CARDS:
+        for card, made in by_card.items():
             for what in ("products", "memory", "chain"):
                 lines.append([f"{card.name}: {what} alone", *(_ms(_alone(made[n], card, what)) for n in NAMES)])
+            count = [str(max(k.programs for k in made[n])) for n in NAMES]
+            lines.append([f"{card.name}: programs of a scan, of {card.processors} multiprocessors", *count])
             design = [f"**{_ms(_total(made[n], card))}**" for n in NAMES]
             lines.append([f"**{card.name}: this design, at least**", *design])
         parts.append(_table(head, lines))
-        body = []
-        for name, found in _grouped(made).items():
-            body.append([name, *("; ".join(_limits(found[n], card) for n in NAMES) for card in CARDS)])
+        grouped = {card: _grouped(made) for card, made in by_card.items()}
+        body = [
+            [name, *("; ".join(_limits(grouped[card][name][n], card) for n in NAMES) for card in CARDS)]
+            for name in grouped[CARDS[0]]
+        ]
         said = f"By kernel, {', '.join(NAMES)}: milliseconds at least, all layers, and what limits them."
         parts += [said, _table([recurrent, *(card.name for card in CARDS)], body)]
     sources = "; ".join(f"{card.name}: {card.source}" for card in CARDS)
     parts.append(
         f"Peaks: {sources}. {LATENCY} cycles of a hit in L2: arXiv 2606.22588, measured on an L40, taken for all; "
-        f"{PORT} bytes a cycle from L2 to a multiprocessor, {NEAR} from its own cache: assumed for all. Sigma is "
-        f"that of the first epoch; {100 * RATE:g} percent of neurons spike at a step."
+        f"{PORT} bytes a cycle from L2 to a multiprocessor, {NEAR} from its own cache, {ISSUED} instructions a cycle: "
+        f"assumed for all. Sigma is that of the first epoch; {100 * RATE:g} percent of neurons spike at a step."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -29,7 +29,9 @@ def test_a_scan_is_bound_by_its_chain_or_by_one_multiprocessor():
     assert small["chain"] == pytest.approx(1000 * 2 * 279 / 1e9)
     assert small["reads from L1"] == pytest.approx(2 * 1000 * 400 / 128 / 1e9)
     assert small["products"] == pytest.approx(2 * 1000 * 800 / 200 / 1e9)
-    assert "reads from L2" not in small
+    assert "reads from L2" not in small and small["instructions"] == 0
+    issued = roofline.Kernel("scan", 0, 0, code=60_000, **scan)
+    assert issued.limit(CARD) == ("instructions", pytest.approx(2 * 1000 * 60_000 / 128 / 1e9))
     large = roofline.Kernel("scan", 0, 0, held=1000, near=1200, **scan).bounds(CARD)
     assert large["reads from L2"] == pytest.approx(2 * small["reads from L1"])
     assert large["reads from L1"] == pytest.approx(4 * small["reads from L1"])

@@ -50,6 +50,9 @@ def test_every_kernel_fits_the_card_with_the_least_shared_memory():
     for kind in ("no recurrence", "axonal", "synaptic"):
         named = [re.search(rf"^scan, {kind}, ieee, \d+ rows, (forward|backward)$", kernel) for kernel in kernels]
         assert {found[1] for found in named if found} == {"forward", "backward"}
+    fields = {line.split(" | ")[3]: line.split(" | ")[4:] for line in done.stdout.splitlines() if line.count(" | ") > 6}
+    shared = {kernel: found[2] for kernel, found in fields.items() if kernel.startswith("scan, synaptic")}
+    assert set(shared.values()) == {"0"}, "what is read of a connection passes from thread to thread, behind barriers"
     maps = {"delays, forward", "delays, kernel's gradient", "linear, spikes as bits", "linear, forward"}
     assert maps <= set(kernels) and len(kernels) == len(set(kernels))
     assert done.stdout.endswith(f"\n{len(kernels)} compiled, 0 problems\n")

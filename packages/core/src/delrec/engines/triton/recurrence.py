@@ -12,6 +12,7 @@ from torch import Tensor
 
 from delrec.delays import triangle_sides
 from delrec.engines.fused import Inputs
+from delrec.engines.triton.tiles import power_of_two
 
 __all__ = ["Recurrence", "recurrence_of"]
 
@@ -20,9 +21,9 @@ class Recurrence(NamedTuple):
     """Delays of shape D, (N,) one a sender or (N, N), [receiver, sender], one a connection.
 
     tables: whole numbers (4, *D): first tap, taps, taps strictly left of the middle, taps left of it or at it. edges:
-    (3, *D): what the triangle's sides begin with, and 1 / s^2 (see `window`). slope: 1 / s, (N,). longest: one whole
-    number, taps of the widest triangle. reach: the longest tap. past: how many given steps can be met; they fill the
-    last bits of the first `prefix` words.
+    (3, N), what the triangle's sides begin with, and 1 / s^2 (see `window`), or (N + 1, N), `synaptic`'s triangles.
+    slope: 1 / s, (N,). longest: one whole number, taps of the widest triangle. reach: the longest tap that can be met.
+    past: how many given steps can be met; they fill the last bits of the first `prefix` words.
     """
 
     tables: Tensor
@@ -47,11 +48,21 @@ class Recurrence(NamedTuple):
         """Return tables and edges, [sender, receiver] where there is one a connection."""
         if self.kind == 1:
             return self.tables, self.edges
-        return self.tables.transpose(1, 2).contiguous(), self.edges.transpose(1, 2).contiguous()
+        centre, width = self.edges[:-1], self.edges[-1:]
+        return self.tables.transpose(1, 2).contiguous(), torch.cat([centre.t(), width])
+
+    def heights(self, weight: Tensor) -> Tensor:
+        """Return the weight, (N, N), as the scan takes it: with a delay a connection, over s^2.
+
+        Kernels read no triangle around a step before the present one: such a connection is not a number.
+        """
+        if self.kind == 1:
+            return weight.detach()
+        return torch.where(self.edges[:-1] >= 0, weight.detach() * self.slope**2, torch.nan)
 
     def slots(self, steps: int) -> int:
-        """Return how many steps a ring must hold, a power of 2."""
-        return 1 << (min(self.reach + 1, steps) - 1).bit_length()
+        """Return how many steps a ring must hold, or with a delay a connection a block, a power of 2."""
+        return power_of_two(min(self.reach + 1, steps) if self.kind == 1 else self.reach + 3)
 
     def pack(self, history: Tensor, steps: int) -> Tensor:
         """Return words for (K, B, N) given spikes and `steps` to come; bit j of word w is step 32 (w - prefix) + j."""
@@ -87,14 +98,17 @@ def recurrence_of(inputs: Inputs, reach: int, history: int) -> Recurrence:
     assert delay is not None and width is not None
     # never in less than float32, nor in less than either side has
     precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
-    half = width.to(precise).expand(len(delay))
+    half_width = width.to(precise).expand(len(delay))
     delay = delay.to(precise)
-    width = half.expand(delay.shape)
+    width = half_width.expand(delay.shape)
     reach = min(reach, current.shape[0] - 1 + history)
     low, count, left, right = triangle_sides(delay, width, reach + 1)
-    high, centre = low + count - 1, 1 + delay
+    high, centre, scale = low + count - 1, 1 + delay, 1 / half_width**2
     tables = torch.stack([low, count, left, count - right]).to(torch.int32)
-    edges = torch.stack([width - (centre - low), width - (high - centre), 1 / width**2]).to(current.dtype)
+    if delay.dim() == 1:
+        edges = torch.stack([width - (centre - low), width - (high - centre), scale]).to(current.dtype)
+    else:  # a triangle beyond all steps stays beyond them where places are small whole numbers
+        edges = torch.cat([torch.minimum(centre, reach + 2 + width), half_width[None]])
     past = min(history, reach)
-    longest = tables[1].max()
-    return Recurrence(tables, edges, (1 / half).to(current.dtype), longest, reach, past, (past + 31) // 32)
+    longest, slope = tables[1].max(), (1 / half_width).to(current.dtype)
+    return Recurrence(tables, edges, slope, longest, reach, past, (past + 31) // 32)

@@ -16,7 +16,15 @@ from delrec.engines.triton.codegen import kernels_for
 from delrec.engines.triton.compilation import Compilation, signature_of
 from delrec.engines.triton.recurrence import Recurrence, recurrence_of
 from delrec.engines.triton.synaptic import connection_gradients
-from delrec.engines.triton.tiles import Tiles, connections_of, launch, parts_of, tiles_for
+from delrec.engines.triton.tiles import (
+    Tiles,
+    connection_tiles,
+    connections_of,
+    launch,
+    parts_of,
+    processors_of,
+    tiles_for,
+)
 from delrec.neurons import LIF, Neuron
 
 __all__ = ["Plan", "Scan", "backward", "compilations", "forward"]
@@ -43,28 +51,37 @@ def forward(
     current, weight, history = inputs.current.contiguous(), inputs.weight, inputs.history
     steps, batch, size = current.shape
     module = kernels_for(neuron, current.dtype, keep_current)
-    tiles = tiles_for(size, batch, current.dtype, precision)
     recurrence = recurrence_of(inputs, reach, given) if weight is not None else None
+    kind = 0 if recurrence is None else recurrence.kind
+    if kind == 2:
+        tiles = connection_tiles(size, batch, processors_of(current.device))
+    else:
+        tiles = tiles_for(size, batch, current.dtype, precision)
     spikes = torch.empty_like(current)
     held = steps if keep else min(steps, 2)
     states = current.new_empty(module.PLANES, held, batch, size)
     none = current.new_empty(0)
     words = none.int()
-    transposed = z = live = none
+    transposed = z = live = running = none
     tables: tuple[Tensor, ...] = (none, none, none)
-    kind = prefix = past = slots = 0
+    prefix = past = slots = 0
     if recurrence is not None:
         assert weight is not None
-        kind, prefix, past = recurrence.kind, recurrence.prefix, recurrence.past
+        prefix, past = recurrence.prefix, recurrence.past
         words, slots = recurrence.pack(history, steps), recurrence.slots(steps)
-        transposed, live = weight.detach().t().contiguous(), words.new_empty(batch, size)
-        z = current.new_zeros(slots, batch, size) if kind == 2 else current.new_empty(batch, size)
-        tables = (*recurrence.by_sender(), recurrence.longest if kind == 2 else recurrence.words)
+        transposed = recurrence.heights(weight).t().contiguous()
+        tables = (*recurrence.by_sender(), recurrence.words if kind == 1 else recurrence.longest)
+        if kind == 1:
+            z, live = current.new_empty(batch, size), words.new_empty(batch, size)
+        else:
+            slots *= 2
+            z, running = current.new_zeros(batch, size, 2, slots + 1), current.new_zeros(4, batch, size)
     mask, masked = _mask(inputs)
     launch(
         module.forward_scan, (tiles.programs,), tiles.options,
         current, transposed, *tables, mask, inputs.coef.contiguous(), history[-1].contiguous(),
-        inputs.start.contiguous(), states, spikes, words, z, live, steps, batch, size, held, prefix, past, slots - 1,
+        inputs.start.contiguous(), states, spikes, words, z, live, running, steps, batch, size, held, prefix, past,
+        slots - 1,
         **_constants(size, tiles, precision, kind, masked, module),
     )  # fmt: skip
     return spikes, states, words, Plan(recurrence, module, tiles, precision)
@@ -91,18 +108,20 @@ def backward(
         carry[1:] = g_final
     g_coef = torch.zeros(tiles.programs if need_coef else 0, *coef.shape, dtype=torch.float64, device=coef.device)
     need_taps = recurrence is not None and (need_delay or need_width)
-    own = sent = ring = none
+    own = sent = ring = running = none
     tables: tuple[Tensor, ...] = (none, none, none)
     kind = prefix = past = slots = 0
     if recurrence is not None:
         assert weight is not None
         kind, prefix = recurrence.kind, recurrence.prefix
-        past = recurrence.past if need_history or (kind == 1 and need_taps) else 0
-        own, tables = weight.detach().contiguous(), (recurrence.tables, recurrence.edges, recurrence.longest)
-        sent = coef.new_empty(batch, size, steps if kind == 2 else 1)
+        past = recurrence.past if need_history or need_taps or (kind == 2 and need_weight) else 0
+        own, tables = recurrence.heights(weight).contiguous(), (recurrence.tables, recurrence.edges, recurrence.longest)
+        slots = recurrence.slots(steps)
         if kind == 1:
-            slots = recurrence.slots(steps)
-            ring = coef.new_empty(slots, batch, size)
+            sent, ring = coef.new_empty(batch, size), coef.new_empty(slots, batch, size)
+        else:
+            sent, running = coef.new_empty(batch, size, 2, steps + past + 2), coef.new_zeros(4, batch, size)
+            sent[..., -2:] = 0
     counted = tiles.programs if kind == 1 and need_taps else 0
     sums = torch.zeros(counted, 3, size, dtype=torch.float64, device=coef.device)
     g_past = coef.new_zeros(past, batch, size)
@@ -110,8 +129,8 @@ def backward(
     launch(
         module.backward_scan, (tiles.programs,), tiles.options,
         own, *tables, mask, coef.contiguous(), states, history[-1].contiguous(), start.contiguous(), bits, ring, sent,
-        none if g_spikes is None else g_spikes, none if g_trace is None else g_trace, g_x, carry, g_past, sums, g_coef,
-        steps, batch, size, prefix, past, slots - 1,
+        running, none if g_spikes is None else g_spikes, none if g_trace is None else g_trace, g_x, carry, g_past,
+        sums, g_coef, steps, batch, size, prefix, past, slots - 1,
         **_constants(size, tiles, precision, kind, masked, module),
         SPIKES_GIVEN=g_spikes is not None, TRACE_GIVEN=g_trace is not None, TAPS=counted > 0, COEF=need_coef,
     )  # fmt: skip
@@ -120,7 +139,7 @@ def backward(
         g_weight = _weight_gradient(plan, bits, g_x, mask, masked)
     taps = sums.sum(0)
     if recurrence is not None and kind == 2 and (need_weight or need_taps):
-        taps = _connection_gradients(recurrence, bits, sent)
+        taps = _connection_gradients(recurrence, bits, sent, past)
         g_weight = taps[0].t() if need_weight else None
     if recurrence is not None and need_taps:
         assert weight is not None and delay is not None and width is not None
@@ -182,15 +201,15 @@ def _weight_gradient(plan: Plan, bits: Tensor, g_x: Tensor, mask: Tensor, masked
     return parts.sum(0)
 
 
-def _connection_gradients(recurrence: Recurrence, bits: Tensor, sent: Tensor) -> Tensor:
+def _connection_gradients(recurrence: Recurrence, bits: Tensor, sent: Tensor, past: int) -> Tensor:
     """Return the sums (3, N, N), [sender, receiver], that `Recurrence.gradients` takes; the first is dW."""
-    batch, size, steps = sent.shape
+    batch, size, _, length = sent.shape
     sums = sent.new_empty(3, size, size)
     shape = connections_of(size)
     launch(
         connection_gradients, shape.grid, shape.options,
-        sent, *recurrence.by_sender(), recurrence.longest, bits, sums, steps, batch, recurrence.prefix,
-        len(bits), SIZE=size, **shape.constants, REAL=_REALS[sent.dtype],
+        sent, *recurrence.by_sender(), recurrence.longest, bits, sums, batch, recurrence.prefix, len(bits), past,
+        length - 2, recurrence.slots(length), SIZE=size, **shape.constants, REAL=_REALS[sent.dtype],
     )  # fmt: skip
     return sums
 
@@ -219,7 +238,8 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
     """
     module = kernels_for(LIF(), torch.float32)
     numbers = (
-        "x weight edges mask coef first start states spikes z ring sent g_spikes g_trace g_x carry g_past out"
+        "x weight edges triangles mask coef first start states spikes z ring sent running lines g_spikes g_trace g_x "
+        "carry g_past out"
     ).split()
     types = dict.fromkeys(numbers, "*fp32:16") | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
     types |= dict.fromkeys(("tables", "extent", "bits", "live"), "*i32:16")
@@ -234,8 +254,10 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
         for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
             if kind != 1 and precision != "ieee":
                 continue  # products are of axonal delays alone
-            for batch in (256, 2048) if kind == 1 and precision == "ieee" else (256,):
+            for batch in (256, 2048) if kind > 0 and precision == "ieee" else (256,):
                 tiles = tiles_for(size, batch, torch.float32, precision)
+                if kind == 2:
+                    tiles = connection_tiles(size, batch, 132)  # two rows a program, and four
                 given = _constants(size, tiles, precision, kind, min(kind, 1), module)
                 title = f"{name}, {precision}, {tiles.rows} rows"
                 yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options)

@@ -16,8 +16,21 @@ import triton.language as tl
 from delrec.engines.triton.blocks import COEFS, REAL, STATES, adjoint_tile, step_tile
 from delrec.engines.triton.functions import add_rows, earlier
 from delrec.engines.triton.products import multiply, product, product_of_live
-from delrec.engines.triton.synaptic import send, sent_back
+from delrec.engines.triton.synaptic import keep, read
 from delrec.engines.triton.window import delayed, tap
+
+
+@triton.jit
+def columns(c, size, SIZE: tl.constexpr, COLS: tl.constexpr, KIND: tl.constexpr):
+    """Return the columns of the tile that begins at c; size is SIZE, as a number that is not known when compiling.
+
+    KIND 2 hides that they are neighbours. A thread would get some of one row, and what is read of a connection, for all
+    rows, would pass from thread to thread at every sender, behind barriers; so it gets one column of all rows.
+    """
+    cols = c + tl.arange(0, COLS)
+    if KIND == 2:
+        cols = cols ^ (size - SIZE)
+    return cols
 
 
 @triton.jit
@@ -32,36 +45,43 @@ def masked(values, mask, t, wide, at, ok, MASKED: tl.constexpr):
 
 @triton.jit(do_not_specialize=["steps", "batch", "size", "held", "prefix", "past", "ring_mask"])
 def forward_scan(
-    x, weight, tables, edges, extent, mask, coef, first, start, states, spikes, bits, z, live, steps, batch, size, held,
-    prefix, past, ring_mask,
+    x, weight, tables, edges, extent, mask, coef, first, start, states, spikes, bits, z, live, running, steps,
+    batch, size, held, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
 ):  # fmt: skip
     """Fill spikes (T, B, N), states (planes, held, B, N) and bits, from first, S[-1], and start (states, B, N).
 
     KIND: 0 is without recurrence, 1 with one delay a sender, 2 with one a connection. weight: [sender, receiver].
-    tables, edges: see `window.delayed`, `synaptic`; extent: one number, the words (KIND 2: the taps) of the widest
-    window. mask: (B, N) where MASKED is 1, (T, B, N) where it is 2. bits: (words, B, N), of which the first `prefix`
-    lie before step 0 and hold `past` given steps. z, live: (B, N) scratch; KIND 2: z is the ring of currents to come,
-    (ring_mask + 1, B, N), zeros.
+    KIND 1: tables, edges: see `window.delayed`; extent: one number, the words of the widest window; z, live: (B, N)
+    scratch. KIND 2: see `synaptic`: edges: its triangles, [sender, receiver]; extent: one number, the taps of the
+    longest kernel; z: its lines, a ring of two blocks; running: its sums; both zeros. mask: (B, N) where MASKED is 1,
+    (T, B, N) where it is 2. bits: (words, B, N), of which the first `prefix` lie before step 0 and hold `past` given
+    steps.
     """
     program = tl.program_id(0)
     rows = program * ROWS + tl.arange(0, ROWS)
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
+    block, end = (ring_mask + 1) // 2, steps + past
     if KIND > 0:
         widest = tl.load(extent)
     if KIND == 2:
         for back in range(past):
-            send(
-                back - past, bits, prefix, plane, z, ring_mask, wide, live, weight, tables, edges, widest, steps, batch,
-                rows, SIZE, COLS, REAL,
-            )  # fmt: skip
+            t = back - past
+            for c in tl.range(0, SIZE, COLS):
+                cols = columns(c, size, SIZE, COLS, KIND)
+                ok = (rows < batch)[:, None] & (cols < SIZE)[None, :]
+                at = rows[:, None] * SIZE + cols[None, :]
+                word = tl.load(bits + (prefix + (t >> 5)) * plane + at, mask=ok, other=0)
+                given = ((word >> (t & 31)) & 1).to(REAL)
+                keep(steps - 1 - t, given, z, running, widest, ring_mask, block, ring_mask + 2, wide, at, ok)
+            tl.debug_barrier()
     for t in range(steps):
         if KIND == 1:
             alive = tl.full((), 0, tl.int32)
             for c in tl.range(0, SIZE, COLS):
-                cols = c + tl.arange(0, COLS)
+                cols = columns(c, size, SIZE, COLS, KIND)
                 inside = cols < SIZE
                 ok = (rows < batch)[:, None] & inside[None, :]
                 at = rows[:, None] * SIZE + cols[None, :]
@@ -77,23 +97,26 @@ def forward_scan(
                     alive += tl.sum(met, 0)
             tl.debug_barrier()
         for c in tl.range(0, SIZE, COLS):
-            cols = c + tl.arange(0, COLS)
+            cols = columns(c, size, SIZE, COLS, KIND)
             inside = cols < SIZE
             ok = (rows < batch)[:, None] & inside[None, :]
             at = rows[:, None] * SIZE + cols[None, :]
             current = tl.load(x + t * wide + at, mask=ok, other=0)
             if KIND == 1:
                 if DOT:
-                    received = product(z, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
+                    sent = product(z, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
                 else:
-                    received = product_of_live(
+                    sent = product_of_live(
                         z, weight, live + program * SIZE, alive, rows, rows < batch, cols, inside, SIZE, True, DEEP,
                         REAL,
                     )  # fmt: skip
-                current += masked(received, mask, t, wide, at, ok, MASKED)
+                current += masked(sent, mask, t, wide, at, ok, MASKED)
             if KIND == 2:
-                received = tl.load(z + (t & ring_mask) * wide + at, mask=ok, other=0)
-                current += masked(received, mask, t, wide, at, ok, MASKED)
+                arrived = read(
+                    steps - 1 - t, z, running, widest, end, ring_mask, block, ring_mask + 2, weight, edges, size, wide,
+                    rows, batch, cols, SIZE, DEEP, True, REAL,
+                )  # fmt: skip
+                current += masked(arrived, mask, t, wide, at, ok, MASKED)
             before = earlier(t, spikes + (t - 1) * wide, first, at, ok)
             old, new = states + ((t + held - 1) % held) * wide, states + (t % held) * wide
             if KEEP_CURRENT:
@@ -106,12 +129,9 @@ def forward_scan(
                 word = bits + (prefix + t // 32) * plane + at
                 so_far = tl.where(t % 32 > 0, tl.load(word, mask=ok, other=0), 0)
                 tl.store(word, so_far | ((spike > 0).to(tl.int32) << t % 32), mask=ok)
+            if KIND == 2:
+                keep(steps - 1 - t, spike, z, running, widest, ring_mask, block, ring_mask + 2, wide, at, ok)
         tl.debug_barrier()
-        if KIND == 2:
-            send(
-                t, bits, prefix, plane, z, ring_mask, wide, live, weight, tables, edges, widest, steps, batch, rows,
-                SIZE, COLS, REAL,
-            )  # fmt: skip
 
 
 @triton.jit
@@ -155,31 +175,33 @@ def add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, sums
 
 @triton.jit(do_not_specialize=["steps", "batch", "size", "prefix", "past", "ring_mask"])
 def backward_scan(
-    weight, tables, edges, extent, mask, coef, states, first, start, bits, ring, sent, g_spikes, g_trace, g_x,
-    carry, g_past, sums, g_coef, steps, batch, size, prefix, past, ring_mask,
+    weight, tables, edges, extent, mask, coef, states, first, start, bits, ring, sent, running, g_spikes,
+    g_trace, g_x, carry, g_past, sums, g_coef, steps, batch, size, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
     SPIKES_GIVEN: tl.constexpr, TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr,
 ):  # fmt: skip
     """The adjoint of `forward_scan`, from the last step to the first, then through the `past` given spikes.
 
-    weight, KIND 2: tables and edges too: [receiver, sender]. extent: one number, the taps of the longest kernel. first:
-    S[-1], (B, N). start: (states, B, N). g_spikes (T, B, N), g_trace (states, T, B, N): what comes in, where given.
-    g_x: (T, B, N). carry: (1 + states, B, N), the gradients of spike and states on their way to the step before; the
-    states' begin as those of the final states. g_past: (past, B, N). ring: (ring_mask + 1, B, N) of gz; sent: (B, N)
-    scratch; KIND 2: gI, (B, N, T). sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
+    weight, KIND 2: edges too, `synaptic`'s triangles: [receiver, sender]. extent: one number, the taps of the longest
+    kernel. first: S[-1], (B, N). start: (states, B, N). g_spikes (T, B, N), g_trace (states, T, B, N): what comes in,
+    where given. g_x: (T, B, N). carry: (1 + states, B, N), the gradients of spike and states on their way to the step
+    before; the states' begin as those of the final states. g_past: (past, B, N). KIND 1: ring: (ring_mask + 1, B, N) of
+    gz; sent: (B, N) scratch. KIND 2: see `synaptic`: sent: its lines, of all steps, silent at the end; running: its
+    sums, zeros; ring_mask + 1: a block. sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
     """
     program = tl.program_id(0)
     rows = program * ROWS + tl.arange(0, ROWS)
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
+    block, end, length = ring_mask + 1, steps + past, steps + past + 2
     longest = tl.full((), 0, tl.int32)
     if KIND > 0:
         longest = tl.load(extent)
     for back in range(steps):
         t = steps - 1 - back
         for c in tl.range(0, SIZE, COLS):
-            cols = c + tl.arange(0, COLS)
+            cols = columns(c, size, SIZE, COLS, KIND)
             inside = cols < SIZE
             ok = (rows < batch)[:, None] & inside[None, :]
             at = rows[:, None] * SIZE + cols[None, :]
@@ -195,8 +217,9 @@ def backward_scan(
                     mine = sums + program * 3 * SIZE
                     add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, mine, SIZE)
             if KIND == 2:
-                g_spike += sent_back(
-                    t, sent, steps, weight, tables, edges, longest, rows, ok, cols, inside, SIZE, REAL
+                g_spike += read(
+                    t + past, sent, running, longest, end, -1, block, length, weight, edges, size, wide, rows, batch,
+                    cols, SIZE, DEEP, False, REAL,
                 )  # fmt: skip
             g_current = adjoint_tile(
                 states + (t - 1) * wide, states + t * wide, steps * wide, start, wide, t, at, ok, first, g_spike,
@@ -207,12 +230,12 @@ def backward_scan(
             if KIND == 1:
                 tl.store(sent + at, masked(g_current, mask, t, wide, at, ok, MASKED), mask=ok)
             if KIND == 2:
-                line = sent + at.to(tl.int64) * steps + t
-                tl.store(line, masked(g_current, mask, t, wide, at, ok, MASKED), mask=ok)
+                g_sent = masked(g_current, mask, t, wide, at, ok, MASKED)
+                keep(t + past, g_sent, sent, running, longest, -1, block, length, wide, at, ok)
         tl.debug_barrier()
         if KIND == 1:
             for c in tl.range(0, SIZE, COLS):
-                cols = c + tl.arange(0, COLS)
+                cols = columns(c, size, SIZE, COLS, KIND)
                 inside = cols < SIZE
                 ok = (rows < batch)[:, None] & inside[None, :]
                 at = rows[:, None] * SIZE + cols[None, :]
@@ -226,13 +249,17 @@ def backward_scan(
             tl.debug_barrier()
     for back in range(past):
         for c in tl.range(0, SIZE, COLS):
-            cols = c + tl.arange(0, COLS)
+            cols = columns(c, size, SIZE, COLS, KIND)
             inside = cols < SIZE
             ok = (rows < batch)[:, None] & inside[None, :]
             at = rows[:, None] * SIZE + cols[None, :]
             t = -1 - back
             if KIND == 2:
-                y = sent_back(t, sent, steps, weight, tables, edges, longest, rows, ok, cols, inside, SIZE, REAL)
+                y = read(
+                    t + past, sent, running, longest, end, -1, block, length, weight, edges, size, wide, rows, batch,
+                    cols, SIZE, DEEP, False, REAL,
+                )  # fmt: skip
+                keep(t + past, tl.zeros_like(y), sent, running, longest, -1, block, length, wide, at, ok)
             else:
                 y, sides, total = returned(
                     t, ring, ring_mask, steps, wide, at, ok, cols, inside, tables, edges, longest, SIZE, TAPS, REAL

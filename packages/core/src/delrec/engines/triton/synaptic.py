@@ -1,125 +1,216 @@
-"""One delay a connection: spikes send their taps ahead, gradients are read back, connection by connection.
+"""One delay a connection, at a cost that grows neither with the spread nor with the rate.
 
-A spike of sender o at step t adds W[i, o] m_io[k] to the current of step t + k of every receiver i, in a ring of steps
-to come: work follows spikes. Back, y[t, o] = sum_i W[i, o] sum_k m_io[k] gI[t + k, i] is dense; the gradients of
-weights and delays follow spikes again, once gI is known for all steps. tables (4, N, N) and edges (3, N, N) hold for
-each connection what `window` holds for a sender.
+A triangle is the second difference of a ramp, so that its sum over a sequence g is read off sums at three places:
+
+    sum_k max(0, s - |k - c|) g[k] = R(c - s) - 2 R(c) + R(c + s),   R(a) = sum_{k > a} (k - a) g[k],   c = 1 + d
+
+With G1 the running sum of g from its far end and G2 that of G1, R(n + f) = (1 - f) G2[n+1] + f G2[n+2]: six reads for a
+triangle of any width. What is not delivered (k < 1) is silent, and there G2 goes on as a straight line, of slope G1[1].
+Kernels of MANY taps or fewer are read tap by tap instead, from g itself: `summed` alone says which.
+
+Forward g is the spikes, back it is the gradient gI, and both are read by the same kernel: places count towards what is
+already known, e = T - 1 - t forward and e = t + past back, so that the present step e reads places above it.
+
+G2 begins anew every `block` places, more than any tap, so that no sum is over more than two blocks, and none drifts
+with T. Each place lies in two frames: the one that begins with its block, and the one that began with the block before,
+which is the one that is read while e is in this block. Forward, sums are whole numbers, and exact up to 2^24.
+
+lines: (B, N, 2, length), a frame in plane (e / block) % 2 of the block that reads it, with silence from `end` on; of a
+ring, `ring` is its length less one, a power of two, and its first place is there again behind the last; else -1. sums:
+(4, B, N), G1 and G2 of the frame that is read now and of the one that begins with this block. triangles: (N + 1, N): c
+of each connection, then s of each sender, in the delays' own precision.
 """
 
 import triton
 import triton.language as tl
 
-from delrec.engines.triton.window import tap
+MANY = tl.constexpr(6)
 
 
 @triton.jit
-def send(
-    t, bits, prefix, plane, ring, ring_mask, wide, live, weight, tables, edges, longest, steps, batch, rows,
-    SIZE: tl.constexpr, COLS: tl.constexpr, REAL: tl.constexpr,
-):  # fmt: skip
-    """Clear step t of the ring and add the taps of its spikes to later ones; t < 0 is a given step, which has no place.
+def summed(longest):
+    """Return whether running sums are kept and read, for kernels of up to `longest` taps."""
+    return longest > MANY
 
-    weight, tables, edges: [sender, receiver]; live: (B, N) scratch. Rows are apart, a row's spikes come one by one, and
-    a barrier lies between two taps: no number of the ring is changed twice at a time.
+
+@triton.jit
+def corners(c, s):
+    """Return c - s, c and c + s, each as the whole number below it and the rest in 0 .. 1; c >= 0.
+
+    Below 0 there is no rest: R(a) = G2[1] - a G1[1] there.
     """
-    found = tl.zeros((rows.shape[0],), tl.int32)
-    for c in tl.range(0, SIZE, COLS):
-        cols = c + tl.arange(0, COLS)
-        ok = (rows < batch)[:, None] & (cols < SIZE)[None, :]
-        at = rows[:, None] * SIZE + cols[None, :]
-        now = tl.full(at.shape, t, tl.int32) >= 0
-        tl.store(ring + (t & ring_mask) * wide + at, tl.zeros(at.shape, REAL), mask=ok & now)
-        fired = (tl.load(bits + (prefix + (t >> 5)) * plane + at, mask=ok, other=0) >> (t & 31)) & 1
-        place = rows[:, None] * SIZE + found[:, None] + tl.cumsum(fired, 1) - 1
-        tl.store(live + place, tl.broadcast_to(cols[None, :], at.shape), mask=ok & (fired > 0))
-        found += tl.sum(fired, 1)
-    tl.debug_barrier()
-    for e in range(tl.max(found, 0)):
-        sender = tl.load(live + rows * SIZE + e, mask=e < found, other=0)
-        for c in tl.range(0, SIZE, COLS):
-            cols = c + tl.arange(0, COLS)
-            ok = (e < found)[:, None] & (cols < SIZE)[None, :]
-            at = rows[:, None] * SIZE + cols[None, :]
-            pair = sender[:, None] * SIZE + cols[None, :]
-            low = tl.load(tables + pair, mask=ok, other=1)
-            count = tl.load(tables + SIZE * SIZE + pair, mask=ok, other=0)
-            left = tl.load(tables + 3 * SIZE * SIZE + pair, mask=ok, other=0)
-            e_left = tl.load(edges + pair, mask=ok, other=0)
-            e_right = tl.load(edges + SIZE * SIZE + pair, mask=ok, other=0)
-            scale = tl.load(edges + 2 * SIZE * SIZE + pair, mask=ok, other=0)
-            w = tl.load(weight + pair, mask=ok, other=0) * scale
-            for j in range(longest):
-                step = t + low + j
-                met = ok & (j < count) & (step >= 0) & (step < steps)
-                place = ring + (step & ring_mask) * wide + at
-                so_far = tl.load(place, mask=met, other=0)
-                tl.store(place, tl.fma(w, tap(j, count, left, e_left, e_right, REAL), so_far), mask=met)
-                tl.debug_barrier()
-    tl.debug_barrier()
+    below_c, below_s = tl.floor(c), tl.floor(s)
+    rest, rest_s = c - below_c, s - below_s
+    low, high = rest - rest_s, rest + rest_s
+    whole, width = below_c.to(tl.int32), below_s.to(tl.int32)
+    first = whole - width - (low < 0).to(tl.int32)
+    last = whole + width + (high >= 1).to(tl.int32)
+    low = tl.where(first < 0, 0, tl.where(low < 0, low + 1, low))
+    return first, low, whole, rest, last, tl.where(high >= 1, high - 1, high)
 
 
 @triton.jit
-def sent_back(
-    t, sent, steps, weight, tables, edges, longest, rows, ok, cols, inside, SIZE: tl.constexpr, REAL: tl.constexpr
+def put(line, place, ring, values, ok):
+    """Store values at a place of their lines."""
+    tl.store(line + (place & ring), values, mask=ok)
+    first = (place & ring) == tl.where(tl.full(place.shape, ring, tl.int32) > 0, 0, -1)
+    tl.store(line + ring + 1, values, mask=ok & first)
+
+
+@triton.jit
+def keep(e, g, lines, sums, longest, ring, block, length, wide, at, ok):
+    """Put g of place e where it is read: in its two frames, or where taps are read, as it is in the first."""
+    line = lines + at.to(tl.int64) * (2 * length)
+    place = tl.full(at.shape, e, tl.int32)
+    if summed(longest):
+        begins = (place + 1) & (block - 1) == 0
+        once, twice = tl.load(sums + at, mask=ok, other=0), tl.load(sums + wide + at, mask=ok, other=0)
+        new_once = tl.load(sums + 2 * wide + at, mask=ok, other=0)
+        new_twice = tl.load(sums + 3 * wide + at, mask=ok, other=0)
+        once, twice = tl.where(begins, new_once, once) + g, tl.where(begins, new_twice, twice)
+        new_once, new_twice = tl.where(begins, 0, new_once) + g, tl.where(begins, 0, new_twice)
+        twice, new_twice = twice + once, new_twice + new_once
+        tl.store(sums + at, once, mask=ok)
+        tl.store(sums + wide + at, twice, mask=ok)
+        tl.store(sums + 2 * wide + at, new_once, mask=ok)
+        tl.store(sums + 3 * wide + at, new_twice, mask=ok)
+        odd = (place & block) != 0
+        put(line + tl.where(odd, length, 0), place, ring, twice, ok)
+        put(line + tl.where(odd, 0, length), place, ring, new_twice, ok)
+    else:
+        put(line, place, ring, g, ok)
+
+
+@triton.jit
+def above(n, e, end, ring):
+    """Return where G2 is read for a corner at n or behind it: above e, and not behind the end."""
+    return tl.minimum(e + 1 + tl.maximum(n, 0), end) & ring
+
+
+@triton.jit
+def read(
+    e, lines, sums, longest, end, ring, block, length, weight, triangles, size, wide, rows, batch, cols,
+    SIZE: tl.constexpr, DEEP: tl.constexpr, FORWARD: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
-    """Return y[t] of a tile of senders; weight, tables, edges: [receiver, sender]; sent: gI, (B, N, T)."""
-    y = tl.zeros(ok.shape, REAL)
-    for i in range(SIZE):
-        pair = i * SIZE + cols
-        low = tl.load(tables + pair, mask=inside, other=1)
-        count = tl.load(tables + SIZE * SIZE + pair, mask=inside, other=0)
-        left = tl.load(tables + 3 * SIZE * SIZE + pair, mask=inside, other=0)
-        e_left = tl.load(edges + pair, mask=inside, other=0)
-        e_right = tl.load(edges + SIZE * SIZE + pair, mask=inside, other=0)
-        w = tl.load(weight + pair, mask=inside, other=0) * tl.load(edges + 2 * SIZE * SIZE + pair, mask=inside, other=0)
-        line = (rows * SIZE + i).to(tl.int64) * steps
-        for j in range(longest):
-            step = t + low + j
-            met = (j < count) & (step >= 0) & (step < steps)
-            g = tl.load(sent + line[:, None] + step[None, :], mask=ok & met[None, :], other=0)
-            rise = w * tap(j, count, left, e_left, e_right, REAL)
-            y = tl.fma(tl.broadcast_to(rise[None, :], ok.shape), g, y)
+    """Return sum_j w[j, col] sum_k m[k] g[e + k, row, j], (ROWS, COLS), over all j.
+
+    weight, over s^2, and triangles: [j, col]. FORWARD: j is the sender, whose half-width counts, else the column is.
+    DEEP terms under way, of which SIZE is a multiple; size is SIZE, as a number that is not known when compiling.
+    Nothing is masked: rows and columns that are not there read the last ones.
+    """
+    rows, cols = tl.minimum(rows, batch - 1), tl.minimum(cols, SIZE - 1)
+    y = tl.zeros((rows.shape[0], cols.shape[0]), REAL)
+    width = triangles + SIZE * SIZE
+    if not FORWARD:
+        s = tl.load(width + cols)
+    if summed(longest):
+        # entering a block, the frame is read that began with the last one
+        now = sums + tl.where((e + 1) & (block - 1) == 0, 2 * wide, 0)
+        frame = lines + tl.where(e & block != 0, length, 0)
+        slopes = now + rows * SIZE
+        for begin in range(0, size, DEEP):
+            place = begin * SIZE + cols
+            for u in tl.static_range(DEEP):
+                if FORWARD:
+                    s = tl.load(width + begin + u)
+                c = tl.load(triangles + place + u * SIZE)
+                w = tl.load(weight + place + u * SIZE)
+                n, f, n_mid, f_mid, n_far, f_far = corners(c, s)
+                straight = w * tl.maximum(s - c, 0).to(REAL)
+                line = (frame + (rows * SIZE + begin + u).to(tl.int64) * (2 * length))[:, None]
+                slope = tl.load(slopes + begin + u)[:, None]
+                y = add_pair(line, above(n, e, end, ring), w, f, y)
+                y = add_pair(line, above(n_mid, e, end, ring), -2 * w, f_mid, y)
+                y = add_pair(line, above(n_far, e, end, ring), w, f_far, y)
+                y = tl.fma(tl.broadcast_to(straight[None, :], y.shape), tl.broadcast_to(slope, y.shape), y)
+    else:
+        for j in range(size):
+            if FORWARD:
+                s = tl.load(width + j)
+            c = tl.load(triangles + j * SIZE + cols)
+            w = tl.load(weight + j * SIZE + cols)
+            n, _, _, _, _, _ = corners(c, s)
+            low = tl.maximum(n + 1, 1)
+            line = (lines + (rows * SIZE + j).to(tl.int64) * (2 * length))[:, None]
+            for k in range(longest):
+                place = tl.minimum(e + low + k, end) & ring
+                rise = w * tl.maximum(s - tl.abs((low + k).to(s.dtype) - c), 0).to(REAL)
+                g = tl.load(line + place[None, :])
+                y = tl.fma(tl.broadcast_to(rise[None, :], y.shape), g, y)
     return y
 
 
-@triton.jit(do_not_specialize=["steps", "batch", "prefix", "words"])
+@triton.jit
+def add_pair(line, place, w, f, y):
+    """Return y + w ((1 - f) G2[place] + f G2[place + 1])."""
+    behind = w * f.to(y.dtype)
+    y = tl.fma(tl.broadcast_to((w - behind)[None, :], y.shape), tl.load(line + place[None, :]), y)
+    return tl.fma(tl.broadcast_to(behind[None, :], y.shape), tl.load(line + place[None, :] + 1), y)
+
+
+@triton.jit
+def between(line, n, f, e, end):
+    """Return (1 - f) G2[n+1] + f G2[n+2] of places above e."""
+    place = above(n, e, end, -1)
+    here = tl.load(line + place)
+    return here + f.to(here.dtype) * (tl.load(line + place + 1) - here)
+
+
+@triton.jit
+def once(line, place, end):
+    """Return G1 at a place, the difference of two G2."""
+    place = tl.minimum(place, end)
+    return tl.load(line + place) - tl.load(line + place + 1)
+
+
+@triton.jit(do_not_specialize=["batch", "prefix", "words", "past", "end", "block"])
 def connection_gradients(
-    sent, tables, edges, extent, bits, sums, steps, batch, prefix, words,
+    lines, tables, triangles, extent, bits, sums, batch, prefix, words, past, end, block,
     SIZE: tl.constexpr, COLS: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
     """Sum over the spikes of a sender, for a tile of receivers: m gI, and gI right minus left of the middle, and all.
 
-    A program takes sender tl.program_id(0) and the receivers of tile tl.program_id(1). tables, edges: [sender,
-    receiver]; sent: gI, (B, N, T); sums: (3, N, N), [sender, receiver].
+    A program takes sender tl.program_id(0) and the receivers of tile tl.program_id(1). tables, triangles: [sender,
+    receiver]; lines: of gI, (B, N, 2, end + 2); sums: (3, N, N), [sender, receiver].
     """
     sender = tl.program_id(0)
     cols = tl.program_id(1) * COLS + tl.arange(0, COLS)
     inside = cols < SIZE
+    known = tl.minimum(cols, SIZE - 1)
     longest = tl.load(extent)
-    pair = sender * SIZE + cols
-    low = tl.load(tables + pair, mask=inside, other=1)
-    count = tl.load(tables + SIZE * SIZE + pair, mask=inside, other=0)
-    strict = tl.load(tables + 2 * SIZE * SIZE + pair, mask=inside, other=0)
-    left = tl.load(tables + 3 * SIZE * SIZE + pair, mask=inside, other=0)
-    e_left = tl.load(edges + pair, mask=inside, other=0)
-    e_right = tl.load(edges + SIZE * SIZE + pair, mask=inside, other=0)
+    pair = sender * SIZE + known
+    low, number = tl.load(tables + pair), tl.load(tables + SIZE * SIZE + pair)
+    strict, left = tl.load(tables + 2 * SIZE * SIZE + pair), tl.load(tables + 3 * SIZE * SIZE + pair)
+    c, s = tl.load(triangles + pair), tl.load(triangles + SIZE * SIZE + sender)
+    n, f, n_mid, f_mid, n_far, f_far = corners(c, s)
+    straight = tl.maximum(s - c, 0).to(REAL)
     taps, sides, total = tl.zeros((COLS,), REAL), tl.zeros((COLS,), REAL), tl.zeros((COLS,), REAL)
     for b in range(batch):
-        line = (b * SIZE + cols).to(tl.int64) * steps
+        first = lines + (b * SIZE + known).to(tl.int64) * (2 * end + 4)
         for w in range(words):
             word = tl.load(bits + (w * batch + b) * SIZE + sender)
             if word != 0:
                 for bit in range(32):
                     if ((word >> bit) & 1) != 0:
-                        for j in range(longest):
-                            step = 32 * (w - prefix) + bit + low + j
-                            met = inside & (j < count) & (step >= 0) & (step < steps)
-                            g = tl.load(sent + line + step, mask=met, other=0)
-                            taps = tl.fma(tap(j, count, left, e_left, e_right, REAL), g, taps)
-                            side = tl.where(j < strict, -1, tl.where(j < left, 0, 1)).to(REAL)
-                            sides = tl.fma(side, g, sides)
-                            total += g
-    scale = tl.load(edges + 2 * SIZE * SIZE + pair, mask=inside, other=0)
-    tl.store(sums + pair, taps * scale, mask=inside)
+                        e = 32 * (w - prefix) + bit + past
+                        if summed(longest):
+                            line = first + tl.where(e & block != 0, end + 2, 0)
+                            mid = between(line, n_mid, f_mid, e, end)
+                            curve = between(line, n, f, e, end) - 2 * mid + between(line, n_far, f_far, e, end)
+                            taps += curve + straight * once(line, e + 1 + tl.zeros_like(low), end)
+                            begin, stop = once(line, e + low, end), once(line, e + low + number, end)
+                            before, after = once(line, e + low + strict, end), once(line, e + low + left, end)
+                            sides += after - stop - (begin - before)
+                            total += begin - stop
+                        else:
+                            for k in range(longest):
+                                g = tl.load(first + tl.minimum(e + low + k, end))
+                                g = tl.where(k < number, g, 0)
+                                rise = tl.maximum(s - tl.abs((low + k).to(s.dtype) - c), 0).to(REAL)
+                                taps = tl.fma(rise, g, taps)
+                                side = tl.where(k < strict, -1, tl.where(k < left, 0, 1)).to(REAL)
+                                sides = tl.fma(side, g, sides)
+                                total += g
+    tl.store(sums + pair, taps / (s * s).to(REAL), mask=inside)
     tl.store(sums + SIZE * SIZE + pair, sides, mask=inside)
     tl.store(sums + 2 * SIZE * SIZE + pair, total, mask=inside)

@@ -6,6 +6,7 @@ T, the batch or a delay.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,18 @@ import torch
 import triton.language as tl
 from triton.runtime.jit import JITFunction
 
-__all__ = ["INTERPRETED", "Parts", "Tiles", "connections_of", "launch", "parts_of", "power_of_two", "tiles_for"]
+__all__ = [
+    "INTERPRETED",
+    "Parts",
+    "Tiles",
+    "connection_tiles",
+    "connections_of",
+    "launch",
+    "parts_of",
+    "power_of_two",
+    "processors_of",
+    "tiles_for",
+]
 
 INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
 # products are not contracted with sums, so that a pass finds again what another computed; without a limit of its own
@@ -62,6 +74,23 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tile
     warps = max(1, min(8, rows * cols // 128))
     options = {"num_warps": warps, "num_stages": 2}
     return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, _OPTIONS | options)
+
+
+def connection_tiles(size: int, batch: int, processors: int) -> Tiles:
+    """Return the tile of a scan with a delay a connection, for a card of `processors` multiprocessors.
+
+    Every program reads every connection at every step, product or not, and rows share what it takes to find its places:
+    as few rows as leave no processor with two programs, and no more than 4. A thread has one column.
+    """
+    few = [rows for rows in (1, 2, 4) if -(-batch // rows) <= processors]
+    rows, cols = 16 if INTERPRETED else min(few, default=4), min(max(16, power_of_two(size)), 256)
+    options = {"num_warps": -(-cols // 32), "num_stages": 2}
+    return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), False, _OPTIONS | options)
+
+
+def processors_of(device: torch.device) -> int:
+    """Return the multiprocessors of a card; of a CPU, whose programs run one by one, 1."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def parts_of(size: int, steps: int) -> Parts:
