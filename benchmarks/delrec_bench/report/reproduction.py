@@ -131,7 +131,8 @@ def _apart(shared: Sequence[tuple[Record, Record]]) -> dict[str, tuple[Any, Any]
     """Dotted settings in which two runs of a row are not alike, (theirs, ours): then the row is two experiments."""
     found: dict[str, tuple[Any, Any]] = {}
     for a, b in shared:
-        found |= unequal(*({k: v for k, v in r.configuration.items() if k != "seeds"} for r in (a, b)))
+        theirs, ours = ({k: v for k, v in r.configuration.items() if k != "seeds"} for r in (a, b))
+        found |= unequal(theirs, ours)
     return found
 
 

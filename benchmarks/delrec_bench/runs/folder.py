@@ -111,7 +111,7 @@ class RunFolder:
         before = 0
         with suppress(BenchError):
             before = read_failure(self.path / "failure.json").attempts
-        why = {"error": error, "traceback": traceback, "attempts": before + 1, "failed_at": _now()}
+        why: dict[str, Any] = {"error": error, "traceback": traceback, "attempts": before + 1, "failed_at": _now()}
         write_failure(self.path.parent, Failure(key=self.key, **about, **why, provenance=provenance()))
 
 

@@ -160,7 +160,7 @@ def x_axis(axes: Axes, sweep: Sweep) -> None:
     """Ticks at the swept values; numbers that span much on a log scale, which is linear below the smallest."""
     axes.set_xlabel(sweep.axis.replace("_", " "))
     if not sweep.numeric:
-        turned = {"rotation": 20 if len(sweep.values) < 5 else 45, "rotation_mode": "anchor", "ha": "right"}
+        turned: Any = {"rotation": 20 if len(sweep.values) < 5 else 45, "rotation_mode": "anchor", "ha": "right"}
         axes.set_xticks(range(len(sweep.values)), [str(v) for v in sweep.values], fontsize=8, **turned)
         axes.set_xlim(-0.5, len(sweep.values) - 0.5)
         axes.grid(visible=False, axis="x")
