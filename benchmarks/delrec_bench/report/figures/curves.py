@@ -77,8 +77,8 @@ def curves(page: Page) -> Drawn | None:
             fontsize=8,
         )
         svg = text_of(figure)
-    floors = any(r.kind == "floor" for t in frames for r in page.of(t))
-    floor = "Dashed: the best method-free floor, on test data. " if floors else ""
+    with_floor = any(r.kind == "floor" for t in frames for r in page.of(t))
+    floor = "Dashed: the best method-free floor, on test data. " if with_floor else ""
     caption = (
         "Validation score after each epoch: the line is the mean over repetitions, the band reaches from the least to "
         "the greatest. Curves that still rise at the end say that the epochs, not the method, set the score. "
