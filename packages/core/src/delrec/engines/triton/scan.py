@@ -75,7 +75,7 @@ def forward(
             z, live = current.new_empty(batch, size), words.new_empty(batch, size)
         else:
             slots *= 2
-            z, running = current.new_zeros(batch, size, 2, slots + 1), current.new_zeros(4, batch, size)
+            z, running = current.new_zeros(batch, size, 2, slots + 1), current.new_zeros(2, 4, batch, size)
     mask, masked = _mask(inputs)
     launch(
         module.forward_scan, (tiles.programs,), tiles.options,
@@ -120,7 +120,7 @@ def backward(
         if kind == 1:
             sent, ring = coef.new_empty(batch, size), coef.new_empty(slots, batch, size)
         else:
-            sent, running = coef.new_empty(batch, size, 2, steps + past + 2), coef.new_zeros(4, batch, size)
+            sent, running = coef.new_empty(batch, size, 2, steps + past + 2), coef.new_zeros(2, 4, batch, size)
             sent[..., -2:] = 0
     counted = tiles.programs if kind == 1 and need_taps else 0
     sums = torch.zeros(counted, 3, size, dtype=torch.float64, device=coef.device)

@@ -17,8 +17,9 @@ which is the one that is read while e is in this block. Forward, sums are whole 
 
 lines: (B, N, 2, length), a frame in plane (e / block) % 2 of the block that reads it, with silence from `end` on; of a
 ring, `ring` is its length less one, a power of two, and its first place is there again behind the last; else -1. sums:
-(4, B, N), G1 and G2 of the frame that is read now and of the one that begins with this block. triangles: (N + 1, N): c
-of each connection, then s of each sender, in the delays' own precision.
+(2, 4, B, N), G1 and G2 of the frame that is read now and of the one that begins with this block, of even places and of
+odd: while some threads are at e, others still read those of e + 1. triangles: (N + 1, N): c of each connection, then s
+of each sender, in the delays' own precision.
 """
 
 import triton
@@ -64,16 +65,16 @@ def keep(e, g, lines, sums, longest, ring, block, length, wide, at, ok):
     place = tl.full(at.shape, e, tl.int32)
     if summed(longest):
         begins = (place + 1) & (block - 1) == 0
-        once, twice = tl.load(sums + at, mask=ok, other=0), tl.load(sums + wide + at, mask=ok, other=0)
-        new_once = tl.load(sums + 2 * wide + at, mask=ok, other=0)
-        new_twice = tl.load(sums + 3 * wide + at, mask=ok, other=0)
+        old, new = sums + ((e + 1) & 1) * 4 * wide + at, sums + (e & 1) * 4 * wide + at
+        once, twice = tl.load(old, mask=ok, other=0), tl.load(old + wide, mask=ok, other=0)
+        new_once, new_twice = tl.load(old + 2 * wide, mask=ok, other=0), tl.load(old + 3 * wide, mask=ok, other=0)
         once, twice = tl.where(begins, new_once, once) + g, tl.where(begins, new_twice, twice)
         new_once, new_twice = tl.where(begins, 0, new_once) + g, tl.where(begins, 0, new_twice)
         twice, new_twice = twice + once, new_twice + new_once
-        tl.store(sums + at, once, mask=ok)
-        tl.store(sums + wide + at, twice, mask=ok)
-        tl.store(sums + 2 * wide + at, new_once, mask=ok)
-        tl.store(sums + 3 * wide + at, new_twice, mask=ok)
+        tl.store(new, once, mask=ok)
+        tl.store(new + wide, twice, mask=ok)
+        tl.store(new + 2 * wide, new_once, mask=ok)
+        tl.store(new + 3 * wide, new_twice, mask=ok)
         odd = (place & block) != 0
         put(line + tl.where(odd, length, 0), place, ring, twice, ok)
         put(line + tl.where(odd, 0, length), place, ring, new_twice, ok)
@@ -105,7 +106,7 @@ def read(
         s = tl.load(width + cols)
     if summed(longest):
         # entering a block, the frame is read that began with the last one
-        now = sums + tl.where((e + 1) & (block - 1) == 0, 2 * wide, 0)
+        now = sums + ((e + 1) & 1) * 4 * wide + tl.where((e + 1) & (block - 1) == 0, 2 * wide, 0)
         frame = lines + tl.where(e & block != 0, length, 0)
         slopes = now + rows * SIZE
         for begin in range(0, size, DEEP):
