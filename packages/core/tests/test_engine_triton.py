@@ -89,7 +89,7 @@ def test_a_delay_a_connection_is_read_from_running_sums(case):
 
 
 def test_running_sums_do_not_drift():
-    """Gradients of one sign, 150 steps, blocks of 16: sums from the end alone would be wrong by 3e-6 in float32."""
+    """Gradients of one sign, 150 steps, blocks of 16: sums from the end alone would be wrong by 4e-5 in float32."""
     draw = torch.Generator().manual_seed(0)
     current = torch.where(torch.rand(150, 1, 1, generator=draw) < 0.3, 3.0, -2.0).to(DEVICE)
     arguments = made("soft", "synaptic", 1, 1, 1, 4.0, dtype=torch.float32, reach=3.0) | {"current": current}
@@ -105,7 +105,7 @@ def test_running_sums_do_not_drift():
         found[engine] = (out.spikes, *torch.autograd.grad(out.states[0].sum(), [known[name] for name in names]))
     (spikes, *ours), (wanted, *theirs) = found.values()
     assert torch.equal(spikes.double(), wanted) and 0.1 < float(spikes.detach().mean()) < 0.6
-    assert all(difference(a.double(), b) < 1e-6 for a, b in zip(ours, theirs, strict=True))
+    assert all(difference(a.double(), b) < 2e-6 for a, b in zip(ours, theirs, strict=True))
 
 
 def test_a_delay_out_of_its_range_is_no_number():
