@@ -91,6 +91,7 @@ def block(pages: Sequence[Json]) -> str:
         out += [Table.of(columns, left=4).markdown().rstrip(), ""]
     exploring = [page for page in pages if page["page"] != THREE_TASKS and not _asks(page)]
     if exploring:
+        exploring.sort(key=lambda page: -len({row["task"] for row in page["rows"]}))  # the broadest first
         listed = [f"- [{p['page']}]({_link(p)}): {p['title']}" for p in exploring]
         out += ["Exploratory, since no hypothesis was declared before their runs:", "", *listed]
     return "\n".join(out).rstrip() + "\n"
