@@ -109,10 +109,10 @@ def test_a_load_counts_what_is_trained_and_what_is_scored():
     updates = 40 + 180 / 3 / 10
     samples = updates * 7 * 10
     expected = [1, updates, updates * 7 * 2, samples * 2, samples * 5, samples * 12, samples * 13]
-    assert load.terms == pytest.approx([*expected, updates * (12 * 5 + 13)])
+    assert load.terms == pytest.approx([*expected, updates * (12 * 5 + 13), 0])
     assert load.operations == pytest.approx(6 * 25 * 1.25 * 7 * 400)
     under = load_of({**configuration, "evaluation": {}}, (100, 7, 2), (30, 60))
-    assert (under.updates, under.scored) == (0.0, 60.0), "nothing is trained"
+    assert (under.updates, under.scored, under.starts) == (0.0, 60.0, 0), "nothing is trained"
     within = load_of({**configuration, "budget": 1000, "network": {"hidden": [640, 640]}}, (100, 7, 200))
     assert 0.9 < (within.forward + within.recurrent) / 1000 < 1.1
     assert load_of({"network": None}, (1, 1, 1)) is None
@@ -192,7 +192,7 @@ def test_scoring_a_network_once_more_takes_longer_on_more_samples():
     scored, large = took_here(2.0, *UNDER), took_here(100.0, task="yin-yang")
     known, seconds = expected([scored, large], *UNDER, task="yin-yang")
     assert known == 0 and seconds > 5 * 2.0
-    assert expected([scored], *UNDER, *WIDER)[1] == pytest.approx(2.0, rel=0.2)
+    assert 1.0 < expected([scored], *UNDER, *WIDER)[1] < 2.0, "one layer instead of two"
 
 
 def test_what_does_not_fit_is_told_with_what_would(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ HELD_OUT = 0.2  # validation and test samples, each, to one of training, where o
 
 # Seconds of one core for each of `Load.terms`: found on runs and training steps of all methods, from 64 to 1,024
 # neurons a layer. A method's own records move them as far as they speak (`fitted`).
-USUAL = np.array([0.7, 1.5e-3, 0.6e-5, 1.8e-8, 1.4e-8, 5e-12, 3e-11, 6e-9])
+USUAL = np.array([0.7, 1.5e-3, 0.6e-5, 1.8e-8, 1.4e-8, 5e-12, 3e-11, 6e-9, 2e-3])
 TRUST = 0.1  # in USUAL, to one in every record
 Costs = NDArray[np.float64]
 
@@ -34,7 +34,8 @@ class Load:
         steps, batch, updates: Of a sample, an update, the training.
         scored: Samples that are only scored, in all.
         window: Steps of feedforward delays; 0 without.
-        starts: Runs: 0 of a training step alone.
+        starts: Trainings that begin: 0 of a step alone, and of a network that is scored once more.
+        disturbed: Samples whose events are changed and binned anew.
     """
 
     widths: tuple[int, ...]
@@ -44,6 +45,7 @@ class Load:
     scored: float = 0.0
     window: int = 0
     starts: int = 1
+    disturbed: int = 0
 
     @property
     def layers(self) -> int:
@@ -69,13 +71,13 @@ class Load:
     @property
     def terms(self) -> Costs:
         """What time grows with: starts, updates, steps of a layer, of a channel, of a neuron, of a weight between and
-        within layers, and updates of a weight at every place of the window."""
+        within layers, updates of a weight at every place of the window, and samples disturbed."""
         updates = self.updates + SCORED * self.scored / self.batch
         steps, samples = updates * self.steps, updates * self.steps * self.batch
         layer, channel, neuron = steps * self.layers, samples * self.widths[0], samples * sum(self.widths[1:])
         weights = samples * self.forward, samples * self.recurrent
         places = self.forward * max(1, self.window) + self.recurrent
-        return np.array([self.starts, updates, layer, channel, neuron, *weights, updates * places])
+        return np.array([self.starts, updates, layer, channel, neuron, *weights, updates * places, self.disturbed])
 
     @property
     def bytes(self) -> float:
@@ -101,13 +103,14 @@ def load_of(
     hidden = _within(configuration.get("budget"), channels, network.get("hidden") or [128])
     epochs, batch = training["epochs"], training["batch"]
     valid, test = held_out or (HELD_OUT * samples, HELD_OUT * samples)
-    if "evaluation" in configuration:  # of a trained network, which is scored once more
-        epochs = 0
+    under = configuration.get("evaluation")  # of a trained network, which is scored once more
+    epochs = epochs if under is None else 0
     widths, window = (channels, *hidden), network.get("window") or 0
     if step:
         return Load(widths, steps, step, updates=1.0, window=window, starts=0)
     scored = epochs * valid + (0 if configuration.get("kind") == "trial" else test)
-    return Load(widths, steps, batch, epochs * samples / batch, scored, window)
+    disturbed = round(test) if under and under.get("condition") else 0
+    return Load(widths, steps, batch, epochs * samples / batch, scored, window, int(under is None), disturbed)
 
 
 def _within(budget: Any, channels: int, hidden: Sequence[int]) -> tuple[int, ...]:
