@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,7 @@ def words(axes):
     return [text.get_text() for text in axes.texts]
 
 
-def test_the_forest_is_drawn_of_a_pooled_hypothesis_alone_with_every_repetition(drawing):
+def test_the_forest_is_drawn_of_a_pooled_hypothesis_alone_with_every_repetition(drawing, monkeypatch):
     figure, drawn = drawing("forest", page_of(pair(), primary=PAIR))
     assert figure is not None and drawn.name == "forest"
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
@@ -79,6 +80,10 @@ def test_the_forest_is_drawn_of_a_pooled_hypothesis_alone_with_every_repetition(
     verdict, _ = page.judged.pooled[PAIR]
     (diamond,) = figure.axes[0].patches[:1]
     assert sorted(set(diamond.get_xy()[:, 0])) == pytest.approx([verdict.low, verdict.difference, verdict.high])
+    monkeypatch.setattr(module("forest"), "MOST", 1.01)
+    cut, short = drawing("forest", page)
+    assert max(map(abs, cut.axes[0].get_xlim())) == pytest.approx(math.log(1.01))
+    assert "The axis ends at a factor of 1.01" in short.caption and "The axis ends" not in drawn.caption
     assert drawing("forest", page_of(pair())) == (None, None)
     assert drawing("forest", page_of(pair(tasks=("digits",)), primary=PAIR)) == (None, None)
 

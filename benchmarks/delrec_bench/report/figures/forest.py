@@ -12,6 +12,8 @@ from delrec_bench.statistics.pooled import log_ratios
 from delrec_bench.statistics.sentences import percent_of_error
 from delrec_bench.statistics.verdicts import Verdict
 
+MOST = 12  # as many times the error, or as small a part of it: further lies no difference that is looked at
+
 
 def forest(page: Page) -> Drawn | None:
     """The page's hypothesis: change of the error on each task, and pooled; None where nothing is declared."""
@@ -42,7 +44,7 @@ def forest(page: Page) -> Drawn | None:
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        _percent_axis(axes, verdict)
+        cut = _percent_axis(axes, verdict)
         svg = text_of(figure)
     assert primary is not None
     reading = "A diamond that holds 0 leaves the question open."
@@ -52,10 +54,11 @@ def forest(page: Page) -> Drawn | None:
         reading = f"It decides nothing: {verdict.reason}."
     further = ", the dashed line where a further such task is expected" if len(labels) > len(shown) + 1 else ""
     band = ", the shaded band the margin" if verdict.margin is not None else ""
+    end = f"The axis ends at a factor of {MOST}: what is beyond is not seen. " if cut else ""
     caption = (
         f"Change of the error, {primary.method} against {primary.control}: left of 0 the method errs less. Rings are "
         "repetitions, paired by their seeds; bars are 95 percent t intervals; the diamond is the random-effects mean "
-        f"over tasks{further}{band}. {reading} From the test predictions of the two rows' records on each task."
+        f"over tasks{further}{band}. {end}{reading} From the test predictions of the two rows' records on each task."
     )
     return Drawn("forest", f"{primary.method} against {primary.control}", caption, svg)
 
@@ -81,9 +84,10 @@ def _diamond(axes: Axes, place: int, verdict: Verdict) -> None:
     beside(axes, place, f"{percent_of_error(middle)}   {verdict.verdict}")
 
 
-def _percent_axis(axes: Axes, verdict: Verdict) -> None:
-    """Ticks that read as percent of the error, on the log scale on which tasks are pooled."""
-    low, high = (max(-2.5, min(x, 2.5)) for x in axes.get_xlim())
+def _percent_axis(axes: Axes, verdict: Verdict) -> bool:
+    """Ticks that read as percent of the error, on the log scale on which tasks are pooled; whether something is cut."""
+    whole, end = axes.get_xlim(), math.log(MOST)
+    low, high = (max(-end, min(x, end)) for x in whole)
     axes.set_xlim(low, high)
     reach = high - low
     steps = [1, 2, 5, 10, 20, 30, 50, 75, 100, 200, 400, 900]
@@ -95,3 +99,4 @@ def _percent_axis(axes: Axes, verdict: Verdict) -> None:
     kept.sort()
     axes.set_xticks(kept, [percent_of_error(t).replace(".0 %", " %") for t in kept])
     axes.set_xlabel(f"change of the error (left is better){'' if verdict.margin is None else '; shaded: margin'}")
+    return (low, high) != whole
