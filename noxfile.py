@@ -146,7 +146,7 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def faults(session: nox.Session) -> None:
-    """Kill runs and studies at 140 moments, break files by the thousand, and compare (40 minutes). `-- --kills N`"""
+    """Kill runs and studies at 150 moments, break files by the thousand, and compare (20 minutes). `-- --kills N`"""
     env = _shared(session) | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     _run(session, "python", "benchmarks/faults/session.py", *session.posargs, env=env)
 
