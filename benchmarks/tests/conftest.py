@@ -4,6 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from delrec_bench.report.figures import style
+
+from benchmarks.tests.drawings import module
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,3 +20,21 @@ def checkout(tmp_path, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def drawing(monkeypatch):
+    """Draws a figure, and gives what it drew: the matplotlib figure and its `Drawn`."""
+    kept = []
+    whole = style.text_of
+
+    def watched(figure):
+        kept.append(figure)
+        return whole(figure)
+
+    def draw(name, *arguments):
+        monkeypatch.setattr(module(name), "text_of", watched)
+        made = getattr(module(name), name)(*arguments)
+        return (None, None) if made is None else (kept[-1], made)
+
+    return draw
