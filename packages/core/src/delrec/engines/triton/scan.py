@@ -75,7 +75,8 @@ def forward(
             z, live = current.new_empty(batch, size), words.new_empty(batch, size)
         else:
             slots *= 2
-            z, running = current.new_zeros(batch, size, 2, slots + 1), current.new_zeros(2, 4, batch, size)
+            z, running = _lines(tiles, size, slots + 1, current)
+            z.zero_()
     mask, masked = _mask(inputs)
     launch(
         module.forward_scan, (tiles.programs,), tiles.options,
@@ -120,8 +121,8 @@ def backward(
         if kind == 1:
             sent, ring = coef.new_empty(batch, size), coef.new_empty(slots, batch, size)
         else:
-            sent, running = coef.new_empty(batch, size, 2, steps + past + 2), coef.new_zeros(2, 4, batch, size)
-            sent[..., -2:] = 0
+            sent, running = _lines(tiles, size, steps + past + 2, coef)
+            sent[..., -2:, :] = 0
     counted = tiles.programs if kind == 1 and need_taps else 0
     sums = torch.zeros(counted, 3, size, dtype=torch.float64, device=coef.device)
     g_past = coef.new_zeros(past, batch, size)
@@ -139,7 +140,7 @@ def backward(
         g_weight = _weight_gradient(plan, bits, g_x, mask, masked)
     taps = sums.sum(0)
     if recurrence is not None and kind == 2 and (need_weight or need_taps):
-        taps = _connection_gradients(recurrence, bits, sent, past)
+        taps = _connection_gradients(recurrence, bits, sent, batch, past)
         g_weight = taps[0].t() if need_weight else None
     if recurrence is not None and need_taps:
         assert weight is not None and delay is not None and width is not None
@@ -201,15 +202,21 @@ def _weight_gradient(plan: Plan, bits: Tensor, g_x: Tensor, mask: Tensor, masked
     return parts.sum(0)
 
 
-def _connection_gradients(recurrence: Recurrence, bits: Tensor, sent: Tensor, past: int) -> Tensor:
+def _lines(tiles: Tiles, size: int, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return room for `synaptic`'s lines, and its sums, which begin at 0."""
+    lines = like.new_empty(tiles.programs, size, 2, length, tiles.rows)
+    return lines, like.new_zeros(2, 4, tiles.programs, size, tiles.rows)
+
+
+def _connection_gradients(recurrence: Recurrence, bits: Tensor, sent: Tensor, batch: int, past: int) -> Tensor:
     """Return the sums (3, N, N), [sender, receiver], that `Recurrence.gradients` takes; the first is dW."""
-    batch, size, _, length = sent.shape
+    size, length, rows = sent.shape[1], sent.shape[3], sent.shape[4]
     sums = sent.new_empty(3, size, size)
     shape = connections_of(size)
     launch(
         connection_gradients, shape.grid, shape.options,
         sent, *recurrence.by_sender(), recurrence.longest, bits, sums, batch, recurrence.prefix, len(bits), past,
-        length - 2, recurrence.slots(length), SIZE=size, **shape.constants, REAL=_REALS[sent.dtype],
+        length - 2, recurrence.slots(length), SIZE=size, ROWS=rows, **shape.constants, REAL=_REALS[sent.dtype],
     )  # fmt: skip
     return sums
 
@@ -271,6 +278,6 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
                 )
         if precision == "ieee":
             pairs = connections_of(size)
-            more = {"SIZE": size, "REAL": tl.float32}
+            more = {"SIZE": size, "ROWS": 2, "REAL": tl.float32}
             of_real = {"sums": "*fp32:16"}
             yield compiled("connections", connection_gradients, pairs.constants | more, pairs.options, **of_real)

@@ -63,6 +63,7 @@ def forward_scan(
     rows = program * ROWS + tl.arange(0, ROWS)
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
+    kept = tl.full((), 1, tl.int64) * tl.num_programs(0) * ROWS * SIZE  # numbers of a plane of `running`
     block, end = (ring_mask + 1) // 2, steps + past
     if KIND > 0:
         widest = tl.load(extent)
@@ -75,7 +76,10 @@ def forward_scan(
                 at = rows[:, None] * SIZE + cols[None, :]
                 word = tl.load(bits + (prefix + (t >> 5)) * plane + at, mask=ok, other=0)
                 given = ((word >> (t & 31)) & 1).to(REAL)
-                keep(steps - 1 - t, given, z, running, widest, ring_mask, block, ring_mask + 2, wide, at, ok)
+                keep(
+                    steps - 1 - t, given, z, running, widest, ring_mask, block, ring_mask + 2, kept, cols, ok, SIZE,
+                    ROWS,
+                )  # fmt: skip
             tl.debug_barrier()
     for t in range(steps):
         if KIND == 1:
@@ -113,8 +117,8 @@ def forward_scan(
                 current += masked(sent, mask, t, wide, at, ok, MASKED)
             if KIND == 2:
                 arrived = read(
-                    steps - 1 - t, z, running, widest, end, ring_mask, block, ring_mask + 2, weight, edges, size, wide,
-                    rows, batch, cols, SIZE, DEEP, True, REAL,
+                    steps - 1 - t, z, running, widest, end, ring_mask, block, ring_mask + 2, weight, edges, size, kept,
+                    cols, SIZE, ROWS, DEEP, True, REAL,
                 )  # fmt: skip
                 current += masked(arrived, mask, t, wide, at, ok, MASKED)
             before = earlier(t, spikes + (t - 1) * wide, first, at, ok)
@@ -130,7 +134,10 @@ def forward_scan(
                 so_far = tl.where(t % 32 > 0, tl.load(word, mask=ok, other=0), 0)
                 tl.store(word, so_far | ((spike > 0).to(tl.int32) << t % 32), mask=ok)
             if KIND == 2:
-                keep(steps - 1 - t, spike, z, running, widest, ring_mask, block, ring_mask + 2, wide, at, ok)
+                keep(
+                    steps - 1 - t, spike, z, running, widest, ring_mask, block, ring_mask + 2, kept, cols, ok, SIZE,
+                    ROWS,
+                )  # fmt: skip
         tl.debug_barrier()
 
 
@@ -194,6 +201,7 @@ def backward_scan(
     rows = program * ROWS + tl.arange(0, ROWS)
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
+    kept = tl.full((), 1, tl.int64) * tl.num_programs(0) * ROWS * SIZE  # numbers of a plane of `running`
     block, end, length = ring_mask + 1, steps + past, steps + past + 2
     longest = tl.full((), 0, tl.int32)
     if KIND > 0:
@@ -218,8 +226,8 @@ def backward_scan(
                     add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, mine, SIZE)
             if KIND == 2:
                 g_spike += read(
-                    t + past, sent, running, longest, end, -1, block, length, weight, edges, size, wide, rows, batch,
-                    cols, SIZE, DEEP, False, REAL,
+                    t + past, sent, running, longest, end, -1, block, length, weight, edges, size, kept, cols, SIZE,
+                    ROWS, DEEP, False, REAL,
                 )  # fmt: skip
             g_current = adjoint_tile(
                 states + (t - 1) * wide, states + t * wide, steps * wide, start, wide, t, at, ok, first, g_spike,
@@ -231,7 +239,7 @@ def backward_scan(
                 tl.store(sent + at, masked(g_current, mask, t, wide, at, ok, MASKED), mask=ok)
             if KIND == 2:
                 g_sent = masked(g_current, mask, t, wide, at, ok, MASKED)
-                keep(t + past, g_sent, sent, running, longest, -1, block, length, wide, at, ok)
+                keep(t + past, g_sent, sent, running, longest, -1, block, length, kept, cols, ok, SIZE, ROWS)
         tl.debug_barrier()
         if KIND == 1:
             for c in tl.range(0, SIZE, COLS):
@@ -256,10 +264,11 @@ def backward_scan(
             t = -1 - back
             if KIND == 2:
                 y = read(
-                    t + past, sent, running, longest, end, -1, block, length, weight, edges, size, wide, rows, batch,
-                    cols, SIZE, DEEP, False, REAL,
+                    t + past, sent, running, longest, end, -1, block, length, weight, edges, size, kept, cols, SIZE,
+                    ROWS, DEEP, False, REAL,
                 )  # fmt: skip
-                keep(t + past, tl.zeros_like(y), sent, running, longest, -1, block, length, wide, at, ok)
+                silence = tl.zeros_like(y)
+                keep(t + past, silence, sent, running, longest, -1, block, length, kept, cols, ok, SIZE, ROWS)
             else:
                 y, sides, total = returned(
                     t, ring, ring_mask, steps, wide, at, ok, cols, inside, tables, edges, longest, SIZE, TAPS, REAL

@@ -15,10 +15,11 @@ G2 begins anew every `block` places, more than any tap, so that no sum is over m
 with T. Each place lies in two frames: the one that begins with its block, and the one that began with the block before,
 which is the one that is read while e is in this block. Forward, sums are whole numbers, and exact up to 2^24.
 
-lines: (B, N, 2, length), a frame in plane (e / block) % 2 of the block that reads it, with silence from `end` on; of a
-ring, `ring` is its length less one, a power of two, and its first place is there again behind the last; else -1. sums:
-(2, 4, B, N), G1 and G2 of the frame that is read now and of the one that begins with this block, of even places and of
-odd: while some threads are at e, others still read those of e + 1. triangles: (N + 1, N): c of each connection, then s
+lines: (programs, N, 2, length, ROWS), a frame in plane (e / block) % 2 of the block that reads it, with silence from
+`end` on; of a ring, `ring` is its length less one, a power of two, and its first place is there again behind the last;
+else -1. sums: (2, 4, programs, N, ROWS), G1 and G2 of the frame that is read now and of the one that begins with this
+block, of even places and of odd: while some threads are at e, others still read those of e + 1. The rows of a program
+lie side by side, so that one address and one read serve them all. triangles: (N + 1, N): c of each connection, then s
 of each sender, in the delays' own precision.
 """
 
@@ -51,17 +52,19 @@ def corners(c, s):
 
 
 @triton.jit
-def put(line, place, ring, values, ok):
+def put(line, place, ring, values, ok, ROWS: tl.constexpr):
     """Store values at a place of their lines."""
-    tl.store(line + (place & ring), values, mask=ok)
+    tl.store(line + (place & ring) * ROWS, values, mask=ok)
     first = (place & ring) == tl.where(tl.full(place.shape, ring, tl.int32) > 0, 0, -1)
-    tl.store(line + ring + 1, values, mask=ok & first)
+    tl.store(line + (ring + 1) * ROWS, values, mask=ok & first)
 
 
 @triton.jit
-def keep(e, g, lines, sums, longest, ring, block, length, wide, at, ok):
+def keep(e, g, lines, sums, longest, ring, block, length, wide, cols, ok, SIZE: tl.constexpr, ROWS: tl.constexpr):
     """Put g of place e where it is read: in its two frames, or where taps are read, as it is in the first."""
-    line = lines + at.to(tl.int64) * (2 * length)
+    lane = tl.arange(0, ROWS)[:, None]
+    own = ((tl.program_id(0).to(tl.int64) * SIZE + cols) * ROWS)[None, :]
+    at, line = own + lane, lines + own * (2 * length) + lane
     place = tl.full(at.shape, e, tl.int32)
     if summed(longest):
         begins = (place + 1) & (block - 1) == 0
@@ -76,10 +79,10 @@ def keep(e, g, lines, sums, longest, ring, block, length, wide, at, ok):
         tl.store(new + 2 * wide, new_once, mask=ok)
         tl.store(new + 3 * wide, new_twice, mask=ok)
         odd = (place & block) != 0
-        put(line + tl.where(odd, length, 0), place, ring, twice, ok)
-        put(line + tl.where(odd, 0, length), place, ring, new_twice, ok)
+        put(line + tl.where(odd, length, 0) * ROWS, place, ring, twice, ok, ROWS)
+        put(line + tl.where(odd, 0, length) * ROWS, place, ring, new_twice, ok, ROWS)
     else:
-        put(line, place, ring, g, ok)
+        put(line, place, ring, g, ok, ROWS)
 
 
 @triton.jit
@@ -90,40 +93,44 @@ def above(n, e, end, ring):
 
 @triton.jit
 def read(
-    e, lines, sums, longest, end, ring, block, length, weight, triangles, size, wide, rows, batch, cols,
-    SIZE: tl.constexpr, DEEP: tl.constexpr, FORWARD: tl.constexpr, REAL: tl.constexpr,
+    e, lines, sums, longest, end, ring, block, length, weight, triangles, size, wide, cols,
+    SIZE: tl.constexpr, ROWS: tl.constexpr, DEEP: tl.constexpr, FORWARD: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
     """Return sum_j w[j, col] sum_k m[k] g[e + k, row, j], (ROWS, COLS), over all j.
 
     weight, over s^2, and triangles: [j, col]. FORWARD: j is the sender, whose half-width counts, else the column is.
     DEEP terms under way, of which SIZE is a multiple; size is SIZE, as a number that is not known when compiling.
-    Nothing is masked: rows and columns that are not there read the last ones.
+    Nothing is masked: columns that are not there read the last one.
     """
-    rows, cols = tl.minimum(rows, batch - 1), tl.minimum(cols, SIZE - 1)
-    y = tl.zeros((rows.shape[0], cols.shape[0]), REAL)
+    lane, cols = tl.arange(0, ROWS)[:, None], tl.minimum(cols, SIZE - 1)
+    y = tl.zeros((ROWS, cols.shape[0]), REAL)
     width = triangles + SIZE * SIZE
+    own = tl.program_id(0).to(tl.int64) * SIZE
     if not FORWARD:
         s = tl.load(width + cols)
     if summed(longest):
         # entering a block, the frame is read that began with the last one
-        now = sums + ((e + 1) & 1) * 4 * wide + tl.where((e + 1) & (block - 1) == 0, 2 * wide, 0)
-        frame = lines + tl.where(e & block != 0, length, 0)
-        slopes = now + rows * SIZE
-        for begin in range(0, size, DEEP):
-            place = begin * SIZE + cols
+        now = ((e + 1) & 1) * 4 * wide + tl.where((e + 1) & (block - 1) == 0, 2 * wide, 0) + own * ROWS
+        frame = lines + (own * 2 + tl.where(e & block != 0, 1, 0)) * length * ROWS
+        middles, weights, slopes, widths = triangles + cols, weight + cols, sums + now + lane, width
+        line, stride = frame, tl.full((), 2, tl.int64) * length * ROWS
+        for _ in range(0, size, DEEP):
             for u in tl.static_range(DEEP):
                 if FORWARD:
-                    s = tl.load(width + begin + u)
-                c = tl.load(triangles + place + u * SIZE)
-                w = tl.load(weight + place + u * SIZE)
+                    s = tl.load(widths + u)
+                c = tl.load(middles + u * SIZE)
+                w = tl.load(weights + u * SIZE)
                 n, f, n_mid, f_mid, n_far, f_far = corners(c, s)
                 straight = w * tl.maximum(s - c, 0).to(REAL)
-                line = (frame + (rows * SIZE + begin + u).to(tl.int64) * (2 * length))[:, None]
-                slope = tl.load(slopes + begin + u)[:, None]
-                y = add_pair(line, above(n, e, end, ring), w, f, y)
-                y = add_pair(line, above(n_mid, e, end, ring), -2 * w, f_mid, y)
-                y = add_pair(line, above(n_far, e, end, ring), w, f_far, y)
+                slope = tl.load(slopes + u * ROWS)
+                y = add_pair(line, above(n, e, end, ring), w, f, y, ROWS)
+                y = add_pair(line, above(n_mid, e, end, ring), -2 * w, f_mid, y, ROWS)
+                y = add_pair(line, above(n_far, e, end, ring), w, f_far, y, ROWS)
                 y = tl.fma(tl.broadcast_to(straight[None, :], y.shape), tl.broadcast_to(slope, y.shape), y)
+                line += stride
+            middles, weights, slopes, widths = (
+                middles + DEEP * SIZE, weights + DEEP * SIZE, slopes + DEEP * ROWS, widths + DEEP,
+            )  # fmt: skip
     else:
         for j in range(size):
             if FORWARD:
@@ -132,47 +139,52 @@ def read(
             w = tl.load(weight + j * SIZE + cols)
             n, _, _, _, _, _ = corners(c, s)
             low = tl.maximum(n + 1, 1)
-            line = (lines + (rows * SIZE + j).to(tl.int64) * (2 * length))[:, None]
+            line = lines + (own + j) * (2 * length * ROWS) + lane
             for k in range(longest):
                 place = tl.minimum(e + low + k, end) & ring
                 rise = w * tl.maximum(s - tl.abs((low + k).to(s.dtype) - c), 0).to(REAL)
-                g = tl.load(line + place[None, :])
+                g = tl.load(line + (place * ROWS)[None, :])
                 y = tl.fma(tl.broadcast_to(rise[None, :], y.shape), g, y)
     return y
 
 
 @triton.jit
-def add_pair(line, place, w, f, y):
+def add_pair(line, place, w, f, y, ROWS: tl.constexpr):
     """Return y + w ((1 - f) G2[place] + f G2[place + 1])."""
     behind = w * f.to(y.dtype)
-    y = tl.fma(tl.broadcast_to((w - behind)[None, :], y.shape), tl.load(line + place[None, :]), y)
-    return tl.fma(tl.broadcast_to(behind[None, :], y.shape), tl.load(line + place[None, :] + 1), y)
+    # bytes from the line on, a number of 32 bits: its address is half the work of one that may lie before it
+    BYTES: tl.constexpr = y.dtype.primitive_bitwidth // 8
+    offset = ((place * (ROWS * BYTES))[None, :] + (tl.arange(0, ROWS) * BYTES)[:, None]).to(tl.uint32)
+    at = (line.to(tl.pointer_type(tl.int8)) + offset.to(tl.uint64)).to(tl.pointer_type(y.dtype))
+    at = tl.multiple_of(tl.max_contiguous(at, [ROWS, 1]), [ROWS * BYTES, 1])
+    y = tl.fma(tl.broadcast_to((w - behind)[None, :], y.shape), tl.load(at), y)
+    return tl.fma(tl.broadcast_to(behind[None, :], y.shape), tl.load(at + ROWS), y)
 
 
 @triton.jit
-def between(line, n, f, e, end):
+def between(line, n, f, e, end, ROWS: tl.constexpr):
     """Return (1 - f) G2[n+1] + f G2[n+2] of places above e."""
-    place = above(n, e, end, -1)
-    here = tl.load(line + place)
-    return here + f.to(here.dtype) * (tl.load(line + place + 1) - here)
+    at = line + above(n, e, end, -1) * ROWS
+    here = tl.load(at)
+    return here + f.to(here.dtype) * (tl.load(at + ROWS) - here)
 
 
 @triton.jit
-def once(line, place, end):
+def once(line, place, end, ROWS: tl.constexpr):
     """Return G1 at a place, the difference of two G2."""
-    place = tl.minimum(place, end)
-    return tl.load(line + place) - tl.load(line + place + 1)
+    at = line + tl.minimum(place, end) * ROWS
+    return tl.load(at) - tl.load(at + ROWS)
 
 
 @triton.jit(do_not_specialize=["batch", "prefix", "words", "past", "end", "block"])
 def connection_gradients(
     lines, tables, triangles, extent, bits, sums, batch, prefix, words, past, end, block,
-    SIZE: tl.constexpr, COLS: tl.constexpr, REAL: tl.constexpr,
+    SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
     """Sum over the spikes of a sender, for a tile of receivers: m gI, and gI right minus left of the middle, and all.
 
     A program takes sender tl.program_id(0) and the receivers of tile tl.program_id(1). tables, triangles: [sender,
-    receiver]; lines: of gI, (B, N, 2, end + 2); sums: (3, N, N), [sender, receiver].
+    receiver]; lines: of gI, as the scan left them, end + 2 places long; sums: (3, N, N), [sender, receiver].
     """
     sender = tl.program_id(0)
     cols = tl.program_id(1) * COLS + tl.arange(0, COLS)
@@ -187,7 +199,7 @@ def connection_gradients(
     straight = tl.maximum(s - c, 0).to(REAL)
     taps, sides, total = tl.zeros((COLS,), REAL), tl.zeros((COLS,), REAL), tl.zeros((COLS,), REAL)
     for b in range(batch):
-        first = lines + (b * SIZE + known).to(tl.int64) * (2 * end + 4)
+        first = lines + (b // ROWS * SIZE + known).to(tl.int64) * (2 * (end + 2) * ROWS) + b % ROWS
         for w in range(words):
             word = tl.load(bits + (w * batch + b) * SIZE + sender)
             if word != 0:
@@ -195,17 +207,17 @@ def connection_gradients(
                     if ((word >> bit) & 1) != 0:
                         e = 32 * (w - prefix) + bit + past
                         if summed(longest):
-                            line = first + tl.where(e & block != 0, end + 2, 0)
-                            mid = between(line, n_mid, f_mid, e, end)
-                            curve = between(line, n, f, e, end) - 2 * mid + between(line, n_far, f_far, e, end)
-                            taps += curve + straight * once(line, e + 1 + tl.zeros_like(low), end)
-                            begin, stop = once(line, e + low, end), once(line, e + low + number, end)
-                            before, after = once(line, e + low + strict, end), once(line, e + low + left, end)
-                            sides += after - stop - (begin - before)
+                            line = first + tl.where(e & block != 0, end + 2, 0) * ROWS
+                            mid = between(line, n_mid, f_mid, e, end, ROWS)
+                            near, far = between(line, n, f, e, end, ROWS), between(line, n_far, f_far, e, end, ROWS)
+                            taps += near - 2 * mid + far + straight * once(line, e + 1 + tl.zeros_like(low), end, ROWS)
+                            begin, stop = once(line, e + low, end, ROWS), once(line, e + low + number, end, ROWS)
+                            before, after = e + low + strict, e + low + left
+                            sides += once(line, after, end, ROWS) - stop - (begin - once(line, before, end, ROWS))
                             total += begin - stop
                         else:
                             for k in range(longest):
-                                g = tl.load(first + tl.minimum(e + low + k, end))
+                                g = tl.load(first + tl.minimum(e + low + k, end) * ROWS)
                                 g = tl.where(k < number, g, 0)
                                 rise = tl.maximum(s - tl.abs((low + k).to(s.dtype) - c), 0).to(REAL)
                                 taps = tl.fma(rise, g, taps)
