@@ -19,7 +19,7 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import tracking
-from delrec_bench.records.tracking import Begun, Follower, begun, follow, records_from_mlflow, store, sync
+from delrec_bench.records.tracking import Begun, Follower, begun, follow, records_from_mlflow, store, sync, writing
 from delrec_bench.records.tracking.values import flat
 from delrec_bench.runs.models import network_of, with_example
 from delrec_bench.runs.single import perform
@@ -126,6 +126,20 @@ def test_runs_are_seen_live_epoch_by_epoch_at_their_own_times(workspace):
     client, runs = children(workspace)
     assert len(runs) == 2 and {r.info.status for r in runs.values()} == {"FINISHED"}
     assert losses(client, runs[one.key]) == [(n, 2.0 / n, start + 1000 * n) for n in range(1, 11)]
+
+
+def test_the_store_is_read_once_however_many_runs_begin(workspace, monkeypatch):
+    runs, reads, whole = [run(repetition=r) for r in range(4)], [], writing._all
+    monkeypatch.setattr(writing, "_all", lambda store: reads.append(1) or whole(store))
+    follower = Follower(workspace, [begun(one) for one in runs])
+    for one in runs[:3]:
+        history(workspace, one, 1)
+        assert follower.poll() == 1
+    assert len(reads) == 1
+    workspace.database.unlink()  # another store, of which nothing is known
+    history(workspace, runs[3], 1)
+    assert follower.poll() == 1 and len(reads) == 2
+    assert set(children(workspace)[1]) == {runs[3].key}
 
 
 def test_a_damaged_history_stops_nothing(workspace):

@@ -34,6 +34,7 @@ class Follower:
         self._runs = {run.key: run for run in runs}
         self._seen: dict[str, int] = {}  # epochs by key that are in the store
         self._ids: dict[str, str] = {}  # of the runs in the store
+        self._known: Runs | None = None  # what was in the store when it was last read
         self._stamps: dict[str, tuple[int, int]] = {}  # size and time of a history file when it was last read
 
     def poll(self) -> int:
@@ -58,13 +59,14 @@ class Follower:
                 self._write(fresh)
             except BenchError:
                 self._ids.clear()  # the store may be another one when it is back
+                self._known = None
                 raise
         self._stamps |= stamps
         return sum(len(entries) for entries in fresh.values())
 
     def _write(self, fresh: dict[str, dict[int, Entry]]) -> None:
         with opened(self._workspace) as store:
-            runs = Runs(store, read=not fresh.keys() <= self._ids.keys())
+            runs = self._known = Runs(store, self._known)
             for key, entries in fresh.items():
                 if key not in self._ids:
                     self._ids[key] = runs.start(self._runs[key], entries[min(entries)][1])

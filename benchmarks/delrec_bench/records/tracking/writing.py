@@ -64,14 +64,18 @@ class Runs:
     """The runs of an open store, found by key, and written.
 
     A study is a run; its methods are runs below it; the runs of a method stand below that. Of two runs of one key (two
-    machines that wrote to one server at once) the first is kept. With `read` False nothing is looked up: ids are known.
+    machines that wrote to one server at once) the first is kept. What `known` has of the same store is taken over, not
+    read again: reading takes as long as there are runs.
     """
 
-    def __init__(self, store: Opened, read: bool = True) -> None:
+    def __init__(self, store: Opened, known: Runs | None = None) -> None:
         self._store, self._client, self._experiment = store, store.client, store.experiment
         self.by_key: dict[str, Any] = {}
         self._groups: dict[tuple[str, str | None], str] = {}
-        for run in sorted(_all(store) if read else (), key=lambda run: (run.info.start_time, run.info.run_id)):
+        if known is not None and (known._store.uri, known._experiment) == (store.uri, store.experiment):
+            self.by_key, self._groups = known.by_key, known._groups
+            return
+        for run in sorted(_all(store), key=lambda run: (run.info.start_time, run.info.run_id)):
             tags = run.data.tags
             if KEY in tags:
                 if tags[KEY] in self.by_key:
