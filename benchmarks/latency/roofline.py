@@ -127,7 +127,7 @@ def kernels(shape: Shape, recurrent: str = "axonal", card: Card = CARDS[-1]) -> 
         if not config.is_recurrent(layer):
             yield Kernel(f"{where}: scan, no recurrence, forward", 0, links=0, **scan)  # type: ignore[arg-type]
             yield Kernel(f"{where}: scan, no recurrence, backward", 0, links=0, **scan)  # type: ignore[arg-type]
-        elif recurrent == "axonal":
+        elif recurrent != "synaptic":  # without delays it is the same scan, of one tap or two
             product = 2 * rows * square
             scan |= {"work": 2 * tiles.rows * square, "held": REAL * square}
             ring = REAL * tiles.rows * outputs * taps
@@ -168,6 +168,10 @@ def markdown() -> str:
             lines.append([f"{card.name}: programs of a scan, of {card.processors} multiprocessors", *count])
             design = [f"**{_ms(_total(made[n], card))}**" for n in NAMES]
             lines.append([f"**{card.name}: this design, at least**", *design])
+            if recurrent == "axonal":
+                bare = {shape.name: _total(kernels(shape, "plain", card), card) for shape in shapes}
+                over = [f"{_total(made[n], card) / bare[n]:.2f}" for n in NAMES]
+                lines.append([f"{card.name}: over a plain recurrent network by this engine", *over])
         parts.append(_table(head, lines))
         grouped = {card: _grouped(made) for card, made in by_card.items()}
         body = [

@@ -79,7 +79,7 @@ class Drawn:
         said = dict(re.findall(r'([\w-]+)="([^"]*)"', opening))
         points = float(said["viewBox"].split()[2])
         said = {name: said[name] for name in ("viewBox", "font-family")} | {
-            "style": f"min-width:{min(1.05 * points, 900):.0f}px;max-width:{1.6 * points:.0f}px",
+            "style": f"min-width:{min(1.25 * points, 1080):.0f}px;max-width:{1.6 * points:.0f}px",
             "role": "img",
             "aria-label": html.escape(self.title),
         }
