@@ -129,17 +129,36 @@ def test_runs_are_seen_live_epoch_by_epoch_at_their_own_times(workspace):
 
 
 def test_the_store_is_read_once_however_many_runs_begin(workspace, monkeypatch):
-    runs, reads, whole = [run(repetition=r) for r in range(4)], [], writing._all
+    runs, reads, whole = [run(repetition=r) for r in range(5)], [], writing._all
     monkeypatch.setattr(writing, "_all", lambda store: reads.append(1) or whole(store))
     follower = Follower(workspace, [begun(one) for one in runs])
     for one in runs[:3]:
         history(workspace, one, 1)
         assert follower.poll() == 1
     assert len(reads) == 1
-    workspace.database.unlink()  # another store, of which nothing is known
     history(workspace, runs[3], 1)
-    assert follower.poll() == 1 and len(reads) == 2
-    assert set(children(workspace)[1]) == {runs[3].key}
+    assert Follower(workspace, [begun(runs[3])]).poll() == 1  # another process was the first with this run
+    follower.poll()
+    assert set(children(workspace)[1]) == {one.key for one in runs[:4]} and len(reads) == 2
+    workspace.database.unlink()  # another store, of which nothing is known
+    history(workspace, runs[4], 1)
+    assert follower.poll() == 1 and len(reads) == 3
+    assert set(children(workspace)[1]) == {runs[4].key}
+
+
+def test_two_processes_that_begin_at_once_share_a_study(workspace):
+    one, two = run(), run(repetition=1)
+    first, second = Follower(workspace, [begun(one)]), Follower(workspace, [begun(one), begun(two)])
+    with tracking.opened(workspace) as opened:  # both have read the store while it was empty
+        first._known, second._known = writing.Runs(opened), writing.Runs(opened)
+    for record, follower in ((one, first), (two, second)):
+        history(workspace, record, 1)
+        follower.poll()
+    client, runs = children(workspace)
+    assert set(runs) == {one.key, two.key}
+    assert len({r.data.tags["mlflow.parentRunId"] for r in runs.values()}) == 1
+    groups = [r for r in client.search_runs([opened.experiment]) if "delrec.key" not in r.data.tags]
+    assert len(groups) == 2  # the study, and its method
 
 
 def test_a_damaged_history_stops_nothing(workspace):

@@ -65,14 +65,15 @@ class Runs:
 
     A study is a run; its methods are runs below it; the runs of a method stand below that. Of two runs of one key (two
     machines that wrote to one server at once) the first is kept. What `known` has of the same store is taken over, not
-    read again: reading takes as long as there are runs.
+    read again, since that takes as long as there are runs; what another process made meanwhile is asked for by name.
     """
 
     def __init__(self, store: Opened, known: Runs | None = None) -> None:
         self._store, self._client, self._experiment = store, store.client, store.experiment
         self.by_key: dict[str, Any] = {}
         self._groups: dict[tuple[str, str | None], str] = {}
-        if known is not None and (known._store.uri, known._experiment) == (store.uri, store.experiment):
+        self._aged = known is not None and (known._store.uri, known._experiment) == (store.uri, store.experiment)
+        if known is not None and self._aged:
             self.by_key, self._groups = known.by_key, known._groups
             return
         for run in sorted(_all(store), key=lambda run: (run.info.start_time, run.info.run_id)):
@@ -87,9 +88,10 @@ class Runs:
 
     def start(self, of: Begun, start: int) -> str:
         """The id of the run of this key, which is made if it is not there, or completed; `start` in ms since 1970."""
-        run = self.by_key.get(of.key)
+        run = self.by_key.get(of.key) or self._made_meanwhile({KEY: of.key})
         if run is None:
-            run = self.by_key[of.key] = self._create(of, start)
+            run = self._create(of, start)
+        self.by_key[of.key] = run
         params = [Param(k, v) for k, v in sorted(flat(of.configuration).items()) if k not in run.data.params]
         for i in range(0, len(params), _BATCH_PARAMS):
             self._client.log_batch(run.info.run_id, params=params[i : i + _BATCH_PARAMS])
@@ -116,10 +118,25 @@ class Runs:
             tags = {STUDY: study, "mlflow.source.name": "delrec-bench", "mlflow.source.type": "LOCAL"}
             if method is not None:
                 tags |= {METHOD: method, PARENT: self._group(study, None)}
-            run = self._client.create_run(self._experiment, run_name=method or study, tags=tags)
-            self._client.set_terminated(run.info.run_id)
+            name = method or study
+            run = self._made_meanwhile({STUDY: study} | ({METHOD: method} if method else {}), name)
+            if run is None:
+                run = self._client.create_run(self._experiment, run_name=name, tags=tags)
+                self._client.set_terminated(run.info.run_id)
             self._groups[study, method] = run.info.run_id
         return self._groups[study, method]
+
+    def _made_meanwhile(self, tags: Mapping[str, str], name: str | None = None) -> Any:
+        """The first run of these tags, and of this name, that the store has and this object did not read; or None."""
+        asked = {f"tags.`{tag}`": value for tag, value in tags.items()}
+        if name is not None:
+            asked["attributes.run_name"] = name
+        if not self._aged or any('"' in value for value in asked.values()):
+            return None
+        clause = " and ".join(f'{what} = "{value}"' for what, value in asked.items())
+        order = ["attributes.start_time ASC"]
+        found = self._client.search_runs([self._experiment], filter_string=clause, max_results=1, order_by=order)
+        return next(iter(found), None)
 
     def epochs(self, run_id: str) -> int:
         """How many epochs of a run are logged."""
