@@ -33,6 +33,22 @@ def test_the_forest_is_drawn_of_a_pooled_hypothesis_alone_with_every_repetition(
     assert drawing("forest", page_of(pair(tasks=("digits",)), primary=PAIR)) == (None, None)
 
 
+def test_a_phones_forest_says_the_same_in_half_the_width(drawing):
+    _, drawn = drawing("forest", page_of(pair(), primary=PAIR))
+
+    def said(svg):
+        return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", svg).split())
+
+    def width(svg):
+        return float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
+
+    numbers = re.findall(r"[+−][\d.]+ %|weight \d+ %|n = \d+", said(drawn.svg))
+    assert len(numbers) >= 7 and all(number in said(drawn.narrow) for number in numbers[:2])
+    for text in ("digits", "tones", "pooled", "weight 50 %", "n = 4", "left is better"):
+        assert text in said(drawn.svg) and text in said(drawn.narrow)
+    assert width(drawn.narrow) < 0.56 * width(drawn.svg)
+
+
 def test_one_tasks_hypothesis_stands_beside_the_answer_as_a_forest_without_a_pooled_estimate(drawing):
     page = page_of(pair(tasks=("digits",)), primary=PAIR)
     figure, _ = drawing("controls", page)

@@ -1,5 +1,6 @@
 """A figure as SVG: labels shown as they are, ids of its own, round ticks."""
 
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -48,15 +49,15 @@ def test_what_a_label_says_is_shown_as_it_is_even_where_it_reads_like_markup():
 def test_two_figures_on_one_page_share_no_id_and_no_class_and_each_finds_its_own():
     svg = shown_with(("lif", "rlif"))
     found = []
-    for name in ("forest", "ranks"):
-        inline = style.Drawn(name, "a title", "", svg).inline()
+    for name, narrow in (("forest", False), ("forest", True), ("ranks", False)):
+        inline = style.Drawn(name, "a title", "", svg, svg).inline(narrow)
         defined = [value for e in parsed(inline) for key, value in e.items() if key == "id"]
         classes = {value for e in parsed(inline) for key, value in e.items() if key == "class"}
         assert len(defined) == len(set(defined))
         assert set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", inline)) <= set(defined)
         assert classes <= set(re.findall(r"\.([\w-]+)\{", inline))
         found.append({*defined, *classes})
-    assert found[0] and not found[0] & found[1]
+    assert found[0] and not any(a & b for a, b in itertools.combinations(found, 2))
 
 
 def test_ticks_of_a_log_scale_are_few_and_round():

@@ -30,7 +30,7 @@ def to_html(page: Page, drawn: tuple[Drawn, ...]) -> str:
         stamps=[(stamp, STAMPS[stamp]) for stamp in page.stamps],
         first=first,
         figures=after,
-        svg=lambda figure: Markup(figure.inline()),
+        svg=lambda figure, narrow=False: Markup(figure.inline(narrow)),
         table=rows,
         lines=[_line(i, row, cells) for i, (row, cells) in enumerate(zip(page.rows, rows.lines, strict=True))],
         kinds=list(dict.fromkeys(_kind(row) for row in page.rows)),

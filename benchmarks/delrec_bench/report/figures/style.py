@@ -58,28 +58,31 @@ class Drawn:
         title: What it is.
         caption: What to see in it, and from which records it is.
         svg: Its text, with placeholder colours.
+        narrow: The same for a phone, where it does not go without scrolling sideways.
     """
 
     name: str
     title: str
     caption: str
     svg: str
+    narrow: str = ""
 
     def standalone(self) -> str:
         """As a file of its own: dark ink on white."""
         text = _in_markup(f"{INK}|{FAINT}", lambda m: _PLAIN[m[0]], self.svg)
         return text.replace("</style>", '</style><rect width="100%" height="100%" fill="#fff"/>', 1)
 
-    def inline(self) -> str:
+    def inline(self, narrow: bool = False) -> str:
         """As an element of a page, in the page's own colours; ids and classes carry the figure's name, so that none is
         twice."""
-        svg = _in_markup(f"{INK}|{FAINT}", lambda m: _OF_PAGE[m[0]], self.svg)
+        svg = _in_markup(f"{INK}|{FAINT}", lambda m: _OF_PAGE[m[0]], self.narrow if narrow else self.svg)
         names = r'(\bid="|href="#|url\(#|class="|(?<=[>}])\.(?=c\d+\{))'
-        opening, inside = _in_markup(names, rf"\g<1>{self.name}-", svg).split(">", 1)
+        own = f"{self.name}-narrow-" if narrow else f"{self.name}-"
+        opening, inside = _in_markup(names, rf"\g<1>{own}", svg).split(">", 1)
         said = dict(re.findall(r'([\w-]+)="([^"]*)"', opening))
         points = float(said["viewBox"].split()[2])
         said = {name: said[name] for name in ("viewBox", "font-family")} | {
-            "style": f"min-width:{min(1.25 * points, 1080):.0f}px;max-width:{1.6 * points:.0f}px",
+            "style": f"min-width:{0 if narrow else min(1.25 * points, 1080):.0f}px;max-width:{1.6 * points:.0f}px",
             "role": "img",
             "aria-label": html.escape(self.title),
         }
@@ -124,8 +127,11 @@ def _with_classes(svg: str) -> str:
 
 
 def panels(heights: Sequence[float], width: float, columns: int, below: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """A grid of panels, each line of it as high as its highest panel, with room `below` for a legend (inches)."""
-    columns = min(columns, len(heights))
+    """A grid of panels, at most so many columns, none of which a last line leaves emptier than it must.
+
+    Each line is as high as its highest panel, with room `below` for a legend (inches).
+    """
+    columns = math.ceil(len(heights) / math.ceil(len(heights) / columns))
     lines = [max(heights[i : i + columns]) for i in range(0, len(heights), columns)]
     figure = Figure(figsize=(width * columns, sum(lines) + below), layout="constrained")
     grid = figure.add_gridspec(len(lines), columns, height_ratios=lines)
@@ -177,3 +183,9 @@ def beside(axes: Axes, place: float, text: str) -> None:
     """Words on the right of a line of a forest."""
     where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8.5}
     axes.text(1.01, place, text, **where)
+
+
+def under(axes: Axes, place: float, text: str) -> None:
+    """Words under the name of a line of a forest."""
+    where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 8}
+    axes.text(-0.02, place + 0.34, text, **where)
