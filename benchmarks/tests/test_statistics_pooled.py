@@ -94,6 +94,24 @@ def test_coverage_with_five_tasks_that_truly_differ():
     assert 0.91 <= inside / trials <= 0.99
 
 
+def test_homogeneity_by_hand_and_only_with_four_repetitions_and_a_spread():
+    # y = (-0.3, -0.1), v = 0.01, n = 10: w = 7 / 9 / 0.01, Q = 2 w 0.1^2 = 14 / 9
+    found = pool([task("a", -0.3, 0.1 * math.sqrt(10)), task("b", -0.1, 0.1 * math.sqrt(10))])
+    assert found.homogeneity == pytest.approx((14 / 9, stats.chi2.sf(14 / 9, 1)))
+    assert pool([task("a", -0.3, 0.1, n=3), task("b", -0.1, 0.1, n=10)]).homogeneity is None
+    assert pool([task("a", -0.3, 0.0), task("b", -0.1, 0.1)]).homogeneity is None
+
+
+def test_homogeneity_is_rejected_at_its_level_where_it_holds():
+    rng = np.random.default_rng(3)
+    p = []
+    for _ in range(400):
+        ratios = rng.normal(0, 0.2, (4, 8))
+        tasks = [TaskErrors(str(i), list(0.2 * np.exp(of)), [0.2] * 8) for i, of in enumerate(ratios)]
+        p.append(pool(tasks).homogeneity[1])
+    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.09
+
+
 def test_a_zero_error_takes_half_a_sample_on_both_sides():
     method, control = log_ratios(TaskErrors("a", [0.0, 0.02], [0.01, 0.02], samples=100))
     assert np.exp(method) * 101 == pytest.approx([0.5, 2.5])

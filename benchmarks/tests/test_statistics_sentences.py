@@ -116,6 +116,22 @@ def test_a_further_task_is_spoken_of_only_with_a_prediction_interval():
     assert "either sign" not in say.further_task(pooled((-0.3, -0.1)))
 
 
+def test_the_effect_depends_on_the_task_only_where_one_effect_is_ruled_out():
+    def pooled(homogeneity, tau2=0.0396, se=0.1):
+        estimate = Estimate(-0.1, 4, se=se, df=3.0, sd=0.2)
+        return Pooled(estimate, tau2, (-0.4, 0.2), None, (), (), 40, homogeneity)
+
+    assert say.tasks_differ(verdict("open"), pooled(None)) is None
+    assert say.tasks_differ(verdict("open"), pooled((7.8, 0.05))) is None
+    told = "The effect depends on the task: Cochran's Q = 812.3 on 3 degrees of freedom, p < 0.001."
+    more = " More repetitions would hardly narrow the pooled interval; more tasks would."
+    assert say.tasks_differ(verdict("open"), pooled((812.3, 1e-9))) == told + more
+    for word in ("better", "worse", "equivalent"):  # it lacks nothing
+        assert say.tasks_differ(verdict(word), pooled((812.3, 1e-9))) == told
+    assert say.tasks_differ(verdict("open"), pooled((812.3, 1e-9), tau2=0.03)) == told  # repetitions are lacking too
+    assert "p = 0.012" in say.tasks_differ(verdict("open"), pooled((11.0, 0.012)))
+
+
 def test_of_this_test_set_alone_only_if_resolved_over_repetitions_and_not_over_samples():
     wide, narrow = Estimate(0.012, 6, se=0.01, df=8.0), Estimate(0.012, 6, se=0.001, df=8.0)
     said = {w: say.this_test_set(verdict(w, "shd"), wide, points) for w in WORDS}

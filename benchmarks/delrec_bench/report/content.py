@@ -166,7 +166,11 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
     over = [d.verdict for d in differences if d.verdict.task in dict(pooled.weights)]
     if told := say.by_task(over, *pair):
         yield told
-    if (told := say.further_task(pooled)) and not verdict.reason:  # what cannot be judged foretells nothing
+    if verdict.reason:  # what cannot be judged says and foretells nothing
+        return
+    if told := say.tasks_differ(verdict, pooled):
+        yield told
+    if told := say.further_task(pooled):
         yield told
 
 

@@ -48,6 +48,8 @@ class Pooled:
         weights: (task, weight), summing to 1.
         left_out: (task, reason) of what could not be pooled.
         repetitions: of the task that has fewest; None where nothing was pooled.
+        homogeneity: Cochran's Q and its p, that all tasks have one effect; None where a task has no spread, or fewer
+            than four repetitions.
     """
 
     estimate: Estimate
@@ -57,6 +59,7 @@ class Pooled:
     weights: tuple[tuple[str, float], ...]
     left_out: tuple[tuple[str, str], ...]
     repetitions: int | None = None
+    homogeneity: tuple[float, float] | None = None
 
 
 def log_ratios(errors: TaskErrors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -138,6 +141,7 @@ def pool(tasks: Sequence[TaskErrors], *, level: float = LEVEL) -> Pooled:
         weights=tuple((errors.task, float(w)) for (errors, _), w in zip(kept, weights, strict=True)),
         left_out=tuple(left_out),
         repetitions=min(e.n for _, e in kept),
+        homogeneity=_homogeneity(y, [estimate for _, estimate in kept]),
     )
 
 
@@ -160,6 +164,19 @@ def _random_effects(y: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[flo
         fit = combine_effects(y / math.sqrt(unit), v / unit, method_re="iterated", maxiter=200)
     se = max(float(fit.sd_eff_w_re), float(fit.sd_eff_w_re_hksj)) * math.sqrt(unit)
     return float(fit.tau2) * unit, se, np.asarray(fit.weights_rel_re, dtype=float)
+
+
+def _homogeneity(y: NDArray[np.float64], estimates: Sequence[Estimate]) -> tuple[float, float] | None:
+    """Cochran's Q = sum w_i (y_i - m)^2, m = sum w_i y_i / sum w_i, and its p: chi-squared of k - 1 where all are one.
+
+    w_i = (n_i - 3) / ((n_i - 1) v_i): of a squared standard error from n_i repetitions, 1 / v_i is larger by that
+    factor in the mean than what it estimates, and Q would find differences where there are none.
+    """
+    if any(not e.se or e.n < 4 for e in estimates):
+        return None
+    w = np.array([(e.n - 3) / ((e.n - 1) * (e.se or 1.0) ** 2) for e in estimates])
+    q = float(w @ (y - w @ y / w.sum()) ** 2)
+    return q, float(stats.chi2.sf(q, len(y) - 1))
 
 
 def _margin(tasks: Sequence[TaskErrors], weights: NDArray[np.float64]) -> float | None:

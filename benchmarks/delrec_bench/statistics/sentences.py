@@ -84,6 +84,23 @@ def further_task(found: Pooled) -> str | None:
     return f"On a further task like these the error may change by {change}{sign}."
 
 
+def tasks_differ(v: Verdict, found: Pooled) -> str | None:
+    """That the effect depends on the task: only where one effect of all tasks is ruled out at 5 percent.
+
+    Of an open verdict also that repetitions are not what it lacks: where without end of them its interval would keep 95
+    percent of its width, k se^2 being tau2 and what repetitions take away.
+    """
+    if found.homogeneity is None or found.homogeneity[1] >= 0.05 or found.estimate.se is None:
+        return None
+    q, p = found.homogeneity
+    k = found.estimate.n
+    degrees = plural(k - 1, "degree")
+    text = f"The effect depends on the task: Cochran's Q = {q:,.1f} on {degrees} of freedom, {_p(p)}."
+    if v.verdict == "open" and (found.tau2 or 0.0) >= 0.95**2 * k * found.estimate.se**2:
+        text += " More repetitions would hardly narrow the pooled interval; more tasks would."
+    return text
+
+
 def this_test_set(v: Verdict, crossed: Estimate, show: Show) -> str | None:
     """ "Of this test set alone": only of a better or worse whose interval over repetitions AND samples holds 0.
 
@@ -200,8 +217,12 @@ def _numbers(v: Verdict, show: Show) -> str:
     if v.task != POOLED:
         text += f", n = {v.n}"
     if v.p_holm is not None:
-        text += ", p < 0.001" if v.p_holm < 0.001 else f", p = {v.p_holm:.3f}"
+        text += f", {_p(v.p_holm)}"
     return text
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def percent_of_error(log_ratio: float) -> str:
