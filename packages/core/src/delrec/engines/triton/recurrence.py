@@ -104,11 +104,13 @@ def recurrence_of(inputs: Inputs, reach: int, history: int) -> Recurrence:
     reach = min(reach, current.shape[0] - 1 + history)
     low, count, left, right = triangle_sides(delay, width, reach + 1)
     high, centre, scale = low + count - 1, 1 + delay, 1 / half_width**2
-    tables = torch.stack([low, count, left, count - right]).to(torch.int32)
+    # a delay that is no number has no taps, so that nothing is read for it; its weight is no number then (`heights`)
+    tables = torch.stack([low, count, left, count - right]).nan_to_num(0).to(torch.int32)
     if delay.dim() == 1:
         edges = torch.stack([width - (centre - low), width - (high - centre), scale]).to(current.dtype)
     else:  # a triangle beyond all steps stays beyond them where places are small whole numbers
-        edges = torch.cat([torch.minimum(centre, reach + 2 + width), half_width[None]])
+        centre = torch.where(centre >= 0, torch.minimum(centre, reach + 2 + width), -1)
+        edges = torch.cat([centre.nan_to_num(-1), half_width[None].nan_to_num(1)])
     past = min(history, reach)
     longest, slope = tables[1].max(), (1 / half_width).to(current.dtype)
     return Recurrence(tables, edges, slope, longest, reach, past, (past + 31) // 32)

@@ -15,7 +15,7 @@ from delrec.engines.gradients import refuse_twice
 from delrec.engines.triton.codegen import kernels_for
 from delrec.engines.triton.compilation import Compilation, signature_of
 from delrec.engines.triton.recurrence import Recurrence, recurrence_of
-from delrec.engines.triton.synaptic import connection_gradients
+from delrec.engines.triton.synaptic import LONGEST, connection_gradients
 from delrec.engines.triton.tiles import (
     Tiles,
     connection_tiles,
@@ -75,7 +75,7 @@ def forward(
             z, live = current.new_empty(batch, size), words.new_empty(batch, size)
         else:
             slots *= 2
-            z, running = _lines(tiles, size, slots + 1, current)
+            z, running = _lines(tiles, size, slots + 1, slots // 2, current)
             z.zero_()
     mask, masked = _mask(inputs)
     launch(
@@ -121,7 +121,7 @@ def backward(
         if kind == 1:
             sent, ring = coef.new_empty(batch, size), coef.new_empty(slots, batch, size)
         else:
-            sent, running = _lines(tiles, size, steps + past + 2, coef)
+            sent, running = _lines(tiles, size, steps + past + 2, slots, coef)
             sent[..., -2:, :] = 0
     counted = tiles.programs if kind == 1 and need_taps else 0
     sums = torch.zeros(counted, 3, size, dtype=torch.float64, device=coef.device)
@@ -140,7 +140,7 @@ def backward(
         g_weight = _weight_gradient(plan, bits, g_x, mask, masked)
     taps = sums.sum(0)
     if recurrence is not None and kind == 2 and (need_weight or need_taps):
-        taps = _connection_gradients(recurrence, bits, sent, batch, past)
+        taps = _connection_gradients(recurrence, bits, sent, batch, past, coef.dtype)
         g_weight = taps[0].t() if need_weight else None
     if recurrence is not None and need_taps:
         assert weight is not None and delay is not None and width is not None
@@ -202,21 +202,24 @@ def _weight_gradient(plan: Plan, bits: Tensor, g_x: Tensor, mask: Tensor, masked
     return parts.sum(0)
 
 
-def _lines(tiles: Tiles, size: int, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def _lines(tiles: Tiles, size: int, length: int, block: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return room for `synaptic`'s lines, and its sums, which begin at 0."""
-    lines = like.new_empty(tiles.programs, size, 2, length, tiles.rows)
-    return lines, like.new_zeros(2, 4, tiles.programs, size, tiles.rows)
+    real = torch.float64 if block > LONGEST else like.dtype
+    lines = like.new_empty(tiles.programs, size, 2, length, tiles.rows, dtype=real)
+    return lines, lines.new_zeros(2, 4, tiles.programs, size, tiles.rows)
 
 
-def _connection_gradients(recurrence: Recurrence, bits: Tensor, sent: Tensor, batch: int, past: int) -> Tensor:
+def _connection_gradients(
+    recurrence: Recurrence, bits: Tensor, sent: Tensor, batch: int, past: int, real: torch.dtype
+) -> Tensor:
     """Return the sums (3, N, N), [sender, receiver], that `Recurrence.gradients` takes; the first is dW."""
     size, length, rows = sent.shape[1], sent.shape[3], sent.shape[4]
-    sums = sent.new_empty(3, size, size)
+    sums = sent.new_empty(3, size, size, dtype=real)
     shape = connections_of(size)
     launch(
         connection_gradients, shape.grid, shape.options,
         sent, *recurrence.by_sender(), recurrence.longest, bits, sums, batch, recurrence.prefix, len(bits), past,
-        length - 2, recurrence.slots(length), SIZE=size, ROWS=rows, **shape.constants, REAL=_REALS[sent.dtype],
+        length - 2, recurrence.slots(length), SIZE=size, ROWS=rows, **shape.constants, REAL=_REALS[real],
     )  # fmt: skip
     return sums
 
@@ -267,9 +270,14 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
                     tiles = connection_tiles(size, batch, 132)  # two rows a program, and four
                 given = _constants(size, tiles, precision, kind, min(kind, 1), module)
                 title = f"{name}, {precision}, {tiles.rows} rows"
+                back = given | incoming | {"TAPS": kind == 1}
                 yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options)
-                given |= incoming | {"TAPS": kind == 1}
-                yield compiled(f"{title}, backward", module.backward_scan, given, tiles.options)
+                yield compiled(f"{title}, backward", module.backward_scan, back, tiles.options)
+                if kind == 2 and batch == 256:
+                    wide = dict.fromkeys(("z", "sent", "running"), "*fp64:16")
+                    title += ", long delays"
+                    yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options, **wide)
+                    yield compiled(f"{title}, backward", module.backward_scan, back, tiles.options, **wide)
             if kind == 1:
                 parts = parts_of(size, 250)
                 more = {"SIZE": size, "PRECISION": precision, "MASKED": 1}

@@ -12,8 +12,9 @@ Forward g is the spikes, back it is the gradient gI, and both are read by the sa
 already known, e = T - 1 - t forward and e = t + past back, so that the present step e reads places above it.
 
 G2 begins anew every `block` places, more than any tap, so that no sum is over more than two blocks, and none drifts
-with T. Each place lies in two frames: the one that begins with its block, and the one that began with the block before,
-which is the one that is read while e is in this block. Forward, sums are whole numbers, and exact up to 2^24.
+with T. Each place lies in two frames: the one that begins with its block, and the one that began with the block
+before, which is the one that is read while e is in this block. Sums grow with block^2: of blocks longer than LONGEST
+they are kept in float64. Forward they are whole numbers, and exact.
 
 lines: (programs, N, 2, length, ROWS), a frame in plane (e / block) % 2 of the block that reads it, with silence from
 `end` on; of a ring, `ring` is its length less one, a power of two, and its first place is there again behind the last;
@@ -27,6 +28,7 @@ import triton
 import triton.language as tl
 
 MANY = tl.constexpr(6)
+LONGEST = 128  # places of a block whose sums float32 holds: real ones to 1e-4 of what is read off them, of one sign
 
 
 @triton.jit
@@ -66,6 +68,7 @@ def keep(e, g, lines, sums, longest, ring, block, length, wide, cols, ok, SIZE: 
     own = ((tl.program_id(0).to(tl.int64) * SIZE + cols) * ROWS)[None, :]
     at, line = own + lane, lines + own * (2 * length) + lane
     place = tl.full(at.shape, e, tl.int32)
+    g = g.to(lines.dtype.element_ty)
     if summed(longest):
         begins = (place + 1) & (block - 1) == 0
         old, new = sums + ((e + 1) & 1) * 4 * wide + at, sums + (e & 1) * 4 * wide + at
@@ -121,12 +124,15 @@ def read(
                 c = tl.load(middles + u * SIZE)
                 w = tl.load(weights + u * SIZE)
                 n, f, n_mid, f_mid, n_far, f_far = corners(c, s)
-                straight = w * tl.maximum(s - c, 0).to(REAL)
-                slope = tl.load(slopes + u * ROWS)
-                y = add_pair(line, above(n, e, end, ring), w, f, y, ROWS)
-                y = add_pair(line, above(n_mid, e, end, ring), -2 * w, f_mid, y, ROWS)
-                y = add_pair(line, above(n_far, e, end, ring), w, f_far, y, ROWS)
-                y = tl.fma(tl.broadcast_to(straight[None, :], y.shape), tl.broadcast_to(slope, y.shape), y)
+                slope = tl.load(slopes + u * ROWS).to(REAL)
+                near, near_up = pair(line, above(n, e, end, ring), ROWS)
+                mid, mid_up = pair(line, above(n_mid, e, end, ring), ROWS)
+                far, far_up = pair(line, above(n_far, e, end, ring), ROWS)
+                bent = bend(
+                    near, near_up, f[None, :], mid, mid_up, f_mid[None, :], far, far_up, f_far[None, :], REAL
+                )  # fmt: skip
+                bent = tl.fma(row_of(tl.maximum(s - c, 0), y), tl.broadcast_to(slope, y.shape), bent)
+                y = tl.fma(row_of(w, y), bent, y)
                 line += stride
             middles, weights, slopes, widths = (
                 middles + DEEP * SIZE, weights + DEEP * SIZE, slopes + DEEP * ROWS, widths + DEEP,
@@ -143,37 +149,48 @@ def read(
             for k in range(longest):
                 place = tl.minimum(e + low + k, end) & ring
                 rise = w * tl.maximum(s - tl.abs((low + k).to(s.dtype) - c), 0).to(REAL)
-                g = tl.load(line + (place * ROWS)[None, :])
-                y = tl.fma(tl.broadcast_to(rise[None, :], y.shape), g, y)
+                g = tl.load(line + (place * ROWS)[None, :]).to(REAL)
+                y = tl.fma(row_of(rise, y), g, y)
     return y
 
 
 @triton.jit
-def add_pair(line, place, w, f, y, ROWS: tl.constexpr):
-    """Return y + w ((1 - f) G2[place] + f G2[place + 1])."""
-    behind = w * f.to(y.dtype)
-    # bytes from the line on, a number of 32 bits: its address is half the work of one that may lie before it
-    BYTES: tl.constexpr = y.dtype.primitive_bitwidth // 8
+def row_of(values, y):
+    """Return (COLS,) values beside each row of y, in its precision."""
+    return tl.broadcast_to(values.to(y.dtype)[None, :], y.shape)
+
+
+@triton.jit
+def pair(line, place, ROWS: tl.constexpr):
+    """Return G2 at a place and behind it, (ROWS, COLS) each.
+
+    Bytes from the line on are a number of 32 bits: its address is half the work of one that may lie before it.
+    """
+    real = line.dtype.element_ty
+    BYTES: tl.constexpr = real.primitive_bitwidth // 8
     offset = ((place * (ROWS * BYTES))[None, :] + (tl.arange(0, ROWS) * BYTES)[:, None]).to(tl.uint32)
-    at = (line.to(tl.pointer_type(tl.int8)) + offset.to(tl.uint64)).to(tl.pointer_type(y.dtype))
+    at = (line.to(tl.pointer_type(tl.int8)) + offset.to(tl.uint64)).to(tl.pointer_type(real))
     at = tl.multiple_of(tl.max_contiguous(at, [ROWS, 1]), [ROWS * BYTES, 1])
-    y = tl.fma(tl.broadcast_to((w - behind)[None, :], y.shape), tl.load(at), y)
-    return tl.fma(tl.broadcast_to(behind[None, :], y.shape), tl.load(at + ROWS), y)
+    return tl.load(at), tl.load(at + ROWS)
 
 
 @triton.jit
-def between(line, n, f, e, end, ROWS: tl.constexpr):
-    """Return (1 - f) G2[n+1] + f G2[n+2] of places above e."""
-    at = line + above(n, e, end, -1) * ROWS
-    here = tl.load(at)
-    return here + f.to(here.dtype) * (tl.load(at + ROWS) - here)
+def bend(near, near_up, f, mid, mid_up, f_mid, far, far_up, f_far, REAL: tl.constexpr):
+    """Return R(c - s) - 2 R(c) + R(c + s) from G2 at its corners and behind them.
+
+    Differences first: they are exact of whole numbers, and the sums, which are large, never meet a weight.
+    """
+    y = ((near - mid) - (mid - far)).to(REAL)
+    y = tl.fma(tl.broadcast_to(f.to(REAL), y.shape), (near_up - near).to(REAL), y)
+    y = tl.fma(tl.broadcast_to(-2 * f_mid.to(REAL), y.shape), (mid_up - mid).to(REAL), y)
+    return tl.fma(tl.broadcast_to(f_far.to(REAL), y.shape), (far_up - far).to(REAL), y)
 
 
 @triton.jit
-def once(line, place, end, ROWS: tl.constexpr):
+def once(line, place, end, ROWS: tl.constexpr, REAL: tl.constexpr):
     """Return G1 at a place, the difference of two G2."""
     at = line + tl.minimum(place, end) * ROWS
-    return tl.load(at) - tl.load(at + ROWS)
+    return (tl.load(at) - tl.load(at + ROWS)).to(REAL)
 
 
 @triton.jit(do_not_specialize=["batch", "prefix", "words", "past", "end", "block"])
@@ -208,16 +225,23 @@ def connection_gradients(
                         e = 32 * (w - prefix) + bit + past
                         if summed(longest):
                             line = first + tl.where(e & block != 0, end + 2, 0) * ROWS
-                            mid = between(line, n_mid, f_mid, e, end, ROWS)
-                            near, far = between(line, n, f, e, end, ROWS), between(line, n_far, f_far, e, end, ROWS)
-                            taps += near - 2 * mid + far + straight * once(line, e + 1 + tl.zeros_like(low), end, ROWS)
-                            begin, stop = once(line, e + low, end, ROWS), once(line, e + low + number, end, ROWS)
-                            before, after = e + low + strict, e + low + left
-                            sides += once(line, after, end, ROWS) - stop - (begin - once(line, before, end, ROWS))
+                            near = line + above(n, e, end, -1) * ROWS
+                            mid = line + above(n_mid, e, end, -1) * ROWS
+                            far = line + above(n_far, e, end, -1) * ROWS
+                            bent = bend(
+                                tl.load(near), tl.load(near + ROWS), f, tl.load(mid), tl.load(mid + ROWS), f_mid,
+                                tl.load(far), tl.load(far + ROWS), f_far, REAL,
+                            )  # fmt: skip
+                            taps += bent + straight * once(line, e + 1 + tl.zeros_like(low), end, ROWS, REAL)
+                            begin = once(line, e + low, end, ROWS, REAL)
+                            stop = once(line, e + low + number, end, ROWS, REAL)
+                            before = once(line, e + low + strict, end, ROWS, REAL)
+                            after = once(line, e + low + left, end, ROWS, REAL)
+                            sides += after - stop - (begin - before)
                             total += begin - stop
                         else:
                             for k in range(longest):
-                                g = tl.load(first + tl.minimum(e + low + k, end) * ROWS)
+                                g = tl.load(first + tl.minimum(e + low + k, end) * ROWS).to(REAL)
                                 g = tl.where(k < number, g, 0)
                                 rise = tl.maximum(s - tl.abs((low + k).to(s.dtype) - c), 0).to(REAL)
                                 taps = tl.fma(rise, g, taps)
