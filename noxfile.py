@@ -85,7 +85,7 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the tests of all three distributions (10 minutes at most). `-- --all`: every method on every task."""
+    """Run the tests of all three distributions (17 minutes on two cores). `-- --all`: every method on every task."""
     env = _shared(session) | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     arguments = [argument for argument in session.posargs if argument != "--all"]
     if "--all" in session.posargs:

@@ -312,6 +312,8 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     assert text.index(answer) < text.index(readme.START) and "old" not in text
     exploratory = {**page, "page": "other", "verdicts": [v for v in page["verdicts"] if v["kind"] != "primary"]}
     assert "reports/other" not in readme.answer([exploratory, page], clone.reports)
+    learning = {**page, "page": "zeta", "answer": ["Learning the delays of a helps.", *page["answer"][1:]]}
+    assert readme.answer([page, learning], clone.reports).startswith("- Learning the delays of a helps.")
     answers, _, explored = readme.block([exploratory, page]).partition("Exploratory, since no hypothesis")
     assert f"| {page['answer'][0]} |" in answers and "(reports/other/" not in answers
     assert explored.splitlines()[-1] == f"- [other](reports/other/other.md): {page['title']}", "it has no answer"

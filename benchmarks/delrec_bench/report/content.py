@@ -157,7 +157,7 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
     row, control = differences[0].method, differences[0].control
     show = words.show(row["metric"])
     if verdict.task == POOLED and row.delays == "learned" and control.delays == "fixed":
-        yield str(say.answer(verdict, f"learning the delays of {row['method']}", _fixed(differences)))
+        yield str(say.answer(verdict, f"{say.LEARNING} of {row['method']}", _fixed(differences)))
     else:
         yield say.finding(verdict, *pair, show)
     if verdict.task != POOLED:

@@ -9,7 +9,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.tables import Cell, Table
-from delrec_bench.statistics.sentences import plural
+from delrec_bench.statistics.sentences import LEARNING, plural
 from delrec_bench.workspace import Workspace, write_atomic
 
 START, END = "<!-- pages:start -->", "<!-- pages:end -->"
@@ -61,8 +61,11 @@ def published_pages(reports: Path) -> list[Json]:
 
 
 def answer(pages: Sequence[Json], reports: Path) -> str:
-    """The verdicts of the pages that declared a hypothesis, else what the first page says; and a figure."""
-    told = [page for page in pages if _asks(page)][:_ANSWERS]
+    """The verdicts of the pages that declared a hypothesis, else what the first page says; and a figure.
+
+    Whether learning delays helps is answered first.
+    """
+    told = sorted(filter(_asks, pages), key=lambda page: LEARNING not in page["answer"][0].lower())[:_ANSWERS]
     lines = [f"- {' '.join(page['answer'][:2])} [{page['title']}]({_link(page)})" for page in told]
     if not told:
         told = [page for page in pages if page["page"] != THREE_TASKS][:1]

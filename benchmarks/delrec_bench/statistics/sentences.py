@@ -16,6 +16,7 @@ from delrec_bench.statistics.verdicts import POOLED, Verdict
 Show = Callable[[float], str]
 
 EXPLORATORY = "exploratory, not corrected for the number of comparisons"
+LEARNING = "learning the delays"  # the question that the suite is there for
 
 
 def finding(v: Verdict, method: str, control: str, show: Show) -> str:
