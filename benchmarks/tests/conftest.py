@@ -1,10 +1,13 @@
 """What many tests of the command line begin with."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
+from delrec_bench.records import tracking
 from delrec_bench.report.figures import style
+from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests.drawings import module
 
@@ -20,6 +23,27 @@ def checkout(tmp_path, monkeypatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """An empty database after its migrations, which take seconds; each test copies it."""
+    workspace = workspace_at(tmp_path_factory.mktemp("migrated"))
+    with tracking.opened(workspace):
+        pass
+    assert [p.name for p in workspace.root.iterdir() if "new-" in p.name] == []
+    return workspace.database
+
+
+@pytest.fixture
+def workspace(tmp_path, migrated, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(migrated, tmp_path / "mlflow.db")
+    made = workspace_at(tmp_path)
+    # The experiment of the copied database keeps its artifacts where that was made.
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("UPDATE experiments SET artifact_location = ?", (made.artifacts.as_uri(),))
+    return made
 
 
 @pytest.fixture

@@ -142,6 +142,23 @@ def test_bars_on_a_terminal_and_plain_lines_elsewhere(monkeypatch, capsys):
     assert "epoch 1/4" in shown and "about 1.9 hours left" in shown and "1/4" in shown
 
 
+def test_many_small_steps_have_a_bar_or_a_line_now_and_then(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 20))  # a step takes 20 seconds
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
+    with Display() as display:
+        assert list(display.each("MLflow", "abcde")) == list("abcde")
+    assert capsys.readouterr().err.splitlines() == [
+        "MLflow: 2 of 5, about 60 s left",
+        "MLflow: 4 of 5, about 20 s left",
+    ]
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=screen, force_terminal=True, width=100))
+    with Display() as display:
+        steps = display.each("MLflow", "abc")
+        assert [next(steps), next(steps)] == ["a", "b"] and set(display.tasks) == {"MLflow"}
+        assert list(steps) == ["c"] and not display.tasks
+
+
 def test_list_knows_everything_that_may_be_named_and_every_schema(root, capsys):
     found = {}
     for what in ("methods", "tasks", "metrics", "profiles", "studies", "schemas"):

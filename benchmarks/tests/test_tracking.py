@@ -1,11 +1,8 @@
-"""MLflow is a view of the records: seen live, idempotent, complete, and made again from them at any time."""
+"""MLflow is a view of the records: idempotent, complete, and made again from them at any time."""
 
 import json
 import os
 import shutil
-import sqlite3
-import subprocess
-import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -19,56 +16,13 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import tracking
-from delrec_bench.records.tracking import Begun, Follower, begun, follow, records_from_mlflow, store, sync, writing
+from delrec_bench.records.tracking import records_from_mlflow, sync
 from delrec_bench.records.tracking.values import flat
 from delrec_bench.runs.models import network_of, with_example
 from delrec_bench.runs.single import perform
 from delrec_bench.tasks.base import find_tasks
-from delrec_bench.workspace import locked, workspace_at
 from mlflow import MlflowClient
-
-
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    """An empty database after its migrations, which take seconds; each test copies it."""
-    workspace = workspace_at(tmp_path_factory.mktemp("migrated"))
-    with tracking.opened(workspace):
-        pass
-    assert [p.name for p in workspace.root.iterdir() if "new-" in p.name] == []
-    return workspace.database
-
-
-@pytest.fixture
-def workspace(tmp_path, migrated, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(migrated, tmp_path / "mlflow.db")
-    made = workspace_at(tmp_path)
-    # The experiment of the copied database keeps its artifacts where that was made.
-    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
-        connection.execute("UPDATE experiments SET artifact_location = ?", (made.artifacts.as_uri(),))
-    return made
-
-
-def run(method="lif", repetition=0, **changes):
-    return made_up.record(method, "digits", repetition, **changes)
-
-
-def children(workspace):
-    with tracking.opened(workspace) as opened:
-        found = opened.client.search_runs([opened.experiment])
-        return opened.client, {r.data.tags["delrec.key"]: r for r in found if "delrec.key" in r.data.tags}
-
-
-def history(workspace, record, epochs, first=1, more=""):
-    """A worker's file after so many epochs, one a second."""
-    path = workspace.runs / record.key / "history.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [entry | {"time": f"2026-01-02T03:04:{n:02}.250+00:00"} for n, entry in enumerate(record.history, 1)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines[first - 1 : epochs]) + more)
-
-
-def losses(client, run):
-    return sorted((m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, "loss"))
+from tracked import children, losses, run
 
 
 def test_a_record_becomes_a_run_below_its_method_below_its_study(workspace):
@@ -103,88 +57,6 @@ def test_its_page_opens_on_training_runs(workspace):
         assert any('="custom_model_development"' in p.read_text("utf-8", "ignore") for p in pages.glob("*.js"))
 
 
-def test_runs_are_seen_live_epoch_by_epoch_at_their_own_times(workspace):
-    one, two = run(), run(repetition=1)
-    follower = Follower(workspace, [begun(one), begun(two)])
-    assert follower.poll() == 0
-    history(workspace, one, 3, more='{"epoch": 4, "lo')  # the fourth line is being written
-    assert follower.poll() == 3
-    client, runs = children(workspace)
-    assert set(runs) == {one.key} and runs[one.key].info.status == "RUNNING"
-    start = 1767323040250
-    assert losses(client, runs[one.key]) == [(n, 2.0 / n, start + 1000 * n) for n in (1, 2, 3)]
-    assert runs[one.key].data.params["profile"] == "quick"
-    assert follower.poll() == 0
-    history(workspace, one, 5)
-    history(workspace, two, 1)
-    assert follower.poll() == 3
-    again = Follower(workspace, [begun(one), begun(two)])  # the parent was killed
-    history(workspace, one, 6)
-    again.poll()
-    history(workspace, one, 10)  # what the parent did not see any more, the sync reads
-    sync(workspace, [one, two])
-    client, runs = children(workspace)
-    assert len(runs) == 2 and {r.info.status for r in runs.values()} == {"FINISHED"}
-    assert losses(client, runs[one.key]) == [(n, 2.0 / n, start + 1000 * n) for n in range(1, 11)]
-
-
-def test_the_store_is_read_once_however_many_runs_begin(workspace, monkeypatch):
-    runs, reads, whole = [run(repetition=r) for r in range(5)], [], writing._all
-    monkeypatch.setattr(writing, "_all", lambda store: reads.append(1) or whole(store))
-    follower = Follower(workspace, [begun(one) for one in runs])
-    for one in runs[:3]:
-        history(workspace, one, 1)
-        assert follower.poll() == 1
-    assert len(reads) == 1
-    history(workspace, runs[3], 1)
-    assert Follower(workspace, [begun(runs[3])]).poll() == 1  # another process was the first with this run
-    follower.poll()
-    assert set(children(workspace)[1]) == {one.key for one in runs[:4]} and len(reads) == 2
-    workspace.database.unlink()  # another store, of which nothing is known
-    history(workspace, runs[4], 1)
-    assert follower.poll() == 1 and len(reads) == 3
-    assert set(children(workspace)[1]) == {runs[4].key}
-
-
-def test_two_processes_that_begin_at_once_share_a_study(workspace):
-    one, two = run(), run(repetition=1)
-    first, second = Follower(workspace, [begun(one)]), Follower(workspace, [begun(one), begun(two)])
-    with tracking.opened(workspace) as opened:  # both have read the store while it was empty
-        first._known, second._known = writing.Runs(opened), writing.Runs(opened)
-    for record, follower in ((one, first), (two, second)):
-        history(workspace, record, 1)
-        follower.poll()
-    client, runs = children(workspace)
-    assert set(runs) == {one.key, two.key}
-    assert len({r.data.tags["mlflow.parentRunId"] for r in runs.values()}) == 1
-    groups = [r for r in client.search_runs([opened.experiment]) if "delrec.key" not in r.data.tags]
-    assert len(groups) == 2  # the study, and its method
-
-
-def test_a_damaged_history_stops_nothing(workspace):
-    one = run()
-    path = workspace.runs / one.key / "history.jsonl"
-    number = b'{"epoch": true, "time": "2026-01-02T03:04:05+00:00"}\n'
-    for content in (b"\xff\xfe\n", b"[]\n", number, b"[" * 9999 + b"\n"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        assert Follower(workspace, [begun(one)]).poll() == 0
-    sync(workspace, [one])
-    assert records_from_mlflow(workspace) == [one]
-
-
-def test_a_thread_follows_and_trouble_is_said_once_and_stops_nothing(workspace):
-    one, said = run(), []
-    with follow(workspace, [begun(one)], said.append, seconds=0.01):
-        history(workspace, one, 2)
-    client, runs = children(workspace)
-    assert len(losses(client, runs[one.key])) == 2 and said == []
-    workspace.database.write_bytes(b"garbage" * 1000)
-    with follow(workspace, [begun(one)], said.append, seconds=0.01):
-        history(workspace, one, 4)
-    assert len(said) == 1 and "is not a database" in said[0]
-
-
 def test_syncing_twice_changes_nothing(workspace):
     made = [run(repetition=r) for r in range(2)]
     sync(workspace, made)
@@ -192,6 +64,18 @@ def test_syncing_twice_changes_nothing(workspace):
     summary = sync(workspace, made)
     assert (summary.added, summary.replaced, summary.unchanged) == (0, 0, 2)
     assert {k: r.to_dictionary() for k, r in children(workspace)[1].items()} == before
+
+
+def test_whoever_watches_a_sync_sees_every_record(workspace):
+    made, seen = [run(repetition=r) for r in range(2)], []
+
+    def shown(records):
+        for count, record in enumerate(records, 1):
+            yield record
+            seen.append((record, count, len(records)))
+
+    assert sync(workspace, made, shown=shown).added == 2
+    assert seen == [(made[0], 1, 2), (made[1], 2, 2)]
 
 
 def test_two_syncs_at_once_do_not_duplicate(workspace):
@@ -305,105 +189,6 @@ def test_a_record_altered_in_mlflow_is_refused(workspace):
         records_from_mlflow(workspace)
 
 
-def test_deleting_the_database_and_syncing_again_gives_the_same_records(workspace, migrated):
-    made = [run(repetition=r) for r in range(3)]
-    sync(workspace, made)
-    workspace.database.unlink()
-    shutil.rmtree(workspace.artifacts)
-    shutil.copy(migrated, workspace.database)  # in the process that had it open
-    with sqlite3.connect(workspace.database) as connection:
-        connection.execute("UPDATE experiments SET artifact_location = ?", (workspace.artifacts.as_uri(),))
-    assert sync(workspace, made).added == 3
-    assert records_from_mlflow(workspace) == made
-
-
-def test_a_store_that_another_program_locks_is_named_with_what_to_do(workspace, monkeypatch):
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.05)
-    with sqlite3.connect(workspace.database) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(BenchError, match=r"mlflow\.db is locked by another program"):
-            sync(workspace, [run()])
-    busy = pytest.raises(BenchError, match="is in use: another process has held")
-    with locked(workspace.database), busy, tracking.opened(workspace, seconds=0.05):
-        pass
-
-
-def script(text):
-    return lambda path: sqlite3.connect(path).executescript(text)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda path: path.write_bytes(b"this is not a database" * 100), "is not a database that can be read"),
-        (lambda path: path.write_bytes(b""), "has no finished schema: delete it"),
-        (script("UPDATE alembic_version SET version_num = 'abc'"), "run 'mlflow db upgrade"),
-        (script("DELETE FROM alembic_version"), "of no version"),
-        (script("DROP TABLE metrics"), "is not a database that can be read"),
-        (lambda path: (path.unlink(), path.mkdir()), "cannot be opened"),
-    ],
-)  # fmt: skip
-def test_a_store_that_is_older_or_broken_is_told_apart(workspace, change, words):
-    change(workspace.database)
-    with pytest.raises(BenchError) as error:
-        sync(workspace, [run()])
-    assert words in str(error.value) and "mlflow.db" in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (sqlite3.OperationalError("attempt to write a readonly database"), "make it and its folder writable"),
-        (sqlite3.OperationalError("database or disk is full"), "make room"),
-        (OSError(28, "No space left on device"), "make room"),
-        (mlflow.MlflowException("API request failed: Max retries exceeded with url"), "start the server"),
-        (mlflow.MlflowException("something\nelse"), "failed (MlflowException: something else)"),
-    ],
-)
-def test_each_trouble_has_its_own_remedy(workspace, monkeypatch, error, words):
-    def fail(*args, **kwargs):
-        raise error
-
-    monkeypatch.setattr(MlflowClient, "log_batch", fail)
-    with pytest.raises(BenchError) as told:
-        sync(workspace, [run()])
-    assert words in str(told.value) and "\n" not in str(told.value)
-
-
-def test_a_kill_while_the_schema_is_made_leaves_no_database(tmp_path):
-    code = (
-        "import os, sys; from pathlib import Path; from delrec_bench.workspace import workspace_at;"
-        "from delrec_bench.records import tracking; from delrec_bench.records.tracking import store;"
-        "import sqlalchemy.event, sqlalchemy.engine\n"
-        "count = [0]\n"
-        "def kill(*_):\n count[0] += 1\n if count[0] == int(sys.argv[2]): os.kill(os.getpid(), 9)\n"
-        "sqlalchemy.event.listen(sqlalchemy.engine.Engine, 'before_cursor_execute', kill)\n"
-        "tracking.opened(workspace_at(Path(sys.argv[1]))).__enter__()"
-    )
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    for at in (5, 120):
-        done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(at)], env=environment, check=False)
-        assert done.returncode == -9 and not (tmp_path / "mlflow.db").exists()
-    assert list(tmp_path.glob(".mlflow.db.new-*"))
-    with tracking.opened(workspace_at(tmp_path)):
-        assert (tmp_path / "mlflow.db").exists() and not list(tmp_path.glob(".mlflow.db.new-*"))
-
-
-def test_another_tracking_uri_is_respected(workspace, tmp_path, migrated, monkeypatch):
-    other = tmp_path / "elsewhere" / "other.db"
-    other.parent.mkdir()
-    shutil.copy(workspace.database, other)
-    before = workspace.database.read_bytes()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
-    assert "other.db" in str(sync(workspace, [run()]))
-    assert records_from_mlflow(workspace) == [run()]
-    assert workspace.database.read_bytes() == before
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(BenchError, match="127.0.0.1:9 does not answer: start the server"):
-        sync(workspace, [run()])
-
-
 def test_a_runs_network_comes_back_by_mlflow_pytorch(workspace):
     record = run()
     checkpoint = workspace.runs / record.key / "checkpoint.pt"
@@ -455,19 +240,3 @@ def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace):
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
     with pytest.raises(BenchError, match=r"checkpoint\.pt gives no network of record"):
         network_of(record, checkpoint, methods)
-
-
-def test_nothing_is_reported_home():
-    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true" and os.environ["DO_NOT_TRACK"] == "1"
-
-
-def test_what_is_begun_needs_no_record():
-    assert begun(run()) == Begun(
-        key=run().key,
-        method="lif",
-        task="digits",
-        repetition=0,
-        study="leaderboard",
-        configuration=run().configuration,
-        command=run().command,
-    )

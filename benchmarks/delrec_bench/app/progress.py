@@ -1,13 +1,18 @@
 """Progress, for people, on stderr: a bar for a study and one for each run on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from delrec_bench.environment import say
+
+LINE_SECONDS = 30.0  # between the lines of what has many small steps
+
+T = TypeVar("T")
 
 
 def left(seconds: float) -> str:
@@ -65,6 +70,18 @@ class Display:
         self.bars.update(self.tasks[name], completed=done, total=total, left=left(seconds))
         if done >= total:
             self.bars.remove_task(self.tasks.pop(name))
+
+    def each(self, name: str, items: Sequence[T]) -> Iterator[T]:
+        """Go through items with a bar; where there are none, with a line every half a minute."""
+        start = said = time.perf_counter()
+        for count, item in enumerate(items, 1):
+            yield item
+            now = time.perf_counter()
+            seconds = (now - start) / count * (len(items) - count)
+            self.bar(name, count, len(items), seconds)
+            if self.bars is None and now - said >= LINE_SECONDS:
+                self.say(f"{name}: {count} of {len(items)}, {left(seconds)}")
+                said = now
 
     def epoch(self, entry: dict[str, Any]) -> None:
         """One epoch of this command's own run."""

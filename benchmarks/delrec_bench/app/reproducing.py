@@ -141,7 +141,8 @@ def _finish(
     """MLflow, the page in out/, and its comparison with the published one; whether any row came out different."""
     say, records, source = display.say, own_records(workspace, study.name), "mlflow"
     try:
-        say(f"MLflow: {sync(workspace, records, partial(with_example, methods=methods))}")
+        shown = partial(display.each, "MLflow")
+        say(f"MLflow: {sync(workspace, records, partial(with_example, methods=methods), shown)}")
         records = tracked(workspace, study.name)
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}; the page is built from the records")

@@ -7,7 +7,7 @@ run's history.jsonl, which the parent follows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from delrec_bench.records.record import Record
@@ -50,13 +50,19 @@ class SyncSummary:
         return f"{self.added} added, {self.replaced} replaced, {restored}{self.unchanged} unchanged in {self.place}"
 
 
-def sync(workspace: Workspace, records: Iterable[Record], model_of: ModelOf | None = None) -> SyncSummary:
+def sync(
+    workspace: Workspace,
+    records: Iterable[Record],
+    model_of: ModelOf | None = None,
+    shown: Callable[[Sequence[Record]], Iterable[Record]] = iter,
+) -> SyncSummary:
     """Brings MLflow up to date with `records`; runs already there are left alone, those seen live are completed.
 
     Args:
         workspace: Its store is written, its `runs` read for checkpoints and histories.
         records: Any kind; a record whose content changed under the same key replaces its run.
         model_of: Makes the network of a record from its checkpoint, to be logged; None logs none.
+        shown: Goes through the records, and may say how far it is: each takes a fifth of a second.
 
     Raises:
         BenchError: The store cannot be opened or written; what is in it already stays.
@@ -66,7 +72,7 @@ def sync(workspace: Workspace, records: Iterable[Record], model_of: ModelOf | No
         for folder in {path.parent for path in workspace.artifacts.rglob(f".{UPLOADING}.*")}:
             remove_drafts(folder, UPLOADING, DRAFT_SECONDS)
         runs = Runs(store)
-        for record in sorted(records, key=lambda r: (r.study or "", r.task, r.method, r.repetition, r.key)):
+        for record in shown(sorted(records, key=lambda r: (r.study or "", r.task, r.method, r.repetition, r.key))):
             if runs.complete(record):
                 if runs.has_files(record):
                     unchanged += 1
