@@ -106,7 +106,7 @@ def plain(text):
 
 def test_markdown_and_html_say_the_same(page, drawn, markup, markdown):
     said = plain(markup)
-    sentences = [*page.answer, *page.reservations, *page.notes, texts.PLACES, texts.behind(page)]
+    sentences = [*page.answer, *page.reservations, *page.notes, texts.legend(page), texts.behind(page)]
     sentences += [t for part in page.parts for t in (*part.used, *part.findings)]
     sentences += [f.caption for f in drawn]
     sentences += [tables.repetitions(row) for row in page.rows]
@@ -307,7 +307,8 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     (page,) = readme.published_pages(clone.reports)
     answer = readme.answer([page], clone.reports)
     assert any(v["kind"] == "primary" for v in page["verdicts"])
-    assert answer.startswith(f"- {page['answer'][0]} [") and "](reports/made-up/" in answer
+    assert answer.startswith(f"- {page['answer'][0]} ") and "Data: digits, EMBEDDED. [" in answer
+    assert "](reports/made-up/" in answer
     text = readme_path.read_text()
     assert text.index(answer) < text.index(readme.START) and "old" not in text
     exploratory = {**page, "page": "other", "verdicts": [v for v in page["verdicts"] if v["kind"] != "primary"]}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from delrec_bench.metrics import metric_named
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import Expected, Primary
+from delrec_bench.report.declared import Contrast, Expected, Primary
 from delrec_bench.tasks.base import find_tasks
 
 from benchmarks.tests import made_up
@@ -132,6 +132,78 @@ def test_what_was_not_declared_is_exploratory_and_says_so(whole):
     assert "exploratory, not corrected for the number of comparisons" in whole.answer[2]
 
 
+def test_the_tally_leaves_out_the_declared_pair_and_nothing_else_of_its_method():
+    """A page on recurrent delays against silif left learned against fixed, of the same method, out of its count."""
+    controls = {"delrec-synaptic": PAIR[1], PAIR[1]: "rlif"}
+    records = [
+        made_up.scored_at(m, r, score + 0.002 * (r % 3), task=t)
+        for t in TASKS
+        for m, score in (("delrec-synaptic", 0.7), (PAIR[1], 0.6), ("rlif", 0.5))
+        for r in range(6)
+    ]
+    runs = {r.key: Expected(r.method, controls.get(r.method)) for r in records}
+    told = page_of(records, runs=runs, primary=("delrec-synaptic", "rlif")).answer[-1]
+    assert "Of 6 comparisons" in told  # three tasks, learned against fixed and fixed against rlif
+    assert "Of 3 comparisons" in page_of(records, runs=runs, primary=PAIR).answer[-1]
+
+
+def test_a_contrast_is_exploratory_and_says_what_the_two_share():
+    records = [
+        made_up.scored_at(m, r, s, task=t)
+        for t in TASKS
+        for m, s in zip(PAIR, (0.8, 0.7), strict=True)
+        for r in range(6)
+    ]
+    records += [made_up.scored_at("rlif", r, 0.75 + 0.002 * (r % 2), task=t) for t in TASKS for r in range(6)]
+    page = page_of(records, primary=PAIR, contrasts=(Contrast(PAIR[0], "rlif", "At equal width"),))
+    (told,) = [text for text in page.answer if text.startswith("At equal width")]
+    assert told.startswith("At equal width: pooled over 3 tasks, delrec-synaptic is better than rlif: error −")
+    assert told.endswith("(exploratory, not corrected for the number of comparisons).")
+    assert [v.kind for v in page.judged.verdicts if v.hypothesis == "delrec-synaptic against rlif"] == (
+        ["exploratory"] * 4
+    )
+    assert all("rlif" not in text for text in page_of(records, primary=PAIR).answer)
+
+
+def test_a_control_without_the_spread_is_not_the_same_delays_left_fixed_and_no_more():
+    """Learned delays under sigma 10 stood against fixed ones at sigma 0 as if learning were all the difference."""
+
+    def blurred(r):
+        sigma = 10.0 if r.method == PAIR[0] else 0.0
+        return r.changed(configuration=r.configuration | {"network": {"hidden": [42, 42], "sigma": sigma}})
+
+    page = page_of([blurred(r) for r in pair_of(0.1)])
+    assert "against the same delays left fixed (sigma 0, not 10): error" in page.answer[0]
+
+
+def test_what_a_search_chose_and_whether_scores_still_rose_is_read_first():
+    late = [made_up.history(made_up.scored_at("lif", r, 0.5), 7) for r in range(4)]  # best at epoch 7
+    early = [made_up.history(made_up.scored_at("rlif", r, 0.5), 10) for r in range(4)]
+    text = text_of(page_of([*late, *early], primary=None))
+    assert "On digits scores were still rising: the last of 7 epochs was the best in 100 percent of a row's" in text
+    assert "the last of 10 epochs" not in text and "trials" not in text
+    search = {"trials": 8, "trial": 0, "scores": [0.5] * 8, "space": "0" * 8}
+    searched = [r.changed(search=search) for r in late] + [r.changed(search=search | {"trial": 3}) for r in early]
+    assert "best of 8 trials" in (text := text_of(page_of(searched, primary=None)))
+    assert "the preset was best for 1 of 2 rows" in text
+
+
+def test_a_margin_that_is_much_of_the_error_is_told():
+    text = text_of(page_of(made_up.everything(), margins={"mackey-glass": 0.02}))
+    assert (
+        "On mackey-glass the margin of 0.0200 NMSE is " in text
+        and "percent of the error of delrec-synaptic-fixed" in text
+    )
+    assert "what is equivalent there" not in text_of(page_of(made_up.everything(), margins={"mackey-glass": 0.002}))
+
+
+def test_a_task_is_told_in_a_line_and_the_studys_notes_are_read_first():
+    page = page_of(pair_of(0.1), summaries={"digits": "pixels in a permuted order"}, notes=("Sigma is in steps.",))
+    (used,) = [part.used for part in page.parts if part.task == "digits"]
+    assert used[0] == "Pixels in a permuted order" and used[1].startswith("EMBEDDED: all 2,000 training samples, 400")
+    assert "Sigma is in steps." in page.reservations
+
+
 def test_the_primary_is_pooled_over_its_own_tasks():
     declared = made_up.declared(pair_of(0.1), primary=(*PAIR, ("digits", "tones")))
     page = build(declared, pair_of(0.1))
@@ -234,7 +306,7 @@ def test_subset_is_stamped_beside_official_where_less_than_the_whole_was_used():
 
     page = page_of([part(5_000)], primary=None)
     assert row(page, "shd", "lif")["data"] == "OFFICIAL SUBSET" and page.stamps == ("OFFICIAL SUBSET",)
-    assert "OFFICIAL SUBSET: a part of 4,000 training samples, all 1,000 test samples, 3 epochs" in text_of(page)
+    assert "SUBSET: a part of 4,000 training samples, 1,000 for validation, all 1,000 test samples, 3" in text_of(page)
     known = page_of([part(5_000, whole={"train": 54_000, "test": 1_000})], primary=None)
     assert "4,000 of 54,000 training samples" in text_of(known)
     assert page_of([part(None)], primary=None).stamps == ("OFFICIAL",)

@@ -57,7 +57,7 @@ def test_learning_harms_only_if_worse():
 
 def test_no_difference_only_if_equivalent():
     assert [w for w in WORDS if "no difference" in ANSWERS[w]] == ["equivalent"]
-    assert "margin of 5.1 percent of error" in ANSWERS["equivalent"]
+    assert "beyond the margin of −4.9 % or +5.1 % of the error against" in ANSWERS["equivalent"]
     found = {w: say.finding(verdict(w, "shd"), "axonal", "fixed", points) for w in WORDS}
     assert [w for w in WORDS if "no difference" in found[w]] == ["equivalent"]
     assert "beyond the margin of 5.00 points" in found["equivalent"]
@@ -65,7 +65,7 @@ def test_no_difference_only_if_equivalent():
 
 def test_not_settled_only_if_open_and_with_what_the_design_could_have_seen():
     assert [w for w in WORDS if "not settled" in ANSWERS[w]] == ["open"]
-    assert "this design could have seen 13.9 percent less error with 80 percent power" in ANSWERS["open"]
+    assert "design could have seen a change of the error by −13.9 % or +16.2 % with 80 percent power" in ANSWERS["open"]
     on_task = say.not_settled(verdict("open", "shd"), points)
     assert on_task == "this design could have seen a difference of 1.40 points with 80 percent power"
     for word in ("better", "worse", "equivalent"):
@@ -81,6 +81,8 @@ def test_task_by_task_each_is_named_under_its_own_word():
         == f"Task by task axonal against fixed is worse on shd and digits and not settled on ssc ({say.EXPLORATORY})."
     )
     assert say.by_task([verdict("better"), verdict("open", "ssc")], "axonal", "fixed") is None
+    within = say.by_task([verdict("equivalent", "shd")], "a", "b", lambda v: f"{v.task} ({points(v.difference)})")
+    assert within == f"Task by task a against b is within the margin on shd (+1.20 points) ({say.EXPLORATORY})."
 
 
 def test_an_open_verdict_without_spread_tells_its_reason_and_no_design():
@@ -112,8 +114,10 @@ def test_a_further_task_is_spoken_of_only_with_a_prediction_interval():
 
     assert say.further_task(pooled(None)) is None
     either = say.further_task(pooled((-0.3, 0.1)))
-    assert either == "On a further task like these the error may change by −25.9 % to +10.5 %, of either sign."
+    expected = "On a further task like these the error's change is expected between −25.9 % and"
+    assert either == f"{expected} +10.5 %, of either sign (95 percent prediction interval)."
     assert "either sign" not in say.further_task(pooled((-0.3, -0.1)))
+    assert say.further_task(pooled((-2.4, 2.3))).startswith("Of a further task these tell nothing: its 95 percent")
 
 
 def test_the_effect_depends_on_the_task_only_where_one_effect_is_ruled_out():
@@ -123,7 +127,7 @@ def test_the_effect_depends_on_the_task_only_where_one_effect_is_ruled_out():
 
     assert say.tasks_differ(verdict("open"), pooled(None)) is None
     assert say.tasks_differ(verdict("open"), pooled((7.8, 0.05))) is None
-    told = "The effect depends on the task: Cochran's Q = 812.3 on 3 degrees of freedom, p < 0.001."
+    told = "The effect depends on the task: Q = 812.3 on 3 degrees of freedom, p < 0.001."
     more = " More repetitions would hardly narrow the pooled interval; more tasks would."
     assert say.tasks_differ(verdict("open"), pooled((812.3, 1e-9))) == told + more
     for word in ("better", "worse", "equivalent"):  # it lacks nothing
@@ -162,6 +166,32 @@ def test_the_same_delays_only_at_equal_widths_and_delay_counts():
         text = conditions.fixed_delays(widths, delays)
         assert "same" not in text
         assert str(widths[1]) in text and f"{delays[1]:,}" in text
+
+
+def test_a_spread_that_only_one_of_the_two_has_is_told():
+    alike = ([66], [66]), (9, 9)
+    assert conditions.fixed_delays(*alike, (10.0, 10.0)) == conditions.fixed_delays(*alike, (0.0, None))
+    assert conditions.fixed_delays(*alike, (10.0, 0.0)) == "the same delays left fixed (sigma 0, not 10)"
+
+
+def test_a_search_tells_how_many_kept_the_preset_and_what_intervals_do_not_hold():
+    told = conditions.searched(8, 13, 14)
+    assert "best of 8 trials (the preset and 7 draws" in told and "best for 13 of 14 rows" in told
+    assert "what another search would choose is not in them" in told
+
+
+def test_scores_still_rise_only_where_the_median_row_was_often_best_at_its_end():
+    assert conditions.still_rising("digits", 12, [0.0, 0.2, 1.0]) is None
+    assert conditions.still_rising("digits", 12, []) is None
+    told = conditions.still_rising("digits", 12, [0.1, 0.3, 0.6])
+    assert told.startswith("On digits scores were still rising: the last of 12 epochs was the best in 10 to 60 percent")
+
+
+def test_a_margin_is_coarse_from_a_quarter_of_the_error_on():
+    assert conditions.coarse_margin("digits", "+2.00 points", 0.02, "lif", 0.1) is None
+    assert conditions.coarse_margin("digits", "+2.00 points", 0.02, "lif", 0.0) is None
+    told = conditions.coarse_margin("digits", "+2.00 points", 0.02, "lif", 0.04)
+    assert told.startswith("On digits the margin of 2.00 points is 50 percent of the error of lif")
 
 
 def test_below_the_floor_only_if_resolved_worse():

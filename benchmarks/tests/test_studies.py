@@ -332,6 +332,36 @@ def test_a_study_may_leave_a_method_out_of_a_task(own):
     assert study.skipped == (("lif", "mackey-glass", "left out by the study"),)
 
 
+def test_a_study_may_leave_a_method_out_of_some_points(own):
+    """A control that is another row at one of the points was a row of its own, equal to the other in every run."""
+    text = SWEEP.replace("repetitions = 2\n", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [0, 1] } }\n")
+    assert {dict(r.point)["network.sigma"] for r in own(text).requests if r.method == "delrec-axonal"} == {10}
+    for wrong, message in (
+        ("{ delrec-axonal = { sigma = [2] } }", r"not_at.delrec-axonal.sigma is \[2\]; it must be a part of what is"),
+        ("{ delrec-axonal = { sigma = [0, 1, 10] } }", "must be a part of what is swept"),
+        ("{ delrec-axonal = { tau = [2] } }", "not_at.delrec-axonal: "),
+        ("{ rlif = { sigma = [0] } }", "rlif"),
+    ):
+        with pytest.raises(BenchError, match=message):
+            own(SWEEP.replace("repetitions = 2\n", f"repetitions = 2\nnot_at = {wrong}\n"))
+
+
+def test_a_contrast_stands_at_one_point_as_the_hypothesis_does(own):
+    contrast = """
+[[small.contrasts]]
+about = "At sigma 1"
+method = "delrec-axonal"
+control = "lif"
+"""
+    with pytest.raises(BenchError, match=r"contrasts\.at lacks 'network\.sigma', which delrec-axonal is swept along"):
+        own(SWEEP + contrast)
+    study = own(SWEEP + contrast + "at = { sigma = 1, delay_high = 20 }\n")
+    assert [(c.method, c.control, c.about) for c in study.contrasts] == [("delrec-axonal", "lif", "At sigma 1")]
+    assert study.contrasts[0].at == {"network.sigma": 1, "network.delay_high": 20}
+    with pytest.raises(BenchError, match="nearest|rlif"):
+        own(SWEEP + contrast.replace('"lif"', '"rlif"') + "at = { sigma = 1, delay_high = 20 }\n")
+
+
 def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
     study = own()
     assert study.primary is not None and study.primary.over == ["digits", "mackey-glass"]

@@ -10,10 +10,11 @@ from delrec_bench.methods.base import FOLDER as METHODS_FOLDER
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import PAGE_FILE, Record, read_page
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import Declaration, Expected, Primary
+from delrec_bench.report.declared import Contrast, Declaration, Expected, Primary
 from delrec_bench.report.reproduction import Outcome, compare
 from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.studies.expansion import Study
+from delrec_bench.studies.file import Pair
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace
 
@@ -60,11 +61,14 @@ def declaration(
         runs=runs,
         unscored=() if study.scored else tuple((spot[1], name) for spot, name in names.items()),
         primary=_primary(study, names),
+        contrasts=tuple(Contrast(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
         margins=study.margin,
+        summaries={task: tasks[task].summary for _, task, _ in spots},
         overlaps={task: tasks[task].overlap for _, task, _ in spots},
         chosen_on="unknown" if own else CHOSEN_ON[study.presets],
         again=" ".join([f"delrec-bench reproduce --study {study.argument} --profile {study.profile}", *study.narrowed]),
         narrowed=study.narrowed,
+        notes=study.notes,
     )
 
 
@@ -109,13 +113,16 @@ def _at(spot: Spot, place: Mapping[str, Any]) -> bool:
 
 def _primary(study: Study, names: Mapping[Spot, str]) -> Primary | None:
     asked = study.primary
-    if asked is None:
-        return None
+    return None if asked is None else Primary(*_rows_of(asked, names), tuple(asked.over))
+
+
+def _rows_of(asked: Pair, names: Mapping[Spot, str]) -> tuple[str, str]:
+    """The rows of the two that a study wants compared."""
 
     def row(method: str, at: Mapping[str, Any]) -> str:
         return next((name for spot, name in names.items() if spot[0] == method and _at(spot, at)), method)
 
-    return Primary(row(asked.method, asked.at), row(asked.control, {**asked.at, **asked.control_at}), tuple(asked.over))
+    return row(asked.method, asked.at), row(asked.control, {**asked.at, **asked.control_at})
 
 
 def published_records(workspace: Workspace, page: str) -> list[Record]:

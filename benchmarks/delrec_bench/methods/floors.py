@@ -1,9 +1,11 @@
-"""How far one gets without any method: logistic regression on spike counts (no time, or ten slices of it).
+"""How far one gets without any method: logistic regression on spike counts (no time, or ten slices of it) where there
+are classes, ridge regression on all values where one is forecast.
 
-Inputs are square roots of counts (of summed values, where a task has no spikes), standardised. Nothing is selected, so
-the regression learns from the training samples and from the validation samples that were drawn from the same file; a
-corpus' own validation file is not used. A network that does not beat the first floor has used nothing but counts; one
-that does not beat the second has used time only coarsely.
+Inputs of the classifiers are square roots of counts (of summed values, where a task has no spikes), standardised.
+Nothing is selected, so the regression learns from the training samples and from the validation samples that were drawn
+from the same file; a corpus' own validation file is not used. A network that does not beat the first floor has used
+nothing but counts; one that does not beat the second has used time only coarsely; one that does not beat the linear
+forecast has no use for being a network.
 """
 
 import warnings
@@ -21,6 +23,7 @@ from delrec_bench.tasks.base import Task
 SLICES = 10
 REGULARISATION = 0.1  # scikit-learn's C
 ITERATIONS = 300
+RIDGE = 1.0  # scikit-learn's alpha
 
 
 def not_applicable(data: TaskData) -> str | None:
@@ -44,6 +47,29 @@ def time_slices(data: TaskData) -> np.ndarray:
         BenchError: A task that has no classes.
     """
     return _predict(data, SLICES)
+
+
+def linear_forecast(data: TaskData) -> np.ndarray:
+    """Forecast (float64) of every test sample, linear in its T * C values.
+
+    Raises:
+        BenchError: A task that has classes.
+    """
+    if data.classifies:
+        raise BenchError(f"linear-forecast forecasts a value; {data.name} has classes: take counts-only, time-slices")
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), Ridge(alpha=RIDGE))
+    model.fit(_values(data.train), data.train.targets.numpy())
+    return np.asarray(model.predict(_values(data.test)), np.float64).reshape(len(data.test))
+
+
+def _values(samples: Samples) -> np.ndarray:
+    """All values of a sample, (n, T * C)."""
+    pieces = (samples.batch(indices).numpy() for indices in torch.arange(len(samples)).split(256))
+    return np.concatenate([p.transpose(1, 0, 2).reshape(p.shape[1], -1) for p in pieces]).astype(np.float64)
 
 
 def features(samples: Samples, slices: int) -> np.ndarray:
@@ -92,6 +118,10 @@ def _classes_only(task: Task) -> str | None:
     return None if task.classifies else "floors classify, and this task forecasts a value"
 
 
+def _values_only(task: Task) -> str | None:
+    return "a linear forecast is of a value, and this task has classes" if task.classifies else None
+
+
 METHODS = [
     Method(
         name="counts-only",
@@ -110,5 +140,13 @@ METHODS = [
         quick=True,
         floor=time_slices,
         applicable=_classes_only,
+    ),
+    Method(
+        name="linear-forecast",
+        summary="floor: ridge regression on all values of a sample",
+        source="scikit-learn's Ridge",
+        learned="a linear forecast",
+        floor=linear_forecast,
+        applicable=_values_only,
     ),
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from delrec_bench.records import Record
 from delrec_bench.report import words
-from delrec_bench.report.declared import Declaration
+from delrec_bench.report.declared import Contrast, Declaration, error_of
 from delrec_bench.report.judging import COUNTS, Difference, Judged, judge_page
 from delrec_bench.report.rows import Row, amount_of, build_rows, setting
 from delrec_bench.statistics import conditions
@@ -29,7 +29,7 @@ class Part:
 
     Attributes:
         task, stamp: Its name, and that of its data.
-        used: How much of the data and how many epochs; one sentence for each amount that rows differ in.
+        used: What is to be learned; how much of the data and how many epochs, for each amount that rows differ in.
         findings: The declared hypothesis here, who may be first, who is below a floor.
     """
 
@@ -123,7 +123,7 @@ def build(declared: Declaration, records: Sequence[Record], source: str = "recor
         answer=tuple(_answer(declared, rows, judged)),
         reservations=tuple(_reservations(declared, rows, missing)),
         parts=tuple(_part(declared, task, [r for r in rows if r["task"] == task], judged) for task in tasks),
-        notes=tuple(dict.fromkeys([*declared.notes, *_data_notes(rows)])),
+        notes=tuple(dict.fromkeys(_data_notes(rows))),
         records=tuple([r for row in rows for r in row.records] + [latency[k] for k in sorted(latency)]),
         missing=missing,
         source=source,
@@ -144,7 +144,11 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
         yield conditions.not_judged(primary.method, primary.control, "too few runs" if of else "its runs are not there")
     else:
         yield from _of_primary(judged, judged.primary, (primary.method, primary.control))
-    rest = [d for d in judged.differences if primary is None or d.method["method"] != primary.method]
+    for contrast in declared.contrasts:
+        yield from _of_contrast(judged, contrast)
+    asked = None if primary is None else (primary.method, primary.control)
+    own = [d for d in judged.differences if d.method.control == d.control["method"]]
+    rest = [d for d in own if (d.method["method"], d.control["method"]) != asked]
     for metric in dict.fromkeys(d.method["metric"] for d in rest):
         verdicts = [d.verdict for d in rest if d.method["metric"] == metric]
         told = say.tally(verdicts, words.show(metric))
@@ -163,14 +167,35 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
     if verdict.task != POOLED:
         return
     pooled = judged.pooled[pair][1]
-    over = [d.verdict for d in differences if d.verdict.task in dict(pooled.weights)]
-    if told := say.by_task(over, *pair):
+    if not verdict.reason and (told := say.tasks_differ(verdict, pooled)):
         yield told
-    if verdict.reason:  # what cannot be judged says and foretells nothing
+    if told := _by_task(judged, pair):
+        yield told
+    if not verdict.reason and (told := say.further_task(pooled)):  # what cannot be judged foretells nothing
+        yield told
+
+
+def _by_task(judged: Judged, pair: tuple[str, str]) -> str | None:
+    """How a pooled pair fell on the tasks that were pooled; with its difference where that is within the margin."""
+    over = [d for d in judged.of(pair) if d.verdict.task in dict(judged.pooled[pair][1].weights)]
+    shown = {d.verdict.task: words.show(d.method["metric"])(d.verdict.difference or 0.0) for d in over}
+
+    def told(v: Verdict) -> str:
+        return f"{v.task} ({shown[v.task]})" if v.verdict == "equivalent" else v.task
+
+    return say.by_task([d.verdict for d in over], *pair, told)
+
+
+def _of_contrast(judged: Judged, contrast: Contrast) -> Iterable[str]:
+    """A further comparison that the study asks for, pooled or on the page's one task; exploratory."""
+    pair = (contrast.method, contrast.control)
+    of = judged.of(pair)
+    if not of:
         return
-    if told := say.tasks_differ(verdict, pooled):
-        yield told
-    if told := say.further_task(pooled):
+    verdict = judged.pooled[pair][0] if pair in judged.pooled else of[0].verdict
+    finding = say.finding(verdict, *pair, words.show(of[0].method["metric"]))
+    yield f"{contrast.about}: {finding[0].lower()}{finding[1:]}" if contrast.about else finding
+    if pair in judged.pooled and (told := _by_task(judged, pair)):
         yield told
 
 
@@ -194,6 +219,7 @@ def _fixed(differences: Sequence[Difference]) -> str:
         conditions.fixed_delays(
             (d.method.widths, d.control.widths),
             (d.method["parameters_delays"] or 0, d.control["parameters_delays"] or 0),
+            (d.method.sigma, d.control.sigma),
         )
         for d in differences
     }
@@ -214,6 +240,11 @@ def _reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[
         yield conditions.test_selected(list(selected)) if selected else conditions.scored_once(declared.chosen_on)
         if any(row.derived for row in rows):
             yield conditions.SCORED_ANEW
+    yield from declared.notes
+    searches = [r.search for row in rows for r in row.records[:1] if r.search]
+    for trials in sorted({int(s["trials"]) for s in searches}):
+        kept = [int(s["trial"]) == 0 for s in searches if s["trials"] == trials]
+        yield conditions.searched(trials, sum(kept), len(kept))
     most: dict[int, list[str]] = {}
     for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):
         most.setdefault(max(r["n"] for r in rows if r["task"] == task and r.kind == "run"), []).append(task)
@@ -224,6 +255,13 @@ def _reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[
         counts = {row["method"]: row["parameters_total"] for row in runs if row["parameters_total"]}
         if len(budgets) == 1 and counts:
             yield f"On {task}: {conditions.parameters(counts, budgets.pop())}."
+        trained = [row for row in runs if not row.derived and row.last_best is not None]
+        for epochs in sorted({len(row.records[0].history) for row in trained}):
+            shares = [row.last_best for row in trained if len(row.records[0].history) == epochs]
+            if told := conditions.still_rising(task, epochs, [share for share in shares if share is not None]):
+                yield told
+        if told := _coarse_margin(declared, task, [r for r in rows if r["task"] == task and r.records]):
+            yield told
         for name in _FOOTING:
             values = sorted({str(row[name])[:40] for row in runs if row[name] is not None})
             if told := conditions.differing(task, name.removesuffix("_ms").replace("_", " "), values):
@@ -233,12 +271,27 @@ def _reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[
             yield told
 
 
+def _coarse_margin(declared: Declaration, task: str, rows: Sequence[Row]) -> str | None:
+    """Whether a task's margin is a large part of the error of the primary's control; without one, of the best row."""
+    runs, margin = [row for row in rows if row.kind == "run"], declared.margin(task)
+    if margin is None or not runs:
+        return None
+    asked = declared.primary.control if declared.primary is not None else None
+    row = next((r for r in runs if r["method"] == asked), runs[0])
+    error = error_of(row["metric"], row["score_mean"])
+    if error is None:
+        return None
+    return conditions.coarse_margin(task, words.show(row["metric"])(margin), margin, row["method"], error)
+
+
 def _part(declared: Declaration, task: str, rows: Sequence[Row], judged: Judged) -> Part:
     used: dict[str, list[str]] = {}
     for row in rows:
         if row.kind == "run" and row.records[0].data.get("sizes"):
             used.setdefault(conditions.amount_used(amount_of(row.records[0])), []).append(row["method"])
-    told = [text if len(used) == 1 else f"{listed(methods)}: {text}" for text, methods in used.items()]
+    about = declared.summaries.get(task.partition(":")[0])
+    told = [about[0].upper() + about[1:]] if about else []
+    told += [text if len(used) == 1 else f"{listed(methods)}: {text}" for text, methods in used.items()]
     findings = [*_on_task(declared, task, judged), say.leaders(task, judged.ranks[task])]
     floors = [row for row in rows if row.kind == "floor"]
     for row in rows:

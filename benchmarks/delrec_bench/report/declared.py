@@ -27,6 +27,20 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """Two rows that a study wants compared, though neither is the other's own control; exploratory.
+
+    Attributes:
+        method, control: Rows.
+        about: What the two share or differ in, in a few words that stand before what was found.
+    """
+
+    method: str
+    control: str
+    about: str = ""
+
+
+@dataclass(frozen=True)
 class Primary:
     """The one hypothesis that the study's repetitions are meant for.
 
@@ -50,7 +64,9 @@ class Declaration:
         study, profile: Their names.
         runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
         primary: The pooled hypothesis, or None.
+        contrasts: What else is compared than each row with its own control.
         margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
+        summaries: Task -> what is to be learned, in a line (`Task.summary`).
         overlaps: Task -> how many test samples in a row share values (`Task.overlap`), where they do.
         chosen_on: What the settings were chosen on: "validation", "published", "test" (with test scores in sight), or
             "unknown", where some are of a study's or a method's own file from outside this package.
@@ -66,7 +82,9 @@ class Declaration:
     profile: str
     runs: Mapping[str, Expected]
     primary: Primary | None = None
+    contrasts: tuple[Contrast, ...] = ()
     margins: Mapping[str, float] = field(default_factory=dict)
+    summaries: Mapping[str, str] = field(default_factory=dict)
     overlaps: Mapping[str, int] = field(default_factory=dict)
     chosen_on: str = "test"
     unscored: tuple[tuple[str, str], ...] = ()

@@ -34,7 +34,7 @@ def to_html(page: Page, drawn: tuple[Drawn, ...]) -> str:
         table=rows,
         lines=[_line(i, row, cells) for i, (row, cells) in enumerate(zip(page.rows, rows.lines, strict=True))],
         kinds=list(dict.fromkeys(_kind(row) for row in page.rows)),
-        places=texts.PLACES,
+        legend=texts.legend(page),
         verdicts=tables.verdict_table(page),
         not_ranked=texts.NOT_RANKED,
         published=texts.published_groups(page),

@@ -115,12 +115,13 @@ def _named(pair: Pair) -> str:
 
 
 def _pairs(declared: Declaration, rows: Sequence[Row]) -> Iterable[tuple[Row, Row]]:
-    """Every row with its control, and the primary's two."""
+    """Every row with its control, the primary's two, and the contrasts."""
     by_name = {(row["task"], row["method"]): row for row in rows if row.records}
     for (task, method), row in by_name.items():
         controls = [row.control]
         if declared.primary is not None and declared.primary.method == method:
             controls.append(declared.primary.control)
+        controls += [contrast.control for contrast in declared.contrasts if contrast.method == method]
         for control in dict.fromkeys(filter(None, controls)):
             if (task, control) in by_name:
                 yield row, by_name[task, control]

@@ -9,7 +9,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.tables import Cell, Table
-from delrec_bench.statistics.sentences import LEARNING, plural
+from delrec_bench.statistics.sentences import LEARNING, listed, plural
 from delrec_bench.workspace import Workspace, write_atomic
 
 START, END = "<!-- pages:start -->", "<!-- pages:end -->"
@@ -17,6 +17,7 @@ ANSWER_START, ANSWER_END = "<!-- answer:start -->", "<!-- answer:end -->"
 THREE_TASKS = "three-tasks"
 FIGURES = ("forest.svg", "ablation.svg", "controls.svg", "costs.svg")  # that of the first page with one is shown
 _ANSWERS = 3  # on the first screen
+_SENTENCES = 3  # of each: the verdict, whether it depends on the task, and how it falls on each
 _OF_THREE = 12  # methods of the first table
 
 Json = Mapping[str, Any]
@@ -66,7 +67,7 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
     Whether learning delays helps is answered first.
     """
     told = sorted(filter(_asks, pages), key=lambda page: LEARNING not in page["answer"][0].lower())[:_ANSWERS]
-    lines = [f"- {' '.join(page['answer'][:2])} [{page['title']}]({_link(page)})" for page in told]
+    lines = [f"- {_said(page)} [{page['title']}]({_link(page)})" for page in told]
     if not told:
         told = [page for page in pages if page["page"] != THREE_TASKS][:1]
         lines = [f"- {sentence}" for page in told for sentence in page["answer"][:_ANSWERS]]
@@ -75,6 +76,13 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
             if (reports / page["page"] / name).exists():
                 return "\n".join([*lines, "", f"![{page['title']}](reports/{page['page']}/{name})"]) + "\n"
     return "\n".join(lines) + "\n"
+
+
+def _said(page: Json) -> str:
+    """What a page's verdicts say, how they fall on the tasks, and of which data that is."""
+    tasks = list(dict.fromkeys(row["task"] for row in page["rows"] if row["kind"] == "run"))
+    data = listed(list(dict.fromkeys(row["data"] for row in page["rows"] if row["data"])))
+    return f"{' '.join(page['answer'][:_SENTENCES])} Data: {listed(tasks)}, {data}."
 
 
 def block(pages: Sequence[Json]) -> str:

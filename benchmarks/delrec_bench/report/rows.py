@@ -83,6 +83,19 @@ class Row:
         return tuple(network.get("hidden") or ()) if isinstance(network, dict) else ()
 
     @property
+    def sigma(self) -> float | None:
+        """The spread over time of its delays when training begins; None where it has none."""
+        source = self.records[0] if self.records else self.latency
+        network = source.configuration.get("network") if source else None
+        return network.get("sigma") if isinstance(network, dict) else None
+
+    @property
+    def last_best(self) -> float | None:
+        """The share of its runs whose last epoch was the best; None where their epochs are not on record."""
+        trained = [r for r in self.records if r.history and r.result.get("best_epoch")]
+        return sum(r.result["best_epoch"] == len(r.history) for r in trained) / len(trained) if trained else None
+
+    @property
     def derived(self) -> bool:
         """Whether its networks are those of another row, scored under a condition of evaluation."""
         return _derived(self.records)
@@ -137,6 +150,7 @@ def amount_of(record: Record) -> Amount:
         data=record.data["kind"],
         training=part("train", options.get("limit") or record.configuration.get("limit")),
         test=part("test", options.get("test_limit")),
+        validation=int(sizes.get("valid") or 0),
         epochs=int(record.configuration.get("epochs") or record.result.get("epochs") or 0),
     )
 

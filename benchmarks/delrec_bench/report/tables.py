@@ -8,7 +8,7 @@ import pandas as pd
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.rows import COLUMNS, MODES, Row
-from delrec_bench.statistics.sentences import percent_of_error, plural
+from delrec_bench.statistics.sentences import either_way, listed, percent_of_error, plural
 from delrec_bench.statistics.verdicts import POOLED, Verdict
 
 MODE_NAMES = dict(zip(MODES, ("training step", "inference", "batch 1"), strict=True))
@@ -73,12 +73,14 @@ def method_cell(row: Row) -> Cell:
 
 
 def size_cell(row: Row) -> Cell:
-    """Parameters in all, and how many of them are delays or belong to neurons."""
+    """Parameters in all, how many of them are delays or belong to neurons, and the neurons layer by layer."""
     parts = []
     if row["parameters_delays"]:
         parts.append(f"{plural(row['parameters_delays'], 'delay')}{', fixed' if row.delays == 'fixed' else ''}")
     if row["parameters_neuron"]:
         parts.append(f"{words.count(row['parameters_neuron'])} of neurons")
+    if row.widths:
+        parts.append(f"layers of {listed([str(width) for width in row.widths])}")
     return Cell(words.count(row["parameters_total"]), ", ".join(parts), row["parameters_total"])
 
 
@@ -145,7 +147,7 @@ def verdict_table(page: Page) -> Table | None:
             "difference": [_size(v, metric, v.difference) for v, metric, _ in shown],
             "95 % interval": [Cell(_interval(v, metric)) for v, metric, _ in shown],
             "over samples too": [Cell(over) for _, _, over in shown],
-            "n": [Cell(str(v.n), value=v.n) for v, _, _ in shown],
+            "n": [Cell(plural(v.n, "task") if v.task == POOLED else str(v.n), value=v.n) for v, _, _ in shown],
             "p": [Cell(words.probability(v.p), value=v.p) for v, _, _ in shown],
             "p (Holm)": [Cell(words.probability(v.p_holm), value=v.p_holm) for v, _, _ in shown],
             "margin": [_size(v, metric, v.margin, signed=False) for v, metric, _ in shown],
@@ -159,7 +161,9 @@ def verdict_table(page: Page) -> Table | None:
 def _size(v: Verdict, metric: str, value: float | None, *, signed: bool = True) -> Cell:
     if value is None:
         return Cell("")
-    text = percent_of_error(value) if v.task == POOLED else words.show(metric)(value)
+    if v.task == POOLED:
+        return Cell(percent_of_error(value) if signed else either_way(value), value=value)
+    text = words.show(metric)(value)
     return Cell(text if signed else text.lstrip("+"), value=value)
 
 

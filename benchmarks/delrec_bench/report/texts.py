@@ -12,13 +12,19 @@ from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.published import DATASETS, Published, published_values
 from delrec_bench.report.rows import Row
 from delrec_bench.report.tables import Cell, Table
+from delrec_bench.statistics.pooled import Pooled
+from delrec_bench.statistics.verdicts import POOLED, Verdict
 
 SCHEMA = 2
-PLACES = (
-    "Places: “2-4” reads that one method is resolved to be better, and that all but four places are ruled out "
-    "(all pairs, Holm). Intervals are 95 percent t intervals over repetitions. Latency: median, interquartile range, "
-    "ratio to the network without delays of the same blocks. Spikes are a neuron's and step's, operations a sample's."
-)
+_LEGEND = {  # column of the rows' table -> what it says
+    "score": "Intervals are 95 percent t intervals over repetitions.",
+    "places": (
+        "Places: “2-4” reads that one method is resolved to be better, and that all but four places are ruled out "
+        "(all pairs, Holm); they know no margin, so that two may be told apart whose difference does not matter."
+    ),
+    "training step": "Latency: median, interquartile range, ratio to the network without delays of the same blocks.",
+    "spikes": "Spikes are a neuron's and step's, operations a sample's.",
+}
 ONE_RUN = (
     "One run as a page of its own, with its curves, delays, spikes and confusion matrix: delrec-bench show "
     "METHOD/TASK/REPETITION."
@@ -30,7 +36,7 @@ NOT_RANKED = (
 
 
 def to_json(page: Page) -> str:
-    """<page>.json: {schema, page, study, profile, source, complete, answer, verdicts, rows, repetitions}."""
+    """<page>.json: {schema, page, study, profile, source, complete, answer, verdicts, pooled, rows, repetitions}."""
     declared = page.declared
     content = {
         "schema": SCHEMA,
@@ -43,11 +49,34 @@ def to_json(page: Page) -> str:
         "revisions": list(page.revisions),
         "answer": list(page.answer),
         "reservations": list(page.reservations),
-        "verdicts": [v.to_dict() for v in page.judged.verdicts],
+        "verdicts": [_verdict(page, v) for v in page.judged.verdicts],
+        "pooled": [_pooled(v.hypothesis, pooled) for v, pooled in page.judged.pooled.values()],
         "rows": [_row(row) for row in page.rows],
         "repetitions": [_repetition(row, i) for row in page.rows for i in range(len(row.records))],
     }
     return "{\n" + ",\n".join(f'"{name}": {_lines(value)}' for name, value in content.items()) + "\n}\n"
+
+
+def _verdict(page: Page, v: Verdict) -> dict[str, Any]:
+    """A verdict, with its unit, and its interval over samples too where that is known."""
+    wide = next((d.wide for d in page.judged.differences if d.verdict is v), None)
+    over = None if wide is None or wide.low is None else [wide.low, wide.high]
+    unit = "ln(error of the method / error of the control)" if v.task == POOLED else "the score's own"
+    return v.to_dict() | {"unit": unit, "over_samples": over}
+
+
+def _pooled(hypothesis: str, pooled: Pooled) -> dict[str, Any]:
+    """What stands behind a pooled verdict, as logarithms of a ratio of errors."""
+    q, p = pooled.homogeneity or (None, None)
+    return {
+        "hypothesis": hypothesis,
+        "tau2": pooled.tau2,
+        "prediction": pooled.prediction,
+        "q": q,
+        "q_p": p,
+        "weights": dict(pooled.weights),
+        "left_out": dict(pooled.left_out),
+    }
 
 
 def _lines(value: Any) -> str:
@@ -119,6 +148,12 @@ def published_groups(page: Page) -> list[tuple[str, Table, Sequence[Published]]]
     return out
 
 
+def legend(page: Page) -> str:
+    """What the columns of the rows' tables say: those that are there."""
+    there = {name for part in page.parts for name in tables.row_table(page.of(part.task)).head}
+    return " ".join(text for name, text in _LEGEND.items() if name in there)
+
+
 def to_markdown(page: Page, drawn: Sequence[Drawn]) -> str:
     """<page>.md: what the HTML says, in the same words."""
     return "\n".join(_markdown(page, drawn)).rstrip() + "\n"
@@ -140,7 +175,7 @@ def _markdown(page: Page, drawn: Sequence[Drawn]) -> Iterable[str]:
         if part.findings:
             yield "\n".join(f"- {text}" for text in part.findings) + "\n"
     if page.rows:
-        yield PLACES + "\n"
+        yield legend(page) + "\n"
     yield from _figures(after)
     if (verdicts := tables.verdict_table(page)) is not None:
         yield "## Every verdict\n"

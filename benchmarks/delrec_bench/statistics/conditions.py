@@ -6,16 +6,24 @@ from dataclasses import dataclass
 from delrec_bench.statistics.sentences import listed, plural
 
 
-def fixed_delays(widths: tuple[Sequence[int], Sequence[int]], delays: tuple[int, int]) -> str:
+def fixed_delays(
+    widths: tuple[Sequence[int], Sequence[int]],
+    delays: tuple[int, int],
+    sigma: tuple[float | None, float | None] = (None, None),
+) -> str:
     """What a control with fixed delays is: "the same delays left fixed" only at equal widths and delay counts.
 
     Args:
         widths: neurons a layer, of the method and of the control.
         delays: how many delays each has.
+        sigma: each one's spread over time when training begins, where it has any: a control without the spread differs
+            by more than that its delays are fixed.
     """
     ours, theirs = (list(w) for w in widths)
     if ours == theirs and delays[0] == delays[1]:
-        return "the same delays left fixed"
+        ours_sigma, theirs_sigma = (value or 0.0 for value in sigma)
+        other = f" (sigma {theirs_sigma:g}, not {ours_sigma:g})" if ours_sigma != theirs_sigma else ""
+        return f"the same delays left fixed{other}"
     return f"a network of {theirs} with {delays[1]:,} fixed delays (its own: {ours} with {delays[0]:,})"
 
 
@@ -27,6 +35,7 @@ class Amount:
         data: EMBEDDED, STAND-IN or OFFICIAL.
         training: (used, whole) training samples, after validation was set aside; a whole of None is more than that.
         test: (used, whole) test samples.
+        validation: validation samples.
         epochs: epochs trained.
         published_epochs: of the published setting, None where there is none.
     """
@@ -35,6 +44,7 @@ class Amount:
     training: tuple[int, int | None]
     test: tuple[int, int | None]
     epochs: int
+    validation: int = 0
     published_epochs: int | None = None
 
 
@@ -46,7 +56,10 @@ def stamp(amount: Amount) -> str:
 
 def amount_used(amount: Amount) -> str:
     """The stamp with samples and epochs: "OFFICIAL SUBSET: 5,000 of 54,000 training samples, 3 of 200 epochs"."""
-    parts = [_part(*amount.training, "training samples"), _part(*amount.test, "test samples")]
+    parts = [_part(*amount.training, "training samples")]
+    if amount.validation:
+        parts.append(f"{amount.validation:,} for validation")
+    parts.append(_part(*amount.test, "test samples"))
     published = amount.published_epochs
     if published is not None and published != amount.epochs:
         parts.append(f"{plural(amount.epochs, 'epoch')} (published: {published:,})")
@@ -167,6 +180,56 @@ def revisions(names: Sequence[str]) -> str | None:
     if any(name.endswith("+dirty") for name in names):
         said.append("Some of the code had uncommitted changes when it made them (+dirty).")
     return " ".join(said) or None
+
+
+def searched(trials: int, kept: int, rows: int) -> str:
+    """How the settings of rows were chosen, where a search did: what their intervals do not contain.
+
+    Args:
+        trials: Of each row's search, the preset among them.
+        kept: Rows for which the preset itself, trial 0, was the best.
+        rows: How many were searched.
+    """
+    return (
+        f"Settings are the best of {trials} trials (the preset and {plural(trials - 1, 'draw')}, the same for every "
+        f"method) by validation data of one split; the preset was best for {kept} of {plural(rows, 'row')}. Intervals "
+        "are given that choice: what another search would choose is not in them."
+    )
+
+
+def still_rising(task: str, epochs: int, shares: Sequence[float]) -> str | None:
+    """That training ended before scores settled: where in the median row a quarter of the runs or more were best at
+    their last epoch; None where they were not.
+
+    Args:
+        task: Its name.
+        epochs: How many were trained.
+        shares: Row by row, the share of runs whose last epoch was the best.
+    """
+    if not shares or sorted(shares)[len(shares) // 2] < 0.25:
+        return None
+    least, most = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+    span = f"{least} to {most}" if least != most else least
+    return (
+        f"On {task} scores were still rising: the last of {plural(epochs, 'epoch')} was the best in {span} percent of "
+        "a row's runs. Places are those after so much training."
+    )
+
+
+def coarse_margin(task: str, shown: str, margin: float, method: str, error: float) -> str | None:
+    """That "equivalent" on a task may hide much: where its margin is a quarter or more of a row's error; else None.
+
+    Args:
+        task: Its name.
+        shown, margin: The margin as people read it, and in the unit of the error.
+        method, error: The row, and its mean error.
+    """
+    if error <= 0 or margin < 0.25 * error:
+        return None
+    return (
+        f"On {task} the margin of {shown.lstrip('+')} is {100 * margin / error:.0f} percent of the error of {method}: "
+        "what is equivalent there may still differ much in error."
+    )
 
 
 def differing(task: str, what: str, values: Sequence[str]) -> str | None:

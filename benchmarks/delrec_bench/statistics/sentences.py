@@ -17,6 +17,7 @@ Show = Callable[[float], str]
 
 EXPLORATORY = "exploratory, not corrected for the number of comparisons"
 LEARNING = "learning the delays"  # the question that the suite is there for
+FURTHEST = math.log(100)  # of a prediction interval from end to end: what is wider foretells nothing
 
 
 def finding(v: Verdict, method: str, control: str, show: Show) -> str:
@@ -75,14 +76,16 @@ def not_settled(v: Verdict, show: Show) -> str:
 def further_task(found: Pooled) -> str | None:
     """Where the effect on a further such task is expected; None where fewer than three tasks were pooled.
 
-    "Of either sign" only where the prediction interval holds 0.
+    "Of either sign" only where the prediction interval holds 0; of one that is too wide to foretell anything, this.
     """
     if found.prediction is None:
         return None
     low, high = found.prediction
     sign = ", of either sign" if low <= 0 <= high else ""
-    change = f"{percent_of_error(low)} to {percent_of_error(high)}"
-    return f"On a further task like these the error may change by {change}{sign}."
+    change = f"between {percent_of_error(low)} and {percent_of_error(high)}{sign}"
+    if high - low > FURTHEST:
+        return f"Of a further task these tell nothing: its 95 percent prediction interval lies {change}."
+    return f"On a further task like these the error's change is expected {change} (95 percent prediction interval)."
 
 
 def tasks_differ(v: Verdict, found: Pooled) -> str | None:
@@ -96,7 +99,7 @@ def tasks_differ(v: Verdict, found: Pooled) -> str | None:
     q, p = found.homogeneity
     k = found.estimate.n
     degrees = plural(k - 1, "degree")
-    text = f"The effect depends on the task: Cochran's Q = {q:,.1f} on {degrees} of freedom, {_p(p)}."
+    text = f"The effect depends on the task: Q = {q:,.1f} on {degrees} of freedom, {_p(p)}."
     if v.verdict == "open" and (found.tau2 or 0.0) >= 0.95**2 * k * found.estimate.se**2:
         text += " More repetitions would hardly narrow the pooled interval; more tasks would."
     return text
@@ -137,14 +140,22 @@ def tally(verdicts: Sequence[Verdict], show: Show) -> str | None:
     return f"Of {total} none is settled, which is no finding about the methods: the design could have seen {reach}."
 
 
-def by_task(verdicts: Sequence[Verdict], method: str, control: str) -> str | None:
-    """How a pooled hypothesis fell on its tasks; None where none of them says anything."""
+def by_task(
+    verdicts: Sequence[Verdict], method: str, control: str, told: Callable[[Verdict], str] = lambda v: v.task
+) -> str | None:
+    """How a pooled hypothesis fell on its tasks; None where none of them says anything.
+
+    Args:
+        verdicts: On the tasks.
+        method, control: The rows.
+        told: How a task is named; with its difference it says which way one falls that is within the margin.
+    """
     words = {"better": "better", "worse": "worse", "equivalent": "within the margin", "open": "not settled"}
-    tasks = {said: [v.task for v in verdicts if v.verdict == w and v.task != POOLED] for w, said in words.items()}
+    tasks = {said: [told(v) for v in verdicts if v.verdict == w and v.task != POOLED] for w, said in words.items()}
     if not any(tasks[words[w]] for w in ("better", "worse", "equivalent")):
         return None
-    told = [f"{said} on {listed(where)}" for said, where in tasks.items() if where]
-    return f"Task by task {method} against {control} is {listed(told)} ({EXPLORATORY})."
+    said = [f"{what} on {listed(where)}" for what, where in tasks.items() if where]
+    return f"Task by task {method} against {control} is {listed(said)} ({EXPLORATORY})."
 
 
 def below_floor(method: str, floor: str, v: Verdict) -> str | None:
@@ -232,10 +243,15 @@ def percent_of_error(log_ratio: float) -> str:
     return ("0.0" if float(text) == 0 else text.replace("-", "\u2212")) + " %"
 
 
+def either_way(size: float) -> str:
+    """A size on the log scale as the two changes of the error that are so large: .4 is "−33.0 % or +49.2 %"."""
+    return f"{percent_of_error(-size)} or {percent_of_error(size)}"
+
+
 def _size(v: Verdict, size: float, show: Show) -> str:
     """A difference without its sign."""
     if v.task == POOLED:
-        return f"{100 * -math.expm1(-size):.1f} percent less error"
+        return f"a change of the error by {either_way(size)}"
     return f"a difference of {show(size).lstrip('+')}"
 
 
@@ -243,7 +259,7 @@ def _margin(v: Verdict, show: Show) -> str:
     if v.margin is None:
         return ""
     if v.task == POOLED:
-        return f" of {100 * math.expm1(v.margin):.1f} percent of error"
+        return f" of {either_way(v.margin)} of the error"
     return f" of {show(v.margin).lstrip('+')}"
 
 

@@ -10,10 +10,10 @@ from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import canonical_json
 from delrec_bench.studies.claims import check_margins, placed
-from delrec_bench.studies.file import MOST_REPETITIONS, Primary, in_package, study_file, study_path
+from delrec_bench.studies.file import MOST_REPETITIONS, Contrast, Primary, in_package, study_file, study_path
 from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.sharding import Shard, shard
-from delrec_bench.studies.sweep import axes_of, called, has, held, points, said
+from delrec_bench.studies.sweep import axes_of, called, has, held, left_out, points, said
 from delrec_bench.tasks.base import TaskTable
 
 GROUPS = ("task", "training", "network", "seeds", "evaluation")
@@ -60,6 +60,8 @@ class Study:
         repetitions: Runs of each method on each task and point.
         axes: What is swept, by dotted setting or a name of the study's; a request's `point` says where it stands.
         primary: The pooled hypothesis, or None.
+        contrasts: What else is compared.
+        notes: What its readers must know.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         scored: Whether the page expects its runs.
         examples: Whether its published page carries trained networks and rasters.
@@ -81,6 +83,8 @@ class Study:
     repetitions: int = 1
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     primary: Primary | None = None
+    contrasts: tuple[Contrast, ...] = ()
+    notes: tuple[str, ...] = ()
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
     examples: bool = True
@@ -132,8 +136,9 @@ def expand(
         _only("task", tuple(of), all_tasks, name)
     _only("task", tuple(table.margin), list(tasks), name)  # they may stand above the profiles, for the tasks of all
     check_margins(table.margin, tasks, name)
-    if table.primary is not None:
-        _only("method", (table.primary.method, table.primary.control), all_methods, name)
+    for pair in (table.primary, *table.contrasts):
+        if pair is not None:
+            _only("method", (pair.method, pair.control), all_methods, name)
     _only("task", tuple(wanted.data), chosen_tasks, name)
     data = {task: str(Path(folder).expanduser()) for task, folder in (table.data | dict(wanted.data)).items()}
     repetitions = table.repetitions if wanted.repetitions is None else wanted.repetitions
@@ -153,6 +158,9 @@ def expand(
             none = ", ".join(all_methods)
             raise BenchError(f"study '{name}', sweep: none of {none} has {axis}; sweep another setting")
     primary = None if table.primary is None else placed(table.primary, axes, methods, name)
+    contrasts = tuple(placed(contrast, axes, methods, name) for contrast in table.contrasts)
+    not_at = {method: left_out(of, axes, f"study '{name}', not_at.{method}") for method, of in table.not_at.items()}
+    _only("method", tuple(not_at), all_methods, name)
     search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
     searched = {} if search is None else search.space
     for key in axes:
@@ -161,8 +169,8 @@ def expand(
     firsts, skipped = [], []
     for task in chosen_tasks:
         for method in chosen_methods:
-            left_out = "left out by the study" if task in table.without.get(method, ()) else None
-            reason = left_out or methods[method].applicable(tasks[task])
+            without = "left out by the study" if task in table.without.get(method, ()) else None
+            reason = without or methods[method].applicable(tasks[task])
             if reason is not None:
                 skipped.append((method, task, reason))
                 continue
@@ -174,6 +182,8 @@ def expand(
                 exhibits=file.exhibits,
             )  # fmt: skip
             for point in points({key: values for key, values in axes.items() if has(key, values, known)}):
+                if any(called(point[key]) in values for key, values in not_at.get(method, {}).items()):
+                    continue
                 swept = {key: value for at in point.items() for key, value in held(*at).items() if key in known}
                 here = own | {key: said(value, known[key]) for key, value in swept.items()}
                 place = tuple((key, called(value)) for key, value in point.items())
@@ -196,6 +206,8 @@ def expand(
         repetitions=repetitions,
         axes=axes,
         primary=primary,
+        contrasts=contrasts,
+        notes=tuple(table.notes),
         margin=table.margin,
         scored=table.scored,
         examples=table.examples,

@@ -69,21 +69,39 @@ Size = Annotated[list[int], AfterValidator(_size)]
 Margin = Annotated[float, Field(gt=0)]
 
 
-class Primary(Table):
-    """The one hypothesis that a study's numbers of repetitions are meant for; all else on its page is exploratory.
+class Pair(Table):
+    """Two rows that are compared.
 
     Attributes:
         method, control: Names: whether the first is better than the second.
-        over: Tasks whose differences are pooled.
         at: Where on the axes of the sweep, where the two have them.
         control_at: Where the control stands instead, on the axes on which the two differ.
     """
 
     method: str
     control: str
-    over: Annotated[list[str], Field(min_length=1)]
     at: dict[str, Any] = Field(default_factory=dict)
     control_at: dict[str, Any] = Field(default_factory=dict)
+
+
+class Primary(Pair):
+    """The one hypothesis that a study's numbers of repetitions are meant for; all else on its page is exploratory.
+
+    Attributes:
+        over: Tasks whose differences are pooled.
+    """
+
+    over: Annotated[list[str], Field(min_length=1)]
+
+
+class Contrast(Pair):
+    """A comparison beside those of every method with its own control.
+
+    Attributes:
+        about: What the two share or differ in, in a few words.
+    """
+
+    about: Annotated[str, Field(min_length=1)]
 
 
 class Profile(Table):
@@ -92,6 +110,7 @@ class Profile(Table):
     Attributes:
         methods, tasks: Names, or attributes (`methods/base.py`, `tasks/base.py`) and their values.
         without: Method -> tasks that it is left out of.
+        not_at: Method -> where on the axes it is left out: dotted setting -> values.
         repetitions: Runs of each method on each task and point, each with seeds of its own.
         profile: Profile of presets; by itself the one of the same name.
         set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
@@ -99,6 +118,8 @@ class Profile(Table):
             settings that hold there together.
         search: What is tried on validation data before the runs.
         primary: The pooled hypothesis.
+        contrasts: What else is compared, exploratory.
+        notes: What a reader must know of the study before trusting a row, a sentence each.
         scored: Whether its runs are expected on the page; else a method's row is its size, latency and published score,
             and a run that is there stands in it.
         examples: Whether its published page carries trained networks and rasters, some 200 KB.
@@ -111,12 +132,15 @@ class Profile(Table):
     methods: Chosen = Field(default_factory=dict)
     tasks: Chosen = Field(default_factory=dict)
     without: dict[str, list[str]] = Field(default_factory=dict)
+    not_at: dict[str, dict[str, Any]] = Field(default_factory=dict)
     repetitions: Annotated[int, Field(ge=1, le=MOST_REPETITIONS)] = 3
     profile: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
     search: SearchTable | None = None
     primary: Primary | None = None
+    contrasts: list[Contrast] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
     scored: bool = True
     examples: bool = True
     margin: dict[str, Margin] = Field(default_factory=dict)

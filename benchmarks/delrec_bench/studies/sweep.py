@@ -51,6 +51,26 @@ def called(value: Any) -> Any:
     return value["name"] if isinstance(value, dict) else value
 
 
+def left_out(table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], where: str) -> dict[str, list[Any]]:
+    """Where on the axes a method is left out: axis -> values as a request's `point` has them.
+
+    Raises:
+        BenchError: No such axis; no such value on it, or nothing but such values.
+    """
+    out = {}
+    for key, values in dotted(table).items():
+        try:
+            axis = full_key(key, axes)
+        except BenchError as error:
+            raise BenchError(f"{where}: {error}") from error
+        known = [called(value) for value in axes[axis]]
+        asked = values if isinstance(values, list) else [values]
+        if not set(map(str, asked)) < set(map(str, known)):
+            raise BenchError(f"{where}.{key} is {values!r}; it must be a part of what is swept: {known}")
+        out[axis] = asked
+    return out
+
+
 def said(value: Any, usual: Any) -> Any:
     """A setting's value as a study says it: the word "none" is None, as for `--set`, where the setting is no word."""
     return None if value == "none" and not isinstance(usual, str) else value

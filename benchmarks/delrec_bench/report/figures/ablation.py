@@ -5,7 +5,7 @@ import math
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import INK, Drawn, panels, style, text_of, title
+from delrec_bench.report.figures.style import GREY, INK, Drawn, panels, style, text_of, title
 from delrec_bench.report.figures.sweeps import interval, legend, line, looks, sweep_of, x_axis
 from delrec_bench.statistics.sentences import listed, plural
 
@@ -30,7 +30,12 @@ def ablation(page: Page) -> Drawn | None:
                 interval(axis, sweep, xs, bounds[0], bounds[1], shown[base][0])
                 line(axis, sweep, xs, [metric.shown(r["score_mean"]) for r in rows], shown[base])
             if panel.flat:
-                best = min(panel.flat, key=lambda r: metric.rank(r["score_mean"]))
+                controls = {r.control for of in panel.lines.values() for r in of}
+                level = [r for r in panel.flat if r["method"] in controls] or panel.flat
+                best = min(level, key=lambda r: metric.rank(r["score_mean"]))
+                ends = [_bound(metric, best[name]) for name in ("score_low", "score_high")]
+                if not any(map(math.isnan, ends)):
+                    axis.axhspan(*ends, color=INK, alpha=0.06, linewidth=0)
                 axis.axhline(metric.shown(best["score_mean"]), color=INK, linewidth=0.9, alpha=0.6)
                 axis.text(1, metric.shown(best["score_mean"]), best["method"], ha="right", va="bottom", fontsize=7.5,
                           alpha=0.8, transform=axis.get_yaxis_transform())  # fmt: skip
@@ -48,7 +53,8 @@ def ablation(page: Page) -> Drawn | None:
         how_many += " with its 95 percent t interval"
     kinds = {kind for _, kind in shown.values()}
     told = listed([text for kind, text in _KINDS.items() if kind in kinds])
-    shared = {"learned", "fixed"} <= kinds
+    colours = [{colour for colour, kind in shown.values() if kind == of} for of in ("learned", "fixed")]
+    shared = (colours[0] & colours[1]) - {GREY}
     told = (
         f"A method and its control with fixed delays share a colour: {told}" if shared else told[0].upper() + told[1:]
     )

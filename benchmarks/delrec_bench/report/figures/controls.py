@@ -6,7 +6,19 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.metrics.base import MINUS
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import INK, VERDICTS, Drawn, beside, dots, panels, room, style, text_of, title
+from delrec_bench.report.figures.style import (
+    INK,
+    VERDICTS,
+    Drawn,
+    beside,
+    colours,
+    dots,
+    panels,
+    room,
+    style,
+    text_of,
+    title,
+)
 from delrec_bench.report.judging import Difference
 
 _MOST = 12  # pairs of one task that a forest is read with
@@ -38,12 +50,14 @@ def controls(page: Page) -> Drawn | None:
             title(axis, task, str(shown[0].method["data"]))
         svg = text_of(figure)
     left = sum(len(by_task[t]) - len(of) for t, of in cut.items())
+    own = all(d.method.control == d.control["method"] for of in by_task.values() for d in of)
+    what = "Every method minus its own control" + ("" if own else ", and what else the study compares")
+    told = colours(any(page.declared.margin(task) for task in by_task))
     more = f" The {left} smallest differences are in the table alone." if left else ""
     caption = (
-        "Every method minus its own control, repetition by repetition (rings), with mean (diamond) and 95 percent t "
-        "interval: green and red are told from 0, grey is open (up to "
-        "three repetitions are never compared). Exploratory: nothing is corrected for their number, so "
-        f"look for what is large on several tasks.{more} From all runs of the page."
+        f"{what}, repetition by repetition (rings), with mean (diamond) and 95 percent t interval: {told}; up to "
+        "three repetitions are never compared. Exploratory: nothing is corrected for their number, so look for what is "
+        f"large on several tasks.{more} From all runs of the page."
     )
     return Drawn("controls", "Each method against its own control", caption, svg)
 

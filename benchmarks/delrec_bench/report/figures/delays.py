@@ -71,8 +71,8 @@ def delays(page: Page) -> Drawn | None:
     caption = (
         "Learned delays of a layer, before training (grey) and at the chosen epoch (blue): the thick bar holds the "
         "middle 60 percent, the thin one all, the mark is the median; means over repetitions. On the right the share "
-        "that deploys to another step than it began at. Bars that lie on each other say that training moved hardly "
-        f"any delay. Of each task at most {_FEW} methods, the hypothesis's first, then the best. From the delays in "
+        "that deploys to another step than it began at: delays that cross hide in bars that lie on each other. "
+        f"Of each task at most {_FEW} methods, the hypothesis's first, then the best. From the delays in "
         "the records of their runs."
     )
     return Drawn("delays", "Where delays began and ended", caption, svg)

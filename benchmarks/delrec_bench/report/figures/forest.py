@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import INK, VERDICTS, Drawn, beside, dots, panels, style, text_of, under
+from delrec_bench.report.figures.style import INK, VERDICTS, Drawn, beside, colours, dots, panels, style, text_of, under
 from delrec_bench.report.judging import Difference
 from delrec_bench.statistics.paired import Estimate, paired
 from delrec_bench.statistics.pooled import Pooled, log_ratios
@@ -30,16 +31,18 @@ def forest(page: Page) -> Drawn | None:
     assert primary is not None
     reading = "A diamond that holds 0 leaves the question open."
     if verdict.margin is not None:
-        reading = "A diamond inside the band says equivalent; one that holds 0 and leaves the band, open."
+        reading = "A diamond inside its margin says equivalent; one that holds 0 and leaves the margin, open."
     if verdict.reason:
         reading = f"It decides nothing: {verdict.reason}."
     dashed = "" if further is None else ", the dashed line where a further such task is expected"
-    band = ", the shaded band the margin" if verdict.margin is not None else ""
+    margins = any(d.errors is not None and d.errors.margin is not None for d in shown)
+    band = " Shaded on each line: its own margin." if margins else ""
     end = f"The axis ends at a factor of {MOST}: what is beyond is not seen. " if cut else ""
     caption = (
         f"Change of the error, {primary.method} against {primary.control}: left of 0 the method errs less. Rings are "
-        "repetitions, paired by their seeds; bars are 95 percent t intervals; the diamond is the random-effects mean "
-        f"over tasks{dashed}{band}. {end}{reading} From the test predictions of the two rows' records on each task."
+        f"repetitions, paired by their seeds; bars are 95 percent t intervals, coloured by the verdict on the task: "
+        f"{colours(margins)}. The diamond is the random-effects mean over tasks{dashed}.{band} {end}{reading} From the "
+        "test predictions of the two rows' records on each task."
     )
     return Drawn("forest", f"{primary.method} against {primary.control}", caption, svg, narrow)
 
@@ -64,7 +67,12 @@ def _drawn(
             axes.plot(further, [lines - 1, lines - 1], color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
             labels.append("a further such task")
         if verdict.margin is not None:
-            axes.axvspan(-verdict.margin, verdict.margin, color=VERDICTS["equivalent"], alpha=0.08, linewidth=0)
+            _shade(axes, len(shown), (-verdict.margin, verdict.margin))
+        ends = axes.get_xlim()
+        for place, d in enumerate(shown):
+            if d.errors is not None and d.errors.margin is not None:
+                _shade(axes, place, _margin(d.errors.margin, float(np.mean(np.exp(log_ratios(d.errors)[1])))))
+        axes.set_xlim(ends)
         axes.axvline(0, color=INK, linewidth=0.9)
         axes.axhline(len(shown) - 0.5, color=INK, linewidth=0.5, alpha=0.5)
         for place, text in enumerate(said):
@@ -74,6 +82,15 @@ def _drawn(
         axes.grid(visible=False, axis="y")
         cut = _percent_axis(axes, verdict, ticks=5 if narrow else 9, parted="\n" if narrow else " ")
         return text_of(figure), cut
+
+
+def _margin(margin: float, error: float) -> tuple[float, float]:
+    """A margin in the task's own unit as log ratios of a control's error, down (to nothing, if it is more) and up."""
+    return (math.log1p(-margin / error) if margin < error else -10.0), math.log1p(margin / error)
+
+
+def _shade(axes: Axes, place: int, ends: tuple[float, float]) -> None:
+    axes.fill_between(ends, place - 0.38, place + 0.38, color=VERDICTS["equivalent"], alpha=0.1, linewidth=0)
 
 
 def _line(

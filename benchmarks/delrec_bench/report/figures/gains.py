@@ -58,14 +58,14 @@ def gains(page: Page) -> Drawn | None:
         what = "A trained network whose delays were changed, or deployed in another way, minus the same left whole"
         name = "What a trained network gains or loses by the change"
     held = "band" if sweep.numeric else "bar"
+    course = ": look at the whole course, not for the one best point" if len(sweep.values) > 2 else ""
     inside = any(page.declared.margin(panel.task) is not None for panel, _ in by_panel)
     margin_told = "; inside the shaded margin the difference does not matter" if inside else ""
     caption = (
         f"{what}, paired by repetition: mean and 95 percent t interval (all other controls stand in the figure of all "
         f"controls). Where the {held} leaves the line at 0 the two are told apart at that point (up to three "
         f"repetitions are shown, never compared){margin_told}. "
-        "Exploratory, but for the declared hypothesis: look at the whole course, not for the one best point. From the "
-        "runs of both rows at each point."
+        f"Exploratory, but for the declared hypothesis{course}. From the runs of both rows at each point."
     )
     return Drawn("gains", name, caption, svg)
 

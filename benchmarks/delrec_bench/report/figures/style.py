@@ -49,6 +49,12 @@ _STYLE: Any = {
 }
 
 
+def colours(margins: bool) -> str:
+    """What the colours of verdicts say; only where there are margins is anything equivalent."""
+    blue = "blue equivalent (within the margin, whichever side of 0), " if margins else ""
+    return f"green better, red worse, {blue}grey open"
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A figure.
