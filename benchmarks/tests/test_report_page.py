@@ -180,8 +180,8 @@ def test_what_a_search_chose_and_whether_scores_still_rose_is_read_first():
     late = [made_up.history(made_up.scored_at("lif", r, 0.5), 7) for r in range(4)]  # best at epoch 7
     early = [made_up.history(made_up.scored_at("rlif", r, 0.5), 10) for r in range(4)]
     text = text_of(page_of([*late, *early], primary=None))
-    assert "On digits scores were still rising: the last of 7 epochs was the best in 100 percent of a row's" in text
-    assert "the last of 10 epochs" not in text and "trials" not in text
+    assert "the last epoch was the best in 100 percent of a row's runs on digits (7 epochs)." in text
+    assert "10 epochs)" not in text and "trials" not in text
     search = {"trials": 8, "trial": 0, "scores": [0.5] * 8, "space": "0" * 8}
     searched = [r.changed(search=search) for r in late] + [r.changed(search=search | {"trial": 3}) for r in early]
     assert "best of 8 trials" in (text := text_of(page_of(searched, primary=None)))

@@ -181,10 +181,12 @@ def test_a_search_tells_how_many_kept_the_preset_and_what_intervals_do_not_hold(
 
 
 def test_scores_still_rise_only_where_the_median_row_was_often_best_at_its_end():
-    assert conditions.still_rising("digits", 12, [0.0, 0.2, 1.0]) is None
-    assert conditions.still_rising("digits", 12, []) is None
-    told = conditions.still_rising("digits", 12, [0.1, 0.3, 0.6])
-    assert told.startswith("On digits scores were still rising: the last of 12 epochs was the best in 10 to 60 percent")
+    assert conditions.still_rising([("digits", 12, [0.0, 0.2, 1.0]), ("shd", 9, [])]) is None
+    told = conditions.still_rising([("digits", 12, [0.1, 0.3, 0.6]), ("shd", 9, [0.5]), ("ssc", 9, [0.1])])
+    assert told == (
+        "Scores were still rising when training ended: the last epoch was the best in 10 to 60 percent of a row's runs "
+        "on digits (12 epochs) and 50 percent on shd (9 epochs). Places are those after so much training."
+    )
 
 
 def test_a_margin_is_coarse_from_a_quarter_of_the_error_on():
@@ -195,9 +197,11 @@ def test_a_margin_is_coarse_from_a_quarter_of_the_error_on():
 
 
 def test_below_the_floor_only_if_resolved_worse():
-    said = {w: say.below_floor("lif", "counts-logistic", verdict(w, "shd")) for w in WORDS}
+    said = {w: say.below_floor("counts-logistic", {"lif": verdict(w, "shd")}) for w in WORDS}
     assert said["worse"] == "On shd, lif is below the method-free floor counts-logistic."
     assert [w for w in WORDS if said[w]] == ["worse"]
+    several = {w: verdict("worse" if w != "b" else "open", "shd") for w in "abc"}
+    assert say.below_floor("counts", several) == "On shd, a and c are below the method-free floor counts."
 
 
 def test_no_evidence_of_using_time_never_of_a_method_above_the_counts_floor_or_not_settled():

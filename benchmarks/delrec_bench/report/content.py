@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 from delrec_bench.records import Record
 from delrec_bench.report import words
-from delrec_bench.report.declared import Contrast, Declaration, error_of
+from delrec_bench.report.declared import Contrast, Declaration
 from delrec_bench.report.judging import COUNTS, Difference, Judged, judge_page
+from delrec_bench.report.reservations import reservations
 from delrec_bench.report.rows import Row, amount_of, build_rows, setting
 from delrec_bench.statistics import conditions
 from delrec_bench.statistics import sentences as say
 from delrec_bench.statistics.sentences import listed
-from delrec_bench.statistics.verdicts import POOLED, SHOWN_ONLY, Verdict
+from delrec_bench.statistics.verdicts import POOLED, Verdict
 
 STAMPS = {
     "DRAWN": "inputs drawn at the task's shape and rate, for latency and size alone; no data of the task was used",
@@ -20,7 +21,6 @@ STAMPS = {
     "OFFICIAL": "the official files, all of them",
     "OFFICIAL SUBSET": "the official files, in part; not comparable with published values",
 }
-_FOOTING = ("step_ms", "steps", "representation", "augmentation", "data_digest", "selection", "n", "host")
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def build(declared: Declaration, records: Sequence[Record], source: str = "recor
         rows=tuple(rows),
         judged=judged,
         answer=tuple(_answer(declared, rows, judged)),
-        reservations=tuple(_reservations(declared, rows, missing)),
+        reservations=tuple(reservations(declared, rows, missing)),
         parts=tuple(_part(declared, task, [r for r in rows if r["task"] == task], judged) for task in tasks),
         notes=tuple(dict.fromkeys(_data_notes(rows))),
         records=tuple([r for row in rows for r in row.records] + [latency[k] for k in sorted(latency)]),
@@ -144,8 +144,10 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
         yield conditions.not_judged(primary.method, primary.control, "too few runs" if of else "its runs are not there")
     else:
         yield from _of_primary(judged, judged.primary, (primary.method, primary.control))
-    for contrast in declared.contrasts:
-        yield from _of_contrast(judged, contrast)
+    yield from filter(None, (_of_contrast(judged, contrast) for contrast in declared.contrasts))
+    yield from filter(None, (_by_task(judged, pair) for pair in declared.pairs))
+    if primary is not None and judged.primary is not None:
+        yield from _foretold(judged, judged.primary, (primary.method, primary.control))
     asked = None if primary is None else (primary.method, primary.control)
     own = [d for d in judged.differences if d.method.control == d.control["method"]]
     rest = [d for d in own if (d.method["method"], d.control["method"]) != asked]
@@ -169,14 +171,18 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
     pooled = judged.pooled[pair][1]
     if not verdict.reason and (told := say.tasks_differ(verdict, pooled)):
         yield told
-    if told := _by_task(judged, pair):
-        yield told
-    if not verdict.reason and (told := say.further_task(pooled)):  # what cannot be judged foretells nothing
+
+
+def _foretold(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iterable[str]:
+    """What is to be expected of a further task; what cannot be judged foretells nothing."""
+    if verdict.task == POOLED and not verdict.reason and (told := say.further_task(judged.pooled[pair][1])):
         yield told
 
 
 def _by_task(judged: Judged, pair: tuple[str, str]) -> str | None:
     """How a pooled pair fell on the tasks that were pooled; with its difference where that is within the margin."""
+    if pair not in judged.pooled:
+        return None
     over = [d for d in judged.of(pair) if d.verdict.task in dict(judged.pooled[pair][1].weights)]
     shown = {d.verdict.task: words.show(d.method["metric"])(d.verdict.difference or 0.0) for d in over}
 
@@ -186,17 +192,15 @@ def _by_task(judged: Judged, pair: tuple[str, str]) -> str | None:
     return say.by_task([d.verdict for d in over], *pair, told)
 
 
-def _of_contrast(judged: Judged, contrast: Contrast) -> Iterable[str]:
+def _of_contrast(judged: Judged, contrast: Contrast) -> str | None:
     """A further comparison that the study asks for, pooled or on the page's one task; exploratory."""
     pair = (contrast.method, contrast.control)
     of = judged.of(pair)
     if not of:
-        return
+        return None
     verdict = judged.pooled[pair][0] if pair in judged.pooled else of[0].verdict
     finding = say.finding(verdict, *pair, words.show(of[0].method["metric"]))
-    yield f"{contrast.about}: {finding[0].lower()}{finding[1:]}" if contrast.about else finding
-    if pair in judged.pooled and (told := _by_task(judged, pair)):
-        yield told
+    return f"{contrast.about}: {finding[0].lower()}{finding[1:]}"
 
 
 def _on_task(declared: Declaration, task: str, judged: Judged) -> Iterable[str]:
@@ -226,64 +230,6 @@ def _fixed(differences: Sequence[Difference]) -> str:
     return told.pop() if len(told) == 1 else "fixed delays in networks of their own sizes"
 
 
-def _reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[str]) -> Iterable[str]:
-    if declared.narrowed:
-        yield conditions.narrowed(declared.narrowed)
-    asked = len(declared.runs)
-    lacking = list(dict.fromkeys(declared.runs[key].method for key in missing))
-    if told := conditions.incomplete(asked - len(missing), asked, lacking):
-        yield told
-    if told := conditions.revisions(sorted({name for row in rows for name in row.revisions})):
-        yield told
-    if any(row.kind == "run" for row in rows):
-        selected = dict.fromkeys(row["method"] for row in rows if row["selection"] == "best-test")
-        yield conditions.test_selected(list(selected)) if selected else conditions.scored_once(declared.chosen_on)
-        if any(row.derived for row in rows):
-            yield conditions.SCORED_ANEW
-    yield from declared.notes
-    searches = [r.search for row in rows for r in row.records[:1] if r.search]
-    for trials in sorted({int(s["trials"]) for s in searches}):
-        kept = [int(s["trial"]) == 0 for s in searches if s["trials"] == trials]
-        yield conditions.searched(trials, sum(kept), len(kept))
-    most: dict[int, list[str]] = {}
-    for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):
-        most.setdefault(max(r["n"] for r in rows if r["task"] == task and r.kind == "run"), []).append(task)
-    yield from filter(None, (conditions.shown_only(tasks, n, SHOWN_ONLY) for n, tasks in most.items()))
-    for task in dict.fromkeys(row["task"] for row in rows):
-        runs = [row for row in rows if row["task"] == task and row.kind == "run"]
-        budgets = {int(r.configuration.get("budget") or 0) for row in runs for r in row.records} - {0}
-        counts = {row["method"]: row["parameters_total"] for row in runs if row["parameters_total"]}
-        if len(budgets) == 1 and counts:
-            yield f"On {task}: {conditions.parameters(counts, budgets.pop())}."
-        trained = [row for row in runs if not row.derived and row.last_best is not None]
-        for epochs in sorted({len(row.records[0].history) for row in trained}):
-            shares = [row.last_best for row in trained if len(row.records[0].history) == epochs]
-            if told := conditions.still_rising(task, epochs, [share for share in shares if share is not None]):
-                yield told
-        if told := _coarse_margin(declared, task, [r for r in rows if r["task"] == task and r.records]):
-            yield told
-        for name in _FOOTING:
-            values = sorted({str(row[name])[:40] for row in runs if row[name] is not None})
-            if told := conditions.differing(task, name.removesuffix("_ms").replace("_", " "), values):
-                yield told
-        trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
-        if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
-            yield told
-
-
-def _coarse_margin(declared: Declaration, task: str, rows: Sequence[Row]) -> str | None:
-    """Whether a task's margin is a large part of the error of the primary's control; without one, of the best row."""
-    runs, margin = [row for row in rows if row.kind == "run"], declared.margin(task)
-    if margin is None or not runs:
-        return None
-    asked = declared.primary.control if declared.primary is not None else None
-    row = next((r for r in runs if r["method"] == asked), runs[0])
-    error = error_of(row["metric"], row["score_mean"])
-    if error is None:
-        return None
-    return conditions.coarse_margin(task, words.show(row["metric"])(margin), margin, row["method"], error)
-
-
 def _part(declared: Declaration, task: str, rows: Sequence[Row], judged: Judged) -> Part:
     used: dict[str, list[str]] = {}
     for row in rows:
@@ -298,9 +244,10 @@ def _part(declared: Declaration, task: str, rows: Sequence[Row], judged: Judged)
         against = judged.floors.get((task, row["method"]), {})
         if COUNTS in against:
             findings.append(say.without_time(row["method"], against[COUNTS]))
-        if floors and floors[0]["method"] in against:
-            best = floors[0]["method"]  # rows come best first
-            findings.append(say.below_floor(row["method"], best, against[best]))
+    if floors:
+        best = floors[0]["method"]  # rows come best first
+        against = {m: of[best] for (t, m), of in judged.floors.items() if t == task and best in of}
+        findings.append(say.below_floor(best, against))
     stamps = [str(row["data"]) for row in rows if row["data"]]
     stamp = next((s for s in stamps if "SUBSET" in s), stamps[0] if stamps else "")
     return Part(task, stamp, tuple(told), tuple(dict.fromkeys(f for f in findings if f)))

@@ -37,7 +37,7 @@ class Contrast:
 
     method: str
     control: str
-    about: str = ""
+    about: str
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,12 @@ class Declaration:
     again: str = ""
     narrowed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """What is asked: the hypothesis, then the contrasts."""
+        asked: list[Primary | Contrast] = [*([] if self.primary is None else [self.primary]), *self.contrasts]
+        return [(one.method, one.control) for one in asked]
 
     def margin(self, task: str) -> float | None:
         """The margin of a row's task: `shd:folder@1234` has that of `shd`."""

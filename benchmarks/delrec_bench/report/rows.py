@@ -9,6 +9,7 @@ import numpy as np
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
 from delrec_bench.report import words
+from delrec_bench.report.activity import ACTIVITY, mean
 from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.report.published import Published, published_for
 from delrec_bench.statistics.conditions import Amount, stamp
@@ -229,7 +230,7 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
     }
     counts = source.parameters if source is not None else {}
     values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}
-    values |= {name: _mean(map(of, group)) for name, of in _ACTIVITY.items()}
+    values |= {name: mean(map(of, group)) for name, of in ACTIVITY.items()}
     times = measured.result if measured is not None else {}
     for mode in MODES:
         values[f"latency_{mode}_ms"] = times.get(f"{mode}_ms")
@@ -261,32 +262,6 @@ def latency_of(task: str, method: str, group: Sequence[Record], latency: Sequenc
         network = group[0].configuration.get("network")
         found = [r for r in found if r.configuration.get("network") == network]
     return max(found, key=lambda r: (str(r.measured.get("finished_at")), r.key), default=None)
-
-
-def _spikes(record: Record) -> float | None:
-    value = record.activity.get("spikes_per_neuron_step")
-    parts = list(value.values()) if isinstance(value, dict) else [value]
-    return _mean(p for p in parts if isinstance(p, int | float) and not isinstance(p, bool))
-
-
-def _operations(record: Record) -> float | None:
-    """Effective accumulates and multiply-accumulates of a sample."""
-    ops = record.activity.get("synaptic_operations")
-    if not isinstance(ops, dict):
-        return None
-    return float(ops.get("effective_acs") or 0) + float(ops.get("effective_macs") or 0) or None
-
-
-def _buffer(record: Record) -> float | None:
-    return record.activity.get("delay_buffer")
-
-
-_ACTIVITY = {"spikes_per_neuron_step": _spikes, "synaptic_operations": _operations, "delay_buffer": _buffer}
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _width(spread: Any) -> float | None:

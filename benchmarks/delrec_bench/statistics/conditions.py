@@ -197,22 +197,25 @@ def searched(trials: int, kept: int, rows: int) -> str:
     )
 
 
-def still_rising(task: str, epochs: int, shares: Sequence[float]) -> str | None:
-    """That training ended before scores settled: where in the median row a quarter of the runs or more were best at
-    their last epoch; None where they were not.
+def still_rising(trained: Sequence[tuple[str, int, Sequence[float]]]) -> str | None:
+    """That training ended before scores settled: of tasks where in the median row a quarter of the runs or more were
+    best at their last epoch; None where there are none.
 
     Args:
-        task: Its name.
-        epochs: How many were trained.
-        shares: Row by row, the share of runs whose last epoch was the best.
+        trained: (task, epochs, row by row the share of runs whose last epoch was the best).
     """
-    if not shares or sorted(shares)[len(shares) // 2] < 0.25:
+    told: list[str] = []
+    for task, epochs, shares in trained:
+        if shares and sorted(shares)[len(shares) // 2] >= 0.25:
+            least, most = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+            span = f"{least} to {most} percent" if least != most else f"{least} percent"
+            of = "" if told else " of a row's runs"
+            told.append(f"{span}{of} on {task} ({plural(epochs, 'epoch')})")
+    if not told:
         return None
-    least, most = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
-    span = f"{least} to {most}" if least != most else least
     return (
-        f"On {task} scores were still rising: the last of {plural(epochs, 'epoch')} was the best in {span} percent of "
-        "a row's runs. Places are those after so much training."
+        f"Scores were still rising when training ended: the last epoch was the best in {listed(told)}. Places are "
+        "those after so much training."
     )
 
 

@@ -5,7 +5,7 @@ Names, tasks and counts are arguments; what is claimed is not: it is read off `V
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from delrec_bench.statistics.paired import Estimate
 from delrec_bench.statistics.pooled import Pooled
@@ -158,9 +158,18 @@ def by_task(
     return f"Task by task {method} against {control} is {listed(said)} ({EXPLORATORY})."
 
 
-def below_floor(method: str, floor: str, v: Verdict) -> str | None:
-    """ "Below the method-free floor": only of a method that is resolved worse than it."""
-    return f"On {v.task}, {method} is below the method-free floor {floor}." if v.verdict == "worse" else None
+def below_floor(floor: str, against: Mapping[str, Verdict]) -> str | None:
+    """ "Below the method-free floor": only of the methods that are resolved worse than it; None where none is.
+
+    Args:
+        floor: its name.
+        against: method -> its verdict against the floor, all on one task.
+    """
+    below = [method for method, v in against.items() if v.verdict == "worse"]
+    if not below:
+        return None
+    are = "is" if len(below) == 1 else "are"
+    return f"On {against[below[0]].task}, {listed(below)} {are} below the method-free floor {floor}."
 
 
 def without_time(method: str, v: Verdict) -> str | None:

@@ -1,0 +1,82 @@
+"""What a reader must know before trusting a row: what is lacking, how it was chosen, on which footing rows stand."""
+
+from collections.abc import Iterable, Sequence
+
+from delrec_bench.report import words
+from delrec_bench.report.declared import Declaration, error_of
+from delrec_bench.report.rows import Row
+from delrec_bench.statistics import conditions
+from delrec_bench.statistics.verdicts import SHOWN_ONLY
+
+_FOOTING = ("step_ms", "steps", "representation", "augmentation", "data_digest", "selection", "n", "host")
+
+
+def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[str]) -> Iterable[str]:
+    """What stands under "Read first".
+
+    Args:
+        declared: What was declared.
+        rows: In order.
+        missing: Keys that lack a record.
+    """
+    if declared.narrowed:
+        yield conditions.narrowed(declared.narrowed)
+    runs_asked = len(declared.runs)
+    lacking = list(dict.fromkeys(declared.runs[key].method for key in missing))
+    if told := conditions.incomplete(runs_asked - len(missing), runs_asked, lacking):
+        yield told
+    if told := conditions.revisions(sorted({name for row in rows for name in row.revisions})):
+        yield told
+    if any(row.kind == "run" for row in rows):
+        selected = dict.fromkeys(row["method"] for row in rows if row["selection"] == "best-test")
+        yield conditions.test_selected(list(selected)) if selected else conditions.scored_once(declared.chosen_on)
+        if any(row.derived for row in rows):
+            yield conditions.SCORED_ANEW
+    yield from declared.notes
+    searches = [r.search for row in rows for r in row.records[:1] if r.search]
+    for asked in sorted({s["trials"] for s in searches}):
+        kept = [s["trial"] == 0 for s in searches if s["trials"] == asked]
+        yield conditions.searched(asked, sum(kept), len(kept))
+    if told := conditions.still_rising(list(_trained(rows))):
+        yield told
+    most: dict[int, list[str]] = {}
+    for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):
+        most.setdefault(max(r["n"] for r in rows if r["task"] == task and r.kind == "run"), []).append(task)
+    yield from filter(None, (conditions.shown_only(tasks, n, SHOWN_ONLY) for n, tasks in most.items()))
+    for task in dict.fromkeys(row["task"] for row in rows):
+        runs = [row for row in rows if row["task"] == task and row.kind == "run"]
+        budgets = {int(r.configuration.get("budget") or 0) for row in runs for r in row.records} - {0}
+        counts = {row["method"]: row["parameters_total"] for row in runs if row["parameters_total"]}
+        if len(budgets) == 1 and counts:
+            yield f"On {task}: {conditions.parameters(counts, budgets.pop())}."
+        if told := _coarse_margin(declared, task, [r for r in rows if r["task"] == task and r.records]):
+            yield told
+        for name in _FOOTING:
+            values = sorted({str(row[name])[:40] for row in runs if row[name] is not None})
+            if told := conditions.differing(task, name.removesuffix("_ms").replace("_", " "), values):
+                yield told
+        trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
+        if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
+            yield told
+
+
+def _trained(rows: Sequence[Row]) -> Iterable[tuple[str, int, list[float]]]:
+    """(task, epochs, share of each row's runs whose last epoch was the best)."""
+    shares: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        if row.kind == "run" and not row.derived and row.last_best is not None:
+            shares.setdefault((row["task"], len(row.records[0].history)), []).append(row.last_best)
+    yield from ((task, epochs, of) for (task, epochs), of in shares.items())
+
+
+def _coarse_margin(declared: Declaration, task: str, rows: Sequence[Row]) -> str | None:
+    """Whether a task's margin is a large part of the error of the primary's control; without one, of the best row."""
+    runs, margin = [row for row in rows if row.kind == "run"], declared.margin(task)
+    if margin is None or not runs:
+        return None
+    asked = declared.primary.control if declared.primary is not None else None
+    row = next((r for r in runs if r["method"] == asked), runs[0])
+    error = error_of(row["metric"], row["score_mean"])
+    if error is None:
+        return None
+    return conditions.coarse_margin(task, words.show(row["metric"])(margin), margin, row["method"], error)
