@@ -145,9 +145,8 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
     else:
         yield from _of_primary(judged, judged.primary, (primary.method, primary.control))
     yield from filter(None, (_of_contrast(judged, contrast) for contrast in declared.contrasts))
-    yield from filter(None, (_by_task(judged, pair) for pair in declared.pairs))
     if primary is not None and judged.primary is not None:
-        yield from _foretold(judged, judged.primary, (primary.method, primary.control))
+        yield from _on_each(judged, judged.primary, (primary.method, primary.control))
     asked = None if primary is None else (primary.method, primary.control)
     own = [d for d in judged.differences if d.method.control == d.control["method"]]
     rest = [d for d in own if (d.method["method"], d.control["method"]) != asked]
@@ -173,16 +172,18 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
         yield told
 
 
-def _foretold(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iterable[str]:
-    """What is to be expected of a further task; what cannot be judged foretells nothing."""
-    if verdict.task == POOLED and not verdict.reason and (told := say.further_task(judged.pooled[pair][1])):
+def _on_each(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iterable[str]:
+    """How a pooled hypothesis fell on its tasks, and what is to be expected of a further one."""
+    if verdict.task != POOLED:
+        return
+    if told := _by_task(judged, pair):
+        yield told
+    if not verdict.reason and (told := say.further_task(judged.pooled[pair][1])):  # else it foretells nothing
         yield told
 
 
 def _by_task(judged: Judged, pair: tuple[str, str]) -> str | None:
     """How a pooled pair fell on the tasks that were pooled; with its difference where that is within the margin."""
-    if pair not in judged.pooled:
-        return None
     over = [d for d in judged.of(pair) if d.verdict.task in dict(judged.pooled[pair][1].weights)]
     shown = {d.verdict.task: words.show(d.method["metric"])(d.verdict.difference or 0.0) for d in over}
 

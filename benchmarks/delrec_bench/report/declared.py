@@ -92,12 +92,6 @@ class Declaration:
     narrowed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """What is asked: the hypothesis, then the contrasts."""
-        asked: list[Primary | Contrast] = [*([] if self.primary is None else [self.primary]), *self.contrasts]
-        return [(one.method, one.control) for one in asked]
-
     def margin(self, task: str) -> float | None:
         """The margin of a row's task: `shd:folder@1234` has that of `shd`."""
         return self.margins.get(task, self.margins.get(task.partition(":")[0]))

@@ -6,6 +6,7 @@ from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, error_of
 from delrec_bench.report.rows import Row
 from delrec_bench.statistics import conditions
+from delrec_bench.statistics.sentences import listed
 from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
 _FOOTING = ("step_ms", "steps", "representation", "augmentation", "data_digest", "selection", "n", "host")
@@ -43,12 +44,13 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
     for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):
         most.setdefault(max(r["n"] for r in rows if r["task"] == task and r.kind == "run"), []).append(task)
     yield from filter(None, (conditions.shown_only(tasks, n, SHOWN_ONLY) for n, tasks in most.items()))
+    sizes: dict[str, list[str]] = {}
+    for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):
+        if told := _parameters([row for row in rows if row["task"] == task and row.kind == "run"]):
+            sizes.setdefault(told, []).append(task)
+    yield from (f"On {listed(tasks)}: {told}." for told, tasks in sizes.items())
     for task in dict.fromkeys(row["task"] for row in rows):
         runs = [row for row in rows if row["task"] == task and row.kind == "run"]
-        budgets = {int(r.configuration.get("budget") or 0) for row in runs for r in row.records} - {0}
-        counts = {row["method"]: row["parameters_total"] for row in runs if row["parameters_total"]}
-        if len(budgets) == 1 and counts:
-            yield f"On {task}: {conditions.parameters(counts, budgets.pop())}."
         if told := _coarse_margin(declared, task, [r for r in rows if r["task"] == task and r.records]):
             yield told
         for name in _FOOTING:
@@ -58,6 +60,13 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
         trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
         if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
             yield told
+
+
+def _parameters(runs: Sequence[Row]) -> str | None:
+    """How many parameters the rows of a task have, where they share a budget."""
+    budgets = {int(r.configuration.get("budget") or 0) for row in runs for r in row.records} - {0}
+    counts = {row["method"]: row["parameters_total"] for row in runs if row["parameters_total"]}
+    return conditions.parameters(counts, budgets.pop()) if len(budgets) == 1 and counts else None
 
 
 def _trained(rows: Sequence[Row]) -> Iterable[tuple[str, int, list[float]]]:
