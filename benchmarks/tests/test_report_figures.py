@@ -134,6 +134,21 @@ def test_costs_and_curves_have_a_panel_a_task(drawing):
     assert any(np.allclose(line[:, 0], range(1, 7)) for line in lines(figure.axes[0]))
 
 
+def test_names_at_the_ends_of_a_front_do_not_lie_on_each_other_where_a_floor_is_far(drawing):
+    """Two points apart in the range of the rows were one line of text where a floor had stretched the axis."""
+    costs = {"rlif": (9_000, 0.80), "lif": (9_900, 0.82)}
+    records = [
+        made_up.scored_at(m, r, score + 0.001 * r, parameters={"weights": n, "total": n}, activity={})
+        for m, (n, score) in costs.items()
+        for r in range(3)
+    ]
+    floors = [made_up.scored_at("counts", r, 0.1, kind="floor", parameters={}) for r in range(3)]
+    for far, sides in ((floors, ["top", "bottom"]), ([], ["bottom", "bottom"])):
+        figure, _ = drawing("costs", page_of([*records, *far]))
+        names = [text for text in figure.axes[0].texts if text.get_text() in costs]
+        assert [text.get_va() for text in names] == sides
+
+
 def with_delays(records, shift=4.0, weight=True):
     start = np.linspace(0, 20, 32)
     sizes = np.linspace(1, 3, 32) if weight else None

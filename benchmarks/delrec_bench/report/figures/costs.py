@@ -86,7 +86,9 @@ def _panel(axes: Axes, page: Page, task: str, cost: str, first: bool) -> None:
         if floors:
             axes.axhline(metric.shown(floors[0]["score_mean"]), color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
         ends = front.iloc[[0, -1]].drop_duplicates("method")
-        level = float(np.ptp(ends["score"])) < 0.15 * float(np.ptp(frame["score"]))  # one name would lie on the other
+        axes.autoscale_view()  # with the floor, which may be far: two names beside it would lie on each other
+        heights = axes.transData.transform(ends[["cost", "score"]].to_numpy())[:, 1]
+        level = float(np.ptp(heights)) < 0.15 * axes.bbox.height
         for i, (_, point) in enumerate(ends.iterrows()):
             _name(axes, point, frame, below=level and i == 0 and len(ends) > 1)
     axes.set_xlabel(_AXES[cost])
