@@ -121,7 +121,7 @@ def kernels(shape: Shape, recurrent: str = "axonal", card: Card = CARDS[-1]) -> 
         yield Kernel(f"{where}: batch norm and dropout", 0, 12 * plane)  # norm 3 + 5 planes, dropout 2 + 2
         tiles = tiles_for(outputs, shape.batch, torch.float32, "ieee")
         if recurrent == "synaptic" and config.is_recurrent(layer):
-            tiles = connection_tiles(outputs, shape.batch, card.processors)
+            tiles = connection_tiles(outputs, shape.batch, card.processors, REAL)
         square = outputs * outputs
         scan: dict[str, float] = {"bytes": 3 * plane + plane / 32, "steps": shape.steps, "programs": tiles.programs}
         if not config.is_recurrent(layer):

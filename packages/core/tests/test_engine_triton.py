@@ -139,9 +139,12 @@ def test_a_delay_out_of_its_range_is_no_number():
 
 def test_rows_of_a_program_leave_no_multiprocessor_with_two(monkeypatch):
     monkeypatch.setattr(tiles, "INTERPRETED", False)
-    chosen = {(b, p): tiles.connection_tiles(212, b, p) for b, p in [(256, 132), (256, 84), (64, 84), (2048, 132)]}
-    assert [(c.rows, c.programs) for c in chosen.values()] == [(2, 128), (4, 64), (1, 64), (4, 512)]
-    assert all(212 % c.deep == 0 and 32 * c.options["num_warps"] == c.cols for c in chosen.values())
+    asked = [(256, 132), (256, 84), (64, 84), (2048, 132)]
+    for number, found in ((4, [(2, 128), (4, 64), (1, 64), (4, 512)]), (8, [(2, 128), (2, 128), (1, 64), (2, 1024)])):
+        chosen = [tiles.connection_tiles(212, *each, number) for each in asked]
+        assert [(c.rows, c.programs) for c in chosen] == found
+        assert all(c.rows * number <= 16 for c in chosen), "a thread would have half of its rows, behind barriers"
+        assert all(212 % c.deep == 0 and 32 * c.options["num_warps"] == c.cols for c in chosen)
 
 
 TILES = {

@@ -53,6 +53,11 @@ def test_every_kernel_fits_the_card_with_the_least_shared_memory():
     fields = {line.split(" | ")[3]: line.split(" | ")[4:] for line in done.stdout.splitlines() if line.count(" | ") > 6}
     shared = {kernel: found[2] for kernel, found in fields.items() if kernel.startswith("scan, synaptic")}
     assert set(shared.values()) == {"0"}, "what is read of a connection passes from thread to thread, behind barriers"
+    long = {kernel for kernel in kernels if "long delays" in kernel}
+    rows = {"scan, synaptic, ieee, 2 rows, long delays, " + way for way in ("forward", "backward")}
+    assert long == rows | {"scan, connections, long delays"}, (
+        "two rows of float64 sums are the most, whatever the batch"
+    )
     maps = {"delays, forward", "delays, kernel's gradient", "linear, spikes as bits", "linear, forward"}
     assert maps <= set(kernels) and len(kernels) == len(set(kernels))
     assert done.stdout.endswith(f"\n{len(kernels)} compiled, 0 problems\n")

@@ -53,8 +53,9 @@ def forward(
     module = kernels_for(neuron, current.dtype, keep_current)
     recurrence = recurrence_of(inputs, reach, given) if weight is not None else None
     kind = 0 if recurrence is None else recurrence.kind
-    if kind == 2:
-        tiles = connection_tiles(size, batch, processors_of(current.device))
+    if recurrence is not None and kind == 2:
+        number = _kept(recurrence.slots(steps), current.dtype).itemsize
+        tiles = connection_tiles(size, batch, processors_of(current.device), number)
     else:
         tiles = tiles_for(size, batch, current.dtype, precision)
     spikes = torch.empty_like(current)
@@ -204,9 +205,13 @@ def _weight_gradient(plan: Plan, bits: Tensor, g_x: Tensor, mask: Tensor, masked
 
 def _lines(tiles: Tiles, size: int, length: int, block: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return room for `synaptic`'s lines, and its sums, which begin at 0."""
-    real = torch.float64 if block > LONGEST else like.dtype
-    lines = like.new_empty(tiles.programs, size, 2, length, tiles.rows, dtype=real)
+    lines = like.new_empty(tiles.programs, size, 2, length, tiles.rows, dtype=_kept(block, like.dtype))
     return lines, lines.new_zeros(2, 4, tiles.programs, size, tiles.rows)
+
+
+def _kept(block: int, real: torch.dtype) -> torch.dtype:
+    """Return in which precision `synaptic`'s sums are kept, in blocks of `block` places."""
+    return torch.float64 if block > LONGEST else real
 
 
 def _connection_gradients(
@@ -259,25 +264,26 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
     ) -> Compilation:
         return Compilation(f"scan, {name}", kernel, signature_of(kernel, types | other), constants, options)
 
+    wide = dict.fromkeys(("z", "sent", "running"), "*fp64:16")
     incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
     for precision in ("ieee", "tf32") if products == "float32" else ("bf16",):
         for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
             if kind != 1 and precision != "ieee":
                 continue  # products are of axonal delays alone
+            chosen: dict[str, tuple[Tiles, dict[str, str]]] = {}
             for batch in (256, 2048) if kind > 0 and precision == "ieee" else (256,):
                 tiles = tiles_for(size, batch, torch.float32, precision)
-                if kind == 2:
-                    tiles = connection_tiles(size, batch, 132)  # two rows a program, and four
+                if kind < 2:
+                    chosen[f"{name}, {precision}, {tiles.rows} rows"] = tiles, {}
+                else:  # of float32 sums two rows a program, and four; of float64 two for both batches
+                    for block, long, other in ((LONGEST, "", {}), (2 * LONGEST, ", long delays", wide)):
+                        tiles = connection_tiles(size, batch, 132, _kept(block, torch.float32).itemsize)
+                        chosen[f"{name}, {precision}, {tiles.rows} rows{long}"] = tiles, other
+            for title, (tiles, other) in chosen.items():
                 given = _constants(size, tiles, precision, kind, min(kind, 1), module)
-                title = f"{name}, {precision}, {tiles.rows} rows"
                 back = given | incoming | {"TAPS": kind == 1}
-                yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options)
-                yield compiled(f"{title}, backward", module.backward_scan, back, tiles.options)
-                if kind == 2 and batch == 256:
-                    wide = dict.fromkeys(("z", "sent", "running"), "*fp64:16")
-                    title += ", long delays"
-                    yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options, **wide)
-                    yield compiled(f"{title}, backward", module.backward_scan, back, tiles.options, **wide)
+                yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options, **other)
+                yield compiled(f"{title}, backward", module.backward_scan, back, tiles.options, **other)
             if kind == 1:
                 parts = parts_of(size, 250)
                 more = {"SIZE": size, "PRECISION": precision, "MASKED": 1}
@@ -287,5 +293,7 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
         if precision == "ieee":
             pairs = connections_of(size)
             more = {"SIZE": size, "ROWS": 2, "REAL": tl.float32}
-            of_real = {"sums": "*fp32:16"}
-            yield compiled("connections", connection_gradients, pairs.constants | more, pairs.options, **of_real)
+            for long, lines in (("", "*fp32:16"), (", long delays", "*fp64:16")):
+                of = {"sums": "*fp32:16", "lines": lines}
+                title = f"connections{long}"
+                yield compiled(title, connection_gradients, pairs.constants | more, pairs.options, **of)

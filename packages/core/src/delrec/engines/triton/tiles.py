@@ -76,14 +76,16 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tile
     return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, _OPTIONS | options)
 
 
-def connection_tiles(size: int, batch: int, processors: int) -> Tiles:
+def connection_tiles(size: int, batch: int, processors: int, number: int) -> Tiles:
     """Return the tile of a scan with a delay a connection, for a card of `processors` multiprocessors.
 
     Every program reads every connection at every step, product or not, and rows share what it takes to find its places:
-    as few rows as leave no processor with two programs, and no more than 4. A thread has one column.
+    as few rows as leave no processor with two programs, and no more than one read of 16 bytes holds, of sums of
+    `number` bytes each. A thread has one column of all rows.
     """
-    few = [rows for rows in (1, 2, 4) if -(-batch // rows) <= processors]
-    rows, cols = 16 if INTERPRETED else min(few, default=4), min(max(16, power_of_two(size)), 256)
+    most = 16 // number
+    few = [rows for rows in (1, 2, 4) if rows <= most and -(-batch // rows) <= processors]
+    rows, cols = 16 if INTERPRETED else min(few, default=most), min(max(16, power_of_two(size)), 256)
     options = {"num_warps": -(-cols // 32), "num_stages": 2}
     return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), False, _OPTIONS | options)
 
