@@ -32,7 +32,7 @@ PORT, NEAR = 64, 128  # bytes a cycle and multiprocessor, from L2 and from its o
 ISSUED = 128  # instructions of a lane, a cycle and multiprocessor: four warps
 TAPS = 6  # of a synaptic triangle, from running sums
 # instructions of a connection, and of each row of it, forward and back: counted in the code for sm_90, of 2 and 4 rows
-CODE = ((53.3, 11.6), (47, 10.8))
+CODE = ((52.5, 11.8), (45.1, 11.7))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def kernels(shape: Shape, recurrent: str = "axonal", card: Card = CARDS[-1]) -> 
             for name, (code, row) in zip(("forward", "backward"), CODE, strict=True):
                 scan["code"] = square * (code + row * tiles.rows)
                 yield Kernel(f"{where}: scan, {name}", every, **scan)  # type: ignore[arg-type]
-            spikes = RATE * rows * square  # each reads the six, G1 once and at four places more, and adds nine times
+            spikes = RATE * rows * square  # each reads the six and G1 at four places, and adds nine times
             yield Kernel(f"{where}: gradients of connections", 2 * 9 * spikes, 3 * plane)
 
 

@@ -14,7 +14,7 @@ already known, e = T - 1 - t forward and e = t + past back, so that the present 
 G2 begins anew every `block` places, more than any tap, so that no sum is over more than two blocks, and none drifts
 with T. Each place lies in two frames: the one that begins with its block, and the one that began with the block
 before, which is the one that is read while e is in this block. Sums grow with block^2: of blocks longer than LONGEST
-they are kept in float64. Forward they are whole numbers, and exact.
+they are kept in float64 (`bend` takes them apart before it rounds). Forward they are whole numbers, and exact.
 
 lines: (programs, N, 2, length, ROWS), a frame in plane (e / block) % 2 of the block that reads it, with silence from
 `end` on; of a ring, `ring` is its length less one, a power of two, and its first place is there again behind the last;
@@ -28,7 +28,9 @@ import triton
 import triton.language as tl
 
 MANY = tl.constexpr(6)
-LONGEST = 128  # places of a block whose sums float32 holds: real ones to 1e-4 of what is read off them, of one sign
+# places of a block whose sums float32 holds: what is read off real ones of one sign is wrong by up to 1.5e-3 of the
+# largest read in two blocks (half-width 1) or 4.3e-4 (3.2), in blocks of 64 by 2.2e-4 or 8e-5; of a small read, by more
+LONGEST = 128
 
 
 @triton.jit
@@ -39,18 +41,20 @@ def summed(longest):
 
 @triton.jit
 def corners(c, s):
-    """Return c - s, c and c + s, each as the whole number below it and the rest in 0 .. 1; c >= 0.
+    """Return c - s and c + s as the whole number below and the rest in 0 .. 1, the whole number below c >= 0, and turn.
 
-    Below 0 there is no rest: R(a) = G2[1] - a G1[1] there.
+    Below 0, where R(a) = G2[1] - a G1[1], the rest is all. turn is twice the rest of c less the other two: as they add
+    up to 2 c it is a whole number, and known exactly.
     """
     below_c, below_s = tl.floor(c), tl.floor(s)
     rest, rest_s = c - below_c, s - below_s
     low, high = rest - rest_s, rest + rest_s
-    whole, width = below_c.to(tl.int32), below_s.to(tl.int32)
-    first = whole - width - (low < 0).to(tl.int32)
-    last = whole + width + (high >= 1).to(tl.int32)
-    low = tl.where(first < 0, 0, tl.where(low < 0, low + 1, low))
-    return first, low, whole, rest, last, tl.where(high >= 1, high - 1, high)
+    n_mid, width = below_c.to(tl.int32), below_s.to(tl.int32)
+    n = n_mid - width - (low < 0).to(tl.int32)
+    n_far = n_mid + width + (high >= 1).to(tl.int32)
+    f = tl.where(n < 0, c - s, tl.where(low < 0, low + 1, low))
+    f_far = tl.where(high >= 1, high - 1, high)
+    return n, f, n_mid, n_far, f_far, tl.maximum(n, 0) + n_far - 2 * n_mid
 
 
 @triton.jit
@@ -90,8 +94,8 @@ def keep(e, g, lines, sums, longest, ring, block, length, wide, cols, ok, SIZE: 
 
 @triton.jit
 def above(n, e, end, ring):
-    """Return where G2 is read for a corner at n or behind it: above e, and not behind the end."""
-    return tl.minimum(e + 1 + tl.maximum(n, 0), end) & ring
+    """Return where G2 is read for a corner at n >= 0 or behind it: above e, and not behind the end."""
+    return tl.minimum(e + 1 + n, end) & ring
 
 
 @triton.jit
@@ -123,15 +127,16 @@ def read(
                     s = tl.load(widths + u)
                 c = tl.load(middles + u * SIZE)
                 w = tl.load(weights + u * SIZE)
-                n, f, n_mid, f_mid, n_far, f_far = corners(c, s)
-                slope = tl.load(slopes + u * ROWS).to(REAL)
-                near, near_up = pair(line, above(n, e, end, ring), ROWS)
+                n, f, n_mid, n_far, f_far, turn = corners(c, s)
+                near, near_up = pair(line, above(tl.maximum(n, 0), e, end, ring), ROWS)
                 mid, mid_up = pair(line, above(n_mid, e, end, ring), ROWS)
                 far, far_up = pair(line, above(n_far, e, end, ring), ROWS)
+                # G1 as it was kept: of sums that are no whole numbers, the difference of two G2 has lost some of it
+                once_near = tl.where((n < 0)[None, :], tl.load(slopes + u * ROWS), near - near_up)
                 bent = bend(
-                    near, near_up, f[None, :], mid, mid_up, f_mid[None, :], far, far_up, f_far[None, :], REAL
+                    near, once_near, f[None, :], mid, mid - mid_up, far, far - far_up, f_far[None, :], turn[None, :],
+                    REAL,
                 )  # fmt: skip
-                bent = tl.fma(row_of(tl.maximum(s - c, 0), y), tl.broadcast_to(slope, y.shape), bent)
                 y = tl.fma(row_of(w, y), bent, y)
                 line += stride
             middles, weights, slopes, widths = (
@@ -175,22 +180,22 @@ def pair(line, place, ROWS: tl.constexpr):
 
 
 @triton.jit
-def bend(near, near_up, f, mid, mid_up, f_mid, far, far_up, f_far, REAL: tl.constexpr):
-    """Return R(c - s) - 2 R(c) + R(c + s) from G2 at its corners and behind them.
+def bend(near, once_near, f, mid, once_mid, far, once_far, f_far, turn, REAL: tl.constexpr):
+    """Return R(c - s) - 2 R(c) + R(c + s) from G2 and G1 at its corners, R(n + f) = G2[n + 1] - f G1[n + 1].
 
-    Differences first: they are exact of whole numbers, and the sums, which are large, never meet a weight.
+    Sums are taken apart in the precision that they are kept in, where it is exact if they are whole numbers: a weight,
+    and the rounding to REAL, meet only what lies between two corners.
     """
-    y = ((near - mid) - (mid - far)).to(REAL)
-    y = tl.fma(tl.broadcast_to(f.to(REAL), y.shape), (near_up - near).to(REAL), y)
-    y = tl.fma(tl.broadcast_to(-2 * f_mid.to(REAL), y.shape), (mid_up - mid).to(REAL), y)
-    return tl.fma(tl.broadcast_to(f_far.to(REAL), y.shape), (far_up - far).to(REAL), y)
+    y = tl.fma(tl.broadcast_to(turn.to(mid.dtype), mid.shape), once_mid, (near - mid) - (mid - far)).to(REAL)
+    y = tl.fma(tl.broadcast_to(f.to(REAL), y.shape), (once_mid - once_near).to(REAL), y)
+    return tl.fma(tl.broadcast_to(f_far.to(REAL), y.shape), (once_mid - once_far).to(REAL), y)
 
 
 @triton.jit
-def once(line, place, end, ROWS: tl.constexpr, REAL: tl.constexpr):
+def once(line, place, end, ROWS: tl.constexpr):
     """Return G1 at a place, the difference of two G2."""
     at = line + tl.minimum(place, end) * ROWS
-    return (tl.load(at) - tl.load(at + ROWS)).to(REAL)
+    return tl.load(at) - tl.load(at + ROWS)
 
 
 @triton.jit(do_not_specialize=["batch", "prefix", "words", "past", "end", "block"])
@@ -212,8 +217,8 @@ def connection_gradients(
     low, number = tl.load(tables + pair), tl.load(tables + SIZE * SIZE + pair)
     strict, left = tl.load(tables + 2 * SIZE * SIZE + pair), tl.load(tables + 3 * SIZE * SIZE + pair)
     c, s = tl.load(triangles + pair), tl.load(triangles + SIZE * SIZE + sender)
-    n, f, n_mid, f_mid, n_far, f_far = corners(c, s)
-    straight = tl.maximum(s - c, 0).to(REAL)
+    n, f, n_mid, n_far, f_far, turn = corners(c, s)
+    n = tl.maximum(n, 0)
     taps, sides, total = tl.zeros((COLS,), REAL), tl.zeros((COLS,), REAL), tl.zeros((COLS,), REAL)
     for b in range(batch):
         first = lines + (b // ROWS * SIZE + known).to(tl.int64) * (2 * (end + 2) * ROWS) + b % ROWS
@@ -228,17 +233,17 @@ def connection_gradients(
                             near = line + above(n, e, end, -1) * ROWS
                             mid = line + above(n_mid, e, end, -1) * ROWS
                             far = line + above(n_far, e, end, -1) * ROWS
-                            bent = bend(
-                                tl.load(near), tl.load(near + ROWS), f, tl.load(mid), tl.load(mid + ROWS), f_mid,
-                                tl.load(far), tl.load(far + ROWS), f_far, REAL,
+                            near, near_up = tl.load(near), tl.load(near + ROWS)
+                            mid, mid_up = tl.load(mid), tl.load(mid + ROWS)
+                            far, far_up = tl.load(far), tl.load(far + ROWS)
+                            taps += bend(
+                                near, near - near_up, f, mid, mid - mid_up, far, far - far_up, f_far, turn, REAL
                             )  # fmt: skip
-                            taps += bent + straight * once(line, e + 1 + tl.zeros_like(low), end, ROWS, REAL)
-                            begin = once(line, e + low, end, ROWS, REAL)
-                            stop = once(line, e + low + number, end, ROWS, REAL)
-                            before = once(line, e + low + strict, end, ROWS, REAL)
-                            after = once(line, e + low + left, end, ROWS, REAL)
-                            sides += after - stop - (begin - before)
-                            total += begin - stop
+                            begin, stop = once(line, e + low, end, ROWS), once(line, e + low + number, end, ROWS)
+                            before = once(line, e + low + strict, end, ROWS)
+                            after = once(line, e + low + left, end, ROWS)
+                            sides += ((after - stop) - (begin - before)).to(REAL)
+                            total += (begin - stop).to(REAL)
                         else:
                             for k in range(longest):
                                 g = tl.load(first + tl.minimum(e + low + k, end) * ROWS).to(REAL)
@@ -248,6 +253,7 @@ def connection_gradients(
                                 side = tl.where(k < strict, -1, tl.where(k < left, 0, 1)).to(REAL)
                                 sides = tl.fma(side, g, sides)
                                 total += g
-    tl.store(sums + pair, taps / (s * s).to(REAL), mask=inside)
+    # a triangle beyond the longest tap has none, and is not where its sums are read
+    tl.store(sums + pair, tl.where(number > 0, taps / (s * s).to(REAL), 0), mask=inside)
     tl.store(sums + SIZE * SIZE + pair, sides, mask=inside)
     tl.store(sums + 2 * SIZE * SIZE + pair, total, mask=inside)
