@@ -82,7 +82,7 @@ class Request:
     lengths: (B,) whole numbers of steps, or None: after its end a sample's state is held and it spikes no more. trace:
     whether the states of every step are wanted. keep: steps of history in the final state; None is as many as the
     longest kernel reaches. taps: m itself, (N, K) per sender, instead of the triangle of delay and width. limit: a
-    longest tap that is known without looking at the delays (`max_delay`), or None.
+    longest tap that is known without looking at the delays (`max_delay`), or None; taps beyond it may be read or not.
     """
 
     current: Tensor

@@ -54,11 +54,13 @@ class Recurrence(NamedTuple):
     def heights(self, weight: Tensor) -> Tensor:
         """Return the weight, (N, N), as the scan takes it: with a delay a connection, over s^2.
 
-        Kernels read no triangle around a step before the present one: such a connection is not a number.
+        Kernels read no triangle around a step before the present one: such a connection is not a number. Of one without
+        a tap up to `reach`, they would read sums of another block: its weight is 0.
         """
         if self.kind == 1:
             return weight.detach()
-        return torch.where(self.edges[:-1] >= 0, weight.detach() * self.slope**2, torch.nan)
+        met = torch.where(self.tables[1] > 0, weight.detach() * self.slope**2, 0)
+        return torch.where(self.edges[:-1] >= 0, met, torch.nan)
 
     def slots(self, steps: int) -> int:
         """Return how many steps a ring must hold, or with a delay a connection a block, a power of 2."""
