@@ -1,6 +1,7 @@
 """The triton engine's scan is the reference engine's: on a card, or in Triton's interpreter, which is slow."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from problems import F64, NEURONS, assert_equal, difference, problem, result, run
 
 pytest.importorskip("triton", reason="the triton engine needs triton: pip install 'delrec[triton]'")
+from delrec.engines.triton import ENGINE, tiles
 from delrec.engines.triton import scan as passes
-from delrec.engines.triton import tiles
 from delrec.engines.triton.synaptic import MANY
 from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
@@ -314,6 +315,25 @@ def test_what_it_cannot_take_is_named():
     state = interface.State((history[0],), history)
     with pytest.raises(EngineError, match="history holds other values than 0 and 1"):
         scan("triton", Request(**arguments, state=state))
+
+
+@pytest.mark.parametrize(
+    ("batch", "size", "recurrent", "said"),
+    [
+        (1, 46_341, True, r"N N = 2,147,488,281 >= 2\^31"),
+        (1, 46_340, True, None),
+        (1, 46_341, False, None),
+        (2**21, 1024, False, r"B N = 2,147,483,648 >= 2\^31"),
+        (2**21 - 1, 1024, False, None),
+    ],
+)
+def test_a_layer_whose_numbers_32_bits_do_not_count_is_named(batch, size, recurrent, said):
+    one = torch.zeros(1, 1, 1, device=DEVICE)
+    weight = {"weight": one[0].expand(size, size), "delay": one[0].expand(size, size), "width": one[0, 0, 0] + 1}
+    neuron = LIF().attach(size).to(DEVICE)
+    request = Request(one.expand(1, batch, size), neuron, **(weight if recurrent else {}))
+    reason = ENGINE.supports(request)
+    assert reason is None if said is None else re.search(said, reason)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Triton(Engine):
             return TAPS
         if torch.jit.is_tracing():
             return "cannot be followed by torch.jit.trace"
-        reason = self.takes(request.current) or cannot_compile(request.neuron)
+        reason = self.takes(request.current) or _too_large(request) or cannot_compile(request.neuron)
         if reason:
             return reason
         if INTERPRETED and precision_of(request.current.dtype) == "bf16":
@@ -86,6 +86,17 @@ class Triton(Engine):
         if self.takes(inputs):
             return None
         return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
+
+
+def _too_large(request: Request) -> str | None:
+    """Return what kernels could not number in 32 bits, the places of a step or of the weight, or None."""
+    batch, size = request.current.shape[1:]
+    for what, count in (("B N", batch * size), ("N N", size * size if request.weight is not None else 0)):
+        if count >= 2**31:
+            return (
+                f"numbers what it reads in 32 bits, and of B = {batch:,}, N = {size:,} has {what} = {count:,} >= 2^31"
+            )
+    return None
 
 
 def precision_of(dtype: torch.dtype) -> str:
