@@ -79,7 +79,7 @@ def size_cell(row: Row) -> Cell:
         parts.append(f"{plural(row['parameters_delays'], 'delay')}{', fixed' if row.delays == 'fixed' else ''}")
     if row["parameters_neuron"]:
         parts.append(f"{words.count(row['parameters_neuron'])} of neurons")
-    if row.widths:
+    if row.widths and row["parameters_total"] is not None:
         parts.append(f"layers of {listed([str(width) for width in row.widths])}")
     return Cell(words.count(row["parameters_total"]), ", ".join(parts), row["parameters_total"])
 
