@@ -146,7 +146,7 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
         yield from _of_primary(judged, judged.primary, (primary.method, primary.control))
     yield from filter(None, (_of_contrast(judged, contrast) for contrast in declared.contrasts))
     if primary is not None and judged.primary is not None:
-        yield from _on_each(judged, judged.primary, (primary.method, primary.control))
+        yield from _foretold(judged, judged.primary, (primary.method, primary.control))
     asked = None if primary is None else (primary.method, primary.control)
     own = [d for d in judged.differences if d.method.control == d.control["method"]]
     rest = [d for d in own if (d.method["method"], d.control["method"]) != asked]
@@ -170,15 +170,13 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
     pooled = judged.pooled[pair][1]
     if not verdict.reason and (told := say.tasks_differ(verdict, pooled)):
         yield told
-
-
-def _on_each(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iterable[str]:
-    """How a pooled hypothesis fell on its tasks, and what is to be expected of a further one."""
-    if verdict.task != POOLED:
-        return
     if told := _by_task(judged, pair):
         yield told
-    if not verdict.reason and (told := say.further_task(judged.pooled[pair][1])):  # else it foretells nothing
+
+
+def _foretold(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iterable[str]:
+    """What is to be expected of a further task; what cannot be judged foretells nothing."""
+    if verdict.task == POOLED and not verdict.reason and (told := say.further_task(judged.pooled[pair][1])):
         yield told
 
 

@@ -17,7 +17,7 @@ ANSWER_START, ANSWER_END = "<!-- answer:start -->", "<!-- answer:end -->"
 THREE_TASKS = "three-tasks"
 FIGURES = ("forest.svg", "ablation.svg", "controls.svg", "costs.svg")  # that of the first page with one is shown
 _ANSWERS = 3  # on the first screen
-_SENTENCES = 3  # of each: the verdict, whether it depends on the task, and the first contrast or how it falls on each
+_SENTENCES = 4  # of each: the verdict, whether it depends on the task, how it falls on each, and the first contrast
 _OF_THREE = 12  # methods of the first table
 
 Json = Mapping[str, Any]
