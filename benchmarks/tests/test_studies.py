@@ -332,6 +332,18 @@ def test_a_study_may_leave_a_method_out_of_a_task(own):
     assert study.skipped == (("lif", "mackey-glass", "left out by the study"),)
 
 
+def test_a_profile_that_sets_one_key_of_a_table_leaves_the_others(own):
+    """The range of delays was swept under a start that has no range: a profile's network = {...} took it away."""
+    text = SWEEP.replace("repetitions = 2\n", 'repetitions = 2\nset = { network.delay_init = "uniform" }\n', 1)
+    text = text.replace("[small.primary]", "[small.set]\nepochs = 3\nnetwork = { tau = 20.0 }\n\n[small.primary]")
+    (settings,) = {
+        tuple((k, v) for k, v in r.overrides if k not in dict(r.point))
+        for r in own(text).requests
+        if r.method == "delrec-axonal"
+    }
+    assert dict(settings) == {"network.delay_init": "uniform", "network.tau": 20.0, "training.epochs": 3}
+
+
 def test_a_study_may_leave_a_method_out_of_some_points(own):
     """A control that is another row at one of the points was a row of its own, equal to the other in every run."""
     text = SWEEP.replace("repetitions = 2\n", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [0, 1] } }\n")

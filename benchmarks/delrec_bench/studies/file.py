@@ -42,6 +42,15 @@ def _size(value: list[int]) -> list[int]:
     return value
 
 
+def _merged(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, table by table: a profile that sets one key of a table leaves the others of it as they stand above."""
+    both = dict(general)
+    for key, value in own.items():
+        under = general.get(key)
+        both[key] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return both
+
+
 def _is_point(table: dict[str, Any]) -> bool:
     return isinstance(table.get("name"), str) and len(table) > 1
 
@@ -151,7 +160,7 @@ class Profile(Table):
     def over(self, general: "Profile") -> "Profile":
         """This profile with what it does not say taken from what stands above the tables."""
         said = {name: getattr(self, name) for name in self.model_fields_set}
-        merged = {name: getattr(general, name) | said[name] for name in _MERGED if name in said}
+        merged = {name: _merged(getattr(general, name), said[name]) for name in _MERGED if name in said}
         both = {name: getattr(general, name) for name in Profile.model_fields} | said | merged
         return Profile.model_construct(**both)
 
