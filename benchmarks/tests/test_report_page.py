@@ -163,6 +163,9 @@ def test_a_contrast_is_exploratory_and_says_what_the_two_share():
         ["exploratory"] * 4
     )
     assert all("rlif" not in text for text in page_of(records, primary=PAIR).answer)
+    alone = [r for r in records if r.task == "digits"]
+    (told,) = page_of(alone, primary=None, contrasts=(Contrast(PAIR[0], "rlif", "At equal width"),)).answer[1:2]
+    assert told.startswith("At equal width: on digits, delrec-synaptic is better than rlif: +")
 
 
 def test_a_control_without_the_spread_is_not_the_same_delays_left_fixed_and_no_more():
@@ -182,6 +185,8 @@ def test_what_a_search_chose_and_whether_scores_still_rose_is_read_first():
     text = text_of(page_of([*late, *early], primary=None))
     assert "the last epoch was the best in 100 percent of a row's runs on digits (7 epochs)." in text
     assert "10 epochs)" not in text and "trials" not in text
+    last = [r.changed(result=r.result | {"selection": "last"}) for r in late]
+    assert "still improving" not in text_of(page_of(last, primary=None)), "it was taken because it is the last"
     search = {"trials": 8, "trial": 0, "scores": [0.5] * 8, "space": "0" * 8}
     searched = [r.changed(search=search) for r in late] + [r.changed(search=search | {"trial": 3}) for r in early]
     assert "best of 8 trials" in (text := text_of(page_of(searched, primary=None)))

@@ -348,6 +348,9 @@ def test_a_study_may_leave_a_method_out_of_some_points(own):
     """A control that is another row at one of the points was a row of its own, equal to the other in every run."""
     text = SWEEP.replace("repetitions = 2\n", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [0, 1] } }\n")
     assert {dict(r.point)["network.sigma"] for r in own(text).requests if r.method == "delrec-axonal"} == {10}
+    assert own(text).requests == own(text.replace("[0, 1]", "[0.0, 1.0]")).requests, "a number is one in both spellings"
+    widths = WIDTHS.replace("[quick]\n", "[quick]\nnot_at = { lif = { hidden = [[8]] } }\n", 1)
+    assert [dict(r.overrides)["network.hidden"] for r in own(widths).requests if r.method == "lif"] == [[16, 16]]
     for wrong, message in (
         ("{ delrec-axonal = { sigma = [2] } }", r"not_at.delrec-axonal.sigma is \[2\]; it must be a part of what is"),
         ("{ delrec-axonal = { sigma = [0, 1, 10] } }", "must be a part of what is swept"),

@@ -144,7 +144,8 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
         yield conditions.not_judged(primary.method, primary.control, "too few runs" if of else "its runs are not there")
     else:
         yield from _of_primary(judged, judged.primary, (primary.method, primary.control))
-    yield from filter(None, (_of_contrast(judged, contrast) for contrast in declared.contrasts))
+    for contrast in declared.contrasts:
+        yield from _of_contrast(judged, contrast)
     if primary is not None and judged.primary is not None:
         yield from _foretold(judged, judged.primary, (primary.method, primary.control))
     asked = None if primary is None else (primary.method, primary.control)
@@ -191,15 +192,14 @@ def _by_task(judged: Judged, pair: tuple[str, str]) -> str | None:
     return say.by_task([d.verdict for d in over], *pair, told)
 
 
-def _of_contrast(judged: Judged, contrast: Contrast) -> str | None:
-    """A further comparison that the study asks for, pooled or on the page's one task; exploratory."""
+def _of_contrast(judged: Judged, contrast: Contrast) -> Iterable[str]:
+    """A further comparison that the study asks for, pooled, or where that cannot be task by task; exploratory."""
     pair = (contrast.method, contrast.control)
     of = judged.of(pair)
-    if not of:
-        return None
-    verdict = judged.pooled[pair][0] if pair in judged.pooled else of[0].verdict
-    finding = say.finding(verdict, *pair, words.show(of[0].method["metric"]))
-    return f"{contrast.about}: {finding[0].lower()}{finding[1:]}"
+    for verdict in [judged.pooled[pair][0]] if pair in judged.pooled else [d.verdict for d in of]:
+        metric = next(d.method["metric"] for d in of if verdict.task in (POOLED, d.verdict.task))
+        finding = say.finding(verdict, *pair, words.show(metric))
+        yield f"{contrast.about}: {finding[0].lower()}{finding[1:]}"
 
 
 def _on_task(declared: Declaration, task: str, judged: Judged) -> Iterable[str]:

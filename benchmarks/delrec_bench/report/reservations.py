@@ -38,7 +38,7 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
     for asked in sorted({s["trials"] for s in searches}):
         kept = [s["trial"] == 0 for s in searches if s["trials"] == asked]
         yield conditions.searched(asked, sum(kept), len(kept))
-    if told := conditions.still_rising(list(_trained(rows))):
+    if told := conditions.still_improving(list(_trained(rows))):
         yield told
     most: dict[int, list[str]] = {}
     for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):
@@ -73,7 +73,8 @@ def _trained(rows: Sequence[Row]) -> Iterable[tuple[str, int, list[float]]]:
     """(task, epochs, share of each row's runs whose last epoch was the best)."""
     shares: dict[tuple[str, int], list[float]] = {}
     for row in rows:
-        if row.kind == "run" and not row.derived and row.last_best is not None:
+        chosen = row["selection"] == "validation"  # an epoch that is taken because it is the last says nothing
+        if row.kind == "run" and chosen and not row.derived and row.last_best is not None:
             shares.setdefault((row["task"], len(row.records[0].history)), []).append(row.last_best)
     yield from ((task, epochs, of) for (task, epochs), of in shares.items())
 

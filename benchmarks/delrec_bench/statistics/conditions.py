@@ -197,7 +197,7 @@ def searched(trials: int, kept: int, rows: int) -> str:
     )
 
 
-def still_rising(trained: Sequence[tuple[str, int, Sequence[float]]]) -> str | None:
+def still_improving(trained: Sequence[tuple[str, int, Sequence[float]]]) -> str | None:
     """That training ended before scores settled: of tasks where in the median row a quarter of the runs or more were
     best at their last epoch; None where there are none.
 
@@ -214,7 +214,7 @@ def still_rising(trained: Sequence[tuple[str, int, Sequence[float]]]) -> str | N
     if not told:
         return None
     return (
-        f"Scores were still rising when training ended: the last epoch was the best in {listed(told)}. Places are "
+        f"Scores were still improving when training ended: the last epoch was the best in {listed(told)}. Places are "
         "those after so much training."
     )
 

@@ -64,8 +64,8 @@ def left_out(table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], where:
         except BenchError as error:
             raise BenchError(f"{where}: {error}") from error
         known = [called(value) for value in axes[axis]]
-        asked = values if isinstance(values, list) else [values]
-        if not set(map(str, asked)) < set(map(str, known)):
+        asked = [called(value) for value in values] if isinstance(values, list) else [values]
+        if not asked or any(value not in known for value in asked) or all(value in asked for value in known):
             raise BenchError(f"{where}.{key} is {values!r}; it must be a part of what is swept: {known}")
         out[axis] = asked
     return out

@@ -10,7 +10,7 @@ from delrec_bench.report.content import Page
 from delrec_bench.report.figures.style import INK, VERDICTS, Drawn, beside, colours, dots, panels, style, text_of, under
 from delrec_bench.report.judging import Difference
 from delrec_bench.statistics.paired import Estimate, paired
-from delrec_bench.statistics.pooled import Pooled, log_ratios
+from delrec_bench.statistics.pooled import Pooled, log_margin, log_ratios
 from delrec_bench.statistics.sentences import percent_of_error
 from delrec_bench.statistics.verdicts import Verdict
 
@@ -86,7 +86,7 @@ def _drawn(
 
 def _margin(margin: float, error: float) -> tuple[float, float]:
     """A margin in the task's own unit as log ratios of a control's error, down (to nothing, if it is more) and up."""
-    return (math.log1p(-margin / error) if margin < error else -10.0), math.log1p(margin / error)
+    return (math.log1p(-margin / error) if margin < error else -10.0), log_margin(margin, error)
 
 
 def _shade(axes: Axes, place: int, ends: tuple[float, float]) -> None:
