@@ -311,6 +311,8 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     assert "](reports/made-up/" in answer
     text = readme_path.read_text()
     assert text.index(answer) < text.index(readme.START) and "old" not in text
+    floors = {**page, "rows": [{**row, "kind": "floor"} for row in page["rows"]]}
+    assert "Data: digits, EMBEDDED." in readme.answer([floors], clone.reports), "a hypothesis on floors alone"
     exploratory = {**page, "page": "other", "verdicts": [v for v in page["verdicts"] if v["kind"] != "primary"]}
     assert "reports/other" not in readme.answer([exploratory, page], clone.reports)
     learning = {**page, "page": "zeta", "answer": ["Learning the delays of a helps.", *page["answer"][1:]]}

@@ -179,6 +179,33 @@ def test_a_control_without_the_spread_is_not_the_same_delays_left_fixed_and_no_m
     assert "against the same delays left fixed (sigma 0, not 10): error" in page.answer[0]
 
 
+def test_the_same_delays_are_called_so_where_only_sigma_differs_by_task():
+    """Equal widths and counts on both tasks were told as networks of their own sizes, since sigma 10 is not sigma 5."""
+
+    def blurred(r):
+        sigma = 0.0 if r.method != PAIR[0] else 10.0 if r.task == "digits" else 5.0
+        return r.changed(configuration=r.configuration | {"network": {"hidden": [42, 42], "sigma": sigma}})
+
+    page = page_of([blurred(r) for r in pair_of(0.1)])
+    assert "against the same delays left fixed, with another sigma: error" in page.answer[0]
+
+
+def test_a_task_without_a_ratio_of_errors_is_said_to_be_left_out_of_the_pool():
+    perfect = [made_up.forecast(m, i, 0.0) for m in PAIR for i in range(8)]
+    page = page_of([*pair_of(0.1), *perfect])
+    assert "over 3 tasks" in page.answer[0] and "Of its tasks mackey-glass is not pooled" in page.answer[1]
+
+
+def test_a_contrast_with_a_floor_leaves_the_floors_findings_whole():
+    floors = [made_up.scored_at("time-slices", r, 0.9, kind="floor", parameters={}) for r in range(6)]
+    runs = [made_up.scored_at(m, r, 0.5 + 0.002 * (r % 3)) for m in ("lif", "rlif") for r in range(6)]
+    page = page_of([*floors, *runs], primary=None, contrasts=(Contrast("lif", "time-slices", "Against a floor"),))
+    assert "are below the method-free floor time-slices" in text_of(page)
+    assert "lif" in next(t for t in page.parts[0].findings if "below" in t).split(" are ")[0].replace("rlif", "")
+    hypotheses = [(v.hypothesis, v.task) for v in page.judged.verdicts]
+    assert len(set(hypotheses)) == len(hypotheses)
+
+
 def test_what_a_search_chose_and_whether_scores_still_rose_is_read_first():
     late = [made_up.history(made_up.scored_at("lif", r, 0.5), 7) for r in range(4)]  # best at epoch 7
     early = [made_up.history(made_up.scored_at("rlif", r, 0.5), 10) for r in range(4)]

@@ -352,13 +352,83 @@ def test_a_study_may_leave_a_method_out_of_some_points(own):
     widths = WIDTHS.replace("[quick]\n", "[quick]\nnot_at = { lif = { hidden = [[8]] } }\n", 1)
     assert [dict(r.overrides)["network.hidden"] for r in own(widths).requests if r.method == "lif"] == [[16, 16]]
     for wrong, message in (
-        ("{ delrec-axonal = { sigma = [2] } }", r"not_at.delrec-axonal.sigma is \[2\]; it must be a part of what is"),
+        (
+            "{ delrec-axonal = { sigma = [2] } }",
+            r"not_at.delrec-axonal.network.sigma is \[2\]; it must be a part of what is",
+        ),
         ("{ delrec-axonal = { sigma = [0, 1, 10] } }", "must be a part of what is swept"),
         ("{ delrec-axonal = { tau = [2] } }", "not_at.delrec-axonal: "),
         ("{ rlif = { sigma = [0] } }", "rlif"),
     ):
         with pytest.raises(BenchError, match=message):
             own(SWEEP.replace("repetitions = 2\n", f"repetitions = 2\nnot_at = {wrong}\n"))
+
+
+@pytest.mark.parametrize(
+    ("above", "own_", "wanted"),
+    [
+        ("training.batch = 8, epochs = 3", "training.epochs = 5", {"training.batch": 8, "training.epochs": 5}),
+        ('network = { tau = 3.0 }, "network.sigma" = 1.0', "network = { sigma = 3.0 }",
+         {"network.tau": 3.0, "network.sigma": 3.0}),
+        ("digits = { training.batch = 8, epochs = 3 }", "digits.training.epochs = 5",
+         {"training.batch": 8, "training.epochs": 5}),
+        ("shd = { epochs = 3 }, epochs = 2", "batch = 8", {"training.batch": 8, "training.epochs": 2}),
+    ],
+)  # fmt: skip
+def test_a_profiles_settings_go_over_those_above_however_they_are_spelled(own, above, own_, wanted):
+    """What stood above the profiles won where it was spelled in another way; a task of another profile was refused."""
+    text = f"""
+summary = "spelling"
+methods = ["delrec-axonal"]
+set = {{ {above} }}
+[quick]
+tasks = ["digits"]
+set = {{ {own_} }}
+"""
+    (request,) = {r.overrides for r in own(text).requests}
+    assert dict(request) == wanted
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("repetitions = 2", 'repetitions = 2\nset = { epochs = 3, "training.epochs" = 4 }', "are one setting"),
+        ("at = { sigma = 10,", 'at = { sigma = 10, "network.sigma" = 1,', "are one setting; leave one of them out"),
+        ("repetitions = 2", "repetitions = 2\nnot_at = { lif = { sigma = [0] } }", "lif: it is not swept along"),
+        ("repetitions = 2", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [] } }", "must be a part of what"),
+        ("repetitions = 2", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [10] } }",
+         "primary needs delrec-axonal at network.sigma 10, network.delay_high 20 on digits, where it has no run"),
+        ("repetitions = 2", 'repetitions = 2\nwithout = { delrec-axonal-fixed = ["digits"] }',
+         "primary needs delrec-axonal-fixed at .* on digits, where it has no run"),
+        ('over = ["digits", "mackey-glass"]', 'over = ["digits", "digits"]', "primary.over has a task twice"),
+        ("repetitions = 2", 'repetitions = 2\nnotes = ["  "]', "a line of text"),
+        ("repetitions = 2", 'repetitions = 2\nnotes = ["a\\n## b"]', "a line of text"),
+    ],
+)  # fmt: skip
+def test_a_study_that_would_say_something_else_than_it_asks_is_refused(own, old, new, message):
+    with pytest.raises(BenchError, match=message):
+        own(SWEEP.replace(old, new, 1))
+
+
+def test_a_comparison_is_asked_for_once_of_two_rows_that_are_there(own):
+    contrast = """
+[[small.contrasts]]
+about = "Again"
+method = "{0}"
+control = "{1}"
+at = {{ sigma = 10, delay_high = 20 }}
+"""
+    with pytest.raises(BenchError, match="contrasts compares delrec-axonal with delrec-axonal-fixed twice"):
+        own(SWEEP + contrast.format("delrec-axonal", "delrec-axonal-fixed"))
+    lif = contrast.format("delrec-axonal", "lif")
+    with pytest.raises(BenchError, match="contrasts compares delrec-axonal with lif twice"):
+        own(SWEEP + lif + lif)
+    without = SWEEP.replace("repetitions = 2", "repetitions = 2\nwithout = {{ lif = [{0}] }}", 1)
+    assert own(without.replace("{{", "{").replace("}}", "}").replace("{0}", '"digits"') + lif).contrasts
+    with pytest.raises(BenchError, match="contrasts needs lif .* on digits, where it has no run"):
+        own(without.replace("{{", "{").replace("}}", "}").replace("{0}", '"digits", "mackey-glass"') + lif)
+    with pytest.raises(BenchError, match="compares lif with itself"):
+        own(SWEEP + contrast.format("lif", "lif") + "control_at = { sigma = 0 }\n")
 
 
 def test_a_contrast_stands_at_one_point_as_the_hypothesis_does(own):

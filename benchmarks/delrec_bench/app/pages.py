@@ -86,11 +86,9 @@ def _point(spot: Spot, spots: Iterable[Spot]) -> tuple[tuple[str, Any], ...]:
 
 
 def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> str | None:
-    """The row of a method's control at the same point: equal on the axes that both have."""
-    for other, name in names.items():
-        if other[:2] == (control, spot[1]) and _at(other, dict(spot[2])):
-            return name
-    return control
+    """The row of a method's control at the same point, equal on the axes that both have; None where it is left out."""
+    theirs = {other: name for other, name in names.items() if other[:2] == (control, spot[1])}
+    return next((name for other, name in theirs.items() if _at(other, dict(spot[2]))), None if theirs else control)
 
 
 def _whole_rows(study: Study, names: Mapping[Spot, str]) -> dict[Spot, str]:

@@ -5,7 +5,7 @@
 Settings are named with dots: `training.epochs`, `network.hidden`, `task.step_ms`, `seeds.split`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from delrec_bench.config.evaluation import NAMES, Evaluation
 from delrec_bench.config.network import checked_network
 from delrec_bench.config.requests import Request
 from delrec_bench.config.seeds import AXES, Seeds
-from delrec_bench.config.toml import preset
+from delrec_bench.config.toml import dotted, preset
 from delrec_bench.config.training import TrainingConfig
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
@@ -114,6 +114,31 @@ def full_key(key: str, known: Iterable[str]) -> str:
     if not guess.startswith("did"):
         guess = nearest(key.rpartition(".")[2], short)
     raise BenchError(f"unknown key '{key}'; {guess}")
+
+
+def full_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:
+    """The values of a table by full key.
+
+    Args:
+        table: It may be nested, and spell its keys in any way.
+        known: Full keys.
+        where: What an error begins with.
+
+    Raises:
+        BenchError: A key that means none or several, or two that mean one.
+    """
+    names = list(known)
+    out: dict[str, Any] = {}
+    spelled: dict[str, str] = {}
+    for key, value in dotted(table).items():
+        try:
+            full = full_key(key, names)
+        except BenchError as error:
+            raise BenchError(f"{where}: {error}") from error
+        if full in out:
+            raise BenchError(f"{where}: '{spelled[full]}' and '{key}' are one setting; leave one of them out")
+        out[full], spelled[full] = value, key
+    return out
 
 
 def settle(request: Request, method: Method, task: Task) -> Settings:

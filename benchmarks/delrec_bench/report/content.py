@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from delrec_bench.records import Record
 from delrec_bench.report import words
-from delrec_bench.report.declared import Contrast, Declaration
+from delrec_bench.report.declared import Contrast, Declaration, Primary
 from delrec_bench.report.judging import COUNTS, Difference, Judged, judge_page
 from delrec_bench.report.reservations import reservations
 from delrec_bench.report.rows import Row, amount_of, build_rows, setting
@@ -143,7 +143,7 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
         of = judged.of((primary.method, primary.control))
         yield conditions.not_judged(primary.method, primary.control, "too few runs" if of else "its runs are not there")
     else:
-        yield from _of_primary(judged, judged.primary, (primary.method, primary.control))
+        yield from _of_primary(judged, judged.primary, primary)
     for contrast in declared.contrasts:
         yield from _of_contrast(judged, contrast)
     if primary is not None and judged.primary is not None:
@@ -158,8 +158,9 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
             yield f"Each method against its own control, {words.label(metric)}, {say.EXPLORATORY}. {told}"
 
 
-def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iterable[str]:
-    differences = judged.of(pair)
+def _of_primary(judged: Judged, verdict: Verdict, primary: Primary) -> Iterable[str]:
+    pair = (primary.method, primary.control)
+    differences = [d for d in judged.of(pair) if primary.covers(d.method["task"])]
     row, control = differences[0].method, differences[0].control
     show = words.show(row["metric"])
     if verdict.task == POOLED and row.delays == "learned" and control.delays == "fixed":
@@ -169,6 +170,8 @@ def _of_primary(judged: Judged, verdict: Verdict, pair: tuple[str, str]) -> Iter
     if verdict.task != POOLED:
         return
     pooled = judged.pooled[pair][1]
+    if told := say.not_pooled([d.verdict.task for d in differences], pooled):
+        yield told
     if not verdict.reason and (told := say.tasks_differ(verdict, pooled)):
         yield told
     if told := _by_task(judged, pair):
@@ -226,7 +229,10 @@ def _fixed(differences: Sequence[Difference]) -> str:
         )
         for d in differences
     }
-    return told.pop() if len(told) == 1 else "fixed delays in networks of their own sizes"
+    if len(told) == 1:
+        return told.pop()
+    same = all(text.startswith(conditions.SAME_DELAYS) for text in told)
+    return f"{conditions.SAME_DELAYS}, with another sigma" if same else "fixed delays in networks of their own sizes"
 
 
 def _part(declared: Declaration, task: str, rows: Sequence[Row], judged: Judged) -> Part:

@@ -53,6 +53,10 @@ class Primary:
     control: str
     over: tuple[str, ...] = ()
 
+    def covers(self, task: str) -> bool:
+        """Whether a row's task is one of those: `shd:folder@1234` is `shd`."""
+        return not self.over or task in self.over or task.partition(":")[0] in self.over
+
 
 @dataclass(frozen=True)
 class Declaration:

@@ -64,7 +64,7 @@ class Judged:
         """Those of the page's json: pooled ones and each task's, the primary first; floors last."""
         found = [v for v, _ in self.pooled.values()] + [d.verdict for d in self.differences]
         found.sort(key=lambda v: v.kind != "primary")
-        return found + [v for of in self.floors.values() for v in of.values()]
+        return found + [v for of in self.floors.values() for v in of.values() if not any(v is other for other in found)]
 
     def of(self, pair: Pair) -> list[Difference]:
         """The differences of one pair of rows."""
@@ -84,14 +84,18 @@ def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
         kind: Kind = "primary" if pair == primary and not on_one_task else "exploratory"
         if found.estimate.n > 1:
             claims.append(Claim(_named(pair), POOLED, found.estimate, False, found.margin, kind, found.repetitions))
-    lone = [i for i, (row, other) in enumerate(made) if (row["method"], other["method"]) == primary]
+    lone = [
+        i
+        for i, (row, other) in enumerate(made)
+        if (pair := (row["method"], other["method"])) == primary and _is_over(declared, pair, row["task"])
+    ]
     for i, ((row, other), (estimate, _, _)) in enumerate(zip(made, raw, strict=True)):
         kind = "primary" if on_one_task and len(lone) == 1 and i == lone[0] else "exploratory"
         name = _named((row["method"], other["method"]))
         better, margin = metric_named(row["metric"]).more_is_better, declared.margin(row["task"])
         claims.append(Claim(name, row["task"], estimate, better, margin, kind))
-    floors = [(row, floor) for row, floor in _floor_pairs(rows) if (row["method"], floor["method"]) not in pairs]
-    claims += [_floor_claim(declared, row, floor) for row, floor in floors]
+    floors = list(_floor_pairs(rows))
+    claims += [_floor_claim(declared, *pair) for pair in floors if (pair[0]["method"], pair[1]["method"]) not in pairs]
     verdicts = {(v.hypothesis, v.task): v for v in judge(claims)}
     differences = []
     for (row, other), (_, each, errors) in zip(made, raw, strict=True):
@@ -141,10 +145,15 @@ def _difference(
     each = tuple((a.repetition, a.score - b.score) for a, b in both)
     errors = [error_of(row["metric"], s) for s in (*mine, *theirs)]
     known = [e for e in errors if e is not None]
-    if not both or len(known) < len(errors):
+    if not both or len(known) < len(errors) or not _has_logarithm(known, row.resolution > 0):
         return estimate, each, None
     n, samples = len(both), round(1 / row.resolution) if row.resolution else None
     return estimate, each, TaskErrors(row["task"], known[:n], known[n:], samples, declared.margin(row["task"]))
+
+
+def _has_logarithm(errors: Sequence[float], proportions: bool) -> bool:
+    """Whether errors are on the scale on which tasks are pooled: shares of the samples, or above 0."""
+    return all(0 <= e <= 1 for e in errors) if proportions else all(e > 0 for e in errors)
 
 
 def _pool(
@@ -163,9 +172,7 @@ def _pool(
 
 def _is_over(declared: Declaration, pair: Pair, task: str) -> bool:
     primary = declared.primary
-    if primary is None or (primary.method, primary.control) != pair or not primary.over:
-        return True
-    return task in primary.over or task.partition(":")[0] in primary.over
+    return primary is None or (primary.method, primary.control) != pair or primary.covers(task)
 
 
 def _wide(declared: Declaration, row: Row, other: Row) -> Estimate | None:

@@ -80,7 +80,7 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
 
 def _said(page: Json) -> str:
     """What a page's verdicts say, how they fall on the tasks, and of which data that is."""
-    tasks = list(dict.fromkeys(row["task"] for row in page["rows"] if row["kind"] == "run"))
+    tasks = list(dict.fromkeys(row["task"] for row in page["rows"]))
     data = listed(list(dict.fromkeys(row["data"] for row in page["rows"] if row["data"])))
     return f"{' '.join(page['answer'][:_SENTENCES])} Data: {listed(tasks)}, {data}."
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from delrec_bench.statistics.sentences import listed, plural
 
+SAME_DELAYS = "the same delays left fixed"
+
 
 def fixed_delays(
     widths: tuple[Sequence[int], Sequence[int]],
@@ -23,7 +25,7 @@ def fixed_delays(
     if ours == theirs and delays[0] == delays[1]:
         ours_sigma, theirs_sigma = (value or 0.0 for value in sigma)
         other = f" (sigma {theirs_sigma:g}, not {ours_sigma:g})" if ours_sigma != theirs_sigma else ""
-        return f"the same delays left fixed{other}"
+        return f"{SAME_DELAYS}{other}"
     return f"a network of {theirs} with {delays[1]:,} fixed delays (its own: {ours} with {delays[0]:,})"
 
 

@@ -88,6 +88,13 @@ def further_task(found: Pooled) -> str | None:
     return f"On a further task like these the error's change is expected {change} (95 percent prediction interval)."
 
 
+def not_pooled(tasks: Sequence[str], found: Pooled) -> str | None:
+    """Which of the tasks that a hypothesis is over are not in its pooled estimate; None where all are."""
+    lacking = [task for task in tasks if task not in dict(found.weights)]
+    are = "is" if len(lacking) == 1 else "are"
+    return f"Of its tasks {listed(lacking)} {are} not pooled: no ratio of errors there." if lacking else None
+
+
 def tasks_differ(v: Verdict, found: Pooled) -> str | None:
     """That the effect depends on the task: only where one effect of all tasks is ruled out at 5 percent.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from delrec_bench.config import defaults, dotted, full_key
+from delrec_bench.config import Request, defaults, full_keys
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.metrics import metric_named
@@ -19,7 +19,8 @@ def placed(pair: P, axes: Mapping[str, Sequence[Any]], methods: MethodTable, stu
     name = "primary" if isinstance(pair, Primary) else "contrasts"
 
     def place(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-        at = {full_key(key, axes): called(value) for key, value in dotted(given).items()}
+        found = full_keys(given, axes, f"study '{study}', {name}.{where}")
+        at = {key: called(value) for key, value in found.items()}
         for key, value in at.items():
             if value not in (known := [called(value) for value in axes[key]]):
                 raise BenchError(f"study '{study}': {name}.{where}.{key} is {value!r}; it is swept over {known}")
@@ -33,11 +34,61 @@ def placed(pair: P, axes: Mapping[str, Sequence[Any]], methods: MethodTable, stu
                 raise BenchError(
                     f"study '{study}': {name}.at lacks '{key}', which {side} is swept along; give its value"
                 )
-    if pair.method == pair.control and at == at | control_at:
+    here, there = (
+        {key: value for key, value in of.items() if has(key, axes[key], defaults(methods[side]))}
+        for side, of in ((pair.method, at), (pair.control, at | control_at))
+    )
+    if pair.method == pair.control and here == there:
         raise BenchError(
             f"study '{study}': {name} compares {pair.method} with itself; name another control, or control_at"
         )
     return pair.model_copy(update={"at": at, "control_at": control_at})
+
+
+def check_pairs(
+    primary: Primary | None,
+    contrasts: Sequence[Contrast],
+    firsts: Sequence[Request],
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    study: str,
+) -> None:
+    """Refuse a comparison that is asked for twice, or has a side without runs where it is to be judged.
+
+    Args:
+        primary, contrasts: Placed.
+        firsts: A request of every row.
+        tasks, methods: What is asked for of the study's; of what the command line leaves out nothing is said.
+        study: Its name.
+    """
+    asked: list[tuple[Any, ...]] = []
+    for pair in (primary, *contrasts):
+        if pair is None:
+            continue
+        name = "primary" if isinstance(pair, Primary) else "contrasts"
+        sides = ((pair.method, pair.at), (pair.control, pair.at | pair.control_at))
+        if sides in asked:
+            raise BenchError(f"study '{study}': {name} compares {pair.method} with {pair.control} twice; leave one out")
+        asked.append(sides)
+        over = pair.over if isinstance(pair, Primary) else list(tasks)
+        if any(over.count(task) > 1 for task in over):
+            raise BenchError(f"study '{study}': primary.over has a task twice: {', '.join(over)}")
+        if not {pair.method, pair.control} <= set(methods):
+            continue
+        wanted = [(task, *side) for task in over if task in tasks for side in sides]
+        lacking = [one for one in wanted if not _is_there(firsts, *one)]
+        if lacking and (isinstance(pair, Primary) or {task for task, _, _ in lacking} >= set(over)):
+            task, side, at = lacking[0]
+            place = f" at {', '.join(f'{key} {value}' for key, value in at.items())}" if at else ""
+            raise BenchError(
+                f"study '{study}': {name} needs {side}{place} on {task}, where it has no run (left out by the study, "
+                "or not applicable); take another point, or leave the task out"
+            )
+
+
+def _is_there(firsts: Sequence[Request], task: str, method: str, at: Mapping[str, Any]) -> bool:
+    there = (dict(r.point) for r in firsts if (r.method, r.task) == (method, task))
+    return any(all(at.get(key, value) == value for key, value in point.items()) for point in there)
 
 
 def check_margins(margin: Mapping[str, float], tasks: TaskTable, study: str) -> None:

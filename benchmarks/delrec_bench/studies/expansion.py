@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.config import Device, Request, defaults, dotted, full_key, settle
+from delrec_bench.config import Device, Request, defaults, full_keys, settle
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import canonical_json
-from delrec_bench.studies.claims import check_margins, placed
+from delrec_bench.studies.claims import check_margins, check_pairs, placed
 from delrec_bench.studies.file import MOST_REPETITIONS, Contrast, Primary, in_package, study_file, study_path
 from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.sharding import Shard, shard
@@ -145,10 +145,12 @@ def expand(
     if not 1 <= repetitions <= MOST_REPETITIONS:
         raise BenchError(f"--repetitions is {repetitions}; it must be from 1 to {MOST_REPETITIONS}")
     names = {key for method in methods.values() for key in defaults(method)}
-    settings = _settings(table.set, name, names, [*tasks, *methods])
+    above, own_set = (_settings(layer, name, names, [*tasks, *methods]) for layer in file.sets(profile))
+    settings = {owner: above.get(owner, {}) | own_set.get(owner, {}) for owner in {**above, **own_set}}
     for owner in filter(None, settings):
-        what, of_study = ("method", all_methods) if owner in methods else ("task", all_tasks)
-        _only(what, (owner,), of_study, name)
+        if owner in own_set:  # what stands above the profiles may be of another one's
+            what, of_study = ("method", all_methods) if owner in methods else ("task", all_tasks)
+            _only(what, (owner,), of_study, name)
         for key in settings[owner] if owner in methods else ():
             if key not in (theirs := defaults(methods[owner])):
                 raise BenchError(f"study '{name}', set.{owner}: it has no setting '{key}'; {nearest(key, theirs)}")
@@ -159,8 +161,11 @@ def expand(
             raise BenchError(f"study '{name}', sweep: none of {none} has {axis}; sweep another setting")
     primary = None if table.primary is None else placed(table.primary, axes, methods, name)
     contrasts = tuple(placed(contrast, axes, methods, name) for contrast in table.contrasts)
-    not_at = {method: left_out(of, axes, f"study '{name}', not_at.{method}") for method, of in table.not_at.items()}
-    _only("method", tuple(not_at), all_methods, name)
+    _only("method", tuple(table.not_at), all_methods, name)
+    not_at = {
+        method: left_out(of, axes, defaults(methods[method]), f"study '{name}', not_at.{method}")
+        for method, of in table.not_at.items()
+    }
     search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
     searched = {} if search is None else search.space
     for key in axes:
@@ -190,6 +195,7 @@ def expand(
                 request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
     _refuse_equal([first for first in firsts if first.point], methods, tasks, name)
+    check_pairs(primary, contrasts, firsts, chosen_tasks, chosen_methods, name)
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     if wanted.shard is not None:
         requests = tuple(shard(requests, wanted.shard, methods, tasks))
@@ -213,7 +219,7 @@ def expand(
         examples=table.examples,
         exhibits=file.exhibits,
         path=str(path),
-        own_settings=bool(table.set) and not in_package(path),
+        own_settings=any(file.sets(profile)) and not in_package(path),
         narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )
 
@@ -245,15 +251,13 @@ def _settings(
         if name in owners and not isinstance(value, dict):
             raise BenchError(f"study '{study}': set.{name} is {value!r}; it must be a table of settings")
 
-    def named(values: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return {full_key(key, known): value for key, value in dotted(values).items()}
-        except BenchError as error:
-            raise BenchError(f"study '{study}', set: {error}") from error
-
     general = {key: value for key, value in table.items() if key not in owners}
-    found: dict[str | None, dict[str, Any]] = {None: named(general)}
-    return found | {owner: named(values) for owner, values in table.items() if owner in owners}
+    found: dict[str | None, dict[str, Any]] = {None: full_keys(general, known, f"study '{study}', set")}
+    return found | {
+        owner: full_keys(values, known, f"study '{study}', set.{owner}")
+        for owner, values in table.items()
+        if owner in owners
+    }
 
 
 def _narrowed(wanted: Wanted, methods: bool, tasks: bool, repetitions: int) -> Iterable[str]:

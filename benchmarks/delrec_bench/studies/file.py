@@ -26,7 +26,7 @@ from delrec_bench.studies.search import SearchTable
 FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000
 MOST_POINTS = 1000  # of all axes together
-_MERGED = ("set", "data", "sizes", "margin")  # to these a profile adds; all else it replaces
+_MERGED = ("data", "sizes", "margin")  # to these a profile adds, as to `set` (`StudyFile.sets`); all else it replaces
 
 
 def _chosen(value: Any) -> Any:
@@ -40,15 +40,6 @@ def _size(value: list[int]) -> list[int]:
     if len(value) != 3 or not all(0 < number < 2**40 for number in value):
         raise ValueError("three numbers by task: training samples, steps, channels")
     return value
-
-
-def _merged(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, table by table: a profile that sets one key of a table leaves the others of it as they stand above."""
-    both = dict(general)
-    for key, value in own.items():
-        under = general.get(key)
-        both[key] = _merged(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
-    return both
 
 
 def _is_point(table: dict[str, Any]) -> bool:
@@ -73,6 +64,13 @@ def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
     return axes
 
 
+def _line(value: str) -> str:
+    if not value.strip() or "\n" in value or "<!--" in value:
+        raise ValueError("a line of text, without <!--")
+    return value.strip()
+
+
+Line = Annotated[str, AfterValidator(_line)]
 Chosen = Annotated[Any, AfterValidator(_chosen)]
 Size = Annotated[list[int], AfterValidator(_size)]
 Margin = Annotated[float, Field(gt=0)]
@@ -110,7 +108,7 @@ class Contrast(Pair):
         about: What the two share or differ in, in a few words.
     """
 
-    about: Annotated[str, Field(min_length=1)]
+    about: Line
 
 
 class Profile(Table):
@@ -149,7 +147,7 @@ class Profile(Table):
     search: SearchTable | None = None
     primary: Primary | None = None
     contrasts: list[Contrast] = Field(default_factory=list)
-    notes: list[str] = Field(default_factory=list)
+    notes: list[Line] = Field(default_factory=list)
     scored: bool = True
     examples: bool = True
     margin: dict[str, Margin] = Field(default_factory=dict)
@@ -160,7 +158,7 @@ class Profile(Table):
     def over(self, general: "Profile") -> "Profile":
         """This profile with what it does not say taken from what stands above the tables."""
         said = {name: getattr(self, name) for name in self.model_fields_set}
-        merged = {name: _merged(getattr(general, name), said[name]) for name in _MERGED if name in said}
+        merged = {name: getattr(general, name) | said[name] for name in _MERGED if name in said}
         both = {name: getattr(general, name) for name in Profile.model_fields} | said | merged
         return Profile.model_construct(**both)
 
@@ -177,11 +175,15 @@ class StudyFile(Profile):
         profiles: By name.
     """
 
-    summary: Annotated[str, Field(min_length=1)]
+    summary: Line
     ablation: bool = False
     exhibits: Exhibit | None = None
     default: str = "quick"
     profiles: dict[str, Profile] = Field(default_factory=dict)
+
+    def sets(self, profile: str) -> list[dict[str, Any]]:
+        """What `set` says above the profiles, and in one of them, which goes over it setting by setting."""
+        return [self.set, self.profiles[profile].set]
 
     def profile_named(self, name: str | None) -> tuple[str, Profile]:
         """A profile with its name, over what stands above the tables; None stands for the default."""

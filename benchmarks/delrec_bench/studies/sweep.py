@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from delrec_bench.config import dotted, full_key, toml_value
+from delrec_bench.config import dotted, full_key, full_keys, toml_value
 from delrec_bench.errors import BenchError
 
 
@@ -51,22 +51,22 @@ def called(value: Any) -> Any:
     return value["name"] if isinstance(value, dict) else value
 
 
-def left_out(table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], where: str) -> dict[str, list[Any]]:
-    """Where on the axes a method is left out: axis -> values as a request's `point` has them.
+def left_out(
+    table: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], known: Collection[str], where: str
+) -> dict[str, list[Any]]:
+    """Where on the axes a method with the settings `known` is left out: axis -> values as a request's `point` has them.
 
     Raises:
-        BenchError: No such axis; no such value on it, or nothing but such values.
+        BenchError: No such axis, or none of this method; no such value on it, or nothing but such values.
     """
     out = {}
-    for key, values in dotted(table).items():
-        try:
-            axis = full_key(key, axes)
-        except BenchError as error:
-            raise BenchError(f"{where}: {error}") from error
-        known = [called(value) for value in axes[axis]]
+    for axis, values in full_keys(table, axes, where).items():
+        if not has(axis, axes[axis], known):
+            raise BenchError(f"{where}: it is not swept along {axis}; leave that out")
+        there = [called(value) for value in axes[axis]]
         asked = [called(value) for value in values] if isinstance(values, list) else [values]
-        if not asked or any(value not in known for value in asked) or all(value in asked for value in known):
-            raise BenchError(f"{where}.{key} is {values!r}; it must be a part of what is swept: {known}")
+        if not asked or any(value not in there for value in asked) or all(value in asked for value in there):
+            raise BenchError(f"{where}.{axis} is {values!r}; it must be a part of what is swept: {there}")
         out[axis] = asked
     return out
 
