@@ -172,6 +172,7 @@ methods = ["lif", "delrec-axonal", "delrec-axonal-fixed"]
 tasks = ["digits", "mackey-glass"]
 repetitions = 2
 sweep = { "network.sigma" = [0, 1, 10], "delay_high" = [20, 150] }
+set = { delay_init = "uniform" }
 margin = { digits = 0.01 }
 
 [small]
@@ -334,7 +335,7 @@ def test_a_study_may_leave_a_method_out_of_a_task(own):
 
 def test_a_profile_that_sets_one_key_of_a_table_leaves_the_others(own):
     """The range of delays was swept under a start that has no range: a profile's network = {...} took it away."""
-    text = SWEEP.replace("repetitions = 2\n", 'repetitions = 2\nset = { network.delay_init = "uniform" }\n', 1)
+    text = SWEEP.replace("set = { delay_init", "set = { network.delay_init", 1)
     text = text.replace("[small.primary]", "[small.set]\nepochs = 3\nnetwork = { tau = 20.0 }\n\n[small.primary]")
     (settings,) = {
         tuple((k, v) for k, v in r.overrides if k not in dict(r.point))
@@ -392,7 +393,7 @@ set = {{ {own_} }}
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("repetitions = 2", 'repetitions = 2\nset = { epochs = 3, "training.epochs" = 4 }', "are one setting"),
+        ("set = {", 'set = { epochs = 3, "training.epochs" = 4,', "are one setting"),
         ("at = { sigma = 10,", 'at = { sigma = 10, "network.sigma" = 1,', "are one setting; leave one of them out"),
         ("repetitions = 2", "repetitions = 2\nnot_at = { lif = { sigma = [0] } }", "lif: it is not swept along"),
         ("repetitions = 2", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [] } }", "must be a part of what"),
@@ -402,6 +403,13 @@ set = {{ {own_} }}
          "primary needs delrec-axonal-fixed at .* on digits, where it has no run"),
         ('over = ["digits", "mackey-glass"]', 'over = ["digits", "digits"]', "primary.over has a task twice"),
         ("repetitions = 2", 'repetitions = 2\nnotes = ["  "]', "a line of text"),
+        ('tasks = ["digits", "mackey-glass"]', "tasks = []", "a list of names"),
+        ('tasks = ["digits", "mackey-glass"]', 'tasks = ["digits", "digits"]', "names that differ, not one twice"),
+        ("repetitions = 2", "repetitions = 2\nsizes = { digit = [1150, 64, 1] }", "no task 'digit'"),
+        ("set = {", "set = { delay_std = 3.0,",
+         "network.delay_std of delrec-axonal on digits has no effect while network.delay_init is 'uniform'"),
+        ("[large]", "[small.set]\nlif.network.tau = 3.0\ndelrec-axonal.sigma = 3.0\n[large]",
+         "network.sigma is swept and stands in set.delrec-axonal; leave one of them out"),
         ("repetitions = 2", 'repetitions = 2\nnotes = ["a\\n## b"]', "a line of text"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from delrec import DelayInit
 from delrec.networks import Network, NetworkConfig
 
 RECURRENT = ("recurrent_layers", "recurrent_dropout", "self_connections")
@@ -52,6 +53,19 @@ def settings_of(**fixed: Any) -> dict[str, Any]:
             left_out |= {"rounding"}
     known = {item.name: item.default for item in fields(NetworkConfig) if item.default is not MISSING}
     return {name: value for name, value in known.items() if name not in left_out}
+
+
+def without_effect(network: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a network that another of its settings leaves without effect, and why.
+
+    Args:
+        network: Its settings; those of no stack are taken as they are.
+    """
+    kind = network.get("delay_init")
+    if kind is None:
+        return {}
+    why = f"while network.delay_init is '{kind}'"
+    return {f"network.delay_{name}": why for name in DelayInit(kind).unread}
 
 
 def builder(**fixed: Any) -> Any:

@@ -1,12 +1,14 @@
-"""What a study declares of its comparison, checked: the hypothesis stands at one point, a margin can be exceeded."""
+"""What a study declares, checked: a hypothesis stands at one point, a margin can be exceeded, a row is its own run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from delrec_bench.config import Request, defaults, full_keys
+from delrec_bench.config import Request, defaults, full_keys, settle
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.stack import without_effect
 from delrec_bench.metrics import metric_named
+from delrec_bench.records import canonical_json
 from delrec_bench.studies.file import Contrast, Primary
 from delrec_bench.studies.sweep import called, has
 from delrec_bench.tasks.base import TaskTable
@@ -89,6 +91,26 @@ def check_pairs(
 def _is_there(firsts: Sequence[Request], task: str, method: str, at: Mapping[str, Any]) -> bool:
     there = (dict(r.point) for r in firsts if (r.method, r.task) == (method, task))
     return any(all(at.get(key, value) == value for key, value in point.items()) for point in there)
+
+
+def check_rows(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, study: str) -> None:
+    """Refuse a setting without effect, and two points that settle to one run: one row, under the name of the later."""
+    there: dict[str, Request] = {}
+    for request in requests:
+        try:
+            settled = settle(request, methods[request.method], tasks[request.task])
+        except BenchError:  # which the run itself will say
+            continue
+        of = f"of {request.method} on {request.task}"
+        for key, why in without_effect(settled.network).items():
+            if key in dict(request.overrides):
+                raise BenchError(f"study '{study}': {key} {of} has no effect {why}; set that too, or leave {key} out")
+        other = there.setdefault(canonical_json(settled.values), request) if request.point else request
+        if other is not request:
+            a, b = (", ".join(f"{axis} {value}" for axis, value in one.point) for one in (other, request))
+            raise BenchError(
+                f"study '{study}', sweep: {a} and {b} {of} are one and the same run; leave one of them out"
+            )
 
 
 def check_margins(margin: Mapping[str, float], tasks: TaskTable, study: str) -> None:

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.config import Device, Request, defaults, full_keys, settle
+from delrec_bench.config import Device, Request, defaults, full_keys
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import canonical_json
-from delrec_bench.studies.claims import check_margins, check_pairs, placed
+from delrec_bench.studies.claims import check_margins, check_pairs, check_rows, placed
 from delrec_bench.studies.file import MOST_REPETITIONS, Contrast, Primary, in_package, study_file, study_path
 from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.sharding import Shard, shard
@@ -134,7 +133,8 @@ def expand(
     for method, of in table.without.items():
         _only("method", (method,), all_methods, name)
         _only("task", tuple(of), all_tasks, name)
-    _only("task", tuple(table.margin), list(tasks), name)  # they may stand above the profiles, for the tasks of all
+    for by_task in (table.margin, table.sizes):  # they may stand above the profiles, for the tasks of all
+        _only("task", tuple(by_task), list(tasks), name)
     check_margins(table.margin, tasks, name)
     for pair in (table.primary, *table.contrasts):
         if pair is not None:
@@ -155,6 +155,10 @@ def expand(
             if key not in (theirs := defaults(methods[owner])):
                 raise BenchError(f"study '{name}', set.{owner}: it has no setting '{key}'; {nearest(key, theirs)}")
     axes = axes_of(table.sweep, name, names)
+    for whose, key in ((whose, key) for whose, of in own_set.items() for key in of):
+        if any(all(key in held(axis, value) for value in values) for axis, values in axes.items()):
+            where = f"set.{whose}" if whose else "set"
+            raise BenchError(f"study '{name}': {key} is swept and stands in {where}; leave one of them out")
     for axis, values in axes.items():
         if not any(has(axis, values, defaults(methods[method])) for method in all_methods):
             none = ", ".join(all_methods)
@@ -194,7 +198,7 @@ def expand(
                 place = tuple((key, called(value)) for key, value in point.items())
                 request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
-    _refuse_equal([first for first in firsts if first.point], methods, tasks, name)
+    check_rows(firsts, methods, tasks, name)
     check_pairs(primary, contrasts, firsts, chosen_tasks, chosen_methods, name)
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     if wanted.shard is not None:
@@ -222,23 +226,6 @@ def expand(
         own_settings=any(file.sets(profile)) and not in_package(path),
         narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )
-
-
-def _refuse_equal(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, study: str) -> None:
-    """Two points of a sweep that settle to one run would be one row, under the name of the later."""
-    there: dict[str, Request] = {}
-    for request in requests:
-        try:
-            settled = settle(request, methods[request.method], tasks[request.task]).values
-        except BenchError:  # which the run itself will say
-            continue
-        other = there.setdefault(canonical_json(settled), request)
-        if other is not request:
-            a, b = (", ".join(f"{axis} {value}" for axis, value in one.point) for one in (other, request))
-            raise BenchError(
-                f"study '{study}', sweep: {a} and {b} of {request.method} on {request.task} are one and the same run; "
-                "leave one of them out"
-            )
 
 
 def _settings(

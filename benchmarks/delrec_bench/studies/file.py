@@ -31,8 +31,10 @@ _MERGED = ("data", "sizes", "margin")  # to these a profile adds, as to `set` (`
 
 def _chosen(value: Any) -> Any:
     words = isinstance(value, list) and all(isinstance(word, str) for word in value)
-    if not (words or isinstance(value, dict)):
+    if not ((words and value) or isinstance(value, dict)):
         raise ValueError("a list of names, or attributes and their values")
+    if words and len(set(value)) < len(value):
+        raise ValueError("names that differ, not one twice")
     return value
 
 

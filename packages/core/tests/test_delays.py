@@ -1,5 +1,7 @@
 """The interpolation kernel, its schedule, and how delays start and are rounded."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,13 @@ def test_initial_delays():
     whole = DelayInit("uniform", low=10, high=30, integers=True).fill_(torch.empty(50))
     assert torch.equal(whole, whole.round())
     assert torch.equal(DelayInit("constant", low=3).fill_(torch.empty(4)), torch.full((4,), 3.0))
+    for kind in ("half-normal", "uniform", "constant"):
+        law, drawn = DelayInit(kind, std=2, low=1, high=5), {}
+        for name in ("std", "low", "high"):
+            for start in (law, dataclasses.replace(law, **{name: getattr(law, name) + 1})):
+                torch.manual_seed(0)
+                drawn[start] = start.fill_(torch.empty(50))
+            assert (name in law.unread) == torch.equal(drawn[law], drawn[start])
     for bad in (dict(kind="normal"), dict(std=-1), dict(low=-1), dict(kind="uniform", low=4, high=3)):
         with pytest.raises(ValueError, match="delay init"):
             DelayInit(**bad)
