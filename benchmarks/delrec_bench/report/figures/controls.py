@@ -22,6 +22,7 @@ from delrec_bench.report.figures.style import (
 from delrec_bench.report.judging import Difference
 
 _MOST = 12  # pairs of one task that a forest is read with
+_LETTERS = 44  # of a pair's name in one line: a longer one would leave a phone nothing but names
 
 
 def controls(page: Page) -> Drawn | None:
@@ -34,15 +35,17 @@ def controls(page: Page) -> Drawn | None:
     cut = {t: sorted(of, key=_strength, reverse=True)[:_MOST] for t, of in by_task.items()}
     cut = {t: [d for d in by_task[t] if d in of] for t, of in cut.items()}
     with style():
-        names = {t: [f"{d.method['method']} {MINUS} {d.control['method']}" for d in of] for t, of in cut.items()}
-        width = max(8.6, 4.0 + room((name for of in names.values() for name in of), 9.5))
-        figure, axes = panels([0.85 + 0.25 * len(of) for of in cut.values()], width, 1)
+        names = {t: [(d.method["method"], f"{MINUS} {d.control['method']}") for d in of] for t, of in cut.items()}
+        long = any(len(" ".join(name)) > _LETTERS for of in names.values() for name in of)
+        lines = [line for of in names.values() for name in of for line in (name if long else (" ".join(name),))]
+        width = max(6.6 if long else 8.6, 4.0 + room(lines, 9.5))
+        figure, axes = panels([0.85 + (0.4 if long else 0.25) * len(of) for of in cut.values()], width, 1)
         for axis, (task, shown) in zip(axes, cut.items(), strict=True):
             for place, d in enumerate(shown):
                 _difference(axis, place, d)
             metric = metric_named(shown[0].method["metric"])
             axis.axvline(0, color=INK, linewidth=0.9)
-            axis.set_yticks(range(len(shown)), names[task])
+            axis.set_yticks(range(len(shown)), [("\n" if long else " ").join(name) for name in names[task]])
             axis.set_ylim(len(shown) - 0.5, -0.5)
             axis.grid(visible=False, axis="y")
             better = "right is better" if metric.more_is_better else "left is better"
