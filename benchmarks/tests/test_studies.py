@@ -145,7 +145,7 @@ def corpus(folder: Path) -> Path:
     return folder
 
 
-def test_a_leaderboard_on_files_of_ones_own_with_its_latency(tmp_path, mine, capsys, monkeypatch):
+def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(tmp_path, mine, capsys, monkeypatch):
     (tmp_path / "root").mkdir()
     shutil.copy(ROOT / "data.dvc", tmp_path / "root")
     monkeypatch.chdir(tmp_path / "root")
@@ -161,6 +161,11 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency(tmp_path, mine, cap
     assert len({r.task for r in records}) == 1 and records[0].task.startswith("shd:own@")
     networks = [r.configuration["network"] for r in records if r.kind in ("run", "latency")]
     assert networks[0] == networks[1], "latency is that of the study's networks"
+    page = next((tmp_path / "root" / "out").glob("*/*.md"))
+    page.unlink()
+    assert app.main(["report", "--study", "mine", "--data", f"shd={tmp_path / 'own'}"]) == 0
+    assert "| lif" in page.read_text(), "a page on files of one's own could be made by `reproduce` alone"
+    capsys.readouterr()
     assert app.main(["reproduce", "--study", "mine", "--data", "shd"]) == 2
     assert "--data 'shd' is not TASK=DIR" in capsys.readouterr().err
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 Answer = tuple[int, dict[str, Any]]
 """What a command returns: its exit code, and its content for --json."""
 
+DataOfTasks = Annotated[
+    list[str] | None, typer.Option("--data", metavar="TASK=DIR", help="Your own files for a task, in its layout.")
+]
+"""An option read by `by_task`."""
+
 METHODS_VARIABLE = "DELREC_BENCH_METHODS"
 TASKS_VARIABLE = "DELREC_BENCH_TASKS"
 

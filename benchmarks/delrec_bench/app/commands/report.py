@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from delrec_bench.app.options import Answer, Places
+from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task
 
 PANEL = "See"
 EXAMPLES = (
     ("report", "write out/leaderboard/ from the records"),
     ("report --study tuned --source mlflow", "the page of a study, from what MLflow holds"),
+    ("report --study adaptive --profile speech --data shd=DIR --data ssc=DIR", "the page of runs on files of yours"),
     ("report --publish", "write reports/leaderboard/ and README's block, to be committed"),
 )
 
@@ -20,6 +21,7 @@ def command(
         str, typer.Option(metavar="NAME|FILE.toml", help="Whose page: a study, or a file of your own.")
     ] = "leaderboard",
     profile: Annotated[str | None, typer.Option(help="One of the study's (else its default).")] = None,
+    data: DataOfTasks = None,
     source: Annotated[Literal["mlflow", "records"], typer.Option(help="What to read.")] = "records",
     publish: Annotated[
         bool,
@@ -38,12 +40,12 @@ def command(
     from delrec_bench.report.rasters import rasters
     from delrec_bench.report.writing import out_folder, write_page
     from delrec_bench.report.writing import publish as published
-    from delrec_bench.studies.expansion import expand
+    from delrec_bench.studies.expansion import Wanted, expand
     from delrec_bench.studies.work import chosen_before
 
     workspace = places.workspace
     methods, tasks = places.tables()
-    expanded = expand(study, profile, methods, tasks)
+    expanded = expand(study, profile, methods, tasks, Wanted(data=by_task("--data", data)))
     read = tracked if source == "mlflow" else own_records
     records = read(workspace, expanded.name)
     if expanded.search is not None:

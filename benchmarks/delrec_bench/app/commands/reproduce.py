@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from delrec_bench.app.options import Answer, Places, by_task, names
+from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task, names
 from delrec_bench.app.progress import Display
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ def command(
     profile: Annotated[
         str | None, typer.Option(metavar="P", help="One of the study's profiles (else its default: mostly quick).")
     ] = None,
-    data: Annotated[
-        list[str] | None, typer.Option(metavar="TASK=DIR", help="Your own files for a task, in its layout.")
-    ] = None,
+    data: DataOfTasks = None,
     only_methods: Annotated[str | None, typer.Option(metavar="A,B", help="Only these methods of the study.")] = None,
     only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Only these tasks of the study.")] = None,
     repetitions: Annotated[
