@@ -45,7 +45,7 @@ def controls(page: Page) -> Drawn | None:
                 _difference(axis, place, d)
             metric = metric_named(shown[0].method["metric"])
             axis.axvline(0, color=INK, linewidth=0.9)
-            axis.set_yticks(range(len(shown)), [("\n" if long else " ").join(name) for name in names[task]])
+            axis.set_yticks(range(len(shown)), [("\n" if long else " ").join(name) for name in names[task]], ma="right")
             axis.set_ylim(len(shown) - 0.5, -0.5)
             axis.grid(visible=False, axis="y")
             better = "right is better" if metric.more_is_better else "left is better"
@@ -56,10 +56,12 @@ def controls(page: Page) -> Drawn | None:
     own = all(d.method.control == d.control["method"] for of in by_task.values() for d in of)
     what = "Every method minus its own control" + ("" if own else ", and what else the study compares")
     told = colours(any(page.declared.margin(task) for task in by_task))
+    asked = any((d.method["method"], d.control["method"]) == _primary(page) for of in by_task.values() for d in of)
+    free = "Exploratory, but for the declared hypothesis" if asked else "Exploratory"
     more = f" The {left} smallest differences are in the table alone." if left else ""
     caption = (
         f"{what}, repetition by repetition (rings), with mean (diamond) and 95 percent t interval: {told}; up to "
-        "three repetitions are never compared. Exploratory: nothing is corrected for their number, so look for what is "
+        f"three repetitions are never compared. {free}: nothing is corrected for their number, so look for what is "
         f"large on several tasks.{more} From all runs of the page."
     )
     return Drawn("controls", "Each method against its own control", caption, svg)
