@@ -318,7 +318,9 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     learning = {**page, "page": "zeta", "answer": ["Learning the delays of a helps.", *page["answer"][1:]]}
     assert readme.answer([page, learning], clone.reports).startswith("- Learning the delays of a helps.")
     answers, _, explored = readme.block([exploratory, page]).partition("Exploratory, since no hypothesis")
-    assert f"| {page['answer'][0]} |" in answers and "(reports/other/" not in answers
+    assert f"| {page['title']} |" in answers and "(reports/other/" not in answers
+    many = [{**page, "page": f"p{i}"} for i in range(5)]
+    assert readme.answer(many, clone.reports).count("\n- ") == 4, "every hypothesis is answered, whatever was found"
     assert explored.splitlines()[-1] == f"- [other](reports/other/other.md): {page['title']}", "it has no answer"
     alone = readme.answer([exploratory], clone.reports)
     assert alone.startswith(f"- {page['answer'][0]}\n"), "what it says, where it is all there is"

@@ -16,7 +16,7 @@ START, END = "<!-- pages:start -->", "<!-- pages:end -->"
 ANSWER_START, ANSWER_END = "<!-- answer:start -->", "<!-- answer:end -->"
 THREE_TASKS = "three-tasks"
 FIGURES = ("forest.svg", "ablation.svg", "controls.svg", "costs.svg")  # that of the first page with one is shown
-_ANSWERS = 3  # on the first screen
+_SENTENCES_ALONE = 3  # of a page that declared no hypothesis, where there is no other
 _SENTENCES = 4  # of each: the verdict, whether it depends on the task, how it falls on each, and the first contrast
 _OF_THREE = 12  # methods of the first table
 
@@ -66,11 +66,11 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
 
     Whether learning delays helps is answered first.
     """
-    told = sorted(filter(_asks, pages), key=lambda page: LEARNING not in page["answer"][0].lower())[:_ANSWERS]
+    told = sorted(filter(_asks, pages), key=lambda page: LEARNING not in page["answer"][0].lower())
     lines = [f"- {_said(page)} [{page['title']}]({_link(page)})" for page in told]
     if not told:
         told = [page for page in pages if page["page"] != THREE_TASKS][:1]
-        lines = [f"- {sentence}" for page in told for sentence in page["answer"][:_ANSWERS]]
+        lines = [f"- {sentence}" for page in told for sentence in page["answer"][:_SENTENCES_ALONE]]
     for page in told:
         for name in FIGURES:
             if (reports / page["page"] / name).exists():
@@ -86,7 +86,7 @@ def _said(page: Json) -> str:
 
 
 def block(pages: Sequence[Json]) -> str:
-    """The three tasks, the pages with a hypothesis and their answers, and a line for each other page."""
+    """The three tasks, the pages whose answers stand above, and a line for each other page."""
     out = []
     for page in pages:
         if page["page"] == THREE_TASKS:
@@ -97,9 +97,8 @@ def block(pages: Sequence[Json]) -> str:
             "page": [Cell(f"[{p['page']}]({_link(p)})", "") for p in asking],
             "what it asks": [Cell(p["title"]) for p in asking],
             "data": [Cell(", ".join(dict.fromkeys(r["data"] for r in p["rows"] if r["data"]))) for p in asking],
-            "its answer": [Cell(p["answer"][0]) for p in asking],
         }
-        out += [Table.of(columns, left=4).markdown().rstrip(), ""]
+        out += [Table.of(columns, left=3).markdown().rstrip(), ""]
     exploring = [page for page in pages if page["page"] != THREE_TASKS and not _asks(page)]
     if exploring:
         exploring.sort(key=lambda page: -len({row["task"] for row in page["rows"]}))  # the broadest first
