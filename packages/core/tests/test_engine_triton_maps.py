@@ -174,3 +174,11 @@ def test_layers_take_the_kernels():
     assert "SpikeLinear" in mapped.grad_fn.name()
     delayed = FeedforwardDelays(32, 3, window=4, engine="triton", device=DEVICE)(x)
     assert "Delayed" in delayed.grad_fn.name()
+
+
+def test_weights_that_32_bits_do_not_number_are_left_to_torch():
+    """The number of a weight overflowed, and another was read. No memory: the weight is one number, seen often."""
+    x = torch.zeros(1, 1, 46_341, device=DEVICE)
+    weight = torch.zeros(1, device=DEVICE).expand(46_341, 46_341)
+    assert spike_linear(x, weight) is None
+    assert delayed_linear(x, weight[:32_768, :32_768], weight[:1, :1], None, 5, 4, 0) is None

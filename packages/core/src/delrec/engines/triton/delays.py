@@ -88,9 +88,10 @@ def delayed_linear(
 ) -> Tensor | None:
     """Return y of `delrec.feedforward.FeedforwardDelays` for the kernel "v1", or None where the convolution is better.
 
-    Arguments and result as `delrec.engines.cpu.delays.delayed_linear`.
+    Arguments and result as `delrec.engines.cpu.delays.delayed_linear`; None from 2^30 weights on: taps are numbered in
+    32 bits.
     """
-    if window < 2 or inputs.dtype not in (torch.float32, torch.float64):
+    if window < 2 or inputs.dtype not in (torch.float32, torch.float64) or weight.numel() >= 2**30:
         return None
     factor, place = window_taps(weight, position, window, inputs.dtype)
     offset = None if bias is None else bias.to(inputs.dtype)

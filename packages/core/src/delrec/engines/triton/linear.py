@@ -91,9 +91,11 @@ def spike_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
     """Return inputs weight^T + bias, at a cost that falls with the inputs that are 0.
 
     inputs: (T, B, N_in), spikes or any values. weight: (N_out, N_in). bias: (N_out,). Returns (T, B, N_out), or None
-    for other dtypes than float32 and float64, and for fewer than 32 inputs.
+    for other dtypes than float32 and float64, for fewer than 32 inputs, and for 2^31 weights, numbered in 32 bits.
     """
     if inputs.dim() != 3 or inputs.dtype not in (torch.float32, torch.float64) or inputs.shape[-1] < _LEAST:
+        return None
+    if weight.numel() >= 2**31:
         return None
     out: Tensor = _SpikeLinear.apply(inputs, weight.to(inputs.dtype), bias)
     return out
