@@ -32,3 +32,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 class RunError(Exception):
     """A run was right in what it asked for and failed all the same; the command line prints it and exits with 1."""
+
+
+class DivergedError(RunError):
+    """Its training left the finite numbers: what the settings do, on any computer; a result, though no score."""

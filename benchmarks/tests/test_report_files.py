@@ -6,10 +6,12 @@ import io
 import json
 import re
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from delrec_bench.errors import BenchError
+from delrec_bench.records import Failure
 from delrec_bench.report import readme, tables, texts, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
@@ -265,6 +267,21 @@ def test_publishing_refuses_what_is_incomplete_mixed_or_of_several_revisions(clo
     assert not clone.reports.exists()
     publish(clone, declared, [older, *records[1:]], allow_mixed=True)
     assert "2 revisions of the code" in (clone.reports / "made-up" / "made-up.md").read_text()
+
+
+def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
+    declared, records = small(n=3)
+    gone = records[0]
+    failure = Failure(
+        key=gone.key, method="lif", task="digits", repetition=0, command="delrec-bench run lif digits", error="NaN",
+        traceback="secret", diverged=True, attempts=1, failed_at="2026-01-02T03:04:05+00:00",
+    )  # fmt: skip
+    publish(clone, replace(declared, diverged=(failure,)), records[1:])
+    folder = clone.reports / "made-up"
+    said = "1 of 6 runs diverged and have no score: 1 of lif. A row is of its runs that ended"
+    assert said in (folder / "made-up.md").read_text() and said in (folder / "made-up.html").read_text()
+    page = json.loads((folder / "made-up.json").read_text())
+    assert page["complete"] and [one["error"] for one in page["diverged"]] == ["NaN"] and "secret" not in str(page)
 
 
 def test_a_published_json_that_is_none_is_named(clone):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from delrec_bench import app
 from delrec_bench.app import pages
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, DivergedError, RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records
 from delrec_bench.studies import expansion, file
@@ -108,15 +108,16 @@ def test_a_row_that_comes_out_different_ends_with_exit_1(root, capsys, monkeypat
     assert "digits, lif: different (the same key on the same processor, compared bit for bit" in err
 
 
-def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypatch):
-    from delrec_bench.errors import RunError
+@pytest.mark.parametrize("kind", [RunError, DivergedError])
+def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypatch, kind):
+    """A page on which a method diverged could not be told from one that was not done yet, and not be published."""
     from delrec_bench.runs import single
 
     whole = single.fit
 
     def fit(model, *arguments, **named):
         if type(model.blocks[0].spiking).__name__ == "RecurrentDelays":
-            raise RunError("the loss is nan in epoch 1")
+            raise kind("the loss is nan in epoch 1")
         return whole(model, *arguments, **named)
 
     monkeypatch.setattr(single, "fit", fit)
@@ -125,6 +126,16 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     assert code == 1
     assert {entry["method"] for entry in content["failed"]} == {"delrec-axonal"}
     assert len(load_records(root / "runs")) == 4
+    page = json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())
+    assert page["complete"] == content["complete"] == (kind is DivergedError)
+    told = "2 of 6 runs diverged and have no score: 2 of delrec-axonal." in " ".join(page["reservations"])
+    assert told == (kind is DivergedError)
+    assert [one["method"] for one in page["diverged"]] == ["delrec-axonal"] * 2 * told
+    (failure, _) = (root / "runs").glob("*/failure.json")
+    failure.write_text("garbage")  # it says nothing any more: one run is awaited again
+    assert app.main(["report"]) == 0
+    assert f"{failure}" in capsys.readouterr().err
+    assert not json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())["complete"]
 
 
 KILLER = """

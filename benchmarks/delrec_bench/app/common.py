@@ -1,10 +1,11 @@
 """What commands that read records share: those of the workspace, of a page, and those that are committed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from delrec_bench.environment import say
-from delrec_bench.records import Record, load_records
+from delrec_bench.errors import BenchError
+from delrec_bench.records import FAILURE, Failure, Record, load_records, read_failure
 from delrec_bench.records.tracking import records_from_mlflow
 from delrec_bench.statistics import reproduced
 from delrec_bench.studies.membership import assigned
@@ -21,6 +22,19 @@ def own_records(workspace: Workspace, study: str | None = None) -> list[Record]:
     for message in broken:
         say(f"warning: {message}")
     return assigned(records, workspace, study)
+
+
+def own_failures(workspace: Workspace, keys: Iterable[str]) -> list[Failure]:
+    """Why those of the runs failed that did, and were not done since. A broken file is named on stderr."""
+    found = []
+    for key in dict.fromkeys(keys):
+        path = workspace.runs / key / FAILURE
+        if path.exists() and not path.with_name("record.json").exists():
+            try:
+                found.append(read_failure(path))
+            except BenchError as error:
+                say(f"warning: {error}")
+    return found
 
 
 def tracked(workspace: Workspace, study: str | None = None) -> list[Record]:

@@ -8,7 +8,7 @@ from delrec_bench.config import Spot
 from delrec_bench.config.evaluation import is_set
 from delrec_bench.methods.base import FOLDER as METHODS_FOLDER
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import PAGE_FILE, Record, read_page
+from delrec_bench.records import PAGE_FILE, Failure, Record, read_page
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Contrast, Declaration, Expected, Primary
 from delrec_bench.report.reproduction import Outcome, compare
@@ -26,7 +26,12 @@ CHOSEN_ON = {
 
 
 def declaration(
-    study: Study, keys: Sequence[str], methods: MethodTable, tasks: TaskTable, records: Sequence[Record] = ()
+    study: Study,
+    keys: Sequence[str],
+    methods: MethodTable,
+    tasks: TaskTable,
+    records: Sequence[Record] = (),
+    failures: Sequence[Failure] = (),
 ) -> Declaration:
     """What a study in a profile declares of its page.
 
@@ -35,6 +40,7 @@ def declaration(
         keys: Key of each of its requests.
         methods, tasks: The tables, for controls and overlaps.
         records: What there is: of a study whose page does not expect its runs, those that are there are declared.
+        failures: Runs that failed; those of its own that diverged are told on the page.
     """
     spots = dict.fromkeys(request.spot for request in study.requests)
     own = study.own_settings or any(methods.files[spot[0]].parent != METHODS_FOLDER for spot in spots)
@@ -69,6 +75,7 @@ def declaration(
         again=" ".join([f"delrec-bench reproduce --study {study.argument} --profile {study.profile}", *study.narrowed]),
         narrowed=study.narrowed,
         notes=study.notes,
+        diverged=tuple(failure for failure in failures if failure.diverged and failure.key in runs),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from delrec_bench.app.common import own_records, tracked
+from delrec_bench.app.common import own_failures, own_records, tracked
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.app.pages import declaration, finish, published_records
 from delrec_bench.app.progress import Display
@@ -147,7 +147,8 @@ def _finish(
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}; the page is built from the records")
         source = "records"
-    paths, outcome, content = finish(workspace, declaration(study, keys, methods, tasks, records), records, say, source)
+    declared = declaration(study, keys, methods, tasks, records, own_failures(workspace, keys))
+    paths, outcome, content = finish(workspace, declared, records, say, source)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
     return outcome.different, dict(content)
 

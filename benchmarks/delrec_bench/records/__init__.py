@@ -8,6 +8,7 @@ from delrec_bench.records.parts import DATA_KINDS, KINDS, LATENCY_RATIOS
 from delrec_bench.records.record import SCHEMA, Failure, Record, contents, differences, json_schema, same_record
 from delrec_bench.records.samples import PerSample
 from delrec_bench.records.store import (
+    FAILURE,
     finished_record,
     from_dict,
     load_records,
@@ -21,6 +22,7 @@ from delrec_bench.records.store import (
 
 __all__ = [
     "DATA_KINDS",
+    "FAILURE",
     "KINDS",
     "LATENCY_RATIOS",
     "PAGE_FILE",

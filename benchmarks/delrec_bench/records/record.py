@@ -201,6 +201,8 @@ class Failure(Strict):
     """What went wrong, in one line."""
     traceback: str
     """Where."""
+    diverged: bool = False
+    """Whether training left the finite numbers, which it does wherever it is tried."""
     attempts: int = Field(ge=1)
     """How often it was tried."""
     failed_at: str

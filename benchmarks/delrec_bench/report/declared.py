@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from delrec_bench.metrics import metric_named
+from delrec_bench.records import Failure
 
 RELATIVE_MARGIN = 0.05
 
@@ -78,6 +79,7 @@ class Declaration:
         again: The command that makes the page.
         narrowed: Options by which the page is less, or other, than the study's file declares.
         notes: What the study wants its readers to know.
+        diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
     """
 
     page: str
@@ -95,6 +97,7 @@ class Declaration:
     again: str = ""
     narrowed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    diverged: tuple[Failure, ...] = ()
 
     def margin(self, task: str) -> float | None:
         """The margin of a row's task: `shd:folder@1234` has that of `shd`."""
@@ -110,8 +113,8 @@ class Declaration:
         return sorted(found.values(), key=lambda r: (r.task, r.method, r.repetition, r.key))
 
     def missing(self, records: Iterable[Any]) -> tuple[str, ...]:
-        """Keys of the runs that have no record."""
-        there = {r.key for r in self.members(records)}
+        """Keys of the runs that have no record, and did not diverge."""
+        there = {r.key for r in (*self.members(records), *self.diverged)}
         return tuple(key for key in self.runs if key not in there)
 
 

@@ -1,5 +1,6 @@
 """What a reader must know before trusting a row: what is lacking, how it was chosen, on which footing rows stand."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from delrec_bench.report import words
@@ -25,6 +26,8 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
     runs_asked = len(declared.runs)
     lacking = list(dict.fromkeys(declared.runs[key].method for key in missing))
     if told := conditions.incomplete(runs_asked - len(missing), runs_asked, lacking):
+        yield told
+    if told := conditions.diverged(Counter(declared.runs[f.key].method for f in declared.diverged), runs_asked):
         yield told
     if told := conditions.revisions(sorted({name for row in rows for name in row.revisions})):
         yield told

@@ -16,6 +16,7 @@ from delrec_bench.statistics.pooled import Pooled
 from delrec_bench.statistics.verdicts import POOLED, Verdict
 
 SCHEMA = 2
+_OF_A_FAILURE = {"key", "method", "task", "repetition", "error", "command"}
 _LEGEND = {  # column of the rows' table -> what it says
     "score": "Intervals are 95 percent t intervals over repetitions.",
     "places": (
@@ -36,7 +37,7 @@ NOT_RANKED = (
 
 
 def to_json(page: Page) -> str:
-    """<page>.json: {schema, page, study, profile, source, complete, answer, verdicts, pooled, rows, repetitions}."""
+    """<page>.json: {schema, page, study, profile, source, complete, diverged, answer, verdicts, pooled, rows, ...}."""
     declared = page.declared
     content = {
         "schema": SCHEMA,
@@ -46,6 +47,7 @@ def to_json(page: Page) -> str:
         "profile": declared.profile,
         "source": page.source,
         "complete": page.complete,
+        "diverged": [failure.model_dump(include=_OF_A_FAILURE) for failure in page.declared.diverged],
         "revisions": list(page.revisions),
         "answer": list(page.answer),
         "reservations": list(page.reservations),

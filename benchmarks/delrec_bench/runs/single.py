@@ -20,7 +20,7 @@ import torch
 from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.data.samples import Cast
 from delrec_bench.environment import peak_bytes, pin_threads, reset_peak
-from delrec_bench.errors import BenchError, RunError
+from delrec_bench.errors import BenchError, DivergedError, RunError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json, finished_record
 from delrec_bench.runs.derived import scored_anew
@@ -104,7 +104,8 @@ def perform(
             raise
         except Exception as error:
             text = _told(resolved, error)
-            folder.failed(_about(resolved), text, "".join(traceback.format_exception(error)))
+            lines, diverged = "".join(traceback.format_exception(error)), isinstance(error, DivergedError)
+            folder.failed(_about(resolved) | {"diverged": diverged}, text, lines)
             if isinstance(error, RunError) or _place(resolved, error) is not None:
                 raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
             raise

@@ -169,6 +169,22 @@ def incomplete(there: int, asked: int, lacking: Sequence[str]) -> str | None:
     )
 
 
+def diverged(runs: Mapping[str, int], asked: int) -> str | None:
+    """That runs have no score since their training left the finite numbers, and what that does to their rows.
+
+    Args:
+        runs: How many of each row did.
+        asked: Runs of the page.
+    """
+    if not runs:
+        return None
+    of = listed([f"{count:,} of {row}" for row, count in runs.items()])
+    return (
+        f"{sum(runs.values()):,} of {plural(asked, 'run')} diverged and have no score: {of}. A row is of its runs that "
+        "ended, and so are its comparisons: both flatter it."
+    )
+
+
 def narrowed(options: Sequence[str]) -> str:
     """That the page is not the one that its study declares."""
     return f"This is not the page that its study declares: it was made with {listed(list(options))}."

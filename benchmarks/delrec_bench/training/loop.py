@@ -17,7 +17,7 @@ from delrec import NotFiniteError, RecurrentDelays
 from torch import Tensor
 
 from delrec_bench.config import Seeds, TrainingConfig
-from delrec_bench.errors import RunError
+from delrec_bench.errors import DivergedError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.evaluation import batches, evaluate, predict
 from delrec_bench.training.held_out import HeldOut
@@ -99,7 +99,7 @@ def fit(
         test: What selection "best-test" is by, released once an epoch; nothing else looks at it.
 
     Raises:
-        RunError: The loss is not finite.
+        DivergedError: The loss, or what a layer is given, is not finite.
         CheckpointError: The keeper's checkpoint is of another network.
     """
     seeds = seeds or Seeds()
@@ -120,7 +120,9 @@ def fit(
                 model, train, config, optimisation, measure, seeds, epoch, device, result.early["losses"]
             )
         except NotFiniteError as error:
-            raise RunError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error
+            raise DivergedError(
+                f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays"
+            ) from error
         entry["sigma"] = sigma_of(model)
         model.end_epoch()
         entry["delays_changed"] = delays_changed(before, model.delays())
@@ -213,7 +215,9 @@ def _train_epoch(
         loss = model.loss(scores, targets)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise RunError(f"the loss is {value} in epoch {epoch + 1}: training diverged; lower training.lr_weights")
+            raise DivergedError(
+                f"the loss is {value} in epoch {epoch + 1}: training diverged; lower training.lr_weights"
+            )
         if len(early) < EARLY_UPDATES:
             early.append(value)
         optimisation.step(loss + model.penalty())

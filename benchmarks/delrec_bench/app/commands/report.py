@@ -32,7 +32,7 @@ def command(
     ] = False,
 ) -> Answer:
     """Write out/PAGE/ from the records; trains nothing. Only --publish touches reports/ and README."""
-    from delrec_bench.app.common import own_records, tracked
+    from delrec_bench.app.common import own_failures, own_records, tracked
     from delrec_bench.app.pages import declaration
     from delrec_bench.config import resolve
     from delrec_bench.errors import MissingDataError
@@ -58,7 +58,7 @@ def command(
             if expanded.scored:
                 raise
             keys.append(request.command())
-    declared = declaration(expanded, keys, methods, tasks, records)
+    declared = declaration(expanded, keys, methods, tasks, records, own_failures(workspace, keys))
     if publish:
         paths = published(
             workspace,
