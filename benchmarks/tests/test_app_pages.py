@@ -111,6 +111,11 @@ def test_what_the_settings_of_ones_own_study_or_method_were_chosen_on_is_not_cla
     assert declaration(study(one), ["0" * 64], methods, TASKS).chosen_on == "unknown"
 
 
+def test_a_page_on_files_of_ones_own_is_made_again_by_a_command_that_names_them():
+    found = declared([Request("lif", "shd", data="corpora/mine")], data={"shd": "corpora/mine"})
+    assert found.again.endswith("--profile quick --data shd=DIR")
+
+
 def test_a_narrowed_page_is_made_again_by_the_same_command():
     found = declared([Request("lif", "digits")], narrowed=("--only-methods lif",), path="studies/theirs.toml")
     assert found.again == "delrec-bench reproduce --study theirs.toml --profile quick --only-methods lif"

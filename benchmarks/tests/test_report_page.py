@@ -209,11 +209,14 @@ def test_a_contrast_with_a_floor_leaves_the_floors_findings_whole():
 def test_what_a_search_chose_and_whether_scores_still_rose_is_read_first():
     late = [made_up.history(made_up.scored_at("lif", r, 0.5), 7) for r in range(4)]  # best at epoch 7
     early = [made_up.history(made_up.scored_at("rlif", r, 0.5), 10) for r in range(4)]
+    early = [r.changed(history=[e | {"valid_accuracy": 1 - e["valid_accuracy"]} for e in r.history]) for r in early]
     text = text_of(page_of([*late, *early], primary=None))
-    assert "the last epoch was the best in 100 percent of a row's runs on digits (7 epochs)." in text
-    assert "10 epochs)" not in text and "trials" not in text
+    assert "The last epoch was the best in 100 percent of a row's runs on digits (7 epochs, 14 by chance):" in text
+    assert "(10 epochs" not in text and "trials" not in text
     last = [r.changed(result=r.result | {"selection": "last"}) for r in late]
-    assert "still improving" not in text_of(page_of(last, primary=None)), "it was taken because it is the last"
+    assert "last epoch" not in text_of(page_of(last, primary=None)), "it was taken because it is the last"
+    flat = [r.changed(history=[e | {"valid_accuracy": 0.9} for e in r.history]) for r in late]
+    assert "last epoch" not in text_of(page_of(flat, primary=None)), "a tie with all before is no best epoch"
     search = {"trials": 8, "trial": 0, "scores": [0.5] * 8, "space": "0" * 8}
     searched = [r.changed(search=search) for r in late] + [r.changed(search=search | {"trial": 3}) for r in early]
     assert "best of 8 trials" in (text := text_of(page_of(searched, primary=None)))
@@ -464,3 +467,12 @@ def test_unequal_footing_and_mixed_revisions_are_told():
 def test_no_record_is_a_page_that_says_so():
     page = build(made_up.declared([], primary=None), [])
     assert page.answer == ("There is no record yet: nothing can be said.",) and page.rows == ()
+
+
+def test_a_hypothesis_on_one_task_says_what_is_known_of_its_test_set_alone():
+    """Only a page's other comparisons did."""
+    records = [
+        made_up.scored_at(m, r, 0.5 + 0.02 * (m == PAIR[0]) + 0.001 * r, total=50) for m in PAIR for r in range(6)
+    ]
+    answer = " ".join(page_of(records).answer)
+    assert "is better than" in answer and "test set" in answer

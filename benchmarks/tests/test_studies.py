@@ -409,9 +409,19 @@ set = {{ {own_} }}
         ('over = ["digits", "mackey-glass"]', 'over = ["digits", "digits"]', "primary.over has a task twice"),
         ("repetitions = 2", 'repetitions = 2\nnotes = ["  "]', "a line of text"),
         ('tasks = ["digits", "mackey-glass"]', "tasks = []", "a list of names"),
+        ("[large]", "[small.set]\nseeds = { split = 1 }\n[large]", "seeds.split belongs to the repetitions"),
+        ("[large]", "[small.set]\nnetwork.window = 3\n[large]", "none of lif, .* has network.window; leave it out"),
+        ("set = {", "set = { sigma = 3.0,", "network.sigma is swept and stands in set; leave one of them out"),
+        ('"delay_high" = [20, 150] }', '"delay_high" = [20, 150], sigma = [2] }',
+         "both hold network.sigma; sweep it once"),
+        ('"delay_high" = [20, 150] }', '"delay_high" = [20, 150], a = [{ name = "x", sigma = 1 }] }',
+         "both hold network.sigma; sweep it once"),
+        ('"delay_high" = [20, 150] }', '"delay_high" = [20, 150], a = [{ name = "x\\ny", epochs = 1 }] }',
+         "a line of text"),
+        ("set = { delay_init =", 'set = { delay_low = 0.0, "network.delay_init" =', None),
         ('tasks = ["digits", "mackey-glass"]', 'tasks = ["digits", "digits"]', "names that differ, not one twice"),
         ("repetitions = 2", "repetitions = 2\nsizes = { digit = [1150, 64, 1] }", "no task 'digit'"),
-        ("set = {", "set = { delay_std = 3.0,",
+        ("[large]", "[small.set]\ndelay_std = 3.0\n[large]",
          "network.delay_std of delrec-axonal on digits has no effect while network.delay_init is 'uniform'"),
         ("[large]", "[small.set]\nlif.network.tau = 3.0\ndelrec-axonal.sigma = 3.0\n[large]",
          "network.sigma is swept and stands in set.delrec-axonal; leave one of them out"),
@@ -419,6 +429,10 @@ set = {{ {own_} }}
     ],
 )  # fmt: skip
 def test_a_study_that_would_say_something_else_than_it_asks_is_refused(own, old, new, message):
+    assert old in SWEEP
+    if message is None:
+        assert own(SWEEP.replace(old, new, 1)).requests
+        return
     with pytest.raises(BenchError, match=message):
         own(SWEEP.replace(old, new, 1))
 
@@ -486,7 +500,7 @@ def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
         ("control = ", "controll = ", "primary.controll'; did you mean"),
         ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be above 0"),
         ("digits = 0.01", "shdd = 0.01", "has no task 'shdd'"),
-        ("repetitions = 2\n", 'without = { lif = ["shd"] }\n', "has no task 'shd'"),
+        ("repetitions = 2\n", 'without = { lif = ["sdh"] }\n', "has no task 'sdh'"),
         ("repetitions = 2\n", 'without = { lfi = ["digits"] }\n', "has no method 'lfi'; did you mean 'lif'"),
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
@@ -531,3 +545,46 @@ def test_a_page_of_sizes_and_latencies_needs_no_data(tmp_path, capsys):
     assert (tmp_path / "out" / "three-tasks" / "three-tasks.md").exists()
     assert app.main(["report", "--study", "adaptive", "--profile", "speech", "--root", str(tmp_path)]) == 2
     assert "no folder" in capsys.readouterr().err
+
+
+STARTS = """
+summary = "starts of delays"
+methods = ["delrec-axonal"]
+set = { delay_low = 0.0 }
+[quick]
+tasks = ["digits"]
+repetitions = 1
+"""
+
+
+def test_a_setting_is_without_effect_only_where_it_has_none_in_any_row(own):
+    """A study of several starts was refused for the numbers that one of them does not read."""
+    assert own(STARTS + 'set = { delay_init = "half-normal" }\n').requests, (
+        "what stands above may be for other profiles"
+    )
+    assert own(STARTS + 'set = { delay_high = 9.0 }\nsweep = { delay_init = ["half-normal", "uniform"] }\n').requests
+    kinds = STARTS.replace('["delrec-axonal"]', '["delrec-axonal", "delrec-synaptic"]')
+    assert own(kinds + '[quick.set]\ndelay_init = "uniform"\ndelay_high = 9.0\ndelrec-axonal.delay_init = "constant"\n')
+    both = 'sweep = { delay_init = ["half-normal", "uniform"], delay_high = [5.0, 9.0] }\n'
+    with pytest.raises(BenchError, match="sweep the two together, as points with a name"):
+        own(STARTS + both)
+
+
+def test_what_stands_above_may_be_of_another_profiles_tasks(own, tmp_path):
+    text = STARTS.replace("[quick]", f'data = {{ shd = "{tmp_path}" }}\nwithout = {{ lif = ["shd"] }}\n[quick]')
+    assert dict(own(text).data) == {}
+
+
+def test_a_study_of_ones_own_never_has_a_page_of_this_packages(tmp_path):
+    for stem, message in (("learned-vs-fixed-embedded", "would be page"), ("my study", "rename it in letters")):
+        (tmp_path / f"{stem}.toml").write_text(STARTS)
+        with pytest.raises(BenchError, match=message):
+            expansion.expand(str(tmp_path / f"{stem}.toml"), None, find_methods(), find_tasks())
+
+
+def test_contributings_sweeps_are_taken(own):
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    lines = [line.partition("  #")[0] for line in text.splitlines() if line.startswith("sweep = {")]
+    assert len(lines) == 3
+    for line in lines:
+        assert own(STARTS.replace("digits", "formants-20") + line + "\n").requests, line

@@ -72,7 +72,13 @@ def declaration(
         summaries={task: tasks[task].summary for _, task, _ in spots},
         overlaps={task: tasks[task].overlap for _, task, _ in spots},
         chosen_on="unknown" if own else CHOSEN_ON[study.presets],
-        again=" ".join([f"delrec-bench reproduce --study {study.argument} --profile {study.profile}", *study.narrowed]),
+        again=" ".join(
+            [
+                f"delrec-bench reproduce --study {study.argument} --profile {study.profile}",
+                *(f"--data {task}=DIR" for task in study.data),
+                *study.narrowed,
+            ]
+        ),
         narrowed=study.narrowed,
         notes=study.notes,
         diverged=tuple(failure for failure in failures if failure.diverged and failure.key in runs),

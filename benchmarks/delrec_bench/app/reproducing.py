@@ -130,7 +130,7 @@ def _latency(
 ) -> Outcome:
     requests = networks([r for r in study.requests if r.repetition == 0 and methods[r.method].build is not None])
     each = LATENCY_SECONDS / max(1, len(requests))
-    command = f"delrec-bench bench --study {study.name} --profile {study.profile}"
+    command = f"delrec-bench bench --study {study.argument} --profile {study.profile}"
     order = Order(requests, methods, tasks, workspace, places.folders(), each, command=command)
     return measure(order, display.say)
 

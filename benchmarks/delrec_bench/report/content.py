@@ -168,6 +168,9 @@ def _of_primary(judged: Judged, verdict: Verdict, primary: Primary) -> Iterable[
     else:
         yield say.finding(verdict, *pair, show)
     if verdict.task != POOLED:
+        for d in differences:
+            if d.verdict is verdict and d.wide is not None and (alone := say.this_test_set(verdict, d.wide, show)):
+                yield alone
         return
     pooled = judged.pooled[pair][1]
     if told := say.not_pooled([d.verdict.task for d in differences], pooled):

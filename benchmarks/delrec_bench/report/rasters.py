@@ -1,7 +1,7 @@
 """Rasters of a page that is published: drawn from checkpoints, where they are at hand, and stored as figures."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
@@ -18,10 +18,13 @@ from delrec_bench.workspace import Workspace
 _MOST = 2  # tasks: a raster is an example, not a result
 
 
-def rasters(page: Page, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> list[Drawn]:
+def rasters(
+    page: Page, methods: MethodTable, tasks: TaskTable, workspace: Workspace, data: Mapping[str, str]
+) -> list[Drawn]:
     """One run of the hypothesis's method (else of the best with learned delays) on the first tasks that have one.
 
-    What cannot be drawn is said and left out: a page never waits for its examples.
+    What cannot be drawn is said and left out: a page never waits for its examples. `data`: folders of a user's own
+    files by task.
     """
     out: list[Drawn] = []
     for record in _examples(page):
@@ -30,7 +33,7 @@ def rasters(page: Page, methods: MethodTable, tasks: TaskTable, workspace: Works
         if not (workspace.runs / record.key / "checkpoint.pt").is_file():
             continue
         try:
-            seen = replay(record, methods, tasks, workspace)
+            seen = replay(record, methods, tasks, workspace, data.get(record.task.partition(":")[0]))
         except BenchError as error:
             say(f"no raster: {error}")
             continue

@@ -17,7 +17,7 @@ ANSWER_START, ANSWER_END = "<!-- answer:start -->", "<!-- answer:end -->"
 THREE_TASKS = "three-tasks"
 FIGURES = ("forest.svg", "ablation.svg", "controls.svg", "costs.svg")  # that of the first page with one is shown
 _SENTENCES_ALONE = 3  # of a page that declared no hypothesis, where there is no other
-_SENTENCES = 4  # of each: the verdict, whether it depends on the task, how it falls on each, and the first contrast
+_SENTENCES = 4  # of each: the verdict, whether it depends on the task, how it falls on each, and what follows first
 _OF_THREE = 12  # methods of the first table
 
 Json = Mapping[str, Any]

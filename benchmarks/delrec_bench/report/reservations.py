@@ -41,7 +41,7 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
     for asked in sorted({s["trials"] for s in searches}):
         kept = [s["trial"] == 0 for s in searches if s["trials"] == asked]
         yield conditions.searched(asked, sum(kept), len(kept))
-    if told := conditions.still_improving(list(_trained(rows))):
+    if told := conditions.best_at_the_end(list(_trained(rows))):
         yield told
     most: dict[int, list[str]] = {}
     for task in dict.fromkeys(row["task"] for row in rows if row.kind == "run"):

@@ -92,9 +92,11 @@ class Row:
 
     @property
     def last_best(self) -> float | None:
-        """The share of its runs whose last epoch was the best; None where their epochs are not on record."""
-        trained = [r for r in self.records if r.history and r.result.get("best_epoch")]
-        return sum(r.result["best_epoch"] == len(r.history) for r in trained) / len(trained) if trained else None
+        """The share of its runs whose last epoch was better than all before; None where their scores are not there."""
+        sign = 1 if metric_named(self["metric"]).more_is_better else -1
+        scores = [[sign * e[f"valid_{r.metric}"] for e in r.history if f"valid_{r.metric}" in e] for r in self.records]
+        known = [of for of in scores if len(of) > 1]
+        return sum(of[-1] > max(of[:-1]) for of in known) / len(known) if known else None
 
     @property
     def derived(self) -> bool:

@@ -120,7 +120,7 @@ def to_metrics(page: Page) -> str:
 
 def behind(page: Page) -> str:
     """The line on which records, code and machines a page stands."""
-    runs = sum(r.kind == "run" for r in page.records)
+    runs = sum(r.kind in ("run", "floor") for r in page.records)
     parts = [f"{runs:,} runs behind this page, read from {'MLflow' if page.source == 'mlflow' else 'their records'}"]
     if page.revisions:
         parts.append(f"code {', '.join(page.revisions)}")

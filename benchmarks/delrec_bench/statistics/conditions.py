@@ -215,25 +215,22 @@ def searched(trials: int, kept: int, rows: int) -> str:
     )
 
 
-def still_improving(trained: Sequence[tuple[str, int, Sequence[float]]]) -> str | None:
-    """That training ended before scores settled: of tasks where in the median row a quarter of the runs or more were
-    best at their last epoch; None where there are none.
+def best_at_the_end(trained: Sequence[tuple[str, int, Sequence[float]]]) -> str | None:
+    """That epochs, not methods, may have set scores: of tasks where in the median row a quarter of the runs or more,
+    and more than by chance, were best at their last epoch; None where there are none.
 
     Args:
         trained: (task, epochs, row by row the share of runs whose last epoch was the best).
     """
     told: list[str] = []
     for task, epochs, shares in trained:
-        if shares and sorted(shares)[len(shares) // 2] >= 0.25:
+        if shares and sorted(shares)[len(shares) // 2] > max(0.2499, 1 / epochs):
             least, most = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
             span = f"{least} to {most} percent" if least != most else f"{least} percent"
             of = "" if told else " of a row's runs"
-            told.append(f"{span}{of} on {task} ({plural(epochs, 'epoch')})")
-    if not told:
-        return None
+            told.append(f"{span}{of} on {task} ({epochs} epochs, {100 / epochs:.0f} by chance)")
     return (
-        f"Scores were still improving when training ended: the last epoch was the best in {listed(told)}. Places are "
-        "those after so much training."
+        f"The last epoch was the best in {listed(told)}: with more, scores and places may be others." if told else None
     )
 
 

@@ -255,8 +255,8 @@ def _p(p: float) -> str:
 
 def percent_of_error(log_ratio: float) -> str:
     """A log ratio of error as the change of the error, with its sign: -0.105 is "−10.0 %"."""
-    text = f"{100 * math.expm1(log_ratio):+.1f}"
-    return ("0.0" if float(text) == 0 else text.replace("-", "\u2212")) + " %"
+    text = f"{100 * math.expm1(log_ratio):+,.1f}"
+    return ("0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\u2212")) + " %"
 
 
 def either_way(size: float) -> str:

@@ -1,6 +1,6 @@
 """What a study declares, checked: a hypothesis stands at one point, a margin can be exceeded, a row is its own run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from delrec_bench.config import Request, defaults, full_keys, settle
@@ -93,24 +93,45 @@ def _is_there(firsts: Sequence[Request], task: str, method: str, at: Mapping[str
     return any(all(at.get(key, value) == value for key, value in point.items()) for point in there)
 
 
-def check_rows(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, study: str) -> None:
-    """Refuse a setting without effect, and two points that settle to one run: one row, under the name of the later."""
+def check_rows(
+    requests: Iterable[Request],
+    methods: MethodTable,
+    tasks: TaskTable,
+    own: Collection[str],
+    axes: Mapping[str, Sequence[Any]],
+    study: str,
+) -> None:
+    """Refuse settings without effect, and two points that settle to one run: one row, under the name of the later.
+
+    Args:
+        requests: One of every row.
+        methods, tasks: The tables.
+        own: The settings that the profile itself sets; what stands above it may be for other profiles.
+        axes: What is swept.
+        study: Its name.
+    """
     there: dict[str, Request] = {}
+    vain: dict[str, str] = {}  # setting -> why, and where
+    works: set[str] = set()
     for request in requests:
         try:
             settled = settle(request, methods[request.method], tasks[request.task])
         except BenchError:  # which the run itself will say
             continue
-        of = f"of {request.method} on {request.task}"
-        for key, why in without_effect(settled.network).items():
-            if key in dict(request.overrides):
-                raise BenchError(f"study '{study}': {key} {of} has no effect {why}; set that too, or leave {key} out")
+        of, idle = f"of {request.method} on {request.task}", without_effect(settled.network)
+        for key in dict(request.overrides).keys() & idle.keys():
+            vain.setdefault(key, f"{key} {of} has no effect {idle[key]}")
+            if key in axes:
+                raise BenchError(f"study '{study}', sweep: {vain[key]}; sweep the two together, as points with a name")
+        works |= dict(request.overrides).keys() - idle.keys()
         other = there.setdefault(canonical_json(settled.values), request) if request.point else request
         if other is not request:
             a, b = (", ".join(f"{axis} {value}" for axis, value in one.point) for one in (other, request))
             raise BenchError(
                 f"study '{study}', sweep: {a} and {b} {of} are one and the same run; leave one of them out"
             )
+    for key in sorted(vain.keys() & set(own) - works):
+        raise BenchError(f"study '{study}': {vain[key]}; change that, or leave {key} out")
 
 
 def check_margins(margin: Mapping[str, float], tasks: TaskTable, study: str) -> None:

@@ -1,21 +1,28 @@
 """Studies: which runs one asks for."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from delrec_bench.config import Device, Request, defaults, full_keys
+from delrec_bench.config import FORECAST, Device, Request, defaults
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.studies.claims import check_margins, check_pairs, check_rows, placed
-from delrec_bench.studies.file import MOST_REPETITIONS, Contrast, Primary, in_package, study_file, study_path
+from delrec_bench.studies.file import (
+    MOST_REPETITIONS,
+    Contrast,
+    Primary,
+    in_package,
+    pages_of_package,
+    study_file,
+    study_path,
+)
 from delrec_bench.studies.search import Search, parse
+from delrec_bench.studies.setting import check_set, settings_of
 from delrec_bench.studies.sharding import Shard, shard
 from delrec_bench.studies.sweep import axes_of, called, has, held, left_out, points, said
 from delrec_bench.tasks.base import TaskTable
-
-GROUPS = ("task", "training", "network", "seeds", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ class Study:
         examples: Whether its published page carries trained networks and rasters.
         exhibits: A breach of protocol that it shows on purpose, or None.
         path: Its file.
-        own_settings: Whether it is a file of somebody's own that sets settings.
+        own_settings: Whether it is a file of somebody's own that sets or sweeps settings.
+        data: Folders of a user's own files by task.
         narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
 
@@ -90,6 +98,7 @@ class Study:
     exhibits: str | None = None
     path: str = ""
     own_settings: bool = False
+    data: Mapping[str, str] = field(default_factory=dict)
     narrowed: tuple[str, ...] = ()
 
     @property
@@ -124,15 +133,21 @@ def expand(
     if profile is not None and profile not in file.profiles:
         raise BenchError(f"study '{name}' has no profile '{profile}'; {nearest(profile, file.profiles)}")
     profile, table = file.profile_named(profile)
+    if not in_package(path) and (page := file.page(name, profile)) in pages_of_package():
+        raise BenchError(f"study '{path}', profile '{profile}' would be page '{page}' of this package; rename the file")
     all_methods = _choose("methods", table.methods, methods, name)
     all_tasks = _choose("tasks", table.tasks, tasks, name)
     chosen_methods = _only("method", wanted.methods, all_methods, name)
     chosen_tasks = _only("task", wanted.tasks, all_tasks, name)
-    for named in (table.data, table.primary.over if table.primary else ()):
-        _only("task", tuple(named), all_tasks, name)
+    said_here = file.profiles[
+        profile
+    ].model_fields_set  # what stands above is for the tasks and methods of all profiles
+    _only("task", tuple(table.primary.over) if table.primary else (), all_tasks, name)
+    _only("task", tuple(file.profiles[profile].data), all_tasks, name)
+    _only("task", tuple(table.data), list(tasks), name)
     for method, of in table.without.items():
-        _only("method", (method,), all_methods, name)
-        _only("task", tuple(of), all_tasks, name)
+        _only("method", (method,), all_methods if "without" in said_here else list(methods), name)
+        _only("task", tuple(of), all_tasks if "without" in said_here else list(tasks), name)
     for by_task in (table.margin, table.sizes):  # they may stand above the profiles, for the tasks of all
         _only("task", tuple(by_task), list(tasks), name)
     check_margins(table.margin, tasks, name)
@@ -141,11 +156,13 @@ def expand(
             _only("method", (pair.method, pair.control), all_methods, name)
     _only("task", tuple(wanted.data), chosen_tasks, name)
     data = {task: str(Path(folder).expanduser()) for task, folder in (table.data | dict(wanted.data)).items()}
+    data = {task: folder for task, folder in data.items() if task in chosen_tasks}
     repetitions = table.repetitions if wanted.repetitions is None else wanted.repetitions
     if not 1 <= repetitions <= MOST_REPETITIONS:
         raise BenchError(f"--repetitions is {repetitions}; it must be from 1 to {MOST_REPETITIONS}")
-    names = {key for method in methods.values() for key in defaults(method)}
-    above, own_set = (_settings(layer, name, names, [*tasks, *methods]) for layer in file.sets(profile))
+    forecasts = any(tasks[task].family == "forecast" for task in all_tasks)
+    names = {key for method in methods.values() for key in defaults(method) if forecasts or key not in FORECAST}
+    above, own_set = (settings_of(layer, name, names, [*tasks, *methods]) for layer in file.sets(profile))
     settings = {owner: above.get(owner, {}) | own_set.get(owner, {}) for owner in {**above, **own_set}}
     for owner in filter(None, settings):
         if owner in own_set:  # what stands above the profiles may be of another one's
@@ -155,10 +172,8 @@ def expand(
             if key not in (theirs := defaults(methods[owner])):
                 raise BenchError(f"study '{name}', set.{owner}: it has no setting '{key}'; {nearest(key, theirs)}")
     axes = axes_of(table.sweep, name, names)
-    for whose, key in ((whose, key) for whose, of in own_set.items() for key in of):
-        if any(all(key in held(axis, value) for value in values) for axis, values in axes.items()):
-            where = f"set.{whose}" if whose else "set"
-            raise BenchError(f"study '{name}': {key} is swept and stands in {where}; leave one of them out")
+    beside = settings if "sweep" not in said_here else own_set  # on the sweep's level
+    check_set(own_set, beside, axes, {m: methods[m] for m in all_methods}, name)
     for axis, values in axes.items():
         if not any(has(axis, values, defaults(methods[method])) for method in all_methods):
             none = ", ".join(all_methods)
@@ -198,7 +213,7 @@ def expand(
                 place = tuple((key, called(value)) for key, value in point.items())
                 request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
-    check_rows(firsts, methods, tasks, name)
+    check_rows(firsts, methods, tasks, {key for of in own_set.values() for key in of}, axes, name)
     check_pairs(primary, contrasts, firsts, chosen_tasks, chosen_methods, name)
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
     if wanted.shard is not None:
@@ -211,7 +226,7 @@ def expand(
         minutes=table.minutes,
         sizes={task: (size[0], size[1], size[2]) for task, size in table.sizes.items()},
         search=search,
-        page=name if profile == file.profile_named(None)[0] else f"{name}-{profile}",
+        page=file.page(name, profile),
         summary=file.summary,
         repetitions=repetitions,
         axes=axes,
@@ -223,28 +238,10 @@ def expand(
         examples=table.examples,
         exhibits=file.exhibits,
         path=str(path),
-        own_settings=any(file.sets(profile)) and not in_package(path),
+        own_settings=bool(any(file.sets(profile)) or axes) and not in_package(path),
+        data=data,
         narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )
-
-
-def _settings(
-    table: Mapping[str, Any], study: str, known: Iterable[str], owners: Collection[str]
-) -> dict[str | None, dict[str, Any]]:
-    """What `set` says by dotted key: for every run (None), and for the tasks and methods that it names."""
-    for name, value in table.items():
-        if isinstance(value, dict) and name not in owners and name not in GROUPS:
-            raise BenchError(f"study '{study}': unknown table 'set.{name}'; {nearest(name, [*owners, *GROUPS])}")
-        if name in owners and not isinstance(value, dict):
-            raise BenchError(f"study '{study}': set.{name} is {value!r}; it must be a table of settings")
-
-    general = {key: value for key, value in table.items() if key not in owners}
-    found: dict[str | None, dict[str, Any]] = {None: full_keys(general, known, f"study '{study}', set")}
-    return found | {
-        owner: full_keys(values, known, f"study '{study}', set.{owner}")
-        for owner, values in table.items()
-        if owner in owners
-    }
 
 
 def _narrowed(wanted: Wanted, methods: bool, tasks: bool, repetitions: int) -> Iterable[str]:

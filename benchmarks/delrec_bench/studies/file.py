@@ -11,6 +11,7 @@ tasks = { embedded = true }
 repetitions = 3
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,7 +46,7 @@ def _size(value: list[int]) -> list[int]:
 
 
 def _is_point(table: dict[str, Any]) -> bool:
-    return isinstance(table.get("name"), str) and len(table) > 1
+    return isinstance(table.get("name"), str) and len(table) > 1 and bool(_line(table["name"]))
 
 
 def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
@@ -187,6 +188,10 @@ class StudyFile(Profile):
         """What `set` says above the profiles, and in one of them, which goes over it setting by setting."""
         return [self.set, self.profiles[profile].set]
 
+    def page(self, study: str, profile: str) -> str:
+        """The name of a profile's page: the study's, and the profile where it is not the default."""
+        return study if profile == self.profile_named(None)[0] else f"{study}-{profile}"
+
     def profile_named(self, name: str | None) -> tuple[str, Profile]:
         """A profile with its name, over what stands above the tables; None stands for the default."""
         usual = self.default if self.default in self.profiles else next(iter(self.profiles))
@@ -228,6 +233,12 @@ def siblings(path: str, profile: str, presets: str) -> list[str]:
     return [n for n, table in found.items() if (table.profile or n) == presets and table.search is None]
 
 
+def pages_of_package() -> set[str]:
+    """The names of all pages that the studies of this package may have."""
+    files = {name: study_file(path) for name, path in study_files().items()}
+    return {file.page(name, profile) for name, file in files.items() for profile in file.profiles}
+
+
 def study_files() -> dict[str, Path]:
     """The studies of this package by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
@@ -252,6 +263,10 @@ def study_path(name: str) -> Path:
     path = Path(name).expanduser()
     if not path.is_file():
         raise BenchError(f"no study file '{name}'; give the path of a .toml file that exists")
+    if not re.fullmatch(r"[\w.-]+", path.stem):
+        raise BenchError(
+            f"study file '{name}' names a page and links to it; rename it in letters, digits, '.', '-', '_'"
+        )
     if path.stem in known and not path.samefile(known[path.stem]):
         raise BenchError(f"study file '{name}' has the name of a study of this package; rename it")
     return path

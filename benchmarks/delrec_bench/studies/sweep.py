@@ -26,16 +26,22 @@ def axes_of(table: Mapping[str, list[Any]], study: str, known: Iterable[str]) ->
             raise BenchError(f"study '{study}', sweep: {name} belongs to the repetitions; sweep another setting")
         return name
 
-    axes = {}
+    axes: dict[str, list[Any]] = {}
+    where: dict[str, str] = {}  # setting -> the axis that holds it
     for key, values in table.items():
         if isinstance(values[0], dict):
-            settings = [dotted({k: v for k, v in value.items() if k != "name"}) for value in values]
-            axes[key] = [
-                {"name": value["name"], **{full(k): v for k, v in of.items()}}
-                for value, of in zip(values, settings, strict=True)
-            ]
+            axis, settings = key, [{k: v for k, v in value.items() if k != "name"} for value in values]
+            for of in settings:
+                for name in dotted(of):
+                    full(name)
+            kept = [full_keys(of, names, f"study '{study}', sweep.{key}") for of in settings]
+            found = [{"name": value["name"], **of} for value, of in zip(values, kept, strict=True)]
         else:
-            axes[full(key)] = values
+            axis, found = full(key), values
+        for name in {name for value in found for name in held(axis, value)}:
+            if where.setdefault(name, key) != key:
+                raise BenchError(f"study '{study}', sweep: {where[name]} and {key} both hold {name}; sweep it once")
+        axes[axis] = found
     return axes
 
 

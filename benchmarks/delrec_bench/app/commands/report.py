@@ -67,7 +67,7 @@ def command(
             source=source,
             allow_mixed=allow_mixed,
             methods=methods if expanded.examples else None,
-            examples=lambda page: rasters(page, methods, tasks, workspace) if expanded.examples else (),
+            examples=lambda page: rasters(page, methods, tasks, workspace, expanded.data) if expanded.examples else (),
         )
     else:
         paths = write_page(out_folder(workspace, declared), build(declared, records, source))
