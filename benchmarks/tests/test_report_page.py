@@ -476,3 +476,15 @@ def test_a_hypothesis_on_one_task_says_what_is_known_of_its_test_set_alone():
     ]
     answer = " ".join(page_of(records).answer)
     assert "is better than" in answer and "test set" in answer
+
+
+def test_what_a_task_is_is_not_said_of_other_files_in_its_layout():
+    """Ten spoken digits of another corpus were told as "German and English, 20 classes"."""
+
+    def of(kind):
+        records = [made_up.scored_at("lif", r, 0.5, task="shd") for r in range(2)]
+        records = [r.changed(data=r.data | {"kind": kind, "stamp": kind}) for r in records]
+        return page_of(records, primary=None, summaries={"shd": "spoken digits"}).parts[0].used[0]
+
+    assert of("OFFICIAL") == "Spoken digits"
+    assert of("STAND-IN") == "Other data, in the layout of: spoken digits"

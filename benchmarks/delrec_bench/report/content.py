@@ -244,6 +244,8 @@ def _part(declared: Declaration, task: str, rows: Sequence[Row], judged: Judged)
         if row.kind == "run" and row.records[0].data.get("sizes"):
             used.setdefault(conditions.amount_used(amount_of(row.records[0])), []).append(row["method"])
     about = declared.summaries.get(task.partition(":")[0])
+    if about and any(row["data"] == "STAND-IN" for row in rows):
+        about = f"other data, in the layout of: {about}"
     told = [about[0].upper() + about[1:]] if about else []
     told += [text if len(used) == 1 else f"{listed(methods)}: {text}" for text, methods in used.items()]
     findings = [*_on_task(declared, task, judged), say.leaders(task, judged.ranks[task])]
