@@ -365,7 +365,7 @@ def test_ui_says_that_a_port_is_taken():
 def test_a_published_page_has_rasters_where_checkpoints_are_at_hand(root, tmp_path, capsys):
     record, workspace = record_of(root, "delrec-dcls"), workspace_at(root)
     page = build(made_up.declared([record], primary=None), [record])
-    (drawn,) = rasters(page, find_methods(), find_tasks(), workspace)
+    (drawn,) = rasters(page, find_methods(), find_tasks(), workspace, {})
     assert (drawn.name, drawn.title) == ("raster-digits", "One sample, with delays and without")
     assert "delrec-dcls on digits, repetition 0" in drawn.caption and "From the run's checkpoint" in drawn.caption
     write_page(tmp_path / "made-up", page, [drawn])
@@ -374,8 +374,8 @@ def test_a_published_page_has_rasters_where_checkpoints_are_at_hand(root, tmp_pa
     )
     assert 'id="figure-raster-digits"' in (tmp_path / "made-up" / "made-up.html").read_text()
     assert (tmp_path / "made-up" / "raster-digits.svg").is_file()
-    assert rasters(page, find_methods(), find_tasks(), workspace_at(tmp_path)) == []
+    assert rasters(page, find_methods(), find_tasks(), workspace_at(tmp_path), {}) == []
     other = record.changed(data=record.data | {"digest": "0" * 64})
     page = build(made_up.declared([other], primary=None), [other])
-    assert rasters(page, find_methods(), find_tasks(), workspace) == []
+    assert rasters(page, find_methods(), find_tasks(), workspace, {}) == []
     assert "no raster: " in capsys.readouterr().err

@@ -266,6 +266,8 @@ def test_two_settings_of_a_task_are_two_rasters_of_their_own_names(monkeypatch, 
         (tmp_path / record.key / "checkpoint.pt").touch()
     spikes = [np.eye(4)]
     seen = SimpleNamespace(sample="a sample", inputs=np.eye(4), layers=["blocks.0"], spikes=spikes, without=spikes)
-    monkeypatch.setattr(rasters, "replay", lambda *_: seen)
-    drawn = rasters.rasters(page_of(records, primary=PAIR), {}, {}, SimpleNamespace(runs=tmp_path))
+    folders = []
+    monkeypatch.setattr(rasters, "replay", lambda *given: folders.append(given[-1]) or seen)
+    drawn = rasters.rasters(page_of(records, primary=PAIR), {}, {}, SimpleNamespace(runs=tmp_path), {"digits": "mine"})
+    assert folders == ["mine", "mine"], "a record does not name the folder of a user's own files"
     assert [figure.name for figure in drawn] == ["raster-digits", "raster-digits-steps-9"]
