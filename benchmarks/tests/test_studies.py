@@ -410,6 +410,7 @@ set = {{ {own_} }}
         ("repetitions = 2", 'repetitions = 2\nnotes = ["  "]', "a line of text"),
         ('tasks = ["digits", "mackey-glass"]', "tasks = []", "a list of names"),
         ("[large]", "[small.set]\nseeds = { split = 1 }\n[large]", "seeds.split belongs to the repetitions"),
+        ("set = {", "set = { seeds.order = 1,", "seeds.order belongs to the repetitions"),
         ("[large]", "[small.set]\nnetwork.window = 3\n[large]", "none of lif, .* has network.window; leave it out"),
         ("set = {", "set = { sigma = 3.0,", "network.sigma is swept and stands in set; leave one of them out"),
         ('"delay_high" = [20, 150] }', '"delay_high" = [20, 150], sigma = [2] }',

@@ -21,13 +21,13 @@ def settings_of(
         if name in owners and not isinstance(value, dict):
             raise BenchError(f"study '{study}': set.{name} is {value!r}; it must be a table of settings")
 
-    general = {key: value for key, value in table.items() if key not in owners}
-    found: dict[str | None, dict[str, Any]] = {None: full_keys(general, known, f"study '{study}', set")}
-    return found | {
-        owner: full_keys(values, known, f"study '{study}', set.{owner}")
-        for owner, values in table.items()
-        if owner in owners
-    }
+    said: dict[str | None, Mapping[str, Any]] = {None: {k: v for k, v in table.items() if k not in owners}}
+    said |= {owner: values for owner, values in table.items() if owner in owners}
+    found = {owner: full_keys(values, known, f"study '{study}', {_name(owner)}") for owner, values in said.items()}
+    for owner, key in ((owner, key) for owner, of in found.items() for key in of):
+        if key.startswith("seeds."):  # the repetitions would be copies of one run
+            raise BenchError(f"study '{study}', {_name(owner)}: {key} belongs to the repetitions; leave it out")
+    return found
 
 
 def check_set(
@@ -37,7 +37,7 @@ def check_set(
     methods: Mapping[str, Method],
     study: str,
 ) -> None:
-    """Refuse what could never hold: a setting that is swept, or that no method has; seeds are the repetitions'.
+    """Refuse what could never hold: a setting that is swept, or that no method has.
 
     Args:
         own: What the profile itself sets.
@@ -51,8 +51,6 @@ def check_set(
             raise BenchError(f"study '{study}': {key} is swept and stands in {_name(owner)}; leave one of them out")
     known = {key for method in methods.values() for key in defaults(method)}
     for owner, key in ((owner, key) for owner, of in own.items() for key in of):
-        if key.startswith("seeds."):
-            raise BenchError(f"study '{study}', {_name(owner)}: {key} belongs to the repetitions; leave it out")
         if key not in known:
             raise BenchError(f"study '{study}', {_name(owner)}: none of {', '.join(methods)} has {key}; leave it out")
 

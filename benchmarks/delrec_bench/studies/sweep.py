@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from delrec_bench.config import dotted, full_key, full_keys, toml_value
+from delrec_bench.config import full_keys, toml_value
 from delrec_bench.errors import BenchError
 
 
@@ -15,33 +15,23 @@ def points(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def axes_of(table: Mapping[str, list[Any]], study: str, known: Iterable[str]) -> dict[str, list[Any]]:
     """The axes of a sweep by dotted key. Seeds are no axis: they belong to the repetitions."""
-    names = list(known)
-
-    def full(key: str) -> str:
-        try:
-            name = full_key(key, names)
-        except BenchError as error:
-            raise BenchError(f"study '{study}', sweep: {error}") from error
-        if name.startswith("seeds."):
-            raise BenchError(f"study '{study}', sweep: {name} belongs to the repetitions; sweep another setting")
-        return name
-
+    names, where = list(known), f"study '{study}', sweep"
     axes: dict[str, list[Any]] = {}
-    where: dict[str, str] = {}  # setting -> the axis that holds it
+    holders: dict[str, str] = {}  # setting -> the axis that holds it
     for key, values in table.items():
         if isinstance(values[0], dict):
-            axis, settings = key, [{k: v for k, v in value.items() if k != "name"} for value in values]
-            for of in settings:
-                for name in dotted(of):
-                    full(name)
-            kept = [full_keys(of, names, f"study '{study}', sweep.{key}") for of in settings]
-            found = [{"name": value["name"], **of} for value, of in zip(values, kept, strict=True)]
+            given = [{name: value for name, value in point.items() if name != "name"} for point in values]
+            settings = [full_keys(of, names, where) for of in given]
+            axes[key] = [{"name": point["name"], **of} for point, of in zip(values, settings, strict=True)]
+            inside = {name for of in settings for name in of}
         else:
-            axis, found = full(key), values
-        for name in {name for value in found for name in held(axis, value)}:
-            if where.setdefault(name, key) != key:
-                raise BenchError(f"study '{study}', sweep: {where[name]} and {key} both hold {name}; sweep it once")
-        axes[axis] = found
+            inside = set(of := full_keys({key: values}, names, where))
+            axes |= of
+        for name in inside:
+            if name.startswith("seeds."):
+                raise BenchError(f"{where}: {name} belongs to the repetitions; sweep another setting")
+            if holders.setdefault(name, key) != key:
+                raise BenchError(f"{where}: {holders[name]} and {key} both hold {name}; sweep it once")
     return axes
 
 
