@@ -81,7 +81,7 @@ def test_missing_is_empty_never_zero(page):
 
 
 def test_the_json_holds_the_verdicts_of_the_contract(page):
-    content = json.loads(texts.to_json(page))
+    content = json.loads(texts.to_json(page, ()))
     first = content["verdicts"][0]
     assert tuple(first)[: len(VERDICT)] == VERDICT and first["task"] == "pooled" and first["kind"] == "primary"
     assert {v["verdict"] for v in content["verdicts"]} <= {"better", "worse", "equivalent", "open"}
@@ -125,7 +125,7 @@ def test_markdown_and_html_say_the_same(page, drawn, markup, markdown):
 
 def test_csv_and_json_hold_the_numbers_that_people_read(page, markup, markdown):
     lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
-    rows = {(row["task"], row["method"]): row for row in json.loads(texts.to_json(page))["rows"]}
+    rows = {(row["task"], row["method"]): row for row in json.loads(texts.to_json(page, ()))["rows"]}
     assert list(lines) == list(rows) == [(row["task"], row["method"]) for row in page.rows]
     assert markup.count("data-method=") == len(rows)
     for place, row in rows.items():

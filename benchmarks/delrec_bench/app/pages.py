@@ -1,6 +1,7 @@
 """From a study to its page: what it declares, the records behind its published page, and what `reproduce` ends with."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from delrec_bench.config.evaluation import is_set
 from delrec_bench.methods.base import FOLDER as METHODS_FOLDER
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import PAGE_FILE, Failure, Record, read_page
-from delrec_bench.report.content import build
+from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Contrast, Declaration, Expected, Primary
+from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.reproduction import Outcome, compare
 from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.studies.expansion import Study
@@ -23,6 +25,25 @@ CHOSEN_ON = {
     **dict.fromkeys(("quick", "embedded"), "validation"),  # by the study `presets`
 }
 """What the settings of a profile of presets were chosen on."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a page is drawn from.
+
+    Attributes:
+        declared: What it is.
+        records: Any records, those of its runs among them.
+        source: Where they were read: "records" or "mlflow".
+        methods: Builds the networks of its best rows; None where it carries none.
+        examples: Its figures of single samples.
+    """
+
+    declared: Declaration
+    records: Sequence[Record]
+    source: str
+    methods: MethodTable | None = None
+    examples: Callable[[Page], Sequence[Drawn]] = lambda _: ()
 
 
 def declaration(
@@ -43,8 +64,8 @@ def declaration(
         failures: Runs that failed; those of its own that diverged are told on the page.
     """
     spots = dict.fromkeys(request.spot for request in study.requests)
+    names = names_of(study)
     own = study.own_settings or any(methods.files[spot[0]].parent != METHODS_FOLDER for spot in spots)
-    names = {spot: _row_name(spot, spots) for spot in spots}
     whole = _whole_rows(study, names)
     rows = {
         spot: Expected(
@@ -85,10 +106,11 @@ def declaration(
     )
 
 
-def _row_name(spot: Spot, spots: Iterable[Spot]) -> str:
-    """The method, and where it stands on its axes."""
-    point = ", ".join(f"{axis} {value}" for axis, value in _point(spot, spots))
-    return f"{spot[0]} ({point})" if point else spot[0]
+def names_of(study: Study) -> dict[Spot, str]:
+    """The names of its rows: the method, and where it stands on its axes."""
+    spots = dict.fromkeys(request.spot for request in study.requests)
+    points = {spot: ", ".join(f"{axis} {value}" for axis, value in _point(spot, spots)) for spot in spots}
+    return {spot: f"{spot[0]} ({point})" if point else spot[0] for spot, point in points.items()}
 
 
 def _point(spot: Spot, spots: Iterable[Spot]) -> tuple[tuple[str, Any], ...]:

@@ -23,7 +23,7 @@ class Finding:
 
     Attributes:
         page: The page's folder, or the submission.
-        what: archive, network, table, record, data, code or run.
+        what: archive, network, page, table, record, data, code or run.
         text: What it is, in one line.
     """
 

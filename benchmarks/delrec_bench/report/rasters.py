@@ -8,7 +8,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.raster import raster
+from delrec_bench.report.figures.raster import RASTER, raster
 from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.run_page import title_of
 from delrec_bench.runs.replay import replay
@@ -37,7 +37,7 @@ def rasters(
         except BenchError as error:
             say(f"no raster: {error}")
             continue
-        name = "-".join(["raster", *re.findall(r"[\w-]+", record.task)])  # two settings of a task are two files
+        name = "-".join([RASTER, *re.findall(r"[\w-]+", record.task)])  # two settings of a task are two files
         drawn = raster(title_of(record), seen.sample, seen.inputs, seen.layers, seen.spikes, seen.without, name)
         if drawn is not None and seen.without is not None:
             out.append(drawn)

@@ -36,7 +36,7 @@ NOT_RANKED = (
 )
 
 
-def to_json(page: Page) -> str:
+def to_json(page: Page, drawn: Sequence[Drawn]) -> str:
     """<page>.json: {schema, page, study, profile, source, complete, diverged, answer, verdicts, pooled, rows, ...}."""
     declared = page.declared
     content = {
@@ -47,7 +47,10 @@ def to_json(page: Page) -> str:
         "profile": declared.profile,
         "source": page.source,
         "complete": page.complete,
-        "diverged": [failure.model_dump(include=_OF_A_FAILURE) for failure in page.declared.diverged],
+        "diverged": [
+            {"row": declared.runs[failure.key].method} | failure.model_dump(include=_OF_A_FAILURE)
+            for failure in declared.diverged
+        ],
         "revisions": list(page.revisions),
         "answer": list(page.answer),
         "reservations": list(page.reservations),
@@ -55,6 +58,7 @@ def to_json(page: Page) -> str:
         "pooled": [_pooled(v.hypothesis, pooled) for v, pooled in page.judged.pooled.values()],
         "rows": [_row(row) for row in page.rows],
         "repetitions": [_repetition(row, i) for row in page.rows for i in range(len(row.records))],
+        "figures": [{"name": f.name, "title": f.title, "caption": f.caption} for f in drawn],
     }
     return "{\n" + ",\n".join(f'"{name}": {_lines(value)}' for name, value in content.items()) + "\n}\n"
 

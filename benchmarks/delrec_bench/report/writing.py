@@ -43,7 +43,7 @@ def write_page(folder: Path, page: Page, examples: Sequence[Drawn] = ()) -> list
         f"{name}.html": to_html(page, drawn),
         f"{name}.md": texts.to_markdown(page, drawn),
         f"{name}.csv": tables.to_csv(page),
-        f"{name}.json": texts.to_json(page),
+        f"{name}.json": texts.to_json(page, drawn),
         "metrics.json": texts.to_metrics(page),
         **{f"{figure.name}.svg": figure.standalone() for figure in drawn},
     }

@@ -38,6 +38,7 @@ def command(
 
     A submission's method is executed for --rerun alone, and only if its file is named by --methods.
     """
+    from delrec_bench.app.behind import audit_sentences
     from delrec_bench.data.dvc_files import listed
     from delrec_bench.environment import is_commit
     from delrec_bench.errors import BenchError
@@ -53,6 +54,7 @@ def command(
         if rerun is not None or data is not None:
             raise BenchError("--rerun makes a run of a submission again; name its archive (`rerun` takes any record)")
         findings = [*audit(workspace.reports, against), *audit_checkpoints(workspace.reports)]
+        findings += audit_sentences(workspace, *places.tables())
         findings += audit_submissions(workspace, against)
         told = {"pages": len(pages_below(workspace.reports))}
     else:

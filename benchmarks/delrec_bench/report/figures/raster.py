@@ -10,6 +10,7 @@ from matplotlib.path import Path
 from delrec_bench.report import words
 from delrec_bench.report.figures.style import BLUE, GREY, ORANGE, Drawn, panels, style, text_of, title
 
+RASTER = "raster"  # what names of these figures begin with
 _NEURONS, _SPIKES = 60, 1500  # of a panel at most: more is a grey field
 
 
@@ -20,7 +21,7 @@ def raster(
     layers: Sequence[str],
     spikes: Sequence[np.ndarray],
     without: Sequence[np.ndarray] | None,
-    name: str = "raster",
+    name: str = RASTER,
 ) -> Drawn | None:
     """A line a layer, the network as deployed on the left, the same with every delay 0 on the right.
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
@@ -18,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 from scour import scour
 
+from delrec_bench.errors import BenchError
+
 INK, FAINT = "#010203", "#040506"  # placeholders: text, and what stays in the background
 BLUE, ORANGE, GREEN, RED, GREY = "#3b76d6", "#d9822b", "#2a9d5c", "#d1495b", "#8a93a3"
 VERDICTS = {"better": GREEN, "worse": RED, "equivalent": BLUE, "open": GREY}
@@ -27,6 +30,7 @@ _SMALL = scour.parse_args(
     "--no-line-breaks --disable-style-to-xml --quiet".split()
 )
 _PLAIN = {INK: "#1f2937", FAINT: "#d5dae1"}
+_PAPER = '<rect width="100%" height="100%" fill="#fff"/>'
 _OF_PAGE = {INK: "currentColor", FAINT: "var(--grid)"}
 _MARKUP = re.compile(r"<style>[^<]*</style>|<[^>]*>")
 _STYLE: Any = {
@@ -76,7 +80,21 @@ class Drawn:
     def standalone(self) -> str:
         """As a file of its own: dark ink on white."""
         text = _in_markup(f"{INK}|{FAINT}", lambda m: _PLAIN[m[0]], self.svg)
-        return text.replace("</style>", '</style><rect width="100%" height="100%" fill="#fff"/>', 1)
+        return text.replace("</style>", f"</style>{_PAPER}", 1)
+
+    @classmethod
+    def read(cls, path: Path, title: str, caption: str) -> "Drawn":
+        """The figure whose file `standalone` wrote.
+
+        Raises:
+            BenchError: The file is not there.
+        """
+        try:
+            text = path.read_text(encoding="utf-8").replace(f"</style>{_PAPER}", "</style>", 1)
+        except OSError as error:
+            raise BenchError(f"{path} cannot be read ({error.strerror}): take it from git again") from error
+        ink = {plain: placeholder for placeholder, plain in _PLAIN.items()}
+        return cls(path.stem, title, caption, _in_markup("|".join(ink), lambda m: ink[m[0]], text))
 
     def inline(self, narrow: bool = False) -> str:
         """As an element of a page, in the page's own colours; ids and classes carry the figure's name, so that none is
