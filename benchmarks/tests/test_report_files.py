@@ -8,6 +8,7 @@ import re
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from delrec_bench.errors import BenchError
@@ -21,6 +22,8 @@ from delrec_bench.report.writing import LARGEST, out_folder, publish, write_page
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up
+
+PUBLISHED = Path(__file__).parents[2] / "reports"
 
 CONTRACT = (
     "task,data,method,learned,metric,n,score_mean,score_sd,score_low,score_high,rank_group,submitter,selection,"
@@ -324,23 +327,41 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     (page,) = readme.published_pages(clone.reports)
     answer = readme.answer([page], clone.reports)
     assert any(v["kind"] == "primary" for v in page["verdicts"])
-    assert answer.startswith(f"- {page['answer'][0]} ") and "Data: digits, EMBEDDED. [" in answer
-    assert "](reports/made-up/" in answer
+    assert answer.startswith(f"{page['answer'][0]}\n\n| hypothesis | verdict |"), "the question, then all hypotheses"
+    assert f"| [{page['title']}](reports/made-up/made-up.md) (rlif against lif) | **open** | " in answer
+    assert re.search(r"points\], digits, 3 repetitions \| EMBEDDED \|", answer), (
+        "nothing was pooled: no column of tasks"
+    )
     text = readme_path.read_text()
     assert text.index(answer) < text.index(readme.START) and "old" not in text
     floors = {**page, "rows": [{**row, "kind": "floor"} for row in page["rows"]]}
-    assert "Data: digits, EMBEDDED." in readme.answer([floors], clone.reports), "a hypothesis on floors alone"
+    assert "digits, 3 repetitions | EMBEDDED |" in readme.answer([floors], clone.reports), (
+        "a hypothesis on floors alone"
+    )
     exploratory = {**page, "page": "other", "verdicts": [v for v in page["verdicts"] if v["kind"] != "primary"]}
     assert "reports/other" not in readme.answer([exploratory, page], clone.reports)
     learning = {**page, "page": "zeta", "answer": ["Learning the delays of a helps.", *page["answer"][1:]]}
-    assert readme.answer([page, learning], clone.reports).startswith("- Learning the delays of a helps.")
-    answers, _, explored = readme.block([exploratory, page]).partition("Exploratory, since no hypothesis")
-    assert f"| {page['title']} |" in answers and "(reports/other/" not in answers
+    assert readme.answer([page, learning], clone.reports).startswith("Learning the delays of a helps.\n\n")
     many = [{**page, "page": f"p{i}"} for i in range(5)]
-    assert readme.answer(many, clone.reports).count("\n- ") == 4, "every hypothesis is answered, whatever was found"
+    assert readme.answer(many, clone.reports).count("**open**") == 5, "every hypothesis is answered, whatever was found"
+    explored = readme.block([exploratory, page])
     assert explored.splitlines()[-1] == f"- [other](reports/other/other.md): {page['title']}", "it has no answer"
+    assert "(reports/made-up/" not in explored, "its answer stands above"
     alone = readme.answer([exploratory], clone.reports)
     assert alone.startswith(f"- {page['answer'][0]}\n"), "what it says, where it is all there is"
+
+
+def test_readmes_answer_says_how_a_pooled_hypothesis_fell_on_each_task(clone):
+    (page,) = (p for p in readme.published_pages(PUBLISHED) if p["page"] == "learned-vs-fixed-embedded")
+    line = readme.answer([page], PUBLISHED).splitlines()[4]
+    primary = next(v for v in page["verdicts"] if v["kind"] == "primary")
+    assert f"({primary['hypothesis']}) | **{primary['verdict']}** | error " in line and ", 4 tasks | " in line
+    for verdict in page["verdicts"]:
+        if verdict["hypothesis"] == primary["hypothesis"] and verdict["task"] != "pooled":
+            (of_word,) = (
+                part for part in line.split(" | ")[3].split("; ") if part.startswith(f"{verdict['verdict']}: ")
+            )
+            assert verdict["task"] in of_word
 
 
 def test_a_readme_without_one_of_its_markers_is_an_error(clone):

@@ -9,7 +9,8 @@ from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.tables import Cell, Table
-from delrec_bench.statistics.sentences import LEARNING, listed, plural
+from delrec_bench.statistics.sentences import LEARNING, percent_of_error, plural
+from delrec_bench.statistics.verdicts import POOLED
 from delrec_bench.workspace import Workspace, write_atomic
 
 START, END = "<!-- pages:start -->", "<!-- pages:end -->"
@@ -17,7 +18,6 @@ ANSWER_START, ANSWER_END = "<!-- answer:start -->", "<!-- answer:end -->"
 THREE_TASKS = "three-tasks"
 FIGURES = ("forest.svg", "ablation.svg", "controls.svg", "costs.svg")  # that of the first page with one is shown
 _SENTENCES_ALONE = 3  # of a page that declared no hypothesis, where there is no other
-_SENTENCES = 4  # of each: the verdict, whether it depends on the task, how it falls on each, and what follows first
 _OF_THREE = 12  # methods of the first table
 
 Json = Mapping[str, Any]
@@ -62,12 +62,12 @@ def published_pages(reports: Path) -> list[Json]:
 
 
 def answer(pages: Sequence[Json], reports: Path) -> str:
-    """The verdicts of the pages that declared a hypothesis, else what the first page says; and a figure.
+    """What was found of the question that the suite is there for, a table of all declared hypotheses, and a figure.
 
-    Whether learning delays helps is answered first.
+    Whether learning delays helps stands first. Where no page declared a hypothesis, what the first page says.
     """
     told = sorted(filter(_asks, pages), key=lambda page: LEARNING not in page["answer"][0].lower())
-    lines = [f"- {_said(page)} [{page['title']}]({_link(page)})" for page in told]
+    lines = [told[0]["answer"][0], "", _hypotheses(told).rstrip()] if told else []
     if not told:
         told = [page for page in pages if page["page"] != THREE_TASKS][:1]
         lines = [f"- {sentence}" for page in told for sentence in page["answer"][:_SENTENCES_ALONE]]
@@ -78,32 +78,51 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _said(page: Json) -> str:
-    """What a page's verdicts say, how they fall on the tasks, and of which data that is."""
-    tasks = list(dict.fromkeys(row["task"] for row in page["rows"]))
-    data = listed(list(dict.fromkeys(row["data"] for row in page["rows"] if row["data"])))
-    return f"{' '.join(page['answer'][:_SENTENCES])} Data: {listed(tasks)}, {data}."
+def _hypotheses(pages: Sequence[Json]) -> str:
+    """A line a page: what was compared, its verdict with the interval, and how it fell on each task."""
+    primary = [next(v for v in page["verdicts"] if v["kind"] == "primary") for page in pages]
+    columns = {
+        "hypothesis": [
+            Cell(f"[{page['title']}]({_link(page)})", v["hypothesis"]) for page, v in zip(pages, primary, strict=True)
+        ],
+        "verdict": [Cell(f"**{v['verdict']}**") for v in primary],
+        "difference, 95 percent": [Cell(_difference(page, v)) for page, v in zip(pages, primary, strict=True)],
+        "task by task (exploratory)": [Cell(_by_task(page, v)) for page, v in zip(pages, primary, strict=True)],
+        "data": [Cell(", ".join(dict.fromkeys(r["data"] for r in page["rows"] if r["data"]))) for page in pages],
+    }
+    return Table.of(columns, left=5).markdown()
+
+
+def _difference(page: Json, v: Json) -> str:
+    if v["difference"] is None:
+        return ""
+    metric = next(row["metric"] for row in page["rows"] if v["task"] in (POOLED, row["task"]))
+    show = percent_of_error if v["task"] == POOLED else words.show(metric)
+    interval = "" if v["low"] is None or v["high"] is None else f" [{show(v['low'])}, {show(v['high'])}]"
+    of = plural(v["n"], "task") if v["task"] == POOLED else f"{v['task']}, {plural(v['n'], 'repetition')}"
+    return f"{'error ' if v['task'] == POOLED else ''}{show(v['difference'])}{interval}, {of}"
+
+
+def _by_task(page: Json, v: Json) -> str:
+    """How a pooled hypothesis fell on each task."""
+    fell: dict[str, list[str]] = {}
+    for each in page["verdicts"]:
+        if v["task"] == POOLED != each["task"] and each["hypothesis"] == v["hypothesis"]:
+            fell.setdefault(each["verdict"], []).append(each["task"])
+    return "; ".join(f"{verdict}: {', '.join(tasks)}" for verdict, tasks in fell.items())
 
 
 def block(pages: Sequence[Json]) -> str:
-    """The three tasks, the pages whose answers stand above, and a line for each other page."""
+    """The three tasks, and a line for each page whose answer does not stand above."""
     out = []
     for page in pages:
         if page["page"] == THREE_TASKS:
             out += [_three_tasks(page), ""]
-    asking = [page for page in pages if _asks(page)]
-    if asking:
-        columns = {
-            "page": [Cell(f"[{p['page']}]({_link(p)})", "") for p in asking],
-            "what it asks": [Cell(p["title"]) for p in asking],
-            "data": [Cell(", ".join(dict.fromkeys(r["data"] for r in p["rows"] if r["data"]))) for p in asking],
-        }
-        out += [Table.of(columns, left=3).markdown().rstrip(), ""]
     exploring = [page for page in pages if page["page"] != THREE_TASKS and not _asks(page)]
     if exploring:
         exploring.sort(key=lambda page: -len({row["task"] for row in page["rows"]}))  # the broadest first
-        listed = [f"- [{p['page']}]({_link(p)}): {p['title']}" for p in exploring]
-        out += ["Exploratory, since no hypothesis was declared before their runs:", "", *listed]
+        told = [f"- [{p['page']}]({_link(p)}): {p['title']}" for p in exploring]
+        out += ["Exploratory, since no hypothesis was declared before their runs:", "", *told]
     return "\n".join(out).rstrip() + "\n"
 
 
