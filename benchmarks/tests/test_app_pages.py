@@ -1,9 +1,12 @@
 """From a study to its declaration: rows, controls at the same point, the primary hypothesis, the page's name."""
 
+from dataclasses import replace
+
 import pytest
 from delrec_bench.app.pages import declaration
 from delrec_bench.config import Request
 from delrec_bench.methods.base import find_methods
+from delrec_bench.records import Failure
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.file import Primary, study_path
 from delrec_bench.tasks.base import find_tasks
@@ -46,6 +49,36 @@ def test_the_points_of_a_sweep_are_rows_with_the_control_at_the_same_point():
         ("delrec-axonal-fixed (sigma 3)", "rlif"),
         ("rlif", "lif"),
     }
+
+
+def test_axes_of_one_last_name_keep_the_whole_of_it():
+    """{"tau": ...} of two axes held the second alone."""
+    at = [Request("gru", "digits", 0, point=(("network.tau", a), ("task.tau", b))) for a in (1, 2) for b in (3, 4)]
+    found = declared(at)
+    assert {e.method for e in found.runs.values()} >= {
+        "gru (network.tau 1, task.tau 3)",
+        "gru (network.tau 2, task.tau 4)",
+    }
+    assert all(dict(e.point).keys() == {"network.tau", "task.tau"} for e in found.runs.values())
+
+
+def test_what_is_derived_from_a_run_that_diverged_is_not_awaited():
+    whole = [Request("delrec-axonal", "digits", r, point=(("evaluation.lesion", "none"),)) for r in range(2)]
+    pruned = [
+        replace(r, overrides=(("evaluation.lesion", "permute"),), point=(("evaluation.lesion", "permute"),))
+        for r in whole
+    ]
+    assert all(request.derived for request in pruned)
+    keys = [f"{i:064x}" for i in range(4)]
+    failure = Failure(
+        key=keys[0], method="delrec-axonal", task="digits", repetition=0, command="run", error="NaN", traceback="",
+        diverged=True, attempts=1, failed_at="",
+    )  # fmt: skip
+    found = declaration(study([*whole, *pruned]), keys, METHODS, TASKS, failures=[failure])
+    assert [one.key for one in found.diverged] == [keys[0], keys[2]] and "permute" in found.diverged[1].command
+    assert found.missing([]) == (keys[1], keys[3])
+    other = failure.model_copy(update={"diverged": False})
+    assert not declaration(study([*whole, *pruned]), keys, METHODS, TASKS, failures=[other]).diverged
 
 
 def test_a_row_of_a_sweep_says_its_method_and_where_it_stands():

@@ -159,6 +159,10 @@ def test_a_contrast_is_exploratory_and_says_what_the_two_share():
     (told,) = [text for text in page.answer if text.startswith("At equal width")]
     assert told.startswith("At equal width: pooled over 3 tasks, delrec-synaptic is better than rlif: error −")
     assert told.endswith("(exploratory, not corrected for the number of comparisons).")
+    assert (
+        "Task by task delrec-synaptic against rlif is better on shd, digits and tones ("
+        in page.answer[page.answer.index(told) + 1]
+    )
     assert [v.kind for v in page.judged.verdicts if v.hypothesis == "delrec-synaptic against rlif"] == (
         ["exploratory"] * 4
     )

@@ -23,9 +23,13 @@ def test_one_repetition_is_the_t_interval_over_samples():
 
 def test_two_by_two_by_hand():
     # d = [[0, 2], [4, 10]]: mean 4; rows 1, 7: MS_a = 2 * 18 = 36; columns 2, 6: MS_b = 2 * 8 = 16;
-    # residuals +-1: MS_e = 4. se^2 = (4 + 32 + 12) / 4 = 12; df = 48^2 / (36^2 + 16^2 + 4^2)
+    # residuals +-1: MS_e = 4. se^2 = (4 + 32 + 12) / 4 = 12; 48^2 / (36^2 + 16^2 + 4^2) is above R - 1 = 1, and with it
+    # the interval would be narrower than that of the rows
     e = crossed([[0, 2], [4, 10]], np.zeros((2, 2)))
-    assert (e.difference, e.se, e.df) == pytest.approx((4, math.sqrt(12), 48**2 / (36**2 + 16**2 + 4**2)))
+    assert (e.difference, e.se, e.df) == pytest.approx((4, math.sqrt(12), 1))
+    # d = [[0, 10], [4, 2]]: rows 5, 3: MS_a = 4; columns 2, 6: MS_b = 16; residuals +-3: MS_e = 36; nothing added
+    e = crossed([[0, 10], [4, 2]], np.zeros((2, 2)))
+    assert (e.difference, e.se, e.df) == pytest.approx((4, 3, 36**2 / (4**2 + 16**2 + 36**2)))
 
 
 def test_clusters_by_hand_of_unequal_size():
@@ -51,6 +55,16 @@ def coverage(draw, truth, trials=400):
     """How often each of the intervals that `draw` makes holds the truth."""
     hits = np.array([[e.low <= truth <= e.high for e in draw()] for _ in range(trials)])
     return hits.mean(axis=0)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.3, 1.0, 3.0])
+def test_the_interval_over_samples_too_is_never_narrower_than_that_over_repetitions(spread):
+    """Satterthwaite's degrees of freedom alone gave 4.2 for 4 where repetitions differ by most of it."""
+    rng = np.random.default_rng(7)
+    for _ in range(40):
+        a = rng.normal(size=(5, 30)) + spread * rng.normal(size=(5, 1))
+        wide, narrow = crossed(a, np.zeros_like(a)), paired(a.mean(1), np.zeros(5))
+        assert wide.low <= narrow.low + 1e-12 and narrow.high <= wide.high + 1e-12
 
 
 def test_coverage_with_speakers_and_repetitions():

@@ -391,6 +391,18 @@ def test_a_setting_is_without_effect_only_where_it_has_none_in_any_row(own):
         own(STARTS + both)
 
 
+def test_delays_that_cannot_start_are_refused_before_any_run(own):
+    """Each run of a sweep below delay_low failed by itself, an hour into the study."""
+    study = own(
+        STARTS.replace("0.0", "5.0") + 'set = { delay_init = "uniform" }\nsweep = { delay_high = [9.0, 2.0] }\n'
+    )
+    with pytest.raises(
+        BenchError, match=r"delrec-axonal': network\.delay_init, .*range \[5\.0, 2\.0\]: low must not exceed"
+    ):
+        for request in study.requests:
+            settle(request, find_methods()[request.method], find_tasks()[request.task])
+
+
 def test_what_stands_above_may_be_of_another_profiles_tasks(own, tmp_path):
     text = STARTS.replace("[quick]", f'data = {{ shd = "{tmp_path}" }}\nwithout = {{ lif = ["shd"] }}\n[quick]')
     assert dict(own(text).data) == {}

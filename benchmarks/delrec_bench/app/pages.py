@@ -1,5 +1,6 @@
 """From a study to its page: what it declares, the records behind its published page, and what `reproduce` ends with."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,21 @@ def declaration(
         ),
         narrowed=study.narrowed,
         notes=study.notes,
-        diverged=tuple(failure for failure in failures if failure.diverged and failure.key in runs),
+        diverged=tuple(_diverged(study, keys, failures, runs)),
     )
+
+
+def _diverged(
+    study: Study, keys: Sequence[str], failures: Iterable[Failure], runs: Mapping[str, Expected]
+) -> Iterable[Failure]:
+    """The runs of a page whose training left the finite numbers, and those that are derived from such a run."""
+    gone = {failure.key: failure for failure in failures if failure.diverged and failure.key in runs}
+    trained = {r.command(): gone[key] for r, key in zip(study.requests, keys, strict=True) if key in gone}
+    for request, key in zip(study.requests, keys, strict=True):
+        if key in gone:
+            yield gone[key]
+        elif request.derived and (failure := trained.get(request.trained().command())) is not None:
+            yield failure.model_copy(update={"key": key, "command": request.command()})
 
 
 def names_of(study: Study) -> dict[Spot, str]:
@@ -114,10 +128,12 @@ def names_of(study: Study) -> dict[Spot, str]:
 
 
 def _point(spot: Spot, spots: Iterable[Spot]) -> tuple[tuple[str, Any], ...]:
-    """Where a spot stands on the axes that the runs of its method on its task are swept along, by their last name."""
+    """Where a spot stands on the axes that the runs of its method on its task are swept along, by their last name; two
+    axes of one last name by all of it."""
     alike = [dict(point) for method, task, point in spots if (method, task) == spot[:2]]
     swept = [(key, value) for key, value in spot[2] if any(other[key] != value for other in alike)]
-    return tuple((key.rpartition(".")[2], value) for key, value in swept)
+    last = Counter(key.rpartition(".")[2] for key, _ in swept)
+    return tuple((name if last[name := key.rpartition(".")[2]] == 1 else key, value) for key, value in swept)
 
 
 def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> str | None:

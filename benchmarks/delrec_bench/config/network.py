@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, create_model
 
+from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method
+from delrec_bench.methods.stack import refused
 from delrec_bench.schema import Table, checked
 
 LARGEST = 100_000_000  # of any number in a network's settings
@@ -53,6 +55,9 @@ def checked_network(method: Method, values: Mapping[str, Any]) -> dict[str, Any]
     """The settings of a method's network, checked.
 
     Raises:
-        BenchError: A value of another type than its default, or out of range.
+        BenchError: A value of another type than its default, or out of range; delays that cannot start so.
     """
-    return checked(network_model(method), values, f"method '{method.name}'", "network.").model_dump()
+    network = checked(network_model(method), values, f"method '{method.name}'", "network.").model_dump()
+    if (why := refused(network)) is not None:
+        raise BenchError(f"method '{method.name}': {why}")
+    return network

@@ -55,6 +55,17 @@ def settings_of(**fixed: Any) -> dict[str, Any]:
     return {name: value for name, value in known.items() if name not in left_out}
 
 
+def refused(network: Mapping[str, Any]) -> str | None:
+    """Why recurrent delays cannot start as a network's settings say; None where they can, or where it has none."""
+    if not {"delay_init", "delay_std", "delay_low", "delay_high"} <= network.keys():
+        return None
+    try:
+        DelayInit(network["delay_init"], network["delay_std"], network["delay_low"], network["delay_high"])
+    except ValueError as error:
+        return f"network.delay_init, delay_std, delay_low and delay_high: {error}"
+    return None
+
+
 def without_effect(network: Mapping[str, Any]) -> dict[str, str]:
     """The settings of a network that another of its settings leaves without effect, and why.
 

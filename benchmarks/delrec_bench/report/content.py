@@ -206,6 +206,8 @@ def _of_contrast(judged: Judged, contrast: Contrast) -> Iterable[str]:
         metric = next(d.method["metric"] for d in of if verdict.task in (POOLED, d.verdict.task))
         finding = say.finding(verdict, *pair, words.show(metric))
         yield f"{contrast.about}: {finding[0].lower()}{finding[1:]}"
+    if pair in judged.pooled and (told := _by_task(judged, pair)):
+        yield told
 
 
 def _on_task(declared: Declaration, task: str, judged: Judged) -> Iterable[str]:

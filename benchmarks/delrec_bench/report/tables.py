@@ -101,9 +101,11 @@ def published_cell(row: Row) -> Cell:
 
 
 def score_cell(row: Row) -> Cell:
-    """Mean and sample standard deviation, with the 95 percent interval."""
+    """Mean and sample standard deviation, with the 95 percent interval; of a floor that is one value, that."""
     if row["score_mean"] is None:
         return Cell("")
+    if row.kind == "floor" and row["score_sd"] == 0:  # it draws nothing: its repetitions are one and the same
+        return Cell(words.spread(row["metric"], row["score_mean"], None), "in every repetition", row["score_mean"])
     interval = words.score_range(row["metric"], row["score_low"], row["score_high"])
     return Cell(words.spread(row["metric"], row["score_mean"], row["score_sd"]), interval, row["score_mean"])
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from delrec_bench.errors import BenchError
 from delrec_bench.statistics.paired import LEVEL, Estimate
@@ -26,9 +27,10 @@ def crossed(
         u[r, c] = mu + a[r] + b[c] + e[r, c]
         se^2 = (MS_e + max(MS_a - MS_e, 0) + max(MS_b - MS_e, 0)) / (R G)
 
-    MS being the two-way mean squares, and df Satterthwaite's. With R = 1 it is the interval over clusters alone, for
-    that one repetition. (Searle, Casella & McCulloch, Variance Components, 1992, chapter 4; two-way clustering as in
-    Cameron, Gelbach & Miller 2011.)
+    MS being the two-way mean squares, and df Satterthwaite's, or R - 1 where with those the interval would be narrower
+    than that over repetitions alone: what holds more cannot be known better. With R = 1 it is the interval over
+    clusters alone, for that one repetition. (Searle, Casella & McCulloch, Variance Components, 1992, chapter 4; two-way
+    clustering as in Cameron, Gelbach & Miller 2011.)
 
     Args:
         method: (R, N) score of each repetition and test sample, whose mean is the score: 1 where right, or the squared
@@ -59,7 +61,7 @@ def crossed(
         return Estimate(mean, repetitions, reason="all samples are of one cluster", level=level)
     u = np.zeros((repetitions, G))
     np.add.at(u.T, ids, (difference - mean).T)
-    se, df = _two_way(u * G / samples)
+    se, df = _two_way(u * G / samples, level)
     sd = float(difference.mean(axis=1).std(ddof=1)) if repetitions > 1 else None
     return Estimate(mean, repetitions, se=se, df=df, sd=sd, level=level)
 
@@ -70,7 +72,7 @@ def _numbered(clusters: Sequence[object]) -> NDArray[np.intp]:
     return np.array([numbers.setdefault(c, len(numbers)) for c in clusters], dtype=np.intp)
 
 
-def _two_way(u: NDArray[np.float64]) -> tuple[float, float]:
+def _two_way(u: NDArray[np.float64], level: float) -> tuple[float, float]:
     """Standard error of the grand mean of u (R, G) and its degrees of freedom."""
     R, G = u.shape
     rows, columns = u.mean(axis=1), u.mean(axis=0)
@@ -83,7 +85,9 @@ def _two_way(u: NDArray[np.float64]) -> tuple[float, float]:
     total = ms_error + max(ms_rows - ms_error, 0.0) + max(ms_clusters - ms_error, 0.0)
     parts = ((ms_rows, R - 1), (ms_clusters, G - 1), (ms_error, df_error))
     spread = sum(ms**2 / df for ms, df in parts)
-    return math.sqrt(total / (R * G)), total**2 / spread if spread else float(df_error)
+    df = total**2 / spread if spread else float(df_error)
+    narrower = total * stats.t.ppf(0.5 + level / 2, df) ** 2 < ms_rows * stats.t.ppf(0.5 + level / 2, R - 1) ** 2
+    return math.sqrt(total / (R * G)), float(R - 1) if narrower else df
 
 
 def window_blocks(windows: int, width: int, stride: int) -> list[int]:
