@@ -1,14 +1,17 @@
-"""torch.compile(fullgraph=True) through the cpu engine: equal spikes and gradients, in a fresh process."""
+"""torch.compile(fullgraph=True) through the fused engines: equal spikes and gradients, in a fresh process."""
 
+import importlib.util
 import subprocess
 import sys
 
 import pytest
+import torch
 
 HEAD = """
 import warnings
 import torch
 from torch import nn
+from delrec.engines import operators
 from delrec import FeedforwardDelays, LIF, RecurrentDelays, SpikingLayer
 from delrec.linear import SpikeLinear
 from delrec.networks import Network, NetworkConfig
@@ -16,17 +19,17 @@ from delrec.networks import Network, NetworkConfig
 warnings.simplefilter("error", RuntimeWarning)
 torch.manual_seed(0)
 torch.set_num_threads(1)
-x = (torch.rand(10, 5, 12) < 0.3).float()
+x = (torch.rand(10, 5, 12, device=DEVICE) < 0.3).float()
 
 
 class Own(nn.Module):
     def __init__(self):
         super().__init__()
-        self.spread = SpikeLinear(12, 16, engine="cpu")
-        self.axonal = RecurrentDelays(16, sigma=2.0, learn_spread=True, engine="cpu")
-        self.delayed = FeedforwardDelays(16, 9, window=6, engine="cpu")
-        self.plain = SpikingLayer(9, neuron=LIF(reset="hard", learn_tau="neuron"), engine="cpu")
-        self.synaptic = RecurrentDelays(9, delays="synaptic", engine="cpu")
+        self.spread = SpikeLinear(12, 16, engine=ENGINE)
+        self.axonal = RecurrentDelays(16, sigma=2.0, learn_spread=True, engine=ENGINE)
+        self.delayed = FeedforwardDelays(16, 9, window=6, engine=ENGINE)
+        self.plain = SpikingLayer(9, neuron=LIF(reset="hard", learn_tau="neuron"), engine=ENGINE)
+        self.synaptic = RecurrentDelays(9, delays="synaptic", engine=ENGINE)
         self.out = nn.Linear(9, 3)
         with torch.no_grad():
             self.spread.weight.mul_(4)
@@ -36,51 +39,95 @@ class Own(nn.Module):
 
 
 def compare(model, x):
+    model.to(DEVICE)
+
     def run(call):
         model.zero_grad()
         y = call(x)
-        (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+        (y * torch.linspace(-1, 1, y.numel(), device=DEVICE).view_as(y)).sum().backward()
         return [y.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
 
+    calls, passes = [], operators._passes
+    operators._passes = lambda engine: (calls.append(engine), passes(engine))[1]
     plain = run(model)
+    assert not calls
     compiled = run(torch.compile(model, fullgraph=True, backend=BACKEND))
+    assert set(calls) == {ENGINE}, "by the engine's own operator, not by the reference"
     assert plain[0].abs().max() > 0 and len(plain) > LEAST
     for a, b in zip(plain, compiled, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 """
 CASES = {
-    "a layer": ("compare(RecurrentDelays(12, sigma=1.0, engine='cpu'), 3 * x)", 2),
-    "a layer that auto gives to the cpu engine": ("compare(RecurrentDelays(12, delays='synaptic'), 3 * x)", 2),
+    "a layer": ("compare(RecurrentDelays(12, sigma=1.0, engine=ENGINE), 3 * x)", 2),
+    "a layer that auto gives to it": ("compare(RecurrentDelays(12, delays='synaptic', max_delay=20), 3 * x)", 2),
+    "a layer without delays, whose neuron learns": (
+        "compare(SpikingLayer(12, neuron=LIF(learn_tau='neuron'), engine=ENGINE), 3 * x)",
+        1,
+    ),
     "a network": (
         "compare(Network(NetworkConfig(inputs=12, hidden=(16, 9), classes=3, recurrent='axonal', batch_norm=True, "
-        "readout='leaky')).eval(), x)",
+        "readout='leaky', engine=ENGINE)).eval(), x)",
         10,
     ),
     "a model of one's own": ("compare(Own(), x)", 10),
 }
 
 
-def program(case, backend):
-    text, least = CASES[case]
-    return f"BACKEND, LEAST = {backend!r}, {least}\n{HEAD}\n{text}\n"
+TRITON = pytest.param(
+    "triton", marks=pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
+)
+ENGINES = pytest.mark.parametrize("engine", ["cpu", TRITON])
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_compiled_equals_eager(case):
-    done = subprocess.run([sys.executable, "-c", program(case, "aot_eager")], capture_output=True, text=True)
+def run(engine, text, backend="aot_eager", least=0):
+    """Run a program; without a card the triton engine is in its interpreter, and "auto" takes it where it says so."""
+    device = "cuda" if engine == "triton" and torch.cuda.is_available() else "cpu"
+    head = f"BACKEND, LEAST, ENGINE, DEVICE = {backend!r}, {least}, {engine!r}, {device!r}\n{HEAD}"
+    auto = f"import delrec.engines.interface as interface\ninterface._AUTO['cpu'] = {engine!r}\n"
+    done = subprocess.run([sys.executable, "-c", f"{head}\n{auto}\n{text}\n"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_compiled_layer_whose_neuron_changes_is_compiled_again():
-    text = (
-        HEAD
-        + """
-layer = SpikingLayer(12, engine="cpu")
+@ENGINES
+@pytest.mark.parametrize("case", CASES)
+def test_compiled_equals_eager(case, engine):
+    text, least = CASES[case]
+    run(engine, text, least=least)
+
+
+@ENGINES
+def test_a_compiled_layer_whose_neuron_changes_is_compiled_again(engine):
+    run(
+        engine,
+        """
+layer = SpikingLayer(12, engine=ENGINE).to(DEVICE)
 call = torch.compile(layer, fullgraph=True, backend="aot_eager")
 before = call(2 * x)
-layer.neuron = LIF(threshold=9.0).attach(12)
+layer.neuron = LIF(threshold=9.0).attach(12).to(DEVICE)
 assert torch.equal(call(2 * x), layer(2 * x)) and not torch.equal(before, layer(2 * x))
-"""
+""",
     )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+
+
+@ENGINES
+def test_a_state_is_handed_on_and_what_a_cut_one_lacks_is_refused(engine):
+    run(
+        engine,
+        """
+layer = RecurrentDelays(12, max_delay=6, sigma=1.0, engine=ENGINE).to(DEVICE)
+with torch.no_grad():
+    layer.delay.copy_(torch.linspace(0, 5, 12))
+call = torch.compile(layer, fullgraph=True, backend="aot_eager")
+whole = layer(3 * x)
+first = call(3 * x[:4], return_state=True)
+second = call(3 * x[4:], first.state)
+assert torch.equal(torch.cat([first.spikes, second]), whole) and whole.any()
+wrong = first.state.map(lambda t: t + 0.5)
+try:
+    call(3 * x[4:], wrong)
+except Exception as error:
+    assert "other values than 0, 1" in str(error), error
+else:
+    raise AssertionError("a history of halves was taken")
+""",
+    )

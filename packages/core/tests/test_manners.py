@@ -1,6 +1,8 @@
 """Manners: what torch does to any module, it may do to every layer, on every engine."""
 
 import copy
+import importlib.util
+import os
 import pickle
 
 import pytest
@@ -96,8 +98,9 @@ LAYERS = {
 }
 EVERY = pytest.mark.parametrize("name, engine", [(n, e) for n in LAYERS for e in ("reference", "cpu")])
 REFERENCE = pytest.mark.parametrize("name", LAYERS)
-# every layer on the reference, which is what "auto" takes while it compiles
-COMPILED = [(n, engine) for n in LAYERS for engine in ("reference", "cpu")]
+# the triton engine takes tensors of the CPU in its interpreter alone, which conftest chooses where there is no card
+INTERPRETED = importlib.util.find_spec("triton") is not None and os.environ.get("TRITON_INTERPRET") == "1"
+COMPILED = [(n, e) for n in LAYERS for e in ("reference", "cpu", *(["triton"] if INTERPRETED else []))]
 
 
 def made(name, engine="reference", dtype=F64):

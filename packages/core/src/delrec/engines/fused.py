@@ -14,7 +14,16 @@ from delrec.foreign import ForeignNeuron
 from delrec.neurons import Neuron
 from delrec.rules import neuron_rules
 
-__all__ = ["TAPS", "Inputs", "cannot_compile", "cannot_take", "inputs_of", "keeps_current", "output_of"]
+__all__ = [
+    "TAPS",
+    "Inputs",
+    "cannot_compile",
+    "cannot_take",
+    "compiled_scan",
+    "inputs_of",
+    "keeps_current",
+    "output_of",
+]
 
 TAPS = "takes delays and half-widths, not taps"
 
@@ -87,6 +96,19 @@ def inputs_of(request: Request, look: bool) -> tuple[Inputs, int | None]:
     if reach is not None and request.weight is not None and not torch.compiler.is_compiling():
         check_history(state, reach + 1)
     return inputs, reach
+
+
+def compiled_scan(engine: str, request: Request, limit: int | None) -> Output:
+    """Run a request on an engine of that name while torch.compile traces it, as one operator of the graph.
+
+    limit: a longest tap; None where the operator shall read it off the delays.
+    """
+    from delrec.engines import operators
+
+    inputs, reach = inputs_of(request, look=False)
+    cut = request.state is not None and request.state.cut
+    spikes, final, trace = operators.scan(engine, request.neuron, inputs, request.trace, cut, limit)
+    return output_of(request, inputs, reach, spikes, final, trace, engine)
 
 
 def output_of(

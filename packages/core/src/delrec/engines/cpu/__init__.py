@@ -9,7 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from delrec.engines.fused import TAPS, cannot_compile, cannot_take, inputs_of, keeps_current, output_of
+from delrec.engines.fused import (
+    TAPS,
+    cannot_compile,
+    cannot_take,
+    compiled_scan,
+    inputs_of,
+    keeps_current,
+    output_of,
+)
 from delrec.engines.interface import Engine, Output, Request
 from delrec.neurons import Neuron, neuron_of
 
@@ -66,23 +74,16 @@ class Cpu(Engine):
 
     def scan(self, request: Request) -> Output:
         """Run the scan of `reference`, fused: same result, same gradients."""
-        compiling = torch.compiler.is_compiling()  # a length read off the delays would break a graph
-        inputs, reach = inputs_of(request, look=not compiling)
         neuron = request.neuron
-        trace: Tensor | None
-        if compiling:
-            from delrec.engines.cpu import operators
-
-            cut = request.state is not None and request.state.cut
-            spikes, final, trace = operators.scan(neuron, inputs, request.trace, cut)
-        else:
-            training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-            spikes, final, *rest = Scan.apply(
-                neuron, training or request.trace, training and keeps_current(neuron, neuron.coefficients()),
-                request.trace, *inputs,
-            )  # fmt: skip
-            trace = rest[0] if rest else None
-        return output_of(request, inputs, reach, spikes, final, trace, self.name)
+        if torch.compiler.is_compiling():  # a length read off the delays would break a graph
+            return compiled_scan(self.name, request, None)
+        inputs, reach = inputs_of(request, look=True)
+        training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
+        spikes, final, *rest = Scan.apply(
+            neuron, training or request.trace, training and keeps_current(neuron, neuron.coefficients()), request.trace,
+            *inputs,
+        )  # fmt: skip
+        return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)
 
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         """Take the sparse product, where inputs are sparse."""

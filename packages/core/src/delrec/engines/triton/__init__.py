@@ -9,15 +9,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from delrec.engines.fused import TAPS, cannot_compile, cannot_take, inputs_of, keeps_current, output_of
+from delrec.engines.fused import (
+    TAPS,
+    cannot_compile,
+    cannot_take,
+    compiled_scan,
+    inputs_of,
+    keeps_current,
+    output_of,
+)
 from delrec.engines.interface import Engine, Output, Request
+from delrec.neurons import Neuron, neuron_of
 
 _BROKEN = ""
 try:
     from delrec.engines.triton import delays, linear
     from delrec.engines.triton.codegen import kernels_for
     from delrec.engines.triton.scan import Scan
-    from delrec.engines.triton.tiles import INTERPRETED
+    from delrec.engines.triton.tiles import INTERPRETED, precision_of
 except Exception as error:  # triton may be absent, or broken by another package, in many ways
     _BROKEN = f"triton cannot be used ({type(error).__name__}: {error}); install delrec[triton]"
 
@@ -29,41 +38,55 @@ class Triton(Engine):
 
     name = "triton"
     devices = ("cuda",)
+    traceable = True
 
     def supports(self, request: Request) -> str | None:
         """Return why the scan cannot be launched for this, or None."""
+        if torch.compiler.is_compiling():  # what depends on values is seen to when the operator runs
+            current = request.current
+            return _takes_handle(
+                request.neuron.handle, current.device.type, current.dtype, request.taps is not None
+            ) or _too_large(request)
         if request.taps is not None:
             return TAPS
         if torch.jit.is_tracing():
-            return "cannot be followed by torch.jit.trace"
-        reason = self.takes(request.current) or _too_large(request) or cannot_compile(request.neuron)
-        if reason:
-            return reason
-        if INTERPRETED and precision_of(request.current.dtype) == "bf16":
-            return "cannot multiply in bfloat16 in Triton's interpreter: torch.set_float32_matmul_precision('highest')"
-        try:
-            kernels_for(request.neuron, request.current.dtype)
-        except ValueError as error:
-            return f"cannot compile the neuron: {error}"
-        return cannot_take(request)
+            return "cannot be followed by torch.jit.trace (torch.export can)"
+        current = request.current
+        reason = self.takes_neuron(request.neuron, current.device.type, current.dtype) or _too_large(request)
+        return reason or cannot_take(request)
 
-    def takes(self, inputs: Tensor) -> str | None:
-        """Return why kernels cannot run on tensors like this one, or None."""
+    def takes(self, device: str, dtype: torch.dtype) -> str | None:
+        """Return why kernels cannot run on tensors of a type of device and a dtype, or None."""
         if _BROKEN:
             return _BROKEN
-        if inputs.dtype not in (torch.float32, torch.float64):
-            return f"runs in float32 and float64, not in {inputs.dtype}"
-        if inputs.device.type == "cpu" and not INTERPRETED:
+        if dtype not in (torch.float32, torch.float64):
+            return f"runs in float32 and float64, not in {dtype}"
+        if device == "cpu" and not INTERPRETED:
             return "runs on CUDA tensors; on CPU tensors where TRITON_INTERPRET=1 was set before triton was imported"
-        if inputs.device.type != "cpu" and INTERPRETED:
+        if device != "cpu" and INTERPRETED:
             return "is in Triton's interpreter (TRITON_INTERPRET=1), which runs on CPU tensors"
-        if inputs.device.type not in ("cpu", "cuda"):
-            return f"runs on CUDA tensors, not on {inputs.device.type}"
+        if device not in ("cpu", "cuda"):
+            return f"runs on CUDA tensors, not on {device}"
+        return None
+
+    def takes_neuron(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
+        """Return why a neuron cannot be compiled for a type of device and a dtype, or None."""
+        reason = self.takes(device, dtype) or cannot_compile(neuron)
+        if reason:
+            return reason
+        if INTERPRETED and precision_of(dtype) == "bf16":
+            return "cannot multiply in bfloat16 in Triton's interpreter: torch.set_float32_matmul_precision('highest')"
+        try:
+            kernels_for(neuron, dtype)
+        except ValueError as error:
+            return f"cannot compile the neuron: {error}"
         return None
 
     def scan(self, request: Request) -> Output:
         """Run the scan of `reference`, in one launch: same result, same gradients."""
         neuron = request.neuron
+        if torch.compiler.is_compiling():  # a length read off the delays would break a graph
+            return compiled_scan(self.name, request, request.limit)
         # to read the longest delay waits for the device: not where `max_delay` is set
         inputs, reach = inputs_of(request, look=request.limit is None)
         assert reach is not None
@@ -76,16 +99,26 @@ class Triton(Engine):
         return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)
 
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        """Sum weight rows over the spikes of a row, where they are few."""
-        return None if self.takes(inputs) else linear.spike_linear(inputs, weight, bias)
+        """Sum weight rows over the spikes of a row, where they are few; while compiling torch's product is taken."""
+        if torch.compiler.is_compiling() or self.takes(inputs.device.type, inputs.dtype):
+            return None
+        return linear.spike_linear(inputs, weight, bias)
 
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
     ) -> Tensor | None:
-        """Read two taps a connection."""
-        if self.takes(inputs):
+        """Read two taps a connection; while compiling torch's convolution is taken."""
+        if torch.compiler.is_compiling() or self.takes(inputs.device.type, inputs.dtype):
             return None
         return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
+
+
+def _takes_handle(handle: str, device: str, dtype: torch.dtype, taps: bool) -> str | None:
+    return TAPS if taps else ENGINE.takes_neuron(neuron_of(handle), device, dtype)
+
+
+# a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
+_takes_handle._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _too_large(request: Request) -> str | None:
@@ -97,16 +130,6 @@ def _too_large(request: Request) -> str | None:
                 f"numbers what it reads in 32 bits, and of B = {batch:,}, N = {size:,} has {what} = {count:,} >= 2^31"
             )
     return None
-
-
-def precision_of(dtype: torch.dtype) -> str:
-    """Return how products of float32 are made: as `torch.set_float32_matmul_precision` says, IEEE by default.
-
-    "highest": "ieee"; "high": "tf32"; "medium": "bf16". State and sums are float32 in any case; float64 stays float64.
-    """
-    if dtype == torch.float64:
-        return "ieee"
-    return {"highest": "ieee", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
 
 
 ENGINE = Triton()

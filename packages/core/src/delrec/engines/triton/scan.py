@@ -27,7 +27,7 @@ from delrec.engines.triton.tiles import (
 )
 from delrec.neurons import LIF, Neuron
 
-__all__ = ["Plan", "Scan", "backward", "compilations", "forward"]
+__all__ = ["Plan", "Scan", "backward", "compilations", "forward", "plan_of"]
 
 _REALS = {torch.float32: tl.float32, torch.float64: tl.float64}
 
@@ -41,23 +41,30 @@ class Plan(NamedTuple):
     precision: str
 
 
-def forward(
-    neuron: Neuron, inputs: Inputs, reach: int, given: int, keep: bool, keep_current: bool, precision: str
-) -> tuple[Tensor, Tensor, Tensor, Plan]:
-    """Return spikes (T, B, N), states (planes, T, B, N), the last two steps' only without `keep`, bits and the plan.
+def plan_of(neuron: Neuron, inputs: Inputs, reach: int, given: int, keep_current: bool, precision: str) -> Plan:
+    """Return how a scan is run.
 
-    reach: a tap that none is longer than. given: how many steps of the history are not those of rest.
+    inputs.current need not hold values. reach: a tap that none is longer than. given: how many steps of the history are
+    not those of rest.
     """
+    steps, batch, size = inputs.current.shape
+    dtype, device = inputs.current.dtype, inputs.current.device
+    module = kernels_for(neuron, dtype, keep_current)
+    recurrence = recurrence_of(inputs, reach, given) if inputs.weight is not None else None
+    if recurrence is not None and recurrence.kind == 2:
+        number = _kept(recurrence.slots(steps), dtype).itemsize
+        tiles = connection_tiles(size, batch, processors_of(device), number)
+    else:
+        tiles = tiles_for(size, batch, dtype, precision)
+    return Plan(recurrence, module, tiles, precision)
+
+
+def forward(inputs: Inputs, plan: Plan, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return spikes (T, B, N), states (planes, T, B, N), the last two steps' only without `keep`, and bits."""
     current, weight, history = inputs.current.contiguous(), inputs.weight, inputs.history
     steps, batch, size = current.shape
-    module = kernels_for(neuron, current.dtype, keep_current)
-    recurrence = recurrence_of(inputs, reach, given) if weight is not None else None
+    recurrence, module, tiles, precision = plan
     kind = 0 if recurrence is None else recurrence.kind
-    if recurrence is not None and kind == 2:
-        number = _kept(recurrence.slots(steps), current.dtype).itemsize
-        tiles = connection_tiles(size, batch, processors_of(current.device), number)
-    else:
-        tiles = tiles_for(size, batch, current.dtype, precision)
     spikes = torch.empty_like(current)
     held = steps if keep else min(steps, 2)
     states = current.new_empty(module.PLANES, held, batch, size)
@@ -86,7 +93,7 @@ def forward(
         slots - 1,
         **_constants(size, tiles, precision, kind, masked, module),
     )  # fmt: skip
-    return spikes, states, words, Plan(recurrence, module, tiles, precision)
+    return spikes, states, words
 
 
 def backward(
@@ -170,7 +177,8 @@ class Scan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """See `forward`."""
         inputs = Inputs(*tensors)  # type: ignore[arg-type]
-        spikes, states, bits, ctx.plan = forward(neuron, inputs, reach, given, keep, keep_current, precision)
+        ctx.plan = plan_of(neuron, inputs, reach, given, keep_current, precision)
+        spikes, states, bits = forward(inputs, ctx.plan, keep)
         final = states[: len(inputs.start), (len(spikes) - 1) % states.shape[1]].clone()
         ctx.shape = inputs.current.shape
         # everything through save_for_backward, so that an edit in place before the backward pass is an error

@@ -23,6 +23,7 @@ __all__ = [
     "launch",
     "parts_of",
     "power_of_two",
+    "precision_of",
     "processors_of",
     "tiles_for",
 ]
@@ -53,6 +54,16 @@ class Parts(NamedTuple):
     options: dict[str, Any]
     parts: int = 1
     share: int = 0
+
+
+def precision_of(dtype: torch.dtype) -> str:
+    """Return how products of float32 are made: as `torch.set_float32_matmul_precision` says, IEEE by default.
+
+    "highest": "ieee"; "high": "tf32"; "medium": "bf16". State and sums are float32 in any case; float64 stays float64.
+    """
+    if dtype == torch.float64:
+        return "ieee"
+    return {"highest": "ieee", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
 
 
 def power_of_two(count: int) -> int:
