@@ -301,6 +301,7 @@ def test_a_published_json_that_is_none_is_named(clone):
     (clone.reports / "other" / "other.json").write_text("garbage")
     with pytest.raises(BenchError, match=r"other\.json is no page's json .*: publish that page again, or delete it"):
         publish(clone, *small())
+    assert not (clone.reports / "made-up").exists(), "said before anything is written"
 
 
 def test_publishing_outside_a_checkout_is_an_error(tmp_path):
@@ -336,8 +337,9 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     (page,) = readme.published_pages(clone.reports)
     answer = readme.answer([page], clone.reports)
     assert any(v["kind"] == "primary" for v in page["verdicts"])
-    assert answer.startswith(f"{page['answer'][0]}\n\n| hypothesis | verdict |"), "the question, then all hypotheses"
-    assert f"| [{page['title']}](reports/made-up/made-up.md) (rlif against lif) | **open** | " in answer
+    assert answer.startswith(f"{page['answer'][0]} Data: digits, EMBEDDED.\n\n| hypothesis | verdict |")
+    assert f"| [{page['title']}, quick](reports/made-up/made-up.md) (rlif against lif) | **open** | " in answer
+    assert "\n\nOf errors less is better, of points more; " in answer and "EMBEDDED: made by the suite" in answer
     assert re.search(r"points\], digits, 3 repetitions \| EMBEDDED \|", answer), (
         "nothing was pooled: no column of tasks"
     )
@@ -350,7 +352,7 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     exploratory = {**page, "page": "other", "verdicts": [v for v in page["verdicts"] if v["kind"] != "primary"]}
     assert "reports/other" not in readme.answer([exploratory, page], clone.reports)
     learning = {**page, "page": "zeta", "answer": ["Learning the delays of a helps.", *page["answer"][1:]]}
-    assert readme.answer([page, learning], clone.reports).startswith("Learning the delays of a helps.\n\n")
+    assert readme.answer([page, learning], clone.reports).startswith("Learning the delays of a helps. Data: ")
     many = [{**page, "page": f"p{i}"} for i in range(5)]
     assert readme.answer(many, clone.reports).count("**open**") == 5, "every hypothesis is answered, whatever was found"
     explored = readme.block([exploratory, page])
@@ -362,7 +364,10 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
 
 def test_readmes_answer_says_how_a_pooled_hypothesis_fell_on_each_task(clone):
     (page,) = (p for p in readme.published_pages(PUBLISHED) if p["page"] == "learned-vs-fixed-embedded")
-    line = readme.answer([page], PUBLISHED).splitlines()[4]
+    lead, _, _, _, line, *_ = readme.answer([page], PUBLISHED).splitlines()
+    assert "Learning alone, both under the spread: pooled over 4 tasks" in lead, (
+        "the fairer comparison stands beside it"
+    )
     primary = next(v for v in page["verdicts"] if v["kind"] == "primary")
     assert f"({primary['hypothesis']}) | **{primary['verdict']}** | error " in line and ", 4 tasks | " in line
     for verdict in page["verdicts"]:
@@ -371,6 +376,7 @@ def test_readmes_answer_says_how_a_pooled_hypothesis_fell_on_each_task(clone):
                 part for part in line.split(" | ")[3].split("; ") if part.startswith(f"{verdict['verdict']}: ")
             )
             assert verdict["task"] in of_word
+            assert (verdict["verdict"] == "equivalent") == (f"{verdict['task']} (" in of_word), "its sign is not lost"
 
 
 def test_a_readme_without_one_of_its_markers_is_an_error(clone):

@@ -222,7 +222,7 @@ def _unfolded(path: Path) -> bytes:
             if size > LARGEST:
                 raise BenchError(f"{path} unfolds to more than {LARGEST} bytes, which no page's records do: delete it")
             if not piece and unpack.needs_input:
-                raise BenchError(f"{path} is cut short: take it from git again (git checkout -- {path.name})")
+                raise BenchError(f"{path} is cut short: take it from git again (git checkout -- {path})")
             out.append(piece)
     except lzma.LZMAError as error:
         raise BenchError(f"{path} is not an xz file that can be read ({error}): take it from git again") from error

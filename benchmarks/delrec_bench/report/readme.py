@@ -1,15 +1,16 @@
 """README's two blocks, filled from the published pages: the answer, and the three tasks with a line for each page."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
+from delrec_bench.report.content import STAMPS
 from delrec_bench.report.tables import Cell, Table
-from delrec_bench.statistics.sentences import LEARNING, percent_of_error, plural
+from delrec_bench.report.twin import read_twin, rows_data, twins
+from delrec_bench.statistics.sentences import LEARNING, Show, listed, percent_of_error, plural
 from delrec_bench.statistics.verdicts import POOLED
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -43,21 +44,17 @@ def write(workspace: Workspace) -> list[Path]:
     return [path] if START in text or ANSWER_START in text else []
 
 
-def published_pages(reports: Path) -> list[Json]:
+def published_pages(reports: Path, but: str | None = None) -> list[Json]:
     """The json of every published page, the three tasks first, then by name.
 
+    Args:
+        reports: Where pages are.
+        but: A page that is left out, since it is about to be written.
+
     Raises:
-        BenchError: One is no json.
+        BenchError: One is no page's json.
     """
-    found = []
-    for path in sorted(Path(reports).glob("*/*.json")):
-        if path.stem == path.parent.name:
-            try:
-                found.append(json.loads(path.read_text(encoding="utf-8")))
-            except ValueError as error:
-                raise BenchError(
-                    f"{path} is no page's json ({error}): publish that page again, or delete it"
-                ) from error
+    found = [read_twin(path)[1] for path in twins(reports) if path.stem != but]
     return sorted(found, key=lambda page: (page["page"] != THREE_TASKS, page["page"]))
 
 
@@ -67,8 +64,9 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
     Whether learning delays helps stands first. Where no page declared a hypothesis, what the first page says.
     """
     told = sorted(filter(_asks, pages), key=lambda page: LEARNING not in page["answer"][0].lower())
-    lines = [told[0]["answer"][0], "", _hypotheses(told).rstrip()] if told else []
-    if not told:
+    if told:
+        lines = [f"{' '.join(_lead(told[0]))}", "", _hypotheses(told).rstrip(), "", _read_so(told)]
+    else:
         told = [page for page in pages if page["page"] != THREE_TASKS][:1]
         lines = [f"- {sentence}" for page in told for sentence in page["answer"][:_SENTENCES_ALONE]]
     for page in told:
@@ -78,17 +76,33 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _lead(page: Json) -> Iterable[str]:
+    """The verdict of a page, its further comparisons, and of which data they are."""
+    yield page["answer"][0]
+    yield from (text for text in page["answer"][1:] if text.startswith(tuple(page["contrasts"])))
+    tasks = listed(list(dict.fromkeys(row["task"] for row in page["rows"])))
+    yield f"Data: {tasks}, {', '.join(rows_data(page['rows']))}."
+
+
+def _read_so(pages: Sequence[Json]) -> str:
+    """How the table is read, and what its data is."""
+    stamps = dict.fromkeys(stamp for page in pages for stamp in rows_data(page["rows"]))
+    of = " ".join(f"{stamp}: {STAMPS[stamp]}." for stamp in stamps if stamp in STAMPS)
+    return f"Of errors less is better, of points more; verdicts on single tasks are exploratory. {of}".strip()
+
+
 def _hypotheses(pages: Sequence[Json]) -> str:
     """A line a page: what was compared, its verdict with the interval, and how it fell on each task."""
     primary = [next(v for v in page["verdicts"] if v["kind"] == "primary") for page in pages]
+    both = list(zip(pages, primary, strict=True))
     columns = {
         "hypothesis": [
-            Cell(f"[{page['title']}]({_link(page)})", v["hypothesis"]) for page, v in zip(pages, primary, strict=True)
+            Cell(f"[{page['title']}, {page['profile']}]({_link(page)})", v["hypothesis"]) for page, v in both
         ],
         "verdict": [Cell(f"**{v['verdict']}**") for v in primary],
-        "difference, 95 percent": [Cell(_difference(page, v)) for page, v in zip(pages, primary, strict=True)],
-        "task by task (exploratory)": [Cell(_by_task(page, v)) for page, v in zip(pages, primary, strict=True)],
-        "data": [Cell(", ".join(dict.fromkeys(r["data"] for r in page["rows"] if r["data"]))) for page in pages],
+        "difference, 95 percent": [Cell(_difference(page, v)) for page, v in both],
+        "task by task": [Cell(_by_task(page, v)) for page, v in both],
+        "data": [Cell(", ".join(rows_data(page["rows"]))) for page in pages],
     }
     return Table.of(columns, left=5).markdown()
 
@@ -96,11 +110,15 @@ def _hypotheses(pages: Sequence[Json]) -> str:
 def _difference(page: Json, v: Json) -> str:
     if v["difference"] is None:
         return ""
-    metric = next(row["metric"] for row in page["rows"] if v["task"] in (POOLED, row["task"]))
-    show = percent_of_error if v["task"] == POOLED else words.show(metric)
+    show = percent_of_error if v["task"] == POOLED else _show(page, v["task"])
     interval = "" if v["low"] is None or v["high"] is None else f" [{show(v['low'])}, {show(v['high'])}]"
     of = plural(v["n"], "task") if v["task"] == POOLED else f"{v['task']}, {plural(v['n'], 'repetition')}"
     return f"{'error ' if v['task'] == POOLED else ''}{show(v['difference'])}{interval}, {of}"
+
+
+def _show(page: Json, task: str) -> Show:
+    """Writes a difference on a task of a page."""
+    return words.show(next(row["metric"] for row in page["rows"] if row["task"] == task and row["metric"]))
 
 
 def _by_task(page: Json, v: Json) -> str:
@@ -108,7 +126,9 @@ def _by_task(page: Json, v: Json) -> str:
     fell: dict[str, list[str]] = {}
     for each in page["verdicts"]:
         if v["task"] == POOLED != each["task"] and each["hypothesis"] == v["hypothesis"]:
-            fell.setdefault(each["verdict"], []).append(each["task"])
+            # what is within the margin has a sign all the same
+            size = f" ({_show(page, each['task'])(each['difference'])})" if each["verdict"] == "equivalent" else ""
+            fell.setdefault(each["verdict"], []).append(f"{each['task']}{size}")
     return "; ".join(f"{verdict}: {', '.join(tasks)}" for verdict, tasks in fell.items())
 
 

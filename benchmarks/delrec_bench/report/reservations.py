@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, error_of
 from delrec_bench.report.rows import Row
@@ -56,6 +58,8 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
         runs = [row for row in rows if row["task"] == task and row.kind == "run"]
         if told := _coarse_margin(declared, task, [r for r in rows if r["task"] == task and r.records]):
             yield told
+        if told := _at_chance(task, runs):
+            yield told
         for name in _FOOTING:
             values = sorted({str(row[name])[:40] for row in runs if row[name] is not None})
             if told := conditions.differing(task, name.removesuffix("_ms").replace("_", " "), values):
@@ -63,6 +67,16 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
         trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
         if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
             yield told
+
+
+def _at_chance(task: str, runs: Sequence[Row]) -> str | None:
+    """Whose interval reaches down to the share of the most frequent class, where several are to be told apart."""
+    first = next((r.targets for row in runs for r in row.records[:1] if r.metric == "accuracy" and r.targets), None)
+    if first is None:
+        return None
+    share = float(np.unique(first.array, return_counts=True)[1].max()) / len(first.array)
+    low = [row["method"] for row in runs if row["score_low"] is not None and row["score_low"] <= share < 1]
+    return conditions.at_chance(task, low, share)
 
 
 def _parameters(runs: Sequence[Row]) -> str | None:

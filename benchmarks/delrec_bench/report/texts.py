@@ -53,6 +53,7 @@ def to_json(page: Page, drawn: Sequence[Drawn]) -> str:
         ],
         "revisions": list(page.revisions),
         "answer": list(page.answer),
+        "contrasts": list(dict.fromkeys(contrast.about for contrast in declared.contrasts)),
         "reservations": list(page.reservations),
         "verdicts": [_verdict(page, v) for v in page.judged.verdicts],
         "pooled": [_pooled(v.hypothesis, pooled) for v, pooled in page.judged.pooled.values()],

@@ -94,11 +94,17 @@ def publish(
             written then.
     """
     page = build(declared, records, source)
-    for refusal in refusals(page, allow_mixed=allow_mixed, changes=changes(workspace.root)):
-        raise BenchError(f"page '{declared.page}' is not published: {refusal}")
+    refuse(workspace, page, allow_mixed=allow_mixed)
     paths = write_page(workspace.reports / declared.page, page, examples(page))
     paths += write_checkpoints(workspace, page, methods) if methods is not None else []
     return [*paths, *readme.write(workspace)]
+
+
+def refuse(workspace: Workspace, page: Page, *, allow_mixed: bool) -> None:
+    """Raise what keeps a page from being published, or README from listing the others, before anything is written."""
+    for refusal in refusals(page, allow_mixed=allow_mixed, changes=changes(workspace.root)):
+        raise BenchError(f"page '{page.declared.page}' is not published: {refusal}")
+    readme.published_pages(workspace.reports, but=page.declared.page)
 
 
 def refusals(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> list[str]:

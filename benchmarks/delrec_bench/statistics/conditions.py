@@ -185,6 +185,24 @@ def diverged(runs: Mapping[str, int], asked: int) -> str | None:
     )
 
 
+def at_chance(task: str, methods: Sequence[str], share: float) -> str | None:
+    """Which methods are not told from answering the most frequent class always; None where each is.
+
+    Args:
+        task: Its name.
+        methods: Those whose interval reaches down to that.
+        share: How much of the test set is of that class.
+    """
+    if not methods:
+        return None
+    few = [*methods[:MOST_NAMED], *([f"{len(methods) - MOST_NAMED} more"] if len(methods) > MOST_NAMED else [])]
+    are = "is" if len(methods) == 1 else "are"
+    return (
+        f"On {task}, {listed(few)} {are} not told from chance: the most frequent class alone is right in "
+        f"{100 * share:.1f} percent. Nothing that is compared with it says how well delays work."
+    )
+
+
 def narrowed(options: Sequence[str]) -> str:
     """That the page is not the one that its study declares."""
     return f"This is not the page that its study declares: it was made with {listed(list(options))}."

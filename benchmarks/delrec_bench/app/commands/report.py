@@ -45,7 +45,7 @@ def command(
     from delrec_bench.app.behind import behind
     from delrec_bench.errors import BenchError
     from delrec_bench.report.content import build
-    from delrec_bench.report.writing import out_folder, write_page
+    from delrec_bench.report.writing import out_folder, refuse, write_page
     from delrec_bench.report.writing import publish as published
 
     workspace = places.workspace
@@ -56,7 +56,11 @@ def command(
         raise BenchError("--source page reads no data, and the page knows which rows are of somebody's own; no --data")
     else:
         methods, tasks = places.tables()
-        sheets = (page.sheet(workspace, methods, tasks) for page in behind(workspace, study, profile))
+        pages = behind(workspace, study, profile)
+        for page in pages if publish else ():  # all of them may be written, or none is
+            sheet = page.sheet(workspace, methods, tasks)
+            refuse(workspace, build(sheet.declared, sheet.records, sheet.source), allow_mixed=True)
+        sheets = (page.sheet(workspace, methods, tasks) for page in pages)
     files = {}
     for sheet in sheets:
         if publish:
@@ -70,9 +74,9 @@ def command(
                 examples=sheet.examples,
             )
         else:
-            page = build(sheet.declared, sheet.records, sheet.source)
-            drawn = sheet.examples(page) if source == "page" else ()
-            paths = write_page(out_folder(workspace, sheet.declared), page, drawn)
+            content = build(sheet.declared, sheet.records, sheet.source)
+            drawn = sheet.examples(content) if source == "page" else ()
+            paths = write_page(out_folder(workspace, sheet.declared), content, drawn)
         files[sheet.declared.page] = [str(path) for path in paths]
         if not places.as_json:
             print("\n".join(files[sheet.declared.page]))
