@@ -77,9 +77,9 @@ def answer(pages: Sequence[Json], reports: Path) -> str:
 
 
 def _lead(page: Json) -> Iterable[str]:
-    """The verdict of a page, its further comparisons, and of which data they are."""
+    """The verdict of a page, the first of its further comparisons, and of which data they are."""
     yield page["answer"][0]
-    yield from (text for text in page["answer"][1:] if text.startswith(tuple(page["contrasts"])))
+    yield from [text for text in page["answer"][1:] if text.startswith(tuple(page["contrasts"]))][:1]
     tasks = listed(list(dict.fromkeys(row["task"] for row in page["rows"])))
     yield f"Data: {tasks}, {', '.join(rows_data(page['rows']))}."
 
