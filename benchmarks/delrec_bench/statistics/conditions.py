@@ -199,7 +199,7 @@ def at_chance(task: str, methods: Sequence[str], share: float) -> str | None:
     are = "is" if len(methods) == 1 else "are"
     return (
         f"On {task}, {listed(few)} {are} not told from chance: the most frequent class alone is right in "
-        f"{100 * share:.1f} percent. Nothing that is compared with it says how well delays work."
+        f"{100 * share:.1f} percent. No comparison with such a score says how well delays work."
     )
 
 
