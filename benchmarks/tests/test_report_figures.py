@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from delrec_bench.report import figures, rasters
 from delrec_bench.report.figures import sweeps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmarks.tests import made_up
 from benchmarks.tests.drawings import PAIR, SIGMAS, lines, module, page_of, pair, words
@@ -123,6 +124,22 @@ def test_ranks_are_in_order_with_places_and_who_may_be_first(drawing):
     assert drawing("ranks", page_of(pair())) == (None, None)  # two methods are no order
     records, runs = made_up.swept(SIGMAS)
     assert drawing("ranks", page_of(records, runs)) == (None, None)  # its curves show it
+
+
+@pytest.mark.parametrize("name", ["ranks", "controls", "curves"])
+def test_a_tasks_long_name_does_not_lie_on_its_stamp(drawing, name):
+    """Of a panel of a phone's width "shd:spoken-digits@298f8453" ran into STAND-IN."""
+    made = [made_up.record(m, "digits", r) for m in made_up.METHODS for r in range(4)]
+    data = made[0].data | {"kind": "STAND-IN"}
+    made = [made_up.history(r.changed(task="shd:spoken-digits@298f8453", data=data)) for r in made]
+    figure, _ = drawing(name, page_of(made))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    for axes in figure.axes:
+        left, right = axes._left_title, axes._right_title
+        assert left.get_text()
+        if right.get_text():
+            assert left.get_window_extent(renderer).x1 < right.get_window_extent(renderer).x0
 
 
 def test_costs_and_curves_have_a_panel_a_task(drawing):

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import GREY, INK, Drawn, panels, plain_log, style, text_of, title
+from delrec_bench.report.figures.style import GREY, INK, Drawn, head_room, panels, plain_log, style, text_of, title
 from delrec_bench.report.rows import Row
 
 _FEW = 4  # lines with a colour of their own in a panel
@@ -47,7 +47,8 @@ def curves(page: Page) -> Drawn | None:
     names = told(page)
     colours = dict(zip(names, sns.color_palette("colorblind", _FEW), strict=False))
     with style():
-        figure, axes = panels([2.5] * len(frames), 3.4, 3, below=0.3)
+        width = max(3.4, 0.7 + max(head_room(t, str(page.of(t)[0]["data"])) for t in frames))
+        figure, axes = panels([2.5] * len(frames), width, 3, below=0.3)
         for axis, (task, of) in zip(axes, frames.items(), strict=True):
             frame = pd.concat(of)
             metric = metric_named(page.of(task)[0]["metric"])

@@ -7,7 +7,19 @@ from matplotlib.axes import Axes
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.style import BLUE, GREY, INK, Drawn, panels, plain_log, room, style, text_of, title
+from delrec_bench.report.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    Drawn,
+    head_room,
+    panels,
+    plain_log,
+    room,
+    style,
+    text_of,
+    title,
+)
 from delrec_bench.report.rows import Row
 
 _FEWEST = 3  # methods of a task whose order is worth a figure
@@ -22,7 +34,9 @@ def ranks(page: Page) -> Drawn | None:
     if not tasks:
         return None
     with style():
-        width = max(3.6, 2.4 + room((r["method"] for of in tasks.values() for r in of), 7.5))
+        names = room((r["method"] for of in tasks.values() for r in of), 7.5)
+        headed = max(head_room(task, str(of[0]["data"] or "")) for task, of in tasks.items())
+        width = max(3.6, 2.4 + names, 0.4 + names + headed)
         figure, axes = panels([0.75 + 0.15 * len(of) for of in tasks.values()], width, 3 if width < 5 else 2)
         for axis, (task, rows) in zip(axes, tasks.items(), strict=True):
             _panel(axis, page, task, rows)

@@ -168,6 +168,11 @@ def room(names: Iterable[str], size: float) -> float:
     return 0.56 * size / 72 * longest
 
 
+def head_room(task: str, stamp: str) -> float:
+    """Inches that a panel's head takes: a task of somebody's own files has a long name, and its stamp beside it."""
+    return 1.08 * room([task], 10.5) + room([stamp], 8) + 0.15
+
+
 def title(axes: Axes, task: str, stamp: str) -> None:
     """The task on the left, its stamp on the right."""
     axes.set_title(task, fontweight="bold")
