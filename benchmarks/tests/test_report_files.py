@@ -101,7 +101,7 @@ def test_metrics_are_flat_numbers(page):
 
 
 def test_a_floor_that_is_always_the_same_has_no_spread():
-    """Its repetitions stood there as "45.00 ± 0.00 ([45.00, 45.00])", as if it were known so well."""
+    """Its repetitions stood there as "45.00 ± 0.00", as if it were known so well."""
     records = [made_up.scored_at("counts-only", r, 0.45, kind="floor", parameters={}) for r in range(3)]
     records += [made_up.scored_at("time-slices", r, 0.5 + 0.01 * r, kind="floor", parameters={}) for r in range(3)]
     page = build(made_up.declared(records, primary=None), records)

@@ -75,7 +75,9 @@ def _at_chance(task: str, runs: Sequence[Row]) -> str | None:
     if first is None:
         return None
     share = float(np.unique(first.array, return_counts=True)[1].max()) / len(first.array)
-    low = [row["method"] for row in runs if row["score_low"] is not None and row["score_low"] <= share < 1]
+    # repetitions that are all alike have no interval
+    reach = {row["method"]: row["score_mean"] if row["score_sd"] == 0 else row["score_low"] for row in runs}
+    low = [method for method, down_to in reach.items() if down_to is not None and down_to <= share + 1e-9 < 1]
     return conditions.at_chance(task, low, share)
 
 

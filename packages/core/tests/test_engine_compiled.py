@@ -88,8 +88,14 @@ def run(engine, text, backend="aot_eager", least=0):
     assert done.returncode == 0, done.stderr
 
 
-@ENGINES
-@pytest.mark.parametrize("case", CASES)
+# of the triton engine, slow in its interpreter, those that hold all; single layers are in test_manners
+EACH = [(case, "cpu") for case in CASES] + [
+    pytest.param(case, *TRITON.values, marks=TRITON.marks)
+    for case in ("a layer that auto gives to it", "a model of one's own")
+]
+
+
+@pytest.mark.parametrize(("case", "engine"), EACH)
 def test_compiled_equals_eager(case, engine):
     text, least = CASES[case]
     run(engine, text, least=least)
