@@ -194,26 +194,6 @@ def test_the_same_delays_are_called_so_where_only_sigma_differs_by_task():
     assert "against the same delays left fixed, with another sigma: error" in page.answer[0]
 
 
-def test_what_is_at_chance_is_told():
-    """Two rows at 9.6 percent of ten classes were "no difference beyond the margin", and nothing more was said."""
-    classes = [i % 10 for i in range(1000)]
-    records = []
-    for method in ("lif", "rlif"):
-        for r in range(4):
-            good = [(c + (i % (3 + r) == 0)) % 10 for i, c in enumerate(classes)]
-            predictions = [r] * 1000 if method == "lif" else good
-            correct = sum(a == b for a, b in zip(predictions, classes, strict=True))
-            result = {"test_score": correct / 1000, "correct": correct, "total": 1000}
-            made = made_up.record(method, "digits", r)
-            columns = {"predictions": predictions, "targets": classes, "groups": None}
-            records.append(made.changed(**columns, result=made.result | result))
-    told = [text for text in page_of(records, primary=("rlif", "lif")).reservations if "chance" in text]
-    assert told and told[0].startswith(
-        "On digits, lif is not told from chance: the most frequent class alone is right in 10.0"
-    )
-    assert not any("chance" in text for text in page_of(pair_of(0.1)).reservations)
-
-
 def test_a_task_without_a_ratio_of_errors_is_said_to_be_left_out_of_the_pool():
     perfect = [made_up.forecast(m, i, 0.0) for m in PAIR for i in range(8)]
     page = page_of([*pair_of(0.1), *perfect])

@@ -57,7 +57,7 @@ def command(
     else:
         methods, tasks = places.tables()
         pages = behind(workspace, study, profile)
-        for page in pages if publish else ():  # all of them may be written, or none is
+        for page in pages if publish and len(pages) > 1 else ():  # all of them may be written, or none is
             sheet = page.sheet(workspace, methods, tasks)
             refuse(workspace, build(sheet.declared, sheet.records, sheet.source), allow_mixed=True)
         sheets = (page.sheet(workspace, methods, tasks) for page in pages)

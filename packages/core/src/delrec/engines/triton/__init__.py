@@ -50,7 +50,7 @@ class Triton(Engine):
         if request.taps is not None:
             return TAPS
         if torch.jit.is_tracing():
-            return "cannot be followed by torch.jit.trace (torch.export can)"
+            return "cannot be followed by torch.jit.trace"
         current = request.current
         reason = self.takes_neuron(request.neuron, current.device.type, current.dtype) or _too_large(request)
         return reason or cannot_take(request)
