@@ -124,7 +124,8 @@ def _lowest(requirement: str) -> str:
 def gpu_check(session: nox.Session) -> None:
     """Hold the triton engine to the reference without a card, and its kernels to cards' limits. `-- --cards sm_100`"""
     env = _shared(session) | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TRITON_INTERPRET": "0"}
-    interpreted = env | {"TRITON_INTERPRET": "1", "DELREC_ALL_GOLDEN": "1"}  # interpreted, none can be compiled
+    # interpreted, none can be compiled; and none is on a card, should there be one
+    interpreted = env | {"TRITON_INTERPRET": "1", "DELREC_ALL_GOLDEN": "1", "CUDA_VISIBLE_DEVICES": ""}
     _run(session, "pytest", "-q", "-n", "auto", "packages/core/tests", "-k", "triton or capture", env=interpreted)
     one = "packages/core/tests/golden/delrec_axonal_triangle_soft_det1_sig5_p1.npz"  # all of them were tests
     _run(session, "python", "-m", "delrec.verify", one, "--engine", "triton", env=interpreted)
@@ -135,7 +136,10 @@ def gpu_check(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """Run the engine's tests and golden files on a CUDA device, then measure it. `-- --quick`, `-- --write`"""
     env = _shared(session) | {"TRITON_INTERPRET": "0"}
-    sees = "import sys, torch; torch.cuda.is_available() or sys.exit('torch sees no CUDA device: nox -s gpu-check')"
+    refusal = (
+        "f'torch {torch.__version__}, of CUDA {torch.version.cuda}, sees no device; without one: nox -s gpu-check'"
+    )
+    sees = f"import sys, torch; torch.cuda.is_available() or sys.exit({refusal})"
     _run(session, "python", "-c", sees, env=env)
     _run(session, "pytest", "-q", "packages/core/tests", "-k", "triton or cuda or capture", env=env)
     for dtype in ("float64", "float32"):

@@ -133,7 +133,8 @@ def free_bytes(device: str = "cpu") -> int:
     if device == "cuda":
         import torch
 
-        return int(torch.cuda.mem_get_info()[0])
+        # what torch holds and nobody uses is free for this process
+        return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
     free = int(psutil.virtual_memory().available)
     group = Path("/sys/fs/cgroup")
     try:
@@ -156,16 +157,27 @@ def need_memory(size: int, what: str) -> None:
         raise BenchError(f"{what} needs {size:,} bytes of memory, {free:,} are free; ask for less, or free some")
 
 
-def reset_peak() -> None:
-    """Start a new measurement of peak memory, where the system can (Linux)."""
+def reset_peak(device: str = "cpu") -> None:
+    """Start a new measurement of peak memory, where the system can (Linux), and on "cuda" of the card's."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return
 
 
-def peak_bytes() -> int:
-    """Most memory held by this process since `reset_peak` (where that works; else since its start), in bytes."""
+def peak_bytes(device: str = "cpu") -> int:
+    """Most memory held by this process since `reset_peak` (where that works; else since its start), in bytes.
+
+    On "cuda" the card's, which torch took.
+    """
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):

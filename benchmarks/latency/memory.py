@@ -54,7 +54,7 @@ def measured(shape: str, contender: str, threads: int, device: str) -> dict[str,
         [*module, shape, contender, str(threads), device], capture_output=True, text=True, check=False, cwd=root
     )
     if done.returncode:
-        raise RuntimeError(f"memory of {contender} on {shape}: {done.stderr.strip()[-500:]}")
+        raise RuntimeError(f"memory of {contender} on {shape}: {done.stderr.strip()[-2000:]}")
     result: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return result
 

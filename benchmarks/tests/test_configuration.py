@@ -332,10 +332,14 @@ def test_products_are_a_recorded_choice_that_leaves_other_keys_alone(tmp_path, m
 @pytest.mark.parametrize("products, precision", [("ieee", "highest"), ("tf32", "high"), ("bfloat16", "medium")])
 def test_products_hold_while_a_run_is_made_and_not_after_it(products, precision, tmp_path):
     usual = whole_run(tmp_path)
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    cudnn = torch.backends.cudnn
+
+    def now():
+        return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
+
+    before = now()
     with multiplying(replace(usual, device="cuda", products=products)):
-        assert torch.get_float32_matmul_precision() == precision
-        assert torch.backends.cudnn.allow_tf32 == (products != "ieee")
+        assert now() == (precision, products != "ieee", True)
     with multiplying(usual):
-        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
-    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+        assert now() == before
+    assert now() == before

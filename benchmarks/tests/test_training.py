@@ -1,6 +1,7 @@
 """Training: schedules, the chosen epoch, and test data that is seen once."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from delrec.networks import Network, NetworkConfig
 from delrec_bench.config import Seeds, TrainingConfig
 from delrec_bench.data.samples import DenseSamples
-from delrec_bench.errors import RunError
+from delrec_bench.errors import DivergedError, RunError
 from delrec_bench.metrics import metric_named
 from delrec_bench.training import HeldOut, Optimisation, ProtocolError, evaluate, fit, score_test
 
@@ -143,3 +144,42 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     data = samples()
     with pytest.raises(RunError, match="lower"):
         fit(Diverged(), data, None, TrainingConfig(epochs=1))
+
+
+class Late(Network):
+    """An accelerator's: that a layer was given NaN is known only when somebody waits for it."""
+
+    def __init__(self):
+        super().__init__(network().config)
+
+    def after_step(self):
+        super().after_step()
+        arrived = SimpleNamespace(query=lambda: True, synchronize=lambda: None)
+        watch = self.blocks[0].spiking._watch
+        watch._pending = [(arrived, torch.tensor(False), "current holds NaN")]
+
+
+def test_what_the_last_batch_held_ends_the_epoch_as_diverged():
+    with pytest.raises(DivergedError, match="epoch 1: current holds NaN .found in an earlier call.; lower"):
+        fit(Late(), samples(4), None, TrainingConfig(epochs=1))
+
+
+class Unable(Network):
+    """Fine in training, and not as deployed."""
+
+    bad = False
+
+    def __init__(self):
+        super().__init__(network().config)
+
+    def after_step(self):
+        super().after_step()
+        self.bad = True
+
+    def classify(self, inputs):
+        return super().classify(inputs * math.nan if self.bad and not self.training else inputs)
+
+
+def test_a_network_that_is_not_finite_as_deployed_has_diverged_too():
+    with pytest.raises(DivergedError, match="epoch 1: .*NaN"):
+        fit(Unable(), samples(), samples(seed=1), TrainingConfig(epochs=1))

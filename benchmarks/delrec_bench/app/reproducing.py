@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
+
 from delrec_bench.app.common import own_failures, own_records, tracked
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.app.pages import declaration, finish, published_records
@@ -71,13 +73,21 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     methods, tasks = places.tables()
     study = expand(ordered.study, ordered.profile, methods, tasks, wanted)
     jobs = default_jobs() if ordered.jobs is None else ordered.jobs
+    per_device = ordered.per_device
+    if per_device is not None and wanted.device == "cpu":
+        raise BenchError(
+            f"--per-device {per_device} is of CUDA devices, and the networks are on the CPU; add --device cuda"
+        )
+    on_cards = wanted.device != "cpu" and torch.cuda.is_available()
+    if on_cards and ordered.executor == "local" and ordered.jobs is None and per_device is None:
+        per_device = 1  # as many as there are cores would meet on one card
     if not 1 <= jobs <= MOST_JOBS:
         raise BenchError(f"--jobs is {jobs}; it must be from 1 to {MOST_JOBS}")
     executor = make_executor(
         ordered.executor,
         workspace,
         jobs=jobs,
-        per_device=ordered.per_device,
+        per_device=per_device,
         scheduler=ordered.scheduler,
         options=dict(parse_setting(text) for text in ordered.executor_options),
     )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from delrec_bench.config import Resolved
 from delrec_bench.data.samples import Cast
+from delrec_bench.environment import peak_bytes
 from delrec_bench.records import Record
 from delrec_bench.runs.models import load_weights
-from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, peak_of, result_of
+from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, result_of
 from delrec_bench.training import HeldOut, build, score_test
 
 
@@ -44,6 +45,6 @@ def scored_anew(resolved: Resolved, trained: Record, checkpoint: Path) -> Record
         measured={
             "wall_seconds": time.perf_counter() - start,
             "cpu_seconds": time.process_time() - cpu,
-            "peak_bytes": peak_of(resolved.device),
+            "peak_bytes": peak_bytes(resolved.device),
         },
     )

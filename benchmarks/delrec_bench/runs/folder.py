@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from delrec_bench.environment import peak_bytes, provenance, say
+from delrec_bench.environment import machine, peak_bytes, provenance, say
 from delrec_bench.errors import BenchError
 from delrec_bench.records import RESULTS_VERSION, Failure, Record, plain, read_failure, write_failure, write_record
 from delrec_bench.workspace import remove_drafts, write_atomic
@@ -118,8 +118,8 @@ class RunFolder:
 class Checkpoints:
     """A run's history and its checkpoints (a `training.Keeper`), and what earlier calls have spent on it."""
 
-    def __init__(self, folder: RunFolder, engine: str, threads: int, peak: Callable[[], int] = peak_bytes) -> None:
-        self._folder, self._peak = folder, peak
+    def __init__(self, folder: RunFolder, engine: str, threads: int, device: str = "cpu") -> None:
+        self._folder, self._device = folder, device
         self._path = folder.path / "resume.pt"
         versions = provenance()["versions"]
         self._belongs = {
@@ -130,6 +130,8 @@ class Checkpoints:
             "threads": threads,
             "libraries": {name: versions[name] for name in LIBRARIES if name in versions},
         }
+        if device != "cpu":  # another card adds up in another order
+            self._belongs["machine"] = machine(device)
         self._start, self._cpu = time.perf_counter(), time.process_time()
         self._saved_at = self._start
         self._before: dict[str, Any] = {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0, "resumed_after": []}
@@ -215,7 +217,7 @@ class Checkpoints:
         return {
             "wall_seconds": self._before["wall_seconds"] + time.perf_counter() - self._start,
             "cpu_seconds": self._before["cpu_seconds"] + time.process_time() - self._cpu,
-            "peak_bytes": max(self._before["peak_bytes"], self._peak()),
+            "peak_bytes": max(self._before["peak_bytes"], peak_bytes(self._device)),
             "resumed_after": self._before["resumed_after"],
         }
 

@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import torch
 
 from delrec_bench.config import Resolved
 from delrec_bench.data.task_data import TaskData
-from delrec_bench.environment import machine, peak_bytes, provenance
+from delrec_bench.environment import machine, provenance
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record
 from delrec_bench.training import Fit, Scored
@@ -34,7 +33,7 @@ def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[st
         device=resolved.device,
         provenance={"results_version": RESULTS_VERSION, **provenance()},
         command=resolved.command,
-        measured={**measured, "host": machine(), "finished_at": finished},
+        measured={**measured, "host": machine(resolved.device), "finished_at": finished},
         **more,
     )
 
@@ -90,8 +89,3 @@ def activity_of(scored: Scored) -> dict[str, Any]:
     """What the test set made the network do."""
     names = ("spikes_per_neuron_step", "rates", "synaptic_operations", "delay_buffer")
     return {name: scored.activity[name] for name in names if name in scored.activity}
-
-
-def peak_of(device: str) -> int:
-    """Most memory held, in bytes: the card's on CUDA."""
-    return int(torch.cuda.max_memory_allocated()) if device == "cuda" else peak_bytes()

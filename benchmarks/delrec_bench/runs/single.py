@@ -25,7 +25,7 @@ from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json, finished_record
 from delrec_bench.runs.derived import scored_anew
 from delrec_bench.runs.folder import Checkpoints, RunFolder
-from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, peak_of, result_of
+from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, result_of
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import (
     CheckpointError,
@@ -148,7 +148,7 @@ def _made(
 ) -> tuple[Record, bytes | None]:
     """The record and, of a network that is kept, its checkpoint."""
     pin_threads(resolved.request.threads)
-    reset_peak()
+    reset_peak(resolved.device)
     if resolved.method.floor:
         return _floor(resolved), None
     if resolved.derived:
@@ -156,7 +156,7 @@ def _made(
         trained = finished_record(workspace.runs, key)
         assert trained is not None
         return scored_anew(resolved, trained, workspace.runs / key / "checkpoint.pt"), None
-    checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, lambda: peak_of(resolved.device))
+    checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, resolved.device)
     try:
         return (
             _trial(resolved, checkpoints, progress)

@@ -59,7 +59,7 @@ class Past:
         self._epochs: dict[str, list[Record]] = {}
         steps: list[tuple[str, str, Load, float]] = []
         for record in records:
-            here = record.measured.get("host") == machine()
+            here = record.measured.get("host") == machine(record.device)
             if record.kind == "latency" and here:
                 steps += _step(record)
             if record.kind == "latency" or not record.measured.get("wall_seconds"):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from delrec import check_finite
 from torch import Tensor
 
 from delrec_bench.config import Evaluation
@@ -73,6 +74,7 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
             total += float(model.loss(scores, targets[indices].to(device))) * len(indices)
             predictions[indices] = predict(model, scores, measure).cpu()
         seen = activity()
+    check_finite(model)
     return Scored(total / len(samples), measure.score(predictions.numpy(), targets.numpy()), predictions, seen)
 
 

@@ -8,12 +8,13 @@ Selection "best-test" scores the test set after every epoch too and takes the be
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from delrec import NotFiniteError, RecurrentDelays
+from delrec import NotFiniteError, RecurrentDelays, check_finite
 from torch import Tensor
 
 from delrec_bench.config import Seeds, TrainingConfig
@@ -115,26 +116,23 @@ def fit(
         model.begin_epoch(epoch, config.epochs)
         entry: dict[str, Any] = {"epoch": epoch + 1, **optimisation.rates()}
         before = model.delays()
-        try:
+        with _diverging(epoch):
             entry |= _train_epoch(
                 model, train, config, optimisation, measure, seeds, epoch, device, result.early["losses"]
             )
-        except NotFiniteError as error:
-            raise DivergedError(
-                f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays"
-            ) from error
+            check_finite(model)
         entry["sigma"] = sigma_of(model)
         model.end_epoch()
         entry["delays_changed"] = delays_changed(before, model.delays())
         chosen = True
         if valid is not None:
-            with model.deployed():
+            with _diverging(epoch), model.deployed():
                 seen = evaluate(model, valid, metric, device)
             entry |= {"valid_loss": seen.loss, f"valid_{metric}": seen.score, "rates": seen.activity.get("rates", [])}
             chosen = config.selection == "last" or _better(seen.score, result.valid_score, result, measure, config.ties)
         if config.selection == "best-test":
             assert test is not None
-            with model.deployed():
+            with _diverging(epoch), model.deployed():
                 found = evaluate(model, test.release(f"epoch {epoch + 1}"), metric, device).score
             entry[f"test_{metric}"] = found
             chosen = _better(found, result.test_score, result, measure, config.ties)
@@ -152,6 +150,15 @@ def fit(
             progress({**entry, "epochs": config.epochs})
     model.load_state_dict(result.state)
     return result
+
+
+@contextmanager
+def _diverging(epoch: int) -> Iterator[None]:
+    """Raise DivergedError for what is not finite inside."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise DivergedError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error
 
 
 @torch.no_grad()

@@ -34,11 +34,13 @@ def multiplying(resolved: Resolved) -> Iterator[None]:
     if resolved.device != "cuda":
         yield
         return
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    cudnn = torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
     torch.set_float32_matmul_precision({"ieee": "highest", "tf32": "high", "bfloat16": "medium"}[resolved.products])
-    torch.backends.cudnn.allow_tf32 = resolved.products != "ieee"  # torch's own default takes TF32 for convolutions
+    cudnn.deterministic = True  # else a convolution's gradient may differ from run to run
+    cudnn.allow_tf32 = resolved.products != "ieee"  # torch's own default takes TF32 for convolutions
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        cudnn.allow_tf32, cudnn.deterministic = before[1:]

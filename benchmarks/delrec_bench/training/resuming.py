@@ -58,11 +58,11 @@ def restore(saved: Mapping[str, Any], model: Any, optimisation: Optimisation) ->
 
 
 def random_states() -> dict[str, Any]:
-    """The states of the global generators of torch, its CUDA devices, numpy and Python."""
+    """The states of the global generators of torch, its present CUDA device, numpy and Python."""
     name, words, *rest = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
         "numpy": [name, torch.from_numpy(np.asarray(words).astype(np.int64)), *rest],
         "python": random.getstate(),
     }
@@ -74,8 +74,8 @@ def set_random_states(states: Mapping[str, Any]) -> None:
     np.random.set_state((name, words.numpy().astype(np.uint32), *rest))
     random.setstate(states["python"])
     torch.set_rng_state(states["torch"])
-    if states["cuda"]:
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if states["cuda"] is not None:
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def _unsaved_buffers(model: Any) -> dict[str, Tensor]:

@@ -72,7 +72,9 @@ def test_a_step_reads_no_sigma_that_was_just_read(monkeypatch):
 @pytest.mark.skipif(DEVICE == "cuda", reason="there is a device")
 def test_a_step_off_cuda_is_refused_by_name():
     network, optimizer = made()
-    with pytest.raises(ValueError, match="a CUDA graph holds a step on a CUDA device; model and example are on .'cpu'"):
+    with pytest.raises(
+        ValueError, match="a CUDA graph holds a step on one CUDA device; model and example are on .'cpu'"
+    ):
         CapturedStep(network, loss_of(network), optimizer, *batch(0))
 
 

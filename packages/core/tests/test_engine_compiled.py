@@ -19,6 +19,7 @@ from delrec.networks import Network, NetworkConfig
 warnings.simplefilter("error", RuntimeWarning)
 torch.manual_seed(0)
 torch.set_num_threads(1)
+torch.backends.cudnn.allow_tf32 = False
 x = (torch.rand(10, 5, 12, device=DEVICE) < 0.3).float()
 
 

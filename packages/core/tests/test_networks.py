@@ -141,7 +141,7 @@ def test_spike_penalty_is_the_published_one():
     [
         (dict(sigma=-1.0), ("sigma", "-1.0", "at least 0")),
         (dict(hidden=()), ("hidden", "at least one layer")),
-        (dict(hidden=5), ("hidden", "5", "list")),
+        (dict(hidden=5), ("hidden", "5", "list", "[5]")),
         (dict(recurrent="axon"), ("recurrent", "axon", "axonal")),
         (dict(reset="none"), ("reset", "none", "soft")),
         (dict(tau=0.5), ("tau", "0.5", "at least 1")),

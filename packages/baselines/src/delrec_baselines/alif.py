@@ -75,7 +75,7 @@ class ALIF(AdaptiveNeuron):
 
     def initial(self) -> tuple[Tensor, Tensor]:
         """Return u = 0 and b = base."""
-        return torch.zeros(()), self._base
+        return torch.zeros_like(self._base), self._base
 
     def random_states(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return u uniform in [0, 1) and b = base, each (B, N)."""

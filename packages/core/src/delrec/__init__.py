@@ -8,7 +8,7 @@ vectors of the published implementations.
 from delrec.delays import DelayInit
 from delrec.engines import EngineError, State
 from delrec.feedforward import DelayedOutput, FeedforwardDelays
-from delrec.layer import NotFiniteError, deployed
+from delrec.layer import NotFiniteError, check_finite, deployed
 from delrec.linear import SpikeLinear
 from delrec.networks import Counts, Network, NetworkConfig, Trainable
 from delrec.neurons import LIF, Neuron
@@ -56,6 +56,7 @@ __all__ = [
     "Trainable",
     "Triangle",
     "__version__",
+    "check_finite",
     "deployed",
     "make_surrogate",
     "parameter_groups",

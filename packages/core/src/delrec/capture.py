@@ -48,9 +48,9 @@ class CapturedStep:
         inputs: Tensor,
         targets: Tensor,
     ) -> None:
-        where = {part.device.type for part in (inputs, targets, *model.parameters(), *model.buffers())}
-        if where != {"cuda"}:
-            raise ValueError(f"a CUDA graph holds a step on a CUDA device; model and example are on {sorted(where)}")
+        where = {str(part.device) for part in (inputs, targets, *model.parameters(), *model.buffers())}
+        if len(where) > 1 or not inputs.is_cuda:
+            raise ValueError(f"a CUDA graph holds a step on one CUDA device; model and example are on {sorted(where)}")
         if not isinstance(optimizer, Adam | AdamW) or not all(g["capturable"] for g in optimizer.param_groups):
             raise ValueError(
                 f"optimizer is {type(optimizer).__name__}: give torch's Adam or AdamW, made with capturable=True"
@@ -62,9 +62,13 @@ class CapturedStep:
         self.model, self.criterion, self.optimizer = model, loss, optimizer
         self.inputs, self.targets = inputs.detach().clone(), targets.detach().clone()
         self._settings = self._set_now()
+        with torch.cuda.device(inputs.device):  # streams and graphs are the present device's
+            self._capture()
+
+    def _capture(self) -> None:
         self.graph = torch.cuda.CUDAGraph()
         present, side = torch.cuda.current_stream(), torch.cuda.Stream()
-        with restored(model, optimizer), torch.random.fork_rng(devices=[inputs.device]):
+        with restored(self.model, self.optimizer), torch.random.fork_rng(devices=[self.inputs.device]):
             side.wait_stream(present)
             with torch.cuda.stream(side):
                 for _ in range(_WARM_UP):
@@ -96,9 +100,10 @@ class CapturedStep:
                 raise ValueError(
                     f"sigma rose from {most:g} to {sigma:g}, and taps were captured for that: capture anew"
                 )
-        self.inputs.copy_(inputs, non_blocking=True)
-        self.targets.copy_(targets, non_blocking=True)
-        self.graph.replay()
+        with torch.cuda.device(self.inputs.device):
+            self.inputs.copy_(inputs, non_blocking=True)
+            self.targets.copy_(targets, non_blocking=True)
+            self.graph.replay()
         return self.loss
 
     def _step(self) -> Tensor:

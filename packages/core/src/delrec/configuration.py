@@ -183,7 +183,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if get_origin(hint) is tuple:
         (item, _) = get_args(hint)
         if not isinstance(value, tuple | list):
-            raise ValueError(f"{name} = {value!r}: give a list of {item.__name__} values, even for one")
+            raise ValueError(f"{name} = {value!r}: give a list of {item.__name__} values, even for one: [{value}]")
         return tuple(_checked(name, element, item) for element in value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float and number:

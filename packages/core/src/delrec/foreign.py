@@ -182,8 +182,8 @@ class SpikingjellyNeuron(ForeignNeuron):
 
     def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
         """Return what the memories are after a reset."""
-        rest = self.cell._memories_rv
-        return tuple(torch.as_tensor(rest[n]).to(like).expand_as(like) for n in self._names)
+        rest = [self.cell._memories_rv[n] for n in self._names]
+        return tuple((r.to(like) if isinstance(r, Tensor) else like.new_full((), r)).expand_as(like) for r in rest)
 
     def advance(
         self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]

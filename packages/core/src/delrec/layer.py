@@ -15,6 +15,7 @@ __all__ = [
     "Layer",
     "Lengths",
     "NotFiniteError",
+    "check_finite",
     "deployed",
     "exact_dtype",
     "keeping_exact",
@@ -168,13 +169,22 @@ class FiniteWatch:
         if values.is_cpu:
             if not _finite(values):
                 raise NotFiniteError(message)
-        elif values.is_cuda and not torch.cuda.is_current_stream_capturing():
-            self._read()
-            flag = torch.empty((), dtype=torch.bool, pin_memory=True)
-            flag.copy_(_finite(values), non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
+        elif values.is_cuda:
+            with torch.cuda.device(values.device):  # whose stream the event is of
+                if torch.cuda.is_current_stream_capturing():
+                    return
+                self._read()
+                flag = torch.empty((), dtype=torch.bool, pin_memory=True)
+                flag.copy_(_finite(values), non_blocking=True)
+                event = torch.cuda.Event()
+                event.record()
             self._pending.append((event, flag, message))
+
+    def flush(self) -> None:
+        """Wait for what was checked and is not known yet, and raise NotFiniteError as a later call would."""
+        for event, _, _ in self._pending:
+            event.synchronize()
+        self._read()
 
     def _read(self) -> None:
         while self._pending and self._pending[0][0].query():
@@ -182,6 +192,17 @@ class FiniteWatch:
             if not flag:
                 self._pending.clear()
                 raise NotFiniteError(f"{message} (found in an earlier call)")
+
+
+def check_finite(module: nn.Module) -> None:
+    """Raise NotFiniteError for what the layers of a module were given and no later call has told yet.
+
+    For the end of an epoch: on an accelerator the last batch's is not known before. Waits for it.
+    """
+    for part in module.modules():
+        watch = getattr(part, "_watch", None)
+        if isinstance(watch, FiniteWatch):
+            watch.flush()
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -22,6 +22,10 @@ from delrec.neurons import Neuron, neuron_of
 __all__ = ["Passes", "scan"]
 
 Grads = tuple[Tensor, Tensor, Tensor]
+# they look at values, which waits for a device: mode="reduce-overhead" leaves them out of its CUDA graphs; older torch
+# knows no such mark
+_UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
+_TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
 _PASSES = {"cpu": "delrec.engines.cpu.passes", "triton": "delrec.engines.triton.passes"}
 
 
@@ -67,7 +71,7 @@ def _reach(delay: Tensor | None, width: Tensor | None, limit: int) -> int:
     return kernel_length(delay, width) - 1 if limit < 0 else limit
 
 
-@torch.library.custom_op("delrec::scan", mutates_args=())
+@torch.library.custom_op("delrec::scan", mutates_args=(), **_TAGS)
 def _scan(
     current: Tensor, weight: Tensor | None, delay: Tensor | None, width: Tensor | None, mask: Tensor | None,
     coef: Tensor, start: Tensor, history: Tensor, engine: str, handle: str, keep: bool, cut: bool, limit: int,
@@ -97,6 +101,7 @@ def _(
 @torch.library.custom_op(
     "delrec::scan_backward",
     mutates_args=(),
+    **_TAGS,
     # torch 2.5 reads no list[...] from the annotations
     schema="(Tensor g_spikes, Tensor g_trace, Tensor g_final, Tensor? weight, Tensor? delay, Tensor? width, "
     "Tensor? mask, Tensor coef, Tensor start, Tensor history, Tensor trace, Tensor bits, str engine, str handle, "

@@ -6,6 +6,8 @@ imported: it is slow, and there to check the kernels without a card.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,8 @@ from delrec.neurons import Neuron, neuron_of
 
 _BROKEN = ""
 try:
+    import triton
+
     from delrec.engines.triton import delays, linear
     from delrec.engines.triton.codegen import kernels_for
     from delrec.engines.triton.scan import Scan
@@ -67,7 +71,7 @@ class Triton(Engine):
             return "is in Triton's interpreter (TRITON_INTERPRET=1), which runs on CPU tensors"
         if device not in ("cpu", "cuda"):
             return f"runs on CUDA tensors, not on {device}"
-        return None
+        return _no_launch() if device == "cuda" else None
 
     def takes_neuron(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
         """Return why a neuron cannot be compiled for a type of device and a dtype, or None."""
@@ -87,13 +91,13 @@ class Triton(Engine):
         neuron = request.neuron
         if torch.compiler.is_compiling():  # a length read off the delays would break a graph
             return compiled_scan(self.name, request, request.limit)
-        # to read the longest delay waits for the device: not where `max_delay` is set
+        # to read the longest delay waits for the device: not where `max_delay` is set; coefficients are not looked at
         inputs, reach = inputs_of(request, look=request.limit is None)
         assert reach is not None
         training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
         spikes, final, *rest = Scan.apply(
             neuron, reach, 0 if request.state is None else len(request.state.history), training or request.trace,
-            training and keeps_current(neuron, neuron.coefficients()), request.trace,
+            training and keeps_current(neuron, None), request.trace,
             precision_of(request.current.dtype), *inputs,
         )  # fmt: skip
         return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)
@@ -111,6 +115,18 @@ class Triton(Engine):
         if torch.compiler.is_compiling() or self.takes(inputs.device.type, inputs.dtype):
             return None
         return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
+
+
+@cache
+def _no_launch() -> str | None:
+    """Return why nothing can be launched on this machine, or None: triton compiles its way to the driver itself."""
+    try:
+        triton.runtime.driver.active.get_current_target()
+    except Exception as error:  # no C compiler, no headers of Python, no driver: each in words of its own
+        return (
+            f"cannot be launched by triton ({type(error).__name__}: {error}); install a C compiler and Python's headers"
+        )
+    return None
 
 
 def _takes_handle(handle: str, device: str, dtype: torch.dtype, taps: bool) -> str | None:

@@ -63,7 +63,10 @@ def precision_of(dtype: torch.dtype) -> str:
     """
     if dtype == torch.float64:
         return "ieee"
-    return {"highest": "ieee", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
+    try:
+        return {"highest": "ieee", "high": "tf32", "medium": "bf16"}[torch.get_float32_matmul_precision()]
+    except RuntimeError:  # it was set by its newer name, of which the older one says that the two are mixed
+        return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
 def power_of_two(count: int) -> int:
