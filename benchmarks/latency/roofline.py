@@ -30,9 +30,13 @@ RATE = 0.05  # spikes a neuron and step, as trained networks fire
 LATENCY = 279  # cycles of a hit in L2
 PORT, NEAR = 64, 128  # bytes a cycle and multiprocessor, from L2 and from its own cache
 ISSUED = 128  # instructions of a lane, a cycle and multiprocessor: four warps
+LINE = 128  # bytes of a cache's line, the least that a read of its own costs
 TAPS = 6  # of a synaptic triangle, from running sums
 # instructions of a connection, and of each row of it, forward and back: counted in the code for sm_90, of 2 and 4 rows
 CODE = ((52.5, 11.8), (45.1, 11.7))
+# the same of one delay a sender, four rows: of a term of the product, listed or not, of a neuron forward and
+# back, and of a tap back
+TERM, NEURON, TAP = (11.0, 6.4), (875, 653), 45
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class Kernel:
 def kernels(shape: Shape, recurrent: str = "axonal", card: Card = CARDS[-1]) -> Iterator[Kernel]:
     """The kernels of a training step of a shape's network, in tiles as the engine takes them (float32, IEEE)."""
     from delrec.engines.triton.tiles import connection_tiles, tiles_for
+    from delrec.engines.triton.window import EVERY, MANY
 
     config = shape.config(recurrent)
     rows = shape.steps * shape.batch
@@ -127,12 +132,21 @@ def kernels(shape: Shape, recurrent: str = "axonal", card: Card = CARDS[-1]) -> 
         if not config.is_recurrent(layer):
             yield Kernel(f"{where}: scan, no recurrence, forward", 0, links=0, **scan)  # type: ignore[arg-type]
             yield Kernel(f"{where}: scan, no recurrence, backward", 0, links=0, **scan)  # type: ignore[arg-type]
-        elif recurrent != "synaptic":  # without delays it is the same scan, of one tap or two
+        elif recurrent != "synaptic":  # without delays it is the same scan, of one tap
             product = 2 * rows * square
-            scan |= {"work": 2 * tiles.rows * square, "held": REAL * square}
-            ring = REAL * tiles.rows * outputs * taps
-            yield Kernel(f"{where}: scan, forward", product, read=REAL * square, **scan)  # type: ignore[arg-type]
-            yield Kernel(f"{where}: scan, backward", product, read=REAL * square, near=ring, **scan)  # type: ignore[arg-type]
+            reached = taps if recurrent == "axonal" else 1
+            live = 1 - (1 - RATE) ** (reached * tiles.rows)  # of the senders: the others are passed over, if many are
+            listed = live * TERM[0] < TERM[1]
+            live = live if listed else 1
+            summed = reached if reached <= MANY.value else reached / EVERY.value
+            reads = summed + (2 if reached <= MANY.value else 5)  # of a column, each in a line of its own
+            scan |= {"held": REAL * square}
+            forward = {"work": live * 2 * tiles.rows * square, "read": live * REAL * square}
+            forward["code"] = live * square * TERM[0 if listed else 1] + outputs * NEURON[0]
+            back = {"work": 2 * tiles.rows * square, "read": REAL * square, "near": LINE * outputs * reads}
+            back["code"] = square * TERM[1] + outputs * (NEURON[1] + TAP * summed)
+            yield Kernel(f"{where}: scan, forward", live * product, **scan, **forward)  # type: ignore[arg-type]
+            yield Kernel(f"{where}: scan, backward", product, **scan, **back)  # type: ignore[arg-type]
             yield Kernel(f"{where}: gradient of weights", product, plane + plane / 32)
         else:
             # of a connection, c and the weight are read again; links: the sums are read, then the neurons make a step

@@ -6,6 +6,7 @@ import pytest
 import torch
 from delrec_bench import app, environment
 from delrec_bench.app import reproducing
+from delrec_bench.errors import BenchError
 from delrec_bench.runs import folder
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.training.resuming import random_states, set_random_states
@@ -26,12 +27,9 @@ def test_networks_on_cards_have_one_worker_a_card_unless_told_otherwise(words, w
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     seen = {}
 
-    class Chosen(Exception):
-        pass
-
     def choose(name, workspace, **options):
         seen.update(options)
-        raise Chosen
+        raise BenchError("chosen")
 
     monkeypatch.setattr(reproducing, "make_executor", choose)
     (tmp_path / "data.dvc").touch()

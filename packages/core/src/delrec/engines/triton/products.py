@@ -8,6 +8,9 @@ silent; with few rows most are, and a row of the weight that no spike needs is n
 import triton
 import triton.language as tl
 
+# what a term costs in one and the other, in instructions of four rows, counted in the code for sm_90
+TERM, LISTED_TERM = tl.constexpr(6), tl.constexpr(11)
+
 
 @triton.jit
 def multiply(a, b, total, PRECISION: tl.constexpr):
@@ -40,17 +43,26 @@ def product(
 
 @triton.jit
 def product_of_live(
-    values, weight, live, count, rows, rows_ok, cols, inside, SIZE: tl.constexpr, LISTED: tl.constexpr,
+    values, weight, live, count, cols, SIZE: tl.constexpr, ROWS: tl.constexpr, LISTED: tl.constexpr,
     DEEP: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
-    """Return the same over the `count` terms that are listed in `live`, or over the first; DEEP loads under way."""
-    total = tl.zeros((rows.shape[0], cols.shape[0]), REAL)
+    """Return the same over the first `count` terms, or where LISTED those that `live` lists; DEEP loads under way.
+
+    values: (programs, N + DEEP, ROWS), so that one read serves all rows of a term, with zeros behind the last one. No
+    read is masked: columns that are not there read the last one, and rows that are not there are no numbers.
+    """
+    cols = tl.minimum(cols, SIZE - 1)
+    place = values + tl.program_id(0).to(tl.int64) * ((SIZE + DEEP) * ROWS) + tl.arange(0, ROWS)
+    total = tl.zeros((ROWS, cols.shape[0]), REAL)
     for e in range(0, count, DEEP):
         for u in tl.static_range(DEEP):
-            k = tl.load(live + e + u, mask=e + u < count, other=0) if LISTED else e + u
-            there = tl.full(rows.shape, e + u, tl.int32) < count
-            a = tl.load(values + rows * SIZE + k, mask=rows_ok & there, other=0)
-            there = tl.full(cols.shape, e + u, tl.int32) < count
-            b = tl.load(weight + k * SIZE + cols, mask=inside & there, other=0)
+            if LISTED:
+                k = tl.load(live + e + u)
+            elif SIZE % DEEP == 0:
+                k = e + u
+            else:
+                k = tl.minimum(e + u, SIZE - 1)
+            a = tl.load(place + (e + u) * ROWS)
+            b = tl.load(weight + k * SIZE + cols)
             total = tl.fma(tl.broadcast_to(a[:, None], total.shape), tl.broadcast_to(b[None, :], total.shape), total)
     return total

@@ -20,8 +20,9 @@ __all__ = ["Recurrence", "recurrence_of"]
 class Recurrence(NamedTuple):
     """Delays of shape D, (N,) one a sender or (N, N), [receiver, sender], one a connection.
 
-    tables: whole numbers (4, *D): first tap, taps, taps strictly left of the middle, taps left of it or at it. edges:
-    (3, N), what the triangle's sides begin with, and 1 / s^2 (see `window`), or (N + 1, N), `synaptic`'s triangles.
+    tables: whole numbers (4, *D): first tap, taps, taps strictly left of the middle, taps left of it or at it; with one
+    delay a sender (7, N), see `window.returned`. edges: (9, N), what the triangle's sides begin with, 1 / s^2 (see
+    `window`) and what `window.returned` says, or (N + 1, N), `synaptic`'s triangles.
     slope: 1 / s, (N,). longest: one whole number, taps of the widest triangle. reach: the longest tap that can be met.
     past: how many given steps can be met; they fill the last bits of the first `prefix` words.
     """
@@ -64,7 +65,7 @@ class Recurrence(NamedTuple):
 
     def slots(self, steps: int) -> int:
         """Return how many steps a ring must hold, or with a delay a connection a block, a power of 2."""
-        return power_of_two(min(self.reach + 1, steps) if self.kind == 1 else self.reach + 3)
+        return power_of_two(min(self.reach + 2, steps) if self.kind == 1 else self.reach + 3)
 
     def pack(self, history: Tensor, steps: int) -> Tensor:
         """Return words for (K, B, N) given spikes and `steps` to come; bit j of word w is step 32 (w - prefix) + j."""
@@ -109,10 +110,36 @@ def recurrence_of(inputs: Inputs, reach: int, history: int) -> Recurrence:
     # a delay that is no number has no taps, so that nothing is read for it; its weight is no number then (`heights`)
     tables = torch.stack([low, count, left, count - right]).nan_to_num(0).to(torch.int32)
     if delay.dim() == 1:
-        edges = torch.stack([width - (centre - low), width - (high - centre), scale]).to(current.dtype)
+        places, rises = _corners(low, count, centre, width)
+        tables = torch.cat([tables, places])
+        edges = torch.stack([width - (centre - low), width - (high - centre), scale, *(scale * rises[:3]), *rises[3:]])
+        edges = edges.to(current.dtype)
     else:  # a triangle beyond all steps stays beyond them where places are small whole numbers
         centre = torch.where(centre >= 0, torch.minimum(centre, reach + 2 + width), -1)
         edges = torch.cat([centre.nan_to_num(-1), half_width[None].nan_to_num(1)])
     past = min(history, reach)
     longest, slope = tables[1].max(), (1 / half_width).to(current.dtype)
     return Recurrence(tables, edges, slope, longest, reach, past, (past + 31) // 32)
+
+
+def _corners(low: Tensor, count: Tensor, centre: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `window.returned` reads by: near, mid and far (3, N), and its last five edges (6, N), m times s^2.
+
+    A triangle that is cut off before its middle has mid before its last tap; of a single tap, far is the next, where m
+    is 0.
+    """
+    far = low + count - 1
+    mid = torch.minimum(centre.floor(), far - 1)
+    single = mid < low
+    mid, far = torch.where(single, low, mid), torch.where(single, low + 1, far)
+
+    def height(k: Tensor) -> Tensor:
+        return (width - (k - centre).abs()).clamp(min=0)
+
+    last = torch.where(single, 0, height(far))
+    turn = torch.where(mid + 1 == far, last, height(mid + 1)) - height(mid)
+    side_far = torch.where(single, 0, (far - centre).sign())
+    rises = torch.stack([height(low), turn, last, (mid - centre).sign(), side_far, (~single).to(width.dtype)])
+    places = torch.stack([low, mid, far])
+    met = count > 0
+    return torch.where(met, places, 0).to(torch.int32), torch.where(met, rises, 0)

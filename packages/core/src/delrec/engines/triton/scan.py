@@ -80,7 +80,7 @@ def forward(inputs: Inputs, plan: Plan, keep: bool) -> tuple[Tensor, Tensor, Ten
         transposed = recurrence.heights(weight).t().contiguous()
         tables = (*recurrence.by_sender(), recurrence.words if kind == 1 else recurrence.longest)
         if kind == 1:
-            z, live = current.new_empty(batch, size), words.new_empty(batch, size)
+            z, live = _handed_over(2, tiles, batch, size, current), words.new_empty(tiles.programs, size + tiles.deep)
         else:
             slots *= 2
             z, running = _lines(tiles, size, slots + 1, slots // 2, current)
@@ -127,7 +127,9 @@ def backward(
         own, tables = recurrence.heights(weight).contiguous(), (recurrence.tables, recurrence.edges, recurrence.longest)
         slots = recurrence.slots(steps)
         if kind == 1:
-            sent, ring = coef.new_empty(batch, size), coef.new_empty(slots, batch, size)
+            sent = _handed_over(1, tiles, batch, size, coef)
+            ring = coef.new_empty(tiles.programs, size, slots, tiles.rows)
+            running = coef.new_zeros(3, tiles.programs, size, tiles.rows)
         else:
             sent, running = _lines(tiles, size, steps + past + 2, slots, coef)
             sent[..., -2:, :] = 0
@@ -209,6 +211,13 @@ def _weight_gradient(plan: Plan, bits: Tensor, g_x: Tensor, mask: Tensor, masked
         recurrence.prefix, shape.share, SIZE=size, **shape.constants, PRECISION=plan.precision, MASKED=masked,
     )  # fmt: skip
     return parts.sum(0)
+
+
+def _handed_over(lists: int, tiles: Tiles, batch: int, size: int, like: Tensor) -> Tensor:
+    """Return room for what a step hands to its product, see `products`."""
+    if tiles.dot:
+        return like.new_empty(batch, size)
+    return like.new_zeros(lists, tiles.programs, size + tiles.deep, tiles.rows)
 
 
 def _lines(tiles: Tiles, size: int, length: int, block: int, like: Tensor) -> tuple[Tensor, Tensor]:

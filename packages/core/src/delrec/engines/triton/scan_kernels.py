@@ -15,20 +15,20 @@ import triton.language as tl
 
 from delrec.engines.triton.blocks import COEFS, REAL, STATES, adjoint_tile, step_tile
 from delrec.engines.triton.functions import add_rows, earlier
-from delrec.engines.triton.products import multiply, product, product_of_live
+from delrec.engines.triton.products import LISTED_TERM, TERM, multiply, product, product_of_live
 from delrec.engines.triton.synaptic import keep, read
-from delrec.engines.triton.window import delayed, tap
+from delrec.engines.triton.window import delayed, lines, own, returned
 
 
 @triton.jit
-def columns(c, size, SIZE: tl.constexpr, COLS: tl.constexpr, KIND: tl.constexpr):
+def columns(c, size, SIZE: tl.constexpr, COLS: tl.constexpr, KIND: tl.constexpr, DOT: tl.constexpr):
     """Return the columns of the tile that begins at c; size is SIZE, as a number that is not known when compiling.
 
-    KIND 2 hides that they are neighbours. A thread would get some of one row, and what is read of a connection, for all
-    rows, would pass from thread to thread at every sender, behind barriers; so it gets one column of all rows.
+    But for `tl.dot` a recurrence hides that they are neighbours. A thread would get some of one row, and what is read
+    for all rows, of a connection or of the weight, would be read by each row's threads; so it gets one column of all.
     """
     cols = c + tl.arange(0, COLS)
-    if KIND == 2:
+    if KIND > 0 and not DOT:
         cols = cols ^ (size - SIZE)
     return cols
 
@@ -53,10 +53,11 @@ def forward_scan(
     """Fill spikes (T, B, N), states (planes, held, B, N) and bits, from first, S[-1], and start (states, B, N).
 
     KIND: 0 is without recurrence, 1 with one delay a sender, 2 with one a connection. weight: [sender, receiver].
-    KIND 1: tables, edges: see `window.delayed`; extent: one number, the words of the widest window; z, live: (B, N)
-    scratch. KIND 2: see `synaptic`: edges: its triangles, [sender, receiver]; extent: one number, the taps of the
-    longest kernel; z: its lines, a ring of two blocks; running: its sums; both zeros. mask: (B, N) where MASKED is 1,
-    (T, B, N) where it is 2. bits: (words, B, N), of which the first `prefix` lie before step 0 and hold `past` given
+    KIND 1: tables, edges: see `window.delayed`; extent: one number, the words of the widest window; z, live: what is
+    handed to the product, for `tl.dot` as (B, N), else as `product_of_live` takes it, all terms and those listed.
+    KIND 2: see `synaptic`: edges: its triangles, [sender, receiver]; extent: one number, the taps of the longest
+    kernel; z: its lines, a ring of two blocks; running: its sums; both zeros. mask: (B, N) where MASKED is 1, (T, B, N)
+    where it is 2. bits: (words, B, N), of which the first `prefix` lie before step 0 and hold `past` given
     steps.
     """
     program = tl.program_id(0)
@@ -65,13 +66,15 @@ def forward_scan(
     wide = tl.full((), 1, tl.int64) * plane
     kept = tl.full((), 1, tl.int64) * tl.num_programs(0) * ROWS * SIZE  # numbers of a plane of `running`
     block, end = (ring_mask + 1) // 2, steps + past
+    listed = live + program.to(tl.int64) * (SIZE + DEEP)
+    apart = tl.full((), 1, tl.int64) * tl.num_programs(0) * (SIZE + DEEP) * ROWS
     if KIND > 0:
         widest = tl.load(extent)
     if KIND == 2:
         for back in range(past):
             t = back - past
             for c in tl.range(0, SIZE, COLS):
-                cols = columns(c, size, SIZE, COLS, KIND)
+                cols = columns(c, size, SIZE, COLS, KIND, DOT)
                 ok = (rows < batch)[:, None] & (cols < SIZE)[None, :]
                 at = rows[:, None] * SIZE + cols[None, :]
                 word = tl.load(bits + (prefix + (t >> 5)) * plane + at, mask=ok, other=0)
@@ -85,7 +88,7 @@ def forward_scan(
         if KIND == 1:
             alive = tl.full((), 0, tl.int32)
             for c in tl.range(0, SIZE, COLS):
-                cols = columns(c, size, SIZE, COLS, KIND)
+                cols = columns(c, size, SIZE, COLS, KIND, DOT)
                 inside = cols < SIZE
                 ok = (rows < batch)[:, None] & inside[None, :]
                 at = rows[:, None] * SIZE + cols[None, :]
@@ -93,15 +96,22 @@ def forward_scan(
                     t, bits, prefix, prefix + (steps + 31) // 32, plane, at, ok, cols, inside, tables, edges, SIZE,
                     widest, REAL,
                 )  # fmt: skip
-                tl.store(z + at, arrived, mask=ok)
-                if not DOT:
+                if DOT:
+                    tl.store(z + at, arrived, mask=ok)
+                else:  # those that are not silent, one behind the other
                     met = (tl.max(tl.abs(arrived), 0) > 0).to(tl.int32)
                     place = alive + tl.cumsum(met, 0) - 1
-                    tl.store(live + program * SIZE + place, cols, mask=met > 0)
+                    tl.store(listed + place, cols, mask=met > 0)
+                    tl.store(z + own(cols, SIZE + DEEP, ROWS), arrived, mask=inside[None, :])
+                    tl.store(z + apart + own(place, SIZE + DEEP, ROWS), arrived, mask=(met > 0)[None, :])
                     alive += tl.sum(met, 0)
+            if not DOT:
+                behind = alive + tl.arange(0, DEEP)
+                tl.store(listed + behind, tl.zeros_like(behind))
+                tl.store(z + apart + own(behind, SIZE + DEEP, ROWS), tl.zeros((ROWS, DEEP), REAL))
             tl.debug_barrier()
         for c in tl.range(0, SIZE, COLS):
-            cols = columns(c, size, SIZE, COLS, KIND)
+            cols = columns(c, size, SIZE, COLS, KIND, DOT)
             inside = cols < SIZE
             ok = (rows < batch)[:, None] & inside[None, :]
             at = rows[:, None] * SIZE + cols[None, :]
@@ -109,11 +119,10 @@ def forward_scan(
             if KIND == 1:
                 if DOT:
                     sent = product(z, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
+                elif alive * LISTED_TERM > SIZE * TERM:
+                    sent = product_of_live(z, weight, listed, SIZE, cols, SIZE, ROWS, False, DEEP, REAL)
                 else:
-                    sent = product_of_live(
-                        z, weight, live + program * SIZE, alive, rows, rows < batch, cols, inside, SIZE, True, DEEP,
-                        REAL,
-                    )  # fmt: skip
+                    sent = product_of_live(z + apart, weight, listed, alive, cols, SIZE, ROWS, True, DEEP, REAL)
                 current += masked(sent, mask, t, wide, at, ok, MASKED)
             if KIND == 2:
                 arrived = read(
@@ -142,35 +151,6 @@ def forward_scan(
 
 
 @triton.jit
-def returned(
-    t, ring, ring_mask, steps, wide, at, ok, cols, inside, tables, edges, longest, SIZE: tl.constexpr,
-    TAPS: tl.constexpr, REAL: tl.constexpr,
-):  # fmt: skip
-    """Return y = sum_k m[k] gz[t+k], (ROWS, COLS), and where TAPS the sums of gz: right minus left, and all."""
-    low = tl.load(tables + cols, mask=inside, other=1)
-    count = tl.load(tables + SIZE + cols, mask=inside, other=0)
-    strict = tl.load(tables + 2 * SIZE + cols, mask=inside, other=0)
-    left = tl.load(tables + 3 * SIZE + cols, mask=inside, other=0)
-    e_left = tl.load(edges + cols, mask=inside, other=0)
-    e_right = tl.load(edges + SIZE + cols, mask=inside, other=0)
-    scale = tl.load(edges + 2 * SIZE + cols, mask=inside, other=0)
-    y = tl.zeros(at.shape, REAL)
-    sides, total = tl.zeros(at.shape, REAL), tl.zeros(at.shape, REAL)
-    for j in range(longest):
-        step = t + low + j
-        met = (j < count) & (step.to(tl.uint32) < steps)  # a step before the first is a large number
-        place = ring + ((step & ring_mask) * wide)[None, :] + at
-        g = tl.load(place, mask=ok & met[None, :], other=0)
-        rise = tap(j, count, left, e_left, e_right, REAL) * scale
-        y = tl.fma(tl.broadcast_to(rise[None, :], at.shape), g, y)
-        if TAPS:
-            side = tl.where(j < strict, -1, tl.where(j < left, 0, 1)).to(REAL)
-            sides = tl.fma(tl.broadcast_to(side[None, :], at.shape), g, sides)
-            total += g
-    return y, sides, total
-
-
-@triton.jit
 def add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, sums, SIZE: tl.constexpr):
     """Add what the spikes of step t give to the delays: sums (3, N), of y, sides and total, in float64."""
     word = tl.load(bits + (prefix + (t >> 5)) * plane + at, mask=ok, other=0)
@@ -193,9 +173,9 @@ def backward_scan(
     weight, KIND 2: edges too, `synaptic`'s triangles: [receiver, sender]. extent: one number, the taps of the longest
     kernel. first: S[-1], (B, N). start: (states, B, N). g_spikes (T, B, N), g_trace (states, T, B, N): what comes in,
     where given. g_x: (T, B, N). carry: (1 + states, B, N), the gradients of spike and states on their way to the step
-    before; the states' begin as those of the final states. g_past: (past, B, N). KIND 1: ring: (ring_mask + 1, B, N) of
-    gz; sent: (B, N) scratch. KIND 2: see `synaptic`: sent: its lines, of all steps, silent at the end; running: its
-    sums, zeros; ring_mask + 1: a block. sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
+    before; the states' begin as those of the final states. g_past: (past, B, N). KIND 1: ring, running: see
+    `window.returned`; sent: as z of `forward_scan`. KIND 2: see `synaptic`: sent: its lines, of all steps, silent at the
+    end; running: its sums, zeros; ring_mask + 1: a block. sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
     """
     program = tl.program_id(0)
     rows = program * ROWS + tl.arange(0, ROWS)
@@ -209,7 +189,7 @@ def backward_scan(
     for back in range(steps):
         t = steps - 1 - back
         for c in tl.range(0, SIZE, COLS):
-            cols = columns(c, size, SIZE, COLS, KIND)
+            cols = columns(c, size, SIZE, COLS, KIND, DOT)
             inside = cols < SIZE
             ok = (rows < batch)[:, None] & inside[None, :]
             at = rows[:, None] * SIZE + cols[None, :]
@@ -218,8 +198,9 @@ def backward_scan(
                 g_spike += tl.load(g_spikes + t * wide + at, mask=ok, other=0)
             if KIND == 1:
                 y, sides, total = returned(
-                    t, ring, ring_mask, steps, wide, at, ok, cols, inside, tables, edges, longest, SIZE, TAPS, REAL
-                )
+                    t, ring, ring_mask, steps, running, kept, cols, inside, tables, edges, longest, SIZE, ROWS, TAPS,
+                    REAL,
+                )  # fmt: skip
                 g_spike += y
                 if TAPS:
                     mine = sums + program * 3 * SIZE
@@ -236,28 +217,31 @@ def backward_scan(
             )  # fmt: skip
             tl.store(g_x + t * wide + at, g_current, mask=ok)
             if KIND == 1:
-                tl.store(sent + at, masked(g_current, mask, t, wide, at, ok, MASKED), mask=ok)
+                g_sent = masked(g_current, mask, t, wide, at, ok, MASKED)
+                if DOT:
+                    tl.store(sent + at, g_sent, mask=ok)
+                else:
+                    tl.store(sent + own(cols, SIZE + DEEP, ROWS), g_sent, mask=inside[None, :])
             if KIND == 2:
                 g_sent = masked(g_current, mask, t, wide, at, ok, MASKED)
                 keep(t + past, g_sent, sent, running, longest, -1, block, length, kept, cols, ok, SIZE, ROWS)
         tl.debug_barrier()
         if KIND == 1:
             for c in tl.range(0, SIZE, COLS):
-                cols = columns(c, size, SIZE, COLS, KIND)
+                cols = columns(c, size, SIZE, COLS, KIND, DOT)
                 inside = cols < SIZE
                 ok = (rows < batch)[:, None] & inside[None, :]
                 at = rows[:, None] * SIZE + cols[None, :]
                 if DOT:
                     gz = product(sent, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
                 else:
-                    gz = product_of_live(
-                        sent, weight, sent, SIZE, rows, rows < batch, cols, inside, SIZE, False, DEEP, REAL
-                    )
-                tl.store(ring + (t & ring_mask) * wide + at, gz, mask=ok)
+                    gz = product_of_live(sent, weight, sent, SIZE, cols, SIZE, ROWS, False, DEEP, REAL)
+                to = lines(ring, ring_mask + 1, cols, SIZE, ROWS) + (t & ring_mask) * ROWS
+                tl.store(to, gz, mask=inside[None, :])
             tl.debug_barrier()
     for back in range(past):
         for c in tl.range(0, SIZE, COLS):
-            cols = columns(c, size, SIZE, COLS, KIND)
+            cols = columns(c, size, SIZE, COLS, KIND, DOT)
             inside = cols < SIZE
             ok = (rows < batch)[:, None] & inside[None, :]
             at = rows[:, None] * SIZE + cols[None, :]
@@ -271,8 +255,9 @@ def backward_scan(
                 keep(t + past, silence, sent, running, longest, -1, block, length, kept, cols, ok, SIZE, ROWS)
             else:
                 y, sides, total = returned(
-                    t, ring, ring_mask, steps, wide, at, ok, cols, inside, tables, edges, longest, SIZE, TAPS, REAL
-                )
+                    t, ring, ring_mask, steps, running, kept, cols, inside, tables, edges, longest, SIZE, ROWS, TAPS,
+                    REAL,
+                )  # fmt: skip
                 if TAPS:
                     mine = sums + program * 3 * SIZE
                     add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, mine, SIZE)

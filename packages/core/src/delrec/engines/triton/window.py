@@ -1,4 +1,4 @@
-"""What arrives of past spikes: a triangle read from bits.
+"""What arrives of past spikes, a triangle read from bits, and what of later gradients comes back to a spike.
 
 A sender's taps are `count` neighbouring steps from `low` on, of which the first `left` lie at or before the triangle's
 middle. With j counted from the oldest (k = low + count - 1 - j), i from the newest (i = count - 1 - j),
@@ -89,3 +89,104 @@ def delayed(t, bits, prefix, words, plane, at, ok, senders, inside, tables, edge
         z += e_right * n_right.to(REAL) + (done * n_right + right_place).to(REAL)
         z += e_left * n_left.to(REAL) + ((count - 1 - done)[None, :] * n_left - left_place).to(REAL)
     return z * scale
+
+
+# steps from one sum over all taps to the next; in between it is moved on, and a rounding lasts as long
+EVERY = tl.constexpr(16)
+MANY = tl.constexpr(6)  # taps that are always summed: to move on takes five reads
+
+
+@triton.jit
+def own(cols, ROOM: tl.constexpr, ROWS: tl.constexpr):
+    """Return where a program's rows of columns lie in (programs, ROOM, ROWS): one read serves all of a column."""
+    return ((tl.program_id(0).to(tl.int64) * ROOM + cols) * ROWS)[None, :] + tl.arange(0, ROWS)[:, None]
+
+
+@triton.jit
+def lines(ring, slots, cols, SIZE: tl.constexpr, ROWS: tl.constexpr):
+    """Return where the rows of columns lie in a ring (programs, N, slots, ROWS), at its first slot.
+
+    The slots of a column are neighbours, since each column is read at its own delay.
+    """
+    first = (tl.program_id(0).to(tl.int64) * SIZE + cols) * slots * ROWS
+    return ring + first[None, :] + tl.arange(0, ROWS)[:, None]
+
+
+@triton.jit
+def at_step(line, step, steps, ring_mask, there, ROWS: tl.constexpr):
+    """Return gz of a step (COLS,), (ROWS, COLS), and silence from the last on."""
+    met = there & (step.to(tl.uint32) < steps)  # a step before the first is a large number
+    return tl.load(line + ((step & ring_mask) * ROWS)[None, :], mask=met[None, :], other=0)
+
+
+@triton.jit
+def returned(
+    t, ring, ring_mask, steps, running, wide, cols, inside, tables, edges, longest, SIZE: tl.constexpr,
+    ROWS: tl.constexpr, TAPS: tl.constexpr, REAL: tl.constexpr,
+):  # fmt: skip
+    """Return y = sum_k m[k] gz[t+k], (ROWS, COLS), and where TAPS the sums of gz: right minus left, and all.
+
+    tables: whole numbers (7, N), the last three the first tap (0 where there is none), one at the middle or before it
+    and the last, `near`, `mid` and `far`. edges: (9, N), the last six m[near], m[mid+1] - m[mid], m[far],
+    what the taps at mid and far are to the sides, -1, 0 or 1, and whether far is a tap. running: (3, programs, N,
+    ROWS), planes of `wide` numbers, zeros before the last step. Rows that are not in the batch are no numbers.
+
+    From y of the step after it is moved on, at a cost that no width changes: m rises by 1 / s^2 from near to mid and
+    falls by as much from mid + 1 to far,
+
+        y[t] - y[t+1] = m[near] gz[t+near] + (m[mid+1] - m[mid]) gz[t+1+mid] - m[far] gz[t+1+far] + (L - R) / s^2
+
+    with the sums of gz[t+1+k] over near <= k < mid, L, and mid < k < far, R, which move on as well. Every EVERY steps
+    all are summed anew.
+    """
+    near = tl.load(tables + 4 * SIZE + cols, mask=inside, other=0)
+    mid = tl.load(tables + 5 * SIZE + cols, mask=inside, other=0)
+    far = tl.load(tables + 6 * SIZE + cols, mask=inside, other=0)
+    scale = tl.load(edges + 2 * SIZE + cols, mask=inside, other=0)
+    is_tap = tl.load(edges + 8 * SIZE + cols, mask=inside, other=0) > 0
+    there = inside & (near > 0)
+    held = running + own(cols, SIZE, ROWS)
+    line = lines(ring, ring_mask + 1, cols, SIZE, ROWS)
+    at_mid = at_step(line, t + mid, steps, ring_mask, there, ROWS)
+    at_far = at_step(line, t + far, steps, ring_mask, there, ROWS)
+    if (longest <= MANY) | (t & (EVERY - 1) == EVERY - 1):
+        count = tl.load(tables + SIZE + cols, mask=inside, other=0)
+        left = tl.load(tables + 3 * SIZE + cols, mask=inside, other=0)
+        e_left = tl.load(edges + cols, mask=inside, other=0)
+        e_right = tl.load(edges + SIZE + cols, mask=inside, other=0)
+        y, before, after = tl.zeros(at_mid.shape, REAL), tl.zeros(at_mid.shape, REAL), tl.zeros(at_mid.shape, REAL)
+        for j in range(longest):
+            g = at_step(line, t + near + j, steps, ring_mask, there & (j < count), ROWS)
+            rise = tap(j, count, left, e_left, e_right, REAL) * scale
+            y = tl.fma(tl.broadcast_to(rise[None, :], at_mid.shape), g, y)
+            k = near + j
+            before += tl.where((k < mid)[None, :], g, 0)
+            after += tl.where(((k > mid) & (k < far))[None, :], g, 0)
+    else:
+        first = tl.load(edges + 3 * SIZE + cols, mask=inside, other=0)
+        turn = tl.load(edges + 4 * SIZE + cols, mask=inside, other=0)
+        last = tl.load(edges + 5 * SIZE + cols, mask=inside, other=0)
+        y = tl.load(held, mask=inside[None, :], other=0)
+        before = tl.load(held + wide, mask=inside[None, :], other=0)
+        after = tl.load(held + 2 * wide, mask=inside[None, :], other=0)
+        at_near = at_step(line, t + near, steps, ring_mask, there, ROWS)
+        met = at_step(line, t + 1 + mid, steps, ring_mask, there, ROWS)
+        left_behind = at_step(line, t + 1 + far, steps, ring_mask, there & is_tap, ROWS)
+        y = tl.fma(tl.broadcast_to(first[None, :], at_mid.shape), at_near, y)
+        y = tl.fma(tl.broadcast_to(turn[None, :], at_mid.shape), met, y)
+        y = tl.fma(tl.broadcast_to(-last[None, :], at_mid.shape), left_behind, y)
+        y = tl.fma(tl.broadcast_to(scale[None, :], at_mid.shape), before - after, y)
+        before += at_near - at_mid
+        after += met - at_far
+    if longest > MANY:
+        tl.store(held, y, mask=inside[None, :])
+        tl.store(held + wide, before, mask=inside[None, :])
+        tl.store(held + 2 * wide, after, mask=inside[None, :])
+    sides, total = tl.zeros(at_mid.shape, REAL), tl.zeros(at_mid.shape, REAL)
+    if TAPS:
+        side_mid = tl.load(edges + 6 * SIZE + cols, mask=inside, other=0)[None, :]
+        side_far = tl.load(edges + 7 * SIZE + cols, mask=inside, other=0)[None, :]
+        at_far = tl.where(is_tap[None, :], at_far, 0)
+        sides = after - before + side_mid * at_mid + side_far * at_far
+        total = after + before + at_mid + at_far
+    return y, sides, total
