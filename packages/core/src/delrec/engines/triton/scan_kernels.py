@@ -174,8 +174,9 @@ def backward_scan(
     kernel. first: S[-1], (B, N). start: (states, B, N). g_spikes (T, B, N), g_trace (states, T, B, N): what comes in,
     where given. g_x: (T, B, N). carry: (1 + states, B, N), the gradients of spike and states on their way to the step
     before; the states' begin as those of the final states. g_past: (past, B, N). KIND 1: ring, running: see
-    `window.returned`; sent: as z of `forward_scan`. KIND 2: see `synaptic`: sent: its lines, of all steps, silent at the
-    end; running: its sums, zeros; ring_mask + 1: a block. sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
+    `window.returned`; sent: as z of `forward_scan`. KIND 2: see `synaptic`: sent: its lines, of all steps, silent at
+    the end; running: its sums, zeros; ring_mask + 1: a block. sums: (programs, 3, N), g_coef: (programs, coefficients,
+    N), in float64.
     """
     program = tl.program_id(0)
     rows = program * ROWS + tl.arange(0, ROWS)
