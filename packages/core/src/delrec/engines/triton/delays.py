@@ -173,10 +173,10 @@ class _Delayed(torch.autograd.Function):
 
 def compilations(size: int, products: str) -> Iterator[Compilation]:
     """Yield what delays between `size` and `size` neurons launch; there are no products, so their precision is one."""
-    if products != "float32":
+    if products == "bfloat16":
         return
     names = ("lines", "factor", "offset", "y", "grads", "parts")
-    types = dict.fromkeys(names, "*fp32:16") | {"place": "*i32:16"}
+    types = dict.fromkeys(names, f"*fp{products.removeprefix('float')}:16") | {"place": "*i32:16"}
     types |= dict.fromkeys(("senders", "receivers"), "i32:16" if size % 16 == 0 else "i32")
     tile = {"R": _RECEIVERS, "T": _TIME}
     yield Compilation("delays, forward", read_taps, signature_of(read_taps, types), tile | {"BIAS": True}, _OPTIONS)

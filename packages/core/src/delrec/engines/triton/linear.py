@@ -140,9 +140,10 @@ def _tile(outputs: int) -> int:
 
 def compilations(size: int, products: str) -> Iterator[Compilation]:
     """Yield what a map of `size` inputs and outputs launches; bfloat16 products are torch's."""
-    if products != "float32":
+    if products == "bfloat16":
         return
-    types = dict.fromkeys(("x", "weight", "bias", "y"), "*fp32:16") | dict.fromkeys(("bits", "count"), "*i32:16")
+    number = f"*fp{products.removeprefix('float')}:16"
+    types = dict.fromkeys(("x", "weight", "bias", "y"), number) | dict.fromkeys(("bits", "count"), "*i32:16")
     types |= dict.fromkeys(("inputs", "outputs"), "i32:16" if size % 16 == 0 else "i32")
     rows = {"ROWS": _ROWS}
     yield Compilation("linear, spikes as bits", list_spikes, signature_of(list_spikes, types), rows, _OPTIONS)

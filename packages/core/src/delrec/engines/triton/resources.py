@@ -26,7 +26,7 @@ from delrec.engines.triton.compilation import Compilation
 __all__ = ["CARDS", "Card", "Resources", "compilations", "measure", "problems"]
 
 KERNELS = ("scan", "delays", "linear")  # modules with a `compilations(size, products)`
-SIZES, PRODUCTS = (64, 256, 512, 1024), ("float32", "bfloat16")
+SIZES, PRODUCTS = (64, 256, 512, 1024), ("float32", "bfloat16", "float64")  # the last is for checks: on request
 _WARP = 32
 
 
@@ -137,7 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--cards", default=",".join(DEFAULT_CARDS), help=f"of {', '.join(CARDS)}; default: %(default)s")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="neurons of a layer; default: %(default)s")
-    parser.add_argument("--products", default=",".join(PRODUCTS), help="precision of products; default: %(default)s")
+    parser.add_argument(
+        "--products", default=",".join(PRODUCTS[:2]), help="of float32, bfloat16, float64; default: %(default)s"
+    )
     parser.add_argument("--kernels", default=",".join(KERNELS), help="modules; default: %(default)s")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; default: one a core")
     options = parser.parse_args(arguments)

@@ -266,14 +266,16 @@ def _mask(inputs: Inputs) -> tuple[Tensor, int]:
 def compilations(size: int, products: str) -> Iterator[Compilation]:
     """Yield what a layer of `size` LIF neurons launches, its gradients all wanted, for a batch of 256, and of 2,048.
 
-    products: "float32", IEEE and TF32, or "bfloat16".
+    products: "float32", IEEE and TF32, "bfloat16", or "float64", of numbers too.
     """
-    module = kernels_for(LIF(), torch.float32)
+    real = torch.float64 if products == "float64" else torch.float32
+    module = kernels_for(LIF(), real)
     numbers = (
         "x weight edges triangles mask coef first start states spikes z ring sent running lines g_spikes g_trace g_x "
         "carry g_past out"
     ).split()
-    types = dict.fromkeys(numbers, "*fp32:16") | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
+    number = f"*{_REALS[real]}:16"
+    types = dict.fromkeys(numbers, number) | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
     types |= dict.fromkeys(("tables", "extent", "bits", "live"), "*i32:16")
 
     def compiled(
@@ -283,18 +285,18 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
 
     wide = dict.fromkeys(("z", "sent", "running"), "*fp64:16")
     incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
-    for precision in ("ieee", "tf32") if products == "float32" else ("bf16",):
+    for precision in {"float32": ("ieee", "tf32"), "bfloat16": ("bf16",), "float64": ("ieee",)}[products]:
         for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
             if kind != 1 and precision != "ieee":
                 continue  # products are of axonal delays alone
             chosen: dict[str, tuple[Tiles, dict[str, str]]] = {}
             for batch in (256, 2048) if kind > 0 and precision == "ieee" else (256,):
-                tiles = tiles_for(size, batch, torch.float32, precision)
+                tiles = tiles_for(size, batch, real, precision)
                 if kind < 2:
                     chosen[f"{name}, {precision}, {tiles.rows} rows"] = tiles, {}
                 else:  # of float32 sums two rows a program, and four; of float64 two for both batches
                     for block, long, other in ((LONGEST, "", {}), (2 * LONGEST, ", long delays", wide)):
-                        tiles = connection_tiles(size, batch, 132, _kept(block, torch.float32).itemsize)
+                        tiles = connection_tiles(size, batch, 132, _kept(block, real).itemsize)
                         chosen[f"{name}, {precision}, {tiles.rows} rows{long}"] = tiles, other
             for title, (tiles, other) in chosen.items():
                 given = _constants(size, tiles, precision, kind, min(kind, 1), module)
@@ -309,8 +311,8 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
                 )
         if precision == "ieee":
             pairs = connections_of(size)
-            more = {"SIZE": size, "ROWS": 2, "REAL": tl.float32}
-            for long, lines in (("", "*fp32:16"), (", long delays", "*fp64:16")):
-                of = {"sums": "*fp32:16", "lines": lines}
+            more = {"SIZE": size, "ROWS": 2, "REAL": _REALS[real]}
+            for long, lines in (("", number), (", long delays", "*fp64:16")):
+                of = {"sums": number, "lines": lines}
                 title = f"connections{long}"
                 yield compiled(title, connection_gradients, pairs.constants | more, pairs.options, **of)
