@@ -36,7 +36,7 @@ TAPS = 6  # of a synaptic triangle, from running sums
 CODE = ((52.5, 11.8), (45.1, 11.7))
 # the same of one delay a sender, four rows: of a term of the product, listed or not, of a neuron forward and
 # back, and of a tap back
-TERM, NEURON, TAP = (11.0, 6.4), (875, 653), 45
+TERM, NEURON, TAP = (11.8, 6.6), (897, 659), 45
 
 
 @dataclass(frozen=True)

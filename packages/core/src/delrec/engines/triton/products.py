@@ -1,4 +1,7 @@
-"""Products of a program's rows with a weight (N, N) that is read from L2, in one of two ways.
+"""Products of a program's rows with a weight (N, N), in one of two ways.
+
+Every step reads the weight again: a multiprocessor's own cache is asked to give it up last, and what a sequence holds,
+which is read once, first. A weight that does not fit there is streamed from L2.
 
 `product`: tiles of 16 rows or more, on tensor cores where PRECISION is "tf32" or "bf16", in float32 state; "ieee" keeps
 float32 products. `product_of_live`: any number of rows, a sum of rows of the weight over the senders that are not
@@ -9,7 +12,7 @@ import triton
 import triton.language as tl
 
 # what a term costs in one and the other, in instructions of four rows, counted in the code for sm_90
-TERM, LISTED_TERM = tl.constexpr(6), tl.constexpr(11)
+TERM, LISTED_TERM = tl.constexpr(7), tl.constexpr(12)
 
 
 @triton.jit
@@ -36,7 +39,8 @@ def product(
         deep = k + tl.arange(0, DEEP)
         there = deep < SIZE
         a = tl.load(values + rows[:, None] * SIZE + deep[None, :], mask=rows_ok[:, None] & there[None, :], other=0)
-        b = tl.load(weight + deep[:, None] * SIZE + cols[None, :], mask=there[:, None] & inside[None, :], other=0)
+        ok = there[:, None] & inside[None, :]
+        b = tl.load(weight + deep[:, None] * SIZE + cols[None, :], mask=ok, other=0, eviction_policy="evict_last")
         total = multiply(a, b, total, PRECISION)
     return total
 
@@ -63,6 +67,6 @@ def product_of_live(
             else:
                 k = tl.minimum(e + u, SIZE - 1)
             a = tl.load(place + (e + u) * ROWS)
-            b = tl.load(weight + k * SIZE + cols)
+            b = tl.load(weight + k * SIZE + cols, eviction_policy="evict_last")
             total = tl.fma(tl.broadcast_to(a[:, None], total.shape), tl.broadcast_to(b[None, :], total.shape), total)
     return total

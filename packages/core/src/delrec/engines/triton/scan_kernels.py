@@ -115,7 +115,7 @@ def forward_scan(
             inside = cols < SIZE
             ok = (rows < batch)[:, None] & inside[None, :]
             at = rows[:, None] * SIZE + cols[None, :]
-            current = tl.load(x + t * wide + at, mask=ok, other=0)
+            current = tl.load(x + t * wide + at, mask=ok, other=0, eviction_policy="evict_first")
             if KIND == 1:
                 if DOT:
                     sent = product(z, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
@@ -196,7 +196,7 @@ def backward_scan(
             at = rows[:, None] * SIZE + cols[None, :]
             g_spike = tl.load(carry + at, mask=ok, other=0)
             if SPIKES_GIVEN:
-                g_spike += tl.load(g_spikes + t * wide + at, mask=ok, other=0)
+                g_spike += tl.load(g_spikes + t * wide + at, mask=ok, other=0, eviction_policy="evict_first")
             if KIND == 1:
                 y, sides, total = returned(
                     t, ring, ring_mask, steps, running, kept, cols, inside, tables, edges, longest, SIZE, ROWS, TAPS,
