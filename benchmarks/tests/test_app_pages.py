@@ -51,6 +51,16 @@ def test_the_points_of_a_sweep_are_rows_with_the_control_at_the_same_point():
     }
 
 
+def test_a_row_that_stands_at_one_point_of_a_sweep_says_which():
+    """It was called by its method alone, and drawn as a level that is not swept."""
+    found = declared([*swept("delrec-axonal", 0, 3), *swept("delrec-axonal-fixed", 3)])
+    assert {(e.method, e.point) for e in found.runs.values() if e.base == "delrec-axonal-fixed"} == {
+        ("delrec-axonal-fixed (sigma 3)", (("sigma", 3),))
+    }
+    one = declared([*swept("delrec-axonal", 3), *swept("delrec-axonal-fixed", 3)])
+    assert {e.method for e in one.runs.values()} == {"delrec-axonal", "delrec-axonal-fixed"}, "there is no other point"
+
+
 def test_axes_of_one_last_name_keep_the_whole_of_it():
     """{"tau": ...} of two axes held the second alone."""
     at = [Request("gru", "digits", 0, point=(("network.tau", a), ("task.tau", b))) for a in (1, 2) for b in (3, 4)]

@@ -80,6 +80,19 @@ def test_gains_are_the_paired_differences_at_every_point(drawing):
     assert drawing("gains", page_of(alone, runs)) == (None, None)
 
 
+def test_a_gain_at_one_point_alone_has_its_interval_as_a_bar(drawing):
+    """A band at one x is nothing, and nothing was to be seen."""
+    records, runs = made_up.swept(SIGMAS, tasks=("digits",), gain=0.02)
+    last = SIGMAS["sigma"][-1]
+    runs = {key: of for key, of in runs.items() if of.base != PAIR[1] or dict(of.point)["sigma"] == last}
+    page = page_of([r for r in records if r.key in runs], runs)
+    figure, drawn = drawing("gains", page)
+    (verdict,) = [d.verdict for d in page.judged.differences if d.method.base == PAIR[0] and d.control.base == PAIR[1]]
+    bars = [c.get_segments() for c in figure.axes[0].collections if hasattr(c, "get_segments")]
+    assert np.allclose(bars, [[[(last, 100 * verdict.low), (last, 100 * verdict.high)]]])
+    assert "Where the bar leaves" in drawn.caption
+
+
 def lesioned(n=4):
     """A sweep whose second value is the first one's network, changed after training."""
     records, runs = made_up.swept({"lesion": ["none", "zero", "noise=2"]}, tasks=("digits",), n=n)

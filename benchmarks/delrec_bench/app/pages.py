@@ -128,10 +128,10 @@ def names_of(study: Study) -> dict[Spot, str]:
 
 
 def _point(spot: Spot, spots: Iterable[Spot]) -> tuple[tuple[str, Any], ...]:
-    """Where a spot stands on the axes that the runs of its method on its task are swept along, by their last name; two
-    axes of one last name by all of it."""
-    alike = [dict(point) for method, task, point in spots if (method, task) == spot[:2]]
-    swept = [(key, value) for key, value in spot[2] if any(other[key] != value for other in alike)]
+    """Where a spot stands on the axes that its method has and the runs of its task are swept along, by their last name;
+    two axes of one last name by all of it."""
+    there = [dict(point) for _, task, point in spots if task == spot[1]]
+    swept = [(key, value) for key, value in spot[2] if any(other.get(key, value) != value for other in there)]
     last = Counter(key.rpartition(".")[2] for key, _ in swept)
     return tuple((name if last[name := key.rpartition(".")[2]] == 1 else key, value) for key, value in swept)
 

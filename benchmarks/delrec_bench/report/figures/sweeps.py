@@ -194,9 +194,9 @@ def _apart(axes: Axes, values: Sequence[float]) -> list[str]:
 def interval(
     axes: Axes, sweep: Sweep, xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], colour: str
 ) -> None:
-    """Where an interval is known: a band along a scale; bars at names, between which there is nothing."""
+    """Where an interval is known: a band along a scale; bars at names, between which there is nothing, and at one x."""
     known = [(x, a, b) for x, a, b in zip(xs, lows, highs, strict=True) if not (math.isnan(a) or math.isnan(b))]
-    if known and sweep.numeric:
+    if len(known) > 1 and sweep.numeric:
         x, low, high = zip(*known, strict=True)
         axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
     elif known:
