@@ -123,7 +123,7 @@ def recurrence_of(inputs: Inputs, reach: int, history: int) -> Recurrence:
 
 
 def _corners(low: Tensor, count: Tensor, centre: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what `window.returned` reads by: near, mid and far (3, N), and its last five edges (6, N), m times s^2.
+    """Return what `window.returned` reads by: near, mid and far (3, N), and its last six edges (6, N), m times s^2.
 
     A triangle that is cut off before its middle has mid before its last tap; of a single tap, far is the next, where m
     is 0.

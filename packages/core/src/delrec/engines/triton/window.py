@@ -93,7 +93,7 @@ def delayed(t, bits, prefix, words, plane, at, ok, senders, inside, tables, edge
 
 # steps from one sum over all taps to the next; in between it is moved on, and a rounding lasts as long
 EVERY = tl.constexpr(16)
-MANY = tl.constexpr(6)  # taps that are always summed: to move on takes five reads
+MANY = tl.constexpr(6)  # taps that are always summed: with running sums a triangle takes as many reads, or one less
 
 
 @triton.jit
