@@ -17,6 +17,8 @@ METHODS, TASKS = find_methods(), find_tasks()
 def study(requests, profile="quick", **more):
     page = "sigma" if profile == "quick" else f"sigma-{profile}"
     path = more.pop("path", str(study_path("sigma")))
+    points = [of for request in requests for of in request.point]
+    more.setdefault("axes", {key: sorted({v for k, v in points if k == key}) for key, _ in points})
     return Study("sigma", profile, tuple(requests), (), None, {}, None, page, path=path, **more)
 
 
@@ -59,6 +61,21 @@ def test_a_row_that_stands_at_one_point_of_a_sweep_says_which():
     }
     one = declared([*swept("delrec-axonal", 3), *swept("delrec-axonal-fixed", 3)])
     assert {e.method for e in one.runs.values()} == {"delrec-axonal", "delrec-axonal-fixed"}, "there is no other point"
+
+
+def test_a_row_has_one_name_on_all_tasks_and_however_little_of_a_study_is_asked_for():
+    """Named by what ran on its task, a row had two names, and the hypothesis lost a task without a word."""
+    pair = [*swept("delrec-axonal", 3), *swept("delrec-axonal-fixed", 3)]
+    other = [replace(request, task="formants-20") for request in [*pair, *swept("delrec-synaptic", 0, 3)]]
+    primary = Primary(
+        method="delrec-axonal", control="delrec-axonal-fixed", over=["digits", "formants-20"], at={"network.sigma": 3}
+    )
+    found = declared([*pair, *other], primary=primary)
+    names = "delrec-axonal (sigma 3)", "delrec-axonal-fixed (sigma 3)"
+    assert {e.method for e in found.runs.values() if e.base != "delrec-synaptic"} == set(names)
+    assert (found.primary.method, found.primary.control) == names and found.primary.over == ("digits", "formants-20")
+    narrowed = declared(swept("delrec-axonal-fixed", 3), axes={"network.sigma": [0, 3]})
+    assert {e.method for e in narrowed.runs.values()} == {names[1]}
 
 
 def test_axes_of_one_last_name_keep_the_whole_of_it():

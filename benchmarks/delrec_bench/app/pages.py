@@ -73,7 +73,7 @@ def declaration(
             name,
             whole.get(spot) or _control_row(spot, methods[spot[0]].control, names),
             spot[0],
-            _point(spot, spots),
+            _point(spot, study),
         )
         for spot, name in names.items()
     }
@@ -123,15 +123,17 @@ def _diverged(
 def names_of(study: Study) -> dict[Spot, str]:
     """The names of its rows: the method, and where it stands on its axes."""
     spots = dict.fromkeys(request.spot for request in study.requests)
-    points = {spot: ", ".join(f"{axis} {value}" for axis, value in _point(spot, spots)) for spot in spots}
+    points = {spot: ", ".join(f"{axis} {value}" for axis, value in _point(spot, study)) for spot in spots}
     return {spot: f"{spot[0]} ({point})" if point else spot[0] for spot, point in points.items()}
 
 
-def _point(spot: Spot, spots: Iterable[Spot]) -> tuple[tuple[str, Any], ...]:
-    """Where a spot stands on the axes that its method has and the runs of its task are swept along, by their last name;
-    two axes of one last name by all of it."""
-    there = [dict(point) for _, task, point in spots if task == spot[1]]
-    swept = [(key, value) for key, value in spot[2] if any(other.get(key, value) != value for other in there)]
+def _point(spot: Spot, study: Study) -> tuple[tuple[str, Any], ...]:
+    """Where a spot stands on the axes of its method that the study sweeps, by their last name; two axes of one last
+    name by all of it.
+
+    What is left out on a task, or not asked for, changes no name: a hypothesis pools rows of one name over tasks.
+    """
+    swept = [(key, value) for key, value in spot[2] if len(study.axes[key]) > 1]
     last = Counter(key.rpartition(".")[2] for key, _ in swept)
     return tuple((name if last[name := key.rpartition(".")[2]] == 1 else key, value) for key, value in swept)
 

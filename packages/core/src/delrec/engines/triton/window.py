@@ -137,7 +137,8 @@ def returned(
         y[t] - y[t+1] = m[near] gz[t+near] + (m[mid+1] - m[mid]) gz[t+1+mid] - m[far] gz[t+1+far] + (L - R) / s^2
 
     with the sums of gz[t+1+k] over near <= k < mid, L, and mid < k < far, R, which move on as well. Every EVERY steps
-    all are summed anew.
+    all are summed anew, so that y is right beside the largest gz that was met since; of what is far smaller, digits are
+    lost.
     """
     near = tl.load(tables + 4 * SIZE + cols, mask=inside, other=0)
     mid = tl.load(tables + 5 * SIZE + cols, mask=inside, other=0)
