@@ -58,7 +58,7 @@ def gains(page: Page) -> Drawn | None:
         what = "A trained network whose delays were changed, or deployed in another way, minus the same left whole"
         name = "What a trained network gains or loses by the change"
     bands = {sweep.numeric and len(course) > 1 for _, of in by_panel for course in of.values()}
-    held = {(True,): "band", (False,): "bar"}.get(tuple(bands), "band or bar")
+    held = "band or bar" if len(bands) > 1 else "band" if True in bands else "bar"
     course = ": look at the whole course, not for the one best point" if len(sweep.values) > 2 else ""
     inside = any(page.declared.margin(panel.task) is not None for panel, _ in by_panel)
     margin_told = "; inside the shaded margin the difference does not matter" if inside else ""
