@@ -166,6 +166,22 @@ def test_names_at_the_ends_of_a_front_do_not_lie_on_each_other_where_a_floor_is_
         assert [text.get_va() for text in names] == sides
 
 
+def test_a_name_beside_the_highest_mark_stays_in_its_panel(drawing):
+    """It lay on the panel's title where the name took two lines."""
+    name = "delrec-axonal-of-a-name-that-is-longer-than-a-line"
+    records = [
+        made_up.scored_at(m, r, s + 0.001 * r, parameters={"weights": n, "total": n}, activity={})
+        for m, n, s in ((name, 9_900, 0.82), ("lif", 9_000, 0.60))
+        for r in range(3)
+    ]
+    figure, _ = drawing("costs", page_of(records))
+    axes, renderer = figure.axes[0], FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    names = [text for text in axes.texts if text.get_text() != "lif"]
+    assert len(names) == 1 and "\n" in names[0].get_text()
+    assert names[0].get_window_extent(renderer).y1 <= axes.bbox.y1
+
+
 def with_delays(records, shift=4.0, weight=True):
     start = np.linspace(0, 20, 32)
     sizes = np.linspace(1, 3, 32) if weight else None

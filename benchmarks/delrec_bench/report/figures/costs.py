@@ -136,7 +136,7 @@ def _cost_axis(axes: Axes, values: Any) -> None:
     log = high > 4 * low
     if log:
         axes.set_xscale("log")
-    axes.margins(x=0.14, y=0.16)
+    axes.margins(x=0.14, y=0.24)  # room for a name of two lines above the highest mark
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=6) if log else MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 1000:g}k" if v >= 1000 else f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
