@@ -196,7 +196,7 @@ def test_delays_show_start_and_end_of_what_learned_and_of_records_that_kept_them
     figure, _ = drawing("delays", page)
     axes = figure.axes[0]
     assert [t.get_text() for t in axes.get_yticklabels()] == [f"{PAIR[0]}\nlayer 1, recurrent"]
-    assert words(axes) == ["100 %"]
+    assert words(axes) == ["100 %, 4.0"], "the share that moved, and how far"
     spans = [line[:, 0].tolist() for line in lines(axes)]
     assert spans[0] == [0, 20] and spans[2] == [4, 24]
     assert drawing("delays", page_of(pair())) == (None, None)  # records from before the field

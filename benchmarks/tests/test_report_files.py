@@ -353,6 +353,9 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     assert "reports/other" not in readme.answer([exploratory, page], clone.reports)
     learning = {**page, "page": "zeta", "answer": ["Learning the delays of a helps.", *page["answer"][1:]]}
     assert readme.answer([page, learning], clone.reports).startswith("Learning the delays of a helps. Data: ")
+    official = {**page, "page": "alpha", "rows": [{**row, "data": "OFFICIAL"} for row in page["rows"]]}
+    first, _, second, *_ = readme.answer([official, learning], clone.reports).splitlines()
+    assert first.startswith("Learning") and second == f"{page['answer'][0]} Data: digits, OFFICIAL."
     many = [{**page, "page": f"p{i}"} for i in range(5)]
     assert readme.answer(many, clone.reports).count("**open**") == 5, "every hypothesis is answered, whatever was found"
     explored = readme.block([exploratory, page])

@@ -7,6 +7,7 @@ import pytest
 from delrec_bench.metrics import metric_named
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Contrast, Expected, Primary
+from delrec_bench.report.tables import size_cell
 from delrec_bench.tasks.base import find_tasks
 
 from benchmarks.tests import made_up
@@ -104,6 +105,8 @@ def test_three_repetitions_are_shown_not_compared(whole):
         whole.reservations
     )
     assert "shown, not compared" not in text_of(page_of(pair_of(0.1, n=4)))
+    assert "told from the best" not in text_of(whole), "nothing was compared"
+    assert "told from the best" in text_of(page_of(pair_of(0.0, n=4, spread=0.03)))
 
 
 def test_an_open_verdict_says_what_the_design_could_have_seen():
@@ -117,6 +120,8 @@ def test_equivalent_is_an_interval_within_the_margin_and_needs_one_declared():
     records = pair_of(0.0, n=10, spread=0.001)
     assert page_of(records).judged.primary.verdict == "equivalent"
     assert page_of(records, margins={}).judged.primary.verdict == "open"
+    (answer,) = page_of(pair_of(0.0, n=10, tasks=("digits",), spread=0.001)).answer[:1]
+    assert "there is no difference" in answer and "p =" not in answer, "that p is of a difference from 0"
 
 
 def test_a_hypothesis_on_one_task_is_that_tasks():
@@ -311,6 +316,35 @@ def test_scored_once_is_said_with_what_the_presets_were_chosen_on(chosen, words)
     assert ("validation data alone" in said) == (chosen == "validation")
 
 
+def test_what_a_study_sets_in_the_place_of_presets_is_told():
+    """ "Presets were chosen on validation data alone" stood over settings that a study's file had put by hand."""
+    page = page_of(pair_of(0.1), chosen_on="validation", by_hand=("network.tau", "training.batch"))
+    assert "In their place the study's file sets network.tau and training.batch by hand." in text_of(page)
+    assert "by hand" not in text_of(page_of(pair_of(0.1), chosen_on="validation"))
+
+
+def test_settings_that_a_search_gave_one_row_of_the_hypothesis_alone_are_told():
+    """A row was worse by 3 points with a tenth of its control's rate, and the page did not say so."""
+    rates = dict(zip(PAIR, (0.0035, 0.033), strict=True))
+
+    def searched(rates):
+        return [
+            r.changed(
+                configuration=r.configuration
+                | {"training": dict.fromkeys(("lr_weights", "lr_delays"), rates[r.method])},
+                search={"trials": 8, "trial": 1, "scores": [0.5] * 8, "space": "0" * 8, "key": "0" * 64}
+                | {"values": dict.fromkeys(("training.lr_weights", "training.lr_delays"), rates[r.method])},
+            )
+            for r in pair_of(0.1, tasks=("digits",))
+        ]
+
+    said = "and their difference is of both: lr_weights 0.0035 against 0.033."
+    told = [text for text in page_of(searched(rates)).reservations if "other settings" in text]
+    assert len(told) == 1 and told[0].startswith("On digits the search gave delrec-synaptic other") and said in told[0]
+    assert "other settings" not in text_of(page_of(searched(dict.fromkeys(PAIR, 0.033))))
+    assert "other settings" not in text_of(page_of(searched(rates), primary=None))
+
+
 def test_a_page_of_a_narrowed_study_says_so_and_is_not_complete():
     """`--repetitions 2` made out/<study>/ with a verdict on the declared hypothesis, called complete."""
     whole, part = (page_of(pair_of(0.1), narrowed=options) for options in ((), ("--repetitions 2",)))
@@ -413,6 +447,31 @@ def test_published_values_stand_beside_the_same_data_only(whole):
     assert shd["published_source"].startswith("https://")
     assert row(whole, "digits", "delrec-axonal")["published_score"] is None
     assert row(whole, "mackey-glass", "delrec-synaptic")["published_score"] == 0.0336
+
+    def own(kind, limit=None):
+        """Of a folder of one's own."""
+        made = made_up.scored_at("delrec-axonal", 0, 0.5, task="shd").changed(task="shd:folder@1234")
+        task = made.configuration["task"] | {"limit": limit}
+        return made.changed(configuration=made.configuration | {"task": task}, data=made.data | {"kind": kind})
+
+    for record, value in ((own("OFFICIAL"), 0.9339), (own("OFFICIAL", 2000), None), (own("STAND-IN"), None)):
+        assert page_of([record], primary=None).rows[0]["published_score"] == value
+
+
+def test_an_interval_ends_where_scores_do_in_every_form_of_a_page():
+    """100.00 in the tables, 1.001 in the csv."""
+    records = [made_up.scored_at("lif", r, score) for r, score in enumerate((0.99, 1.0, 1.0))]
+    (line,) = page_of(records, primary=None).rows
+    assert line["score_high"] == 1.0 and line["score_low"] < 0.99
+
+
+def test_spreads_that_are_learned_beside_fixed_delays_are_not_called_fixed():
+    """ "128 delays, fixed", of which 64 were spreads that were trained."""
+    counts = {"weights": 900, "delays": 128, "frozen": 64, "neuron": 0, "total": 1028}
+    (line,) = page_of(
+        [made_up.scored_at("lif", 0, 0.5, parameters=counts, learned="weights, spread")], primary=None
+    ).rows
+    assert "128 delays, 64 of them fixed" in size_cell(line).note
 
 
 def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike():

@@ -187,3 +187,10 @@ def test_a_page_of_sizes_and_latencies_needs_no_data(tmp_path, capsys):
     assert (tmp_path / "out" / "three-tasks" / "three-tasks.md").exists()
     assert app.main(["report", "--study", "adaptive", "--profile", "speech", "--root", str(tmp_path)]) == 2
     assert "no folder" in capsys.readouterr().err
+
+
+def test_a_profile_adds_to_the_notes_of_its_study():
+    study = file.study_file(file.study_path("delay-range"))
+    assert study.notes and study.profiles["mnist"].notes
+    assert study.profile_named("mnist")[1].notes == [*study.notes, *study.profiles["mnist"].notes]
+    assert study.profile_named("speech")[1].notes == study.notes

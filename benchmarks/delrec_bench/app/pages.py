@@ -94,6 +94,7 @@ def declaration(
         summaries={task: tasks[task].summary for _, task, _ in spots},
         overlaps={task: tasks[task].overlap for _, task, _ in spots},
         chosen_on="unknown" if own else CHOSEN_ON[study.presets],
+        by_hand=study.by_hand,
         again=" ".join(
             [
                 f"delrec-bench reproduce --study {study.argument} --profile {study.profile}",

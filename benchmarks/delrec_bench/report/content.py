@@ -12,7 +12,7 @@ from delrec_bench.report.rows import Row, amount_of, build_rows, setting
 from delrec_bench.statistics import conditions
 from delrec_bench.statistics import sentences as say
 from delrec_bench.statistics.sentences import listed
-from delrec_bench.statistics.verdicts import POOLED, Verdict
+from delrec_bench.statistics.verdicts import POOLED, SHOWN_ONLY, Verdict
 
 STAMPS = {
     "DRAWN": "inputs drawn at the task's shape and rate, for latency and size alone; no data of the task was used",
@@ -250,7 +250,8 @@ def _part(declared: Declaration, task: str, rows: Sequence[Row], judged: Judged)
         about = f"other data, in the layout of: {about}"
     told = [about[0].upper() + about[1:]] if about else []
     told += [text if len(used) == 1 else f"{listed(methods)}: {text}" for text, methods in used.items()]
-    findings = [*_on_task(declared, task, judged), say.leaders(task, judged.ranks[task])]
+    compared = max((row["n"] for row in rows if row.kind == "run"), default=0) > SHOWN_ONLY
+    findings = [*_on_task(declared, task, judged), say.leaders(task, judged.ranks[task]) if compared else None]
     floors = [row for row in rows if row.kind == "floor"]
     for row in rows:
         against = judged.floors.get((task, row["method"]), {})

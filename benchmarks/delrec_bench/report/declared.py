@@ -75,6 +75,7 @@ class Declaration:
         overlaps: Task -> how many test samples in a row share values (`Task.overlap`), where they do.
         chosen_on: What the settings were chosen on: "validation", "published", "test" (with test scores in sight), or
             "unknown", where some are of a study's or a method's own file from outside this package.
+        by_hand: Settings that the study's file puts in the place of presets, for all rows, a task or a method.
         unscored: (task, method) of rows that are shown for their size, latency and published score alone.
         again: The command that makes the page.
         narrowed: Options by which the page is less, or other, than the study's file declares.
@@ -93,6 +94,7 @@ class Declaration:
     summaries: Mapping[str, str] = field(default_factory=dict)
     overlaps: Mapping[str, int] = field(default_factory=dict)
     chosen_on: str = "test"
+    by_hand: tuple[str, ...] = ()
     unscored: tuple[tuple[str, str], ...] = ()
     again: str = ""
     narrowed: tuple[str, ...] = ()

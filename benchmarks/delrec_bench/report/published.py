@@ -16,7 +16,7 @@ DATASETS = {
 }
 """Task -> the dataset whose published values may stand beside it: the same data, never a stand-in."""
 
-_NEEDS = {"mackey-glass": {"tau": 17, "horizon": 20}}
+_NEEDS = {DATASETS["mackey-glass"]: {"tau": 17, "horizon": 20}}
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,17 @@ def published_values() -> tuple[Published, ...]:
     return tuple(out)
 
 
-def published_for(task: str, method: str, configuration: Mapping[str, Any]) -> Published | None:
+def dataset_of(task: str, stamp: str | None) -> str | None:
+    """The dataset whose published values may stand beside a row: also of somebody's own copy of all official files."""
+    return DATASETS.get(task.partition(":")[0] if stamp == "OFFICIAL" else task)
+
+
+def published_for(dataset: str | None, method: str, configuration: Mapping[str, Any]) -> Published | None:
     """The published value of this method on this very dataset, or None."""
-    if task not in DATASETS:
-        return None
-    needed = _NEEDS.get(task, {})
+    needed = _NEEDS.get(dataset or "", {})
     if needed and not _holds(configuration, needed):
         return None
-    for value in published_values():
-        if value.dataset == DATASETS[task] and value.ours == method:
-            return value
-    return None
+    return next((value for value in published_values() if (value.dataset, value.ours) == (dataset, method)), None)
 
 
 def _holds(configuration: object, needed: dict[str, int]) -> bool:

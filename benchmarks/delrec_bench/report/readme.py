@@ -61,11 +61,14 @@ def published_pages(reports: Path, but: str | None = None) -> list[Json]:
 def answer(pages: Sequence[Json], reports: Path) -> str:
     """What was found of the question that the suite is there for, a table of all declared hypotheses, and a figure.
 
-    Whether learning delays helps stands first. Where no page declared a hypothesis, what the first page says.
+    Whether learning delays helps stands first, then what was found on the whole of official data. Where no page
+    declared a hypothesis, what the first page says.
     """
     told = sorted(filter(_asks, pages), key=lambda page: LEARNING not in page["answer"][0].lower())
     if told:
-        lines = [f"{' '.join(_lead(told[0]))}", "", _hypotheses(told).rstrip(), "", _read_so(told)]
+        official = [page for page in told[1:] if list(rows_data(page["rows"])) == ["OFFICIAL"]]
+        leads = [text for page in (told[0], *official) for text in (" ".join(_lead(page)), "")]
+        lines = [*leads, _hypotheses(told).rstrip(), "", _read_so(told)]
     else:
         told = [page for page in pages if page["page"] != THREE_TASKS][:1]
         lines = [f"- {sentence}" for page in told for sentence in page["answer"][:_SENTENCES_ALONE]]
@@ -170,7 +173,8 @@ def _three_tasks(page: Json) -> str:
     hosts = ", ".join(dict.fromkeys(row["host"] for row in rows.values() if row["host"]))
     on = f" on {hosts}" if hosts else ""
     return Table.of(columns).markdown() + (
-        f"\nA training step's median{on}, with the ratio to no delays; inference and batch 1 on the page. Published "
+        f"\nA training step's median{on}, with the ratio to the same network without delays (batch, steps and widths "
+        "are each method's own); inference and batch 1 on the page. Published "
         f"scores are not ranked with ours; “test” says that they chose the checkpoint on test data. More: "
         f"[{page['page']}]({_link(page)})."
     )

@@ -1,7 +1,8 @@
 """What a reader must know before trusting a row: what is lacking, how it was chosen, on which footing rows stand."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,11 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
         yield told
     if any(row.kind == "run" for row in rows):
         selected = dict.fromkeys(row["method"] for row in rows if row["selection"] == "best-test")
-        yield conditions.test_selected(list(selected)) if selected else conditions.scored_once(declared.chosen_on)
+        yield (
+            conditions.test_selected(list(selected))
+            if selected
+            else conditions.scored_once(declared.chosen_on, declared.by_hand)
+        )
         if any(row.derived for row in rows):
             yield conditions.SCORED_ANEW
     yield from declared.notes
@@ -43,6 +48,7 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
     for asked in sorted({s["trials"] for s in searches}):
         kept = [s["trial"] == 0 for s in searches if s["trials"] == asked]
         yield conditions.searched(asked, sum(kept), len(kept))
+    yield from _searched_apart(declared, rows)
     if told := conditions.best_at_the_end(list(_trained(rows))):
         yield told
     most: dict[int, list[str]] = {}
@@ -67,6 +73,31 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
         trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
         if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
             yield told
+
+
+def _searched_apart(declared: Declaration, rows: Sequence[Row]) -> Iterable[str]:
+    """Of the pairs that were declared: the tasks on which the search chose other settings for the two."""
+    searched = {(row["task"], row["method"]): row for row in rows if row.records and row.records[0].search}
+    pairs = [pair for pair in (declared.primary, *declared.contrasts) if pair is not None]
+    for method, control in dict.fromkeys((pair.method, pair.control) for pair in pairs):
+        for task in dict.fromkeys(task for task, name in searched if name == method and (task, control) in searched):
+            both = searched[task, method], searched[task, control]
+            first = [row.records[0] for row in both]
+            names = dict.fromkeys(name for record in first if record.search for name in record.search["values"])
+            if {row.delays for row in both} != {"learned"}:
+                names.pop("training.lr_delays", None)  # nothing of theirs moves at that rate
+            values = {name: tuple(_setting(record.configuration, name) for record in first) for name in names}
+            apart = {name: (a, b) for name, (a, b) in values.items() if None not in (a, b) and a != b}
+            if apart:
+                yield conditions.searched_apart(task, method, control, apart)
+
+
+def _setting(configuration: Mapping[str, Any], name: str) -> Any:
+    """A setting of a record's configuration by its dotted name; None where it has none."""
+    value: Any = configuration
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _at_chance(task: str, runs: Sequence[Row]) -> str | None:

@@ -11,7 +11,7 @@ from delrec_bench.records import DATA_KINDS, Record, canonical_json
 from delrec_bench.report import words
 from delrec_bench.report.activity import ACTIVITY, mean
 from delrec_bench.report.declared import Declaration, Expected
-from delrec_bench.report.published import Published, published_for
+from delrec_bench.report.published import Published, dataset_of, published_for
 from delrec_bench.statistics.conditions import Amount, stamp
 from delrec_bench.statistics.paired import paired
 
@@ -75,6 +75,15 @@ class Row:
             alone = bool(frozen) and "delay" not in (self["learned"] or "")
             return "fixed" if frozen >= delays or alone else "learned"
         return "learned" if "delay" in (self["learned"] or "") else "none"
+
+    @property
+    def left_fixed(self) -> str:
+        """What to add to the number of its delays: ", fixed", or how many of them are, where the others are spreads."""
+        counts = _counts(self)
+        delays, frozen = counts.get("delays") or 0, counts.get("frozen") or 0
+        if self.delays != "fixed":
+            return ""
+        return ", fixed" if not 0 < frozen < delays else f", {frozen:,} of them fixed"
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -200,8 +209,14 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
     measured = latency_of(task, method, group, latency)
     source = group[0] if group else measured
     base = source.method if source is not None else method
-    published = None if _derived(group) else published_for(task, base, source.configuration if source else {})
+    kind_of_data = stamp(amount_of(group[0])) if group else None  # a latency uses no data
+    dataset = dataset_of(task, kind_of_data)
+    published = None if _derived(group) else published_for(dataset, base, source.configuration if source else {})
     data: Mapping[str, Any] = source.data if source is not None else {}
+
+    def within(end: float | None) -> float | None:  # no score can be beyond
+        return None if end is None or source is None else metric_named(source.metric).clipped(end)
+
     estimate = paired([r.score for r in group], [0.0] * len(group))
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
@@ -210,9 +225,9 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
         "n": len(group),
         "score_mean": sum(r.score for r in group) / len(group) if group else None,
         "score_sd": estimate.sd,
-        "score_low": estimate.low,
-        "score_high": estimate.high,
-        "data": stamp(amount_of(group[0])) if group else None,  # a latency uses no data
+        "score_low": within(estimate.low),
+        "score_high": within(estimate.high),
+        "data": kind_of_data,
         "learned": (source.learned or None) if source is not None else None,
         "selection": _joined(r.result.get("selection") for r in group),
         "step_ms": data.get("step_ms") or None,  # pixels have no duration

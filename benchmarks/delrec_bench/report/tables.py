@@ -76,7 +76,7 @@ def size_cell(row: Row) -> Cell:
     """Parameters in all, how many of them are delays or belong to neurons, and the neurons layer by layer."""
     parts = []
     if row["parameters_delays"]:
-        parts.append(f"{plural(row['parameters_delays'], 'delay')}{', fixed' if row.delays == 'fixed' else ''}")
+        parts.append(f"{plural(row['parameters_delays'], 'delay')}{row.left_fixed}")
     if row["parameters_neuron"]:
         parts.append(f"{words.count(row['parameters_neuron'])} of neurons")
     if row.widths and row["parameters_total"] is not None:

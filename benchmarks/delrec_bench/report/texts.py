@@ -9,7 +9,7 @@ from delrec_bench.report import tables, words
 from delrec_bench.report.content import STAMPS, Page
 from delrec_bench.report.figures import parted
 from delrec_bench.report.figures.style import Drawn
-from delrec_bench.report.published import DATASETS, Published, published_values
+from delrec_bench.report.published import Published, dataset_of, published_values
 from delrec_bench.report.rows import Row
 from delrec_bench.report.tables import Cell, Table
 from delrec_bench.statistics.pooled import Pooled
@@ -138,7 +138,8 @@ def behind(page: Page) -> str:
 def published_groups(page: Page) -> list[tuple[str, Table, Sequence[Published]]]:
     """The published values of the page's own datasets: (dataset, table, values), best first."""
     out: list[tuple[str, Table, Sequence[Published]]] = []
-    for dataset in dict.fromkeys(DATASETS[t] for t in page.tasks if t in DATASETS):
+    there = dict.fromkeys(dataset_of(row["task"], row["data"]) for row in page.rows)
+    for dataset in filter(None, there):
         values = [p for p in published_values() if p.dataset == dataset]
         values.sort(key=lambda p: metric_named(p.metric).rank(p.value))
         columns = {

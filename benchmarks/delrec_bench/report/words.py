@@ -7,6 +7,12 @@ from typing import Any
 from delrec_bench.metrics import metric_named
 from delrec_bench.statistics.sentences import Show
 
+_SETTINGS = {
+    "delay_high": "longest delay at the start (steps)",
+    "sigma": "sigma at the start (steps)",
+    "step_ms": "time step (ms)",
+}
+
 
 def score(metric: str, value: float | None) -> str:
     """A score: 0.8258 -> 82.58 for accuracy, 0.0336 for NMSE; empty when missing."""
@@ -19,11 +25,8 @@ def spread(metric: str, mean: float | None, sd: float | None) -> str:
 
 
 def score_range(metric: str, low: float | None, high: float | None) -> str:
-    """An interval in brackets, cut where no score can be; empty when unknown."""
-    if low is None or high is None:
-        return ""
-    of = metric_named(metric)
-    return f"[{of.format(of.clipped(low))}, {of.format(of.clipped(high))}]"
+    """An interval in brackets; empty when unknown."""
+    return "" if low is None or high is None else f"[{score(metric, low)}, {score(metric, high)}]"
 
 
 def difference(metric: str, value: float) -> str:
@@ -70,6 +73,11 @@ def probability(value: float | None) -> str:
     if value is None:
         return ""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def setting(name: str) -> str:
+    """A swept setting as an axis calls it, with its unit."""
+    return _SETTINGS.get(name, name.replace("_", " "))
 
 
 def layer(name: str, kind: str = "") -> str:

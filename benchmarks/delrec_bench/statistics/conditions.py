@@ -86,11 +86,12 @@ def parameters(counts: Mapping[str, int], budget: int, tolerance: float = 0.05) 
     return f"{counts[least]:,} ({least}) to {counts[most]:,} ({most}) parameters"
 
 
-def scored_once(presets_chosen_on: str) -> str:
+def scored_once(presets_chosen_on: str, by_hand: Sequence[str] = ()) -> str:
     """ "The test set was scored once" as a claim of no selection on it only where the presets were chosen without it.
 
     Args:
         presets_chosen_on: "validation", "published" (taken from a paper as it is), "test" or "unknown".
+        by_hand: Settings that the study puts in the presets' place.
 
     Raises:
         ValueError: another word.
@@ -107,7 +108,22 @@ def scored_once(presets_chosen_on: str) -> str:
     }
     if presets_chosen_on not in said:
         raise ValueError(f"presets chosen on '{presets_chosen_on}': say one of {', '.join(said)}")
-    return said[presets_chosen_on]
+    if not by_hand or presets_chosen_on == "unknown":
+        return said[presets_chosen_on]
+    return f"{said[presets_chosen_on]} In their place the study's file sets {listed(list(by_hand))} by hand."
+
+
+def searched_apart(task: str, method: str, control: str, settings: Mapping[str, tuple[object, object]]) -> str:
+    """That a search gave the two rows of a hypothesis other settings, which are in their difference.
+
+    Args:
+        task: Its name.
+        method, control: The rows.
+        settings: Those that differ, with what each has.
+    """
+    told = listed([f"{name.rpartition('.')[2]} {a:g} against {b:g}" if isinstance(a, float) and isinstance(b, float)
+                   else f"{name.rpartition('.')[2]} {a} against {b}" for name, (a, b) in settings.items()])  # fmt: skip
+    return f"On {task} the search gave {method} other settings than {control}, and their difference is of both: {told}."
 
 
 def test_selected(rows: Sequence[str]) -> str:

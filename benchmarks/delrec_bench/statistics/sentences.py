@@ -244,7 +244,7 @@ def _numbers(v: Verdict, show: Show) -> str:
         text += f" [{write(v.low)}, {write(v.high)}]"
     if v.task != POOLED:
         text += f", n = {v.n}"
-    if v.p_holm is not None:
+    if v.p_holm is not None and v.verdict != "equivalent":  # it is of a difference from 0
         text += f", {_p(v.p_holm)}"
     return text
 

@@ -74,6 +74,7 @@ class Study:
         exhibits: A breach of protocol that it shows on purpose, or None.
         path: Its file.
         own_settings: Whether it is a file of somebody's own that sets or sweeps settings.
+        by_hand: What its file sets, other than conditions of evaluation, by dotted name.
         data: Folders of a user's own files by task.
         narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
@@ -98,6 +99,7 @@ class Study:
     exhibits: str | None = None
     path: str = ""
     own_settings: bool = False
+    by_hand: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     narrowed: tuple[str, ...] = ()
 
@@ -239,6 +241,7 @@ def expand(
         exhibits=file.exhibits,
         path=str(path),
         own_settings=bool(any(file.sets(profile)) or axes) and not in_package(path),
+        by_hand=tuple(sorted({k for of in settings.values() for k in of if not k.startswith("evaluation.")})),
         data=data,
         narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )

@@ -27,7 +27,12 @@ from delrec_bench.studies.search import SearchTable
 FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000
 MOST_POINTS = 1000  # of all axes together
-_MERGED = ("data", "sizes", "margin")  # to these a profile adds, as to `set` (`StudyFile.sets`); all else it replaces
+_MERGED = (
+    "data",
+    "sizes",
+    "margin",
+    "notes",
+)  # to these a profile adds, as to `set` (`StudyFile.sets`); all else it replaces
 
 
 def _chosen(value: Any) -> Any:
@@ -161,9 +166,13 @@ class Profile(Table):
     def over(self, general: "Profile") -> "Profile":
         """This profile with what it does not say taken from what stands above the tables."""
         said = {name: getattr(self, name) for name in self.model_fields_set}
-        merged = {name: getattr(general, name) | said[name] for name in _MERGED if name in said}
+        merged = {name: _both(getattr(general, name), said[name]) for name in _MERGED if name in said}
         both = {name: getattr(general, name) for name in Profile.model_fields} | said | merged
         return Profile.model_construct(**both)
+
+
+def _both(general: Any, own: Any) -> Any:
+    return general | own if isinstance(general, dict) else [*general, *own]
 
 
 class StudyFile(Profile):

@@ -61,11 +61,11 @@ def ablation(page: Page) -> Drawn | None:
     overlap = "Bands" if sweep.numeric else "Intervals"
     left = f" {sweep.left_out} more places on the other axes are in the table alone." if sweep.left_out else ""
     caption = (
-        f"Test score along {sweep.axis.replace('_', ' ')}, {how_many}. {told}. "
+        f"Test score by {words.setting(sweep.axis)}, {how_many}. {told}. "
         f"{overlap} that overlap do not say that two methods are alike: they are compared by their paired "
         f"differences.{left} From all runs of the page."
     )
-    return Drawn("ablation", f"Score along {sweep.axis.replace('_', ' ')}", caption, svg)
+    return Drawn("ablation", f"Score by {words.setting(sweep.axis)}", caption, svg)
 
 
 def _bound(metric: Metric, value: float | None) -> float:

@@ -56,13 +56,13 @@ def delays(page: Page) -> Drawn | None:
                 _bar(axis, place + 0.16, _quantiles(records, "end"), BLUE)
                 moved = 100 * float(np.mean([r["moved"] for r in records]))
                 where: Any = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7.5}
-                axis.text(1.01, place, f"{moved:.0f} %", **where)
+                axis.text(1.01, place, f"{moved:.0f} %{_by(records)}", **where)
                 labels.append(f"{row['method']}\n{words.layer(layer, kind)}")
             axis.set_yticks(range(len(of)), labels, fontsize=7, multialignment="right")
             axis.set_ylim(len(of) - 0.4, -0.6)
             axis.grid(visible=False, axis="y")
             axis.set_xlabel("delay in steps")
-            title(axis, task, "moved")
+            title(axis, task, "moved, by steps")
         handles = [
             Line2D([], [], color=c, linewidth=4, label=n) for c, n in ((GREY, "at the start"), (BLUE, "at the end"))
         ]
@@ -71,11 +71,18 @@ def delays(page: Page) -> Drawn | None:
     caption = (
         "Learned delays of a layer, before training (grey) and at the chosen epoch (blue): the thick bar holds the "
         "middle 60 percent, the thin one all, the mark is the median; means over repetitions. On the right the share "
-        "that deploys to another step than it began at: delays that cross hide in bars that lie on each other. "
+        "that deploys to another step than it began at, and the median number of steps by which a delay moved: delays "
+        "that cross hide in bars that lie on each other. "
         f"Of each task at most {_FEW} methods, the hypothesis's first, then the best. From the delays in "
         "the records of their runs."
     )
     return Drawn("delays", "Where delays began and ended", caption, svg)
+
+
+def _by(records: Sequence[Any]) -> str:
+    """The median way of the delays that a record keeps one by one, in steps; the mean over repetitions."""
+    ways = [np.abs(np.subtract(r["units"]["end"], r["units"]["start"])) for r in records if r.get("units")]
+    return f", {np.mean([np.median(way) for way in ways]):.1f}" if ways else ""
 
 
 def _quantiles(records: Sequence[Any], side: str) -> np.ndarray:

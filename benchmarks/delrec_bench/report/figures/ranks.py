@@ -55,7 +55,7 @@ def _panel(axis: Axes, page: Page, task: str, rows: list[Row]) -> None:
     where: Any = {"transform": axis.get_yaxis_transform(), "va": "center", "fontsize": 7.5}
     for first, colour in ((True, BLUE), (False, GREY)):
         of = [(i, r) for i, r in enumerate(rows) if (_place(r) == "1") == first]
-        spans = [(i, *(metric.shown(metric.clipped(r[s])) for s in ("score_low", "score_high"))) for i, r in of
+        spans = [(i, *(metric.shown(r[s]) for s in ("score_low", "score_high"))) for i, r in of
                  if r["score_low"] is not None]  # fmt: skip
         if spans:
             places, lows, highs = zip(*spans, strict=True)

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.figures.style import GREY, INK, MARKERS
 from delrec_bench.report.rows import Row
@@ -158,7 +159,7 @@ def looks(page: Page, sweep: Sweep) -> dict[str, tuple[str, str]]:
 
 def x_axis(axes: Axes, sweep: Sweep) -> None:
     """Ticks at the swept values; numbers that span much on a log scale, which is linear below the smallest."""
-    axes.set_xlabel(sweep.axis.replace("_", " "))
+    axes.set_xlabel(words.setting(sweep.axis))
     if not sweep.numeric:
         turned: Any = {"rotation": 20 if len(sweep.values) < 5 else 45, "rotation_mode": "anchor", "ha": "right"}
         axes.set_xticks(range(len(sweep.values)), [str(v) for v in sweep.values], fontsize=8, **turned)
