@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from delrec_bench.report import figures, rasters
 from delrec_bench.report.figures import sweeps
+from delrec_bench.report.figures.style import Drawn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmarks.tests import made_up
@@ -55,8 +56,12 @@ def test_one_tasks_hypothesis_stands_beside_the_answer_as_a_forest_without_a_poo
     figure, _ = drawing("controls", page)
     mean = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "D"]
     assert mean == pytest.approx([5.0])
-    first, _ = figures.parted(figures.draw(page))
+    drawn = figures.draw(page)
+    first, _ = figures.parted(page, drawn)
     assert [f.name for f in first] == ["controls"]
+    swept = [*drawn, Drawn("ablation", "", "", "")]
+    assert figures.parted(page, swept)[0] == first, "a sweep's courses stood there, of whichever rows"
+    assert [f.name for f in figures.parted(page_of(pair(), primary=None), swept)[0]] == ["ablation"]
     assert drawing("controls", page_of(pair(), primary=PAIR)) == (None, None)  # its forest says it
 
 

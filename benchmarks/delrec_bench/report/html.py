@@ -22,7 +22,7 @@ def to_html(page: Page, drawn: tuple[Drawn, ...]) -> str:
     """The page: inline style, script and figures, no resource from elsewhere."""
     template = environment().from_string(beside("page.html.j2"))
     rows = tables.row_table(page.rows, with_task=True)
-    first, after = parted(drawn)
+    first, after = parted(page, drawn)
     return template.render(
         page=page,
         style=Markup(beside("page.css")),

@@ -170,7 +170,7 @@ def to_markdown(page: Page, drawn: Sequence[Drawn]) -> str:
 def _markdown(page: Page, drawn: Sequence[Drawn]) -> Iterable[str]:
     yield f"# {page.declared.title}\n"
     yield from (text + "\n" for text in page.answer)
-    first, after = parted(drawn)
+    first, after = parted(page, drawn)
     yield from _figures(first)
     if page.reservations:
         yield "## Read first\n"

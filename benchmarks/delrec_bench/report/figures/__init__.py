@@ -17,6 +17,7 @@ from delrec_bench.report.figures.weights import weights
 
 FIGURES = (forest, ablation, gains, ranks, costs, curves, controls, delays, weights, rates)
 _ANSWERING = ("forest", "ablation", "controls")  # one of them stands beside the answer
+_OF_A_HYPOTHESIS = ("forest", "controls", "ablation")
 
 
 def draw(page: Page) -> tuple[Drawn, ...]:
@@ -24,8 +25,12 @@ def draw(page: Page) -> tuple[Drawn, ...]:
     return tuple(drawn for figure in FIGURES if (drawn := figure(page)) is not None)
 
 
-def parted(drawn: Sequence[Drawn]) -> tuple[list[Drawn], list[Drawn]]:
-    """The figure that stands before the table, beside the answer, and those after it."""
+def parted(page: Page, drawn: Sequence[Drawn]) -> tuple[list[Drawn], list[Drawn]]:
+    """The figure that stands before the table, beside the answer, and those after it.
+
+    Of a hypothesis that is its paired differences, also where there is one task and so no forest.
+    """
     there = {figure.name: figure for figure in drawn}
-    first = [there[name] for name in _ANSWERING if name in there][:1]
+    names = _ANSWERING if page.declared.primary is None else _OF_A_HYPOTHESIS
+    first = [there[name] for name in names if name in there][:1]
     return first, [figure for figure in drawn if figure not in first]
