@@ -145,7 +145,7 @@ def gpu(session: nox.Session) -> None:
     _run(session, "pytest", "-q", "packages/core/tests", "-k", "triton or cuda or capture", env=env)
     for dtype in ("float64", "float32"):
         files = ("packages/core/tests/golden", "--dtype", dtype)
-        _run(session, "python", "-m", "delrec.verify", *files, "--device", "cuda", env=env)
+        _run(session, "python", "-m", "delrec.verify", *files, "--device", "cuda", "--engine", "triton", env=env)
     _suite(session, "bench_engines.py", env, "--device", "cuda")
 
 

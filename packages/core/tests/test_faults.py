@@ -21,7 +21,7 @@ from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, interface, triton
 from delrec.engines.events import EventNetwork
 from delrec.networks import Network
-from problems import ENGINES
+from problems import ENGINES, problem
 
 
 def layer(size=6, engine="cpu", seed=0, **options):
@@ -318,3 +318,37 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
     monkeypatch.setattr(triton, "INTERPRETED", False, raising=False)
     with pytest.raises(EngineError, match="on CPU tensors where TRITON_INTERPRET=1 was set before"):
         layer(engine="triton")(current())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("delay", lambda t: t[:1], "delay has shape"),
+        ("delay", lambda t: t.repeat(2), "delay has shape"),
+        ("weight", lambda t: t[:2], "weight has shape"),
+        ("weight", lambda t: t.float(), "one dtype"),
+        ("width", lambda t: t.expand(3, 3), "width has shape"),
+        ("mask", lambda t: t[:, :1], "mask has shape"),
+        ("mask", lambda t: t.clone().requires_grad_(), "mask requires a gradient"),
+        ("current", lambda t: t[0], "current is"),
+        ("delay", lambda t: None, "without delay and width"),
+    ],
+)
+def test_what_an_engine_would_read_beyond_its_end_is_refused(engine, name, change, said):
+    """A delay of one element was read beyond it: another number on triton, a segmentation fault on cpu."""
+    arguments = problem("soft", "axonal", 5, 2, 3, 1.0, mask="sample")
+    arguments[name] = change(arguments[name].detach())
+    with pytest.raises(ValueError, match=said):
+        interface.scan(engine, interface.Request(**arguments))
+
+
+def test_layers_without_a_recurrent_current_have_shapes_on_the_meta_device():
+    """torch knows no autocast of that device, and raised."""
+    x = torch.empty(7, 2, 4, device="meta")
+    for make in (
+        SpikingLayer,
+        lambda n, **o: FeedforwardDelays(n, 4, window=5, **o),
+        lambda n, **o: SpikeLinear(n, 4, **o),
+    ):
+        assert make(4, device="meta", engine="reference")(x).shape == x.shape

@@ -8,6 +8,7 @@ import torch
 from delrec import LIF, ATan, DelayInit, RecurrentDelays, SpikingLayer, Triangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import ENGINES
 from torch.autograd import gradcheck
 
 F64 = torch.float64
@@ -281,7 +282,7 @@ def test_the_environment_overrides_auto_only(monkeypatch):
     assert explicit.engine_used == "reference"
 
 
-@pytest.mark.parametrize("engine", ["reference", "cpu"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine):
     def run(segment):
         made = layer(size=16, sigma=1.0, segment=segment, engine=engine)

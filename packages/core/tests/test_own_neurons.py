@@ -10,6 +10,7 @@ from delrec.engines import EngineError, engine_for, interface
 from delrec.functions import exp, maximum, where
 from delrec.rules import SMALLEST_GAIN, neuron_rules
 from delrec.testing import check_rules
+from problems import TRITON
 from torch import nn
 
 pytestmark = pytest.mark.skipif(
@@ -26,6 +27,12 @@ def no_fallback():
         yield
 
 
+@pytest.fixture(params=["cpu", TRITON])
+def compiled(request):
+    """An engine that compiles a neuron's rules."""
+    return request.param
+
+
 def outcome(layer, scale, seed=1):
     draw = torch.Generator().manual_seed(seed)
     x = (scale * torch.randn(T, B, N, generator=draw, dtype=torch.float64) + scale / 2).requires_grad_()
@@ -37,12 +44,12 @@ def outcome(layer, scale, seed=1):
     return spikes.detach(), membrane.detach(), gradients | {"current": x.grad}
 
 
-def assert_engines_agree(neuron, scale=2.0, recurrent=True):
+def assert_engines_agree(compiled, neuron, scale=2.0, recurrent=True):
     torch.manual_seed(0)
     layer = RecurrentDelays(N, neuron=neuron, sigma=1.0) if recurrent else SpikingLayer(N, neuron=neuron)
     layer.double()
     results = []
-    for layer.engine in ("reference", "cpu"):
+    for layer.engine in ("reference", compiled):
         results.append(outcome(layer, scale))
         assert layer.engine_used == layer.engine
     (spikes, membrane, gradients), (fast_spikes, fast_membrane, fast_gradients) = results
@@ -85,21 +92,21 @@ def adaptive(gain):
     return Own()
 
 
-def test_a_neuron_without_an_adjoint_with_constants_closure_and_conditions():
-    assert_engines_agree(adaptive(0.8))
+def test_a_neuron_without_an_adjoint_with_constants_closure_and_conditions(compiled):
+    assert_engines_agree(compiled, adaptive(0.8))
 
 
-def test_a_constant_named_as_the_kernels_name_theirs():
+def test_a_constant_named_as_the_kernels_name_theirs(compiled):
     class Named(LIF):
         @staticmethod
         def step_soft(spike, reset, h, current, decay, threshold, rest):
             n, u = BLOCK * current, decay * h
             return (REAL + u + n - threshold * reset * ONE + np * work * get,)
 
-    assert_engines_agree(Named(), recurrent=False)
+    assert_engines_agree(compiled, Named(), recurrent=False)
 
 
-def test_another_constant_is_another_kernel():
+def test_another_constant_is_another_kernel(compiled):
     gain = 1.0
 
     class Scaled(LIF):
@@ -111,7 +118,7 @@ def test_another_constant_is_another_kernel():
     x = torch.full((1, 1, 2), 0.5)
     for value, seen in ((1.0, 0.5), (3.0, 1.5), (1.0, 0.5)):
         gain = value
-        for layer.engine in ("cpu", "reference"):
+        for layer.engine in (compiled, "reference"):
             assert layer(x, return_membrane=True).membrane[0, 0, 0] == seen
 
 
@@ -149,23 +156,23 @@ class Leak(Neuron):
         return v - 0.2
 
 
-def test_a_rule_not_affine_in_the_current_keeps_it():
+def test_a_rule_not_affine_in_the_current_keeps_it(compiled):
     rules = neuron_rules(Quadratic())
     assert rules.needs_current and not rules.solvable
     check_rules(Quadratic())
-    assert_engines_agree(Quadratic())
+    assert_engines_agree(compiled, Quadratic())
 
 
-def test_a_gain_near_zero_keeps_the_current():
+def test_a_gain_near_zero_keeps_the_current(compiled):
     neuron = Leak()
-    assert_engines_agree(neuron)
+    assert_engines_agree(compiled, neuron)
     assert not neuron_rules(neuron).keeps_current(neuron.coefficients())
     layer = SpikingLayer(N, neuron=Leak()).double()
     with torch.no_grad():
         layer.neuron.alpha[:2] = torch.tensor([1.0, 1 - SMALLEST_GAIN / 2])
     assert neuron_rules(layer.neuron).keeps_current(layer.neuron.coefficients())
     results = []
-    for layer.engine in ("reference", "cpu"):
+    for layer.engine in ("reference", compiled):
         results.append(outcome(layer, 2.0))
     (spikes, _, gradients), (fast_spikes, _, fast_gradients) = results
     assert torch.equal(fast_spikes, spikes)
@@ -198,8 +205,8 @@ class Own(Surrogate):
 
 
 @pytest.mark.parametrize("surrogate", [Bump(0.7), Own(0.4)], ids=["static", "method"])
-def test_a_surrogate_needs_only_its_derivative(surrogate):
-    assert_engines_agree(LIF(surrogate=surrogate), recurrent=False)
+def test_a_surrogate_needs_only_its_derivative(compiled, surrogate):
+    assert_engines_agree(compiled, LIF(surrogate=surrogate), recurrent=False)
 
 
 def helper(v):

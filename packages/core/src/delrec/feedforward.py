@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from delrec.delays import project
 from delrec.engines import delayed_linear, engine_for
-from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
+from delrec.layer import FiniteWatch, Layer, Lengths, autocasts, exact_dtype, lengths_of, plain_arithmetic, trainable
 
 __all__ = ["DelayedOutput", "FeedforwardDelays"]
 
@@ -182,7 +182,7 @@ class FeedforwardDelays(Layer):
         )
         dtype = inputs.dtype if inputs.is_floating_point() else self.weight.dtype
         device = inputs.device.type
-        autocast = torch.is_autocast_enabled(device) and dtype != torch.float64  # which torch's autocast leaves alone
+        autocast = autocasts(device) and dtype != torch.float64  # which torch's autocast leaves alone
         given = torch.get_autocast_dtype(device) if autocast else dtype
         with plain_arithmetic(device):
             x = (inputs.transpose(0, 1) if self.batch_first else inputs).to(exact_dtype(dtype))

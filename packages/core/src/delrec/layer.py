@@ -100,7 +100,12 @@ def exact_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def plain_arithmetic(device: str) -> AbstractContextManager[Any]:
     """Return a context without autocast, for tensors on a type of device."""
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    return torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()
+
+
+def autocasts(device: str) -> bool:
+    """Return whether autocast is at work for tensors on a type of device; torch raises for one that has none."""
+    return device != "meta" and torch.is_autocast_enabled(device)
 
 
 def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:

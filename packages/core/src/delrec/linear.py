@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.engines import engine_for, linear
+from delrec.layer import autocasts
 
 __all__ = ["SpikeLinear"]
 
@@ -36,6 +37,6 @@ class SpikeLinear(nn.Linear):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return x W^T + b."""
         x = inputs if inputs.is_floating_point() else inputs.to(self.weight.dtype)
-        plain = torch.is_autocast_enabled(x.device.type) or x.dim() != 3 or x.dtype != self.weight.dtype
+        plain = autocasts(x.device.type) or x.dim() != 3 or x.dtype != self.weight.dtype
         out = None if plain else linear(self.engine, x, self.weight, self.bias)
         return F.linear(x, self.weight, self.bias) if out is None else out

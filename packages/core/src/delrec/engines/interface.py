@@ -7,7 +7,8 @@ An engine is one object, registered by name with the types of device that it ser
     linear(...), delayed_linear(...)  -> Tensor, or None where torch's own operation is as good
 
 "auto" takes the fastest engine of the tensor's device; the variable DELREC_ENGINE overrides "auto". What "auto" chose
-and cannot run goes to the reference engine, with ONE warning that says why; a named engine raises `EngineError`.
+and cannot run goes to the reference engine, with ONE warning that says why; a named engine raises `EngineError`. Maps
+take torch's own operation instead, whoever was named.
 """
 
 from __future__ import annotations
@@ -185,8 +186,11 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
 def scan(name: str, request: Request) -> Output:
     """Run a request on the engine of that name, or on "auto"'s choice.
 
-    Raises EngineError when a named engine cannot run it, ValueError for an unknown name.
+    Raises EngineError when a named engine cannot run it, ValueError for an unknown name, or a tensor of a shape or
+    dtype that `Request` does not allow.
     """
+    if not torch.compiler.is_compiling():
+        _check(request)
     chosen, named = engine_for(name, request.current.device.type)
     reference, _ = engine_for("reference", "")
     if request.lengths is not None:
@@ -204,6 +208,34 @@ def scan(name: str, request: Request) -> Output:
         raise EngineError(f"engine = {chosen.name!r}: it {reason}; use engine='auto' or 'reference'")
     _warn_once(f"the reference engine runs instead of the {chosen.name} engine: it {reason}")
     return reference.scan(request)
+
+
+def _check(request: Request) -> None:
+    """Refuse what engines would read as something else, or beyond its end: each of them takes shapes for granted."""
+    current, weight, mask = request.current, request.weight, request.mask
+    if current.dim() != 3 or current.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"current is {_shown(current)}; it must be (T, B, N), float32 or float64")
+    batch, size = current.shape[1:]
+    wanted: list[tuple[str, Tensor | None, tuple[tuple[int, ...], ...]]] = [
+        ("weight", weight, ((size, size),)),
+        ("delay", request.delay, ((size,), (size, size))),
+        ("width", request.width, ((), (size,))),
+        ("mask", mask, ((batch, size), tuple(current.shape))),
+    ]
+    for name, tensor, shapes in wanted:
+        if tensor is not None and tuple(tensor.shape) not in shapes:
+            allowed = " or ".join(map(str, shapes))
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}")
+    if weight is not None and weight.dtype != current.dtype:
+        raise ValueError(f"weight is {_shown(weight)} and current {_shown(current)}: give both one dtype")
+    if mask is not None and mask.requires_grad:
+        raise ValueError("mask requires a gradient, and is a factor that has none: give mask.detach()")
+    if weight is not None and request.taps is None and (request.delay is None or request.width is None):
+        raise ValueError("weight is given without delay and width, or taps: a recurrent current needs them")
+
+
+def _shown(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def linear(name: str, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:

@@ -24,6 +24,7 @@ from delrec.engines.triton.tiles import launch
 __all__ = ["compilations", "delayed_linear"]
 
 _RECEIVERS, _TIME = 16, 64  # of a tile: 8 sums a thread, few enough registers for a full card
+_GRID = 65_535  # programs along the second and third axis of a launch
 _PROGRAMS = 2048  # of the kernel's gradient, at least, if the batch has rows enough: they fill the largest card
 _OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 
@@ -88,10 +89,12 @@ def delayed_linear(
 ) -> Tensor | None:
     """Return y of `delrec.feedforward.FeedforwardDelays` for the kernel "v1", or None where the convolution is better.
 
-    Arguments and result as `delrec.engines.cpu.delays.delayed_linear`; None from 2^30 weights on: taps are numbered in
-    32 bits.
+    Arguments and result as `delrec.engines.cpu.delays.delayed_linear`; None from 2^30 weights on, since taps are
+    numbered in 32 bits, and of a million channels or four million steps, whose tiles a launch cannot number.
     """
     if window < 2 or inputs.dtype not in (torch.float32, torch.float64) or weight.numel() >= 2**30:
+        return None
+    if max(weight.shape) > _GRID * _RECEIVERS or inputs.shape[0] + window + left + right > _GRID * _TIME:
         return None
     factor, place = window_taps(weight, position, window, inputs.dtype)
     offset = None if bias is None else bias.to(inputs.dtype)
