@@ -213,8 +213,8 @@ def scan(name: str, request: Request) -> Output:
 def _check(request: Request) -> None:
     """Refuse what engines would read as something else, or beyond its end: each of them takes shapes for granted."""
     current, weight, mask = request.current, request.weight, request.mask
-    if current.dim() != 3 or current.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"current is {_shown(current)}; it must be (T, B, N), float32 or float64")
+    if current.dim() != 3:
+        raise ValueError(f"current is {_shown(current)}; it must be (T, B, N)")
     batch, size = current.shape[1:]
     wanted: list[tuple[str, Tensor | None, tuple[tuple[int, ...], ...]]] = [
         ("weight", weight, ((size, size),)),
