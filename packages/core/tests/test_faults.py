@@ -20,6 +20,7 @@ from delrec import (
 from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, interface, triton
 from delrec.engines.events import EventNetwork
+from delrec.engines.segments import scan_in_segments
 from delrec.networks import Network
 from problems import ENGINES, problem
 
@@ -333,14 +334,55 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         ("mask", lambda t: t.clone().requires_grad_(), "mask requires a gradient"),
         ("current", lambda t: t[0], "current is"),
         ("delay", lambda t: None, "without delay and width"),
+        ("mask", lambda t: t.float(), "one dtype"),
+        ("delay", lambda t: t - 100, "delay holds -.*at least 0 steps"),
+        ("delay", lambda t: t / 0, "delay holds inf"),
+        ("delay", lambda t: t * torch.nan, "delay holds nan"),
+        ("width", lambda t: t * 0, "width holds 0; .*above 0 steps"),
+        ("taps", lambda _: torch.ones(3, 1, dtype=torch.float64), "taps has shape"),
+        ("taps", lambda _: torch.ones(2, 4, dtype=torch.float64), "taps has shape"),
+        ("taps", lambda _: torch.ones(3, 4), "one dtype"),
+        ("lengths", lambda _: torch.ones(3, dtype=torch.int64), "lengths has shape"),
+        ("lengths", lambda _: torch.ones(2), "whole numbers"),
+        ("keep", lambda _: 0, "keep = 0"),
+        ("limit", lambda _: 0, "limit = 0"),
+        ("state", lambda _: rest(2, 3).states, "give the `state`"),
+        ("state", lambda _: rest(1, 3), r"batch 2 and 3 neurons"),
+        ("state", lambda _: rest(2, 3, torch.float32), "runs in torch.float64"),
+        ("state", lambda _: rest(2, 3)._replace(states=()), "holds 0 states"),
+        ("state", lambda _: rest(2, 3)._replace(history=torch.ones(0, 2, 3, dtype=torch.float64)), "0 steps"),
     ],
 )
 def test_what_an_engine_would_read_beyond_its_end_is_refused(engine, name, change, said):
     """A delay of one element was read beyond it: another number on triton, a segmentation fault on cpu."""
     arguments = problem("soft", "axonal", 5, 2, 3, 1.0, mask="sample")
-    arguments[name] = change(arguments[name].detach())
-    with pytest.raises(ValueError, match=said):
-        interface.scan(engine, interface.Request(**arguments))
+    given = arguments.get(name)
+    arguments[name] = change(None if given is None else given.detach())
+    request = interface.Request(**arguments)
+    with pytest.raises((ValueError, TypeError), match=said):
+        interface.scan(engine, request)
+    if name != "lengths":
+        with pytest.raises((ValueError, TypeError), match=said):
+            scan_in_segments(engine, request, 2)
+
+
+def rest(batch, size, dtype=torch.float64):
+    return interface.State((torch.zeros(batch, size, dtype=dtype),), torch.zeros(1, batch, size, dtype=dtype))
+
+
+def test_parts_of_a_mask_that_is_too_long_are_refused():
+    arguments = problem("soft", "axonal", 6, 2, 3, 1.0) | {"mask": torch.ones(9, 2, 3, dtype=torch.float64)}
+    with pytest.raises(ValueError, match="mask has shape"):
+        scan_in_segments("reference", interface.Request(**arguments), 3)
+
+
+def test_a_compiled_scan_refuses_what_the_eager_one_does():
+    """Nothing was looked at while torch.compile traced: a state of one row was taken for one of every row."""
+    made, x = RecurrentDelays(3, engine="reference"), torch.rand(4, 2, 3)
+    state = rest(1, 3, torch.float32)
+    compiled = torch.compile(lambda x: made(x, state), backend="eager")
+    with pytest.raises(Exception, match="batch 2 and 3 neurons"):
+        compiled(x)
 
 
 def test_layers_without_a_recurrent_current_have_shapes_on_the_meta_device():

@@ -100,7 +100,7 @@ class SpikingLayer(Layer):
             request = Request(
                 sequence,
                 self.neuron,
-                state=None if state is None else self._checked_state(state, sequence),
+                state=self._given_state(state),
                 lengths=lengths_of(lengths, sequence),
                 trace=return_membrane,
                 **self._connections(sequence),
@@ -158,29 +158,10 @@ class SpikingLayer(Layer):
         if not current.is_floating_point():
             raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
 
-    def _checked_state(self, state: State, current: Tensor) -> State:
-        """Return a state that fits `current` (T, B, N), or raise an error that says what does not."""
-        if not isinstance(state, State):
-            raise TypeError(
-                f"state is a {type(state).__name__}: give the `state` of a call with return_state=True, or None"
-            )
-        count, wanted = len(self.neuron.states), current.shape[1:]
-        if count and len(state.states) != count:
-            raise ValueError(f"state holds {len(state.states)} states; this layer's neuron has {count}")
-        for tensor in (*state.states, state.history):
-            if tensor.shape[-2:] != wanted or tensor.dim() != (3 if tensor is state.history else 2):
-                raise ValueError(
-                    f"state holds a tensor of shape {tuple(tensor.shape)}, but the current has batch {wanted[0]} and "
-                    f"{wanted[1]} neurons: go on with the same batch, or start from rest (state=None, `reset()`)"
-                )
-            if tensor.dtype != current.dtype or tensor.device != current.device:
-                raise ValueError(
-                    f"state is {tensor.dtype} on {tensor.device}, but the layer runs in {current.dtype} on "
-                    f"{current.device}: use state.to(device, dtype), or start from rest (state=None, `reset()`)"
-                )
-        if len(state.history) < 1:
-            raise ValueError("state has a history of 0 steps: the reset needs the last spike, so at least 1")
-        return state.map(trainable)
+    @staticmethod
+    def _given_state(state: State | None) -> State | None:
+        # what is no state is refused by the scan
+        return state.map(trainable) if isinstance(state, State) else state
 
     def clamp_(self) -> None:
         """Put the neuron's parameters back in their range (call it after an optimiser step)."""

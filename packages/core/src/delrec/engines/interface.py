@@ -33,6 +33,7 @@ __all__ = [
     "Request",
     "State",
     "at_steps",
+    "check",
     "delayed_linear",
     "engine_for",
     "linear",
@@ -77,13 +78,14 @@ class Request:
         I[t,b,i] = current[t,b,i] + mask[b,i] sum_{k>=1} sum_o weight[i,o] m_o[k] S[t-k,b,o]
         m[k] = max(0, width - |k - (1 + delay)|) / width^2
 
-    current: (T, B, N), float32 or float64. weight: (N, N), [receiver, sender], of the same dtype. delay: (N,) per
-    sender, or (N, N) like weight, in steps, at least 0. width: the triangle's half-width in steps, () or (N,) per
-    sender. mask: None, (B, N), or (T, B, N), a factor on the recurrent current. state: where to start; None is rest.
-    lengths: (B,) whole numbers of steps, or None: after its end a sample's state is held and it spikes no more. trace:
-    whether the states of every step are wanted. keep: steps of history in the final state; None is as many as the
-    longest kernel reaches. taps: m itself, (N, K) per sender, instead of the triangle of delay and width. limit: a
-    longest tap that is known without looking at the delays (`max_delay`), or None; taps beyond it may be read or not.
+    All are on one device, and of one dtype, float32 or float64, but for lengths, delay and width. current: (T, B, N).
+    weight: (N, N), [receiver, sender]. delay: (N,) per sender, or (N, N) like weight, in steps, at least 0. width: the
+    triangle's half-width in steps, above 0, () or (N,) per sender. mask: None, (B, N), or (T, B, N), a factor on the
+    recurrent current. state: where to start; None is rest. lengths: (B,) whole numbers of steps, or None: after its end
+    a sample's state is held and it spikes no more. trace: whether the states of every step are wanted. keep: steps of
+    history in the final state; None is as many as the longest kernel reaches. taps: m itself, (N, K) per sender, K >=
+    2, instead of the triangle of delay and width. limit: a longest tap that is known without looking at the delays
+    (`max_delay`), or None; taps beyond it may be read or not.
     """
 
     current: Tensor
@@ -130,6 +132,8 @@ class Engine:
     """Types of device whose tensors "auto" gives to this engine; () where it must be named."""
     gradients: ClassVar[bool] = True
     """Whether it can be trained with."""
+    sparing: ClassVar[bool] = False
+    """Whether memory is worth more to it than a second product, see `delrec.sparing`."""
     traceable: ClassVar[bool] = False
     """Whether torch.compile can trace it; where not, "auto" takes the reference while compiling."""
 
@@ -186,11 +190,9 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
 def scan(name: str, request: Request) -> Output:
     """Run a request on the engine of that name, or on "auto"'s choice.
 
-    Raises EngineError when a named engine cannot run it, ValueError for an unknown name, or a tensor of a shape or
-    dtype that `Request` does not allow.
+    Raises EngineError when a named engine cannot run it, ValueError for an unknown name, or what `check` refuses.
     """
-    if not torch.compiler.is_compiling():
-        _check(request)
+    check(request)
     chosen, named = engine_for(name, request.current.device.type)
     reference, _ = engine_for("reference", "")
     if request.lengths is not None:
@@ -210,28 +212,80 @@ def scan(name: str, request: Request) -> Output:
     return reference.scan(request)
 
 
-def _check(request: Request) -> None:
-    """Refuse what engines would read as something else, or beyond its end: each of them takes shapes for granted."""
-    current, weight, mask = request.current, request.weight, request.mask
+def check(request: Request) -> None:
+    """Refuse what engines would read as something else, or beyond its end: each of them takes shapes for granted.
+
+    Raises ValueError, TypeError for a state that is none. Values of delay and width are looked at in main memory alone.
+    """
+    current, weight, mask, lengths = request.current, request.weight, request.mask, request.lengths
     if current.dim() != 3:
         raise ValueError(f"current is {_shown(current)}; it must be (T, B, N)")
     batch, size = current.shape[1:]
+    taps = request.taps
     wanted: list[tuple[str, Tensor | None, tuple[tuple[int, ...], ...]]] = [
         ("weight", weight, ((size, size),)),
         ("delay", request.delay, ((size,), (size, size))),
         ("width", request.width, ((), (size,))),
         ("mask", mask, ((batch, size), tuple(current.shape))),
+        ("taps", taps, () if taps is None else ((size, max(2, taps.shape[-1] if taps.dim() else 0)),)),
+        ("lengths", lengths, ((batch,),)),
     ]
     for name, tensor, shapes in wanted:
-        if tensor is not None and tuple(tensor.shape) not in shapes:
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) not in shapes:
             allowed = " or ".join(map(str, shapes))
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}")
-    if weight is not None and weight.dtype != current.dtype:
-        raise ValueError(f"weight is {_shown(weight)} and current {_shown(current)}: give both one dtype")
+        if name in ("weight", "mask", "taps") and tensor.dtype != current.dtype:
+            raise ValueError(f"{name} is {_shown(tensor)} and current {_shown(current)}: give both one dtype")
+        if tensor.device != current.device:
+            raise ValueError(f"{name} is on {tensor.device} and current on {current.device}: give both one device")
+    if lengths is not None and (lengths.is_floating_point() or lengths.dtype == torch.bool):
+        raise ValueError(f"lengths is {_shown(lengths)}: whole numbers of steps, one a sample")
     if mask is not None and mask.requires_grad:
         raise ValueError("mask requires a gradient, and is a factor that has none: give mask.detach()")
-    if weight is not None and request.taps is None and (request.delay is None or request.width is None):
+    if weight is not None and taps is None and (request.delay is None or request.width is None):
         raise ValueError("weight is given without delay and width, or taps: a recurrent current needs them")
+    for name, count in (("keep", request.keep), ("limit", request.limit)):
+        if count is not None and count < 1:
+            raise ValueError(f"{name} = {count!r}: at least 1 step, or None")
+    _check_values("delay", request.delay, "at least 0 steps", lambda t: t >= 0)
+    _check_values("width", request.width, "above 0 steps", lambda t: t > 0)
+    if request.state is not None:
+        _check_state(request.state, request.neuron, current)
+
+
+def _check_values(name: str, values: Tensor | None, said: str, good: Callable[[Tensor], Tensor]) -> None:
+    hidden = torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming()
+    if values is None or hidden or not values.is_cpu or values.numel() == 0:
+        return
+    least, most = torch.aminmax(values.detach())  # NaN where any is
+    if not (good(least) and torch.isfinite(most)):
+        wrong = most if good(least) else least
+        raise ValueError(f"{name} holds {float(wrong):g}; each is finite and {said}")
+
+
+def _check_state(state: State, neuron: Neuron, current: Tensor) -> None:
+    if not isinstance(state, State):
+        raise TypeError(
+            f"state is a {type(state).__name__}: give the `state` of a call with return_state=True, or None"
+        )
+    count, wanted = len(neuron.states), tuple(current.shape[1:])
+    if count and len(state.states) != count:
+        raise ValueError(f"state holds {len(state.states)} states; this layer's neuron has {count}")
+    for tensor in (*state.states, state.history):
+        if tuple(tensor.shape[-2:]) != wanted or tensor.dim() != (3 if tensor is state.history else 2):
+            raise ValueError(
+                f"state holds a tensor of shape {tuple(tensor.shape)}, but the current has batch {wanted[0]} and "
+                f"{wanted[1]} neurons: go on with the same batch, or start from rest (state=None, `reset()`)"
+            )
+        if tensor.dtype != current.dtype or tensor.device != current.device:
+            raise ValueError(
+                f"state is {tensor.dtype} on {tensor.device}, but the layer runs in {current.dtype} on "
+                f"{current.device}: use state.to(device, dtype), or start from rest (state=None, `reset()`)"
+            )
+    if len(state.history) < 1:
+        raise ValueError("state has a history of 0 steps: the reset needs the last spike, so at least 1")
 
 
 def _shown(tensor: Tensor) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from delrec.engines.interface import Output, Request, State, rest_state, scan
+from delrec.engines.interface import Output, Request, State, check, rest_state, scan
 
 __all__ = ["scan_in_segments"]
 
@@ -16,12 +16,13 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
 
     Same spikes, final state and gradients, without a trace of states. What is kept is the input, and at each border
     the states and the last spikes (as many as the longest delay): for long T, at the price of a second forward pass.
-    Raises ValueError for a segment shorter than one step, or a request for a trace or with lengths.
+    Raises ValueError for a segment below one step, a request for a trace or with lengths, or what `check` refuses.
     """
     if segment < 1:
         raise ValueError(f"segment = {segment!r}: at least one step")
     if request.trace or request.lengths is not None:
         raise ValueError("a scan in segments gives no trace of states and takes no lengths: leave out `segment`")
+    check(request)  # the whole: parts of a mask that is too long have the right shape
     state = rest_state(request.neuron, request.current) if request.state is None else request.state
     count, cut, mask = len(state.states), state.cut, request.mask
     used: set[str] = set()
