@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from delrec_bench.report import figures, rasters
+from delrec_bench.report.declared import Expected
 from delrec_bench.report.figures import sweeps
 from delrec_bench.report.figures.style import Drawn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -66,6 +67,17 @@ def test_one_tasks_hypothesis_stands_beside_the_answer_as_a_forest_without_a_poo
 
 
 @pytest.mark.filterwarnings("error:constrained_layout")  # not applied where an axis has no room at all
+def test_the_declared_hypothesis_is_among_the_pairs_of_a_task_that_are_drawn(drawing, monkeypatch):
+    """Its difference was the smallest of many, and was in the table alone."""
+    monkeypatch.setattr(module("controls"), "_MOST", 1)
+    records = [*pair(tasks=("digits",), gain=0.001), *(made_up.scored_at("rlif", r, 0.9) for r in range(4))]
+    runs = {r.key: Expected(r.method, PAIR[1] if r.method != PAIR[1] else None) for r in records}
+    for primary, shown in ((PAIR, PAIR[0]), (None, "rlif")):
+        figure, _ = drawing("controls", page_of(records, runs=runs, primary=primary))
+        (name,) = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        assert name.startswith(shown)
+
+
 @pytest.mark.parametrize("name", ["rates", "controls", "ranks", "delays"])
 def test_long_names_leave_their_axes_room(drawing, name):
     """Beside names of 40 letters the one panel of the rates was 0.1 inches wide, its legend on its label."""

@@ -8,31 +8,11 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Contrast, Expected, Primary
 from delrec_bench.report.tables import size_cell
+from delrec_bench.report.texts import published_groups
 from delrec_bench.tasks.base import find_tasks
 
 from benchmarks.tests import made_up
-
-PAIR = ("delrec-synaptic", "delrec-synaptic-fixed")
-TASKS = ("digits", "tones", "shd")
-
-
-def page_of(records, **changes):
-    return build(made_up.declared(records, **changes), records)
-
-
-def text_of(page):
-    parts = [t for part in page.parts for t in (*part.used, *part.findings)]
-    return "\n".join([*page.answer, *page.reservations, *parts])
-
-
-def pair_of(gain, n=8, tasks=TASKS, spread=0.004):
-    """The pair with a gain in accuracy that varies a little with task and repetition."""
-    return [
-        made_up.scored_at(m, r, 0.70 + (gain + spread * ((r + i) % 3 - 1) if m == PAIR[0] else 0.0), task=t)
-        for i, t in enumerate(tasks)
-        for m in PAIR
-        for r in range(n)
-    ]
+from benchmarks.tests.made_up_pages import PAIR, TASKS, page_of, pair_of, row, text_of
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +23,6 @@ def everything():
 @pytest.fixture(scope="module")
 def whole(everything):
     return page_of(everything)
-
-
-def row(page, task, method):
-    return next(r for r in page.rows if (r["task"], r["method"]) == (task, method))
 
 
 def test_task_by_task_tells_of_the_pooled_tasks_alone():
@@ -71,13 +47,6 @@ def test_a_toy_study_and_a_plain_run_never_change_a_page():
     assert [(r["method"], r["n"], r["score_mean"]) for r in page.rows] == [("lif", 3, pytest.approx(0.322))]
     assert not page.missing
     assert {r.key for r in page.records} == {r.key for r in records}
-
-
-def test_a_page_names_the_runs_that_it_lacks():
-    records = [made_up.scored_at("lif", r, 0.3) for r in range(4)]
-    page = build(made_up.declared(records, primary=None), records[:3])
-    assert page.missing == (records[3].key,)
-    assert any(told.startswith("This page is not complete: 3 of 4 runs are there.") for told in page.reservations)
 
 
 def test_the_answer_is_the_pooled_primary_with_its_interval():
@@ -215,39 +184,6 @@ def test_a_contrast_with_a_floor_leaves_the_floors_findings_whole():
     assert len(set(hypotheses)) == len(hypotheses)
 
 
-def test_what_a_search_chose_and_whether_scores_still_rose_is_read_first():
-    late = [made_up.history(made_up.scored_at("lif", r, 0.5), 7) for r in range(4)]  # best at epoch 7
-    early = [made_up.history(made_up.scored_at("rlif", r, 0.5), 10) for r in range(4)]
-    early = [r.changed(history=[e | {"valid_accuracy": 1 - e["valid_accuracy"]} for e in r.history]) for r in early]
-    text = text_of(page_of([*late, *early], primary=None))
-    assert "The last epoch was the best in 100 percent of a row's runs on digits (7 epochs, 14 by chance):" in text
-    assert "(10 epochs" not in text and "trials" not in text
-    last = [r.changed(result=r.result | {"selection": "last"}) for r in late]
-    assert "last epoch" not in text_of(page_of(last, primary=None)), "it was taken because it is the last"
-    flat = [r.changed(history=[e | {"valid_accuracy": 0.9} for e in r.history]) for r in late]
-    assert "last epoch" not in text_of(page_of(flat, primary=None)), "a tie with all before is no best epoch"
-    search = {"trials": 8, "trial": 0, "scores": [0.5] * 8, "space": "0" * 8}
-    searched = [r.changed(search=search) for r in late] + [r.changed(search=search | {"trial": 3}) for r in early]
-    assert "best of 8 trials" in (text := text_of(page_of(searched, primary=None)))
-    assert "the preset was best for 1 of 2 rows" in text
-
-
-def test_a_margin_that_is_much_of_the_error_is_told():
-    text = text_of(page_of(made_up.everything(), margins={"mackey-glass": 0.02}))
-    assert (
-        "On mackey-glass the margin of 0.0200 NMSE is " in text
-        and "percent of the error of delrec-synaptic-fixed" in text
-    )
-    assert "what is equivalent there" not in text_of(page_of(made_up.everything(), margins={"mackey-glass": 0.002}))
-
-
-def test_a_task_is_told_in_a_line_and_the_studys_notes_are_read_first():
-    page = page_of(pair_of(0.1), summaries={"digits": "pixels in a permuted order"}, notes=("Sigma is in steps.",))
-    (used,) = [part.used for part in page.parts if part.task == "digits"]
-    assert used[0] == "Pixels in a permuted order" and used[1].startswith("EMBEDDED: all 2,000 training samples, 400")
-    assert "Sigma is in steps." in page.reservations
-
-
 def test_the_primary_is_pooled_over_its_own_tasks():
     declared = made_up.declared(pair_of(0.1), primary=(*PAIR, ("digits", "tones")))
     page = build(declared, pair_of(0.1))
@@ -284,75 +220,6 @@ def test_the_same_delays_left_fixed_needs_the_same_widths_and_counts():
     assert "a network of [91, 91] with 8,281 fixed delays (its own: [66, 66] with 4,356)" in page.answer[0]
 
 
-def test_parameters_are_told_as_they_are():
-    """ "10,000 parameters" stood beside 18,119."""
-    records = [made_up.scored_at(m, r, 0.5) for m in ("lif", "rlif") for r in range(2)]
-    sizes = {"lif": 9_910, "rlif": 18_119}
-    records = [
-        r.changed(
-            configuration=r.configuration | {"budget": 10_000},
-            parameters=r.parameters | {"total": sizes[r.method], "weights": sizes[r.method]},
-        )
-        for r in records
-    ]
-    page = page_of(records, primary=None)
-    assert "On digits: 9,910 (lif) to 18,119 (rlif) parameters." in page.reservations
-    assert "10,000 parameters" not in text_of(page)
-
-
-@pytest.mark.parametrize(
-    ("chosen", "words"),
-    [
-        ("validation", "validation data alone"),
-        ("test", "too good"),
-        ("published", "published ones"),
-        ("unknown", "not on record"),
-    ],
-)
-def test_scored_once_is_said_with_what_the_presets_were_chosen_on(chosen, words):
-    page = page_of(pair_of(0.1), chosen_on=chosen)
-    (said,) = [t for t in page.reservations if "scored the test set once" in t]
-    assert words in said
-    assert ("validation data alone" in said) == (chosen == "validation")
-
-
-def test_what_a_study_sets_in_the_place_of_presets_is_told():
-    """ "Presets were chosen on validation data alone" stood over settings that a study's file had put by hand."""
-    page = page_of(pair_of(0.1), chosen_on="validation", by_hand=("network.tau", "training.batch"))
-    assert "In their place the study's file sets network.tau and training.batch by hand." in text_of(page)
-    assert "by hand" not in text_of(page_of(pair_of(0.1), chosen_on="validation"))
-
-
-def test_settings_that_a_search_gave_one_row_of_the_hypothesis_alone_are_told():
-    """A row was worse by 3 points with a tenth of its control's rate, and the page did not say so."""
-    rates = dict(zip(PAIR, (0.0035, 0.033), strict=True))
-
-    def searched(rates):
-        return [
-            r.changed(
-                configuration=r.configuration
-                | {"training": dict.fromkeys(("lr_weights", "lr_delays"), rates[r.method])},
-                search={"trials": 8, "trial": 1, "scores": [0.5] * 8, "space": "0" * 8, "key": "0" * 64}
-                | {"values": dict.fromkeys(("training.lr_weights", "training.lr_delays"), rates[r.method])},
-            )
-            for r in pair_of(0.1, tasks=("digits",))
-        ]
-
-    said = "and their difference is of both: lr_weights 0.0035 against 0.033."
-    told = [text for text in page_of(searched(rates)).reservations if "other settings" in text]
-    assert len(told) == 1 and told[0].startswith("On digits the search gave delrec-synaptic other") and said in told[0]
-    assert "other settings" not in text_of(page_of(searched(dict.fromkeys(PAIR, 0.033))))
-    assert "other settings" not in text_of(page_of(searched(rates), primary=None))
-
-
-def test_a_page_of_a_narrowed_study_says_so_and_is_not_complete():
-    """`--repetitions 2` made out/<study>/ with a verdict on the declared hypothesis, called complete."""
-    whole, part = (page_of(pair_of(0.1), narrowed=options) for options in ((), ("--repetitions 2",)))
-    assert whole.complete and not part.complete
-    assert part.reservations[0] == "This is not the page that its study declares: it was made with --repetitions 2."
-    assert not any("declares" in told for told in whole.reservations)
-
-
 def test_three_repetitions_are_neither_compared_nor_pooled_into_a_verdict():
     """A toy study of two repetitions answered README's question: "makes no difference beyond the margin"."""
     page = page_of(pair_of(0.1, n=3))
@@ -365,24 +232,6 @@ def test_three_repetitions_are_neither_compared_nor_pooled_into_a_verdict():
     exploratory = page_of(pair_of(0.1, n=3), primary=None)
     assert any("none can be settled: 3 repetitions are shown, not compared" in told for told in exploratory.answer)
     assert not any("could have seen" in told for told in (*page.answer, *exploratory.answer))
-
-
-def test_subset_is_stamped_beside_official_where_less_than_the_whole_was_used():
-    """OFFICIAL stood on 5,000 images and three epochs."""
-
-    def part(limit, **data):
-        made = made_up.scored_at("lif", 0, 0.5, task="shd")
-        task = made.configuration["task"] | {"limit": limit, "test_limit": None}
-        sizes = {"train": 4_000, "valid": 1_000, "test": 1_000}
-        configuration = made.configuration | {"task": task, "epochs": 3}
-        return made.changed(configuration=configuration, data=made.data | {"sizes": sizes} | data)
-
-    page = page_of([part(5_000)], primary=None)
-    assert row(page, "shd", "lif")["data"] == "OFFICIAL SUBSET" and page.stamps == ("OFFICIAL SUBSET",)
-    assert "SUBSET: a part of 4,000 training samples, 1,000 for validation, all 1,000 test samples, 3" in text_of(page)
-    known = page_of([part(5_000, whole={"train": 54_000, "test": 1_000})], primary=None)
-    assert "4,000 of 54,000 training samples" in text_of(known)
-    assert page_of([part(None)], primary=None).stamps == ("OFFICIAL",)
 
 
 def test_ranks_are_groups_never_one_to_n_by_mean(whole):
@@ -454,8 +303,12 @@ def test_published_values_stand_beside_the_same_data_only(whole):
         task = made.configuration["task"] | {"limit": limit}
         return made.changed(configuration=made.configuration | {"task": task}, data=made.data | {"kind": kind})
 
-    for record, value in ((own("OFFICIAL"), 0.9339), (own("OFFICIAL", 2000), None), (own("STAND-IN"), None)):
-        assert page_of([record], primary=None).rows[0]["published_score"] == value
+    fetched = own("OFFICIAL", 2000).changed(task="shd")
+    records = own("OFFICIAL"), own("OFFICIAL", 2000), own("STAND-IN"), fetched
+    for record, value in zip(records, (0.9339, None, None, None), strict=True):
+        page = page_of([record], primary=None)
+        assert page.rows[0]["published_score"] == value
+        assert bool(published_groups(page)) == (value is not None)
 
 
 def test_an_interval_ends_where_scores_do_in_every_form_of_a_page():
@@ -514,17 +367,6 @@ def test_a_point_of_a_sweep_is_a_row_with_the_control_at_the_same_point():
     assert {(d.method["method"], d.control["method"]) for d in page.judged.differences} == {
         (f"{PAIR[0]} (sigma {s})", f"{PAIR[1]} (sigma {s})") for s in (0, 3)
     }
-
-
-def test_unequal_footing_and_mixed_revisions_are_told():
-    records = pair_of(0.1, tasks=("digits",))
-    other = [
-        r.changed(data=r.data | {"step_ms": 5.0}, provenance=r.provenance | {"revision": "f" * 40}) for r in records[:8]
-    ]
-    said = text_of(page_of([*other, *records[8:]]))
-    assert "On digits the rows differ in step: 14.0 and 5.0." in said
-    assert "made by 2 revisions of the code: 0123456789ab and ffffffffffff" in said
-    assert "revisions" not in text_of(page_of(records))
 
 
 def test_no_record_is_a_page_that_says_so():

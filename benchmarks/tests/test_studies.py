@@ -194,3 +194,16 @@ def test_a_profile_adds_to_the_notes_of_its_study():
     assert study.notes and study.profiles["mnist"].notes
     assert study.profile_named("mnist")[1].notes == [*study.notes, *study.profiles["mnist"].notes]
     assert study.profile_named("speech")[1].notes == study.notes
+
+
+def test_what_is_set_by_hand_is_what_runs_carry_and_nothing_chose(mine):
+    """The study that presets come from was said to set by hand what it searches."""
+    assert mine().by_hand == ("budget", "task.limit", "task.test_limit", "training.epochs")
+    only = expansion.Wanted(("counts-only",), ("yin-yang",))
+    assert mine(only).by_hand == ("task.limit", "task.test_limit"), "no run of it has another setting"
+    swept = "sweep = { budget = [1000, 2000] }\n\n[quick.set]\n"
+    assert "budget" not in mine(None, "[quick.set]\nbudget = 2000\n", swept).by_hand
+    for trials, there in ((1, True), (2, False)):
+        search = f'[quick.search]\ntrials = {trials}\nspace = {{ "training.lr_weights" = [0.1, 0.2] }}\n'
+        study = mine(None, "[quick.set]\n", f"{search}\n[quick.set]\ntraining.lr_weights = 0.3\n")
+        assert ("training.lr_weights" in study.by_hand) == there

@@ -72,7 +72,12 @@ def published_values() -> tuple[Published, ...]:
 
 
 def dataset_of(task: str, stamp: str | None) -> str | None:
-    """The dataset whose published values may stand beside a row: also of somebody's own copy of all official files."""
+    """The dataset whose published values may stand beside a row: never of a part of it, nor of a stand-in.
+
+    Also of somebody's own copy of all official files; a row without a stamp has a size and a latency alone.
+    """
+    if stamp in ("OFFICIAL SUBSET", "STAND-IN"):
+        return None
     return DATASETS.get(task.partition(":")[0] if stamp == "OFFICIAL" else task)
 
 

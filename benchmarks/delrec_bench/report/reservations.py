@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from delrec_bench.report import words
-from delrec_bench.report.declared import Declaration, error_of
+from delrec_bench.report.declared import Declaration, Primary, error_of
 from delrec_bench.report.rows import Row
 from delrec_bench.statistics import conditions
 from delrec_bench.statistics.sentences import listed
 from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
+_ABSENT = object()
 _FOOTING = ("step_ms", "steps", "representation", "augmentation", "data_digest", "selection", "n", "host")
 
 
@@ -78,25 +79,34 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
 def _searched_apart(declared: Declaration, rows: Sequence[Row]) -> Iterable[str]:
     """Of the pairs that were declared: the tasks on which the search chose other settings for the two."""
     searched = {(row["task"], row["method"]): row for row in rows if row.records and row.records[0].search}
-    pairs = [pair for pair in (declared.primary, *declared.contrasts) if pair is not None]
-    for method, control in dict.fromkeys((pair.method, pair.control) for pair in pairs):
-        for task in dict.fromkeys(task for task, name in searched if name == method and (task, control) in searched):
-            both = searched[task, method], searched[task, control]
-            first = [row.records[0] for row in both]
-            names = dict.fromkeys(name for record in first if record.search for name in record.search["values"])
-            if {row.delays for row in both} != {"learned"}:
-                names.pop("training.lr_delays", None)  # nothing of theirs moves at that rate
-            values = {name: tuple(_setting(record.configuration, name) for record in first) for name in names}
-            apart = {name: (a, b) for name, (a, b) in values.items() if None not in (a, b) and a != b}
-            if apart:
-                yield conditions.searched_apart(task, method, control, apart)
+    told = {}  # each once: a contrast may be of the hypothesis' rows
+    for pair in (declared.primary, *declared.contrasts):
+        if pair is None:
+            continue
+        both = pair.method, pair.control
+        for task in dict.fromkeys(task for task, name in searched if name == pair.method):
+            method, control = (searched.get((task, name)) for name in both)
+            within = not isinstance(pair, Primary) or pair.covers(task)
+            if method and control and within and (apart := _apart(method, control)):
+                told[task, both] = conditions.searched_apart(task, *both, apart)
+    yield from told.values()
+
+
+def _apart(method: Row, control: Row) -> dict[str, tuple[Any, Any]]:
+    """The settings that a search gave two rows to which both have a value, None too, and not the same one."""
+    first = [row.records[0] for row in (method, control)]
+    names = dict.fromkeys(name for record in first if record.search for name in record.search["values"])
+    if {method.delays, control.delays} != {"learned"}:
+        names.pop("training.lr_delays", None)  # nothing of theirs moves at that rate
+    both = {name: tuple(_setting(record.configuration, name) for record in first) for name in names}
+    return {name: (a, b) for name, (a, b) in both.items() if a != b and _ABSENT not in (a, b)}
 
 
 def _setting(configuration: Mapping[str, Any], name: str) -> Any:
-    """A setting of a record's configuration by its dotted name; None where it has none."""
+    """A setting of a record's configuration by its dotted name; `_ABSENT` where it has no such setting."""
     value: Any = configuration
     for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+        value = value.get(part, _ABSENT) if isinstance(value, Mapping) else _ABSENT
     return value
 
 

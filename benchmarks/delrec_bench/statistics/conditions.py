@@ -121,9 +121,18 @@ def searched_apart(task: str, method: str, control: str, settings: Mapping[str, 
         method, control: The rows.
         settings: Those that differ, with what each has.
     """
-    told = listed([f"{name.rpartition('.')[2]} {a:g} against {b:g}" if isinstance(a, float) and isinstance(b, float)
-                   else f"{name.rpartition('.')[2]} {a} against {b}" for name, (a, b) in settings.items()])  # fmt: skip
+    told = listed([f"{name.rpartition('.')[2]} {_said(a, b)} against {_said(b, a)}"
+                   for name, (a, b) in settings.items()])  # fmt: skip
     return f"On {task} the search gave {method} other settings than {control}, and their difference is of both: {told}."
+
+
+def _said(value: object, other: object) -> str:
+    """A setting's value; six digits of a number, unless another one is the same in six."""
+    if value is None:
+        return "none"
+    if isinstance(value, float) and not (isinstance(other, float) and f"{value:g}" == f"{other:g}"):
+        return f"{value:g}"
+    return str(value)
 
 
 def test_selected(rows: Sequence[str]) -> str:

@@ -74,7 +74,7 @@ class Study:
         exhibits: A breach of protocol that it shows on purpose, or None.
         path: Its file.
         own_settings: Whether it is a file of somebody's own that sets or sweeps settings.
-        by_hand: What its file sets, other than conditions of evaluation, by dotted name.
+        by_hand: What its file sets in its runs, by dotted name: no condition of evaluation, nothing swept or searched.
         data: Folders of a user's own files by task.
         narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
@@ -215,6 +215,9 @@ def expand(
                 place = tuple((key, called(value)) for key, value in point.items())
                 request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
+    searches = searched if search is not None and search.trials > 1 else {}
+    chosen = {*searches, *(name for axis, values in axes.items() for value in values for name in held(axis, value))}
+    by_hand = {key for first in firsts for key, _ in first.overrides if not key.startswith("evaluation.")} - chosen
     check_rows(firsts, methods, tasks, {key for of in own_set.values() for key in of}, axes, name)
     check_pairs(primary, contrasts, firsts, chosen_tasks, chosen_methods, name)
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
@@ -241,7 +244,7 @@ def expand(
         exhibits=file.exhibits,
         path=str(path),
         own_settings=bool(any(file.sets(profile)) or axes) and not in_package(path),
-        by_hand=tuple(sorted({k for of in settings.values() for k in of if not k.startswith("evaluation.")})),
+        by_hand=tuple(sorted(by_hand)),
         data=data,
         narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )

@@ -27,12 +27,8 @@ from delrec_bench.studies.search import SearchTable
 FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000
 MOST_POINTS = 1000  # of all axes together
-_MERGED = (
-    "data",
-    "sizes",
-    "margin",
-    "notes",
-)  # to these a profile adds, as to `set` (`StudyFile.sets`); all else it replaces
+# to these a profile adds, as to `set` (`StudyFile.sets`); all else it replaces
+_MERGED = ("data", "sizes", "margin", "notes")
 
 
 def _chosen(value: Any) -> Any:

@@ -69,4 +69,4 @@ def ablation(page: Page) -> Drawn | None:
 
 
 def _bound(metric: Metric, value: float | None) -> float:
-    return math.nan if value is None else metric.shown(metric.clipped(value))
+    return math.nan if value is None else metric.shown(value)

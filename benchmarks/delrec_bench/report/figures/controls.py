@@ -32,7 +32,11 @@ def controls(page: Page) -> Drawn | None:
     alone = sum(map(len, by_task.values())) == len(page.judged.of(_primary(page)))
     if not by_task or (alone and _primary(page) in page.judged.pooled):  # the forest shows it
         return None
-    cut = {t: sorted(of, key=_strength, reverse=True)[:_MOST] for t, of in by_task.items()}
+
+    def asked_of(d: Difference) -> bool:
+        return (d.method["method"], d.control["method"]) == _primary(page)
+
+    cut = {t: sorted(of, key=lambda d: (asked_of(d), _strength(d)), reverse=True)[:_MOST] for t, of in by_task.items()}
     cut = {t: [d for d in by_task[t] if d in of] for t, of in cut.items()}
     with style():
         names = {t: [(d.method["method"], f"{MINUS} {d.control['method']}") for d in of] for t, of in cut.items()}
@@ -56,7 +60,7 @@ def controls(page: Page) -> Drawn | None:
     own = all(d.method.control == d.control["method"] for of in by_task.values() for d in of)
     what = "Every method minus its own control" + ("" if own else ", and what else the study compares")
     told = colours(any(page.declared.margin(task) for task in by_task))
-    asked = any((d.method["method"], d.control["method"]) == _primary(page) for of in by_task.values() for d in of)
+    asked = any(asked_of(d) for of in by_task.values() for d in of)
     free = "Exploratory, but for the declared hypothesis" if asked else "Exploratory"
     more = f" The {left} smallest differences are in the table alone." if left else ""
     caption = (
