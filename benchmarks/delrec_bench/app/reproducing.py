@@ -94,7 +94,7 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     jobs = executor.jobs
     known = [*published_records(workspace, study.page), *own_records(workspace)]
     if ordered.dry_run:
-        return _dry_run(study, methods, tasks, known, jobs, workspace)
+        return _dry_run(study, methods, tasks, known, jobs, executor.cards, workspace)
     place = Place(workspace, *places.folders(), retries=ordered.retries)
     work = Work(place, methods, tasks, executor, known, study.sizes, say, display.bar)
     searched = search(study, work) if study.search is not None else Searched(study)
@@ -175,8 +175,9 @@ def _each_once(requests: Sequence[Request]) -> list[Request]:
 
 
 def _dry_run(
-    study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int, workspace: Workspace
-) -> Answer:
+    study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int, cards: int,
+    workspace: Workspace,
+) -> Answer:  # fmt: skip
     past = Past(records)
     rows = []
     print(f"study {study.name}, profile {study.profile}")
@@ -197,7 +198,7 @@ def _dry_run(
     whole = estimate([*before, *with_trained(study.requests)], methods, tasks, past, study.sizes)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
-    unfit = misfits(whole, jobs, workspace.runs)
+    unfit = misfits(whole, jobs, workspace.runs, cards)
     for misfit in unfit:
         print(f"does not fit: {misfit}")
     card = card_seconds(loads([*before, *study.requests], methods, tasks, study.sizes)) / 3600

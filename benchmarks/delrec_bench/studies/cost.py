@@ -1,6 +1,5 @@
 """What runs are expected to take on this machine: as like records of it say, else reckoned from their load."""
 
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from delrec_bench.config import Request, Settings, settle
-from delrec_bench.environment import machine
+from delrec_bench.environment import free_bytes, machine
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json
 from delrec_bench.studies.load import USUAL, USUAL_SIZE, HeldOut, Load, Size, fitted, load_of, scaled
@@ -218,19 +217,28 @@ def took(runs: Sequence[Record], cost: Estimate) -> str:
     )
 
 
-def misfits(cost: Estimate, jobs: int, runs: Path) -> list[str]:
-    """Why runs would not fit on this machine, in sentences; none where they would."""
+def misfits(cost: Estimate, jobs: int, runs: Path, cards: int = 0) -> list[str]:
+    """Why runs would not fit on this machine, in sentences; none where they would.
+
+    Args:
+        cost: What they take.
+        jobs: How many at a time.
+        runs: Where their records go.
+        cards: CUDA devices among which they are shared out; 0 where the networks are in main memory.
+    """
     out = []
-    free = _free_memory()
-    if free and cost.memory * jobs > free:
-        text = f"{jobs} workers need {cost.memory * jobs / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free"
+    where, option, free = "memory", "--jobs", free_bytes("cuda" if cards else "cpu")
+    if cards:
+        where, option, jobs = "a card's memory", "--per-device", -(-jobs // cards)
+    if cost.memory * jobs > free:
+        text = f"{jobs} workers need {cost.memory * jobs / 1e9:.1f} GB of {where}, and {free / 1e9:.1f} GB are free"
         fewer = int(free // cost.memory)
         batch, grows = cost.batch
         room = free - (cost.memory - grows)
         if fewer:
-            out.append(f"{text}; use --jobs {fewer}")
+            out.append(f"{text}; use {option} {fewer}")
         elif grows and room >= grows / batch:
-            out.append(f"{text}; the largest batch that would fit is {int(batch * room / grows)}, with --jobs 1")
+            out.append(f"{text}; the largest batch that would fit is {int(batch * room / grows)}, with {option} 1")
         else:
             out.append(f"{text}; no batch would fit")
     place = next(folder for folder in (runs, *runs.parents) if folder.exists())
@@ -238,16 +246,6 @@ def misfits(cost: Estimate, jobs: int, runs: Path) -> list[str]:
     if cost.disk > room:
         out.append(f"the runs need {cost.disk / 1e9:.1f} GB of disk, and {room / 1e9:.1f} GB are free; use --runs DIR")
     return out
-
-
-def _free_memory() -> float:
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (OSError, ValueError):
-        return 0.0
 
 
 def _like(configuration: Mapping[str, Any], *, epochs: bool = True) -> str:

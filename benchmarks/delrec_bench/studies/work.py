@@ -74,7 +74,7 @@ class Work:
     def estimate(self, requests: Sequence[Request]) -> Estimate:
         """What requests are expected to take; it is said where they would not fit on this machine."""
         cost = estimate(requests, self.methods, self.tasks, self.records, self.sizes)
-        for misfit in misfits(cost, self.executor.jobs, self.place.workspace.runs):
+        for misfit in misfits(cost, self.executor.jobs, self.place.workspace.runs, self.executor.cards):
             self.say(f"warning: {misfit}")
         return cost
 

@@ -18,6 +18,8 @@ from delrec_bench.runs.executors.base import Done, Place, work
 class Dask:
     """Tasks on the scheduler at `address`, or on `jobs` worker processes of this machine (None)."""
 
+    cards = 0
+
     def __init__(self, address: str | None, jobs: int) -> None:
         self._address, self.jobs = address, jobs
         self._timeout = 30.0

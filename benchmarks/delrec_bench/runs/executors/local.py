@@ -35,7 +35,7 @@ class Local:
         if per_device is not None:
             self._devices = _cuda_devices()
             jobs = per_device * len(self._devices)
-        self.jobs = jobs
+        self.jobs, self.cards = jobs, len(self._devices)
 
     def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
         """Do every request, and yield each as it ends."""
