@@ -2,9 +2,9 @@
 
     python -m benchmarks.latency.memory SHAPE CONTENDER THREADS DEVICE
 
-prints {"saved_bytes", "peak_bytes"} as JSON: live saved tensors (what autograd holds between forward and backward, each
-storage once, parameters and inputs not counted) and the most memory the process held during its first step, less what
-it held before the network was built; on a card, the most that torch had allocated there.
+prints {"saved_bytes", "peak_bytes"} as JSON: what a step holds between its forward and its backward pass, parameters
+and inputs not counted; and the most memory that the process held during its first step, less what it held before the
+network was built: on a card, the most that torch had allocated there.
 """
 
 from __future__ import annotations
@@ -18,28 +18,30 @@ from typing import Any
 import torch
 from delrec_bench.environment import peak_bytes, pin_threads, reset_peak
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 __all__ = ["measured", "saved_bytes"]
 
 
 def saved_bytes(contender: Any) -> int:
-    """Bytes that autograd keeps for the backward pass of one training step, each storage counted once."""
-    own = {p.untyped_storage().data_ptr() for p in contender.network.parameters()}
-    own |= {b.untyped_storage().data_ptr() for b in contender.network.buffers()}
-    own.add(contender.inputs.untyped_storage().data_ptr())
-    kept: dict[int, int] = {}
-    held = []  # a storage that is freed would let its address be used again
+    """Bytes that are held between the forward and the backward pass of a training step, and were not before."""
+    contender.network.train()
+    contender.optimiser.zero_grad()
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor)
-        return tensor
+    def forward() -> Tensor:
+        loss: Tensor = contender.loss(contender.network(contender.inputs), contender.targets)
+        return loss
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        contender.train()
-    return sum(kept.values())
+    if contender.inputs.is_cuda:
+        before = torch.cuda.memory_allocated()
+        loss = forward()
+        held = torch.cuda.memory_allocated() - before
+    else:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            loss = forward()
+        held = sum(e.nbytes() for e in seen.profiler.kineto_results.events() if e.name() == "[memory]")  # type: ignore[union-attr]
+    del loss
+    return held
 
 
 def measured(shape: str, contender: str, threads: int, device: str) -> dict[str, int]:

@@ -121,8 +121,12 @@ def kernels(shape: Shape, recurrent: str = "axonal", card: Card = CARDS[-1]) -> 
         where = f"layer {layer + 1}" if layer < len(config.hidden) else "readout"
         yield Kernel(f"{where}: map, forward", product, wide + plane)
         yield Kernel(f"{where}: map, gradients", product * (2 if layer else 1), (wide + plane) * (2 if layer else 1))
-        if layer == len(config.hidden):
+        again = layer < len(config.hidden)  # what norm was given, from the same spikes
+        if layer:  # read twice and packed once; unpacked for each that wants them
+            yield Kernel(f"{where}: spikes as bits, and back", 0, (3 + 2 * (1 + again)) * wide)
+        if not again:
             return
+        yield Kernel(f"{where}: map, again", product, wide + plane)
         yield Kernel(f"{where}: batch norm and dropout", 0, 12 * plane)  # norm 3 + 5 planes, dropout 2 + 2
         tiles = tiles_for(outputs, shape.batch, torch.float32, "ieee")
         if recurrent == "synaptic" and config.is_recurrent(layer):

@@ -52,7 +52,10 @@ def test_products_of_a_training_step_are_those_of_the_floor(monkeypatch):
 
     monkeypatch.setattr(torch, "mm", mm)
     floor.products(shape.config(), shape.steps, shape.batch, train=True)()
-    assert sum(counted) == sum(kernel.operations for kernel in roofline.kernels(shape))
+    made = list(roofline.kernels(shape))
+    again = [kernel.operations for kernel in made if kernel.name.endswith(": map, again")]  # to keep less: no floor's
+    assert len(again) == len(shape.config().hidden)
+    assert sum(counted) == sum(kernel.operations for kernel in made) - sum(again)
 
 
 @pytest.mark.slow

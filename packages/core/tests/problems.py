@@ -11,11 +11,16 @@ except ImportError:
     INTERPRETED = False
 
 F64 = torch.float64
-ONLY_INTERPRETED = pytest.mark.skipif(
-    not INTERPRETED, reason="triton takes CPU tensors where TRITON_INTERPRET=1 is set"
-)
+_WHERE = "triton takes CPU tensors where TRITON_INTERPRET=1 is set"
+ONLY_INTERPRETED = pytest.mark.skipif(not INTERPRETED, reason=_WHERE)
 TRITON = pytest.param("triton", marks=ONLY_INTERPRETED)
 ENGINES = ["reference", "cpu", TRITON]
+CARD = "cuda" if torch.cuda.is_available() else "cpu"
+# of tests that take a device: on a card where there is one, else interpreted
+COMPILED_ON = [
+    ("cpu", "cpu"),
+    pytest.param("triton", CARD, marks=pytest.mark.skipif(CARD == "cpu" and not INTERPRETED, reason=_WHERE)),
+]
 
 
 def run(engine, trace=True, **arguments):

@@ -1,17 +1,15 @@
 """The cpu engine is the reference engine, faster: equal spikes, equal gradients, whatever the setting."""
 
-import importlib.util
 import warnings
 
 import pytest
 import torch
 from delrec import LIF
-from delrec.engines import Request, cpu, interface
-from delrec.engines.segments import scan_in_segments
+from delrec.engines import cpu, interface
 from delrec.surrogates import Boxcar, FastSigmoid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from problems import F64, NEURONS, assert_equal, difference, leaves, problem, result, run
+from problems import F64, NEURONS, assert_equal, difference, problem, result, run
 
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -86,28 +84,6 @@ def test_results_do_not_depend_on_the_number_of_threads(form):
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True) if a is not None)
 
 
-def test_non_contiguous_input():
-    arguments = problem("soft", "axonal", 12, 6, 10, 1.0)
-    plain = run("cpu", **arguments).spikes
-    arguments["current"] = arguments["current"].detach().permute(2, 1, 0).contiguous().permute(2, 1, 0)
-    assert not arguments["current"].is_contiguous()
-    assert torch.equal(run("cpu", **arguments).spikes, plain)
-
-
-def test_pieces_equal_the_whole():
-    arguments = problem("soft", "axonal", 30, 4, 12, 2.0)
-    whole = run("cpu", **arguments)
-    current, state, pieces = arguments.pop("current"), None, []
-    for begin, end in ((0, 1), (1, 11), (11, 30)):
-        out = run("cpu", current=current[begin:end], state=state, **arguments)
-        state = out.final
-        pieces.append(out.spikes)
-    assert torch.equal(torch.cat(pieces), whole.spikes)
-    (a,) = torch.autograd.grad(torch.cat(pieces).sum(), arguments["weight"])
-    (b,) = torch.autograd.grad(whole.spikes.sum(), arguments["weight"])
-    assert difference(a, b) < 1e-9
-
-
 def test_inference_keeps_no_trace():
     arguments = problem("hard", "axonal", 25, 3, 10, 1.0)
     with torch.no_grad():
@@ -126,30 +102,6 @@ def test_what_training_keeps_is_small():
         run("cpu", trace=False, **arguments)
     bytes_kept = sum(t.numel() * t.element_size() for t in kept.values())
     assert bytes_kept < 1.3 * steps * batch * size * 4
-
-
-RULES = """
-from delrec import LIF
-
-class Leaky(LIF):
-    @staticmethod
-    def step_soft(spike, reset, h, current, decay, threshold, rest):
-        return (decay * (h - threshold * reset) + {gain} * current,)
-"""
-
-
-def test_an_edited_step_is_seen(tmp_path):
-    """numba's cache alone would run the old rule: it does not notice that another file was edited."""
-    current = torch.full((5, 1, 3), 0.3, dtype=F64)
-    membranes = []
-    for j, gain in enumerate((1.0, 2.0)):
-        path = tmp_path / f"rules{j}.py"
-        path.write_text(RULES.format(gain=gain))
-        spec = importlib.util.spec_from_file_location(f"rules{j}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        membranes.append(run("cpu", current=current, neuron=module.Leaky().attach(3)).states[0][0, 0, 0])
-    assert [float(m) for m in membranes] == [0.3, 0.6]
 
 
 def test_each_surrogate_compiles():
@@ -179,19 +131,3 @@ def test_without_numba_one_warning_and_the_reference(monkeypatch):
     monkeypatch.setattr(cpu, "_BROKEN", "numba cannot be used (ImportError: none)")
     with pytest.warns(RuntimeWarning, match="numba"):
         assert run("auto", current=torch.ones(3, 1, 2), neuron=LIF().attach(2)).engine == "reference"
-
-
-@pytest.mark.parametrize("form", ["none", "axonal"])
-def test_segments_run_again_give_the_same_gradients(form):
-    arguments = problem("soft", form, 30, 4, 12, 2.0, mask="step" if form != "none" else None)
-    whole = run("cpu", **arguments)
-    pieces = scan_in_segments("cpu", Request(**arguments), segment=7)
-    assert torch.equal(pieces.spikes, whole.spikes)
-    weights = torch.randn(whole.spikes.shape, generator=torch.Generator().manual_seed(1), dtype=F64)
-    wanted = leaves(arguments)
-    a, b = (
-        torch.autograd.grad((o.spikes * weights).sum(), list(wanted.values()), allow_unused=True)
-        for o in (pieces, whole)
-    )
-    for name, mine, yours in zip(wanted, a, b, strict=True):
-        assert difference(mine, yours) < 1e-9, name

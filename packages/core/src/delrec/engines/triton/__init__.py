@@ -42,6 +42,7 @@ class Triton(Engine):
 
     name = "triton"
     devices = ("cuda",)
+    sparing = True
     traceable = True
 
     def supports(self, request: Request) -> str | None:
