@@ -375,6 +375,7 @@ def test_a_published_page_has_rasters_where_checkpoints_are_at_hand(root, tmp_pa
     assert 'id="figure-raster-digits"' in (tmp_path / "made-up" / "made-up.html").read_text()
     assert (tmp_path / "made-up" / "raster-digits.svg").is_file()
     assert rasters(page, find_methods(), find_tasks(), workspace_at(tmp_path), {}) == []
+    assert "no raster of" in capsys.readouterr().err
     other = record.changed(data=record.data | {"digest": "0" * 64})
     page = build(made_up.declared([other], primary=None), [other])
     assert rasters(page, find_methods(), find_tasks(), workspace, {}) == []

@@ -31,6 +31,7 @@ def rasters(
         if len(out) == _MOST:
             break
         if not (workspace.runs / record.key / "checkpoint.pt").is_file():
+            say(f"no raster of {record.task}: the network of run {record.key[:12]} is not in {workspace.runs}")
             continue
         try:
             seen = replay(record, methods, tasks, workspace, data.get(record.task.partition(":")[0]))
