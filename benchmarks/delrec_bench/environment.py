@@ -146,6 +146,16 @@ def free_bytes(device: str = "cpu") -> int:
         return free
 
 
+def free_on_cards() -> int | None:
+    """Memory that is free on the CUDA device that has least; None where that cannot be asked."""
+    import torch
+
+    try:
+        return min((torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count())), default=None)
+    except RuntimeError:  # another process has a device to itself
+        return None
+
+
 def need_memory(size: int, what: str) -> None:
     """Compare what a request needs with what there is, before any of it is allocated.
 

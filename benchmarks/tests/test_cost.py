@@ -196,14 +196,19 @@ def test_scoring_a_network_once_more_takes_longer_on_more_samples():
 
 
 def test_what_does_not_fit_is_told_with_what_would(tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "free_bytes", lambda device: 4e9 if device == "cpu" else 10e9)
+    monkeypatch.setattr(cost, "free_bytes", lambda device: 4e9)
+    monkeypatch.setattr(cost, "free_on_cards", lambda: 10e9)
     need = Estimate(1, 0, 1.0, 1.0, memory=3e9, disk=1e6, batch=(128, 2.4e9))
     assert misfits(need, 1, tmp_path / "not" / "yet") == []
     assert misfits(need, 2, tmp_path) == ["2 workers need 6.0 GB of memory, and 4.0 GB are free; use --jobs 1"]
-    assert misfits(need, 6, tmp_path, cards=2) == []
+    assert misfits(need, 4, tmp_path, cards=2) == []
     assert misfits(need, 4, tmp_path, cards=1) == [
         "4 workers need 12.0 GB of a card's memory, and 10.0 GB are free; use --per-device 3"
     ]
+    assert misfits(need, 8, tmp_path, cards=4) == [  # of the processes
+        "8 workers need 6.4 GB of memory, and 4.0 GB are free; use --per-device 1"
+    ]
+    assert misfits(replace(need, runs=0, memory=99e9), 4, tmp_path, cards=1) == []
     more = replace(need, memory=8e9, batch=(128, 7.4e9))
     assert misfits(more, 1, tmp_path) == [
         "1 workers need 8.0 GB of memory, and 4.0 GB are free; the largest batch that would fit is 58, with --jobs 1"

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from delrec_bench.config import Request, Settings, settle
-from delrec_bench.environment import free_bytes, machine
+from delrec_bench.environment import free_bytes, free_on_cards, machine
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json
 from delrec_bench.studies.load import USUAL, USUAL_SIZE, HeldOut, Load, Size, fitted, load_of, scaled
@@ -224,28 +224,34 @@ def misfits(cost: Estimate, jobs: int, runs: Path, cards: int = 0) -> list[str]:
         cost: What they take.
         jobs: How many at a time.
         runs: Where their records go.
-        cards: CUDA devices among which they are shared out; 0 where the networks are in main memory.
+        cards: CUDA devices of this machine among which they are shared out; 0 where they are not.
     """
     out = []
-    where, option, free = "memory", "--jobs", free_bytes("cuda" if cards else "cpu")
-    if cards:
-        where, option, jobs = "a card's memory", "--per-device", -(-jobs // cards)
-    if cost.memory * jobs > free:
-        text = f"{jobs} workers need {cost.memory * jobs / 1e9:.1f} GB of {where}, and {free / 1e9:.1f} GB are free"
-        fewer = int(free // cost.memory)
-        batch, grows = cost.batch
-        room = free - (cost.memory - grows)
-        if fewer:
-            out.append(f"{text}; use {option} {fewer}")
-        elif grows and room >= grows / batch:
-            out.append(f"{text}; the largest batch that would fit is {int(batch * room / grows)}, with {option} 1")
-        else:
-            out.append(f"{text}; no batch would fit")
+    # with cards, main memory holds the processes and a card the networks of its own
+    need, free = (BYTES_OF_A_PROCESS if cards else cost.memory), free_bytes("cpu")
+    if cards and cost.runs and (room := free_on_cards()):
+        each = -(-jobs // cards)
+        if cost.memory * each > room:
+            out.append(_too_much(cost, cost.memory, each, room, "a card's memory", "--per-device"))
+    if need * jobs > free:
+        out.append(_too_much(cost, need, jobs, free, "memory", "--per-device" if cards else "--jobs", max(1, cards)))
     place = next(folder for folder in (runs, *runs.parents) if folder.exists())
     room = shutil.disk_usage(place).free
     if cost.disk > room:
         out.append(f"the runs need {cost.disk / 1e9:.1f} GB of disk, and {room / 1e9:.1f} GB are free; use --runs DIR")
     return out
+
+
+def _too_much(cost: Estimate, need: float, jobs: int, free: float, where: str, option: str, cards: int = 1) -> str:
+    """That so many workers do not fit, and what would; `option` counts those of each of the cards."""
+    text = f"{jobs} workers need {need * jobs / 1e9:.1f} GB of {where}, and {free / 1e9:.1f} GB are free"
+    batch, grows = cost.batch
+    room = free - (need - grows)
+    if fewer := int(free // need) // cards:
+        return f"{text}; use {option} {fewer}"
+    if grows and room >= grows / batch:
+        return f"{text}; the largest batch that would fit is {int(batch * room / grows)}, with {option} 1"
+    return f"{text}; no batch would fit"
 
 
 def _like(configuration: Mapping[str, Any], *, epochs: bool = True) -> str:

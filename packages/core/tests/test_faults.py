@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from delrec import (
@@ -23,6 +24,7 @@ from delrec.engines.events import EventNetwork
 from delrec.engines.segments import scan_in_segments
 from delrec.networks import Network
 from problems import ENGINES, problem
+from torch._subclasses import FakeTensorMode
 
 
 def layer(size=6, engine="cpu", seed=0, **options):
@@ -338,7 +340,12 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         ("delay", lambda t: t - 100, "delay holds -.*at least 0 steps"),
         ("delay", lambda t: t / 0, "delay holds inf"),
         ("delay", lambda t: t * torch.nan, "delay holds nan"),
-        ("width", lambda t: t * 0, "width holds 0; .*above 0 steps"),
+        ("width", lambda t: t * 0, "width holds 0; .*at least 0.001 steps"),
+        ("width", lambda t: t * torch.inf, "width holds inf"),
+        ("delay", lambda t: t.to(torch.complex64), "floating-point"),
+        ("lengths", lambda _: torch.tensor([6, -1]), "lengths holds -1; .*at most T = 5"),
+        ("lengths", lambda _: torch.tensor([6, 1]), "lengths holds 6"),
+        ("lengths", lambda _: np.array([1, 2]), "lengths is a ndarray"),
         ("taps", lambda _: torch.ones(3, 1, dtype=torch.float64), "taps has shape"),
         ("taps", lambda _: torch.ones(2, 4, dtype=torch.float64), "taps has shape"),
         ("taps", lambda _: torch.ones(3, 4), "one dtype"),
@@ -383,6 +390,28 @@ def test_a_compiled_scan_refuses_what_the_eager_one_does():
     compiled = torch.compile(lambda x: made(x, state), backend="eager")
     with pytest.raises(Exception, match="batch 2 and 3 neurons"):
         compiled(x)
+
+
+def test_a_layer_is_compiled_whole_with_sizes_that_may_change():
+    torch._dynamo.reset()
+    made = RecurrentDelays(3, engine="reference", max_delay=2)
+    compiled = torch.compile(made, backend="eager", dynamic=True, fullgraph=True)
+    for batch in (2, 5):
+        x, lengths = torch.rand(4, batch, 3), torch.full((batch,), 3)
+        assert torch.equal(compiled(x, lengths=lengths), made(x, lengths=lengths))
+        state = made(x, return_state=True).state
+        assert torch.equal(compiled(x, state), made(x, state))
+
+
+def test_what_is_not_read_is_not_looked_at():
+    """Taps in the place of delays; tensors that have no numbers."""
+    arguments = problem("soft", "axonal", 5, 2, 3, 1.0)
+    taps = {"taps": torch.rand(3, 4, dtype=torch.float64), "delay": arguments["delay"].detach() - 100}
+    interface.scan("reference", interface.Request(**(arguments | taps)))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = {k: mode.from_tensor(v.detach()) for k, v in arguments.items() if isinstance(v, torch.Tensor)}
+        request = interface.Request(**fake, neuron=SpikingLayer(3).double().neuron, limit=6)
+        assert interface.scan("reference", request).spikes.shape == (5, 2, 3)
 
 
 def test_layers_without_a_recurrent_current_have_shapes_on_the_meta_device():

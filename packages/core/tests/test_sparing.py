@@ -4,22 +4,24 @@ import itertools
 
 import pytest
 import torch
-from delrec import Network, NetworkConfig
+from delrec import Network, NetworkConfig, RecurrentDelays
 from delrec.engines import engine_for
 from delrec.sparing import Bits
 from problems import COMPILED_ON, F64
+from torch import nn
+from torch.func import functional_call
 from torch.profiler import ProfilerActivity, profile
 
 COMPILED = pytest.mark.parametrize(("engine", "device"), COMPILED_ON)
 
 
-def network(engine, device, **changes):
+def network(engine, device, kind=Network, recurrence=RecurrentDelays, **changes):
     torch.manual_seed(0)
     chosen = dict(
         hidden=(37, 41), recurrent="axonal", batch_norm=True, dropout=0.4, delay_init="uniform", delay_high=3.0
     )
     config = NetworkConfig(inputs=33, classes=5, engine=engine, **(chosen | changes))
-    return Network(config).to(device, F64)
+    return kind(config, recurrence=recurrence).to(device, F64)
 
 
 def batch(device, steps=7):
@@ -74,15 +76,17 @@ def held(step):
     return sum(e.nbytes() for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"), kept
 
 
-def test_it_keeps_a_third(monkeypatch):
+@pytest.mark.parametrize("whole", [True, False])
+def test_it_keeps_a_third(whole, monkeypatch):
     """Of three arrays of numbers a layer (inputs of the map and of the norm, trace) the trace is left."""
     found = {}
     for spares, steps in itertools.product((False, True), (20, 60)):
         monkeypatch.setattr(type(engine_for("cpu", "cpu")[0]), "sparing", spares)
         made = network("cpu", "cpu", hidden=(64, 64, 64))
         inputs, target = batch("cpu", steps)
+        lengths = None if whole else [steps, steps - 3, steps, steps - 1]
         made.loss(made.classify(inputs), target)
-        found[spares, steps] = held(lambda made=made, x=inputs, y=target: made.loss(made.classify(x), y))[0]
+        found[spares, steps] = held(lambda m=made, x=inputs, y=target, own=lengths: m.loss(m.classify(x, own), y))[0]
     plain, less = (found[spares, 60] - found[spares, 20] for spares in (False, True))
     array = 40 * 4 * 64 * 8
     assert 5.5 * array < plain < 9.5 * array
@@ -106,10 +110,91 @@ def test_an_edit_before_the_backward_pass_is_an_error(engine, device, monkeypatc
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True) if a is not None)
 
 
+def scaled(module, given, out=None):
+    """A hook that changes what passes, more at later steps: before a module, or after it."""
+    values = given[0] if out is None else out
+    made = values * torch.arange(1, len(values) + 1, device=values.device, dtype=values.dtype).view(-1, 1, 1)
+    return (made, *given[1:]) if out is None else made
+
+
+class Graded(RecurrentDelays):
+    def forward(self, current, *given, **more):
+        return super().forward(current, *given, **more) * current.detach().abs()
+
+
+class Summed(Network):
+    def hidden_spikes(self, inputs, lengths=None):
+        spikes, own = super().hidden_spikes(inputs, lengths)
+        return spikes.cumsum(0), own
+
+
+def changed(what, made):
+    """Networks of somebody's own, in which spikes are none any more, or a product is not what it was."""
+    block = made.blocks[1]
+    if what == "hooks":
+        made.blocks[0].register_forward_hook(scaled)
+        block.register_forward_pre_hook(scaled)
+    elif what == "of the parts":
+        made.blocks[0].spiking.register_forward_hook(scaled)
+        block.connection.register_forward_hook(lambda module, given, out: out + torch.randn_like(out))
+    elif what == "spectral norm":
+        nn.utils.parametrizations.spectral_norm(block.connection)
+        nn.utils.spectral_norm(made.readout)
+    elif what == "dropout":
+        block.dropped = lambda values: values * torch.randn_like(values)
+        made.blocks[0].dropped = block.dropped
+    elif what == "a norm":
+        block.norm = nn.Sequential(nn.Hardtanh(inplace=True), nn.BatchNorm1d(41)).to(block.norm.weight)
+    elif what == "a wrapped layer":
+        block.spiking = Wrapped(block.spiking)
+    return made
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, current, lengths=None):
+        return self.inner(current, lengths=lengths) - 0.25
+
+
 @COMPILED
-def test_what_a_hook_makes_of_spikes_is_kept_as_it_is(engine, device):
+@pytest.mark.parametrize(
+    "what", ["hooks", "of the parts", "spectral norm", "dropout", "a norm", "a wrapped layer", "recurrence", "network"]
+)
+def test_networks_of_ones_own_have_their_own_gradients(what, engine, device):
+    """Each was seen to have another gradient, in silence."""
+    found = []
+    for spares in (True, False):
+        torch.manual_seed(0)
+        kind, more = Summed if what == "network" else Network, {"recurrence": Graded} if what == "recurrence" else {}
+        made = changed(what, network(engine, device, kind, **more))
+        found.append(trained(made, *batch(device), spares))
+    assert all(map(torch.equal, *found))
+
+
+@COMPILED
+def test_a_call_with_other_weights_has_their_gradients(engine, device, monkeypatch):
+    """The backward pass multiplied by the module's own again."""
     made, (inputs, target) = network(engine, device), batch(device)
-    made.blocks[0].register_forward_hook(
-        lambda module, given, out: out * (1 + torch.arange(37, device=device) % 3) - 0.5
-    )
-    assert all(map(torch.equal, *(trained(made, inputs, target, spares) for spares in (True, False))))
+    values = {n: (p.detach() * 1.5).requires_grad_(p.requires_grad) for n, p in made.named_parameters()}
+    found = []
+    for spares in (True, False):
+        monkeypatch.setattr(type(engine_for(engine, device)[0]), "sparing", spares)
+        torch.manual_seed(2)
+        loss = made.loss(functional_call(made, values, (inputs,)).sum(0), target)
+        wanted = [v for v in values.values() if v.requires_grad]
+        found.append([g for g in torch.autograd.grad(loss, wanted, allow_unused=True) if g is not None])
+    assert len(found[0]) > 8 and all(map(torch.equal, *found))
+
+
+def test_it_leaves_alone_what_it_may_not_touch(monkeypatch):
+    """Autocast around the backward pass, and where nobody may hook what autograd keeps."""
+    monkeypatch.setattr(type(engine_for("cpu", "cpu")[0]), "sparing", True)
+    made, (inputs, target) = network("cpu", "cpu").float(), batch("cpu")
+    loss = made.loss(made.classify(inputs.float()), target)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss.backward()
+    with torch.autograd.graph.disable_saved_tensors_hooks("none here"):
+        made.loss(made.classify(inputs.float()), target).backward()

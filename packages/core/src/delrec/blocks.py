@@ -13,13 +13,10 @@ from delrec.feedforward import FeedforwardDelays
 from delrec.linear import SpikeLinear
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
-from delrec.sparing import mapped
+from delrec.sparing import Around, are_spikes, mapped, no_context, note_spikes
 from delrec.spiking import SpikingLayer
 
-__all__ = ["Block", "connect", "connection_of", "normalised", "padding_of"]
-
-
-_COMPILED = ("cpu", "triton")
+__all__ = ["Block", "connect", "connected", "connection_of", "normalised", "padding_of"]
 
 
 class Block(nn.Module):
@@ -56,43 +53,53 @@ class Block(nn.Module):
         self.dropout_mask = config.dropout_mask
         self.dropout_first = config.order == "dropout-spike"
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, binary: bool = False) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map (T, B, inputs) to spikes (T', B, N); with dropout on spikes they are scaled.
 
-        lengths: (B,), the steps of each sample that the connection gives, or None for all. binary: see `mapped`.
+        lengths: (B,), the steps of each sample that the connection gives, or None for all.
         """
-        current = mapped(self.connection, lambda current: normalised(self.norm, current, lengths), inputs, binary)
+        current = connected(self.connection, self.norm, inputs, lengths)
         if self.dropout_first:
             current = self.dropped(current)
         spikes = self.spiking(current, lengths=lengths)
         assert isinstance(spikes, Tensor)
         return spikes
 
-    @property
-    def binary(self) -> bool:
-        """Whether all that it gave last is 0 or 1: a compiled engine keeps spikes as bits, a hook may change them."""
-        return self.spiking.engine_used in _COMPILED and not (self._forward_hooks or self.spiking._forward_hooks)
-
     def dropped(self, values: Tensor) -> Tensor:
         """Apply dropout to (T, B, N) in training: one mask a sequence, or one a step."""
         if not self.training or self.dropout == 0:
             return values
         if self.dropout_mask == "step":
-            return F.dropout(values, self.dropout)
-        mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
-        return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+            dropped = F.dropout(values, self.dropout)
+        else:
+            mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
+            dropped = values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+        if are_spikes(values):
+            note_spikes(dropped)
+        return dropped
 
 
-def normalised(norm: nn.Module | None, current: Tensor, lengths: Tensor | None = None) -> Tensor:
+def connected(connection: nn.Module, norm: nn.Module | None, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Return what a connection makes of (T, B, inputs), after batch norm: (T', B, N); lengths as in `normalised`."""
+    return mapped(connection, norm, inputs, lambda current, around: normalised(norm, current, lengths, around))
+
+
+def normalised(
+    norm: nn.Module | None, current: Tensor, lengths: Tensor | None = None, around: Around = no_context
+) -> Tensor:
     """Apply batch norm over time and batch, (T, B, N); in training its statistics see each sample's own steps only."""
     if norm is None:
         return current
     flat = current.flatten(0, -2)
     if lengths is None or not norm.training:
-        out: Tensor = norm(flat)
+        with around(flat, lambda product: product):
+            out: Tensor = norm(flat)
     else:
         own = (torch.arange(len(current), device=current.device).unsqueeze(-1) < lengths).flatten()
-        out = torch.zeros_like(flat).index_put((own,), norm(flat[own]))
+        part = flat[own]
+        with around(part, lambda product: product[own]):
+            part = norm(part)
+        out = torch.zeros_like(flat).index_put((own,), part)
     return out.view_as(current)
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from delrec.engines import engine_for, linear
 from delrec.layer import autocasts
 
-__all__ = ["SpikeLinear"]
+__all__ = ["SpikeLinear", "product"]
 
 
 class SpikeLinear(nn.Linear):
@@ -37,6 +37,11 @@ class SpikeLinear(nn.Linear):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return x W^T + b."""
         x = inputs if inputs.is_floating_point() else inputs.to(self.weight.dtype)
-        plain = autocasts(x.device.type) or x.dim() != 3 or x.dtype != self.weight.dtype
-        out = None if plain else linear(self.engine, x, self.weight, self.bias)
-        return F.linear(x, self.weight, self.bias) if out is None else out
+        return product(self.engine, x, self.weight, self.bias)
+
+
+def product(engine: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return x W^T + b by the engine of that name, or by torch where that is as good, or needed."""
+    plain = autocasts(x.device.type) or x.dim() != 3 or x.dtype != weight.dtype
+    out = None if plain else linear(engine, x, weight, bias)
+    return F.linear(x, weight, bias) if out is None else out

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.blocks import Block, connect, connection_of, normalised, padding_of
+from delrec.blocks import Block, connect, connected, connection_of, normalised, padding_of
 from delrec.configuration import NetworkConfig
 from delrec.engines import Output, Request, State, scan
 from delrec.feedforward import FeedforwardDelays
@@ -22,7 +22,6 @@ from delrec.layer import Lengths, exact_dtype, lengths_of, plain_arithmetic
 from delrec.neurons import LIF, Neuron
 from delrec.readouts import counted_steps, over_time, within
 from delrec.recurrent import RecurrentDelays
-from delrec.sparing import mapped
 from delrec.spiking import SpikingLayer
 from delrec.trainable import Counts, Trainable
 
@@ -106,12 +105,10 @@ class Network(Trainable):
         values, own = inputs, lengths_of(lengths, inputs)
         if own is not None:
             values = within(values, own)
-        binary = False
         for block in self.blocks:
             assert isinstance(block, Block)
             own = None if own is None else own + padding_of(block.connection)
-            values = block(values, own, binary)
-            binary = block.binary
+            values = block(values, own)
             if self.config.spike_penalty > 0:
                 self._spikes.append(values)
             if not block.dropout_first:
@@ -120,9 +117,7 @@ class Network(Trainable):
 
     def _read(self, spikes: Tensor, own: Tensor | None) -> Tensor:
         own = None if own is None else own + padding_of(self.readout)
-        last = self.blocks[-1]
-        assert isinstance(last, Block)
-        current = mapped(self.readout, lambda out: normalised(self.readout_norm, out, own), spikes, last.binary)
+        current = connected(self.readout, self.readout_norm, spikes, own)
         return current if self.leak is None else self._leak_scan(current, lengths=own).states[0].to(current.dtype)
 
     def scores(self, outputs: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -2,25 +2,44 @@
 
 Autograd keeps of a hidden layer the inputs of its map and of its norm, and the trace of its neurons, each (T, B, N)
 numbers. Here the input of the map is kept as one bit a spike, and the input of the norm not at all: the backward pass
-multiplies once more. The numbers are the same to the bit.
+multiplies once more. The numbers are the same to the bit. Only what is known is spared: a `SpikeLinear` and a batch
+norm as they come, and the very tensor that a compiled layer gave or that dropout made of it; all else is autograd's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules import module as hooks
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from delrec.engines import engine_for
 from delrec.engines.interface import transforming
-from delrec.layer import autocasts
-from delrec.linear import SpikeLinear
+from delrec.layer import autocasts, plain_arithmetic
+from delrec.linear import SpikeLinear, product
 
-__all__ = ["Bits", "mapped"]
+__all__ = ["Around", "Bits", "are_spikes", "mapped", "note_spikes"]
+
+Around = Callable[[Tensor, Callable[[Tensor], Tensor]], AbstractContextManager[None]]
+"""(what a norm is given, how that is picked from the product (T B, N)) -> the context to call the norm in."""
+
+_spikes = WeakTensorKeyDictionary()  # tensor -> its version when it held spikes
+
+
+def note_spikes(spikes: Tensor) -> None:
+    """Remember that every column over time of this tensor, (T,), holds 0 and one positive number."""
+    if not (torch.compiler.is_compiling() or spikes.is_inference()):
+        _spikes[spikes] = spikes._version
+
+
+def are_spikes(tensor: Tensor) -> bool:
+    """Return whether `note_spikes` was called of this very tensor, and nobody has written to it since."""
+    return not torch.compiler.is_compiling() and tensor in _spikes and _spikes[tensor] == tensor._version
 
 
 class Bits(NamedTuple):
@@ -49,24 +68,34 @@ class Bits(NamedTuple):
         return fired * self.factor
 
 
-def mapped(connection: nn.Module, norm: Callable[[Tensor], Tensor], inputs: Tensor, binary: bool) -> Tensor:
-    """Return norm(connection(inputs)); autograd keeps less for it where the connection's engine is `sparing`.
+def no_context(_: Tensor, __: Callable[[Tensor], Tensor]) -> AbstractContextManager[None]:
+    """Return the `Around` of a norm of which nothing is spared."""
+    return nullcontext()
 
-    inputs: (T, B, N_in). norm: what is done to the result, (T, B, N). binary: whether the inputs are spikes of a
-    compiled neuron, with a factor for each neuron and sample or without.
+
+def mapped(
+    connection: nn.Module, norm: nn.Module | None, inputs: Tensor, normalised: Callable[[Tensor, Around], Tensor]
+) -> Tensor:
+    """Return normalised(connection(inputs), around); autograd keeps less for it where the engine is `sparing`.
+
+    inputs: (T, B, N_in). norm: what `normalised` applies, within `around`. Until the backward pass the weight, the bias
+    and inputs that are no spikes must not be edited in place: it raises RuntimeError then.
     """
-    if not _spares(connection, inputs):
-        return norm(connection(inputs))
-    packed = Bits.of(inputs) if binary else None
-    read = _Unedited(*connection.parameters(), *([] if packed else [inputs]))
+    if not (_spares(connection, inputs) and (norm is None or _is_plain(norm, nn.BatchNorm1d))):
+        return normalised(connection(inputs), no_context)
+    assert isinstance(connection, SpikeLinear)
+    engine, weight, bias = connection.engine, connection.weight, connection.bias
+    packed = Bits.of(inputs) if are_spikes(inputs) else None
+    read = _Unedited(*(t for t in (weight, bias, inputs if packed is None else None) if t is not None))
 
     def again() -> Tensor:
         return inputs if packed is None else packed.spikes()
 
-    def mapped_again() -> Tensor:
+    def product_again(pick: Callable[[Tensor], Tensor]) -> Tensor:
         read.check()
-        with torch.no_grad():
-            return connection(again())
+        x = again()
+        with torch.no_grad(), plain_arithmetic(x.device.type):  # what it ran in: no autocast, or none of this is done
+            return pick(product(engine, x, weight, bias).flatten(0, -2))
 
     if packed is None:
         current = connection(inputs)
@@ -75,8 +104,7 @@ def mapped(connection: nn.Module, norm: Callable[[Tensor], Tensor], inputs: Tens
         with _keeping(given, again):
             current = connection(given)
         del given
-    with _keeping(current, mapped_again):
-        return norm(current)
+    return normalised(current, lambda part, pick: _keeping(part, lambda: product_again(pick)))
 
 
 class _Unedited:
@@ -98,19 +126,31 @@ class _Unedited:
 
 def _spares(connection: nn.Module, inputs: Tensor) -> bool:
     kind = inputs.device.type
-    if not (isinstance(connection, SpikeLinear) and engine_for(connection.engine, kind)[0].sparing):
+    if not (_is_plain(connection, SpikeLinear) and engine_for(connection.engine, kind)[0].sparing):  # type: ignore[arg-type]
         return False
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming()
-    return torch.is_grad_enabled() and inputs.numel() > 0 and not (traced or autocasts(kind))
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming() or autocasts(kind):
+        return False
+    allowed = torch._C._autograd._saved_tensors_hooks_is_enabled()  # type: ignore[attr-defined]
+    return allowed and torch.is_grad_enabled() and inputs.numel() > 0 and inputs.dtype == connection.weight.dtype
+
+
+def _is_plain(part: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether a module is of this very class, and nobody has hung anything on it, or on all modules."""
+    everywhere = hooks._global_forward_hooks or hooks._global_forward_pre_hooks
+    return type(part) is kind and not (part._forward_hooks or part._forward_pre_hooks or everywhere)
 
 
 @contextmanager
 def _keeping(tensor: Tensor, again: Callable[[], Tensor]) -> Iterator[None]:
     """Inside: what autograd would keep of the numbers of `tensor` is made by `again` when it is wanted."""
-    place, count = tensor.data_ptr(), tensor.numel()  # not the tensor: autograd keeps these functions
+
+    def of(saved: Tensor) -> tuple[object, ...]:
+        return saved.data_ptr(), saved.numel(), saved.dtype, saved.is_contiguous(), saved._version
+
+    this = of(tensor) if tensor.is_contiguous() else None  # not the tensor: autograd keeps these functions
 
     def keep(saved: Tensor) -> torch.Size | _Unedited:
-        return saved.shape if (saved.data_ptr(), saved.numel()) == (place, count) else _Unedited(saved)
+        return saved.shape if of(saved) == this else _Unedited(saved)
 
     def give(kept: torch.Size | _Unedited) -> Tensor:
         if isinstance(kept, torch.Size):

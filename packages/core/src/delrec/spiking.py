@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from delrec.engines import Output, Request, State, engine_for, scan
-from delrec.engines.interface import at_steps, transforming
+from delrec.engines.interface import a_state, at_steps, transforming
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
 from delrec.neurons import Neuron
+from delrec.sparing import note_spikes
 
 __all__ = ["SpikingLayer", "SpikingOutput"]
 
@@ -113,6 +114,8 @@ class SpikingLayer(Layer):
                 )
             membrane = self._membrane(request, out) if return_membrane else None
         spikes = self._given(out.spikes, current)
+        if out.engine in ("cpu", "triton"):  # which keep spikes as bits
+            note_spikes(spikes)
         if not (return_state or return_membrane):
             return spikes
         # a copy: what is done to the outputs in place must not change the state
@@ -160,8 +163,7 @@ class SpikingLayer(Layer):
 
     @staticmethod
     def _given_state(state: State | None) -> State | None:
-        # what is no state is refused by the scan
-        return state.map(trainable) if isinstance(state, State) else state
+        return None if state is None else a_state(state).map(trainable)
 
     def clamp_(self) -> None:
         """Put the neuron's parameters back in their range (call it after an optimiser step)."""

@@ -14,6 +14,7 @@ take torch's own operation instead, whoever was named.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from delrec.neurons import Neuron
 
@@ -80,11 +82,11 @@ class Request:
 
     All are on one device, and of one dtype, float32 or float64, but for lengths, delay and width. current: (T, B, N).
     weight: (N, N), [receiver, sender]. delay: (N,) per sender, or (N, N) like weight, in steps, at least 0. width: the
-    triangle's half-width in steps, above 0, () or (N,) per sender. mask: None, (B, N), or (T, B, N), a factor on the
-    recurrent current. state: where to start; None is rest. lengths: (B,) whole numbers of steps, or None: after its end
-    a sample's state is held and it spikes no more. trace: whether the states of every step are wanted. keep: steps of
-    history in the final state; None is as many as the longest kernel reaches. taps: m itself, (N, K) per sender, K >=
-    2, instead of the triangle of delay and width. limit: a longest tap that is known without looking at the delays
+    triangle's half-width in steps, at least 0.001, () or (N,) per sender. mask: None, (B, N), or (T, B, N), a factor on
+    the recurrent current. state: where to start; None is rest. lengths: (B,) whole numbers of steps, or None: after its
+    end a sample's state is held and it spikes no more. trace: whether the states of every step are wanted. keep: steps
+    of history in the final state; None is as many as the longest kernel reaches. taps: m itself, (N, K) per sender, K
+    >= 2, instead of the triangle of delay and width. limit: a longest tap that is known without looking at the delays
     (`max_delay`), or None; taps beyond it may be read or not.
     """
 
@@ -217,12 +219,11 @@ def check(request: Request) -> None:
 
     Raises ValueError, TypeError for a state that is none. Values of delay and width are looked at in main memory alone.
     """
-    current, weight, mask, lengths = request.current, request.weight, request.mask, request.lengths
+    current, weight, mask, lengths, taps = request.current, request.weight, request.mask, request.lengths, request.taps
     if current.dim() != 3:
         raise ValueError(f"current is {_shown(current)}; it must be (T, B, N)")
     batch, size = current.shape[1:]
-    taps = request.taps
-    wanted: list[tuple[str, Tensor | None, tuple[tuple[int, ...], ...]]] = [
+    wanted: list[tuple[str, Any, tuple[tuple[int, ...], ...]]] = [
         ("weight", weight, ((size, size),)),
         ("delay", request.delay, ((size,), (size, size))),
         ("width", request.width, ((), (size,))),
@@ -233,14 +234,17 @@ def check(request: Request) -> None:
     for name, tensor, shapes in wanted:
         if tensor is None:
             continue
-        if tuple(tensor.shape) not in shapes:
-            allowed = " or ".join(map(str, shapes))
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}")
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} is a {type(tensor).__name__}: give a tensor")
+        if not any(_is_of(tensor, shape) for shape in shapes):
+            raise ValueError(f"{name} has shape {_allowed(tensor, shapes, current)}")
         if name in ("weight", "mask", "taps") and tensor.dtype != current.dtype:
             raise ValueError(f"{name} is {_shown(tensor)} and current {_shown(current)}: give both one dtype")
+        if name in ("delay", "width") and not tensor.is_floating_point():
+            raise ValueError(f"{name} is {_shown(tensor)}: give floating-point numbers, in steps")
         if tensor.device != current.device:
             raise ValueError(f"{name} is on {tensor.device} and current on {current.device}: give both one device")
-    if lengths is not None and (lengths.is_floating_point() or lengths.dtype == torch.bool):
+    if lengths is not None and lengths.dtype not in _WHOLE:
         raise ValueError(f"lengths is {_shown(lengths)}: whole numbers of steps, one a sample")
     if mask is not None and mask.requires_grad:
         raise ValueError("mask requires a gradient, and is a factor that has none: give mask.detach()")
@@ -249,32 +253,54 @@ def check(request: Request) -> None:
     for name, count in (("keep", request.keep), ("limit", request.limit)):
         if count is not None and count < 1:
             raise ValueError(f"{name} = {count!r}: at least 1 step, or None")
-    _check_values("delay", request.delay, "at least 0 steps", lambda t: t >= 0)
-    _check_values("width", request.width, "above 0 steps", lambda t: t > 0)
+    if not (torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming()):
+        if weight is not None and taps is None:
+            _check_values("delay", request.delay, 0, math.inf, "0 steps")
+            _check_values("width", request.width, _NARROW, math.inf, f"{_NARROW:g} steps")
+        _check_values("lengths", lengths, 0, len(current) + 1, f"0 steps and at most T = {len(current)}")
     if request.state is not None:
-        _check_state(request.state, request.neuron, current)
+        _check_state(a_state(request.state), request.neuron, current)
 
 
-def _check_values(name: str, values: Tensor | None, said: str, good: Callable[[Tensor], Tensor]) -> None:
-    hidden = torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming()
-    if values is None or hidden or not values.is_cpu or values.numel() == 0:
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_NARROW = 1e-3  # steps: a triangle's height is 1 / width, and its slope 1 / width^2
+
+
+def _is_of(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    # one by one: torch.compile knows sizes by symbols, and compares no tuples of them
+    return tensor.dim() == len(shape) and all(a == b for a, b in zip(tensor.shape, shape, strict=True))
+
+
+def _allowed(tensor: Tensor, shapes: tuple[tuple[int, ...], ...], current: Tensor) -> str:
+    allowed = " or ".join(map(str, shapes))
+    return f"{tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}"
+
+
+def _check_values(name: str, values: Tensor | None, least: float, below: float, said: str) -> None:
+    """Refuse values outside [least, below), where they can be read at no cost."""
+    if values is None or not values.is_cpu or values.numel() == 0:
         return
-    least, most = torch.aminmax(values.detach())  # NaN where any is
-    if not (good(least) and torch.isfinite(most)):
-        wrong = most if good(least) else least
-        raise ValueError(f"{name} holds {float(wrong):g}; each is finite and {said}")
+    if type(values) not in (Tensor, Parameter):  # a FakeTensor has none
+        return
+    low, high = (float(end) for end in torch.aminmax(values.detach()))  # NaN where any is
+    if not (low >= least and high < below):
+        raise ValueError(f"{name} holds {low if not low >= least else high:g}; each is finite and at least {said}")
+
+
+def a_state(state: Any) -> State:
+    """Return a state; TypeError for what is none."""
+    if isinstance(state, State):
+        return state
+    raise TypeError(f"state is a {type(state).__name__}: give the `state` of a call with return_state=True, or None")
 
 
 def _check_state(state: State, neuron: Neuron, current: Tensor) -> None:
-    if not isinstance(state, State):
-        raise TypeError(
-            f"state is a {type(state).__name__}: give the `state` of a call with return_state=True, or None"
-        )
     count, wanted = len(neuron.states), tuple(current.shape[1:])
     if count and len(state.states) != count:
         raise ValueError(f"state holds {len(state.states)} states; this layer's neuron has {count}")
     for tensor in (*state.states, state.history):
-        if tuple(tensor.shape[-2:]) != wanted or tensor.dim() != (3 if tensor is state.history else 2):
+        length = (tensor.shape[0],) if tensor is state.history and tensor.dim() else ()
+        if not _is_of(tensor, (*length, *wanted)):
             raise ValueError(
                 f"state holds a tensor of shape {tuple(tensor.shape)}, but the current has batch {wanted[0]} and "
                 f"{wanted[1]} neurons: go on with the same batch, or start from rest (state=None, `reset()`)"
