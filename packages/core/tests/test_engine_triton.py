@@ -220,7 +220,7 @@ def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):
         return Tiles(-(-batch // rows), rows, cols, terms, dot, options)
 
     monkeypatch.setattr(passes, "connection_tiles" if form == "synaptic" else "tiles_for", chosen)
-    steps, size = 9, 18 if form == "synaptic" else 17
+    steps, size = (6, 18) if form == "synaptic" else (9, 17)
     batch = 2 if rows == 1 else 3
     arguments = made("soft", form, steps, batch, size, sigma, mask="sequence" if form != "none" else None, past=2)
     assert sigma == 0 or most_taps(arguments) > MANY.value

@@ -286,7 +286,7 @@ def test_the_environment_overrides_auto_only(monkeypatch):
 def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine):
     def run(segment):
         made = layer(size=16, sigma=1.0, segment=segment, engine=engine)
-        x, kept = current(steps=60, size=16).requires_grad_(), []
+        x, kept = current(steps=30, size=16).requires_grad_(), []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
             spikes = made(x)
         weights = torch.arange(spikes.numel(), dtype=F64).view_as(spikes).sin()
