@@ -399,7 +399,7 @@ def test_a_layer_is_compiled_whole_with_sizes_that_may_change():
     for batch in (2, 5):
         x, lengths = torch.rand(4, batch, 3), torch.full((batch,), 3)
         assert torch.equal(compiled(x, lengths=lengths), made(x, lengths=lengths))
-        state = made(x, return_state=True).state
+        state = made(x[:2], return_state=True).state  # of few steps: none of them was dropped
         assert torch.equal(compiled(x, state), made(x, state))
 
 
