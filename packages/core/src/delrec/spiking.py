@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from delrec.engines import Output, Request, State, engine_for, scan
-from delrec.engines.interface import a_state, at_steps, transforming
+from delrec.engines.interface import a_state, at_steps, spares, transforming
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
@@ -114,7 +114,7 @@ class SpikingLayer(Layer):
                 )
             membrane = self._membrane(request, out) if return_membrane else None
         spikes = self._given(out.spikes, current)
-        if out.engine in ("cpu", "triton"):  # which keep spikes as bits
+        if spares(out.engine):
             note_spikes(spikes)
         if not (return_state or return_membrane):
             return spikes

@@ -135,7 +135,7 @@ class Engine:
     gradients: ClassVar[bool] = True
     """Whether it can be trained with."""
     sparing: ClassVar[bool] = False
-    """Whether memory is worth more to it than a second product, see `delrec.sparing`."""
+    """Whether memory is worth more to it than a second product, see `delrec.sparing`; its spikes are 0 and 1."""
     traceable: ClassVar[bool] = False
     """Whether torch.compile can trace it; where not, "auto" takes the reference while compiling."""
 
@@ -187,6 +187,11 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
         if needed not in _loaded:
             _loaded[needed] = importlib.import_module(ENGINES[needed]).ENGINE
     return _loaded[name], named
+
+
+def spares(name: str) -> bool:
+    """Return whether the engine that ran, by its name in `Output`, is `sparing`."""
+    return name in _loaded and _loaded[name].sparing
 
 
 def scan(name: str, request: Request) -> Output:
