@@ -145,6 +145,15 @@ def changed(what, made):
         made.blocks[0].dropped = block.dropped
     elif what == "a norm":
         block.norm = nn.Sequential(nn.Hardtanh(inplace=True), nn.BatchNorm1d(41)).to(block.norm.weight)
+    elif what == "a forward of its own":
+        for one in made.blocks:
+            one.connection.forward = lambda x, usual=one.connection.forward: (
+                usual(x) * torch.linspace(1, 2, 5)[:, None, None].to(x)
+            )
+    elif what == "other numbers":
+        made.blocks[0].spiking.register_forward_hook(
+            lambda module, given, out: setattr(out, "data", out.data * 0.5 + 0.1)
+        )
     elif what == "a wrapped layer":
         block.spiking = Wrapped(block.spiking)
     return made
@@ -161,7 +170,19 @@ class Wrapped(nn.Module):
 
 @COMPILED
 @pytest.mark.parametrize(
-    "what", ["hooks", "of the parts", "spectral norm", "dropout", "a norm", "a wrapped layer", "recurrence", "network"]
+    "what",
+    [
+        "hooks",
+        "of the parts",
+        "spectral norm",
+        "dropout",
+        "a norm",
+        "a wrapped layer",
+        "a forward of its own",
+        "other numbers",
+        "recurrence",
+        "network",
+    ],
 )
 def test_networks_of_ones_own_have_their_own_gradients(what, engine, device):
     """Each was seen to have another gradient, in silence."""
@@ -196,5 +217,9 @@ def test_it_leaves_alone_what_it_may_not_touch(monkeypatch):
     loss = made.loss(made.classify(inputs.float()), target)
     with torch.autocast("cpu", torch.bfloat16):
         loss.backward()
+    seen = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t.shape) or t, lambda t: t):
+        made.loss(made.classify(inputs.float()), target).backward()
+    assert (20, 41) in seen, "what a norm is given, to hooks of one's own"
     with torch.autograd.graph.disable_saved_tensors_hooks("none here"):
         made.loss(made.classify(inputs.float()), target).backward()

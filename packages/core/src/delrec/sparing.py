@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,18 +28,24 @@ __all__ = ["Around", "Bits", "are_spikes", "mapped", "note_spikes"]
 Around = Callable[[Tensor, Callable[[Tensor], Tensor]], AbstractContextManager[None]]
 """(what a norm is given, how that is picked from the product (T B, N)) -> the context to call the norm in."""
 
-_spikes = WeakTensorKeyDictionary()  # tensor -> its version when it held spikes
+_spikes = WeakTensorKeyDictionary()  # tensor -> its `_version` when it held spikes
+_FORWARD = {kind: kind.forward for kind in (SpikeLinear, nn.BatchNorm1d)}
 
 
 def note_spikes(spikes: Tensor) -> None:
     """Remember that every column over time of this tensor, (T,), holds 0 and one positive number."""
     if not (torch.compiler.is_compiling() or spikes.is_inference()):
-        _spikes[spikes] = spikes._version
+        _spikes[spikes] = _version(spikes)
 
 
 def are_spikes(tensor: Tensor) -> bool:
     """Return whether `note_spikes` was called of this very tensor, and nobody has written to it since."""
-    return not torch.compiler.is_compiling() and tensor in _spikes and _spikes[tensor] == tensor._version
+    return not torch.compiler.is_compiling() and tensor in _spikes and _spikes[tensor] == _version(tensor)
+
+
+def _version(tensor: Tensor) -> tuple[int, int]:
+    # what is written through `.data` or an array of numpy is not in it
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
 
 
 class Bits(NamedTuple):
@@ -79,7 +85,8 @@ def mapped(
     """Return normalised(connection(inputs), around); autograd keeps less for it where the engine is `sparing`.
 
     inputs: (T, B, N_in). norm: what `normalised` applies, within `around`. Until the backward pass the weight, the bias
-    and inputs that are no spikes must not be edited in place: it raises RuntimeError then.
+    and inputs that are no spikes must not be edited in place: it raises RuntimeError then. Edits through `.data` are
+    seen by nobody.
     """
     if not (_spares(connection, inputs) and (norm is None or _is_plain(norm, nn.BatchNorm1d))):
         return normalised(connection(inputs), no_context)
@@ -120,24 +127,26 @@ class _Unedited:
                 "a tensor needed for the backward pass has been modified by an inplace operation: call backward() first"
             )
 
-    def _now(self) -> list[int]:
-        return [0 if tensor.is_inference() else tensor._version for tensor in self.tensors]
+    def _now(self) -> list[tuple[int, int]]:
+        return [_version(tensor) for tensor in self.tensors]
 
 
 def _spares(connection: nn.Module, inputs: Tensor) -> bool:
     kind = inputs.device.type
-    if not (_is_plain(connection, SpikeLinear) and engine_for(connection.engine, kind)[0].sparing):  # type: ignore[arg-type]
-        return False
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming() or autocasts(kind):
         return False
-    allowed = torch._C._autograd._saved_tensors_hooks_is_enabled()  # type: ignore[attr-defined]
-    return allowed and torch.is_grad_enabled() and inputs.numel() > 0 and inputs.dtype == connection.weight.dtype
+    if not (_is_plain(connection, SpikeLinear) and engine_for(connection.engine, kind)[0].sparing):  # type: ignore[arg-type]
+        return False
+    kept = torch._C._autograd  # hooks of somebody's own on what autograd keeps would not see it
+    free = kept._saved_tensors_hooks_is_enabled() and kept._top_saved_tensors_default_hooks(False) is None  # type: ignore[attr-defined]
+    return free and torch.is_grad_enabled() and inputs.numel() > 0 and inputs.dtype == connection.weight.dtype
 
 
-def _is_plain(part: nn.Module, kind: type[nn.Module]) -> bool:
+def _is_plain(part: nn.Module, kind: Any) -> bool:
     """Return whether a module is of this very class, and nobody has hung anything on it, or on all modules."""
     everywhere = hooks._global_forward_hooks or hooks._global_forward_pre_hooks
-    return type(part) is kind and not (part._forward_hooks or part._forward_pre_hooks or everywhere)
+    own = "forward" in vars(part) or kind.forward is not _FORWARD[kind]  # as wrappers of somebody's own put it there
+    return type(part) is kind and not (own or part._forward_hooks or part._forward_pre_hooks or everywhere)
 
 
 @contextmanager
