@@ -208,6 +208,22 @@ TILES = {
 }
 
 
+def test_no_two_threads_have_one_number_of_a_tile(monkeypatch):
+    """So that a state may be written where a current was read: a warp that is late would read the state."""
+    monkeypatch.setattr(tiles, "INTERPRETED", False)
+    batches, sizes = (1, 63, 64, 256, 2048), (1, 16, 64, 212, 256, 512, 1024, 2048)
+    every = [
+        tiles_for(size, batch, dtype, precision)
+        for size in sizes
+        for batch in batches
+        for dtype, precision in [(torch.float32, "ieee"), (torch.float32, "tf32"), (torch.float64, "ieee")]
+    ]
+    every += [
+        tiles.connection_tiles(size, batch, 132, number) for size in sizes for batch in batches for number in (4, 8)
+    ]
+    assert all(t.rows * t.cols >= 32 * t.options["num_warps"] or t.options["num_warps"] == 1 for t in every)
+
+
 @pytest.mark.parametrize(("form", "sigma"), [("none", 0.0), ("axonal", 0.0), ("axonal", 4.0), ("synaptic", 4.0)])
 @pytest.mark.parametrize("tile", TILES)
 def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):

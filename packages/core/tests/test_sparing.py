@@ -1,6 +1,7 @@
 """What a sparing engine keeps for the backward pass is less, and its numbers are the same to the bit."""
 
 import itertools
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from problems import COMPILED_ON, F64
 from torch import nn
 from torch.func import functional_call
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 COMPILED = pytest.mark.parametrize(("engine", "device"), COMPILED_ON)
 
@@ -18,9 +20,15 @@ COMPILED = pytest.mark.parametrize(("engine", "device"), COMPILED_ON)
 def network(engine, device, kind=Network, recurrence=RecurrentDelays, **changes):
     torch.manual_seed(0)
     chosen = dict(
-        hidden=(37, 41), recurrent="axonal", batch_norm=True, dropout=0.4, delay_init="uniform", delay_high=3.0
+        hidden=(37, 41),
+        classes=5,
+        recurrent="axonal",
+        batch_norm=True,
+        dropout=0.4,
+        delay_init="uniform",
+        delay_high=3.0,
     )
-    config = NetworkConfig(inputs=33, classes=5, engine=engine, **(chosen | changes))
+    config = NetworkConfig(inputs=33, engine=engine, **(chosen | changes))
     return kind(config, recurrence=recurrence).to(device, F64)
 
 
@@ -208,6 +216,136 @@ def test_a_call_with_other_weights_has_their_gradients(engine, device, monkeypat
         wanted = [v for v in values.values() if v.requires_grad]
         found.append([g for g in torch.autograd.grad(loss, wanted, allow_unused=True) if g is not None])
     assert len(found[0]) > 8 and all(map(torch.equal, *found))
+
+
+def spent(kept, made, inputs, target):
+    """Whether the scan of every block wrote over its current: `kept` is what `watch` saw of them."""
+    kept.clear()
+    made.loss(made.classify(inputs), target).backward()
+    return [not torch.equal(current, before) for current, before in kept]
+
+
+def watch(monkeypatch, kept):
+    """See, beneath every layer, what an engine is given: the tensor, and its numbers as they were."""
+    from delrec.engines import triton
+
+    def seen(engine, request, usual=triton.Triton.scan):
+        kept.append((request.current.detach(), request.current.detach().clone()))
+        return usual(engine, request)
+
+    monkeypatch.setattr(triton.Triton, "scan", seen)
+
+
+ON_TRITON = pytest.mark.parametrize(("engine", "device"), COMPILED_ON[1:])
+LAYOUTS = [
+    {},
+    {"batch_norm": False, "order": "dropout-spike"},
+    {"order": "dropout-spike", "dropout_mask": "step", "recurrent": "none"},
+]
+
+
+@ON_TRITON
+@pytest.mark.parametrize("changes", LAYOUTS)
+def test_a_trace_lies_where_a_current_of_nobodys_was(changes, engine, device, monkeypatch):
+    """An array less at the peak of a forward pass."""
+    kept = []
+    watch(monkeypatch, kept)
+    made, (inputs, target) = network(engine, device, **changes), batch(device)
+    assert spent(kept, made, inputs, target) == [True, True]
+    with torch.no_grad():
+        made.classify(inputs)
+    assert all(torch.equal(current, before) for current, before in kept[2:]), "no trace is kept"
+    monkeypatch.setattr(type(engine_for(engine, device)[0]), "sparing", False)
+    assert spent(kept, made, inputs, target) == [False, False]
+
+
+class Kept(RecurrentDelays):
+    def forward(self, current, *given, **more):
+        self.last = current
+        return super().forward(current, *given, **more)
+
+
+def dropping(values):
+    dropping.last = values
+    return values
+
+
+class Mode(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+@ON_TRITON
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a hook",
+        "a hook of all",
+        "a subclass",
+        "an instance",
+        "a class",
+        "a wrapper",
+        "a norm",
+        "a map",
+        "dropout",
+        "a mode",
+    ],
+)
+def test_a_current_that_somebody_may_have_is_left_as_it_was(what, engine, device, monkeypatch):
+    kept, mode, handle = [], nullcontext(), None
+    watch(monkeypatch, kept)
+    made = network(engine, device, recurrence=Kept if what == "a subclass" else RecurrentDelays, order="dropout-spike")
+    for block in made.blocks:
+        layer, norm = block.spiking, block.norm
+        if what == "a hook":
+            layer.register_forward_pre_hook(lambda module, given: None)
+        elif what == "an instance":
+            layer.forward = lambda current, lengths=None, usual=layer.forward: usual(current, lengths=lengths)
+        elif what == "a wrapper":
+            block.spiking = Wrapped(layer)
+        elif what == "a norm":
+            block.norm = nn.Sequential(norm, nn.Sigmoid())  # which keeps what it gives
+        elif what == "a map":
+            block.connection = nn.Sequential(block.connection)
+        elif what == "dropout":
+            block.dropped = dropping
+    if what == "a hook of all":
+        handle = nn.modules.module.register_module_forward_pre_hook(lambda module, given: None)
+    elif what == "a class":
+        usual = RecurrentDelays.forward
+        monkeypatch.setattr(RecurrentDelays, "forward", lambda self, *given, **more: usual(self, *given, **more))
+    elif what == "a mode":
+        mode = Mode()
+    inputs, target = batch(device)
+    with mode:
+        found = spent(kept, made, inputs, target)
+    if handle is not None:
+        handle.remove()
+    assert found == [False, False]
+
+
+@ON_TRITON
+def test_a_layer_that_is_called_by_hand_leaves_what_it_is_given(engine, device):
+    """The output of one network is the current of another layer: it is somebody's."""
+    made, (inputs, _) = network(engine, device, classes=41), batch(device)
+    out = made(inputs)
+    before = out.detach().clone()
+    made.blocks[1].spiking(out).sum().backward()
+    assert torch.equal(out, before)
+
+
+@ON_TRITON
+@pytest.mark.parametrize("lengths", [None, [5, 2, 4, 5]])
+def test_what_is_read_again_is_left(lengths, engine, device, monkeypatch):
+    """Segments read the current again in the backward pass; samples of their own lengths need the trace handed out."""
+    kept = []
+    watch(monkeypatch, kept)
+    made, (inputs, target) = network(engine, device), batch(device)
+    for block in made.blocks:
+        block.spiking.segment = 2 if lengths is None else None
+    plain, ours = (trained(made, inputs, target, spares, lengths) for spares in (False, True))
+    assert all(torch.equal(current, before) for current, before in kept)
+    assert all(map(torch.equal, ours, plain))
 
 
 def test_it_leaves_alone_what_it_may_not_touch(monkeypatch):

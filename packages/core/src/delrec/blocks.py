@@ -13,7 +13,7 @@ from delrec.feedforward import FeedforwardDelays
 from delrec.linear import SpikeLinear
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
-from delrec.sparing import Around, are_spikes, mapped, no_context, note_spikes
+from delrec.sparing import Around, are_spikes, mapped, no_context, note_spent, note_spikes
 from delrec.spiking import SpikingLayer
 
 __all__ = ["Block", "connect", "connected", "connection_of", "normalised", "padding_of"]
@@ -61,6 +61,8 @@ class Block(nn.Module):
         current = connected(self.connection, self.norm, inputs, lengths)
         if self.dropout_first:
             current = self.dropped(current)
+        if getattr(self.dropped, "__func__", None) is _DROPPED:
+            note_spent(current, self.connection, self.norm, inputs, self.spiking)
         spikes = self.spiking(current, lengths=lengths)
         assert isinstance(spikes, Tensor)
         return spikes
@@ -77,6 +79,9 @@ class Block(nn.Module):
         if are_spikes(values):
             note_spikes(dropped)
         return dropped
+
+
+_DROPPED = Block.dropped  # one of somebody's own may keep what it is given
 
 
 def connected(connection: nn.Module, norm: nn.Module | None, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:

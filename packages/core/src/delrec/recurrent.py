@@ -15,6 +15,7 @@ from delrec.delays import DelayInit
 from delrec.engines import Request
 from delrec.layer import exact_dtype, number
 from delrec.neurons import Neuron
+from delrec.sparing import known
 from delrec.spiking import SpikingLayer
 
 __all__ = ["RecurrentDelays"]
@@ -31,6 +32,7 @@ def _choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+@known
 class RecurrentDelays(SpikingLayer):
     """N neurons connected to each other by weights with delays (DelRec, arXiv 2509.24852).
 

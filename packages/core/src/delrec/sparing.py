@@ -2,15 +2,16 @@
 
 Autograd keeps of a hidden layer the inputs of its map and of its norm, and the trace of its neurons, each (T, B, N)
 numbers. Here the input of the map is kept as one bit a spike, and the input of the norm not at all: the backward pass
-multiplies once more. The numbers are the same to the bit. Only what is known is spared: a `SpikeLinear` and a batch
-norm as they come, and the very tensor that a compiled layer gave or that dropout made of it; all else is autograd's.
+multiplies once more; and the trace may lie where the current was. The numbers are the same to the bit. Only what is
+known is spared: a `SpikeLinear` and a batch norm as they come, the very tensor that a compiled layer gave or that
+dropout made of it, and a current that a block made for a layer of this package; all else is autograd's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +24,15 @@ from delrec.engines.interface import transforming
 from delrec.layer import autocasts, plain_arithmetic
 from delrec.linear import SpikeLinear, product
 
-__all__ = ["Around", "Bits", "are_spikes", "mapped", "note_spikes"]
+__all__ = ["Around", "Bits", "are_spikes", "is_spent", "known", "mapped", "note_spent", "note_spikes"]
 
 Around = Callable[[Tensor, Callable[[Tensor], Tensor]], AbstractContextManager[None]]
 """(what a norm is given, how that is picked from the product (T B, N)) -> the context to call the norm in."""
 
 _spikes = WeakTensorKeyDictionary()  # tensor -> its `_version` when it held spikes
-_FORWARD = {kind: kind.forward for kind in (SpikeLinear, nn.BatchNorm1d)}
+_spent = WeakTensorKeyDictionary()  # tensor -> its `_version` when it was said that nobody reads it
+_FORWARD: dict[type, Any] = {kind: kind.forward for kind in (SpikeLinear, nn.BatchNorm1d)}
+_Kind = TypeVar("_Kind", bound=type[nn.Module])
 
 
 def note_spikes(spikes: Tensor) -> None:
@@ -41,6 +44,31 @@ def note_spikes(spikes: Tensor) -> None:
 def are_spikes(tensor: Tensor) -> bool:
     """Return whether `note_spikes` was called of this very tensor, and nobody has written to it since."""
     return not torch.compiler.is_compiling() and tensor in _spikes and _spikes[tensor] == _version(tensor)
+
+
+def note_spent(
+    current: Tensor, connection: nn.Module, norm: nn.Module | None, inputs: Tensor, layer: nn.Module
+) -> None:
+    """Remember that nobody reads a current after the layer that it is made for, where nobody can have it.
+
+    current: what connection and norm, or dropout after them, made of inputs; in nobody's hands but the caller's, who
+    gives it to this layer and to nobody else.
+    """
+    watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()  # modes may keep it
+    plain = (norm is None or _is_plain(norm, nn.BatchNorm1d)) and _is_plain(layer, type(layer))
+    if plain and not watched and current.requires_grad and _spares(connection, inputs):
+        _spent[current] = _version(current)
+
+
+def is_spent(current: Tensor) -> bool:
+    """Return whether `note_spent` was called of this very tensor, and nobody has written to it since."""
+    return not torch.compiler.is_compiling() and current in _spent and _spent.pop(current) == _version(current)
+
+
+def known(kind: _Kind) -> _Kind:
+    """Mark a class whose `forward` reads what it is given in no other way than its code says: a decorator."""
+    _FORWARD[kind] = kind.forward
+    return kind
 
 
 def _version(tensor: Tensor) -> tuple[int, int]:
@@ -145,8 +173,8 @@ def _spares(connection: nn.Module, inputs: Tensor) -> bool:
 def _is_plain(part: nn.Module, kind: Any) -> bool:
     """Return whether a module is of this very class, and nobody has hung anything on it, or on all modules."""
     everywhere = hooks._global_forward_hooks or hooks._global_forward_pre_hooks
-    own = "forward" in vars(part) or kind.forward is not _FORWARD[kind]  # as wrappers of somebody's own put it there
-    return type(part) is kind and not (own or part._forward_hooks or part._forward_pre_hooks or everywhere)
+    wrapped = "forward" in vars(part) or kind.forward is not _FORWARD.get(kind)  # by somebody's own
+    return type(part) is kind and not (wrapped or part._forward_hooks or part._forward_pre_hooks or everywhere)
 
 
 @contextmanager

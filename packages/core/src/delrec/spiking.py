@@ -17,7 +17,7 @@ from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
 from delrec.neurons import Neuron
-from delrec.sparing import note_spikes
+from delrec.sparing import is_spent, known, note_spikes
 
 __all__ = ["SpikingLayer", "SpikingOutput"]
 
@@ -30,6 +30,7 @@ class SpikingOutput(NamedTuple):
     membrane: Tensor | None = None
 
 
+@known
 class SpikingLayer(Layer):
     """N neurons without recurrent connections.
 
@@ -104,6 +105,7 @@ class SpikingLayer(Layer):
                 state=self._given_state(state),
                 lengths=lengths_of(lengths, sequence),
                 trace=return_membrane,
+                spend=is_spent(current),
                 **self._connections(sequence),
             )
             out = self._scan(request, self._history(request) if return_state else None)

@@ -87,7 +87,8 @@ class Request:
     end a sample's state is held and it spikes no more. trace: whether the states of every step are wanted. keep: steps
     of history in the final state; None is as many as the longest kernel reaches. taps: m itself, (N, K) per sender, K
     >= 2, instead of the triangle of delay and width. limit: a longest tap that is known without looking at the delays
-    (`max_delay`), or None; taps beyond it may be read or not.
+    (`max_delay`), or None; taps beyond it may be read or not. spend: whether nobody reads `current` afterwards, so that
+    an engine may write over it.
     """
 
     current: Tensor
@@ -102,6 +103,7 @@ class Request:
     keep: int | None = None
     taps: Tensor | None = None
     limit: int | None = None
+    spend: bool = False
 
     def replace(self, **changes: Any) -> Request:
         """Return the request with some fields changed."""

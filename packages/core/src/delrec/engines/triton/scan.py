@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 import triton.language as tl
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from delrec.engines.fused import Inputs
 from delrec.engines.gradients import refuse_twice
@@ -59,15 +60,24 @@ def plan_of(neuron: Neuron, inputs: Inputs, reach: int, given: int, keep_current
     return Plan(recurrence, module, tiles, precision)
 
 
-def forward(inputs: Inputs, plan: Plan, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return spikes (T, B, N), states (planes, T, B, N), the last two steps' only without `keep`, and bits."""
+def forward(inputs: Inputs, plan: Plan, keep: bool, spend: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Return spikes (T, B, N), states (planes, T, B, N), the last two steps' only without `keep`, and bits.
+
+    spend: states may lie where the current was, if they are of its size.
+    """
     current, weight, history = inputs.current.contiguous(), inputs.weight, inputs.history
     steps, batch, size = current.shape
     recurrence, module, tiles, precision = plan
     kind = 0 if recurrence is None else recurrence.kind
     spikes = torch.empty_like(current)
     held = steps if keep else min(steps, 2)
-    states = current.new_empty(module.PLANES, held, batch, size)
+    if spend and (module.PLANES, held) == (1, steps):
+        # a state is made of the very number that it replaces, and no second thread reads that one: tiles have at least
+        # as many numbers as a program has threads
+        states = current.detach().unsqueeze(0)
+        increment_version(current)  # whoever kept it for the backward pass is told
+    else:
+        states = current.new_empty(module.PLANES, held, batch, size)
     none = current.new_empty(0)
     words = none.int()
     transposed = z = live = running = none
@@ -175,12 +185,12 @@ class Scan(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, neuron: Neuron, reach: int, given: int, keep: bool, keep_current: bool, with_trace: bool,
-        precision: str, *tensors: Tensor | None,
+        spend: bool, precision: str, *tensors: Tensor | None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """See `forward`."""
         inputs = Inputs(*tensors)  # type: ignore[arg-type]
         ctx.plan = plan_of(neuron, inputs, reach, given, keep_current, precision)
-        spikes, states, bits = forward(inputs, ctx.plan, keep)
+        spikes, states, bits = forward(inputs, ctx.plan, keep, spend and not with_trace)
         final = states[: len(inputs.start), (len(spikes) - 1) % states.shape[1]].clone()
         ctx.shape = inputs.current.shape
         # everything through save_for_backward, so that an edit in place before the backward pass is an error
@@ -196,7 +206,7 @@ class Scan(torch.autograd.Function):
         inputs = Inputs(states.new_empty(()).expand(ctx.shape), *saved)
         spikes, final, *rest = grads
         incoming = (spikes, rest[0] if rest else None, final)
-        return (None,) * 7 + backward(inputs, states, bits, ctx.plan, incoming, ctx.needs_input_grad[7:])
+        return (None,) * 8 + backward(inputs, states, bits, ctx.plan, incoming, ctx.needs_input_grad[8:])
 
 
 def _weight_gradient(plan: Plan, bits: Tensor, g_x: Tensor, mask: Tensor, masked: int) -> Tensor:
