@@ -290,8 +290,12 @@ def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     )  # fmt: skip
     publish(clone, replace(declared, diverged=(failure,)), records[1:])
     folder = clone.reports / "made-up"
-    said = "1 of 6 runs diverged and have no score: 1 of lif. A row is of its runs that ended"
-    assert said in (folder / "made-up.md").read_text() and said in (folder / "made-up.html").read_text()
+    text = (folder / "made-up.md").read_text()
+    said = "1 of 6 trained runs diverged and have no score: 1 of 3 of lif. A row is of its runs that ended"
+    assert said in text and said in (folder / "made-up.html").read_text()
+    assert "| 2 of 3 |" in text and "- digits, lif: r0 diverged, r1 51.00, r2 52.00" in text
+    counts = {line["method"]: line["n"] for line in csv.DictReader((folder / "made-up.csv").open())}
+    assert counts == {"lif": "2", "rlif": "3"}, "numbers to programs"
     page = json.loads((folder / "made-up.json").read_text())
     assert page["complete"] and [one["error"] for one in page["diverged"]] == ["NaN"] and "secret" not in str(page)
 
@@ -315,12 +319,21 @@ def test_readmes_block_shows_the_three_tasks_first(clone):
     with pytest.raises(BenchError, match="latency and size are not measured of dcls on shd"):
         publish(clone, three, [])
     latency = [made_up.latency(m, t, 1.9) for t, m in unscored if t == "shd"]
-    latency.append(made_up.latency("delrec-axonal", "shd").changed(task="ps-mnist", key="3" * 64))
-    publish(clone, three, latency)
+    slow = made_up.latency("delrec-axonal", "shd")
+    apart = {"batch": 64, "engines": {"train": "reference"}}
+    drawn = slow.data | {"kind": "DRAWN"}
+    latency.append(slow.changed(task="ps-mnist", key="3" * 64, result=slow.result | apart))
+    publish(clone, three, [r.changed(data=drawn) for r in latency])
     publish(clone, *small())
     text = (clone.root / "README.md").read_text()
     assert text.index("shd: parameters") < text.index("ps-mnist: parameters") < text.index("[made-up](")
     assert "our score" not in text, "no run, no column"
+    said = (
+        "Times are of 1 thread, by the code of 0123456789ab; inputs are drawn at the task's shape and rate: no data of "
+        "the task was used (DRAWN); a step is of 256 samples, 64 of delrec-axonal (ps-mnist); delrec-axonal (ps-mnist) "
+        "has no compiled engine for training: a loop over time in Python."
+    )
+    assert said in text and said in (clone.reports / "three-tasks" / "three-tasks.md").read_text()
     line = next(line for line in text.splitlines() if line.startswith("| `dcls`"))
     assert "10,448 (620 delays)" in line and "9.50 ms (1.90×)" in line and "[93.77](https://" in line
     assert "validation" in line and line.rstrip(" |").endswith("validation)"), "not on ps-mnist: empty there"
@@ -337,7 +350,8 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     (page,) = readme.published_pages(clone.reports)
     answer = readme.answer([page], clone.reports)
     assert any(v["kind"] == "primary" for v in page["verdicts"])
-    assert answer.startswith(f"{page['answer'][0]} Data: digits, EMBEDDED.\n\n| hypothesis | verdict |")
+    read = "What to know with it: [read first](reports/made-up/made-up.md#read-first)."
+    assert answer.startswith(f"{page['answer'][0]} Data: digits, EMBEDDED. {read}\n\n| hypothesis | verdict |")
     assert f"| [{page['title']}, quick](reports/made-up/made-up.md) (rlif against lif) | **open** | " in answer
     assert "\n\nOf errors less is better, of points more; " in answer and "EMBEDDED: made by the suite" in answer
     assert re.search(r"points\], digits, 3 repetitions \| EMBEDDED \|", answer), (
@@ -355,7 +369,13 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     assert readme.answer([page, learning], clone.reports).startswith("Learning the delays of a helps. Data: ")
     official = {**page, "page": "alpha", "rows": [{**row, "data": "OFFICIAL"} for row in page["rows"]]}
     first, _, second, *_ = readme.answer([official, learning], clone.reports).splitlines()
-    assert first.startswith("Learning") and second == f"{page['answer'][0]} Data: digits, OFFICIAL."
+    assert first.startswith("Learning") and second.startswith(f"{page['answer'][0]} Data: digits, OFFICIAL. What")
+    beside = {**official, "rows": [{**row, "published_score": 0.9} for row in official["rows"]]}
+    own = "Data: digits, OFFICIAL; networks and training are the study's own, not the published ones. What"
+    assert own in readme.answer([beside, learning], clone.reports)
+    assert own not in readme.answer([{**beside, "profile": "paper"}, learning], clone.reports)
+    lost = {**page, "diverged": [{"row": "lif"}, {"row": "other"}]}
+    assert "digits, 3 repetitions, 1 diverged | EMBEDDED |" in readme.answer([lost], clone.reports)
     many = [{**page, "page": f"p{i}"} for i in range(5)]
     assert readme.answer(many, clone.reports).count("**open**") == 5, "every hypothesis is answered, whatever was found"
     explored = readme.block([exploratory, page])

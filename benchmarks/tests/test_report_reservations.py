@@ -152,3 +152,29 @@ def test_unequal_footing_and_mixed_revisions_are_told():
     assert "On digits the rows differ in step: 14.0 and 5.0." in said
     assert "made by 2 revisions of the code: 0123456789ab and ffffffffffff" in said
     assert "revisions" not in text_of(page_of(records))
+
+
+def test_a_row_of_few_repetitions_has_no_place_among_rows_of_more():
+    records = pair_of(0.1, tasks=("digits",))
+    few = [made_up.scored_at("rlif", r, 0.9) for r in range(2)]
+    page = page_of([*records, *few])
+    assert "On digits, rlif has no place: up to 3 repetitions are shown, not compared." in text_of(page)
+    assert row(page, "digits", "rlif")["rank_group"] is None
+    assert row(page, "digits", "delrec-synaptic")["rank_group"] == "1", "of two, not of three"
+    assert "digits, delrec-synaptic is the best of 2." in text_of(page)
+    alike = page_of([*pair_of(0.1, n=2, tasks=("digits",)), *few])
+    assert "no place" not in text_of(alike) and row(alike, "digits", "rlif")["rank_group"] == "1-3"
+
+
+def test_the_declared_hypothesis_is_not_counted_twice():
+    said = text_of(page_of([*pair_of(0.1, tasks=("digits",)), *own_controls()]))
+    assert "Each method against its own control, the declared hypothesis apart, accuracy" in said
+
+
+def own_controls():
+    """A further method, with its own control."""
+    return [
+        made_up.scored_at(m, r, 0.6 + 0.01 * (r % 2))
+        for m in ("delrec-axonal", "delrec-axonal-fixed")
+        for r in range(8)
+    ]

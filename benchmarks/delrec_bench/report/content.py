@@ -155,7 +155,8 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
         verdicts = [d.verdict for d in rest if d.method["metric"] == metric]
         told = say.tally(verdicts, words.show(metric))
         if told:
-            yield f"Each method against its own control, {words.label(metric)}, {say.EXPLORATORY}. {told}"
+            but = ", the declared hypothesis apart" if len(rest) < len(own) else ""
+            yield f"Each method against its own control{but}, {words.label(metric)}, {say.EXPLORATORY}. {told}"
 
 
 def _of_primary(judged: Judged, verdict: Verdict, primary: Primary) -> Iterable[str]:

@@ -13,7 +13,7 @@ from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, paired
 from delrec_bench.statistics.pooled import Pooled, TaskErrors, pool
 from delrec_bench.statistics.ranks import Rank, rank_groups
-from delrec_bench.statistics.verdicts import POOLED, Claim, Kind, Verdict, judge
+from delrec_bench.statistics.verdicts import POOLED, SHOWN_ONLY, Claim, Kind, Verdict, judge
 
 COUNTS = "counts-only"
 """The floor that sees no time: who is not above it gives no evidence of using any."""
@@ -207,9 +207,11 @@ def _floor_claim(declared: Declaration, row: Row, floor: Row) -> Claim:
 
 
 def _ranks(rows: Sequence[Row]) -> Sequence[Rank]:
+    """The places of the rows of a task; of up to three repetitions none, where others have more."""
     runs = [row for row in rows if row.kind == "run"]
     if not runs:
         return []
+    runs = [row for row in runs if row["n"] > SHOWN_ONLY] or runs
     better = metric_named(runs[0]["metric"]).more_is_better
     resolution = max(row.resolution for row in runs)
     return rank_groups({r["method"]: r.scores for r in runs}, more_is_better=better, resolution=resolution)

@@ -10,6 +10,7 @@ from delrec_bench.report import words
 from delrec_bench.report.content import STAMPS
 from delrec_bench.report.tables import Cell, Table
 from delrec_bench.report.twin import read_twin, rows_data, twins
+from delrec_bench.statistics.conditions import TIMED
 from delrec_bench.statistics.sentences import LEARNING, Show, listed, percent_of_error, plural
 from delrec_bench.statistics.verdicts import POOLED
 from delrec_bench.workspace import Workspace, write_atomic
@@ -84,14 +85,26 @@ def _lead(page: Json) -> Iterable[str]:
     yield page["answer"][0]
     yield from [text for text in page["answer"][1:] if text.startswith(tuple(page["contrasts"]))][:1]
     tasks = listed(list(dict.fromkeys(row["task"] for row in page["rows"])))
-    yield f"Data: {tasks}, {', '.join(rows_data(page['rows']))}."
+    own = "; networks and training are the study's own, not the published ones" if _has_published(page) else ""
+    stamps = ", ".join(rows_data(page["rows"]))
+    yield f"Data: {tasks}, {stamps}{own}. What to know with it: [read first]({_link(page)}#read-first)."
+
+
+def _has_published(page: Json) -> bool:
+    """Whether published values stand beside rows that were not trained as published."""
+    return page["profile"] != "paper" and any(row["published_score"] is not None for row in page["rows"])
 
 
 def _read_so(pages: Sequence[Json]) -> str:
     """How the table is read, and what its data is."""
     stamps = dict.fromkeys(stamp for page in pages for stamp in rows_data(page["rows"]))
     of = " ".join(f"{stamp}: {STAMPS[stamp]}." for stamp in stamps if stamp in STAMPS)
-    return f"Of errors less is better, of points more; verdicts on single tasks are exploratory. {of}".strip()
+    return (
+        "Of errors less is better, of points more; verdicts on single tasks are exploratory. Equivalent: within the "
+        "margin that was declared, which may be a large part of a small error (the page says where); it need not be 0. "
+        "Open: the pooled interval, over as many tasks as it says, settles nothing, though single tasks may. A task's "
+        f"margin, and runs that diverged, are on the page. {of}".strip()
+    )
 
 
 def _hypotheses(pages: Sequence[Json]) -> str:
@@ -116,6 +129,8 @@ def _difference(page: Json, v: Json) -> str:
     show = percent_of_error if v["task"] == POOLED else _show(page, v["task"])
     interval = "" if v["low"] is None or v["high"] is None else f" [{show(v['low'])}, {show(v['high'])}]"
     of = plural(v["n"], "task") if v["task"] == POOLED else f"{v['task']}, {plural(v['n'], 'repetition')}"
+    lost = sum(one["row"] in v["hypothesis"].split(" against ") for one in page["diverged"])
+    of += f", {lost} diverged" if lost else ""
     return f"{'error ' if v['task'] == POOLED else ''}{show(v['difference'])}{interval}, {of}"
 
 
@@ -172,11 +187,13 @@ def _three_tasks(page: Json) -> str:
         }
     hosts = ", ".join(dict.fromkeys(row["host"] for row in rows.values() if row["host"]))
     on = f" on {hosts}" if hosts else ""
+    timed = "".join(f"{text} " for text in page["reservations"] if text.startswith(TIMED))
     return Table.of(columns).markdown() + (
-        f"\nA training step's median{on}, with the ratio to the same network without delays (batch, steps and widths "
-        "are each method's own); inference and batch 1 on the page. Published "
-        f"scores are not ranked with ours; “test” says that they chose the checkpoint on test data. More: "
-        f"[{page['page']}]({_link(page)})."
+        f"\nA training step's median{on}, with the ratio to LIF neurons of the same widths, batch and steps, without "
+        f"recurrence and delays (steps and widths are each method's own); inference and batch 1 on the page. {timed}"
+        "Published scores are of networks of their own sizes, and not ranked with ours; “test” says that they chose "
+        "the checkpoint on test data. A link is to the method's paper; whom a value is of where others ran it again, "
+        f"the page says. More: [{page['page']}]({_link(page)})."
     )
 
 

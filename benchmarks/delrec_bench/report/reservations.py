@@ -8,7 +8,7 @@ import numpy as np
 
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Primary, error_of
-from delrec_bench.report.rows import Row
+from delrec_bench.report.rows import Row, revision
 from delrec_bench.statistics import conditions
 from delrec_bench.statistics.sentences import listed
 from delrec_bench.statistics.verdicts import SHOWN_ONLY
@@ -31,8 +31,7 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
     lacking = list(dict.fromkeys(declared.runs[key].method for key in missing))
     if told := conditions.incomplete(runs_asked - len(missing), runs_asked, lacking):
         yield told
-    if told := conditions.diverged(Counter(declared.runs[f.key].method for f in declared.diverged), runs_asked):
-        yield told
+    yield from _diverged(declared, rows)
     if told := conditions.revisions(sorted({name for row in rows for name in row.revisions})):
         yield told
     if any(row.kind == "run" for row in rows):
@@ -50,6 +49,7 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
         kept = [s["trial"] == 0 for s in searches if s["trials"] == asked]
         yield conditions.searched(asked, sum(kept), len(kept))
     yield from _searched_apart(declared, rows)
+    yield from _timed(rows)
     if told := conditions.best_at_the_end(list(_trained(rows))):
         yield told
     most: dict[int, list[str]] = {}
@@ -71,9 +71,52 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
             values = sorted({str(row[name])[:40] for row in runs if row[name] is not None})
             if told := conditions.differing(task, name.removesuffix("_ms").replace("_", " "), values):
                 yield told
+        yield from filter(None, [_without_place(task, runs)])
         trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
         if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
             yield told
+
+
+def _diverged(declared: Declaration, rows: Sequence[Row]) -> Iterable[str]:
+    """How many runs that were trained diverged, and of which rows."""
+    floors = {row["method"] for row in rows if row.kind == "floor"}
+    had = Counter(run.method for run in declared.runs.values() if run.method not in floors)
+    lost = Counter(declared.runs[failure.key].method for failure in declared.diverged)
+    if told := conditions.diverged({row: (n, had[row]) for row, n in lost.items()}, sum(had.values())):
+        yield told
+
+
+def _without_place(task: str, runs: Sequence[Row]) -> str | None:
+    """Which rows of a task are not ranked though others are."""
+    few = [row["method"] for row in runs if 0 < row["n"] <= SHOWN_ONLY]
+    return conditions.without_place(task, few, SHOWN_ONLY) if len(few) < len(runs) else None
+
+
+def _timed(rows: Sequence[Row]) -> Iterable[str]:
+    """What the latencies of a page are of."""
+    timed = [
+        (row["task"], row["method"], row.latency) for row in rows if row.latency and row.latency.result.get("batch")
+    ]
+    if not timed:
+        return
+    records = [record for _, _, record in timed]
+    batches: dict[int, dict[str, list[str]]] = {}
+    loops: dict[str, list[str]] = {}
+    for task, method, record in timed:
+        batches.setdefault(int(record.result["batch"]), {}).setdefault(method, []).append(task)
+        if "reference" in record.result["engines"].get("train", ""):
+            loops.setdefault(method, []).append(task)
+
+    def named(of: Mapping[str, Sequence[str]]) -> list[str]:
+        return [f"{method} ({listed(list(tasks))})" for method, tasks in of.items()]
+
+    yield conditions.timed(
+        sorted({int(record.result["threads"]) for record in records}),
+        sorted({revision(record) for record in records}),
+        {size: named(of) for size, of in batches.items()},
+        named(loops),
+        all(record.data["kind"] == "DRAWN" for record in records),
+    )
 
 
 def _searched_apart(declared: Declaration, rows: Sequence[Row]) -> Iterable[str]:

@@ -41,6 +41,7 @@ class Row:
         control: The row that it is compared with, or None.
         base: The method, also where the row is a point of a sweep.
         point: Where the row stands on the axes of the sweep, (axis, value) pairs; empty where it is not swept.
+        diverged: The repetitions that have no score, since their training left the finite numbers.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Row:
     control: str | None = None
     base: str = ""
     point: tuple[tuple[str, Any], ...] = ()
+    diverged: tuple[int, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -255,8 +257,10 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
         values[f"latency_{mode}_ratio"] = times.get(f"{mode}_ratio")
     kind = group[0].kind if group else "unscored"
     asked = declared.runs[group[0].key] if group else Expected(method)
+    lost = (f for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, method))
     return Row(
-        kind, values, tuple(group), measured, published, asked.control, asked.base or method, asked.point
+        kind, values, tuple(group), measured, published, asked.control, asked.base or method, asked.point,
+        tuple(sorted(f.repetition for f in lost)),
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def row_table(rows: Sequence[Row], *, with_task: bool = False) -> Table:
     columns |= {
         "method": [method_cell(r) for r in rows],
         "score": [score_cell(r) for r in rows],
-        "n": [Cell(str(r["n"]) if r["n"] else "", value=r["n"]) for r in rows],
+        "n": [_repetitions_cell(r) for r in rows],
         "places": [Cell(r["rank_group"] or "", value=_first(r["rank_group"])) for r in rows],
         "parameters": [size_cell(r) for r in rows],
         **{MODE_NAMES[m]: [latency_cell(r, m) for r in rows] for m in MODES},
@@ -126,6 +126,12 @@ def row_table(rows: Sequence[Row], *, with_task: bool = False) -> Table:
         "published": [published_cell(r) for r in rows],
     }
     return Table.of(columns, left=2 if with_task else 1)
+
+
+def _repetitions_cell(row: Row) -> Cell:
+    """How many repetitions a row has; where some diverged, of how many."""
+    text = str(row["n"]) if row["n"] else ""
+    return Cell(f"{text} of {row['n'] + len(row.diverged)}" if row.diverged else text, value=row["n"])
 
 
 def _first(group: str | None) -> float | None:
@@ -178,8 +184,9 @@ def _interval(v: Verdict, metric: str) -> str:
 
 
 def repetitions(row: Row) -> str:
-    """Every repetition of a row."""
-    return ", ".join(f"r{i} {words.score(row['metric'], s)}" for i, s in sorted(row.scores.items()))
+    """Every repetition of a row, those that diverged too."""
+    told = {i: words.score(row["metric"], s) for i, s in row.scores.items()} | dict.fromkeys(row.diverged, "diverged")
+    return ", ".join(f"r{i} {text}" for i, text in sorted(told.items()))
 
 
 def settings_of(row: Row) -> str:

@@ -194,20 +194,61 @@ def incomplete(there: int, asked: int, lacking: Sequence[str]) -> str | None:
     )
 
 
-def diverged(runs: Mapping[str, int], asked: int) -> str | None:
+def diverged(runs: Mapping[str, tuple[int, int]], trained: int) -> str | None:
     """That runs have no score since their training left the finite numbers, and what that does to their rows.
 
     Args:
-        runs: How many of each row did.
-        asked: Runs of the page.
+        runs: Of each row that lost some how many it lost, and how many it had.
+        trained: Runs of the page, without floors, which cannot diverge.
     """
     if not runs:
         return None
-    of = listed([f"{count:,} of {row}" for row, count in runs.items()])
+    of = listed([f"{lost:,} of {had:,} of {row}" for row, (lost, had) in runs.items()])
     return (
-        f"{sum(runs.values()):,} of {plural(asked, 'run')} diverged and have no score: {of}. A row is of its runs that "
-        "ended, and so are its comparisons: both flatter it."
+        f"{sum(lost for lost, _ in runs.values()):,} of {plural(trained, 'trained run')} diverged and have no score: "
+        f"{of}. A row is of its runs that ended: that flatters the rows that lost some, in every comparison too."
     )
+
+
+def without_place(task: str, rows: Sequence[str], limit: int) -> str | None:
+    """That rows of few repetitions are not ranked among those of more; None where there are none.
+
+    Args:
+        task: Its name.
+        rows: Those rows.
+        limit: Up to how many repetitions are shown only.
+    """
+    if not rows:
+        return None
+    have = "has" if len(rows) == 1 else "have"
+    return f"On {task}, {listed(list(rows))} {have} no place: up to {limit} repetitions are shown, not compared."
+
+
+TIMED = "Times are of "
+
+
+def timed(
+    threads: Sequence[int], revisions: Sequence[str], batches: Mapping[int, Sequence[str]], loops: Sequence[str],
+    drawn: bool,
+) -> str:  # fmt: skip
+    """What latencies were measured of, and with what.
+
+    Args:
+        threads: How many; of several measurements all.
+        revisions: Of the code.
+        batches: Samples of a step -> which rows; of the commonest size none need be named.
+        loops: Rows whose training runs in a loop over time in Python, by no compiled engine.
+        drawn: Whether inputs were drawn at the task's shape and rate.
+    """
+    said = [f"{TIMED}{listed([plural(n, 'thread') for n in threads])}, by the code of {listed(list(revisions))}"]
+    said += ["inputs are drawn at the task's shape and rate: no data of the task was used (DRAWN)"] if drawn else []
+    first, *others = sorted(batches, key=lambda size: (-len(batches[size]), size))
+    apart = "".join(f", {size:,} of {listed(list(batches[size]))}" for size in others)
+    said.append(f"a step is of {first:,} samples{apart}")
+    if loops:
+        has = "has" if len(loops) == 1 else "have"
+        said.append(f"{listed(list(loops))} {has} no compiled engine for training: a loop over time in Python")
+    return "; ".join(said) + "."
 
 
 def at_chance(task: str, methods: Sequence[str], share: float) -> str | None:
