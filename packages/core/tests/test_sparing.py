@@ -2,6 +2,7 @@
 
 import itertools
 from contextlib import nullcontext
+from typing import ClassVar
 
 import pytest
 import torch
@@ -270,6 +271,19 @@ def dropping(values):
     return values
 
 
+class Watched(nn.Parameter):
+    """Is shown all that is computed with it, and keeps it."""
+
+    shown: ClassVar = []
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            out = func(*args, **(kwargs or {}))
+        cls.shown.append(out)
+        return out
+
+
 class Mode(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return func(*args, **(kwargs or {}))
@@ -285,6 +299,12 @@ class Mode(TorchDispatchMode):
         "an instance",
         "a class",
         "a wrapper",
+        "a weight of one's own",
+        "weights of a norm of one's own",
+        "a compiled map",
+        "a call",
+        "torch's own",
+        "a private method",
         "a norm",
         "a map",
         "dropout",
@@ -301,6 +321,14 @@ def test_a_current_that_somebody_may_have_is_left_as_it_was(what, engine, device
             layer.register_forward_pre_hook(lambda module, given: None)
         elif what == "an instance":
             layer.forward = lambda current, lengths=None, usual=layer.forward: usual(current, lengths=lengths)
+        elif what == "a weight of one's own":
+            block.connection.weight = Watched(block.connection.weight.detach())
+        elif what == "weights of a norm of one's own":
+            norm.weight = Watched(norm.weight.detach())
+        elif what == "a compiled map":
+            block.connection.compile(backend=lambda graph, inputs: graph)
+        elif what == "a private method":
+            layer._scan = layer._scan
         elif what == "a wrapper":
             block.spiking = Wrapped(layer)
         elif what == "a norm":
@@ -314,6 +342,12 @@ def test_a_current_that_somebody_may_have_is_left_as_it_was(what, engine, device
     elif what == "a class":
         usual = RecurrentDelays.forward
         monkeypatch.setattr(RecurrentDelays, "forward", lambda self, *given, **more: usual(self, *given, **more))
+    elif what == "a call":
+        usual = nn.Module.__call__
+        monkeypatch.setattr(nn.Module, "__call__", lambda self, *given, **more: usual(self, *given, **more))
+    elif what == "torch's own":
+        usual = nn.functional.linear
+        monkeypatch.setattr(nn.functional, "linear", lambda *given: usual(*given))
     elif what == "a mode":
         mode = Mode()
     inputs, target = batch(device)

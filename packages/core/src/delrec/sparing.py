@@ -31,8 +31,9 @@ Around = Callable[[Tensor, Callable[[Tensor], Tensor]], AbstractContextManager[N
 
 _spikes = WeakTensorKeyDictionary()  # tensor -> its `_version` when it held spikes
 _spent = WeakTensorKeyDictionary()  # tensor -> its `_version` when it was said that nobody reads it
-_FORWARD: dict[type, Any] = {kind: kind.forward for kind in (SpikeLinear, nn.BatchNorm1d)}
 _Kind = TypeVar("_Kind", bound=type[nn.Module])
+_called: dict[type, tuple[Any, ...]] = {}  # class -> what its call runs through, as it came
+_MAPS = F.linear, F.batch_norm, F.dropout
 
 
 def note_spikes(spikes: Tensor) -> None:
@@ -54,9 +55,15 @@ def note_spent(
     current: what connection and norm, or dropout after them, made of inputs; in nobody's hands but the caller's, who
     gives it to this layer and to nobody else.
     """
-    watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()  # modes may keep it
-    plain = (norm is None or _is_plain(norm, nn.BatchNorm1d)) and _is_plain(layer, type(layer))
-    if plain and not watched and current.requires_grad and _spares(connection, inputs):
+    if not (current.requires_grad and _spares(connection, inputs) and _is_plain(layer, type(layer))):
+        return
+    if not (norm is None or _is_plain(norm, nn.BatchNorm1d)) or (F.linear, F.batch_norm, F.dropout) != _MAPS:
+        return
+    # modes and tensors of somebody's own are shown all that is computed, and may keep it
+    modes = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
+    parts = [part for part in (connection, norm, layer) if part is not None]
+    tensors = [current, inputs, *(t for part in parts for t in (*part.parameters(), *part.buffers()))]
+    if not modes and all(type(t) in (Tensor, nn.Parameter) for t in tensors):
         _spent[current] = _version(current)
 
 
@@ -66,9 +73,17 @@ def is_spent(current: Tensor) -> bool:
 
 
 def known(kind: _Kind) -> _Kind:
-    """Mark a class whose `forward` reads what it is given in no other way than its code says: a decorator."""
-    _FORWARD[kind] = kind.forward
+    """Remember how a class is called as it comes, so that it is seen where somebody has changed that; a decorator."""
+    _called[kind] = _calls(kind)
     return kind
+
+
+def _calls(kind: type) -> tuple[Any, ...]:
+    return tuple(getattr(kind, name) for name in ("__call__", "_wrapped_call_impl", "_call_impl", "forward"))
+
+
+for _kind in (SpikeLinear, nn.BatchNorm1d):
+    known(_kind)
 
 
 def _version(tensor: Tensor) -> tuple[int, int]:
@@ -173,8 +188,9 @@ def _spares(connection: nn.Module, inputs: Tensor) -> bool:
 def _is_plain(part: nn.Module, kind: Any) -> bool:
     """Return whether a module is of this very class, and nobody has hung anything on it, or on all modules."""
     everywhere = hooks._global_forward_hooks or hooks._global_forward_pre_hooks
-    wrapped = "forward" in vars(part) or kind.forward is not _FORWARD.get(kind)  # by somebody's own
-    return type(part) is kind and not (wrapped or part._forward_hooks or part._forward_pre_hooks or everywhere)
+    own = any(map(callable, vars(part).values()))  # its `forward`, what `compile` made of it
+    hooked = part._forward_hooks or part._forward_pre_hooks or everywhere
+    return type(part) is kind and _called.get(kind) == _calls(kind) and not (own or hooked)
 
 
 @contextmanager

@@ -72,8 +72,8 @@ def forward(inputs: Inputs, plan: Plan, keep: bool, spend: bool = False) -> tupl
     spikes = torch.empty_like(current)
     held = steps if keep else min(steps, 2)
     if spend and (module.PLANES, held) == (1, steps):
-        # a state is made of the very number that it replaces, and no second thread reads that one: tiles have at least
-        # as many numbers as a program has threads
+        # a state is made of the very number that it replaces; no second warp reads that one, since a tile has as many
+        # numbers as a program has threads, or the program is one warp, whose threads read together before they write
         states = current.detach().unsqueeze(0)
         increment_version(current)  # whoever kept it for the backward pass is told
     else:
