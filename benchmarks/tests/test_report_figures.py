@@ -36,14 +36,16 @@ def test_the_forest_is_drawn_of_a_pooled_hypothesis_alone_with_every_repetition(
     assert drawing("forest", page_of(pair(tasks=("digits",)), primary=PAIR)) == (None, None)
 
 
+def said(svg):
+    return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", svg).split())
+
+
+def width(svg):
+    return float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
+
+
 def test_a_phones_forest_says_the_same_in_half_the_width(drawing):
     _, drawn = drawing("forest", page_of(pair(), primary=PAIR))
-
-    def said(svg):
-        return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", svg).split())
-
-    def width(svg):
-        return float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
 
     numbers = re.findall(r"[+−][\d.]+ %|weight \d+ %|n = \d+", said(drawn.svg))
     assert len(numbers) >= 7 and all(number in said(drawn.narrow) for number in numbers[:2])
@@ -92,6 +94,16 @@ def test_long_names_leave_their_axes_room(drawing, name):
             records.append(made_up.remade(like, activity=activity, delays=moved, **of))
     figure, _ = drawing(name, page_of(records))
     assert figure.axes[0].get_window_extent().width / figure.dpi > 1.2
+
+
+def test_a_phone_gets_names_above_the_lines_and_room_for_them(drawing):
+    """Beside them it showed nothing but names."""
+    records = [made_up.scored_at(m, r, 0.6 + 0.01 * r) for m in PAIR for r in range(4)]
+    records += [made_up.scored_at("rlif", r, 0.9) for r in range(4)]
+    runs = {r.key: Expected(r.method, PAIR[1] if r.method != PAIR[1] else None) for r in records}
+    _, drawn = drawing("controls", page_of(records, runs=runs))
+    assert "delrec-synaptic-fixed: better" in said(drawn.narrow) and "better" in said(drawn.svg)
+    assert width(drawn.narrow) < 345 < width(drawn.svg), "points, of which a phone shows as many as pixels"
 
 
 def test_captions_speak_of_what_is_drawn_alone(drawing):

@@ -218,3 +218,9 @@ def under(axes: Axes, place: float, text: str) -> None:
     """Words under the name of a line of a forest."""
     where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 8}
     axes.text(-0.02, place + 0.34, text, **where)
+
+
+def above(axes: Axes, place: float, text: str) -> None:
+    """Words above a line of a forest, within the panel."""
+    where: Any = {"transform": axes.get_yaxis_transform(), "va": "bottom", "ha": "left", "fontsize": 7.5}
+    axes.text(0.005, place - 0.17, text, **where)
