@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from delrec_bench.report import amounts
 from delrec_bench.statistics import conditions
 from delrec_bench.statistics import sentences as say
 from delrec_bench.statistics.paired import Estimate
@@ -228,26 +229,26 @@ def test_the_best_only_where_nothing_else_may_be():
 
 
 def amount(**rest):
-    return conditions.Amount(
+    return amounts.Amount(
         **(dict(data="OFFICIAL", training=(54_000, 54_000), test=(10_000, 10_000), epochs=200) | rest)
     )
 
 
 def test_subset_stands_beside_official_where_less_than_the_whole_was_used():
-    assert conditions.stamp(amount()) == "OFFICIAL"
-    assert conditions.stamp(amount(training=(5_000, 54_000))) == "OFFICIAL SUBSET"
-    assert conditions.stamp(amount(test=(100, 10_000))) == "OFFICIAL SUBSET"
-    assert conditions.stamp(amount(data="EMBEDDED", training=(5, 54))) == "EMBEDDED"
-    assert conditions.stamp(amount(training=(5_000, None))) == "OFFICIAL SUBSET"  # of a whole that is not known
-    assert "a part of 5,000 training samples" in conditions.amount_used(amount(training=(5_000, None)))
+    assert amounts.stamp(amount()) == "OFFICIAL"
+    assert amounts.stamp(amount(training=(5_000, 54_000))) == "OFFICIAL SUBSET"
+    assert amounts.stamp(amount(test=(100, 10_000))) == "OFFICIAL SUBSET"
+    assert amounts.stamp(amount(data="EMBEDDED", training=(5, 54))) == "EMBEDDED"
+    assert amounts.stamp(amount(training=(5_000, None))) == "OFFICIAL SUBSET"  # of a whole that is not known
+    assert "a part of 5,000 training samples" in amounts.amount_used(amount(training=(5_000, None)))
 
 
 def test_samples_and_epochs_are_told_as_they_were():
-    assert conditions.amount_used(amount(training=(5_000, 54_000), epochs=3, published_epochs=200)) == (
+    assert amounts.amount_used(amount(training=(5_000, 54_000), epochs=3, published_epochs=200)) == (
         "OFFICIAL SUBSET: 5,000 of 54,000 training samples, all 10,000 test samples, 3 epochs (published: 200)"
     )
-    assert conditions.amount_used(amount(epochs=1)).endswith("all 10,000 test samples, 1 epoch")
-    assert "published" not in conditions.amount_used(amount(epochs=200, published_epochs=200))
+    assert amounts.amount_used(amount(epochs=1)).endswith("all 10,000 test samples, 1 epoch")
+    assert "published" not in amounts.amount_used(amount(epochs=200, published_epochs=200))
 
 
 def test_a_number_of_parameters_only_where_every_method_has_it():

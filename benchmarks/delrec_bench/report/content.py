@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from delrec_bench.records import Record
 from delrec_bench.report import words
+from delrec_bench.report.amounts import amount_of, amount_used
 from delrec_bench.report.declared import Contrast, Declaration, Primary
 from delrec_bench.report.judging import COUNTS, Difference, Judged, judge_page
 from delrec_bench.report.reservations import reservations
-from delrec_bench.report.rows import Row, amount_of, build_rows, setting
+from delrec_bench.report.rows import Row, build_rows, setting
 from delrec_bench.statistics import conditions
 from delrec_bench.statistics import sentences as say
 from delrec_bench.statistics.sentences import listed
@@ -245,7 +246,7 @@ def _part(declared: Declaration, task: str, rows: Sequence[Row], judged: Judged)
     used: dict[str, list[str]] = {}
     for row in rows:
         if row.kind == "run" and row.records[0].data.get("sizes"):
-            used.setdefault(conditions.amount_used(amount_of(row.records[0])), []).append(row["method"])
+            used.setdefault(amount_used(amount_of(row.records[0])), []).append(row["method"])
     about = declared.summaries.get(task.partition(":")[0])
     if about and any(row["data"] == "STAND-IN" for row in rows):
         about = f"other data, in the layout of: {about}"

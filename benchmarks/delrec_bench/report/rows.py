@@ -10,9 +10,9 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
 from delrec_bench.report import words
 from delrec_bench.report.activity import ACTIVITY, mean
+from delrec_bench.report.amounts import amount_of, stamp
 from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.report.published import Published, dataset_of, published_for
-from delrec_bench.statistics.conditions import Amount, stamp
 from delrec_bench.statistics.paired import paired
 
 MODES = ("train", "infer", "batch1")
@@ -148,25 +148,6 @@ def host_of(record: Record) -> str | None:
     """The machine that made the record, in a line."""
     host = record.measured.get("host")
     return ", ".join(f"{k} {v}" for k, v in host.items()) if isinstance(host, dict) else host
-
-
-def amount_of(record: Record) -> Amount:
-    """How much of the data a run used; a `limit` whose whole is not recorded leaves the whole open."""
-    sizes, task = record.data.get("sizes") or {}, record.configuration.get("task")
-    options: Mapping[str, Any] = task if isinstance(task, dict) else {}
-    whole: Mapping[str, Any] = record.data.get("whole") or {}  # type: ignore[assignment]
-
-    def part(name: str, limit: Any) -> tuple[int, int | None]:
-        used = int(sizes.get(name) or 0)
-        return used, whole.get(name, None if limit is not None else used)
-
-    return Amount(
-        data=record.data["kind"],
-        training=part("train", options.get("limit") or record.configuration.get("limit")),
-        test=part("test", options.get("test_limit")),
-        validation=int(sizes.get("valid") or 0),
-        epochs=int(record.configuration.get("epochs") or record.result.get("epochs") or 0),
-    )
 
 
 def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:

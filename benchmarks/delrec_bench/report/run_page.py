@@ -9,6 +9,7 @@ from markupsafe import Markup
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.report import words
+from delrec_bench.report.amounts import amount_of, stamp
 from delrec_bench.report.content import STAMPS
 from delrec_bench.report.figures.confusion import confusion
 from delrec_bench.report.figures.history import history
@@ -16,9 +17,8 @@ from delrec_bench.report.figures.raster import raster
 from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.figures.units import units
 from delrec_bench.report.html import beside, environment
-from delrec_bench.report.rows import amount_of, host_of, revision
+from delrec_bench.report.rows import host_of, revision
 from delrec_bench.runs.replay import Replay
-from delrec_bench.statistics.conditions import stamp
 
 Facts = Sequence[tuple[str, str]]
 

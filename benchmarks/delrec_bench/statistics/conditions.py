@@ -1,7 +1,6 @@
 """Sentences on what stands behind a row: its data, parameters, delays, and what was chosen with what in sight."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from delrec_bench.statistics.sentences import listed, plural
 
@@ -27,53 +26,6 @@ def fixed_delays(
         other = f" (sigma {theirs_sigma:g}, not {ours_sigma:g})" if ours_sigma != theirs_sigma else ""
         return f"{SAME_DELAYS}{other}"
     return f"a network of {theirs} with {delays[1]:,} fixed delays (its own: {ours} with {delays[0]:,})"
-
-
-@dataclass(frozen=True)
-class Amount:
-    """How much of the data and of the published training a row used.
-
-    Attributes:
-        data: EMBEDDED, STAND-IN or OFFICIAL.
-        training: (used, whole) training samples, after validation was set aside; a whole of None is more than that.
-        test: (used, whole) test samples.
-        validation: validation samples.
-        epochs: epochs trained.
-        published_epochs: of the published setting, None where there is none.
-    """
-
-    data: str
-    training: tuple[int, int | None]
-    test: tuple[int, int | None]
-    epochs: int
-    validation: int = 0
-    published_epochs: int | None = None
-
-
-def stamp(amount: Amount) -> str:
-    """The data's stamp: OFFICIAL becomes OFFICIAL SUBSET where less than the whole was used, in training or test."""
-    part = any(whole is None or used < whole for used, whole in (amount.training, amount.test))
-    return "OFFICIAL SUBSET" if amount.data == "OFFICIAL" and part else amount.data
-
-
-def amount_used(amount: Amount) -> str:
-    """The stamp with samples and epochs: "OFFICIAL SUBSET: 5,000 of 54,000 training samples, 3 of 200 epochs"."""
-    parts = [_part(*amount.training, "training samples")]
-    if amount.validation:
-        parts.append(f"{amount.validation:,} for validation")
-    parts.append(_part(*amount.test, "test samples"))
-    published = amount.published_epochs
-    if published is not None and published != amount.epochs:
-        parts.append(f"{plural(amount.epochs, 'epoch')} (published: {published:,})")
-    else:
-        parts.append(plural(amount.epochs, "epoch"))
-    return f"{stamp(amount)}: {', '.join(parts)}"
-
-
-def _part(used: int, whole: int | None, what: str) -> str:
-    if whole is None:
-        return f"a part of {used:,} {what}"
-    return f"{used:,} of {whole:,} {what}" if used < whole else f"all {whole:,} {what}"
 
 
 def parameters(counts: Mapping[str, int], budget: int, tolerance: float = 0.05) -> str:
