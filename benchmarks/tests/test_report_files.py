@@ -330,8 +330,8 @@ def test_readmes_block_shows_the_three_tasks_first(clone):
     assert "our score" not in text, "no run, no column"
     said = (
         "Times are of 1 thread, by the code of 0123456789ab; inputs are drawn at the task's shape and rate: no data of "
-        "the task was used (DRAWN); a step is of 256 samples, 64 of delrec-axonal (ps-mnist); delrec-axonal (ps-mnist) "
-        "has no compiled engine for training: a loop over time in Python."
+        "the task was used (DRAWN); a step is of 256 samples, 64 of delrec-axonal (ps-mnist); trained by no compiled "
+        "engine but by a loop over time in Python: delrec-axonal (ps-mnist)."
     )
     assert said in text and said in (clone.reports / "three-tasks" / "three-tasks.md").read_text()
     line = next(line for line in text.splitlines() if line.startswith("| `dcls`"))

@@ -166,6 +166,20 @@ def test_a_row_of_few_repetitions_has_no_place_among_rows_of_more():
     assert "no place" not in text_of(alike) and row(alike, "digits", "rlif")["rank_group"] == "1-3"
 
 
+def test_times_of_many_rows_are_told_in_a_line():
+    few = [made_up.latency(m, "shd") for m in ("lif", "rlif")]
+    many = [made_up.latency(m, t) for m in made_up.METHODS for t in ("digits", "tones")]
+    many = [r.changed(result=r.result | {"batch": 64}) for r in many]
+    rows = [(r.task, r.method) for r in (*few, *many)]
+    declared = made_up.declared([], primary=None, unscored=tuple(rows))
+    said = text_of(build(declared, [*few, *many]))
+    assert "a step is of 64 samples, 256 of lif (shd) and rlif (shd)." in said
+    swapped = [r.changed(result=r.result | {"engines": {"train": "reference"}}) for r in many]
+    assert said.count("compiled") == 0 and "in Python: 8 methods (digits and tones)." in text_of(
+        build(declared, [*few, *swapped])
+    )
+
+
 def test_the_declared_hypothesis_is_not_counted_twice():
     said = text_of(page_of([*pair_of(0.1, tasks=("digits",)), *own_controls()]))
     assert "Each method against its own control, the declared hypothesis apart, accuracy" in said

@@ -108,12 +108,16 @@ def _timed(rows: Sequence[Row]) -> Iterable[str]:
             loops.setdefault(method, []).append(task)
 
     def named(of: Mapping[str, Sequence[str]]) -> list[str]:
+        if len(of) > conditions.MOST_NAMED:
+            return [
+                f"{len(of)} methods ({listed(list(dict.fromkeys(task for tasks in of.values() for task in tasks)))})"
+            ]
         return [f"{method} ({listed(list(tasks))})" for method, tasks in of.items()]
 
     yield conditions.timed(
         sorted({int(record.result["threads"]) for record in records}),
         sorted({revision(record) for record in records}),
-        {size: named(of) for size, of in batches.items()},
+        {size: named(of) for size, of in sorted(batches.items(), key=lambda item: -sum(map(len, item[1].values())))},
         named(loops),
         all(record.data["kind"] == "DRAWN" for record in records),
     )

@@ -188,18 +188,17 @@ def timed(
     Args:
         threads: How many; of several measurements all.
         revisions: Of the code.
-        batches: Samples of a step -> which rows; of the commonest size none need be named.
+        batches: Samples of a step -> which rows; the commonest size first, whose rows are all but the others'.
         loops: Rows whose training runs in a loop over time in Python, by no compiled engine.
         drawn: Whether inputs were drawn at the task's shape and rate.
     """
     said = [f"{TIMED}{listed([plural(n, 'thread') for n in threads])}, by the code of {listed(list(revisions))}"]
     said += ["inputs are drawn at the task's shape and rate: no data of the task was used (DRAWN)"] if drawn else []
-    first, *others = sorted(batches, key=lambda size: (-len(batches[size]), size))
+    first, *others = batches
     apart = "".join(f", {size:,} of {listed(list(batches[size]))}" for size in others)
     said.append(f"a step is of {first:,} samples{apart}")
     if loops:
-        has = "has" if len(loops) == 1 else "have"
-        said.append(f"{listed(list(loops))} {has} no compiled engine for training: a loop over time in Python")
+        said.append(f"trained by no compiled engine but by a loop over time in Python: {listed(list(loops))}")
     return "; ".join(said) + "."
 
 
