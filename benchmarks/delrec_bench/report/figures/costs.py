@@ -23,7 +23,8 @@ _AXES = {
     "synaptic_operations": "synaptic operations a sample",
 }
 _LETTERS = 30  # of a name in a line: a longer one would push its panel together
-_FIRST, _REST = "may be first", "something is better"
+_FIRST, _REST, _FEW = "may be first", "something is better", "too few runs to say"
+_PLACES = {_FIRST: BLUE, _REST: GREY, _FEW: "#c3c9d2"}
 
 
 def costs(page: Page) -> Drawn | None:
@@ -43,7 +44,7 @@ def costs(page: Page) -> Drawn | None:
                           label="no delays" if k == "none" else f"{k} delays")
                    for k, mark in MARKERS.items() if k in kinds]  # fmt: skip
         handles += [Line2D([], [], marker="o", color=c, linestyle="", markeredgewidth=0, label=label)
-                    for c, label in ((BLUE, _FIRST), (GREY, _REST)) if label in places]  # fmt: skip
+                    for label, c in _PLACES.items() if label in places]  # fmt: skip
         handles.append(Line2D([], [], color=INK, linewidth=1, label="Pareto front of the means"))
         floors = any(r.kind == "floor" for t in tasks for r in page.of(t))
         if floors:
@@ -51,10 +52,11 @@ def costs(page: Page) -> Drawn | None:
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
         svg = text_of(figure)
     measured = "; latency from the latency records beside them" if "latency_train_ms" in shown else ""
+    few = ", pale has up to three repetitions, which are never compared" if _FEW in places else ""
     caption = (
         "Up and left is better (down and left for an error). A mark is a method's mean over its repetitions: blue may "
-        "be first on its task, grey is resolved to be worse than some other. On the line lie the methods that no other "
-        "beats in both score and cost; two that are not told apart may change places on it. "
+        f"be first on its task, grey is resolved to be worse than some other{few}. On the line lie the methods "
+        "that no other beats in both score and cost; two that are not told apart may change places on it. "
         f"{'Dashed: the best floor. ' if floors else ''}From all runs of the page{measured}."
     )
     return Drawn("costs", "What a score costs", caption, svg)
@@ -70,7 +72,7 @@ def _panel(axes: Axes, page: Page, task: str, cost: str, first: bool) -> None:
         frame = _frame(rows, cost)
         points: Any = {"x": "cost", "y": "score", "hue": "place", "style": "delays", "markers": MARKERS}
         sns.lineplot(  # without lines: marks that are drawn once and used again, a third of a scatter's text
-            frame, palette={_FIRST: BLUE, _REST: GREY}, markersize=6.6, alpha=0.9, linestyle="", dashes=False,
+            frame, palette=_PLACES, markersize=6.6, alpha=0.9, linestyle="", dashes=False,
             markeredgewidth=0, estimator=None, legend=False, ax=axes, **points,
         )  # fmt: skip
         front = pareto(frame, more_is_better=metric.more_is_better)
@@ -112,6 +114,8 @@ def _frame(rows: Sequence[Row], cost: str) -> pd.DataFrame:
 
 
 def _place(row: Row) -> str:
+    if row["rank_group"] is None:
+        return _FEW
     return _FIRST if str(row["rank_group"]).split("-")[0] == "1" else _REST
 
 

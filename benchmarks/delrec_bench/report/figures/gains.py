@@ -47,7 +47,7 @@ def gains(page: Page) -> Drawn | None:
             x_axis(axis, sweep)
             axis.set_ylabel(f"difference in {words.unit(metric.name)}")
             title(axis, panel.name, "up is better" if metric.more_is_better else "down is better")
-        handles = legend(shown, False)
+        handles = legend(shown)
         for handle, base in zip(handles, shown, strict=True):
             handle.set_label(f"{base} against {'itself, left whole' if changed else against[base]}")
         figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8, handlelength=3)

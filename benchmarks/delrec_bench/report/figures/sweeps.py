@@ -213,12 +213,12 @@ def line(axes: Axes, sweep: Sweep, xs: Sequence[float], ys: Sequence[float], loo
     axes.plot(xs, ys, linestyle=DASHES[kind] if sweep.numeric else "", linewidth=1.5, **mark)
 
 
-def legend(shown: Mapping[str, tuple[str, str]], flat: bool) -> list[Line2D]:
-    """A handle for every method."""
+def legend(shown: Mapping[str, tuple[str, str]], flat: str = "") -> list[Line2D]:
+    """A handle for every method, and for the level of what is not swept, by what it is."""
     handles = [
         Line2D([], [], color=colour, linestyle=DASHES[kind], marker=MARKERS[kind], markersize=4.5, label=base)
         for base, (colour, kind) in shown.items()
     ]
     if flat:
-        handles.append(Line2D([], [], color=INK, linewidth=0.9, alpha=0.6, label="not swept: best of these"))
+        handles.append(Line2D([], [], color=INK, linewidth=0.9, alpha=0.6, label=f"not swept: {flat}"))
     return handles
