@@ -128,7 +128,7 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     assert len(load_records(root / "runs")) == 4
     page = json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())
     assert page["complete"] == content["complete"] == (kind is DivergedError)
-    told = "2 of 6 runs diverged and have no score: 2 of delrec-axonal." in " ".join(page["reservations"])
+    told = "2 of 4 trained runs diverged and have no score: 2 of 2 of delrec-axonal." in " ".join(page["reservations"])
     assert told == (kind is DivergedError)
     assert [one["method"] for one in page["diverged"]] == ["delrec-axonal"] * 2 * told
     (failure, _) = (root / "runs").glob("*/failure.json")
