@@ -251,7 +251,7 @@ def test_a_trace_lies_where_a_current_of_nobodys_was(changes, engine, device, mo
     """An array less at the peak of a forward pass."""
     kept = []
     watch(monkeypatch, kept)
-    made, (inputs, target) = network(engine, device, **changes), batch(device)
+    made, (inputs, target) = network(engine, device, **changes), batch(device, steps=3)
     assert spent(kept, made, inputs, target) == [True, True]
     with torch.no_grad():
         made.classify(inputs)
@@ -350,7 +350,7 @@ def test_a_current_that_somebody_may_have_is_left_as_it_was(what, engine, device
         monkeypatch.setattr(nn.functional, "linear", lambda *given: usual(*given))
     elif what == "a mode":
         mode = Mode()
-    inputs, target = batch(device)
+    inputs, target = batch(device, steps=2)
     with mode:
         found = spent(kept, made, inputs, target)
     if handle is not None:
