@@ -180,6 +180,16 @@ def test_times_of_many_rows_are_told_in_a_line():
     )
 
 
+def test_what_a_time_does_not_say_is_not_told():
+    bare = made_up.latency("lif", "shd")
+    result = {name: value for name, value in bare.result.items() if name not in ("threads", "engines")}
+    declared = made_up.declared([], primary=None, unscored=(("shd", "lif"),))
+    said = text_of(build(declared, [bare.changed(result=result)]))
+    assert "Times are of threads that are not on record, by the code of 0123456789ab; a step is of 256 samples." in said
+    del result["batch"]
+    assert "Times are" not in text_of(build(declared, [bare.changed(result=result)]))
+
+
 def test_the_declared_hypothesis_is_not_counted_twice():
     said = text_of(page_of([*pair_of(0.1, tasks=("digits",)), *own_controls()]))
     assert "Each method against its own control, the declared hypothesis apart, accuracy" in said

@@ -71,7 +71,8 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
             values = sorted({str(row[name])[:40] for row in runs if row[name] is not None})
             if told := conditions.differing(task, name.removesuffix("_ms").replace("_", " "), values):
                 yield told
-        yield from filter(None, [_without_place(task, runs)])
+        if told := _without_place(task, runs):
+            yield told
         trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
         if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
             yield told
@@ -104,18 +105,17 @@ def _timed(rows: Sequence[Row]) -> Iterable[str]:
     loops: dict[str, list[str]] = {}
     for task, method, record in timed:
         batches.setdefault(int(record.result["batch"]), {}).setdefault(method, []).append(task)
-        if "reference" in record.result["engines"].get("train", ""):
+        if "reference" in (record.result.get("engines") or {}).get("train", record.engine):
             loops.setdefault(method, []).append(task)
 
     def named(of: Mapping[str, Sequence[str]]) -> list[str]:
         if len(of) > conditions.MOST_NAMED:
-            return [
-                f"{len(of)} methods ({listed(list(dict.fromkeys(task for tasks in of.values() for task in tasks)))})"
-            ]
+            tasks = dict.fromkeys(task for tasks in of.values() for task in tasks)
+            return [f"{len(of)} methods ({listed(list(tasks))})"]
         return [f"{method} ({listed(list(tasks))})" for method, tasks in of.items()]
 
     yield conditions.timed(
-        sorted({int(record.result["threads"]) for record in records}),
+        sorted({int(n) for record in records if (n := record.result.get("threads"))}),
         sorted({revision(record) for record in records}),
         {size: named(of) for size, of in sorted(batches.items(), key=lambda item: -sum(map(len, item[1].values())))},
         named(loops),

@@ -192,7 +192,8 @@ def timed(
         loops: Rows whose training runs in a loop over time in Python, by no compiled engine.
         drawn: Whether inputs were drawn at the task's shape and rate.
     """
-    said = [f"{TIMED}{listed([plural(n, 'thread') for n in threads])}, by the code of {listed(list(revisions))}"]
+    several = listed([plural(n, "thread") for n in threads]) if threads else "threads that are not on record"
+    said = [f"{TIMED}{several}, by the code of {listed(list(revisions))}"]
     said += ["inputs are drawn at the task's shape and rate: no data of the task was used (DRAWN)"] if drawn else []
     first, *others = batches
     apart = "".join(f", {size:,} of {listed(list(batches[size]))}" for size in others)
