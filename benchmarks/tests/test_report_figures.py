@@ -110,9 +110,9 @@ def test_a_row_of_few_runs_among_rows_of_more_is_not_drawn_as_worse(drawing):
     few = [made_up.scored_at("rlif", r, 0.9) for r in range(2)]
     records = [made_up.scored_at(m, r, 0.6 + 0.1 * (m == PAIR[0]) + 0.01 * (r % 3)) for m in PAIR for r in range(5)]
     _, drawn = drawing("costs", page_of([*records, *few]))
-    assert "pale has up to three repetitions" in drawn.caption and "too few runs to say" in said(drawn.svg)
+    assert "pale is of up to three repetitions" in drawn.caption and "not compared" in said(drawn.svg)
     _, drawn = drawing("costs", page_of(records))
-    assert "pale" not in drawn.caption and "too few" not in said(drawn.svg)
+    assert "pale" not in drawn.caption and "not compared" not in said(drawn.svg)
 
 
 def test_captions_speak_of_what_is_drawn_alone(drawing):

@@ -291,7 +291,7 @@ def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     publish(clone, replace(declared, diverged=(failure,)), records[1:])
     folder = clone.reports / "made-up"
     text = (folder / "made-up.md").read_text()
-    said = "1 of 6 trained runs diverged and have no score: 1 of 3 of lif. A row is of its runs that ended"
+    said = "1 of 6 trained runs diverged and has no score: 1 of 3 of lif. A row is of its runs that ended"
     assert said in text and said in (folder / "made-up.html").read_text()
     assert "| 2 of 3 |" in text and "- digits, lif: r0 diverged, r1 51.00, r2 52.00" in text
     counts = {line["method"]: line["n"] for line in csv.DictReader((folder / "made-up.csv").open())}
@@ -374,7 +374,14 @@ def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
     own = "Data: digits, OFFICIAL; networks and training are the study's own, not the published ones. What"
     assert own in readme.answer([beside, learning], clone.reports)
     assert own not in readme.answer([{**beside, "profile": "paper"}, learning], clone.reports)
-    lost = {**page, "diverged": [{"row": "lif"}, {"row": "other"}]}
+    lost = {
+        **page,
+        "diverged": [
+            {"row": "lif", "task": "digits"},
+            {"row": "lif", "task": "shd"},
+            {"row": "other", "task": "digits"},
+        ],
+    }
     assert "digits, 3 repetitions, 1 diverged | EMBEDDED |" in readme.answer([lost], clone.reports)
     many = [{**page, "page": f"p{i}"} for i in range(5)]
     assert readme.answer(many, clone.reports).count("**open**") == 5, "every hypothesis is answered, whatever was found"

@@ -1,6 +1,9 @@
 """What stands under "Read first": what is lacking, how settings were chosen, on which footing rows stand."""
 
+from dataclasses import replace
+
 import pytest
+from delrec_bench.records import Failure
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Contrast
 
@@ -187,7 +190,38 @@ def test_what_a_time_does_not_say_is_not_told():
     said = text_of(build(declared, [bare.changed(result=result)]))
     assert "Times are of threads that are not on record, by the code of 0123456789ab; a step is of 256 samples." in said
     del result["batch"]
-    assert "Times are" not in text_of(build(declared, [bare.changed(result=result)]))
+    assert "by the code of 0123456789ab." in text_of(build(declared, [bare.changed(result=result)]))
+
+
+def lost(records):
+    """Failures of these runs."""
+    about = {
+        "command": "delrec-bench run",
+        "error": "NaN",
+        "traceback": "",
+        "diverged": True,
+        "attempts": 1,
+        "failed_at": "",
+    }
+    return tuple(Failure(key=r.key, method=r.method, task=r.task, repetition=r.repetition, **about) for r in records)
+
+
+def test_runs_that_were_trained_are_counted_and_rows_that_are_gone_named():
+    """Floors and runs that were not made counted too; of a row that lost all its runs nothing was said."""
+    records = [*pair_of(0.1, n=5, tasks=("digits",)), made_up.record("counts", "digits", 0, kind="floor")]
+    declared = made_up.declared(records)
+    half = replace(declared, diverged=lost(records[:2]))
+    said = text_of(build(half, records[2:8]))
+    assert "2 of 8 trained runs diverged and have no score: 2 of 5 of delrec-synaptic. A row is" in said
+    gone = text_of(build(replace(declared, diverged=lost(records[:5])), records[5:]))
+    assert "5 of 10 trained runs diverged and have no score: 5 of 5 of delrec-synaptic. Nothing is left of " in gone
+    assert "cannot be judged yet: its runs diverged" in gone and "flatters" not in gone
+
+
+def test_one_row_of_more_repetitions_than_all_others_is_no_order():
+    few = [made_up.scored_at("rlif", r, 0.9) for r in range(2)]
+    page = page_of([*(made_up.scored_at("lif", r, 0.5) for r in range(5)), *few], primary=None)
+    assert [r["rank_group"] for r in page.rows] == [None, None]
 
 
 def test_the_declared_hypothesis_is_not_counted_twice():

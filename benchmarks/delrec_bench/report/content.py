@@ -142,7 +142,7 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
         yield conditions.NO_PRIMARY
     elif judged.primary is None:
         of = judged.of((primary.method, primary.control))
-        yield conditions.not_judged(primary.method, primary.control, "too few runs" if of else "its runs are not there")
+        yield conditions.not_judged(primary.method, primary.control, _lacking(declared, bool(of)))
     else:
         yield from _of_primary(judged, judged.primary, primary)
     for contrast in declared.contrasts:
@@ -158,6 +158,15 @@ def _answer(declared: Declaration, rows: Sequence[Row], judged: Judged) -> Itera
         if told:
             but = ", the declared hypothesis apart" if len(rest) < len(own) else ""
             yield f"Each method against its own control{but}, {words.label(metric)}, {say.EXPLORATORY}. {told}"
+
+
+def _lacking(declared: Declaration, there: bool) -> str:
+    """Why the declared hypothesis has no verdict."""
+    assert declared.primary is not None
+    lost = {declared.runs[failure.key].method for failure in declared.diverged}
+    if lost & {declared.primary.method, declared.primary.control}:
+        return "its runs diverged"
+    return "too few runs" if there else "its runs are not there"
 
 
 def _of_primary(judged: Judged, verdict: Verdict, primary: Primary) -> Iterable[str]:

@@ -207,11 +207,14 @@ def _floor_claim(declared: Declaration, row: Row, floor: Row) -> Claim:
 
 
 def _ranks(rows: Sequence[Row]) -> Sequence[Rank]:
-    """The places of the rows of a task; of up to three repetitions none, where others have more."""
+    """The places of the rows of a task: none of up to three repetitions where others have more, nor of one alone."""
     runs = [row for row in rows if row.kind == "run"]
     if not runs:
         return []
-    runs = [row for row in runs if row["n"] > SHOWN_ONLY] or runs
+    many = [row for row in runs if row["n"] > SHOWN_ONLY]
+    if len(many) == 1 < len(runs):
+        return []
+    runs = many or runs
     better = metric_named(runs[0]["metric"]).more_is_better
     resolution = max(row.resolution for row in runs)
     return rank_groups({r["method"]: r.scores for r in runs}, more_is_better=better, resolution=resolution)

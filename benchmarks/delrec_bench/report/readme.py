@@ -129,7 +129,9 @@ def _difference(page: Json, v: Json) -> str:
     show = percent_of_error if v["task"] == POOLED else _show(page, v["task"])
     interval = "" if v["low"] is None or v["high"] is None else f" [{show(v['low'])}, {show(v['high'])}]"
     of = plural(v["n"], "task") if v["task"] == POOLED else f"{v['task']}, {plural(v['n'], 'repetition')}"
-    lost = sum(one["row"] in v["hypothesis"].split(" against ") for one in page["diverged"])
+    over = {task for p in page["pooled"] if p["hypothesis"] == v["hypothesis"] for task in p["weights"]} | {v["task"]}
+    both = v["hypothesis"].split(" against ")
+    lost = sum(one["row"] in both and one["task"] in over for one in page["diverged"])
     of += f", {lost} diverged" if lost else ""
     return f"{'error ' if v['task'] == POOLED else ''}{show(v['difference'])}{interval}, {of}"
 

@@ -1,7 +1,7 @@
 """What a reader must know before trusting a row: what is lacking, how it was chosen, on which footing rows stand."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
     lacking = list(dict.fromkeys(declared.runs[key].method for key in missing))
     if told := conditions.incomplete(runs_asked - len(missing), runs_asked, lacking):
         yield told
-    yield from _diverged(declared, rows)
+    yield from _diverged(declared, rows, set(missing))
     if told := conditions.revisions(sorted({name for row in rows for name in row.revisions})):
         yield told
     if any(row.kind == "run" for row in rows):
@@ -78,33 +78,33 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
             yield told
 
 
-def _diverged(declared: Declaration, rows: Sequence[Row]) -> Iterable[str]:
-    """How many runs that were trained diverged, and of which rows."""
-    floors = {row["method"] for row in rows if row.kind == "floor"}
-    had = Counter(run.method for run in declared.runs.values() if run.method not in floors)
-    lost = Counter(declared.runs[failure.key].method for failure in declared.diverged)
+def _diverged(declared: Declaration, rows: Sequence[Row], missing: Collection[str]) -> Iterable[str]:
+    """How many runs that were trained diverged, and of which rows; networks that are scored anew count once."""
+    untrained = {row["method"] for row in rows if row.kind == "floor" or row.derived}
+    trained = {key: run.method for key, run in declared.runs.items() if key not in missing}
+    had = Counter(method for method in trained.values() if method not in untrained)
+    lost = Counter(m for failure in declared.diverged if (m := declared.runs[failure.key].method) not in untrained)
     if told := conditions.diverged({row: (n, had[row]) for row, n in lost.items()}, sum(had.values())):
         yield told
 
 
 def _without_place(task: str, runs: Sequence[Row]) -> str | None:
     """Which rows of a task are not ranked though others are."""
-    few = [row["method"] for row in runs if 0 < row["n"] <= SHOWN_ONLY]
-    return conditions.without_place(task, few, SHOWN_ONLY) if len(few) < len(runs) else None
+    few = [row["method"] for row in runs if row["rank_group"] is None and row["n"] <= SHOWN_ONLY]
+    return conditions.without_place(task, few, SHOWN_ONLY)
 
 
 def _timed(rows: Sequence[Row]) -> Iterable[str]:
     """What the latencies of a page are of."""
-    timed = [
-        (row["task"], row["method"], row.latency) for row in rows if row.latency and row.latency.result.get("batch")
-    ]
+    timed = [(row["task"], row["method"], row.latency) for row in rows if row.latency is not None]
     if not timed:
         return
     records = [record for _, _, record in timed]
     batches: dict[int, dict[str, list[str]]] = {}
     loops: dict[str, list[str]] = {}
     for task, method, record in timed:
-        batches.setdefault(int(record.result["batch"]), {}).setdefault(method, []).append(task)
+        if size := record.result.get("batch"):
+            batches.setdefault(int(size), {}).setdefault(method, []).append(task)
         if "reference" in (record.result.get("engines") or {}).get("train", record.engine):
             loops.setdefault(method, []).append(task)
 

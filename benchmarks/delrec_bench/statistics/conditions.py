@@ -156,10 +156,16 @@ def diverged(runs: Mapping[str, tuple[int, int]], trained: int) -> str | None:
     if not runs:
         return None
     of = listed([f"{lost:,} of {had:,} of {row}" for row, (lost, had) in runs.items()])
-    return (
-        f"{sum(lost for lost, _ in runs.values()):,} of {plural(trained, 'trained run')} diverged and have no score: "
-        f"{of}. A row is of its runs that ended: that flatters the rows that lost some, in every comparison too."
+    count = sum(lost for lost, _ in runs.values())
+    gone = [row for row, (lost, had) in runs.items() if lost == had]
+    nothing = f" Nothing is left of {listed(gone)}." if gone else ""
+    flattered = (
+        " A row is of its runs that ended: that flatters the rows that lost some, in every comparison too."
+        if len(gone) < len(runs)
+        else ""
     )
+    have = "has" if count == 1 else "have"
+    return f"{count:,} of {plural(trained, 'trained run')} diverged and {have} no score: {of}.{nothing}{flattered}"
 
 
 def without_place(task: str, rows: Sequence[str], limit: int) -> str | None:
@@ -195,9 +201,9 @@ def timed(
     several = listed([plural(n, "thread") for n in threads]) if threads else "threads that are not on record"
     said = [f"{TIMED}{several}, by the code of {listed(list(revisions))}"]
     said += ["inputs are drawn at the task's shape and rate: no data of the task was used (DRAWN)"] if drawn else []
-    first, *others = batches
+    first, *others = list(batches) or [0]
     apart = "".join(f", {size:,} of {listed(list(batches[size]))}" for size in others)
-    said.append(f"a step is of {first:,} samples{apart}")
+    said += [f"a step is of {first:,} samples{apart}"] if first else []
     if loops:
         said.append(f"trained by no compiled engine but by a loop over time in Python: {listed(list(loops))}")
     return "; ".join(said) + "."

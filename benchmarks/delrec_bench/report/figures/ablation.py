@@ -17,7 +17,7 @@ def ablation(page: Page) -> Drawn | None:
     sweep = sweep_of(page)
     if sweep is None:
         return None
-    shown, flat = looks(page, sweep), ""
+    shown, flat = looks(page, sweep), set()
     with style():
         width, columns = sweep.grid
         figure, axes = panels([2.7] * len(sweep.panels), width, columns, below=0.35 + 0.2 * (len(shown) // 3))
@@ -32,7 +32,7 @@ def ablation(page: Page) -> Drawn | None:
             if panel.flat:
                 controls = {r.control for of in panel.lines.values() for r in of}
                 level = [r for r in panel.flat if r["method"] in controls]
-                flat = "best control" if level else "best of these"
+                flat.add("best control" if level else "best of these")
                 best = min(level or panel.flat, key=lambda r: metric.rank(r["score_mean"]))
                 ends = [_bound(metric, best[name]) for name in ("score_low", "score_high")]
                 if not any(map(math.isnan, ends)):
@@ -44,7 +44,7 @@ def ablation(page: Page) -> Drawn | None:
             axis.set_ylabel(words.label(metric.name))
             title(axis, panel.name, "")
         figure.legend(
-            handles=legend(shown, flat), loc="outside lower center", ncols=3, fontsize=8,
+            handles=legend(shown, " or ".join(sorted(flat))), loc="outside lower center", ncols=3, fontsize=8,
             handlelength=3,
         )  # fmt: skip
         svg = text_of(figure)

@@ -23,7 +23,7 @@ _AXES = {
     "synaptic_operations": "synaptic operations a sample",
 }
 _LETTERS = 30  # of a name in a line: a longer one would push its panel together
-_FIRST, _REST, _FEW = "may be first", "something is better", "too few runs to say"
+_FIRST, _REST, _FEW = "may be first", "something is better", "not compared"
 _PLACES = {_FIRST: BLUE, _REST: GREY, _FEW: "#c3c9d2"}
 
 
@@ -52,7 +52,7 @@ def costs(page: Page) -> Drawn | None:
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
         svg = text_of(figure)
     measured = "; latency from the latency records beside them" if "latency_train_ms" in shown else ""
-    few = ", pale has up to three repetitions, which are never compared" if _FEW in places else ""
+    few = ", pale is of up to three repetitions, or alone in having more, and not compared" if _FEW in places else ""
     caption = (
         "Up and left is better (down and left for an error). A mark is a method's mean over its repetitions: blue may "
         f"be first on its task, grey is resolved to be worse than some other{few}. On the line lie the methods "
