@@ -1,11 +1,13 @@
 """FeedforwardDelays: kernels, paddings, forms, rounding; the golden dcls1d files are in test_verify."""
 
+import numpy as np
 import pytest
 import torch
 from delrec import FeedforwardDelays
 from delrec.feedforward import dense_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import ENGINES
 from torch.autograd import gradcheck
 
 F64 = torch.float64
@@ -64,6 +66,52 @@ def test_kernels_are_normalised_and_shaped():
     assert float(gauss[5] / gauss[4]) == pytest.approx(torch.exp(torch.tensor(-0.5 / 2.27**2)).item())
     zero = torch.tensor(0.0, dtype=F64)
     assert torch.equal(dense_kernel(weight, position, zero, 9, "max"), dense_kernel(weight, position, zero, 9, "v1"))
+
+
+def published(weight, position, spread, window, kernel):
+    """The kernel of DCLS 0.1.1 in numpy: positions are clamped to [-(K//2), K//2], for even K as well."""
+    at = np.clip(position, -(window // 2), window // 2) + window // 2
+    distance = np.arange(window) - at[..., None]
+    if kernel == "gauss":
+        taps = np.exp(-0.5 * (distance / (spread + 0.27)) ** 2)
+    else:
+        taps = np.maximum(0, (1 if kernel == "v1" else spread + 1) - np.abs(distance))
+    return weight[..., None] * taps / (taps.sum(-1, keepdims=True) + 1e-7)
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 8, 25, 30])
+@pytest.mark.parametrize("kernel", ["v1", "gauss", "max"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_kernel_and_output_are_published_at_and_beyond_the_edges_of_the_window(engine, kernel, window):
+    edge, nearly = window // 2, [1e-9, 1e-6, 1e-3, 0.3, 0.5, 0.999, 1.0, 1.3]
+    position = np.array([0, edge, -edge, *(edge - n for n in nearly), *(n - edge for n in nearly), -edge - 0.4])
+    if kernel == "gauss" or window % 2:  # beyond K//2 a triangle misses an even window: see the next test
+        position = np.append(position, edge + np.array([1e-9, 0.4, 7.0]))
+    position = np.clip(position, -edge - 0.5, None)
+    weight = np.linspace(-1.5, 1.5, len(position))
+    layer = FeedforwardDelays(1, len(position), window=window, kernel=kernel, spread=1.4, engine=engine).double()
+    with torch.no_grad():
+        layer.position.copy_(torch.from_numpy(position).view(1, -1, 1))
+        layer.weight.copy_(torch.from_numpy(weight).view(-1, 1, 1))
+        layer.spread.fill_(1.4)
+    expected = published(weight, position, 1.4, window, kernel)
+    np.testing.assert_allclose(layer.dense_kernel().detach().squeeze(1).numpy(), expected, rtol=0, atol=1e-14)
+    x = np.zeros((40, 1, 1))
+    x[[3, 20, 21]] = 1
+    padded = np.concatenate([np.zeros(window - 1), x.ravel()])
+    out = np.stack([np.convolve(padded, row[::-1], "valid") for row in expected], -1) + layer.bias.detach().numpy()
+    np.testing.assert_allclose(layer(torch.from_numpy(x))[:, 0].detach().numpy(), out, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["v1", "max"])
+def test_a_triangle_pushed_out_of_an_even_window_is_at_its_last_step(kernel):
+    layer = made(window=8, kernel=kernel, bias=False)
+    layer.position.data.fill_(4.2)
+    with torch.no_grad():
+        pushed = layer.dense_kernel()
+        layer.position.fill_(3.0)
+        assert torch.equal(pushed, layer.dense_kernel()) and (pushed[..., 7] != 0).all()
+    assert torch.equal(layer.delay(), torch.zeros(1, 3, 4))
 
 
 @pytest.mark.parametrize("kernel", ["v1", "gauss", "max"])

@@ -143,13 +143,20 @@ class FeedforwardDelays(Layer):
         return dense_kernel(self.weight, self.effective_position(), self.spread, self.window, self.kernel)
 
     def effective_position(self) -> Tensor:
-        """Return the positions as forward uses them, within the window: outside, a connection is dead."""
-        lowest, highest = self._range()
-        return project(self.position, highest, lowest)
+        """Return the positions as forward uses them, within [-(K//2), K//2] as published.
+
+        For even K the interval ends one step after the window. Beyond it nothing is left of a triangle, so the last
+        step of the window takes its place, and the connection stays alive.
+        """
+        lowest, last = self._range()
+        limit = self.window // 2
+        used = project(self.position, limit, lowest)
+        return used if limit == last or self.kernel == "gauss" else torch.where(self.position > limit, last, used)
 
     def delay(self) -> Tensor:
         """Return the delays in steps, (kernel_count, outputs|1, inputs|1): left padding - K//2 - P."""
-        return self.left_padding - self.window // 2 - self.effective_position().detach()
+        position = self.position.detach().clamp(*self._range())
+        return self.left_padding - self.window // 2 - position
 
     def forward(
         self,
@@ -248,7 +255,7 @@ class FeedforwardDelays(Layer):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Put positions back inside the window: [-(K//2), K//2] (and at most K - 1 - K//2 for an even K)."""
+        """Put positions back inside the window: [-(K//2), K - 1 - K//2]."""
         self.position.clamp_(*self._range())
 
     def _range(self) -> tuple[int, int]:
@@ -268,7 +275,7 @@ class FeedforwardDelays(Layer):
             if self.rounding != "none":
                 self.round_()
             self.spread.zero_()
-            self.kernel = "v1" if kernel == "v1" else "max"  # a gauss of spread 0 still has width 0.27
+            self.kernel = "v1"  # a gauss of spread 0 still has width 0.27
             yield
         finally:
             self.kernel = kernel

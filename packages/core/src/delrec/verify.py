@@ -3,12 +3,12 @@
     python -m delrec.verify PATH... [--engine NAME] [--dtype float64|float32] [--device cpu|cuda]
 
 PATH is a golden file (.npz) or a folder of them, of two kinds: `delrec_*` (a recurrent-delay layer: spikes,
-membrane, interpolation kernel, loss and every gradient) and `dcls1d_*` (a feedforward-delay layer). A line a file
-tells what agrees; the last line is "N passed, M failed". Exit status: 0 all agree; 1 one disagrees; 2 nothing to
-check, or a file is unreadable or of neither kind.
+membrane, interpolation kernel, loss and every gradient) and `dcls1d_*` (a feedforward-delay layer). One line per file
+tells what agrees; the last line is "N passed, M failed", and ", K skipped" where the engine leaves K files to another.
+Exit status: 0 all agree; 1 one disagrees; 2 nothing to check, or a file is unreadable or of neither kind.
 
 An engine for inference alone (events) gives no gradients and takes whole delays: its spikes are held against the
-reference engine's for the same layer as deployed, and its line says so; files in which it has no part are left out.
+reference engine's for the same layer as deployed, and its line says so.
 
 Agreement: spikes are equal; for every other array max|a-b| <= tol max(1, max|b|), tol = 1e-9 in float64 and 1e-4
 in float32 (where spikes must be equal wherever |H - threshold| >= 1e-5).
@@ -291,11 +291,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("nothing to check: --device cuda, and torch sees no CUDA device here\n0 passed, 0 failed")
         return 2
 
-    passed = failed = unusable = 0
+    passed = failed = unusable = skipped = 0
     for path in _files(options.paths):
         try:
             results = check_file(path, options.engine, options.dtype, options.device)
         except NotCheckedError as error:
+            skipped += 1
             print(f"skip  {path.name}: {error}")
             continue
         except GoldenError as error:
@@ -316,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"ok    {path.name}: {len(results)} arrays, largest error {worst.error:.2g} ({worst.name})")
     if not passed + failed + unusable:
         print(f"nothing to check: no .npz file for this engine in {', '.join(options.paths)}")
-    print(f"{passed} passed, {failed + unusable} failed")
+    print(f"{passed} passed, {failed + unusable} failed" + f", {skipped} skipped" * (skipped > 0))
     return 2 if unusable or not passed + failed else 1 if failed else 0
 
 
