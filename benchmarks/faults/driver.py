@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from delrec.networks import Network, NetworkConfig
 from delrec_bench.config import Request, resolve
 from delrec_bench.environment import machine, provenance
 from delrec_bench.methods.base import Method, MethodTable
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.runs import Outcome, folder, run
 from delrec_bench.runs.folder import RunFolder
 from delrec_bench.tasks.base import find_tasks

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from delrec.capture import CapturedStep
 from delrec.engines.events import EventNetwork
-from delrec.networks import Network
 from delrec_bench.latency.timing import finished
+from delrec_bench.networks import Network
 from torch import Tensor, nn
 
 from benchmarks.latency.floor import products

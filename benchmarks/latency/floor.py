@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable
 
 import torch
-from delrec.networks import NetworkConfig
+from delrec_bench.networks import NetworkConfig
 from torch import Tensor
 
 __all__ = ["products"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from delrec.engines import engine_for
-from delrec.networks import Network
 from delrec.verify import check_file
 from delrec_bench.latency import events
+from delrec_bench.networks import Network
 from torch import Tensor, nn
 
 from benchmarks.latency.published import PublishedLIF, RingLayer

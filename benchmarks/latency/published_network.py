@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from delrec import FeedforwardDelays, RecurrentDelays
-from delrec.networks import Network
 from delrec.neurons import LIF
+from delrec_bench.networks import Network
 from torch import Tensor, nn
 
 from benchmarks.latency.published import PlainLayer, PublishedLIF, PublishedReadout, RingLayer

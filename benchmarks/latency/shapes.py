@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
-from delrec.networks import Network, NetworkConfig
 from delrec_bench.config import profiles
 from delrec_bench.latency.firing import fire, spike_rates
+from delrec_bench.networks import Network, NetworkConfig
 from torch import Tensor
 
 __all__ = ["SHAPES", "Shape", "make_inputs", "make_network", "on", "spike_rates", "stream"]

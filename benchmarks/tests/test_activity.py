@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from delrec import Network, NetworkConfig, Trainable
+from delrec import Trainable
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.training.activity import recording
 
 

@@ -10,7 +10,19 @@ PACKAGE = Path(__file__).parents[1] / "delrec_bench"
 GROUND = ("errors", "schema", "workspace", "plugins", "environment")
 ROOMS = (
     *GROUND,
-    *("metrics", "records", "data", "tasks", "methods", "config", "training", "runs", "interchange", "studies"),
+    *(
+        "networks",
+        "metrics",
+        "records",
+        "data",
+        "tasks",
+        "methods",
+        "config",
+        "training",
+        "runs",
+        "interchange",
+        "studies",
+    ),
     *("statistics", "latency", "report", "app"),
 )
 LONGEST = 300  # lines of a module that is read in one sitting

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from delrec.networks import Network, NetworkConfig
 from delrec_bench import app
 from delrec_bench.config import (
     Request,
@@ -29,6 +28,7 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.environment import peak_bytes
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method, find_methods
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
 from delrec_bench.schema import json_schema
 from delrec_bench.tasks.base import find_tasks

@@ -25,7 +25,7 @@ SETTINGS = (("training.batch", 16), ("task.test_limit", 30))
 METHOD = """
 import os, signal, time
 from pathlib import Path
-from delrec.networks import Network, NetworkConfig
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.methods.base import Method
 from delrec_bench.runs import folder
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from delrec import Network, NetworkConfig, deployed
+from delrec import deployed
 from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError, RunError
@@ -21,6 +21,7 @@ from delrec_bench.interchange.card import WEIGHTS
 from delrec_bench.interchange.nir_graph import export_nir, run_nir, to_nir
 from delrec_bench.interchange.weights import OfMethod, read_weights, weights_bytes
 from delrec_bench.methods.base import find_methods
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.runs.single import perform
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at

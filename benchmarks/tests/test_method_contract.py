@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from delrec.networks import Network
 from delrec_bench.config import Request, Resolved, defaults, resolve
 from delrec_bench.config.budget import solve_width
 from delrec_bench.config.limits import counted
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
+from delrec_bench.networks import Network
 from delrec_bench.records import same_record
 from delrec_bench.runs import perform
 from delrec_bench.tasks.base import find_tasks

@@ -141,7 +141,7 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
 KILLER = """
 import os, signal
 import torch
-from delrec.networks import Trainable
+from delrec import Trainable
 from delrec_bench.methods.base import Method
 
 class Killer(Trainable):

@@ -29,7 +29,7 @@ network.hidden = [6]
 METHOD = """
 import os, signal
 from pathlib import Path
-from delrec.networks import Network, NetworkConfig
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.methods.base import Method
 from delrec_bench.runs import folder
 

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from delrec.networks import Network, NetworkConfig
 from delrec_bench.config import Seeds, TrainingConfig
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import DivergedError, RunError
 from delrec_bench.metrics import metric_named
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.training import HeldOut, Optimisation, ProtocolError, evaluate, fit, score_test
 
 

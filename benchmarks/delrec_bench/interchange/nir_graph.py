@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from delrec import LIF, FeedforwardDelays, Network, RecurrentDelays, SpikeLinear, SpikingLayer, deployed
+from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikeLinear, SpikingLayer, deployed
 
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.interchange.nir_running import run_nir
+from delrec_bench.networks import Network
 from delrec_bench.workspace import write_atomic
 
 Arrays = dict[str, np.ndarray]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from delrec import Network, NetworkConfig
 from delrec.feedforward import FeedforwardDelays
 from delrec.recurrent import RecurrentDelays
 from torch import Tensor
@@ -23,6 +22,7 @@ from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.interchange.checkpoint import checked_tensors, load_checkpoint
 from delrec_bench.interchange.layers import Group, Layer, layers_of
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.tasks.base import find_tasks
 
 SETTINGS = {

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import torch
-from delrec import Network, NetworkConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -23,6 +22,7 @@ from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 from delrec_bench.interchange.checkpoint import LARGEST, checked_tensors
 from delrec_bench.methods.base import MethodTable, find_methods
+from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
 from delrec_bench.records.record import faults
 

@@ -22,7 +22,6 @@ import psutil
 import torch
 from delrec import RecurrentDelays, SpikingLayer
 from delrec.engines.events import EventNetwork
-from delrec.networks import Network
 from torch import Tensor
 
 from delrec_bench.config import Device, Request, Resolved, defaults, resolve
@@ -31,6 +30,7 @@ from delrec_bench.latency.drawn import with_drawn_inputs
 from delrec_bench.latency.firing import fire, spike_rates, take_over
 from delrec_bench.latency.timing import finished
 from delrec_bench.methods.base import MethodTable, find_methods
+from delrec_bench.networks import Network
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import Optimisation, build, multiplying
 from delrec_bench.workspace import Workspace

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from delrec.networks import Network, NetworkConfig
 from delrec.neurons import Neuron
 from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
 
 from delrec_bench.methods._published import presets_of
 from delrec_bench.methods.base import Method
 from delrec_bench.methods.stack import DELREC, settings_of
+from delrec_bench.networks import Network, NetworkConfig
 
 # Fields of NetworkConfig that are about the LIF, which these networks have none of.
 _LIF = ("tau", "learn_tau", "threshold", "reset", "v_reset", "detach_reset", "surrogate", "surrogate_parameters")

@@ -14,7 +14,7 @@ from delrec_bench.errors import BenchError, nearest
 from delrec_bench.plugins import import_folder, import_installed
 
 if TYPE_CHECKING:
-    from delrec.networks import Trainable
+    from delrec import Trainable
 
     from delrec_bench.data.task_data import TaskData
     from delrec_bench.tasks.base import Task

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from delrec.networks import Network, NetworkConfig
 from delrec_baselines import ConvolutionalRecurrence, SoftmaxRecurrence
 
 from delrec_bench.methods._published import presets_of
 from delrec_bench.methods.base import Method
 from delrec_bench.methods.stack import settings_of
+from delrec_bench.networks import Network, NetworkConfig
 
 _SHARED: dict[str, Any] = {"recurrent": "shared", "feedforward": "none"}
 _AXONAL: dict[str, Any] = {"recurrent": "axonal", "feedforward": "none", "learn_delays": True}

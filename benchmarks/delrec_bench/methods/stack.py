@@ -5,7 +5,8 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from delrec import DelayInit
-from delrec.networks import Network, NetworkConfig
+
+from delrec_bench.networks import Network, NetworkConfig
 
 RECURRENT = ("recurrent_layers", "recurrent_dropout", "self_connections")
 DELAYED = (

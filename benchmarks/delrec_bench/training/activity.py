@@ -11,8 +11,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from delrec import FeedforwardDelays, Network, RecurrentDelays
+from delrec import FeedforwardDelays, RecurrentDelays
 from torch import Tensor, nn
+
+from delrec_bench.networks import Network
 
 __all__ = ["recording"]
 

@@ -17,7 +17,7 @@ def summary(start: Mapping[str, Tensor], model: Any, kept: int = KEPT) -> list[d
 
     Args:
         start: `model.delays()` before training.
-        model: A `delrec.networks.Trainable`, trained.
+        model: A `delrec.Trainable`, trained.
         kept: How many delays of a layer are kept one by one, evenly spaced among all.
     """
     layers = []

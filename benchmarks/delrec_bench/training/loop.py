@@ -88,7 +88,7 @@ def fit(
     """Train `model` and leave it at the chosen epoch.
 
     Args:
-        model: A `delrec.networks.Trainable`.
+        model: A `delrec.Trainable`.
         train: Samples to learn from.
         valid: Samples that choose the epoch; None where a task has none, and then the last epoch is taken.
         config: Epochs, rates, schedules.

@@ -1,10 +1,8 @@
 """Recurrences other than DelRec's own: ASRC's softmax over delays, and one convolution for all connections."""
 
-from functools import partial
-
 import pytest
 import torch
-from delrec import LIF, Network, NetworkConfig, RecurrentDelays
+from delrec import LIF, RecurrentDelays
 from delrec_baselines import AdLIF, ConvolutionalRecurrence, SoftmaxRecurrence
 from torch.nn import functional as F
 
@@ -74,16 +72,6 @@ def test_asrc_learns_its_logits():
     assert float(layer.delay) == 3
 
 
-def test_asrc_of_the_published_size_on_ssc():
-    config = NetworkConfig(140, 35, (256, 256, 256), recurrent="shared", sigma=1.0, sigma_decay=0.96)
-    network = Network(config, recurrence=partial(SoftmaxRecurrence, span=6))
-    counts = network.count()
-    assert (counts.delays, counts.frozen, counts.trainable) == (18, 0, 373_301)  # 0.37M as published
-    network.begin_epoch(50, 100)
-    temperature = float(next(m.sigma for m in network.modules() if isinstance(m, SoftmaxRecurrence)))
-    assert temperature == pytest.approx(0.96**50)
-
-
 @pytest.mark.parametrize(
     ("settings", "field"),
     [({"span": 0}, "span"), ({"delays": "axonal"}, "delays"), ({"dropout": 1.0}, "drop"), ({"max_delay": 2}, "span")],
@@ -123,12 +111,6 @@ def test_convolutional_recurrence_equals_dense_with_that_matrix_and_learns_its_k
     dense(x).mul(torch.arange(N)).sum().backward()
     along = [dense.weight.grad.diagonal(j).sum() for j in (-1, 0, 1)]
     torch.testing.assert_close(layer.weight.grad, torch.stack(along))
-
-
-def test_a_convolutional_layer_has_k_and_n_recurrent_parameters():
-    config = NetworkConfig(140, 20, (256, 256), recurrent="axonal", recurrent_layers=(1,))
-    network = Network(config, recurrence=ConvolutionalRecurrence)
-    assert network.count().trainable == Network(config).count().trainable - 256 * 256 + 3
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from torch import nn
 from delrec.engines import operators
 from delrec import FeedforwardDelays, LIF, RecurrentDelays, SpikingLayer
 from delrec.linear import SpikeLinear
-from delrec.networks import Network, NetworkConfig
 
 warnings.simplefilter("error", RuntimeWarning)
 torch.manual_seed(0)
@@ -64,11 +63,6 @@ CASES = {
     "a layer without delays, whose neuron learns": (
         "compare(SpikingLayer(12, neuron=LIF(learn_tau='neuron'), engine=ENGINE), 3 * x)",
         1,
-    ),
-    "a network": (
-        "compare(Network(NetworkConfig(inputs=12, hidden=(16, 9), classes=3, recurrent='axonal', batch_norm=True, "
-        "readout='leaky', engine=ENGINE)).eval(), x)",
-        10,
     ),
     "a model of one's own": ("compare(Own(), x)", 10),
 }

@@ -10,7 +10,6 @@ from delrec import (
     DelayInit,
     EngineError,
     FeedforwardDelays,
-    NetworkConfig,
     NotFiniteError,
     RecurrentDelays,
     SpikeLinear,
@@ -22,7 +21,6 @@ from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, interface, triton
 from delrec.engines.events import EventNetwork
 from delrec.engines.segments import scan_in_segments
-from delrec.networks import Network
 from problems import ENGINES, problem
 from torch._subclasses import FakeTensorMode
 
@@ -124,18 +122,6 @@ def test_graded_values_in_a_history_are_kept_or_refused():
         layer()(x, half)
 
 
-def test_a_copy_after_a_forward_with_a_spike_penalty():
-    import copy
-
-    torch.manual_seed(0)
-    config = NetworkConfig(inputs=6, classes=3, hidden=(5,), recurrent="axonal", spike_penalty=1.0)
-    network = Network(config)
-    network(current()).sum().backward()
-    other = copy.deepcopy(network)
-    assert other.penalty() == 0.0 and torch.is_tensor(network.penalty())
-    assert torch.equal(other(current()), network(current()))
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("delays", ["axonal", "synaptic", "shared"])
 def test_negative_delays_are_delay_zero(engine, delays):
@@ -188,8 +174,6 @@ def test_no_steps_and_no_samples_between_layers(shape):
     out, state = FeedforwardDelays(6, 4, window=5)(x, return_state=True)
     assert out.shape == (*shape, 4) and state.shape == (4, shape[1], 6)
     assert SpikeLinear(6, 4)(x).shape == (*shape, 4)
-    config = NetworkConfig(inputs=6, classes=3, hidden=(5,), recurrent="axonal")
-    assert Network(config)(x).shape == (*shape, 3)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -5,19 +5,7 @@ import pickle
 
 import pytest
 import torch
-from delrec import (
-    LIF,
-    ATan,
-    DelayInit,
-    FeedforwardDelays,
-    Network,
-    NetworkConfig,
-    Neuron,
-    RecurrentDelays,
-    SpikeLinear,
-    SpikingLayer,
-    Triangle,
-)
+from delrec import LIF, ATan, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikeLinear, SpikingLayer, Triangle
 from problems import INTERPRETED, ONLY_INTERPRETED
 from torch import nn
 from torch.func import functional_call
@@ -80,23 +68,16 @@ LAYERS = {
     "feedforward v1": lambda e: FeedforwardDelays(N, N, window=5, engine=e),
     "feedforward gauss": lambda e: FeedforwardDelays(N, N, window=5, kernel="gauss", spread=1.0, engine=e),
     "linear": lambda e: SpikeLinear(N, N, engine=e),
-    "network": lambda e: Network(
-        NetworkConfig(
-            inputs=N,
-            classes=N,
-            hidden=(5, 6),
-            recurrent="axonal",
-            feedforward="v1",
-            window=5,
-            engine=e,
-            readout="leaky",
-            delay_init="uniform",
-            delay_high=5.0,
-        )
+    "stack": lambda e: nn.Sequential(
+        FeedforwardDelays(N, 5, window=5, engine=e),
+        RecurrentDelays(5, delay_init=START, engine=e),
+        SpikeLinear(5, N, engine=e),
+        recurrent(e),
+        SpikeLinear(N, N, engine=e),
     ),
 }
 # of each way through the triton engine one, which is interpreted and slow
-ON_TRITON = ("spiking", "axonal two states", "segments", "feedforward v1", "network")
+ON_TRITON = ("spiking", "axonal two states", "segments", "feedforward v1", "stack")
 EVERY = pytest.mark.parametrize(
     "name, engine",
     [(n, e) for n in LAYERS for e in ("reference", "cpu")]

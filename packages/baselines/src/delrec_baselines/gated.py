@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from delrec.networks import Trainable
+from delrec import Trainable
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -1,8 +1,7 @@
 """Learned delays for recurrent and feedforward spiking layers, in PyTorch.
 
-`RecurrentDelays` (DelRec) and `FeedforwardDelays` (DCLS) work with any neuron model and inside anybody's model;
-`Network` stacks them from a frozen configuration. `python -m delrec.verify` checks an engine against golden
-vectors of the published implementations.
+`RecurrentDelays` (DelRec) and `FeedforwardDelays` (DCLS) work with any neuron model and inside any PyTorch model.
+`python -m delrec.verify` checks an engine against golden vectors of the published implementations.
 """
 
 from delrec.delays import DelayInit
@@ -10,7 +9,6 @@ from delrec.engines import EngineError, State
 from delrec.feedforward import DelayedOutput, FeedforwardDelays
 from delrec.layer import NotFiniteError, check_finite, deployed
 from delrec.linear import SpikeLinear
-from delrec.networks import Counts, Network, NetworkConfig, Trainable
 from delrec.neurons import LIF, Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer, SpikingOutput
@@ -25,6 +23,7 @@ from delrec.surrogates import (
     Triangle,
     make_surrogate,
 )
+from delrec.trainable import Counts, Trainable
 from delrec.training import SigmaSchedule, parameter_groups
 
 __version__ = "0.1.0"
@@ -40,8 +39,6 @@ __all__ = [
     "FastSigmoid",
     "FeedforwardDelays",
     "MultiGaussian",
-    "Network",
-    "NetworkConfig",
     "Neuron",
     "NotFiniteError",
     "RecurrentDelays",

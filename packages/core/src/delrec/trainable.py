@@ -1,6 +1,6 @@
 """What a training loop may ask of a network, whatever is inside it.
 
-`Network` follows it, and so can any model: the defaults here suit a plain `nn.Module` that maps a sequence
+Any model can follow it: the defaults here suit a plain `nn.Module` that maps a sequence
 (T, B, C) to outputs (T', B, classes).
 """
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from delrec.configuration import NetworkConfig
 from delrec.feedforward import FeedforwardDelays
 from delrec.linear import SpikeLinear
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
-from delrec.sparing import Around, are_spikes, mapped, no_context, note_spent, note_spikes
 from delrec.spiking import SpikingLayer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from delrec_bench.networks.configuration import NetworkConfig
 
 __all__ = ["Block", "connect", "connected", "connection_of", "normalised", "padding_of"]
 
@@ -61,8 +60,6 @@ class Block(nn.Module):
         current = connected(self.connection, self.norm, inputs, lengths)
         if self.dropout_first:
             current = self.dropped(current)
-        if getattr(self.dropped, "__func__", None) is _DROPPED:
-            note_spent(current, self.connection, self.norm, inputs, self.spiking)
         spikes = self.spiking(current, lengths=lengths)
         assert isinstance(spikes, Tensor)
         return spikes
@@ -72,39 +69,26 @@ class Block(nn.Module):
         if not self.training or self.dropout == 0:
             return values
         if self.dropout_mask == "step":
-            dropped = F.dropout(values, self.dropout)
-        else:
-            mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
-            dropped = values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
-        if are_spikes(values):
-            note_spikes(dropped)
-        return dropped
-
-
-_DROPPED = Block.dropped  # one of somebody's own may keep what it is given
+            return F.dropout(values, self.dropout)
+        mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
+        return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
 
 
 def connected(connection: nn.Module, norm: nn.Module | None, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Return what a connection makes of (T, B, inputs), after batch norm: (T', B, N); lengths as in `normalised`."""
-    return mapped(connection, norm, inputs, lambda current, around: normalised(norm, current, lengths, around))
+    return normalised(norm, connection(inputs), lengths)
 
 
-def normalised(
-    norm: nn.Module | None, current: Tensor, lengths: Tensor | None = None, around: Around = no_context
-) -> Tensor:
+def normalised(norm: nn.Module | None, current: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Apply batch norm over time and batch, (T, B, N); in training its statistics see each sample's own steps only."""
     if norm is None:
         return current
     flat = current.flatten(0, -2)
     if lengths is None or not norm.training:
-        with around(flat, lambda product: product):
-            out: Tensor = norm(flat)
+        out: Tensor = norm(flat)
     else:
         own = (torch.arange(len(current), device=current.device).unsqueeze(-1) < lengths).flatten()
-        part = flat[own]
-        with around(part, lambda product: product[own]):
-            part = norm(part)
-        out = torch.zeros_like(flat).index_put((own,), part)
+        out = torch.zeros_like(flat).index_put((own,), norm(flat[own]))
     return out.view_as(current)
 
 

@@ -1,11 +1,13 @@
 """Networks: golden parameter counts, streaming, and clear errors for a bad configuration."""
 
+import copy
 import dataclasses
 import itertools
 
 import pytest
 import torch
-from delrec import Network, NetworkConfig
+from delrec.engines.events import EventNetwork
+from delrec_bench.networks import Network, NetworkConfig
 from problems import ONLY_INTERPRETED
 
 SHD = dict(inputs=140, classes=20, hidden=(256, 256), recurrent_layers=(1,), feedforward_layers=(1,), batch_norm=True)
@@ -136,6 +138,38 @@ def test_spike_penalty_is_the_published_one():
     expected = 2.0 * torch.stack([0.5 * first.mean(), 0.5 * second.mean()]).mean()
     assert network.penalty().item() == pytest.approx(expected.item())
     assert network.penalty().requires_grad
+
+
+def test_a_copy_after_a_forward_holds_no_graph():
+    torch.manual_seed(0)
+    network = Network(small(recurrent="axonal", spike_penalty=1.0))
+    x = torch.rand(20, 3, 5) * 4
+    network(x).sum().backward()
+    other = copy.deepcopy(network)
+    assert other.penalty() == 0.0 and torch.is_tensor(network.penalty())
+    assert torch.equal(other(x), network(x))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0), (0, 0), (1, 1)])
+def test_no_steps_and_no_samples(shape):
+    assert Network(small(recurrent="axonal"))(torch.rand(*shape, 5)).shape == (*shape, 3)
+
+
+@pytest.mark.parametrize("name", ["axonal, SHD order", "feedforward delays", "complement"])
+def test_a_stream_of_events_equals_the_deployed_network(name):
+    torch.manual_seed(3)
+    network = Network(small(**STREAMS[name])).double()
+    with torch.no_grad():
+        for parameter in (p for n, p in network.named_parameters() if n.endswith("weight") and p.dim() > 1):
+            parameter.mul_(3)
+    x = (torch.rand(40, 3, 5, dtype=torch.float64) < 0.3).double()
+    network(x)  # batch norm statistics
+    with network.deployed(), torch.no_grad():
+        wanted = network(x)
+        assert network.hidden_spikes(x)[0].any()  # silence would prove nothing
+    fast = EventNetwork(network.eval(), batch=3, dtype=torch.float64)
+    torch.testing.assert_close(fast.run(x), wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(fast.classify(x), network.scores(wanted), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from delrec.blocks import Block, connect, connected, connection_of, normalised, padding_of
-from delrec.configuration import NetworkConfig
 from delrec.engines import Output, Request, State, scan
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import Lengths, exact_dtype, lengths_of, plain_arithmetic
 from delrec.neurons import LIF, Neuron
-from delrec.readouts import counted_steps, over_time, within
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 from delrec.trainable import Counts, Trainable
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from delrec_bench.networks.blocks import Block, connect, connected, connection_of, normalised, padding_of
+from delrec_bench.networks.configuration import NetworkConfig
+from delrec_bench.networks.readouts import counted_steps, over_time, within
 
 __all__ = ["Counts", "Network", "NetworkConfig", "Trainable"]
 

@@ -1,11 +1,12 @@
-"""Networks of the adaptive neurons' papers: their parameter counts, and their readouts."""
+"""Networks of the baselines' papers: their parameter counts, and their readouts."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
-from delrec import Network, NetworkConfig
-from delrec_baselines import AdLIF, CAdLIF, LearnedLeak, SEAdLIF, SiLIF
+from delrec_baselines import AdLIF, CAdLIF, ConvolutionalRecurrence, LearnedLeak, SEAdLIF, SiLIF, SoftmaxRecurrence
+from delrec_bench.networks import Network, NetworkConfig
 
 SE_READOUT = {"readout": "leaky", "readout_tau": 1 / (1 - math.exp(-1 / 15)), "readout_gain": "complement"}
 
@@ -100,3 +101,19 @@ def test_a_learned_leak_is_learned():
     network.loss(network.classify(8 * torch.rand(30, 4, 5)), torch.tensor([0, 1, 2, 0])).backward()
     assert float(network.leak.alpha.grad.abs().max()) > 0
     assert any(p is network.leak.alpha for p in network.grouped()["neuron"])
+
+
+def test_asrc_of_the_published_size_on_ssc():
+    config = NetworkConfig(140, 35, (256, 256, 256), recurrent="shared", sigma=1.0, sigma_decay=0.96)
+    network = Network(config, recurrence=partial(SoftmaxRecurrence, span=6))
+    counts = network.count()
+    assert (counts.delays, counts.frozen, counts.trainable) == (18, 0, 373_301)  # 0.37M as published
+    network.begin_epoch(50, 100)
+    temperature = float(next(m.sigma for m in network.modules() if isinstance(m, SoftmaxRecurrence)))
+    assert temperature == pytest.approx(0.96**50)
+
+
+def test_a_convolutional_layer_has_k_and_n_recurrent_parameters():
+    config = NetworkConfig(140, 20, (256, 256), recurrent="axonal", recurrent_layers=(1,))
+    network = Network(config, recurrence=ConvolutionalRecurrence)
+    assert network.count().trainable == Network(config).count().trainable - 256 * 256 + 3
