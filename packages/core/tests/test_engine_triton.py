@@ -18,8 +18,8 @@ pytest.importorskip("triton", reason="the triton engine needs triton: pip instal
 import triton
 import triton.language as tl
 from delrec.engines.triton import ENGINE, tiles
-from delrec.engines.triton.functions import power
 from delrec.engines.triton import scan as passes
+from delrec.engines.triton.functions import power
 from delrec.engines.triton.synaptic import MANY
 from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
