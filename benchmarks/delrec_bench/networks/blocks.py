@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from delrec_bench.networks.configuration import NetworkConfig
 
-__all__ = ["Block", "connect", "connected", "connection_of", "normalised", "padding_of"]
+__all__ = ["Block", "connect", "connection_of", "normalised"]
 
 
 class Block(nn.Module):
@@ -52,15 +52,12 @@ class Block(nn.Module):
         self.dropout_mask = config.dropout_mask
         self.dropout_first = config.order == "dropout-spike"
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map (T, B, inputs) to spikes (T', B, N); with dropout on spikes they are scaled.
-
-        lengths: (B,), the steps of each sample that the connection gives, or None for all.
-        """
-        current = connected(self.connection, self.norm, inputs, lengths)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (T, B, inputs) to spikes (T', B, N)."""
+        current = normalised(self.norm, self.connection(inputs))
         if self.dropout_first:
             current = self.dropped(current)
-        spikes = self.spiking(current, lengths=lengths)
+        spikes = self.spiking(current)
         assert isinstance(spikes, Tensor)
         return spikes
 
@@ -74,29 +71,12 @@ class Block(nn.Module):
         return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
 
 
-def connected(connection: nn.Module, norm: nn.Module | None, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Return what a connection makes of (T, B, inputs), after batch norm: (T', B, N); lengths as in `normalised`."""
-    return normalised(norm, connection(inputs), lengths)
-
-
-def normalised(norm: nn.Module | None, current: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Apply batch norm over time and batch, (T, B, N); in training its statistics see each sample's own steps only."""
+def normalised(norm: nn.Module | None, current: Tensor) -> Tensor:
+    """Apply batch norm over time and batch to a current (T, B, N)."""
     if norm is None:
         return current
-    flat = current.flatten(0, -2)
-    if lengths is None or not norm.training:
-        out: Tensor = norm(flat)
-    else:
-        own = (torch.arange(len(current), device=current.device).unsqueeze(-1) < lengths).flatten()
-        out = torch.zeros_like(flat).index_put((own,), norm(flat[own]))
+    out: Tensor = norm(current.flatten(0, -2))
     return out.view_as(current)
-
-
-def padding_of(connection: nn.Module) -> int:
-    """Return how many steps a connection adds to a sequence."""
-    if not isinstance(connection, FeedforwardDelays):
-        return 0
-    return connection.left_padding + connection.right_padding - connection.window + 1
 
 
 def connection_of(config: NetworkConfig, inputs: int, outputs: int, delayed: bool, bias: bool) -> nn.Module:
