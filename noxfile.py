@@ -126,11 +126,11 @@ def gpu_check(session: nox.Session) -> None:
     env = _shared(session) | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TRITON_INTERPRET": "0"}
     # interpreted, none can be compiled; and none is on a card, should there be one
     interpreted = env | {"TRITON_INTERPRET": "1", "DELREC_ALL_GOLDEN": "1", "CUDA_VISIBLE_DEVICES": ""}
-    chosen = "(triton or capture) and not every_kernel_fits"  # that one compiles what the last line compiles
+    chosen = "triton and not every_kernel_fits"  # that one compiles what the last line compiles
     _run(session, "pytest", "-q", "-n", "auto", "packages/core/tests", "-k", chosen, env=interpreted)
     one = "packages/core/tests/golden/delrec_axonal_triangle_soft_det1_sig5_p1.npz"  # all of them were tests
     _run(session, "python", "-m", "delrec.verify", one, "--engine", "triton", env=interpreted)
-    _run(session, "python", "packages/core/tests/cards.py", *session.posargs, env=env)
+    _run(session, "python", "-m", "delrec.engines.triton.resources", *session.posargs, env=env)
 
 
 @nox.session(venv_backend="none")
@@ -142,7 +142,7 @@ def gpu(session: nox.Session) -> None:
     )
     sees = f"import sys, torch; torch.cuda.is_available() or sys.exit({refusal})"
     _run(session, "python", "-c", sees, env=env)
-    _run(session, "pytest", "-q", "packages/core/tests", "-k", "triton or cuda or capture", env=env)
+    _run(session, "pytest", "-q", "packages/core/tests", "-k", "triton or cuda", env=env)
     for dtype in ("float64", "float32"):
         files = ("packages/core/tests/golden", "--dtype", dtype)
         _run(session, "python", "-m", "delrec.verify", *files, "--device", "cuda", "--engine", "triton", env=env)

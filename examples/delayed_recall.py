@@ -33,4 +33,4 @@ for _ in range(300):
 with deployed(model), torch.no_grad():  # whole delays, no spread
     scores, label = answer(1000)
 accuracy = (scores.argmax(1) == label).float().mean().item()
-print(f"accuracy with deployed delays: {accuracy:.3f} (chance 0.250); delays {spiking.delay.detach().round().tolist()}")
+print(f"accuracy with deployed delays: {accuracy:.3f} (chance 0.250); delays {spiking.delays().round().tolist()}")

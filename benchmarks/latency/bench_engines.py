@@ -1,6 +1,6 @@
 """Core's engines against the published loop and the bare matrix products: `nox -s bench-engines [-- --quick]`.
 
-On a CUDA device `nox -s gpu` measures the same, with replays of a captured step, and without batch 1 and layers.
+On a CUDA device `nox -s gpu` measures the same without batch 1 and layers.
 
 The correctness gate comes first, and what fails it is not timed. Every contender is timed by pytest-benchmark; before
 each of its rounds its yardsticks run once, so that each ratio is of two times of one round (A B A B). All of it is one
@@ -127,7 +127,7 @@ def test_memory(rows: Rows, quick: bool, threads: int, device: str, shape_name: 
 def test_network(
     benchmark: Any, stage: Stage, rows: Rows, quick: bool, threads: int, shape_name: str, contender: str, mode: str
 ) -> None:
-    """Training step, forward pass, batch-1 latency and streaming of a whole network; on a card, a captured step."""
+    """Training step, forward pass, batch-1 latency and streaming of a whole network."""
     device, last = stage.device, MODES[stage.device][-1]
     if mode in ("batch1", "stream") and shape_name == BIG:
         pytest.skip("the batch of 32 has the same row")

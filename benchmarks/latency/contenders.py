@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from delrec.capture import CapturedStep
 from delrec.engines.events import EventNetwork
 from delrec_bench.latency.timing import finished
 from delrec_bench.networks import Network
@@ -19,7 +18,7 @@ from benchmarks.latency.shapes import Shape, make_inputs, make_network, stream
 
 __all__ = ["CONTENDERS", "MODES", "Contender", "TorchNetwork", "build", "network_of"]
 
-MODES = {"cpu": ("train", "forward", "batch1", "stream"), "cuda": ("train", "captured", "forward")}
+MODES = {"cpu": ("train", "forward", "batch1", "stream"), "cuda": ("train", "forward")}
 """Device -> what is timed there."""
 
 Work = Callable[[], object]
@@ -51,7 +50,6 @@ class Contender:
     """A network on a shape, with what is timed: those of `MODES` that it has.
 
     train: forward in training mode, cross-entropy, backward, optimiser step (rate 0: each does the same work).
-    captured: the same as one CUDA graph, of a network of ours.
     forward: evaluation without gradient, the shape's batch. batch1: the scores of one whole sample, as deployed.
     stream: the same sample a step at a time, each step's output in hand before the next.
     """
@@ -62,15 +60,13 @@ class Contender:
         self.device = shape.device
         self.network = network.to(shape.device)
         self.inputs, self.targets = make_inputs(shape)
-        self.optimiser = shape.optimiser(network.parameters(), lr=0.0, capturable=shape.device == "cuda")
+        self.optimiser = shape.optimiser(network.parameters(), lr=0.0)
         self._single = {"batch1": batch1 or self.single, "stream": stream_sample}
 
     def work(self, mode: str) -> Work | None:
         """The function to time; None where there is none."""
         if mode in self._single:
             return self._single[mode]
-        if mode == "captured":
-            return finished(self.captured(), self.device) if isinstance(self.network, Network) else None
         return finished({"train": self.train, "forward": self.forward}[mode], self.device)
 
     def train(self) -> None:
@@ -83,12 +79,6 @@ class Contender:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of the scores."""
         return nn.functional.cross_entropy(self.network.scores(outputs), targets)
-
-    def captured(self) -> Work:
-        """Replays of a training step."""
-        self.network.train()
-        step = CapturedStep(self.network, self.loss, self.optimiser, self.inputs, self.targets)
-        return lambda: step(self.inputs, self.targets)
 
     @torch.no_grad()
     def forward(self) -> Tensor:
@@ -125,7 +115,7 @@ def network_of(shape: Shape, recurrent: str, sigma: float, engine: str = "auto",
     return make_network(shape.config(recurrent, sigma, engine, **more), make_inputs(shape)[0])
 
 
-LONGEST = 60  # steps, of delays that are as initialised: a step can only be captured where a bound is known
+LONGEST = 60  # steps, of delays that are as initialised: with a bound no step waits for the device to read it
 
 
 def _ours(shape: Shape, recurrent: str, sigma: float, **more: Any) -> Contender:

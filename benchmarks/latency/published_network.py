@@ -98,7 +98,7 @@ def published_neuron(neuron: Any) -> PublishedLIF:
 
 def ring_layer(ours: RecurrentDelays) -> RingLayer:
     """The published loop with a copy of our layer's weights, delays and spread; without delays it is at delay 0."""
-    plain = ours.delays == "none"
+    plain = ours.delay_kind == "none"
     ring = RingLayer(
         ours.weight.detach().clone(),
         ours.weight.new_zeros(ours.size).detach() if plain else ours.delay.detach().clone(),

@@ -20,7 +20,7 @@ _ON_A_CARD = {
     ("PS-MNIST", OURS): (40, 65), ("PS-MNIST", _SYNAPTIC): (60, None),
 }  # fmt: skip
 """(shape, contender) -> milliseconds of a training step aimed at on an H100 and on an A40, batch 256, float32."""
-_COLUMNS = {"train": "training step", "captured": "captured", "forward": "forward", "batch1": "batch 1"}
+_COLUMNS = {"train": "training step", "forward": "forward", "batch1": "batch 1"}
 _COLUMNS["stream"] = "stream"
 
 
@@ -93,15 +93,13 @@ def targets(rows: Rows) -> list[tuple[str, Quartiles, float, float, bool]]:
 
 
 def _card_targets(rows: Rows) -> str:
-    """The quicker of a training step and its replay beside what is aimed at, whatever the card."""
+    """A training step beside what is aimed at, whatever the card."""
     body = []
     for (shape, contender), aims in _ON_A_CARD.items():
-        found = [row for mode in ("train", "captured") if (row := _row(rows, shape, contender, mode))]
-        if found:
-            best = min(found, key=lambda row: row["median"])
-            line = [shape, contender, _COLUMNS[best["mode"]], _seconds(best)]
-            body.append(line + [f"{aim} ms" if aim else "" for aim in aims])
-    return "## Targets\n\n" + _table(["shape", "", "", "measured", "aim, H100", "aim, A40"], body)
+        row = _row(rows, shape, contender, "train")
+        if row is not None:
+            body.append([shape, contender, _seconds(row), *(f"{aim} ms" if aim else "" for aim in aims)])
+    return "## Targets\n\n" + _table(["shape", "", "measured", "aim, H100", "aim, A40"], body)
 
 
 def _yardstick(rows: Rows) -> list[str]:
@@ -164,8 +162,6 @@ def _network_table(rows: Rows, shape: str) -> str:
     note = f"Ratios are to '{OURS}' (where there is a second, to '{OURS_0}'; rows of sigma 0 only to that)."
     if "batch1" in modes:
         note += " Batch 1: one sample as deployed; stream: the same, a step at a time, over batch 1."
-    if "captured" in modes:
-        note += " Captured: the training step as one CUDA graph."
     return f"{note}\n\n{_table(head, body)}"
 
 

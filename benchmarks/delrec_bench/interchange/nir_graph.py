@@ -83,14 +83,14 @@ def _connect(nir: Any, nodes: dict[str, Any], edges: list[Any], last: str, name:
     """Add a connection with its batch norm folded in; return the name of its last node."""
     what = name.replace("_", " layer ")
     if isinstance(layer, FeedforwardDelays):
-        if layer.delays != "axonal" or layer.kernel_count != 1:
+        if layer.delay_kind != "axonal" or layer.kernel_count != 1:
             raise BenchError(
-                f"{what}: feedforward delays are {layer.delays}, {layer.kernel_count} a connection; NIR delays a "
+                f"{what}: feedforward delays are {layer.delay_kind}, {layer.kernel_count} a connection; NIR delays a "
                 "sender's spikes alike for all receivers (axonal, one element)"
             )
         if layer.right_padding or layer.left_padding != layer.window - 1:
             raise BenchError(f"{what}: its feedforward delays pad the sequence on the right; NIR has no sequences")
-        delay = layer.delay().flatten()
+        delay = layer.delays().flatten()
         _whole(delay, what)
         nodes[f"{name}_delay"] = nir.Delay(delay=_array(delay.expand(layer.inputs)))
         edges.append((last, last := f"{name}_delay"))
@@ -142,12 +142,12 @@ def _loop(nir: Any, nodes: dict[str, Any], edges: list[Any], last: str, layer: A
     """Add the recurrent connections of a layer."""
     if not isinstance(layer, RecurrentDelays):
         return
-    if layer.delays == "synaptic":
+    if layer.delay_kind == "synaptic":
         raise BenchError(
             f"hidden layer {i}: its recurrent delays are synaptic, one a connection; NIR delays a sender's spikes "
             "alike for all receivers (axonal)"
         )
-    delay = layer.effective_delay()
+    delay = layer.delays().expand(layer.size)
     _whole(delay, f"hidden layer {i}")
     if bool((delay > 0).any()):
         nodes[f"delay_{i}"] = nir.Delay(delay=_array(delay))

@@ -99,7 +99,7 @@ def _connection(layer: Any) -> str:
     outputs, inputs = layer.weight.shape[:2]
     if not isinstance(layer, FeedforwardDelays):
         return f"{inputs} to {outputs}"
-    delay = layer.delay()
+    delay = layer.delays()
     return f"{inputs} to {outputs}, delays of {float(delay.min()):g} to {float(delay.max()):g} steps"
 
 
@@ -110,7 +110,7 @@ def _delays(block: Any) -> dict[str, list[float]]:
         name: [float(delay.min()), float(delay.max())]
         for name, layer in of.items()
         if isinstance(layer, RecurrentDelays | FeedforwardDelays)
-        for delay in [layer.delay() if isinstance(layer, FeedforwardDelays) else layer.delay.detach()]
+        for delay in [layer.delays()]
     }
 
 
@@ -118,13 +118,13 @@ def _spiking(block: Any) -> str:
     text = "" if block.norm is None else ", batch norm"
     if not isinstance(block.spiking, RecurrentDelays):
         return text
-    if block.spiking.delays == "none":
+    if block.spiking.delay_kind == "none":
         return f"{text}; recurrent, no delays"
-    delay = block.spiking.delay.detach()
+    delay = block.spiking.delays()
     spread = "" if block.spiking.spread is None else ", learned spread"
     return (
-        f"{text}; recurrent, {block.spiking.delays} delays of {float(delay.min()):g} to {float(delay.max()):g} steps, "
-        f"mean {float(delay.mean()):.3g}{spread}"
+        f"{text}; recurrent, {block.spiking.delay_kind} delays of {float(delay.min()):g} to {float(delay.max()):g} "
+        f"steps, mean {float(delay.mean()):.3g}{spread}"
     )
 
 

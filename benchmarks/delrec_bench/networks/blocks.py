@@ -8,6 +8,7 @@ import torch
 from delrec.feedforward import FeedforwardDelays
 from delrec.linear import SpikeLinear
 from delrec.neurons import Neuron
+from delrec.norm import BatchNorm
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from delrec_bench.networks.configuration import NetworkConfig
 
-__all__ = ["Block", "connect", "connection_of", "normalised"]
+__all__ = ["Block", "connect", "connected", "connection_of", "padding_of"]
 
 
 class Block(nn.Module):
@@ -28,7 +29,7 @@ class Block(nn.Module):
         size = config.hidden[layer]
         delayed = config.has_feedforward_delays(layer)
         self.connection = connection_of(config, inputs, size, delayed, config.bias)
-        self.norm = nn.BatchNorm1d(size, momentum=config.norm_momentum) if config.batch_norm else None
+        self.norm = BatchNorm(size, momentum=config.norm_momentum) if config.batch_norm else None
         self.spiking: SpikingLayer
         if config.is_recurrent(layer):
             self.spiking = recurrence(
@@ -52,12 +53,15 @@ class Block(nn.Module):
         self.dropout_mask = config.dropout_mask
         self.dropout_first = config.order == "dropout-spike"
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map (T, B, inputs) to spikes (T', B, N)."""
-        current = normalised(self.norm, self.connection(inputs))
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map (T, B, inputs) to spikes (T', B, N); with dropout on spikes they are scaled.
+
+        lengths: (B,), the steps of each sample that the connection gives, or None for all.
+        """
+        current = connected(self.connection, self.norm, inputs, lengths)
         if self.dropout_first:
             current = self.dropped(current)
-        spikes = self.spiking(current)
+        spikes = self.spiking(current, lengths=lengths)
         assert isinstance(spikes, Tensor)
         return spikes
 
@@ -71,12 +75,17 @@ class Block(nn.Module):
         return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
 
 
-def normalised(norm: nn.Module | None, current: Tensor) -> Tensor:
-    """Apply batch norm over time and batch to a current (T, B, N)."""
-    if norm is None:
-        return current
-    out: Tensor = norm(current.flatten(0, -2))
-    return out.view_as(current)
+def connected(connection: nn.Module, norm: nn.Module | None, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Return the output of a connection for (T, B, inputs), after batch norm, (T', B, N)."""
+    current: Tensor = connection(inputs)
+    return current if norm is None else norm(current, lengths)
+
+
+def padding_of(connection: nn.Module) -> int:
+    """Return how many steps a connection adds to a sequence."""
+    if not isinstance(connection, FeedforwardDelays):
+        return 0
+    return connection.left_padding + connection.right_padding - connection.window + 1
 
 
 def connection_of(config: NetworkConfig, inputs: int, outputs: int, delayed: bool, bias: bool) -> nn.Module:

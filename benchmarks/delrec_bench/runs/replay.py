@@ -87,7 +87,7 @@ def without_delays(model: Any) -> Any | None:
     """A copy of a network with every delay 0: a spike arrives at the next step. None where there is none of core's."""
     model = copy.deepcopy(model)
     found = [m for m in model.modules() if isinstance(m, FeedforwardDelays | RecurrentDelays)]
-    found = [m for m in found if isinstance(m, FeedforwardDelays) or m.delays != "none"]
+    found = [m for m in found if isinstance(m, FeedforwardDelays) or m.delay is not None]
     with torch.no_grad():
         for module in found:
             if isinstance(module, RecurrentDelays):

@@ -104,8 +104,8 @@ class _Recorder:
 def _buffer_size(module: nn.Module) -> int:
     """Return how many past values a connection keeps at inference: senders times the steps it reaches back."""
     if isinstance(module, RecurrentDelays):
-        reach = module.effective_delay().detach().round() + 1
-        per_sender = reach.amax(0) if reach.dim() == 2 else reach
+        reach = module.delays().round() + 1
+        per_sender = reach.amax(0) if reach.dim() == 2 else reach.expand(module.size)
         return int(per_sender.sum())
     if isinstance(module, FeedforwardDelays):
         return module.inputs * module.window

@@ -51,7 +51,7 @@ def outgoing(module: Any) -> Tensor | None:
     """
     if isinstance(module, RecurrentDelays):
         weight = module.effective_weight().abs()  # (receiver, sender)
-        return {"synaptic": weight, "shared": weight.mean().reshape(1)}.get(module.delays, weight.mean(0))
+        return {"synaptic": weight, "shared": weight.mean().reshape(1)}.get(module.delay_kind, weight.mean(0))
     if isinstance(module, FeedforwardDelays):
         weight = module.weight.abs().permute(2, 0, 1)  # (element, receiver, sender), as the delays
         one = [axis for axis in (1, 2) if module.position.shape[axis] == 1]

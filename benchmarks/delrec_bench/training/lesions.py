@@ -57,7 +57,7 @@ def lesion_(model: Any, text: str, seed: int) -> None:
 
 def _change(layer: RecurrentDelays | FeedforwardDelays, changed: Callable[[Tensor], Tensor]) -> None:
     if isinstance(layer, RecurrentDelays):
-        layer.delay.copy_(project(changed(project(layer.delay, layer.max_delay)), layer.max_delay))
+        layer.delay.copy_(project(changed(layer.delays()), layer.max_delay))
     else:
         centre = layer.left_padding - layer.window // 2  # in float64 both subtractions are exact
         layer.position.copy_(centre - changed(centre - layer.effective_position().double()))

@@ -69,7 +69,7 @@ def test_asrc_learns_its_logits():
         layer.logits.fill_(0)
         layer.logits[3] = 1
     layer.clamp_()
-    assert float(layer.delay) == 3
+    assert float(layer.delays()) == 3
 
 
 @pytest.mark.parametrize(

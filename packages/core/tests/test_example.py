@@ -1,8 +1,10 @@
 """The examples do what they say: a user's first contact with the library must work."""
 
+import doctest
 import runpy
 from pathlib import Path
 
+import delrec.recurrent
 import pytest
 import torch
 
@@ -61,6 +63,11 @@ def test_streaming_equals_one_call():
 def test_a_compiled_model_gives_the_same_numbers():
     torch._dynamo.reset()
     assert run("compiled_model")["difference"] < 1e-4
+
+
+def test_the_example_of_a_docstring_runs():
+    found = doctest.testmod(delrec.recurrent, extraglobs={"torch": torch, "LIF": delrec.LIF})
+    assert found.attempted >= 4 and not found.failed
 
 
 def test_every_example_is_run_here():

@@ -38,10 +38,10 @@ def current(steps=24, batch=3, size=6):
 def test_delays_do_not_follow_a_dtype_below_float32():
     made = layer(delay_init=DelayInit("constant", low=300.4), sigma=0.0).bfloat16()
     assert made.delay.dtype == made.sigma.dtype == torch.float32 and made.weight.dtype == torch.bfloat16
-    taps = triangle_kernel(made.effective_delay(), made.half_width(), 304)[0]
+    taps = triangle_kernel(made.delays(), made.half_width(), 304)[0]
     torch.testing.assert_close(taps[taps > 0], torch.tensor([0.6, 0.4]), atol=1e-4, rtol=0)
     near = layer(delay_init=DelayInit("constant", low=20.3)).to("cpu", torch.float16)
-    assert near.effective_delay()[0].item() == pytest.approx(20.3)
+    assert near.delays()[0].item() == pytest.approx(20.3)
     near(current().half()).sum().backward()
     assert near.delay.grad.dtype == torch.float32
     near.bfloat16()  # the gradient moves with it

@@ -26,7 +26,7 @@ def test_a_whole_position_is_a_delay_of_window_minus_one_minus_half_minus_positi
     x = torch.rand(20, 2, 4, dtype=F64)
     shifted = torch.cat([torch.zeros(delay, 2, 4, dtype=F64), x])[:20]
     torch.testing.assert_close(layer(x), shifted @ layer.weight[..., 0].T, rtol=1e-6, atol=1e-6)  # the 1e-7 of DCLS
-    assert torch.equal(layer.delay(), torch.full((1, 3, 4), float(delay), dtype=F64))
+    assert torch.equal(layer.delays(), torch.full((1, 3, 4), float(delay), dtype=F64))
 
 
 @pytest.mark.parametrize("kernel", ["v1", "gauss", "max"])
@@ -111,7 +111,7 @@ def test_a_triangle_pushed_out_of_an_even_window_is_at_its_last_step(kernel):
         pushed = layer.dense_kernel()
         layer.position.fill_(3.0)
         assert torch.equal(pushed, layer.dense_kernel()) and (pushed[..., 7] != 0).all()
-    assert torch.equal(layer.delay(), torch.zeros(1, 3, 4))
+    assert torch.equal(layer.delays(), torch.zeros(1, 3, 4))
 
 
 @pytest.mark.parametrize("kernel", ["v1", "gauss", "max"])

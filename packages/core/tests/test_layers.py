@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
-from delrec import LIF, ATan, DelayInit, RecurrentDelays, SpikingLayer, Triangle
+from delrec import LIF, ATan, BatchNorm, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, Triangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import ENGINES
+from torch import nn
 from torch.autograd import gradcheck
 
 F64 = torch.float64
@@ -39,8 +40,8 @@ def received(made, spikes):
             for o in range(size):
                 s = width[o] if width.dim() else width
                 for i in range(size):
-                    d = made.effective_delay()
-                    d = d[i, o] if d.dim() == 2 else d[o]
+                    d = made.delays()
+                    d = d[i, o] if d.dim() == 2 else d.expand(size)[o]
                     m = max(0.0, float(s - abs(k - (1 + d)))) / float(s) ** 2
                     out[t, :, i] += made.weight[i, o] * m * spikes[t - k, :, o]
     return out
@@ -189,14 +190,14 @@ def test_dropout_masks():
 def test_fixed_delays_are_integers_from_the_start_and_untrained():
     made = layer(learn=False)
     assert torch.equal(made.delay, made.delay.round()) and not made.delay.requires_grad
-    assert layer(delays="none").delay.abs().sum() == 0
+    assert layer(delays="none").delay is None and not layer(delays="none").delays().any()
 
 
 @pytest.mark.parametrize("rounding", ["restore", "in-place", "straight-through", "stochastic", "none"])
 def test_rounding_choices(rounding):
     made = layer(rounding=rounding)
     start = made.delay.detach().clone()
-    trained = made.effective_delay().detach()
+    trained = made.delays()
     if rounding in ("straight-through", "stochastic"):
         assert torch.equal(trained, trained.round())
     else:
@@ -204,7 +205,7 @@ def test_rounding_choices(rounding):
     with made.deployed():
         assert not made.training
         expected = start if rounding == "none" else start.round()
-        assert torch.equal(made.effective_delay(), expected) and float(made.sigma) == 0
+        assert torch.equal(made.delays(), expected) and float(made.sigma) == 0
     assert torch.equal(made.delay, start.round() if rounding == "in-place" else start)
     assert float(made.sigma) == 2.0
 
@@ -302,3 +303,42 @@ def test_a_layer_in_segments_is_the_same_layer_and_keeps_less(engine):
         assert few_kept < all_kept
     with pytest.raises(ValueError, match="segment = 0"):
         layer(segment=0)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_layers_from_the_meta_device_compute_what_their_state_dict_says(assign):
+    def build():
+        torch.manual_seed(0)
+        kinds = [RecurrentDelays(6, delays=kind, learn_spread=kind != "none", sigma=2.0, max_delay=9) for kind in FORMS]
+        return nn.ModuleList([*kinds, FeedforwardDelays(6, 4, window=8, kernel="gauss", spread=2.0), BatchNorm(6)])
+
+    there = build()
+    with torch.device("meta"):
+        made = build()
+    assert "sigma=meta" in repr(made)
+    if not assign:
+        made.to_empty(device="cpu")
+        for tensor in (*made.parameters(), *made.buffers()):  # memory as it is found
+            tensor.data.fill_(7)
+    made.load_state_dict(there.state_dict(), assign=assign)
+    for one, other in zip(there, made, strict=True):
+        if isinstance(one, RecurrentDelays):
+            other.neuron = one.neuron
+        assert torch.equal(one(current(size=6).float()), other(current(size=6).float()))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_single_steps_equal_the_sequence(engine, batch_first):
+    made, x = layer(size=6, engine=engine, batch_first=batch_first), current(size=6)
+    plain = SpikingLayer(6, engine=engine, batch_first=batch_first).double()
+    delayed = FeedforwardDelays(6, 6, window=4, engine=engine, batch_first=batch_first).double()
+    for part in (made, plain, delayed):
+        state, steps = None, []
+        for now in x:
+            out, state = part.step(now, state)
+            steps.append(out)
+        whole = part(x.transpose(0, 1)).transpose(0, 1) if batch_first else part(x)
+        torch.testing.assert_close(torch.stack(steps), whole, rtol=0, atol=1e-12)
+        with pytest.raises(ValueError, match=r"shape \(16, 3, 6\); one step is \(B, "):
+            part.step(x)

@@ -1,4 +1,4 @@
-"""What one's own loop needs: deployed, parameter_groups, SigmaSchedule, for any module that holds our layers."""
+"""What a training loop needs: deployed, parameter_groups, SigmaSchedule, for any module that holds our layers."""
 
 import copy
 
@@ -14,11 +14,12 @@ from delrec import (
     deployed,
     parameter_groups,
 )
+from problems import ENGINES
 from torch import nn
 
 
 class Own(nn.Module):
-    """A model of somebody's own: one layer is held in a list, one part is in evaluation mode already."""
+    """A user's model: one layer is held in a list, one part is in evaluation mode already."""
 
     def __init__(self):
         super().__init__()
@@ -72,15 +73,36 @@ def test_parameter_groups_tell_delays_apart_and_spare_them_decay():
         parameter_groups(model, delay_lr=-1)
 
 
-def test_an_optimiser_needs_no_clamp_after_its_step():
-    model = RecurrentDelays(6, delay_init=DelayInit("constant", low=0.0), max_delay=3)
-    optimiser = torch.optim.SGD(parameter_groups(model, lr=1e-3, delay_lr=50.0))
+@pytest.mark.parametrize("kind", ["axonal", "synaptic", "shared"])
+@pytest.mark.parametrize("rounding", ["restore", "straight-through", "stochastic"])
+def test_delays_are_those_in_use_whatever_an_optimiser_made_of_the_parameter(kind, rounding):
+    model = RecurrentDelays(6, delays=kind, delay_init=DelayInit("uniform", high=3), max_delay=3, rounding=rounding)
+    optimiser = torch.optim.SGD(parameter_groups(model, lr=1e-3, delay_lr=500.0))
     for _ in range(4):
         model(torch.rand(9, 2, 6) * 3).sum().backward()
         optimiser.step()
-        used = model.effective_delay()
-        assert used.min() >= 0 and used.max() <= 3
+        used = model.delays()
+        assert used.min() >= 0 and used.max() <= 3 and used.shape == model.delay.shape and not used.requires_grad
+        assert rounding == "restore" or torch.equal(used, used.round())
+        if rounding != "stochastic":
+            assert torch.equal(used.expand(6, 6) if kind == "synaptic" else used.expand(6), model._delays_in_use())
     assert model.delay.min() < 0 or model.delay.max() > 3, "the parameter itself went astray"
+
+
+@pytest.mark.parametrize("longest", [2**24 + 1, 2**63, -1, 2.0])
+def test_a_max_delay_that_float32_cannot_hold_is_refused(longest):
+    with pytest.raises(ValueError, match=f"max_delay = {longest}: .*16777216"):
+        RecurrentDelays(4, max_delay=longest)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_longest_max_delay_costs_nothing(engine):
+    layer, bounded = (RecurrentDelays(4, max_delay=bound, engine=engine) for bound in (None, 2**24))
+    bounded.load_state_dict(layer.state_dict())
+    x = torch.rand(20, 2, 4) * 3
+    (one, state, _), (other, long, _) = layer(x, return_state=True), bounded(x, return_state=True)
+    assert torch.equal(one, other) and len(long.history) <= 21
+    assert torch.equal(layer(x, state), bounded(x, long))
 
 
 def test_sigma_schedule_is_published():
@@ -102,8 +124,9 @@ def test_sigma_schedule_steps_a_model_and_resumes():
     assert schedule.step(model) == 10 == model.layers[0].sigma
     schedule.step(model)
     assert float(model.layers[0].sigma) == pytest.approx(10 * 0.95**2)
-    resumed = SigmaSchedule(10.0, 0.95, epochs=50)
-    resumed.load_state_dict(schedule.state_dict())
+    assert schedule.state_dict() == {"initial": 10.0, "decay": 0.95, "epochs": 50, "epoch": 2}
+    resumed = SigmaSchedule()
+    resumed.load_state_dict(copy.deepcopy(schedule.state_dict()))
     assert resumed.step(model) == pytest.approx(10 * 0.95**4) == schedule.step(made())
     assert schedule.step(SpikingLayer(3)) > 0, "a model without sigma has nothing to set"
     with pytest.raises(ValueError, match="epochs is not set"):

@@ -155,7 +155,7 @@ def test_max_delay_caps_and_its_state_is_always_enough(engine):
     made.delay.data.fill_(2)
     state = made(x[:40], return_state=True).state
     made.delay.data.fill_(30)
-    assert made.effective_delay().max() == 8
+    assert made.delays().max() == 8
     eight = layer("axonal", "reference", delay_init=DelayInit("constant", low=8))
     assert torch.equal(made(x[40:], state), eight(x[40:], state._replace(cut=False)))
 

@@ -29,7 +29,7 @@ class SoftmaxRecurrence(RecurrentDelays):
     any kernel.
 
     size: N. span: K, the longest skip in steps. The rest as in `RecurrentDelays`; delay_init, rounding and
-    learn_spread say nothing here. Attributes: logits (K,); delay, a buffer (1,). Raises ValueError for a span below 1,
+    learn_spread say nothing here. Attributes: logits (K,). Raises ValueError for a span below 1,
     for delays other than "shared", for a max_delay (span bounds the delay), and in training when the temperature is not
     above 0.
     """
@@ -48,23 +48,21 @@ class SoftmaxRecurrence(RecurrentDelays):
         settings |= {"learn": False, "learn_spread": False, "rounding": "none"}
         super().__init__(size, delays="shared", sigma=sigma, **settings)
         del self.delay
-        self.register_buffer("delay", torch.zeros(1))
+        self.register_parameter("delay", None)
         self.span = span
         self.logits = nn.Parameter(torch.zeros(span))
 
     @torch.no_grad()
-    def effective_delay(self) -> Tensor:
-        """Return the delay of the largest logit, (N,), which `delay` then holds too: p[k] is a delay of k - 1 steps."""
-        return self.delay.fill_(float(self.logits.argmax())).expand(self.size)
+    def delays(self) -> Tensor:
+        """Return the delay of the largest logit, in steps, (1,): p[k] is a delay of k - 1 steps."""
+        return self.logits.argmax().to(self.logits.dtype).view(1)
+
+    def _delays_in_use(self) -> Tensor:
+        return self.delays().expand(self.size)
 
     def half_width(self) -> Tensor:
         """Return 1: the evaluated delay is one whole step."""
         return torch.ones_like(self.sigma)
-
-    def clamp_(self) -> None:
-        """Put the neuron's parameters in their range, and note the delay of the largest logit."""
-        super().clamp_()
-        self.effective_delay()
 
     def _connections(self, current: Tensor) -> dict[str, Any]:
         parts = super()._connections(current)

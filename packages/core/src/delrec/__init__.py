@@ -10,6 +10,7 @@ from delrec.feedforward import DelayedOutput, FeedforwardDelays
 from delrec.layer import NotFiniteError, check_finite, deployed
 from delrec.linear import SpikeLinear
 from delrec.neurons import LIF, Neuron
+from delrec.norm import BatchNorm
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer, SpikingOutput
 from delrec.stateful import Stateful
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LIF",
     "ATan",
+    "BatchNorm",
     "Boxcar",
     "Counts",
     "DelayInit",

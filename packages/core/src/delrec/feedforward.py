@@ -105,7 +105,7 @@ class FeedforwardDelays(Layer):
             raise ValueError(f"spread = {spread!r}: must be finite and at least 0 steps")
         engine_for(engine, "cpu")
         self.inputs, self.outputs, self.window = inputs, outputs, window
-        self.kernel, self.kernel_count, self.delays = kernel, kernel_count, delays
+        self.kernel, self.kernel_count, self.delay_kind = kernel, kernel_count, delays
         self.left_padding, self.right_padding = left, right_padding
         self.learn, self.position_init, self.engine = learn, position_init, engine
         self.rounding, self.batch_first = rounding, bool(batch_first)
@@ -153,8 +153,8 @@ class FeedforwardDelays(Layer):
         used = project(self.position, limit, lowest)
         return used if limit == last or self.kernel == "gauss" else torch.where(self.position > limit, last, used)
 
-    def delay(self) -> Tensor:
-        """Return the delays in steps, (kernel_count, outputs|1, inputs|1): left padding - K//2 - P."""
+    def delays(self) -> Tensor:
+        """Return the delays in use, in steps: left padding - K//2 - P, (kernel_count, outputs|1, inputs|1)."""
         position = self.position.detach().clamp(*self._range())
         return self.left_padding - self.window // 2 - position
 
@@ -190,7 +190,7 @@ class FeedforwardDelays(Layer):
         dtype = inputs.dtype if inputs.is_floating_point() else self.weight.dtype
         device = inputs.device.type
         autocast = autocasts(device) and dtype != torch.float64  # which torch's autocast leaves alone
-        given = torch.get_autocast_dtype(device) if autocast else dtype
+        result = torch.get_autocast_dtype(device) if autocast else dtype
         with plain_arithmetic(device):
             x = (inputs.transpose(0, 1) if self.batch_first else inputs).to(exact_dtype(dtype))
             own = lengths_of(lengths, x)
@@ -200,7 +200,7 @@ class FeedforwardDelays(Layer):
             out = self._convolve(x, past if state is not None else None)
             if own is not None:
                 out = torch.where(self._before(own + out.shape[0] - x.shape[0], out.shape[0]), out, 0)
-        out = (out.transpose(0, 1) if self.batch_first else out).to(given)
+        out = (out.transpose(0, 1) if self.batch_first else out).to(result)
         if not return_state:
             return out
         heard = torch.cat([past, x])
@@ -208,6 +208,14 @@ class FeedforwardDelays(Layer):
             return DelayedOutput(out, heard[len(x) :].clone())
         place = own + torch.arange(self.window - 1, device=x.device).unsqueeze(-1)
         return DelayedOutput(out, heard.gather(0, place.unsqueeze(-1).expand(-1, -1, self.inputs)))
+
+    def step(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run one time step: inputs (B, inputs), state from the last step (None is silence) -> outputs, next state."""
+        if inputs.dim() != 2:
+            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; one step is (B, {self.inputs})")
+        time = 1 if self.batch_first else 0
+        out = self(inputs.unsqueeze(time), state, return_state=True)
+        return out.outputs.squeeze(time), out.state
 
     @staticmethod
     def _before(lengths: Tensor, steps: int) -> Tensor:
@@ -289,7 +297,7 @@ class FeedforwardDelays(Layer):
         return (
             f"{self.inputs}, {self.outputs}, window={self.window}, kernel={self.kernel!r}, "
             f"kernel_count={self.kernel_count}, bias={self.bias is not None}, padding=({self.left_padding}, "
-            f"{self.right_padding}), delays={self.delays!r}, learn={self.learn}, batch_first={self.batch_first}"
+            f"{self.right_padding}), delays={self.delay_kind!r}, learn={self.learn}, batch_first={self.batch_first}"
         )
 
 

@@ -117,17 +117,17 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
     if lengths is None:
         return None
     steps, batch = current.shape[:2]
-    given = torch.as_tensor(lengths)
-    if given.shape != (batch,) or (batch and (given.is_floating_point() or given.dtype == torch.bool)):
+    ends = torch.as_tensor(lengths)
+    if ends.shape != (batch,) or (batch and (ends.is_floating_point() or ends.dtype == torch.bool)):
         raise ValueError(
-            f"lengths has shape {tuple(given.shape)} and dtype {given.dtype}; give {batch} whole numbers, one a sample"
+            f"lengths has shape {tuple(ends.shape)} and dtype {ends.dtype}; give {batch} whole numbers, one per sample"
         )
-    if given.is_cpu and batch and not torch.compiler.is_compiling():
-        low, high = int(given.min()), int(given.max())
+    if ends.is_cpu and batch and not torch.compiler.is_compiling():
+        low, high = int(ends.min()), int(ends.max())
         if low < 0 or high > steps:
             wrong = low if low < 0 else high
             raise ValueError(f"lengths holds {wrong}; the sequence has {steps} steps: give numbers from 0 to {steps}")
-    return given.to(current.device, torch.int64)
+    return ends.to(current.device, torch.int64)
 
 
 def trainable(state: Tensor) -> Tensor:

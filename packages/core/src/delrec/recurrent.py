@@ -15,7 +15,6 @@ from delrec.delays import DelayInit
 from delrec.engines import Request
 from delrec.layer import exact_dtype, number
 from delrec.neurons import Neuron
-from delrec.sparing import known
 from delrec.spiking import SpikingLayer
 
 __all__ = ["RecurrentDelays"]
@@ -23,6 +22,7 @@ __all__ = ["RecurrentDelays"]
 DelayKind = Literal["axonal", "synaptic", "shared", "none"]
 Rounding = Literal["restore", "in-place", "straight-through", "stochastic", "none"]
 
+_LONGEST = 2**24  # steps: every whole number up to it is exact in float32
 _MARGIN = 32  # steps of history beyond twice what delays need today, for delays that grow
 
 
@@ -32,29 +32,59 @@ def _choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-@known
 class RecurrentDelays(SpikingLayer):
-    """N neurons connected to each other by weights with delays (DelRec, arXiv 2509.24852).
+    """N neurons, each connected to all by weights with delays (DelRec).
 
-        I[t,b,i] = current[t,b,i] + drop( sum_{k>=1} sum_o W[i,o] m_o[k] S[t-k,b,o] ),  k = 1 + d without spread
+        I[t,b,i] = current[t,b,i] + drop( sum_{k>=1} sum_o W[i,o] m_o[k] S[t-k,b,o] )
+        m_o[k] = max(0, s_o - |k - (1 + d_o)|) / s_o^2
 
-    delays: "axonal" one delay a sender, "synaptic" one a connection, "shared" one a layer, "none" zero everywhere
-    (the ordinary recurrent network). learn: whether delays are trained; fixed delays are integers from the start.
-    learn_spread: a spread logit p a sender, half-width 1 + 2 sigma sigmoid(p). sigma: the spread in steps, a
-    buffer that a schedule may set; 0 interpolates between two steps. dropout: on the recurrent current, on the
-    receiver's side, one mask a sequence (`dropout_mask="step"`: one a step). max_delay: no delay is longer, in whole
-    steps (hardware; history of a known length). delay_init: how delays start. self_connections: False holds the
-    diagonal of the weight at 0 (RadLIF).
-    rounding: "restore" trains real delays and rounds them inside `deployed()` only; "in-place" leaves them rounded
-    after `deployed()`, as the 2025 code does every epoch; "straight-through" and "stochastic" also train with
-    rounded delays; "none" never rounds.
-    engine, batch_first, segment, device, dtype: as in `SpikingLayer`.
+    A spike of sender o at step t arrives 1 + d_o steps later; d = 0 is the ordinary recurrent network. A real delay is
+    spread over whole steps by a triangle of half-width s = 1 + sigma, or s_o = 1 + 2 sigma sigmoid(p_o) with a learned
+    spread p.
 
-    A delay is put in [0, max_delay] where it is used (see `delrec.delays.project`), whatever an optimiser made of the
-    parameter: nothing need be called after its step.
+    Args:
+        size: N, the number of neurons.
+        neuron: A neuron of this package (default `LIF()`), a single-step neuron of snntorch, spikingjelly or norse, or
+            a callable (current, state) -> (spike, state).
+        delays: "axonal" for one delay per sender, "synaptic" one per connection, "shared" one per layer, "none" for the
+            ordinary recurrent network.
+        learn: Train the delays. Fixed delays start as whole numbers.
+        learn_spread: Train a spread logit p per sender.
+        sigma: Spread in steps, at least 0; a buffer that `SigmaSchedule` sets. 0 interpolates between two steps.
+        dropout: Probability in [0, 1) of dropping a receiver's recurrent current.
+        max_delay: Longest delay in steps, a whole number up to 2^24. It also bounds the history that a state keeps.
+            None is no bound.
+        engine: "auto", or the name of an engine.
+        batch_first: Sequences are (B, T, N) instead of (T, B, N).
+        device, dtype: Of the parameters. Delays and spreads are never kept below float32.
+        delay_init: How delays start; default half-normal with a standard deviation of 12 steps.
+        rounding: "restore" rounds delays inside `deployed()` only. "in-place" leaves them rounded after it, as the
+            code of 2025 does every epoch. "straight-through" and "stochastic" also train with rounded delays. "none"
+            never rounds.
+        dropout_mask: "sequence" draws one mask per forward pass, "step" one per time step.
+        self_connections: False holds the diagonal of the weight at 0.
+        segment: Keep for the backward pass only the state between segments of so many steps, and run each segment
+            again: less memory for long sequences, the same gradients. None keeps everything.
 
-    Attributes: weight (N, N), [receiver, sender], orthogonal at the start; delay (N,), (N, N) or (1,) in steps;
-    spread (N,) or None; sigma (). Raises ValueError for a bad setting, naming it.
+    Attributes:
+        weight: (N, N), [receiver, sender], orthogonal at the start.
+        delay: The parameter, (N,), (N, N) or (1,); None without delays. An optimiser may push it out of range:
+            `delays()` returns the delays in use.
+        spread: The logit p, (N,), or None.
+        sigma: The spread, ().
+
+    Raises:
+        ValueError: A setting is out of range; the message names it.
+
+    Example:
+        >>> layer = RecurrentDelays(64, neuron=LIF(tau=2.0), delays="axonal", sigma=5.0, max_delay=30)
+        >>> spikes = layer(torch.randn(100, 8, 64))
+        >>> spikes.shape
+        torch.Size([100, 8, 64])
+        >>> layer.delays().shape
+        torch.Size([64])
+
+    Source: DelRec, arXiv 2509.24852.
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("delay", "spread")
@@ -84,7 +114,7 @@ class RecurrentDelays(SpikingLayer):
         super().__init__(
             size, neuron=neuron, engine=engine, batch_first=batch_first, segment=segment, device=device, dtype=dtype
         )
-        self.delays = _choice("delays", delays, ("axonal", "synaptic", "shared", "none"))
+        self.delay_kind = _choice("delays", delays, ("axonal", "synaptic", "shared", "none"))
         self.dropout_mask = _choice("dropout_mask", dropout_mask, ("sequence", "step"))
         roundings = ("restore", "in-place", "straight-through", "stochastic", "none")
         self.rounding = _choice("rounding", rounding, roundings)
@@ -94,18 +124,21 @@ class RecurrentDelays(SpikingLayer):
             raise ValueError(f"dropout = {dropout!r}: a probability in [0, 1)")
         if learn_spread and delays == "none":
             raise ValueError("learn_spread = True has no meaning with delays='none'")
-        if max_delay is not None and not (isinstance(max_delay, int) and max_delay >= 0):
-            raise ValueError(f"max_delay = {max_delay!r}: a whole number of steps, at least 0; None is no bound")
+        if max_delay is not None and not (isinstance(max_delay, int) and 0 <= max_delay <= _LONGEST):
+            raise ValueError(
+                f"max_delay = {max_delay!r}: a whole number of steps, at least 0 and at most {_LONGEST}, the "
+                "longest that float32 holds exactly; None is no bound"
+            )
         self.learn = learn and delays != "none"
         self.dropout = float(dropout)
         self.max_delay = 0 if delays == "none" else max_delay
         self.self_connections = bool(self_connections)
         exact = None if dtype is None else exact_dtype(dtype)
         self.weight = nn.Parameter(self.make_weight().to(device, dtype))
-        start = torch.zeros({"axonal": (size,), "synaptic": (size, size), "shared": (1,), "none": (size,)}[delays])
         if delays == "none":
-            self.register_buffer("delay", start.to(device, exact), persistent=False)
+            self.register_parameter("delay", None)
         else:
+            start = torch.zeros({"axonal": (size,), "synaptic": (size, size), "shared": (1,)}[delays])
             start = (delay_init if delay_init is not None else DelayInit()).fill_(start).clamp_(0, max_delay)
             start = start if self.learn else _delays.round_delays(start)
             self.delay = nn.Parameter(start.to(device, exact), requires_grad=self.learn)
@@ -131,30 +164,48 @@ class RecurrentDelays(SpikingLayer):
         """Return the half-width s of the interpolation triangle, () or (N,) per sender, in steps."""
         return _delays.half_width(self.sigma, self.spread)
 
-    def effective_delay(self) -> Tensor:
-        """Return the delays as forward uses them: (N,) per sender or (N, N), within [0, max_delay], rounded if set."""
-        delay = self.delay if self.delays == "none" else _delays.project(self.delay, self.max_delay)
+    @torch.no_grad()
+    def delays(self) -> Tensor:
+        """Return the delays in use, in steps: within [0, max_delay], and rounded where training rounds them.
+
+        Shape (N,) per sender, (N, N) [receiver, sender], or (1,) for a shared one; zeros (N,) without delays. With
+        stochastic rounding, the nearest whole numbers.
+        """
+        if self.delay is None:
+            return torch.zeros(self.size, device=self.weight.device)
+        delay = _delays.project(self.delay, self.max_delay)
+        rounds = self.training and self.rounding in ("straight-through", "stochastic")
+        return _delays.round_delays(delay) if rounds else delay
+
+    def _delays_in_use(self) -> Tensor:
+        """Return the delays of a forward pass, differentiable: (N,) per sender or (N, N)."""
+        if self.delay is None:
+            return self.delays()
+        delay = _delays.project(self.delay, self.max_delay)
         if self.training and self.rounding == "straight-through":
             delay = _delays.round_straight_through(delay)
         elif self.training and self.rounding == "stochastic":
             delay = _delays.round_stochastic(delay)
-        return delay.expand(self.size) if self.delays == "shared" else delay
+        return delay.expand(self.size) if self.delay_kind == "shared" else delay
 
     @torch.no_grad()
     def clamp_(self) -> None:
         """Put delays back into [0, max_delay], and the neuron's parameters in their range, as published; optional."""
         super().clamp_()
         self._check_delay()
-        self.delay.clamp_(0, self.max_delay)
+        if self.delay is not None:
+            self.delay.clamp_(0, self.max_delay)
 
     @torch.no_grad()
     def round_(self) -> None:
         """Round the delays in place: nearest step, half to even, within [0, max_delay]."""
-        self.delay.copy_(_delays.round_delays(_delays.project(self.delay, self.max_delay)))
+        if self.delay is not None:
+            self.delay.copy_(_delays.round_delays(_delays.project(self.delay, self.max_delay)))
 
     @contextmanager
     def _deploy(self) -> Iterator[None]:
-        delay, sigma = self.delay.detach().clone(), self.sigma.clone()
+        sigma = self.sigma.clone()
+        delay = None if self.delay is None else self.delay.detach().clone()
         try:
             if self.rounding != "none":
                 self.round_()
@@ -162,7 +213,7 @@ class RecurrentDelays(SpikingLayer):
             yield
         finally:
             self.sigma.copy_(sigma)
-            if self.rounding != "in-place":
+            if delay is not None and self.rounding != "in-place":
                 with torch.no_grad():
                     self.delay.copy_(delay)
 
@@ -175,7 +226,7 @@ class RecurrentDelays(SpikingLayer):
             mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
         return {
             "weight": self.effective_weight().to(current.dtype),
-            "delay": self.effective_delay().to(current.dtype),
+            "delay": self._delays_in_use().to(current.dtype),
             "width": self.half_width().to(current.dtype),
             "mask": mask,
             "limit": self._limit(),
@@ -183,7 +234,7 @@ class RecurrentDelays(SpikingLayer):
 
     def _limit(self) -> int | None:
         """Return the longest tap that `max_delay` allows; None without one, or while sigma cannot be read."""
-        if self.max_delay is None or torch.compiler.is_compiling():
+        if self.max_delay is None or torch.compiler.is_compiling() or self.sigma.is_meta:
             return None
         widest = 1 + number(self.sigma) * (1 if self.spread is None else 2)
         return math.ceil(1 + self.max_delay + widest)
@@ -197,10 +248,12 @@ class RecurrentDelays(SpikingLayer):
         return 2 * (_delays.kernel_length(request.delay, request.width) - 1) + _MARGIN
 
     def _check_delay(self) -> None:
-        self._watch.check(self.delay, "delay holds NaN or infinity: training diverged; lower the delay learning rate")
-        if self.spread is not None:
-            self._watch.check(self.spread, "spread holds NaN or infinity: training diverged; lower its learning rate")
-        if not torch.compiler.is_compiling() and not 0 <= number(self.sigma) < math.inf:
+        for name, values in (("delay", self.delay), ("spread", self.spread)):
+            if values is not None:
+                self._watch.check(
+                    values, f"{name} holds NaN or infinity: training diverged; lower the delay learning rate"
+                )
+        if not (torch.compiler.is_compiling() or self.sigma.is_meta) and not 0 <= number(self.sigma) < math.inf:
             raise ValueError(f"sigma = {float(self.sigma)!r}: the spread is in steps, finite and at least 0")
 
     def _exact(self) -> list[Tensor]:
@@ -208,9 +261,10 @@ class RecurrentDelays(SpikingLayer):
         return [*super()._exact(), *(t for t in own if t is not None)]
 
     def extra_repr(self) -> str:
-        """Name what was set."""
+        """Return the settings, for `print`."""
+        sigma = "meta" if self.sigma.is_meta else f"{float(self.sigma):g}"
         return (
-            f"{self.size}, delays={self.delays!r}, learn={self.learn}, learn_spread={self.spread is not None}, "
-            f"sigma={float(self.sigma):g}, dropout={self.dropout:g}, max_delay={self.max_delay}, "
+            f"{self.size}, delays={self.delay_kind!r}, learn={self.learn}, learn_spread={self.spread is not None}, "
+            f"sigma={sigma}, dropout={self.dropout:g}, max_delay={self.max_delay}, "
             f"rounding={self.rounding!r}, engine={self.engine!r}, batch_first={self.batch_first}"
         )

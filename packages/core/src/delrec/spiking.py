@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from delrec.engines import Output, Request, State, engine_for, scan
-from delrec.engines.interface import a_state, at_steps, spares, transforming
+from delrec.engines.interface import a_state, at_steps, transforming
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
 from delrec.neurons import Neuron
-from delrec.sparing import is_spent, known, note_spikes
 
 __all__ = ["SpikingLayer", "SpikingOutput"]
 
@@ -30,7 +29,6 @@ class SpikingOutput(NamedTuple):
     membrane: Tensor | None = None
 
 
-@known
 class SpikingLayer(Layer):
     """N neurons without recurrent connections.
 
@@ -102,10 +100,9 @@ class SpikingLayer(Layer):
             request = Request(
                 sequence,
                 self.neuron,
-                state=self._given_state(state),
+                state=None if state is None else a_state(state).map(trainable),
                 lengths=lengths_of(lengths, sequence),
                 trace=return_membrane,
-                spend=is_spent(current),
                 **self._connections(sequence),
             )
             out = self._scan(request, self._history(request) if return_state else None)
@@ -115,17 +112,30 @@ class SpikingLayer(Layer):
                     values, "the state of the neurons is NaN or infinite after the last step: training diverged"
                 )
             membrane = self._membrane(request, out) if return_membrane else None
-        spikes = self._given(out.spikes, current)
-        if spares(out.engine):
-            note_spikes(spikes)
+        spikes = self._as_input(out.spikes, current)
         if not (return_state or return_membrane):
             return spikes
         # a copy: what is done to the outputs in place must not change the state
         final = out.final.map(torch.clone) if return_state else None
-        return SpikingOutput(spikes, final, None if membrane is None else self._given(membrane, current))
+        return SpikingOutput(spikes, final, None if membrane is None else self._as_input(membrane, current))
 
-    def _given(self, values: Tensor, current: Tensor) -> Tensor:
-        """Return values (T, B, N) in the layout and dtype of what was given."""
+    def step(self, current: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run one time step: current (B, N), state from the last step (None is rest) -> spikes (B, N), next state.
+
+            state = None
+            for current in stream:
+                spikes, state = layer.step(current, state)
+
+        Steps equal one call over the sequence. Raises what `forward` raises.
+        """
+        if current.dim() != 2:
+            raise ValueError(f"current has shape {tuple(current.shape)}; one step is (B, N) with N = {self.size}")
+        time = 1 if self.batch_first else 0
+        out = self(current.unsqueeze(time), state, return_state=True)
+        return out.spikes.squeeze(time), out.state
+
+    def _as_input(self, values: Tensor, current: Tensor) -> Tensor:
+        """Return values (T, B, N) in the layout and dtype of the input."""
         return (values.transpose(0, 1) if self.batch_first else values).to(current.dtype)
 
     def _scan(self, request: Request, keep: int | None) -> Output:
@@ -162,10 +172,6 @@ class SpikingLayer(Layer):
             raise ValueError(f"current has shape {tuple(current.shape)}; this layer takes {shape} with N = {self.size}")
         if not current.is_floating_point():
             raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
-
-    @staticmethod
-    def _given_state(state: State | None) -> State | None:
-        return None if state is None else a_state(state).map(trainable)
 
     def clamp_(self) -> None:
         """Put the neuron's parameters back in their range (call it after an optimiser step)."""

@@ -75,8 +75,7 @@ class Stateful(nn.Module):
             nonlocal asked
             if name in after:
                 raise RuntimeError(f"layer {name!r} runs twice in one call: pass its state explicitly")
-            given = args[1] if len(args) > 1 else kwargs.get("state")
-            if given is not None:
+            if (args[1] if len(args) > 1 else kwargs.get("state")) is not None:
                 raise RuntimeError(f"layer {name!r} is given a state inside a Stateful, which carries it itself")
             asked = kwargs.get("return_state", False)
             return args[:1], kwargs | {"state": self.states.get(name), "return_state": True}

@@ -106,13 +106,11 @@ class Trainable(nn.Module):
         )
 
     def delays(self) -> dict[str, Tensor]:
-        """Return the delays in steps, by layer name: what "delays changed" and histograms are taken from."""
+        """Return the delays in use, in steps, by layer name."""
         found: dict[str, Tensor] = {}
         for name, module in self.named_modules():
-            if isinstance(module, RecurrentDelays) and module.delays != "none":
-                found[name] = module.delay.detach().clone()
-            elif isinstance(module, FeedforwardDelays):
-                found[name] = module.delay()
+            if isinstance(module, FeedforwardDelays | RecurrentDelays) and module.delay_kind != "none":
+                found[name] = module.delays().clone()
         return found
 
     @property

@@ -111,10 +111,10 @@ class SigmaSchedule:
         self.epoch += 1
         return sigma
 
-    def state_dict(self) -> dict[str, int]:
-        """Return how many epochs have begun."""
-        return {"epoch": self.epoch}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings and how many epochs have begun."""
+        return dict(vars(self))
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a `state_dict`."""
-        self.epoch = int(state["epoch"])
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`, settings included, as torch's schedulers do."""
+        vars(self).update(state)

@@ -87,8 +87,7 @@ class Request:
     end a sample's state is held and it spikes no more. trace: whether the states of every step are wanted. keep: steps
     of history in the final state; None is as many as the longest kernel reaches. taps: m itself, (N, K) per sender, K
     >= 2, instead of the triangle of delay and width. limit: a longest tap that is known without looking at the delays
-    (`max_delay`), or None; taps beyond it may be read or not. spend: whether nobody reads `current` afterwards, so that
-    an engine may write over it.
+    (`max_delay`), or None; taps beyond it may be read or not.
     """
 
     current: Tensor
@@ -103,7 +102,6 @@ class Request:
     keep: int | None = None
     taps: Tensor | None = None
     limit: int | None = None
-    spend: bool = False
 
     def replace(self, **changes: Any) -> Request:
         """Return the request with some fields changed."""
@@ -136,8 +134,6 @@ class Engine:
     """Types of device whose tensors "auto" gives to this engine; () where it must be named."""
     gradients: ClassVar[bool] = True
     """Whether it can be trained with."""
-    sparing: ClassVar[bool] = False
-    """Whether memory is worth more to it than a second product, see `delrec.sparing`; its spikes are 0 and 1."""
     traceable: ClassVar[bool] = False
     """Whether torch.compile can trace it; where not, "auto" takes the reference while compiling."""
 
@@ -189,11 +185,6 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
         if needed not in _loaded:
             _loaded[needed] = importlib.import_module(ENGINES[needed]).ENGINE
     return _loaded[name], named
-
-
-def spares(name: str) -> bool:
-    """Return whether the engine that ran, by its name in `Output`, is `sparing`."""
-    return name in _loaded and _loaded[name].sparing
 
 
 def scan(name: str, request: Request) -> Output:

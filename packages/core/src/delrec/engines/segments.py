@@ -39,7 +39,7 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
                 "backward pass of a layer with segments: call backward() first"
             )
         begin = State(carried[:count], carried[count], cut)
-        out = scan(engine, request.replace(current=part, mask=part_mask, state=begin, spend=False))
+        out = scan(engine, request.replace(current=part, mask=part_mask, state=begin))
         if not torch.compiler.is_compiling():  # a side effect, which a checkpoint in a graph may not have
             used.add(out.engine)
         return out.spikes, *out.final.states, out.final.history
