@@ -1,4 +1,4 @@
-"""What a run happens in: threads (set here, in one place, before torch starts), code revision, versions, memory."""
+"""What a run happens in: code revision, versions, machine, memory."""
 
 import importlib.metadata
 import os
@@ -16,20 +16,14 @@ from typing import Any
 
 import psutil
 
+from delrec_bench.arithmetic import c_library
 from delrec_bench.errors import BenchError
 
-POOLS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-MOST_THREADS = 1024
 # What commands of the suite, and DVC's of its pipeline, write into a checkout: no change of the code.
 GENERATED = ("reports", "README.md", "dvc.lock")
-DISTRIBUTIONS = ("torch", "numpy", "numba", "delrec", "delrec-baselines", "delrec-bench")
+DISTRIBUTIONS = (
+    "torch", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "delrec", "delrec-baselines", "delrec-bench",
+)  # fmt: skip
 
 
 @contextmanager
@@ -54,26 +48,10 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def pin_threads(threads: int) -> None:
-    """Give torch, numba and BLAS `threads` threads each; children started later inherit it.
-
-    Call it before torch is imported: a pool that is running already keeps what it has, but for torch's own. With torch
-    loaded it also lets the process keep freed memory, which every run and every side of a comparison then does.
-    """
-    for name in POOLS:
-        os.environ[name] = str(threads)
-    if "torch" in sys.modules:
-        import torch
-        from delrec.engines.threads import keep_memory
-
-        torch.set_num_threads(threads)
-        keep_memory()
-
-
 @cache
 def provenance() -> dict[str, Any]:
     """Revision of the code, whether it was changed since (reports/ apart), and versions of what it stands on."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "c-library": c_library()}
     for name in DISTRIBUTIONS:
         try:
             versions[name] = importlib.metadata.version(name)

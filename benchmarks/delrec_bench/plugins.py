@@ -52,7 +52,7 @@ def import_installed(kind: str) -> Iterator[tuple[str, ModuleType]]:
         where = f"entry point '{point.name} = {point.value}' of distribution '{owner}'"
         try:
             module = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BenchError(
                 f"{where}: does not import ({type(error).__name__}: {error}); mend or uninstall {owner}"
             ) from error
@@ -75,6 +75,6 @@ def import_file(path: Path, kind: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BenchError(f"{path}: does not import ({type(error).__name__}: {error}); mend the file") from error
     return module

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from delrec.engines.threads import keep_memory
-from delrec_bench.environment import machine, pin_threads, provenance
+from delrec_bench.arithmetic import pin_threads
+from delrec_bench.environment import machine, provenance
 from delrec_bench.workspace import write_atomic
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from delrec_bench.environment import peak_bytes, pin_threads, reset_peak
+from delrec_bench.arithmetic import pin_threads
+from delrec_bench.environment import peak_bytes, reset_peak
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 

@@ -1,4 +1,9 @@
-"""What many tests of the command line begin with."""
+"""What many tests of the command line begin with. Runs of tests are done in this process, which computes portably."""
+
+# ruff: noqa: E402
+from delrec_bench import arithmetic
+
+arithmetic.enter()  # before anything imports torch: `testpaths` names this folder first
 
 import shutil
 import sqlite3

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "delrec_bench"
-GROUND = ("errors", "schema", "workspace", "plugins", "environment")
+GROUND = ("errors", "schema", "workspace", "plugins", "arithmetic", "environment")
 ROOMS = (
     *GROUND,
     *(

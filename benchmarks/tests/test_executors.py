@@ -94,7 +94,7 @@ def goes_on(executor: object, place: Place, alone: object, calls: int = 1) -> li
 @pytest.mark.timeout(300)
 def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(dies_once, capfd):
     goes_on(Local(2), *dies_once)
-    assert "a worker was killed; dies-once on digits, which it may have done, is done alone" in capfd.readouterr().err
+    assert "a worker was killed over dies-once on digits; another one goes on with it" in capfd.readouterr().err
 
 
 @pytest.mark.timeout(300)
@@ -210,6 +210,7 @@ def test_workers_end_with_their_parent(tmp_path, number, code):
         ("raise OSError(28, 'No space left on device')", "penalty", "OSError: [Errno 28] No space left on device"),
         ("raise BrokenPipeError(32, 'Broken pipe')", "penalty", "BrokenPipeError: [Errno 32] Broken pipe"),
         ("return 1 / 0", "penalty", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(0)", "penalty", "SystemExit: 0"),
     ],
 )
 def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, capsys, fault, where, told):
@@ -236,12 +237,30 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     assert not path.exists()
 
 
-def test_a_type_error_of_build_is_told_with_its_place(tmp_path, capsys):
-    methods = method(tmp_path / "methods", "faulty", build="return None + 1")
-    assert app.main(["run", "faulty", "digits", "--root", str(tmp_path), "--methods", methods]) == 2
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("return None + 1", "TypeError: unsupported operand"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("raise MemoryError('no room')", "MemoryError: no room"),
+        ("next(iter(()))", "StopIteration"),
+        ("raise OSError(28, 'No space left on device')", "OSError: [Errno 28] No space left on device"),
+    ],
+)
+def test_a_build_that_fails_is_a_failed_run_that_names_its_method(tmp_path, capsys, fault, told):
+    methods = method(tmp_path / "methods", "faulty", build=fault)
+    assert app.main(["run", "faulty", "digits", "--root", str(tmp_path), "--methods", methods]) == 1
     said = capsys.readouterr().err
-    assert "method 'faulty': TypeError: unsupported operand" in said and "(faulty.py, line 17)" in said
-    assert not (tmp_path / "runs").exists()
+    assert f"method 'faulty': its build raised {told}" in said and "(faulty.py, line 17)" in said
+    (path,) = (tmp_path / "runs").glob("*/failure.json")
+    assert read_failure(path).method == "faulty"
+
+
+def test_a_build_that_ends_the_program_fails_its_own_run_of_a_study_alone(tmp_path, capsys):
+    methods = method(tmp_path / "methods", "faulty", build="import sys; sys.exit(0)")
+    there = place(tmp_path, methods)
+    done = list(carry_out(Local(1), [request("faulty"), request("lif")], there))
+    assert "its build raised SystemExit: 0" in str(done[0].error) and done[1].error is None
 
 
 def test_a_bug_of_the_suite_is_not_told_as_a_methods(tmp_path, capsys, monkeypatch):

@@ -23,6 +23,10 @@ DataOfTasks = Annotated[
 ]
 """An option read by `by_task`."""
 
+ArithmeticOption = Annotated[
+    str, typer.Option(metavar="portable|native", help="The same bits on every x86-64-v3 processor, or fastest here.")
+]
+
 METHODS_VARIABLE = "DELREC_BENCH_METHODS"
 TASKS_VARIABLE = "DELREC_BENCH_TASKS"
 

@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from delrec_bench.app.options import PLACES, Answer, Places
-from delrec_bench.environment import MOST_THREADS, pin_threads
+from delrec_bench.arithmetic import MOST_THREADS, pin_threads
 from delrec_bench.errors import BenchError, nearest
 
 FOLDER = Path(__file__).parent / "commands"

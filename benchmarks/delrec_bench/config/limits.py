@@ -8,11 +8,16 @@ from delrec_bench.config.settings import Settings
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import free_bytes
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import Method, refusal
+from delrec_bench.methods.base import Method, broken, refused
 from delrec_bench.records import canonical_json
 
 COPIES = 4  # a parameter, its gradient, and the two moments of its optimiser
 GIB = 2**30
+
+
+class BrokenBuildError(BenchError):
+    """A method's `build` did not give a network, for another reason than its settings."""
+
 
 _counted: dict[tuple[Method, str, int, int], int] = {}
 
@@ -24,6 +29,7 @@ def counted(method: Method, network: dict[str, object], inputs: int, classes: in
 
     Raises:
         BenchError: The method refuses its settings.
+        BrokenBuildError: Its `build` fails.
     """
     assert method.build is not None
     # The repetitions of a study, its conditions of evaluation, and the search for a width ask for the same ones.
@@ -42,8 +48,10 @@ def _count(method: Method, network: dict[str, object], inputs: int, classes: int
                     return int(method.build(network, inputs, classes).count().trainable)
             except RuntimeError:  # it asks for values, which a tensor without memory has not
                 return int(method.build(network, inputs, classes).count().trainable)
-        except (ValueError, TypeError) as error:
-            raise refusal(method.name, error) from error
+        except ValueError as error:
+            raise refused(method.name, error) from error
+        except (Exception, SystemExit) as error:
+            raise BrokenBuildError(broken(method.name, error)) from error
 
 
 def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:
@@ -76,7 +84,10 @@ def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:
         (COPIES * weights + kernels + steps) * number, available, settings, f"{named}, {batch} x {data.steps} steps"
     )
     # What was refused above is too large to count; a method may hold more than its widths tell.
-    weights = counted(settings.method, {**network, "engine": "reference"}, data.channels, data.classes)
+    try:
+        weights = counted(settings.method, {**network, "engine": "reference"}, data.channels, data.classes)
+    except BrokenBuildError:
+        return  # the run itself will fail by it, and leave a record of that
     _compare((COPIES * weights + kernels + steps) * number, available, settings, f"{weights} parameters")
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from delrec_bench.arithmetic import MOST_THREADS, Arithmetic
 from delrec_bench.config.evaluation import is_evaluation, is_set
 from delrec_bench.config.toml import toml_value
-from delrec_bench.environment import MOST_THREADS
 from delrec_bench.schema import settings
 
 Device = Literal["cpu", "cuda", "auto"]
@@ -30,7 +30,8 @@ class Request:
         data: Folder of `--data`, or None for the task's own files.
         device: "cpu", "cuda", or "auto".
         engine: "auto" or an engine of core.
-        threads: Threads of torch and numba.
+        threads: Threads of delrec's kernels; of torch too in native arithmetic.
+        arithmetic: "portable" has the same bits on every x86-64-v3 processor, "native" is the fastest here.
         overrides: (dotted key, value) pairs of `--set`.
         study: Study that asks for the run, or None.
         trial: Whether it is a trial of a search: on seeds of its own, scored on validation data only.
@@ -52,6 +53,7 @@ class Request:
     device: Device = "cpu"
     engine: str = "auto"
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
+    arithmetic: Arithmetic = "portable"
     overrides: tuple[tuple[str, Any], ...] = ()
     study: str | None = None
     trial: bool = False
@@ -81,7 +83,8 @@ class Request:
                 words += [f"--{name}", str(getattr(self, name))]
         if self.data is not None:
             words += ["--data", Path(self.data).resolve().name]
-        for name, usual in (("device", "cpu"), ("engine", "auto"), ("threads", 1)):
+        usual_values = (("device", "cpu"), ("engine", "auto"), ("threads", 1), ("arithmetic", "portable"))
+        for name, usual in usual_values:
             if getattr(self, name) != usual:
                 words += [f"--{name}", str(getattr(self, name))]
         for key, value in self.overrides:

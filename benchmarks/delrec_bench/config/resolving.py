@@ -6,18 +6,21 @@ again anywhere.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from delrec.engines import engine_for
 
+from delrec_bench.arithmetic import Arithmetic, why_not_portable
 from delrec_bench.config.budget import with_budget
 from delrec_bench.config.evaluation import Evaluation
 from delrec_bench.config.limits import refuse_too_large
 from delrec_bench.config.requests import Request
 from delrec_bench.config.settings import Settings, settle
 from delrec_bench.data.task_data import TaskData
+from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import run_key
@@ -33,6 +36,7 @@ class Resolved(Settings):
         data: The task's splits, ready for batches.
         device: "cpu" or "cuda".
         engine: The engine that runs the network; "none" for a floor.
+        arithmetic: As the run computes: as asked, but native where this machine cannot be portable.
         configuration: Every setting as plain values: the record's configuration.
         key: SHA-256 of configuration and data, see `delrec_bench.records.run_key`.
     """
@@ -40,6 +44,7 @@ class Resolved(Settings):
     data: TaskData
     device: str
     engine: str
+    arithmetic: Arithmetic
     configuration: dict[str, Any]
     key: str
 
@@ -89,7 +94,8 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
             f"products is '{settings.products}', which is how a CUDA device multiplies float32, but this run is of "
             f"{settings.dtype} on {device}; leave it out"
         )
-    configuration = {**settings.values, "device": device, "engine": engine}
+    arithmetic = _arithmetic(request.arithmetic, device)
+    configuration = {**settings.values, "device": device, "engine": engine, "arithmetic": arithmetic}
     if settings.evaluation.condition is not None and data.perturbed is None:
         raise BenchError(
             f"evaluation.condition is '{settings.evaluation.condition}', but {data.name} is not made of events; take a "
@@ -112,6 +118,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         data=data,
         device=device,
         engine=engine,
+        arithmetic=arithmetic,
         configuration=configuration,
         key=run_key(configuration, data.identity()),
     )
@@ -138,6 +145,20 @@ def _engine(name: str, device: str) -> str:
         return engine_for(name, device)[0].name
     except ValueError as error:
         raise BenchError(str(error)) from error
+
+
+def _arithmetic(asked: Arithmetic, device: str) -> Arithmetic:
+    if device != "cpu":
+        return "native"
+    if asked == "portable" and why_not_portable():
+        _say_native()
+        return "native"
+    return asked
+
+
+@cache
+def _say_native() -> None:
+    say(f"this machine cannot compute portably ({why_not_portable()}): its runs are of native arithmetic")
 
 
 def device_class(device: str) -> str:

@@ -17,8 +17,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from delrec_bench.arithmetic import POOLS, environment
 from delrec_bench.config import Request
-from delrec_bench.environment import POOLS, machine
+from delrec_bench.environment import machine
 from delrec_bench.errors import BenchError
 from delrec_bench.latency.importing import import_json
 from delrec_bench.latency.networks import BASELINE, cells, resolved
@@ -214,7 +215,7 @@ def run_suite(words: Sequence[str], threads: int, say: Say) -> tuple[int, str]:
     The process ends with this one.
     """
     # without the variables of a pytest around this one: a worker of xdist would record nothing
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    outside = {name: value for name, value in environment("native").items() if not name.startswith("PYTEST_")}
     env = {**outside, **dict.fromkeys(POOLS, str(threads))}
     env["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])
     quiet = [] if any(word.startswith("--benchmark-compare") for word in words) else ["--benchmark-quiet"]

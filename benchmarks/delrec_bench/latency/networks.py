@@ -191,14 +191,14 @@ def _known(methods: MethodTable) -> MethodTable:
 
 
 def resolved(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
-    """A request with its data: a task's own, a user's, or drawn at the shape of an official one.
+    """A request with its data: a task's own, a user's, or drawn at the shape of an official one; timed natively.
 
     Raises:
         BenchError: As `config.resolve`.
     """
     task = tasks[request.task]
     own = TaskTable({request.task: task if request.data is not None else with_drawn_inputs(task)})
-    return resolve(request, _known(methods), own, workspace)
+    return resolve(replace(request, arithmetic="native"), _known(methods), own, workspace)
 
 
 def as_requests(

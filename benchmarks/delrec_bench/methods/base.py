@@ -28,12 +28,16 @@ def _everywhere(task: "Task") -> str | None:
     return None
 
 
-def refusal(method: str, error: Exception) -> BenchError:
-    """The error of a method whose `build` refuses its settings; a TypeError of its own code is told with its place."""
-    if not isinstance(error, TypeError):
-        return BenchError(f"method '{method}': {error}")
+def refused(method: str, error: ValueError) -> BenchError:
+    """The error of a method whose `build` refuses its settings."""
+    return BenchError(f"method '{method}': {error}")
+
+
+def broken(method: str, error: BaseException) -> str:
+    """What is told of a method whose `build` ended in any other way: the method, the error and its place."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return BenchError(f"method '{method}': TypeError: {error} ({Path(last.filename).name}, line {last.lineno})")
+    kind = type(error).__name__
+    return f"method '{method}': its build raised {kind}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.records.rerun import EarlyAgreement, Rerun, compare
-from delrec_bench.runs.single import perform
+from delrec_bench.runs.executors import Place, do
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import Progress
 from delrec_bench.workspace import Workspace
@@ -49,6 +49,7 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
         device=c["device"],
         engine="auto" if c["engine"] == "none" else c["engine"],
         threads=c["threads"],
+        arithmetic=c["arithmetic"],
         overrides=tuple(sorted(given.items())),
         trial=record.kind == "trial",
         exhibits="test selection" if c["training"].get("selection") == "best-test" else None,
@@ -63,6 +64,7 @@ def rerun(
     data: str | None = None,
     progress: Progress | None = None,
     early: EarlyAgreement | None = None,
+    folders: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> tuple[Record, Rerun]:
     """Make a record's run again and compare; the finished run of its key is neither read nor touched.
 
@@ -70,12 +72,14 @@ def rerun(
         BenchError: It cannot be asked for, its data is not there, or is not the data of the record.
         RunError: It failed.
     """
-    resolved = resolve(request_of(record, tasks, data), methods, tasks, workspace)
+    request = request_of(record, tasks, data)
+    resolved = resolve(request, methods, tasks, workspace)
     if resolved.data.digest != record.data["digest"]:
         raise BenchError(
             f"{record} was made on data {record.data['digest'][:12]}, here are {resolved.data.digest[:12]}: "
             "give the folder of the same files (--data DIR)"
         )
     with tempfile.TemporaryDirectory(prefix="delrec-bench-rerun-") as folder:
-        again = perform(resolved, replace(workspace, runs=Path(folder)), progress).record
+        elsewhere = replace(workspace, runs=Path(folder))
+        again = do(request, Place(elsewhere, *folders), progress).record(elsewhere)
     return again, compare(record, again, early)

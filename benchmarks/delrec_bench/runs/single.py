@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from delrec_bench.arithmetic import prepare
 from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.data.samples import Cast
-from delrec_bench.environment import peak_bytes, pin_threads, reset_peak
+from delrec_bench.environment import peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json, finished_record
@@ -102,11 +103,11 @@ def perform(
         except BenchError:
             folder.forget()  # the request was refused
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = _told(resolved, error)
             lines, diverged = "".join(traceback.format_exception(error)), isinstance(error, DivergedError)
             folder.failed(_about(resolved) | {"diverged": diverged}, text, lines)
-            if isinstance(error, RunError) or _place(resolved, error) is not None:
+            if isinstance(error, RunError | SystemExit) or _place(resolved, error) is not None:
                 raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
             raise
         folder.finish(record, checkpoint)
@@ -123,7 +124,7 @@ def _about(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def _told(resolved: Resolved, error: Exception) -> str:
+def _told(resolved: Resolved, error: BaseException) -> str:
     what = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}"
     if isinstance(error, RunError):
         return f"{what}: {error}"
@@ -147,7 +148,7 @@ def _made(
     resolved: Resolved, folder: RunFolder, workspace: Workspace, progress: Progress | None
 ) -> tuple[Record, bytes | None]:
     """The record and, of a network that is kept, its checkpoint."""
-    pin_threads(resolved.request.threads)
+    prepare(resolved.arithmetic, resolved.request.threads)
     reset_peak(resolved.device)
     if resolved.method.floor:
         return _floor(resolved), None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from delrec_bench.arithmetic import Arithmetic
 from delrec_bench.config import FORECAST, Device, Request, defaults
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
@@ -34,6 +35,7 @@ class Wanted:
         repetitions: How many.
         data: Folder of a user's own files by task, as `run --data`.
         device: Where the networks are: "cpu", "cuda" or "auto".
+        arithmetic: "portable" or "native".
         shard: Only the i-th of n parts, see `studies.sharding`.
     """
 
@@ -42,6 +44,7 @@ class Wanted:
     repetitions: int | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     device: Device = "cpu"
+    arithmetic: Arithmetic = "portable"
     shard: Shard | None = None
 
     @property
@@ -204,7 +207,8 @@ def expand(
             merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
             own = {key: said(value, known[key]) for key, value in merged.items() if key in known}
             first = Request(
-                method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device, study=name,
+                method, task, 0, table.profile or profile, data=data.get(task), device=wanted.device,
+                arithmetic=wanted.arithmetic, study=name,
                 exhibits=file.exhibits,
             )  # fmt: skip
             for point in points({key: values for key, values in axes.items() if has(key, values, known)}):

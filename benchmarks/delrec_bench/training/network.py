@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from delrec_bench.config import Resolved
-from delrec_bench.methods.base import refusal
+from delrec_bench.errors import RunError
+from delrec_bench.methods.base import broken, refused
 from delrec_bench.training.resuming import seed_everything
 
 
@@ -16,14 +17,17 @@ def build(resolved: Resolved) -> Any:
 
     Raises:
         BenchError: A setting that the network refuses.
+        RunError: The method's `build` fails.
     """
     data = resolved.data
     assert resolved.method.build is not None
     seed_everything(resolved.seeds.stream("initialisation"))
     try:
         model = resolved.method.build({**resolved.network, "engine": resolved.engine}, data.channels, data.classes)
-    except (ValueError, TypeError) as error:
-        raise refusal(resolved.method.name, error) from error
+    except ValueError as error:
+        raise refused(resolved.method.name, error) from error
+    except (Exception, SystemExit) as error:
+        raise RunError(broken(resolved.method.name, error)) from error
     dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
     return model.to(device=resolved.device, dtype=dtype)
 

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task, names
+from delrec_bench.app.options import Answer, ArithmeticOption, DataOfTasks, Places, by_task, names
 from delrec_bench.app.progress import Display
 
 if TYPE_CHECKING:
+    from delrec_bench.arithmetic import Arithmetic
     from delrec_bench.config import Device
 
 PANEL = "Run"
@@ -36,6 +37,7 @@ def command(
         int | None, typer.Option(metavar="N", help="Runs of each method on each task (the study's).")
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where the networks are.")] = "cpu",
+    arithmetic: ArithmeticOption = "portable",
     jobs: Annotated[
         int | None, typer.Option(metavar="N", help="Worker processes of one thread each (all cores).")
     ] = None,
@@ -75,6 +77,7 @@ def command(
         repetitions=repetitions,
         data=by_task("--data", data),
         device=cast("Device", device),  # checked by each request
+        arithmetic=cast("Arithmetic", arithmetic),
         shard=None if shard is None else parse_shard(shard),
     )
     ordered = Ordered(

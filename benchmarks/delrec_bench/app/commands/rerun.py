@@ -25,7 +25,7 @@ def command(
     workspace = places.workspace
     methods, tasks = places.tables()
     found = find_record(record, workspace)
-    made, outcome = rerun(found, methods, tasks, workspace, data, early=early_agreement)
+    made, outcome = rerun(found, methods, tasks, workspace, data, early=early_agreement, folders=places.folders())
     if not places.as_json:
         print(f"{found}: {outcome.word}: {outcome.reason}")
     content = {

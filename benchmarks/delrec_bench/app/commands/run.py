@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from delrec_bench.app.options import Answer, Places
+from delrec_bench.app.options import Answer, ArithmeticOption, Places
 from delrec_bench.app.progress import Display
 
 if TYPE_CHECKING:
+    from delrec_bench.arithmetic import Arithmetic
     from delrec_bench.config import Device
     from delrec_bench.records import Record
     from delrec_bench.workspace import Workspace
@@ -38,7 +39,8 @@ def command(
     data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files in the task's layout.")] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where the network is.")] = "cpu",
     engine: Annotated[str, typer.Option(metavar="NAME", help="Engine of the scan through time.")] = "auto",
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of torch and numba.")] = 1,
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of delrec's kernels; native: of torch too.")] = 1,
+    arithmetic: ArithmeticOption = "portable",
     trial: Annotated[
         bool, typer.Option("--trial", help="A search's trial: own seeds, validation score, no test.")
     ] = False,
@@ -56,7 +58,7 @@ def command(
     A run that was done before is not done again: its record is shown. A wrong setting is answered with the nearest.
     """
     from delrec_bench.config import Request, parse_setting
-    from delrec_bench.runs import run
+    from delrec_bench.runs.executors import Place, do
 
     request = Request(
         method=method,
@@ -69,15 +71,17 @@ def command(
         device=cast("Device", device),  # checked by the model
         engine=engine,
         threads=threads,
+        arithmetic=cast("Arithmetic", arithmetic),
         overrides=tuple(parse_setting(text) for text in settings or ()),
         trial=trial,
     )
     workspace = places.workspace
     with Display() as display:
-        outcome = run(request, *places.tables(), workspace, display.epoch)
-    content = run_content(outcome.record, workspace)
+        done = do(request, Place(workspace, *places.folders()), display.epoch)
+    record = done.record(workspace)
+    content = run_content(record, workspace)
     if not places.as_json:
-        _print_run(outcome.record, content["record"], outcome.reused)
+        _print_run(record, content["record"], done.reused)
     return 0, content
 
 

@@ -2,8 +2,8 @@
 
     Executor.map(requests, place) -> one Done a request, as they end
 
-Each does the same `work`, so that the records are the same wherever it was done, but for `measured`. The last two
-pickle between the machines of one user, who trusts them.
+Each does the same `work`, so that the records are the same wherever it was done, but for `measured`. `do` does one run.
+The last two pickle between the machines of one user, who trusts them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from delrec_bench.config import Request
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.runs.executors.base import Done, Executor, Place
-from delrec_bench.runs.executors.local import Local, default_jobs
+from delrec_bench.runs.executors.local import Local, default_jobs, do
 from delrec_bench.workspace import Workspace
 
 NAMES = ("local", "slurm", "dask")
 
-__all__ = ["NAMES", "Done", "Executor", "Local", "Place", "carry_out", "default_jobs", "make_executor"]
+__all__ = ["NAMES", "Done", "Executor", "Local", "Place", "carry_out", "default_jobs", "do", "make_executor"]
 
 
 def make_executor(

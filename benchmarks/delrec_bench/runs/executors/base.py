@@ -4,23 +4,28 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from delrec_bench.arithmetic import MARK
 from delrec_bench.config import Request
-from delrec_bench.environment import pin_threads
 from delrec_bench.errors import BenchError, RunError
+from delrec_bench.records import Record, finished_record
 from delrec_bench.workspace import Workspace
 
 NO_ROOM = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 """What ends a study: no run could be kept."""
 
 
+Progress = Callable[[dict[str, Any]], None]
+
+
 def _variables() -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("DELREC_")))
+    ours = {name: value for name, value in os.environ.items() if name.startswith("DELREC_") and name != MARK}
+    return tuple(sorted(ours.items()))
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Done:
-    """How one request ended: with a record's key and score (a trial's by validation), with a message, or as busy."""
+    """How one request ended: with a record's key and score (a trial's by validation), with a message, or as busy.
+
+    `refused` says that the request itself was wrong: asked again it would be refused again.
+    """
 
     request: Request
     key: str | None = None
@@ -53,7 +61,21 @@ class Done:
     reused: bool = False
     seconds: float = 0.0
     error: str | None = None
+    refused: bool = False
     busy: bool = False
+
+    def record(self, workspace: Workspace) -> Record:
+        """The record of the run.
+
+        Raises:
+            BenchError: The request was refused.
+            RunError: The run failed.
+        """
+        if self.key is None:
+            raise (BenchError if self.refused else RunError)(self.error)
+        found = finished_record(workspace.runs, self.key)
+        assert found is not None
+        return found
 
 
 class Executor(Protocol):
@@ -71,8 +93,8 @@ class Executor(Protocol):
 _one_at_a_time = threading.Lock()  # the generators of torch and numpy are the process's
 
 
-def work(request: Request, place: Place) -> Done:
-    """Do one run, in whatever process this is; a failure is its result, and what ends a study is raised.
+def work(request: Request, place: Place, progress: Progress | None = None) -> Done:
+    """Do one run in this process; a failure is its result, and what ends a study is raised.
 
     Raises:
         OSError: There is no room for a record, or no permission.
@@ -83,15 +105,15 @@ def work(request: Request, place: Place) -> Done:
     with _one_at_a_time:
         start = time.perf_counter()
         os.environ.update(place.variables)
-        pin_threads(request.threads)
         error = ""
         for _ in range(place.retries + 1):
             try:
-                outcome = run(request, *_tables(place.method_dirs, place.task_dirs), place.workspace, wait=place.wait)
+                tables = _tables(place.method_dirs, place.task_dirs)
+                outcome = run(request, *tables, place.workspace, progress, wait=place.wait)
             except BusyError:
                 return Done(request, busy=True)
-            except BenchError as refused:  # asked again it would be refused again
-                return Done(request, seconds=time.perf_counter() - start, error=str(refused))
+            except BenchError as refused:
+                return Done(request, seconds=time.perf_counter() - start, error=str(refused), refused=True)
             except RunError as failed:
                 error = str(failed)
             except Exception as bug:

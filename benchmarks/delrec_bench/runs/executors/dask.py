@@ -1,7 +1,7 @@
 """Runs as tasks of Dask: on a scheduler that is there (SSH, Kubernetes, dask-jobqueue), or on workers started here.
 
-A worker that dies gives its task back to the scheduler; another goes on from the run's checkpoint. Workers must see
-the workspace's folder under the same path.
+A worker does each run in a child of its own, started with the run's arithmetic. The task of a worker that dies goes to
+another one, which goes on from the run's checkpoint. Workers must see the workspace's folder under the same path.
 """
 
 import logging
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from distributed import Client, LocalCluster, as_completed
 
 from delrec_bench.config import Request
-from delrec_bench.environment import pin_threads
 from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.base import Done, Place, work
+from delrec_bench.runs.executors.base import Done, Place
+from delrec_bench.runs.executors.local import do
 
 
 class Dask:
@@ -30,7 +30,7 @@ class Dask:
             return
         with self._client() as client:
             futures = {
-                client.submit(work, request, place, pure=False, priority=-number): request
+                client.submit(do, request, place, pure=False, priority=-number): request
                 for number, request in enumerate(requests)
             }
             try:
@@ -49,7 +49,6 @@ class Dask:
 
     def _client(self) -> Client:
         if self._address is None:
-            pin_threads(1)  # in the environment that workers inherit
             cluster = LocalCluster(
                 n_workers=self.jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
             )

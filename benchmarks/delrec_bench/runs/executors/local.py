@@ -1,33 +1,33 @@
 """Runs in processes of this machine, which live from first to last and end with their parent."""
 
-import contextlib
-import ctypes
-import multiprocessing
 import os
-import signal
-import sys
-import threading
-import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 
+from delrec_bench import arithmetic
 from delrec_bench.config import Request
-from delrec_bench.environment import pin_threads, say
+from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.base import Done, Place, work
+from delrec_bench.runs.executors.base import Done, Place, Progress, work
+from delrec_bench.runs.executors.child import Child
 
-PR_SET_PDEATHSIG = 1
+
+@dataclass
+class _Task:
+    """A request, how many more children may die over it, and what does it now."""
+
+    request: Request
+    deaths: int
+    child: Child
 
 
 class Local:
-    """`jobs` processes, or `per_device` for each CUDA device; one job without a device is done in this process.
+    """`jobs` processes, or `per_device` for each CUDA device.
 
-    A worker that is killed costs nothing but its run's time since the last checkpoint: the runs that were under way are
-    done again one by one, so that the one that brings its worker down is known.
+    One job is done in this process where it has the arithmetic of the run already. A child that is killed costs
+    nothing but its run's time since the last checkpoint: another one goes on from there.
     """
 
     def __init__(self, jobs: int, per_device: int | None = None) -> None:
@@ -36,56 +36,75 @@ class Local:
             self._devices = _cuda_devices()
             jobs = per_device * len(self._devices)
         self.jobs, self.cards = jobs, len(self._devices)
+        self._idle: dict[int, Child] = {}  # by seat
 
-    def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
-        """Do every request, and yield each as it ends."""
-        if self.jobs == 1 and not self._devices:
+    def map(self, requests: Sequence[Request], place: Place, progress: Progress | None = None) -> Iterator[Done]:
+        """Do every request, and yield each as it ends; `progress` is told of every epoch."""
+        if self.jobs == 1 and not self._devices and all(_arithmetic(r) == arithmetic.current() for r in requests):
             for request in requests:
-                yield work(request, place)
+                yield work(request, place, progress)
             return
-        waiting = deque(requests)
-        while waiting:
-            for suspect in (yield from self._pool(waiting, place, self.jobs)):
-                say(f"a worker was killed; {suspect.method} on {suspect.task}, which it may have done, is done alone")
-                for _ in range(place.retries + 1):
-                    if not (yield from self._pool(deque([suspect]), replace(place, wait=True), 1)):
-                        break
-                else:
-                    error = f"{suspect.method} on {suspect.task}: its worker was killed (out of memory?)"
-                    yield Done(suspect, error=error)
-
-    def _pool(self, waiting: deque[Request], place: Place, jobs: int) -> Generator[Done, None, list[Request]]:
-        """Do what waits; where a worker is killed, return the requests that were under way then."""
-        pin_threads(1)  # in the environment that workers inherit, before their torch starts
-        context = multiprocessing.get_context("spawn")
-        begin = (os.getpid(), self._devices, context.Value("i", 0))
-        pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=begin)
-        pending: dict[Future[Done], Request] = {}
+        waiting = deque((request, place.retries + 1) for request in requests)
+        seats = deque(range(self.jobs))
+        busy: dict[Connection, tuple[int, _Task]] = {}
         try:
-            while waiting or pending:
-                while waiting and len(pending) < jobs:
-                    request = waiting.popleft()
-                    pending[pool.submit(work, request, place)] = request
-                finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    done = future.result()
-                    del pending[future]
-                    yield done
-            return []
-        except BrokenProcessPool:
-            return [request for future, request in pending.items() if not _has_result(future)]
-        except BaseException:
-            # At an interrupt a running worker would otherwise be waited for, run after run.
-            for worker in list((getattr(pool, "_processes", None) or {}).values()):
-                with contextlib.suppress(Exception):
-                    worker.terminate()
-            raise
+            while waiting or busy:
+                while waiting and seats:
+                    seat, (request, deaths) = seats.popleft(), waiting.popleft()
+                    child = self._child(seat, _arithmetic(request))
+                    child.send(request, place)
+                    busy[child.connection] = seat, _Task(request, deaths, child)
+                for connection in wait(list(busy)):
+                    assert isinstance(connection, Connection)
+                    seat, task = busy[connection]
+                    try:
+                        kind, content = connection.recv()
+                    except (EOFError, ConnectionResetError):
+                        kind, content = "died", None
+                    if kind == "epoch":
+                        if progress is not None:
+                            progress(content)
+                        continue
+                    del busy[connection]
+                    seats.append(seat)
+                    if kind == "raised":
+                        task.child.end()
+                        raise content
+                    if kind == "done":
+                        self._idle[seat] = task.child
+                        yield content
+                        continue
+                    task.child.end()
+                    name = f"{task.request.method} on {task.request.task}"
+                    if task.deaths:
+                        say(f"a worker was killed over {name}; another one goes on with it")
+                        waiting.appendleft((task.request, task.deaths - 1))
+                    else:
+                        yield Done(task.request, error=f"{name}: its worker was killed (out of memory?)")
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for _, task in busy.values():  # at an interrupt
+                task.child.end()
+
+    def _child(self, seat: int, kind: arithmetic.Arithmetic) -> Child:
+        """The idle child of this seat, or a new one where it died or is of another arithmetic."""
+        idle = self._idle.pop(seat, None)
+        if idle is not None and idle.arithmetic == kind and idle.alive:
+            return idle
+        device = {"CUDA_VISIBLE_DEVICES": self._devices[seat % len(self._devices)]} if self._devices else {}
+        return Child(kind, device)
 
 
-def _has_result(future: Future[Done]) -> bool:
-    return future.done() and future.exception() is None
+_alone = Local(1)
+
+
+def do(request: Request, place: Place, progress: Progress | None = None) -> Done:
+    """Do one run: here where this process has its arithmetic, else in a child, which is kept for the next run."""
+    (done,) = _alone.map([request], place, progress)
+    return done
+
+
+def _arithmetic(request: Request) -> arithmetic.Arithmetic:
+    return "native" if arithmetic.why_not_portable() else request.arithmetic
 
 
 def default_jobs() -> int:
@@ -102,26 +121,3 @@ def _cuda_devices() -> tuple[str, ...]:
         raise BenchError("--per-device: torch finds no CUDA device; leave it out, and use --jobs")
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return tuple(named.split(",")[:count]) if named else tuple(map(str, range(count)))
-
-
-def _start(parent: int, devices: tuple[str, ...], counter: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair; it ends its workers
-    end_with_parent(parent)
-    if devices:
-        with counter.get_lock():
-            os.environ["CUDA_VISIBLE_DEVICES"] = devices[counter.value % len(devices)]
-            counter.value += 1
-
-
-def end_with_parent(parent: int, every: float = 1.0) -> None:
-    """Let this process end when `parent` does, however that ends: at once on Linux, elsewhere within a second."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(every)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,12 +13,26 @@ from typing import Any
 
 import submitit
 
+from delrec_bench.arithmetic import started
 from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.base import Done, Place, work
+from delrec_bench.runs.executors.base import Done, Place
+from delrec_bench.runs.executors.local import do
 
 TIMES = 1000  # that a job may come to its time limit: each time it is further on
 USUAL = {"name": "delrec-bench", "timeout_min": 240, "mem_gb": 8, "cpus_per_task": 1}
+
+
+class _Signalled(BaseException):
+    """A signal came: the job is about to be ended."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = signal.Signals(number)
+
+
+def _leave(number: int, _: object) -> None:
+    raise _Signalled(number)
 
 
 class Job:
@@ -27,8 +42,20 @@ class Job:
         self.request, self.place = request, place
 
     def __call__(self) -> Done:
-        """Do the run."""
-        return work(self.request, self.place)
+        """Do the run; submitit's answer to a signal waits until the run has been left."""
+        answers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+        for number in answers:
+            signal.signal(number, _leave)
+        try:
+            return do(self.request, self.place)
+        except _Signalled as signalled:
+            answer = answers[signalled.number]
+            assert callable(answer)
+            answer(signalled.number, None)  # queues the job again, and ends this process
+            raise
+        finally:
+            for number, answer in answers.items():
+                signal.signal(number, answer)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """What is queued in place of a job that is about to be ended."""
@@ -64,7 +91,8 @@ class Slurm:
             while waiting or running:
                 fresh, waiting = waiting[: window - len(running)], waiting[window - len(running) :]
                 if fresh:
-                    with self._executor.batch():
+                    # jobs inherit the environment, so that the signal at a time limit reaches the process of the run
+                    with started(fresh[0].arithmetic), self._executor.batch():
                         queued = [self._executor.submit(Job(request, place)) for request in fresh]
                     running |= dict(zip(queued, fresh, strict=True))
                 for job in [job for job in running if job.done()]:

@@ -1,7 +1,7 @@
 """The one place where the cpu engine uses threads.
 
-Kernels release Python's lock and run on a pool of as many threads as torch has (`torch.set_num_threads`, set before
-the first call). No kernel starts threads of its own. Work is cut by shape alone, never by the number of threads, so
+Kernels release Python's lock and run on a pool of as many threads as torch has (`torch.set_num_threads`), or as
+`use_threads` says. No kernel starts threads of its own. Work is cut by shape alone, never by the number of threads, so
 that results do not depend on it.
 """
 
@@ -14,23 +14,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-__all__ = ["keep_memory", "parallel"]
+__all__ = ["keep_memory", "parallel", "use_threads"]
 
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # (process, threads, pool)
+_chosen: int | None = None
+
+
+def use_threads(count: int | None) -> None:
+    """Let kernels use `count` threads, whatever torch has; None follows torch again."""
+    global _chosen
+    if count is not None and count < 1:
+        raise ValueError(f"count is {count}; it must be at least 1, or None for as many threads as torch has")
+    _chosen = count
 
 
 def parallel(task: Callable[[int], None], count: int) -> None:
-    """Call task(0) .. task(count - 1), on torch's number of threads; the first exception is raised."""
+    """Call task(0) .. task(count - 1) on the chosen number of threads; the first exception is raised."""
     global _pool
-    threads = min(torch.get_num_threads(), count)
-    if threads <= 1:
+    threads = _chosen or torch.get_num_threads()
+    if min(threads, count) <= 1:
         for j in range(count):
             task(j)
         return
-    if _pool is None or _pool[:2] != (os.getpid(), torch.get_num_threads()):
+    if _pool is None or _pool[:2] != (os.getpid(), threads):
         if _pool is not None and _pool[0] == os.getpid():
             _pool[2].shutdown(wait=False)
-        _pool = (os.getpid(), torch.get_num_threads(), ThreadPoolExecutor(torch.get_num_threads(), "delrec-cpu"))
+        _pool = (os.getpid(), threads, ThreadPoolExecutor(threads, "delrec-cpu"))
     for _ in _pool[2].map(task, range(count)):
         pass
 
