@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -108,7 +108,7 @@ def work(request: Request, place: Place, progress: Progress | None = None) -> Do
         error = ""
         for _ in range(place.retries + 1):
             try:
-                tables = _tables(place.method_dirs, place.task_dirs)
+                tables = _tables(place.method_dirs, place.task_dirs, _stamp(*place.method_dirs, *place.task_dirs))
                 outcome = run(request, *tables, place.workspace, progress, wait=place.wait)
             except BusyError:
                 return Done(request, busy=True)
@@ -127,8 +127,14 @@ def work(request: Request, place: Place, progress: Progress | None = None) -> Do
         return Done(request, seconds=time.perf_counter() - start, error=error)
 
 
-@cache
-def _tables(method_dirs: tuple[str, ...], task_dirs: tuple[str, ...]) -> tuple[Any, Any]:
+def _stamp(*folders: str) -> tuple[tuple[str, int, int], ...]:
+    """What tells whether a file of these folders was edited: a process does runs for hours, in a notebook say."""
+    files = [(path, path.stat()) for folder in folders for path in sorted(Path(folder).glob("*.py"))]
+    return tuple((str(path), state.st_mtime_ns, state.st_size) for path, state in files)
+
+
+@lru_cache(1)
+def _tables(method_dirs: tuple[str, ...], task_dirs: tuple[str, ...], _: object) -> tuple[Any, Any]:
     from delrec_bench.methods.base import find_methods
     from delrec_bench.tasks.base import find_tasks
 
