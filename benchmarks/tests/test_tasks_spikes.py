@@ -198,9 +198,66 @@ def test_validation_by_speaker_shares_no_speaker(load):
     assert len(data.train) + len(data.valid) == 24
 
 
-def test_ssc_keeps_its_own_validation_file(load):
+def test_validation_by_speaker_takes_nobody_who_speaks_in_the_test_data_if_it_can(load, corpus):
+    change(corpus / "shd_test.h5", "extra/speaker", np.full(24, 5, np.uint16))
+    for seed in range(6):
+        assert 5 not in load(validation="speaker", split_seed=seed).valid.speakers
+    change(corpus / "shd_test.h5", "extra/speaker", np.arange(24, dtype=np.uint16) % 6)  # everybody, as in SHD
+    seen = {int(s) for seed in range(12) for s in load(validation="speaker", split_seed=seed).valid.speakers}
+    assert seen == set(range(6))
+
+
+def with_speakers_apart(corpus):
+    """Ten speakers in SSC's layout, each in one file only: 0 to 5, 6 and 7, 8 and 9."""
+    for name, first, count in (("train", 0, 6), ("valid", 6, 2), ("test", 8, 2)):
+        change(corpus / f"ssc_{name}.h5", "extra/speaker", (first + np.arange(24) % count).astype(np.uint16))
+
+
+def test_in_sscs_layout_other_speakers_validate_each_repetition_and_no_speaker_is_in_two_splits(load, corpus):
+    with_speakers_apart(corpus)
+    drawn = []
+    for seed in range(5):
+        data = load("ssc", split_seed=seed)
+        train, valid, test = (set(part.speakers.tolist()) for part in (data.train, data.valid, data.test))
+        assert not train & valid and not train & test and not valid & test
+        assert train | valid == set(range(8)) and len(valid) == 2
+        assert len(data.train) + len(data.valid) == 48 and len(data.test) == 24
+        assert data.rows["train"][0] == data.rows["valid"][0] == "ssc_train.h5+ssc_valid.h5"
+        drawn.append(valid)
+    assert any(one != drawn[0] for one in drawn)
+    again = load("ssc", split_seed=3)
+    assert set(again.valid.speakers.tolist()) == drawn[3]
+
+
+def test_a_pool_of_two_files_holds_the_samples_of_both(load, corpus):
+    with_speakers_apart(corpus)
+    pooled, apart = load("ssc", validation="speaker"), load("ssc", validation="file")
+    wholes = {name: every_frame(part) for name, part in (("train", apart.train), ("valid", apart.valid))}
+    at = {name: np.argsort(apart.rows[name][1]) for name in wholes}
+    both = torch.cat([wholes[name][:, at[name]] for name in ("train", "valid")], 1)
+    labels = torch.cat([getattr(apart, name).targets[at[name]] for name in ("train", "valid")])
+    for name in ("train", "valid"):
+        rows = pooled.rows[name][1]
+        assert torch.equal(every_frame(getattr(pooled, name)), both[:, rows])
+        assert torch.equal(getattr(pooled, name).targets, labels[rows])
+
+
+def test_a_validation_file_is_kept_if_asked_and_where_nobody_knows_who_speaks(load, corpus):
+    sizes = [24, 24, 24]
+    parts = ("train", "valid", "test")
+    assert [len(getattr(load("ssc", validation="file"), part)) for part in parts] == sizes
+    for part in parts:
+        with h5py.File(corpus / f"ssc_{part}.h5", "r+") as file:
+            del file["extra/speaker"]
+    assert [len(getattr(load("ssc"), part)) for part in parts] == sizes
+    with pytest.raises(BenchError, match="'file': shd:mine@.* has no validation file"):
+        load(validation="file")
+
+
+def test_the_official_files_keep_their_validation_file(load, corpus, monkeypatch):
+    monkeypatch.setattr("delrec_bench.data.speech.Corpus._unlike", lambda self, parts: None)
     data = load("ssc")
-    assert [len(part) for part in (data.train, data.valid, data.test)] == [24, 24, 24]
+    assert data.kind == "OFFICIAL" and data.rows["valid"][0] == "ssc_valid.h5"
 
 
 def test_the_second_load_comes_from_the_cache_and_a_damaged_cache_is_made_again(load, tmp_path, monkeypatch, caplog):

@@ -1,8 +1,9 @@
 """Splits, permutations and seeds as files, for those who use other code and want to be compared by the same rules.
 
 `TASK/repetition-R.csv` has a line for each sample, in the order of its split: split, position, file (or the part of a
-formula), row of it from 0, target, and speaker where known. `TASK/repetition-R.json` beside it says what they are rows
-of (digests), T, step and channels, the seed of every axis, and the pixel shown at each step in permuted tasks.
+formula), row of it from 0, target, and speaker where known. Of two files A+B the rows of B follow those of A.
+`TASK/repetition-R.json` beside it says what they are rows of (digests), T, step and channels, the seed of every axis,
+and the pixel shown at each step in permuted tasks.
 """
 
 import csv

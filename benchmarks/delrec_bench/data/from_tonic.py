@@ -91,6 +91,7 @@ class TonicCorpus:
             {split: place_of(dataset).name for split, dataset in opened.items()},
             bins,
             parts["train"].longest if options.steps == "auto" else int(options.steps),
+            "random",
             lambda split, transform, seed: partial(self._recordings, opened[split], transform=transform, seed=seed),
         )
         return assemble(

@@ -24,11 +24,13 @@ class Corpus:
 
     Attributes:
         task: The task's name, also its folder below data/.
-        files: File name by split; without "valid" a validation set is drawn from the training samples.
+        files: File name by split; "valid" may be missing.
         kind: Kind of its own files.
         remedy: What to do when its own files are not there.
         step_ms: Default step.    binning: Default binning.
-        steps: "cap": ceil(1.4 s / step); "auto": the longest training sample, at most 1.4 s.
+        steps: "cap": ceil(1.4 s / step); "auto": the longest sample of the training and validation files, at most
+            1.4 s.
+        validation: How validation data are drawn where no file is kept for them, "random" or "speaker".
         published_edges: Whether SSC's published bins may be asked for.
         official: Samples by split of the official files.
         histogram: Samples of each class over all splits, ascending, or None where not published.
@@ -45,6 +47,7 @@ class Corpus:
     step_ms: float
     binning: str = "clean"
     steps: str = "auto"
+    validation: str = "random"
     published_edges: bool = False
     official: Mapping[str, int] = field(default_factory=dict)
     histogram: tuple[int, ...] | None = None
@@ -84,7 +87,8 @@ class Corpus:
             parts,
             {split: path.name for split, path in found.items()},
             bins,
-            self._steps(options, bins, parts["train"], own=data_dir is None),
+            self._steps(options, bins, parts, own=data_dir is None),
+            self._validation(kind, parts),
             lambda split, transform, seed: partial(opener[split], transform=transform, seed=seed),
         )
         return assemble(
@@ -123,12 +127,19 @@ class Corpus:
         steps = cap if options.steps == "auto" else max(cap, int(options.steps))
         return Bins(mode, steps, step, options.channels, CHANNELS)
 
-    def _steps(self, options: TaskOptions, bins: Bins, train: Binned, own: bool) -> int:
+    def _validation(self, kind: Kind, parts: Mapping[str, Binned]) -> str:
+        """Return how to validate: official files as published; others by speakers drawn anew for each repetition."""
+        if "valid" not in parts:
+            return self.validation
+        known = all(part.speakers is not None for part in parts.values())
+        return "speaker" if known and kind != "OFFICIAL" else "file"
+
+    def _steps(self, options: TaskOptions, bins: Bins, parts: Mapping[str, Binned], own: bool) -> int:
         if options.steps != "auto":
             return int(options.steps)
         if bins.mode == "published" or (own and self.steps == "cap"):
             return bins.steps
-        return train.longest
+        return max(part.longest for split, part in parts.items() if split != "test")
 
     def _identity(
         self, parts: Mapping[str, Binned], digests: Mapping[str, str], data_dir: Path | None, workspace: Workspace

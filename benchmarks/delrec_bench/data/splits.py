@@ -1,8 +1,9 @@
 """From binned recordings to a task's data: which samples each split holds, T, and what a reader must know of it.
 
 T is the longest training sample, at most 1.4 s, unless a task has a rule of its own; every sample is padded to it.
-Spikes after it are counted. A validation set, where there is none, is a random fifth of the training samples or all of
-a fifth of the speakers, fixed by the seed.
+Spikes after it are counted. Validation data are the corpus' own validation file, or drawn by the seed of the
+repetition from the training and validation files together: a random fifth of the samples, or every sample of a fifth
+of the speakers, who then speak neither in the training data nor, where the corpus allows it, in the test data.
 """
 
 import math
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from delrec_bench.data.augment import Tripled
 from delrec_bench.data.binning import Binned, Bins, Opener, bin_events
-from delrec_bench.data.samples import CountSamples, Samples, limited, order
+from delrec_bench.data.samples import Counts, CountSamples, Samples, limited, order
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.data.transforms import Transform
 from delrec_bench.environment import need_memory
@@ -37,6 +38,7 @@ class Prepared:
         names: What each part is called in messages and in exported splits: its file.
         bins: How they were binned.
         steps: T.
+        validation: The corpus' own way to validate: "file", "random" or "speaker".
         reopen: Opens the recordings of a part anew, its events through a transform, the draws fixed by a seed.
     """
 
@@ -44,6 +46,7 @@ class Prepared:
     names: Mapping[str, str]
     bins: Bins
     steps: int
+    validation: str
     reopen: Callable[[str, Transform, int], Opener]
 
 
@@ -57,12 +60,12 @@ def assemble(prepared: Prepared, options: TaskOptions, seed: int, workspace: Wor
     channels = parts["train"].counts.channels
     need_memory(4 * BATCH * steps * channels, f"{BATCH} samples of {steps:,} steps and {channels} channels")
     classes = _check_labels(prepared)
-    whole = _rows(options, parts, seed, known["name"])
+    sources, whole = _split(options, prepared, seed, known["name"])
     rows = _limited(options, whole)
     samples: dict[str, Samples] = {}
     dropped = 0
-    for split, (source, chosen) in rows.items():
-        part = parts[source]
+    for split, chosen in rows.items():
+        part, _ = sources[split]
         samples[split] = made = CountSamples(part.counts, chosen, part.labels, steps, options.binary, part.speakers)
         dropped += _dropped(part, made)
     train, test = samples["train"], samples["test"]
@@ -84,8 +87,8 @@ def assemble(prepared: Prepared, options: TaskOptions, seed: int, workspace: Wor
         train=samples["train"],
         valid=samples["valid"],
         test=test,
-        whole={split: len(chosen) for split, (_, chosen) in whole.items()},
-        rows={split: (prepared.names[source], chosen) for split, (source, chosen) in rows.items()},
+        whole={split: len(chosen) for split, chosen in whole.items()},
+        rows={split: (sources[split][1], chosen) for split, chosen in rows.items()},
         source_channels=bins.source,
         perturbed=partial(_perturbed, prepared, test, workspace),
         **known,
@@ -103,46 +106,80 @@ def _perturbed(
     return CountSamples(part.counts, test.rows, part.labels, test.steps, test.binary, part.speakers)
 
 
-def _rows(options: TaskOptions, parts: Mapping[str, Binned], seed: int, task: str) -> dict[str, tuple[str, np.ndarray]]:
-    """The part and the rows of it that each split holds, were there no limit."""
-    count = len(parts["train"].labels)
+Source = tuple[Binned, str]  # recordings and the name of their file
+
+
+def _split(
+    options: TaskOptions, prepared: Prepared, seed: int, task: str
+) -> tuple[dict[str, Source], dict[str, np.ndarray]]:
+    """Return the recordings that each split is taken from, and the rows of them that it holds without a limit."""
+    found: dict[str, Source] = {name: (part, prepared.names[name]) for name, part in prepared.parts.items()}
+    test = np.arange(len(found["test"][0].labels))
+    if (options.validation or prepared.validation) == "file":
+        if "valid" not in found:
+            raise BenchError(f"task option validation = 'file': {task} has no validation file; use 'random'")
+        train, valid = (order(len(found[name][0].labels), seed, tag) for name, tag in (("train", 0), ("valid", 1)))
+        return found, {"train": train, "valid": valid, "test": test}
+    pool = _pooled(found["train"], found["valid"]) if "valid" in found else found["train"]
+    count = len(pool[0].labels)
     shuffled = order(count, seed, count)
-    if "valid" in parts:
-        train, source = shuffled, "valid"
-        valid = order(len(parts["valid"].labels), seed, 1)
-    else:
-        source = "train"
-        chosen = _held_out(options, parts["train"], shuffled, seed, task)
-        valid, train = shuffled[chosen[shuffled]], shuffled[~chosen[shuffled]]
-    return {"train": ("train", train), "valid": (source, valid), "test": ("test", np.arange(len(parts["test"].labels)))}
+    chosen = _held_out(options.validation or prepared.validation, pool[0], found["test"][0], shuffled, seed, task)
+    rows = {"train": shuffled[~chosen[shuffled]], "valid": shuffled[chosen[shuffled]], "test": test}
+    return {"train": pool, "valid": pool, "test": found["test"]}, rows
 
 
-def _limited(options: TaskOptions, whole: Mapping[str, tuple[str, np.ndarray]]) -> dict[str, tuple[str, np.ndarray]]:
-    train, valid, test = (whole[split][1] for split in ("train", "valid", "test"))
+def _pooled(one: Source, other: Source) -> Source:
+    """Return two files as one: the rows of the second follow those of the first."""
+    (first, name), (second, second_name) = one, other
+    counts = Counts(
+        np.concatenate([first.counts.starts, first.counts.starts[-1] + second.counts.starts[1:]]),
+        np.concatenate([first.counts.places, second.counts.places]),
+        np.concatenate([first.counts.values, second.counts.values]),
+        first.counts.steps,
+        first.counts.channels,
+    )
+    speakers = None
+    if first.speakers is not None and second.speakers is not None:
+        speakers = np.concatenate([first.speakers, second.speakers])
+    both = Binned(
+        counts,
+        np.concatenate([first.labels, second.labels]),
+        speakers,
+        np.concatenate([first.beyond, second.beyond]),
+        max(first.longest, second.longest),
+        first.classes,
+        max(first.top, second.top),
+    )
+    return both, f"{name}+{second_name}"
+
+
+def _limited(options: TaskOptions, whole: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    train, valid, test = (whole[split] for split in ("train", "valid", "test"))
     if options.limit is not None and options.limit < len(train):
         valid = valid[: max(1, round(len(valid) * options.limit / len(train)))]
     if options.test_limit is not None and options.test_limit < len(test):
         test = np.sort(order(len(test), TEST_SEED)[: options.test_limit])
-    rows = {"train": limited(train, options.limit), "valid": valid, "test": test}
-    return {split: (whole[split][0], chosen) for split, chosen in rows.items()}
+    return {"train": limited(train, options.limit), "valid": valid, "test": test}
 
 
-def _held_out(options: TaskOptions, train: Binned, shuffled: np.ndarray, seed: int, task: str) -> np.ndarray:
-    """Which training samples validate: a random fifth, or all of a fifth of the speakers."""
+def _held_out(how: str, pool: Binned, test: Binned, shuffled: np.ndarray, seed: int, task: str) -> np.ndarray:
+    """Return which samples of the pool validate, (n,) bool: a random fifth, or all of a fifth of the speakers."""
     count = len(shuffled)
     chosen = np.zeros(count, bool)
     if count < 2:
         raise BenchError(f"{task}: {count} training sample; at least 2 are needed to set some aside")
-    if options.validation == "random":
+    if how == "random":
         chosen[shuffled[: max(1, round(count * VALIDATION_SHARE))]] = True
         return chosen
-    if train.speakers is None:
+    if pool.speakers is None:
         raise BenchError(f"task option validation = 'speaker': {task} has no extra/speaker; use 'random'")
-    speakers = np.unique(train.speakers)
+    speakers = np.unique(pool.speakers)
     if len(speakers) < 2:
         raise BenchError(f"task option validation = 'speaker': {task} has one speaker only; use 'random'")
-    some = order(len(speakers), seed, len(speakers))[: max(1, math.floor(len(speakers) * VALIDATION_SHARE + 0.5))]
-    return np.isin(train.speakers, speakers[some])
+    wanted = max(1, math.floor(len(speakers) * VALIDATION_SHARE + 0.5))
+    unheard = speakers if test.speakers is None else np.setdiff1d(speakers, test.speakers)
+    candidates = unheard if len(unheard) >= wanted else speakers  # in SHD nearly all speak in the test data too
+    return np.isin(pool.speakers, candidates[order(len(candidates), seed, len(candidates))[:wanted]])
 
 
 def _check_labels(prepared: Prepared) -> int:

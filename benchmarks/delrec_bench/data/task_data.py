@@ -37,8 +37,10 @@ class TaskOptions:
         steps: T, or "auto": the task's own rule.
         channels: Input channels of a spike task; neighbouring channels of the file are summed.
         binary: 1 where a bin holds any spike, instead of their number.
-        validation: "random" fifth of the training samples, or a fifth of its speakers ("speaker"), where a
-            task has no validation set of its own.
+        validation: "file": the corpus' own validation file; "random": a fifth of the samples of the training and
+            validation files; "speaker": all samples of a fifth of their speakers. The last two are drawn anew for
+            each repetition. None: the task's own; official files as published, others by speaker where they
+            come with a validation file.
         augment: Triple the training set by SHD's published recipe.
         binning: "clean" (bin k holds [k step, (k+1) step)), "published" (SSC's own edges), "times" (no bins but
             spike times, where a task has one spike a channel), None: the task's own (clean, where
@@ -53,7 +55,7 @@ class TaskOptions:
     steps: Annotated[Any, AfterValidator(_steps)] = "auto"
     channels: Annotated[int, Field(ge=1, le=1_000_000)] = 140
     binary: bool = False
-    validation: Literal["random", "speaker"] = "random"
+    validation: Literal["file", "random", "speaker"] | None = None
     augment: bool = False
     binning: Literal["clean", "published", "times"] | None = None
     limit: Amount | None = None
