@@ -130,7 +130,7 @@ def gpu_check(session: nox.Session) -> None:
     _run(session, "pytest", "-q", "-n", "auto", "packages/core/tests", "-k", chosen, env=interpreted)
     one = "packages/core/tests/golden/delrec_axonal_triangle_soft_det1_sig5_p1.npz"  # all of them were tests
     _run(session, "python", "-m", "delrec.verify", one, "--engine", "triton", env=interpreted)
-    _run(session, "python", "-m", "delrec.engines.triton.resources", *session.posargs, env=env)
+    _run(session, "python", "packages/core/tests/cards.py", *session.posargs, env=env)
 
 
 @nox.session(venv_backend="none")

@@ -32,12 +32,12 @@ EPOCHS = 6
 class Noisy(Network):
     """Recurrent delays, and noise on the input from all three generators."""
 
-    def hidden_spikes(self, inputs: torch.Tensor, lengths: Any = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def hidden_spikes(self, inputs: torch.Tensor) -> torch.Tensor:
         if self.training:
             inputs = (
                 inputs + 0.1 * random.random() + torch.from_numpy(np.random.normal(0, 0.1, inputs.shape)).to(inputs)
             )
-        return super().hidden_spikes(inputs, lengths)
+        return super().hidden_spikes(inputs)
 
 
 def build(settings: Any, channels: int, classes: int) -> Network:

@@ -117,7 +117,7 @@ def test_whatever_a_checkpoint_holds_the_run_goes_on_or_starts_anew(tmp_path, ki
     assert resealed or content == whole
     model = driver.build({"engine": "cpu"}, 1, 10)
     try:
-        Fit.going_on(training, model, Optimisation(model, resolved(killed).training, "accuracy"))
+        Fit.going_on(training, model, Optimisation(model, resolved(killed).training, "accuracy", 1))
     except CheckpointError as error:
         assert str(error)
 

@@ -113,7 +113,7 @@ def test_every_metric_agrees_with_itself(name):
 
 def test_a_plateau_is_watched_in_the_metrics_own_direction(close):
     config = TrainingConfig(epochs=2, schedule_weights="plateau")
-    modes = {name: Optimisation(Scripted([0.0]), config, name).weights[1].mode for name in find_metrics()}
+    modes = {name: Optimisation(Scripted([0.0]), config, name, 1).schedules["weights"].mode for name in find_metrics()}
     assert modes == {"accuracy": "max", "close": "max", "nmse": "min"}
 
 

@@ -1,14 +1,14 @@
-"""Networks: golden parameter counts, streaming, and clear errors for a bad configuration."""
+"""Networks: golden parameter counts, readouts, streaming, and clear errors for a bad configuration."""
 
 import copy
 import dataclasses
-import itertools
+from typing import get_args
 
 import pytest
 import torch
 from delrec.engines.events import EventNetwork
 from delrec_bench.networks import Network, NetworkConfig
-from problems import ONLY_INTERPRETED
+from delrec_bench.networks.readouts import Aggregate
 
 SHD = dict(inputs=140, classes=20, hidden=(256, 256), recurrent_layers=(1,), feedforward_layers=(1,), batch_norm=True)
 SSC = dict(inputs=140, classes=35, hidden=(256, 256, 256))
@@ -90,12 +90,58 @@ def test_a_stream_of_steps_equals_the_sequence(name):
     assert network.training
 
 
-@pytest.mark.parametrize("aggregate", ["sum", "mean", "softmax-sum", "last"])
-def test_classify_is_the_scores_of_the_outputs(aggregate):
+def plain_scores(outputs, aggregate, skipped):
+    """A loop over steps, as the equations of `delrec_bench.networks.readouts` say."""
+    steps = len(outputs)
+    first = {"second-half": skipped + (steps - skipped) // 2, "last": steps - 1}.get(aggregate, skipped)
+    total = 0
+    for t in range(first, steps):
+        total = total + (torch.softmax(outputs[t], -1) if aggregate == "softmax-sum" else outputs[t])
+    return total / (steps - first) if aggregate in ("mean", "second-half") else total
+
+
+def plain_outputs(network, spikes):
+    """A loop over steps: the linear readout, and behind it the leak of the configuration."""
+    config, weight, bias = network.config, network.readout.weight, network.readout.bias
+    gain = 1 / config.readout_tau if config.readout_gain == "complement" else 1.0
+    membrane, outputs = 0, []
+    for step in spikes:
+        current = step @ weight.T + bias
+        membrane = current if config.readout == "linear" else (1 - 1 / config.readout_tau) * membrane + gain * current
+        outputs.append(membrane)
+    return torch.stack(outputs)
+
+
+READOUTS = {
+    "linear": dict(readout="linear", readout_tau=1.0),
+    "leaky": dict(readout="leaky", readout_tau=40.0),
+    "leaky, complement": dict(readout="leaky", readout_tau=40.0, readout_gain="complement"),
+}
+
+
+@pytest.mark.parametrize("aggregate", get_args(Aggregate))
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("skipped", [0, 2])
+def test_a_readout_is_the_plain_loop_of_its_equations_gradients_too(readout, aggregate, skipped):
     torch.manual_seed(1)
-    network = Network(small(aggregate=aggregate, skip_steps=2, recurrent="axonal")).double().eval()
+    config = small(aggregate=aggregate, skip_steps=skipped, recurrent="axonal", **READOUTS[readout])
+    network = Network(config).double().eval()
     x = torch.rand(9, 4, 5, dtype=torch.float64) * 3
-    torch.testing.assert_close(network.classify(x), network.scores(network(x)))
+    wanted = plain_scores(plain_outputs(network, network.hidden_spikes(x)), aggregate, skipped)
+    pull = torch.randn(4, 3, dtype=torch.float64)
+    parameters = list(network.parameters())
+    expected = torch.autograd.grad((wanted * pull).sum(), parameters)
+    for scores in (network.classify(x), network.scores(network(x))):
+        torch.testing.assert_close(scores, wanted)
+        torch.testing.assert_close(torch.autograd.grad((scores * pull).sum(), parameters), expected)
+
+
+@pytest.mark.parametrize("aggregate", get_args(Aggregate))
+def test_a_sequence_without_a_step_that_counts_scores_0(aggregate):
+    network = Network(small(aggregate=aggregate, skip_steps=9))
+    x = torch.rand(4, 2, 5)
+    assert torch.equal(network.classify(x), torch.zeros(2, 3))
+    assert torch.equal(network.scores(network(x)), torch.zeros(2, 3))
 
 
 def test_right_padding_lengthens_the_output_and_forbids_streaming():
@@ -166,7 +212,7 @@ def test_a_stream_of_events_equals_the_deployed_network(name):
     network(x)  # batch norm statistics
     with network.deployed(), torch.no_grad():
         wanted = network(x)
-        assert network.hidden_spikes(x)[0].any()  # silence would prove nothing
+        assert network.hidden_spikes(x).any()  # silence would prove nothing
     fast = EventNetwork(network.eval(), batch=3, dtype=torch.float64)
     torch.testing.assert_close(fast.run(x), wanted, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(fast.classify(x), network.scores(wanted), rtol=1e-9, atol=1e-9)
@@ -221,7 +267,7 @@ def test_max_delay_caps_every_recurrent_layer_and_survives_a_round_trip():
     for block in two.blocks:
         block.spiking.delay.data.fill_(2.0)
     x = torch.rand(40, 3, 5) * 4
-    assert torch.equal(network(x), two(x)) and network.hidden_spikes(x)[0].any()
+    assert torch.equal(network(x), two(x)) and network.hidden_spikes(x).any()
     with network.deployed(), torch.no_grad():
         state = network.initial_state(3)
         for t in range(40):
@@ -232,34 +278,3 @@ def test_max_delay_caps_every_recurrent_layer_and_survives_a_round_trip():
 def test_wrong_input_shape_is_named():
     with pytest.raises(ValueError, match=r"\(T, B, 5\)"):
         Network(small())(torch.zeros(3, 2, 4))
-
-
-@pytest.mark.parametrize(
-    ("engine", "readout", "aggregate"),
-    [
-        *itertools.product(("reference", "cpu"), ("linear", "leaky"), ("sum", "softmax-sum", "mean", "last")),
-        pytest.param("triton", "leaky", "mean", marks=ONLY_INTERPRETED),
-    ],
-)
-def test_a_padded_batch_scores_as_each_sample_alone(aggregate, readout, engine):
-    torch.manual_seed(1)
-    config = NetworkConfig(
-        inputs=6, hidden=(9, 8), classes=4, recurrent="axonal", delay_std=3.0, feedforward="v1", window=4,
-        right_padding=2, feedforward_layers=(1,), batch_norm=True, aggregate=aggregate, readout=readout, skip_steps=2,
-        engine=engine,
-    )  # fmt: skip
-    network = Network(config).double().eval()
-    inputs, lengths = (torch.rand(20, 3, 6, dtype=torch.float64) * 4).round(), [20, 11, 5]
-    scores = network.classify(inputs, lengths)
-    for sample, length in enumerate(lengths):
-        alone = network.classify(inputs[:length, sample : sample + 1])
-        torch.testing.assert_close(scores[sample : sample + 1], alone)
-
-
-def test_batch_norm_learns_from_each_samples_own_steps():
-    torch.manual_seed(0)
-    network = Network(NetworkConfig(inputs=3, hidden=(5,), classes=2, batch_norm=True, norm_momentum=1.0)).double()
-    inputs = torch.rand(12, 2, 3, dtype=torch.float64)
-    network.classify(inputs, [12, 4])
-    seen = network.blocks[0].connection(torch.cat([inputs[:, 0], inputs[:4, 1]]).unsqueeze(1)).flatten(0, 1)
-    torch.testing.assert_close(network.blocks[0].norm.running_mean, seen.mean(0))

@@ -47,7 +47,7 @@ def test_the_leak_of_se_adlif_decays_by_its_time_constant():
     config = NetworkConfig(5, 3, (8,), recurrent="plain", zero_bias=True, engine="reference", **SE_READOUT)
     network = Network(config, SEAdLIF).double().eval()
     x = 8 * torch.rand(30, 2, 5, dtype=torch.float64)
-    current = network.readout(network.hidden_spikes(x)[0])
+    current = network.readout(network.hidden_spikes(x))
     alpha = math.exp(-1 / 15)
     u = torch.zeros(2, 3, dtype=torch.float64)
     expected = []
@@ -71,7 +71,7 @@ def test_the_readout_of_adlif_is_batch_norm_a_learned_leak_and_summed_softmax():
     network(x)  # moves the running statistics
     network.eval()
     norm = network.readout_norm
-    current = network.readout(network.hidden_spikes(x)[0])
+    current = network.readout(network.hidden_spikes(x))
     current = (current - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps)
     alpha = network.leak.alpha
     u, total = torch.zeros(2, 3, dtype=torch.float64), 0

@@ -33,7 +33,7 @@ def beginning(root, factor=1.0, dtype="float32"):
     request = Request("delrec-axonal", "digits", overrides=settings, engine="reference")
     resolved = resolve(request, find_methods(), find_tasks(), workspace_at(root))
     model = build(resolved).to(torch.float64 if dtype == "float64" else torch.float32)
-    data, optimisation = resolved.data, Optimisation(model, resolved.training, "accuracy")
+    data, optimisation = resolved.data, Optimisation(model, resolved.training, "accuracy", 1)
     kind = next(model.parameters()).dtype
     # Normalised by these samples' own statistics: with those of no sample, an untrained network hardly spikes, and its
     # logits are the readout's biases whatever the neuron is.

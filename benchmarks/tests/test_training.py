@@ -1,5 +1,6 @@
 """Training: schedules, the chosen epoch, and test data that is seen once."""
 
+import io
 import math
 from types import SimpleNamespace
 
@@ -27,33 +28,89 @@ def network(**settings: object) -> Network:
     return Network(NetworkConfig(inputs=3, classes=4, **{**usual, **settings}))  # type: ignore[arg-type]
 
 
-@pytest.mark.filterwarnings("ignore:Detected call of")  # the schedules are looked at without an update between
-def test_one_cycle_is_torchs_stepped_once_an_epoch_and_cycles_beta1():
-    optimisation = Optimisation(network(), TrainingConfig(epochs=10, lr_weights=1.0, lr_delays=2.0), "accuracy")
+def courses(config: TrainingConfig, updates: int) -> tuple[list[float], list[float]]:
+    """The rate and beta1 of the weights at every update of a training, of which every update does nothing."""
+    optimisation = Optimisation(network(), config, "accuracy", updates)
     rates, betas = [], []
-    for _ in range(10):
-        rates.append(optimisation.rates()["lr_weights"])
-        betas.append(optimisation.weights[0].param_groups[0]["betas"][0])
+    for _ in range(config.epochs):
+        for _ in range(updates):
+            rates.append(optimisation.rates()["lr_weights"])
+            betas.append(optimisation.optimisers["weights"].param_groups[0]["betas"][0])
+            optimisation.end_update()
         optimisation.end_epoch(0.0)
-    assert rates[0] == pytest.approx(1 / 25)
-    assert max(rates) == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(1 / 25e4)
+    return rates, betas
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of")  # the schedules are looked at without an update between
+@pytest.mark.parametrize(("step", "updates"), [("epoch", 1), ("epoch", 7), ("update", 7)])
+def test_one_cycle_is_torchs_over_the_whole_training_and_cycles_beta1(step, updates):
+    rates, betas = courses(TrainingConfig(epochs=10, lr_weights=1.0, schedule_step=step), updates)
+    steps = 10 * updates if step == "update" else 10
+    optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1.0, total_steps=steps)
+    expected = []
+    for _ in range(steps):
+        expected += [theirs.get_last_lr()[0]] * (10 * updates // steps)
+        theirs.step()
+    assert rates == pytest.approx(expected)
+    assert (rates[0], max(rates), rates[-1]) == pytest.approx((1 / 25, 1.0, 1 / 25e4))
     assert (betas[0], min(betas), betas[-1]) == pytest.approx((0.95, 0.85, 0.95))
+    last_epoch = sum(rates[-updates:]) / updates
+    assert (last_epoch > 100 * rates[-1]) == (step == "update")  # by epoch the whole last one is at the smallest rate
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of")
+@pytest.mark.parametrize("schedule", ["constant", "step"])
+def test_what_counts_epochs_does_so_whatever_the_updates(schedule):
+    config = TrainingConfig(epochs=6, lr_weights=1.0, schedule_weights=schedule, schedule_every=2)
+    factor = 0.5 if schedule == "step" else 1.0
+    rates, _ = courses(config, 3)
+    assert rates == pytest.approx([factor ** (epoch // 2) for epoch in range(6) for _ in range(3)])
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of")
 def test_delays_have_their_own_optimiser_and_neither_they_nor_norms_decay():
     model = network(batch_norm=True)
     config = TrainingConfig(epochs=4, weight_decay=0.1, schedule_weights="cosine", schedule_delays="cosine")
-    optimisation = Optimisation(model, config, "accuracy")
-    decays = [group["weight_decay"] for group in optimisation.weights[0].param_groups]
+    optimisation = Optimisation(model, config, "accuracy", 3)
+    decays = [group["weight_decay"] for group in optimisation.optimisers["weights"].param_groups]
     assert decays == [0.1, 0.0]
-    (delays,) = optimisation.delays[0].param_groups
+    (delays,) = optimisation.optimisers["delays"].param_groups
     assert delays["weight_decay"] == 0.0
     assert [id(p) for p in delays["params"]] == [id(p) for p in model.grouped(trainable=True)["delays"]]
-    for _ in range(4):
-        optimisation.end_epoch(0.0)
+    for _ in range(12):
+        assert optimisation.rates()["lr_delays"] > 1e-4
+        optimisation.end_update()
     assert optimisation.rates()["lr_delays"] == pytest.approx(0.0, abs=1e-12)
+
+
+class Kept:
+    """A keeper whose run is killed in the middle of the epoch after the second, and one that goes on from there."""
+
+    def __init__(self, saved: bytes | None = None) -> None:
+        self.saved = saved
+
+    def checkpoint(self):
+        return None if self.saved is None else torch.load(io.BytesIO(self.saved), weights_only=False)
+
+    def epoch_ended(self, entry, capture):
+        if entry["epoch"] == 2 and self.saved is None:
+            file = io.BytesIO()
+            torch.save(capture(), file)
+            self.saved = file.getvalue()
+
+
+@pytest.mark.parametrize("step", ["update", "epoch"])
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step", "plateau"])
+def test_a_training_that_goes_on_from_a_checkpoint_ends_the_same_to_the_bit(schedule, step):
+    config = TrainingConfig(
+        epochs=5, batch=8, lr_weights=1e-2, schedule_weights=schedule, schedule_delays=schedule, schedule_step=step
+    )
+    kept, model = Kept(), network(dropout=0.2, recurrent_dropout=0.2)
+    whole = fit(model, samples(), samples(seed=1), config, keeper=kept)
+    rest = fit(network(dropout=0.2, recurrent_dropout=0.2), samples(), samples(seed=1), config, keeper=Kept(kept.saved))
+    assert rest.history == whole.history and len(rest.history) == 5
+    assert all(torch.equal(rest.state[name], value) for name, value in whole.state.items())
 
 
 def test_training_learns_and_stands_at_the_epoch_that_validation_chose():

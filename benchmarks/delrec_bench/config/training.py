@@ -24,10 +24,12 @@ class TrainingConfig:
         lr_delays: Learning rate of delays and spreads, which have their own optimiser and no weight decay.
         lr_neuron: Learning rate of neuron parameters; None means that of the weights.
         weight_decay: On weights and biases; never on batch norm, delays, spreads or neuron parameters.
-        schedule_weights: One of `Schedule`, stepped once an epoch. "one-cycle" is torch's default OneCycleLR
-            with total_steps = epochs: lr/25 to lr in 30 percent of training, then to lr/25e4, while Adam's
-            beta1 goes .95, .85, .95. "cosine" ends at 0. "step" and "plateau" use the three fields below.
+        schedule_weights: One of `Schedule`. "one-cycle" is torch's default OneCycleLR over the whole training:
+            lr/25 to lr in 30 percent of it, then to lr/25e4, while Adam's beta1 goes .95, .85, .95. "cosine"
+            ends at 0. "step" and "plateau" use the three fields below.
         schedule_delays: The same for delays.
+        schedule_step: When "one-cycle" and "cosine" advance: after every "update", or once an "epoch" as the
+            published code does, whose last epoch has the smallest rate. "step" and "plateau" always count epochs.
         schedule_every: Epochs between the drops of "step".
         schedule_factor: What the rate is multiplied by at a drop of "step" or "plateau".
         schedule_patience: Epochs without a better validation score that "plateau" forgives.
@@ -51,6 +53,7 @@ class TrainingConfig:
     weight_decay: Rate = 1e-5
     schedule_weights: Schedule = "one-cycle"
     schedule_delays: Schedule = "one-cycle"
+    schedule_step: Literal["update", "epoch"] = "update"
     schedule_every: Whole = 10
     schedule_factor: Annotated[float, Field(gt=0, le=1e4)] = 0.5
     schedule_patience: Annotated[int, Field(ge=0, le=1_000_000)] = 1

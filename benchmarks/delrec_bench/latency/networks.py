@@ -151,7 +151,7 @@ def subject(resolved: Resolved) -> Subject:
     training = replace(resolved.training, **still, schedule_weights="constant", schedule_delays="constant")
     model, deployed = build(resolved), build(resolved)
     batch = training.batch if data.kind == "DRAWN" else min(training.batch, len(data.train))
-    found = Subject(resolved, model, deployed, Optimisation(model, training, data.metric), batch)
+    found = Subject(resolved, model, deployed, Optimisation(model, training, data.metric, updates=1), batch)
     model.begin_epoch(0, training.epochs)
     found.settle.enter_context(deployed.deployed())
     fire(deployed, found.inputs)

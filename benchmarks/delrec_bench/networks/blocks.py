@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from delrec_bench.networks.configuration import NetworkConfig
 
-__all__ = ["Block", "connect", "connected", "connection_of", "padding_of"]
+__all__ = ["Block", "connect", "connection_of"]
 
 
 class Block(nn.Module):
@@ -53,15 +53,14 @@ class Block(nn.Module):
         self.dropout_mask = config.dropout_mask
         self.dropout_first = config.order == "dropout-spike"
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Map (T, B, inputs) to spikes (T', B, N); with dropout on spikes they are scaled.
-
-        lengths: (B,), the steps of each sample that the connection gives, or None for all.
-        """
-        current = connected(self.connection, self.norm, inputs, lengths)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (T, B, inputs) to spikes (T', B, N)."""
+        current = self.connection(inputs)
+        if self.norm is not None:
+            current = self.norm(current)
         if self.dropout_first:
             current = self.dropped(current)
-        spikes = self.spiking(current, lengths=lengths)
+        spikes = self.spiking(current)
         assert isinstance(spikes, Tensor)
         return spikes
 
@@ -73,19 +72,6 @@ class Block(nn.Module):
             return F.dropout(values, self.dropout)
         mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
         return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
-
-
-def connected(connection: nn.Module, norm: nn.Module | None, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Return the output of a connection for (T, B, inputs), after batch norm, (T', B, N)."""
-    current: Tensor = connection(inputs)
-    return current if norm is None else norm(current, lengths)
-
-
-def padding_of(connection: nn.Module) -> int:
-    """Return how many steps a connection adds to a sequence."""
-    if not isinstance(connection, FeedforwardDelays):
-        return 0
-    return connection.left_padding + connection.right_padding - connection.window + 1
 
 
 def connection_of(config: NetworkConfig, inputs: int, outputs: int, delayed: bool, bias: bool) -> nn.Module:

@@ -11,6 +11,8 @@ from delrec.neurons import LIF
 from delrec.surrogates import make_surrogate
 from delrec.training import SigmaSchedule
 
+from delrec_bench.networks.readouts import Aggregate
+
 __all__ = ["NetworkConfig"]
 
 
@@ -88,17 +90,17 @@ class NetworkConfig:
     surrogate_parameters: tuple[float, ...] = ()
 
     readout: Literal["linear", "leaky"] = "linear"
-    """Linear, or linear then a leaky integrator that never fires."""
+    """Linear, or linear then a leaky integrator that never fires; see `delrec_bench.networks.readouts`."""
     readout_tau: float | None = None
     """Time constant of the leaky readout; None is `tau`."""
     readout_gain: Literal["one", "complement"] = "one"
-    """Factor on the current into the leaky readout: 1, or 1/tau."""
+    """Gain of the leaky readout: 1, or 1/tau."""
     readout_bias: bool | None = None
     """Bias of the readout; None is `bias`."""
     readout_norm: bool = False
     """Batch norm between the readout's connection and its leak (adLIF)."""
-    aggregate: Literal["sum", "softmax-sum", "mean", "last"] = "sum"
-    """How outputs become scores: summed logits (SSC, PS-MNIST), summed softmax (SHD), their mean, or the last."""
+    aggregate: Aggregate = "sum"
+    """How outputs become scores, see `delrec_bench.networks.readouts`."""
     skip_steps: int = 0
     """First steps that the aggregate ignores."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"

@@ -1,8 +1,7 @@
 """Networks: stacks of spiking layers built from a frozen configuration, with the published layer orders.
 
 SHD: linear -> batch norm -> neuron -> dropout on spikes. SSC and PS-MNIST: linear -> dropout on currents -> neuron.
-Readouts: linear, or a leaky integrator; scores are summed over time. Source: DelRec, arXiv 2509.24852, section 4
-and its code.
+Source: DelRec, arXiv 2509.24852, section 4 and its code. Readouts are in `delrec_bench.networks.readouts`.
 """
 
 from __future__ import annotations
@@ -13,20 +12,20 @@ from typing import Any
 import torch
 from delrec.engines import Output, Request, State, scan
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import Lengths, exact_dtype, lengths_of, plain_arithmetic
+from delrec.layer import exact_dtype, plain_arithmetic
 from delrec.neurons import LIF, Neuron
 from delrec.norm import BatchNorm
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
-from delrec.trainable import Counts, Trainable
+from delrec.trainable import Trainable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec_bench.networks.blocks import Block, connect, connected, connection_of, padding_of
+from delrec_bench.networks.blocks import Block, connect, connection_of
 from delrec_bench.networks.configuration import NetworkConfig
-from delrec_bench.networks.readouts import counted_steps, over_time, within
+from delrec_bench.networks.readouts import scores_of, scores_of_linear
 
-__all__ = ["Counts", "Network", "NetworkConfig", "Trainable"]
+__all__ = ["Network"]
 
 _OUT_OF_REACH = 1e9  # threshold of the leaky readout, which never fires
 _SPREAD_FLOOR = 0.23  # where the annealed feedforward spread ends, arXiv 2306.17670
@@ -71,62 +70,44 @@ class Network(Trainable):
         leak.attach(config.classes)
         return leak
 
-    def forward(self, inputs: Tensor, lengths: Lengths | None = None) -> Tensor:
-        """Return outputs (T', B, classes) of a sequence (T, B, inputs); lengths: (B,) steps of each sample, or all."""
-        spikes, own = self.hidden_spikes(inputs, lengths)
-        return self._read(spikes, own)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return outputs (T', B, classes) of a sequence (T, B, inputs)."""
+        return self._read(self.hidden_spikes(inputs))
 
-    def classify(self, inputs: Tensor, lengths: Lengths | None = None) -> Tensor:
-        """Return the scores (B, classes) of a sequence (T, B, inputs), of each sample's first `lengths` (B,) steps.
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Return the scores (B, classes) of a sequence (T, B, inputs)."""
+        aggregate, spikes, readout = self.config.aggregate, self.hidden_spikes(inputs), self.readout
+        plain = self.leak is None and self.readout_norm is None and aggregate != "softmax-sum"
+        if plain and isinstance(readout, nn.Linear):
+            return scores_of_linear(readout, spikes, aggregate, self.config.skip_steps)
+        return self.scores(self._read(spikes))
 
-        A linear readout summed over time is taken once, of the summed spikes: the same number for 1/T of the work.
-        """
-        config = self.config
-        plain = self.leak is None and self.readout_norm is None and config.aggregate in ("sum", "mean")
-        spikes, own = self.hidden_spikes(inputs, lengths)
-        if not (plain and isinstance(self.readout, nn.Linear)):
-            return self.scores(self._read(spikes, own), own)
-        spikes = spikes[config.skip_steps :]
-        steps = counted_steps(spikes, config.skip_steps, own)
-        scores = F.linear(spikes.sum(0), self.readout.weight)
-        scores = scores / steps if config.aggregate == "mean" else scores
-        if self.readout.bias is not None:
-            scores = scores + self.readout.bias * (1 if config.aggregate == "mean" else steps)
-        return scores
-
-    def hidden_spikes(self, inputs: Tensor, lengths: Lengths | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return what reaches the readout, (T', B, N): spikes after dropout; and the steps of each sample, or None."""
+    def hidden_spikes(self, inputs: Tensor) -> Tensor:
+        """Return what reaches the readout, (T', B, N): spikes after dropout."""
         if inputs.dim() != 3 or inputs.shape[-1] != self.config.inputs:
             raise ValueError(
                 f"inputs have shape {tuple(inputs.shape)}; this network takes (T, B, {self.config.inputs})"
             )
         self._spikes = []
-        values, own = inputs, lengths_of(lengths, inputs)
-        if own is not None:
-            values = within(values, own)
+        values = inputs
         for block in self.blocks:
             assert isinstance(block, Block)
-            own = None if own is None else own + padding_of(block.connection)
-            values = block(values, own)
+            values = block(values)
             if self.config.spike_penalty > 0:
                 self._spikes.append(values)
             if not block.dropout_first:
                 values = block.dropped(values)
-        return values, own
+        return values
 
-    def _read(self, spikes: Tensor, own: Tensor | None) -> Tensor:
-        own = None if own is None else own + padding_of(self.readout)
-        current = connected(self.readout, self.readout_norm, spikes, own)
-        return current if self.leak is None else self._leak_scan(current, lengths=own).states[0].to(current.dtype)
+    def _read(self, spikes: Tensor) -> Tensor:
+        current = self.readout(spikes)
+        if self.readout_norm is not None:
+            current = self.readout_norm(current)
+        return current if self.leak is None else self._leak_scan(current).states[0].to(current.dtype)
 
-    def scores(self, outputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Reduce outputs (T', B, classes) to scores (B, classes), as configured.
-
-        lengths: (B,), the steps of each sample that reach the readout; those after are left out.
-        """
-        config = self.config
-        own = None if lengths is None else lengths + padding_of(self.readout)
-        return over_time(outputs, config.aggregate, config.skip_steps, own)
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Reduce outputs (T', B, classes) to scores (B, classes), as configured."""
+        return scores_of(outputs, self.config.aggregate, self.config.skip_steps)
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
         """Return cross-entropy of scores (B, classes), or the mean squared error against targets of as many values."""
@@ -220,13 +201,13 @@ class Network(Trainable):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_spikes": []}  # of the last forward, with its graph: no part of a copy
 
-    def _leak_scan(self, current: Tensor, state: State | None = None, lengths: Tensor | None = None) -> Output:
+    def _leak_scan(self, current: Tensor, state: State | None = None) -> Output:
         assert self.leak is not None
         with plain_arithmetic(current.device.type):
             current = current.to(exact_dtype(current.dtype))
             gain = self._gain(self.leak.coefficients()[0].to(current))
             current = current if isinstance(gain, float) else current * gain
-            return scan(self.config.engine, Request(current, self.leak, state=state, lengths=lengths, trace=True))
+            return scan(self.config.engine, Request(current, self.leak, state=state, trace=True))
 
     def _gain(self, decay: Tensor) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0

@@ -105,7 +105,7 @@ def fit(
     """
     seeds = seeds or Seeds()
     measure = metric_named(metric)
-    optimisation = Optimisation(model, config, metric)
+    optimisation = Optimisation(model, config, metric, updates=math.ceil(len(train) / config.batch))
     saved = keeper.checkpoint() if keeper is not None else None
     if saved is not None:
         result = Fit.going_on(saved, model, optimisation)
@@ -228,6 +228,7 @@ def _train_epoch(
         if len(early) < EARLY_UPDATES:
             early.append(value)
         optimisation.step(loss + model.penalty())
+        optimisation.end_update()
         model.after_step()
         total += value * len(indices)
         predictions.append(predict(model, scores.detach(), metric).cpu())

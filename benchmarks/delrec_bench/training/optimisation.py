@@ -1,35 +1,75 @@
-"""The two optimisers of a network, weights' and delays', and their schedules."""
+"""The two optimisers of a network, of its weights and of its delays, and their schedules."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn, optim
-from torch.optim import lr_scheduler
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from delrec_bench.config import TrainingConfig
 from delrec_bench.metrics import metric_named
 
+OVER_TRAINING = ("one-cycle", "cosine")  # schedules that span the whole training; the others count epochs
+
 
 class Optimisation:
-    """The two optimisers, weights' and delays', and their schedules."""
+    """The two optimisers, of weights and of delays, and their schedules.
 
-    def __init__(self, model: Any, config: TrainingConfig, metric: str) -> None:
+    Args:
+        model: A `delrec.Trainable`.
+        config: Optimiser, rates, schedules.
+        metric: Name of the metric that "plateau" watches.
+        updates: Updates in an epoch.
+    """
+
+    def __init__(self, model: Any, config: TrainingConfig, metric: str, updates: int) -> None:
         groups: dict[str, list[nn.Parameter]] = model.grouped(trainable=True)
-        self.config = config
+        self.config, self.updates = config, updates
         self.parameters = [p for group in groups.values() for p in group]
-        kind = {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimiser]
-        neuron = config.lr_weights if config.lr_neuron is None else config.lr_neuron
-        weights = [
-            {"params": groups.get("weights", []), "lr": config.lr_weights, "weight_decay": config.weight_decay},
-            {"params": groups.get("norm", []), "lr": config.lr_weights, "weight_decay": 0.0},
-            {"params": groups.get("neuron", []), "lr": neuron, "weight_decay": 0.0},
+        self.mode: Any = "max" if metric_named(metric).more_is_better else "min"
+        rates = {"weights": config.lr_weights, "norm": config.lr_weights, "neuron": config.lr_neuron}
+        self.optimisers: dict[str, Optimizer] = {}
+        self.schedules: dict[str, LRScheduler | ReduceLROnPlateau | None] = {}
+        self.by_update: set[str] = set()  # which of the schedules advance after every update
+        self._add("weights", groups, rates, config.schedule_weights)
+        self._add("delays", groups, {"delays": config.lr_delays}, config.schedule_delays)
+
+    def _add(self, name: str, groups: dict[str, Any], rates: Mapping[str, float | None], schedule: str) -> None:
+        config = self.config
+        optimised = [
+            {
+                "params": groups[group],
+                "lr": config.lr_weights if rate is None else rate,
+                "weight_decay": config.weight_decay if group == "weights" else 0.0,
+            }
+            for group, rate in rates.items()
+            if groups.get(group)
         ]
-        self.weights = _optimiser(kind, weights, config, config.schedule_weights, metric)
-        delays = [{"params": groups.get("delays", []), "lr": config.lr_delays, "weight_decay": 0.0}]
-        self.delays = _optimiser(kind, delays, config, config.schedule_delays, metric)
+        if optimised:
+            kind: Any = {"adam": optim.Adam, "adamw": optim.AdamW}[config.optimiser]
+            self.optimisers[name] = kind(optimised)
+            self.schedules[name] = self._schedule(self.optimisers[name], schedule)
+            if config.schedule_step == "update" and schedule in OVER_TRAINING:
+                self.by_update.add(name)
+
+    def _schedule(self, optimiser: Optimizer, name: str) -> LRScheduler | ReduceLROnPlateau | None:
+        config = self.config
+        steps = config.epochs * (self.updates if config.schedule_step == "update" else 1)
+        if name == "one-cycle":
+            rates = [group["lr"] for group in optimiser.param_groups]
+            return lr_scheduler.OneCycleLR(optimiser, max_lr=rates, total_steps=steps)
+        if name == "cosine":
+            return lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
+        if name == "step":
+            return lr_scheduler.StepLR(optimiser, config.schedule_every, config.schedule_factor)
+        if name == "plateau":
+            factor, patience = config.schedule_factor, config.schedule_patience
+            return ReduceLROnPlateau(optimiser, self.mode, factor=factor, patience=patience)
+        return None
 
     def step(self, loss: Tensor) -> None:
-        """One update from a scalar loss."""
+        """Make one update from a scalar loss."""
         for parameter in self.parameters:
             parameter.grad = None
         loss.backward()
@@ -37,34 +77,32 @@ class Optimisation:
             nn.utils.clip_grad_value_(self.parameters, self.config.clip_value)
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        for pair in (self.weights, self.delays):
-            if pair is not None:
-                pair[0].step()
+        for optimiser in self.optimisers.values():
+            optimiser.step()
 
-    def rates(self) -> dict[str, float]:
-        """The learning rates in use."""
-        names = ("lr_weights", "lr_delays")
-        pairs = (self.weights, self.delays)
-        return {n: float(p[0].param_groups[0]["lr"]) for n, p in zip(names, pairs, strict=True) if p is not None}
+    def end_update(self) -> None:
+        """Advance the schedules that step once an update."""
+        for name in self.by_update:
+            self.schedules[name].step()  # type: ignore[union-attr,call-arg]
 
     def end_epoch(self, score: float) -> None:
-        """Step the schedules; "plateau" looks at the validation score."""
-        for pair in (self.weights, self.delays):
-            if pair is None or pair[1] is None:
-                continue
-            if isinstance(pair[1], lr_scheduler.ReduceLROnPlateau):
-                pair[1].step(score)
-            else:
-                pair[1].step()
+        """Advance the schedules that step once an epoch; "plateau" looks at the validation score."""
+        for name, schedule in self.schedules.items():
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(score)
+            elif schedule is not None and name not in self.by_update:
+                schedule.step()
+
+    def rates(self) -> dict[str, float]:
+        """Return the learning rates in use, `lr_weights` and `lr_delays`."""
+        return {f"lr_{name}": float(one.param_groups[0]["lr"]) for name, one in self.optimisers.items()}
 
     def state(self) -> dict[str, Any]:
-        """The state of both optimisers and their schedules, as tensors and plain values."""
-        found = {}
-        for name, pair in (("weights", self.weights), ("delays", self.delays)):
-            if pair is not None:
-                schedule = None if pair[1] is None else pair[1].state_dict()
-                found[name] = {"optimiser": pair[0].state_dict(), "schedule": schedule}
-        return found
+        """Return the state of the optimisers and their schedules, as tensors and plain values."""
+        return {
+            name: {"optimiser": optimiser.state_dict(), "schedule": schedule and schedule.state_dict()}
+            for (name, optimiser), schedule in zip(self.optimisers.items(), self.schedules.values(), strict=True)
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave.
@@ -72,29 +110,7 @@ class Optimisation:
         Raises:
             KeyError, ValueError: It is of other optimisers.
         """
-        for name, pair in (("weights", self.weights), ("delays", self.delays)):
-            if pair is None:
-                continue
-            pair[0].load_state_dict(state[name]["optimiser"])
-            if pair[1] is not None:
-                pair[1].load_state_dict(state[name]["schedule"])
-
-
-def _optimiser(kind: Any, groups: list[dict[str, Any]], config: TrainingConfig, schedule: str, metric: str) -> Any:
-    groups = [group for group in groups if group["params"]]
-    if not groups:
-        return None
-    optimiser = kind(groups)
-    if schedule == "one-cycle":
-        rates = [group["lr"] for group in groups]
-        return optimiser, lr_scheduler.OneCycleLR(optimiser, max_lr=rates, total_steps=config.epochs)
-    if schedule == "cosine":
-        return optimiser, lr_scheduler.CosineAnnealingLR(optimiser, T_max=config.epochs)
-    if schedule == "step":
-        return optimiser, lr_scheduler.StepLR(optimiser, config.schedule_every, config.schedule_factor)
-    if schedule == "plateau":
-        mode: Any = "max" if metric_named(metric).more_is_better else "min"
-        return optimiser, lr_scheduler.ReduceLROnPlateau(
-            optimiser, mode, factor=config.schedule_factor, patience=config.schedule_patience
-        )
-    return optimiser, None
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state[name]["optimiser"])
+            if (schedule := self.schedules[name]) is not None:
+                schedule.load_state_dict(state[name]["schedule"])

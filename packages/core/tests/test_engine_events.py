@@ -1,86 +1,143 @@
 """The events engine gives what the deployed network gives, as a sequence and step by step."""
 
-import itertools
-import warnings
+from contextlib import ExitStack
 
 import pytest
 import torch
-from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikingLayer, deployed
+from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikingLayer
 from delrec.engines import EngineError, Request, scan
 from delrec.engines.events import EventNetwork
 from delrec.linear import SpikeLinear
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
 
 F64 = torch.float64
-LAYERS = {
-    "axonal": lambda size: RecurrentDelays(size, engine="reference"),
-    "synaptic": lambda size: RecurrentDelays(size, delays="synaptic", engine="reference"),
-    "shared": lambda size: RecurrentDelays(size, delays="shared", engine="reference"),
-    "plain": lambda size: RecurrentDelays(size, neuron=LIF(1.5, reset="hard"), delays="none", engine="reference"),
-    "none": lambda size: SpikingLayer(size, engine="reference"),
+INPUTS, SIZE = 30, 70  # more than a block of neurons
+
+
+def recurrent(delays, **options):
+    return RecurrentDelays(SIZE, delays=delays, sigma=2.0, engine="reference", **options)
+
+
+def delayed(kernel, **options):
+    return FeedforwardDelays(INPUTS, SIZE, window=7, kernel=kernel, engine="reference", **options)
+
+
+MODELS = {
+    "axonal": lambda: [SpikeLinear(INPUTS, SIZE), nn.BatchNorm1d(SIZE), recurrent("axonal")],
+    "synaptic": lambda: [nn.Linear(INPUTS, SIZE), torch.tensor(0.9), recurrent("synaptic", learn_spread=True)],
+    "shared": lambda: [nn.Linear(INPUTS, SIZE, bias=False), nn.Dropout(0.5), recurrent("shared", max_delay=5)],
+    "plain": lambda: [nn.Linear(INPUTS, SIZE), recurrent("none", neuron=LIF(tau=1.5, reset="hard"))],
+    "without recurrence": lambda: [nn.Linear(INPUTS, SIZE), SpikingLayer(SIZE, engine="reference")],
+    "delays, v1": lambda: [delayed("v1"), nn.BatchNorm1d(SIZE, affine=False), recurrent("axonal")],
+    "delays, gauss": lambda: [delayed("gauss", spread=1.0, kernel_count=2), recurrent("synaptic")],
+    "delays, axonal": lambda: [delayed("max", delays="axonal", bias=False), recurrent("none")],
 }
 
 
-def network(name, hidden=(40, 70), seed=0):
-    torch.manual_seed(seed)
-    widths = (30, *hidden)
-    layers = [
-        layer
-        for inputs, size in itertools.pairwise(widths)
-        for layer in (SpikeLinear(inputs, size), LAYERS[name](size))
-    ]
-    made = torch.nn.Sequential(*layers, SpikeLinear(widths[-1], 5)).to(F64)
-    for module in made.modules():
-        weight = getattr(module, "weight", None)
-        if weight is not None and weight.dim() >= 2:
-            weight.data.mul_(3)
-    return made.eval()
+def made(name, *more):
+    torch.manual_seed(0)
+    layers = [*MODELS[name](), *more]
+    for layer in layers:
+        if isinstance(layer, nn.Module):
+            layer.to(F64).eval()
+        if isinstance(layer, nn.Linear | FeedforwardDelays):
+            layer.weight.data.mul_(4)
+        if isinstance(layer, nn.BatchNorm1d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.2, 0.6)
+    return layers
 
 
 def spikes(steps=40, batch=3):
-    return (torch.rand(steps, batch, 30, generator=torch.Generator().manual_seed(2)) < 0.15).to(F64)
+    return (torch.rand(steps, batch, INPUTS, generator=torch.Generator().manual_seed(2)) < 0.15).to(F64)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_equals_the_deployed_network(name):
-    net, x = network(name), spikes()
-    with deployed(net), torch.no_grad():
-        wanted = net(x)
-        assert net[:-1](x).any()  # silence would prove nothing
-    fast = EventNetwork(net, batch=3, dtype=F64)
+@torch.no_grad()
+def deployed(layers, x):
+    """Run the layers as deployed, one after the other; return the output, and how many of the neurons fired."""
+    rate = 0.0
+    with ExitStack() as stack:
+        for layer in layers:
+            if hasattr(layer, "deployed"):
+                stack.enter_context(layer.deployed())
+            if isinstance(layer, torch.Tensor):
+                x = x * layer
+            elif isinstance(layer, nn.BatchNorm1d):
+                x = layer(x.flatten(0, 1)).view(x.shape)
+            elif isinstance(layer, LIF):
+                x = scan("reference", Request(x, layer, trace=True)).states[0]
+            else:
+                x = layer(x)
+            if isinstance(layer, SpikingLayer):
+                rate = float(x.mean())
+    return x, rate
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_equals_the_deployed_layers(name):
+    layers, x = made(name, SpikeLinear(SIZE, 5), LIF(threshold=1e9).attach(5)), spikes()
+    wanted, rate = deployed(layers, x)
+    assert 0.02 < rate < 0.9, "silence would prove nothing"
+    fast = EventNetwork(layers, batch=3, dtype=F64)
     out = fast.run(x)
     torch.testing.assert_close(out, wanted, rtol=1e-9, atol=1e-9)
     assert torch.equal(fast.run(x), out), "a second run starts from rest"
     fast.reset()
     steps = torch.stack([fast.step(x[t]).clone() for t in range(len(x))])
-    torch.testing.assert_close(steps, wanted, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(fast.classify(x), wanted.sum(0), rtol=1e-9, atol=1e-9)
+    assert torch.equal(steps, out)
+    assert torch.equal(fast.classify(x), out.sum(0))
 
 
-def test_a_step_reuses_its_buffer():
-    fast = EventNetwork(network("axonal"), batch=3, dtype=F64)
-    x = spikes()
+def test_a_sequential_ends_in_spikes():
+    model, x = nn.Sequential(*made("plain")), spikes()
+    assert torch.equal(EventNetwork(model, batch=3, dtype=F64).run(x), deployed(model, x)[0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    delays=st.sampled_from(["axonal", "synaptic", "shared", "none"]),
+    rounding=st.sampled_from(["restore", "in-place", "straight-through", "stochastic", "none"]),
+    positions=st.sampled_from(["restore", "in-place", "none"]),
+    learn=st.booleans(),
+    training=st.booleans(),
+)
+def test_delays_are_as_deployed_rounds_them_or_refused(delays, rounding, positions, learn, training):
+    torch.manual_seed(0)
+    layer = RecurrentDelays(SIZE, delays=delays, learn=learn, rounding=rounding, sigma=1.5, engine="reference").to(F64)
+    layers = [delayed("v1", rounding=positions).to(F64), layer.train(training)]
+    layers[0].weight.data.mul_(4)
+    kept = layer.delay.detach().clone()
+    if rounding == "none" and learn and delays != "none":
+        with pytest.raises(ValueError, match=r"layer 1 \(RecurrentDelays\) has delays that are not whole steps"):
+            EventNetwork(layers, batch=3, dtype=F64)
+        return
+    fast = EventNetwork(layers, batch=3, dtype=F64)
+    assert torch.equal(layer.delay, kept if rounding != "in-place" else kept.round())
+    wanted, rate = deployed(layers, spikes())
+    assert rate > 0.02
+    assert torch.equal(fast.run(spikes()), wanted)
+
+
+def test_a_step_reuses_its_buffer_and_rows_of_a_batch_run_in_parts():
+    fast, x = EventNetwork(made("axonal"), batch=35, dtype=F64), spikes(8, 35)
     assert fast.step(x[0]).data_ptr() == fast.step(x[1]).data_ptr()
-
-
-def test_names_a_wrong_shape():
-    with pytest.raises(ValueError, match=r"\(2, 30\)"):
-        EventNetwork(network("none"), batch=3, dtype=F64).step(torch.zeros(2, 30))
+    alone = EventNetwork(made("axonal"), batch=1, dtype=F64)
+    assert torch.equal(fast.run(x)[:, 33:34], alone.run(x[:, 33:34]))
 
 
 @pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_layer_equals_the_reference(form):
     draw = torch.Generator().manual_seed(3)
-    neuron = LIF().attach(20)
-    arguments = {"current": torch.randn(30, 4, 20, generator=draw, dtype=F64) + 0.4, "neuron": neuron}
+    arguments = {"current": torch.randn(30, 4, 20, generator=draw, dtype=F64) + 0.4, "neuron": LIF().attach(20)}
     if form != "none":
         shape = (20, 20) if form == "synaptic" else (20,)
         arguments["weight"] = torch.randn(20, 20, generator=draw, dtype=F64) * 0.4
         arguments["delay"] = torch.randint(0, 9, shape, generator=draw).to(F64)
         arguments["width"] = torch.ones((), dtype=F64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        ours = scan("events", Request(**arguments))
-    theirs = scan("reference", Request(**arguments))
+    ours, theirs = (scan(engine, Request(**arguments)) for engine in ("events", "reference"))
     assert ours.engine == "events"
     assert torch.equal(ours.spikes, theirs.spikes)
     torch.testing.assert_close(ours.final.states[0], theirs.final.states[0])
@@ -90,77 +147,21 @@ def test_what_events_cannot_do_is_an_error_that_says_so():
     current = torch.randn(5, 2, 3, requires_grad=True)
     with pytest.raises(EngineError, match="no gradients"):
         scan("events", Request(current, LIF().attach(3)))
-
-
-class Own(torch.nn.Module):
-    """A model that no configuration made."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.norm = torch.nn.Linear(30, 24), torch.nn.BatchNorm1d(24)
-        self.recurrent = RecurrentDelays(24, sigma=2.0, engine="reference")
-        self.delayed = FeedforwardDelays(24, 16, window=6, engine="reference")
-        self.neurons = SpikingLayer(16, neuron=LIF(reset="hard"), engine="reference")
-        self.out = SpikeLinear(16, 4)
-
-    def layers(self):
-        return [self.first, self.norm, self.recurrent, torch.nn.Dropout(0.5), self.delayed, self.neurons, self.out]
-
-    def forward(self, x):
-        current = self.norm(self.first(x).flatten(0, 1)).view(*x.shape[:2], 24)
-        spikes = self.neurons(self.delayed(self.recurrent(current)))
-        self.rates = float(spikes.mean())
-        return self.out(spikes)
-
-
-def own():
-    torch.manual_seed(1)
-    model = Own().to(F64)
-    with torch.no_grad():
-        model.norm.running_var.uniform_(0.05, 0.2)
-        model.norm.running_mean.normal_(0, 0.1)
-        model.norm.weight.uniform_(0.5, 1.5)
-        model.delayed.weight.mul_(12)
-    return model.eval()
-
-
-def test_a_model_of_ones_own_runs_by_events():
-    model, x = own(), spikes()
-    with model.recurrent.deployed(), model.delayed.deployed(), torch.no_grad():
-        wanted = model(x)
-    assert 0.02 < model.rates < 0.9
-    fast = EventNetwork(model.layers(), batch=3, dtype=F64)
-    torch.testing.assert_close(fast.run(x), wanted, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(fast.classify(x), wanted.sum(0), rtol=1e-9, atol=1e-9)
-    fast.reset()
-    steps = torch.stack([fast.step(x[t]).clone() for t in range(len(x))])
-    torch.testing.assert_close(steps, wanted, rtol=1e-9, atol=1e-9)
-
-
-def test_a_sequential_ends_in_spikes_or_in_a_membrane():
-    torch.manual_seed(2)
-    x, neurons = spikes(), SpikingLayer(8, engine="reference")
-    model = torch.nn.Sequential(torch.nn.Linear(30, 8), neurons).to(F64)
-    with torch.no_grad():
-        model[0].weight.mul_(4)
-        wanted = model(x)
-        assert wanted.mean() > 0.05
-        assert torch.equal(EventNetwork(model, batch=3, dtype=F64).run(x), wanted)
-        leak = LIF(threshold=1e9).attach(8)
-        membrane = scan("reference", Request(model[0](x), leak, trace=True)).states[0]
-        torch.testing.assert_close(EventNetwork([model[0], leak], batch=3, dtype=F64).run(x), membrane)
+    with pytest.raises(ValueError, match=r"\(2, 30\)"):
+        EventNetwork(made("plain"), batch=3, dtype=F64).step(torch.zeros(2, INPUTS))
 
 
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (lambda: [torch.nn.Linear(30, 8), torch.nn.ReLU()], r"layer 1 \(ReLU\) cannot run by events"),
-        (lambda: [torch.nn.BatchNorm1d(30)], r"layer 0 \(BatchNorm1d\) scales a current"),
+        (lambda: [nn.Linear(30, 8), nn.ReLU()], r"layer 1 \(ReLU\) cannot run by events"),
+        (lambda: [nn.BatchNorm1d(30)], r"layer 0 \(BatchNorm1d\) scales a current"),
+        (lambda: [nn.Linear(30, 8), nn.BatchNorm1d(8, track_running_stats=False)], "keeps no running statistics"),
         (lambda: [FeedforwardDelays(30, 8, window=5, right_padding=2)], "right_padding = 2"),
         (lambda: [FeedforwardDelays(30, 8, window=5, left_padding=2)], "left_padding = 2"),
-        (lambda: [torch.nn.Linear(30, 8), SpikingLayer(9)], "8 outputs meet 9 neurons"),
-        (lambda: [torch.nn.Linear(30, 8), torch.nn.Linear(9, 2)], "8 outputs meet 9 inputs"),
-        (own, "give a list"),
+        (lambda: [nn.Linear(30, 8), SpikingLayer(9)], "8 outputs meet 9 neurons"),
+        (lambda: [nn.Linear(30, 8), nn.Linear(9, 2)], "8 outputs meet 9 inputs"),
+        (lambda: nn.ModuleList([nn.Linear(3, 8)]), "give a list"),
         (list, "no layers"),
     ],
 )

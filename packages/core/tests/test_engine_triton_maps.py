@@ -1,18 +1,13 @@
-"""Feedforward delays and the spiking linear map on the triton engine are torch's convolution and product.
-
-On a card, or in Triton's interpreter (`conftest`), one kernel after the other.
-"""
+"""Feedforward delays on the triton engine are torch's convolution: on a card, or in Triton's interpreter."""
 
 import pytest
 import torch
 from delrec.feedforward import FeedforwardDelays
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F
 
 pytest.importorskip("triton")
 from delrec.engines.triton.delays import delayed_linear
-from delrec.engines.triton.linear import spike_linear
 
 F32, F64 = torch.float32, torch.float64
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -57,14 +52,6 @@ def delays_agree(case, dtype, share=0.2, whole=False):
     agree(ours, layer(x), [x, *layer.parameters()], dtype)
 
 
-def map_agrees(shape, dtype, share, bias=True):
-    steps, batch, inputs, outputs = shape
-    x = normal(steps, batch, inputs, dtype=dtype, share=share).requires_grad_()
-    tensors = [x, normal(outputs, inputs, dtype=dtype, seed=1).requires_grad_()]
-    tensors += [normal(outputs, dtype=dtype, seed=2).requires_grad_()] if bias else []
-    agree(spike_linear(*tensors), F.linear(*tensors), tensors, dtype)
-
-
 @pytest.mark.parametrize("dtype", [F64, F32])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_delays_equal_the_convolution(case, dtype):
@@ -98,54 +85,11 @@ def test_the_gradient_of_a_kernel_is_summed_in_groups_of_rows(monkeypatch):
         delays_agree((5, 7, 2, 3, 4, 3, 0, "synaptic"), F64)
 
 
-@pytest.mark.parametrize("dtype", [F64, F32])
-@pytest.mark.parametrize("share", [0.0, 0.04, 0.5])
-@pytest.mark.parametrize("shape", [(3, 7, 70, 19), (1, 33, 32, 300)], ids=str)
-def test_map_equals_the_product(shape, share, dtype):
-    map_agrees(shape, dtype, share)
-
-
-@given(
-    st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(32, 100), st.integers(1, 40)),
-    st.floats(0, 0.3),
-    st.booleans(),
-    st.sampled_from([F64, F32]),
-)
-@settings(max_examples=20, deadline=None)
-def test_map_of_any_shape(shape, share, bias, dtype):
-    map_agrees(shape, dtype, share, bias)
-
-
-@pytest.mark.filterwarnings("ignore:invalid value encountered")
-def test_tiles_choose_by_their_own_spikes():
-    x = torch.zeros(2, 16, 64, device=DEVICE, dtype=F64)
-    x[0, :, 5] = 1  # a tile of few spikes,
-    x[1] = 1  # and one of nothing else; with a weight of infinity only the product multiplies 0 by it
-    weight = torch.ones(3, 64, device=DEVICE, dtype=F64)
-    weight[:, 9] = torch.inf
-    y = spike_linear(x, weight)
-    assert (y[0] == 1).all() and y[1].isinf().all()
-    x[1, :, 9] = 0
-    assert spike_linear(x, weight)[1].isnan().all()
-
-
-def test_every_bit_of_a_word_is_found():
-    x = torch.eye(64, device=DEVICE, dtype=F32).unsqueeze(1)
-    weight = normal(5, 64, dtype=F32)
-    assert torch.equal(spike_linear(x, weight)[:, 0], weight.t())
-
-
-def test_nan_is_an_event():
-    x = torch.zeros(1, 1, 32, device=DEVICE)
-    x[0, 0, 31] = torch.nan
-    assert spike_linear(x, torch.ones(2, 32, device=DEVICE)).isnan().all()
-
-
 def test_two_runs_give_the_same_bits():
     def run():
         x = normal(6, 3, 32, dtype=F32, share=0.1).requires_grad_()
         weight, position = normal(17, 32, dtype=F32).requires_grad_(), normal(17, 32, dtype=F32).requires_grad_()
-        total = delayed_linear(x, weight, position, None, 5, 4, 0) + spike_linear(x, weight)
+        total = delayed_linear(x, weight, position, None, 5, 4, 0)
         return [total, *torch.autograd.grad(total.square().sum(), (x, weight, position))]
 
     assert all(torch.equal(a, b) for a, b in zip(run(), run(), strict=True))
@@ -153,25 +97,19 @@ def test_two_runs_give_the_same_bits():
 
 def test_second_gradients_are_refused():
     x = normal(3, 2, 32).requires_grad_()
-    y = spike_linear(x, normal(4, 32))
+    y = delayed_linear(x, normal(4, 32), normal(4, 32), None, 5, 4, 0)
     with pytest.raises(RuntimeError, match="triton engine gives first gradients only"):
         torch.autograd.grad(y.sum(), x, create_graph=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_other_dtypes_and_few_inputs_are_left_to_torch(dtype):
-    assert spike_linear(torch.ones(2, 2, 64, dtype=dtype), torch.ones(3, 64, dtype=dtype)) is None
-    assert spike_linear(torch.ones(2, 2, 31), torch.ones(3, 31)) is None
-    half = torch.ones(2, 2, 3, dtype=dtype)
-    assert delayed_linear(half, torch.ones(4, 3), torch.zeros(4, 3), None, 3, 2, 0) is None
+def test_other_dtypes_are_left_to_torch(dtype):
+    x, position = torch.ones(2, 2, 3, dtype=dtype), torch.zeros(4, 3)
+    assert delayed_linear(x, torch.ones(4, 3), position, None, 3, 2, 0) is None
 
 
 def test_layers_take_the_kernels():
-    from delrec.linear import SpikeLinear
-
     x = normal(4, 2, 32, dtype=F32, share=0.2)
-    mapped = SpikeLinear(32, 3, engine="triton", device=DEVICE)(x)
-    assert "SpikeLinear" in mapped.grad_fn.name()
     delayed = FeedforwardDelays(32, 3, window=4, engine="triton", device=DEVICE)(x)
     assert "Delayed" in delayed.grad_fn.name()
 
@@ -179,6 +117,5 @@ def test_layers_take_the_kernels():
 def test_weights_that_32_bits_do_not_number_are_left_to_torch():
     """The number of a weight overflowed, and another was read. No memory: the weight is one number, seen often."""
     x = torch.zeros(1, 1, 46_341, device=DEVICE)
-    weight = torch.zeros(1, device=DEVICE).expand(46_341, 46_341)
-    assert spike_linear(x, weight) is None
-    assert delayed_linear(x, weight[:32_768, :32_768], weight[:1, :1], None, 5, 4, 0) is None
+    weight = torch.zeros(1, device=DEVICE).expand(32_768, 46_341)
+    assert delayed_linear(x, weight[:, :32_768], weight[:1, :1], None, 5, 4, 0) is None

@@ -7,16 +7,17 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("triton")
-from delrec.engines.triton.resources import CARDS, DEFAULT_CARDS, Resources, main, problems, programs
+import cards
+from cards import CARDS, DEFAULT_CARDS, Resources, main, problems, programs
 
 TRIAL = """
 import triton, triton.language as tl
-from delrec.engines.triton.compilation import Compilation, signature_of
-from delrec.engines.triton.resources import CARDS, measure, problems
+from cards import CARDS, Compilation, measure, problems
 
 @triton.jit
 def product(a, b, c, steps, N: tl.constexpr):
@@ -27,7 +28,7 @@ def product(a, b, c, steps, N: tl.constexpr):
     tl.store(c + i * N + k, total)
 
 types = dict.fromkeys("abc", "*fp32:16")
-trial = Compilation("trial", product, signature_of(product, types), {"N": 128}, {"num_warps": 8, "num_stages": 1})
+trial = Compilation("trial", product, types, {"N": 128}, {"num_warps": 8, "num_stages": 1})
 for name in ("sm_86", "sm_90"):
     print(name, problems(measure(trial, CARDS[name]), CARDS[name]))
 """
@@ -35,6 +36,7 @@ for name in ("sm_86", "sm_90"):
 
 def compiling(*arguments, **options):
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(cards.__file__).parent), *sys.path])
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, **options)
 
 
@@ -42,8 +44,8 @@ def compiling(*arguments, **options):
 @pytest.mark.parametrize("card", DEFAULT_CARDS)
 def test_every_kernel_fits_the_card_in_every_size_and_precision(card):
     """All that `nox -s gpu-check` compiles."""
-    done = compiling("-m", "delrec.engines.triton.resources", "--cards", card, "--jobs", "1")
-    assert done.returncode == 0 and "100 compiled, 0 problems" in done.stdout, done.stdout + done.stderr
+    done = compiling(cards.__file__, "--cards", card, "--jobs", "1")
+    assert done.returncode == 0 and "88 compiled, 0 problems" in done.stdout, done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith(f"| {card} | 256 | float32 |")]
     kernels = [line.split(" | ")[3] for line in lines]
     for kind in ("no recurrence", "axonal", "synaptic"):
@@ -57,7 +59,7 @@ def test_every_kernel_fits_the_card_in_every_size_and_precision(card):
     assert long == rows | {"scan, connections, long delays"}, (
         "two rows of float64 sums are the most, whatever the batch"
     )
-    maps = {"delays, forward", "delays, kernel's gradient", "linear, spikes as bits", "linear, forward"}
+    maps = {"delays, forward", "delays, kernel's gradient"}
     assert maps <= set(kernels) and len(kernels) == len(set(kernels))
     assert fields["scan, axonal, ieee, 4 rows, backward"][2] == "0", "nor is what is read of a weight, or of a delay"
 

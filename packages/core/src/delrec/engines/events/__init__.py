@@ -1,8 +1,8 @@
 """The events engine: whole networks by their spikes alone, for inference with whole delays.
 
-A spike is put in a queue (one delay a sender) or in a ring of future currents (one a connection) at the step where it
-arrives; no spike, no work. `EventNetwork` runs the layers of a model over a sequence, or step by step as input comes
-in, without allocating anything per step.
+A spike is put in a queue (one delay per sender) or in a ring of future currents (one per connection) at the step where
+it arrives; no spike, no work. `EventNetwork` runs the layers of a model over a sequence, or step by step as input
+arrives, without allocating anything per step.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from delrec.engines.cpu import ENGINE as CPU
 from delrec.engines.interface import Engine, Output, Request, State
 
 if TYPE_CHECKING:
-    from delrec.engines.events.layer import EventLayer
     from delrec.engines.events.network import EventNetwork
 
-__all__ = ["ENGINE", "EventLayer", "EventNetwork"]
+__all__ = ["ENGINE", "EventNetwork"]
 
 
 class Events(Engine):
@@ -50,9 +49,8 @@ class Events(Engine):
         from delrec.engines.events.layer import EventLayer
 
         layer = EventLayer(
-            size, size, batch, request.current.dtype, neuron=request.neuron, weight=None, recurrent=request.weight,
-            delay=request.delay,
-        )  # fmt: skip
+            size, batch, request.current.dtype, neuron=request.neuron, recurrent=request.weight, delay=request.delay
+        )
         out = layer.run(request.current.detach().contiguous())
         kept = min(layer.slots if request.keep is None else request.keep, steps + 1)
         past = torch.cat([request.current.new_zeros(1, batch, size), out])
@@ -60,16 +58,12 @@ class Events(Engine):
 
 
 def __getattr__(name: str) -> Any:
-    """Import `EventLayer` and `EventNetwork` when they are asked for: they need numba and the layers."""
-    if name == "EventLayer":
-        from delrec.engines.events.layer import EventLayer
+    """Import `EventNetwork` when it is asked for: it needs numba and the layers."""
+    if name != "EventNetwork":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from delrec.engines.events.network import EventNetwork
 
-        return EventLayer
-    if name == "EventNetwork":
-        from delrec.engines.events.network import EventNetwork
-
-        return EventNetwork
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return EventNetwork
 
 
 ENGINE = Events()

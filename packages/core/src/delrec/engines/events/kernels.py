@@ -1,11 +1,14 @@
-"""A layer by its events, for any neuron; `codegen` compiles a copy of this file for each, as of `scan_kernels`."""
+"""One layer by its events, for any neuron; `codegen` compiles a copy of this file for each, as of `scan_kernels`."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from delrec.engines.cpu.blocks import BLOCK, CURRENT, NEW, OLD, ROWS, SPIKE, STATES, ZERO, step_block
-from delrec.engines.cpu.cache import entry
+from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.kernels import add_rows
 from delrec.engines.cpu.linear_kernels import list_row
 from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
@@ -13,109 +16,130 @@ from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
 WORK = ROWS * BLOCK
 
 
-@entry
-def event_rows(shape, reals, longs, shorts, x, out):
-    """Run some rows of a layer through steps of x; what is carried over lies in the work, queue and ring of the layer.
+class Layout(NamedTuple):
+    """What a layer has, and where each of its arrays begins in `reals`, `longs` or `shorts`.
 
-    shape: the numbers of `EventLayer`, then where each of its arrays begins and ends in reals, longs and shorts: a call
-    with few arguments costs little, and streaming is a call a step and layer.
-    form 0: x is the current; 1: a linear map; 2: one with whole delays. kind 0: no recurrence; 1: one delay a sender;
-    2: one a connection. mode 0: out is spikes; 1: the first state; 2: the current, without neurons.
+    padded: size, rounded up to whole vectors. elements: weights per connection, 0 without a linear map. slots: length
+    of the ring of future currents. delayed: whether the linear map has delays. recurrent: 0 without, 1 with one delay
+    per sender, 2 with one per connection. output: 0 spikes, 1 the first state, 2 the current, without neurons.
     """
-    begin, end, steps, batch, inputs, size, padded, form, elements, kind, slots, clock, mode = (
-        shape[0],
-        shape[1],
-        shape[2],
-        shape[3],
-        shape[4],
-        shape[5],
-        shape[6],
-        shape[7],
-        shape[8],
-        shape[9],
-        shape[10],
-        shape[11],
-        shape[12],
-    )
-    wt, bias = reals[shape[13] : shape[14]], reals[shape[15] : shape[16]]
-    rwt, ring = reals[shape[17] : shape[18]], reals[shape[19] : shape[20]]
-    work, value = reals[shape[21] : shape[22]], reals[shape[23] : shape[24]]
-    ones, cur = reals[shape[25] : shape[26]], reals[shape[27] : shape[28]]
-    ff_delay, delay = longs[shape[29] : shape[30]], longs[shape[31] : shape[32]]
-    waiting = longs[shape[33] : shape[34]]
-    queue, index = shorts[shape[35] : shape[36]], shorts[shape[37] : shape[38]]
-    blocks = (size + BLOCK - 1) // BLOCK
+
+    batch: int
+    inputs: int
+    size: int
+    padded: int
+    elements: int
+    slots: int
+    delayed: int
+    recurrent: int
+    output: int
+    weight: int  # reals: (elements, inputs, padded)
+    bias: int  # (padded,)
+    returning: int  # (size, padded), the recurrent weight by sender
+    ring: int  # (batch, slots, padded)
+    work: int  # (batch, blocks, WORK)
+    values: int  # (batch, inputs), scratch
+    current: int  # (batch, padded), scratch
+    input_delay: int  # longs: (elements, inputs, padded)
+    delay: int  # (size,) or (size, size), by sender
+    clock: int  # (batch,), steps since rest
+    columns: int  # shorts: (batch, inputs), scratch
+
+
+NUMBERS = len(Layout._fields)
+
+
+@entry
+def event_rows(begin, end, layout, reals, longs, shorts, x, out):
+    """Run rows begin to end of the batch through all steps of x (steps, B, inputs); out: (steps, B, size).
+
+    layout: the numbers of `Layout`. All arrays of one type are one argument: what a call costs grows with the number
+    of arguments, and streaming is a call per step and layer.
+    """
+    layer = Layout(*to_fixed_tuple(layout, NUMBERS))  # type: ignore[call-arg]
+    steps, rings = len(x) // (layer.batch * layer.inputs), layer.delayed or layer.recurrent > 0
+    index, value = shorts[layer.columns + begin * layer.inputs :], reals[layer.values + begin * layer.inputs :]
+    current = reals[layer.current + begin * layer.padded :]
     for b in range(begin, end):
         for t in range(steps):
-            slot = (clock + t) % slots
-            at = (t * batch + b) * inputs
-            now = (b * slots + slot) * padded
-            n = 0
-            if form > 0:
-                n, _ = list_row(x, at, inputs, index, value, 0)
-            if form == 2:
-                for j in range(n):
-                    for c in range(elements):
-                        row = (c * inputs + index[j]) * padded
-                        for i in range(size):
-                            s = slot + get(ff_delay, row + i)
-                            s = s - slots if s >= slots else s
-                            to = (b * slots + s) * padded + i
-                            put(ring, to, get(ring, to) + value[j] * get(wt, row + i))
-            if form == 2 or kind == 2:
-                for i in range(padded):
-                    put(cur, i, get(bias, i) + get(ring, now + i))
-                    put(ring, now + i, ZERO)
+            row = t * layer.batch + b
+            slot = (longs[layer.clock + b] + t) % layer.slots
+            count = 0
+            if layer.elements > 0:
+                count, _ = list_row(x, row * layer.inputs, layer.inputs, index, value, 0)
+            if layer.delayed:
+                delay_inputs(layer, b, slot, reals, longs, index, value, count)
+            arriving = layer.ring + (b * layer.slots + slot) * layer.padded
+            for i in range(layer.padded):
+                put(current, i, get(reals, layer.bias + i))
+            if rings:
+                for i in range(layer.padded):
+                    put(current, i, get(current, i) + get(reals, arriving + i))
+                    put(reals, arriving + i, ZERO)
+            if layer.elements == 0:
+                for i in range(layer.size):
+                    put(current, i, get(current, i) + get(x, row * layer.inputs + i))
+            elif not layer.delayed:
+                add_rows(current, 0, layer.padded, index, value, 0, count, reals, layer.weight, layer.padded)
+            if layer.output == 2:
+                for i in range(layer.size):
+                    put(out, row * layer.size + i, get(current, i))
             else:
-                for i in range(padded):
-                    put(cur, i, get(bias, i))
-            if form == 1:
-                add_rows(cur, 0, padded, index, value, 0, n, wt, 0, padded)
-            elif form == 0:
-                for i in range(size):
-                    put(cur, i, get(cur, i) + get(x, at + i))
-            if kind == 1:
-                q = b * slots + slot
-                add_rows(cur, 0, padded, queue[q * size : (q + 1) * size], ones, 0, waiting[q], rwt, 0, padded)
-                waiting[q] = 0
-            first = (t * batch + b) * size
-            if mode == 2:
-                for i in range(size):
-                    put(out, first + i, get(cur, i))
-                continue
-            for k in range(blocks):
-                c = k * BLOCK
-                m = min(BLOCK, size - c)
-                mine = work[(b * blocks + k) * WORK : (b * blocks + k + 1) * WORK]
-                for i in range(m):
-                    put(mine, CURRENT + i, get(cur, c + i))
-                step_block(mine, mine)
-                for j in range(STATES * BLOCK):
-                    put(mine, OLD + j, get(mine, NEW + j))
-                if mode == 1:
-                    for i in range(m):
-                        put(out, first + c + i, get(mine, NEW + i))
-                    continue
-                for i in range(m):
-                    put(out, first + c + i, get(mine, SPIKE + i))
-                if kind == 0:
-                    continue
-                for i0 in range(0, m, LANES):
-                    word = nonzero_bits(mine, SPIKE + i0)
-                    while word != 0:
-                        i = i0 + next_bit(word)
-                        word &= word - np.uint16(1)
-                        if i >= m:
-                            break
-                        o = c + i
-                        if kind == 1:
-                            s = slot + 1 + delay[o]
-                            q = b * slots + (s - slots if s >= slots else s)
-                            queue[q * size + waiting[q]] = o
-                            waiting[q] += 1
-                        else:
-                            for j in range(size):
-                                s = slot + 1 + get(delay, o * size + j)
-                                s = s - slots if s >= slots else s
-                                to = (b * slots + s) * padded + j
-                                put(ring, to, get(ring, to) + get(rwt, o * padded + j))
+                fire(layer, b, slot, reals, longs, current, out, row * layer.size)
+        longs[layer.clock + b] += steps
+
+
+@compiled
+def later(layer, b, slot, delay):
+    """Return where the currents of row b begin that arrive `delay` steps after `slot`; delay is below layer.slots."""
+    slot += delay
+    return layer.ring + (b * layer.slots + (slot - layer.slots if slot >= layer.slots else slot)) * layer.padded
+
+
+@compiled
+def delay_inputs(layer, b, slot, reals, longs, index, value, count):
+    """Add what the events of a step bring to the currents of the steps when they arrive."""
+    for j in range(count):
+        for e in range(layer.elements):
+            row = (e * layer.inputs + index[j]) * layer.padded
+            for i in range(layer.size):
+                to = later(layer, b, slot, get(longs, layer.input_delay + row + i)) + i
+                put(reals, to, get(reals, to) + value[j] * get(reals, layer.weight + row + i))
+
+
+@compiled
+def fire(layer, b, slot, reals, longs, current, out, to):
+    """Take the neurons' step with the current; put spikes, or the first state, in out, and send the spikes back."""
+    blocks = (layer.size + BLOCK - 1) // BLOCK
+    for k in range(blocks):
+        first = k * BLOCK
+        here = min(BLOCK, layer.size - first)
+        work = reals[layer.work + (b * blocks + k) * WORK : layer.work + (b * blocks + k + 1) * WORK]
+        for i in range(here):
+            put(work, CURRENT + i, get(current, first + i))
+        step_block(work, work)
+        for j in range(STATES * BLOCK):
+            put(work, OLD + j, get(work, NEW + j))
+        for i in range(here):
+            put(out, to + first + i, get(work, (SPIKE if layer.output == 0 else NEW) + i))
+        for i0 in range(0, here if layer.recurrent > 0 else 0, LANES):
+            word = nonzero_bits(work, SPIKE + i0)
+            while word != 0:
+                i = i0 + next_bit(word)
+                word &= word - np.uint16(1)
+                if i < here:
+                    send(layer, b, slot, first + i, reals, longs)
+
+
+@compiled
+def send(layer, b, slot, sender, reals, longs):
+    """Add a spike's weights to the currents of the step, or with a delay per connection the steps, when it arrives."""
+    row = layer.returning + sender * layer.padded
+    if layer.recurrent == 1:
+        to = later(layer, b, slot, 1 + get(longs, layer.delay + sender))
+        for i in range(layer.padded):
+            put(reals, to + i, get(reals, to + i) + get(reals, row + i))
+    else:
+        for i in range(layer.size):
+            to = later(layer, b, slot, 1 + get(longs, layer.delay + sender * layer.size + i)) + i
+            put(reals, to, get(reals, to) + get(reals, row + i))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,50 +12,50 @@ from torch import Tensor, nn
 
 from delrec.engines.cpu import ENGINE as CPU
 from delrec.engines.events.layer import EventLayer
-from delrec.layer import FiniteWatch
+from delrec.feedforward import FeedforwardDelays
+from delrec.layer import FiniteWatch, Layer
 from delrec.neurons import Neuron
+from delrec.recurrent import RecurrentDelays
+from delrec.spiking import SpikingLayer
 
 __all__ = ["EventNetwork"]
 
 
 class EventNetwork:
-    """A model as deployed (delays rounded, sigma 0, batch norm folded in the weights), run by events.
+    """A model as deployed (delays rounded, sigma 0, batch norm folded into the weights), run by events.
 
-    layers: in the order in which they are applied, or a model that has them as `event_layers()` (a `Network`) or is
-    them (nn.Sequential). Each is an nn.Linear (`SpikeLinear`) or `FeedforwardDelays`; an nn.BatchNorm1d after one of
+    layers: in the order in which they are applied, or a model that has them as `event_layers()` or is them
+    (nn.Sequential). Each is an nn.Linear (`SpikeLinear`) or `FeedforwardDelays`; an nn.BatchNorm1d after one of
     these; a `SpikingLayer` or `RecurrentDelays`; a tensor () or (N,) that scales the current; nn.Dropout and
     nn.Identity, which do nothing; and last, if the output is a membrane, a `Neuron` that never fires, whose first state
-    is the output. Without it the output is the last layer's current, or spikes. The layers are read once and left
-    alone. batch: rows of every input. dtype: float32 or float64.
+    is the output. Without it the output is the last layer's current, or spikes. The layers are read once and left as
+    `deployed()` leaves them. batch: rows of every input. dtype: float32 or float64.
 
-    Raises ValueError, naming the layer, for a module of another kind, sizes that do not fit, padding that would need
-    input from the future, and neurons that the cpu engine cannot compile.
+    Raises ValueError, naming the layer, for a module of another kind, sizes that do not fit, recurrent delays that are
+    not whole when deployed (rounding="none"), padding that would need input from the future, and neurons that the cpu
+    engine cannot compile.
     """
 
     def __init__(self, layers: Any, batch: int = 1, dtype: torch.dtype = torch.float32) -> None:
         self.batch, self.dtype = batch, dtype
         self._watch = FiniteWatch()
         self.scores: Callable[[Tensor], Tensor] = getattr(layers, "scores", lambda outputs: outputs.sum(0))
-        self.layers: list[EventLayer] = []
-        if (
-            isinstance(layers, nn.Module)
-            and not isinstance(layers, nn.Sequential)
-            and not hasattr(layers, "event_layers")
-        ):
+        listed = hasattr(layers, "event_layers")
+        if isinstance(layers, nn.Module) and not isinstance(layers, nn.Sequential) and not listed:
             raise ValueError(
                 f"a {type(layers).__name__} does not say in which order its layers run: give a list of them, in order"
             )
-        listed: Iterable[Any] = layers.event_layers() if hasattr(layers, "event_layers") else layers
+        parts: list[Any] = list(layers.event_layers() if listed else layers)
         with ExitStack() as stack, torch.no_grad():
-            for layer in (parts := list(listed)):
-                if hasattr(layer, "deployed"):
-                    stack.enter_context(layer.deployed())
-            group = _Group(self)
-            for place, layer in enumerate(parts):
-                group.take(f"layer {place} ({type(layer).__name__})", layer)
-            group.close()
+            for part in parts:
+                if isinstance(part, Layer):
+                    stack.enter_context(part.deployed())
+            self.layers = [EventLayer(batch=batch, dtype=dtype, **layer) for layer in _layers(parts, dtype)]
         if not self.layers:
             raise ValueError("no layers: give at least one")
+        for before, after in itertools.pairwise(self.layers):
+            if before.size != after.inputs:
+                raise ValueError(f"{before.size} outputs meet {after.inputs} inputs")
 
     def reset(self) -> None:
         """Go back to rest."""
@@ -93,104 +94,84 @@ class EventNetwork:
         return inputs.detach().to(self.dtype).contiguous()
 
 
-class _Group:
-    """Collects what becomes one `EventLayer`: a connection, what scales its current, neurons."""
-
-    def __init__(self, network: EventNetwork) -> None:
-        self.network = network
-        self._clear()
-
-    def _clear(self) -> None:
-        self.connection: Any = None
-        self.scale: Any = None  # of the current, (N,), in float64; and what is added, likewise
-        self.shift: Any = None
-
-    def take(self, name: str, layer: Any) -> None:
-        from delrec import FeedforwardDelays, RecurrentDelays, SpikingLayer
-
-        if isinstance(layer, nn.Dropout | nn.Identity):
-            return
-        if isinstance(layer, nn.Linear | FeedforwardDelays):
-            self.close()
-            self._connect(name, layer)
-        elif isinstance(layer, nn.BatchNorm1d | Tensor):
-            if self.connection is None:
+def _layers(parts: list[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of an `EventLayer` for each connection with the neurons behind it, and for other neurons."""
+    connection: dict[str, Any] = {}
+    for place, part in enumerate(parts):
+        name = f"layer {place} ({type(part).__name__})"
+        if isinstance(part, nn.Linear | FeedforwardDelays):
+            if connection:
+                yield connection | {"neuron": None}
+            connection = _connection(name, part)
+        elif isinstance(part, nn.BatchNorm1d | Tensor):
+            if not connection:
                 raise ValueError(f"{name} scales a current: put it after an nn.Linear or FeedforwardDelays")
-            self._scale(name, layer)
-        elif isinstance(layer, SpikingLayer):
-            weight = layer.effective_weight() if isinstance(layer, RecurrentDelays) else None
-            delay = layer._delays_in_use() if isinstance(layer, RecurrentDelays) else None
-            self._check(name, layer.neuron)
-            self.close(neuron=layer.neuron, recurrent=weight, delay=delay, size=layer.size)
-        elif isinstance(layer, Neuron):
-            self._check(name, layer)
-            self.close(neuron=layer, emit_state=True, size=layer.size)
-        else:
+            _scale(connection, name, part)
+        elif isinstance(part, SpikingLayer | Neuron):
+            neurons = _neurons(name, part, dtype)
+            if connection and len(connection["weight"]) != part.size:
+                raise ValueError(f"{len(connection['weight'])} outputs meet {part.size} neurons")
+            yield connection | neurons
+            connection = {}
+        elif not isinstance(part, nn.Dropout | nn.Identity):
             raise ValueError(
                 f"{name} cannot run by events: take nn.Linear, FeedforwardDelays, nn.BatchNorm1d, SpikingLayer, "
                 "RecurrentDelays, nn.Dropout, nn.Identity, or a Neuron as the readout"
             )
+    if connection:
+        yield connection | {"neuron": None}
 
-    def _check(self, name: str, neuron: Neuron) -> None:
-        reason = CPU.takes(neuron, "cpu", self.network.dtype)
-        if reason:
-            raise ValueError(f"{name}: the events engine {reason}")
 
-    def _connect(self, name: str, layer: Any) -> None:
-        if hasattr(layer, "position") and (layer.right_padding or layer.left_padding != layer.window - 1):
+def _connection(name: str, layer: nn.Linear | FeedforwardDelays) -> dict[str, Any]:
+    """Return a linear map as `EventLayer` takes it, in float64."""
+    weight, delay = layer.weight.double(), None
+    if isinstance(layer, FeedforwardDelays):
+        if layer.right_padding or layer.left_padding != layer.window - 1:
             raise ValueError(
                 f"{name} has left_padding = {layer.left_padding}, right_padding = {layer.right_padding}: an output "
                 f"would need input from the future; streaming needs window - 1 = {layer.window - 1} and 0"
             )
-        self.connection = layer
-        bias = layer.bias
-        size = layer.weight.shape[0]
-        self.scale = torch.ones(size, dtype=torch.float64)
-        self.shift = torch.zeros(size, dtype=torch.float64) if bias is None else bias.double()
-
-    def _scale(self, name: str, layer: Any) -> None:
-        if isinstance(layer, Tensor):
-            scale, shift = layer.double(), 0.0
-        elif layer.running_mean is None or layer.running_var is None:
-            raise ValueError(f"{name} keeps no running statistics: nothing can be folded")
-        else:
-            scale = (layer.running_var.double() + layer.eps).rsqrt()
-            scale = scale if layer.weight is None else scale * layer.weight.double()
-            shift = -layer.running_mean.double() * scale
-            shift = shift if layer.bias is None else shift + layer.bias.double()
-        self.scale, self.shift = self.scale * scale, self.shift * scale + shift
-
-    def close(self, *, size: int | None = None, neuron: Neuron | None = None, **rest: Any) -> None:
-        """Make the layer that was collected, if any."""
-        network, connection = self.network, self.connection
-        if connection is None and neuron is None:
-            return
-        if connection is None:
-            assert size is not None
-            made = EventLayer(size, size, network.batch, network.dtype, neuron=neuron, weight=None, **rest)
-        else:
-            weight, ff_delay = connection.weight.double(), None
-            if hasattr(connection, "position"):
-                weight, ff_delay = _elements(connection.dense_kernel().double(), connection.left_padding)
-            weight = weight * self.scale.view(-1, *[1] * (weight.dim() - 1))
-            if size is not None and size != len(weight):
-                raise ValueError(f"{len(weight)} outputs meet {size} neurons")
-            made = EventLayer(
-                weight.shape[1], len(weight), network.batch, network.dtype, neuron=neuron, weight=weight,
-                bias=self.shift, ff_delay=ff_delay, **rest,
-            )  # fmt: skip
-        if network.layers and network.layers[-1].size != made.inputs:
-            raise ValueError(f"{network.layers[-1].size} outputs meet {made.inputs} inputs")
-        network.layers.append(made)
-        self._clear()
+        weight, delay = _elements(layer.dense_kernel().double())
+    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.double()
+    return {"size": len(weight), "weight": weight, "bias": bias, "input_delay": delay}
 
 
-def _elements(kernel: Tensor, left_padding: int) -> tuple[Tensor, Tensor]:
+def _elements(kernel: Tensor) -> tuple[Tensor, Tensor]:
     """Turn a dense kernel (outputs, inputs, K), mostly zeros, into its elements: weights and delays (.., elements)."""
-    window = kernel.shape[-1]
     count = max(1, int((kernel != 0).sum(-1).max()))
-    place = (kernel != 0).to(torch.uint8).sort(dim=-1, descending=True, stable=True).indices[..., :count]
-    weight = kernel.gather(-1, place)
-    # tap k reads the input left_padding - k steps ago; taps that hold nothing may sit anywhere
-    delay = torch.where(weight != 0, left_padding - place, left_padding - window + 1)
-    return weight, delay.clamp(min=0)
+    tap = (kernel != 0).to(torch.uint8).sort(dim=-1, descending=True, stable=True).indices[..., :count]
+    weight = kernel.gather(-1, tap)
+    return weight, torch.where(weight != 0, kernel.shape[-1] - 1 - tap, 0)  # tap k reads the input K - 1 - k steps ago
+
+
+def _scale(connection: dict[str, Any], name: str, by: nn.BatchNorm1d | Tensor) -> None:
+    """Fold a factor, or batch normalisation by its running statistics, into a connection."""
+    shift: Tensor | float = 0.0
+    if isinstance(by, Tensor):
+        scale = by.double()
+    elif by.running_mean is None or by.running_var is None:
+        raise ValueError(f"{name} keeps no running statistics: nothing can be folded")
+    else:
+        scale = (by.running_var.double() + by.eps).rsqrt()
+        scale = scale if by.weight is None else scale * by.weight.double()
+        shift = -by.running_mean.double() * scale
+        shift = shift if by.bias is None else shift + by.bias.double()
+    weight = connection["weight"]
+    connection["weight"] = weight * scale.expand(len(weight)).view(-1, *[1] * (weight.dim() - 1))
+    connection["bias"] = connection["bias"] * scale + shift
+
+
+def _neurons(name: str, layer: SpikingLayer | Neuron, dtype: torch.dtype) -> dict[str, Any]:
+    """Return neurons and their recurrence as `EventLayer` takes them."""
+    neuron = layer if isinstance(layer, Neuron) else layer.neuron
+    if reason := CPU.takes(neuron, "cpu", dtype):
+        raise ValueError(f"{name}: the events engine {reason}")
+    found: dict[str, Any] = {"size": layer.size, "neuron": neuron, "emit_state": layer is neuron}
+    if isinstance(layer, RecurrentDelays):
+        found |= {"recurrent": layer.effective_weight(), "delay": layer._delays_in_use()}
+        if not torch.equal(found["delay"], found["delay"].round()):
+            raise ValueError(
+                f"{name} has delays that are not whole steps, and keeps them (rounding = {layer.rounding!r}), but a "
+                "spike arrives in one step: call its round_(), or set another rounding"
+            )
+    return found

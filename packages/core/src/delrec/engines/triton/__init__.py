@@ -27,7 +27,7 @@ _BROKEN = ""
 try:
     import triton
 
-    from delrec.engines.triton import delays, linear
+    from delrec.engines.triton import delays
     from delrec.engines.triton.codegen import kernels_for
     from delrec.engines.triton.scan import Scan
     from delrec.engines.triton.tiles import INTERPRETED, precision_of
@@ -101,12 +101,6 @@ class Triton(Engine):
             precision_of(request.current.dtype), *inputs,
         )  # fmt: skip
         return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)
-
-    def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        """Sum weight rows over the spikes of a row, where they are few; while compiling torch's product is taken."""
-        if torch.compiler.is_compiling() or self.takes(inputs.device.type, inputs.dtype):
-            return None
-        return linear.spike_linear(inputs, weight, bias)
 
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int

@@ -8,7 +8,6 @@ neither window nor rate. Always IEEE arithmetic, where torch's convolution takes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,10 +17,9 @@ from torch import Tensor
 
 from delrec.delays import window_taps
 from delrec.engines.gradients import refuse_twice
-from delrec.engines.triton.compilation import Compilation, signature_of
 from delrec.engines.triton.tiles import launch
 
-__all__ = ["compilations", "delayed_linear"]
+__all__ = ["delayed_linear"]
 
 _RECEIVERS, _TIME = 16, 64  # of a tile: 8 sums a thread, few enough registers for a full card
 _GRID = 65_535  # programs along the second and third axis of a launch
@@ -172,15 +170,3 @@ class _Delayed(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             g_offset = g.flatten(0, 1).sum(0)
         return g_x, g_factor, None, g_offset, None
-
-
-def compilations(size: int, products: str) -> Iterator[Compilation]:
-    """Yield what delays between `size` and `size` neurons launch; there are no products, so their precision is one."""
-    if products == "bfloat16":
-        return
-    names = ("lines", "factor", "offset", "y", "grads", "parts")
-    types = dict.fromkeys(names, f"*fp{products.removeprefix('float')}:16") | {"place": "*i32:16"}
-    types |= dict.fromkeys(("senders", "receivers"), "i32:16" if size % 16 == 0 else "i32")
-    tile = {"R": _RECEIVERS, "T": _TIME}
-    yield Compilation("delays, forward", read_taps, signature_of(read_taps, types), tile | {"BIAS": True}, _OPTIONS)
-    yield Compilation("delays, kernel's gradient", sum_taps, signature_of(sum_taps, types), tile, _OPTIONS)

@@ -31,18 +31,25 @@ def tanh(x):
 
 @triton.jit
 def power(x, exponent: tl.constexpr):
-    """x to a constant: by products for a small whole exponent, else as exp(exponent log x), NaN for x < 0."""
-    whole: tl.constexpr = exponent if exponent >= 0 else -exponent
-    if whole == 0.5:
-        result = sqrt(x)
-    elif whole == 1.0 or whole == 2.0 or whole == 3.0 or whole == 4.0:
-        result = x
-        for _ in tl.static_range(int(whole) - 1):
-            result = result * x
-    else:
-        result = tl.exp(whole * tl.log(x))
+    """x to a constant: its whole part by products, a half by the root, any other rest as exp(rest log x).
+
+    So a negative number has its whole powers, and NaN for every other one.
+    """
+    size: tl.constexpr = exponent if exponent >= 0 else -exponent
+    whole: tl.constexpr = int(size)
+    rest: tl.constexpr = size - whole
+    result = tl.full(x.shape, 1.0, x.dtype)
+    square = x
+    for bit in tl.static_range(24):  # squares that nothing multiplies are left out by the compiler
+        if (whole >> bit) % 2 == 1:
+            result = result * square
+        square = square * square
+    if rest == 0.5:
+        result = result * sqrt(x)
+    elif rest > 0:
+        result = result * tl.exp(rest * tl.log(x))
     if exponent < 0:
-        result = div(tl.full((), 1.0, x.dtype), result)
+        result = div(tl.full(x.shape, 1.0, x.dtype), result)
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -14,7 +13,6 @@ from torch.autograd.graph import increment_version
 from delrec.engines.fused import Inputs
 from delrec.engines.gradients import refuse_twice
 from delrec.engines.triton.codegen import kernels_for
-from delrec.engines.triton.compilation import Compilation, signature_of
 from delrec.engines.triton.recurrence import Recurrence, recurrence_of
 from delrec.engines.triton.synaptic import LONGEST, connection_gradients
 from delrec.engines.triton.tiles import (
@@ -26,9 +24,9 @@ from delrec.engines.triton.tiles import (
     processors_of,
     tiles_for,
 )
-from delrec.neurons import LIF, Neuron
+from delrec.neurons import Neuron
 
-__all__ = ["Plan", "Scan", "backward", "compilations", "forward", "plan_of"]
+__all__ = ["Plan", "Scan", "backward", "forward", "plan_of"]
 
 _REALS = {torch.float32: tl.float32, torch.float64: tl.float64}
 
@@ -271,58 +269,3 @@ def _mask(inputs: Inputs) -> tuple[Tensor, int]:
         return coef.new_empty(0), 0
     shape = inputs.current.shape if mask.dim() == 3 else inputs.current.shape[1:]
     return mask.to(coef.dtype).expand(shape).contiguous(), 1 if mask.dim() == 2 else 2
-
-
-def compilations(size: int, products: str) -> Iterator[Compilation]:
-    """Yield what a layer of `size` LIF neurons launches, its gradients all wanted, for a batch of 256, and of 2,048.
-
-    products: "float32", IEEE and TF32, "bfloat16", or "float64", of numbers too.
-    """
-    real = torch.float64 if products == "float64" else torch.float32
-    module = kernels_for(LIF(), real)
-    numbers = (
-        "x weight edges triangles mask coef first start states spikes z ring sent running lines g_spikes g_trace g_x "
-        "carry g_past out"
-    ).split()
-    number = f"*{_REALS[real]}:16"
-    types = dict.fromkeys(numbers, number) | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
-    types |= dict.fromkeys(("tables", "extent", "bits", "live"), "*i32:16")
-
-    def compiled(
-        name: str, kernel: Any, constants: dict[str, Any], options: dict[str, Any], **other: str
-    ) -> Compilation:
-        return Compilation(f"scan, {name}", kernel, signature_of(kernel, types | other), constants, options)
-
-    wide = dict.fromkeys(("z", "sent", "running"), "*fp64:16")
-    incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
-    for precision in {"float32": ("ieee", "tf32"), "bfloat16": ("bf16",), "float64": ("ieee",)}[products]:
-        for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
-            if kind != 1 and precision != "ieee":
-                continue  # products are of axonal delays alone
-            chosen: dict[str, tuple[Tiles, dict[str, str]]] = {}
-            for batch in (256, 2048) if kind > 0 and precision == "ieee" else (256,):
-                tiles = tiles_for(size, batch, real, precision)
-                if kind < 2:
-                    chosen[f"{name}, {precision}, {tiles.rows} rows"] = tiles, {}
-                else:  # of float32 sums two rows a program, and four; of float64 two for both batches
-                    for block, long, other in ((LONGEST, "", {}), (2 * LONGEST, ", long delays", wide)):
-                        tiles = connection_tiles(size, batch, 132, _kept(block, real).itemsize)
-                        chosen[f"{name}, {precision}, {tiles.rows} rows{long}"] = tiles, other
-            for title, (tiles, other) in chosen.items():
-                given = _constants(size, tiles, precision, kind, min(kind, 1), module)
-                back = given | incoming | {"TAPS": kind == 1}
-                yield compiled(f"{title}, forward", module.forward_scan, given, tiles.options, **other)
-                yield compiled(f"{title}, backward", module.backward_scan, back, tiles.options, **other)
-            if kind == 1:
-                parts = parts_of(size, 250)
-                more = {"SIZE": size, "PRECISION": precision, "MASKED": 1}
-                yield compiled(
-                    f"{name}, {precision}, dW", module.weight_gradient, parts.constants | more, parts.options
-                )
-        if precision == "ieee":
-            pairs = connections_of(size)
-            more = {"SIZE": size, "ROWS": 2, "REAL": _REALS[real]}
-            for long, lines in (("", number), (", long delays", "*fp64:16")):
-                of = {"sums": number, "lines": lines}
-                title = f"connections{long}"
-                yield compiled(title, connection_gradients, pairs.constants | more, pairs.options, **of)
