@@ -1,8 +1,8 @@
 """Every task of this repository, as a nox session: `nox -l` lists them, `nox -s NAME` runs one.
 
-The sessions share one environment, made once under .nox/ from this checkout and checked by a stamp afterwards, so that
-the second call starts in seconds. `core-alone` and `core-lowest` have environments of their own: they prove that
-`delrec` needs nothing of the suite, and which versions it needs at least.
+The sessions share one environment, made once under .nox/ from this checkout with the versions of constraints.txt and
+checked by a stamp afterwards, so that the second call starts in seconds. `core-alone` and `core-lowest` have environments
+of their own: they prove that `delrec` needs nothing of the suite, and which versions it needs at least.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ nox.needs_version = ">=2024.3"
 
 ROOT = Path(__file__).parent
 SHARED = ROOT / ".nox" / "shared"
-PROJECTS = ("pyproject.toml", "packages/core/pyproject.toml", "packages/baselines/pyproject.toml")
+CONSTRAINTS = "constraints.txt"
+MADE_FROM = (CONSTRAINTS, "pyproject.toml", "packages/core/pyproject.toml", "packages/baselines/pyproject.toml")
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 GROUPS = [
     requirement for name in ("test", "lint", "docs") for requirement in nox.project.dependency_groups(PROJECT, name)
@@ -38,7 +39,7 @@ def _binary(name: str) -> str:
 
 def _stamp() -> str:
     """What the shared environment was made from; another one means that it must be made again."""
-    parts = [sys.version, str(ROOT), *((ROOT / name).read_text(encoding="utf-8") for name in PROJECTS)]
+    parts = [sys.version, str(ROOT), *((ROOT / name).read_text(encoding="utf-8") for name in MADE_FROM)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -52,7 +53,7 @@ def _shared(session: nox.Session) -> dict[str, str]:
         pip = [_binary("python"), "-m", "pip", "install", "--quiet"]
         # One command: the suite depends on the two packages beside it, which no index has.
         editable = ["-e", "packages/core", "-e", "packages/baselines", "-e", "."]
-        session.run(*pip, *editable, *GROUPS, external=True, env=QUIET)
+        session.run(*pip, "-c", CONSTRAINTS, *editable, *GROUPS, external=True, env=QUIET)
         stamp.write_text(_stamp(), encoding="utf-8")
     path = os.pathsep.join([str(Path(_binary("python")).parent), os.environ.get("PATH", "")])
     return {**QUIET, "PATH": path, "DELREC_BENCH_ROOT": str(ROOT)}
@@ -62,13 +63,14 @@ def _run(session: nox.Session, name: str, *arguments: str, env: dict[str, str]) 
     session.run(_binary(name), *arguments, external=True, env=env)
 
 
-SUITE = ("-q", "-s", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib", "--benchmark-quiet")
+SINGLE = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+LATENCY = ("-q", "-s", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib", "--benchmark-quiet")
 
 
-def _suite(session: nox.Session, name: str, env: dict[str, str], *arguments: str) -> None:
+def _latency(session: nox.Session, name: str, env: dict[str, str], *arguments: str) -> None:
     """Run a latency suite from the root, so that it finds its neighbours."""
     path = f"benchmarks/latency/{name}"
-    _run(session, "python", "-m", "pytest", *SUITE, path, *arguments, *session.posargs, env=env)
+    _run(session, "python", "-m", "pytest", *LATENCY, path, *arguments, *session.posargs, env=env)
 
 
 @nox.session(venv_backend="none")
@@ -80,23 +82,32 @@ def reproduce(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def ablate(session: nox.Session) -> None:
     """Make the quick page of every ablation study in out/ (40 minutes on two cores). `-- --dry-run`: what it takes"""
-    _run(session, "delrec-bench", "ablate", *session.posargs, env=_shared(session))
+    env = _shared(session)
+    for path in sorted((ROOT / "benchmarks/delrec_bench/studies").glob("*.toml")):
+        if nox.project.load_toml(path).get("ablation"):
+            _run(session, "delrec-bench", "reproduce", "--study", path.stem, *session.posargs, env=env)
 
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the tests of all three distributions (17 minutes on two cores). `-- --all`: every method on every task."""
-    env = _shared(session) | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    """Run the tests of all three distributions (6 minutes on two cores). `-- --all`: every method on every task."""
+    env = _shared(session) | SINGLE
     arguments = [argument for argument in session.posargs if argument != "--all"]
     if "--all" in session.posargs:
         env["DELREC_BENCH_ALL"] = "1"
-    _run(session, "pytest", "-q", "-n", "2", "--durations=10", *arguments, env=env)
+    _run(session, "pytest", "-q", "-n", "2", *arguments, env=env)
+
+
+@nox.session(name="tests-slow", venv_backend="none")
+def tests_slow(session: nox.Session) -> None:
+    """Run the tests that `tests` leaves out: kills, executors, files that are broken, the browser, all of the data."""
+    _run(session, "pytest", "-q", "-n", "2", "-m", "slow", *session.posargs, env=_shared(session) | SINGLE)
 
 
 @nox.session(name="core-alone")
 def core_alone(session: nox.Session) -> None:
     """Run core's tests where only torch, numpy, numba, pytest and hypothesis are installed."""
-    session.install("-e", "packages/core", "pytest", "hypothesis", silent=True)
+    session.install("-c", CONSTRAINTS, "-e", "packages/core", "pytest", "hypothesis", silent=True)
     session.run("pytest", "-q", "packages/core/tests", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
@@ -146,14 +157,7 @@ def gpu(session: nox.Session) -> None:
     for dtype in ("float64", "float32"):
         files = ("packages/core/tests/golden", "--dtype", dtype)
         _run(session, "python", "-m", "delrec.verify", *files, "--device", "cuda", "--engine", "triton", env=env)
-    _suite(session, "bench_engines.py", env, "--device", "cuda")
-
-
-@nox.session(venv_backend="none")
-def faults(session: nox.Session) -> None:
-    """Kill runs and studies at 150 moments, break files by the thousand, and compare (20 minutes). `-- --kills N`"""
-    env = _shared(session) | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    _run(session, "python", "benchmarks/faults/session.py", *session.posargs, env=env)
+    _latency(session, "bench_engines.py", env, "--device", "cuda")
 
 
 @nox.session(venv_backend="none")
@@ -174,7 +178,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(name="bench-engines", venv_backend="none")
 def bench_engines(session: nox.Session) -> None:
     """Measure engines against the published loop and the bare products. `-- --quick`, `-- --shapes SHD --write`"""
-    _suite(session, "bench_engines.py", _shared(session))
+    _latency(session, "bench_engines.py", _shared(session))
 
 
 @nox.session(name="bench-peers")
@@ -183,7 +187,7 @@ def bench_peers(session: nox.Session) -> None:
     session.install("-e", "packages/core", "-e", "packages/baselines", "-e", ".", "spikingjelly", silent=True)
     session.install("snntorch", "norse", "DCLS", "setuptools<81", silent=True)
     session.run("python", "-m", "pytest", "benchmarks/latency/test_peers.py", env=QUIET)
-    session.run("python", "-m", "pytest", *SUITE, "benchmarks/latency/bench_peers.py", *session.posargs, env=QUIET)
+    session.run("python", "-m", "pytest", *LATENCY, "benchmarks/latency/bench_peers.py", *session.posargs, env=QUIET)
 
 
 @nox.session(venv_backend="none")
