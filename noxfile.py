@@ -162,11 +162,12 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Check style with ruff and types with mypy."""
+    """Check style with ruff, types with mypy, and the direction of imports with import-linter."""
     env = _shared(session)
     _run(session, "ruff", "check", ".", env=env)
     _run(session, "ruff", "format", "--check", ".", env=env)
     _run(session, "mypy", env=env)
+    _run(session, "lint-imports", env=env)
 
 
 @nox.session(venv_backend="none")

@@ -67,16 +67,6 @@ def changed(folder: Path) -> bool:
     return bool(_git(folder, "status", "--porcelain", "--", ":/", *excluded))
 
 
-def is_commit(revision: str) -> bool:
-    """Whether a revision is a commit in the history that this code stands in; False where there is no history."""
-    return bool(_git(Path(__file__).parent, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"))
-
-
-def git_user(folder: Path) -> str:
-    """The user.name of git in a folder; empty where there is none."""
-    return _git(folder, "config", "user.name")
-
-
 def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(
@@ -122,16 +112,6 @@ def free_bytes(device: str = "cpu") -> int:
         return min(free, max(0, most - used + files))
     except (OSError, ValueError, StopIteration):
         return free
-
-
-def free_on_cards() -> int | None:
-    """Memory that is free on the CUDA device that has least; None where that cannot be asked."""
-    import torch
-
-    try:
-        return min((torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count())), default=None)
-    except RuntimeError:  # another process has a device to itself
-        return None
 
 
 def need_memory(size: int, what: str) -> None:

@@ -216,14 +216,13 @@ def test_help_teaches_with_examples(root, capsys):
         assert "Examples:" in out and "delrec-bench" in out
 
 
-def test_a_dry_run_says_runs_hours_memory_and_disk(root, capsys):
+def test_a_dry_run_says_runs_hours_and_memory(root, capsys):
     code, out, _ = call(capsys, "reproduce", "--dry-run")
     assert code == 0
     assert "runs" in out
     assert "memory" in out
-    assert "disk" in out
     content = json.loads(call(capsys, "reproduce", "--dry-run", "--profile", "paper", "--json")[1])
-    assert {"runs", "hours", "memory_bytes", "disk_bytes"} <= set(content)
+    assert {"runs", "hours", "memory_bytes"} <= set(content)
     assert content["runs"] > 0
     assert not (root / "runs").exists()
 

@@ -37,15 +37,6 @@ def test_a_session_that_a_page_names_is_in_the_noxfile(page):
     assert set(re.findall(r"nox -s ([\w-]+)", page.read_text(encoding="utf-8"))) <= known
 
 
-def test_the_test_of_each_promise_is_there():
-    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
-    named = [re.findall(r"`(\S+\.py)::(\w+)`", row) for row in rows]
-    assert len(rows) > 30 and all(named)
-    for path, test in {pair for row in named for pair in row}:
-        assert f"\ndef {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
-
-
 def test_the_table_of_libraries_names_every_dependency():
     table = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8").split("## Still written by hand")[0]
     needed = set()

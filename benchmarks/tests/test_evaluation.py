@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import request_of, rerun
 from delrec_bench.runs.folder import BusyError, RunFolder
 from delrec_bench.runs.models import network_of
-from delrec_bench.studies.cost import Past, estimate
 from delrec_bench.studies.derived import networks
 from delrec_bench.studies.expansion import expand
 from delrec_bench.tasks.base import find_tasks
@@ -279,48 +277,10 @@ def test_where_another_process_trains_the_run_the_derived_one_is_busy_and_leaves
     assert not (workspace.runs / under.key / "failure.json").exists()
 
 
-def test_a_derived_run_costs_an_evaluation_and_not_a_training(settled):
-    usual = settled().request
-    under = replace(usual, overrides=(("evaluation.lesion", "zero"), *usual.overrides, ("training.epochs", 200)))
-    whole = replace(under, overrides=under.overrides[1:])
-    sizes = {"shd": (8000, 140, 140)}
-    costs = [estimate([r], METHODS, TASKS, (), sizes).seconds for r in (whole, under)]
-    assert costs[0] > 20 * costs[1] > 0
-    assert estimate([under], METHODS, TASKS, Past([]), sizes).seconds == costs[1]
-
-
-def test_what_disturbed_events_cost_is_no_measure_of_a_lesion_nor_the_other_way(settled, workspace):
-    """Binning 1,000 samples anew takes twenty times as long as scoring them."""
-    said = {}
-    for condition, other in (("condition", "lesion"), ("lesion", "condition")):
-        done = perform(settled(**{condition: "noise=1" if condition == "condition" else "zero"}), workspace).record
-        assert done.measured["cpu_seconds"] > 0
-        known = done.changed(measured=done.measured | {"wall_seconds": 1.0, "cpu_seconds": 1.0})
-        under = settled(**{other: "noise=1" if other == "condition" else "zero"}).request
-        said[other] = estimate([under], METHODS, TASKS, [known]).seconds
-    assert said["condition"] > 2 > 0.5 > said["lesion"]
-
-
 def test_latency_is_measured_of_each_network_once_whatever_it_is_scored_under(settled):
     usual = settled().request
     under = [settled(lesion=lesion).request for lesion in ("zero", "permute")]
     assert networks([usual, *under]) == networks(under) == [usual]
-
-
-def test_what_was_measured_of_a_training_is_no_measure_of_its_evaluation_nor_the_other_way(settled, workspace):
-    plain = perform(settled(), workspace).record
-    slow = plain.changed(
-        measured=plain.measured | {"wall_seconds": 500.0, "cpu_seconds": 500.0, "epoch_seconds": [7.0] * 2}
-    )
-    other = settled(lesion="permute")
-    cheap = perform(other, workspace).record
-    cheap = cheap.changed(measured=cheap.measured | {"wall_seconds": 0.4, "cpu_seconds": 0.4})
-    under = settled(lesion="zero").request
-    found = [estimate([r], METHODS, TASKS, [slow, cheap]) for r in (settled().request, under)]
-    assert [cost.seconds for cost in found] == pytest.approx([500.0, 0.4]) and [cost.known for cost in found] == [1, 0]
-    new = replace(settled().request, overrides=(("network.tau", 7.5), *settled().request.overrides))
-    alone, beside = (estimate([new], METHODS, TASKS, records).seconds for records in ([slow], [slow, cheap]))
-    assert beside == alone > 100, "an ablation that followed the lesions was announced at a sixth of what it took"
 
 
 STUDY = """

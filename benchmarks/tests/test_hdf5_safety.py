@@ -1,21 +1,18 @@
-"""Broken and hostile HDF5 files: our own error that names file, sample and value, in bounded time and memory."""
-
-import signal
+"""Broken HDF5 files: our own error that names file, sample and value."""
 
 import h5py
 import numpy as np
 import pytest
-from delrec_bench.data import vetting
 from delrec_bench.data.events import open_hdf5
-from delrec_bench.data.generated import RECIPES, generate, write
 from delrec_bench.data.heidelberg import recordings
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
-from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
+
+from benchmarks.tests.fuzzing import fuzz
 
 NUMBERS = {"times": np.float16, "units": np.uint16}
 
@@ -50,23 +47,8 @@ def small(path, **changes):
 
 def read(path, tmp_path):
     """All of a file as a run reads it; the spikes of its samples."""
-    with recordings(path, "train", workspace_at(tmp_path / "work"), tmp_path / "scratch") as file:
+    with recordings(path, "train", tmp_path / "scratch") as file:
         return [int(count) for block in file.blocks() for count in block.lengths]
-
-
-def test_a_good_file_is_read_by_a_child_once(tmp_path, monkeypatch):
-    path = small(tmp_path / "shd_train.h5")
-    assert read(path, tmp_path) == [2, 1, 0, 3]
-    monkeypatch.setattr(vetting, "_read_in_child", lambda *a: pytest.fail("read again"))
-    assert read(path, tmp_path) == [2, 1, 0, 3]
-
-
-def test_a_file_of_data_dvc_needs_no_child(tmp_path, monkeypatch):
-    path = small(tmp_path / "work" / "data" / "shd" / "shd_train.h5")
-    digest = vetting.digest_of(path, workspace_at(tmp_path / "work"))
-    (tmp_path / "work" / "data.dvc").write_text(f"outs:\n- {{path: data/shd/shd_train.h5, md5: {digest}}}\n")
-    monkeypatch.setattr(vetting, "_read_in_child", lambda *a: pytest.fail("a child"))
-    assert read(path, tmp_path) == [2, 1, 0, 3]
 
 
 HUGE = {"shape": (1 << 31,), "maxshape": (None,), "chunks": (1 << 16,)}
@@ -134,85 +116,6 @@ def test_one_class_only_is_said(tmp_path):
         small(folder / name, labels=np.ones(4, "u2"))
     with pytest.raises(BenchError, match="shd_train.h5: every sample has label 1; there must be two classes"):
         find_tasks()["shd"].load(TaskOptions(), 0, 0, folder, workspace_at(tmp_path / "work"))
-
-
-BUSY = "from delrec_bench.data import vetting_child as c; c.open_hdf5 = lambda *a: [0 for _ in iter(int, 1)]; c.main()"
-CHILDREN = {
-    "hangs": ("import time; time.sleep(60)", "still reading it after 1 s;"),
-    "loops": (BUSY, "still reading it after 1 s of a processor;"),
-    "crashes": ("import os; os.kill(os.getpid(), 11)", f"crashed reading it .signal {int(signal.SIGSEGV)}"),
-}
-
-
-@pytest.mark.parametrize("way", CHILDREN)
-def test_a_child_that_does_not_come_back_is_one_line(tmp_path, monkeypatch, way):
-    code, message = CHILDREN[way]
-    path = small(tmp_path / "shd_train.h5")
-    monkeypatch.setattr(vetting, "PATIENCE", 1.0)
-    monkeypatch.setattr(vetting, "WAIT", 1.0 if way == "hangs" else 60.0)
-    monkeypatch.setattr(vetting, "CHILD", code)
-    with pytest.raises(BenchError, match=f"shd_train.h5: the HDF5 library .*{message}"):
-        read(path, tmp_path)
-    assert not (tmp_path / "work" / "cache" / "vetted.json").exists()
-
-
-def test_a_bug_in_the_child_looks_like_one(tmp_path, monkeypatch):
-    path = small(tmp_path / "shd_train.h5")
-    code = "from delrec_bench.data import vetting_child as c; c.open_hdf5 = lambda *a: 1 / 0; c.main()"
-    monkeypatch.setattr(vetting, "CHILD", code)
-    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        read(path, tmp_path)
-
-
-def test_the_child_has_two_gibibytes(tmp_path, monkeypatch):
-    path = small(tmp_path / "shd_train.h5")
-    code = (
-        "from delrec_bench.data import vetting_child as c; import numpy;"
-        "c.open_hdf5 = lambda *a: numpy.ones(3 << 30, 'u1'); c.main()"
-    )
-    monkeypatch.setattr(vetting, "CHILD", code)
-    with pytest.raises(BenchError, match="shd_train.h5: reading it takes over 2 GiB"):
-        read(path, tmp_path)
-
-
-@pytest.mark.parametrize("start", [0.1, 0.6])
-def test_a_hole_of_zeros_ends_in_bounded_time(tmp_path, monkeypatch, start):
-    """4 KiB of zeros in a real file, as a broken copy leaves them: a read that hung four times of five."""
-    path = tmp_path / "shd_train.h5"
-    write(path, next(generate(RECIPES["formants-20"], "shd_train.h5")), tuple(map(str, range(20))))
-    content = bytearray(path.read_bytes())
-    first = int(start * len(content))
-    content[first : first + 4096] = bytes(4096)
-    path.write_bytes(content)
-    monkeypatch.setattr(vetting, "PATIENCE", 4.0)
-    try:
-        read(path, tmp_path)
-    except BenchError as error:
-        assert "shd_train.h5: " in str(error) and "\n" not in str(error)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return small(tmp_path_factory.mktemp("whole") / "shd_train.h5").read_bytes()
-
-
-@fuzz(40)
-@given(data=st.data())
-def test_whatever_bytes_are_changed_only_our_own_error_comes(tmp_path, monkeypatch, whole, data):
-    content = bytearray(whole)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        piece = data.draw(st.one_of(st.binary(min_size=1, max_size=8), st.just(bytes(64)), st.just(b"\xff" * 8)))
-        content[at : at + len(piece)] = piece
-    if data.draw(st.booleans()):
-        del content[data.draw(st.integers(0, len(content))) :]
-    path = tmp_path / "shd_train.h5"
-    path.write_bytes(content)
-    monkeypatch.setattr(vetting, "PATIENCE", 6.0)
-    try:
-        assert len(read(path, tmp_path)) > 0
-    except BenchError as error:
-        assert "shd_train.h5: " in str(error) and "\n" not in str(error)
 
 
 KINDS = [np.float16, np.float64, np.int8, np.int64, np.uint16, np.uint64, "S3", np.bool_, np.complex64]

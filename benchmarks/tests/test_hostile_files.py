@@ -18,11 +18,12 @@ from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import CheckpointError, Fit
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.workspace import workspace_at
-from faults import driver
-from faults.comparing import read_training, run_folder
-from fuzzing import damaged, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
+
+from benchmarks.tests import killed_run as driver
+from benchmarks.tests.comparing import read_training, run_folder
+from benchmarks.tests.fuzzing import damaged, fuzz
 
 METHODS, TASKS = find_methods(), find_tasks()
 STUDY = """
@@ -41,9 +42,6 @@ sweep = { "training.lr_weights" = [1e-3, 1e-2], "network.hidden" = [[8], [16, 16
 budget = 1000
 task.limit = 40
 lif = { training.epochs = 2 }
-
-[quick.sizes]
-digits = [1150, 64, 1]
 
 [tried]
 profile = "quick"

@@ -17,12 +17,12 @@ from delrec_bench.records.tracking.values import epoch_times
 from delrec_bench.runs import folder, recording
 from delrec_bench.runs.folder import RunFolder, sealed
 from delrec_bench.training import loop
-from faults import driver
-from faults.comparing import compare, read_training, run_folder
-from faults.session import counted
 
-ROOT = Path(__file__).parents[2]
-DRIVER = ROOT / "benchmarks" / "faults" / "driver.py"
+from benchmarks.tests import killed_run as driver
+from benchmarks.tests.comparing import compare, read_training, run_folder
+
+DRIVER = Path(driver.__file__)
+pytestmark = pytest.mark.slow
 
 
 def drive(root: Path, *words: str) -> subprocess.CompletedProcess:
@@ -155,14 +155,6 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path, whole, monkeypatch,
     assert times[2] > times[3]
     ends = epoch_times(record, run_folder(tmp_path) / "history.jsonl", 0)
     assert len(ends) == 6
-
-
-@pytest.mark.parametrize(
-    "words", ["2 passing examples, 1 failing examples", "2 passing, 1 failing, and 9 invalid test cases"]
-)
-def test_the_cases_that_a_fuzzed_test_tried_are_counted(words):
-    said = f"a.py::test_one:\n\n  - during generate phase (1.0 seconds):\n    - {words}\n"
-    assert counted(said + said.replace("one", "two")) == {"test_one": 3, "test_two": 3}
 
 
 def interrupted() -> None:

@@ -2,12 +2,10 @@
 
 import math
 import re
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from delrec_bench.report import figures, rasters
+from delrec_bench.report import figures
 from delrec_bench.report.declared import Expected
 from delrec_bench.report.figures import sweeps
 from delrec_bench.report.figures.style import Drawn
@@ -15,8 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmarks.tests import made_up
 from benchmarks.tests.drawings import PAIR, SIGMAS, lines, module, page_of, pair, words
-
-confusion = module("confusion")
 
 
 def test_the_forest_is_drawn_of_a_pooled_hypothesis_alone_with_every_repetition(drawing, monkeypatch):
@@ -256,89 +252,8 @@ def test_rates_are_the_layers_of_all_methods(drawing):
     assert drawing("rates", page_of(pair())) == (None, None)
 
 
-def test_a_runs_history_has_its_chosen_epoch(drawing):
-    record = made_up.history(made_up.scored_at("lif", 0, 0.5))
-    figure, _ = drawing("history", record)
-    (axes,) = figure.axes
-    (line,) = [line for line in lines(axes) if len(line) == 6]
-    assert line[:, 1].tolist() == pytest.approx([100 * e["valid_accuracy"] for e in record.history])
-    assert any(list(line.get_xdata()) == [record.result["best_epoch"]] * 2 for line in axes.lines)
-    assert drawing("history", record.changed(history=[])) == (None, None)
-
-
-def test_a_runs_delays_are_shown_one_by_one(drawing):
-    start = np.arange(10.0)
-    figure, drawn = drawing("units", [made_up.layer_delays(start, start + 2, weight=start)])
-    assert figure.axes[1].lines[1].get_xdata().tolist() == start.tolist()
-    assert figure.axes[2].lines[0].get_ydata().tolist() == start.tolist()
-    assert "evenly spaced" not in drawn.caption
-    assert drawing("units", []) == (None, None)
-
-
-def test_a_raster_marks_every_spike_beside_the_network_without_delays(drawing):
-    spikes = np.zeros((20, 5))
-    spikes[3, 1] = spikes[7, 4] = 1
-    figure, _ = drawing("raster", "a run", "a sample", np.ones((20, 3)), ["blocks.0.spiking"], [spikes], [0 * spikes])
-    trained, without = figure.axes[2], figure.axes[3]
-    assert trained.patches[0].get_path().vertices[::2].tolist() == [[3, 0.6], [7, 3.6]]
-    assert not without.patches and trained.get_title("right") == "0.020 a step"
-    assert drawing("raster", "a run", "a sample", np.ones((20, 3)), [], [], None) == (None, None)
-
-
-def test_a_raster_of_many_spikes_is_of_fewer_neurons(drawing):
-    _, drawn = drawing(
-        "raster", "a run", "a sample", np.ones((700, 3)), ["blocks.0.spiking"], [np.ones((700, 90))], None
-    )
-    assert len(drawn.svg) < 200_000
-
-
-def test_a_confusion_matrix_counts_true_against_predicted():
-    assert confusion.matrix(np.array([0, 1, 1, -1]), np.array([0, 0, 1, 2]), 3).tolist() == [
-        [1, 1, 0],
-        [0, 1, 0],
-        [0, 0, 0],
-    ]
-    drawn = confusion.confusion(made_up.scored_at("lif", 0, 0.7))
-    assert "class 0 is taken for 1" in drawn.caption and "300 times" in drawn.caption
-    assert confusion.confusion(made_up.forecast("rlif", 0, 0.4)).title == "Forecasts and truth"
-    assert confusion.confusion(made_up.latency("lif", "digits")) is None
-
-
-def test_one_figure_is_one_file_and_every_figure_of_the_folder_is_used():
-    shown = {function.__module__.rpartition(".")[2]: function.__name__ for function in figures.FIGURES}
-    assert all(module == name for module, name in shown.items())
-    there = {path.stem for path in Path(figures.__file__).parent.glob("*.py")}
-    of_runs, shared = {"history", "units", "raster", "confusion"}, {"__init__", "style", "sweeps"}
-    assert there == {*shown, *of_runs, *shared}
-
-
 def test_figures_are_the_same_bytes_every_time():
     records, runs = made_up.swept({"sigma": [0, 3]}, tasks=("digits",))
     records = with_delays(records)
     one, other = (figures.draw(page_of(records, runs)) for _ in range(2))
     assert [f.svg for f in one] == [f.svg for f in other] and len(one) >= 5
-
-
-def test_numbers_that_people_read_are_never_cut(drawing):
-    """Coordinates were cut to a hundredth of a point, and with them 0.155 on an axis to 0.15."""
-    spikes = np.zeros((40, 5))
-    spikes[3, 1] = 1
-    _, drawn = drawing("raster", "a run", "a sample", np.ones((40, 3)), ["blocks.0.spiking"], [spikes], None)
-    assert ">0.005 a step<" in drawn.svg
-    assert not any(len(number) > 1 for number in re.findall(r' [xy]="\d+\.(\d+)"', drawn.svg))
-
-
-def test_two_settings_of_a_task_are_two_rasters_of_their_own_names(monkeypatch, tmp_path):
-    """Both were called after the task alone: one file for two figures, and every id of the page twice."""
-    records = pair(tasks=("digits",))
-    records += [r.changed(task="digits:steps=9", key=f"{i:064x}") for i, r in enumerate(records)]
-    for record in records:
-        (tmp_path / record.key).mkdir()
-        (tmp_path / record.key / "checkpoint.pt").touch()
-    spikes = [np.eye(4)]
-    seen = SimpleNamespace(sample="a sample", inputs=np.eye(4), layers=["blocks.0"], spikes=spikes, without=spikes)
-    folders = []
-    monkeypatch.setattr(rasters, "replay", lambda *given: folders.append(given[-1]) or seen)
-    drawn = rasters.rasters(page_of(records, primary=PAIR), {}, {}, SimpleNamespace(runs=tmp_path), {"digits": "mine"})
-    assert folders == ["mine", "mine"], "a record does not name the folder of a user's own files"
-    assert [figure.name for figure in drawn] == ["raster-digits", "raster-digits-steps-9"]

@@ -8,12 +8,11 @@ import re
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Failure
-from delrec_bench.report import readme, tables, texts, words
+from delrec_bench.report import tables, texts, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
 from delrec_bench.report.figures.costs import pareto
@@ -23,10 +22,8 @@ from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up
 
-PUBLISHED = Path(__file__).parents[2] / "reports"
-
 CONTRACT = (
-    "task,data,method,learned,metric,n,score_mean,score_sd,score_low,score_high,rank_group,submitter,selection,"
+    "task,data,method,learned,metric,n,score_mean,score_sd,score_low,score_high,rank_group,selection,"
     "parameters_total,parameters_weights,parameters_delays,parameters_neuron,"
     "latency_train_ms,latency_train_ms_iqr,latency_train_ratio,latency_infer_ms,latency_infer_ms_iqr,"
     "latency_infer_ratio,latency_batch1_ms,latency_batch1_ms_iqr,latency_batch1_ratio,"
@@ -78,7 +75,7 @@ def test_the_csv_has_the_columns_of_the_contract(page):
 def test_missing_is_empty_never_zero(page):
     lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
     floor = lines["digits", "counts-only"] if ("digits", "counts-only") in lines else lines["digits", "counts"]
-    for name in ("score_sd", "score_low", "parameters_total", "latency_train_ms", "rank_group", "submitter"):
+    for name in ("score_sd", "score_low", "parameters_total", "latency_train_ms", "rank_group"):
         assert floor[name] == ""
     assert floor["score_mean"] != "" and lines["digits", "lif"]["parameters_delays"] == "0"  # counted, and none
 
@@ -219,14 +216,12 @@ def test_names_cannot_break_the_page():
 
 def test_reproduce_writes_out_and_touches_nothing_published(tmp_path):
     workspace = workspace_at(tmp_path)
-    (tmp_path / "README.md").write_text(f"{readme.START}\n{readme.END}\n")
     declared, records = small()
     paths = write_page(out_folder(workspace, declared), build(declared, records))
     names = {p.name for p in paths} - {"records.jsonl.xz"}
     figures = {p.name for p in paths if p.suffix == ".svg"}
     assert names - figures == {"made-up.html", "made-up.md", "made-up.csv", "made-up.json", "metrics.json"}
     assert {p.parent for p in paths} == {tmp_path / "out" / "made-up"} and not (tmp_path / "reports").exists()
-    assert (tmp_path / "README.md").read_text() == f"{readme.START}\n{readme.END}\n"
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in paths if p.suffix != ".xz"}
     write_page(out_folder(workspace, declared), build(declared, records[::-1]))  # in another order: untouched
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before} == before
@@ -234,12 +229,11 @@ def test_reproduce_writes_out_and_touches_nothing_published(tmp_path):
 
 @pytest.fixture
 def clone(tmp_path):
-    """A clean checkout with a README that has the block."""
+    """A clean checkout."""
 
     def git(*words):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
 
-    (tmp_path / "README.md").write_text(f"# Title\n\n{readme.START}\nold\n{readme.END}\n\nrest\n")
     (tmp_path / "code.py").write_text("x = 1\n")
     git("init", "-q")
     git("add", ".")
@@ -247,15 +241,12 @@ def clone(tmp_path):
     return workspace_at(tmp_path)
 
 
-def test_publishing_writes_the_page_and_readmes_block(clone):
+def test_publishing_writes_the_page_from_a_clean_tree_alone(clone):
     declared, records = small()
     paths = publish(clone, declared, records)
-    assert {p.parent for p in paths} == {clone.reports / "made-up", clone.root}
-    text = (clone.root / "README.md").read_text()
-    assert text.startswith("# Title\n") and text.endswith("\n\nrest\n") and "old" not in text
-    assert "[made-up](reports/made-up/made-up.md)" in text
+    assert {p.parent for p in paths} == {clone.reports / "made-up"}
     (clone.root / "dvc.lock").write_text("schema: '2.0'\n")
-    publish(clone, declared, records)  # reports/, README and dvc.lock do not make the tree unclean
+    publish(clone, declared, records)  # reports/ and dvc.lock do not make the tree unclean
     (clone.root / "code.py").write_text("x = 2\n")
     with pytest.raises(BenchError, match=r"uncommitted changes \(code\.py\)"):
         publish(clone, declared, records)
@@ -300,116 +291,6 @@ def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     assert page["complete"] and [one["error"] for one in page["diverged"]] == ["NaN"] and "secret" not in str(page)
 
 
-def test_a_published_json_that_is_none_is_named(clone):
-    (clone.reports / "other").mkdir(parents=True)
-    (clone.reports / "other" / "other.json").write_text("garbage")
-    with pytest.raises(BenchError, match=r"other\.json is no page's json .*: publish that page again, or delete it"):
-        publish(clone, *small())
-    assert not (clone.reports / "made-up").exists(), "said before anything is written"
-
-
 def test_publishing_outside_a_checkout_is_an_error(tmp_path):
     with pytest.raises(BenchError, match="no git checkout"):
         publish(workspace_at(tmp_path), *small())
-
-
-def test_readmes_block_shows_the_three_tasks_first(clone):
-    unscored = (("shd", "dcls"), ("shd", "delrec-axonal"), ("ps-mnist", "delrec-axonal"))
-    three, latency = made_up.declared([], primary=None, page="three-tasks", unscored=unscored), []
-    with pytest.raises(BenchError, match="latency and size are not measured of dcls on shd"):
-        publish(clone, three, [])
-    latency = [made_up.latency(m, t, 1.9) for t, m in unscored if t == "shd"]
-    slow = made_up.latency("delrec-axonal", "shd")
-    apart = {"batch": 64, "engines": {"train": "reference"}}
-    drawn = slow.data | {"kind": "DRAWN"}
-    latency.append(slow.changed(task="ps-mnist", key="3" * 64, result=slow.result | apart))
-    publish(clone, three, [r.changed(data=drawn) for r in latency])
-    publish(clone, *small())
-    text = (clone.root / "README.md").read_text()
-    assert text.index("shd: parameters") < text.index("ps-mnist: parameters") < text.index("[made-up](")
-    assert "our score" not in text, "no run, no column"
-    said = (
-        "Times are of 1 thread, by the code of 0123456789ab; inputs are drawn at the task's shape and rate: no data of "
-        "the task was used (DRAWN); a step is of 256 samples, 64 of delrec-axonal (ps-mnist); trained by no compiled "
-        "engine but by a loop over time in Python: delrec-axonal (ps-mnist)."
-    )
-    assert said in text and said in (clone.reports / "three-tasks" / "three-tasks.md").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("| `dcls`"))
-    assert "10,448 (620 delays)" in line and "9.50 ms (1.90×)" in line and "[93.77](https://" in line
-    assert "validation" in line and line.rstrip(" |").endswith("validation)"), "not on ps-mnist: empty there"
-
-
-def test_readmes_answer_is_that_of_the_pages_with_a_hypothesis(clone):
-    readme_path = clone.root / "README.md"
-    before = f"# Title\n\n{readme.ANSWER_START}\nold\n{readme.ANSWER_END}\n\n{readme.START}\n{readme.END}\n\nrest\n"
-    readme_path.write_text(before)
-    subprocess.run(["git", "-C", str(clone.root), "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "b"],
-                   check=True)  # fmt: skip
-    records = [made_up.scored_at(m, r, 0.5 + 0.01 * r) for m in ("rlif", "lif") for r in range(3)]
-    publish(clone, made_up.declared(records, primary=("rlif", "lif")), records)
-    (page,) = readme.published_pages(clone.reports)
-    answer = readme.answer([page], clone.reports)
-    assert any(v["kind"] == "primary" for v in page["verdicts"])
-    read = "What to know with it: [read first](reports/made-up/made-up.md#read-first)."
-    assert answer.startswith(f"{page['answer'][0]} Data: digits, EMBEDDED. {read}\n\n| hypothesis | verdict |")
-    assert f"| [{page['title']}, quick](reports/made-up/made-up.md) (rlif against lif) | **open** | " in answer
-    assert "\n\nOf errors less is better, of points more; " in answer and "EMBEDDED: made by the suite" in answer
-    assert re.search(r"points\], digits, 3 repetitions \| EMBEDDED \|", answer), (
-        "nothing was pooled: no column of tasks"
-    )
-    text = readme_path.read_text()
-    assert text.index(answer) < text.index(readme.START) and "old" not in text
-    floors = {**page, "rows": [{**row, "kind": "floor"} for row in page["rows"]]}
-    assert "digits, 3 repetitions | EMBEDDED |" in readme.answer([floors], clone.reports), (
-        "a hypothesis on floors alone"
-    )
-    exploratory = {**page, "page": "other", "verdicts": [v for v in page["verdicts"] if v["kind"] != "primary"]}
-    assert "reports/other" not in readme.answer([exploratory, page], clone.reports)
-    learning = {**page, "page": "zeta", "answer": ["Learning the delays of a helps.", *page["answer"][1:]]}
-    assert readme.answer([page, learning], clone.reports).startswith("Learning the delays of a helps. Data: ")
-    official = {**page, "page": "alpha", "rows": [{**row, "data": "OFFICIAL"} for row in page["rows"]]}
-    first, _, second, *_ = readme.answer([official, learning], clone.reports).splitlines()
-    assert first.startswith("Learning") and second.startswith(f"{page['answer'][0]} Data: digits, OFFICIAL. What")
-    beside = {**official, "rows": [{**row, "published_score": 0.9} for row in official["rows"]]}
-    own = "Data: digits, OFFICIAL; networks and training are the study's own, not the published ones. What"
-    assert own in readme.answer([beside, learning], clone.reports)
-    assert own not in readme.answer([{**beside, "profile": "paper"}, learning], clone.reports)
-    lost = {
-        **page,
-        "diverged": [
-            {"row": "lif", "task": "digits"},
-            {"row": "lif", "task": "shd"},
-            {"row": "other", "task": "digits"},
-        ],
-    }
-    assert "digits, 3 repetitions, 1 diverged | EMBEDDED |" in readme.answer([lost], clone.reports)
-    many = [{**page, "page": f"p{i}"} for i in range(5)]
-    assert readme.answer(many, clone.reports).count("**open**") == 5, "every hypothesis is answered, whatever was found"
-    explored = readme.block([exploratory, page])
-    assert explored.splitlines()[-1] == f"- [other](reports/other/other.md): {page['title']}", "it has no answer"
-    assert "(reports/made-up/" not in explored, "its answer stands above"
-    alone = readme.answer([exploratory], clone.reports)
-    assert alone.startswith(f"- {page['answer'][0]}\n"), "what it says, where it is all there is"
-
-
-def test_readmes_answer_says_how_a_pooled_hypothesis_fell_on_each_task(clone):
-    (page,) = (p for p in readme.published_pages(PUBLISHED) if p["page"] == "learned-vs-fixed-embedded")
-    lead, _, _, _, line, *_ = readme.answer([page], PUBLISHED).splitlines()
-    assert "Learning alone, both under the spread: pooled over 4 tasks" in lead, (
-        "the fairer comparison stands beside it"
-    )
-    primary = next(v for v in page["verdicts"] if v["kind"] == "primary")
-    assert f"({primary['hypothesis']}) | **{primary['verdict']}** | error " in line and ", 4 tasks | " in line
-    for verdict in page["verdicts"]:
-        if verdict["hypothesis"] == primary["hypothesis"] and verdict["task"] != "pooled":
-            (of_word,) = (
-                part for part in line.split(" | ")[3].split("; ") if part.startswith(f"{verdict['verdict']}: ")
-            )
-            assert verdict["task"] in of_word
-            assert (verdict["verdict"] == "equivalent") == (f"{verdict['task']} (" in of_word), "its sign is not lost"
-
-
-def test_a_readme_without_one_of_its_markers_is_an_error(clone):
-    (clone.root / "README.md").write_text(f"{readme.START}\n")
-    with pytest.raises(BenchError, match="once each"):
-        publish(clone, *small())

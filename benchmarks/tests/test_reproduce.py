@@ -29,7 +29,6 @@ network.hidden = [6]
 task.limit = 40
 task.test_limit = 30
 """
-README = "before\n<!-- pages:start -->\n<!-- pages:end -->\nafter\n"
 OUTPUTS = ("leaderboard.csv", "leaderboard.md", "leaderboard.json", "leaderboard.html", "metrics.json")
 
 
@@ -41,7 +40,6 @@ def root(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "root"
     folder.mkdir()
     shutil.copy(ROOT / "data.dvc", folder)
-    (folder / "README.md").write_text(README)
     for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(folder)
@@ -64,7 +62,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     folder = root / "out" / "leaderboard"
     page = {name: (folder / name).read_bytes() for name in OUTPUTS}
     assert b"delrec-axonal" in page["leaderboard.md"] and first["complete"] and first["page"] == "leaderboard"
-    assert not (root / "reports").exists() and (root / "README.md").read_text() == README
+    assert not (root / "reports").exists()
     records = load_records(root / "runs")
     assert len(records) == 6
     assert app.main(["report", "--source", "mlflow"]) == 0

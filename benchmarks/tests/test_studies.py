@@ -99,7 +99,6 @@ def test_a_study_file_of_ones_own_is_named_by_its_file(tmp_path):
         (None, "repetitions = 2", "profile = 5", "profile is 5; it must be a word"),
         (None, "repetitions = 2", "search = 3", "search is 3; it must be a table"),
         (None, "repetitions = 2", "minutes = 'ten'", "minutes is 'ten'; it must be a number"),
-        (None, "repetitions = 2", "sizes = { shd = [1, 2] }", "sizes.shd is .1, 2.; it must be three numbers by task"),
         (
             None,
             'methods = ["lif", "delrec-axonal", "counts-only"]',

@@ -63,33 +63,6 @@ def test_the_published_split_has_49800_and_10200_images():
     assert int(ps_mnist.TRAIN_SHARE * 60_000) == 49_800
 
 
-def test_torchvision_reads_the_same_images_from_its_own_folder(load, images, tmp_path):
-    from torchvision.datasets import MNIST
-
-    raw = tmp_path / "root" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name in ps_mnist.OFFICIAL:
-        packed = images / f"{name}.gz"
-        content = gzip.decompress(packed.read_bytes()) if packed.exists() else (images / name).read_bytes()
-        (raw / name).write_bytes(content)
-    theirs = MNIST(tmp_path / "root", train=False)
-    ours = load(folder=tmp_path / "root")
-    np.testing.assert_array_equal(ours.test.targets.numpy(), theirs.targets.numpy())
-    shown = theirs.data.reshape(20, -1)[:, order(784, 0, 784)]
-    assert torch.equal(ours.test.values[:, :, 0], shown)
-
-
-def test_the_listed_digests_are_torchvisions(load):
-    from delrec_bench.data.dvc_files import listed
-    from delrec_bench.workspace import find_workspace
-    from torchvision.datasets import MNIST
-
-    entries = listed(find_workspace())
-    for name, md5 in MNIST.resources:
-        entry = entries[f"data/ps-mnist/{name}"]
-        assert entry.md5 == md5 and entry.meta.url == MNIST.mirrors[0] + name
-
-
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

@@ -45,7 +45,7 @@ def shd(corpus, **options):
 @pytest.mark.parametrize(("name", "split", "kind"), [("shd_test", "test", SHD), ("ssc_valid", "valid", SSC)])
 def test_a_corpus_is_a_dataset_of_tonic_with_no_zip_beside_it(corpus, tmp_path, no_network, name, split, kind):
     theirs = tonic.datasets.SHD if kind is SHD else tonic.datasets.SSC
-    with recordings(corpus / f"{name}.h5", split, workspace_at(tmp_path), tmp_path) as file:
+    with recordings(corpus / f"{name}.h5", split, tmp_path) as file:
         assert isinstance(file, kind) and isinstance(file, theirs) and len(file) == SAMPLES
         assert file.filename == f"{name}.h5.zip" and len(file.classes) == len(file.header.names)
         # An item is what tonic's own code reads from the same file, which it opens anew each time.

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ from delrec_bench.config.evaluation import is_set
 from delrec_bench.methods.base import FOLDER as METHODS_FOLDER
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import PAGE_FILE, Failure, Record, read_page
-from delrec_bench.report.content import Page, build
+from delrec_bench.report.content import build
 from delrec_bench.report.declared import Contrast, Declaration, Expected, Primary
-from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.reproduction import Outcome, compare
 from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.studies.expansion import Study
@@ -26,25 +24,6 @@ CHOSEN_ON = {
     **dict.fromkeys(("quick", "embedded"), "validation"),  # by the study `presets`
 }
 """What the settings of a profile of presets were chosen on."""
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """What a page is drawn from.
-
-    Attributes:
-        declared: What it is.
-        records: Any records, those of its runs among them.
-        source: Where they were read: "records" or "mlflow".
-        methods: Builds the networks of its best rows; None where it carries none.
-        examples: Its figures of single samples.
-    """
-
-    declared: Declaration
-    records: Sequence[Record]
-    source: str
-    methods: MethodTable | None = None
-    examples: Callable[[Page], Sequence[Drawn]] = lambda _: ()
 
 
 def declaration(

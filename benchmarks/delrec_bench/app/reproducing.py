@@ -20,18 +20,15 @@ from delrec_bench.records import Record
 from delrec_bench.records.tracking import sync
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
-from delrec_bench.studies.card import assumed, card_seconds
-from delrec_bench.studies.cost import Past, estimate, loads, misfits
+from delrec_bench.studies.cost import Past, estimate, misfits
 from delrec_bench.studies.derived import networks, with_trained
 from delrec_bench.studies.expansion import Study, Wanted, expand
-from delrec_bench.studies.file import siblings
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_spot
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace, here
 
 LATENCY_SECONDS = 90.0  # for all methods and tasks together
 MOST_JOBS = 4096
-LONG = 86400.0  # core seconds of a study for which one would look for a card
 
 
 @dataclass(frozen=True)
@@ -94,9 +91,9 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     jobs = executor.jobs
     known = [*published_records(workspace, study.page), *own_records(workspace)]
     if ordered.dry_run:
-        return _dry_run(study, methods, tasks, known, jobs, executor.cards, workspace)
+        return _dry_run(study, methods, tasks, known, jobs, workspace)
     place = Place(workspace, *places.folders(), retries=ordered.retries)
-    work = Work(place, methods, tasks, executor, known, study.sizes, say, display.bar)
+    work = Work(place, methods, tasks, executor, known, say, display.bar)
     searched = search(study, work) if study.search is not None else Searched(study)
     study = searched.study
     missing, keys = work.missing(study.requests)
@@ -175,7 +172,7 @@ def _each_once(requests: Sequence[Request]) -> list[Request]:
 
 
 def _dry_run(
-    study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int, cards: int,
+    study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int,
     workspace: Workspace,
 ) -> Answer:  # fmt: skip
     past = Past(records)
@@ -187,7 +184,7 @@ def _dry_run(
         for method in dict.fromkeys(request.method for request in study.requests if request.task == task):
             of_row = [request for request in study.requests if (request.method, request.task) == (method, task)]
             before = [trial for at, of_spot in trials.items() if at[:2] == (method, task) for trial in of_spot]
-            cost = estimate([*_each_once(before), *with_trained(of_row)], methods, tasks, past, study.sizes)
+            cost = estimate([*_each_once(before), *with_trained(of_row)], methods, tasks, past)
             print(f"    {method}{_points(of_row)}: {cost}")
             rows.append({"task": task, "method": method, **vars(cost)})
     if study.search is not None:
@@ -195,20 +192,12 @@ def _dry_run(
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
     before = _each_once([trial for of_spot in trials.values() for trial in of_spot])
-    whole = estimate([*before, *with_trained(study.requests)], methods, tasks, past, study.sizes)
+    whole = estimate([*before, *with_trained(study.requests)], methods, tasks, past)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
-    unfit = misfits(whole, jobs, workspace.runs, cards)
+    unfit = misfits(whole, jobs, workspace.runs)
     for misfit in unfit:
         print(f"does not fit: {misfit}")
-    card = card_seconds(loads([*before, *study.requests], methods, tasks, study.sizes)) / 3600
-    if whole.seconds > LONG:
-        print(f"on one card about {card:.1f} hours ({assumed()})")
-    for name in siblings(study.path, study.profile, study.presets):
-        other = expand(study.path, name, methods, tasks)
-        cost = estimate(other.requests, methods, tasks, past, other.sizes)
-        hours_there = card_seconds(loads(other.requests, methods, tasks, other.sizes)) / 3600
-        print(f"profile {name}, of the same settings: {cost}; on one card about {hours_there:.1f} hours")
     return 0, {
         "study": study.name,
         "profile": study.profile,
@@ -218,8 +207,6 @@ def _dry_run(
         "runs": len(study.requests),
         "core_hours": whole.seconds / 3600,
         "hours": hours,
-        "card_hours": card,
         "jobs": jobs,
         "memory_bytes": whole.memory * jobs,
-        "disk_bytes": whole.disk,
     }

@@ -1,8 +1,6 @@
-"""What `compare` takes: a page of reports/ or out/, a page as it was at a revision, a folder or file of records."""
+"""What `compare` takes: a page of reports/ or out/, a folder or file of records."""
 
 import json
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ def side_of(text: str, workspace: Workspace) -> Side | None:
     """The records that a word names; None for what names none, such as a method.
 
     Raises:
-        BenchError: They cannot be read, or the page was not there at that revision.
+        BenchError: They cannot be read.
     """
     path = Path(text)
     if path.is_file():
@@ -28,9 +26,6 @@ def side_of(text: str, workspace: Workspace) -> Side | None:
             return Side(text, read_page(path / PAGE_FILE), *_declared(path))
         below = path / "runs"
         return Side(text, load_records(below if below.is_dir() else path))
-    page, at, revision = text.partition("@")
-    if at and revision and not revision.startswith("-") and (workspace.root / "reports").is_dir():
-        return _at_revision(page, revision, workspace)
     for folder in (workspace.reports / text, workspace.root / "out" / text):
         if text and (folder / PAGE_FILE).is_file():
             return Side(text, read_page(folder / PAGE_FILE), *_declared(folder))
@@ -51,26 +46,3 @@ def _said(text: str, where: str) -> tuple[Mapping[str, str], Mapping[str, float]
     except (ValueError, KeyError, TypeError) as error:
         raise BenchError(f"{where} is no page's json ({error}): make the page again") from error
     return rows, margins
-
-
-def _at_revision(page: str, revision: str, workspace: Workspace) -> Side:
-    """A published page as git has it at a revision."""
-    what = f"{page}@{revision}"
-    said = _said(_shown(f"{page}/{page}.json", revision, what, workspace).decode(), what)
-    with tempfile.TemporaryDirectory(prefix="delrec-bench-") as folder:
-        path = Path(folder) / PAGE_FILE
-        path.write_bytes(_shown(f"{page}/{PAGE_FILE}", revision, what, workspace))
-        return Side(what, read_page(path), *said)
-
-
-def _shown(file: str, revision: str, what: str, workspace: Workspace) -> bytes:
-    words = ["git", "-C", str(workspace.root), "show", f"{revision}:./reports/{file}"]
-    try:
-        return subprocess.run(words, capture_output=True, check=True, timeout=60).stdout
-    except subprocess.CalledProcessError as error:
-        why = error.stderr.decode(errors="replace").strip().splitlines()
-        raise BenchError(
-            f"'{what}': git has no such page at that revision ({why[0] if why else 'no word why'})"
-        ) from error
-    except (OSError, subprocess.SubprocessError) as error:
-        raise BenchError(f"'{what}': '{workspace.root}' is no git checkout that can be asked ({error})") from error

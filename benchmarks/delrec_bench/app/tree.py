@@ -1,6 +1,6 @@
 """The tree of commands: one a file of commands/, each with the options that all share.
 
-A file `commands/NAME.py` is the command NAME (`export_table.py` is `export-table`; a trailing `_` keeps a word of
+A file `commands/NAME.py` is the command NAME (a trailing `_` keeps a word of
 Python apart, as in `list_.py`). It declares
 
     def command(places: Places, ...) -> Answer      its arguments and options in typer's words, its help as docstring

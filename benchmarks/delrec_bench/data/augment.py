@@ -8,9 +8,10 @@ by half its length or more. That is the recipe, not an oversight here.
 """
 
 import numpy as np
+from torch import Tensor
+
 from delrec_bench.data.samples import CountSamples, Samples, to_batch
 from delrec_bench.data.transforms import ChannelShift, Merge, Transform, seeded
-from torch import Tensor
 
 SHIFT = 100
 KEPT = 0.5

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
 from delrec_bench.data.events import CHANNELS, Block, Header
 from delrec_bench.data.files import digest_of_file, saving
 from delrec_bench.data.samples import Counts

@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tonic.transforms import DropEvent, DropEventByTime, TimeJitter
+
 from delrec_bench.data.transforms import AddedNoise, ChannelJitter, Transform
 from delrec_bench.errors import BenchError, nearest
-from tonic.transforms import DropEvent, DropEventByTime, TimeJitter
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import hashlib
 import http.client
 import os
 import shutil
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -14,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
 from delrec_bench.data.dvc_files import SCHEMES
 from delrec_bench.data.files import need_space, saving
 from delrec_bench.errors import BenchError
-from tqdm import tqdm
 
 BLOCK = 1 << 18
 PATIENCE = 30.0  # seconds without a byte
@@ -103,14 +104,15 @@ def _copy(
     answer: http.client.HTTPResponse, draft: Path, total: "hashlib._Hash", size: int, most: int, path: Path
 ) -> int:
     received = 0
-    bar = tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, file=sys.stderr)
-    with bar, draft.open("wb") as stream:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar, draft.open("wb") as stream:
+        shown = bar.add_task(path.name, total=size or None)
         while received <= most and (block := answer.read(min(BLOCK, most + 1 - received))):
             with saving(path):
                 stream.write(block)
             total.update(block)
             received += len(block)
-            bar.update(len(block))
+            bar.advance(shown, len(block))
         with saving(path):
             stream.flush()
             os.fsync(stream.fileno())

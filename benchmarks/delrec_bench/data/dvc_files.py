@@ -10,9 +10,10 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import MARKER, Workspace
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 LARGEST = 1 << 20  # bytes of a .dvc file
 SCHEMES = ("http://", "https://")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
+
 from delrec_bench.errors import BenchError, MissingDataError
 from delrec_bench.workspace import Workspace, write_atomic
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from delrec_bench.data.binning import LONGEST, Bins, binned, steps_within
 from delrec_bench.data.events import BLOCK, Block, Header
 from delrec_bench.data.files import digest_of_file, files_digest, recalled, remember

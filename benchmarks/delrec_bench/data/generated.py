@@ -18,6 +18,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+
 from delrec_bench.data.events import CHANNELS
 from delrec_bench.data.files import content_digest, saving
 from delrec_bench.data.vocabulary import COMMANDS, DIGITS, spelled, words

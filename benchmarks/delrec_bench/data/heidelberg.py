@@ -1,7 +1,7 @@
 """SHD, SSC and corpora in their layout, opened through tonic's own classes.
 
 tonic.datasets.SHD and SSC go to the network unless a zip lies beside the .h5, hash neither, and open the file anew for
-every item. The subclasses here take the .h5 at hand, vetted and open once, and never the network: `delrec-bench data
+every item. The subclasses here take the .h5 at hand, checked and open once, and never the network: `delrec-bench data
 fetch` downloads, checked by md5. An item is what tonic makes of it, a structured array of t (microseconds), x and p;
 `blocks` gives all samples to our binning in one pass, in the file's seconds, or through a transform if there is one.
 """
@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import tonic
-from delrec_bench.data.events import Block, EventFile
-from delrec_bench.data.transforms import Transform, through
-from delrec_bench.data.vetting import open_events
-from delrec_bench.errors import BenchError
-from delrec_bench.workspace import Workspace
 from tonic.io import make_structured_array
+
+from delrec_bench.data.events import Block, EventFile, open_events
+from delrec_bench.data.transforms import Transform, through
+from delrec_bench.errors import BenchError
 
 
 class _AtHand(tonic.datasets.hsd.HSD):
@@ -83,14 +82,14 @@ class SSC(_AtHand, tonic.datasets.SSC):
 
 @contextmanager
 def recordings(
-    path: Path, split: str, workspace: Workspace, scratch: Path, *, transform: Transform | None = None, seed: int = 0
+    path: Path, split: str, scratch: Path, *, transform: Transform | None = None, seed: int = 0
 ) -> Iterator[_AtHand]:
     """Open shd_*.h5 or ssc_*.h5 (or .gz) as a dataset of tonic; `scratch` is for an unpacked copy.
 
     Raises:
-        BenchError: As `vetting.open_events`.
+        BenchError: As `open_events`.
     """
-    with open_events(path, workspace, scratch) as file:
+    with open_events(path, scratch) as file:
         make: Callable[..., _AtHand] = SHD if path.name.startswith("shd") else SSC
         which = {"train": split == "train"} if make is SHD else {"split": split}
         yield make(file, seed=seed, transform=transform, **which)

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+
 from delrec_bench.data.files import reading
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError

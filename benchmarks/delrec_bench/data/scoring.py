@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named

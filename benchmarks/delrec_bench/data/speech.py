@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from delrec_bench.data.binning import LONGEST, Binned, Bins, bin_corpus, check_channels, steps_within
 from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.events import CHANNELS
@@ -13,7 +14,6 @@ from delrec_bench.data.files import digest_of, files_digest, need_files
 from delrec_bench.data.heidelberg import recordings
 from delrec_bench.data.splits import Prepared, assemble
 from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
-from delrec_bench.data.vetting import vet
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
@@ -80,7 +80,7 @@ class Corpus:
         digests = {split: digest_of(path, workspace, content=True) for split, path in found.items()}
         if data_dir is None:
             digests = self._checked(found, digests, workspace)
-        opener = {split: partial(recordings, path, split, workspace) for split, path in found.items()}
+        opener = {split: partial(recordings, path, split) for split, path in found.items()}
         parts, bins = bin_corpus(opener, digests, self.bins(options), workspace)
         kind, notes, digest = self._identity(parts, digests, data_dir, workspace)
         prepared = Prepared(
@@ -166,8 +166,6 @@ class Corpus:
             same = entry is None or entry.md5 == digests[split]
             wanted = entry.meta.content if entry else None
             if self.content is not None:
-                if not (wanted and same):
-                    vet(paths[split], workspace)
                 result[split] = wanted if wanted and same else self.content(paths[split])
                 same = wanted in (None, result[split])
             if not same:

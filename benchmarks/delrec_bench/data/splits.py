@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from delrec_bench.data.augment import Tripled
 from delrec_bench.data.binning import Binned, Bins, Opener, bin_events
 from delrec_bench.data.samples import Counts, CountSamples, Samples, limited, order

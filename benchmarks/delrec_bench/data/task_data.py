@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator, Field
+
 from delrec_bench.data.conditions import transform_of
 from delrec_bench.data.samples import Samples
 from delrec_bench.data.transforms import Transform
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import metric_named
 from delrec_bench.schema import settings
-from pydantic import AfterValidator, Field
 
 Kind = Literal["DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL"]
 Representation = Literal["counts", "binary", "pixels", "values", "times"]

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from tonic.transforms import UniformNoise
+
 from delrec_bench.data.events import Block
 from delrec_bench.errors import BenchError
-from tonic.transforms import UniformNoise
 
 Transform = Callable[[np.ndarray], np.ndarray]
 

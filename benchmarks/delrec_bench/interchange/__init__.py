@@ -1,4 +1,4 @@
-"""What comes from elsewhere and what goes there: checkpoints, networks as files, NIR, model cards, submissions."""
+"""What comes from elsewhere and what goes there: published checkpoints, networks as files, NIR."""
 
 from delrec_bench.interchange.models import Model, find_model, load_network
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError
-from delrec_bench.interchange.checkpoint import LARGEST
 from delrec_bench.interchange.files import read_bytes
 from delrec_bench.interchange.weights import OfCore, OfMethod, read_weights, weights_bytes
 from delrec_bench.methods.base import MethodTable
@@ -76,17 +75,17 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
         record = path if path.suffix == ".json" else folder / "record.json"
         return of_run(read_record(record), folder / "checkpoint.pt", methods)
     if path.suffix == ".safetensors":
-        data = read_bytes(path, LARGEST)
+        data = read_bytes(path)
         network, header = read_weights(data, str(path), methods)
         return Model(path.stem, network, header.build, None, header.about)
     if path.is_file():
-        raise BenchError(f"'{what}' is neither a record, a checkpoint.pt nor .safetensors; `import` reads a .pth first")
+        raise BenchError(f"'{what}' is neither a record, a checkpoint.pt nor .safetensors")
     record_ = find_record(what, workspace)
     return of_run(record_, workspace.runs / record_.key / "checkpoint.pt", methods)
 
 
 def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
-    """The network of a file of weights that `import`, `export-model safetensors` or a published page wrote.
+    """The network of a file of weights that `export safetensors` wrote.
 
     Args:
         path: The file.
@@ -99,4 +98,4 @@ def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
     Raises:
         BenchError: It is no such file, or was altered.
     """
-    return read_weights(read_bytes(Path(path), LARGEST), str(path), methods)[0]
+    return read_weights(read_bytes(Path(path)), str(path), methods)[0]

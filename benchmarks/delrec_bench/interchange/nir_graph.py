@@ -8,7 +8,6 @@ spike that goes round a loop arrives a step later, the least that a simulator in
 Delay node in the loop, d dt, adds our d. Batch norm is folded into the weights, in float64.
 """
 
-import copy
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,7 @@ import numpy as np
 import torch
 from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikeLinear, SpikingLayer, deployed
 
-from delrec_bench.errors import BenchError, RunError
-from delrec_bench.interchange.nir_running import run_nir
+from delrec_bench.errors import BenchError
 from delrec_bench.networks import Network
 from delrec_bench.workspace import write_atomic
 
@@ -178,41 +176,13 @@ def _leak(nir: Any, network: Network) -> Any:
     return nir.LI(tau=tau, r=tau * gain, v_leak=rest.copy())
 
 
-def export_nir(path: Path, network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> int:
-    """Write a network as a NIR file, after reading it back and running it beside the network, in float64.
-
-    Returns:
-        Spikes of all layers on the drawn input, the same in both.
+def export_nir(path: Path, network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> None:
+    """Write a network as a NIR file, once the package nir has read it back.
 
     Raises:
         BenchError: NIR has no word for a part of the network.
-        RunError: What was read back runs to other spikes.
     """
     nir, content = nir_package(), io.BytesIO()
     nir.write(content, to_nir(network, step_seconds, about))
-    ours = copy.deepcopy(network).double()
-    steps = 50 + int(max((float(d.max()) for d in ours.delays().values()), default=0))
-    drawn = torch.rand(steps, 2, network.config.inputs, generator=torch.Generator().manual_seed(0))
-    for gain in (1, 10, 100):
-        inputs = (drawn < 0.2).double() * gain
-        right = _spikes(ours, inputs)
-        if all(spikes.any() for spikes in right):
-            break
-    found = run_nir(nir.read(io.BytesIO(content.getvalue())), inputs.numpy())
-    for i, spikes in enumerate(right, 1):
-        differ = (spikes != found[f"spikes_{i}"]).any((1, 2))
-        if differ.any():
-            step = int(np.flatnonzero(differ)[0])
-            raise RunError(f"read back, the NIR graph spikes otherwise in layer {i} from step {step} on; not written")
+    nir.read(io.BytesIO(content.getvalue()))
     write_atomic(path, content.getvalue())
-    return int(sum(spikes.sum() for spikes in right))
-
-
-def _spikes(network: Any, values: torch.Tensor) -> list[np.ndarray]:
-    """The spikes of every hidden layer, as deployed."""
-    out = []
-    with deployed(network), torch.no_grad():
-        for block in network.blocks:
-            values = block(values)
-            out.append(values.numpy())
-    return out

@@ -20,7 +20,7 @@ from safetensors.torch import save as save_tensors
 
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
-from delrec_bench.interchange.checkpoint import LARGEST, checked_tensors
+from delrec_bench.interchange.files import LARGEST, checked_tensors
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
@@ -156,9 +156,7 @@ def read_header(data: bytes, where: str) -> Header:
         except (ValueError, KeyError, TypeError, RecursionError):
             text = None
     if not isinstance(text, str):
-        raise BenchError(
-            f"{where} is no network of this suite; `import` and `export-model safetensors` write files that are"
-        )
+        raise BenchError(f"{where} is no network of this suite; `export safetensors` writes files that are")
     try:
         return Header.model_validate_json(text)
     except ValidationError as error:

@@ -18,7 +18,7 @@ from delrec_bench.statistics.paired import paired
 MODES = ("train", "infer", "batch1")
 COLUMNS = (
     *("task", "data", "method", "learned", "metric", "n", "score_mean", "score_sd", "score_low", "score_high"),
-    *("rank_group", "submitter", "selection"),
+    *("rank_group", "selection"),
     *("parameters_total", "parameters_weights", "parameters_delays", "parameters_neuron"),
     *(name for m in MODES for name in (f"latency_{m}_ms", f"latency_{m}_ms_iqr", f"latency_{m}_ratio")),
     *("spikes_per_neuron_step", "synaptic_operations", "delay_buffer", "step_ms", "steps", "representation"),
@@ -217,7 +217,6 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
         "steps": data.get("steps"),
         "representation": data.get("representation"),
         "augmentation": _text(data.get("augmentation")),
-        "submitter": _joined(r.provenance.get("submitter") for r in group),
         "engine": _joined(r.engine for r in group or _listed(source)),
         "device": _joined(r.device for r in group or _listed(source)),
         "host": _joined(map(host_of, group or _listed(source))),

@@ -65,11 +65,10 @@ def _plain(value: object) -> object:
 
 
 def method_cell(row: Row) -> Cell:
-    """A method, what it learns, and who submitted it, if somebody else."""
+    """A method and what it learns."""
     if row.kind == "floor":
         return Cell(row["method"], "method-free floor")
-    notes = (("learns", row["learned"]), ("submitted by", row["submitter"]))
-    return Cell(row["method"], ", ".join(f"{what} {value}" for what, value in notes if value))
+    return Cell(row["method"], f"learns {row['learned']}" if row["learned"] else "")
 
 
 def size_cell(row: Row) -> Cell:

@@ -26,10 +26,6 @@ _LEGEND = {  # column of the rows' table -> what it says
     "training step": "Latency: median, interquartile range, ratio to the network without delays of the same blocks.",
     "spikes": "Spikes are a neuron's and step's, operations a sample's.",
 }
-ONE_RUN = (
-    "One run as a page of its own, with its curves, delays, spikes and confusion matrix: delrec-bench show "
-    "METHOD/TASK/REPETITION."
-)
 NOT_RANKED = (
     "Published values stand beside ours and are never ranked with them: time steps, augmentation, selection and data "
     "differ. “test” under selection says that the checkpoint was chosen on test data."
@@ -196,8 +192,6 @@ def _markdown(page: Page, drawn: Sequence[Drawn]) -> Iterable[str]:
     yield "## Every repetition, and how it is made again\n"
     if page.declared.again:
         yield f"    {page.declared.again}\n"
-    if page.records:
-        yield f"{ONE_RUN}\n"
     for part in page.parts:
         for row in page.of(part.task):
             if row.records:

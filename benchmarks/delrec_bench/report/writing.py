@@ -1,19 +1,16 @@
 """A page's files: what `reproduce` leaves in out/<page>/, and what publishing puts into reports/<page>/."""
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import PAGE_FILE, Record
 from delrec_bench.records import write_page as write_records
-from delrec_bench.report import readme, tables, texts
-from delrec_bench.report.checkpoints import write_checkpoints
+from delrec_bench.report import tables, texts
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.figures import draw
-from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.html import to_html
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -21,16 +18,14 @@ LARGEST = 1_000_000  # bytes of a page's html
 _MAY_CHANGE = ("reports", "README.md", "dvc.lock")  # of a clean tree
 
 
-def write_page(folder: Path, page: Page, examples: Sequence[Drawn] = ()) -> list[Path]:
+def write_page(folder: Path, page: Page) -> list[Path]:
     """Write <page>.{html,md,csv,json}, figures, metrics.json and the file of records; unchanged ones stay untouched.
 
-    Everything but `examples` is a function of the declaration and the records; a figure that the page no longer has
-    goes.
+    Everything is a function of the declaration and the records; a figure that the page no longer has goes.
 
     Args:
         folder: out/<page>/ or reports/<page>/.
         page: What it says.
-        examples: Figures from checkpoints, which come last.
 
     Returns:
         The paths.
@@ -38,7 +33,7 @@ def write_page(folder: Path, page: Page, examples: Sequence[Drawn] = ()) -> list
     Raises:
         BenchError: The html would be larger than 1 MB.
     """
-    name, drawn = page.declared.page, (*draw(page), *examples)
+    name, drawn = page.declared.page, draw(page)
     contents = {
         f"{name}.html": to_html(page, drawn),
         f"{name}.md": texts.to_markdown(page, drawn),
@@ -72,10 +67,8 @@ def publish(
     *,
     source: str = "records",
     allow_mixed: bool = False,
-    methods: MethodTable | None = None,
-    examples: Callable[[Page], Sequence[Drawn]] = lambda _: (),
 ) -> list[Path]:
-    """Write reports/<page>/ and README's block: the only way into either.
+    """Write reports/<page>/: the only way into it.
 
     Args:
         workspace: A checkout without uncommitted changes (dvc.lock, README and reports/ apart).
@@ -83,8 +76,6 @@ def publish(
         records: Any records; those of the page's expansion are taken.
         source: Where they were read.
         allow_mixed: Publish records of several revisions; the page says so.
-        methods: Builds the networks of the best rows, which are put beside the page; None leaves them out.
-        examples: Figures from checkpoints; see `report.rasters`.
 
     Returns:
         The paths.
@@ -95,16 +86,13 @@ def publish(
     """
     page = build(declared, records, source)
     refuse(workspace, page, allow_mixed=allow_mixed)
-    paths = write_page(workspace.reports / declared.page, page, examples(page))
-    paths += write_checkpoints(workspace, page, methods) if methods is not None else []
-    return [*paths, *readme.write(workspace)]
+    return write_page(workspace.reports / declared.page, page)
 
 
 def refuse(workspace: Workspace, page: Page, *, allow_mixed: bool) -> None:
-    """Raise what keeps a page from being published, or README from listing the others, before anything is written."""
+    """Raise what keeps a page from being published, before anything is written."""
     for refusal in refusals(page, allow_mixed=allow_mixed, changes=changes(workspace.root)):
         raise BenchError(f"page '{page.declared.page}' is not published: {refusal}")
-    readme.published_pages(workspace.reports, but=page.declared.page)
 
 
 def refusals(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from statsmodels.stats.multitest import multipletests
+import numpy as np
 
 from delrec_bench.errors import BenchError
 from delrec_bench.statistics.paired import Estimate, Word, decide
@@ -82,9 +82,10 @@ class Verdict:
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down adjustment; a hypothesis without a p value counts in the family's size all the same."""
-    if not p_values:
-        return []
-    _, adjusted, _, _ = multipletests([1.0 if p is None else p for p in p_values], method="holm")
+    values = np.array([1.0 if p is None else p for p in p_values])
+    order = np.argsort(values, kind="stable")
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
     return [None if p is None else float(q) for p, q in zip(p_values, adjusted, strict=True)]
 
 

@@ -1,29 +1,19 @@
-"""The finished runs of other folders, and submissions, put beside those of this workspace."""
+"""The finished runs of other folders, put beside those of this workspace."""
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.interchange.submission import (
-    MANIFEST,
-    METHOD,
-    file_digest,
-    read_archive,
-    read_manifest,
-    read_submission,
-)
-from delrec_bench.records import Record, canonical_json, differences, finished_record, write_record
-from delrec_bench.records.audit import Against, Finding, audit_records
+from delrec_bench.records import Record, differences, finished_record
 from delrec_bench.runs.folder import RunFolder
 from delrec_bench.studies.membership import merge_memberships
-from delrec_bench.workspace import Workspace, workspace_at, write_atomic
+from delrec_bench.workspace import Workspace, workspace_at
 
 FILES = ("history.jsonl", "checkpoint.pt", "record.json")  # the record last: where it is, the run is finished
-SUBMISSIONS = "submissions"  # below the root: the method files of those that were taken
 
 
 @dataclass
@@ -72,63 +62,6 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
     return result
 
 
-def take_submission(workspace: Workspace, archive: Path) -> tuple[Collected, Path]:
-    """Take the records of a submission, and lay its method's file aside, which nothing here executes.
-
-    Returns:
-        What came of it, and the folder of the method's file: named by --methods, it is a method like any other.
-
-    Raises:
-        BenchError: The archive is not whole, or a run of one key is here with another result; nothing is taken then.
-    """
-    submission = read_submission(read_archive(archive), str(archive))
-    result = Collected()
-    for record in submission.records:
-        own = finished_record(workspace.runs, record.key)
-        if own is not None:
-            _refuse_conflict(record, archive, own, workspace.runs / record.key, aside=_OF_NO_RESULT)
-            result.same.append(record.key)
-        else:
-            result.added.append(record.key)
-    folder = workspace.root / SUBMISSIONS / submission.folder
-    write_atomic(folder / METHOD, submission.source)
-    write_atomic(folder / MANIFEST, canonical_json(submission.manifest.model_dump(by_alias=True)) + "\n")
-    for record in submission.records:
-        own_folder = RunFolder(workspace.runs, record.key)
-        if record.key in result.added:
-            with own_folder.locked():
-                write_record(own_folder.path / "record.json", record)
-                own_folder.tidy()
-    return result, folder
-
-
-def audit_submissions(workspace: Workspace, against: Against) -> Iterator[Finding]:
-    """What no longer matches of the submissions that were taken: their method's file, their records, data and code."""
-    for folder in sorted(path.parent for path in (workspace.root / SUBMISSIONS).glob(f"*/{MANIFEST}")):
-        try:
-            manifest = read_manifest(folder / MANIFEST)
-            if file_digest(folder / METHOD) != manifest.files[METHOD].sha256:
-                yield Finding(folder.name, "archive", f"{METHOD} is not the one that was submitted; collect it again")
-            keys = [Path(name).stem for name in sorted(manifest.files) if name != METHOD]
-            records = [(key, finished_record(workspace.runs, key)) for key in keys]
-        except BenchError as error:
-            yield Finding(folder.name, "archive", str(error))
-            continue
-        for key, record in records:
-            if record is None:
-                yield Finding(folder.name, "record", f"run {key[:12]} is no longer there; collect it again")
-            elif record.provenance.get("submitter") == manifest.by:  # else it was made here
-                path = workspace.runs / key / "record.json"
-                if file_digest(path) != manifest.files[f"records/{key}.json"].sha256:
-                    yield Finding(
-                        folder.name, "record", f"{record} is not the one that was submitted; collect it again"
-                    )
-                yield from audit_records([record], against, folder.name)
-
-
-_OF_NO_RESULT = ("provenance", "study", "search", "command")  # who made it, where and when
-
-
 def _runs_below(folder: Path) -> Path:
     if not folder.is_dir():
         raise BenchError(f"'{folder}' is not a folder; name a workspace, or its folder of runs")
@@ -139,9 +72,8 @@ def _runs_below(folder: Path) -> Path:
     raise BenchError(f"'{folder}' holds no runs/<key>/record.json; name a workspace, or its folder of runs")
 
 
-def _refuse_conflict(record: Record, folder: Path, other: Record, place: Path, aside: tuple[str, ...] = ()) -> None:
-    found = [name for name in differences(other, record) if not (aside and name.startswith(aside))]
-    if found:
+def _refuse_conflict(record: Record, folder: Path, other: Record, place: Path) -> None:
+    if found := list(differences(other, record)):
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise BenchError(
             f"{record.method} on {record.task}, repetition {record.repetition}: '{place}' and '{folder}' differ in "

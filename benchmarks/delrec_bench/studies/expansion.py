@@ -21,7 +21,6 @@ from delrec_bench.studies.file import (
 )
 from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.setting import check_set, settings_of
-from delrec_bench.studies.sharding import Shard, shard
 from delrec_bench.studies.sweep import axes_of, called, has, held, left_out, points, said
 from delrec_bench.tasks.base import TaskTable
 
@@ -36,7 +35,6 @@ class Wanted:
         data: Folder of a user's own files by task, as `run --data`.
         device: Where the networks are: "cpu", "cuda" or "auto".
         arithmetic: "portable" or "native".
-        shard: Only the i-th of n parts, see `studies.sharding`.
     """
 
     methods: tuple[str, ...] | None = None
@@ -45,12 +43,11 @@ class Wanted:
     data: Mapping[str, str] = field(default_factory=dict)
     device: Device = "cpu"
     arithmetic: Arithmetic = "portable"
-    shard: Shard | None = None
 
     @property
     def part(self) -> bool:
         """Whether only a part of the study's rows is asked for."""
-        return any(wanted is not None for wanted in (self.methods, self.tasks, self.shard))
+        return any(wanted is not None for wanted in (self.methods, self.tasks))
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,6 @@ class Study:
         requests: Every run, repetition by repetition, so that early results cover all methods.
         skipped: (method, task, reason) of pairs that do not apply.
         minutes: Time that the profile may take in all, or None.
-        sizes: (training samples, steps, channels) by task, for estimates without data.
         search: What is tried before the runs, whose settings it chooses; None for none.
         page: Its page: the study's name, and the profile where it is not the study's default.
         summary: What it asks, in a line.
@@ -73,7 +69,6 @@ class Study:
         notes: What its readers must know.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         scored: Whether the page expects its runs.
-        examples: Whether its published page carries trained networks and rasters.
         exhibits: A breach of protocol that it shows on purpose, or None.
         path: Its file.
         own_settings: Whether it is a file of somebody's own that sets or sweeps settings.
@@ -87,7 +82,6 @@ class Study:
     requests: tuple[Request, ...]
     skipped: tuple[tuple[str, str, str], ...] = ()
     minutes: float | None = None
-    sizes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     search: Search | None = None
     page: str = ""
     summary: str = ""
@@ -98,7 +92,6 @@ class Study:
     notes: tuple[str, ...] = ()
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
-    examples: bool = True
     exhibits: str | None = None
     path: str = ""
     own_settings: bool = False
@@ -153,8 +146,7 @@ def expand(
     for method, of in table.without.items():
         _only("method", (method,), all_methods if "without" in said_here else list(methods), name)
         _only("task", tuple(of), all_tasks if "without" in said_here else list(tasks), name)
-    for by_task in (table.margin, table.sizes):  # they may stand above the profiles, for the tasks of all
-        _only("task", tuple(by_task), list(tasks), name)
+    _only("task", tuple(table.margin), list(tasks), name)  # it may stand above the profiles, for the tasks of all
     check_margins(table.margin, tasks, name)
     for pair in (table.primary, *table.contrasts):
         if pair is not None:
@@ -225,15 +217,12 @@ def expand(
     check_rows(firsts, methods, tasks, {key for of in own_set.values() for key in of}, axes, name)
     check_pairs(primary, contrasts, firsts, chosen_tasks, chosen_methods, name)
     requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
-    if wanted.shard is not None:
-        requests = tuple(shard(requests, wanted.shard, methods, tasks))
     return Study(
         name=name,
         profile=profile,
         requests=requests,
         skipped=tuple(skipped),
         minutes=table.minutes,
-        sizes={task: (size[0], size[1], size[2]) for task, size in table.sizes.items()},
         search=search,
         page=file.page(name, profile),
         summary=file.summary,
@@ -244,7 +233,6 @@ def expand(
         notes=tuple(table.notes),
         margin=table.margin,
         scored=table.scored,
-        examples=table.examples,
         exhibits=file.exhibits,
         path=str(path),
         own_settings=bool(any(file.sets(profile)) or axes) and not in_package(path),
@@ -262,8 +250,6 @@ def _narrowed(wanted: Wanted, methods: bool, tasks: bool, repetitions: int) -> I
         yield f"--only-tasks {','.join(wanted.tasks)}"
     if wanted.repetitions not in (None, repetitions):
         yield f"--repetitions {wanted.repetitions}"
-    if wanted.shard is not None:
-        yield f"--shard {wanted.shard[0]}/{wanted.shard[1]}"
 
 
 def _only(what: str, names: tuple[str, ...] | None, known: list[str], study: str) -> list[str]:

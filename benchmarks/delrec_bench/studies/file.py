@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000
 MOST_POINTS = 1000  # of all axes together
 # to these a profile adds, as to `set` (`StudyFile.sets`); all else it replaces
-_MERGED = ("data", "sizes", "margin", "notes")
+_MERGED = ("data", "margin", "notes")
 
 
 def _chosen(value: Any) -> Any:
@@ -37,12 +37,6 @@ def _chosen(value: Any) -> Any:
         raise ValueError("a list of names, or attributes and their values")
     if words and len(set(value)) < len(value):
         raise ValueError("names that differ, not one twice")
-    return value
-
-
-def _size(value: list[int]) -> list[int]:
-    if len(value) != 3 or not all(0 < number < 2**40 for number in value):
-        raise ValueError("three numbers by task: training samples, steps, channels")
     return value
 
 
@@ -76,7 +70,6 @@ def _line(value: str) -> str:
 
 Line = Annotated[str, AfterValidator(_line)]
 Chosen = Annotated[Any, AfterValidator(_chosen)]
-Size = Annotated[list[int], AfterValidator(_size)]
 Margin = Annotated[float, Field(gt=0)]
 
 
@@ -133,11 +126,9 @@ class Profile(Table):
         notes: What a reader must know of the study before trusting a row, a sentence each.
         scored: Whether its runs are expected on the page; else a method's row is its size, latency and published score,
             and a run that is there stands in it.
-        examples: Whether its published page carries trained networks and rasters, some 200 KB.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
         data: Folders of files by task, as `run --data`.
         minutes: Time that the profile may take.
-        sizes: (training samples, steps, channels) by task, for estimates without data.
     """
 
     methods: Chosen = Field(default_factory=dict)
@@ -153,11 +144,9 @@ class Profile(Table):
     contrasts: list[Contrast] = Field(default_factory=list)
     notes: list[Line] = Field(default_factory=list)
     scored: bool = True
-    examples: bool = True
     margin: dict[str, Margin] = Field(default_factory=dict)
     data: dict[str, str] = Field(default_factory=dict)
     minutes: Annotated[float, Field(gt=0)] | None = None
-    sizes: dict[str, Size] = Field(default_factory=dict)
 
     def over(self, general: "Profile") -> "Profile":
         """This profile with what it does not say taken from what stands above the tables."""
@@ -176,7 +165,7 @@ class StudyFile(Profile):
 
     Attributes:
         summary: What the study asks, in a line.
-        ablation: Whether it is one of the ablations, whose quick profiles `delrec-bench ablate` makes.
+        ablation: Whether it is one of the ablations, whose quick profiles `nox -s ablate` makes.
         exhibits: A breach of protocol that the study shows on purpose and its page tells: "test selection" allows
             training.selection = "best-test", which every other study and `run` refuse. Such a study has no search.
         default: The profile meant where none is named: `quick` where there is one, else the first.
@@ -229,13 +218,6 @@ def study_file(path: Path) -> StudyFile:
     if "default" in general and found.default not in profiles:
         raise BenchError(f"{where}: default is '{found.default}'; {nearest(found.default, profiles)}")
     return found
-
-
-def siblings(path: str, profile: str, presets: str) -> list[str]:
-    """The profiles of a study's file without a search, `profile` apart, whose runs have the same presets."""
-    file = study_file(Path(path))
-    found = {name: file.profile_named(name)[1] for name in file.profiles if name != profile}
-    return [n for n, table in found.items() if (table.profile or n) == presets and table.search is None]
 
 
 def pages_of_package() -> set[str]:

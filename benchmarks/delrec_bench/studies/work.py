@@ -29,7 +29,6 @@ class Work:
         methods, tasks: The tables.
         executor: How.
         records: What is known of durations.
-        sizes: (training samples, steps, channels) by task, for estimates.
         say: Called with a line of progress.
         bar: Called with the name of a bar, how many of how many are done, and the seconds left.
         about: What is known of requests before they are done, by their command.
@@ -40,7 +39,6 @@ class Work:
     tasks: TaskTable
     executor: Executor
     records: Sequence[Record]
-    sizes: Mapping[str, tuple[int, int, int]]
     say: Callable[[str], None]
     bar: Callable[[str, int, int, float], None] = lambda *_: None
     about: dict[str, Begun] = field(default_factory=dict)
@@ -66,15 +64,12 @@ class Work:
     def costs(self, requests: Sequence[Request]) -> dict[str, float]:
         """Seconds that each request is expected to take, by its command."""
         past = Past(self.records)
-        return {
-            request.command(): estimate([request], self.methods, self.tasks, past, self.sizes).seconds
-            for request in requests
-        }
+        return {request.command(): estimate([request], self.methods, self.tasks, past).seconds for request in requests}
 
     def estimate(self, requests: Sequence[Request]) -> Estimate:
         """What requests are expected to take; it is said where they would not fit on this machine."""
-        cost = estimate(requests, self.methods, self.tasks, self.records, self.sizes)
-        for misfit in misfits(cost, self.executor.jobs, self.place.workspace.runs, self.executor.cards):
+        cost = estimate(requests, self.methods, self.tasks, self.records)
+        for misfit in misfits(cost, self.executor.jobs, self.place.workspace.runs):
             self.say(f"warning: {misfit}")
         return cost
 
@@ -187,7 +182,7 @@ def search(study: Study, work: Work) -> Searched:
             labels.setdefault(trial.command(), f"trial {number}")
     missing, keys = work.missing(trials)
     remember_members(work.place.workspace, study.name, keys)
-    later = estimate(with_trained(study.requests), work.methods, work.tasks, work.records, study.sizes).seconds
+    later = estimate(with_trained(study.requests), work.methods, work.tasks, work.records).seconds
     networks = len({of_spot[0].command() for of_spot in spots.values()})
     whole = (sum(work.costs(missing).values()) + later) / work.executor.jobs
     work.say(

@@ -12,20 +12,19 @@ EXAMPLES = (
     ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, by a page's records"),
     ("compare 'delrec-axonal (sigma 10)' 'delrec-axonal (sigma 0)' --of sigma", "two points of a sweep"),
     ("compare tuned equal-budget", "two studies, row by row"),
-    ("compare leaderboard leaderboard@v1.0", "a page and what it was at a revision"),
     ("compare ../other/runs leaderboard", "the runs of another machine, or yours, and a published page"),
 )
 
 
 def command(
     places: Places,
-    a: Annotated[str, typer.Argument(metavar="A", help="A method; or a page, PAGE@REVISION, a folder, a record file.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="A method; or a page, a folder, a record file.")],
     b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
     of: Annotated[
         str | None, typer.Option(metavar="PAGE", help="Whose records methods are compared by (this workspace's).")
     ] = None,
 ) -> Answer:
-    """Compare two methods of one page, or two pages, revisions, folders or files of records, row by row."""
+    """Compare two methods of one page, or two pages, folders or files of records, row by row."""
     from delrec_bench.app.common import own_records
     from delrec_bench.app.sides import side_of
     from delrec_bench.report.comparison import Side, compare_methods, compare_records
@@ -45,8 +44,8 @@ def command(
     else:
         method, other = (a, b) if left is None else (b, a)
         raise BenchError(
-            f"'{other}' is a set of records and '{method}' is none: give two methods, or two pages, revisions of a "
-            "page, folders or record files"
+            f"'{other}' is a set of records and '{method}' is none: give two methods, or two pages, "
+            "folders or record files"
         )
     if not places.as_json:
         print("\n".join(lines))

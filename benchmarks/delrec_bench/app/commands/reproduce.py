@@ -56,9 +56,6 @@ def command(
         ),
     ] = None,
     retries: Annotated[int, typer.Option(min=0, max=100, metavar="N", help="Tries more for a run that failed.")] = 0,
-    shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts, each method with its control.")
-    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
     no_latency: Annotated[bool, typer.Option("--no-latency", help="Leave latency out.")] = False,
 ) -> Answer:
@@ -69,7 +66,6 @@ def command(
     """
     from delrec_bench.app.reproducing import Ordered, reproduce
     from delrec_bench.studies.expansion import Wanted
-    from delrec_bench.studies.sharding import parse_shard
 
     wanted = Wanted(
         methods=names("--only-methods", only_methods),
@@ -78,7 +74,6 @@ def command(
         data=by_task("--data", data),
         device=cast("Device", device),  # checked by each request
         arithmetic=cast("Arithmetic", arithmetic),
-        shard=None if shard is None else parse_shard(shard),
     )
     ordered = Ordered(
         study, profile, wanted, jobs, dry_run, not no_latency, executor, per_device, scheduler,

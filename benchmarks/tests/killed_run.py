@@ -1,6 +1,6 @@
 """One short run in a process of its own that may be killed, or kills itself at a chosen moment.
 
-    python driver.py ROOT [--moment epoch|checkpoint|history|record|trained|finished] [--count N]
+    python killed_run.py ROOT [--moment epoch|checkpoint|history|record|trained|finished] [--count N]
 
 The network draws from the generators of torch, numpy and Python while it trains, its two optimisers have different
 schedules, and every epoch is checkpointed. Beside a finished run `last.pt` is left: the whole training as it ended.

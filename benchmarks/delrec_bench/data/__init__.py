@@ -1,0 +1,1 @@
+"""Dataset files: what they are, how they are read, binned and split."""
