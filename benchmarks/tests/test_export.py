@@ -62,7 +62,7 @@ def hidden(made, x):
         for block in made.blocks:
             x = block(x)
             spikes.append(x.numpy())
-        return spikes, made._read(x, None).numpy()
+        return spikes, made._read(x).numpy()
 
 
 def back(made, step=0.01):

@@ -261,7 +261,6 @@ set = {{ {own_} }}
          "a line of text"),
         ("set = { delay_init =", 'set = { delay_low = 0.0, "network.delay_init" =', None),
         ('tasks = ["digits", "mackey-glass"]', 'tasks = ["digits", "digits"]', "names that differ, not one twice"),
-        ("repetitions = 2", "repetitions = 2\nsizes = { digit = [1150, 64, 1] }", "no task 'digit'"),
         ("[large]", "[small.set]\ndelay_std = 3.0\n[large]",
          "network.delay_std of delrec-axonal on digits has no effect while network.delay_init is 'uniform'"),
         ("[large]", "[small.set]\nlif.network.tau = 3.0\ndelrec-axonal.sigma = 3.0\n[large]",
