@@ -85,7 +85,7 @@ def ablate(session: nox.Session) -> None:
     env = _shared(session)
     for path in sorted((ROOT / "benchmarks/delrec_bench/studies").glob("*.toml")):
         if nox.project.load_toml(path).get("ablation"):
-            _run(session, "delrec-bench", "reproduce", "--study", path.stem, *session.posargs, env=env)
+            _run(session, "delrec-bench", "reproduce", "--study", path.stem, "--profile", "quick", *session.posargs, env=env)
 
 
 @nox.session(venv_backend="none")
