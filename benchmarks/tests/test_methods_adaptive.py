@@ -1,12 +1,14 @@
 """Adaptive neurons as methods: their published sizes, their presets, and that nothing of the LIF leaks into them."""
 
+import tomllib
+
 import pytest
 import torch
 from delrec import RecurrentDelays
-from delrec_bench.config import Request, profiles, settle
-from delrec_bench.config.budget import solve_width
+from delrec_bench.config import Request, defaults, profiles, settle
+from delrec_bench.config.budget import with_budget
 from delrec_bench.errors import BenchError
-from delrec_bench.methods._published import EQUAL
+from delrec_bench.methods._published import FOLDER
 from delrec_bench.methods.adaptive import FAMILIES, METHODS
 from delrec_bench.methods.base import find_methods
 from delrec_bench.tasks.base import find_tasks
@@ -17,7 +19,8 @@ CLASSES = {"shd": 20, "ssc": 35}
 
 
 def resolved(method: str, task: str, profile: str = "paper"):
-    return settle(Request(method, task, profile=profile), TABLE[method], TASKS[task])
+    settings = settle(Request(method, task, profile=profile), TABLE[method], TASKS[task])
+    return with_budget(settings, TABLE, settings.options.channels, CLASSES[task])
 
 
 def built(method: str, task: str, profile: str = "paper"):
@@ -83,15 +86,31 @@ def test_forward_and_backward_are_finite_and_every_parameter_is_reached(method):
     assert network.is_finite()
 
 
-@pytest.mark.parametrize("method", EQUAL)
-def test_widths_of_the_equi_parameter_setting_are_what_the_solver_finds(method):
-    network = resolved(method, "shd", "equi-parameter").network
-    width = EQUAL[method]
-    assert network["hidden"] == [width, width]
-    small = {**network, "engine": "reference"}
-    found = solve_width(TABLE[method], small, 140, 20, 10_290)
-    assert found.hidden == (width, width)
-    assert found.trainable <= 10_290
+@pytest.mark.parametrize(
+    ("method", "width"),
+    [("adlif", 46), ("radlif", 40), ("se-adlif", 41), ("dcls-alif-fixed", 48), ("gru", 16), ("lstm", 13), ("asrc", 42)],
+)
+def test_at_the_equi_parameter_setting_a_method_is_as_wide_as_delrecs_parameters_allow(method, width):
+    assert resolved(method, "shd", "equi-parameter").network["hidden"] == [width, width]
+    wider = Request(method, "shd", profile="equi-parameter", overrides=(("hidden", [9, 9]),))
+    assert settle(wider, TABLE[method], TASKS["shd"]).values["budget"] == 0  # widths that are asked for are taken
+
+
+def test_every_published_preset_names_methods_tasks_profiles_and_settings_that_exist():
+    places = {task.name for task in TASKS.values()} | {task.family for task in TASKS.values()}
+    for path in sorted(FOLDER.glob("*.toml")):
+        file = tomllib.loads(path.read_text(encoding="utf-8"))
+        assert set(file) == {"source", "preset"} and file["source"], path
+        for table in file["preset"]:
+            assert set(table) <= {"methods", "tasks", "profiles", "task", "training", "network"}, path
+            assert set(table["methods"]) <= set(TABLE) and set(table.get("tasks", ())) <= places, path
+            assert set(table.get("profiles", ())) <= set(profiles()), path
+            for method in table["methods"]:
+                known = defaults(TABLE[method])
+                named = {
+                    f"{group}.{name}" for group in ("task", "training", "network") for name in table.get(group, ())
+                }
+                assert named <= set(known), (path, method)
 
 
 def test_the_leak_and_the_start_are_settings():

@@ -171,6 +171,7 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
         given.add(name)
     if "network.hidden" in given:
         _fit_layers(values, given)
+        values["budget"] = values["budget"] if "budget" in given else 0  # widths of one's own, not a preset's
     return _settled(request, method, task, values)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from delrec.neurons import Neuron
 from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
 
-from delrec_bench.methods._published import presets_of
+from delrec_bench.methods._published import EQUAL, published
 from delrec_bench.methods.base import Method
 from delrec_bench.methods.stack import DELREC, settings_of
 from delrec_bench.networks import Network, NetworkConfig
@@ -22,6 +22,10 @@ from delrec_bench.networks import Network, NetworkConfig
 # Fields of NetworkConfig that are about the LIF, which these networks have none of.
 _LIF = ("tau", "learn_tau", "threshold", "reset", "v_reset", "detach_reset", "surrogate", "surrogate_parameters")
 _LEAK = {"fixed": None, "decay": partial(LearnedLeak, "decay"), "tau": partial(LearnedLeak, "tau")}
+
+# Behind a factor 1 - alpha and a boxcar surrogate a layer that starts silent has no gradient; the papers' batch norm is
+# what keeps it from that.
+_NORM = {"network.batch_norm": True, "network.norm_momentum": 0.05}
 
 NONE = {"recurrent": "none", "feedforward": "none"}
 PLAIN = {"recurrent": "plain", "feedforward": "none"}
@@ -104,11 +108,11 @@ def _method(name: str, family: str, summary: str, learned: str, control: str, so
         control=control,
         settings={**settings, "leak": "fixed", **of.options},
         build=partial(build, of, fixed),
-        presets=presets_of(name, of.norm),
+        presets={("*", "*"): _NORM if of.norm else {}, **EQUAL, **published(name)},
     )
 
 
-def _published(name: str, family: str, control: str, **fixed: Any) -> Method:
+def _own_network(name: str, family: str, control: str, **fixed: Any) -> Method:
     recurrent = "ordinary recurrent connections" if fixed["recurrent"] == "plain" else "feedforward"
     summary = f"{FAMILIES[family].what}, {recurrent}, no delay"
     return _method(name, family, summary, "weights, neuron parameters", control, **fixed)
@@ -159,12 +163,12 @@ def _with_delays(family: str) -> list[Method]:
 
 
 METHODS = [
-    _published("adlif", "adlif", "lif", **NONE),
-    _published("radlif", "adlif", "adlif", self_connections=False, **PLAIN),
-    _published("cadlif", "cadlif", "lif", **NONE),
-    _published("se-adlif", "se-adlif", "rlif", **PLAIN),
-    _published("alif", "alif", "rlif", **PLAIN),
-    _published("silif", "silif", "lif", **NONE),
-    _published("c-silif", "c-silif", "lif", **NONE),
+    _own_network("adlif", "adlif", "lif", **NONE),
+    _own_network("radlif", "adlif", "adlif", self_connections=False, **PLAIN),
+    _own_network("cadlif", "cadlif", "lif", **NONE),
+    _own_network("se-adlif", "se-adlif", "rlif", **PLAIN),
+    _own_network("alif", "alif", "rlif", **PLAIN),
+    _own_network("silif", "silif", "lif", **NONE),
+    _own_network("c-silif", "c-silif", "lif", **NONE),
     *(method for family in FAMILIES for method in _with_delays(family)),
 ]

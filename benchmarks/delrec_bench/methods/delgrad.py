@@ -7,46 +7,13 @@ from typing import TYPE_CHECKING, Any
 from delrec_baselines.delgrad import DelGradConfig, DelGradNetwork
 from delrec_baselines.delgrad_layer import Delays
 
+from delrec_bench.methods._published import published
 from delrec_bench.methods.base import Method
 
 if TYPE_CHECKING:
     from delrec_bench.tasks.base import Task
 
 SOURCE = "DelGrad, https://doi.org/10.1038/s41467-025-63120-y; on spoken tasks an adaptation"
-
-# The authors' Yin-Yang configurations (30 hidden neurons), in units of tau_s: rates of weights and of delays, and the
-# mean of the initial weights.
-PUBLISHED = {
-    "none": (0.02, 0.0, 0.5),
-    "axonal": (0.005, 0.005, 1.0),
-    "dendritic": (0.005, 0.005, 1.0),  # the authors report none: as axonal, which has as many delays
-    "synaptic": (0.01, 0.003, 1.0),
-}
-RECIPE = {
-    "training.batch": 150,
-    "training.optimiser": "adam",
-    "training.weight_decay": 0.0,
-    "training.schedule_weights": "step",
-    "training.schedule_delays": "step",
-    "training.schedule_every": 20,
-    "training.schedule_factor": 0.95,
-}
-# The adaptation: every count is an event, and tau_s is ten steps (100 ms at 10 ms steps, about a sound of a word;
-# another step does not rescale it). Initial weights let a neuron of the first layer, that about a thousand spikes
-# reach in a tau_s, fire at some time within a word. Cross-entropy needs no output spike but that of the true class;
-# weights are raised for any that is missing, as published. Chosen from single short trials on spoken digits, not by a
-# search.
-SPEECH = {
-    "training.batch": 32,
-    "training.lr_weights": 0.002,
-    "training.lr_delays": 0.01,
-    "network.encoding": "events",
-    "network.step": 0.1,
-    "network.loss": "cross-entropy",
-    "network.weight_mean": [0.0005, 0.1],
-    "network.weight_std": [0.02, 0.15],
-    "network.delay_scale": 2.0,
-}
 
 
 def _applicable(task: "Task") -> str | None:
@@ -65,8 +32,6 @@ def _method(delays: Delays, what: str, learned: str) -> Method:
         known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
         return DelGradNetwork(DelGradConfig(inputs=inputs, classes=classes, delays=delays, **known))
 
-    lr_weights, lr_delays, mean = PUBLISHED[delays]
-    rates = {"training.lr_weights": lr_weights, "training.lr_delays": lr_delays}
     return Method(
         name=f"delgrad-{delays}",
         summary=f"exact gradients of first-spike times, {what}",
@@ -75,19 +40,7 @@ def _method(delays: Delays, what: str, learned: str) -> Method:
         control=None if delays == "none" else "delgrad-none",
         settings={name: value for name, value in defaults.items() if name != "delays"},
         build=build,
-        presets={
-            ("points", "*"): {
-                **RECIPE,
-                **rates,
-                "task.binning": "times",
-                "network.hidden": [30],
-                "network.encoding": "times",
-                "network.weight_mean": [mean],
-            },
-            # As published: 300 epochs, and the network at their end.
-            ("points", "paper"): {"training.epochs": 300, "training.selection": "last"},
-            ("speech", "*"): {**RECIPE, **SPEECH},
-        },
+        presets=published(f"delgrad-{delays}"),
         applicable=_applicable,
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from delrec_baselines import GatedNetwork
 
-from delrec_bench.methods._published import presets_of
+from delrec_bench.methods._published import EQUAL
 from delrec_bench.methods.base import Method
 
 SETTINGS = {"hidden": [128, 128], "dropout": 0.1, "pool": "mean", "loss": "cross-entropy"}
@@ -23,7 +23,7 @@ def _method(cell: Any, source: str) -> Method:
         learned="weights",
         settings=SETTINGS,
         build=build,
-        presets={**presets_of(cell), ("forecast", "*"): {"network.pool": "last"}},
+        presets={**EQUAL, ("forecast", "*"): {"network.pool": "last"}},
     )
 
 

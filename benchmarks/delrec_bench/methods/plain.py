@@ -1,5 +1,6 @@
 """Networks without delays: the floor that any delay has to beat."""
 
+from delrec_bench.methods._published import published
 from delrec_bench.methods.base import Method
 from delrec_bench.methods.stack import DELREC, builder, settings_of
 
@@ -8,10 +9,6 @@ RECURRENT = {"recurrent": "plain", "feedforward": "none"}
 LEARNED_TAU = {"learn_tau": "neuron"}
 # Learned time constants are those of Fang et al., one a neuron here where they have one a layer.
 PLIF = "Fang et al. 2021, https://arxiv.org/abs/2007.05785 (PLIF)"
-# arXiv 2509.24852, equi-parameter SHD: 52 neurons a layer make up for the recurrent weights
-WIDER = {("speech", "equi-parameter"): {"network.hidden": [52, 52]}}
-# arXiv 2509.24852: on SHD this network alone has its gradient's values clipped at 1
-CLIPPED = {("shd", profile): {"training.clip_value": 1.0} for profile in ("paper", "paper-2025", "equi-parameter")}
 
 METHODS = [
     Method(
@@ -22,7 +19,7 @@ METHODS = [
         quick=True,
         settings=settings_of(**FEEDFORWARD),
         build=builder(**FEEDFORWARD),
-        presets=WIDER,
+        presets=published("lif"),
     ),
     Method(
         name="rlif",
@@ -33,7 +30,7 @@ METHODS = [
         control="lif",
         settings=settings_of(**RECURRENT),
         build=builder(**RECURRENT),
-        presets=CLIPPED,
+        presets=published("rlif"),
     ),
     Method(
         name="lif-learned-tau",
@@ -43,7 +40,7 @@ METHODS = [
         control="lif",
         settings=settings_of(**FEEDFORWARD, **LEARNED_TAU),
         build=builder(**FEEDFORWARD, **LEARNED_TAU),
-        presets=WIDER,
+        presets=published("lif-learned-tau"),
     ),
     Method(
         name="rlif-learned-tau",
@@ -53,6 +50,6 @@ METHODS = [
         control="rlif",
         settings=settings_of(**RECURRENT, **LEARNED_TAU),
         build=builder(**RECURRENT, **LEARNED_TAU),
-        presets=CLIPPED,
+        presets=published("rlif-learned-tau"),
     ),
 ]

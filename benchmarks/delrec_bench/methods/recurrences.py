@@ -6,7 +6,7 @@ from typing import Any
 
 from delrec_baselines import ConvolutionalRecurrence, SoftmaxRecurrence
 
-from delrec_bench.methods._published import presets_of
+from delrec_bench.methods._published import EQUAL, published
 from delrec_bench.methods.base import Method
 from delrec_bench.methods.stack import settings_of
 from delrec_bench.networks import Network, NetworkConfig
@@ -25,34 +25,6 @@ def _build(
     return Network(config, recurrence=partial(layer, **own))
 
 
-# dgxdn/ASRC-SNN, commands.txt and the defaults of main.py. The temperature falls by .96 an epoch: in 200 epochs by
-# .96^2 per hundredth of training. Its checkpoint is the best of the test set; here validation chooses.
-_ASRC = {
-    "training.weight_decay": 0.0,
-    "training.lr_weights": 1e-3,
-    "training.lr_delays": 0.1,
-    "training.schedule_delays": "one-cycle",
-    "network.recurrent_dropout": 0.0,
-}
-
-# luciozebendo/delrec_snn, configs/perf_SHD.py; kernel of 3 as in its README. Left out: the current is not scaled by
-# 1/tau in recurrent layers, and training does not stop early.
-_CONVOLUTIONAL = {
-    "training.batch": 32,
-    "training.lr_weights": 0.0013225582163493585,
-    "training.lr_delays": 0.027880072537707235,
-    "training.weight_decay": 4.1063106382417676e-06,
-    "network.hidden": [256, 256, 256, 256],
-    "network.recurrent_layers": [1, 2, 3],
-    "network.tau": 1.1685654746037886,
-    "network.detach_reset": False,
-    "network.recurrent_dropout": 0.23495685940955754,
-    "network.dropout": 0.4376747992061383,
-    "network.dropout_mask": "step",
-    "network.sigma": 10.35556186978472,
-    "network.sigma_decay": 0.9714489091279568,
-}
-
 METHODS = [
     Method(
         name="asrc",
@@ -67,19 +39,7 @@ METHODS = [
             "span": 21,
         },
         build=partial(_build, _SHARED, SoftmaxRecurrence, "span"),
-        presets={
-            **presets_of("asrc"),
-            # profiles speak of a spread in steps; here sigma is a temperature, which falls as in 100 published epochs
-            ("*", "*"): {"network.sigma": 1.0, "network.sigma_decay": 0.96},
-            ("ssc", "paper"): {**_ASRC, "training.epochs": 100, "training.batch": 128, "network.span": 6},
-            ("ps-mnist", "paper"): {
-                **_ASRC,
-                "training.weight_decay": 0.01,
-                "network.dropout": 0.0,
-                "network.span": 31,
-                "network.sigma_decay": 0.96**2,
-            },
-        },
+        presets={**EQUAL, **published("asrc")},
     ),
     Method(
         name="delrec-axonal-conv",
@@ -92,6 +52,6 @@ METHODS = [
             "kernel_size": 3,
         },
         build=partial(_build, _AXONAL, ConvolutionalRecurrence, "kernel_size"),
-        presets={**presets_of("delrec-axonal-conv"), ("shd", "paper"): _CONVOLUTIONAL},
+        presets={**EQUAL, **published("delrec-axonal-conv")},
     ),
 ]
