@@ -4,15 +4,17 @@
 `python -m delrec.verify` checks an engine against golden vectors of the published implementations.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from delrec.delays import DelayInit
 from delrec.engines import EngineError, State
-from delrec.feedforward import DelayedOutput, FeedforwardDelays
+from delrec.feedforward import FeedforwardDelays
 from delrec.layer import NotFiniteError, check_finite, deployed
 from delrec.linear import SpikeLinear
 from delrec.neurons import LIF, Neuron
 from delrec.norm import BatchNorm
 from delrec.recurrent import RecurrentDelays
-from delrec.spiking import SpikingLayer, SpikingOutput
+from delrec.spiking import SpikingLayer
 from delrec.stateful import Stateful
 from delrec.surrogates import (
     ATan,
@@ -27,6 +29,9 @@ from delrec.surrogates import (
 from delrec.trainable import Counts, Trainable
 from delrec.training import SigmaSchedule, parameter_groups
 
+if TYPE_CHECKING:
+    from delrec.engines.events import EventNetwork
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -36,8 +41,8 @@ __all__ = [
     "Boxcar",
     "Counts",
     "DelayInit",
-    "DelayedOutput",
     "EngineError",
+    "EventNetwork",
     "FastSigmoid",
     "FeedforwardDelays",
     "MultiGaussian",
@@ -48,7 +53,6 @@ __all__ = [
     "Slayer",
     "SpikeLinear",
     "SpikingLayer",
-    "SpikingOutput",
     "State",
     "Stateful",
     "Surrogate",
@@ -60,3 +64,11 @@ __all__ = [
     "make_surrogate",
     "parameter_groups",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EventNetwork":  # its compiler is loaded when it is asked for
+        from delrec.engines.events import EventNetwork
+
+        return EventNetwork
+    raise AttributeError(f"module 'delrec' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Delays: their range, the interpolation kernel and its spread, and how delays start and are rounded.
+"""Delays: their range, interpolation kernel, spread, initialisation and rounding.
 
 A spike of sender o at step t reaches receiver i at step t + 1 + d. A real delay d is spread over integer steps by
 a triangle of half-width s around k = 1 + d:
@@ -57,10 +57,10 @@ class _Project(torch.autograd.Function):
 
 
 def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) -> Tensor:
-    """Return the delay put in [lowest, highest], as every layer uses it; highest = None is no upper bound.
+    """Return the delay clamped to [lowest, highest], as every layer uses it; highest = None is no upper bound.
 
-    The gradient passes inside and AT the corners, as in the published code. Outside only a gradient that leads back
-    passes: a delay that an optimiser pushed out of its range is never stuck there, nor driven on.
+    The gradient passes inside and AT the bounds, as in the published code. Outside, only a gradient that leads back
+    passes, so that a delay beyond its range is neither stuck there nor driven further.
     """
     projected: Tensor = _Project.apply(delay, math.inf if highest is None else float(highest), float(lowest))
     return projected
@@ -78,7 +78,7 @@ def half_width(sigma: float | Tensor, spread: Tensor | None = None) -> Tensor:
 
 
 def kernel_length(delay: Tensor, width: Tensor) -> int:
-    """Return L, the number of taps 0 .. L-1 that hold every triangle: ceil(1 + max d + max s) + 1."""
+    """Return L, the number of taps 0 .. L-1 that cover every triangle: ceil(1 + max d + max s) + 1."""
     if delay.numel() == 0:
         return 2
     return math.ceil(1 + float(delay.detach().max()) + float(width.detach().max())) + 1
@@ -131,7 +131,7 @@ def triangle_sides(delay: Tensor, width: Tensor, length: int) -> tuple[Tensor, T
 
 
 def round_delays(delay: Tensor) -> Tensor:
-    """Return the nearest whole number of steps, half to even, at least 0 (how delays are deployed)."""
+    """Return the nearest whole number of steps, half to even, at least 0, as deployed."""
     return delay.round().clamp(min=0)
 
 
@@ -150,10 +150,10 @@ def round_stochastic(delay: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DelayInit:
-    """How delays start, in steps.
+    """Initial delays, in steps.
 
     kind "half-normal": |N(0, std^2)| (SSC, PS-MNIST 2025). kind "uniform": U[low, high] (SHD: [10, 30]).
-    kind "constant": low. `integers` rounds what was drawn (fixed delays are integers from the start).
+    kind "constant": low. `integers` rounds the drawn delays.
     """
 
     kind: Literal["half-normal", "uniform", "constant"] = "half-normal"
@@ -174,7 +174,7 @@ class DelayInit:
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """The numbers that a law of this kind does not read: a half-normal one neither low nor high."""
+        """Names of the fields that this kind does not use: low and high for "half-normal"."""
         reads = {"half-normal": ("std",), "uniform": ("low", "high"), "constant": ("low",)}[self.kind]
         return tuple(name for name in ("std", "low", "high") if name not in reads)
 

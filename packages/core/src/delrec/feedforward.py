@@ -29,32 +29,47 @@ _SMALLEST_SPREAD = {"gauss": 0.27, "max": 1.0}  # added to |spread|, in steps
 
 
 class DelayedOutput(NamedTuple):
-    """Output (T', B, outputs) of `FeedforwardDelays`, and its state, the last K - 1 inputs (K - 1, B, inputs)."""
+    """Outputs (T', B, outputs) of `FeedforwardDelays`, and its state: the last K - 1 inputs (K - 1, B, inputs)."""
 
     outputs: Tensor
     state: Tensor
 
 
 class FeedforwardDelays(Layer):
-    """A linear map whose every connection is delayed: a dilated 1-d convolution with learned positions.
+    """Linear map whose connections have delays: a dilated 1-d convolution with learned positions (DCLS).
 
         pos = P + K//2;  g[k] = shape(k - pos);  kernel[o,i,k] = sum_c w[o,i,c] g_c[o,i,k] / (sum_k g_c[o,i,k] + 1e-7)
         y[t,b,o] = bias[o] + sum_i sum_k kernel[o,i,k] xpad[t+k,b,i]
 
-    shape: "v1" max(0, 1-|.|); "gauss" exp(-.^2 / (2 s^2)) with s = |spread| + 0.27; "max" max(0, s-|.|) with
-    s = |spread| + 1. With left padding K-1 a position P is a delay of K-1-K//2-P steps.
+    With left padding K - 1, position P is a delay of K - 1 - K//2 - P steps.
 
-    window: K, in steps. kernel_count: elements a connection. bias: add a bias. left_padding (default K-1) and
-    right_padding: zeros around the sequence; the output has T + left + right - K + 1 steps. delays: "synaptic" one
-    position a connection, "axonal" one a sender, "dendritic" one a receiver. learn: whether positions are trained;
-    fixed positions are integers from the start. spread: start of the spread (steps; gauss and max only), not
-    trained. position_init: "uniform" U[-K//2-1, K//2] clamped (the published networks), or "normal" N(0, 0.5).
-    rounding: "restore" rounds positions inside `deployed()` only (SNN-delays), "in-place" leaves them rounded after it
-    (DelRec's own feedforward baseline), "none" never rounds. batch_first: sequences are (B, T, N). device, dtype: of
-    the parameters; positions are never kept below float32.
+    Args:
+        inputs, outputs: Sizes of the last axis.
+        window: K, the length of the kernel in steps.
+        kernel: The shape: "v1" max(0, 1-|x|); "gauss" exp(-x^2 / (2 s^2)) with s = |spread| + 0.27; "max" max(0, s-|x|)
+            with s = |spread| + 1.
+        kernel_count: Elements per connection.
+        bias: Add a bias.
+        left_padding, right_padding: Zeros around the sequence; default K - 1 and 0. The output has
+            T + left + right - K + 1 steps.
+        delays: "synaptic" for one position per connection, "axonal" one per sender, "dendritic" one per receiver.
+        learn: Train the positions. Fixed positions start as whole numbers.
+        spread: Initial spread in steps, for "gauss" and "max"; a buffer that is not trained.
+        position_init: "uniform" U[-K//2-1, K//2], clamped, as in the published networks; "normal" N(0, 0.5).
+        rounding: "restore" rounds positions inside `deployed()` only. "in-place" leaves them rounded after it, as
+            DelRec's feedforward baseline does. "none" never rounds.
+        engine: "auto", or the name of an engine.
+        batch_first: Sequences are (B, T, N) instead of (T, B, N).
+        device, dtype: Of the parameters. Positions are never kept below float32.
 
-    Attributes: weight (outputs, inputs, kernel_count); position (kernel_count, outputs|1, inputs|1); spread, a
-    buffer (); bias (outputs,) or None. Raises ValueError for a bad setting, naming it.
+    Attributes:
+        weight: (outputs, inputs, kernel_count).
+        position: P, (kernel_count, outputs|1, inputs|1); `delays()` returns the delays in use.
+        spread: ().
+        bias: (outputs,) or None.
+
+    Raises:
+        ValueError: A setting is out of range; the message names it.
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("position",)
@@ -121,7 +136,7 @@ class FeedforwardDelays(Layer):
         self.reset_parameters()
 
     def reset_parameters(self, weight: Literal["default", "relu"] = "default") -> None:
-        """Draw weights (kaiming uniform; a = sqrt 5, or for relu), bias and positions anew."""
+        """Draw new weights (kaiming uniform; a = sqrt 5, or for relu), bias and positions."""
         if weight == "relu":
             nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
         else:
@@ -139,7 +154,7 @@ class FeedforwardDelays(Layer):
             self.round_()
 
     def dense_kernel(self) -> Tensor:
-        """Return the kernel as a convolution takes it, (outputs, inputs, K)."""
+        """Return the kernel of the convolution, (outputs, inputs, K)."""
         return dense_kernel(self.weight, self.effective_position(), self.spread, self.window, self.kernel)
 
     def effective_position(self) -> Tensor:
@@ -166,18 +181,22 @@ class FeedforwardDelays(Layer):
         lengths: Lengths | None = None,
         return_state: bool = False,
     ) -> Tensor | DelayedOutput:
-        """Convolve a sequence (T, B, inputs) into (T + left + right - K + 1, B, outputs).
+        """Map a sequence (T, B, inputs) to (T + left + right - K + 1, B, outputs).
 
-        inputs: floating point, or whole numbers and booleans, which are taken for numbers. The result has their
-        dtype (whole numbers: the weight's; under autocast: autocast's, but for float64), and is computed in float32 at
-        least. state: the inputs before, as `return_state` gave them, in place of silence. lengths: (B,) steps of
-        each sample; what
-        comes after is not heard, and after its last output a sample's outputs are 0. Returns the output, or with
-        `return_state` (outputs, state). Calls that hand the state on equal one call over the whole.
+        Args:
+            inputs: Integers and booleans are converted to the weight's dtype. Below float32 the layer computes in
+                float32; under autocast the result is in autocast's dtype, except for float64.
+            state: The last inputs of an earlier call with `return_state`, in place of silence.
+            lengths: (B,), the steps of each sample. Later inputs are ignored, and later outputs are 0.
+            return_state: Also return the state.
 
-        Raises ValueError for a wrong shape, a sequence shorter than the kernel, lengths beyond the sequence, a state
-        that does not fit, or any state unless left_padding is K - 1 and right_padding 0: else outputs need inputs to
-        come; NotFiniteError for NaN or infinity in the positions.
+        Returns:
+            The outputs, or (outputs, state). Calls that hand the state on equal one call.
+
+        Raises:
+            ValueError: A shape or a state that does not fit, a sequence shorter than the kernel, lengths beyond the
+                sequence; or a state with padding other than K - 1 and 0, which would need inputs of the future.
+            NotFiniteError: NaN or infinity in the positions (on an accelerator in a later call).
         """
         if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:
             shape = "(B, T, {})" if self.batch_first else "(T, B, {})"
@@ -219,18 +238,18 @@ class FeedforwardDelays(Layer):
 
     @staticmethod
     def _before(lengths: Tensor, steps: int) -> Tensor:
-        """Return which of so many steps (T, B, 1) come before each sample's end."""
+        """Return a mask (T, B, 1) of the steps before each sample's end."""
         return (torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths).unsqueeze(-1)
 
     def _convolve(self, x: Tensor, past: Tensor | None) -> Tensor:
-        """Return the output of inputs x (T, B, inputs) after `past` (None: silence), in x's dtype."""
+        """Return the output for x (T, B, inputs) after the inputs `past` (None: silence), in x's dtype."""
         left = self.left_padding if past is None else 0
         x = x if past is None else torch.cat([past, x])
         steps = x.shape[0] + left + self.right_padding - self.window + 1
         if steps < 1 and x.shape[0] and past is None:
             raise ValueError(f"{x.shape[0]} steps and their padding are shorter than the window {self.window}")
         if steps < 1 or x.shape[1] == 0:
-            return x.new_zeros(max(steps, 0), x.shape[1], self.outputs) + x.sum()  # empty, but the graph goes on
+            return x.new_zeros(max(steps, 0), x.shape[1], self.outputs) + x.sum()  # empty, but part of the graph
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self.kernel == "v1" and self.kernel_count == 1:
             parts = (self.weight[..., 0].to(x.dtype), self.effective_position()[0].to(x.dtype), bias)
@@ -244,7 +263,7 @@ class FeedforwardDelays(Layer):
         if self.left_padding != self.window - 1 or self.right_padding != 0:
             raise ValueError(
                 f"left_padding = {self.left_padding}, right_padding = {self.right_padding}: a state needs window - 1 = "
-                f"{self.window - 1} on the left and 0 on the right, else outputs need inputs to come"
+                f"{self.window - 1} on the left and 0 on the right, else outputs need future inputs"
             )
 
     def _checked_state(self, state: Tensor, x: Tensor) -> Tensor:
@@ -277,7 +296,6 @@ class FeedforwardDelays(Layer):
 
     @contextmanager
     def _deploy(self) -> Iterator[None]:
-        # every connection gets whole delays: one-hot kernels
         position, spread, kernel = self.position.detach().clone(), self.spread.clone(), self.kernel
         try:
             if self.rounding != "none":
@@ -293,7 +311,7 @@ class FeedforwardDelays(Layer):
                     self.position.copy_(position)
 
     def extra_repr(self) -> str:
-        """Name what was set."""
+        """Return the settings, for `print`."""
         return (
             f"{self.inputs}, {self.outputs}, window={self.window}, kernel={self.kernel!r}, "
             f"kernel_count={self.kernel_count}, bias={self.bias is not None}, padding=({self.left_padding}, "

@@ -1,4 +1,4 @@
-"""What every layer with neurons or delays shares: precision, deployment, and the checks of what it is given."""
+"""Code shared by all layers: precision, deployment, checks of inputs."""
 
 from __future__ import annotations
 
@@ -29,30 +29,31 @@ Lengths = Tensor | Sequence[int]
 
 
 class NotFiniteError(ValueError):
-    """NaN or infinity where a layer computes: in its input, its delays, or the state that it came to."""
+    """Raised for NaN or infinity in a layer's input, delays or state."""
 
 
 class Layer(nn.Module):
-    """Base of the layers: tensors that stay exact, a deployed form, parameters with a range.
+    """Base class of all layers.
 
-    A subclass names the parameters that are delays in `delay_parameters`, and gives `_exact` and `_deploy`.
+    A subclass lists its delay parameters in `delay_parameters` and tensors that stay in float32 in `_exact`, and rounds
+    its delays in `_deploy`.
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ()
 
     def deployed(self) -> AbstractContextManager[Any]:
-        """Inside: the layer as on hardware (see `delrec.deployed`). After: as it was."""
+        """Return a context in which the layer runs as on hardware; see `delrec.deployed`."""
         return deployed(self)
 
     def clamp_(self) -> None:
-        """Put parameters back in their range, after an optimiser step: as the published code does; it is optional."""
+        """Clamp parameters to their range, as the published code does after each optimiser step. Optional."""
 
     def _deploy(self) -> AbstractContextManager[Any]:
-        """Hold the delays rounded and without spread."""
+        """Return a context with rounded delays and no spread."""
         return nullcontext()
 
     def _exact(self) -> list[Tensor]:
-        """Return the tensors that are never kept in less than float32: delays and spreads."""
+        """Return the tensors that are kept in float32 at least: delays and spreads."""
         return []
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
@@ -60,7 +61,7 @@ class Layer(nn.Module):
 
 
 def keeping_exact(fn: Callable[[Tensor], Tensor], exact: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return `fn`, as `nn.Module._apply` takes it, for which `exact` tensors and their gradients stay in float32."""
+    """Wrap `fn`, an argument of `nn.Module._apply`, so that `exact` tensors and their gradients stay in float32."""
     # a delay of 300.4 steps is 300 in bfloat16 and its taps are wrong: `.to(bfloat16)` leaves it in float32
     kept = {id(t) for t in (*exact, *(t.grad for t in exact if t.grad is not None))}
 
@@ -75,10 +76,13 @@ def keeping_exact(fn: Callable[[Tensor], Tensor], exact: list[Tensor]) -> Callab
 
 @contextmanager
 def deployed(module: nn.Module) -> Iterator[nn.Module]:
-    """Inside: every layer of `module` as on hardware: delays rounded, no spread, evaluation mode (no dropout).
+    """Run a block with every layer of `module` as on hardware: delays rounded, sigma 0, evaluation mode.
 
-    module: any `nn.Module` that holds layers of this package. After, also after an exception, all is as it was: the
-    delays (unless a layer's rounding is "in-place"), sigma, and the training flag of each part.
+    Args:
+        module: Any `nn.Module` that contains layers of this package.
+
+    Afterwards, also after an exception, delays (unless a layer's rounding is "in-place"), sigma and training flags are
+    restored.
     """
     modes = [(part, part.training) for part in module.modules()]
     with ExitStack() as stack:
@@ -94,25 +98,24 @@ def deployed(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def exact_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype to compute in: float32, or float64 where `dtype` is."""
+    """Return the dtype to compute in: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def plain_arithmetic(device: str) -> AbstractContextManager[Any]:
-    """Return a context without autocast, for tensors on a type of device."""
+    """Return a context that turns autocast off for a type of device."""
     return torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()
 
 
 def autocasts(device: str) -> bool:
-    """Return whether autocast is at work for tensors on a type of device; torch raises for one that has none."""
+    """Return whether autocast is on for a type of device. For the meta device, which has none, torch would raise."""
     return device != "meta" and torch.is_autocast_enabled(device)
 
 
 def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
-    """Return the steps of each sample as int64 (B,) on the device of `current` (T, B, N).
+    """Return the number of steps of each sample as int64 (B,) on the device of `current` (T, B, N).
 
-    Raises ValueError for anything but B whole numbers in 0..T; the range is checked where that costs no
-    synchronisation (a list, or a tensor in main memory).
+    Raises ValueError for anything but B whole numbers from 0 to T; their range is not checked on an accelerator.
     """
     if lengths is None:
         return None
@@ -131,7 +134,7 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
 
 
 def trainable(state: Tensor) -> Tensor:
-    """Return a state that autograd can take: a copy, where it was made in inference mode and training goes on."""
+    """Return a state that autograd accepts: a copy if it was made in inference mode and training continues."""
     if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or not state.is_inference():
         return state
     return state.clone()
@@ -141,7 +144,7 @@ _numbers = WeakTensorKeyDictionary()
 
 
 def number(value: Tensor) -> float:
-    """Return a scalar tensor as a float; on an accelerator it is fetched again only when it was changed in place."""
+    """Return a scalar tensor as a float. From an accelerator it is copied again only after an in-place change."""
     if value.is_cpu or value.is_inference():
         return float(value)
     version = value._version
@@ -152,10 +155,10 @@ def number(value: Tensor) -> float:
 
 
 class FiniteWatch:
-    """Tells NaN and infinity: at once in main memory; on an accelerator by a flag that a later call reads.
+    """Check for NaN and infinity: on the CPU at once, on CUDA without waiting, in a later call.
 
-    Nothing waits for the accelerator: each flag is copied to the host behind the work and read once it is there.
-    While a graph is compiled or captured nothing is checked.
+    On CUDA a flag is copied to the host behind the work and read by a later call. While a graph is compiled or captured
+    nothing is checked.
     """
 
     def __init__(self) -> None:
@@ -168,14 +171,14 @@ class FiniteWatch:
         return FiniteWatch, ()
 
     def check(self, values: Tensor, message: str) -> None:
-        """Raise NotFiniteError(message) where `values` hold NaN or infinity, now or at a later call."""
+        """Raise NotFiniteError(message) if `values` hold NaN or infinity, now or in a later call."""
         if values.numel() == 0 or torch.compiler.is_compiling():
             return
         if values.is_cpu:
             if not _finite(values):
                 raise NotFiniteError(message)
         elif values.is_cuda:
-            with torch.cuda.device(values.device):  # whose stream the event is of
+            with torch.cuda.device(values.device):  # the event belongs to this device's stream
                 if torch.cuda.is_current_stream_capturing():
                     return
                 self._read()
@@ -186,7 +189,7 @@ class FiniteWatch:
             self._pending.append((event, flag, message))
 
     def flush(self) -> None:
-        """Wait for what was checked and is not known yet, and raise NotFiniteError as a later call would."""
+        """Wait for pending checks, and raise NotFiniteError as a later call would."""
         for event, _, _ in self._pending:
             event.synchronize()
         self._read()
@@ -200,9 +203,9 @@ class FiniteWatch:
 
 
 def check_finite(module: nn.Module) -> None:
-    """Raise NotFiniteError for what the layers of a module were given and no later call has told yet.
+    """Wait for the pending checks of all layers in a module, and raise NotFiniteError if one failed.
 
-    For the end of an epoch: on an accelerator the last batch's is not known before. Waits for it.
+    On an accelerator, call it at the end of an epoch: no later call has read the checks of the last batch.
     """
     for part in module.modules():
         watch = getattr(part, "_watch", None)

@@ -1,4 +1,4 @@
-"""A linear map that costs little where its input is mostly zeros, as spikes are."""
+"""A linear map that is fast for sparse inputs such as spikes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ __all__ = ["SpikeLinear", "product"]
 
 
 class SpikeLinear(nn.Linear):
-    """y = x W^T + b, as `nn.Linear`; on the cpu engine the work follows the non-zero inputs.
+    """Linear map y = x W^T + b, as `torch.nn.Linear`; on the cpu engine the work follows the non-zero inputs.
 
-    forward maps (..., inputs) to (..., outputs), whatever the order of the axes before. Whole numbers and booleans are
-    taken for numbers; under autocast it is torch's product, in autocast's dtype. Sparse sequences of three axes take
-    the engine's product, everything else torch's; the results agree to rounding. engine: "auto" or the name of an
-    engine. device, dtype: of the parameters.
+    Args:
+        inputs, outputs: Sizes of the last axis.
+        bias: Add a bias.
+        engine: "auto", or the name of an engine.
+        device, dtype: Of the parameters.
+
+    forward maps (..., inputs) to (..., outputs). Integers and booleans are converted to the weight's dtype; under
+    autocast the result is in autocast's dtype, as in torch.
     """
 
     def __init__(
@@ -41,7 +45,7 @@ class SpikeLinear(nn.Linear):
 
 
 def product(engine: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return x W^T + b by the engine of that name, or by torch where that is as good, or needed."""
+    """Return x W^T + b, computed by the named engine where it has a faster way, else by torch."""
     plain = autocasts(x.device.type) or x.dim() != 3 or x.dtype != weight.dtype
     out = None if plain else linear(engine, x, weight, bias)
     return F.linear(x, weight, bias) if out is None else out

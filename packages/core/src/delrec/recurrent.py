@@ -1,4 +1,4 @@
-"""Layers with learned or fixed recurrent delays (DelRec); shapes as in `delrec.spiking`."""
+"""Layers with learned or fixed recurrent delays (DelRec)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DelayKind = Literal["axonal", "synaptic", "shared", "none"]
 Rounding = Literal["restore", "in-place", "straight-through", "stochastic", "none"]
 
 _LONGEST = 2**24  # steps: every whole number up to it is exact in float32
-_MARGIN = 32  # steps of history beyond twice what delays need today, for delays that grow
+_MARGIN = 32  # steps of history beyond twice the longest delay, so that delays may grow between calls
 
 
 def _choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
@@ -146,7 +146,7 @@ class RecurrentDelays(SpikingLayer):
         self.register_buffer("sigma", torch.tensor(float(sigma), device=device, dtype=exact))
 
     def make_weight(self) -> Tensor:
-        """Return the weight at the start: (N, N), orthogonal."""
+        """Return the initial weight, (N, N), orthogonal."""
         return nn.init.orthogonal_(torch.empty(self.size, self.size))
 
     def effective_weight(self) -> Tensor:
@@ -157,7 +157,7 @@ class RecurrentDelays(SpikingLayer):
 
     @property
     def fan_out(self) -> int:
-        """How many synapses of this layer a spike reaches."""
+        """Number of synapses of this layer that a spike reaches."""
         return self.size - (not self.self_connections)
 
     def half_width(self) -> Tensor:
@@ -190,7 +190,7 @@ class RecurrentDelays(SpikingLayer):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Put delays back into [0, max_delay], and the neuron's parameters in their range, as published; optional."""
+        """Clamp delays to [0, max_delay], and the neuron's parameters to their range. Optional."""
         super().clamp_()
         self._check_delay()
         if self.delay is not None:
@@ -233,7 +233,7 @@ class RecurrentDelays(SpikingLayer):
         }
 
     def _limit(self) -> int | None:
-        """Return the longest tap that `max_delay` allows; None without one, or while sigma cannot be read."""
+        """Return the longest tap that `max_delay` allows; None without `max_delay`, or while sigma cannot be read."""
         if self.max_delay is None or torch.compiler.is_compiling() or self.sigma.is_meta:
             return None
         widest = 1 + number(self.sigma) * (1 if self.spread is None else 2)
@@ -243,7 +243,7 @@ class RecurrentDelays(SpikingLayer):
         if request.limit is not None:
             return request.limit
         assert request.delay is not None and request.width is not None
-        if torch.compiler.is_compiling():  # nothing can be read off the delays: keep all
+        if torch.compiler.is_compiling():  # a graph cannot read the delays: keep everything
             return request.current.shape[0] + (1 if request.state is None else len(request.state.history))
         return 2 * (_delays.kernel_length(request.delay, request.width) - 1) + _MARGIN
 

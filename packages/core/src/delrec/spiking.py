@@ -1,4 +1,4 @@
-"""Layers of spiking neurons without recurrence, and what every layer of neurons does: state, lengths, layout.
+"""Layers of spiking neurons without recurrence; base class of the recurrent ones.
 
 Every sequence is (T, B, N): time first, then batch, then neuron; with `batch_first` (B, T, N).
 """
@@ -22,7 +22,7 @@ __all__ = ["SpikingLayer", "SpikingOutput"]
 
 
 class SpikingOutput(NamedTuple):
-    """What a layer was asked for beside its spikes; the rest is None. Shapes as in `SpikingLayer.forward`."""
+    """Spikes, and the state and membrane if requested, else None. Shapes as in `SpikingLayer.forward`."""
 
     spikes: Tensor
     state: State | None = None
@@ -30,14 +30,21 @@ class SpikingOutput(NamedTuple):
 
 
 class SpikingLayer(Layer):
-    """N neurons without recurrent connections.
+    """N spiking neurons without recurrent connections.
 
-    size: N. neuron: a `Neuron` (default LIF()), a single-step neuron of snntorch, spikingjelly or norse, or any
-    callable (current, state) -> (spike, state); see `delrec.foreign`. engine: "auto" or the name of an engine.
-    batch_first: sequences are (B, T, N). segment: keep for the backward pass only the state between segments of so
-    many steps and run each again there: less memory for long T, at the price of a second forward pass; spikes and
-    gradients are the same. None keeps all, and so does a call that hands out the membrane or takes lengths.
-    device, dtype: of the parameters; what must be exact (delays, neurons) is never kept below float32.
+    Args:
+        size: N, the number of neurons.
+        neuron: A neuron of this package (default `LIF()`), a single-step neuron of snntorch, spikingjelly or norse, or
+            a callable (current, state) -> (spike, state).
+        engine: "auto", or the name of an engine.
+        batch_first: Sequences are (B, T, N) instead of (T, B, N).
+        segment: Keep for the backward pass only the state between segments of so many steps, and run each segment
+            again: less memory for long sequences, the same gradients. None keeps everything, and so does a call that
+            returns the membrane or takes lengths.
+        device, dtype: Of the parameters. Those of neurons are never kept below float32.
+
+    Raises:
+        ValueError: A setting is out of range; the message names it.
     """
 
     def __init__(
@@ -78,15 +85,21 @@ class SpikingLayer(Layer):
     ) -> Tensor | SpikingOutput:
         """Run the layer over a sequence.
 
-        current: (T, B, N), the feedforward current; below float32 it is computed in float32. state: where to start,
-        as `return_state` gave it; None is rest. lengths: (B,) steps of each sample, 0 to T: after its end a sample's
-        state is held and it spikes no more. Returns the spikes, (T, B, N) in the dtype of `current`; or, if anything
-        else is asked for, (spikes, state, membrane): the `State` after the last step, whatever `batch_first`, and V
-        after the reset in the shape of the spikes. What was not asked for is None.
+        Args:
+            current: Feedforward current (T, B, N). Below float32 the layer computes in float32.
+            state: Where to start, from an earlier call with `return_state`; None is rest.
+            lengths: (B,), the steps of each sample, 0 to T. After its end a sample keeps its state and does not spike.
+            return_state: Also return the `State` after the last step.
+            return_membrane: Also return the membrane potential after the reset, in the shape of the spikes.
 
-        Calls that hand the state on equal one call over the whole, gradients included. Raises ValueError for a wrong
-        shape or dtype, lengths beyond the sequence, or a state that does not fit; NotFiniteError for NaN or infinity
-        (on an accelerator at a later call); TypeError for a state that is none.
+        Returns:
+            The spikes, (T, B, N) in the dtype of `current`; or (spikes, state, membrane) if one of the two is
+            requested, with None for the other. Calls that hand the state on equal one call, gradients included.
+
+        Raises:
+            ValueError: A shape, dtype, length or state that does not fit.
+            TypeError: `state` is not a `State`.
+            NotFiniteError: NaN or infinity (on an accelerator in a later call).
         """
         self._check_input(current)
         if transforming():
@@ -115,7 +128,7 @@ class SpikingLayer(Layer):
         spikes = self._as_input(out.spikes, current)
         if not (return_state or return_membrane):
             return spikes
-        # a copy: what is done to the outputs in place must not change the state
+        # a copy: in-place changes of the outputs must not change the state
         final = out.final.map(torch.clone) if return_state else None
         return SpikingOutput(spikes, final, None if membrane is None else self._as_input(membrane, current))
 
@@ -149,11 +162,11 @@ class SpikingLayer(Layer):
         return self.engine
 
     def _history(self, request: Request) -> int:
-        """Return how many past steps a state keeps."""
+        """Return the number of past steps that a state keeps."""
         return 1
 
     def _connections(self, current: Tensor) -> dict[str, Any]:
-        """Return what a `Request` says of the recurrent connections."""
+        """Return the fields of a `Request` for the recurrent connections."""
         return {}
 
     def _membrane(self, request: Request, out: Output) -> Tensor:
@@ -174,9 +187,9 @@ class SpikingLayer(Layer):
             raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
 
     def clamp_(self) -> None:
-        """Put the neuron's parameters back in their range (call it after an optimiser step)."""
+        """Clamp the neuron's parameters to their range, after an optimiser step."""
         self.neuron.clamp_()
 
     def extra_repr(self) -> str:
-        """Name what was set."""
+        """Return the settings, for `print`."""
         return f"{self.size}, engine={self.engine!r}, batch_first={self.batch_first}"

@@ -1,4 +1,4 @@
-"""State carried from call to call, as a thin wrapper around layers whose state is explicit."""
+"""A wrapper that carries the state of layers from call to call."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ __all__ = ["Stateful"]
 
 
 class Stateful(nn.Module):
-    """A layer, or any module that holds layers of this package, whose state goes on from call to call.
+    """A module whose layers continue from the state of the last call, until `reset()`.
 
-    module: what is called; it is left as it is, and alone it goes on starting from rest. detach: carry the state
-    without its gradient (each call is then trained by itself); False carries the gradient on, through every call since
-    `reset()`.
+    Args:
+        module: A layer, or any module that contains layers of this package. Called alone it still starts from rest.
+        detach: Carry the state without its gradient, so that each call is trained by itself. False carries the
+            gradient through all calls since `reset()`.
 
-    A call equals the module's own, with each layer started where the last call left it. Batch, dtype and device must
-    stay; another one raises ValueError. A copy starts from the same state, without its gradient, which leads to the
-    original's parameters. The state is in no state_dict.
+    Batch, dtype and device must stay the same. A copy continues from the same state, without its gradient. The state is
+    not part of the state dict.
 
-    Raises ValueError for a module without such layers or with a `Stateful` inside; and RuntimeError where carrying
-    would be wrong: while a checkpoint runs the forward again, in `nn.DataParallel`, for a layer that one call runs
-    twice, or in which no layer was seen to run (a module compiled before it was wrapped: wrap it, then compile).
+    Raises:
+        ValueError: The module contains no layer with a state, or a `Stateful`; or a call has another batch, dtype or
+            device.
+        RuntimeError: Carrying would be wrong: a checkpoint runs the forward again, `nn.DataParallel` splits the batch,
+            a layer runs twice in one call, or no layer was seen to run (compile after wrapping, not before).
     """
 
     def __init__(self, module: nn.Module, *, detach: bool = True) -> None:
@@ -47,7 +49,7 @@ class Stateful(nn.Module):
 
     @torch.compiler.disable
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the module, from where the last call ended."""
+        """Call the module, continuing from the last call."""
         if torch._C._current_graph_task_id() != -1:
             raise RuntimeError(
                 "Stateful was called during a backward pass, as a checkpoint does to run the forward again: its state "
@@ -86,7 +88,7 @@ class Stateful(nn.Module):
                 return out if asked else out._replace(state=None)
             return out[0]
 
-        # around whatever hooks the layer has: they see the call and the output that its caller does
+        # outermost, so that other hooks of the layer see the caller's arguments and output
         return [
             layer.register_forward_pre_hook(before, with_kwargs=True),
             layer.register_forward_hook(behind, with_kwargs=True, prepend=True),

@@ -1,7 +1,6 @@
-"""What a training loop may ask of a network, whatever is inside it.
+"""Base class of networks that a training loop can train.
 
-Any model can follow it: the defaults here suit a plain `nn.Module` that maps a sequence
-(T, B, C) to outputs (T', B, classes).
+The defaults suit any `nn.Module` that maps a sequence (T, B, C) to outputs (T', B, classes).
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,10 +23,10 @@ __all__ = ["Counts", "Trainable"]
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of parameters.
+    """Numbers of parameters by kind, and by whether they are trained.
 
-    weights (with biases and normalisation), delays (with spreads) and neuron tell what a parameter is; trainable and
-    frozen whether it is learned. total = weights + delays + neuron = trainable + frozen.
+    weights include biases and normalisation, delays include spreads. total = weights + delays + neuron = trainable +
+    frozen.
     """
 
     weights: int
@@ -44,10 +42,10 @@ class Counts:
 
 
 class Trainable(nn.Module):
-    """Base of every network that the suite's training loop trains; B the batch, T the steps."""
+    """Base class of networks for the training loop; B is the batch, T the number of steps."""
 
     def scores(self, outputs: Tensor) -> Tensor:
-        """Reduce outputs (T', B, classes) to one score a class, (B, classes): the sum over time."""
+        """Reduce outputs (T', B, classes) to scores (B, classes): the sum over time."""
         return outputs.sum(0)
 
     def classify(self, inputs: Tensor) -> Tensor:
@@ -55,7 +53,7 @@ class Trainable(nn.Module):
         return self.scores(self(inputs))
 
     def predict(self, scores: Tensor) -> Tensor:
-        """Return the class of each sample (B,), that of its largest score; -1 where there is none, which is wrong."""
+        """Return the class with the largest score, (B,); -1 for no class, which counts as wrong."""
         return scores.argmax(-1)
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
@@ -68,7 +66,7 @@ class Trainable(nn.Module):
         return F.cross_entropy(scores, target)
 
     def penalty(self) -> Tensor | float:
-        """Return what the last forward adds to the loss (a spike penalty, say); 0 by default."""
+        """Return a term that the last forward adds to the loss, such as a spike penalty; 0 by default."""
         return 0.0
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
@@ -84,15 +82,15 @@ class Trainable(nn.Module):
         """Finish an epoch, before validation."""
 
     def deployed(self) -> AbstractContextManager[nn.Module]:
-        """Inside: the network as it is deployed, delays rounded and sigma 0, in evaluation mode."""
+        """Return a context in which the network is as deployed; see `delrec.deployed`."""
         return deployed(self)
 
     def grouped(self, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters by what they are; see `delrec.training.grouped`."""
+        """Return the parameters by kind; see `delrec.training.grouped`."""
         return grouped(self, trainable)
 
     def count(self) -> Counts:
-        """Count the parameters, told apart by what they are and by whether they are learned."""
+        """Count the parameters by kind, and by whether they are trained."""
         groups = self.grouped()
         sizes = {name: sum(p.numel() for p in group) for name, group in groups.items()}
         every = [p for group in groups.values() for p in group]
@@ -115,7 +113,7 @@ class Trainable(nn.Module):
 
     @property
     def streams(self) -> bool:
-        """Whether `step` works: whether an output needs no input from later steps."""
+        """Whether `step` works: no output depends on later inputs."""
         return False
 
     def initial_state(self, batch: int) -> Any:
@@ -127,10 +125,6 @@ class Trainable(nn.Module):
         raise ValueError(f"{type(self).__name__} does not stream: it has no single-step mode")
 
     def engines(self) -> str:
-        """Return the engines that ran in the last forward, joined by '+'; 'torch' where no scan was run."""
+        """Return the engines that ran in the last forward, joined by '+'; 'torch' if none did."""
         used = {m.engine_used for m in self.modules() if isinstance(m, SpikingLayer) and m.engine_used}
         return "+".join(sorted(used)) or "torch"
-
-    def is_finite(self) -> bool:
-        """Return whether every parameter is finite."""
-        return all(bool(torch.isfinite(p).all()) for p in self.parameters())

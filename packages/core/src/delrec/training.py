@@ -1,4 +1,4 @@
-"""What one's own training loop needs, a line each, for any module that holds our layers."""
+"""Parameter groups and the sigma schedule, for any module that contains layers of this package."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ GROUPS = ("weights", "norm", "delays", "neuron")
 
 
 def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters of any module by what they are: weights, norm, delays (with spreads), neuron.
+    """Return the parameters of a module by kind: weights, norm, delays (with spreads), neuron.
 
-    module: any `nn.Module`; what belongs to none of our layers, neurons or a normalisation is a weight. trainable:
-    leave out what is not trained.
+    Args:
+        module: Any `nn.Module`. A parameter of another library's module is a weight, or norm for a normalisation.
+        trainable: Leave out parameters that are not trained.
     """
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
     seen: set[int] = set()
@@ -50,14 +51,17 @@ def parameter_groups(
     neuron_lr: float | None = None,
     weight_decay: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """Return groups for a torch optimiser: delays at their own rate, and weight decay on weights alone.
+    """Return parameter groups for a torch optimiser: delays with their own rate, weight decay for weights only.
 
         Adam(parameter_groups(model, lr=1e-3, delay_lr=5e-2, weight_decay=1e-5))
 
-    module: any `nn.Module` that holds our layers. lr: of everything else; None leaves it to the optimiser. delay_lr,
-    neuron_lr: of delays (with spreads) and neuron parameters; None is lr. Delays, normalisation and neuron parameters
-    never decay: a decay pulls them to 0, which for a delay or a time constant means something. Each group has a
-    "name". Raises ValueError for a negative rate or decay.
+    Args:
+        module: Any `nn.Module` that contains layers of this package.
+        lr: Learning rate; None leaves it to the optimiser.
+        delay_lr, neuron_lr: Of delays (with spreads) and neuron parameters; None is lr.
+        weight_decay: Of weights. Delays, normalisation and neuron parameters do not decay.
+
+    Each group has a "name". Raises ValueError for a negative rate or decay.
     """
     for field, value in (("lr", lr), ("delay_lr", delay_lr), ("neuron_lr", neuron_lr), ("weight_decay", weight_decay)):
         if value is not None and not (math.isfinite(value) and value >= 0):
@@ -74,12 +78,15 @@ def parameter_groups(
 
 
 class SigmaSchedule:
-    """sigma(epoch) = initial * decay^(100 epoch / epochs), in steps, for epoch = 0 .. epochs-1.
+    """Sets sigma at the start of each epoch: sigma(epoch) = initial * decay^(100 epoch / epochs), epoch from 0.
 
-    Call `step(model)` at the START of every epoch: it sets sigma in every layer of the model that has one, the
-    first call to `initial`. `state_dict()` and `load_state_dict()` resume it. Source: DelRec, arXiv 2509.24852,
-    section 3. initial = 0 keeps sigma at 0; decay = 1 holds it constant. Raises ValueError for initial < 0, decay
-    outside (0, 1] or epochs < 1.
+    Args:
+        initial: Spread in steps, at least 0. 0 keeps sigma at 0.
+        decay: In (0, 1]; 1 keeps sigma constant.
+        epochs: Number of epochs.
+
+    Call `step(model)` at the START of every epoch. `state_dict()` and `load_state_dict()` resume it, as torch's
+    schedulers. Raises ValueError for a setting out of range. Source: DelRec, arXiv 2509.24852, section 3.
     """
 
     def __init__(self, initial: float = 0.0, decay: float = 0.95, epochs: int | None = None) -> None:
@@ -96,14 +103,14 @@ class SigmaSchedule:
         """Return sigma for an epoch counted from 0."""
         epochs = self.epochs if epochs is None else epochs
         if epochs is None:
-            raise ValueError("epochs is not set: say how many there are, SigmaSchedule(initial, decay, epochs)")
+            raise ValueError("epochs is not set: give SigmaSchedule(initial, decay, epochs)")
         if epochs < 1 or epoch < 0:
             raise ValueError(f"epoch {epoch} of {epochs}: needs epochs >= 1 and epoch >= 0")
         return self.initial * self.decay ** (100 * epoch / epochs)
 
     @torch.no_grad()
     def step(self, module: nn.Module) -> float:
-        """Set sigma for the epoch that begins in every layer of `module`, count it, and return it."""
+        """Set sigma for the epoch that begins in every layer of `module`, and return it."""
         sigma = self(self.epoch)
         for part in module.modules():
             if isinstance(part, Layer) and "sigma" in part._buffers:
