@@ -23,7 +23,7 @@ from delrec.neurons import Neuron, neuron_of
 
 _BROKEN = ""
 try:
-    from delrec.engines.cpu import delays, linear
+    from delrec.engines.cpu import linear
     from delrec.engines.cpu.codegen import kernels_for
     from delrec.engines.cpu.common import real
     from delrec.engines.cpu.scan import Scan
