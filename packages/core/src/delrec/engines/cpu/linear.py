@@ -29,7 +29,7 @@ _TILE = 128  # rows whose events are sorted by sender at a time
 @torch.library.custom_op("delrec::cpu_linear", mutates_args=())
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return inputs weight^T + bias. inputs: (..., N_in). weight: (N_out, N_in). bias: (N_out,). One dtype for all."""
-    rows = inputs.flatten(0, -2)
+    rows = inputs.reshape(-1, inputs.shape[-1])
     if mostly_zero(rows, _SPARSE_SHARE):
         out = _sparse_product(rows, weight, bias)
     else:
@@ -46,8 +46,8 @@ def _(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _backward(
     g: Tensor, inputs: Tensor, weight: Tensor, to_inputs: bool, to_weight: bool, to_bias: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    g, rows = g.flatten(0, -2), inputs.flatten(0, -2)
-    g_inputs = g_weight = g_bias = g.new_empty(0)
+    g, rows = g.reshape(-1, g.shape[-1]), inputs.reshape(-1, inputs.shape[-1])
+    g_inputs, g_weight, g_bias = (g.new_empty(0) for _ in range(3))
     if to_inputs:
         g_inputs = product.input_gradient(g, weight).view(inputs.shape)
     if to_weight:
@@ -55,7 +55,7 @@ def _backward(
         g_weight = find(g, rows)
     if to_bias:
         g_bias = product.sum_rows(g)
-    return g_inputs, g_weight, g_bias if to_bias else g.new_empty(0)
+    return g_inputs, g_weight, g_bias
 
 
 @_backward.register_fake
