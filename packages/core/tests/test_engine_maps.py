@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,6 +174,6 @@ def bits():
 def test_bits_are_the_same_on_this_processor_and_on_an_older_one(tmp_path):
     assert bits() == BITS
     settings = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "DELREC_CACHE": str(tmp_path)}
-    program = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import {__name__} as m; print(m.bits())"
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import {__name__} as m; print(m.bits())"
     ran = subprocess.run([sys.executable, "-c", program], env=os.environ | settings, capture_output=True, text=True)
     assert ran.stdout.strip() == BITS, ran.stderr

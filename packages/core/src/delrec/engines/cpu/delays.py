@@ -56,9 +56,7 @@ def _delayed(
 
 
 @_delayed.register_fake
-def _(
-    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
-) -> Tensor:
+def _(inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int) -> Tensor:
     return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
 
 

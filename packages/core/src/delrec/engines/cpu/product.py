@@ -88,7 +88,9 @@ def pack(w, step, row, depth, size, panels):
     width = 64 // panels.itemsize
     for first in range(0, depth, _DEPTH):
         count = min(_DEPTH, depth - first)
-        pack_panels(w, first * step, step, row, count, size, panels, first * ((size + width - 1) // width * width), width)
+        pack_panels(
+            w, first * step, step, row, count, size, panels, first * ((size + width - 1) // width * width), width
+        )
 
 
 @compiled
@@ -111,7 +113,9 @@ def pack_panels(w, w_at, step, row, count, size, panels, at, width):
 
 
 @compiled
-def block_product(rows, a, a_at, a_row, a_step, a_block, b, b_at, count, size, start, start_at, start_row, c, c_at, tile):
+def block_product(
+    rows, a, a_at, a_row, a_step, a_block, b, b_at, count, size, start, start_at, start_row, c, c_at, tile
+):
     """c[r, n] = start[r, n] + sum_{k < count} a[r, k] b[k, n]: b in panels; ROWS rows of a are a_block apart."""
     width = 64 // c.itemsize
     for first in range(0, size, width):
