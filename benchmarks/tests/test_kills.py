@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from delrec_bench.records import read_record
-from delrec_bench.records.tracking.values import epoch_times
 from delrec_bench.runs import folder, recording
 from delrec_bench.runs.folder import RunFolder, sealed
+from delrec_bench.tracking.values import epoch_times
 from delrec_bench.training import loop
 
 from benchmarks.tests import killed_run as driver

@@ -221,6 +221,6 @@ def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose
     keys = [known[name].keys for name in studies]
     assert [len(of) for of in keys] == [4, 4] and len(keys[0] & keys[1]) == 2
     assert app.main(["sync", "--root", str(root)]) == 0
-    from delrec_bench.records.tracking import records_from_mlflow
+    from delrec_bench.tracking import records_from_mlflow
 
     assert len(records_from_mlflow(workspace_at(root))) == 6

@@ -16,11 +16,11 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import tracking
-from delrec_bench.records.tracking import records_from_mlflow, sync
-from delrec_bench.records.tracking.values import flat
 from delrec_bench.runs.models import network_of, with_example
 from delrec_bench.runs.single import perform
 from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tracking import records_from_mlflow, sync
+from delrec_bench.tracking.values import flat
 from mlflow import MlflowClient
 from tracked import children, losses, run
 

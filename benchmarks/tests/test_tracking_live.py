@@ -3,7 +3,7 @@
 import json
 
 from delrec_bench.records import tracking
-from delrec_bench.records.tracking import Begun, Follower, begun, follow, records_from_mlflow, sync, writing
+from delrec_bench.tracking import Begun, Follower, begun, follow, records_from_mlflow, sync, writing
 from tracked import children, losses, run
 
 

@@ -9,11 +9,11 @@ from delrec_bench.config import Spot
 from delrec_bench.config.evaluation import is_set
 from delrec_bench.methods.base import FOLDER as METHODS_FOLDER
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import PAGE_FILE, Failure, Record, read_page
+from delrec_bench.records import Failure, Record, read_store
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Contrast, Declaration, Expected, Primary
-from delrec_bench.report.reproduction import Outcome, compare
 from delrec_bench.report.writing import out_folder, write_page
+from delrec_bench.statistics.reproduced import Matched, Reproduction, judge, match
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.file import Pair
 from delrec_bench.tasks.base import TaskTable
@@ -156,35 +156,56 @@ def _rows_of(asked: Pair, names: Mapping[Spot, str]) -> tuple[str, str]:
     return row(asked.method, asked.at), row(asked.control, {**asked.at, **asked.control_at})
 
 
-def published_records(workspace: Workspace, page: str) -> list[Record]:
-    """The records behind a published page; none where it is not published."""
-    path = workspace.reports / page / PAGE_FILE
-    return read_page(path) if path.exists() else []
-
-
 def finish(
     workspace: Workspace,
     declared: Declaration,
     records: Sequence[Record],
+    ours: Sequence[Record],
     say: Callable[[str], None],
     source: str = "records",
-) -> tuple[list[Path], Outcome, Mapping[str, Any]]:
-    """Write out/<page>/, and compare its rows with the published ones.
+) -> tuple[list[Path], Reproduction, Mapping[str, Any]]:
+    """Write out/<page>/, and compare the rows that were made here with the store.
+
+    Args:
+        workspace: Its store is read.
+        declared: What the page is.
+        records: What it shows.
+        ours: Those of its runs that were made here.
+        say: Called with each line.
+        source: Where they were read.
 
     Returns:
-        The paths, the comparison (any row `different` means exit 1), and both for `--json`.
+        The paths, the comparison (a page that is `different` means exit 1), and both for `--json`.
     """
     page = build(declared, records, source)
     paths = write_page(out_folder(workspace, declared), page)
-    outcome = compare(declared, records, published_records(workspace, declared.page))
-    for line in (*page.answer[:1], *outcome.lines):
+    published, _ = read_store(workspace.reports, [record.task for record in ours])
+
+    def name(record: Record) -> str:
+        return f"{declared.runs[record.key].method if record.key in declared.runs else record.method} on {record.task}"
+
+    matched = match(ours, published, name)
+    reproduction = judge(matched.rows)
+    for line in (*page.answer[:1], *told(matched, reproduction)):
         say(line)
     content = {
         "page": declared.page,
         "files": [str(path) for path in paths],
         "answer": "".join(page.answer[:1]),
-        "comparison": outcome.lines[-1],
-        "rows": outcome.to_dict(),
+        "comparison": str(reproduction),
+        "word": reproduction.word,
+        "p": reproduction.p,
+        "rows": [dict(vars(row)) for row in reproduction.rows],
+        "new": list(matched.new),
         "complete": page.complete,
     }
-    return paths, outcome, content
+    return paths, reproduction, content
+
+
+def told(matched: Matched, reproduction: Reproduction) -> list[str]:
+    """A line for each row that is not equal, and one for those that only one side has."""
+    lines = [f"{row.name}: {row.word}: {row.reason}" for row in reproduction.rows if row.word != "equal"]
+    if matched.new:
+        some = "; ".join(matched.new[:4]) + ("; ..." if len(matched.new) > 4 else "")
+        lines.append(f"not published, nothing to compare with: {len(matched.new)} rows ({some})")
+    return lines

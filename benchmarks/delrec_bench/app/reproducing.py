@@ -8,23 +8,25 @@ from typing import Any
 
 import torch
 
-from delrec_bench.app.common import own_failures, own_records, tracked
+from delrec_bench.app.common import own_runs, read_runs
 from delrec_bench.app.options import Answer, Places
-from delrec_bench.app.pages import declaration, finish, published_records
+from delrec_bench.app.pages import declaration, finish
 from delrec_bench.app.progress import Display
 from delrec_bench.config import Request, parse_setting
 from delrec_bench.errors import BenchError
-from delrec_bench.latency import Order, Outcome, measure
+from delrec_bench.latency import Order, Outcome, can_measure, measure
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
-from delrec_bench.records.tracking import sync
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
 from delrec_bench.studies.cost import Past, estimate, misfits
 from delrec_bench.studies.derived import networks, with_trained
 from delrec_bench.studies.expansion import Study, Wanted, expand
+from delrec_bench.studies.membership import study_of
+from delrec_bench.studies.selecting import keys_of
 from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_spot
 from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tracking import sync
 from delrec_bench.workspace import Workspace, here
 
 LATENCY_SECONDS = 90.0  # for all methods and tasks together
@@ -42,6 +44,7 @@ class Ordered:
         jobs: Worker processes; None for all cores.
         dry_run: Only say what it would take.
         latency: Whether to measure it.
+        everything: Of the leaderboard every repetition; else repetition 0 of the tasks that every clone has.
         executor, per_device, scheduler, executor_options: What does the runs; see `runs.executors.make_executor`.
         retries: Tries more for a run that failed.
     """
@@ -52,6 +55,7 @@ class Ordered:
     jobs: int | None
     dry_run: bool
     latency: bool
+    everything: bool = False
     executor: str = "local"
     per_device: int | None = None
     scheduler: str | None = None
@@ -89,19 +93,21 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
         options=dict(parse_setting(text) for text in ordered.executor_options),
     )
     jobs = executor.jobs
-    known = [*published_records(workspace, study.page), *own_records(workspace)]
+    known, _ = read_runs(workspace)
     if ordered.dry_run:
         return _dry_run(study, methods, tasks, known, jobs, workspace)
     place = Place(workspace, *places.folders(), retries=ordered.retries)
     work = Work(place, methods, tasks, executor, known, say, display.bar)
     searched = search(study, work) if study.search is not None else Searched(study)
     study = searched.study
-    missing, keys = work.missing(study.requests)
+    again = study.requests if ordered.everything or study.name != "leaderboard" else _first(study, tasks)
+    missing, keys = work.missing(again)
     remember(searched, keys, workspace)
     seconds = sum(work.costs(missing).values()) / jobs
-    say(_budget(study, missing, seconds, jobs, ordered.latency))
+    measured = ordered.latency and len(again) == len(study.requests) and can_measure(say)
+    say(_budget(study, again, missing, seconds, jobs, measured))
     failed = work.do(missing)
-    latency = _latency(study, places, methods, tasks, workspace, display) if ordered.latency else Outcome()
+    latency = _latency(study, places, methods, tasks, workspace, display) if measured else Outcome()
     trained = time.perf_counter() - start
     different, content = _finish(study, keys, methods, tasks, workspace, display)
     content |= {
@@ -109,9 +115,9 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
         "profile": study.profile,
         "trials": searched.trials,
         "trials_trained": searched.trained,
-        "runs": len(study.requests),
+        "runs": len(again),
         "trained": len(missing) - len(failed),
-        "reused": sum(request not in missing for request in study.requests),
+        "reused": sum(request not in missing for request in again),
         "failed": [*searched.failed, *failed],
         "latency": len(latency.records),
         "latency_failed": latency.failed,
@@ -121,13 +127,21 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     for failure in content["failed"]:
         say(f"failed: {failure['error']}\n  once more: {failure['command']}")
     say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {failures} failed")
+    say(content["comparison"])
     return (1 if failures or different else 0), content
 
 
-def _budget(study: Study, missing: Sequence[Request], seconds: float, jobs: int, latency: bool) -> str:
+def _first(study: Study, tasks: TaskTable) -> list[Request]:
+    """Repetition 0 of every row on a task that every clone has, or that was named with its data."""
+    return [r for r in study.requests if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
+
+
+def _budget(
+    study: Study, again: Sequence[Request], missing: Sequence[Request], seconds: float, jobs: int, latency: bool
+) -> str:
     whole = f"; budget {study.minutes:g} minutes, installation included" if study.minutes else ""
     then = f", then latency (about {LATENCY_SECONDS:.0f} s)" if latency else ""
-    runs = f"{len(study.requests)} runs, {sum(request not in missing for request in study.requests)} finished"
+    runs = f"{len(again)} runs, {sum(request not in missing for request in again)} finished"
     work = f"{len(missing)} to do in {jobs} workers: about {seconds / 60:.1f} minutes"
     return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
 
@@ -146,18 +160,21 @@ def _finish(
     study: Study, keys: Sequence[str], methods: MethodTable, tasks: TaskTable, workspace: Workspace, display: Display
 ) -> tuple[bool, dict[str, Any]]:
     """MLflow, the page in out/, and its comparison with the published one; whether any row came out different."""
-    say, records, source = display.say, own_records(workspace, study.name), "mlflow"
+    say = display.say
+    records, _ = own_runs(workspace.runs)
     try:
         shown = partial(display.each, "MLflow")
-        say(f"MLflow: {sync(workspace, records, partial(with_example, methods=methods), shown)}")
-        records = tracked(workspace, study.name)
+        model_of = partial(with_example, methods=methods)
+        say(f"MLflow: {sync(workspace, records, model_of, shown, study_of(workspace, study.name))}")
     except BenchError as error:  # a view of the records, which never stops their page
-        say(f"warning: {error}; the page is built from the records")
-        source = "records"
-    declared = declaration(study, keys, methods, tasks, records, own_failures(workspace, keys))
-    paths, outcome, content = finish(workspace, declared, records, say, source)
+        say(f"warning: {error}")
+    ours = [record for record in records if record.key in set(keys)]
+    records, failures = read_runs(workspace)
+    of_page = keys_of(study.requests, methods, tasks, records, failures)
+    declared = declaration(study, of_page, methods, tasks, records, failures)
+    paths, outcome, content = finish(workspace, declared, records, ours, say)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
-    return outcome.different, dict(content)
+    return outcome.word == "different", dict(content)
 
 
 def _points(requests: Sequence[Request]) -> str:

@@ -67,6 +67,7 @@ class Settings:
         dtype: Number type of network and inputs.
         products: How float32 is multiplied on a CUDA device.
         values: All of it as plain values.
+        point: What was asked for beside the profile's preset, by dotted key.
     """
 
     request: Request
@@ -80,6 +81,7 @@ class Settings:
     dtype: str
     products: Products
     values: dict[str, Any]
+    point: dict[str, Any]
 
 
 def defaults(method: Method) -> dict[str, Any]:
@@ -157,6 +159,7 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     values |= {key: value for key, value in preset(request.profile, task).items() if key in known}
     own = method.preset(task, request.profile)
     values |= {full_key(key, known): value for key, value in own.items()}
+    usual = dict(values)
     for key, value in (("training.epochs", request.epochs), ("task.limit", request.limit)):
         if value is not None and key in known:
             values[key] = value
@@ -172,7 +175,8 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     if "network.hidden" in given:
         _fit_layers(values, given)
         values["budget"] = values["budget"] if "budget" in given else 0  # widths of one's own, not a preset's
-    return _settled(request, method, task, values)
+    point = {name: values[name] for name in sorted(values) if values[name] != usual[name]}
+    return _settled(request, method, task, values, point)
 
 
 def _fit_layers(values: dict[str, Any], given: set[str]) -> None:
@@ -185,7 +189,7 @@ def _fit_layers(values: dict[str, Any], given: set[str]) -> None:
             values[name] = None
 
 
-def _settled(request: Request, method: Method, task: Task, values: dict[str, Any]) -> Settings:
+def _settled(request: Request, method: Method, task: Task, values: dict[str, Any], point: dict[str, Any]) -> Settings:
     def group(name: str) -> dict[str, Any]:
         return {k.rpartition(".")[2]: v for k, v in values.items() if k.rpartition(".")[0] == name}
 
@@ -211,7 +215,6 @@ def _settled(request: Request, method: Method, task: Task, values: dict[str, Any
         "network": network,
         "seeds": asdict(seeds),
         "repetition": request.repetition,
-        "profile": request.profile,
         "epochs": training.epochs if method.build is not None else 0,
         "limit": options.limit,
         "dtype": whole.dtype,
@@ -225,5 +228,5 @@ def _settled(request: Request, method: Method, task: Task, values: dict[str, Any
     if whole.products != "ieee":  # absent likewise
         plain["products"] = whole.products
     return Settings(
-        request, method, task, options, training, network, seeds, evaluation, whole.dtype, whole.products, plain
+        request, method, task, options, training, network, seeds, evaluation, whole.dtype, whole.products, plain, point
     )

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from delrec_bench.errors import BenchError
 from delrec_bench.latency.timing import quartiles, ratio
 from delrec_bench.records import Record, expected_key, latency_key
+from delrec_bench.records.finished import parse_json, read_limited
 from delrec_bench.records.record import faults
-from delrec_bench.records.store import parse_json, read_limited
 
 LARGEST = 64 * 2**20  # bytes of a file
 _ANY_KEY = "0" * 64

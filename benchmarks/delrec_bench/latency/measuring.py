@@ -25,7 +25,7 @@ from delrec_bench.latency.importing import import_json
 from delrec_bench.latency.networks import BASELINE, cells, resolved
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, load_records, write_record
-from delrec_bench.records.store import parse_json, read_limited
+from delrec_bench.records.finished import parse_json, read_limited
 from delrec_bench.schema import Table, checked
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace
@@ -117,6 +117,14 @@ class Outcome:
     records: list[Record] = field(default_factory=list)
     measured: int = 0
     failed: list[str] = field(default_factory=list)
+
+
+def can_measure(say: Say) -> bool:
+    """Whether this is a checkout, which has the suite that measures; what is left out is said."""
+    if (CHECKOUT / SUITE).is_file():
+        return True
+    say("latency is left out: it is measured in a checkout, not from an installed package")
+    return False
 
 
 def measure(order: Order, say: Say = lambda line: None) -> Outcome:

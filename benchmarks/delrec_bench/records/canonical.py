@@ -9,7 +9,7 @@ from typing import Any
 
 from delrec_bench.errors import BenchError
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Raised by every change that changes results: it enters each key, so that older runs are not reused."""
 
 

@@ -1,6 +1,6 @@
 """The parts of a record: what each holds, field by field. `Record` puts them together."""
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
@@ -99,13 +99,17 @@ class Parameters(TypedDict, total=False):
 
 
 @with_config(_CLOSED)
-class Early(TypedDict, total=False):
-    """What another machine must meet before chaos sets in; null where a number was not finite."""
+class Fingerprint(TypedDict):
+    """What another machine must find before training: outputs and first gradient in float64, four numbers a tensor.
 
-    losses: list[float | None]
-    """The losses of the first updates."""
+    They are its norm, its products with two fixed vectors of signs, and how far rounding may move them, relative to
+    the norm (`training.fingerprint`).
+    """
+
     logits: list[list[float | None]]
-    """A few outputs of the first batch, before training."""
+    """Of each of the first samples."""
+    gradient: dict[str, list[float | None]]
+    """By name of the parameter."""
 
 
 @with_config(_CLOSED)
@@ -131,16 +135,4 @@ class LayerDelays(TypedDict):
     moved: float
     start: list[float]
     end: list[float]
-    units: DelayUnits
-
-
-@with_config(_CLOSED)
-class Search(TypedDict, total=False):
-    """The search that chose a run's settings: its trials, the one chosen, and what it drew."""
-
-    trials: Count
-    trial: Count
-    key: str
-    values: dict[str, Any]
-    scores: list[float | None]
-    space: str
+    units: NotRequired[DelayUnits]

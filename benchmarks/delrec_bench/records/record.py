@@ -27,20 +27,19 @@ from delrec_bench.records.canonical import compact, digest, plain
 from delrec_bench.records.checks import check_latency, check_scores
 from delrec_bench.records.parts import (
     Data,
-    Early,
+    Fingerprint,
     LatencyResult,
     LayerDelays,
     Parameters,
     RunResult,
-    Search,
     TrialResult,
 )
 from delrec_bench.records.samples import PerSample
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Version of the layout of a record."""
 
-_MISSING = ("history", "measured", "activity", "early")  # where a number that is not finite is kept as missing
+_MISSING = ("history", "measured", "activity", "fingerprint")  # where a number that is not finite is kept as missing
 _RESULTS: dict[str, TypeAdapter[Any]] = {
     "run": TypeAdapter(RunResult),
     "floor": TypeAdapter(RunResult),
@@ -82,7 +81,12 @@ class Record(Strict):
     repetition: int = Field(ge=0)
     """0, 1, ...: methods are paired by it."""
     configuration: dict[str, Any]
-    """Everything resolved: method, task options, training, network, seeds, profile, engine, dtype, device, threads."""
+    """Everything resolved: method, task options, training, network, seeds, dtype, engine, device, threads, arithmetic,
+    epochs, limit, budget."""
+    profile: str = ""
+    """The profile of presets that it was first asked for with; the key knows its settings only."""
+    point: dict[str, Any] = Field(default_factory=dict)
+    """The settings by dotted key that differ from that profile's preset."""
     data: Data
     """The data: its digest and what a reader must know of it."""
     metric: str
@@ -95,14 +99,8 @@ class Record(Strict):
     """What was right, sample by sample."""
     groups: PerSample | None = None
     """Whole numbers: the cluster (speaker, block of a series) of each test sample; None where samples stand alone."""
-    early: Early | None = None
-    """The losses of the first updates and a few outputs before training, which another machine must meet."""
-    status: Literal["finished"] = "finished"
-    """A run that failed leaves a `Failure`, never a record."""
-    study: str | None = None
-    """The study that asked for the run."""
-    search: Search | None = None
-    """The search that chose its settings."""
+    fingerprint: Fingerprint | None = None
+    """Outputs and gradient before training, which another machine must find; None of a floor."""
     control: str | None = None
     """The method this one is compared with, declared by the method before any run."""
     learned: str = ""
@@ -118,14 +116,18 @@ class Record(Strict):
     activity: dict[str, Any] = Field(default_factory=dict)
     """Spikes per neuron and step, synaptic operations, delay buffer."""
     delays: list[LayerDelays] | None = None
-    """Where the delays began and ended, a layer each; None where there are none, or the run is older than the field."""
+    """Where the delays began and ended, a layer each; None where there are none."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Results version, code revision, whether it was changed since, versions of libraries."""
     command: str = ""
     """The command that makes it again."""
     measured: dict[str, Any] = Field(default_factory=dict)
     """Times, memory, attempts, host: the only field in which two makings of one record may differ."""
-    version: Literal[2] = SCHEMA
+    digest: str = ""
+    """SHA-256 of all that the run computed (`computed`), given when it was made: a published record holds less."""
+    published: bool = False
+    """Whether it is the short form that `reports/runs/` holds: without what no page shows."""
+    version: Literal[3] = SCHEMA
     """Version of this layout."""
 
     if TYPE_CHECKING:  # fields come as plain values, arrays and tuples too, and are checked when it is built
@@ -157,6 +159,8 @@ class Record(Strict):
         if self.kind == "latency":
             check_latency(self)
         check_scores(self)
+        if not self.published:  # frozen: it is filled in while it is built
+            object.__setattr__(self, "digest", digest(compact(computed(self))))
         return self
 
     def __str__(self) -> str:
@@ -195,6 +199,12 @@ class Failure(Strict):
     """Name of the task."""
     repetition: int = Field(ge=0)
     """0, 1, ..."""
+    configuration: dict[str, Any]
+    """As `Record.configuration`."""
+    profile: str = ""
+    """As `Record.profile`."""
+    point: dict[str, Any] = Field(default_factory=dict)
+    """As `Record.point`."""
     command: str
     """The command that tries again."""
     error: str
@@ -229,13 +239,45 @@ def json_schema() -> dict[str, Any]:
     return dict(schema)
 
 
+COMPUTED = ("metric", "result", "predictions", "targets", "fingerprint", "history", "parameters", "activity", "delays")
+"""What a run computes: two makings of it are equal where these are."""
+
+HOW = ("engine", "device", "threads", "arithmetic", "products")
+"""What of a configuration says how a run is computed, not what is."""
+
+
 def contents(record: Record) -> dict[str, Any]:
     """The record's fields by name, in JSON's own types; columns and parts that were left out (None) stay out."""
     out = record.model_dump()
-    for name in ("predictions", "targets", "groups", "early", "search", "delays"):
+    for name in ("predictions", "targets", "groups", "fingerprint", "delays"):
         if out[name] is None:
             del out[name]
     return out
+
+
+def computed(record: Record) -> dict[str, Any]:
+    """What the run computed, by field."""
+    return {name: value for name, value in contents(record).items() if name in COMPUTED}
+
+
+def experiment(record: Record, aside: Sequence[str] = ()) -> str:
+    """Digest of what was run, whatever ran it, without the settings `aside`.
+
+    Two runs of one experiment differ at most in engine, device, threads or arithmetic.
+    """
+    settings = {name: value for name, value in record.configuration.items() if name not in (*HOW, *aside)}
+    return digest(compact([settings, record.task, record.data["digest"], record.provenance.get("results_version")]))
+
+
+def short_form(record: Record) -> Record:
+    """The record as it is published: of each epoch loss and scores, of the delays their quantiles."""
+    kept = {"epoch", "loss", *(f"{part}_{record.metric}" for part in ("train", "valid", "test"))}
+    return record.changed(
+        published=True,
+        history=[{name: entry[name] for name in sorted(kept & set(entry))} for entry in record.history],
+        delays=record.delays and [{n: v for n, v in layer.items() if n != "units"} for layer in record.delays],
+        measured={name: value for name, value in record.measured.items() if name != "epoch_seconds"},
+    )
 
 
 def _unmeasured(record: Record) -> dict[str, Any]:
@@ -244,14 +286,7 @@ def _unmeasured(record: Record) -> dict[str, Any]:
 
 def differences(a: Record, b: Record) -> list[str]:
     """Dotted names of what differs between two records outside ``measured``; empty for the same record."""
-    return list(unequal(*side_by_side(a, b)))
-
-
-def side_by_side(a: Record, b: Record, aside: Sequence[str] = ("measured",)) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What two records can be held against each other in, fields `aside` left out; ``delays`` where both have them."""
-    left = {*aside, *(() if a.delays is not None and b.delays is not None else ("delays",))}
-    one, two = ({name: value for name, value in contents(r).items() if name not in left} for r in (a, b))
-    return one, two
+    return list(unequal(_unmeasured(a), _unmeasured(b)))
 
 
 def unequal(x: Any, y: Any, where: str = "") -> dict[str, tuple[Any, Any]]:

@@ -1,166 +1,196 @@
-"""Records on disk, one a run: ``runs/<key>/record.json``, canonical JSON that stands alone. A page's file: `pages`."""
+"""The store: every published run once, one line in ``reports/runs/<task>.jsonl.xz``; pages are views of it.
+
+    {"kind": "targets", "id": ..., "digest": ..., "split": "test", "targets": {...}, "groups": {...}}   once a test set
+    {"kind": "run", "key": ..., "targets": "<id>", ...}                                                 one a record
+    {"kind": "failure", "key": ..., "error": ..., ...}                          one a run whose training diverged
+
+Canonical JSON, one object a line, sorted: equal runs give equal bytes. ``reports/results.parquet`` is the tidy table of
+them (`records.results`).
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import lzma
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError
-from delrec_bench.records.canonical import compact
-from delrec_bench.records.checks import check_targets, verify
-from delrec_bench.records.record import Failure, Record, contents
-from delrec_bench.workspace import write_atomic
+from delrec_bench.records.canonical import RESULTS_VERSION, compact, digest
+from delrec_bench.records.checks import check_targets
+from delrec_bench.records.finished import from_dict, in_order, parse_json, read_limited, to_dict
+from delrec_bench.records.record import Failure, Record, short_form
+from delrec_bench.records.results import TABLE, read_table, table, write_table
+from delrec_bench.workspace import locked, write_atomic
 
-FAILURE = "failure.json"
+RUNS, SUFFIX = "runs", ".jsonl.xz"
+LARGEST = 512 << 20
+"""Bytes of a file's text at most."""
 
-LARGEST = 64 << 20
-"""Bytes of a record's file at most: predictions of ten million samples."""
-
-
-def to_dict(record: Record) -> dict[str, Any]:
-    """The record as JSON's types, and in ``content`` the digest of all but ``measured``."""
-    return contents(record) | {"content": record.content}
+_PACKED, _MEMORY, _CHUNK = 64 << 20, 128 << 20, 1 << 20
+_SHARED = ("targets", "groups")
 
 
-def from_dict(values: Mapping[str, Any]) -> Record:
-    """The record that `to_dict` wrote.
+@dataclass(frozen=True)
+class Published:
+    """What publishing did.
+
+    Attributes:
+        added: Runs that are new in the store.
+        replaced: Runs that it held with another outcome.
+        dropped: Runs of an older results version.
+        paths: The files that changed.
+    """
+
+    added: int
+    replaced: int
+    dropped: int
+    paths: tuple[Path, ...]
+
+
+def read_store(reports: Path, tasks: Collection[str] | None = None) -> tuple[list[Record], list[Failure]]:
+    """The runs of the store, and those that diverged; of some tasks (a corpus of one's own counts to its task), or all.
 
     Raises:
-        BenchError: it is not of the form, or was altered: key, scores and digest are computed again.
+        BenchError: Naming file and line: it is cut, garbage, too large, or was altered.
     """
-    content = {str(k): v for k, v in values.items() if k != "content"}
-    if "version" not in content:
-        raise BenchError("it has no field 'version', so it is no record of this layout: make it again")
-    record = verify(Record(**content))
-    if values.get("content") != record.content:
-        raise BenchError(
-            f"{record}: content is {values.get('content')!r}, but its fields give '{record.content}'; it was altered"
-        )
-    return record
-
-
-def record_text(record: Record) -> str:
-    """The record's file."""
-    return compact(to_dict(record)) + "\n"
-
-
-def write_record(path: Path, record: Record) -> Path:
-    """Writes the record's file, atomically: there is never half a record."""
-    write_atomic(path, record_text(record))
-    return path
-
-
-def parse_json(text: str | bytes, where: object) -> dict[str, Any]:
-    """A JSON object without NaN or infinity.
-
-    Raises:
-        BenchError: naming `where`.
-    """
-    try:
-        values = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise BenchError(f"{where} is not JSON ({error}): delete it and make the run again") from error
-    if not isinstance(values, dict):
-        raise BenchError(f"{where} holds a {type(values).__name__}, not a record: delete it and make the run again")
-    return values
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number of JSON")
-
-
-def read_limited(path: Path, largest: int) -> bytes:
-    """A regular file of at most `largest` bytes.
-
-    Raises:
-        BenchError: it cannot be read, is no file, or larger.
-    """
-    try:
-        if not path.is_file():
-            raise BenchError(f"record {path} {'is not a file' if path.exists() else 'is not there'}")
-        with path.open("rb") as file:
-            data = file.read(largest + 1)
-    except OSError as error:
-        raise BenchError(f"record {path} cannot be read: {error.strerror}") from error
-    if len(data) > largest:
-        raise BenchError(f"record {path} is larger than {largest} bytes, which no record is: delete it")
-    return data
-
-
-def read_record(path: Path) -> Record:
-    """The record in `path`, its key and scores computed again.
-
-    Raises:
-        BenchError: naming the path, when it is missing, not JSON, not a valid record, or altered.
-    """
-    path = Path(path)
-    values = parse_json(read_limited(path, LARGEST), f"record {path}")
-    try:
-        return from_dict(values)
-    except BenchError as error:
-        raise BenchError(f"{path}: {error}") from error
-
-
-def finished_record(runs: Path, key: str) -> Record | None:
-    """The record of a finished run, ``runs/<key>/record.json``, or None.
-
-    Raises:
-        BenchError: the file is broken, or holds another key.
-    """
-    path = Path(runs) / key / "record.json"
-    if not path.exists():
-        return None
-    record = read_record(path)
-    if record.key != key:
-        raise BenchError(f"{path} holds the key {record.key[:12]}, not that of its folder: delete it and run again")
-    return record
-
-
-def write_failure(runs: Path, failure: Failure) -> Path:
-    """Writes ``runs/<key>/failure.json``."""
-    path = Path(runs) / failure.key / FAILURE
-    write_atomic(path, compact(failure.model_dump()) + "\n")
-    return path
-
-
-def read_failure(path: Path) -> Failure:
-    """The failure in `path`.
-
-    Raises:
-        BenchError: naming the path, when it is no failure.
-    """
-    try:
-        return Failure(**parse_json(read_limited(Path(path), LARGEST), f"failure {path}"))
-    except BenchError as error:
-        raise BenchError(f"{path}: {error}") from error
-
-
-def load_records(folder: Path, broken: list[str] | None = None) -> list[Record]:
-    """Every record in ``*/record.json``, ordered by task, method, repetition and key.
-
-    Args:
-        folder: ``runs/``; a folder that is not there holds no record.
-        broken: a list that receives one message (with its path) per file that is no valid record. Without it
-            such a file is an error: none is skipped in silence.
-
-    Raises:
-        BenchError: naming the path of a broken record, when `broken` is not given; records of the same data that do
-            not agree on the targets.
-    """
-    records = []
-    for path in sorted(Path(folder).glob("*/record.json")):
-        try:
-            records.append(read_record(path))
-        except BenchError as error:
-            if broken is None:
-                raise
-            broken.append(str(error))
+    records: list[Record] = []
+    failures: list[Failure] = []
+    for path in sorted((Path(reports) / RUNS).glob(f"*{SUFFIX}")):
+        if tasks is None or path.name.removesuffix(SUFFIX) in {task.partition(":")[0] for task in tasks}:
+            found, lost = _read(path)
+            records += found
+            failures += lost
     check_targets(records)
-    return in_order(records)
+    return in_order(records), failures
 
 
-def in_order(records: list[Record]) -> list[Record]:
-    """By task, method, repetition, kind and key."""
-    return sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))
+def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> Published:
+    """Put runs into the store; one that it holds already, with the same outcome, stays as it is.
+
+    Runs of an older results version leave the files that are written.
+
+    Raises:
+        BenchError: One key with two outcomes, a store that cannot be read, or records that do not agree on targets.
+    """
+    reports = Path(reports)
+    with locked(reports / TABLE):
+        old, lost = read_store(reports)
+        kept = {r.key: r for r in old if r.provenance.get("results_version") == RESULTS_VERSION}
+        dropped = len(old) - len(kept)
+        given: dict[str, Record] = {}
+        for record in records:
+            if record.kind != "trial" and given.setdefault(record.key, record).digest != record.digest:
+                raise BenchError(f"{record} is given with two outcomes: publish from one folder of runs")
+        fresh = {key: short_form(r) for key, r in given.items() if key not in kept or kept[key].digest != r.digest}
+        replaced = len(fresh.keys() & kept.keys())
+        runs = kept | fresh
+        diverged = {f.key: f for f in lost if f.provenance.get("results_version") == RESULTS_VERSION}
+        diverged |= {f.key: f.model_copy(update={"traceback": ""}) for f in failures}
+        for key in diverged.keys() & runs.keys():
+            del diverged[key]
+        paths = _write(reports, list(runs.values()), list(diverged.values()))
+    return Published(len(fresh) - replaced, replaced, dropped, paths)
+
+
+def _write(reports: Path, records: list[Record], failures: list[Failure]) -> tuple[Path, ...]:
+    check_targets(records)
+    changed = []
+    by_task: dict[str, tuple[list[Record], list[Failure]]] = {}
+    for record in records:
+        by_task.setdefault(record.task.partition(":")[0], ([], []))[0].append(record)
+    for failure in failures:
+        by_task.setdefault(failure.task.partition(":")[0], ([], []))[1].append(failure)
+    folder = reports / RUNS
+    for path in folder.glob(f"*{SUFFIX}"):
+        if path.name.removesuffix(SUFFIX) not in by_task:
+            path.unlink()
+            changed.append(path)
+    for task, of_task in sorted(by_task.items()):
+        path, text = folder / f"{task}{SUFFIX}", store_text(*of_task)
+        if not path.exists() or _unfolded(path).decode() != text:
+            write_atomic(path, lzma.compress(text.encode(), check=lzma.CHECK_CRC64, preset=9))
+            changed.append(path)
+    rows, path = table(records, failures), reports / TABLE
+    if not path.exists() or not rows.equals(read_table(path)):
+        write_table(path, rows)
+        changed.append(path)
+    return tuple(changed)
+
+
+def store_text(records: Iterable[Record], failures: Iterable[Failure] = ()) -> str:
+    """The text of one file of the store."""
+    sets: dict[str, str] = {}
+    lines = []
+    for record in sorted(records, key=lambda r: r.key):
+        content = to_dict(record)
+        shared = {name: content.pop(name) for name in _SHARED if name in content}
+        if shared:
+            line = {"kind": "targets", "digest": content["data"]["digest"], "split": "test", **shared}
+            name = digest(compact(line))[:16]
+            sets[name] = compact({"id": name, **line})
+            content["targets"] = name
+        lines.append(compact(content))
+    lines += [compact({"kind": "failure", **f.model_dump()}) for f in sorted(failures, key=lambda f: f.key)]
+    return "".join(f"{line}\n" for line in [*(sets[name] for name in sorted(sets)), *lines])
+
+
+def _read(path: Path) -> tuple[list[Record], list[Failure]]:
+    sets: dict[str, dict[str, Any]] = {}
+    records: list[Record] = []
+    failures: list[Failure] = []
+    for number, line in enumerate(_unfolded(path).splitlines(), 1):
+        where = f"{path}, line {number}"
+        values = parse_json(line, where)
+        kind = values.get("kind")
+        try:
+            if kind == "targets":
+                name = values.pop("id", None)
+                if name != digest(compact(values))[:16]:
+                    raise BenchError(f"these targets are not those that their id {name!r} names; it was altered")
+                sets[name] = values
+            elif kind == "failure":
+                failures.append(Failure(**{name: value for name, value in values.items() if name != "kind"}))
+            else:
+                records.append(from_dict(_joined(sets, values)))
+        except BenchError as error:
+            raise BenchError(f"{where}: {error}") from error
+    return records, failures
+
+
+def _joined(sets: dict[str, dict[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
+    """A record's line with its targets."""
+    name = values.get("targets")
+    if not isinstance(name, str):
+        return values
+    if name not in sets:
+        raise BenchError(f"the targets {name!r} are not above it; the file was altered")
+    data = values.get("data")
+    own = data.get("digest") if isinstance(data, dict) else None
+    if sets[name].get("digest") != own:
+        raise BenchError(f"data.digest is {own!r}, but its targets are of {sets[name].get('digest')!r}")
+    return values | {part: sets[name][part] for part in _SHARED if part in sets[name]}
+
+
+def _unfolded(path: Path) -> bytes:
+    """The text of an xz file, never more than `LARGEST`, with a bounded memory."""
+    data = read_limited(path, _PACKED)
+    unpack = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY)
+    out: list[bytes] = []
+    size = 0
+    try:
+        while not unpack.eof:
+            piece = unpack.decompress(data, max_length=_CHUNK)
+            data = b""
+            size += len(piece)
+            if size > LARGEST:
+                raise BenchError(f"{path} unfolds to more than {LARGEST} bytes: take it from git again")
+            if not piece and unpack.needs_input:
+                raise BenchError(f"{path} is cut short: take it from git again (git checkout -- {path})")
+            out.append(piece)
+    except lzma.LZMAError as error:
+        raise BenchError(f"{path} is not an xz file that can be read ({error}): take it from git again") from error
+    if unpack.unused_data:
+        raise BenchError(f"{path} goes on after its end: take it from git again")
+    return b"".join(out)

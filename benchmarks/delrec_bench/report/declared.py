@@ -1,13 +1,11 @@
 """What a page is: a study in one profile with its declared repetitions, and nothing else."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import Failure
-
-RELATIVE_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -118,15 +116,6 @@ class Declaration:
         """Keys of the runs that have no record, and did not diverge."""
         there = {r.key for r in (*self.members(records), *self.diverged)}
         return tuple(key for key in self.runs if key not in there)
-
-
-def reproduction_margin(declared: Declaration, task: str, metric: str, scores: Sequence[float]) -> float:
-    """The margin by which a row counts as reproduced: the task's own; undeclared, 5 percent of the error."""
-    margin = declared.margin(task)
-    if margin is not None:
-        return margin
-    errors = [e for s in scores if (e := error_of(metric, s)) is not None]
-    return RELATIVE_MARGIN * max(sum(errors) / len(errors), 1e-3) if errors else RELATIVE_MARGIN
 
 
 def error_of(metric: str, score: float) -> float | None:

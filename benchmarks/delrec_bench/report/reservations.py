@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from delrec_bench.report import words
-from delrec_bench.report.declared import Declaration, Primary, error_of
+from delrec_bench.report.declared import Declaration, error_of
 from delrec_bench.report.rows import Row, revision
 from delrec_bench.statistics import conditions
 from delrec_bench.statistics.sentences import listed
@@ -44,11 +43,6 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
         if any(row.derived for row in rows):
             yield conditions.SCORED_ANEW
     yield from declared.notes
-    searches = [r.search for row in rows for r in row.records[:1] if r.search]
-    for asked in sorted({s["trials"] for s in searches}):
-        kept = [s["trial"] == 0 for s in searches if s["trials"] == asked]
-        yield conditions.searched(asked, sum(kept), len(kept))
-    yield from _searched_apart(declared, rows)
     yield from _timed(rows)
     if told := conditions.best_at_the_end(list(_trained(rows))):
         yield told
@@ -72,9 +66,6 @@ def reservations(declared: Declaration, rows: Sequence[Row], missing: Sequence[s
             if told := conditions.differing(task, name.removesuffix("_ms").replace("_", " "), values):
                 yield told
         if told := _without_place(task, runs):
-            yield told
-        trials = sorted({int(r.search["trials"]) if r.search else 0 for row in runs for r in row.records})
-        if told := conditions.differing(task, "trials of their search", [str(n) for n in trials]):
             yield told
 
 
@@ -121,40 +112,6 @@ def _timed(rows: Sequence[Row]) -> Iterable[str]:
         named(loops),
         all(record.data["kind"] == "DRAWN" for record in records),
     )
-
-
-def _searched_apart(declared: Declaration, rows: Sequence[Row]) -> Iterable[str]:
-    """Of the pairs that were declared: the tasks on which the search chose other settings for the two."""
-    searched = {(row["task"], row["method"]): row for row in rows if row.records and row.records[0].search}
-    told = {}  # each once: a contrast may be of the hypothesis' rows
-    for pair in (declared.primary, *declared.contrasts):
-        if pair is None:
-            continue
-        both = pair.method, pair.control
-        for task in dict.fromkeys(task for task, name in searched if name == pair.method):
-            method, control = (searched.get((task, name)) for name in both)
-            within = not isinstance(pair, Primary) or pair.covers(task)
-            if method and control and within and (apart := _apart(method, control)):
-                told[task, both] = conditions.searched_apart(task, *both, apart)
-    yield from told.values()
-
-
-def _apart(method: Row, control: Row) -> dict[str, tuple[Any, Any]]:
-    """The settings that a search gave two rows to which both have a value, None too, and not the same one."""
-    first = [row.records[0] for row in (method, control)]
-    names = dict.fromkeys(name for record in first if record.search for name in record.search["values"])
-    if {method.delays, control.delays} != {"learned"}:
-        names.pop("training.lr_delays", None)  # nothing of theirs moves at that rate
-    both = {name: tuple(_setting(record.configuration, name) for record in first) for name in names}
-    return {name: (a, b) for name, (a, b) in both.items() if a != b and _ABSENT not in (a, b)}
-
-
-def _setting(configuration: Mapping[str, Any], name: str) -> Any:
-    """A setting of a record's configuration by its dotted name; `_ABSENT` where it has no such setting."""
-    value: Any = configuration
-    for part in name.split("."):
-        value = value.get(part, _ABSENT) if isinstance(value, Mapping) else _ABSENT
-    return value
 
 
 def _at_chance(task: str, runs: Sequence[Row]) -> str | None:

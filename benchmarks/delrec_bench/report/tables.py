@@ -196,7 +196,6 @@ def settings_of(row: Row) -> str:
         ("input", row["representation"]),
         ("augmentation", row["augmentation"]),
         ("selection", row["selection"]),
-        ("search of", _search(row)),
         ("engine", row["engine"]),
         ("device", row["device"]),
         ("host", row["host"]),
@@ -205,12 +204,6 @@ def settings_of(row: Row) -> str:
         ("data", row["data_digest"] and str(row["data_digest"])[:12]),
     )
     return ", ".join(f"{name} {value}" for name, value in shown if value)
-
-
-def _search(row: Row) -> str:
-    """How the settings of a row's runs were chosen, where a search did."""
-    found = {f"{r.search['trials']} trials, trial {r.search['trial']} chosen" for r in row.records if r.search}
-    return "; ".join(sorted(found))
 
 
 def how_made(rows: Sequence[Row]) -> list[tuple[list[str], str, str]]:

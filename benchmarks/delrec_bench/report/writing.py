@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from delrec_bench.errors import BenchError
-from delrec_bench.records import PAGE_FILE, Record
-from delrec_bench.records import write_page as write_records
+from delrec_bench.records import Record, read_store
+from delrec_bench.records import publish as publish_runs
 from delrec_bench.report import tables, texts
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
@@ -19,7 +19,7 @@ _MAY_CHANGE = ("reports", "README.md", "dvc.lock")  # of a clean tree
 
 
 def write_page(folder: Path, page: Page) -> list[Path]:
-    """Write <page>.{html,md,csv,json}, figures, metrics.json and the file of records; unchanged ones stay untouched.
+    """Write <page>.{html,md,csv,json}, figures and metrics.json; unchanged ones stay untouched.
 
     Everything is a function of the declaration and the records; a figure that the page no longer has goes.
 
@@ -51,8 +51,7 @@ def write_page(folder: Path, page: Page) -> list[Path]:
             write_atomic(path, content)
     for stale in set(folder.glob("*.svg")) - set(paths):
         stale.unlink()
-    write_records(folder / PAGE_FILE, page.records)
-    return [*paths, folder / PAGE_FILE]
+    return paths
 
 
 def out_folder(workspace: Workspace, declared: Declaration) -> Path:
@@ -68,7 +67,7 @@ def publish(
     source: str = "records",
     allow_mixed: bool = False,
 ) -> list[Path]:
-    """Write reports/<page>/: the only way into it.
+    """Put the page's runs into the store, then write reports/<page>/ from it: the only way into either.
 
     Args:
         workspace: A checkout without uncommitted changes (dvc.lock, README and reports/ apart).
@@ -78,15 +77,17 @@ def publish(
         allow_mixed: Publish records of several revisions; the page says so.
 
     Returns:
-        The paths.
+        The paths that changed in the store, and those of the page.
 
     Raises:
-        BenchError: The tree has changes, runs are missing, a row mixes settings, or revisions are mixed; nothing is
+        BenchError: The tree has changes, a row mixes settings, or revisions are mixed; nothing is
             written then.
     """
     page = build(declared, records, source)
     refuse(workspace, page, allow_mixed=allow_mixed)
-    return write_page(workspace.reports / declared.page, page)
+    done = publish_runs(workspace.reports, page.records, declared.diverged)
+    page = build(declared, read_store(workspace.reports)[0], "published")
+    return [*done.paths, *write_page(workspace.reports / declared.page, page)]
 
 
 def refuse(workspace: Workspace, page: Page, *, allow_mixed: bool) -> None:
@@ -102,13 +103,6 @@ def refusals(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> list[s
         out.append(f"the tree has uncommitted changes ({_few(changes)}); commit them")
     if not page.rows:
         out.append(f"no record belongs to it; {declared.again} first")
-    if page.missing:
-        lacking = sorted({declared.runs[key].method for key in page.missing})
-        there = len(declared.runs) - len(page.missing)
-        out.append(
-            f"{there} of {len(declared.runs)} runs are there ({_few(lacking)} lack some); "
-            f"{declared.again} makes the rest"
-        )
     unmeasured = [f"{m} on {t}" for t, m in declared.unscored if not _has_latency(page, t, m)]
     if unmeasured:
         out.append(f"latency and size are not measured of {_few(unmeasured)}; delrec-bench bench measures them")

@@ -1,4 +1,4 @@
-"""A record's run made again, in a folder of its own, and compared."""
+"""A record's run made again, in a folder of its own."""
 
 import tempfile
 from dataclasses import replace
@@ -9,7 +9,6 @@ from delrec_bench.config.settings import FORECAST
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
-from delrec_bench.records.rerun import EarlyAgreement, Rerun, compare
 from delrec_bench.runs.executors import Place, do
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import Progress
@@ -44,7 +43,7 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
         method=record.method,
         task=name,
         repetition=record.repetition,
-        profile=c["profile"],
+        profile=record.profile,
         data=data,
         device=c["device"],
         engine="auto" if c["engine"] == "none" else c["engine"],
@@ -63,10 +62,9 @@ def rerun(
     workspace: Workspace,
     data: str | None = None,
     progress: Progress | None = None,
-    early: EarlyAgreement | None = None,
     folders: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
-) -> tuple[Record, Rerun]:
-    """Make a record's run again and compare; the finished run of its key is neither read nor touched.
+) -> Record:
+    """Make a record's run again; the finished run of its key is neither read nor touched.
 
     Raises:
         BenchError: It cannot be asked for, its data is not there, or is not the data of the record.
@@ -81,5 +79,4 @@ def rerun(
         )
     with tempfile.TemporaryDirectory(prefix="delrec-bench-rerun-") as folder:
         elsewhere = replace(workspace, runs=Path(folder))
-        again = do(request, Place(elsewhere, *folders), progress).record(elsewhere)
-    return again, compare(record, again, early)
+        return do(request, Place(elsewhere, *folders), progress).record(elsewhere)

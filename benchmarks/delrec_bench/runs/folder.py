@@ -112,7 +112,8 @@ class RunFolder:
         with suppress(BenchError):
             before = read_failure(self.path / "failure.json").attempts
         why: dict[str, Any] = {"error": error, "traceback": traceback, "attempts": before + 1, "failed_at": _now()}
-        write_failure(self.path.parent, Failure(key=self.key, **about, **why, provenance=provenance()))
+        made = {"results_version": RESULTS_VERSION, **provenance()}
+        write_failure(self.path.parent, Failure(key=self.key, **about, **why, provenance=made))
 
 
 class Checkpoints:

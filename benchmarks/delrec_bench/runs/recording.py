@@ -9,7 +9,7 @@ from delrec_bench.config import Resolved
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import machine, provenance
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import RESULTS_VERSION, Record
+from delrec_bench.records import RESULTS_VERSION, Record, plain
 from delrec_bench.training import Fit, Scored
 
 
@@ -27,7 +27,8 @@ def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[st
         data=_described(resolved),
         metric=data.metric,
         result=result,
-        study=None,
+        profile=resolved.request.profile,
+        point=plain(resolved.point),
         control=resolved.method.control,
         learned=resolved.method.learned,
         device=resolved.device,

@@ -23,7 +23,7 @@ from delrec_bench.data.samples import Cast
 from delrec_bench.environment import peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import Record, canonical_json, finished_record
+from delrec_bench.records import Record, canonical_json, finished_record, plain
 from delrec_bench.runs.derived import scored_anew
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, result_of
@@ -120,6 +120,9 @@ def _about(resolved: Resolved) -> dict[str, Any]:
         "method": resolved.method.name,
         "task": resolved.data.name,
         "repetition": resolved.request.repetition,
+        "configuration": resolved.configuration,
+        "profile": resolved.request.profile,
+        "point": plain(resolved.point),
         "command": resolved.command,
     }
 
@@ -225,7 +228,7 @@ def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
             "failed": failed,
         },
         history=fitted.history,
-        early=fitted.early,
+        fingerprint=fitted.fingerprint or None,
         parameters=counts_of(model),
         engine=model.engines(),
         measured=_measured(checkpoints, fitted),
@@ -243,7 +246,7 @@ def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
         result=result_of(data, scored.predictions.numpy(), fitted, resolved.training.selection),
         **columns_of(data, scored.predictions.numpy()),
         history=fitted.history,
-        early=fitted.early,
+        fingerprint=fitted.fingerprint or None,
         parameters=counts_of(model),
         activity=activity_of(scored),
         delays=delays_of(began, model) or None,

@@ -65,28 +65,6 @@ def scored_once(presets_chosen_on: str, by_hand: Sequence[str] = ()) -> str:
     return f"{said[presets_chosen_on]} In their place the study's file sets {listed(list(by_hand))} by hand."
 
 
-def searched_apart(task: str, method: str, control: str, settings: Mapping[str, tuple[object, object]]) -> str:
-    """That a search gave the two rows of a hypothesis other settings, which are in their difference.
-
-    Args:
-        task: Its name.
-        method, control: The rows.
-        settings: Those that differ, with what each has.
-    """
-    told = listed([f"{name.rpartition('.')[2]} {_said(a, b)} against {_said(b, a)}"
-                   for name, (a, b) in settings.items()])  # fmt: skip
-    return f"On {task} the search gave {method} other settings than {control}, and their difference is of both: {told}."
-
-
-def _said(value: object, other: object) -> str:
-    """A setting's value; six digits of a number, unless another one is the same in six."""
-    if value is None:
-        return "none"
-    if isinstance(value, float) and not (isinstance(other, float) and f"{value:g}" == f"{other:g}"):
-        return f"{value:g}"
-    return str(value)
-
-
 def test_selected(rows: Sequence[str]) -> str:
     """That the test set chose the epoch of some rows, which are no results: the page shows what that gains."""
     return (
@@ -240,21 +218,6 @@ def revisions(names: Sequence[str]) -> str | None:
     if any(name.endswith("+dirty") for name in names):
         said.append("Some of the code had uncommitted changes when it made them (+dirty).")
     return " ".join(said) or None
-
-
-def searched(trials: int, kept: int, rows: int) -> str:
-    """How the settings of rows were chosen, where a search did: what their intervals do not contain.
-
-    Args:
-        trials: Of each row's search, the preset among them.
-        kept: Rows for which the preset itself, trial 0, was the best.
-        rows: How many were searched.
-    """
-    return (
-        f"Settings are the best of {trials} trials (the preset and {plural(trials - 1, 'draw')}, the same for every "
-        f"method) by validation data of one split; the preset was best for {kept} of {plural(rows, 'row')}. Intervals "
-        "are given that choice: what another search would choose is not in them."
-    )
 
 
 def best_at_the_end(trained: Sequence[tuple[str, int, Sequence[float]]]) -> str | None:

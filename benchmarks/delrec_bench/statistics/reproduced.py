@@ -1,233 +1,309 @@
-"""Reproduced or not: bit for bit on the same processor; elsewhere first the early updates, then the scores."""
+"""Reproduced or not: equal, consistent or different. Decided here alone, for pages, reruns and comparisons.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+    equal        bit for bit, all that the run computed
+    different    not equal where it must be: the same settings, versions and portable arithmetic; or the first batch,
+                 computed in float64, differs by more than rounding explains; or the scores by more than repetitions do
+    consistent   everything else
+
+What follows the first batch is chaotic: a spike that rounding moves changes everything after it. So between processors,
+engines and versions the first forward pass and gradient are compared (`Record.fingerprint`), and of the scores whether
+they differ more than those of repetitions do: for the page as a whole, and row by row after Holm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
-from delrec_bench.errors import BenchError
-from delrec_bench.statistics.paired import LEVEL, Estimate, decide, paired
+from delrec_bench.metrics import metric_named
+from delrec_bench.records import Record, experiment
+from delrec_bench.records.record import COMPUTED, computed, unequal
 from delrec_bench.statistics.verdicts import holm
 
-UPDATES = 20
-"""How many updates' losses a record keeps: the first ones, before rounding has grown into chaos."""
-LOSS_TOLERANCE = 0.005
-"""Relative, of the first loss; three times more with each update, for a spike that rounding moves is a changed
-gradient, and the runs part from there. (Another engine, or double against single precision, on digits and made
-sounds: at most 0.0007, 0.002, 0.02 at the first three updates, 0.1 at the twentieth.)"""
-LOSS_TOLERANCE_AT_MOST = 0.25
-LOGIT_TOLERANCE = 1e-4
-"""Of the MEDIAN logit of the untrained network, relative to their root mean square: a moved spike changes the logits of
-its sample, a wrong constant those of all. (The same engines and precisions: below 1e-6; a decay off by 5 percent: above
-5e-3.)"""
+Word = Literal["equal", "consistent", "different"]
 
-Reproduced = Literal["equal", "equivalent", "different", "open"]
+LEVEL = 0.001
+"""Of the test of a page's scores, and of its rows' after Holm: who reproduces on another machine sees one false alarm
+in a thousand."""
+LOGITS, GRADIENT = 1e-3, 1e-2
+"""Deviation that is always allowed, relative to the norm: of the median sample's outputs, of each tensor's gradient.
+One spike that rounding moves changes a gradient by less; a decay off by 5 percent changes outputs by 0.02 and more."""
+ROUNDING = 10.0
+"""How many times what rounding did to the record's own network (its fingerprint says) is allowed where that is more."""
 
-
-@dataclass(frozen=True)
-class Early:
-    """What a record keeps of a run's beginning.
-
-    Attributes:
-        losses: (at most 20,) training loss of each of the first updates, in order.
-        logits: (samples, classes) of the untrained network, as deployed, on the first 32 or so training samples.
-    """
-
-    losses: ArrayLike
-    logits: ArrayLike
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Whether two beginnings agree.
-
-    Attributes:
-        agrees: the median logit and every loss within its tolerance.
-        logit: median deviation of a logit, relative to the record's root mean square.
-        loss: deviation, relative to the record, of the loss that is worst for its tolerance.
-        update: which update's, counted from 1.
-        equal: bit for bit.
-    """
-
-    agrees: bool
-    logit: float
-    loss: float
-    update: int
-    equal: bool
-
-    def __str__(self) -> str:
-        if self.equal:
-            return "are equal, bit for bit"
-        allowed = loss_tolerance(self.update)
-        return (
-            f"{'agree' if self.agrees else 'differ'}: median logit by {self.logit:.1e} (tolerance "
-            f"{LOGIT_TOLERANCE:g}), loss {self.update} by {self.loss:.1e} (tolerance {allowed:g})"
-        )
-
-
-def loss_tolerance(update: int) -> float:
-    """min(0.25, 0.005 * 3^(update - 1)), relative; updates count from 1."""
-    return float(min(LOSS_TOLERANCE_AT_MOST, LOSS_TOLERANCE * 3.0 ** (update - 1)))
-
-
-def bitwise(record: ArrayLike, ours: ArrayLike) -> Reproduced:
-    """equal or different, bit for bit: for the same key on the same processor. NaN equals NaN, 0.0 is not -0.0."""
-    a, b = np.asarray(record), np.asarray(ours)
-    same = a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
-    return "equal" if same else "different"
-
-
-def early_agreement(record: Early, ours: Early) -> Agreement:
-    """Step 1: the first losses and a few logits against a record made on another processor.
-
-    The median of |ours - record| / rms(record) over the logits must be at most 1e-4, and the loss of update k must be
-    within `loss_tolerance` (k) of the record's.
-
-    Raises:
-        BenchError: the two hold different numbers of losses or logits, or none.
-    """
-    (a, x), (b, y) = [
-        (np.asarray(e.losses, dtype=float).ravel()[:UPDATES], np.asarray(e.logits, dtype=float).ravel())
-        for e in (record, ours)
-    ]
-    if a.shape != b.shape or x.shape != y.shape or not len(a) or not len(x):
-        raise BenchError(
-            f"early losses {a.shape} and {b.shape}, logits {x.shape} and {y.shape}: "
-            "both records need the same, at least one of each; make the run again"
-        )
-    losses = _deviation(a, b, np.abs(a))
-    allowed = np.array([loss_tolerance(k + 1) for k in range(len(a))])
-    logit = float(np.median(_deviation(x, y, np.full(x.shape, np.sqrt(np.mean(x**2))))))
-    worst = int(np.argmax(losses / allowed))
-    return Agreement(
-        agrees=bool(logit <= LOGIT_TOLERANCE and (losses <= allowed).all()),
-        logit=logit,
-        loss=float(losses[worst]),
-        update=worst + 1,
-        equal=bool(np.array_equal(a, b, equal_nan=True) and np.array_equal(x, y, equal_nan=True)),
-    )
-
-
-def _deviation(
-    record: NDArray[np.float64], ours: NDArray[np.float64], scale: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """|ours - record| / scale; 0 where they are the same (infinities and NaN too), infinite where one is not finite."""
-    same = (record == ours) | (np.isnan(record) & np.isnan(ours))
-    with np.errstate(all="ignore"):
-        ratio = np.abs(ours - record) / scale
-    return np.where(same, 0.0, np.where(np.isfinite(ratio), ratio, np.inf))
+_OWN = ("delrec", "delrec-baselines", "delrec-bench")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method on one task, as committed and as made here.
+    """Runs of one row, made twice.
 
     Attributes:
-        task: its name.
-        method: its name.
-        record: repetition -> score, as committed.
-        ours: repetition -> score, made here.
-        margin: the task's margin in the unit of the score.
-        resolution: smallest step of the score, as in `paired`.
-        early: step 1 of each repetition both have it for; empty where the processor is the same.
-        bits: step 0, for rows whose keys and processor are the same: the worst of `bitwise`; None elsewhere.
+        name: What the row is called.
+        pairs: (published, made here) of the same experiment and repetition.
+        scores: Of all published repetitions: how much they differ is what a difference is held against.
     """
 
-    task: str
-    method: str
-    record: Mapping[int, float]
-    ours: Mapping[int, float]
-    margin: float
-    resolution: float = 0.0
-    early: Sequence[Agreement] = ()
-    bits: Reproduced | None = None
+    name: str
+    pairs: Sequence[tuple[Record, Record]]
+    scores: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A row, judged.
+
+    Attributes:
+        name: As given.
+        word: equal, consistent or different.
+        reason: What decided.
+        n: How many pairs.
+        difference: Made here minus published, mean over the pairs; None of runs without a score.
+        p: Of "the scores differ no more than repetitions do", after Holm; None of an equal row.
+    """
+
+    name: str
+    word: Word
+    reason: str
+    n: int
+    difference: float | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A row, judged.
+    """A page, judged.
 
     Attributes:
-        task: its name.
-        method: its name.
-        word: equal, equivalent, different or open.
-        difference: ours minus the record's, mean over shared repetitions.
-        low: lower end of its t interval; None where unknown.
-        high: upper end.
-        n: shared repetitions.
-        p_holm: of "the difference lies within the margin", after Holm over the rows.
-        margin: the task's.
-        reason: what decided, or why nothing could.
-        asked: repetitions of the record, of which n were made.
+        rows: In the order given.
+        p: Of "over all rows that are not equal, the scores are neither better nor worse"; None where all are equal.
     """
 
-    task: str
-    method: str
-    word: Reproduced
-    difference: float | None
-    low: float | None
-    high: float | None
-    n: int
-    p_holm: float | None
-    margin: float
-    reason: str
-    asked: int = 0
+    rows: tuple[Judged, ...]
+    p: float | None = None
+
+    @property
+    def word(self) -> Word:
+        """The page's: different where a row is, or the scores as a whole."""
+        words = {row.word for row in self.rows}
+        if "different" in words or (self.p is not None and self.p < LEVEL):
+            return "different"
+        return "consistent" if "consistent" in words else "equal"
+
+    @property
+    def different(self) -> tuple[Judged, ...]:
+        """The rows that are."""
+        return tuple(row for row in self.rows if row.word == "different")
+
+    def __str__(self) -> str:
+        """The last line of a reproduction."""
+        total = len(self.rows)
+        if not total:
+            return "Nothing to compare with: no published run is of these settings."
+        count = {word: sum(row.word == word for row in self.rows) for word in ("equal", "consistent", "different")}
+        parts = [f"{count['equal']} of {total} rows equal"]
+        parts += [f"{count[word]} {word}" for word in ("consistent", "different") if count[word]]
+        text = f"{'Not reproduced' if self.word == 'different' else 'Reproduced'}: {', '.join(parts)}."
+        if self.different:
+            text += f" Different: {'; '.join(row.name for row in self.different)}."
+        if self.p is not None and self.p < LEVEL:
+            text += f" Over all rows that are not equal the scores are shifted (p = {self.p:.1g})."
+        return text
 
 
-def judge_reproduction(rows: Sequence[Row], *, level: float = LEVEL) -> list[Reproduction]:
-    """All rows of a page, in their order.
+@dataclass(frozen=True)
+class Matched:
+    """Runs of two sides, row by row.
 
-    The same key on the same processor is equal or different by its bits. Elsewhere a row whose early updates do not
-    agree is different whatever its scores. Then, of the paired differences over repetitions (ours minus record):
-    equal, where every score is; equivalent, where the t interval lies within the margin; different, where it lies
-    wholly outside, with Holm over the rows: p = 2 P(t > (|difference| - margin) / se); open, everything else.
-
-    Raises:
-        BenchError: a margin is not above 0.
+    Attributes:
+        rows: What both have.
+        new: Names of rows that are made here alone.
+        absent: Names of rows that are published alone.
     """
-    estimates = []
+
+    rows: tuple[Row, ...]
+    new: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+def match(ours: Iterable[Record], published: Iterable[Record], name: Callable[[Record], str] = str) -> Matched:
+    """Put the runs made here beside the published ones of the same experiment.
+
+    Args:
+        ours, published: Runs and floors; other kinds are left out.
+        name: What the row of a run is called.
+    """
+    known: dict[str, Record] = {}
+    scores: dict[str, list[float]] = {}
+    theirs = [r for r in published if r.kind in ("run", "floor")]
+    for record in theirs:
+        known.setdefault(experiment(record), record)
+        scores.setdefault(row_of(record), []).append(record.score)
+    pairs: dict[str, list[tuple[Record, Record]]] = {}
+    names: dict[str, str] = {}
+    new: dict[str, None] = {}
+    for record in (r for r in ours if r.kind in ("run", "floor")):
+        other = known.get(experiment(record))
+        if other is None:
+            new[name(record)] = None
+            continue
+        pairs.setdefault(row_of(record), []).append((other, record))
+        names[row_of(record)] = name(record)
+    made = set(pairs)
+    absent = dict.fromkeys(name(record) for record in theirs if row_of(record) not in made)
+    rows = tuple(Row(names[row], of, scores[row]) for row, of in pairs.items())
+    return Matched(rows, tuple(new), tuple(absent))
+
+
+def row_of(record: Record) -> str:
+    """Digest of what the repetitions of a row share, whatever ran them."""
+    return experiment(record, ("repetition", "seeds"))
+
+
+def judge(rows: Sequence[Row]) -> Reproduction:
+    """Judge every row, and their scores together."""
+    judged = [_first_look(row) for row in rows]
+    open_ = [i for i, row in enumerate(judged) if row.word != "equal" and row.difference is not None]
+    spread = _spreads(rows)
+    z = [_standardised(rows[i], judged[i], spread[i]) for i in open_]
+    corrected = holm([None if value is None else _two_sided(value) for value in z])
+    for i, p in zip(open_, corrected, strict=True):
+        word, reason = judged[i].word, judged[i].reason
+        if word == "consistent" and p is not None and p < LEVEL:
+            word, reason = "different", f"the score differs by {judged[i].difference:+.3g}, more than repetitions do"
+        judged[i] = replace(judged[i], word=word, reason=reason, p=p)
+    known = [value for value in z if value is not None]
+    together = _two_sided(sum(known) / math.sqrt(len(known))) if known else None
+    return Reproduction(tuple(judged), together)
+
+
+def _first_look(row: Row) -> Judged:
+    """The row's word before its scores are asked."""
+    words = [pair_word(published, ours) for published, ours in row.pairs]
+    order = ("different", "consistent", "equal")
+    word, reason = min(words, key=lambda found: order.index(found[0]), default=("consistent", "nothing was made"))
+    differences = [b.score - a.score for a, b in row.pairs if a.kind in ("run", "floor")]
+    mean = sum(differences) / len(differences) if differences else None
+    return Judged(row.name, word, reason, len(row.pairs), mean)
+
+
+def pair_word(published: Record, ours: Record) -> tuple[Word, str]:
+    """Judge two makings of one run without their scores; the word and what decided."""
+    if published.digest == ours.digest:
+        return "equal", "all that was computed is the same, bit for bit"
+    where = first_difference(published, ours)
+    if published.key == ours.key and _bound(published, ours):
+        return "different", f"the same versions and portable arithmetic, but not the same {where}"
+    if published.fingerprint is None or ours.fingerprint is None:
+        return "consistent", f"without a fingerprint; first in {where}"
+    apart = fingerprint_difference(published.fingerprint, ours.fingerprint)
+    if apart is not None:
+        return "different", f"the first batch in float64 differs by more than rounding: {apart}"
+    return "consistent", f"the first batch agrees in float64; first in {where}"
+
+
+def _bound(a: Record, b: Record) -> bool:
+    """Whether two makings of one run must be the same to the bit."""
+    versions = [{n: v for n, v in (r.provenance.get("versions") or {}).items() if n not in _OWN} for r in (a, b)]
+    portable = all(r.configuration.get("arithmetic") == "portable" for r in (a, b))
+    return portable and versions[0] == versions[1]
+
+
+def fingerprint_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
+    """Where two fingerprints differ by more than rounding explains; None where they agree."""
+    if len(a["logits"]) != len(b["logits"]) or a["gradient"].keys() != b["gradient"].keys():
+        return "they are of other tensors"
+    logits = [(*_deviation(x, y), "outputs") for x, y in zip(a["logits"], b["logits"], strict=True)]
+    if logits:
+        deviation, rounding = (float(np.median([one[i] for one in logits])) for i in (0, 1))
+        if not deviation <= max(LOGITS, ROUNDING * rounding):
+            return f"outputs of the median sample by {deviation:.1g}"
+    norms = [values[0] or 0.0 for values in a["gradient"].values()]
+    least = 1e-4 * max(norms, default=0.0)  # a gradient that is zero but for rounding, of a bias before batch norm, say
+    for name, values in a["gradient"].items():
+        deviation, rounding = _deviation(values, b["gradient"][name], least)
+        if not deviation <= max(GRADIENT, ROUNDING * rounding):
+            return f"gradient of {name} by {deviation:.1g}"
+    return None
+
+
+def _deviation(a: Sequence[float | None], b: Sequence[float | None], least: float = 0.0) -> tuple[float, float]:
+    """How far two tensors are apart by their norm and products, and what rounding does to the first; relative."""
+    if None in (*a, *b):
+        return (0.0, 0.0) if list(a) == list(b) else (math.inf, 0.0)
+    x, y = np.asarray(a, float), np.asarray(b, float)
+    norm = max(x[0], least) or 1.0
+    return float(np.abs(x[:3] - y[:3]).max() / norm), float(max(x[3], y[3]) * x[0] / norm)
+
+
+def _spreads(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    """(standard deviation, degrees of freedom) of a repetition of each row: its own or its task's, the larger."""
+    of_task: dict[str, list[tuple[float, int]]] = {}
+    own = []
     for row in rows:
-        shared = sorted(set(row.record) & set(row.ours))
-        estimates.append(
-            paired(
-                [row.ours[r] for r in shared], [row.record[r] for r in shared], resolution=row.resolution, level=level
-            )
-        )
-    outside = holm([e.p_beyond(row.margin) for row, e in zip(rows, estimates, strict=True)])
-    return [_judged(row, e, p) for row, e, p in zip(rows, estimates, outside, strict=True)]
+        variance = float(np.var(row.scores, ddof=1)) if len(row.scores) > 1 else 0.0
+        own.append(variance)
+        if len(row.scores) > 1 and row.pairs:
+            of_task.setdefault(row.pairs[0][0].task, []).append((variance, len(row.scores) - 1))
+    out = []
+    for row, variance in zip(rows, own, strict=True):
+        pooled = of_task.get(row.pairs[0][0].task, []) if row.pairs else []
+        df = sum(n for _, n in pooled)
+        out.append((math.sqrt(max(variance, sum(v * n for v, n in pooled) / df if df else 0.0)), float(df)))
+    return out
 
 
-def _judged(row: Row, estimate: Estimate, p_outside: float | None) -> Reproduction:
-    word, reason = _word(row, estimate, p_outside)
-    return Reproduction(
-        task=row.task,
-        method=row.method,
-        word=word,
-        difference=estimate.difference,
-        low=estimate.low,
-        high=estimate.high,
-        n=estimate.n,
-        p_holm=p_outside,
-        margin=row.margin,
-        reason=reason,
-        asked=len(row.record),
-    )
+def _standardised(row: Row, judged: Judged, spread: tuple[float, float]) -> float | None:
+    """The difference as a standard normal would see it, positive for better; None where no spread is known.
+
+    Both makings of a chaotic run are drawn from the repetitions' distribution: a difference has twice the variance.
+    """
+    sd, df = spread
+    first = row.pairs[0][0]
+    metric = metric_named(first.metric)
+    if metric.classifies and first.predictions is not None:
+        total = len(first.predictions)
+        sd = max(sd, 1 / total)
+        df = df or math.inf  # one repetition: what the test set alone resolves
+        if spread[1] == 0.0:
+            sd = math.sqrt(max(first.score * (1 - first.score), 1 / total) / total)
+    if not sd or judged.difference is None:
+        return None
+    t = judged.difference / (sd * math.sqrt(2 / judged.n))
+    z = float(stats.norm.isf(stats.t.sf(abs(t), df))) if math.isfinite(df) else abs(t)
+    sign = 1 if (t > 0) == metric.more_is_better else -1
+    return sign * min(z, 38.0)  # beyond, probabilities are 0 in double precision
 
 
-def _word(row: Row, estimate: Estimate, p_outside: float | None) -> tuple[Reproduced, str]:
-    within = decide(estimate, more_is_better=True, margin=row.margin) == "equivalent"
-    if row.bits is not None:
-        return row.bits, "the same key on the same processor, compared bit for bit"
-    failed = [agreement for agreement in row.early if not agreement.agrees]
-    if failed:
-        return "different", f"the first updates {max(failed, key=lambda a: (a.logit, a.loss))}"
-    shared = set(row.record) & set(row.ours)
-    if shared and all(row.record[r] == row.ours[r] for r in shared):
-        return "equal", "every score is the same"
-    if within:
-        return "equivalent", "the interval lies within the margin"
-    if p_outside is not None and p_outside < 1 - estimate.level:
-        return "different", "the interval lies wholly outside the margin"
-    return "open", estimate.reason or "the interval reaches over the margin"
+def _two_sided(z: float) -> float:
+    return float(2 * stats.norm.sf(abs(z)))
+
+
+def first_difference(a: Record, b: Record) -> str:
+    """Where two makings of a run part first, in the order of the run."""
+    one, two = computed(a), computed(b)
+    for part in dict.fromkeys(("parameters", "history", "predictions", *COMPUTED)):
+        x, y = one.get(part), two.get(part)
+        if part == "history" and x and y:  # a published record keeps less of each epoch
+            shared = set(x[0]) & set(y[0])
+            x, y = ([{k: v for k, v in entry.items() if k in shared} for entry in of] for of in (x, y))
+        if part == "delays" and (a.published or b.published):
+            continue
+        if part == "predictions" and x != y:
+            left, right = np.asarray(a.predictions), np.asarray(b.predictions)
+            if left.shape == right.shape:
+                at = int(np.flatnonzero(left != right)[0])
+                return f"prediction of test sample {at} ({left[at]} and {right[at]})"
+        for name, (old, new) in unequal(x, y, part).items():
+            return f"{name} ({_short(old)} and {_short(new)})"
+    return "detail that is not published"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

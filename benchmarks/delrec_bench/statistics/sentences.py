@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from delrec_bench.statistics.paired import Estimate
 from delrec_bench.statistics.pooled import Pooled
 from delrec_bench.statistics.ranks import Rank
-from delrec_bench.statistics.reproduced import Reproduction
 from delrec_bench.statistics.verdicts import POOLED, Verdict
 
 Show = Callable[[float], str]
@@ -210,29 +209,6 @@ def leaders(task: str, ranks: Sequence[Rank]) -> str | None:
     if next(r for r in ranks if r.first == 1).last == 1:
         return f"On {task}, {first[0]} is the best of {len(ranks)}."
     return f"On {task}, nothing is resolved better than {first[0]}."
-
-
-def reproduced(r: Reproduction, show: Show) -> str:
-    """One row's reproduction; the word is the verdict's, with the numbers and what decided, of how many repetitions."""
-    part = f"; {r.n} of {plural(r.asked, 'repetition')}" if r.n < r.asked else ""
-    if r.word == "equal" or r.difference is None:
-        return f"{r.task}, {r.method}: {r.word} ({r.reason}{part})"
-    interval = "" if r.low is None or r.high is None else f" [{show(r.low)}, {show(r.high)}]"
-    numbers = f"{show(r.difference)}{interval}, n = {r.n}, margin {show(r.margin).lstrip('+')}"
-    return f"{r.task}, {r.method}: {r.word} ({r.reason}; {numbers}{part})"
-
-
-def reproduced_in_all(rows: Sequence[Reproduction]) -> str | None:
-    """The page's line: "reproduced" only where every row is equal or equivalent; what is open is never counted so."""
-    if not rows:
-        return None
-    counts = {w: sum(r.word == w for r in rows) for w in ("equal", "equivalent", "different", "open")}
-    told = listed([f"{n} {w}" for w, n in counts.items() if n])
-    if counts["different"]:
-        return f"Not reproduced: of {plural(len(rows), 'row')} {told}."
-    if counts["open"]:
-        return f"Neither reproduced nor refuted: of {plural(len(rows), 'row')} {told}."
-    return f"Reproduced: of {plural(len(rows), 'row')} {told}."
 
 
 def _numbers(v: Verdict, show: Show) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.records import Record, differences, finished_record
+from delrec_bench.records import Record, differences, finished_record, runs_below
 from delrec_bench.runs.folder import RunFolder
 from delrec_bench.studies.membership import merge_memberships
 from delrec_bench.workspace import Workspace, workspace_at
@@ -35,14 +35,14 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
         BenchError: A folder has no runs, a record is broken, or two of one key differ; it names both and where.
     """
     here = workspace.runs
-    sources = [_runs_below(folder) for folder in folders]
+    sources = [runs_below(folder) for folder in folders]
     result = Collected()
     chosen: dict[str, tuple[Record, Path]] = {}
     for source in sources:
         if source == here:
             raise BenchError(f"'{source}' is this workspace's own folder of runs; name other ones")
         for folder in sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            record = finished_record(source, folder.name)
+            record = None if _linked(folder) else finished_record(source, folder.name)
             if record is None:
                 result.unfinished += 1
                 continue
@@ -62,14 +62,9 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
     return result
 
 
-def _runs_below(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise BenchError(f"'{folder}' is not a folder; name a workspace, or its folder of runs")
-    folder = folder.resolve()
-    for candidate in (folder / "runs", folder):
-        if next(candidate.glob("*/record.json"), None) is not None:
-            return candidate
-    raise BenchError(f"'{folder}' holds no runs/<key>/record.json; name a workspace, or its folder of runs")
+def _linked(folder: Path) -> bool:
+    """Whether a run's folder, or its record, is a link, which leads out of what was named."""
+    return folder.is_symlink() or (folder / "record.json").is_symlink()
 
 
 def _refuse_conflict(record: Record, folder: Path, other: Record, place: Path) -> None:
@@ -86,7 +81,7 @@ def _take(folder: Path, here: Path) -> None:
     own = RunFolder(here, folder.name)
     with own.locked(), tempfile.TemporaryDirectory(dir=own.path, prefix=".collect-") as aside:
         for name in FILES:
-            if (folder / name).is_file():
+            if (folder / name).is_file() and not (folder / name).is_symlink():
                 shutil.copyfile(folder / name, Path(aside) / name)
         for name in FILES:
             if (Path(aside) / name).exists():

@@ -14,8 +14,6 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from delrec_bench.errors import BenchError
-from delrec_bench.records import Record
-from delrec_bench.records.parts import Search
 from delrec_bench.records.record import faults
 from delrec_bench.workspace import Workspace, locked, write_atomic
 
@@ -28,7 +26,7 @@ class Membership:
 
     Attributes:
         keys: Its runs and trials.
-        search: Key of a run -> `Record.search`.
+        search: Key of a run -> what it tells.
     """
 
     keys: frozenset[str] = frozenset()
@@ -45,18 +43,13 @@ def memberships(workspace: Workspace) -> dict[str, Membership]:
     return out
 
 
-def assigned(records: Iterable[Record], workspace: Workspace, first: str | None = None) -> list[Record]:
-    """Records with their study and search; where studies share a run, `first` has it, else the first by name."""
+def study_of(workspace: Workspace, first: str | None = None) -> dict[str, str]:
+    """Key of a run -> the study that asked for it: `first`, else the first by name."""
     known = memberships(workspace)
-    study: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name in sorted(known, key=lambda name: (name != first, name)):
-        study = dict.fromkeys(known[name].keys, name) | study
-    out = []
-    for record in records:
-        asked = study.get(record.key)
-        search = None if asked is None else known[asked].search.get(record.key)
-        out.append(record.changed(study=asked, search=search))
-    return out
+        found = dict.fromkeys(known[name].keys, name) | found
+    return found
 
 
 def remember_members(workspace: Workspace, study: str, keys: Iterable[str]) -> None:
@@ -76,7 +69,7 @@ def remember_search(
         workspace: Its `runs` is written.
         study: The study's name.
         name: What was searched for: profile, task and method.
-        search: `Record.search`.
+        search: what it tells.
         runs: Keys of the final runs.
     """
     path = workspace.runs / SEARCHES / f"{study}.json"
@@ -110,7 +103,7 @@ def merge_memberships(workspace: Workspace, other: Workspace) -> None:
 
 
 class _Entry(TypedDict):
-    search: Search
+    search: dict[str, Any]
     runs: list[str]
 
 

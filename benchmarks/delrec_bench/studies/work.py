@@ -9,7 +9,6 @@ from typing import Any
 from delrec_bench.config import Request, Spot, resolve
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, finished_record
-from delrec_bench.records.tracking import Begun, follow
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
 from delrec_bench.studies.cost import Estimate, Past, estimate, misfits, took
 from delrec_bench.studies.derived import with_trained
@@ -17,6 +16,7 @@ from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.membership import remember_members, remember_search, search_values
 from delrec_bench.studies.search import account, trials_of, with_values
 from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tracking import Begun, follow
 from delrec_bench.workspace import Workspace
 
 
@@ -150,7 +150,7 @@ class Searched:
         study: Its requests with the chosen values.
         trials, trained: Trials asked for, and those done now.
         failed: As `Work.do`; where a trial has no record its method has no runs on that task and point.
-        accounts: `Record.search` by spot, and the row's task.
+        accounts: What each search tells, by spot, and the row's task.
     """
 
     study: Study

@@ -21,11 +21,11 @@ from delrec_bench.config import Seeds, TrainingConfig
 from delrec_bench.errors import DivergedError
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.evaluation import batches, evaluate, predict
+from delrec_bench.training.fingerprint import fingerprint
 from delrec_bench.training.held_out import HeldOut
 from delrec_bench.training.optimisation import Optimisation
-from delrec_bench.training.resuming import CheckpointError, Keeper, Untouched, capture, restore
+from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore
 
-EARLY_UPDATES, EARLY_SAMPLES, EARLY_KEPT = 20, 32, 4
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -40,9 +40,7 @@ class Fit:
         test_score: Its test score, where the test set chose it; else NaN.
         state: Its state_dict, which the network holds too.
         epoch_seconds: Wall time of each epoch.
-        early: What tells soon whether another machine trains alike: `logits` of the first `EARLY_KEPT` validation
-            samples (training samples without a validation set) before training, as deployed, and the `losses` of
-            the first `EARLY_UPDATES` updates.
+        fingerprint: What another machine must find before training, see `training.fingerprint`.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -51,7 +49,7 @@ class Fit:
     test_score: float = math.nan
     state: dict[str, Tensor] = field(default_factory=dict)
     epoch_seconds: list[float] = field(default_factory=list)
-    early: dict[str, Any] = field(default_factory=dict)
+    fingerprint: dict[str, Any] = field(default_factory=dict)
 
     def checkpoint(self, model: Any, optimisation: Optimisation) -> dict[str, Any]:
         """All that a later call needs to go on after the last epoch."""
@@ -110,16 +108,15 @@ def fit(
     if saved is not None:
         result = Fit.going_on(saved, model, optimisation)
     else:
-        result = Fit(early={"logits": _first_logits(model, train if valid is None else valid, device), "losses": []})
+        with _diverging(0):
+            result = Fit(fingerprint=fingerprint(model, train, device))
     for epoch in range(len(result.history), config.epochs):
         start = time.perf_counter()
         model.begin_epoch(epoch, config.epochs)
         entry: dict[str, Any] = {"epoch": epoch + 1, **optimisation.rates()}
         before = model.delays()
         with _diverging(epoch):
-            entry |= _train_epoch(
-                model, train, config, optimisation, measure, seeds, epoch, device, result.early["losses"]
-            )
+            entry |= _train_epoch(model, train, config, optimisation, measure, seeds, epoch, device)
             check_finite(model)
         entry["sigma"] = sigma_of(model)
         model.end_epoch()
@@ -161,24 +158,6 @@ def _diverging(epoch: int) -> Iterator[None]:
         raise DivergedError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error
 
 
-@torch.no_grad()
-def _first_logits(model: Any, samples: Any, device: str) -> list[list[float]]:
-    """Scores (samples, classes) of the untrained network as deployed; it and the random states stay as they were.
-
-    Batch norm takes the statistics of `EARLY_SAMPLES` samples: with those that it starts from, hardly a neuron would
-    fire. The first `EARLY_KEPT` of them are kept.
-    """
-    if not len(samples):
-        return []
-    with Untouched(model), model.deployed():
-        for part in model.modules():
-            if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
-                part.train()
-        indices = torch.arange(min(EARLY_SAMPLES, len(samples)))
-        found: list[list[float]] = model.classify(samples.batch(indices, device))[:EARLY_KEPT].tolist()
-    return found
-
-
 def sigma_of(model: Any) -> float | None:
     """The largest spread of recurrent delays in steps, None in a network without them."""
     sigmas = [float(module.sigma) for module in model.modules() if isinstance(module, RecurrentDelays)]
@@ -208,7 +187,6 @@ def _train_epoch(
     seeds: Seeds,
     epoch: int,
     device: str,
-    early: list[float],
 ) -> dict[str, Any]:
     model.train()
     order = torch.Generator().manual_seed(seeds.stream("order", epoch))
@@ -225,8 +203,6 @@ def _train_epoch(
             raise DivergedError(
                 f"the loss is {value} in epoch {epoch + 1}: training diverged; lower training.lr_weights"
             )
-        if len(early) < EARLY_UPDATES:
-            early.append(value)
         optimisation.step(loss + model.penalty())
         optimisation.end_update()
         model.after_step()

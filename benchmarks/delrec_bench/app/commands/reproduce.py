@@ -57,12 +57,15 @@ def command(
     ] = None,
     retries: Annotated[int, typer.Option(min=0, max=100, metavar="N", help="Tries more for a run that failed.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every run of the leaderboard (else repetition 0 of the embedded tasks).")
+    ] = False,
     no_latency: Annotated[bool, typer.Option("--no-latency", help="Leave latency out.")] = False,
 ) -> Answer:
-    """Make a study's page: its search, every run, latency, MLflow and the report.
+    """Make a study's page, and compare its runs with the published ones: equal, consistent or different (exit 1).
 
-    What is done already is not done again. A study chooses methods, tasks, repetitions and settings; the options narrow
-    it, they add nothing.
+    What is done already is not done again. Of the leaderboard repetition 0 is made, and the rest is the store's. A
+    study chooses methods, tasks, repetitions and settings; the options narrow it, they add nothing.
     """
     from delrec_bench.app.reproducing import Ordered, reproduce
     from delrec_bench.studies.expansion import Wanted
@@ -76,7 +79,7 @@ def command(
         arithmetic=cast("Arithmetic", arithmetic),
     )
     ordered = Ordered(
-        study, profile, wanted, jobs, dry_run, not no_latency, executor, per_device, scheduler,
+        study, profile, wanted, jobs, dry_run, not no_latency, everything, executor, per_device, scheduler,
         tuple(executor_option or ()), retries,
     )  # fmt: skip
     with Display() as display:

@@ -17,22 +17,21 @@ def command(
         str | None, typer.Option(metavar="DIR", help="The files that it was made on, where they are somebody's own.")
     ] = None,
 ) -> Answer:
-    """Make the run of a record again, and say: equal, equivalent, different (exit 1) or open."""
-    from delrec_bench.app.common import early_agreement
-    from delrec_bench.records import find_record
+    """Make the run of a record again, and say: equal, consistent, or different (exit 1)."""
+    from delrec_bench.records import find_record, read_store
     from delrec_bench.runs.again import rerun
+    from delrec_bench.statistics.reproduced import Row, judge, row_of
 
     workspace = places.workspace
     methods, tasks = places.tables()
     found = find_record(record, workspace)
-    made, outcome = rerun(found, methods, tasks, workspace, data, early=early_agreement, folders=places.folders())
+    made = rerun(found, methods, tasks, workspace, data, folders=places.folders())
+    row = row_of(found)
+    alike = [
+        r.score for r in read_store(workspace.reports, [found.task])[0] if r.kind == found.kind and row_of(r) == row
+    ]
+    [judged] = judge([Row(str(found), [(found, made)], alike)]).rows
     if not places.as_json:
-        print(f"{found}: {outcome.word}: {outcome.reason}")
-    content = {
-        "key": found.key,
-        "again": made.key,
-        "word": outcome.word,
-        "reason": outcome.reason,
-        "differences": {name: list(pair) for name, pair in outcome.differences.items()},
-    }
-    return (1 if outcome.word == "different" else 0), content
+        print(f"{judged.name}: {judged.word}: {judged.reason}")
+    content = {"key": found.key, "again": made.key, "word": judged.word, "reason": judged.reason}
+    return (1 if judged.word == "different" else 0), content

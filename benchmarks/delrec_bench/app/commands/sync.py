@@ -9,16 +9,18 @@ PANEL = "Files"
 
 def command(places: Places) -> Answer:
     """Bring MLflow up to date: its database, or the server that MLFLOW_TRACKING_URI names."""
-    from delrec_bench.app.common import own_records
+    from delrec_bench.app.common import own_runs
     from delrec_bench.app.progress import Display
-    from delrec_bench.records.tracking import sync
     from delrec_bench.runs.models import with_example
+    from delrec_bench.studies.membership import study_of
+    from delrec_bench.tracking import sync
 
     workspace = places.workspace
     methods, _ = places.tables()
     with Display() as display:
         shown = partial(display.each, "MLflow")
-        summary = sync(workspace, own_records(workspace), partial(with_example, methods=methods), shown)
+        records, _ = own_runs(workspace.runs)
+        summary = sync(workspace, records, partial(with_example, methods=methods), shown, study_of(workspace))
     if not places.as_json:
         print(summary)
     content = {name: getattr(summary, name) for name in ("added", "replaced", "restored", "unchanged")}
