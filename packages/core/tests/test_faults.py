@@ -15,7 +15,6 @@ from delrec import (
     SpikeLinear,
     SpikingLayer,
     State,
-    Stateful,
 )
 from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, interface, triton
@@ -140,16 +139,28 @@ def test_negative_delays_are_delay_zero(engine, delays):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_nan_is_an_error(engine, bad):
-    made, x = layer(engine=engine), current()
-    x[3, 1, 2] = bad
-    with pytest.raises(ValueError, match="current holds NaN or infinity"):
-        made(x)
-    with pytest.raises(ValueError, match="current holds NaN"):
-        SpikingLayer(6, engine=engine)(x)
+def test_what_is_not_finite_is_an_error_that_names_it(engine, bad):
+    def refuses(made, said, x):
+        with pytest.raises(ValueError, match=said):
+            made(x)
+
+    wrong = current()
+    wrong[3, 1, 2] = bad
+    for made in (layer(engine=engine), SpikingLayer(6, engine=engine)):
+        refuses(made, "current holds NaN or infinity", wrong)
+    for name in ("delay", "spread"):
+        made = layer(engine=engine, learn_spread=True)
+        getattr(made, name).data[1] = bad
+        refuses(made, f"{name} holds NaN or infinity", current())
+    made = layer(engine=engine)
+    made.sigma.fill_(bad)
+    refuses(made, f"sigma = {bad}", current())
+    made = layer(engine=engine)
     made.weight.data[0, 0] = float("nan")
-    with pytest.raises(ValueError, match="state of the neurons is NaN"):
-        made(current())
+    refuses(made, "state of the neurons is NaN", current())
+    delayed = FeedforwardDelays(6, 4, window=7, engine=engine)
+    delayed.position.data[0, 1, 2] = bad
+    refuses(delayed, "position holds NaN", few())
     large = torch.full((3, 2, 6), 2e38)
     SpikingLayer(6, neuron=LIF(tau=1.0), engine=engine)(large)  # finite, though its sum is not
 
@@ -168,47 +179,8 @@ def test_no_steps_and_no_samples(engine, shape, make):
     assert after.shape == (2, shape[1], 6)
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (4, 0), (0, 0), (1, 1)])
-def test_no_steps_and_no_samples_between_layers(shape):
-    x = torch.rand(*shape, 6)
-    out, state = FeedforwardDelays(6, 4, window=5)(x, return_state=True)
-    assert out.shape == (*shape, 4) and state.shape == (4, shape[1], 6)
-    assert SpikeLinear(6, 4)(x).shape == (*shape, 4)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_deployed_is_not_random(engine):
-    made, x = layer(engine=engine, dropout=0.5), current()
-    assert not torch.equal(made(x), made(x))
-    with made.deployed():
-        assert torch.equal(made(x), made(x))
-    assert made.training
-
-
-def test_another_batch_after_carrying_says_what_to_do():
-    carried = Stateful(layer())
-    carried(current())
-    with pytest.raises(ValueError, match=r"batch 2 .*start from rest \(state=None, `reset\(\)`\)"):
-        carried(current(batch=2))
-
-
-def test_nothing_of_this_warns():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        made = layer(engine="auto")
-        made(current(), made(current(), return_state=True).state)
-
-
 def few(steps=20, dtype=torch.float32):
     return (torch.rand(steps, 2, 6, generator=torch.Generator().manual_seed(2)) < 0.2).to(dtype)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_position_that_is_nan_is_an_error(engine):
-    made = FeedforwardDelays(6, 4, window=7, engine=engine)
-    made.position.data[0, 1, 2] = float("nan")
-    with pytest.raises(NotFiniteError, match="position"):  # it was read as a place in memory: the process crashed
-        made(few())
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -228,18 +200,6 @@ def test_positions_pushed_out_of_the_window_are_at_its_edge(engine, pushed, used
     leads_back = (at_edge > 0) == (pushed > 0)
     assert torch.equal(made.position.grad, torch.where(leads_back, at_edge, 0))
     assert kernel == "v1" or made.position.grad.abs().max() > 0  # at a whole position v1's is 0, as published
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_spread_that_is_nan_and_a_sigma_that_is_infinite_are_named(engine):
-    made = layer(engine=engine, learn_spread=True)
-    made.spread.data[1] = float("nan")
-    with pytest.raises(NotFiniteError, match="spread"):
-        made(current())
-    made = layer(engine=engine, sigma=0.0)
-    made.sigma.fill_(float("inf"))
-    with pytest.raises(ValueError, match="sigma = inf"):
-        made(current())
 
 
 @pytest.mark.parametrize("delays", ["axonal", "synaptic"])
@@ -359,12 +319,6 @@ def test_what_an_engine_would_read_beyond_its_end_is_refused(engine, name, chang
 
 def rest(batch, size, dtype=torch.float64):
     return interface.State((torch.zeros(batch, size, dtype=dtype),), torch.zeros(1, batch, size, dtype=dtype))
-
-
-def test_parts_of_a_mask_that_is_too_long_are_refused():
-    arguments = problem("soft", "axonal", 6, 2, 3, 1.0) | {"mask": torch.ones(9, 2, 3, dtype=torch.float64)}
-    with pytest.raises(ValueError, match="mask has shape"):
-        scan_in_segments("reference", interface.Request(**arguments), 3)
 
 
 def test_a_compiled_scan_refuses_what_the_eager_one_does():

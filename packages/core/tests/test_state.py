@@ -5,13 +5,14 @@ from itertools import product
 
 import pytest
 import torch
-from delrec import LIF, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, State, Stateful
+from delrec import LIF, ATan, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, State, Stateful
 from problems import ENGINES, ONLY_INTERPRETED
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 F64 = torch.float64
 FORMS = ["axonal", "synaptic", "shared", "none"]
+HARD = {"neuron": LIF(reset="hard", surrogate=ATan(5.0)), "learn_spread": True}
 
 
 def layer(delays="axonal", engine="cpu", seed=0, **options):
@@ -31,10 +32,14 @@ def current(steps=24, batch=3, seed=1):
     ("engine", "delays", "options"),
     [
         *product(["reference", "cpu"], FORMS, [{}, {"max_delay": 5}, {"batch_first": True}]),
+        *product(
+            ["reference", "cpu"], FORMS, [{"neuron": LIF(reset="hard", surrogate=ATan(5.0)), "learn_spread": True}]
+        ),
         pytest.param("triton", "axonal", {"max_delay": 5, "batch_first": True}, marks=ONLY_INTERPRETED),
     ],
 )
 def test_calls_that_hand_the_state_on_equal_one_call(delays, engine, options):
+    options = options | ({"learn_spread": False} if delays == "none" else {})
     made, x = layer(delays, engine, **options), current().requires_grad_()
     axis = 1 if made.batch_first else 0
     x = x.transpose(0, axis)
