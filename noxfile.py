@@ -1,8 +1,8 @@
 """Every task of this repository, as a nox session: `nox -l` lists them, `nox -s NAME` runs one.
 
 The sessions share one environment, made once under .nox/ from this checkout with the versions of constraints.txt and
-checked by a stamp afterwards, so that the second call starts in seconds. `core-alone` and `core-lowest` have environments
-of their own: they prove that `delrec` needs nothing of the suite, and which versions it needs at least.
+checked by a stamp afterwards, so that the second call starts in seconds. `core-alone` and `core-lowest` have
+environments of their own: they prove that `delrec` needs nothing of the suite, and which versions it needs at least.
 """
 
 import hashlib
@@ -85,7 +85,17 @@ def ablate(session: nox.Session) -> None:
     env = _shared(session)
     for path in sorted((ROOT / "benchmarks/delrec_bench/studies").glob("*.toml")):
         if nox.project.load_toml(path).get("ablation"):
-            _run(session, "delrec-bench", "reproduce", "--study", path.stem, "--profile", "quick", *session.posargs, env=env)
+            _run(
+                session,
+                "delrec-bench",
+                "reproduce",
+                "--study",
+                path.stem,
+                "--profile",
+                "quick",
+                *session.posargs,
+                env=env,
+            )
 
 
 @nox.session(venv_backend="none")

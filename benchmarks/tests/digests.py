@@ -22,16 +22,15 @@ from delrec_bench.runs.executors import Local, Place
 from delrec_bench.workspace import workspace_at
 
 FILE = Path(__file__).with_name("digests.json")
+ON_DIGITS = (
+    "lif rlif lif-learned-tau delrec-axonal delrec-shared delrec-axonal-conv dcls dcls-gauss dcls-axonal delrec-dcls "
+    "adlif radlif cadlif se-adlif alif silif c-silif dcls-silif asrc gru lstm counts-only time-slices"
+)
 RUNS = (
     ("delrec-synaptic", "mackey-glass"),
     ("eventprop-recurrent", "yin-yang"),
     ("delgrad-synaptic", "yin-yang"),
-    *(
-        (method, "digits")
-        for method in "lif rlif lif-learned-tau delrec-axonal delrec-shared delrec-axonal-conv".split()
-    ),
-    *((method, "digits") for method in "dcls dcls-gauss dcls-axonal delrec-dcls adlif radlif cadlif se-adlif".split()),
-    *((method, "digits") for method in "alif silif c-silif dcls-silif asrc gru lstm counts-only time-slices".split()),
+    *((method, "digits") for method in ON_DIGITS.split()),
     ("linear-forecast", "mackey-glass"),
 )
 ASKED = {"network.hidden": [40, 24], "training.batch": 20, "task.test_limit": 40, "network.dropout": 0.1}
