@@ -108,8 +108,8 @@ class Kernel:
 
 def kernels(shape: Shape, recurrent: str = "axonal", card: Card = CARDS[-1]) -> Iterator[Kernel]:
     """The kernels of a training step of a shape's network, in tiles as the engine takes them (float32, IEEE)."""
+    from delrec.engines.triton.axonal import EVERY, MANY
     from delrec.engines.triton.tiles import connection_tiles, tiles_for
-    from delrec.engines.triton.window import EVERY, MANY
 
     config = shape.config(recurrent)
     rows = shape.steps * shape.batch

@@ -93,21 +93,22 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
 
 def _of_scans(size: int, products: str) -> Iterator[Compilation]:
     """Yield what a layer of LIF neurons launches, for a batch of 256, and of 2,048."""
+    from delrec.engines.triton import axonal, recurrence, synaptic
     from delrec.engines.triton.codegen import kernels_for
-    from delrec.engines.triton.scan import _REALS, _constants, _kept
-    from delrec.engines.triton.synaptic import LONGEST, connection_gradients
-    from delrec.engines.triton.tiles import Tiles, connection_tiles, connections_of, parts_of, tiles_for
+    from delrec.engines.triton.scan import Plan, _constants, _kept
+    from delrec.engines.triton.tiles import OPTIONS, Tiles, connection_tiles, connections_of, parts_of, tiles_for
 
     real = torch.float64 if products == "float64" else torch.float32
-    module, number = kernels_for(LIF(), real), f"*{_REALS[real]}:16"
+    precise = recurrence.REALS[real]
+    module, number = kernels_for(LIF(), real), f"*{precise}:16"
     numbers = (
-        "x weight edges triangles mask coef first start states spikes z ring sent running lines g_spikes g_trace g_x "
-        "carry g_past out"
+        "x weight delay width edges triangles heights mask coef history start states spikes z ring sent running lines "
+        "g_spikes g_trace g_x carry g_history g_weight g_delay g_width out"
     ).split()
     types = dict.fromkeys(numbers, number) | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
-    types |= dict.fromkeys(("tables", "extent", "bits", "live"), "*i32:16")
+    types |= dict.fromkeys(("tables", "longest", "bits", "live"), "*i32:16")
     wide = dict.fromkeys(("z", "sent", "running"), "*fp64:16")
-    incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True}
+    incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True, "HISTORY": True}
     for precision in {"float32": ("ieee", "tf32"), "bfloat16": ("bf16",), "float64": ("ieee",)}[products]:
         for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
             if kind != 1 and precision != "ieee":
@@ -117,12 +118,12 @@ def _of_scans(size: int, products: str) -> Iterator[Compilation]:
                 tiles = tiles_for(size, batch, real, precision)
                 if kind < 2:
                     chosen[f"{name}, {precision}, {tiles.rows} rows"] = tiles, {}
-                else:  # of float32 sums two rows a program, and four; of float64 two for both batches
-                    for block, long, other in ((LONGEST, "", {}), (2 * LONGEST, ", long delays", wide)):
+                else:  # of float32 sums two rows per program, and four; of float64 two for both batches
+                    for block, long, other in ((synaptic.LONGEST, "", {}), (512, ", long delays", wide)):
                         tiles = connection_tiles(size, batch, 132, _kept(block, real).itemsize)
                         chosen[f"{name}, {precision}, {tiles.rows} rows{long}"] = tiles, other
             for title, (tiles, other) in chosen.items():
-                given = _constants(size, tiles, precision, kind, min(kind, 1), module)
+                given = _constants(size, Plan(None, module, tiles, precision), min(kind, 1)) | {"KIND": kind}
                 back = given | incoming | {"TAPS": kind == 1}
                 for way, function, constants in (
                     ("forward", module.forward_scan, given), ("backward", module.backward_scan, back),
@@ -134,11 +135,18 @@ def _of_scans(size: int, products: str) -> Iterator[Compilation]:
                 title = f"scan, {name}, {precision}, dW"
                 yield Compilation(title, module.weight_gradient, types, constants, parts.options)
         if precision == "ieee":
+            known = {"PRECISE": precise, "ONE_WIDTH": True}
             pairs = connections_of(size)
-            constants = pairs.constants | {"SIZE": size, "ROWS": 2, "REAL": _REALS[real]}
+            constants = pairs.constants | known | {"SIZE": size, "ROWS": 2}
             for long, lines in (("", number), (", long delays", "*fp64:16")):
-                of = types | {"sums": number, "lines": lines}
-                yield Compilation(f"scan, connections{long}", connection_gradients, of, constants, pairs.options)
+                of, function = types | {"lines": lines}, synaptic.connection_gradients
+                yield Compilation(f"connections, gradients{long}", function, of, constants, pairs.options)
+            constants = known | {"BY_SENDER": True, "EDGE": recurrence.EDGE}
+            yield Compilation("connections, tables", synaptic.lay_out_connections, types, constants, OPTIONS)
+            constants = known | {"COLS": recurrence.COLS}
+            yield Compilation("senders, tables", axonal.lay_out_senders, types, constants, OPTIONS)
+            constants = {"ONE_WIDTH": True, "COLS": recurrence.COLS}
+            yield Compilation("senders, gradients", axonal.sender_gradients, types, constants, OPTIONS)
 
 
 def _of_delays(size: int, products: str) -> Iterator[Compilation]:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from delrec.delays import triangle_sides
 
 pytest.importorskip("triton", reason="the triton engine needs triton: pip install 'delrec[triton]'")
 import triton
@@ -73,26 +72,31 @@ def test_reads_of_one_sign_are_those_of_the_taps(block, kept, share):
 
 @pytest.mark.parametrize(("block", "kept", "share"), CASES)
 def test_gradients_of_connections_of_one_sign_are_those_of_the_taps(block, kept, share):
-    """One spike of each sender; the last delay lies beyond all taps that are met, and is read nowhere."""
+    """One spike of each sender; the last receiver's delays lie beyond all taps that are met, and are read nowhere."""
     g, lines, _ = of_one_sign(block, kept)
     delay, width = triangles()
     delay[:, -1] = TAPS + 20.0
-    low, count, left, right = triangle_sides(delay, width.expand(SIZE, SIZE).t(), TAPS)
-    tables = torch.stack([low, count, left, count - right]).int().to(DEVICE)
-    edges = torch.cat([1 + delay, width[None]]).to(DEVICE)
-    longest = torch.tensor(TAPS, dtype=torch.int32, device=DEVICE)
+    longest = torch.tensor([2 * int(width.max())], dtype=torch.int32, device=DEVICE)
     bits = torch.full((1, 1, SIZE), 1 << STEP, dtype=torch.int32, device=DEVICE)
-    sums = torch.empty(3, SIZE, SIZE, device=DEVICE)
+    weight = torch.full((SIZE, SIZE), 0.5, device=DEVICE)
+    found = [torch.empty(SIZE, SIZE, device=DEVICE), torch.empty(SIZE, SIZE, device=DEVICE)]
+    found += [torch.empty(1, SIZE, device=DEVICE)]
     launch(
-        connection_gradients, (SIZE, 1), {}, lines, tables, edges, longest, bits, sums, 1, 0, 1, 0, len(g), block,
-        SIZE=SIZE, ROWS=1, COLS=SIZE, REAL=tl.float32,
+        connection_gradients, (SIZE, 1), {}, lines, delay.t().contiguous().to(DEVICE), width.to(DEVICE), weight,
+        longest, bits, *found, 1, 0, 1, 0, len(g), block, TAPS,
+        SIZE=SIZE, ROWS=1, COLS=SIZE, PRECISE=tl.float32, ONE_WIDTH=False,
     )  # fmt: skip
-    inside = {
-        "taps": height,
-        "sides": lambda distance, s: np.sign(distance) * (np.abs(distance) <= s),
-        "total": lambda distance, s: np.abs(distance) <= s,
-    }
-    for found, (name, what) in zip(sums.double().cpu().numpy(), inside.items(), strict=True):
-        wanted = weighed(g, delay, width, what)
-        wanted[:, -1] = 0
-        assert np.abs(found - wanted).max() < share * (1 if name == "taps" else 2 * 11), name
+    g_weight, g_delay, g_width = (f.double().cpu().numpy() for f in found)
+    s = width.double().numpy()
+    taps, sides, total = (
+        weighed(g, delay, width, what) * (np.arange(SIZE) < SIZE - 1)
+        for what in (
+            height,
+            lambda distance, s: np.sign(distance) * (np.abs(distance) <= s),
+            lambda distance, s: np.abs(distance) <= s,
+        )
+    )  # [sender, receiver]
+    assert np.abs(g_weight.T - taps).max() < share
+    assert np.abs(g_delay.T * s[:, None] ** 2 / 0.5 - sides).max() < share * 2 * s.max()
+    wanted = 0.5 * (total / s[:, None] ** 2 - 2 * taps / s[:, None]).sum(1)
+    assert np.abs(g_width[0] - wanted).max() < share * SIZE

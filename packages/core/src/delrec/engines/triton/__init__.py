@@ -96,8 +96,7 @@ class Triton(Engine):
         assert reach is not None
         training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
         spikes, final, *rest = Scan.apply(
-            neuron, reach, 0 if request.state is None else len(request.state.history), training or request.trace,
-            training and keeps_current(neuron, None), request.trace, False,
+            neuron, reach, training or request.trace, training and keeps_current(neuron, None), request.trace,
             precision_of(request.current.dtype), *inputs,
         )  # fmt: skip
         return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)

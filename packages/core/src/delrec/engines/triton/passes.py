@@ -43,12 +43,14 @@ def backward(
     """Run it back."""
     plan = _plan(neuron, inputs, reach)
     if plan.recurrence is not None:
-        words = plan.recurrence.pack(inputs.history, inputs.current.shape[0])
-        words[plan.recurrence.prefix :] = bits
-        bits = words
+        past, prefix = plan.recurrence.past, plan.recurrence.prefix
+        rows = torch.zeros(32 * prefix, *bits.shape[1:], dtype=torch.int32, device=bits.device)
+        rows[-past:] = (inputs.history[-past:] > 0).int() << (
+            torch.arange(-past, 0, device=bits.device).view(-1, 1, 1) & 31
+        )
+        bits = torch.cat([rows.view(prefix, 32, *bits.shape[1:]).sum(1, dtype=torch.int32), bits])
     return scan.backward(inputs, trace, bits, plan, grads, needs)
 
 
 def _plan(neuron: Neuron, inputs: Inputs, reach: int) -> scan.Plan:
-    dtype = inputs.current.dtype
-    return scan.plan_of(neuron, inputs, reach, len(inputs.history), keeps_current(neuron, None), precision_of(dtype))
+    return scan.plan_of(neuron, inputs, reach, keeps_current(neuron, None), precision_of(inputs.current.dtype))

@@ -13,11 +13,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from delrec.engines.triton.axonal import delayed, lines, own, returned
 from delrec.engines.triton.blocks import COEFS, REAL, STATES, adjoint_tile, step_tile
 from delrec.engines.triton.functions import add_rows, earlier
 from delrec.engines.triton.products import LISTED_TERM, TERM, multiply, product, product_of_live
 from delrec.engines.triton.synaptic import keep, read
-from delrec.engines.triton.window import delayed, lines, own, returned
 
 
 @triton.jit
@@ -43,22 +43,44 @@ def masked(values, mask, t, wide, at, ok, MASKED: tl.constexpr):
     return values
 
 
-@triton.jit(do_not_specialize=["steps", "batch", "size", "held", "prefix", "past", "ring_mask"])
+@triton.jit
+def pack(
+    history, bits, count, prefix, past, size, batch, SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    KIND: tl.constexpr, DOT: tl.constexpr,
+):  # fmt: skip
+    """Write the last `past` of `count` given steps in front of step 0 of the bits, and silence before them."""
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    plane = batch * SIZE
+    wide = tl.full((), 1, tl.int64) * plane
+    for w in range(prefix):
+        for c in tl.range(0, SIZE, COLS):
+            cols = columns(c, size, SIZE, COLS, KIND, DOT)
+            ok = (rows < batch)[:, None] & (cols < SIZE)[None, :]
+            at = rows[:, None] * SIZE + cols[None, :]
+            word = tl.zeros(at.shape, tl.int32)
+            for bit in range(32):
+                t = 32 * (w - prefix) + bit
+                met = ok & (tl.full(at.shape, t, tl.int32) >= -past)
+                fired = tl.load(history + (count + t) * wide + at, mask=met, other=0) > 0
+                word |= fired.to(tl.int32) << bit
+            tl.store(bits + w * plane + at, word, mask=ok)
+
+
+@triton.jit(do_not_specialize=["steps", "batch", "size", "held", "count", "prefix", "past", "ring_mask"])
 def forward_scan(
-    x, weight, tables, edges, extent, mask, coef, first, start, states, spikes, bits, z, live, running, steps,
-    batch, size, held, prefix, past, ring_mask,
+    x, weight, tables, edges, mask, coef, history, start, states, spikes, bits, z, live, running, steps,
+    batch, size, held, count, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
 ):  # fmt: skip
-    """Fill spikes (T, B, N), states (planes, held, B, N) and bits, from first, S[-1], and start (states, B, N).
+    """Fill spikes (T, B, N), states (planes, held, B, N) and bits.
 
-    KIND: 0 is without recurrence, 1 with one delay a sender, 2 with one a connection. weight: [sender, receiver].
-    KIND 1: tables, edges: see `window.delayed`; extent: one number, the words of the widest window; z, live: what is
-    handed to the product, for `tl.dot` as (B, N), else as `product_of_live` takes it, all terms and those listed.
-    KIND 2: see `synaptic`: edges: its triangles, [sender, receiver]; extent: one number, the taps of the longest
-    kernel; z: its lines, a ring of two blocks; running: its sums; both zeros. mask: (B, N) where MASKED is 1, (T, B, N)
-    where it is 2. bits: (words, B, N), of which the first `prefix` lie before step 0 and hold `past` given
-    steps.
+    history: (count, B, N), the newest last. start: (states, B, N). weight: [sender, receiver]. KIND: 0 is without
+    recurrence, 1 with one delay per sender, 2 with one per connection. mask: (B, N) where MASKED is 1, (T, B, N) where
+    it is 2. bits: (words, B, N), of which the first `prefix` lie before step 0 and hold the last `past` given steps.
+    KIND 1: tables, edges: see `axonal.lay_out_senders`; z, live: what is handed to the product, for `tl.dot` as (B, N),
+    else as `product_of_live` takes it, all terms and those listed. KIND 2: see `synaptic`: tables: its `longest`;
+    edges: its triangles, [sender, receiver]; z: its lines, a ring of two blocks; running: its sums; both zeros.
     """
     program = tl.program_id(0)
     rows = program * ROWS + tl.arange(0, ROWS)
@@ -68,8 +90,11 @@ def forward_scan(
     block, end = (ring_mask + 1) // 2, steps + past
     listed = live + program.to(tl.int64) * (SIZE + DEEP)
     apart = tl.full((), 1, tl.int64) * tl.num_programs(0) * (SIZE + DEEP) * ROWS
+    first = history + (count - 1) * wide
     if KIND > 0:
-        widest = tl.load(extent)
+        widest = tl.load(tables + (6 * SIZE + 1 if KIND == 1 else 0))
+        pack(history, bits, count, prefix, past, size, batch, SIZE, ROWS, COLS, KIND, DOT)
+        tl.debug_barrier()
     if KIND == 2:
         for back in range(past):
             t = back - past
@@ -77,8 +102,7 @@ def forward_scan(
                 cols = columns(c, size, SIZE, COLS, KIND, DOT)
                 ok = (rows < batch)[:, None] & (cols < SIZE)[None, :]
                 at = rows[:, None] * SIZE + cols[None, :]
-                word = tl.load(bits + (prefix + (t >> 5)) * plane + at, mask=ok, other=0)
-                given = ((word >> (t & 31)) & 1).to(REAL)
+                given = tl.load(history + (count + t) * wide + at, mask=ok, other=0)
                 keep(
                     steps - 1 - t, given, z, running, widest, ring_mask, block, ring_mask + 2, kept, cols, ok, SIZE,
                     ROWS,
@@ -160,23 +184,23 @@ def add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, sums
     add_rows(sums + 2 * SIZE + cols, tl.where(fired, total, 0), inside)
 
 
-@triton.jit(do_not_specialize=["steps", "batch", "size", "prefix", "past", "ring_mask"])
+@triton.jit(do_not_specialize=["steps", "batch", "size", "count", "prefix", "past", "ring_mask"])
 def backward_scan(
-    weight, tables, edges, extent, mask, coef, states, first, start, bits, ring, sent, running, g_spikes,
-    g_trace, g_x, carry, g_past, sums, g_coef, steps, batch, size, prefix, past, ring_mask,
+    weight, tables, edges, mask, coef, states, history, start, bits, ring, sent, running, g_spikes,
+    g_trace, g_x, carry, g_history, sums, g_coef, steps, batch, size, count, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
     SPIKES_GIVEN: tl.constexpr, TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr,
+    HISTORY: tl.constexpr,
 ):  # fmt: skip
     """The adjoint of `forward_scan`, from the last step to the first, then through the `past` given spikes.
 
-    weight, KIND 2: edges too, `synaptic`'s triangles: [receiver, sender]. extent: one number, the taps of the longest
-    kernel. first: S[-1], (B, N). start: (states, B, N). g_spikes (T, B, N), g_trace (states, T, B, N): what comes in,
-    where given. g_x: (T, B, N). carry: (1 + states, B, N), the gradients of spike and states on their way to the step
-    before; the states' begin as those of the final states. g_past: (past, B, N). KIND 1: ring, running: see
-    `window.returned`; sent: as z of `forward_scan`. KIND 2: see `synaptic`: sent: its lines, of all steps, silent at
-    the end; running: its sums, zeros; ring_mask + 1: a block. sums: (programs, 3, N), g_coef: (programs, coefficients,
-    N), in float64.
+    weight, KIND 2: edges too, `synaptic`'s triangles: [receiver, sender]. start: (states, B, N). g_spikes (T, B, N),
+    g_trace (states, T, B, N): what comes in, where given. g_x: (T, B, N). carry: (1 + states, B, N), the gradients of
+    spike and states on their way to the step before; the states' begin as those of the final states. g_history, where
+    HISTORY: (count, B, N). KIND 1: ring, running: see `axonal.returned`; sent: as z of `forward_scan`. KIND 2: see
+    `synaptic`: sent: its lines, of all steps, silent at the end; running: its sums, zeros; ring_mask + 1: a block.
+    sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
     """
     program = tl.program_id(0)
     rows = program * ROWS + tl.arange(0, ROWS)
@@ -184,9 +208,10 @@ def backward_scan(
     wide = tl.full((), 1, tl.int64) * plane
     kept = tl.full((), 1, tl.int64) * tl.num_programs(0) * ROWS * SIZE  # numbers of a plane of `running`
     block, end, length = ring_mask + 1, steps + past, steps + past + 2
+    first = history + (count - 1) * wide
     longest = tl.full((), 0, tl.int32)
     if KIND > 0:
-        longest = tl.load(extent)
+        longest = tl.load(tables + (6 * SIZE if KIND == 1 else 0))
     for back in range(steps):
         t = steps - 1 - back
         for c in tl.range(0, SIZE, COLS):
@@ -262,13 +287,14 @@ def backward_scan(
                 if TAPS:
                     mine = sums + program * 3 * SIZE
                     add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, mine, SIZE)
-            tl.store(g_past + (past - 1 - back) * wide + at, y, mask=ok)
+            if HISTORY:
+                tl.store(g_history + (count - 1 - back) * wide + at, y, mask=ok)
         tl.debug_barrier()
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "prefix", "share"])
 def weight_gradient(
-    g_x, mask, tables, edges, extent, bits, out, steps, batch, prefix, share,
+    g_x, mask, tables, edges, bits, out, steps, batch, prefix, share,
     SIZE: tl.constexpr, RECEIVERS: tl.constexpr, SENDERS: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,
     MASKED: tl.constexpr,
 ):  # fmt: skip
@@ -282,7 +308,7 @@ def weight_gradient(
     inside = senders < SIZE
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
-    chunks = tl.load(extent)
+    chunks = tl.load(tables + 6 * SIZE + 1)
     total = tl.zeros((RECEIVERS, SENDERS), REAL)
     for t in range(part * share, tl.minimum(part * share + share, steps)):
         for b in range(0, batch, DEEP):

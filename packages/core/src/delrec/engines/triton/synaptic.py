@@ -21,17 +21,55 @@ lines: (programs, N, 2, length, ROWS), a frame in plane (e / block) % 2 of the b
 else -1. sums: (2, 4, programs, N, ROWS), G1 and G2 of the frame that is read now and of the one that begins with this
 block, of even places and of odd: while some threads are at e, others still read those of e + 1. The rows of a program
 lie side by side, so that one address and one read serve them all. triangles: (N + 1, N): c of each connection, then s
-of each sender, in the delays' own precision.
+of each sender, in the delays' own precision. longest: how many taps, at most, lie inside a triangle and not at its
+corners.
 """
 
 import triton
 import triton.language as tl
 
-from delrec.engines.triton.window import MANY
+from delrec.engines.triton.axonal import MANY, taps_of
+from delrec.engines.triton.functions import div
 
 # places of a block whose sums float32 holds: what is read off real ones of one sign is wrong by up to 1.5e-3 of the
 # largest read in two blocks (half-width 1) or 4.3e-4 (3.2), in blocks of 64 by 2.2e-4 or 8e-5; of a small read, by more
 LONGEST = 128
+
+
+@triton.jit(do_not_specialize=["size", "reach"])
+def lay_out_connections(
+    delay, width, weight, triangles, heights, longest, size, reach, PRECISE: tl.constexpr, ONE_WIDTH: tl.constexpr,
+    BY_SENDER: tl.constexpr, EDGE: tl.constexpr,
+):  # fmt: skip
+    """Fill `triangles`, `longest` and `heights`, the weight over s^2, from delay and weight, [receiver, sender].
+
+    They are [sender, receiver] where BY_SENDER. width: (N,), or () if ONE_WIDTH. A triangle beyond all steps stays
+    beyond them where places are small whole numbers; without a tap up to `reach` it would be read in another block: its
+    height is 0. One around a step before the present is no triangle: its height is not a number.
+    """
+    i, j = tl.program_id(0) * EDGE + tl.arange(0, EDGE), tl.program_id(1) * EDGE + tl.arange(0, EDGE)
+    inside = (i < size)[:, None] & (j < size)[None, :]
+    at = i[:, None] * size + j[None, :]
+    c = 1 + tl.load(delay + at, mask=inside, other=0).to(PRECISE)
+    given = tl.load(width + j * (0 if ONE_WIDTH else 1), mask=j < size, other=1).to(PRECISE)
+    s = tl.where(given == given, given, 1)
+    _, count, _, _ = taps_of(c, tl.broadcast_to(s[None, :], c.shape), reach)
+    real = heights.dtype.element_ty
+    slope = div(tl.full(s.shape, 1.0, PRECISE), s).to(real)
+    height = tl.load(weight + at, mask=inside, other=0) * (slope * slope)[None, :]
+    height = tl.where(c >= 0, tl.where(count > 0, height, 0), float("nan"))
+    c = tl.where(c >= 0, tl.minimum(c, reach + 2 + s[None, :]), -1)
+    to = j[None, :] * size + i[:, None] if BY_SENDER else at
+    tl.store(triangles + to, c, mask=inside)
+    tl.store(heights + to, height, mask=inside)
+    tl.store(triangles + size * size + j, s, mask=j < size)
+    if tl.program_id(0) + tl.program_id(1) == 0:
+        widest = tl.zeros((), PRECISE)
+        for first in range(0, size, EDGE):
+            n = first + tl.arange(0, EDGE)
+            s = tl.load(width + n * (0 if ONE_WIDTH else 1), mask=n < size, other=0).to(PRECISE)
+            widest = tl.maximum(widest, tl.max(tl.where(s == s, s, 1), 0))
+        tl.store(longest, tl.minimum(tl.ceil(2 * widest), reach).to(tl.int32))
 
 
 @triton.jit
@@ -199,25 +237,27 @@ def once(line, place, end, ROWS: tl.constexpr):
     return tl.load(at) - tl.load(at + ROWS)
 
 
-@triton.jit(do_not_specialize=["batch", "prefix", "words", "past", "end", "block"])
+@triton.jit(do_not_specialize=["batch", "prefix", "words", "past", "end", "block", "reach"])
 def connection_gradients(
-    lines, tables, triangles, extent, bits, sums, batch, prefix, words, past, end, block,
-    SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, REAL: tl.constexpr,
+    lines, delay, width, weight, longest, bits, g_weight, g_delay, g_width, batch, prefix, words, past, end, block,
+    reach, SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, PRECISE: tl.constexpr, ONE_WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Sum over the spikes of a sender, for a tile of receivers: m gI, and gI right minus left of the middle, and all.
+    """Fill the gradients of weight and delay, [receiver, sender], and those of the half-widths, (tiles, N), in parts.
 
-    A program takes sender tl.program_id(0) and the receivers of tile tl.program_id(1). tables, triangles: [sender,
-    receiver]; lines: of gI, as the scan left them, end + 2 places long; sums: (3, N, N), [sender, receiver].
+    They come of sums over the spikes of a sender: m gI, gI right minus left of the middle, and all inside; see
+    `axonal.sender_gradients`. A program takes sender tl.program_id(0) and the receivers of tile tl.program_id(1).
+    delay, weight: [receiver, sender]. lines: of gI, as the scan left them, end + 2 places long.
     """
     sender = tl.program_id(0)
     cols = tl.program_id(1) * COLS + tl.arange(0, COLS)
     inside = cols < SIZE
     known = tl.minimum(cols, SIZE - 1)
-    longest = tl.load(extent)
-    pair = sender * SIZE + known
-    low, number = tl.load(tables + pair), tl.load(tables + SIZE * SIZE + pair)
-    strict, left = tl.load(tables + 2 * SIZE * SIZE + pair), tl.load(tables + 3 * SIZE * SIZE + pair)
-    c, s = tl.load(triangles + pair), tl.load(triangles + SIZE * SIZE + sender)
+    REAL: tl.constexpr = weight.dtype.element_ty
+    most = tl.load(longest)
+    c = 1 + tl.load(delay + known * SIZE + sender).to(PRECISE)
+    s = tl.load(width + sender * (0 if ONE_WIDTH else 1)).to(PRECISE)
+    low, number, strict, left = taps_of(c, tl.broadcast_to(s, c.shape), reach)
+    c = tl.where(c >= 0, tl.minimum(c, reach + 2 + s), -1)
     n, f, n_mid, n_far, f_far, turn = corners(c, s)
     n = tl.maximum(n, 0)
     taps, sides, total = tl.zeros((COLS,), REAL), tl.zeros((COLS,), REAL), tl.zeros((COLS,), REAL)
@@ -229,7 +269,7 @@ def connection_gradients(
                 for bit in range(32):
                     if ((word >> bit) & 1) != 0:
                         e = 32 * (w - prefix) + bit + past
-                        if summed(longest):
+                        if summed(most):
                             line = first + tl.where(e & block != 0, end + 2, 0) * ROWS
                             near = line + above(n, e, end, -1) * ROWS
                             mid = line + above(n_mid, e, end, -1) * ROWS
@@ -246,7 +286,7 @@ def connection_gradients(
                             sides += ((after - stop) - (begin - before)).to(REAL)
                             total += (begin - stop).to(REAL)
                         else:
-                            for k in range(longest):
+                            for k in range(most + 1):  # and one at a corner
                                 g = tl.load(first + tl.minimum(e + low + k, end) * ROWS).to(REAL)
                                 g = tl.where(k < number, g, 0)
                                 rise = tl.maximum(s - tl.abs((low + k).to(s.dtype) - c), 0).to(REAL)
@@ -255,6 +295,10 @@ def connection_gradients(
                                 sides = tl.fma(side, g, sides)
                                 total += g
     # a triangle beyond the longest tap has none, and is not where its sums are read
-    tl.store(sums + pair, tl.where(number > 0, taps / (s * s).to(REAL), 0), mask=inside)
-    tl.store(sums + SIZE * SIZE + pair, sides, mask=inside)
-    tl.store(sums + 2 * SIZE * SIZE + pair, total, mask=inside)
+    slope = div(tl.full((), 1.0, PRECISE), s).to(REAL)
+    taps = tl.where(number > 0, taps * slope * slope, 0)
+    w = tl.load(weight + known * SIZE + sender)
+    tl.store(g_weight + known * SIZE + sender, taps, mask=inside)
+    tl.store(g_delay + known * SIZE + sender, w * sides * (slope * slope), mask=inside)
+    grown = w * (total * (slope * slope) - 2 * slope * taps)
+    tl.store(g_width + tl.program_id(1) * SIZE + sender, tl.sum(tl.where(inside, grown, 0), 0))

@@ -16,6 +16,7 @@ from triton.runtime.jit import JITFunction
 
 __all__ = [
     "INTERPRETED",
+    "OPTIONS",
     "Parts",
     "Tiles",
     "connection_tiles",
@@ -31,7 +32,7 @@ __all__ = [
 INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
 # products are not contracted with sums, so that a pass finds again what another computed; without a limit of its own
 # ptxas spills a few numbers to reach the next step of occupancy
-_OPTIONS = {"enable_fp_fusion": False, "maxnreg": 255}
+OPTIONS = {"enable_fp_fusion": False, "maxnreg": 255}
 _PARTS = 2 if INTERPRETED else 256  # programs of the weight's gradient
 
 
@@ -87,7 +88,7 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tile
     cols = min(max(16, power_of_two(size)), most)
     warps = max(1, min(8, rows * cols // 128))
     options = {"num_warps": warps, "num_stages": 2}
-    return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, _OPTIONS | options)
+    return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, OPTIONS | options)
 
 
 def connection_tiles(size: int, batch: int, processors: int, number: int) -> Tiles:
@@ -101,7 +102,7 @@ def connection_tiles(size: int, batch: int, processors: int, number: int) -> Til
     few = [rows for rows in (1, 2, 4) if rows <= most and -(-batch // rows) <= processors]
     rows, cols = 16 if INTERPRETED else min(few, default=most), min(max(16, power_of_two(size)), 256)
     options = {"num_warps": -(-cols // 32), "num_stages": 2}
-    return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), False, _OPTIONS | options)
+    return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), False, OPTIONS | options)
 
 
 def processors_of(device: torch.device) -> int:
@@ -117,13 +118,13 @@ def parts_of(size: int, steps: int) -> Parts:
     share = -(-steps // parts)
     parts = -(-steps // share)
     constants = {"RECEIVERS": edge, "SENDERS": edge, "DEEP": 16}
-    return Parts((tiles, tiles, parts), constants, _OPTIONS | {"num_warps": 4}, parts, share)
+    return Parts((tiles, tiles, parts), constants, OPTIONS | {"num_warps": 4}, parts, share)
 
 
 def connections_of(size: int) -> Parts:
     """Return a program for each sender and tile of receivers."""
     cols = min(128, max(16, power_of_two(size)))
-    return Parts((size, -(-size // cols)), {"COLS": cols}, _OPTIONS | {"num_warps": -(-cols // 32)})
+    return Parts((size, -(-size // cols)), {"COLS": cols}, OPTIONS | {"num_warps": -(-cols // 32)})
 
 
 def launch(kernel: Any, grid: tuple[int, ...], options: dict[str, Any], *tensors: Any, **constants: Any) -> None:

@@ -1,4 +1,4 @@
-"""What arrives of past spikes, a triangle read from bits, and what of later gradients comes back to a spike.
+"""One delay per sender: what arrives of past spikes, and what of later gradients comes back to a spike.
 
 A sender's taps are `count` neighbouring steps from `low` on, of which the first `left` lie at or before the triangle's
 middle. With j counted from the oldest (k = low + count - 1 - j), i from the newest (i = count - 1 - j),
@@ -12,6 +12,102 @@ Word w of (b, n) holds steps 32 (w - prefix) to 32 (w - prefix) + 31, the first 
 
 import triton
 import triton.language as tl
+
+from delrec.engines.triton.functions import div, sign
+
+
+@triton.jit
+def taps_of(c, s, reach):
+    """Return the first tap k of triangles around c, how many there are up to `reach`, how many left of c, and at c too.
+
+    As `delays.triangle_sides` decides; s is the half-width. Of what is no number there are none.
+    """
+    low, high = tl.ceil(c - s), tl.floor(c + s)
+    low = tl.where(s - tl.abs(low - 1 - c) >= 0, low - 1, tl.where(s - tl.abs(low - c) >= 0, low, low + 1))
+    high = tl.where(s - tl.abs(high + 1 - c) >= 0, high + 1, tl.where(s - tl.abs(high - c) >= 0, high, high - 1))
+    low, high = tl.maximum(low, 1), tl.minimum(high, reach)
+    some = (high >= low) & (c == c)  # a minimum of NaN and a number is the number
+    strict = tl.maximum(tl.minimum(high, tl.ceil(c) - 1) - low + 1, 0)
+    right = tl.maximum(high - tl.maximum(low, tl.floor(c) + 1) + 1, 0)
+    count = high - low + 1
+    return (
+        tl.where(some, low, 1).to(tl.int32), tl.where(some, count, 0).to(tl.int32),
+        tl.where(some, strict, 0).to(tl.int32), tl.where(some, count - right, 0).to(tl.int32),
+    )  # fmt: skip
+
+
+@triton.jit
+def height(k, c, s):
+    """Return s^2 m of tap k, which need not be inside."""
+    return tl.maximum(s - tl.abs(k - c), 0)
+
+
+@triton.jit(do_not_specialize=["size", "reach"])
+def lay_out_senders(
+    delay, width, tables, edges, size, reach, PRECISE: tl.constexpr, ONE_WIDTH: tl.constexpr, COLS: tl.constexpr
+):
+    """Fill the tables that `delayed` and `returned` read, from delay (N,) and half-width, (N,) or () if ONE_WIDTH.
+
+    tables: whole numbers (6, N): low, count, left, near, mid, far; near is 0 where there is no tap. Then two more: the
+    taps of the widest triangle, and its words of 32 steps. edges: (9, N): e_left, e_right, 1 / s^2, m[near],
+    m[mid+1] - m[mid], m[far], what the taps at mid and far are to the sides, -1, 0 or 1, and whether far is a tap. A
+    triangle that is cut off before its middle has mid before its last tap; of a single tap, far is the next, where m is
+    0. No tap is longer than `reach`. One program fills all.
+    """
+    longest = tl.full((), 0, tl.int32)
+    for first in range(0, size, COLS):
+        n = first + tl.arange(0, COLS)
+        inside = n < size
+        c = 1 + tl.load(delay + n, mask=inside, other=0).to(PRECISE)
+        s = tl.load(width + n * (0 if ONE_WIDTH else 1), mask=inside, other=1).to(PRECISE)
+        low, count, _, left = taps_of(c, s, reach)
+        longest = tl.maximum(longest, tl.max(tl.where(inside, count, 0), 0))
+        near, last = low.to(PRECISE), (low + count - 1).to(PRECISE)
+        scale = div(tl.full(s.shape, 1.0, PRECISE), s * s)
+        tl.store(edges + n, s - (c - near), mask=inside)
+        tl.store(edges + size + n, s - (last - c), mask=inside)
+        tl.store(edges + 2 * size + n, scale, mask=inside)
+        mid = tl.minimum(tl.floor(c), last - 1)
+        single = mid < near
+        mid, far = tl.where(single, near, mid), tl.where(single, near + 1, last)
+        at_far = tl.where(single, 0, height(far, c, s))
+        turn = tl.where(mid + 1 == far, at_far, height(mid + 1, c, s)) - height(mid, c, s)
+        met = count > 0
+        scale = tl.where(met, scale, 0)
+        tl.store(edges + 3 * size + n, scale * height(near, c, s), mask=inside)
+        tl.store(edges + 4 * size + n, scale * turn, mask=inside)
+        tl.store(edges + 5 * size + n, scale * at_far, mask=inside)
+        tl.store(edges + 6 * size + n, tl.where(met, sign(mid - c), 0), mask=inside)
+        tl.store(edges + 7 * size + n, tl.where(met & (single == 0), sign(far - c), 0), mask=inside)
+        tl.store(edges + 8 * size + n, tl.where(met & (single == 0), 1.0, 0.0), mask=inside)
+        tl.store(tables + n, low, mask=inside)
+        tl.store(tables + size + n, count, mask=inside)
+        tl.store(tables + 2 * size + n, left, mask=inside)
+        tl.store(tables + 3 * size + n, tl.where(met, low, 0), mask=inside)
+        tl.store(tables + 4 * size + n, tl.where(met, mid, 0).to(tl.int32), mask=inside)
+        tl.store(tables + 5 * size + n, tl.where(met, far, 0).to(tl.int32), mask=inside)
+    tl.store(tables + 6 * size, longest)
+    tl.store(tables + 6 * size + 1, (longest + 31) // 32)
+
+
+@triton.jit(do_not_specialize=["size", "programs"])
+def sender_gradients(sums, width, g_delay, g_width, size, programs, ONE_WIDTH: tl.constexpr, COLS: tl.constexpr):
+    """Fill the gradients of delay and half-width, (N,), from sums (programs, 3, N) over the spikes.
+
+    They are of m times the gradient y that came back, of y right minus left of the middle, and of all inside:
+    dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1 / s^2 - 2 m / s.
+    """
+    n = tl.program_id(0) * COLS + tl.arange(0, COLS)
+    inside = n < size
+    taps, sides, total = tl.zeros((COLS,), tl.float64), tl.zeros((COLS,), tl.float64), tl.zeros((COLS,), tl.float64)
+    for program in range(programs):
+        own = sums + program * 3 * size + n
+        taps += tl.load(own, mask=inside, other=0)
+        sides += tl.load(own + size, mask=inside, other=0)
+        total += tl.load(own + 2 * size, mask=inside, other=0)
+    s = tl.load(width + n * (0 if ONE_WIDTH else 1), mask=inside, other=1).to(tl.float64)
+    tl.store(g_delay + n, sides / (s * s), mask=inside)
+    tl.store(g_width + n, total / (s * s) - 2 * taps / s, mask=inside)
 
 
 @triton.jit
@@ -67,12 +163,11 @@ def window_words(bits, first, plane, at, ok, words):
 def delayed(t, bits, prefix, words, plane, at, ok, senders, inside, tables, edges, size, chunks, REAL: tl.constexpr):
     """Return z[b, o] = sum_k m_o[k] S[t-k, b, o] of a tile of senders, (ROWS, COLS).
 
-    tables: whole numbers (4, N): low, count, strictly left, left. edges: (3, N): e_left, e_right, 1 / s^2. chunks:
-    words of the widest window.
+    tables, edges: see `lay_out_senders`. chunks: words of the widest window.
     """
     low = tl.load(tables + senders, mask=inside, other=1)
     count = tl.load(tables + size + senders, mask=inside, other=0)
-    left = tl.load(tables + 3 * size + senders, mask=inside, other=0)
+    left = tl.load(tables + 2 * size + senders, mask=inside, other=0)
     e_left = tl.load(edges + senders, mask=inside, other=0)[None, :]
     e_right = tl.load(edges + size + senders, mask=inside, other=0)[None, :]
     scale = tl.load(edges + 2 * size + senders, mask=inside, other=0)[None, :]
@@ -126,10 +221,8 @@ def returned(
 ):  # fmt: skip
     """Return y = sum_k m[k] gz[t+k], (ROWS, COLS), and where TAPS the sums of gz: right minus left, and all.
 
-    tables: whole numbers (7, N), the last three the first tap (0 where there is none), one at the middle or before it
-    and the last, `near`, `mid` and `far`. edges: (9, N), the last six m[near], m[mid+1] - m[mid], m[far],
-    what the taps at mid and far are to the sides, -1, 0 or 1, and whether far is a tap. running: (3, programs, N,
-    ROWS), planes of `wide` numbers, zeros before the last step. Rows that are not in the batch are no numbers.
+    tables, edges: see `lay_out_senders`. running: (3, programs, N, ROWS), planes of `wide` numbers, zeros before the
+    last step. Rows that are not in the batch are no numbers.
 
     From y of the step after it is moved on, at a cost that no width changes: m rises by 1 / s^2 from near to mid and
     falls by as much from mid + 1 to far,
@@ -140,9 +233,9 @@ def returned(
     all are summed anew, so that y is right beside the largest gz that was met since; of what is far smaller, digits are
     lost.
     """
-    near = tl.load(tables + 4 * SIZE + cols, mask=inside, other=0)
-    mid = tl.load(tables + 5 * SIZE + cols, mask=inside, other=0)
-    far = tl.load(tables + 6 * SIZE + cols, mask=inside, other=0)
+    near = tl.load(tables + 3 * SIZE + cols, mask=inside, other=0)
+    mid = tl.load(tables + 4 * SIZE + cols, mask=inside, other=0)
+    far = tl.load(tables + 5 * SIZE + cols, mask=inside, other=0)
     scale = tl.load(edges + 2 * SIZE + cols, mask=inside, other=0)
     is_tap = tl.load(edges + 8 * SIZE + cols, mask=inside, other=0) > 0
     there = inside & (near > 0)
@@ -152,7 +245,7 @@ def returned(
     at_far = at_step(line, t + far, steps, ring_mask, there, ROWS)
     if (longest <= MANY) | (t & (EVERY - 1) == EVERY - 1):
         count = tl.load(tables + SIZE + cols, mask=inside, other=0)
-        left = tl.load(tables + 3 * SIZE + cols, mask=inside, other=0)
+        left = tl.load(tables + 2 * SIZE + cols, mask=inside, other=0)
         e_left = tl.load(edges + cols, mask=inside, other=0)
         e_right = tl.load(edges + SIZE + cols, mask=inside, other=0)
         y, before, after = tl.zeros(at_mid.shape, REAL), tl.zeros(at_mid.shape, REAL), tl.zeros(at_mid.shape, REAL)
