@@ -66,7 +66,7 @@ def test_a_linear_maps_weight_scaled_in_place_is_an_error(make, engine, device):
 
 @MAPS
 @COMPILED
-def test_an_input_edited_in_place_does_not_change_the_gradient(make, engine, device):
+def test_an_input_edited_in_place_changes_no_gradient_in_silence(make, engine, device):
     layer, gradients = make(WIDE, 9, engine=engine).to(device, F64), []
     for edit in (False, True):
         x = sparse(device, 6, 4, WIDE).detach()
@@ -76,7 +76,7 @@ def test_an_input_edited_in_place_does_not_change_the_gradient(make, engine, dev
         try:
             gradients += torch.autograd.grad(out.sum(), layer.weight)
         except RuntimeError as error:  # of an engine that keeps the input itself
-            assert edit and engine == "triton" and "modified by an inplace operation" in str(error)
+            assert edit and "modified by an inplace operation" in str(error)
             return
     assert torch.equal(*gradients)
 
@@ -84,6 +84,8 @@ def test_an_input_edited_in_place_does_not_change_the_gradient(make, engine, dev
 @COMPILED
 @pytest.mark.parametrize("kind", ["scan", "linear", "delays"])
 def test_double_backward_is_refused_by_name(kind, engine, device):
+    if (kind, engine) == ("linear", "triton"):
+        pytest.skip("torch's product, which has second gradients")
     if kind == "scan":
         arguments = recurrent(device)
         leaf, out = arguments["weight"], run(engine, **arguments).spikes

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.delays import project
-from delrec.engines import delayed_linear, engine_for
+from delrec.engines import convolution, delayed_linear, engine_for
 from delrec.layer import FiniteWatch, Layer, Lengths, autocasts, exact_dtype, lengths_of, plain_arithmetic, trainable
 
 __all__ = ["DelayedOutput", "FeedforwardDelays"]
@@ -256,8 +256,9 @@ class FeedforwardDelays(Layer):
             out = delayed_linear(self.engine, x, *parts, self.window, left, self.right_padding)
             if out is not None:
                 return out
-        padded = F.pad(x.permute(1, 2, 0), (left, self.right_padding))
-        return F.conv1d(padded, self.dense_kernel().to(x.dtype), bias).permute(2, 0, 1)
+        padded, kernel = F.pad(x, (0, 0, 0, 0, left, self.right_padding)), self.dense_kernel().to(x.dtype)
+        out = convolution(self.engine, padded, kernel, bias)
+        return F.conv1d(padded.permute(1, 2, 0), kernel, bias).permute(2, 0, 1) if out is None else out
 
     def _check_streams(self) -> None:
         if self.left_padding != self.window - 1 or self.right_padding != 0:

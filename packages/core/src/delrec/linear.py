@@ -1,4 +1,4 @@
-"""A linear map that is fast for sparse inputs such as spikes."""
+"""A linear map that is fast for sparse inputs such as spikes, and gives the same bits on any processor."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from delrec.engines import engine_for, linear
 from delrec.layer import autocasts
 
-__all__ = ["SpikeLinear", "product"]
+__all__ = ["SpikeLinear"]
 
 
 class SpikeLinear(nn.Linear):
-    """Linear map y = x W^T + b, as `torch.nn.Linear`; on the cpu engine the work follows the non-zero inputs.
+    """Linear map y = x W^T + b, as `torch.nn.Linear`; the cpu engine skips zeros and sums in one order.
 
     Args:
         inputs, outputs: Sizes of the last axis.
@@ -41,11 +41,6 @@ class SpikeLinear(nn.Linear):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return x W^T + b."""
         x = inputs if inputs.is_floating_point() else inputs.to(self.weight.dtype)
-        return product(self.engine, x, self.weight, self.bias)
-
-
-def product(engine: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return x W^T + b, computed by the named engine where it has a faster way, else by torch."""
-    plain = autocasts(x.device.type) or x.dim() != 3 or x.dtype != weight.dtype
-    out = None if plain else linear(engine, x, weight, bias)
-    return F.linear(x, weight, bias) if out is None else out
+        plain = autocasts(x.device.type) or x.dtype != self.weight.dtype
+        out = None if plain else linear(self.engine, x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias) if out is None else out

@@ -27,9 +27,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from delrec.delays import kernel_length, triangle_kernel
-from delrec.engines import ENGINES, EngineError, delayed_linear, engine_for
+from delrec.engines import ENGINES, EngineError, convolution, delayed_linear, engine_for
 from delrec.feedforward import FeedforwardDelays
 from delrec.neurons import LIF
 from delrec.recurrent import RecurrentDelays
@@ -186,7 +187,11 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
     steps = x.requires_grad_().permute(2, 0, 1)
     if engine not in ("auto", "reference"):  # torch's convolution says nothing about the engine
         parts = (layer.weight[..., 0], layer.effective_position()[0], layer.bias)
-        if count > 1 or delayed_linear(engine, steps, *parts, window, left, right) is None:
+        taken = delayed_linear(engine, steps, *parts, window, left, right) if count == 1 else None
+        if (
+            taken is None
+            and convolution(engine, F.pad(steps, (0, 0, 0, 0, left, right)), layer.dense_kernel(), None) is None
+        ):
             raise NotCheckedError(f"the {engine} engine leaves this convolution to torch here")
     y = layer(steps).permute(1, 2, 0)
     (y * cot_y).sum().backward()

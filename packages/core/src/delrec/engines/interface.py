@@ -4,7 +4,7 @@ An engine is one object, registered by name with the types of device that it ser
 
     supports(request) -> why it cannot run this, or None
     scan(request)     -> Output
-    linear(...), delayed_linear(...)  -> Tensor, or None where torch's own operation is as good
+    linear(...), delayed_linear(...), convolution(...)  -> Tensor, or None to leave it to torch
 
 "auto" takes the fastest engine of the tensor's device; the variable DELREC_ENGINE overrides "auto". What "auto" chose
 and cannot run goes to the reference engine, with ONE warning that says why; a named engine raises `EngineError`. Maps
@@ -146,13 +146,20 @@ class Engine:
         raise NotImplementedError
 
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        """Return inputs (T, B, N_in) times weight^T plus bias, or None where torch's product is as good."""
+        """Return inputs (..., N_in) times weight^T plus bias, or None to leave it to torch."""
         return None
 
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
     ) -> Tensor | None:
-        """Return `FeedforwardDelays` of version v1 with one element, or None where torch's convolution is as good."""
+        """Return `FeedforwardDelays` of version v1 with one element, or None to leave it to `convolution`."""
+        return None
+
+    def convolution(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor | None:
+        """Return sum_k inputs[t + k] kernel[:, :, k]^T plus bias, or None to leave it to torch.
+
+        inputs: (T, B, N_in). kernel: (N_out, N_in, K). Returns (T - K + 1, B, N_out).
+        """
         return None
 
 
@@ -317,15 +324,21 @@ def _shown(tensor: Tensor) -> str:
 
 
 def linear(name: str, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-    """Return `Engine.linear` of the engine of that name, or None where torch's product is as good, or needed."""
+    """Return `Engine.linear` of the engine of that name, or None where it leaves the product to torch."""
     engine, _ = engine_for(name, inputs.device.type)
     return engine.linear(inputs, weight, bias) if _takes(engine, inputs) else None
 
 
 def delayed_linear(name: str, inputs: Tensor, *arguments: Any) -> Tensor | None:
-    """Return `Engine.delayed_linear` of the engine of that name, or None where torch's is as good, or needed."""
+    """Return `Engine.delayed_linear` of the engine of that name, or None where it leaves it to `convolution`."""
     engine, _ = engine_for(name, inputs.device.type)
     return engine.delayed_linear(inputs, *arguments) if _takes(engine, inputs) else None
+
+
+def convolution(name: str, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor | None:
+    """Return `Engine.convolution` of the engine of that name, or None where it leaves it to torch."""
+    engine, _ = engine_for(name, inputs.device.type)
+    return engine.convolution(inputs, kernel, bias) if _takes(engine, inputs) else None
 
 
 def transforming() -> bool:

@@ -86,14 +86,30 @@ class Cpu(Engine):
         return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)
 
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        """Take the sparse product, where inputs are sparse."""
-        return None if _BROKEN else linear.spike_linear(inputs, weight, bias)
+        """Take our own product, sparse where inputs are sparse."""
+        if not _takes_map(inputs):
+            return None
+        out: Tensor = linear.linear(inputs, weight, bias)
+        return out
 
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
     ) -> Tensor | None:
-        """Read two taps a connection, where inputs are sparse."""
-        return None if _BROKEN else delays.delayed_linear(inputs, weight, position, bias, window, left, right)
+        """Read two taps a connection, however many of the inputs are zeros."""
+        if window < 2 or not _takes_map(inputs):
+            return None
+        return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
+
+    def convolution(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor | None:
+        """Take our own product, once a tap."""
+        if not _takes_map(inputs):
+            return None
+        out: Tensor = delays.convolution(inputs, kernel, bias)
+        return out
+
+
+def _takes_map(inputs: Tensor) -> bool:
+    return not _BROKEN and inputs.device.type == "cpu" and real(inputs.dtype) is not None
 
 
 def _takes_handle(handle: str, device: str, dtype: torch.dtype, taps: bool) -> str | None:

@@ -39,8 +39,8 @@ __all__ = ["allocating", "cache_folder", "compiled", "entry", "inlined", "source
 # packages and files whose text decides what a kernel computes
 _SOURCES = {
     "delrec.engines.cpu": (
-        "arguments.py", "axonal_kernels.py", "blocks.py", "cache.py", "delays_kernels.py", "kernels.py",
-        "line_vector.py", "linear_kernels.py", "scan_kernels.py", "synaptic_kernels.py", "vector.py",
+        "arguments.py", "axonal_kernels.py", "blocks.py", "cache.py", "delays.py", "kernels.py", "line_vector.py",
+        "linear.py", "product.py", "scan_kernels.py", "synaptic_kernels.py", "vector.py",
     ),
     "delrec.engines.events": ("kernels.py",),
 }  # fmt: skip

@@ -10,7 +10,19 @@ from torch import Tensor
 
 from delrec.engines.cpu.vector import COLUMNS, LANES
 
-__all__ = ["GROUPS", "Array", "chunks", "flat", "mostly_zero", "padded", "padded_rows", "real", "tile_count"]
+__all__ = [
+    "GROUPS",
+    "Array",
+    "add_up",
+    "chunks",
+    "flat",
+    "mostly_zero",
+    "padded",
+    "padded_rows",
+    "real",
+    "row_groups",
+    "tile_count",
+]
 
 Array = np.ndarray[Any, Any]
 GROUPS = 16  # partial sums of a weight's gradient: a constant, so that results do not depend on threads
@@ -52,10 +64,20 @@ def chunks(rows: int, size: int = _CHUNK) -> list[tuple[int, int]]:
     return [(begin, min(rows, begin + size)) for begin in range(0, rows, size)]
 
 
-def mostly_zero(inputs: Tensor, share: float) -> bool:
-    """Return whether kernels can take (T, B, N), and at most `share` of a sample of its rows is not zero."""
-    if inputs.device.type != "cpu" or inputs.dtype not in _REALS or inputs.dim() != 3 or inputs.numel() == 0:
-        return False
-    rows = inputs.detach().flatten(0, 1)
+def row_groups(rows: int) -> list[tuple[int, int]]:
+    """Cut 0 .. rows into the groups of a sum over rows: at most GROUPS, of at least 128."""
+    return chunks(rows, max(128, -(-rows // GROUPS)))
+
+
+def add_up(parts: Tensor) -> Tensor:
+    """Return parts[0] + parts[1] + ..., in this order."""
+    total = parts[0].clone()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def mostly_zero(rows: Tensor, share: float) -> bool:
+    """Return whether at most `share` of a sample of the rows (R, N) is not zero."""
     sample = rows[:: max(1, rows.shape[0] // 256)]
     return bool(torch.count_nonzero(sample) <= share * sample.numel())

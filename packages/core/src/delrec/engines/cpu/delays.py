@@ -1,66 +1,161 @@
-"""Feedforward delays (DCLS, version v1, one element) on the cpu engine: two taps a connection instead of a window.
+"""Feedforward delays (DCLS) on the cpu engine: two taps a connection, or a dense convolution.
 
-A dense convolution multiplies every input with all K taps of every connection, of which two are not zero. Here a tile
-of the batch reads those two; and the gradient of a kernel follows the input's events.
+Version v1 with one element has two taps a connection that are not zero. A tile of LANES rows of the batch runs through
+time with its rings in cache, as in `synaptic_kernels`, and reads those two: position + k is k steps ago (forward) or
+ahead (backward). The gradient of a kernel follows the input's events.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from delrec.delays import window_taps
-from delrec.engines.cpu import delays_kernels as kernels
-from delrec.engines.cpu.common import GROUPS, Array, flat, mostly_zero, tile_count
-from delrec.engines.cpu.kernels import SLACK
-from delrec.engines.cpu.linear import EventList, events_of
-from delrec.engines.cpu.synaptic_kernels import NEAR
-from delrec.engines.cpu.vector import LANES
+from delrec.engines.cpu import product
+from delrec.engines.cpu.cache import compiled, entry
+from delrec.engines.cpu.common import GROUPS, Array, add_up, flat, tile_count
+from delrec.engines.cpu.kernels import SLACK, aligned
+from delrec.engines.cpu.line_vector import read_pairs
+from delrec.engines.cpu.linear import list_row
+from delrec.engines.cpu.synaptic_kernels import NEAR, make_room, push_lines
+from delrec.engines.cpu.vector import LANES, get, put, transpose_block
 from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 
-__all__ = ["Window", "backward", "delayed_linear", "forward", "suits"]
-
-# share of inputs that are not zero, above which the dense convolution trains faster (docs/engines.md)
-_SPARSE_SHARE = 0.6
-
-Window = tuple[int, int, int]  # taps, and zeros to the left and right of the sequence
-
-
-def suits(inputs: Tensor, window: int) -> bool:
-    """Return whether `delayed_linear` takes (T, B, inputs) and is the faster way, by a sample of its rows."""
-    return window >= 2 and inputs.shape[-1] <= 65535 and mostly_zero(inputs, _SPARSE_SHARE)
+__all__ = ["convolution", "delayed_linear"]
 
 
 def delayed_linear(
     inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
-) -> Tensor | None:
-    """Return y of `delrec.feedforward.FeedforwardDelays` for the kernel "v1", or None where the convolution is better.
+) -> Tensor:
+    """Return y of `delrec.feedforward.FeedforwardDelays` for the kernel "v1" with one element.
 
     inputs: (T, B, N_in). weight: (N_out, N_in). position: (N_out|1, N_in|1), relative to the window's centre. bias:
     (N_out,) or None. left, right: zeros around the sequence. Returns (T + left + right - window + 1, B, N_out).
     """
-    compiling = torch.compiler.is_compiling()
-    if window < 2 or inputs.dtype not in (torch.float32, torch.float64) or not (compiling or suits(inputs, window)):
-        return None
-    dtype = inputs.dtype
-    factor, place = window_taps(weight, position, window, dtype)
-    offset = None if bias is None else bias.to(dtype)
-    if compiling:
-        from delrec.engines.cpu import operators
-
-        compiled: Tensor = operators.delayed_linear(inputs, factor, place, offset, window, left, right)
-        return compiled
-    out: Tensor = _Delayed.apply(inputs, factor, place, offset, (window, left, right))
+    factor, place = window_taps(weight, position, window, inputs.dtype)
+    out: Tensor = _delayed(inputs, factor, place, bias, window, left, right)
     return out
 
 
-def _sizes(steps: int, batch: int, senders: int, receivers: int, padding: Window) -> kernels.Sizes:
-    window, left, right = padding
-    return kernels.Sizes(steps, steps + left + right - window + 1, window - 1 - left, batch, senders, receivers, window)
+@torch.library.custom_op("delrec::cpu_delayed_linear", mutates_args=())
+def _delayed(
+    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
+) -> Tensor:
+    """Return the output; factor: (N_out, N_in, 2), place: (N_out, N_in), int32."""
+    sizes = _sizes(inputs, len(factor), window, left, right)
+    out = inputs.new_empty(sizes.after, sizes.batch, sizes.receivers)
+    x, y, whole = flat(inputs), flat(out), np.zeros(0, np.int32)
+    taps = Taps(_elements(place, window), flat(factor), x[:0] if bias is None else flat(bias))
+    nothing = Gradient(x[:0], whole, x[:0])
+    parallel(lambda tile: delayed_tile(tile, sizes, False, taps, x, y, nothing), tile_count(sizes.batch))
+    return out
+
+
+@_delayed.register_fake
+def _(inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int) -> Tensor:
+    return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
+
+
+@torch.library.custom_op("delrec::cpu_delayed_linear_backward", mutates_args=())
+def _delayed_backward(
+    g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, right: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    outputs, size = place.shape
+    tiles = tile_count(inputs.shape[1])
+    groups = min(tiles, GROUPS)
+    sizes = _sizes(inputs, outputs, window, left, right)._replace(senders=outputs, receivers=size)
+    g_inputs, parts = torch.empty_like(inputs), g.new_zeros(groups, size * outputs * 2)
+    x, incoming, out, back = flat(inputs), flat(g), flat(g_inputs), flat(place.t())
+    taps = Taps(_elements(place.t(), window), flat(factor.transpose(0, 1)), incoming[:0])
+
+    def run(group: int) -> None:
+        gradient = Gradient(x, back, flat(parts[group]))
+        for tile in range(group, tiles, groups):
+            delayed_tile(tile, sizes, True, taps, incoming, out, gradient)
+
+    parallel(run, groups)
+    g_factor = add_up(parts).view(size, outputs, 2).transpose(0, 1).contiguous()
+    return g_inputs, g_factor, product.sum_rows(g.flatten(0, 1))
+
+
+@_delayed_backward.register_fake
+def _(
+    g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, right: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    return inputs.new_empty(inputs.shape), factor.new_empty(factor.shape), g.new_empty(factor.shape[:1])
+
+
+def _delayed_setup(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.biased, ctx.padding = inputs[3] is not None, inputs[4:]
+
+
+def _delayed_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+    refuse_twice("cpu")
+    g_inputs, g_factor, g_bias = _delayed_backward(g, *ctx.saved_tensors, *ctx.padding)
+    return g_inputs, g_factor, None, g_bias if ctx.biased else None, None, None, None
+
+
+_delayed.register_autograd(_delayed_gradient, setup_context=_delayed_setup)
+
+
+@torch.library.custom_op("delrec::cpu_convolution", mutates_args=())
+def convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """Return y[t] = bias + sum_k inputs[t + k] kernel[:, :, k]^T, one product a tap.
+
+    inputs: (T, B, N_in), T >= K. kernel: (N_out, N_in, K). bias: (N_out,) or None. Returns (T - K + 1, B, N_out).
+    """
+    (steps, batch, _), (outputs, _, window) = inputs.shape, kernel.shape
+    steps -= window - 1
+    rows, out = inputs.flatten(0, 1), None
+    for k in range(window):
+        out = product.multiply(rows[k * batch : (k + steps) * batch], kernel[..., k], bias, out)
+    assert out is not None
+    return out.view(steps, batch, outputs)
+
+
+@convolution.register_fake
+def _(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    return inputs.new_empty(inputs.shape[0] - kernel.shape[2] + 1, inputs.shape[1], kernel.shape[0])
+
+
+@torch.library.custom_op("delrec::cpu_convolution_backward", mutates_args=())
+def _convolution_backward(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    batch, rows, g = inputs.shape[1], inputs.flatten(0, 1), g.flatten(0, 1)
+    g_inputs, g_kernel = rows.new_zeros(rows.shape), torch.empty_like(kernel)
+    for k in range(kernel.shape[2]):
+        part = slice(k * batch, k * batch + len(g))
+        product.input_gradient(g, kernel[..., k], g_inputs[part])
+        g_kernel[..., k] = product.weight_gradient(g, rows[part])
+    return g_inputs.view(inputs.shape), g_kernel, product.sum_rows(g)
+
+
+@_convolution_backward.register_fake
+def _(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return inputs.new_empty(inputs.shape), torch.empty_like(kernel), g.new_empty(kernel.shape[:1])
+
+
+def _convolution_setup(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.save_for_backward(inputs[0], inputs[1])
+    ctx.biased = inputs[2] is not None
+
+
+def _convolution_gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    refuse_twice("cpu")
+    g_inputs, g_kernel, g_bias = _convolution_backward(g, *ctx.saved_tensors)
+    return g_inputs, g_kernel, g_bias if ctx.biased else None
+
+
+convolution.register_autograd(_convolution_gradient, setup_context=_convolution_setup)
+
+
+def _sizes(inputs: Tensor, receivers: int, window: int, left: int, right: int) -> Sizes:
+    steps, batch, senders = inputs.shape
+    return Sizes(steps, steps + left + right - window + 1, window - 1 - left, batch, senders, receivers, window)
 
 
 def _elements(place: Tensor, window: int) -> Array:
@@ -69,59 +164,118 @@ def _elements(place: Tensor, window: int) -> Array:
     return flat((place + rings) * LANES)
 
 
-def forward(inputs: Tensor, factor: Tensor, place: Tensor, offset: Tensor | None, padding: Window) -> Tensor:
-    """Return the output; factor: (N_out, N_in, 2), place: (N_out, N_in), int32."""
-    steps, batch, size = inputs.shape
-    outputs = factor.shape[0]
-    sizes = _sizes(steps, batch, size, outputs, padding)
-    out = inputs.new_empty(sizes.after, batch, outputs)
-    x, y, whole = flat(inputs), flat(out), np.zeros(0, np.int32)
-    taps = kernels.Taps(_elements(place, padding[0]), flat(factor), x[:0] if offset is None else flat(offset))
-    nothing = kernels.Gradient(whole, whole.view(np.uint16), x[:0], whole, x[:0])
-    parallel(lambda tile: kernels.delayed_tile(tile, sizes, False, taps, x, y, nothing), tile_count(batch))
-    return out
+class Sizes(NamedTuple):
+    """steps, after: of input and output; shift: clock t + shift is when the newest input that y[t] may read arrives."""
+
+    steps: int
+    after: int
+    shift: int
+    batch: int
+    senders: int
+    receivers: int
+    window: int
 
 
-def backward(
-    g: Tensor, factor: Tensor, place: Tensor, events: EventList, steps: int, padding: Window
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of inputs, factor and offset."""
-    outputs, size = place.shape
-    batch = g.shape[1]
-    tiles = tile_count(batch)
-    groups = min(tiles, GROUPS)
-    forth = _sizes(steps, batch, size, outputs, padding)
-    sizes = forth._replace(senders=outputs, receivers=size)
-    g_x, g_factor = g.new_empty(steps, batch, size), g.new_zeros(groups, size * outputs * 2)
-    flat_g, y, back = flat(g), flat(g_x), flat(place.t())
-    taps = kernels.Taps(_elements(place.t(), padding[0]), flat(factor.transpose(0, 1)), flat_g[:0])
-    values = events.value if len(events.value) else events.value.new_ones(1).expand(len(events.column))
-    lists = (events.first.numpy(), events.column.numpy().view(np.uint16), flat(values))
+class Taps(NamedTuple):
+    """place, factor: (receivers, senders) and (.., 2), flat; see `read`. offset: (receivers,), or empty.
 
-    def run(group: int) -> None:
-        gradient = kernels.Gradient(*lists, back, flat(g_factor[group]))
-        for tile in range(group, tiles, groups):
-            kernels.delayed_tile(tile, sizes, True, taps, flat_g, y, gradient)
+    Places are elements from the first of the NEAR rings on that are read together.
+    """
 
-    parallel(run, groups)
-    total = g_factor.sum(0).view(size, outputs, 2).transpose(0, 1)
-    return g_x, total, g.flatten(0, 1).sum(0)
+    place: Any
+    factor: Any
+    offset: Any
 
 
-class _Delayed(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, factor: Tensor, place: Tensor, offset: Tensor | None, padding: Window
-    ) -> Tensor:
-        ctx.steps, ctx.padding = inputs.shape[0], padding
-        if any(ctx.needs_input_grad):
-            ctx.save_for_backward(factor, place, *events_of(inputs))
-        return forward(inputs, factor, place, offset, padding)
+class Gradient(NamedTuple):
+    """The input, the step that a connection reads, and the sums, [sender, receiver]; empty in the forward pass."""
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice("cpu")
-        factor, place, *events = ctx.saved_tensors
-        g = grads[0].contiguous()
-        g_x, g_factor, g_offset = backward(g, factor, place, EventList(*events), ctx.steps, ctx.padding)
-        return g_x, g_factor, None, g_offset if ctx.needs_input_grad[3] else None, None
+    inputs: Any
+    place: Any
+    factor: Any
+
+
+@compiled
+def load_lanes(x, at, rows, size, whole, scratch, lanes):
+    """lanes[n, lane] = x[at + lane size + n] for the rows of a tile; rows that it lacks are 0."""
+    for b in range(rows):
+        for n in range(size):
+            put(scratch, b * whole + n, get(x, at + b * size + n))
+    for n in range(0, whole, LANES):
+        transpose_block(scratch, n, whole, lanes, n * LANES, LANES)
+
+
+@compiled
+def store_rows(lanes, whole, rows, size, scratch, offset, y, at):
+    """y[at + lane size + n] = lanes[n, lane] + offset[n]."""
+    for n in range(0, whole, LANES):
+        transpose_block(lanes, n * LANES, LANES, scratch, n, whole)
+    for b in range(rows):
+        if len(offset):
+            for n in range(size):
+                put(y, at + b * size + n, get(scratch, b * whole + n) + get(offset, n))
+        else:
+            for n in range(size):
+                put(y, at + b * size + n, get(scratch, b * whole + n))
+
+
+@compiled
+def read(receivers, senders, lines, position, place, factor, ones, ring, out):
+    """out[a, lane] = sum_b factor[a, b] . ring[b, position + place[a, b] .. + 1, lane], places in elements (`Taps`)."""
+    out[:] = 0
+    for b in range(0, senders, NEAR):
+        n = min(NEAR, senders - b)
+        at = (b * lines + position) * LANES
+        for a in range(receivers):
+            c = a * senders + b
+            read_pairs(ring, at, place, c, factor, 2 * c, ones, 0, n, out, a * LANES, out)
+
+
+@entry
+def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
+    """Forward: y from x. Backward: from the gradient of the output, on its clock, that of the input; time runs down."""
+    steps, after, shift, batch, senders, receivers, window = sizes
+    real = x.dtype.type
+    whole_in, whole_out = (senders + LANES - 1) // LANES * LANES, (receivers + LANES - 1) // LANES * LANES
+    scratch = aligned(LANES * max(whole_in, whole_out), real)
+    values = aligned(whole_in * LANES, real)
+    arrived = aligned(whole_out * LANES, real)
+    once = aligned(whole_in * LANES, real)
+    twice = aligned(whole_in * LANES, real)
+    ones = np.ones(NEAR, real)
+    index, value = np.empty(receivers, np.int32), np.empty(receivers, real)
+    lines = window + 1 + SLACK
+    ring = aligned(senders * lines * LANES, real)
+    position = SLACK
+    first_row = tile * LANES
+    rows = min(LANES, batch - first_row)
+    total = max(steps, shift + after)
+    for j in range(total - min(0, shift)):
+        clock = total - 1 - j if backward else j + min(0, shift)
+        position = make_room(senders, lines, window + 1, 0, position, True, ring, ring, False, once, twice)
+        arrives = clock - shift if backward else clock
+        count = after if backward else steps
+        if 0 <= arrives < count:
+            scratch[:] = 0
+            load_lanes(x, (arrives * batch + first_row) * senders, rows, senders, whole_in, scratch, values)
+        else:
+            values[:] = 0
+        push_lines(senders, lines, position, True, values, ring, ring, False, once, twice)
+        leaves = clock if backward else clock - shift
+        count = steps if backward else after
+        if leaves < 0 or leaves >= count:
+            continue
+        read(receivers, senders, lines, position, taps.place, taps.factor, ones, ring, arrived)
+        at = (leaves * batch + first_row) * receivers
+        store_rows(arrived, whole_out, rows, receivers, scratch, taps.offset, y, at)
+        if backward:
+            for b in range(rows):
+                r = leaves * batch + first_row + b
+                for e in range(list_row(gradient.inputs, r * receivers, receivers, index, value, 0)):
+                    v = value[e]
+                    c = index[e] * senders
+                    for o in range(senders):
+                        near = (o * lines + position + get(gradient.place, c + o)) * LANES + b
+                        put(gradient.factor, 2 * (c + o), get(gradient.factor, 2 * (c + o)) + v * get(ring, near))
+                        after_sum = get(gradient.factor, 2 * (c + o) + 1) + v * get(ring, near + LANES)
+                        put(gradient.factor, 2 * (c + o) + 1, after_sum)

@@ -18,11 +18,10 @@ from delrec.engines.cpu.vector import (
     gather_rows_wide,
     get,
     masked_sum,
+    multiply_rows,
     next_bit,
     put,
     spread_bits,
-    tile_product,
-    tile_product_lanes,
     transpose_block,
     weigh_lines,
 )
@@ -86,26 +85,36 @@ def add_rows(out, out_at, padded, index, value, at, count, rows, rows_at, stride
 @compiled
 def weigh_dense(size, padded, z, z_at, z_row, wt, out):
     """out[lane, i] = sum_o z[o, lane] wt[o, i]."""
-    for i in range(0, padded, 2 * 64 // out.itemsize):
+    out[: LANES * padded] = 0
+    for i in range(0, padded, 64 // out.itemsize):
         for b in range(0, LANES, ROWS):
-            tile_product(z, z_at + b, z_row, 1, wt, i, padded, out, b * padded + i, padded, size, False)
+            c = b * padded + i
+            multiply_rows(
+                z, z_at + b, 1, z_row, wt, i, padded, out, c, padded, out, c, padded, min(ROWS, LANES - b), size
+            )  # fmt: skip
 
 
 @compiled
 def send_back(size, padded, w, g, out):
     """out[o, lane] = sum_i w[i, o] g[i, lane]."""
-    per = 64 // out.itemsize
-    for o in range(0, padded, ROWS):
-        for lane in range(0, LANES, per):
-            tile_product_lanes(w, o, padded, 1, g, lane, LANES, out, o * LANES + lane, LANES, size, False)
+    out[: size * LANES] = 0
+    for o in range(0, size, ROWS):
+        for lane in range(0, LANES, 64 // out.itemsize):
+            c = o * LANES + lane
+            multiply_rows(
+                w, o, 1, padded, g, lane, LANES, out, c, LANES, out, c, LANES, min(ROWS, size - o), size
+            )  # fmt: skip
 
 
 @compiled
 def weight_gradient(size, padded, z, z_row, g, count, out):
     """out[o, i] += sum_{j < count} z[o, j] g[j, i]: j runs over the lanes of a few steps."""
-    for o in range(0, padded, ROWS):
-        for i in range(0, padded, 2 * 64 // out.itemsize):
-            tile_product(z, o * z_row, 1, z_row, g, i, padded, out, o * padded + i, padded, count, True)
+    for o in range(0, size, ROWS):
+        for i in range(0, padded, 64 // out.itemsize):
+            c = o * padded + i
+            multiply_rows(
+                z, o * z_row, z_row, 1, g, i, padded, out, c, padded, out, c, padded, min(ROWS, size - o), count
+            )  # fmt: skip
 
 
 @compiled

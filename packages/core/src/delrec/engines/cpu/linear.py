@@ -1,143 +1,174 @@
-"""A linear map for spikes: work follows the events, and the graph keeps a list of them instead of the input."""
+"""y = x W^T + b on the cpu engine: along the events where x is mostly zeros, as spikes are, and dense elsewhere.
+
+Both ways sum in the same order (see `product`) and give the same bits. An event touches one row of the weight, or of
+its gradient.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.engines.cpu import linear_kernels as kernels
-from delrec.engines.cpu.common import GROUPS, Array, chunks, flat, mostly_zero, padded, padded_rows
+from delrec.engines.cpu import product
+from delrec.engines.cpu.cache import compiled, entry
+from delrec.engines.cpu.common import add_up, chunks, flat, mostly_zero, padded, padded_rows, row_groups
+from delrec.engines.cpu.kernels import add_rows, aligned
+from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
 from delrec.engines.gradients import refuse_twice
 from delrec.engines.threads import parallel
 
-__all__ = ["EventList", "backward", "events_of", "forward", "spike_linear", "suits"]
+__all__ = ["linear", "list_row"]
 
 _SPARSE_SHARE = 0.35  # share of inputs that are not zero, above which the dense product is as fast
 _TILE = 128  # rows whose events are sorted by sender at a time
 
 
-class EventList(NamedTuple):
-    """What is not zero in (T, B, N): where each row begins, columns (uint16 bits), values (none if all are 1)."""
-
-    first: Tensor
-    column: Tensor
-    value: Tensor
-
-
-def suits(inputs: Tensor) -> bool:
-    """Return whether the sparse product takes (T, B, N) and is the faster one, by a sample of its rows."""
-    return inputs.shape[-1] <= 65535 and mostly_zero(inputs, _SPARSE_SHARE)
+@torch.library.custom_op("delrec::cpu_linear", mutates_args=())
+def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return inputs weight^T + bias. inputs: (..., N_in). weight: (N_out, N_in). bias: (N_out,). One dtype for all."""
+    rows = inputs.reshape(-1, inputs.shape[-1])
+    if mostly_zero(rows, _SPARSE_SHARE):
+        out = _sparse_product(rows, weight, bias)
+    else:
+        out = product.multiply(rows, weight, bias)
+    return out.view(*inputs.shape[:-1], -1)
 
 
-def spike_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
-    """Return inputs weight^T + bias, at a cost proportional to the inputs that are not zero.
+@linear.register_fake
+def _(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return inputs.new_empty(*inputs.shape[:-1], weight.shape[0])
 
-    inputs: (T, B, N_in), spikes or any values. weight: (N_out, N_in). bias: (N_out,). Returns (T, B, N_out), or None
-    where more than 35 percent of a sample of the inputs are not zero, and for other devices and dtypes.
-    """
-    if torch.compiler.is_compiling() and inputs.dim() == 3:
-        from delrec.engines.cpu import operators
 
-        compiled: Tensor = operators.spike_linear(inputs, weight, bias)
-        return compiled
-    if not suits(inputs):
-        return None
-    out: Tensor = _SpikeLinear.apply(inputs, weight.to(inputs.dtype), bias)
+@torch.library.custom_op("delrec::cpu_linear_backward", mutates_args=())
+def _backward(
+    g: Tensor, inputs: Tensor, weight: Tensor, to_inputs: bool, to_weight: bool, to_bias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    g, rows = g.reshape(-1, g.shape[-1]), inputs.reshape(-1, inputs.shape[-1])
+    g_inputs, g_weight, g_bias = (g.new_empty(0) for _ in range(3))
+    if to_inputs:
+        g_inputs = product.input_gradient(g, weight).view(inputs.shape)
+    if to_weight:
+        find = _sparse_gradient if mostly_zero(rows, _SPARSE_SHARE) else product.weight_gradient
+        g_weight = find(g, rows)
+    if to_bias:
+        g_bias = product.sum_rows(g)
+    return g_inputs, g_weight, g_bias
+
+
+@_backward.register_fake
+def _(
+    g: Tensor, inputs: Tensor, weight: Tensor, to_inputs: bool, to_weight: bool, to_bias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    shapes = (inputs.shape, to_inputs), (weight.shape, to_weight), (weight.shape[:1], to_bias)
+    g_inputs, g_weight, g_bias = (g.new_empty(shape if wanted else (0,)) for shape, wanted in shapes)
+    return g_inputs, g_weight, g_bias
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.save_for_backward(inputs[0], inputs[1])
+
+
+def _gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    refuse_twice("cpu")
+    needs = ctx.needs_input_grad
+    found = _backward(g, *ctx.saved_tensors, *needs)
+    return tuple(t if need else None for t, need in zip(found, needs, strict=True))
+
+
+linear.register_autograd(_gradient, setup_context=_setup)
+
+
+def _sparse_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    outputs, inputs = weight.shape
+    out = x.new_empty(len(x), outputs)
+    sizes, w = (inputs, outputs, padded(outputs)), padded_rows(weight.t())
+    a, y, begin = flat(x), flat(out), flat(x.new_zeros(outputs) if bias is None else bias)
+    cut = chunks(len(x))
+    parallel(lambda j: forward_rows(*cut[j], sizes, a, w, begin, y), len(cut))
     return out
 
 
-def forward(inputs: Tensor, weight: Tensor, bias: Tensor | None, keep: bool) -> tuple[Tensor, EventList | None]:
-    """Return the product, and the events if they are to be kept."""
-    steps, batch, size = inputs.shape
-    outputs = weight.shape[0]
-    sizes, wt = (size, outputs, padded(outputs)), padded_rows(weight.t())
-    out = inputs.new_empty(steps, batch, outputs)
-    x, y = flat(inputs), flat(out)
-    offset = x[:0] if bias is None else flat(bias.to(inputs.dtype))
-    events, cut = _room(x, size), chunks(steps * batch)
-    ones = [False] * len(cut)
-
-    def run(j: int) -> None:
-        ones[j] = kernels.forward_rows(*cut[j], sizes, x, wt, offset, y, events)
-
-    parallel(run, len(cut))
-    return out, _packed(events, cut, size, all(ones)) if keep else None
+def _sparse_gradient(g: Tensor, x: Tensor) -> Tensor:
+    outputs, inputs = g.shape[1], x.shape[1]
+    sizes, groups = (inputs, outputs, padded(outputs)), row_groups(len(x))
+    parts = x.new_zeros(len(groups), inputs * padded(outputs))
+    a, b, to = flat(g), flat(x), parts.numpy()
+    parallel(lambda j: weight_rows(*groups[j], sizes, a, b, to[j], _TILE), len(groups))
+    return add_up(parts).view(inputs, -1)[:, :outputs].t().contiguous()
 
 
-def events_of(inputs: Tensor) -> EventList:
-    """List what is not zero in (T, B, N)."""
-    x, size = flat(inputs), inputs.shape[-1]
-    events, cut = _room(x, size), chunks(inputs.shape[0] * inputs.shape[1])
-    ones = [False] * len(cut)
-
-    def run(j: int) -> None:
-        ones[j] = kernels.list_rows(*cut[j], size, x, events)
-
-    parallel(run, len(cut))
-    return _packed(events, cut, size, all(ones))
-
-
-def _room(x: Array, size: int) -> kernels.Events:
-    """Make room for a full row each; pages that no event reaches are never touched."""
-    return kernels.Events(np.empty(len(x), np.uint16), np.empty(len(x), x.dtype), np.empty(len(x) // size, np.int64))
-
-
-def _packed(events: kernels.Events, cut: list[tuple[int, int]], size: int, ones: bool) -> EventList:
-    first = np.zeros(len(events.count) + 1, np.int64)
-    np.cumsum(events.count, out=first[1:])
-    index = torch.empty(int(first[-1]), dtype=torch.int16)
-    value = torch.from_numpy(np.empty(0 if ones else int(first[-1]), events.value.dtype))
-    to, to_value = index.numpy().view(np.uint16), value.numpy()
-    parallel(lambda j: kernels.pack_rows(*cut[j], size, events, first, to, to_value), len(cut))
-    return EventList(torch.from_numpy(first.astype(np.int32)), index, value)
+@compiled
+def list_row(x, at, inputs, index, value, to):
+    """List the columns of one row that are not zero, and their values, from `to` on; return how many."""
+    n = to
+    whole = inputs // LANES * LANES
+    for c in range(0, whole, LANES):
+        word = nonzero_bits(x, at + c)
+        while word != 0:
+            o = c + next_bit(word)
+            index[n] = o
+            value[n] = get(x, at + o)
+            n += 1
+            word &= word - np.uint16(1)
+    for o in range(whole, inputs):
+        v = get(x, at + o)
+        if v != 0.0:
+            index[n] = o
+            value[n] = v
+            n += 1
+    return n - to
 
 
-def backward(
-    g: Tensor, weight: Tensor, events: EventList, needs: tuple[bool, bool, bool]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of input, weight and bias (in float64) from that of the output, where needed."""
-    steps, batch, outputs = g.shape
-    rows, size = steps * batch, weight.shape[1]
-    flat_g = flat(g)
-    g_x = g_weight = g_bias = None
-    if needs[0]:
-        g_x = weight.new_empty(steps, batch, size)
-        out, w, cut = flat(g_x), padded_rows(weight), chunks(rows)
-        back = (size, outputs, padded(size))
-        parallel(lambda j: kernels.input_rows(*cut[j], back, flat_g, w, out, 64), len(cut))
-    if needs[1] or needs[2]:
-        sizes = (size, outputs, padded(outputs))
-        groups = chunks(rows, max(_TILE, (rows + GROUPS - 1) // GROUPS))
-        parts = weight.new_zeros(len(groups), size * padded(outputs))
-        sums = torch.zeros(len(groups), outputs, dtype=torch.float64)
-        first, index, value = events.first.numpy(), events.column.numpy().view(np.uint16), events.value.numpy()
-        to, to_bias = parts.numpy(), sums.numpy()
-
-        def run(j: int) -> None:
-            kernels.weight_rows(*groups[j], sizes, flat_g, first, index, value, to[j], to_bias[j], _TILE)
-
-        parallel(run, len(groups))
-        g_weight = parts.sum(0).view(size, padded(outputs))[:, :outputs].t() if needs[1] else None
-        g_bias = sums.sum(0) if needs[2] else None
-    return g_x, g_weight, g_bias
+@entry
+def forward_rows(begin, end, sizes, x, wt, bias, y):
+    """y[r] = bias + sum_o x[r, o] wt[o] for rows begin .. end - 1. sizes: inputs, outputs, and outputs padded."""
+    inputs, outputs, padded = sizes
+    out = aligned(padded, x.dtype.type)
+    index = np.empty(inputs, np.int32)
+    value = np.empty(inputs, x.dtype.type)
+    for r in range(begin, end):
+        n = list_row(x, r * inputs, inputs, index, value, 0)
+        for i in range(outputs):
+            put(out, i, get(bias, i))
+        add_rows(out, 0, padded, index, value, 0, n, wt, 0, padded)
+        for i in range(outputs):
+            put(y, r * outputs + i, get(out, i))
 
 
-class _SpikeLinear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        keep = any(ctx.needs_input_grad)
-        out, events = forward(inputs, weight, bias, keep)
-        if events is not None:
-            ctx.bias_dtype = None if bias is None else bias.dtype
-            ctx.save_for_backward(weight, *events)
-        return out
+@entry
+def weight_rows(begin, end, sizes, g, x, g_wt, tile):
+    """g_wt[o] += sum_r x[r, o] g[r] for rows begin .. end - 1; sizes: as in `forward_rows`.
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice("cpu")
-        weight, *events = ctx.saved_tensors
-        g_x, g_weight, g_bias = backward(grads[0], weight, EventList(*events), ctx.needs_input_grad)
-        return g_x, g_weight, None if g_bias is None else g_bias.to(ctx.bias_dtype)
+    `tile` rows at a time, whose events are sorted by column: counted, then put in their places.
+    """
+    inputs, outputs, padded = sizes
+    real = g.dtype.type
+    rows = aligned(tile * padded, real)
+    first = np.zeros(tile + 1, np.int64)
+    index, value = np.empty(tile * inputs, np.int32), np.empty(tile * inputs, real)
+    place = np.zeros(inputs + 1, np.int64)
+    which, factor = np.empty(tile * inputs, np.int32), np.empty(tile * inputs, real)
+    for r0 in range(begin, end, tile):
+        count = min(tile, end - r0)
+        place[:] = 0
+        for r in range(count):
+            for i in range(outputs):
+                put(rows, r * padded + i, get(g, (r0 + r) * outputs + i))
+            first[r + 1] = first[r] + list_row(x, (r0 + r) * inputs, inputs, index, value, first[r])
+        for j in range(first[count]):
+            place[index[j] + 1] += 1
+        for o in range(inputs):
+            place[o + 1] += place[o]
+        for r in range(count):
+            for j in range(first[r], first[r + 1]):
+                to = place[index[j]]
+                which[to] = r
+                factor[to] = value[j]
+                place[index[j]] += 1
+        for o in range(inputs):
+            before = place[o - 1] if o else 0
+            if place[o] > before:
+                add_rows(g_wt, o * padded, padded, which, factor, before, place[o] - before, rows, 0, padded)

@@ -1,7 +1,7 @@
 """The few inner loops that a compiler does not find by itself, written as LLVM vectors for numba.
 
 Everything here works on 64-byte vectors (16 float32 or 8 float64) or on the LANES = 16 rows of a batch tile, and
-is generic LLVM: it compiles for any CPU that LLVM knows. `tile_product` is the register block of a matrix product,
+is generic LLVM: it compiles for any CPU that LLVM knows. `multiply_rows` is the register block of a matrix product,
 `gather_rows` its sparse counterpart, `spread_bits` and `weigh_lines` apply the taps of a delay kernel.
 
 Offsets and strides are in elements. Nothing checks bounds.
@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm  # type: ignore[import-untyped]
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic as _intrinsic
 
@@ -25,13 +24,12 @@ __all__ = [
     "gather_rows_wide",
     "get",
     "masked_sum",
+    "multiply_rows",
     "next_bit",
     "nonzero_bits",
     "prefetch",
     "put",
     "spread_bits",
-    "tile_product",
-    "tile_product_lanes",
     "transpose_block",
     "weigh_lines",
 ]
@@ -41,9 +39,7 @@ intrinsic: Any = _intrinsic
 LANES = 16
 _VECTOR_BYTES = 64
 _LINE_BYTES = 64  # of the cache
-_WIDE = bool(llvm.get_host_cpu_features().get("avx512f", False))
-# A block of the product holds ROWS x 2 vectors in registers: 32 registers of 64 bytes, or 16 of 32.
-ROWS = 8 if _WIDE else 4
+ROWS = 6  # of a block of a product: a vector each, which with what they are made of fill 16 registers of 32 bytes
 COLUMNS = 32  # what row lengths are padded to: two vectors of float32, four of float64
 
 _I32, _I16 = ir.IntType(32), ir.IntType(16)
@@ -86,7 +82,7 @@ class Emit:
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        name = f"llvm.fmuladd.v{self.width}f{self.bits}"
+        name = f"llvm.fma.v{self.width}f{self.bits}"
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
 
     def sum_lanes(self, vector: Any) -> Any:
@@ -137,54 +133,35 @@ class Loop:
         self.builder.position_at_end(self.end)
 
 
-def _make_product(rows: int, vectors: int) -> Any:
-    @intrinsic
-    def product(typingctx, a, a_at, a_k, a_r, b, b_at, b_k, c, c_at, c_r, count, accumulate):
-        """C[r, :] (+)= sum_k A[r, k] B[k, :], `rows` rows by `vectors` vectors, in registers."""
-        intp = types.intp
-        signature = types.void(a, intp, intp, intp, b, intp, intp, c, intp, intp, intp, types.boolean)
+@intrinsic
+def multiply_rows(typingctx, a, a_at, a_r, a_k, b, b_at, b_k, start, start_at, start_r, c, c_at, c_r, rows, count):
+    """C[r, :] = start[r, :] + sum_{k < count} A[r, k] B[k, :], for `rows` <= ROWS rows of one vector, in registers.
 
-        def codegen(context, builder, sig, args):
-            av, ao, ak, ar, bv, bo, bk, cv, co, cr, k, add = args
-            e = Emit(context, builder, a, _VECTOR_BYTES * 8 // a.dtype.bitwidth)
-            pa, pb, pc = e.pointer(a, av, ao), e.pointer(b, bv, bo), e.pointer(c, cv, co)
-            out = [
-                builder.gep(pc, [builder.add(builder.mul(cr, e.number(r)), e.number(v * e.width))])
-                for r in range(rows)
-                for v in range(vectors)
-            ]
-            with builder.if_else(add) as (then, otherwise):
-                with then:
-                    old = [e.load(p) for p in out]
-                    block_then = builder.block
-                with otherwise:
-                    block_else = builder.block
-            start = []
-            for value in old:
-                phi = builder.phi(e.vector)
-                phi.add_incoming(value, block_then)
-                phi.add_incoming(e.zero(), block_else)
-                start.append(phi)
-            loop = Loop(builder, e.index, k, start)
-            row_b = builder.gep(pb, [builder.mul(loop.counter, bk)])
-            row_a = builder.gep(pa, [builder.mul(loop.counter, ak)])
-            columns = [e.load(builder.gep(row_b, [e.number(v * e.width)])) for v in range(vectors)]
-            new = []
-            for r in range(rows):
-                factor = e.splat(builder.load(builder.gep(row_a, [builder.mul(ar, e.number(r))])))
-                new += [e.multiply_add(factor, columns[v], loop.values[r * vectors + v]) for v in range(vectors)]
-            loop.close(new)
-            for p, value in zip(out, loop.values, strict=True):
-                e.store(value, p)
-            return context.get_dummy_value()
+    Every element is one chain of fused multiply-adds, k ascending. C may be `start`.
+    """
+    intp = types.intp
+    signature = types.void(
+        a, intp, intp, intp, b, intp, intp, start, intp, intp, c, intp, intp, intp, intp
+    )  # fmt: skip
 
-        return signature, codegen
+    def codegen(context, builder, sig, args):
+        av, ao, ar, ak, bv, bo, bk, sv, so, sr, cv, co, cr, n, k = args
+        e = Emit(context, builder, a, _VECTOR_BYTES * 8 // a.dtype.bitwidth)
+        pa, pb, ps, pc = e.pointer(a, av, ao), e.pointer(b, bv, bo), e.pointer(start, sv, so), e.pointer(c, cv, co)
+        last = builder.sub(n, e.number(1))
+        # rows that are not there repeat the last one: the same numbers to the same place, without a branch
+        row = [builder.select(builder.icmp_signed("<", e.number(r), last), e.number(r), last) for r in range(ROWS)]
+        from_a = [builder.mul(ar, r) for r in row]
+        loop = Loop(builder, e.index, k, [e.load(builder.gep(ps, [builder.mul(sr, r)])) for r in row])
+        at_a = builder.gep(pa, [builder.mul(loop.counter, ak)])
+        line = e.load(builder.gep(pb, [builder.mul(loop.counter, bk)]))
+        factors = [e.splat(builder.load(builder.gep(at_a, [offset]))) for offset in from_a]
+        loop.close([e.multiply_add(f, line, value) for f, value in zip(factors, loop.values, strict=True)])
+        for r, value in zip(row, loop.values, strict=True):
+            e.store(value, builder.gep(pc, [builder.mul(cr, r)]))
+        return context.get_dummy_value()
 
-    return product
-
-
-tile_product = _make_product(ROWS, 2)
-tile_product_lanes = _make_product(ROWS, 1)
+    return signature, codegen
 
 
 def _make_gather(vectors: int) -> Any:

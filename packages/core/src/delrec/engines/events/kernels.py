@@ -10,7 +10,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 from delrec.engines.cpu.blocks import BLOCK, CURRENT, NEW, OLD, ROWS, SPIKE, STATES, ZERO, step_block
 from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.kernels import add_rows
-from delrec.engines.cpu.linear_kernels import list_row
+from delrec.engines.cpu.linear import list_row
 from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
 
 WORK = ROWS * BLOCK
@@ -66,7 +66,7 @@ def event_rows(begin, end, layout, reals, longs, shorts, x, out):
             slot = (longs[layer.clock + b] + t) % layer.slots
             count = 0
             if layer.elements > 0:
-                count, _ = list_row(x, row * layer.inputs, layer.inputs, index, value, 0)
+                count = list_row(x, row * layer.inputs, layer.inputs, index, value, 0)
             if layer.delayed:
                 delay_inputs(layer, b, slot, reals, longs, index, value, count)
             arriving = layer.ring + (b * layer.slots + slot) * layer.padded
