@@ -38,7 +38,7 @@ def linear_problem(rows, inputs, outputs, dtype, zeros=0.8):
 
 
 def linear_outcome(function, *tensors):
-    leaves = [t.detach().clone().requires_grad_() for t in tensors]
+    leaves = [t.detach().requires_grad_() for t in tensors]
     y = function(*leaves)
     return [y.detach(), *torch.autograd.grad(y, leaves, drawn(*y.shape, dtype=y.dtype, seed=3))]
 
@@ -133,7 +133,7 @@ def delays_problem(case, dtype=F64, zeros=0.8, **options):
 
 def delays_outcome(layer, x, engine="cpu"):
     layer.engine = engine
-    x = x.clone().requires_grad_()
+    x = x.detach().requires_grad_()
     y = layer(x)
     return [y.detach(), *torch.autograd.grad(y, [x, *layer.parameters()], drawn(*y.shape, dtype=y.dtype, seed=3))]
 
@@ -150,6 +150,19 @@ def test_delays_equal_the_convolution(case, options):
         layer.round_()
     for a, b in zip(delays_outcome(layer, x), delays_outcome(layer, x, "reference"), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def permuted(tensor):
+    return tensor.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+
+
+@pytest.mark.parametrize("kernel", ["v1", "max"])
+def test_layout_in_memory_does_not_matter(kernel):
+    layer, x = delays_problem(DELAYS[0], kernel=kernel)
+    assert_same_bits(delays_outcome(layer, x), delays_outcome(layer, permuted(x)))
+    x, weight, bias = drawn(5, 4, 12), drawn(7, 12, seed=1), drawn(7, seed=2)
+    found = linear_outcome(linear.linear, permuted(x), weight.t().contiguous().t(), bias)
+    assert_same_bits(found, linear_outcome(linear.linear, x, weight, bias))
 
 
 @pytest.mark.parametrize("options", [{}, {"kernel": "gauss", "spread": 1.0}], ids=str)

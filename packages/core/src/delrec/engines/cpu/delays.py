@@ -68,7 +68,7 @@ def _delayed_backward(
     tiles = tile_count(inputs.shape[1])
     groups = min(tiles, GROUPS)
     sizes = _sizes(inputs, outputs, window, left, right)._replace(senders=outputs, receivers=size)
-    g_inputs, parts = torch.empty_like(inputs), g.new_zeros(groups, size * outputs * 2)
+    g_inputs, parts = inputs.new_empty(inputs.shape), g.new_zeros(groups, size * outputs * 2)
     x, incoming, out, back = flat(inputs), flat(g), flat(g_inputs), flat(place.t())
     taps = Taps(_elements(place.t(), window), flat(factor.transpose(0, 1)), incoming[:0])
 
@@ -126,7 +126,7 @@ def _(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 @torch.library.custom_op("delrec::cpu_convolution_backward", mutates_args=())
 def _convolution_backward(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     batch, rows, g = inputs.shape[1], inputs.flatten(0, 1), g.flatten(0, 1)
-    g_inputs, g_kernel = rows.new_zeros(rows.shape), torch.empty_like(kernel)
+    g_inputs, g_kernel = rows.new_zeros(rows.shape), kernel.new_empty(kernel.shape)
     for k in range(kernel.shape[2]):
         part = slice(k * batch, k * batch + len(g))
         product.input_gradient(g, kernel[..., k], g_inputs[part])
@@ -136,7 +136,7 @@ def _convolution_backward(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Te
 
 @_convolution_backward.register_fake
 def _(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return inputs.new_empty(inputs.shape), torch.empty_like(kernel), g.new_empty(kernel.shape[:1])
+    return inputs.new_empty(inputs.shape), kernel.new_empty(kernel.shape), g.new_empty(kernel.shape[:1])
 
 
 def _convolution_setup(ctx: Any, inputs: Any, output: Any) -> None:
