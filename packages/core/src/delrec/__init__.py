@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from delrec.delays import DelayInit
 from delrec.engines import EngineError, State
+from delrec.engines.threads import flush_denormals
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import NotFiniteError, check_finite, deployed
 from delrec.linear import SpikeLinear
@@ -61,6 +62,7 @@ __all__ = [
     "__version__",
     "check_finite",
     "deployed",
+    "flush_denormals",
     "make_surrogate",
     "parameter_groups",
 ]

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 
-__all__ = ["keep_memory", "parallel", "use_threads"]
+__all__ = ["flush_denormals", "flushes_denormals", "keep_memory", "parallel", "use_threads"]
 
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # (process, threads, pool)
 _chosen: int | None = None
+_SMALLEST_NORMAL = sys.float_info.min
 
 
 def use_threads(count: int | None) -> None:
@@ -29,7 +32,10 @@ def use_threads(count: int | None) -> None:
 
 
 def parallel(task: Callable[[int], None], count: int) -> None:
-    """Call task(0) .. task(count - 1) on the chosen number of threads; the first exception is raised."""
+    """Call task(0) .. task(count - 1) on the chosen number of threads; the first exception is raised.
+
+    The threads flush denormals if the calling one does.
+    """
     global _pool
     threads = _chosen or torch.get_num_threads()
     if min(threads, count) <= 1:
@@ -40,8 +46,35 @@ def parallel(task: Callable[[int], None], count: int) -> None:
         if _pool is not None and _pool[0] == os.getpid():
             _pool[2].shutdown(wait=False)
         _pool = (os.getpid(), threads, ThreadPoolExecutor(threads, "delrec-cpu"))
-    for _ in _pool[2].map(task, range(count)):
+    flush = flushes_denormals()
+
+    def run(j: int) -> None:
+        torch.set_flush_denormal(flush)  # of the thread that this runs on
+        task(j)
+
+    for _ in _pool[2].map(run, range(count)):
         pass
+
+
+@contextmanager
+def flush_denormals() -> Iterator[None]:
+    """Take denormal numbers (below 1.2e-38 in float32) for 0 inside, in kernels and in torch; after it, as before.
+
+    Gradients that decay over hundreds of steps become so small, and processors then take many times as long. It
+    concerns the calling thread and the kernels that it starts; torch's own threads, if it has several, go on as they
+    were, so that results may then depend on their number.
+    """
+    before = flushes_denormals()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def flushes_denormals() -> bool:
+    """Return whether this thread takes denormal numbers for 0."""
+    return float(_SMALLEST_NORMAL) * 0.5 == 0.0
 
 
 def keep_memory() -> bool:
