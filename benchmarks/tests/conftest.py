@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from delrec_bench.records import tracking
+from delrec_bench import tracking
 from delrec_bench.report.figures import style
 from delrec_bench.workspace import workspace_at
 

@@ -24,7 +24,7 @@ from delrec_bench.studies.derived import networks
 from delrec_bench.studies.expansion import expand
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import evaluate
-from delrec_bench.training.lesions import deployed_as, layers_with_delays, lesion_
+from delrec_bench.training.lesioned import deployed_as, layers_with_delays, lesion_
 from delrec_bench.workspace import workspace_at
 
 ROOT = Path(__file__).parents[2]

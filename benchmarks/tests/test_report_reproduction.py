@@ -13,7 +13,7 @@ from delrec_bench.records import RESULTS_VERSION
 from delrec_bench.report.comparison import Side, compare_methods, compare_records
 from delrec_bench.report.reproduction import compare
 from delrec_bench.tasks.base import find_tasks
-from delrec_bench.training.network import build
+from delrec_bench.training.building import build
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.workspace import workspace_at
 

@@ -125,20 +125,6 @@ def test_training_learns_and_stands_at_the_epoch_that_validation_chose():
     assert {"rates", "sigma", "delays_changed", "lr_delays", "train_accuracy"} <= set(fitted.history[0])
 
 
-@pytest.mark.parametrize(("count", "seen", "kept"), [(40, 32, 4), (32, 32, 4), (3, 3, 3), (1, 1, 1)])
-def test_early_logits_are_the_first_four_of_32_samples_with_the_batch_statistics_of_all_32(count, seen, kept):
-    config, valid = TrainingConfig(epochs=1, batch=8), samples(count, seed=1)
-    early = torch.tensor(fit(network(batch_norm=True), samples(), valid, config).early["logits"])
-    model = network(batch_norm=True)
-    with torch.no_grad(), model.deployed():
-        for part in model.modules():
-            if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
-                part.train()
-        whole, few = (model.classify(valid.batch(torch.arange(n))) for n in (seen, kept))
-    torch.testing.assert_close(early, whole[:kept], rtol=0, atol=0)
-    assert seen == kept or not torch.allclose(early, few)
-
-
 def test_ties_go_to_the_first_epoch_if_asked():
     config = TrainingConfig(epochs=3, batch=8, lr_weights=0.0, lr_delays=0.0, ties="first")
     model = network()
@@ -172,7 +158,7 @@ def test_the_test_set_is_scored_once_and_with_rounded_delays():
 def test_accuracy_is_correct_over_total_whatever_the_batches(monkeypatch):
     model = network()
     whole = evaluate(model, samples(count=23))
-    monkeypatch.setattr("delrec_bench.training.evaluation.EVALUATION_BATCH", 10)
+    monkeypatch.setattr("delrec_bench.training.scoring.EVALUATION_BATCH", 10)
     pieces = evaluate(model, samples(count=23))
     assert pieces.score == whole.score == int((whole.predictions == samples(count=23).targets).sum()) / 23
     assert pieces.loss == pytest.approx(whole.loss)

@@ -39,7 +39,7 @@ from delrec_bench.training import (
     score_test,
     seed_everything,
 )
-from delrec_bench.training.delays import summary as delays_of
+from delrec_bench.training.delay_summary import summary as delays_of
 from delrec_bench.workspace import Workspace
 
 CHECKPOINT_SCHEMA = 1

@@ -1,11 +1,10 @@
 """Training: the one loop, its optimisers, and test data that is seen once."""
 
-from delrec_bench.training.evaluation import Scored, evaluate, score_test
-from delrec_bench.training.held_out import HeldOut, ProtocolError
+from delrec_bench.training.building import build, multiplying
 from delrec_bench.training.loop import Fit, Progress, fit
-from delrec_bench.training.network import build, multiplying
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, seed_everything
+from delrec_bench.training.scoring import HeldOut, ProtocolError, Scored, evaluate, score_test
 
 __all__ = [
     "CheckpointError",

@@ -20,11 +20,10 @@ from torch import Tensor
 from delrec_bench.config import Seeds, TrainingConfig
 from delrec_bench.errors import DivergedError
 from delrec_bench.metrics import Metric, metric_named
-from delrec_bench.training.evaluation import batches, evaluate, predict
 from delrec_bench.training.fingerprint import fingerprint
-from delrec_bench.training.held_out import HeldOut
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, capture, restore
+from delrec_bench.training.scoring import HeldOut, batches, evaluate, predict
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -52,12 +51,12 @@ class Fit:
     fingerprint: dict[str, Any] = field(default_factory=dict)
 
     def checkpoint(self, model: Any, optimisation: Optimisation) -> dict[str, Any]:
-        """All that a later call needs to go on after the last epoch."""
+        """Return all that a later call needs to go on after the last epoch."""
         return {**capture(model, optimisation), "fit": {item.name: getattr(self, item.name) for item in fields(self)}}
 
     @classmethod
     def going_on(cls, saved: Mapping[str, Any], model: Any, optimisation: Optimisation) -> "Fit":
-        """The training as it stood at a checkpoint; network, optimisers and random states are put back.
+        """Return the training as it stood at a checkpoint; network, optimisers and random states are put back.
 
         Raises:
             CheckpointError: The checkpoint is of another network, or incomplete.
@@ -112,29 +111,19 @@ def fit(
             result = Fit(fingerprint=fingerprint(model, train, device))
     for epoch in range(len(result.history), config.epochs):
         start = time.perf_counter()
-        model.begin_epoch(epoch, config.epochs)
-        entry: dict[str, Any] = {"epoch": epoch + 1, **optimisation.rates()}
-        before = model.delays()
         with _diverging(epoch):
-            entry |= _train_epoch(model, train, config, optimisation, measure, seeds, epoch, device)
-            check_finite(model)
-        entry["sigma"] = sigma_of(model)
-        model.end_epoch()
-        entry["delays_changed"] = delays_changed(before, model.delays())
-        chosen = True
-        if valid is not None:
-            with _diverging(epoch), model.deployed():
-                seen = evaluate(model, valid, metric, device)
-            entry |= {"valid_loss": seen.loss, f"valid_{metric}": seen.score, "rates": seen.activity.get("rates", [])}
-            chosen = config.selection == "last" or _better(seen.score, result.valid_score, result, measure, config.ties)
-        if config.selection == "best-test":
-            assert test is not None
-            with _diverging(epoch), model.deployed():
-                found = evaluate(model, test.release(f"epoch {epoch + 1}"), metric, device).score
-            entry[f"test_{metric}"] = found
-            chosen = _better(found, result.test_score, result, measure, config.ties)
+            entry = _train_epoch(model, train, optimisation, measure, seeds, epoch, device)
+            if valid is not None:
+                with model.deployed():
+                    seen = evaluate(model, valid, metric, device)
+                entry |= {"valid_loss": seen.loss, f"valid_{metric}": seen.score}
+                entry["rates"] = seen.activity.get("rates", [])
+            if config.selection == "best-test":
+                assert test is not None
+                with model.deployed():
+                    entry[f"test_{metric}"] = evaluate(model, test.release(f"epoch {epoch + 1}"), metric, device).score
         optimisation.end_epoch(entry.get(f"valid_{metric}", measure.rank(entry["loss"])))
-        if chosen:
+        if _is_chosen(entry, result, config, measure):
             result.best_epoch = epoch + 1
             result.valid_score = entry.get(f"valid_{metric}", math.nan)
             result.test_score = entry.get(f"test_{metric}", math.nan)
@@ -149,45 +138,14 @@ def fit(
     return result
 
 
-@contextmanager
-def _diverging(epoch: int) -> Iterator[None]:
-    """Raise DivergedError for what is not finite inside."""
-    try:
-        yield
-    except NotFiniteError as error:
-        raise DivergedError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error
-
-
-def sigma_of(model: Any) -> float | None:
-    """The largest spread of recurrent delays in steps, None in a network without them."""
-    sigmas = [float(module.sigma) for module in model.modules() if isinstance(module, RecurrentDelays)]
-    return max(sigmas) if sigmas else None
-
-
-def delays_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> int:
-    """How many delays deploy to another step than before."""
-    return sum(int((before[name].round() != after[name].round()).sum()) for name in after)
-
-
-def _better(score: float, best: float, fitted: Fit, metric: Metric, ties: str) -> bool:
-    """Whether a score is better than that of the epoch chosen so far, if there is one."""
-    if fitted.best_epoch == 0:
-        return True
-    if score == best:
-        return ties == "last"
-    return metric.better(score, best)
-
-
 def _train_epoch(
-    model: Any,
-    train: Any,
-    config: TrainingConfig,
-    optimisation: Optimisation,
-    metric: Metric,
-    seeds: Seeds,
-    epoch: int,
-    device: str,
+    model: Any, train: Any, optimisation: Optimisation, metric: Metric, seeds: Seeds, epoch: int, device: str
 ) -> dict[str, Any]:
+    """Go once through the training samples; return the epoch's history entry, whose rates are those it began with."""
+    config = optimisation.config
+    model.begin_epoch(epoch, config.epochs)
+    entry: dict[str, Any] = {"epoch": epoch + 1, **optimisation.rates()}
+    before = model.delays()
     model.train()
     order = torch.Generator().manual_seed(seeds.stream("order", epoch))
     train.begin_epoch(seeds.stream("order"), epoch)
@@ -209,5 +167,40 @@ def _train_epoch(
         total += value * len(indices)
         predictions.append(predict(model, scores.detach(), metric).cpu())
         seen.append(targets.cpu())
-    score = metric.score(torch.cat(predictions).numpy(), torch.cat(seen).numpy())
-    return {"loss": total / len(train), f"train_{metric.name}": score}
+    check_finite(model)
+    entry["loss"] = total / len(train)
+    entry[f"train_{metric.name}"] = metric.score(torch.cat(predictions).numpy(), torch.cat(seen).numpy())
+    entry["sigma"] = sigma_of(model)
+    model.end_epoch()
+    entry["delays_changed"] = delays_changed(before, model.delays())
+    return entry
+
+
+def _is_chosen(entry: Mapping[str, Any], result: Fit, config: TrainingConfig, metric: Metric) -> bool:
+    """Return whether an epoch takes the place of the one chosen so far."""
+    by_test = config.selection == "best-test"
+    score = entry.get(f"{'test' if by_test else 'valid'}_{metric.name}")
+    if score is None or config.selection == "last" or result.best_epoch == 0:
+        return True
+    best = result.test_score if by_test else result.valid_score
+    return config.ties == "last" if score == best else metric.better(score, best)
+
+
+@contextmanager
+def _diverging(epoch: int) -> Iterator[None]:
+    """Raise DivergedError for what is not finite inside."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise DivergedError(f"epoch {epoch + 1}: {error}; lower training.lr_weights or training.lr_delays") from error
+
+
+def sigma_of(model: Any) -> float | None:
+    """Return the largest spread of recurrent delays in steps, None in a network without them."""
+    sigmas = [float(module.sigma) for module in model.modules() if isinstance(module, RecurrentDelays)]
+    return max(sigmas) if sigmas else None
+
+
+def delays_changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> int:
+    """Return how many delays deploy to another step than before."""
+    return sum(int((before[name].round() != after[name].round()).sum()) for name in after)

@@ -1,4 +1,4 @@
-"""Samples through a trained network: predictions, score and activity."""
+"""Samples through a trained network: predictions, score and activity; and test data that is seen once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +11,45 @@ from torch import Tensor
 from delrec_bench.config import Evaluation
 from delrec_bench.metrics import Metric, metric_named
 from delrec_bench.training.activity import recording
-from delrec_bench.training.held_out import HeldOut
-from delrec_bench.training.lesions import deployed_as, lesion_
+from delrec_bench.training.lesioned import deployed_as, lesion_
 
 EVALUATION_BATCH = 256
 DEPLOYED = Evaluation()
 
 
+class ProtocolError(RuntimeError):
+    """The protocol was about to be broken, as by scoring the test set twice: a bug, never a request."""
+
+
+class HeldOut:
+    """The test samples, released once for each evaluation condition.
+
+    A run has one condition, "deployed" (rounded delays, sigma 0). A study may name others (noise, lesions, rounding),
+    each scored once. One that exhibits test selection has a condition an epoch.
+    """
+
+    def __init__(self, samples: Any) -> None:
+        self._samples = samples
+        self._released: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def release(self, condition: str = "deployed") -> Any:
+        """Return the samples, for the one scoring of `condition`.
+
+        Raises:
+            ProtocolError: The condition was scored before.
+        """
+        if condition in self._released:
+            raise ProtocolError(f"the test set was already scored for '{condition}'; it is scored once, after training")
+        self._released.add(condition)
+        return self._samples
+
+
 @dataclass
 class Scored:
-    """What one pass over samples gives: mean loss, score, a prediction a sample, and `Trainable.activity`."""
+    """One pass over samples: mean loss, score, the prediction for each sample, and `activity`."""
 
     loss: float
     score: float
@@ -79,12 +108,12 @@ def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "
 
 
 def predict(model: Any, scores: Tensor, metric: Metric) -> Tensor:
-    """Scores (B, classes) to one prediction a sample: the network's class, or for a regression the value itself."""
+    """Return one prediction for each sample from scores (B, classes): its class, or the value of a forecast."""
     found: Tensor = model.predict(scores) if metric.classifies else scores.reshape(len(scores)).double()
     return found
 
 
 def batches(count: int, size: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
-    """Indices in pieces of `size`, shuffled if a generator is given; the last piece may be smaller."""
+    """Yield indices in pieces of `size`, shuffled if a generator is given; the last piece may be smaller."""
     order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
     yield from order.split(size)
