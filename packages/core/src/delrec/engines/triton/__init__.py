@@ -104,8 +104,8 @@ class Triton(Engine):
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
     ) -> Tensor | None:
-        """Read two taps a connection; while compiling torch's convolution is taken."""
-        if torch.compiler.is_compiling() or self.takes(inputs.device.type, inputs.dtype):
+        """Read two taps per connection."""
+        if _refuses(inputs.device.type, inputs.dtype):
             return None
         return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
 
@@ -122,11 +122,16 @@ def _no_launch() -> str | None:
     return None
 
 
+def _refuses(device: str, dtype: torch.dtype) -> str | None:
+    return ENGINE.takes(device, dtype)
+
+
 def _takes_handle(handle: str, device: str, dtype: torch.dtype, taps: bool) -> str | None:
     return TAPS if taps else ENGINE.takes_neuron(neuron_of(handle), device, dtype)
 
 
-# a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
+# constants of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
+_refuses._dynamo_marked_constant = True  # type: ignore[attr-defined]
 _takes_handle._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 

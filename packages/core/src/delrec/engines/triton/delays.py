@@ -1,8 +1,8 @@
-"""Feedforward delays (DCLS, version v1, one element) on a GPU: two taps a connection instead of a window.
+"""Feedforward delays (DCLS, version v1, one element) on a GPU: two taps per connection instead of a window.
 
 A program owns a tile of receivers and of time in one row of the batch and sums over the senders; time lies last, so
 that the threads of a tap read neighbouring steps whatever its delay. The same kernel, with receivers and senders
-exchanged and time reversed, gives the gradient of the input. No atomics: two runs give the same bits. Cost follows
+exchanged and time reversed, gives the gradient of the input. No atomics: two runs give the same bits. The cost follows
 neither window nor rate. Always IEEE arithmetic, where torch's convolution takes TF32 unless told otherwise.
 """
 
@@ -14,6 +14,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn.functional import pad
 
 from delrec.delays import window_taps
 from delrec.engines.gradients import refuse_twice
@@ -90,27 +91,87 @@ def delayed_linear(
     Arguments and result as `delrec.engines.cpu.delays.delayed_linear`; None from 2^30 weights on, since taps are
     numbered in 32 bits, and of a million channels or four million steps, whose tiles a launch cannot number.
     """
-    if window < 2 or inputs.dtype not in (torch.float32, torch.float64) or weight.numel() >= 2**30:
+    if window < 2 or weight.numel() >= 2**30:
         return None
     if max(weight.shape) > _GRID * _RECEIVERS or inputs.shape[0] + window + left + right > _GRID * _TIME:
         return None
     factor, place = window_taps(weight, position, window, inputs.dtype)
-    offset = None if bias is None else bias.to(inputs.dtype)
-    out: Tensor = _Delayed.apply(inputs, factor, place, offset, (window, left, right))
+    out: Tensor = _delayed(inputs, factor, place, None if bias is None else bias.to(inputs.dtype), window, left, right)
     return out
+
+
+@torch.library.custom_op("delrec::triton_delayed_linear", mutates_args=())
+def _delayed(
+    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
+) -> Tensor:
+    """Return the output; factor: (N_out, N_in, 2), place: (N_out, N_in), int32."""
+    after = inputs.shape[0] + left + right - window + 1
+    lines = _lines(inputs, left, _whole(after) + window - 1)
+    return _read(lines, place.t().contiguous(), factor.permute(1, 2, 0).contiguous(), bias, after, window - 1)
+
+
+@_delayed.register_fake
+def _(inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int) -> Tensor:
+    return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
+
+
+@torch.library.custom_op("delrec::triton_delayed_linear_backward", mutates_args=())
+def _delayed_backward(
+    g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, to_inputs: bool, to_factor: bool
+) -> tuple[Tensor, Tensor]:
+    (steps, batch, senders), (after, _, receivers) = inputs.shape, g.shape
+    shift = window - 1 - left
+    before = max(0, shift)
+    back = _lines(g, before, before + max(_whole(after), _whole(steps) - shift + window - 1))
+    g_inputs, g_factor = g.new_empty(0), g.new_empty(0)
+    if to_inputs:  # x[s] reaches y at s - shift + place and one later: the same kernel, read forwards
+        flipped = factor.flip(-1).permute(0, 2, 1).contiguous()
+        g_inputs = _read(back, -1 - place, flipped, None, steps, before - shift)
+    if to_factor:
+        lines, tiles = _lines(inputs, left, _whole(after) + window - 1), triton.cdiv(receivers, _RECEIVERS)
+        rows = triton.cdiv(batch, min(batch, triton.cdiv(_PROGRAMS, tiles * senders)))
+        parts = g.new_empty(triton.cdiv(batch, rows), senders, 2, receivers)
+        launch(
+            sum_taps, (senders, tiles, len(parts)), _OPTIONS,
+            lines, lines.shape[2], window - 1, back, back.shape[2], before, place.t().contiguous(), parts,
+            after, batch, senders, receivers, rows, R=_RECEIVERS, T=_TIME,
+        )  # fmt: skip
+        g_factor = parts.sum(0).permute(2, 0, 1).contiguous()
+    return g_inputs, g_factor
+
+
+@_delayed_backward.register_fake
+def _(
+    g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, to_inputs: bool, to_factor: bool
+) -> tuple[Tensor, Tensor]:
+    return g.new_empty(inputs.shape if to_inputs else (0,)), g.new_empty(factor.shape if to_factor else (0,))
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.window, ctx.left = inputs[4:6]
+
+
+def _gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+    refuse_twice("triton")
+    to_inputs, to_factor, _, to_bias, *_ = ctx.needs_input_grad
+    found = _delayed_backward(g, *ctx.saved_tensors, ctx.window, ctx.left, to_inputs, to_factor)
+    g_inputs, g_factor = (part if wanted else None for part, wanted in zip(found, (to_inputs, to_factor), strict=True))
+    return g_inputs, g_factor, None, g.sum((0, 1)) if to_bias else None, None, None, None
+
+
+_delayed.register_autograd(_gradient, setup_context=_setup)
 
 
 def _whole(steps: int) -> int:
     """Return steps rounded up to whole tiles."""
-    return (steps + _TIME - 1) // _TIME * _TIME
+    return triton.cdiv(steps, _TIME) * _TIME
 
 
 def _lines(sequence: Tensor, before: int, length: int) -> Tensor:
-    """Return (T, B, N) as (B, N, length), time last, with `before` steps of silence in front and silence behind."""
-    steps, batch, size = sequence.shape
-    lines = sequence.new_zeros(batch, size, length)
-    lines[:, :, before : before + steps] = sequence.permute(1, 2, 0)
-    return lines
+    """Return (T, B, N) as (B, N, at least length), time last, with silence of `before` steps in front, and behind."""
+    behind = max(0, length - before - sequence.shape[0])
+    return pad(sequence.permute(1, 2, 0), (before, behind)).contiguous()
 
 
 def _read(lines: Tensor, place: Tensor, factor: Tensor, offset: Tensor | None, after: int, lead: int) -> Tensor:
@@ -125,48 +186,3 @@ def _read(lines: Tensor, place: Tensor, factor: Tensor, offset: Tensor | None, a
         length, lead, after, batch, senders, receivers, R=_RECEIVERS, T=_TIME, BIAS=offset is not None,
     )  # fmt: skip
     return out
-
-
-class _Delayed(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: Tensor, factor: Tensor, place: Tensor, offset: Tensor | None, padding: tuple[int, int, int]
-    ) -> Tensor:
-        window, left, right = padding
-        steps = inputs.shape[0]
-        after = steps + left + right - window + 1
-        lines = _lines(inputs, left, max(left + steps, _whole(after) + window - 1))
-        places, factors = place.t().contiguous(), factor.permute(1, 2, 0).contiguous()
-        ctx.steps, ctx.padding = steps, padding
-        ctx.save_for_backward(lines, place, factor)
-        return _read(lines, places, factors, offset, after, window - 1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        refuse_twice("triton")
-        lines, place, factor = ctx.saved_tensors
-        (window, left, _), steps, g = ctx.padding, ctx.steps, grads[0]
-        after, batch, receivers = g.shape
-        senders = lines.shape[1]
-        shift = window - 1 - left
-        before = max(0, shift)
-        length = before + max(_whole(after), _whole(steps) - shift + window - 1)
-        back = _lines(g, before, length)
-        g_x = g_factor = g_offset = None
-        if ctx.needs_input_grad[0]:  # x[s] reaches y at s - shift + place and one later: the same kernel, read forwards
-            flipped = factor.flip(-1).permute(0, 2, 1).contiguous()
-            g_x = _read(back, -1 - place, flipped, None, steps, before - shift)
-        if ctx.needs_input_grad[1]:
-            programs = triton.cdiv(receivers, _RECEIVERS) * senders
-            rows = triton.cdiv(batch, min(batch, triton.cdiv(_PROGRAMS, programs)))
-            parts = lines.new_empty(triton.cdiv(batch, rows), senders, 2, receivers)
-            grid = (senders, triton.cdiv(receivers, _RECEIVERS), parts.shape[0])
-            launch(
-                sum_taps, grid, _OPTIONS,
-                lines, lines.shape[2], window - 1, back, length, before, place.t().contiguous(), parts,
-                after, batch, senders, receivers, rows, R=_RECEIVERS, T=_TIME,
-            )  # fmt: skip
-            g_factor = parts.sum(0).permute(2, 0, 1)
-        if ctx.needs_input_grad[3]:
-            g_offset = g.flatten(0, 1).sum(0)
-        return g_x, g_factor, None, g_offset, None
