@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from delrec.engines.threads import flushes_denormals
 from delrec_bench.config import Seeds, TrainingConfig
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import DivergedError, RunError
@@ -123,6 +124,33 @@ def test_training_learns_and_stands_at_the_epoch_that_validation_chose():
         assert evaluate(model, samples(seed=1)).score == fitted.valid_score
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
     assert {"rates", "sigma", "delays_changed", "lr_delays", "train_accuracy"} <= set(fitted.history[0])
+
+
+class Tiny(Network):
+    """Notes at each pass, and in each backward pass, whether half of the smallest normal number is 0."""
+
+    def __init__(self):
+        super().__init__(network().config)
+        self.seen = []
+
+    def note(self, *_):
+        smallest = torch.tensor(torch.finfo(torch.float32).tiny, dtype=torch.float32)
+        self.seen.append(float(smallest * 0.5) == 0)
+
+    def classify(self, inputs):
+        self.note()
+        scores = super().classify(inputs)
+        if scores.requires_grad:
+            scores.register_hook(self.note)
+        return scores
+
+
+def test_denormals_are_zero_in_training_and_evaluation_and_after_it_as_before():
+    before, model = flushes_denormals(), Tiny()
+    fit(model, samples(), samples(seed=1), TrainingConfig(epochs=1, batch=8))
+    assert len(model.seen) >= 7 and all(model.seen)
+    score_test(model, HeldOut(samples(seed=2)))
+    assert all(model.seen) and flushes_denormals() == before
 
 
 def test_ties_go_to_the_first_epoch_if_asked():

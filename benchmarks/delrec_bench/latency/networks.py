@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 import torch
-from delrec import RecurrentDelays, SpikingLayer
+from delrec import RecurrentDelays, SpikingLayer, flush_denormals
 from delrec.engines.events import EventNetwork
 from torch import Tensor
 
@@ -105,8 +105,9 @@ class Subject:
         name: str = (self.model if mode == "train" else self.deployed).engines()
         return name
 
+    @flush_denormals()
     def train_step(self) -> None:
-        """A whole training step."""
+        """A whole training step, as the training loop makes it."""
         self.model.train()
         loss = self.model.loss(self.model.classify(self.inputs), self.targets)
         self.optimisation.step(loss + self.model.penalty())

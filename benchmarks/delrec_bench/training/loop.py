@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
-from delrec import NotFiniteError, RecurrentDelays, check_finite
+from delrec import NotFiniteError, RecurrentDelays, check_finite, flush_denormals
 from torch import Tensor
 
 from delrec_bench.config import Seeds, TrainingConfig
@@ -69,6 +69,7 @@ class Fit:
         return fitted
 
 
+@flush_denormals()  # gradients over hundreds of steps decay to them, and cost many times as much there
 def fit(
     model: Any,
     train: Any,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from delrec import check_finite
+from delrec import check_finite, flush_denormals
 from torch import Tensor
 
 from delrec_bench.config import Evaluation
@@ -87,6 +87,7 @@ def score_test(
 
 
 @torch.no_grad()
+@flush_denormals()
 def evaluate(model: Any, samples: Any, metric: str = "accuracy", device: str = "cpu") -> Scored:
     """Run samples through the network in their order, without dropout.
 
