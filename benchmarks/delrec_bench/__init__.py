@@ -5,9 +5,12 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from delrec_bench.config import Request
     from delrec_bench.records import Record
 
-__all__ = ["run"]
+__all__ = ["evaluate", "results", "run"]
 
 
 def run(
@@ -37,14 +40,85 @@ def run(
         BenchError: The request or its data is wrong.
         RunError: The run failed.
     """
-    from delrec_bench.config import Request
-    from delrec_bench.config.toml import dotted
     from delrec_bench.runs.executors import Place, do
     from delrec_bench.workspace import find_workspace
+
+    workspace = find_workspace(root, runs)
+    return do(_request(method, task, settings), Place(workspace, tuple(methods), tuple(tasks))).record(workspace)
+
+
+def results(source: str = "published", *, root: str | None = None, runs: str | None = None) -> "pd.DataFrame":
+    """Return runs as one tidy table, a row a run; `delrec_bench.records.COLUMNS` says what its columns hold.
+
+        scores = delrec_bench.results()
+        scores.groupby(["task", "method", "point"]).score.agg(["mean", "std", "count"])
+
+    Args:
+        source: "published" for the store of this checkout (of an installed package: the table that it carries),
+            "mlflow", or a folder: a workspace, or its folder of runs.
+        root, runs: Folders: the workspace, and that of finished runs.
+
+    Raises:
+        BenchError: There is no such source, or it cannot be read.
+    """
+    from delrec_bench.app.common import read_runs
+    from delrec_bench.records import published_table, table
+    from delrec_bench.workspace import find_workspace
+
+    workspace = find_workspace(root, runs)
+    return published_table(workspace.reports) if source == "published" else table(*read_runs(workspace, source))
+
+
+def evaluate(
+    method: Any,
+    tasks: str | Iterable[str],
+    *,
+    repetitions: int = 1,
+    root: str | None = None,
+    runs: str | None = None,
+    methods: Iterable[str] = (),
+    task_folders: Iterable[str] = (),
+    **settings: Any,
+) -> "pd.DataFrame":
+    """Return the scores of a method, or of a trained network, on tasks: rows as of `results`.
+
+        delrec_bench.evaluate("delrec-axonal", ["digits", "yin-yang"], repetitions=3)
+        delrec_bench.evaluate(network, "shd", step_ms=10.0)
+
+    Args:
+        method: The name of a method, which is trained; or a network (a `torch.nn.Module`) that is trained already,
+            from sequences (T, B, C) to outputs (T', B, classes), which is scored as deployed, in this process.
+        tasks: Names of tasks.
+        repetitions: Runs on each task; of a network, the splits and permutations that it is scored on.
+        root, runs: Folders: the workspace, and that of finished runs.
+        methods, task_folders: Folders of more methods and tasks.
+        settings: Of a method as for `run`; of a network, options of the task's data (step_ms, channels, ...).
+
+    Raises:
+        BenchError: A name or setting is wrong, or the data is not there.
+        RunError: A run failed.
+    """
+    from delrec_bench.records import rows_table, table
+    from delrec_bench.workspace import find_workspace
+
+    names = [tasks] if isinstance(tasks, str) else list(tasks)
+    if isinstance(method, str):
+        folders: dict[str, Any] = {"methods": tuple(methods), "tasks": tuple(task_folders), "root": root, "runs": runs}
+        asked = [(task, repetition) for task in names for repetition in range(repetitions)]
+        return table([run(method, task, repetition=number, **folders, **settings) for task, number in asked])
+    from delrec_bench.runs.evaluating import evaluate_network
+    from delrec_bench.tasks.base import find_tasks
+
+    workspace, known = find_workspace(root, runs), find_tasks(tuple(task_folders))
+    asked = [(task, repetition) for task in names for repetition in range(repetitions)]
+    return rows_table([evaluate_network(method, known[task], workspace, number, settings) for task, number in asked])
+
+
+def _request(method: str, task: str, settings: dict[str, Any]) -> "Request":
+    from delrec_bench.config import Request
+    from delrec_bench.config.toml import dotted
 
     own = {field.name for field in fields(Request)}
     options = {name: value for name, value in settings.items() if name in own}
     overrides = dotted({name: value for name, value in settings.items() if name not in own})
-    workspace = find_workspace(root, runs)
-    request = Request(method, task, overrides=tuple(overrides.items()), **options)
-    return do(request, Place(workspace, tuple(methods), tuple(tasks))).record(workspace)
+    return Request(method, task, overrides=tuple(overrides.items()), **options)

@@ -24,7 +24,7 @@ class Workspace:
     """The folders and files of one checkout.
 
     Attributes:
-        root: The folder that holds data.dvc.
+        root: The folder that holds data.dvc, or any other: an installed package carries the lists of files.
         runs: One folder a run, `<key>/record.json` and `<key>/checkpoint.pt`; ignored by git.
         cache: Binned data; may be deleted at any time.
         data: Dataset files, as listed in data.dvc.
@@ -57,12 +57,12 @@ def workspace_at(root: Path, runs: Path | None = None) -> Workspace:
 
 
 def find_workspace(root: str | None = None, runs: str | None = None) -> Workspace:
-    """Find the workspace: `root`, else DELREC_BENCH_ROOT, else the nearest folder upward with data.dvc.
+    """Find the workspace: `root`, else DELREC_BENCH_ROOT, else the nearest folder upward with data.dvc, else here.
 
     What processes that were killed left in it a day ago is swept.
 
     Raises:
-        BenchError: When the named folder does not exist, or no folder upward holds data.dvc.
+        BenchError: When the named folder does not exist.
     """
     elsewhere = Path(runs) if runs else None
     named = root or os.environ.get(ROOT_VARIABLE)
@@ -75,7 +75,7 @@ def find_workspace(root: str | None = None, runs: str | None = None) -> Workspac
     for folder in (here, *here.parents):
         if (folder / MARKER).is_file():
             return _swept(workspace_at(folder, elsewhere))
-    raise BenchError(f"no {MARKER} in '{here}' or above; work inside a checkout, or give --root / {ROOT_VARIABLE}")
+    return _swept(workspace_at(here, elsewhere))
 
 
 @contextmanager

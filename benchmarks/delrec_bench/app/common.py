@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from delrec_bench.environment import say
-from delrec_bench.records import Failure, Record, load_failures, load_records, read_store, runs_below
+from delrec_bench.records import Failure, Record, read_folder, read_store, runs_below
 from delrec_bench.workspace import Workspace
 
 Runs = tuple[list[Record], list[Failure]]
@@ -27,8 +27,8 @@ def read_runs(workspace: Workspace, source: str | None = None) -> Runs:
 
         return records_from_mlflow(workspace), []
     if source is not None:
-        return own_runs(runs_below(Path(source)))
-    own, failures = own_runs(workspace.runs)
+        return read_folder(runs_below(Path(source)), say)
+    own, failures = read_folder(workspace.runs, say)
     published, diverged = read_store(workspace.reports)
     made = {record.key for record in own}
     there = made | {failure.key for failure in failures}
@@ -36,12 +36,3 @@ def read_runs(workspace: Workspace, source: str | None = None) -> Runs:
         [*own, *(record for record in published if record.key not in made)],
         [*failures, *(failure for failure in diverged if failure.key not in there)],
     )
-
-
-def own_runs(runs: Path) -> Runs:
-    """The runs of a folder of runs. A broken file is named on stderr."""
-    broken: list[str] = []
-    records, failures = load_records(runs, broken), load_failures(runs, broken)
-    for message in broken:
-        say(f"warning: {message}")
-    return records, failures

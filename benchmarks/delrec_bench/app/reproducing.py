@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from delrec_bench.app.common import own_runs, read_runs
+from delrec_bench.app.common import read_runs
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.app.pages import declaration, finish
 from delrec_bench.app.progress import Display
@@ -16,7 +16,7 @@ from delrec_bench.config import Request, parse_setting
 from delrec_bench.errors import BenchError
 from delrec_bench.latency import Order, Outcome, can_measure, measure
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import Record
+from delrec_bench.records import Record, read_folder
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
 from delrec_bench.studies.cost import Past, estimate, misfits
@@ -161,7 +161,7 @@ def _finish(
 ) -> tuple[bool, dict[str, Any]]:
     """MLflow, the page in out/, and its comparison with the published one; whether any row came out different."""
     say = display.say
-    records, _ = own_runs(workspace.runs)
+    records, _ = read_folder(workspace.runs, say)
     try:
         shown = partial(display.each, "MLflow")
         model_of = partial(with_example, methods=methods)

@@ -6,7 +6,7 @@ that an absent one stops nobody. They come from git but may be anybody's: nothin
 
 import re
 from importlib import resources
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import yaml
@@ -81,14 +81,15 @@ class Listed(BaseModel):
 
 
 def listed(workspace: Workspace) -> dict[str, Listed]:
-    """Every file of data.dvc and data/*.dvc by its path below the root; installed copies serve where there are none.
+    """Every file of data.dvc and data/*.dvc by its path below the root; the package has its own, for elsewhere.
 
     Raises:
         BenchError: A .dvc file that cannot be read, with a wrong field, or with a path that is not data/TASK/FILE.
     """
     root: Any = workspace.root
     if not (root / MARKER).is_file():
-        root = resources.files("delrec_bench") / PACKAGED
+        package: Any = resources.files("delrec_bench")
+        root = package / PACKAGED if (package / PACKAGED).is_dir() else Path(str(package)).parents[1]
     found: dict[str, Listed] = {}
     official = root / "data"
     files = [root / MARKER] if (root / MARKER).is_file() else []

@@ -10,6 +10,7 @@ from delrec_bench.records.finished import (
     load_failures,
     load_records,
     read_failure,
+    read_folder,
     read_record,
     record_text,
     runs_below,
@@ -28,7 +29,7 @@ from delrec_bench.records.record import (
     json_schema,
     same_record,
 )
-from delrec_bench.records.results import COLUMNS, read_table, table
+from delrec_bench.records.results import COLUMNS, published_table, read_table, rows_table, table
 from delrec_bench.records.samples import PerSample
 from delrec_bench.records.store import Published, publish, read_store
 
@@ -61,11 +62,14 @@ __all__ = [
     "load_records",
     "plain",
     "publish",
+    "published_table",
     "read_failure",
+    "read_folder",
     "read_record",
     "read_store",
     "read_table",
     "record_text",
+    "rows_table",
     "run_key",
     "runs_below",
     "same_record",

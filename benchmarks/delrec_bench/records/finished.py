@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,15 @@ def load_records(folder: Path, broken: list[str] | None = None) -> list[Record]:
             broken.append(str(error))
     check_targets(records)
     return in_order(records)
+
+
+def read_folder(runs: Path, say: Callable[[str], None]) -> tuple[list[Record], list[Failure]]:
+    """The finished and the failed runs of a folder of runs; a broken file is said and left out."""
+    broken: list[str] = []
+    records, failures = load_records(runs, broken), load_failures(runs, broken)
+    for message in broken:
+        say(f"warning: {message}")
+    return records, failures
 
 
 def load_failures(folder: Path, broken: list[str]) -> list[Failure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,14 +57,18 @@ COLUMNS: dict[str, str] = {
 
 def table(records: Iterable[Record], failures: Iterable[Failure] = ()) -> pd.DataFrame:
     """The runs and floors among records, and those that diverged, sorted by task, method, point and repetition."""
-    import pandas as pd
-
     records = list(records)
     latency: dict[str, Record] = {}
     for record in sorted((r for r in records if r.kind == "latency"), key=lambda r: str(r.measured.get("finished_at"))):
         latency[_network(record)] = record
     rows = [_row(r, latency.get(_network(r))) for r in records if r.kind in ("run", "floor")]
-    rows += [_lost(failure) for failure in failures]
+    return rows_table([*rows, *(_lost(failure) for failure in failures if failure.diverged)])
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows by the names of `COLUMNS` as a table; what a row leaves out is missing."""
+    import pandas as pd
+
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     order = ["task", "method", "profile", "point", "repetition", "key"]
     return frame.sort_values(order, ignore_index=True)
@@ -140,6 +144,19 @@ def activity(record: Record) -> dict[str, float | None]:
         "synaptic_operations": float(sum(counts)) or None,
         "delay_buffer": record.activity.get("delay_buffer"),
     }
+
+
+def published_table(reports: Path) -> pd.DataFrame:
+    """The table of the store; an installed package carries it.
+
+    Raises:
+        BenchError: There is none, or it cannot be read.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (Path(reports), package / "listed", package.parents[1] / "reports"):
+        if (folder / TABLE).is_file():
+            return read_table(folder / TABLE)
+    raise BenchError(f"no runs are published here: {Path(reports) / TABLE} is not there; give a folder of runs")
 
 
 def write_table(path: Path, rows: pd.DataFrame) -> None:

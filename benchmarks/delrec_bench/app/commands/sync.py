@@ -9,8 +9,8 @@ PANEL = "Files"
 
 def command(places: Places) -> Answer:
     """Bring MLflow up to date: its database, or the server that MLFLOW_TRACKING_URI names."""
-    from delrec_bench.app.common import own_runs
     from delrec_bench.app.progress import Display
+    from delrec_bench.records import read_folder
     from delrec_bench.runs.models import with_example
     from delrec_bench.studies.membership import study_of
     from delrec_bench.tracking import sync
@@ -19,7 +19,7 @@ def command(places: Places) -> Answer:
     methods, _ = places.tables()
     with Display() as display:
         shown = partial(display.each, "MLflow")
-        records, _ = own_runs(workspace.runs)
+        records, _ = read_folder(workspace.runs, display.say)
         summary = sync(workspace, records, partial(with_example, methods=methods), shown, study_of(workspace))
     if not places.as_json:
         print(summary)
