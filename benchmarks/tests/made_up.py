@@ -33,7 +33,8 @@ def made(**values):
 
 def remade(record, **changes):
     """A record with other fields, under the key that follows from them."""
-    fields = {name: getattr(record, name) for name in type(record).model_fields if name not in ("key", "version")}
+    aside = ("key", "version", "digest")
+    fields = {name: getattr(record, name) for name in type(record).model_fields if name not in aside}
     return made(**(fields | changes))
 
 
@@ -69,7 +70,9 @@ def record(method, task, repetition, kind="run", **changes):
         "task": {"name": task, "step_ms": 14.0},
         "network": {"hidden": [42, 42]},
         "seeds": {"split": repetition, "initialisation": repetition},
-        "profile": "quick",
+        "engine": "cpu",
+        "threads": 1,
+        "arithmetic": "portable",
         "epochs": 10,
     }
     values = {
@@ -77,7 +80,7 @@ def record(method, task, repetition, kind="run", **changes):
         "method": method,
         "task": task,
         "repetition": repetition,
-        "study": "leaderboard",
+        "profile": "quick",
         "control": control,
         "configuration": configuration,
         "data": {

@@ -1,7 +1,6 @@
 """What a record promises: it is whole, does not contradict itself, and comes back from disk unchanged."""
 
 import json
-import lzma
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import pytest
 from delrec_bench import records
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import RESULTS_VERSION, PerSample, Record, canonical, expected_key, pages, run_key, store
+from delrec_bench.records import RESULTS_VERSION, PerSample, Record, canonical, expected_key, run_key
 from fuzzing import damaged, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +51,7 @@ def make(**changes):
         "predictions": [0, 1, 2, 3],
         "targets": [0, 1, 2, 4],
         "groups": [7, 7, 300, 300],
-        "early": {"losses": [2.3, 2.2], "logits": [[0.1, -0.2]]},
+        "fingerprint": {"logits": [[0.1, -0.2, 0.3, 1e-7]], "gradient": {"weight": [2.0, 1.0, -1.0, 1e-7]}},
         "history": [{"epoch": 0, "loss": 2.3, "rates": {"0": 0.05}}],
         "parameters": {"weights": 10, "delays": 0, "neuron": 0, "trainable": 10, "frozen": 0, "total": 10},
         "provenance": {"results_version": RESULTS_VERSION, "revision": "f" * 40},
@@ -70,7 +69,7 @@ def forecast(**changes):
 
 def latency(**result):
     ratios = {"train_ratio": 1.2, "train_ratio_iqr": 0.1, "infer_ratio": 1.1, "infer_ratio_iqr": [1.0, 1.2]}
-    none = dict.fromkeys(("predictions", "targets", "groups", "early"))
+    none = dict.fromkeys(("predictions", "targets", "groups", "fingerprint"))
     return make(kind="latency", result=ratios | {"batch1_ratio": None, "batch1_ratio_iqr": None} | result, **none)
 
 
@@ -86,7 +85,7 @@ def result(**changes):
         ({"repetition": -1}, "repetition: Input should be greater than or equal to 0, not -1"),
         ({"repetition": True}, "repetition: Input should be a valid integer, not True"),
         ({"method": ""}, "method: String should have at least 1 character"),
-        ({"version": 99}, "version: Input should be 2, not 99"),
+        ({"version": 99}, "version: Input should be 3, not 99"),
         ({"colour": 1}, "colour: Extra inputs are not permitted"),
         ({"data": {"kind": "REAL", "digest": "x"}}, "data.kind: Input should be 'DRAWN'"),
         ({"parameters": {"weight": 3}}, "parameters.weight: Extra inputs"),
@@ -135,12 +134,12 @@ def test_numpy_values_tuples_and_diverged_losses_become_plain_json():
     record = make(
         history=[{"loss": float("inf"), "rates": {0: np.float32(0.5)}}],
         parameters={"weights": np.int64(3)},
-        early={"losses": [float("nan")], "logits": np.zeros((1, 2))},
+        fingerprint={"logits": [[float("nan"), 0.0]], "gradient": {"w": np.zeros(2)}},
         predictions=np.array([0, 1, 2, 3]),
         targets=(0, 1, 2, 4),
     )
     assert record.history == [{"loss": None, "rates": {"0": 0.5}}]
-    assert record.early == {"losses": [None], "logits": [[0.0, 0.0]]}
+    assert record.fingerprint == {"logits": [[None, 0.0]], "gradient": {"w": [0.0, 0.0]}}
     assert json.loads(json.dumps(records.to_dict(record)))["parameters"] == {"weights": 3}
     assert record.predictions.tolist() == [0, 1, 2, 3]
 
@@ -172,19 +171,16 @@ def test_the_key_follows_configuration_data_and_results_version(monkeypatch):
     assert key != run_key({"a": 1, "b": [1, 2]}, {"digest": "x"})
 
 
-def test_a_record_comes_back_from_both_files_unchanged(tmp_path):
+def test_a_record_comes_back_from_its_file_unchanged(tmp_path):
     wide = make(repetition=0, predictions=[0, 1, 2, 300], data=DATA | {"digest": "cd" * 32})
     made = [make(), forecast(task="digits:other", data=DATA | {"digest": "ef" * 32}), wide, latency()]
     for record in made:
         path = records.write_record(tmp_path / "runs" / record.key / "record.json", record)
         assert records.read_record(path) == record
         assert records.finished_record(tmp_path / "runs", record.key) == record
-    page = records.write_page(tmp_path / records.PAGE_FILE, made)
-    assert sorted(records.read_page(page), key=lambda r: r.key) == sorted(made, key=lambda r: r.key)
-    assert records.read_page(page) == records.load_records(tmp_path / "runs")
 
 
-# What the issue saw accepted: each with the key kept.
+# Each with the key kept.
 ALTERED = {
     "hidden": lambda d: d["configuration"]["network"].update(hidden=[128, 128]),
     "seeds": lambda d: d["configuration"]["seeds"].update(split=1),
@@ -196,7 +192,7 @@ ALTERED = {
     "score": lambda d: d["result"].update(test_score=0.76),
     "task": lambda d: d.update(task="shd"),
     "history": lambda d: d["history"][0].update(loss=2.0),
-    "early": lambda d: d["early"]["losses"].append(1.0),
+    "fingerprint": lambda d: d["fingerprint"]["logits"].append([1.0]),
     "targets and groups": lambda d: d.pop("groups"),
     "no digest of its content": lambda d: d.pop("content"),
 }
@@ -252,67 +248,9 @@ def test_targets_are_compared_across_records_of_one_digest(tmp_path):
     )
     for record in (make(), other):
         records.write_record(tmp_path / record.key / "record.json", record)
-    for act in (lambda: records.load_records(tmp_path), lambda: records.page_text([make(), other])):
+    for act in (lambda: records.load_records(tmp_path), lambda: records.publish(tmp_path, [make(), other])):
         with pytest.raises(BenchError, match=r"targets\[2\] is [25], but [52] in record .*abababababab"):
             act()
-
-
-def test_a_pages_file_is_the_same_for_the_same_records_and_holds_targets_once(tmp_path):
-    made = made_up.everything()
-    one = records.write_page(tmp_path / "a.xz", made).read_bytes()
-    assert records.write_page(tmp_path / "b.xz", reversed(made)).read_bytes() == one
-    lines = [json.loads(line) for line in lzma.decompress(one).decode().splitlines()]
-    sets = [line for line in lines if line["kind"] == "targets"]
-    assert {line["digest"] for line in sets} == {r.data["digest"] for r in made} and len(sets) == 4
-    assert [line["key"] for line in lines[4:]] == sorted(r.key for r in made)
-    assert len(one) < 60_000
-    before = (tmp_path / "a.xz").stat().st_mtime_ns
-    records.write_page(tmp_path / "a.xz", made)
-    assert (tmp_path / "a.xz").stat().st_mtime_ns == before
-    with pytest.raises(BenchError, match="twice, with other contents"):
-        records.page_text([made[0], made[0].changed(measured={})])
-
-
-def packed(*lines):
-    return lzma.compress("\n".join(lines).encode())
-
-
-def page_lines():
-    return records.page_text([make()]).splitlines()
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"garbage" * 50, "not an xz file"),
-        (b"", "cut short"),
-        (packed(*page_lines())[:-40], "cut short"),
-        (packed(*page_lines()) + b"more", "goes on after its end"),
-        (packed(*page_lines()[1:]), "line 1: the targets '.*' are not above it"),
-        (packed("[" * 100_000), "line 1 is not JSON"),
-        (packed('{"kind": NaN}'), "line 1 is not JSON"),
-        (packed("3"), "line 1 holds a int"),
-        (packed('{"kind":"targets","id":"x"}'), "was altered"),
-        (packed(page_lines()[0], page_lines()[1].replace("lif", "rlif")), "line 2: record"),
-        (packed('{"version":1e999}'), "line 1: "),
-    ],
-)
-def test_a_hostile_page_is_an_error_in_one_line(tmp_path, content, words):
-    (tmp_path / "page.xz").write_bytes(content)
-    with pytest.raises(BenchError, match=words) as error:
-        records.read_page(tmp_path / "page.xz")
-    assert "\n" not in str(error.value) and "page.xz" in str(error.value)
-
-
-def test_a_page_that_unfolds_without_end_is_refused_in_bounded_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "LARGEST", 1 << 20)
-    (tmp_path / "bomb.xz").write_bytes(lzma.compress(bytes(64 << 20)))
-    with pytest.raises(BenchError, match="unfolds to more than 1048576 bytes"):
-        records.read_page(tmp_path / "bomb.xz")
-    monkeypatch.setattr(store, "LARGEST", 100)
-    records.write_record(tmp_path / "a" / "record.json", make())
-    with pytest.raises(BenchError, match="larger than 100 bytes"):
-        records.read_record(tmp_path / "a" / "record.json")
 
 
 @fuzz(150)
@@ -324,22 +262,6 @@ def test_a_damaged_record_is_an_error_of_ours_or_the_record(tmp_path, data):
         assert records.same_record(records.read_record(path), make())
     except BenchError as error:
         assert "damaged.json" in str(error) and "\n" not in str(error)
-
-
-@fuzz(100)
-@given(st.data())
-def test_a_damaged_page_of_records_is_an_error_of_ours_or_the_records(tmp_path, data):
-    path = tmp_path / "damaged.xz"
-    whole = [make(), make(repetition=1, configuration=CONFIGURATION | {"repetition": 1})]
-    records.write_page(path, whole)
-    inside = data.draw(st.booleans())
-    content = lzma.decompress(path.read_bytes()) if inside else path.read_bytes()
-    content = damaged(data, content, b"\n", b"{}")
-    path.write_bytes(lzma.compress(content) if inside else content)
-    try:
-        assert all(any(records.same_record(r, w) for w in whole) for r in records.read_page(path))
-    except BenchError as error:
-        assert "damaged.xz" in str(error) and "\n" not in str(error)
 
 
 def test_a_record_in_the_folder_of_another_key_is_refused(tmp_path):
@@ -377,8 +299,9 @@ def test_the_same_record_may_differ_only_in_what_was_measured():
 
 def test_a_failure_is_kept_apart_and_is_no_record(tmp_path):
     failure = records.Failure(
-        key="a" * 64, method="lif", task="shd", repetition=1, command="delrec-bench run lif shd", error="diverged",
-        traceback="...", attempts=2, failed_at="2026-01-02T03:04:05+00:00",
+        key="a" * 64, method="lif", task="shd", repetition=1, configuration=CONFIGURATION,
+        command="delrec-bench run lif shd", error="diverged", traceback="...", attempts=2,
+        failed_at="2026-01-02T03:04:05+00:00",
     )  # fmt: skip
     path = records.write_failure(tmp_path, failure)
     assert path == tmp_path / ("a" * 64) / "failure.json" and records.read_failure(path) == failure
@@ -392,7 +315,7 @@ def test_the_json_schema_describes_every_field_and_accepts_a_record():
     schema = records.json_schema()
     described = schema["$defs"]["Record"]
     assert set(described["properties"]) == set(Record.model_fields)
-    assert all("description" in described["properties"][name] for name in ("key", "groups", "early", "measured"))
+    assert all("description" in described["properties"][name] for name in ("key", "groups", "fingerprint", "measured"))
     assert {"RunResult", "TrialResult", "LatencyResult", "PerSample", "Failure"} <= set(schema["$defs"])
 
 

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from delrec_bench import app
+from delrec_bench import app, tracking
 from delrec_bench.app import reproducing
 from delrec_bench.app.common import own_records
 from delrec_bench.config import AXES, Request, Seeds, defaults, resolve
 from delrec_bench.config.seeds import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import tracking
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Expected
 from delrec_bench.runs import perform, single

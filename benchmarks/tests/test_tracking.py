@@ -11,11 +11,10 @@ import made_up
 import mlflow
 import pytest
 import torch
-from delrec_bench import records
+from delrec_bench import records, tracking
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import tracking
 from delrec_bench.runs.models import network_of, with_example
 from delrec_bench.runs.single import perform
 from delrec_bench.tasks.base import find_tasks

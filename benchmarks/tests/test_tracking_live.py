@@ -2,7 +2,7 @@
 
 import json
 
-from delrec_bench.records import tracking
+from delrec_bench import tracking
 from delrec_bench.tracking import Begun, Follower, begun, follow, records_from_mlflow, sync, writing
 from tracked import children, losses, run
 

@@ -8,8 +8,8 @@ import sys
 
 import mlflow
 import pytest
+from delrec_bench import tracking
 from delrec_bench.errors import BenchError
-from delrec_bench.records import tracking
 from delrec_bench.tracking import records_from_mlflow, store, sync
 from delrec_bench.workspace import locked, workspace_at
 from mlflow import MlflowClient
@@ -72,7 +72,7 @@ def test_each_trouble_has_its_own_remedy(workspace, monkeypatch, error, words):
 def test_a_kill_while_the_schema_is_made_leaves_no_database(tmp_path):
     code = (
         "import os, sys; from pathlib import Path; from delrec_bench.workspace import workspace_at;"
-        "from delrec_bench.records import tracking; from delrec_bench.tracking import store;"
+        "from delrec_bench import tracking; from delrec_bench.tracking import store;"
         "import sqlalchemy.event, sqlalchemy.engine\n"
         "count = [0]\n"
         "def kill(*_):\n count[0] += 1\n if count[0] == int(sys.argv[2]): os.kill(os.getpid(), 9)\n"

@@ -1,7 +1,7 @@
 """What the tests of MLflow's store share: a made-up run, and what the store has of it."""
 
 import made_up
-from delrec_bench.records import tracking
+from delrec_bench import tracking
 
 
 def run(method="lif", repetition=0, **changes):

@@ -159,7 +159,7 @@ class Record(Strict):
         if self.kind == "latency":
             check_latency(self)
         check_scores(self)
-        if not self.published:  # frozen: it is filled in while it is built
+        if not self.digest:  # frozen: it is filled in while it is built
             object.__setattr__(self, "digest", digest(compact(computed(self))))
         return self
 
@@ -168,7 +168,9 @@ class Record(Strict):
 
     def changed(self, **fields: Any) -> Record:
         """This record with some fields set anew, checked like any other."""
-        return Record(**({name: getattr(self, name) for name in type(self).model_fields} | fields))
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        shorter = self.published or fields.get("published")  # the digest stays that of the whole record
+        return Record(**({**kept, "digest": self.digest if shorter else ""} | fields))
 
     @property
     def score(self) -> float:
@@ -286,7 +288,8 @@ def _unmeasured(record: Record) -> dict[str, Any]:
 
 def differences(a: Record, b: Record) -> list[str]:
     """Dotted names of what differs between two records outside ``measured``; empty for the same record."""
-    return list(unequal(_unmeasured(a), _unmeasured(b)))
+    one, two = ({n: v for n, v in _unmeasured(r).items() if n != "digest"} for r in (a, b))  # it follows from the rest
+    return list(unequal(one, two))
 
 
 def unequal(x: Any, y: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
