@@ -23,11 +23,11 @@ Activity = Callable[[], dict[str, Any]]
 
 @contextmanager
 def recording(model: Any) -> Iterator[Activity]:
-    """Count inside; what is given tells what was counted so far.
+    """Count spikes and operations inside the block; the function that it yields returns the counts so far.
 
-    A `Network` is watched from outside; a model that counts for itself (start_recording, activity, stop_recording) is
-    asked to; any other has nothing to count: {}. Keys: spikes_per_neuron_step, rates (a layer each),
-    synaptic_operations a sample {effective_acs, effective_macs, dense}, delay_buffer.
+    A `Network` is watched by hooks; a model with start_recording, activity and stop_recording counts for itself; any
+    other gives {}. Keys: spikes_per_neuron_step, rates (one per layer), synaptic_operations per sample {effective_acs,
+    effective_macs, dense}, delay_buffer.
     """
     if isinstance(model, Network):
         with _Recorder(model).watching() as summary:

@@ -1,4 +1,4 @@
-"""The network of a run."""
+"""Building the network of a run, and how a CUDA device multiplies for it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ from delrec_bench.training.resuming import seed_everything
 
 
 def build(resolved: Resolved) -> Any:
-    """The network of a run, drawn from the seed of its initialisation, on its device and of its number type.
+    """Return the network of a run, drawn from the seed of its initialisation, on its device and in its dtype.
 
     Raises:
-        BenchError: A setting that the network refuses.
+        BenchError: The network refuses a setting.
         RunError: The method's `build` fails.
     """
     data = resolved.data

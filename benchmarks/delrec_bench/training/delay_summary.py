@@ -1,4 +1,4 @@
-"""Where the delays of a network began and where training left them, small enough to be kept in a record."""
+"""A summary of the delays of a network before and after training, small enough for a record."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ KEPT = 64  # delays of a layer that are kept one by one
 
 
 def summary(start: Mapping[str, Tensor], model: Any, kept: int = KEPT) -> list[dict[str, Any]]:
-    """`Record.delays`: each layer's delays in steps, at the start and now.
+    """Return `Record.delays`: the delays of each layer in steps, at the start and now.
 
     Args:
         start: `model.delays()` before training.
@@ -45,7 +45,7 @@ def summary(start: Mapping[str, Tensor], model: Any, kept: int = KEPT) -> list[d
 
 @torch.no_grad()
 def outgoing(module: Any) -> Tensor | None:
-    """The mean |weight| behind each delay of a layer, in the shape of its delays; None of a layer of another kind.
+    """Return the mean |weight| behind each delay of a layer, shaped like its delays; None for another kind of layer.
 
     An axonal delay is that of a sender, and its weights are all that leave the sender; a synaptic one has its own.
     """
@@ -64,5 +64,5 @@ def _flat(values: Tensor) -> np.ndarray:
 
 
 def _short(values: np.ndarray) -> list[float]:
-    """Four significant digits: a record is no place for noise."""
+    """Round to four significant digits."""
     return [float(f"{value:.4g}") for value in values]

@@ -1,4 +1,4 @@
-"""A trained network as a condition of evaluation wants it: its delays changed, or deployed in another way."""
+"""A trained network under a condition of evaluation: its delays changed, or deployed in another way."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from delrec_bench.errors import BenchError
 
 
 def layers_with_delays(model: Any) -> list[RecurrentDelays | FeedforwardDelays]:
-    """The layers of a network whose delays can be changed, in the order of its modules.
+    """Return the layers of a network whose delays can be changed, in the order of its modules.
 
     Raises:
-        BenchError: There is none.
+        BenchError: There are none.
     """
     found = [
         module

@@ -1,4 +1,4 @@
-"""A training's whole state at the end of an epoch: taken, and put back so that what follows is the same to the bit."""
+"""The whole state of a training at the end of an epoch, saved and put back: what follows is the same to the bit."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -16,10 +16,10 @@ class CheckpointError(Exception):
 
 
 class Keeper(Protocol):
-    """Where a training's history and checkpoints are kept while it runs."""
+    """Keeps the history and checkpoints of a training while it runs."""
 
     def checkpoint(self) -> Mapping[str, Any] | None:
-        """What `capture` gave at the end of an earlier epoch, or None to begin at the first."""
+        """Return what `capture` gave at the end of an earlier epoch, or None to begin at the first."""
 
     def epoch_ended(self, entry: Mapping[str, Any], capture: Callable[[], dict[str, Any]]) -> None:
         """Note an epoch's history entry; call `capture` if a checkpoint is due."""
@@ -33,7 +33,7 @@ def seed_everything(seed: int) -> None:
 
 
 def capture(model: Any, optimisation: Optimisation) -> dict[str, Any]:
-    """Everything that the next epoch depends on but the epoch's number and the data, as tensors and plain values."""
+    """Return all that the next epoch depends on, apart from its number and the data, as tensors and plain values."""
     return {
         "model": model.state_dict(),
         "buffers": _unsaved_buffers(model),
@@ -58,7 +58,7 @@ def restore(saved: Mapping[str, Any], model: Any, optimisation: Optimisation) ->
 
 
 def random_states() -> dict[str, Any]:
-    """The states of the global generators of torch, its present CUDA device, numpy and Python."""
+    """Return the states of the global generators of torch, its present CUDA device, numpy and Python."""
     name, words, *rest = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
@@ -79,7 +79,7 @@ def set_random_states(states: Mapping[str, Any]) -> None:
 
 
 def _unsaved_buffers(model: Any) -> dict[str, Tensor]:
-    """The buffers that a state_dict leaves out."""
+    """Return the buffers that a state_dict leaves out."""
     kept = set(model.state_dict())
     return {name: buffer for name, buffer in model.named_buffers() if name not in kept}
 
