@@ -85,17 +85,8 @@ def ablate(session: nox.Session) -> None:
     env = _shared(session)
     for path in sorted((ROOT / "benchmarks/delrec_bench/studies").glob("*.toml")):
         if nox.project.load_toml(path).get("ablation"):
-            _run(
-                session,
-                "delrec-bench",
-                "reproduce",
-                "--study",
-                path.stem,
-                "--profile",
-                "quick",
-                *session.posargs,
-                env=env,
-            )
+            words = ("reproduce", "--study", path.stem, "--profile", "quick", *session.posargs)
+            _run(session, "delrec-bench", *words, env=env)
 
 
 @nox.session(venv_backend="none")

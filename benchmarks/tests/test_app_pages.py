@@ -19,7 +19,7 @@ def study(requests, profile="quick", **more):
     path = more.pop("path", str(study_path("sigma")))
     points = [of for request in requests for of in request.point]
     more.setdefault("axes", {key: sorted({v for k, v in points if k == key}) for key, _ in points})
-    return Study("sigma", profile, tuple(requests), (), None, {}, None, page, path=path, **more)
+    return Study("sigma", profile, tuple(requests), page=page, path=path, **more)
 
 
 def declared(requests, **more):

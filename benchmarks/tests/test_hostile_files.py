@@ -45,7 +45,7 @@ lif = { training.epochs = 2 }
 
 [tried]
 profile = "quick"
-search = { trials = 3, space = { "training.lr_delays" = { low = 1e-3, high = 1e-1, log = true } } }
+tasks = ["digits"]
 """
 VALUES = [
     b"[", b"{", b"= -1\n", b"= 1e400\n", b"nan", b"= 99999999999999999999\n", b"[[[[", b'"""', b"= true\n", b"= []\n",

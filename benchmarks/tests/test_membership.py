@@ -4,19 +4,13 @@ import multiprocessing
 
 import pytest
 from delrec_bench.errors import BenchError
-from delrec_bench.studies.membership import assigned, memberships, remember_members, remember_search
+from delrec_bench.studies.membership import memberships, remember_members, study_of
 from delrec_bench.workspace import workspace_at
-
-from benchmarks.tests import made_up
-
-SEARCH = {"trials": 2, "trial": 1, "key": "t", "values": {}, "scores": [0.1, 0.2], "space": "abc"}
 
 
 def note(root, first):
-    workspace = workspace_at(root)
     for number in range(first, first + 50):
-        remember_members(workspace, "mine", [f"{number:064x}"])
-        remember_search(workspace, "mine", f"search {number}", SEARCH, [f"{1000 + number:064x}"])
+        remember_members(workspace_at(root), "mine", [f"{number:064x}"])
 
 
 def test_two_processes_that_note_at_once_lose_nothing(tmp_path):
@@ -27,33 +21,26 @@ def test_two_processes_that_note_at_once_lose_nothing(tmp_path):
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    mine = memberships(workspace_at(tmp_path))["mine"]
-    assert mine.keys == {f"{n:064x}" for n in (*range(150), *range(1000, 1150))}
-    assert len(mine.search) == 150
+    assert memberships(workspace_at(tmp_path))["mine"] == {f"{n:064x}" for n in range(150)}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b'{"a": 1}', b"\xff", b"[" * 5000, b'["' + b"a" * 9])
-@pytest.mark.parametrize("folder", [".studies", ".searches"])
-def test_a_damaged_file_is_named_with_what_to_do(tmp_path, folder, content):
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path, content):
     workspace = workspace_at(tmp_path)
-    remember_search(workspace, "mine", "a search", SEARCH, ["a" * 64])
-    path = workspace.runs / folder / "mine.json"
+    remember_members(workspace, "mine", ["a" * 64])
+    path = workspace.runs / ".studies" / "mine.json"
     path.write_bytes(content)
-    for act in (lambda: memberships(workspace), lambda: remember_search(workspace, "mine", "another", SEARCH, [])):
+    for act in (lambda: memberships(workspace), lambda: remember_members(workspace, "mine", [])):
         with pytest.raises(BenchError, match=r"mine\.json is damaged .* delete it and run `reproduce` again"):
             act()
     path.unlink()
-    remember_search(workspace, "mine", "a search", SEARCH, ["a" * 64])
-    assert memberships(workspace)["mine"].search == {"a" * 64: SEARCH}
+    remember_members(workspace, "mine", ["a" * 64])
+    assert memberships(workspace)["mine"] == {"a" * 64}
 
 
-def test_a_run_that_two_studies_share_is_the_pages_own_with_its_search(tmp_path):
-    workspace, record = workspace_at(tmp_path), made_up.record("lif", "digits", 0)
-    remember_members(workspace, "other", [record.key])
-    remember_search(workspace, "mine", "a search", SEARCH, [record.key])
-    (of_mine,) = assigned([record], workspace, "mine")
-    assert of_mine.study == "mine" and of_mine.search == SEARCH
-    (of_none,) = assigned([record], workspace)
-    assert of_none.study == "mine", "the first by name"
-    (of_other,) = assigned([record], workspace, "other")
-    assert of_other.study == "other" and of_other.search is None
+def test_a_run_that_two_studies_share_is_the_first_ones(tmp_path):
+    workspace = workspace_at(tmp_path)
+    for study in ("other", "mine"):
+        remember_members(workspace, study, ["a" * 64])
+    found = [study_of(workspace, first)["a" * 64] for first in ("other", "mine", None)]
+    assert found == ["other", "mine", "mine"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import TrainingConfig
+from delrec_bench.config.searched import Draw
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import MINUS, find_metrics, metric_named
@@ -15,7 +16,7 @@ from delrec_bench.records import Record, read_record, run_key
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.studies import file
-from delrec_bench.studies.search import best
+from delrec_bench.studies.searching import ranked
 from delrec_bench.training import Optimisation, fit
 from torch import nn
 
@@ -132,9 +133,8 @@ def test_a_record_of_a_new_metric_is_shown_and_compared_as_its_file_says(close):
     rows = build(Declaration("mine", "mine", "mine", "quick", asked), [bad, good]).rows
     assert [row["method"] for row in rows] == ["good", "bad"]
     assert [row["score_mean"] for row in rows] == [0.75, 0.5]
-    none = dict.fromkeys(("predictions", "targets"))
-    trials = [r.changed(kind="trial", result={"valid_score": r.score, "failed": None}, **none) for r in (bad, good)]
-    assert best(trials) == 1
+    draws = [Draw(number=number, settings={}, scores=[r.score]) for number, r in enumerate((bad, good))]
+    assert [draw.number for draw in ranked(draws, "close")] == [1, 0]
 
 
 @pytest.mark.parametrize(

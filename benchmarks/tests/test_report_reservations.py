@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 from delrec_bench.records import Failure
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import Contrast
 
 from benchmarks.tests import made_up
-from benchmarks.tests.made_up_pages import PAIR, page_of, pair_of, row, text_of
+from benchmarks.tests.made_up_pages import page_of, pair_of, row, text_of
 
 
 def test_a_page_names_the_runs_that_it_lacks():
@@ -18,7 +17,7 @@ def test_a_page_names_the_runs_that_it_lacks():
     assert any(told.startswith("This page is not complete: 3 of 4 runs are there.") for told in page.reservations)
 
 
-def test_what_a_search_chose_and_whether_scores_still_rose_is_read_first():
+def test_whether_scores_still_rose_is_read_first():
     late = [made_up.history(made_up.scored_at("lif", r, 0.5), 7) for r in range(4)]  # best at epoch 7
     early = [made_up.history(made_up.scored_at("rlif", r, 0.5), 10) for r in range(4)]
     early = [r.changed(history=[e | {"valid_accuracy": 1 - e["valid_accuracy"]} for e in r.history]) for r in early]
@@ -29,10 +28,6 @@ def test_what_a_search_chose_and_whether_scores_still_rose_is_read_first():
     assert "last epoch" not in text_of(page_of(last, primary=None)), "it was taken because it is the last"
     flat = [r.changed(history=[e | {"valid_accuracy": 0.9} for e in r.history]) for r in late]
     assert "last epoch" not in text_of(page_of(flat, primary=None)), "a tie with all before is no best epoch"
-    search = {"trials": 8, "trial": 0, "scores": [0.5] * 8, "space": "0" * 8}
-    searched = [r.changed(search=search) for r in late] + [r.changed(search=search | {"trial": 3}) for r in early]
-    assert "best of 8 trials" in (text := text_of(page_of(searched, primary=None)))
-    assert "the preset was best for 1 of 2 rows" in text
 
 
 def test_a_margin_that_is_much_of_the_error_is_told():
@@ -88,36 +83,6 @@ def test_what_a_study_sets_in_the_place_of_presets_is_told():
     page = page_of(pair_of(0.1), chosen_on="validation", by_hand=("network.tau", "training.batch"))
     assert "In their place the study's file sets network.tau and training.batch by hand." in text_of(page)
     assert "by hand" not in text_of(page_of(pair_of(0.1), chosen_on="validation"))
-
-
-def test_settings_that_a_search_gave_one_row_of_the_hypothesis_alone_are_told():
-    """A row was worse by 3 points with a tenth of its control's rate, and the page did not say so."""
-    rates = dict(zip(PAIR, (0.0035, 0.033), strict=True))
-
-    def searched(rates):
-        return [
-            r.changed(
-                configuration=r.configuration
-                | {"training": dict.fromkeys(("lr_weights", "lr_delays"), rates[r.method])},
-                search={"trials": 8, "trial": 1, "scores": [0.5] * 8, "space": "0" * 8, "key": "0" * 64}
-                | {"values": dict.fromkeys(("training.lr_weights", "training.lr_delays"), rates[r.method])},
-            )
-            for r in pair_of(0.1, tasks=("digits",))
-        ]
-
-    said = "and their difference is of both: lr_weights 0.0035 against 0.033."
-    told = [text for text in page_of(searched(rates)).reservations if "other settings" in text]
-    assert len(told) == 1 and told[0].startswith("On digits the search gave delrec-synaptic other") and said in told[0]
-    assert "other settings" not in text_of(page_of(searched(dict.fromkeys(PAIR, 0.033))))
-    assert "other settings" not in text_of(page_of(searched(rates), primary=None))
-    elsewhere = page_of([*searched(rates), *pair_of(0.1, tasks=("tones",))], primary=(*PAIR, ("tones",)))
-    assert "other settings" not in text_of(elsewhere), "the hypothesis is not over that task"
-    again = page_of(searched(rates), contrasts=(Contrast(*PAIR, "Once more"),))
-    assert text_of(again).count("other settings") == 1
-    none = searched(dict(zip(PAIR, (None, 0.033), strict=True)))
-    assert "lr_weights none against 0.033" in text_of(page_of(none))
-    near = searched(dict(zip(PAIR, (0.033, 0.03300000001), strict=True)))
-    assert "lr_weights 0.033 against 0.03300000001" in text_of(page_of(near))
 
 
 def test_a_page_of_a_narrowed_study_says_so_and_is_not_complete():

@@ -1,41 +1,31 @@
-"""One search budget for every method: as many trials, drawn the same everywhere, and the test set closed to them."""
+"""One search per method, task and size: draws that all methods share, the winner by its mean, the test set closed."""
 
-import csv
-import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from delrec_bench import app, tracking
-from delrec_bench.app import reproducing
-from delrec_bench.app.common import own_records
-from delrec_bench.config import AXES, Request, Seeds, defaults, resolve
+from delrec_bench import app
+from delrec_bench.config import AXES, Request, Seeds, resolve, searched, settle
 from delrec_bench.config.seeds import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Expected
-from delrec_bench.runs import perform, single
-from delrec_bench.schema import checked
-from delrec_bench.studies.membership import memberships, remember_members, remember_search
-from delrec_bench.studies.search import SPACE, Search, SearchTable, best, draw, parse, space_of, trials_of
+from delrec_bench.runs import perform
+from delrec_bench.studies import searching
+from delrec_bench.studies.searching import Plan, Searching, entry_of, value_at
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up
+from benchmarks.tests.test_contributing import block
 
-ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()
-NETWORKS = [name for name, method in METHODS.items() if method.build is not None]
-SETTINGS = {key for name in METHODS for key in defaults(METHODS[name])}
-
-
-def parsed(table, where="here"):
-    return parse(checked(SearchTable, table, f"{where}, search"), where, SETTINGS)
-
-
-DEFAULT = parsed({"trials": 4})
 TINY = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
+AXONAL = ("delrec-axonal", "delrec-axonal-fixed", "delrec-axonal-fixed-spread")
+SETTING = "training.lr_weights"
 
 
 def trial(repetition=0, score=0.5, **result):
@@ -47,84 +37,151 @@ def trial(repetition=0, score=0.5, **result):
     return made_up.made(**kept | columns | {"kind": "trial", "result": found, "configuration": configuration})
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_has_as_many_trials_the_first_of_them_the_preset(name):
-    request = Request(name, "shd", study="tuned", overrides=(("task.limit", 9),))
-    trials = trials_of(DEFAULT, request, METHODS[name])
-    assert len(trials) == DEFAULT.trials
-    assert trials[0] == replace(request, trial=True)
-    drawn = {key for t in trials[1:] for key, _ in t.overrides if key != "task.limit"}
-    assert "training.lr_weights" in drawn
-    assert ("training.lr_delays" in drawn) == ("delay" in METHODS[name].learned)
-    assert ("network.dropout" in drawn) == ("dropout" in METHODS[name].settings)
-    assert len({t.command() for t in trials}) == DEFAULT.trials
+class Work:
+    """Takes a trial's learning rate for its score, the best in full being the one nearest to 0.01."""
+
+    methods, tasks, records = METHODS, TASKS, ()
+
+    def __init__(self, monkeypatch, lost=(), failed=()):
+        self.place = SimpleNamespace(workspace=SimpleNamespace(runs=None))
+        self.done, self.lost, self.failed = [], lost, list(failed)
+        monkeypatch.setattr(searching, "finished_record", lambda _, key: SimpleNamespace(result={"valid_score": key}))
+
+    def missing(self, requests):
+        return list(requests), [self.score(request) for request in requests]
+
+    def score(self, request):
+        rate = dict(request.overrides).get(SETTING, 0.001)
+        if request.epochs is None:
+            return 1 - abs(rate - 0.01) - 0.001 * request.repetition
+        return None if rate in self.lost else rate
+
+    def do(self, requests, labels):
+        self.done += requests
+        return self.failed
 
 
-def test_the_draw_is_a_function_of_study_task_and_number_and_the_same_for_every_method():
-    lif = METHODS["delrec-axonal"]
-    here = draw(DEFAULT, "tuned", lif, "digits", 1)
-    assert here == {"training.lr_weights": 0.0187, "training.lr_delays": 0.067, "network.dropout": 0.2}
-    others = [
-        draw(DEFAULT, "mine", lif, "digits", 1),
-        draw(DEFAULT, "tuned", lif, "shd", 1),
-        draw(DEFAULT, "tuned", lif, "digits", 2),
-    ]
-    assert here not in others
-    for control in ("delrec-axonal-fixed", "lif"):
-        assert draw(DEFAULT, "tuned", METHODS[control], "digits", 1).items() <= here.items()
-    more = Search(8, {**DEFAULT.space, "network.tau": [2.0, 3.0]})
-    assert here.items() <= draw(more, "tuned", lif, "digits", 1).items(), "more trials or settings change no value"
+def test_learned_and_fixed_delays_are_one_entry_and_so_is_the_spread_alone():
+    assert entry_of("delrec-axonal-fixed", METHODS) == AXONAL
+    assert entry_of("lif", METHODS) == ("lif",)
+    with pytest.raises(BenchError, match="nothing to search"):
+        entry_of("counts-only", METHODS)
 
 
-def test_a_range_gives_numbers_within_it():
-    space = {"training.lr_weights": {"low": 1e-3, "high": 1e-1, "log": True}, "network.window": {"low": 3, "high": 5}}
-    space["training.batch"] = {"low": 8, "high": 64, "log": True}
-    search = parsed({"trials": 200, "space": space})
-    drawn = [draw(search, "s", METHODS["dcls"], "shd", n) for n in range(1, 200)]
-    assert {values["network.window"] for values in drawn} == {3, 4, 5}
-    batches = [values["training.batch"] for values in drawn]
-    assert all(isinstance(size, int) and 8 <= size <= 64 for size in batches) and len(set(batches)) > 20
-    rates = sorted(values["training.lr_weights"] for values in drawn)
-    assert 1e-3 <= rates[0] and rates[-1] <= 1e-1 and 0.005 < rates[100] < 0.02, "even steps of the logarithm"
+def test_a_draw_depends_on_task_size_and_seed_alone_and_is_the_same_for_every_method(monkeypatch):
+    work = Work(monkeypatch)
+    usual = Plan("digits", "quick", AXONAL, 10_000)
+    here = Searching(usual, work).settings(1)
+    assert set(here) == set(searched.SPACE) and Searching(usual, work).settings(0) == {}
+    lif = Searching(replace(usual, methods=("lif",)), work).settings(1)
+    assert lif.items() <= here.items() and set(here) - set(lif) == {"training.lr_delays", "network.sigma"}
+    others = ({"task": "shd"}, {"size": 5000}, {"seed": 1})
+    assert all(Searching(replace(usual, **other), work).settings(1) != here for other in others)
+    asked = {request.method: dict(request.overrides) for request in Searching(usual, work).short(1)}
+    assert "training.lr_delays" in asked["delrec-axonal"], "a rate of delays where they are learned"
+    assert "network.sigma" not in asked["delrec-axonal-fixed"], "whole steps without a spread stay so"
+    assert asked["delrec-axonal-fixed-spread"]["network.sigma"] == here["network.sigma"]
 
 
-@pytest.mark.parametrize(
-    ("table", "message"),
-    [
-        ({"trial": 3}, "unknown key 'trial'; did you mean 'trials'"),
-        ({}, "search: trials is missing"),
-        ({"trials": 2, "space": {"seeds.order": [1, 2]}}, "search.space.seeds.order is no hyperparameter"),
-        ({"trials": 2, "space": {"task.test_limit": [1, 2]}}, "search.space.task.test_limit is no hyperparameter"),
-        ({"trials": 2, "space": {"epochs": [1, 2]}}, "search.space.training.epochs is no hyperparameter"),
-        ({"trials": 2, "space": {"budget": [1, 2]}}, "search.space.budget is no hyperparameter"),
-        ({"trials": 2, "space": {"training.selection": ["last"]}}, "is no hyperparameter"),
-        ({"trials": 0}, "search: trials is 0; it must be at least 1"),
-        ({"trials": 2, "space": {"network.droput": [0.1]}}, "unknown key 'network.droput'; did you mean"),
-        ({"trials": 2, "space": {"network.dropout": []}}, "write a list of values"),
-        ({"trials": 2, "space": {"network": {"dropout": {"low": 0.1, "hihg": 1}}}}, "did you mean 'high'"),
-        ({"trials": 2, "space": {"network.dropout": {"low": 0.5, "high": 0.1}}}, "a range whose low is below its high"),
-        ({"trials": 2, "space": {"network.dropout": {"low": 0.0, "high": 0.1, "log": True}}}, "above 0 where log"),
-    ],
-)
-def test_a_search_that_makes_no_sense_is_told_what_would(table, message):
-    with pytest.raises(BenchError, match=message):
-        parsed(table, "study 'mine'")
+def test_a_range_is_even_in_the_logarithm():
+    choice = {"low": 1e-3, "high": 1e-1, "log": True}
+    assert [value_at(choice, u) for u in (0.0, 0.5, 1.0)] == [0.001, 0.01, 0.1]
+    assert [value_at([1, 2, 3], u) for u in (0.0, 0.5, 0.99)] == [1, 2, 3]
 
 
-def test_a_method_without_any_setting_of_the_search_is_named():
-    search = parsed({"trials": 2, "space": {"network.window": [5, 9]}})
-    with pytest.raises(BenchError, match="method 'lif' has no setting of the search"):
-        space_of(search, METHODS["lif"])
+def test_all_draws_in_short_then_the_best_in_full_and_the_winner_by_its_mean(monkeypatch):
+    work = Work(monkeypatch)
+    plan = Plan("digits", "quick", AXONAL, 10_000)
+    found = Searching(plan, work).run()
+    short = [request for request in work.done if request.epochs is not None]
+    epochs = settle(Request("lif", "digits"), METHODS["lif"], TASKS["digits"]).training.epochs
+    assert len(short) == 24 * 3 and {request.epochs for request in short} == {math.ceil(epochs / 4)}
+    assert all(request.trial and request.repetition == 0 for request in short)
+    full = [request for request in work.done if request.epochs is None]
+    assert len(full) == 6 * 3 * 3 and {request.repetition for request in full} == {0, 1, 2}
+    best = sorted((draw.settings.get(SETTING, 0.001) for draw in found.draws), reverse=True)[:6]
+    assert [final.settings[SETTING] for final in found.finals] == best
+    assert found.settings[SETTING] == min(best, key=lambda rate: abs(rate - 0.01))
+    assert found.score == pytest.approx(1 - abs(found.settings[SETTING] - 0.01) - 0.001)
 
 
-def test_the_best_trial_is_the_earliest_of_the_best_and_never_one_that_failed():
-    scores = (0.4, 0.7, 0.7, 0.1)
-    assert best([trial(score=s) for s in scores]) == 1
-    errors = [trial(score=s).changed(metric="nmse") for s in scores]
-    assert best(errors) == 3, "less is better"
-    failed = trial(score=None, failed="diverged")
-    assert best([failed, trial(score=0.2)]) == 1
-    assert best([failed, failed]) == 0
+def test_a_draw_that_diverges_is_never_chosen_and_another_failure_ends_the_search(monkeypatch):
+    plan = Plan("digits", "quick", ("lif",), 10_000, draws=4, finals=2, splits=1)
+    best = max(Searching(plan, Work(monkeypatch)).settings(n).get(SETTING, 0) for n in range(4))
+    found = Searching(plan, Work(monkeypatch, lost={best})).run()
+    assert best not in [final.settings.get(SETTING) for final in found.finals]
+    assert sum(math.isnan(draw.mean) for draw in found.draws) == 1
+    with pytest.raises(RunError, match="1 trials failed, the first so: out of memory"):
+        Searching(plan, Work(monkeypatch, failed=[{"error": "out of memory"}])).run()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(searched, "FOLDER", tmp_path / "searched")
+    (tmp_path / "searched").mkdir()
+    return tmp_path / "searched"
+
+
+def a_search(seed=0, score=0.8, entry="delrec-axonal", methods=AXONAL, **changes):
+    draw = searched.Draw(number=3, settings={SETTING: 0.02, "network.sigma": 4.0}, scores=[score])
+    usual = {
+        "entry": entry, "size": "10000", "profile": "quick", "data": "", "seed": seed, "methods": list(methods),
+        "revision": "0123456789ab", "space": "0a1b2c3d", "chosen": 3, "settings": draw.settings,
+        "draws": [searched.Draw(number=0, settings={}, scores=[math.nan]), draw], "finals": [draw],
+    }  # fmt: skip
+    return searched.Search(**(usual | changes))
+
+
+def settled(method="delrec-axonal", budget=10_000, **more):
+    request = Request(method, "digits", **({"overrides": (("budget", budget),)} | more))
+    return settle(request, METHODS[method], TASKS["digits"])
+
+
+def test_what_is_kept_is_read_again_and_runs_of_its_place_alone_have_it(folder):
+    usual = settled()
+    for one in (a_search(1, 0.7), a_search(entry="lif", methods=["lif"], settings={}), a_search()):
+        path = searched.keep("digits", one)
+    assert path == folder / "digits.toml"
+    kept = {(one.entry, one.seed): one for one in searched.searches("digits")}
+    assert kept["delrec-axonal", 0].model_dump_json() == a_search().model_dump_json() and len(kept) == 3
+    found = settled()
+    assert (found.training.lr_weights, found.network["sigma"]) == (0.02, 4.0) != usual.training.lr_weights
+    assert found.searched == "digits/delrec-axonal/10000/quick"
+    fixed = settled("delrec-axonal-fixed")
+    assert fixed.training.lr_weights == 0.02 and "sigma" not in fixed.network
+    given = settled(overrides=(("budget", 10_000), (SETTING, 0.5)))
+    assert (given.training.lr_weights, given.network["sigma"]) == (0.5, 4.0), "what is asked for comes first"
+    for other in (settled(budget=5000), settled("rlif"), settled(profile="embedded"), settled(trial=True)):
+        assert other.searched is None and other.training.lr_weights != 0.02
+    (folder / "digits.toml").write_text("[[search]]\nentry = 1\n")
+    searched._read.cache_clear()
+    with pytest.raises(BenchError, match=r"digits.toml: "):
+        settled()
+
+
+def test_a_search_is_made_and_kept_by_the_command_and_goes_on_where_it_was(folder, checkout, capsys, monkeypatch):
+    (checkout / "tasks").mkdir()
+    (checkout / "tasks" / "first.py").write_text(block("task"))
+    words = ["search", "lif", "first", "--size", "300", "--profile", "quick", "--draws", "2", "--finals", "1"]
+    words += ["--splits", "1", "--independent", "2", "--jobs", "1", "--tasks", "tasks"]
+    assert app.main([*words, "--dry-run"]) == 0 and not list(folder.iterdir())
+    assert "6 trials in 2 searches" in capsys.readouterr().err
+    assert app.main(words) == 0
+    found = searched.searches("first")
+    assert [one.seed for one in found] == [0, 1] and all(0 <= one.score <= 1 for one in found)
+    made = sorted(path.stat().st_mtime_ns for path in (checkout / "runs").glob("*/record.json"))
+    before = (folder / "first.toml").read_bytes()
+    assert app.main(words) == 0 and (folder / "first.toml").read_bytes() == before
+    assert sorted(path.stat().st_mtime_ns for path in (checkout / "runs").glob("*/record.json")) == made
+
+
+def test_the_tuning_variance_is_that_of_independent_searches_else_of_the_tasks_others(folder):
+    assert searched.tuning_variance("digits/rlif/10000/quick") is None
+    for seed, score in enumerate((0.80, 0.82, 0.84)):
+        searched.keep("digits", a_search(seed, score))
+    searched.keep("digits", a_search(entry="lif", methods=["lif"]))
+    own, other = (searched.tuning_variance(f"digits/{entry}/10000/quick") for entry in ("delrec-axonal", "lif"))
+    assert own == other == (pytest.approx(0.0004), 2)
 
 
 class Closed:
@@ -167,125 +224,8 @@ def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
 
 def test_no_row_reads_a_trial():
     records = made_up.everything(2)
-    trials = [trial(r, 0.99).changed(study="leaderboard") for r in range(4)]
+    trials = [trial(r, 0.99) for r in range(4)]
     declared = made_up.declared([*records, *trials])
     assert not any(r.kind == "trial" for r in build(declared, [*records, *trials]).records)
     asked = replace(declared, runs={t.key: Expected("lif") for t in trials})
     assert build(asked, trials).rows == ()
-
-
-def test_a_search_that_chooses_anew_takes_its_earlier_runs_out_of_the_study(tmp_path):
-    workspace = workspace_at(tmp_path)
-    remember_members(workspace, "tuned", ["trial-a", "trial-b", "run-a"])
-    remember_search(workspace, "tuned", "tiny digits lif", {"key": "trial-a"}, ["run-a"])
-    remember_search(workspace, "tuned", "tiny digits lif", {"key": "trial-a"}, ["run-a2"])
-    assert memberships(workspace)["tuned"].keys == {"trial-a", "trial-b", "run-a", "run-a2"}
-    remember_search(workspace, "tuned", "tiny digits lif", {"key": "trial-b"}, ["run-b"])
-    found = memberships(workspace)["tuned"]
-    assert found.keys == {"trial-a", "trial-b", "run-b"}
-    assert found.search == {"run-b": {"key": "trial-b"}}
-
-
-@pytest.fixture
-def root(checkout, monkeypatch) -> Path:
-    """A checkout in which a trial's validation score is its learning rate."""
-    monkeypatch.setattr(reproducing, "LATENCY_SECONDS", 0.5)
-    whole = single.fit
-
-    def fit(model, train, valid, config, **named):
-        if config.lr_weights < 0.005:
-            raise RunError("the loss is nan in epoch 1")
-        found = whole(model, train, valid, config, **named)
-        found.history[found.best_epoch - 1]["valid_accuracy"] = config.lr_weights
-        return replace(found, valid_score=config.lr_weights)
-
-    monkeypatch.setattr(single, "fit", fit)
-    return checkout
-
-
-def tuned(capsys, *more: str) -> tuple[dict, str]:
-    words = ["reproduce", "--study", "tuned", "--profile", "tiny", "--jobs", "1", "--no-latency", "--json", *more]
-    code = app.main(words)
-    out, err = capsys.readouterr()
-    assert code == 0, err
-    return json.loads(out), err
-
-
-def test_a_study_searches_then_runs_with_what_was_chosen_and_a_second_call_trains_nothing(root, capsys):
-    planned, said = tuned(capsys, "--dry-run")
-    assert (planned["trials"], planned["runs"]) == (6, 6) and "search, before: 3 trials" in said
-    first, said = tuned(capsys)
-    assert (first["trials"], first["trials_trained"], first["runs"], first["trained"]) == (6, 6, 6, 6)
-    assert "digits lif trial 2" in said and "minutes left" in said and "diverged" in said
-    workspace = workspace_at(root)
-    records = own_records(workspace)
-    chosen = {r.method: r.search for r in records if r.kind == "run"}
-    trials = {method: search["trial"] for method, search in chosen.items()}
-    assert trials == {"lif": 1, "delrec-axonal": 1}, "the same draws"
-    for made in records:
-        if made.kind == "run":
-            search = made.search
-            scores = [score for score in search["scores"] if score is not None]
-            assert len(search["scores"]) == search["trials"] == 3
-            assert search["scores"][search["trial"]] == max(scores) == made.configuration["training"]["lr_weights"]
-            assert any(r.kind == "trial" and r.key == search["key"] for r in records)
-            assert search["space"] == chosen["lif"]["space"]
-        else:
-            assert made.search is None
-    files = {name: Path(name).read_bytes() for name in first["files"]}
-    with (root / "out" / "tuned-tiny" / "tuned-tiny.csv").open() as file:
-        assert {row["method"] for row in csv.DictReader(file)} == {"lif", "delrec-axonal", "time-slices"}
-    assert (
-        app.main(["report", "--study", "tuned", "--profile", "tiny", "--source", "mlflow"]) == 0
-    )  # the runs that the search chose
-    assert {name: Path(name).read_bytes() for name in first["files"]} == files
-    capsys.readouterr()
-
-    second, said = tuned(capsys)
-    assert (second["trials_trained"], second["trained"], second["reused"]) == (0, 0, 6)
-    assert {name: Path(name).read_bytes() for name in first["files"]} == files
-    with tracking.opened(workspace) as store:
-        found = store.client.search_runs([store.experiment])
-    tags = [run.data for run in found if "delrec.kind" in run.data.tags]
-    of_trials = [data for data in tags if data.tags["delrec.kind"] == "trial"]
-    assert len(of_trials) == 6 and {data.tags["delrec.study"] for data in of_trials} == {"tuned"}
-    assert sum("result.valid_score" in data.metrics for data in of_trials) == sum(
-        score is not None for search in chosen.values() for score in search["scores"]
-    )
-    assert not any("result.test_score" in data.metrics for data in of_trials)
-
-
-SWEPT = """
-summary = "a search at every point of a sweep"
-[tiny]
-profile = "quick"
-methods = ["lif", "delrec-axonal"]
-tasks = ["digits"]
-repetitions = 2
-sweep = { "network.sigma" = [0.0, 5.0] }
-set = { training.epochs = 1, training.lr_weights = 6e-3, network.hidden = [6], task.limit = 40, task.test_limit = 30 }
-search = { trials = 3, space = { "training.lr_weights" = { low = 1e-3, high = 1e-1, log = true } } }
-"""
-
-
-def test_a_search_is_made_at_every_point_of_a_sweep_with_the_same_draws(root, capsys):
-    (root / "swept.toml").write_text(SWEPT)
-    words = ["--study", str(root / "swept.toml"), "--profile", "tiny"]
-    first, _ = tuned(capsys, *words)
-    assert (first["trials"], first["trials_trained"], first["runs"]) == (9, 9, 6)
-    records = own_records(workspace_at(root))
-    runs = [r for r in records if r.kind == "run"]
-    found = {(r.method, r.configuration["network"].get("sigma")): r.search for r in runs}
-    assert set(found) == {("lif", None), ("delrec-axonal", 0.0), ("delrec-axonal", 5.0)}
-    assert len({search["key"] for search in found.values()}) == 3
-    at_0, at_5 = found["delrec-axonal", 0.0], found["delrec-axonal", 5.0]
-    assert at_0["values"] == at_5["values"] == found["lif", None]["values"] == {"training.lr_weights": 0.0128}
-    with next(Path(name) for name in first["files"] if name.endswith(".csv")).open() as file:
-        rows = {row["method"] for row in csv.DictReader(file)}
-    assert rows == {"lif", "delrec-axonal (sigma 0.0)", "delrec-axonal (sigma 5.0)"}
-    second, _ = tuned(capsys, *words)
-    assert (second["trials_trained"], second["trained"], second["reused"]) == (0, 0, 6)
-
-
-def test_the_space_of_the_protocol_is_searched_where_a_study_names_none():
-    assert set(DEFAULT.space) == set(SPACE) == {"training.lr_weights", "training.lr_delays", "network.dropout"}

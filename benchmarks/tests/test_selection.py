@@ -90,18 +90,11 @@ def test_a_single_run_is_refused_it(checkout, capsys):
     [
         ('exhibits = "test selection"\n', "", "study 'choosing': training.selection is 'best-test'"),
         ('"test selection"', '"test set"', "exhibits is 'test set'; it must be one of 'test selection'"),
-        ("repetitions = 2", "repetitions = 2\nsearch = { trials = 2 }", "a search never sees the test set"),
     ],
 )
-def test_a_study_must_say_what_it_exhibits_and_then_has_no_search(checkout, capsys, old, new, message):
+def test_a_study_must_say_what_it_exhibits(checkout, capsys, old, new, message):
     assert message in reproduced(checkout, capsys, STUDY.replace(old, new), code=2).err
     assert not (checkout / "runs").exists() or not list((checkout / "runs").glob("*/record.json"))
-
-
-def test_a_search_never_chooses_how_the_epoch_is_chosen(checkout, capsys):
-    search = 'search = { trials = 2, space = { "training.selection" = ["last", "best-test"] } }'
-    text = STUDY.replace('exhibits = "test selection"\n', "").replace("repetitions = 2", search)
-    assert "is no hyperparameter" in reproduced(checkout, capsys, text, code=2).err
 
 
 def test_of_this_package_one_study_exhibits_it_and_none_that_is_a_leaderboard():

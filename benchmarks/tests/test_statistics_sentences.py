@@ -175,12 +175,6 @@ def test_a_spread_that_only_one_of_the_two_has_is_told():
     assert conditions.fixed_delays(*alike, (10.0, 0.0)) == "the same delays left fixed (sigma 0, not 10)"
 
 
-def test_a_search_tells_how_many_kept_the_preset_and_what_intervals_do_not_hold():
-    told = conditions.searched(8, 13, 14)
-    assert "best of 8 trials (the preset and 7 draws" in told and "best for 13 of 14 rows" in told
-    assert "what another search would choose is not in them" in told
-
-
 def test_scores_still_rise_only_where_the_median_row_was_often_best_at_its_end():
     assert conditions.best_at_the_end([("digits", 12, [0.0, 0.2, 1.0]), ("shd", 9, []), ("ssc", 2, [0.5])]) is None
     told = conditions.best_at_the_end([("digits", 12, [0.1, 0.3, 0.6]), ("shd", 9, [0.5]), ("ssc", 9, [0.1])])

@@ -97,7 +97,6 @@ def test_a_study_file_of_ones_own_is_named_by_its_file(tmp_path):
         (None, "set.yin-yang", "set.yinyang", "unknown table 'set.yinyang'; did you mean 'yin-yang'"),
         (None, "repetitions = 2", "repetitions = 0", "quick.: repetitions is 0; it must be at least 1"),
         (None, "repetitions = 2", "profile = 5", "profile is 5; it must be a word"),
-        (None, "repetitions = 2", "search = 3", "search is 3; it must be a table"),
         (None, "repetitions = 2", "minutes = 'ten'", "minutes is 'ten'; it must be a number"),
         (
             None,
@@ -196,13 +195,8 @@ def test_a_profile_adds_to_the_notes_of_its_study():
 
 
 def test_what_is_set_by_hand_is_what_runs_carry_and_nothing_chose(mine):
-    """The study that presets come from was said to set by hand what it searches."""
     assert mine().by_hand == ("budget", "task.limit", "task.test_limit", "training.epochs")
     only = expansion.Wanted(("counts-only",), ("yin-yang",))
     assert mine(only).by_hand == ("task.limit", "task.test_limit"), "no run of it has another setting"
     swept = "sweep = { budget = [1000, 2000] }\n\n[quick.set]\n"
     assert "budget" not in mine(None, "[quick.set]\nbudget = 2000\n", swept).by_hand
-    for trials, there in ((1, True), (2, False)):
-        search = f'[quick.search]\ntrials = {trials}\nspace = {{ "training.lr_weights" = [0.1, 0.2] }}\n'
-        study = mine(None, "[quick.set]\n", f"{search}\n[quick.set]\ntraining.lr_weights = 0.3\n")
-        assert ("training.lr_weights" in study.by_hand) == there

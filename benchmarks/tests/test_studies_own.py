@@ -329,7 +329,6 @@ def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
         ("summary", "sumary", "unknown key 'sumary'; did you mean 'summary'"),
         ('summary = "what sigma does"', "", "summary is missing"),
         ("repetitions = 40", "repetitions = 100000000", "profile 'large': repetitions is 100000000; .* at most 1000"),
-        ("repetitions = 40", "search = { trials = 1000000 }", "search.trials is 1000000; it must be at most 1000"),
         ("[0, 1, 10]", "0.5", "a list of values for every setting"),
         ("[0, 1, 10]", str(list(range(600))), "at most 1000 points in all, not 1200"),
         ("network.sigma", "network.sigmas", "sweep: unknown key 'network.sigmas'; did you mean"),
@@ -345,11 +344,6 @@ def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
         ("at = { sigma = 10", "at = { sigmo = 10", "unknown key 'sigmo'; did you mean 'sigma'"),
-        (
-            'profile = "quick"',
-            'search = { trials = 2, space = { "network.sigma" = [1, 2] } }',
-            "network.sigma is swept and searched",
-        ),
     ],
 )
 def test_a_wrong_study_is_told_by_field(own, old, new, message):

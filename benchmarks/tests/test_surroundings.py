@@ -218,7 +218,7 @@ def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose
     assert first["complete"] and second["complete"]
     assert len(load_records(root / "runs")) == 6  # two of lif in common
     known = memberships(workspace_at(root))
-    keys = [known[name].keys for name in studies]
+    keys = [known[name] for name in studies]
     assert [len(of) for of in keys] == [4, 4] and len(keys[0] & keys[1]) == 2
     assert app.main(["sync", "--root", str(root)]) == 0
     from delrec_bench.tracking import records_from_mlflow

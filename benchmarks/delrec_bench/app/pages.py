@@ -21,7 +21,7 @@ from delrec_bench.workspace import Workspace
 
 CHOSEN_ON = {
     **dict.fromkeys(("paper", "paper-2025", "equi-parameter"), "published"),
-    **dict.fromkeys(("quick", "embedded"), "validation"),  # by the study `presets`
+    **dict.fromkeys(("quick", "embedded"), "validation"),
 }
 """What the settings of a profile of presets were chosen on."""
 

@@ -1,4 +1,4 @@
-"""A study from beginning to end: its search, runs, latency, MLflow, report, and comparison with the committed rows."""
+"""A study from beginning to end: its runs, latency, MLflow, report, and comparison with the committed rows."""
 
 import time
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from delrec_bench.runs.models import with_example
 from delrec_bench.studies.cost import Past, estimate, misfits
 from delrec_bench.studies.derived import networks, with_trained
 from delrec_bench.studies.expansion import Study, Wanted, expand
-from delrec_bench.studies.membership import study_of
+from delrec_bench.studies.membership import remember_members, study_of
 from delrec_bench.studies.selecting import keys_of
-from delrec_bench.studies.work import Searched, Work, remember, search, trials_by_spot
+from delrec_bench.studies.work import Work
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.tracking import sync
 from delrec_bench.workspace import Workspace, here
@@ -98,11 +98,9 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
         return _dry_run(study, methods, tasks, known, jobs, workspace)
     place = Place(workspace, *places.folders(), retries=ordered.retries)
     work = Work(place, methods, tasks, executor, known, say, display.bar)
-    searched = search(study, work) if study.search is not None else Searched(study)
-    study = searched.study
     again = study.requests if ordered.everything or study.name != "leaderboard" else _first(study, tasks)
     missing, keys = work.missing(again)
-    remember(searched, keys, workspace)
+    remember_members(workspace, study.name, keys)
     seconds = sum(work.costs(missing).values()) / jobs
     measured = ordered.latency and len(again) == len(study.requests) and can_measure(say)
     say(_budget(study, again, missing, seconds, jobs, measured))
@@ -113,12 +111,10 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     content |= {
         "study": study.name,
         "profile": study.profile,
-        "trials": searched.trials,
-        "trials_trained": searched.trained,
         "runs": len(again),
         "trained": len(missing) - len(failed),
         "reused": sum(request not in missing for request in again),
-        "failed": [*searched.failed, *failed],
+        "failed": failed,
         "latency": len(latency.records),
         "latency_failed": latency.failed,
         "seconds": round(time.perf_counter() - start, 1),
@@ -183,11 +179,6 @@ def _points(requests: Sequence[Request]) -> str:
     return f" x up to {points} points" if points > 1 else ""
 
 
-def _each_once(requests: Sequence[Request]) -> list[Request]:
-    """Requests without those that ask for the same again: conditions of evaluation share the trials of a network."""
-    return list({request.command(): request for request in requests}.values())
-
-
 def _dry_run(
     study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int,
     workspace: Workspace,
@@ -195,21 +186,16 @@ def _dry_run(
     past = Past(records)
     rows = []
     print(f"study {study.name}, profile {study.profile}")
-    trials = trials_by_spot(study, methods)
     for task in dict.fromkeys(request.task for request in study.requests):
         print(f"  {task}")
         for method in dict.fromkeys(request.method for request in study.requests if request.task == task):
             of_row = [request for request in study.requests if (request.method, request.task) == (method, task)]
-            before = [trial for at, of_spot in trials.items() if at[:2] == (method, task) for trial in of_spot]
-            cost = estimate([*_each_once(before), *with_trained(of_row)], methods, tasks, past)
+            cost = estimate(with_trained(of_row), methods, tasks, past)
             print(f"    {method}{_points(of_row)}: {cost}")
             rows.append({"task": task, "method": method, **vars(cost)})
-    if study.search is not None:
-        print(f"  search, before: {study.search.trials} trials of every network on every task, counted above")
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
-    before = _each_once([trial for of_spot in trials.values() for trial in of_spot])
-    whole = estimate([*before, *with_trained(study.requests)], methods, tasks, past)
+    whole = estimate(with_trained(study.requests), methods, tasks, past)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
     unfit = misfits(whole, jobs, workspace.runs)
@@ -220,7 +206,6 @@ def _dry_run(
         "profile": study.profile,
         "rows": rows,
         "misfits": unfit,
-        "trials": len(before),
         "runs": len(study.requests),
         "core_hours": whole.seconds / 3600,
         "hours": hours,

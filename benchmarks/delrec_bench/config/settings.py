@@ -1,6 +1,7 @@
 """Every setting of a run, from defaults, presets and what was asked; data is not needed to know them.
 
-    defaults < preset of the profile for the task's family < for the task < the method's own < --epochs, --limit, --set
+    defaults < preset of the profile for the task's family < for the task < the method's own < searched
+             < --epochs, --limit, --set
 
 Settings are named with dots: `training.epochs`, `network.hidden`, `task.step_ms`, `seeds.split`.
 """
@@ -14,6 +15,7 @@ from pydantic import AfterValidator
 from delrec_bench.config.evaluation import NAMES, Evaluation
 from delrec_bench.config.network import checked_network
 from delrec_bench.config.requests import Request
+from delrec_bench.config.searched import searched_settings
 from delrec_bench.config.seeds import AXES, Seeds
 from delrec_bench.config.toml import dotted, preset
 from delrec_bench.config.training import TrainingConfig
@@ -68,6 +70,7 @@ class Settings:
         products: How float32 is multiplied on a CUDA device.
         values: All of it as plain values.
         point: What was asked for beside the profile's preset, by dotted key.
+        searched: Name of the searched preset whose settings it has; None where there is none, and of a trial.
     """
 
     request: Request
@@ -82,6 +85,7 @@ class Settings:
     products: Products
     values: dict[str, Any]
     point: dict[str, Any]
+    searched: str | None
 
 
 def defaults(method: Method) -> dict[str, Any]:
@@ -175,8 +179,11 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     if "network.hidden" in given:
         _fit_layers(values, given)
         values["budget"] = values["budget"] if "budget" in given else 0  # widths of one's own, not a preset's
+    found = None if request.trial else searched_settings(method, task.name, request.profile, request.data, values)
+    searched, chosen = found or (None, {})
+    values |= {key: value for key, value in chosen.items() if key not in given}
     point = {name: values[name] for name in sorted(values) if values[name] != usual[name]}
-    return _settled(request, method, task, values, point)
+    return _settled(request, method, task, values, point, searched)
 
 
 def _fit_layers(values: dict[str, Any], given: set[str]) -> None:
@@ -189,7 +196,9 @@ def _fit_layers(values: dict[str, Any], given: set[str]) -> None:
             values[name] = None
 
 
-def _settled(request: Request, method: Method, task: Task, values: dict[str, Any], point: dict[str, Any]) -> Settings:
+def _settled(
+    request: Request, method: Method, task: Task, values: dict[str, Any], point: dict[str, Any], searched: str | None
+) -> Settings:
     def group(name: str) -> dict[str, Any]:
         return {k.rpartition(".")[2]: v for k, v in values.items() if k.rpartition(".")[0] == name}
 
@@ -228,5 +237,17 @@ def _settled(request: Request, method: Method, task: Task, values: dict[str, Any
     if whole.products != "ieee":  # absent likewise
         plain["products"] = whole.products
     return Settings(
-        request, method, task, options, training, network, seeds, evaluation, whole.dtype, whole.products, plain, point
+        request,
+        method,
+        task,
+        options,
+        training,
+        network,
+        seeds,
+        evaluation,
+        whole.dtype,
+        whole.products,
+        plain,
+        point,
+        searched,
     )

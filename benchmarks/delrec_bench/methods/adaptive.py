@@ -106,6 +106,7 @@ def _method(name: str, family: str, summary: str, learned: str, control: str, so
         source=f"{of.source}{source}",
         learned=learned,
         control=control,
+        searched_with=name.removesuffix("-fixed"),
         settings={**settings, "leak": "fixed", **of.options},
         build=partial(build, of, fixed),
         presets={("*", "*"): _NORM if of.norm else {}, **EQUAL, **published(name)},

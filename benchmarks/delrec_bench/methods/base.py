@@ -55,6 +55,8 @@ class Method:
         floor: For a method without a network: data -> a prediction a test sample.
         quick: Whether the quick profile runs it.
         control: The method it is compared with, named before any run; None for none.
+        searched_with: The method whose searched settings it shares: of fixed delays, that of learned ones; None for
+            settings of its own.
         presets: Dotted settings by (task or task family, profile), laid over those of the profile. "*" stands for
             any task, or any profile.
         applicable: Task -> None, or the reason why the method cannot run there.
@@ -69,6 +71,7 @@ class Method:
     floor: Floor | None = None
     quick: bool = False
     control: str | None = None
+    searched_with: str | None = None
     presets: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     applicable: Callable[["Task"], str | None] = _everywhere
 
@@ -83,6 +86,11 @@ class Method:
     def kind(self) -> str:
         """The kind of its records: "run" or "floor"."""
         return "run" if self.floor is None else "floor"
+
+    @property
+    def entry(self) -> str:
+        """The name under which its settings are searched and kept."""
+        return self.searched_with or self.name
 
     def preset(self, task: "Task", profile: str) -> dict[str, Any]:
         """The method's own settings for a task and profile, the more particular ones last."""
@@ -123,6 +131,8 @@ def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
     for method in table.values():
         if method.control is not None and method.control not in table:
             raise BenchError(f"method '{method.name}': control '{method.control}'; {nearest(method.control, table)}")
+        if method.entry not in table:
+            raise BenchError(f"method '{method.name}': searched_with '{method.entry}'; {nearest(method.entry, table)}")
     return table
 
 

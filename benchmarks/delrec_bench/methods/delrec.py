@@ -21,6 +21,7 @@ def _method(name: str, summary: str, learned: str, control: str, quick: bool, **
         learned=learned,
         quick=quick,
         control=control,
+        searched_with=name.partition("-fixed")[0],
         settings=settings_of(**fixed),
         build=builder(**fixed),
     )

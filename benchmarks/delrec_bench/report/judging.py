@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from delrec_bench.config.searched import tuning_variance
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.report.declared import Declaration, error_of
@@ -13,6 +14,7 @@ from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, paired
 from delrec_bench.statistics.pooled import Pooled, TaskErrors, pool
 from delrec_bench.statistics.ranks import Rank, rank_groups
+from delrec_bench.statistics.tuning import with_tuning
 from delrec_bench.statistics.verdicts import POOLED, SHOWN_ONLY, Claim, Kind, Verdict, judge
 
 COUNTS = "counts-only"
@@ -141,7 +143,7 @@ def _difference(
 ) -> tuple[Estimate, tuple[tuple[int, float], ...], TaskErrors | None]:
     both = _shared(row, other)
     mine, theirs = [a.score for a, _ in both], [b.score for _, b in both]
-    estimate = paired(mine, theirs, resolution=row.resolution)
+    estimate = with_tuning(paired(mine, theirs, resolution=row.resolution), _tuning(row, other))
     each = tuple((a.repetition, a.score - b.score) for a, b in both)
     errors = [error_of(row["metric"], s) for s in (*mine, *theirs)]
     known = [e for e in errors if e is not None]
@@ -187,9 +189,17 @@ def _wide(declared: Declaration, row: Row, other: Row) -> Estimate | None:
         for side in zip(*both, strict=True)
     )
     speakers, overlap = column(both[0][0], "groups"), declared.overlap(row["task"])
-    if speakers is not None:
-        return crossed(ours, theirs, speakers.tolist())
-    return crossed(ours, theirs, window_blocks(len(first), overlap, 1) if overlap > 1 else None)
+    clusters = window_blocks(len(first), overlap, 1) if overlap > 1 else None
+    wide = crossed(ours, theirs, clusters if speakers is None else speakers.tolist())
+    return with_tuning(wide, _tuning(row, other))
+
+
+def _tuning(row: Row, other: Row) -> list[tuple[float, float]]:
+    """The tuning variance of each of two rows that were searched separately; none of rows that share a search."""
+    if row.searched == other.searched:
+        return []
+    names = [*row.searched, *other.searched]
+    return [found for name in names if (found := tuning_variance(name)) is not None]
 
 
 def _floor_pairs(rows: Sequence[Row]) -> Iterable[tuple[Row, Row]]:

@@ -12,7 +12,6 @@ from delrec_bench.statistics import conditions
 from delrec_bench.statistics.sentences import listed
 from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
-_ABSENT = object()
 _FOOTING = ("step_ms", "steps", "representation", "augmentation", "data_digest", "selection", "n", "host")
 
 

@@ -63,6 +63,11 @@ class Row:
         return {r.repetition: r.score for r in self.records}
 
     @property
+    def searched(self) -> set[str]:
+        """Names of the searched presets that its runs have their settings of."""
+        return {str(r.provenance["searched"]) for r in self.records if "searched" in r.provenance}
+
+    @property
     def resolution(self) -> float:
         """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
         totals = [r.result["total"] for r in self.records if metric_named(r.metric).classifies]

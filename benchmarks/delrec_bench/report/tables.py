@@ -196,6 +196,7 @@ def settings_of(row: Row) -> str:
         ("input", row["representation"]),
         ("augmentation", row["augmentation"]),
         ("selection", row["selection"]),
+        ("searched preset", ", ".join(sorted(row.searched))),
         ("engine", row["engine"]),
         ("device", row["device"]),
         ("host", row["host"]),

@@ -32,11 +32,16 @@ def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[st
         control=resolved.method.control,
         learned=resolved.method.learned,
         device=resolved.device,
-        provenance={"results_version": RESULTS_VERSION, **provenance()},
+        provenance={"results_version": RESULTS_VERSION, **_searched(resolved), **provenance()},
         command=resolved.command,
         measured={**measured, "host": machine(resolved.device), "finished_at": finished},
         **more,
     )
+
+
+def _searched(resolved: Resolved) -> dict[str, Any]:
+    """The searched preset that a run has its settings of."""
+    return {} if resolved.searched is None else {"searched": resolved.searched}
 
 
 def _described(resolved: Resolved) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from delrec_bench.studies.file import (
     study_file,
     study_path,
 )
-from delrec_bench.studies.search import Search, parse
 from delrec_bench.studies.setting import check_set, settings_of
 from delrec_bench.studies.sweep import axes_of, called, has, held, left_out, points, said
 from delrec_bench.tasks.base import TaskTable
@@ -59,7 +58,6 @@ class Study:
         requests: Every run, repetition by repetition, so that early results cover all methods.
         skipped: (method, task, reason) of pairs that do not apply.
         minutes: Time that the profile may take in all, or None.
-        search: What is tried before the runs, whose settings it chooses; None for none.
         page: Its page: the study's name, and the profile where it is not the study's default.
         summary: What it asks, in a line.
         repetitions: Runs of each method on each task and point.
@@ -72,7 +70,7 @@ class Study:
         exhibits: A breach of protocol that it shows on purpose, or None.
         path: Its file.
         own_settings: Whether it is a file of somebody's own that sets or sweeps settings.
-        by_hand: What its file sets in its runs, by dotted name: no condition of evaluation, nothing swept or searched.
+        by_hand: What its file sets in its runs, by dotted name: no condition of evaluation, nothing swept.
         data: Folders of a user's own files by task.
         narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
@@ -82,7 +80,6 @@ class Study:
     requests: tuple[Request, ...]
     skipped: tuple[tuple[str, str, str], ...] = ()
     minutes: float | None = None
-    search: Search | None = None
     page: str = ""
     summary: str = ""
     repetitions: int = 1
@@ -182,11 +179,6 @@ def expand(
         method: left_out(of, axes, defaults(methods[method]), f"study '{name}', not_at.{method}")
         for method, of in table.not_at.items()
     }
-    search = parse(table.search, f"study '{name}'", names) if table.search is not None else None
-    searched = {} if search is None else search.space
-    for key in axes:
-        if any(name in searched for value in axes[key] for name in held(key, value)):
-            raise BenchError(f"study '{name}', profile '{profile}': {key} is swept and searched; leave one of them out")
     firsts, skipped = [], []
     for task in chosen_tasks:
         for method in chosen_methods:
@@ -211,8 +203,7 @@ def expand(
                 place = tuple((key, called(value)) for key, value in point.items())
                 request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
-    searches = searched if search is not None and search.trials > 1 else {}
-    chosen = {*searches, *(name for axis, values in axes.items() for value in values for name in held(axis, value))}
+    chosen = {name for axis, values in axes.items() for value in values for name in held(axis, value)}
     by_hand = {key for first in firsts for key, _ in first.overrides if not key.startswith("evaluation.")} - chosen
     check_rows(firsts, methods, tasks, {key for of in own_set.values() for key in of}, axes, name)
     check_pairs(primary, contrasts, firsts, chosen_tasks, chosen_methods, name)
@@ -223,7 +214,6 @@ def expand(
         requests=requests,
         skipped=tuple(skipped),
         minutes=table.minutes,
-        search=search,
         page=file.page(name, profile),
         summary=file.summary,
         repetitions=repetitions,

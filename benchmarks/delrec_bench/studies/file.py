@@ -22,7 +22,6 @@ from delrec_bench.config import dotted, read_toml
 from delrec_bench.config.requests import Exhibit
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import Table, checked
-from delrec_bench.studies.search import SearchTable
 
 FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000
@@ -120,7 +119,6 @@ class Profile(Table):
         set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
         sweep: Dotted setting -> the values it takes; or a name of one's own -> tables, each with its `name` and the
             settings that hold there together.
-        search: What is tried on validation data before the runs.
         primary: The pooled hypothesis.
         contrasts: What else is compared, exploratory.
         notes: What a reader must know of the study before trusting a row, a sentence each.
@@ -139,7 +137,6 @@ class Profile(Table):
     profile: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
-    search: SearchTable | None = None
     primary: Primary | None = None
     contrasts: list[Contrast] = Field(default_factory=list)
     notes: list[Line] = Field(default_factory=list)
@@ -167,7 +164,7 @@ class StudyFile(Profile):
         summary: What the study asks, in a line.
         ablation: Whether it is one of the ablations, whose quick profiles `nox -s ablate` makes.
         exhibits: A breach of protocol that the study shows on purpose and its page tells: "test selection" allows
-            training.selection = "best-test", which every other study and `run` refuse. Such a study has no search.
+            training.selection = "best-test", which every other study and `run` refuse.
         default: The profile meant where none is named: `quick` where there is one, else the first.
         profiles: By name.
     """
@@ -211,10 +208,6 @@ def study_file(path: Path) -> StudyFile:
     profiles = {name: checked(Profile, table, f"{where}, profile '{name}'") for name, table in tables.items()}
     general = {name: value for name, value in content.items() if name in known}
     found = checked(StudyFile, general | {"profiles": profiles}, where)
-    if found.exhibits and any(profile.over(found).search is not None for profile in profiles.values()):
-        raise BenchError(
-            f"{where}: exhibits = '{found.exhibits}' and search: a search never sees the test set; leave one out"
-        )
     if "default" in general and found.default not in profiles:
         raise BenchError(f"{where}: default is '{found.default}'; {nearest(found.default, profiles)}")
     return found

@@ -1,23 +1,18 @@
-"""The work of a study: which requests lack a record, doing them with a word on the time left, and the search before."""
+"""The work of a study or a search: which requests lack a record, and doing them with a word on the time left."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from delrec_bench.config import Request, Spot, resolve
+from delrec_bench.config import Request, resolve
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
 from delrec_bench.studies.cost import Estimate, Past, estimate, misfits, took
 from delrec_bench.studies.derived import with_trained
-from delrec_bench.studies.expansion import Study
-from delrec_bench.studies.membership import remember_members, remember_search, search_values
-from delrec_bench.studies.search import account, trials_of, with_values
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.tracking import Begun, follow
-from delrec_bench.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -140,101 +135,3 @@ class Work:
 def _called(request: Request) -> str:
     """A request's repetition, and where on the axes of its study it stands."""
     return ", ".join([f"r{request.repetition}", *(f"{key.rpartition('.')[2]} {value}" for key, value in request.point)])
-
-
-@dataclass(frozen=True)
-class Searched:
-    """A study after its search.
-
-    Attributes:
-        study: Its requests with the chosen values.
-        trials, trained: Trials asked for, and those done now.
-        failed: As `Work.do`; where a trial has no record its method has no runs on that task and point.
-        accounts: What each search tells, by spot, and the row's task.
-    """
-
-    study: Study
-    trials: int = 0
-    trained: int = 0
-    failed: tuple[dict[str, str], ...] = ()
-    accounts: Mapping[Spot, tuple[dict[str, Any], str]] = field(default_factory=dict)
-
-
-def trials_by_spot(study: Study, methods: MethodTable) -> dict[Spot, list[Request]]:
-    """The trials of every network on every task and point, trial 0 first; none without a search."""
-    if study.search is None:
-        return {}
-    return {
-        request.spot: trials_of(study.search, request, methods[request.method])
-        for request in study.requests
-        if request.repetition == 0 and methods[request.method].build is not None
-    }
-
-
-def search(study: Study, work: Work) -> Searched:
-    """Do the trials that lack a record, and give the runs of each spot the values of its best trial."""
-    assert study.search is not None
-    spots = trials_by_spot(study, work.methods)
-    trials = [trial for of_spot in spots.values() for trial in of_spot]
-    labels: dict[str, str] = {}
-    for of_spot in spots.values():
-        for number, trial in enumerate(of_spot):
-            labels.setdefault(trial.command(), f"trial {number}")
-    missing, keys = work.missing(trials)
-    remember_members(work.place.workspace, study.name, keys)
-    later = estimate(with_trained(study.requests), work.methods, work.tasks, work.records).seconds
-    networks = len({of_spot[0].command() for of_spot in spots.values()})
-    whole = (sum(work.costs(missing).values()) + later) / work.executor.jobs
-    work.say(
-        f"study {study.name}, profile {study.profile}: search of {study.search.trials} trials for each of {networks} "
-        f"networks on a task, {len(missing)} to do, then {len(study.requests)} runs: about {whole / 60:.1f} minutes"
-    )
-    failed = work.do(missing, labels, later)
-    accounts: dict[Spot, tuple[dict[str, Any], str]] = {}
-    for at, of_spot in spots.items():
-        first = keys[: len(of_spot)]
-        keys = keys[len(of_spot) :]
-        found = [finished_record(work.place.workspace.runs, key) for key in first]
-        records = [record for record in found if record is not None]
-        if len(records) == len(found):
-            accounts[at] = account(study.search, study.name, work.methods[at[0]], at[1], records), records[0].task
-    chosen = []
-    for request in study.requests:
-        if request.spot in accounts:
-            chosen.append(with_values(request, accounts[request.spot][0]["values"]))
-        elif request.spot not in spots:  # a floor has nothing to search
-            chosen.append(request)
-    return Searched(
-        study=replace(study, requests=tuple(chosen)),
-        trials=len(trials),
-        trained=len(missing) - len(failed),
-        failed=tuple(failed),
-        accounts=accounts,
-    )
-
-
-def chosen_before(study: Study, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Study:
-    """A study with what its search has chosen in this workspace; where it has not been made, with its own settings."""
-    known = search_values(workspace, study.name)
-    rows = {}
-    for request in study.requests:
-        if request.task not in rows:
-            rows[request.task] = resolve(request, methods, tasks, workspace).data.name
-    requests = [
-        with_values(request, known.get(_search_name(study.profile, rows[request.task], request.spot), {}))
-        for request in study.requests
-    ]
-    return replace(study, requests=tuple(requests))
-
-
-def remember(searched: Searched, keys: Sequence[str], workspace: Workspace) -> None:
-    """Note beside the records which runs belong to the study, and which search each comes from."""
-    study = searched.study
-    for spot, (found, row) in searched.accounts.items():
-        runs = [key for request, key in zip(study.requests, keys, strict=True) if request.spot == spot]
-        remember_search(workspace, study.name, _search_name(study.profile, row, spot), found, runs)
-    remember_members(workspace, study.name, keys)
-
-
-def _search_name(profile: str, row: str, spot: Spot) -> str:
-    return " ".join([profile, row, spot[0], *(f"{key}={value}" for key, value in spot[2])])

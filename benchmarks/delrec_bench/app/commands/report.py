@@ -9,7 +9,7 @@ from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task
 PANEL = "See"
 EXAMPLES = (
     ("report", "write out/leaderboard/ from the runs that are there"),
-    ("report --study tuned --source mlflow", "the page of a study, from what MLflow holds"),
+    ("report --study sigma --source mlflow", "the page of a study, from what MLflow holds"),
     ("report --study adaptive --profile speech --data shd=DIR --data ssc=DIR", "the page of runs on files of yours"),
     ("report --publish", "put its runs into the store and write reports/leaderboard/, to be committed"),
     ("report --source published --publish", "draw a page again from the store"),
@@ -44,14 +44,11 @@ def command(
     from delrec_bench.report.writing import publish as published
     from delrec_bench.studies.expansion import Wanted, expand
     from delrec_bench.studies.selecting import keys_of
-    from delrec_bench.studies.work import chosen_before
 
     workspace = places.workspace
     methods, tasks = places.tables()
     expanded = expand(study, profile, methods, tasks, Wanted(data=by_task("--data", data)))
     records, failures = read_runs(workspace, source)
-    if expanded.search is not None:
-        expanded = chosen_before(expanded, methods, tasks, workspace)
     keys = keys_of(expanded.requests, methods, tasks, records, failures)
     declared = declaration(expanded, keys, methods, tasks, records, failures)
     shown = source or "records"

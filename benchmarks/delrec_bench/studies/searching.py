@@ -1,0 +1,184 @@
+"""The one search for a method, a task and a size: draws in short, the best in full, the winner by its mean.
+
+    draw 0             the profile's own settings, untouched
+    draw 1, 2, ...     every setting of the space from u = SHA-256(task, size, seed, draw, setting) / 2^256
+
+A draw depends neither on the method nor on a study, so that all methods try the same values of what they have. Each
+draw trains every method of the entry (learned delays, the same fixed, the same fixed under the spread) on the split of
+repetition 0 for a quarter of the epochs; the best few train in full on several splits. The mean over methods and splits
+decides. All of it are trials: they have seeds that no repetition has, are scored on validation data, and never see the
+test set.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from delrec_bench.config import Request, Search, settle
+from delrec_bench.config.searched import SPACE, Draw, folder_of, searched_keys, size_of
+from delrec_bench.environment import provenance
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.metrics import metric_named
+from delrec_bench.records import canonical_json, finished_record
+from delrec_bench.studies.cost import Estimate, estimate
+from delrec_bench.studies.work import Work
+
+SHORT = 4  # draws are trained for a quarter of the epochs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one search is for, and how much it tries.
+
+    Attributes:
+        task, profile: Their names.
+        methods: All that share the settings, that of the entry first.
+        size: Trainable parameters; None keeps the profile's widths.
+        data: Folder of somebody's own files.
+        device: Where the networks are.
+        draws, finals, splits: How many.
+        seed: Of the draws: 0 for the preset, others for independent searches.
+    """
+
+    task: str
+    profile: str
+    methods: tuple[str, ...]
+    size: int | None = None
+    data: str | None = None
+    device: Any = "cpu"
+    draws: int = 24
+    finals: int = 6
+    splits: int = 3
+    seed: int = 0
+
+
+class Searching:
+    """A plan with the settings that it starts from."""
+
+    def __init__(self, plan: Plan, work: Work) -> None:
+        self.plan, self.work = plan, work
+        if not (1 <= plan.finals <= plan.draws and plan.splits >= 1):
+            raise BenchError(
+                f"{plan.finals} finals of {plan.draws} draws on {plan.splits} splits; give 1 or more of each"
+            )
+        self._values, self._epochs = {}, {}
+        for method in plan.methods:
+            settings = settle(self._request(method, {}, 0), work.methods[method], work.tasks[plan.task])
+            network = {f"network.{name}": value for name, value in settings.network.items()}
+            training = {f"training.{name}": value for name, value in settings.training.canonical().items()}
+            self._values[method] = {**network, **training, "budget": settings.values["budget"]}
+            self._epochs[method] = settings.training.epochs
+        self.size = size_of(self._values[plan.methods[0]])
+
+    def _request(self, method: str, settings: Mapping[str, Any], split: int, epochs: int | None = None) -> Request:
+        plan = self.plan
+        budget = {} if plan.size is None else {"budget": plan.size}
+        overrides = tuple(sorted({**budget, **settings}.items()))
+        return Request(
+            method, plan.task, split, plan.profile, epochs, data=plan.data, device=plan.device, overrides=overrides,
+            trial=True,
+        )  # fmt: skip
+
+    def settings(self, number: int) -> dict[str, Any]:
+        """What a draw has drawn, of all settings that a method of the entry has."""
+        keys = set().union(*(searched_keys(self.work.methods[m], self._values[m]) for m in self.plan.methods))
+        return {} if number == 0 else {key: self._drawn(number, key) for key in SPACE if key in keys}
+
+    def _drawn(self, number: int, key: str) -> Any:
+        text = ":".join(["delrec-bench", "search", self.plan.task, self.size, str(self.plan.seed), str(number), key])
+        return value_at(SPACE[key], int.from_bytes(hashlib.sha256(text.encode()).digest(), "big") / 2**256)
+
+    def short(self, number: int) -> list[Request]:
+        """The trials of a draw: each method at a quarter of its epochs on one split."""
+        return [self._of(m, number, 0, max(1, math.ceil(self._epochs[m] / SHORT))) for m in self.plan.methods]
+
+    def full(self, number: int) -> list[Request]:
+        """The trials of a draw that came far: each method in full on several splits."""
+        return [self._of(m, number, split) for m in self.plan.methods for split in range(self.plan.splits)]
+
+    def _of(self, method: str, number: int, split: int, epochs: int | None = None) -> Request:
+        keys = searched_keys(self.work.methods[method], self._values[method])
+        own = {key: value for key, value in self.settings(number).items() if key in keys}
+        return self._request(method, own, split, epochs)
+
+    def estimate(self) -> Estimate:
+        """What all trials are expected to take; the first draws stand for the best."""
+        short = [request for number in range(self.plan.draws) for request in self.short(number)]
+        full = [request for number in range(self.plan.finals) for request in self.full(number)]
+        return estimate([*short, *full], self.work.methods, self.work.tasks, self.work.records)
+
+    def run(self) -> Search:
+        """Do every trial that lacks a record, and choose.
+
+        Raises:
+            RunError: A trial failed in another way than by diverging; the next call goes on after those that are done.
+        """
+        plan = self.plan
+        draws = self._scored({number: self.short(number) for number in range(plan.draws)})
+        best = ranked(draws, self._metric)[: plan.finals]
+        finals = self._scored({draw.number: self.full(draw.number) for draw in best})
+        winner = ranked(finals, self._metric)[0]
+        return Search(
+            entry=self.work.methods[plan.methods[0]].entry,
+            size=self.size,
+            profile=plan.profile,
+            data=folder_of(plan.data),
+            seed=plan.seed,
+            methods=list(plan.methods),
+            revision=str(provenance()["revision"])[:12],
+            space=hashlib.sha256(canonical_json(SPACE).encode()).hexdigest()[:8],
+            chosen=winner.number,
+            settings=winner.settings,
+            draws=draws,
+            finals=finals,
+        )
+
+    @property
+    def _metric(self) -> str:
+        return self.work.tasks[self.plan.task].metric
+
+    def _scored(self, requests: Mapping[int, Sequence[Request]]) -> list[Draw]:
+        every = [request for of in requests.values() for request in of]
+        missing, keys = self.work.missing(every)
+        labels = {request.command(): f"draw {number}" for number, of in requests.items() for request in of}
+        if failed := self.work.do(missing, labels):
+            raise RunError(f"{len(failed)} trials failed, the first so: {failed[0]['error']}")
+        scores = {}
+        for request, key in zip(every, keys, strict=True):
+            record = finished_record(self.work.place.workspace.runs, key)
+            assert record is not None
+            score = record.result["valid_score"]
+            scores[request.command()] = math.nan if score is None else float(score)
+        return [
+            Draw(number=number, settings=self.settings(number), scores=[scores[request.command()] for request in of])
+            for number, of in requests.items()
+        ]
+
+
+def value_at(choice: Any, u: float) -> Any:
+    """The value of a list, or of a range, at u in [0, 1)."""
+    if isinstance(choice, list):
+        return choice[int(u * len(choice))]
+    low, high = choice["low"], choice["high"]
+    return float(f"{low * (high / low) ** u:.3g}")
+
+
+def ranked(draws: Sequence[Draw], metric: str) -> list[Draw]:
+    """Draws, the best mean first; of equals the earliest, and last those with a run that diverged."""
+    rank = metric_named(metric).rank
+    return sorted(draws, key=lambda draw: (math.isnan(draw.mean), 0 if math.isnan(draw.mean) else rank(draw.mean)))
+
+
+def entry_of(method: str, methods: MethodTable) -> tuple[str, ...]:
+    """All methods that share the searched settings of one, that of the entry first.
+
+    Raises:
+        BenchError: The method is unknown, or has no network.
+    """
+    if methods[method].build is None:
+        raise BenchError(f"method '{method}' has no network, so nothing to search; leave it out")
+    entry = methods[method].entry
+    return (entry, *(name for name, other in methods.items() if other.entry == entry and name != entry))
