@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import astuple
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ def published_neuron(neuron: Any) -> PublishedLIF:
         v_reset=None if neuron.reset == "soft" else neuron.v_reset,
         detach_reset=neuron.detach_reset,
         surrogate=neuron.surrogate.name,  # type: ignore[attr-defined]
-        parameter=neuron.surrogate.params[0],
+        parameter=astuple(neuron.surrogate)[0],
     )
 
 

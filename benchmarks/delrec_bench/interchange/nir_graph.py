@@ -130,10 +130,16 @@ def _neuron(nir: Any, layer: Any, number: type[np.floating[Any]], what: str) -> 
         raise BenchError(
             f"{what}: its neuron subtracts the threshold (reset='soft'); NIR has only a reset to a voltage"
         )
-    decay, threshold, rest = (c.expand(layer.size).numpy(force=True) for c in layer.neuron.coefficients())
+    decay, threshold, rest = _constants(layer.neuron, layer.size)
     below = np.nextafter(threshold.astype(number), number(-np.inf))
     tau = 1 / (1 - decay.astype(np.float64))
     return nir.LIF(tau=tau, r=tau.copy(), v_leak=rest.copy(), v_threshold=below, v_reset=rest.copy())
+
+
+def _constants(neuron: LIF, size: int) -> list[Any]:
+    """Return decay, threshold and resting potential of a neuron, (N,) in float64."""
+    like = torch.zeros(0, dtype=torch.float64)
+    return [c.expand(size).numpy(force=True) for c in neuron.coefficients_like(like)]
 
 
 def _loop(nir: Any, nodes: dict[str, Any], edges: list[Any], last: str, layer: Any, i: int, step: float) -> None:
@@ -170,7 +176,7 @@ def _leak(nir: Any, network: Network) -> Any:
         raise BenchError(
             f"readout: its leak is a {type(leak).__name__}; NIR has leaky integrators with fixed constants"
         )
-    decay, _, rest = (c.expand(network.config.classes).numpy(force=True) for c in leak.coefficients())
+    decay, _, rest = _constants(leak, network.config.classes)
     tau = 1 / (1 - decay.astype(np.float64))
     gain = 1 / tau if network.config.readout_gain == "complement" else 1.0
     return nir.LI(tau=tau, r=tau * gain, v_leak=rest.copy())

@@ -205,7 +205,7 @@ class Network(Trainable):
         assert self.leak is not None
         with plain_arithmetic(current.device.type):
             current = current.to(exact_dtype(current.dtype))
-            gain = self._gain(self.leak.coefficients()[0].to(current))
+            gain = self._gain(self.leak.coefficients_like(current)[0])
             current = current if isinstance(gain, float) else current * gain
             return scan(self.config.engine, Request(current, self.leak, state=state, trace=True))
 

@@ -2,43 +2,8 @@
 
 import pytest
 import torch
-from delrec import Neuron, NotFiniteError, RecurrentDelays, SpikingLayer, check_finite
-from delrec.engines import operators
-from torch.utils._python_dispatch import TorchDispatchMode
-
-
-class Seen(TorchDispatchMode):
-    """Notes which operations run."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.names.add(function.overloadpacket.__name__)
-        return function(*args, **(kwargs or {}))
-
-
-class Rests(Neuron):
-    """Two states, which start at 0 as they do by default."""
-
-    states = ("v", "w")
-
-    @staticmethod
-    def step(spike, reset, v, w, current):
-        return v - reset + current - w, 0.5 * w + spike
-
-    @staticmethod
-    def drive(v, w):
-        return v - 1
-
-
-def test_states_start_where_they_are_wanted_and_are_not_copied_there():
-    made = Rests().attach(3)
-    with Seen() as seen:
-        states = made.start_states(torch.ones(2, 3))
-    assert all(s.shape == (2, 3) and not s.any() for s in states) and len(states) == len(made.states)
-    assert not {"_to_copy", "copy_"} & seen.names, "a copy from main memory waits, and no CUDA graph may hold it"
+from delrec import NotFiniteError, RecurrentDelays, check_finite
+from delrec.engines import ops
 
 
 class Arrived:
@@ -67,46 +32,9 @@ def test_what_the_last_batch_held_is_told_when_asked():
 @pytest.mark.skipif(not hasattr(torch.Tag, "cudagraph_unsafe"), reason="this torch has no such mark")
 def test_operators_that_look_at_values_are_left_out_of_cuda_graphs():
     RecurrentDelays(3)  # operators are registered
-    assert operators.scan is not None
+    assert ops.scan is not None
     for operator in (torch.ops.delrec.scan, torch.ops.delrec.scan_backward):
         assert torch.Tag.cudagraph_unsafe in operator.default.tags
-
-
-def test_triton_looks_at_no_coefficient(monkeypatch):
-    """To look waits for the card, at every forward pass."""
-    engine = pytest.importorskip("delrec.engines.triton").ENGINE
-    if engine.takes("cpu", torch.float32):
-        pytest.skip("Triton's interpreter is not on")
-    from delrec.rules import NeuronRules
-
-    class Leak(Neuron):
-        states = ("v",)
-
-        def make_parameters(self, size):
-            self.alpha = torch.nn.Parameter(torch.linspace(0.5, 0.9, size))
-
-        def coefficients(self):
-            return (self.alpha,)
-
-        @staticmethod
-        def step(spike, reset, v, current, alpha):
-            return (alpha * (v - reset) + (1 - alpha) * current,)
-
-        @staticmethod
-        def drive(v, alpha):
-            return v - 1
-
-    def found(engine):
-        torch.manual_seed(0)
-        layer = SpikingLayer(3, neuron=Leak(), engine=engine)
-        x = (4 * torch.rand(5, 2, 3)).requires_grad_()
-        layer(x).sum().backward()
-        return x.grad, layer.neuron.alpha.grad
-
-    wanted = found("reference")
-    monkeypatch.setattr(NeuronRules, "keeps_current", lambda *of: pytest.fail("coefficients are looked at"))
-    for ours, theirs in zip(found("triton"), wanted, strict=True):
-        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="this torch has one name for it")

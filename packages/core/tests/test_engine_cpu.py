@@ -63,7 +63,7 @@ def test_float32_spikes_differ_only_near_the_threshold(form):
     print(f"{form}: {int(wrong.sum())} of {wrong.numel()} spikes differ in float32")
     if len(first):  # what follows a difference at the threshold may differ anywhere
         t = int(first[0])
-        assert ((theirs.states[0][t] - 1).abs()[wrong[t]] < 1e-5).all()
+        assert ((theirs.states[0][t] + theirs.spikes[t] - 1).abs()[wrong[t]] < 1e-5).all()
         pytest.skip("a spike hangs on rounding: gradients are not comparable")
     for name, gradient in wanted.items():
         assert difference(grads[name], gradient) < 1e-4, name
@@ -111,19 +111,6 @@ def test_each_surrogate_compiles():
         (ours,) = torch.autograd.grad(run("cpu", current=current, neuron=neuron).spikes.sum(), current)
         (theirs,) = torch.autograd.grad(run("reference", current=current, neuron=neuron).spikes.sum(), current)
         assert difference(ours, theirs) < 1e-9
-
-
-def test_a_rule_without_source_falls_back_with_one_warning(monkeypatch):
-    monkeypatch.setattr(interface, "_warned", set())
-    neuron = LIF().attach(2)
-    namespace = {}
-    exec("def drive(h, decay, threshold, rest):\n    return h - threshold\n", namespace)
-    neuron.drive = namespace["drive"]
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        engines = [run("auto", current=torch.ones(3, 1, 2), neuron=neuron).engine for _ in range(2)]
-    assert engines == ["reference", "reference"]
-    assert len(seen) == 1 and "drive" in str(seen[0].message)
 
 
 def test_without_numba_one_warning_and_the_reference(monkeypatch):

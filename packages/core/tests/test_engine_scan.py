@@ -58,9 +58,8 @@ RULES = """
 from delrec import LIF
 
 class Leaky(LIF):
-    @staticmethod
-    def step_soft(spike, reset, h, current, decay, threshold, rest):
-        return (decay * (h - threshold * reset) + {gain} * current,)
+    def step(self, current, state, coefficients):
+        return super().step({gain} * current, state, coefficients)
 """
 
 

@@ -2,13 +2,13 @@
 
 import math
 import re
+from dataclasses import dataclass
 
 import pytest
 import torch
 from delrec import LIF, ATan, Boxcar, FastSigmoid, MultiGaussian, Neuron, Slayer, SpikingLayer, Surrogate, Triangle
 from delrec.delays import triangle_sides
 from delrec.engines import EngineError, Request, interface, scan
-from delrec.functions import exp, log, maximum, minimum, sqrt, tanh, where
 from delrec.verify import main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -245,7 +245,7 @@ def test_float32_spikes_differ_only_near_the_threshold(form, sigma):
     wrong = ours.spikes != theirs.spikes
     if wrong.any():  # what follows a difference at the threshold may differ anywhere
         t = int(wrong.flatten(1).any(1).nonzero()[0])
-        assert ((theirs.states[0][t] - 1).abs()[wrong[t]] < 1e-5).all()
+        assert ((theirs.states[0][t] + theirs.spikes[t] - 1).abs()[wrong[t]] < 1e-5).all()
         pytest.skip("a spike hangs on rounding: gradients are not comparable")
     for name, gradient in wanted.items():
         assert difference(grads[name], gradient) < 1e-4, name
@@ -259,12 +259,14 @@ def test_every_surrogate(surrogate):
     agrees(made(LIF(surrogate=surrogate).attach(4), "none", 4, 2, 4, 0.0))
 
 
+@dataclass(frozen=True)
 class Steep(Surrogate):
-    """1 / (1 + u^exponent), and a power that is not defined where u is negative."""
+    """1 / (1 + u^6), and a power that is not defined where u is negative."""
 
-    @staticmethod
-    def derivative(u, scale):
-        return 1 / (1 + u**6) + scale * (u**5 + u**-7 + where(u > 0, u, 1) ** 2.3)
+    scale: float
+
+    def derivative(self, u):
+        return 1 / (1 + u**6) + self.scale * (u**5 + u**-7 + torch.where(u > 0, u, 1) ** 2.3)
 
 
 def test_whole_powers_of_negative_numbers():
@@ -283,7 +285,7 @@ def test_powers_are_those_of_torch(exponent, dtype, tolerance):
 
 
 class Everything(Neuron):
-    """Two states, rules with every operation, a strict threshold, and an adjoint that needs the current."""
+    """Two states, a step with every operation, a strict threshold, and an adjoint that needs the current."""
 
     states = ("v", "w")
     strict = True
@@ -292,18 +294,17 @@ class Everything(Neuron):
         self.leak = torch.nn.Parameter(torch.linspace(0.5, 0.9, size))
 
     def coefficients(self):
-        return self.leak, torch.tensor(0.3, dtype=F64)
+        return self.leak, 0.3
 
-    @staticmethod
-    def step(spike, reset, v, w, current, leak, gain):
-        w = tanh(0.5 * w + gain * spike) + minimum(v, 0.2) / (2 + abs(w)) - 0.1 * current**3
-        drive = where((current > 0.1) & (current < 3), sqrt(1 + current * current), log(2 + current**2) ** -2)
-        v = leak * (v - reset) + drive * 0.4 + maximum(w, -0.5) + (1 + current**2) ** 1.5 * 0.01
-        return v, w
-
-    @staticmethod
-    def drive(v, w, leak, gain):
-        return v - exp(-(w**2)) * (1 if gain > 0 else 2) + (0.1 if not w > 0 else -0.1)
+    def step(self, current, state, coefficients):
+        (v, w), (leak, gain) = state, coefficients
+        w = torch.tanh(0.5 * w + gain * v) + torch.clamp(v, max=0.2) / (2 + w.abs()) - 0.1 * current**3
+        root, power = torch.sqrt(1 + current * current), torch.log(2 + current**2) ** -2
+        drive = torch.where((current > 0.1) & (current < 3), root, power)
+        v = leak * v + drive * 0.4 + torch.clamp(w, min=-0.5) + (1 + current**2) ** 1.5 * 0.01
+        u = v - torch.exp(-(w**2)) * torch.where(gain > 0, 1, 2) + torch.where(~(w > 0), 0.1, -0.1)
+        spike = self.spike(u)
+        return spike, (v - self.resetting(spike), w + torch.sigmoid(spike))
 
 
 @pytest.mark.parametrize("form", ["none", "axonal"])

@@ -101,14 +101,14 @@ def test_lengths_hold_their_state():
 
 
 def test_auto_says_why_the_reference_runs_and_a_named_engine_raises():
-    with pytest.warns(RuntimeWarning, match="foreign neuron"):
+    with pytest.warns(RuntimeWarning, match="code of another library"):
         made = SpikingLayer(6, neuron=Cell())
         from delrec.engines import interface
 
         interface._warned.clear()
         made(X.float())
     assert made.engine_used == "reference"
-    with pytest.raises(EngineError, match="foreign neuron"):
+    with pytest.raises(EngineError, match="code of another library"):
         SpikingLayer(6, neuron=Cell(), engine="cpu")(X.float())
 
 

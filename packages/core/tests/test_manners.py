@@ -25,15 +25,13 @@ class Adaptive(Neuron):
         self.fade = nn.Parameter(torch.linspace(0.5, 0.9, size))
 
     def coefficients(self):
-        return torch.tensor(0.7), self.fade
+        return 0.7, self.fade
 
-    @staticmethod
-    def step(spike, reset, v, a, current, leak, fade):
-        return leak * (v - reset) + current, fade * a + 0.3 * spike
-
-    @staticmethod
-    def drive(v, a, leak, fade):
-        return v - 1.0 - a
+    def step(self, current, state, coefficients):
+        (v, a), (leak, fade) = state, coefficients
+        v = leak * v + current
+        spike = self.spike(v - 1 - a)
+        return spike, (v - self.resetting(spike), fade * a + 0.3 * spike)
 
 
 NEURONS = {

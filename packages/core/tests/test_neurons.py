@@ -44,22 +44,17 @@ def test_a_setting_cannot_change_the_repr_alone(name):
 
 
 class Bare(Neuron):
-    """A whole neuron: two rules."""
+    """A whole neuron: its states and its step."""
 
     states = ("membrane",)
 
-    @staticmethod
-    def step(spike, reset, v, current):
-        """Leak by half."""
-        return (0.5 * (v - reset) + current,)
-
-    @staticmethod
-    def drive(v):
-        """Threshold 1."""
-        return v - 1
+    def step(self, current, state, coefficients):
+        """Leak by half, threshold 1, no reset."""
+        v = 0.5 * state[0] + current
+        return self.spike(v - 1), (v,)
 
 
-def test_states_step_and_drive_are_enough():
+def test_states_and_step_are_enough():
     layer = RecurrentDelays(4, neuron=Bare(), engine="reference").double()
     x = torch.rand(6, 2, 4, dtype=torch.float64)
     spikes, _, membrane = layer(x, return_membrane=True)
@@ -69,7 +64,6 @@ def test_states_step_and_drive_are_enough():
 def test_a_neuron_is_copied_and_pickled():
     neuron = LIF(threshold=0.7).attach(3)
     for twin in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
-        assert torch.equal(twin.rule("drive")(torch.ones(1), 0, 0.7, 0), torch.ones(1) - 0.7)
         assert repr(twin) == repr(neuron)
 
 
@@ -80,7 +74,7 @@ def test_what_a_neuron_or_surrogate_lacks_is_named():
     class Flat(Surrogate):
         pass
 
-    with pytest.raises(NotImplementedError, match=r"Empty must define step\(\)"):
+    with pytest.raises(NotImplementedError, match=r"Empty must define step\(current, state, coefficients\)"):
         RecurrentDelays(3, neuron=Empty())
-    with pytest.raises(NotImplementedError, match=r"Flat must define derivative\(\)"):
-        Flat(1.0)
+    with pytest.raises(NotImplementedError, match=r"Flat must define derivative\(self, u\)"):
+        Flat()

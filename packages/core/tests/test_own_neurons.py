@@ -1,23 +1,25 @@
 """Neurons and surrogates as users write them: on the compiled engine as on the reference, or refused by name."""
 
-import math
+import copy
+import pickle
+import subprocess
+import sys
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
 from delrec import LIF, Neuron, RecurrentDelays, SpikingLayer, Stateful, Surrogate
 from delrec.engines import EngineError, engine_for, interface
-from delrec.functions import exp, maximum, where
-from delrec.rules import SMALLEST_GAIN, neuron_rules
-from delrec.testing import check_rules
 from problems import TRITON
 from torch import nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 pytestmark = pytest.mark.skipif(
     engine_for("auto", "cpu")[0].name != "cpu", reason="the cpu engine is not what runs here"
 )
 T, B, N = 25, 3, 7
-BLOCK, REAL, ONE, np, work, get = 0.5, 0.125, 1.5, 0.25, 2.0, 0.1  # names of the module that the rule is put in
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def no_fallback():
 
 @pytest.fixture(params=["cpu", TRITON])
 def compiled(request):
-    """An engine that compiles a neuron's rules."""
+    """An engine that compiles a neuron's step."""
     return request.param
 
 
@@ -59,67 +61,28 @@ def assert_engines_agree(compiled, neuron, scale=2.0, recurrent=True):
     assert gradients.keys() == fast_gradients.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(fast_gradients[name], gradient, rtol=1e-9, atol=1e-9, msg=name)
-    return fast_spikes
 
 
-def adaptive(gain):
-    """Return a neuron whose rules use a closure, constants of the module, conditions and functions."""
+class Tired(Neuron):
+    """Two states, conditions, and most of what torch has for single numbers."""
 
-    class Own(Neuron):
-        states = ("membrane", "fatigue")
-        RATE = 0.3
+    states = ("membrane", "fatigue")
+    rate = 0.3
 
-        def make_parameters(self, size):
-            self.log_tau = nn.Parameter(torch.linspace(0.5, 2.0, size))
+    def make_parameters(self, size):
+        self.log_tau = nn.Parameter(torch.linspace(0.5, 2.0, size))
 
-        def coefficients(self):
-            return (torch.exp(-1 / torch.exp(self.log_tau)),)
+    def coefficients(self):
+        return torch.exp(-1 / torch.exp(self.log_tau)), 0.8
 
-        @staticmethod
-        def step(spike, reset, v, w, current, decay):
-            tired = w if w > BLOCK and v > 0 else w * Own.RATE
-            v_new = decay * (v - reset) + gain * current - tired
-            return maximum(v_new, -REAL * 8), w * np + spike * ONE + where(v > work, exp(-v), math.pi * get)
-
-        @staticmethod
-        def drive(v, w, decay):
-            return v - 1 - get * w
-
-        @staticmethod
-        def membrane(spike, reset, v, w, decay):
-            return 0 if reset > 0.5 else v
-
-    return Own()
-
-
-def test_a_neuron_without_an_adjoint_with_constants_closure_and_conditions(compiled):
-    assert_engines_agree(compiled, adaptive(0.8))
-
-
-def test_a_constant_named_as_the_kernels_name_theirs(compiled):
-    class Named(LIF):
-        @staticmethod
-        def step_soft(spike, reset, h, current, decay, threshold, rest):
-            n, u = BLOCK * current, decay * h
-            return (REAL + u + n - threshold * reset * ONE + np * work * get,)
-
-    assert_engines_agree(compiled, Named(), recurrent=False)
-
-
-def test_another_constant_is_another_kernel(compiled):
-    gain = 1.0
-
-    class Scaled(LIF):
-        @staticmethod
-        def step_soft(spike, reset, h, current, decay, threshold, rest):
-            return (decay * (h - threshold * reset) + gain * current,)
-
-    layer = SpikingLayer(2, neuron=Scaled(threshold=10.0))
-    x = torch.full((1, 1, 2), 0.5)
-    for value, seen in ((1.0, 0.5), (3.0, 1.5), (1.0, 0.5)):
-        gain = value
-        for layer.engine in (compiled, "reference"):
-            assert layer(x, return_membrane=True).membrane[0, 0, 0] == seen
+    def step(self, current, state, coefficients):
+        (v, w), (decay, gain) = state, coefficients
+        tired = torch.where((w > 0.5) & (v > 0), w, w * self.rate)
+        h = decay * v + gain * F.softplus(current) - torch.sigmoid(tired)
+        h = torch.maximum(h, torch.full_like(h, -1.0)) + 0.1 * torch.clamp(v, -0.5, 0.5)
+        spike = self.spike(h - 1 - 0.1 * w.abs())
+        w = 0.25 * w + 1.5 * spike + torch.where(v > 1, torch.exp(-v), torch.tanh(v) ** 3)
+        return spike, (h * (1 - self.resetting(spike)), w + torch.minimum(current, v) * 0.01)
 
 
 class Quadratic(Neuron):
@@ -127,146 +90,227 @@ class Quadratic(Neuron):
 
     states = ("membrane",)
 
-    @staticmethod
-    def step(spike, reset, v, current):
-        return (0.5 * (v - reset) + 0.4 * current + 0.1 * current * current,)
-
-    @staticmethod
-    def drive(v):
-        return v - 1
+    def step(self, current, state, coefficients):
+        h = 0.5 * state[0] + 0.4 * current + 0.1 * current**2
+        spike = self.spike(h - 1)
+        return spike, (h - spike,)
 
 
 class Leak(Neuron):
-    """One coefficient on the current."""
+    """One coefficient on the current, which the adjoint therefore reads."""
 
     states = ("membrane",)
 
     def make_parameters(self, size):
-        self.alpha = nn.Parameter(torch.linspace(0.5, 0.9, size))
+        self.alpha = nn.Parameter(torch.linspace(0.5, 1.0, size))
 
     def coefficients(self):
         return (self.alpha,)
 
-    @staticmethod
-    def step(spike, reset, v, current, alpha):
-        return (alpha * (v - reset) + (1 - alpha) * current,)
-
-    @staticmethod
-    def drive(v, alpha):
-        return v - 0.2
+    def step(self, current, state, coefficients):
+        h = coefficients[0] * state[0] + (1 - coefficients[0]) * current
+        spike = self.spike(h - 0.2)
+        return spike, (h - self.resetting(spike),)
 
 
-def test_a_rule_not_affine_in_the_current_keeps_it(compiled):
-    rules = neuron_rules(Quadratic())
-    assert rules.needs_current and not rules.solvable
-    check_rules(Quadratic())
-    assert_engines_agree(compiled, Quadratic())
+class Silent(Neuron):
+    """Its state is the current, its spike no number of its own."""
+
+    states = ("membrane",)
+
+    def step(self, current, state, coefficients):
+        return self.spike(state[0] - 1), (current,)
 
 
-def test_a_gain_near_zero_keeps_the_current(compiled):
-    neuron = Leak()
-    assert_engines_agree(compiled, neuron)
-    assert not neuron_rules(neuron).keeps_current(neuron.coefficients())
-    layer = SpikingLayer(N, neuron=Leak()).double()
-    with torch.no_grad():
-        layer.neuron.alpha[:2] = torch.tensor([1.0, 1 - SMALLEST_GAIN / 2])
-    assert neuron_rules(layer.neuron).keeps_current(layer.neuron.coefficients())
-    results = []
-    for layer.engine in ("reference", compiled):
-        results.append(outcome(layer, 2.0))
-    (spikes, _, gradients), (fast_spikes, _, fast_gradients) = results
-    assert torch.equal(fast_spikes, spikes)
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(fast_gradients[name], gradient, rtol=1e-9, atol=1e-9, msg=name)
+@pytest.mark.parametrize("neuron", [Tired, lambda: Tired(detach_reset=True), Quadratic, Leak, Silent])
+def test_a_step_in_plain_torch_runs_compiled(compiled, neuron):
+    assert_engines_agree(compiled, neuron())
 
 
-def test_what_the_adjoint_needs_is_known():
-    assert not neuron_rules(LIF(learn_tau="neuron")).needs_current
-    assert neuron_rules(Leak()).needs_current and neuron_rules(Leak()).solvable
+def test_what_the_backward_pass_keeps():
+    def kept(neuron):
+        return len(neuron.attach(3).rules(torch.float32).kept)
+
+    assert kept(LIF()) == kept(LIF(reset="hard", learn_tau="neuron")) == 1
+    assert kept(Leak()) == kept(Quadratic()) == 2, "and the current"
+    assert kept(Silent()) == 1
 
 
+def test_a_trace_is_the_same_text_in_every_process():
+    program = (
+        "import torch; from delrec import LIF; from delrec.engines.cpu.codegen import NUMBA\n"
+        "print(LIF(reset='hard').attach(3).rules(torch.float64).text(NUMBA))"
+    )
+    texts = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert texts[0] == texts[1] and "def adjoint" in texts[0]
+
+
+def test_a_trace_knows_neither_batch_nor_values(compiled):
+    layer = SpikingLayer(N, neuron=Leak(), engine=compiled).double()
+    for batch, alpha in ((1, 0.5), (4, 0.9)):
+        with torch.no_grad():
+            layer.neuron.alpha.fill_(alpha)
+        x = torch.randn(T, batch, N, dtype=torch.float64, generator=torch.Generator().manual_seed(batch))
+        layer.engine = "reference"
+        wanted = layer(x, return_membrane=True)
+        layer.engine = compiled
+        found = layer(x, return_membrane=True)
+        assert torch.equal(found.spikes, wanted.spikes) and torch.equal(found.membrane, wanted.membrane)
+
+
+def test_another_setting_is_another_kernel(compiled):
+    class Scaled(LIF):
+        gain = 1.0
+
+        def step(self, current, state, coefficients):
+            return super().step(self.gain * current, state, coefficients)
+
+    layer = SpikingLayer(2, neuron=Scaled(threshold=10.0))
+    x = torch.full((1, 1, 2), 0.5)
+    for value, seen in ((1.0, 0.5), (3.0, 1.5), (1.0, 0.5)):
+        layer.neuron.gain = value
+        for layer.engine in (compiled, "reference"):
+            assert layer(x, return_membrane=True).membrane[0, 0, 0] == seen
+
+
+@dataclass(frozen=True)
 class Bump(Surrogate):
-    """A surrogate as a user writes it: one rule."""
+    """A surrogate as a user writes it."""
 
-    @staticmethod
-    def derivative(u, width):
-        return exp(-abs(u) / width) if u < 2 else 0
-
-
-class Own(Surrogate):
-    """One whose numbers are its own."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.width = width
+    width: float = 0.7
 
     def derivative(self, u):
-        return maximum(0, 1 - abs(u) * self.width)
+        return torch.where(u < 2, torch.exp(-u.abs() / self.width), 0)
 
 
-@pytest.mark.parametrize("surrogate", [Bump(0.7), Own(0.4)], ids=["static", "method"])
-def test_a_surrogate_needs_only_its_derivative(compiled, surrogate):
-    assert_engines_agree(compiled, LIF(surrogate=surrogate), recurrent=False)
+def test_a_surrogate_needs_only_its_derivative(compiled):
+    assert_engines_agree(compiled, LIF(surrogate=Bump(0.7)), recurrent=False)
+    assert Bump(0.5) == Bump(0.5) != Bump(0.7)
 
 
-def helper(v):
-    return 2 * v
+class Summed(LIF):
+    """Couples the neurons of a layer: no kernel of single neurons can hold that."""
+
+    def step(self, current, state, coefficients):
+        return super().step(current + current.cumsum(-1) * 0.1, state, coefficients)
 
 
-class Helped(LIF):
-    @staticmethod
-    def drive(h, decay, threshold, rest):
-        return helper(h) - threshold
+class Looks(LIF):
+    def step(self, current, state, coefficients):
+        return super().step(current if bool((current > 0).any()) else -current, state, coefficients)
 
 
-def test_what_cannot_be_compiled_runs_on_the_reference_with_one_warning(monkeypatch):
+class Unnamed(LIF):
+    def make_parameters(self, size):
+        self.gain = nn.Parameter(torch.ones(size))
+
+    def step(self, current, state, coefficients):
+        return super().step(self.gain * current, state, coefficients)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "why"),
+    [
+        (Summed, "uses the operator cumsum, which has no spelling here"),
+        (Looks, "cannot be traced"),
+        (Unnamed, r"reads a tensor of shape \(2,\) from outside: return it from coefficients\(\)"),
+    ],
+)
+def test_what_cannot_be_compiled_runs_on_the_reference_with_one_warning(monkeypatch, neuron, why):
     monkeypatch.setattr(interface, "_warned", set())
-    layer = SpikingLayer(2, neuron=Helped())
+    layer = SpikingLayer(2, neuron=neuron())
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         spikes = [layer(torch.full((3, 1, 2), 0.6)) for _ in range(2)]
     assert layer.engine_used == "reference" and torch.equal(spikes[0], spikes[1]) and spikes[0].sum() > 0
-    assert len(seen) == 1
-    assert "the rule drive of Helped calls 'helper', which is" in str(seen[0].message)
+    (told,) = [str(w.message) for w in seen if w.category is RuntimeWarning]
     layer.engine = "cpu"
-    with pytest.raises(EngineError, match="'helper'.*engine='auto' or 'reference'"):
+    with pytest.raises(EngineError, match=f"cannot compile {neuron.__name__}: .*{why}.*engine='auto' or 'reference'"):
         layer(torch.ones(3, 1, 2))
+    assert f"cannot compile {neuron.__name__}" in told
 
 
-def test_arguments_that_do_not_fit_are_named():
-    class Short(LIF):
-        @staticmethod
-        def drive(h, decay):
-            return h - decay
+def returning(result):
+    class Odd(Neuron):
+        states = ("membrane", "fatigue")
 
-    class Fewer(Leak):
+        def step(self, current, state, coefficients):
+            return result(self.spike(current), state)
+
+    return Odd()
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "words"),
+    [
+        (lambda spike, state: spike, TypeError, r"step of Odd returns a tensor \(2, 4\): .*\(membrane, fatigue,\)"),
+        (lambda spike, state: (spike, state[0]), TypeError, r"returns \(a tensor \(2, 4\), a tensor \(2, 4\)\)"),
+        (lambda spike, state: (spike, state[:1]), ValueError, "returns 1 states of 2: membrane, fatigue"),
+        (lambda spike, state: (spike, (state[0], 0.0)), ValueError, "fatigue as a float: each is a tensor"),
+        (
+            lambda spike, state: (spike.sum(), state),
+            ValueError,
+            r"the spike as a tensor \(\): each is a tensor \(B, N\)",
+        ),
+    ],
+)
+def test_what_a_step_returns_is_checked_when_the_layer_is_built(result, error, words):
+    with pytest.raises(error, match=words):
+        SpikingLayer(4, neuron=returning(result))
+
+
+def test_coefficients_of_another_shape_are_refused_when_the_layer_is_built():
+    class PerRow(LIF):
         def coefficients(self):
-            return ()
+            return tuple(torch.full((3, 6), c) for c in super().coefficients())
 
-    class Unmarked(Leak):
-        def drive(v, decay):  # noqa: N805
-            return v - decay
-
-    with pytest.raises(TypeError, match=r"drive of Short is given \(membrane, coefficient 0, .*\): too many"):
-        SpikingLayer(2, neuron=Short())
-    with pytest.raises(TypeError, match=r"step of Fewer is given \(.*, current\): missing"):
-        SpikingLayer(2, neuron=Fewer())
-    with pytest.raises(TypeError, match="drive of Unmarked .* a rule is a @staticmethod, or takes self first"):
-        SpikingLayer(2, neuron=Unmarked())
-    with pytest.raises(ValueError, match="drive of Short takes 2 arguments: it takes the 1 states and the 3 coeff"):
-        neuron_rules(Short())
+    with pytest.raises(
+        ValueError, match=r"coefficients\(\) of PerRow returns \(3, 6\): each is a number, \(\) or \(N,\)"
+    ):
+        SpikingLayer(6, neuron=PerRow())
 
 
-def test_a_compiler_traces_the_rules():
-    neuron = adaptive(0.8).attach(N).double()
-    x, zero = torch.randn(B, N, dtype=torch.float64), torch.zeros(B, N, dtype=torch.float64)
+class Copies(TorchDispatchMode):
+    """Notes copies from one device or dtype to another."""
 
-    def advance(x):
-        return neuron.advance(zero, (zero, zero), x, neuron.coefficients())[1]
+    seen = 0
 
-    compiled = torch.compile(advance, fullgraph=True, backend="aot_eager")
-    for a, b in zip(compiled(x), advance(x), strict=True):
-        assert torch.equal(a, b)
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.seen += function.overloadpacket.__name__ in ("_to_copy", "copy_", "lift_fresh_copy")
+        return function(*args, **(kwargs or {}))
+
+
+def test_plain_numbers_make_no_copy_from_the_host():
+    neuron, like = LIF(reset="hard", v_reset=-0.2).attach(3), torch.ones(2, 3)
+    with Copies() as mode:
+        coefficients, start = neuron.coefficients_like(like), neuron.start_states(like)
+    assert not mode.seen and [float(c) for c in coefficients] == pytest.approx([0.5, 1.0, -0.2])
+    assert start[0].shape == (2, 3) and float(start[0].max()) == pytest.approx(-0.2)
+
+
+def test_constants_survive_the_meta_device_and_any_other():
+    held = SpikingLayer(3, neuron=LIF(tau=3.0, threshold=0.7))
+    assert not [b for b in held.buffers() if b.dtype == torch.float64], "some devices have no float64"
+    x = torch.rand(6, 2, 3)
+    for assign in (False, True):
+        with torch.device("meta"):
+            made = SpikingLayer(3, neuron=LIF(tau=3.0, threshold=0.7))
+        if not assign:
+            made.to_empty(device="cpu")
+        made.load_state_dict(held.state_dict(), assign=assign)
+        assert torch.equal(made(x), held(x)) and held(x).any()
+
+
+def test_a_neuron_is_copied_and_pickled_and_traced_anew():
+    neuron = Tired().attach(3)
+    neuron.rules(torch.float32)
+    for twin in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
+        assert twin.handle != neuron.handle and len(twin.rules(torch.float32).kept) == len(
+            neuron.rules(torch.float32).kept
+        )
 
 
 def test_a_neuron_that_keeps_its_current_runs_without_gradients_and_in_pieces():

@@ -18,7 +18,7 @@ def test_backward_uses_the_derivative(surrogate):
     spikes = surrogate.spike(u)
     assert set(spikes.tolist()) == {0.0, 1.0} and torch.equal(spikes.bool(), U >= 0)
     spikes.sum().backward()
-    assert torch.equal(u.grad, surrogate.slope(U))
+    assert torch.equal(u.grad, surrogate.derivative(U))
 
 
 def test_strict_comparison_is_the_neurons_choice():
@@ -28,7 +28,7 @@ def test_strict_comparison_is_the_neurons_choice():
 
 def test_values_of_the_papers():
     def at(surrogate, u):
-        return surrogate.slope(torch.tensor(u, dtype=torch.float64)).item()
+        return surrogate.derivative(torch.tensor(u, dtype=torch.float64)).item()
 
     assert at(Triangle(2.0), 0.5) == pytest.approx(1.5 / 4)
     assert at(ATan(5.0), 0.2) == pytest.approx(2.5 / (1 + (math.pi / 2) ** 2))

@@ -8,14 +8,15 @@ import torch
 from delrec import Neuron, Surrogate
 from torch import Tensor
 
-__all__ = ["AdaptiveNeuron", "Range", "Start"]
+__all__ = ["AdaptiveNeuron", "Range", "Start", "States"]
 
 Start = Literal["zeros", "random"]
 Range = tuple[float, float]
+States = tuple[Tensor, ...]
 
 
 class AdaptiveNeuron(Neuron):
-    """A neuron whose states start at zero, or uniform in [0, 1) for every sample.
+    """A neuron whose states start at zero, or uniform in [0, 1) for every sample; a spike among them starts at zero.
 
     start: "zeros", or "random" as in the code of sparch, SiLIF and ALIF: there also at evaluation, whose accuracy is
     then not deterministic. Their code draws a fractional spike before the first step too; here that step is silent.
@@ -34,4 +35,4 @@ class AdaptiveNeuron(Neuron):
 
     def random_states(self, like: Tensor) -> tuple[Tensor, ...]:
         """Return each state drawn from U[0, 1), in the shape of `like`, (B, N)."""
-        return tuple(torch.rand_like(like) for _ in self.states)
+        return tuple(torch.zeros_like(like) if name == "spike" else torch.rand_like(like) for name in self.states)

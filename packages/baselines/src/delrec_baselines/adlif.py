@@ -13,7 +13,7 @@ import torch
 from delrec import Boxcar, Surrogate
 from torch import Tensor, nn
 
-from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start
+from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start, States
 
 __all__ = ["AdLIF", "CAdLIF"]
 
@@ -24,6 +24,8 @@ class AdLIF(AdaptiveNeuron):
         w[t] = beta w[t-1] + a u[t-1] + b S[t-1]
         u[t] = alpha (u[t-1] - S[t-1]) + (1 - alpha) (I[t] - w[t])
         S[t] = 1[u[t] > 1]
+
+    The states are u, w and S, as published: before the reset.
 
     Four learned parameters a neuron, each drawn uniformly from its range and clamped to it wherever it is used, so
     that a parameter may leave the range but then has no gradient: alpha in [e^(-1/5), e^(-1/25)], beta in
@@ -37,9 +39,8 @@ class AdLIF(AdaptiveNeuron):
     Source: Bittar & Garner 2022, doi 10.3389/fnins.2022.865897. Raises ValueError for an unknown start.
     """
 
-    states = ("membrane", "adaptation")
+    states = ("membrane", "adaptation", "spike")
     strict = True
-    input_gain = "1 - alpha"
 
     alpha_range: ClassVar[Range] = (math.exp(-1 / 5), math.exp(-1 / 25))
     beta_range: ClassVar[Range] = (math.exp(-1 / 30), math.exp(-1 / 120))
@@ -70,21 +71,17 @@ class AdLIF(AdaptiveNeuron):
             self.b.clamp(*self.b_range),
         )
 
-    @staticmethod
-    def step(spike, reset, u, w, current, alpha, beta, a, b):
-        """The two updates of the class, w first."""
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
+        """Take one step: the equations of the class, w first."""
+        (u, w, spike), (alpha, beta, a, b) = state, coefficients
         w_new = beta * w + a * u + b * spike
-        return (alpha * (u - reset) + (1.0 - alpha) * (current - w_new), w_new)
+        u_new = alpha * (u - self.resetting(spike)) + (1 - alpha) * (current - w_new)
+        fired = self.spike(u_new - 1)
+        return fired, (u_new, w_new, fired)
 
-    @staticmethod
-    def drive(u, w, alpha, beta, a, b):
-        """The distance u - 1 to the threshold."""
-        return u - 1.0
-
-    @staticmethod
-    def membrane(spike, reset, u, w, alpha, beta, a, b):
-        """V[t] = u[t] - S[t]."""
-        return u - reset
+    def membrane(self, state: States, coefficients: States) -> Tensor:
+        """Return V[t] = u[t] - S[t]."""
+        return state[0] - self.resetting(state[2])
 
     def extra_repr(self) -> str:
         """Name what was set."""

@@ -9,9 +9,10 @@ import math
 
 import torch
 from delrec import MultiGaussian, Surrogate
+from delrec.neurons import Coefficient
 from torch import Tensor, nn
 
-from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start
+from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start, States
 
 __all__ = ["ALIF"]
 
@@ -32,15 +33,12 @@ class ALIF(AdaptiveNeuron):
     Raises ValueError for an unknown start, or a mean or scale that is not positive.
     """
 
-    states = ("membrane", "adaptation")
+    states = ("membrane", "adaptation", "spike")
     strict = True
-    input_gain = "1 - alpha"
     fixed = ("base", "scale", "laws")
 
     tau_m: Tensor
     tau_adp: Tensor
-    _base: Tensor
-    _scale: Tensor
 
     def __init__(
         self,
@@ -61,38 +59,34 @@ class ALIF(AdaptiveNeuron):
                 raise ValueError(f"{field} = {law!r}: give (mean, standard deviation) in steps, the mean above 0")
         self.base, self.scale = float(base), float(scale)
         self.laws = (tuple(tau_m), tuple(tau_adp))
-        self.register_buffer("_base", torch.tensor(float(base), dtype=torch.float64), persistent=False)
-        self.register_buffer("_scale", torch.tensor(float(scale), dtype=torch.float64), persistent=False)
 
     def make_parameters(self, size: int) -> None:
         """Draw tau_m and tau_adp, each (N,), in steps."""
         self.tau_m = nn.Parameter(torch.empty(size).normal_(*self.laws[0]))
         self.tau_adp = nn.Parameter(torch.empty(size).normal_(*self.laws[1]))
 
-    def coefficients(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def coefficients(self) -> tuple[Coefficient, ...]:
         """Return (alpha, rho), each (N,), and (base, scale), each ()."""
-        return torch.exp(-1 / self.tau_m), torch.exp(-1 / self.tau_adp), self._base, self._scale
+        return torch.exp(-1 / self.tau_m), torch.exp(-1 / self.tau_adp), self.base, self.scale
 
-    def initial(self) -> tuple[Tensor, Tensor]:
-        """Return u = 0 and b = base."""
-        return torch.zeros_like(self._base), self._base
+    def initial(self) -> tuple[Coefficient, ...]:
+        """Return u = 0, b = base and no spike."""
+        return 0.0, self.base, 0.0
 
-    def random_states(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u uniform in [0, 1) and b = base, each (B, N)."""
-        return torch.rand_like(like), self._base.to(like).expand_as(like)
+    def random_states(self, like: Tensor) -> States:
+        """Return u uniform in [0, 1), b = base and no spike, each (B, N)."""
+        return torch.rand_like(like), torch.full_like(like, self.base), torch.zeros_like(like)
 
-    @staticmethod
-    def step(spike, reset, u, b, current, alpha, rho, base, scale):
-        """The updates of the class: b, the threshold, u."""
-        b_new = rho * b + (1.0 - rho) * spike
-        return (alpha * u + (1.0 - alpha) * current - (base + scale * b_new) * reset, b_new)
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
+        """Take one step: the updates of the class, b, the threshold, u."""
+        (u, b, spike), (alpha, rho, base, scale) = state, coefficients
+        b_new = rho * b + (1 - rho) * spike
+        threshold = base + scale * b_new
+        u_new = alpha * u + (1 - alpha) * current - threshold * self.resetting(spike)
+        fired = self.spike(u_new - threshold)
+        return fired, (u_new, b_new, fired)
 
-    @staticmethod
-    def drive(u, b, alpha, rho, base, scale):
-        """The distance u - base - scale b to the threshold."""
-        return u - base - scale * b
-
-    @staticmethod
-    def membrane(spike, reset, u, b, alpha, rho, base, scale):
-        """u[t] - threshold[t] S[t]; the update itself subtracts the threshold of the step after."""
-        return u - (base + scale * b) * reset
+    def membrane(self, state: States, coefficients: States) -> Tensor:
+        """Return u[t] - threshold[t] S[t]; the update itself subtracts the threshold of the step after."""
+        (u, b, spike), (_, _, base, scale) = state, coefficients
+        return u - (base + scale * b) * self.resetting(spike)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from delrec import Boxcar, Neuron
+from delrec import Neuron
 from torch import Tensor, nn
 
-from delrec_baselines.adaptive import Range
+from delrec_baselines.adaptive import Range, States
 from delrec_baselines.adlif import AdLIF
 
 __all__ = ["LearnedLeak"]
@@ -26,15 +26,13 @@ class LearnedLeak(Neuron):
     """
 
     states = ("membrane",)
-    strict = True
     fixed = ("kind", "law")
-    input_gain = "1 - alpha"
 
     alpha: Tensor
     tau: Tensor
 
     def __init__(self, kind: Literal["decay", "tau"] = "decay", tau: Range = (20.0, 5.0)) -> None:
-        super().__init__(Boxcar(0.5), False)
+        super().__init__()
         if kind not in ("decay", "tau"):
             raise ValueError(f"kind = {kind!r}: a leak learns its 'decay' or its 'tau'")
         self.kind, self.law = kind, tuple(tau)
@@ -50,12 +48,7 @@ class LearnedLeak(Neuron):
         """Return (alpha,), (N,)."""
         return (self.alpha.clamp(*AdLIF.alpha_range) if self.kind == "decay" else torch.exp(-1 / self.tau),)
 
-    @staticmethod
-    def step(spike, reset, u, current, alpha):
-        """u[t] = alpha u[t-1] + (1 - alpha) I[t]."""
-        return (alpha * u + (1.0 - alpha) * current,)
-
-    @staticmethod
-    def drive(u, alpha):
-        """A threshold out of reach."""
-        return u - 1e9
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
+        """Take one step: u[t] = alpha u[t-1] + (1 - alpha) I[t], and no spike."""
+        (u,), (alpha,) = state, coefficients
+        return torch.zeros_like(u), (alpha * u + (1 - alpha) * current,)

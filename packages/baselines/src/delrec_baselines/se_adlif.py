@@ -12,7 +12,7 @@ import torch
 from delrec import Slayer, Surrogate
 from torch import Tensor, nn
 
-from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start
+from delrec_baselines.adaptive import AdaptiveNeuron, Range, Start, States
 
 __all__ = ["SEAdLIF"]
 
@@ -28,17 +28,15 @@ class SEAdLIF(AdaptiveNeuron):
     Four learned parameters a neuron: r_u and r_w, drawn from U[0, 1]; a from U[0, 1]; b from U[0, 2]. `clamp_()` puts
     all four back in these ranges: the published code does so after every batch. The reset is detached (default).
 
-    The states carried are h[t] and the w that h[t] was driven by: w[t-1] for "se", where w[t] needs S[t] and is made
-    at the opening of the next step; w[t] for "ef" is carried one step ahead in the same way.
+    The states are u, w and S after the step.
 
     q: scale of a and b. surrogate: default SLAYER with alpha 5, c 0.4 (the published LIF control uses c 0.1).
     start: "zeros" as published, or "random". Raises ValueError for an unknown method or start, a q that is not
     positive, or a range that is not 0 < tau_min <= tau_max.
     """
 
-    states = ("membrane", "adaptation")
+    states = ("membrane", "adaptation", "spike")
     strict = True
-    input_gain = "1 - alpha"
     fixed = ("method", "tau_u", "tau_w", "q")
 
     r_u: Tensor
@@ -66,7 +64,6 @@ class SEAdLIF(AdaptiveNeuron):
             raise ValueError(f"q = {q!r}: the scale of a and b is finite and above 0")
         self.method = method
         self.tau_u, self.tau_w, self.q = tuple(tau_u), tuple(tau_w), float(q)
-        self.step = self.step_se if method == "se" else self.step_ef
 
     def make_parameters(self, size: int) -> None:
         """Draw r_u, r_w, a and b, each (N,)."""
@@ -87,29 +84,14 @@ class SEAdLIF(AdaptiveNeuron):
         for parameter, largest in ((self.r_u, 1.0), (self.r_w, 1.0), (self.a, 1.0), (self.b, 2.0)):
             parameter.clamp_(0.0, largest)
 
-    @staticmethod
-    def step_se(spike, reset, h, w, current, alpha, beta, a, b):
-        """Reset, w of the step before, then h: the drive sees the new w."""
-        u = (1.0 - reset) * h
-        w_new = beta * w + (1.0 - beta) * (a * u + b * spike)
-        return (alpha * u + (1.0 - alpha) * (current - w_new), w_new)
-
-    @staticmethod
-    def step_ef(spike, reset, h, w, current, alpha, beta, a, b):
-        """Reset, then h and w at once: the drive sees the old w."""
-        u = (1.0 - reset) * h
-        w_new = beta * w + (1.0 - beta) * (a * u + b * spike)
-        return (alpha * u + (1.0 - alpha) * (current - w), w_new)
-
-    @staticmethod
-    def drive(h, w, alpha, beta, a, b):
-        """The distance h - 1 to the threshold."""
-        return h - 1.0
-
-    @staticmethod
-    def membrane(spike, reset, h, w, alpha, beta, a, b):
-        """u[t] = h[t] (1 - S[t])."""
-        return (1.0 - reset) * h
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
+        """Take one step: the equations of the class."""
+        (u, w, spike), (alpha, beta, a, b) = state, coefficients
+        h = alpha * u + (1 - alpha) * (current - w)
+        fired = self.spike(h - 1)
+        u_new = (1 - self.resetting(fired)) * h
+        jump = a * u_new + b * fired if self.method == "se" else a * u + b * spike
+        return fired, (u_new, beta * w + (1 - beta) * jump, fired)
 
     def extra_repr(self) -> str:
         """Name what was set."""

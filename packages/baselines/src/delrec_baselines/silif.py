@@ -11,7 +11,7 @@ import torch
 from delrec import Boxcar, Surrogate
 from torch import Tensor, nn
 
-from delrec_baselines.adaptive import AdaptiveNeuron, Start
+from delrec_baselines.adaptive import AdaptiveNeuron, Start, States
 from delrec_baselines.adlif import AdLIF
 
 __all__ = ["CSiLIF", "SiLIF"]
@@ -76,7 +76,6 @@ class CSiLIF(AdaptiveNeuron):
 
     states = ("real", "imaginary")
     strict = True
-    input_gain = "b"
     fixed = ("step_min", "step_max")
 
     log_decay: Tensor
@@ -111,18 +110,13 @@ class CSiLIF(AdaptiveNeuron):
         angle = self.frequency * step
         return radius * torch.cos(angle), radius * torch.sin(angle), self.b
 
-    @staticmethod
-    def step(spike, reset, x, y, current, real, imaginary, b):
-        """u[t] in real and imaginary parts."""
-        v = x - 0.5 * reset
-        return (real * v - imaginary * y + b * current, real * y + imaginary * v)
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
+        """Take one step: u[t] in real and imaginary parts, then the reset."""
+        (x, y), (real, imaginary, b) = state, coefficients
+        x_new, y_new = real * x - imaginary * y + b * current, real * y + imaginary * x
+        spike = self.spike(2 * x_new - 1)
+        return spike, (x_new - 0.5 * self.resetting(spike), y_new)
 
-    @staticmethod
-    def drive(x, y, real, imaginary, b):
-        """The distance 2 Re u - 1 to the threshold."""
-        return 2.0 * x - 1.0
-
-    @staticmethod
-    def membrane(spike, reset, x, y, real, imaginary, b):
-        """2 Re u[t] - S[t], the real part after the reset in the units of the threshold."""
-        return 2.0 * x - reset
+    def membrane(self, state: States, coefficients: States) -> Tensor:
+        """Return 2 Re u[t] - S[t], the real part after the reset in the units of the threshold."""
+        return 2 * state[0]

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from delrec.neurons import LIF, Neuron
+from delrec.rules import RuleError, Rules
 from delrec.surrogates import Triangle
 
 __all__ = ["ForeignNeuron", "as_neuron"]
@@ -62,14 +63,6 @@ class ForeignNeuron(Neuron):
         if any("Recurrent" in c.__name__ for c in type(cell).__mro__) or hasattr(cell, "recurrent_weights"):
             raise _refused(cell, _RECURRENT, "LIFCell")
 
-    def coefficients(self) -> tuple[Tensor, ...]:
-        """Return (): what the cell needs it holds itself."""
-        return ()
-
-    def initial(self) -> tuple[Tensor, ...]:
-        """Return (): the cell makes its first state."""
-        return ()
-
     def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
         """Return the state at rest, each (B, N), or () where the cell makes it in its first step."""
         make = getattr(self.cell, "initial_state", None)
@@ -78,44 +71,41 @@ class ForeignNeuron(Neuron):
         # norse's asks for a gradient to its own state; nobody would read it
         return tuple(s.detach() for s in self._flat(make(like), like))
 
-    def advance(
-        self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]
+    def step(
+        self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Take one step: the cell's own, from its own state."""
-        if states and self._structure is None:  # a state of another process: what holds it is seen by a step
+        if state and self._structure is None:  # a state of another process: what holds it is seen by a step
             with torch.no_grad():
                 self._flat(self.cell(torch.zeros_like(current), None)[1], current)
         # copies: a cell that works in place would change a given state, and the steps that were traced
-        own = [s.clone() for s in states]
-        out = self.cell(current, pytree.tree_unflatten(own, self._structure) if states else None)
+        own = [s.clone() for s in state]
+        out = self.cell(current, pytree.tree_unflatten(own, self._structure) if state else None)
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[0], Tensor)):
             raise TypeError(f"{self._name()} returned a {type(out).__name__}: a step returns (spike, state)")
-        spike, state = out
+        spike, after = out
         if spike.shape != current.shape:
             raise ValueError(f"{self._name()} returned spikes {tuple(spike.shape)} for currents {tuple(current.shape)}")
-        return spike.to(current.dtype), self._flat(state, current)
+        return spike.to(current.dtype), self._flat(after, current)
 
-    def membrane(self, spike: Tensor, reset: Tensor, *states: Tensor) -> Tensor:
+    def membrane(self, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]) -> Tensor:
         """Return the state that is the membrane, as the cell hands it out."""
         names = self._state_names()
-        if not states:
+        if not state:
             raise ValueError(f"{self._name()} has no state: ask for no membrane, and give no lengths")
         for name in ("v", "mem"):
             if name in names:
-                return states[names.index(name)]
-        return states[0]
+                return state[names.index(name)]
+        return state[0]
 
     def attach(self, size: int) -> Neuron:
         """Belong to a layer of `size` neurons; the cell has what it needs."""
         self.size = size
         return self
 
-    def rule(self, name: str) -> Any:
-        """Return the rule as it is: it takes tensors, and nobody compiles it."""
-        return getattr(self, name)
-
-    def _read(self) -> None:
-        """Nothing: its rules are not read."""
+    def rules(self, dtype: torch.dtype) -> Rules:
+        """Raise RuleError: nobody compiles it."""
+        raise RuleError("its step is code of another library")
 
     def _state_names(self) -> list[str]:
         context = getattr(self._structure, "context", None)
@@ -153,13 +143,13 @@ class SnntorchNeuron(ForeignNeuron):
         """Return zeros, as snntorch starts."""
         return tuple(torch.zeros_like(like) for _ in self._names)
 
-    def advance(
-        self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]
+    def step(
+        self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Take one step, and take back what the neuron noted of it."""
         held = dict(self.cell._buffers)
         try:
-            spike, *after = self.cell(current, *states)
+            spike, *after = self.cell(current, *state)
         finally:
             self.cell._buffers.update(held)
         return spike, tuple(after)
@@ -185,14 +175,14 @@ class SpikingjellyNeuron(ForeignNeuron):
         rest = [self.cell._memories_rv[n] for n in self._names]
         return tuple((r.to(like) if isinstance(r, Tensor) else like.new_full((), r)).expand_as(like) for r in rest)
 
-    def advance(
-        self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]
+    def step(
+        self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Take one step with the memories lent, and put them back."""
         memories = self.cell._memories
         held = dict(memories)
         try:
-            memories.update(zip(self._names, states, strict=True))
+            memories.update(zip(self._names, state, strict=True))
             spike = self.cell(current)
             after = tuple(memories[n] for n in self._names)
         finally:

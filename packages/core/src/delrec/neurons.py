@@ -1,18 +1,15 @@
 """What a neuron model is, and the leaky integrate-and-fire neuron.
 
-A neuron is its parameters and one step. The state it carries from step to step is taken BEFORE the reset, so that the
-spike is a function of the state; the reset opens the next step:
+A neuron is its parameters and ONE function of tensors, its step from one moment to the next:
 
-    state[t] = step(S[t-1], state[t-1], current[t])      u[t] = drive(state[t])      S[t] = 1[u[t] >= 0]
+    S[t], state[t] = step(I[t], state[t-1], coefficients)
 
-`step`, `drive` and `membrane` are rules: plain functions, elementwise, of what `delrec.rules.reader` allows. The
-reference engine runs them on tensors and leaves the gradient to autograd; a fused engine compiles them and their
-adjoints, which are derived, into its scan.
+The state is what is left after the reset, as the field's libraries have it. The reference engine calls the step and
+leaves the gradient to autograd; a compiled engine has torch trace it once (`delrec.rules`), together with its adjoint.
 """
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 import weakref
@@ -23,12 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from delrec.layer import keeping_exact
-from delrec.rules import on_tensors
+from delrec.rules import RuleError, Rules, trace
 from delrec.surrogates import Surrogate, Triangle
 
-__all__ = ["LIF", "Neuron", "neuron_of"]
+__all__ = ["LIF", "Coefficient", "Neuron", "neuron_of"]
 
-Rule = Callable[..., Any]
+States = tuple[Tensor, ...]
+Coefficient = Tensor | float
+"""A number of the layer, (), or one a neuron, (N,)."""
 
 _numbers = itertools.count()
 _neurons: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary()
@@ -40,40 +39,32 @@ def neuron_of(handle: str) -> Neuron:
     return _neurons[handle]
 
 
-def _first_state(spike: Any, reset: Any, *values: Any) -> Any:
-    return values[0]
-
-
 class Neuron(nn.Module):
     """Base of every neuron model; N is the number of neurons of a layer, B the batch.
 
-    A subclass gives `states`, `coefficients()` if its rules have any, and static methods (s: states, c: coefficients):
+    A subclass names its `states` and gives
 
-        step(spike, reset, *s, current, *c) -> (*s_new,)
-            spike and reset are both S[t-1]; terms of the reset use `reset`, which carries no gradient when
-            `detach_reset` is set.
-        drive(*s, *c) -> u, the distance to threshold
-        membrane(spike, reset, *s, *c) -> V, what a layer returns as the membrane potential of the step, spike and reset
-            being S[t]; the first state, unless given
+        step(current, state, coefficients) -> (spike, state)
 
-    Parameters are made in `make_parameters`. `fixed` names what cannot be set once the neuron is made: AttributeError.
+    current and spike are (B, N), state is a tuple of tensors (B, N), coefficients are what `coefficients()` returns.
+    The step is elementwise, in plain torch, and changes no tensor in place. `self.spike(u)` fires where u >= 0 and has
+    the surrogate's derivative; `self.resetting(spike)` is the spike for terms of the reset, which carries no gradient
+    when `detach_reset` is set.
+
+    Parameters are made in `make_parameters`. A compiled engine traces the step once: what it reads of `self` or of a
+    module is a constant from then on, until an attribute of the neuron is set. `fixed` names what cannot be set once
+    the neuron is made: AttributeError.
     """
 
     states: ClassVar[tuple[str, ...]]
-    strict: ClassVar[bool] = False  # True: fires when u > 0, False: when u >= 0
-    input_gain: ClassVar[str] = "1"  # the factor that the current enters with, in the paper's symbols
+    strict: ClassVar[bool] = False  # True: fires where u > 0, False: where u >= 0
     fixed: ClassVar[tuple[str, ...]] = ()
-
-    step: Rule
-    drive: Rule
-    membrane: Rule = staticmethod(_first_state)
 
     def __init__(self, surrogate: Surrogate | None = None, detach_reset: bool = False) -> None:
         super().__init__()
         self.surrogate = surrogate if surrogate is not None else Triangle(1.0)
         self.detach_reset = bool(detach_reset)
         self.size: int | None = None
-        self._on_tensors: dict[str, Rule] = {}
         self._enlist()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -81,14 +72,15 @@ class Neuron(nn.Module):
             kind = type(self).__name__
             raise AttributeError(f"{name} of {kind} is fixed once made: make another {kind}({name}={value!r}, ...)")
         super().__setattr__(name, value)
+        if name != "training":
+            self.__dict__["_traced"] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_on_tensors": {}}
+        return self.__dict__ | {"_traced": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._enlist()  # a copy is another neuron
-        self._read()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         return super()._apply(keeping_exact(fn, [*self.parameters(), *self.buffers()]), recurse)
@@ -98,73 +90,95 @@ class Neuron(nn.Module):
         _neurons[self.handle] = self
 
     def attach(self, size: int) -> Neuron:
-        """Make the parameters for a layer of `size` neurons and return self.
+        """Make the parameters for a layer of `size` neurons, try one step, and return self.
 
         Raises ValueError when the neuron has per-neuron parameters and already belongs to a layer, NotImplementedError
-        when it lacks a rule, TypeError for a rule that does not take what it is given.
+        when it lacks a step, TypeError or ValueError for a step that does not return what it should.
         """
-        for name in ("step", "drive"):
-            if not hasattr(self, name):
-                raise NotImplementedError(f"{type(self).__name__} must define {name}(); see delrec.Neuron")
         if self.size is not None and any(True for _ in self.parameters()):
             raise ValueError("this neuron has parameters and already belongs to a layer: make one neuron a layer")
         self.size = size
         self.make_parameters(size)
-        self._check_arguments()
-        self._read()
+        self._try_step(size)
         return self
 
-    def _check_arguments(self) -> None:
-        coefficients = [f"coefficient {i}" for i in range(len(self.coefficients()))]
-        for name, values in (("step", ("spike", "reset", *self.states, "current")), ("drive", self.states)):
-            try:
-                inspect.signature(getattr(self, name)).bind(*values, *coefficients)
-            except TypeError as error:
-                raise TypeError(
-                    f"{name} of {type(self).__name__} is given ({', '.join((*values, *coefficients))}): {error}; a "
-                    "rule is a @staticmethod, or takes self first"
-                ) from None
+    @torch.no_grad()
+    def _try_step(self, size: int) -> None:
+        kind, count = type(self).__name__, len(self.states)
+        for name, values in (("coefficients", self.coefficients()), ("initial", self.initial())):
+            for shape in (tuple(v.shape) for v in values if isinstance(v, Tensor)):
+                if shape not in ((), (1,), (size,)):
+                    raise ValueError(f"{name}() of {kind} returns {shape}: each is a number, () or (N,)")
+        current = torch.zeros(2, size, device=next((p.device for p in self.parameters()), None))
+        out = self.step(current, self.start_states(current), self.coefficients_like(current))
+        if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], tuple)):
+            raise TypeError(
+                f"step of {kind} returns {_shown(out)}: it returns (spike, ({', '.join(self.states)},)), a tensor and "
+                "a tuple of tensors, one a state"
+            )
+        if len(out[1]) != count:
+            raise ValueError(f"step of {kind} returns {len(out[1])} states of {count}: {', '.join(self.states)}")
+        for name, value in zip(("the spike", *self.states), (out[0], *out[1]), strict=True):
+            if not isinstance(value, Tensor) or value.shape != current.shape:
+                raise ValueError(f"step of {kind} returns {name} as {_shown(value)}: each is a tensor (B, N)")
 
-    def _read(self) -> None:
-        """Read the rules now: a compiler that traces the neuron later cannot."""
-        for name in ("step", "drive", "membrane"):
-            self.rule(name)
-        self.surrogate.slope(torch.zeros(1))
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
+        """Take one step: from the current and the state before it to the spike and the state after its reset."""
+        raise NotImplementedError(f"{type(self).__name__} must define step(current, state, coefficients)")
 
-    def rule(self, name: str) -> Rule:
-        """Return the rule "step", "drive" or "membrane" as a function of tensors."""
-        if not torch.compiler.is_compiling():
-            self._on_tensors[name] = on_tensors(getattr(self, name), name, type(self).__name__)
-        return self._on_tensors[name]
+    def spike(self, u: Tensor) -> Tensor:
+        """Return 1 where u, the distance to threshold, is at least 0 (above 0 if `strict`), else 0."""
+        return self.surrogate.spike(u, self.strict)
+
+    def resetting(self, spike: Tensor) -> Tensor:
+        """Return the spike as terms of the reset take it."""
+        return spike.detach() if self.detach_reset else spike
 
     def make_parameters(self, size: int) -> None:
         """Create the per-neuron parameters; the default has none."""
 
-    def coefficients(self) -> tuple[Tensor, ...]:
-        """Return the coefficients of the rules, each () or (N,), differentiable in the parameters; by default none."""
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Return the coefficients of the step, each () or (N,), differentiable in the parameters; by default none."""
         return ()
 
-    def initial(self) -> tuple[Tensor, ...]:
-        """Return the value that each state starts from, () or (N,), by default 0; no spike precedes the first step."""
-        return (torch.zeros(()),) * len(self.states)
+    def coefficients_like(self, like: Tensor) -> States:
+        """Return the coefficients as tensors, () or (N,), in the dtype of `like` and on its device."""
+        return tuple(c.to(like) if isinstance(c, Tensor) else like.new_full((), c) for c in self.coefficients())
 
-    def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
+    def initial(self) -> tuple[Coefficient, ...]:
+        """Return the value that each state starts from, () or (N,), by default 0."""
+        return (0.0,) * len(self.states)
+
+    def start_states(self, like: Tensor) -> States:
         """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
-        if type(self).initial is Neuron.initial:  # made where it is wanted: a copy from main memory waits for a card
-            return (like.new_zeros(()).expand_as(like),) * len(self.states)
-        return tuple(s.to(like).expand_as(like) for s in self.initial())
+        starts = (s.to(like) if isinstance(s, Tensor) else like.new_full((), s) for s in self.initial())
+        return tuple(s.expand_as(like) for s in starts)
 
-    def advance(
-        self, spike: Tensor, states: tuple[Tensor, ...], current: Tensor, coefficients: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Take one step on tensors (B, N): from S[t-1], states and current to S[t] and the new states."""
-        reset = spike.detach() if self.detach_reset else spike
-        step, drive = self.rule("step"), self.rule("drive")
-        states = tuple(s.expand_as(spike) for s in step(spike, reset, *states, current, *coefficients))
-        return self.surrogate.spike(drive(*states, *coefficients), self.strict), states
+    def membrane(self, state: States, coefficients: States) -> Tensor:
+        """Return what a layer gives as the membrane potential after the reset: the first state, unless overridden."""
+        return state[0]
+
+    def rules(self, dtype: torch.dtype) -> Rules:
+        """Return the step as compiled engines take it, traced once. Raises RuleError, saying why it cannot be."""
+        traced: dict[torch.dtype, Rules | RuleError] = self.__dict__["_traced"]
+        if dtype not in traced:
+            try:
+                traced[dtype] = trace(self, dtype)
+            except RuleError as error:
+                traced[dtype] = error
+        found = traced[dtype]
+        if isinstance(found, RuleError):
+            raise found
+        return found
 
     def clamp_(self) -> None:
         """Put parameters back in their range, after an optimiser step; the default does nothing."""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    return f"({', '.join(map(_shown, value))})" if isinstance(value, tuple) else f"a {type(value).__name__}"
 
 
 class LIF(Neuron):
@@ -212,17 +226,9 @@ class LIF(Neuron):
             raise ValueError(f"v_reset = {v_reset!r}: must be finite and below the threshold {threshold!r}")
         if reset == "soft" and v_reset != 0:
             raise ValueError(f"v_reset = {v_reset!r} has no meaning with reset='soft'; use reset='hard'")
-        self.tau = float(tau)
-        self.threshold = float(threshold)
-        self.reset = reset
-        self.v_reset = float(v_reset)
+        self.tau, self.threshold, self.reset, self.v_reset = float(tau), float(threshold), reset, float(v_reset)
         self.learn_tau = learn_tau
         self.log_tau: nn.Parameter | None = None
-        hard = reset == "hard"
-        self.step = self.step_hard if hard else self.step_soft
-        self.membrane = self.membrane_hard if hard else self.membrane_soft
-        for name, value in (("_tau", tau), ("_threshold", threshold), ("_rest", v_reset if hard else 0.0)):
-            self.register_buffer(name, torch.tensor(float(value), dtype=torch.float64), persistent=False)
 
     def make_parameters(self, size: int) -> None:
         """Create log_tau, (N,) or (), when the time constant is learned."""
@@ -230,39 +236,22 @@ class LIF(Neuron):
             start = torch.full((size,) if self.learn_tau == "neuron" else (), math.log(self.tau - 1))
             self.log_tau = nn.Parameter(start)
 
-    def coefficients(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (decay = 1 - 1/tau, threshold, rest)."""
-        tau = self._tau if self.log_tau is None else 1 + torch.exp(self.log_tau)
-        return 1 - 1 / tau, self._threshold, self._rest  # type: ignore[return-value,operator]
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Return (decay = 1 - 1/tau, threshold, v_reset)."""
+        tau = self.tau if self.log_tau is None else 1 + torch.exp(self.log_tau)
+        return 1 - 1 / tau, self.threshold, self.v_reset
 
-    def initial(self) -> tuple[Tensor]:
+    def initial(self) -> tuple[Coefficient, ...]:
         """Return the resting potential."""
-        return (self._rest,)  # type: ignore[return-value]
+        return (self.v_reset,)
 
-    @staticmethod
-    def step_soft(spike, reset, h, current, decay, threshold, rest):
-        """H[t] = decay (H[t-1] - threshold S[t-1]) + I[t]."""
-        return (decay * (h - threshold * reset) + current,)
-
-    @staticmethod
-    def step_hard(spike, reset, h, current, decay, threshold, rest):
-        """H[t] = rest + decay (V[t-1] - rest) + I[t], with V - rest = (1 - S) (H - rest)."""
-        return (rest + decay * ((1.0 - reset) * (h - rest)) + current,)
-
-    @staticmethod
-    def drive(h, decay, threshold, rest):
-        """u = H - threshold."""
-        return h - threshold
-
-    @staticmethod
-    def membrane_soft(spike, reset, h, decay, threshold, rest):
-        """V[t] = H[t] - threshold S[t]."""
-        return h - threshold * reset
-
-    @staticmethod
-    def membrane_hard(spike, reset, h, decay, threshold, rest):
-        """V[t] = S[t] v_reset + (1 - S[t]) H[t]."""
-        return reset * rest + (1.0 - reset) * h
+    def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
+        """Leak, integrate, fire, reset: the equations of the class."""
+        (v,), (decay, threshold, v_reset) = state, coefficients
+        h = decay * v + current if self.reset == "soft" else v_reset + decay * (v - v_reset) + current
+        spike = self.spike(h - threshold)
+        fired = self.resetting(spike)
+        return spike, (h - threshold * fired if self.reset == "soft" else fired * v_reset + (1 - fired) * h,)
 
     def extra_repr(self) -> str:
         """Name what was set."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from delrec.engines import Output, Request, State, engine_for, scan
-from delrec.engines.interface import a_state, at_steps, transforming
+from delrec.engines.interface import a_state, transforming
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
@@ -118,13 +118,15 @@ class SpikingLayer(Layer):
                 trace=return_membrane,
                 **self._connections(sequence),
             )
-            out = self._scan(request, self._history(request) if return_state else None)
+            out = self._scan(request, self._history(request) if return_state else 1)
             self.engine_used = out.engine
             for values in out.final.states:
                 self._watch.check(
                     values, "the state of the neurons is NaN or infinite after the last step: training diverged"
                 )
-            membrane = self._membrane(request, out) if return_membrane else None
+            membrane = None
+            if return_membrane:
+                membrane = self.neuron.membrane(out.states, self.neuron.coefficients_like(sequence))
         spikes = self._as_input(out.spikes, current)
         if not (return_state or return_membrane):
             return spikes
@@ -151,7 +153,7 @@ class SpikingLayer(Layer):
         """Return values (T, B, N) in the layout and dtype of the input."""
         return (values.transpose(0, 1) if self.batch_first else values).to(current.dtype)
 
-    def _scan(self, request: Request, keep: int | None) -> Output:
+    def _scan(self, request: Request, keep: int) -> Output:
         request = request.replace(keep=keep)
         whole = self.segment is None or request.trace or request.lengths is not None or not torch.is_grad_enabled()
         if whole or request.current.shape[0] <= self.segment:  # type: ignore[operator]
@@ -168,16 +170,6 @@ class SpikingLayer(Layer):
     def _connections(self, current: Tensor) -> dict[str, Any]:
         """Return the fields of a `Request` for the recurrent connections."""
         return {}
-
-    def _membrane(self, request: Request, out: Output) -> Tensor:
-        spikes = out.spikes
-        if request.lengths is not None:  # the reset of the last step is held as well
-            before = spikes.new_zeros(spikes.shape[1:]) if request.state is None else request.state.history[-1]
-            spikes = at_steps(torch.cat([before.unsqueeze(0), spikes]), request.lengths)[1:]
-        reset = spikes.detach() if self.neuron.detach_reset else spikes
-        coefficients = (c.to(spikes.dtype) for c in self.neuron.coefficients())
-        membrane: Tensor = self.neuron.rule("membrane")(spikes, reset, *out.states, *coefficients)
-        return membrane
 
     def _check_input(self, current: Tensor) -> None:
         if current.dim() != 3 or current.shape[-1] != self.size:

@@ -1,4 +1,4 @@
-"""What engines share that compile a neuron into one scan with a hand-written adjoint: what they take, and give back."""
+"""What engines share that compile a neuron into one scan with its adjoint: what they take, and give back."""
 
 from __future__ import annotations
 
@@ -7,31 +7,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from delrec.delays import kernel_length
 from delrec.engines.interface import Output, Request, State, rest_state
-from delrec.engines.reference import check_history
-from delrec.foreign import ForeignNeuron
-from delrec.neurons import Neuron
-from delrec.rules import neuron_rules
 
-__all__ = [
-    "TAPS",
-    "Inputs",
-    "cannot_compile",
-    "cannot_take",
-    "compiled_scan",
-    "inputs_of",
-    "keeps_current",
-    "output_of",
-]
+__all__ = ["TAPS", "Grads", "Inputs", "cannot_take", "run"]
 
 TAPS = "takes delays and half-widths, not taps"
+
+
+class Grads(NamedTuple):
+    """Gradients of what a scan gave: spikes (T, B, N), final states (states, B, N), trace (states, T, B, N)."""
+
+    spikes: Tensor | None
+    final: Tensor | None
+    trace: Tensor | None
 
 
 class Inputs(NamedTuple):
     """The tensors of a scan, T steps of B rows and N neurons; see `interface.Request`.
 
-    coef: (C, N). start: (states, B, N). history: (K, B, N), newest last.
+    coef: (C, N), or (C, 1) where all are numbers of the layer. start: (states, B, N). history: (K, B, N), newest last.
     """
 
     current: Tensor
@@ -44,84 +38,34 @@ class Inputs(NamedTuple):
     history: Tensor
 
 
-def cannot_compile(neuron: Neuron) -> str | None:
-    """Return why a neuron's step is no rule that could be compiled, or None."""
-    if isinstance(neuron, ForeignNeuron):
-        return "cannot compile a foreign neuron, whose step is code of another library"
-    if type(neuron).advance is not Neuron.advance:
-        return f"cannot compile {type(neuron).__name__}, which takes its step by an `advance` of its own"
-    return None
-
-
 def cannot_take(request: Request) -> str | None:
     """Return why the values of a request do not fit a compiled scan, or None."""
-    current, state = request.current, request.state
-    for name, values in (("coefficients", request.neuron.coefficients()), ("initial", request.neuron.initial())):
-        wrong = [tuple(v.shape) for v in values if v.numel() not in (1, current.shape[-1]) or v.dim() > 1]
-        if wrong:
-            return f"takes {name} of shape () or (N,), not {wrong[0]}"
-    if request.weight is not None and state is not None:
-        past = state.history.detach()
+    if request.weight is not None and request.state is not None:
+        past = request.state.history.detach()
         if not bool(((past == 0) | (past == 1)).all()):
             return "keeps spikes as bits, and the state's history holds other values than 0 and 1"
     return None
 
 
-def keeps_current(neuron: Neuron, coefficients: tuple[Tensor, ...] | None) -> bool:
-    """Return whether the adjoint of a neuron's step needs the current kept.
+def run(engine: str, request: Request) -> Output:
+    """Run a request that an engine takes, as the one operator of `ops`, and return its result."""
+    from delrec.engines import ops
 
-    coefficients: their values may decide; None where nobody may look at them, which keeps it where in doubt.
-    """
-    rules = neuron_rules(neuron)
-    return rules.needs_current if coefficients is None else rules.keeps_current(coefficients)
-
-
-def inputs_of(request: Request, look: bool) -> tuple[Inputs, int | None]:
-    """Return the tensors of a request, and the longest tap: the delays' if the engine may `look`, else the `limit`.
-
-    Without either it is None. Raises ValueError where delays reach past a history that was cut.
-    """
-    current, delay, width = request.current, request.delay, request.width
-    batch, size = current.shape[1:]
-    state = rest_state(request.neuron, current) if request.state is None else request.state
-    coefficients = request.neuron.coefficients()
-    coef = torch.cat([current.new_zeros(0, size), *(c.to(current).expand(1, size) for c in coefficients)])
-    start = torch.stack([s.to(current).expand(batch, size) for s in state.states])
-    inputs = Inputs(current, request.weight, delay, width, request.mask, coef, start, state.history.to(current.dtype))
-    reach = request.limit
-    if delay is None or width is None:
-        reach = 1
-    elif look:
-        reach = kernel_length(delay, width) - 1
-    if reach is not None and request.weight is not None and not torch.compiler.is_compiling():
-        check_history(state, reach + 1)
-    return inputs, reach
-
-
-def compiled_scan(engine: str, request: Request, limit: int | None) -> Output:
-    """Run a request on an engine of that name while torch.compile traces it, as one operator of the graph.
-
-    limit: a longest tap; None where the operator shall read it off the delays.
-    """
-    from delrec.engines import operators
-
-    inputs, reach = inputs_of(request, look=False)
-    cut = request.state is not None and request.state.cut
-    spikes, final, trace = operators.scan(engine, request.neuron, inputs, request.trace, cut, limit)
-    return output_of(request, inputs, reach, spikes, final, trace, engine)
-
-
-def output_of(
-    request: Request, inputs: Inputs, reach: int | None, spikes: Tensor, final: Tensor, trace: Tensor | None, name: str
-) -> Output:
-    """Return the result of a request: spikes (T, B, N), final (states, B, N), trace (planes, T, B, N)."""
-    history, steps = inputs.history, spikes.shape[0]
-    held = history.shape[0] + steps
-    kept = min(max(1, held if reach is None else reach) if request.keep is None else request.keep, held)
+    current, neuron = request.current, request.neuron
+    state = rest_state(neuron, current) if request.state is None else request.state
+    coefficients = neuron.coefficients_like(current)
+    coef = current.new_zeros(0, 1)
+    if coefficients:
+        coef = torch.stack(torch.broadcast_tensors(*coefficients)).view(len(coefficients), -1)
+    inputs = Inputs(
+        current, request.weight, request.delay, request.width, request.mask, coef, torch.stack(state.states),
+        state.history,
+    )  # fmt: skip
+    keep = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
+    spikes, final, trace, _, _ = ops.scan(*inputs, engine, neuron.handle, request.limit, state.cut, keep, request.trace)
+    held = len(state.history) + len(spikes)
+    kept = min(request.keep or (held if request.limit is None else request.limit), held)
     # copies: a view would keep the whole sequence alive, and an edit of the output would change it
-    past = request.state.history if request.state is not None else history
-    last = spikes[-kept:].clone() if steps >= kept else torch.cat([past, spikes])[-kept:]
-    cut = request.state is not None and request.state.cut
-    end = State(final.unbind(0), last, cut or kept < held)
-    states = tuple(trace[: len(inputs.start)].unbind(0)) if request.trace and trace is not None else ()
-    return Output(spikes, states, end, name)
+    last = spikes[-kept:].clone() if len(spikes) >= kept else torch.cat([state.history, spikes])[-kept:]
+    states = tuple(trace.unbind(0)) if request.trace else ()
+    return Output(spikes, states, State(final.unbind(0), last, state.cut or kept < held), engine)

@@ -51,9 +51,8 @@ class EngineError(ValueError):
 class State(NamedTuple):
     """State of a layer between two steps; B the batch, N the neurons.
 
-    states: the neuron's states before the reset, each (B, N). history: past spikes (K, B, N), K >= 1, the newest LAST;
-    the spike S[t-1] that the reset needs is history[-1]. cut: whether spikes older than `history` were dropped; else
-    what lies further back is silence.
+    states: the neuron's states, after the reset, each (B, N). history: past spikes (K, B, N), K >= 1, the newest LAST.
+    cut: whether spikes older than `history` were dropped; else what lies further back is silence.
     """
 
     states: tuple[Tensor, ...]
@@ -116,7 +115,7 @@ _FIELDS = tuple(field.name for field in fields(Request))
 class Output:
     """Result of a scan over T steps.
 
-    spikes: (T, B, N). states: the neuron's states before the reset, each (T, B, N), or () when no trace was asked for.
+    spikes: (T, B, N). states: the neuron's states after the reset, each (T, B, N), or () when no trace was asked for.
     final: the state after the last step. engine: the engine that ran.
     """
 
@@ -316,7 +315,7 @@ def _check_state(state: State, neuron: Neuron, current: Tensor) -> None:
                 f"{current.device}: use state.to(device, dtype), or start from rest (state=None, `reset()`)"
             )
     if len(state.history) < 1:
-        raise ValueError("state has a history of 0 steps: the reset needs the last spike, so at least 1")
+        raise ValueError("state has a history of 0 steps: it holds at least the last one")
 
 
 def _shown(tensor: Tensor) -> str:

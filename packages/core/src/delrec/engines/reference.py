@@ -29,7 +29,7 @@ class Reference(Engine):
         """Run the neurons step by step."""
         current, neuron = request.current, request.neuron
         state = rest_state(neuron, current) if request.state is None else request.state
-        coefficients = tuple(c.to(current.dtype) for c in neuron.coefficients())
+        coefficients = neuron.coefficients_like(current)
         taps = _taps(request, current.shape[0] + state.history.shape[0])
         if taps is not None:
             check_history(state, taps.shape[-1])
@@ -43,7 +43,7 @@ class Reference(Engine):
                 received = _received(spikes, request.weight, taps)
                 mask = request.mask
                 drive = drive + (received if mask is None else received * (mask if mask.dim() == 2 else mask[t]))
-            spike, values = neuron.advance(spikes[-1], values, drive, coefficients)
+            spike, values = neuron.step(drive, values, coefficients)
             spikes.append(spike)
             if request.trace:
                 trace.append(values)

@@ -9,24 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from delrec.engines.fused import (
-    TAPS,
-    cannot_compile,
-    cannot_take,
-    compiled_scan,
-    inputs_of,
-    keeps_current,
-    output_of,
-)
+from delrec.engines.fused import TAPS, cannot_take, run
 from delrec.engines.interface import Engine, Output, Request
 from delrec.neurons import Neuron, neuron_of
+from delrec.rules import RuleError
 
 _BROKEN = ""
 try:
     from delrec.engines.cpu import delays, linear
+    from delrec.engines.cpu import scan as _scan  # noqa: F401  what the operator runs
     from delrec.engines.cpu.codegen import kernels_for
     from delrec.engines.cpu.common import real
-    from delrec.engines.cpu.scan import Scan
 except Exception as error:  # numba may be absent, or broken by another package, in many ways
     _BROKEN = f"numba cannot be used ({type(error).__name__}: {error})"
 
@@ -63,27 +56,15 @@ class Cpu(Engine):
         kind = real(dtype)
         if kind is None:
             return f"runs in float32 and float64, not in {dtype}"
-        reason = cannot_compile(neuron)
-        if reason:
-            return reason
         try:
             kernels_for(neuron, kind, "axonal")
-        except ValueError as error:
-            return f"cannot compile the neuron: {error}"
+        except RuleError as error:
+            return f"cannot compile {type(neuron).__name__}: {error}"
         return None
 
     def scan(self, request: Request) -> Output:
         """Run the scan of `reference`, fused: same result, same gradients."""
-        neuron = request.neuron
-        if torch.compiler.is_compiling():  # a length read off the delays would break a graph
-            return compiled_scan(self.name, request, None)
-        inputs, reach = inputs_of(request, look=True)
-        training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-        spikes, final, *rest = Scan.apply(
-            neuron, training or request.trace, training and keeps_current(neuron, neuron.coefficients()), request.trace,
-            *inputs,
-        )  # fmt: skip
-        return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)
+        return run(self.name, request)
 
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         """Take our own product, sparse where inputs are sparse."""

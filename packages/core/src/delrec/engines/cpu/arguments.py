@@ -13,14 +13,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Shape(NamedTuple):
-    """Whole numbers. held: steps of states that are kept. prefix: steps of spike bits in front of step 0, of which
-    `past` hold given spikes. recurrent: 0 or 1."""
+    """Whole numbers. keep: whether planes are kept for the backward pass, traced: whether states are, 0 or 1. prefix:
+    steps of spike bits in front of step 0, of which `past` hold given spikes. recurrent: 0 or 1."""
 
     steps: int
     batch: int
     size: int
     row: int
-    held: int
+    keep: int
+    traced: int
     prefix: int
     past: int
     recurrent: int
@@ -29,32 +30,40 @@ class Shape(NamedTuple):
 class Given(NamedTuple):
     """What both passes read.
 
-    mask: flat (B, N) or (T, B, N); mask_on 0 or 1; mask_step: its stride in time. coef: flat (C, N). params: the
-    surrogate's parameters, then the share of the reset that carries gradient. spike: (B, N) before step 0. start: flat
-    (states, B, N).
+    mask: flat (B, N) or (T, B, N); mask_on 0 or 1; mask_step: its stride in time. coef: flat (C, N). numbers: the
+    neuron's constants, `rules.Rules.numbers`. start: flat (states, B, N).
     """
 
     mask: Array
     mask_on: int
     mask_step: int
     coef: Array
-    params: Array
-    spike: Array
+    numbers: Array
     start: Array
 
 
+class Planes(NamedTuple):
+    """What the forward pass fills: spikes (T, B, N); states (states, B, N), those of the start when it begins and of
+    the end when it is done; trace (states, T, B, N) and kept (planes, T, B, N), where asked for."""
+
+    spikes: Array
+    states: Array
+    trace: Array
+    kept: Array
+
+
 class Incoming(NamedTuple):
-    """Gradients of what the scan gave: spikes (T, B, N), trace (states, T, B, N), final (states, B, N).
+    """Gradients of what the scan gave: spikes (T, B, N), final (states, B, N), trace (states, T, B, N).
 
     *_on: whether it is given, 0 or 1.
     """
 
     spikes: Array
     spikes_on: int
-    trace: Array
-    trace_on: int
     final: Array
     final_on: int
+    trace: Array
+    trace_on: int
 
 
 class Wanted(NamedTuple):
@@ -68,7 +77,7 @@ class Wanted(NamedTuple):
 
 class Sums(NamedTuple):
     """Where gradients go: current (T, B, N); weight (row, row), [sender, receiver], and coef (C, N) of one group of
-    tiles; start (1 + states, B, N), that of the spike first; past (past, B, N)."""
+    tiles; start (states, B, N); past (past, B, N)."""
 
     current: Array
     weight: Array

@@ -2,7 +2,7 @@
 
 `codegen` leaves out a file's import of this module and puts in its place the same names for one neuron, one dtype and
 one kind of delay. `work` is one small array of ROWS blocks of BLOCK values, each at a constant place: a compiler then
-knows that nothing overlaps and makes vectors of any neuron's rules.
+knows that nothing overlaps and makes vectors of any neuron's step.
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ import numpy as np
 BLOCK = 64  # neurons of a block
 REAL = np.float32
 ONE, ZERO = REAL(1.0), REAL(0.0)
-STATES = COEFS = 1  # how many states, and coefficients
-KEEPS_CURRENT = False  # whether the adjoint reads the current: it is then kept as one more plane of the trace
-PLANES = STATES + KEEPS_CURRENT
-# where rows of `work` begin: S[t-1] (then S[t]), the current (then its gradient), old states, new states, coefficients,
-# and the gradients of spike, new (then old) states, coefficients
-SPIKE = CURRENT = OLD = NEW = COEF = G_SPIKE = G_NEW = G_COEF = 0
+STATES = COEFS = PLANES = 1  # how many states, coefficients, and planes that are kept for the backward pass
+READS_OLD = COEFFICIENTS_READ_OLD = True  # whether the adjoint reads the old states, for what (see `rules.Rules`)
+# where rows of `work` begin: the spike, the current (then its gradient), old states, new states, coefficients, what is
+# kept, and the gradients of spike, new (then old) states, coefficients
+SPIKE = CURRENT = OLD = NEW = COEF = KEPT = G_SPIKE = G_NEW = G_COEF = 0
 ROWS = 1
 
 
-def step_block(work: Any, params: Any) -> None:
-    """Take a step: SPIKE, CURRENT, OLD and COEF to NEW and the new SPIKE."""
+def step_block(work: Any, numbers: Any) -> None:
+    """Take a step: CURRENT, OLD and COEF to SPIKE, NEW and KEPT; numbers: `rules.Rules.numbers`."""
 
 
-def spike_block(work: Any) -> None:
-    """SPIKE = whether the OLD states fire."""
+def restore_block(work: Any, numbers: Any) -> None:
+    """KEPT and COEF of the step before to OLD."""
 
 
-def adjoint_block(work: Any, params: Any) -> None:
-    """Gradients of SPIKE and NEW to those of the step before, of CURRENT (in its place) and of COEF."""
+def adjoint_block(work: Any, numbers: Any) -> None:
+    """Gradients of SPIKE and NEW to those of the states before, of CURRENT (in its place) and of COEF."""
 
 
 # of `axonal_kernels` or `synaptic_kernels`

@@ -1,4 +1,4 @@
-"""Make and compile one module for a neuron's rules, a surrogate, a dtype and a kind of kernel.
+"""Make and compile one module for a neuron's rules, a dtype and a kind of kernel.
 
 What depends on the neuron is generated: its rules (`delrec.rules`) and the names of `blocks`. The rest of the module is
 the text of a real file (`scan_kernels`, `events.kernels`). One module, because numba compiles a function that is passed
@@ -7,15 +7,48 @@ as an argument anew in every process.
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 from delrec.engines.cpu.blocks import BLOCK
+from delrec.engines.cpu.common import torch_dtype
 from delrec.engines.generated import load, read_source, without_blocks
 from delrec.neurons import Neuron
-from delrec.rules import NUMBA, NeuronRules, neuron_rules
+from delrec.rules import Rules, Spelling
 
-__all__ = ["kernels_for"]
+__all__ = ["NUMBA", "kernels_for"]
+
+# Scalars inside a loop, of the module's type REAL; selects, no branches, so that the compiler makes vectors. A minimum
+# is NaN where an argument is, as torch's.
+NUMBA = Spelling(
+    {
+        "add": "{0} + {1}",
+        "sub": "{0} - {1}",
+        "mul": "{0} * {1}",
+        "div": "{0} / {1}",
+        "neg": "-{0}",
+        **dict.fromkeys(("pow", "pow_tensor"), "{0} ** {1}"),
+        "abs": "abs({0})",
+        **{f: f"math.{f}({{0}})" for f in "exp expm1 log log1p sqrt sin cos tan tanh sinh cosh erf erfc".split()},
+        "minimum": "{0} if (({0} < {1}) | ({0} != {0})) else {1}",
+        "maximum": "{0} if (({0} > {1}) | ({0} != {0})) else {1}",
+        "lt": "{0} < {1}",
+        "le": "{0} <= {1}",
+        "gt": "{0} > {1}",
+        "ge": "{0} >= {1}",
+        "eq": "{0} == {1}",
+        "ne": "{0} != {1}",
+        "and": "{0} & {1}",
+        "or": "{0} | {1}",
+        "not": "not {0}",
+        "where": "{1} if {0} else {2}",
+    },
+    number="REAL({0})",
+    decorator="@inlined",
+    lifts=True,
+)
 
 # kind -> the real file, and where the recurrence's part comes from
 _KINDS = {
@@ -23,101 +56,73 @@ _KINDS = {
     "synaptic": ("delrec.engines.cpu", "scan_kernels.py", "synaptic_kernels"),
     "events": ("delrec.engines.events", "kernels.py", None),
 }
-_known: dict[tuple[Any, ...], ModuleType] = {}
+_known: weakref.WeakKeyDictionary[Rules, dict[str, ModuleType]] = weakref.WeakKeyDictionary()
 
 
-def kernels_for(neuron: Neuron, dtype: Any, kind: str, keep_current: bool = False) -> ModuleType:
+def kernels_for(neuron: Neuron, dtype: Any, kind: str) -> ModuleType:
     """Return the compiled kernels of a neuron.
 
     kind: "axonal" (one delay a sender, or no recurrence) or "synaptic", with functions `forward_tile` and
-    `backward_tile`; or "events", with `event_rows`. keep_current: see `fused`; a neuron whose current cannot be
-    recovered keeps it in any case. Raises ValueError when a rule cannot be compiled, saying why.
+    `backward_tile`; or "events", with `event_rows`. Raises RuleError when its step cannot be compiled, saying why.
     """
-    rules, params = neuron_rules(neuron), len(neuron.surrogate.params)
-    keep_current = keep_current or (rules.needs_current and not rules.solvable)
-    key = (rules, neuron.strict, params, dtype.str, kind, keep_current)
-    if key not in _known:
-        text = _module_text(rules, neuron.strict, params, dtype, kind, keep_current)
-        _known[key] = load(f"{type(neuron).__name__.lower()}_{kind}_{dtype.name}", text)
-    return _known[key]
+    rules = neuron.rules(torch_dtype(dtype))
+    known = _known.setdefault(rules, {})
+    if kind not in known:
+        known[kind] = load(f"{type(neuron).__name__.lower()}_{kind}_{dtype.name}", _module_text(rules, dtype, kind))
+    return known[kind]
 
 
-def _module_text(rules: NeuronRules, strict: bool, params: int, dtype: Any, kind: str, keep_current: bool) -> str:
+def _module_text(rules: Rules, dtype: Any, kind: str) -> str:
     package, name, recurrence = _KINDS[kind]
-    text = rules.texts(NUMBA, keep_current)
     head = "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled, inlined\n"
     if recurrence:
         names = "backward_room, forward_room, g_row, receive, receive_gradient, send, send_gradient, send_silence"
         head += f"from delrec.engines.cpu.{recurrence} import {names}\n"
-    blocks = _blocks_text(rules, strict, params, dtype, keep_current)
-    return "\n\n".join((head, text, blocks, without_blocks(read_source(package, name))))
+    # a layer by its events has its numbers written in: it is compiled once, and its calls have few arguments
+    spelling = NUMBA if recurrence else replace(NUMBA, lifts=False)
+    blocks = _blocks_text(rules, dtype, len(rules.numbers) if recurrence else 0)
+    return "\n\n".join((head, blocks, rules.text(spelling), without_blocks(read_source(package, name))))
 
 
-def _blocks_text(rules: NeuronRules, strict: bool, params: int, dtype: Any, keep_current: bool) -> str:
+def _blocks_text(rules: Rules, dtype: Any, numbers: int) -> str:
     """Return the names of `blocks` for a neuron: the rows of `work`, and its rules on whole blocks of it."""
-    states, coefs = rules.states, rules.coefficients
+    states, coefs, planes = rules.states, rules.coefficients, len(rules.kept)
     sizes = {
-        "SPIKE": 1, "CURRENT": 1, "OLD": states, "NEW": states, "COEF": coefs, "G_SPIKE": 1, "G_NEW": states,
-        "G_COEF": coefs,
+        "SPIKE": 1, "CURRENT": 1, "OLD": states, "NEW": states, "COEF": coefs, "KEPT": planes, "G_SPIKE": 1,
+        "G_NEW": states, "G_COEF": coefs,
     }  # fmt: skip
     places, rows = {}, 0
     for name, count in sizes.items():
         places[name], rows = rows * BLOCK, rows + count
 
-    def at(name: str) -> str:
-        return "".join(f"work[{places[name] + j * BLOCK} + n], " for j in range(sizes[name]))
+    def at(*names: str) -> str:
+        return "".join(f"work[{places[name] + j * BLOCK} + n], " for name in names for j in range(sizes[name]))
 
-    def stores(name: str, values: str) -> str:
-        return "\n".join(
-            f"        work[{places[name] + j * BLOCK} + n] = {values.format(j=j)}" for j in range(sizes[name])
-        )
-
-    def names(pattern: str, count: int) -> str:
-        return "".join(pattern.format(j=j) + ", " for j in range(count))
-
-    new, fires = names("s{j}", states), ">" if strict else ">="
-    current = at("CURRENT") if keep_current else ""
+    given = "".join(f"p_{j}, " for j in range(numbers))
+    loads = "".join(f"    p_{j} = numbers[{j}]\n" for j in range(numbers))
     constants = "\n".join(f"{name} = {place}" for name, place in places.items())
-    g_totals = "".join(f"work[{places['G_NEW'] + j * BLOCK} + n] + d{j}, " for j in range(states))
     return f"""
 REAL = np.{dtype.name}
 ONE, ZERO = REAL(1.0), REAL(0.0)
-BLOCK, STATES, COEFS, ROWS = {BLOCK}, {states}, {coefs}, {rows}
-KEEPS_CURRENT, PLANES = {keep_current}, {states + keep_current}
+BLOCK, STATES, COEFS, PLANES, ROWS = {BLOCK}, {states}, {coefs}, {planes}, {rows}
+READS_OLD, COEFFICIENTS_READ_OLD = {rules.reads_old}, {rules.coefficients_read_old}
 {constants}
 
 
 @compiled
-def step_block(work, params):
-    for n in range(BLOCK):
-        spike = work[SPIKE + n]
-        {new} = step(spike, spike, {at("OLD")} work[CURRENT + n], {at("COEF")})
-        u = drive({new} {at("COEF")})
-        work[SPIKE + n] = ONE if u {fires} ZERO else ZERO
-{stores("NEW", "s{j}")}
+def step_block(work, numbers):
+{loads}    for n in range(BLOCK):
+        {at("SPIKE", "NEW", "KEPT")} = step({at("CURRENT", "OLD", "COEF")}{given})
 
 
 @compiled
-def spike_block(work):
-    for n in range(BLOCK):
-        u = drive({at("OLD")} {at("COEF")})
-        work[SPIKE + n] = ONE if u {fires} ZERO else ZERO
+def restore_block(work, numbers):
+{loads}    for n in range(BLOCK):
+        {at("OLD")} = restore({at("KEPT", "COEF")}{given})
 
 
 @compiled
-def adjoint_block(work, params):
-    for n in range(BLOCK):
-        {new} = {at("NEW")}
-        slope = surrogate(drive({new} {at("COEF")}), {names("params[{j}]", params)})
-        {names("d{j}", states)} {names("g_drive_c{j}", coefs)} = drive_adjoint(
-            {new} {at("COEF")} slope * work[G_SPIKE + n]
-        )
-        spike = work[SPIKE + n]
-        g_plain, g_reset, {names("g_old{j}", states)} g_current, {names("g_step_c{j}", coefs)} = step_adjoint(
-            spike, spike, {at("OLD")} {new} {current} {at("COEF")} {g_totals}
-        )
-        work[G_SPIKE + n] = g_plain + params[{params}] * g_reset
-        work[CURRENT + n] = g_current
-{stores("G_NEW", "g_old{j}")}
-{stores("G_COEF", "g_step_c{j} + g_drive_c{j}")}
+def adjoint_block(work, numbers):
+{loads}    for n in range(BLOCK):
+        {at("CURRENT", "G_NEW", "G_COEF")} = adjoint({at("KEPT", "OLD", "COEF", "G_SPIKE", "G_NEW")}{given})
 """

@@ -22,6 +22,7 @@ __all__ = [
     "real",
     "row_groups",
     "tile_count",
+    "torch_dtype",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -33,6 +34,11 @@ _CHUNK = 512  # rows of one task
 def real(dtype: torch.dtype) -> np.dtype[Any] | None:
     """Return numpy's name of a dtype that kernels are compiled for, or None."""
     return _REALS.get(dtype)
+
+
+def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    """Return torch's name of a dtype that kernels are compiled for."""
+    return next(theirs for theirs, ours in _REALS.items() if ours == dtype)
 
 
 def tile_count(batch: int) -> int:

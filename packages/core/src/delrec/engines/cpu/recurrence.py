@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,51 +14,60 @@ from delrec.engines.cpu import synaptic
 from delrec.engines.cpu.arguments import Pairs, Taps
 from delrec.engines.cpu.common import flat, padded, padded_rows
 from delrec.engines.cpu.vector import LANES
+from delrec.engines.fused import Inputs
+from delrec.neurons import Neuron
 
 __all__ = ["Axonal", "Nothing", "Recurrence", "Synaptic", "recurrence_of"]
 
 _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product is faster
 
 
-def recurrence_of(
-    weight: Tensor | None, delay: Tensor | None, width: Tensor | None, like: Tensor, history: int
-) -> Recurrence:
-    """Return the tables of a recurrence (or of none) for sequences like (T, B, N) after `history` given steps."""
-    if weight is None:
-        return Nothing(like.shape[-1], like.dtype)
-    assert delay is not None and width is not None
-    kind = Synaptic if delay.dim() == 2 else Axonal
-    # never in less than float32, nor in less than either side has
-    precise = torch.promote_types(torch.promote_types(delay.dtype, like.dtype), torch.float32)
-    return kind(
-        delay.detach().to(precise), width.detach().to(precise), like.dtype, like.shape[0] - 1 + history, history
-    )
+def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
+    """Return the tables of a scan's recurrence, or of none; they are made again only where the delays have changed."""
+    current, delay, width, history = inputs.current, inputs.delay, inputs.width, len(inputs.history)
+    if delay is None or width is None:
+        return Nothing(current.shape[-1], current.dtype)
+    reach = current.shape[0] - 1 + history
+    latest = _latest.get(neuron)
+    if latest is None or not latest.fits(delay, width, current.dtype, reach, history):
+        kind = Synaptic if delay.dim() == 2 else Axonal
+        # never in less than float32, nor in less than either side has
+        precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
+        latest = kind(delay.detach().to(precise), width.detach().to(precise), current.dtype, reach, history)
+        latest.made_of = delay.detach().clone(), width.detach().clone(), current.dtype, reach, history
+        _latest[neuron] = latest
+    return latest
+
+
+_latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
 
 
 class Recurrence:
     """Tables for the two passes.
 
-    kind: of kernels. length: of the longest kernel, in taps. prefix: steps of spike bits kept in front of step 0. past:
-    of these, how many were given.
+    kind: of kernels. past: how many given steps are met.
+    made_of: delays, half-widths, dtype, steps back that can meet a spike, given steps.
     """
 
     kind = "axonal"
-    length = 2
-    prefix = 0
     past = 0
+    made_of: tuple[Any, ...]
+
+    def fits(self, delay: Tensor, width: Tensor, *rest: Any) -> bool:
+        """Return whether these are the tables for a scan; by value, as an edit in place leaves no trace everywhere."""
+        own_delay, own_width, *own = self.made_of
+        same = own == list(rest) and own_delay.dtype == delay.dtype and own_delay.shape == delay.shape
+        return same and torch.equal(own_delay, delay) and torch.equal(own_width, width)
 
     def forward(self, weight: Tensor | None) -> Taps | Pairs:
         """Return the tables of the forward pass."""
         raise NotImplementedError
 
-    def start_gradients(self, weight: Tensor | None, groups: int) -> None:
-        """Make room for the sums of each group of tiles."""
-
-    def backward(self, group: int) -> Taps | Pairs:
-        """Return the tables of the backward pass, for one group."""
+    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
+        """Return the tables of the backward pass, those of each group of tiles with sums of its own, and all sums."""
         raise NotImplementedError
 
-    def gradients(self, weight: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients of delay, shaped like it, and of half-width, (N,); g_weight is [sender, receiver]."""
         raise NotImplementedError
 
@@ -71,9 +83,9 @@ class Nothing(Recurrence):
         """Return empty tables."""
         return self._tables
 
-    def backward(self, group: int) -> Taps:
+    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
         """Return empty tables."""
-        return self._tables
+        return [self._tables] * groups, torch.zeros(0)
 
 
 class Axonal(Recurrence):
@@ -82,8 +94,7 @@ class Axonal(Recurrence):
     @torch.no_grad()
     def __init__(self, delay: Tensor, width: Tensor, dtype: torch.dtype, reach: int, history: int) -> None:
         size = delay.shape[0]
-        self.length = kernel_length(delay, width)
-        length = min(self.length, reach + 1)
+        length = min(kernel_length(delay, width), reach + 1)
         first, count, left, right = triangle_sides(delay, width, length)
         first = first.to(torch.int64)
         rounded = ((count + 3) // 4 * 4).to(torch.int64)
@@ -98,29 +109,23 @@ class Axonal(Recurrence):
             flat((1 / width).to(dtype).expand(size)), (first + rounded).numpy(),
             none, _DENSE_SHARE * size * LANES, sums, sums,
         )  # fmt: skip
-        self.prefix = int((first + rounded).max())
-        self.past = min(history, self.prefix)
+        self.past = min(history, int((first + rounded).max()))
 
     def forward(self, weight: Tensor | None) -> Taps:
         """Return the taps and the weights by sender."""
         assert weight is not None
         return self._tables._replace(weight=padded_rows(weight.t(), padded(len(weight))))
 
-    def start_gradients(self, weight: Tensor | None, groups: int) -> None:
-        """Make sums for delay and half-width, in float64."""
+    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
+        """Return the taps and the weights by receiver, with sums for delay and half-width in float64."""
         assert weight is not None
-        self._weight = padded_rows(weight, padded(len(weight)))
-        self._sums = torch.zeros(2, groups, len(weight), dtype=torch.float64)
+        sums = torch.zeros(2, groups, len(weight), dtype=torch.float64)
+        tables = self._tables._replace(weight=padded_rows(weight, padded(len(weight))))
+        return [tables._replace(g_delay=d, g_width=w) for d, w in zip(*sums.numpy(), strict=True)], sums
 
-    def backward(self, group: int) -> Taps:
-        """Return the taps, the weights by receiver, and the sums."""
-        g_delay, g_width = self._sums[:, group].numpy()
-        return self._tables._replace(weight=self._weight, g_delay=g_delay, g_width=g_width)
-
-    def gradients(self, weight: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N,) and (N,)."""
-        g_delay, g_width = self._sums.sum(1)
-        return g_delay, g_width
+        return sums[0].sum(0), sums[1].sum(0)
 
 
 class Synaptic(Recurrence):
@@ -129,30 +134,25 @@ class Synaptic(Recurrence):
     kind = "synaptic"
 
     def __init__(self, delay: Tensor, width: Tensor, dtype: torch.dtype, reach: int, history: int) -> None:
-        self.length = kernel_length(delay, width)
         self._forward, self._backward = synaptic.pairs(delay, width, reach, dtype)
         self._half = width.to(dtype).expand(len(delay))
-        self.prefix = self.past = max(1, min(history, self._forward.length))
+        self.past = max(1, min(history, self._forward.length))
 
     def forward(self, weight: Tensor | None) -> Pairs:
         """Return what each receiver reads."""
         assert weight is not None
         return self._forward._replace(weight=flat(synaptic.blocked(weight)))
 
-    def start_gradients(self, weight: Tensor | None, groups: int) -> None:
-        """Make sums a connection."""
+    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
+        """Return what each sender reads, with sums a connection."""
         assert weight is not None
-        self._by_sender = flat(synaptic.blocked(weight.t()))
-        self._sums = weight.new_zeros(2, groups, weight.numel())
+        sums = weight.new_zeros(2, groups, weight.numel())
+        tables = self._backward._replace(weight=flat(synaptic.blocked(weight.t())))
+        return [tables._replace(g_span=s, g_total=t) for s, t in zip(*sums.numpy(), strict=True)], sums
 
-    def backward(self, group: int) -> Pairs:
-        """Return what each sender reads, and the sums."""
-        g_span, g_total = self._sums[:, group].numpy()
-        return self._backward._replace(weight=self._by_sender, g_span=g_span, g_total=g_total)
-
-    def gradients(self, weight: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s, inside the triangle; (N, N) and (N,)."""
-        sides, total = (synaptic.unblocked(s, len(weight)) for s in self._sums.sum(1))  # [sender, receiver]
+        sides, total = (synaptic.unblocked(s, len(weight)) for s in sums.sum(1))  # [sender, receiver]
         scale = 1 / self._half.unsqueeze(-1)
         by_sender = weight.t()
         g_width = (by_sender * (total * scale**2 - 2 * scale * g_weight)).sum(1)

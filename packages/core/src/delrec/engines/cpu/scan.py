@@ -1,169 +1,138 @@
-"""The two passes of the scan on tensors, and what autograd sees of them.
-
-`forward` and `backward` are functions of tensors alone: `Scan` puts them in autograd's graph, `operators` in a compiled
-one.
-"""
+"""The two passes of the scan on tensors, as `engines.ops` calls them."""
 
 from __future__ import annotations
-
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.engines.cpu.arguments import Given, Incoming, Shape, Sums, Wanted
+from delrec.engines.cpu.arguments import Given, Incoming, Planes, Shape, Sums, Wanted
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, Array, flat, padded, real, tile_count
+from delrec.engines.cpu.common import GROUPS, flat, padded, real, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import LANES
-from delrec.engines.fused import Inputs
-from delrec.engines.gradients import refuse_twice
+from delrec.engines.fused import Grads, Inputs
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
-from delrec.rules import neuron_rules
 
-__all__ = ["Scan", "backward", "forward", "pack"]
+__all__ = ["backward", "forward", "room"]
+
+_ROUNDED = 4  # taps are read by as many at once
+
+
+def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
+    """Return how many planes are kept, and zeros for the bits of the spikes: (tiles, N, steps before 0 and after).
+
+    As many steps are before as any tap may reach, which shapes and `limit` say and no delay.
+    """
+    current, delay, history = inputs.current, inputs.delay, len(inputs.history)
+    steps, batch, size = current.shape
+    shape = (0, size, 0)
+    if delay is not None:
+        reach = steps - 1 + history
+        before = history if delay.dim() == 2 else (reach if limit is None else min(limit, reach)) + _ROUNDED
+        shape = (tile_count(batch), size, before + steps)
+    return len(neuron.rules(current.dtype).kept), torch.zeros(shape, dtype=torch.int16, device=current.device)
 
 
 def forward(
-    neuron: Neuron, inputs: Inputs, keep: bool, keep_current: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Recurrence, ModuleType]:
-    """Return spikes (T, B, N), trace, final states (states, B, N), spike bits, the tables, and the kernels.
-
-    trace: (planes, T, B, N) if `keep`, else the last two steps only; the states before the reset come first.
-    """
-    current, weight, history = inputs.current, inputs.weight, inputs.history
+    neuron: Neuron, inputs: Inputs, limit: int | None, keep: bool, trace: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See `ops.Passes`."""
+    current, history = inputs.current, inputs.history
     steps, batch, size = current.shape
-    given, taken = len(inputs.coef), neuron_rules(neuron).coefficients
-    if given != taken:
-        raise ValueError(f"{type(neuron).__name__}: coefficients() returns {given}, step takes {taken}")
-    recurrence = recurrence_of(weight, inputs.delay, inputs.width, current, history.shape[0])
-    module = kernels_for(neuron, real(current.dtype), recurrence.kind, keep_current)
-    tiles = tile_count(batch)
-    held = steps if keep else min(steps, 2)
+    recurrence = recurrence_of(neuron, inputs)
+    module = kernels_for(neuron, real(current.dtype), recurrence.kind)
+    planes, bits = room(neuron, inputs, limit)
+    shape = _shape(inputs, recurrence, bits, keep, trace)
+    if shape.recurrent:
+        pack(bits, history[-recurrence.past :], shape.prefix)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
-    trace = current.new_empty(module.PLANES, held, batch, size)
-    bits = torch.zeros(0 if weight is None else tiles, size, recurrence.prefix + steps, dtype=torch.int16)
-    if weight is not None:
-        pack(bits, history[-recurrence.past :], recurrence.prefix)
-    shape = _shape((steps, batch, size), held, recurrence)
-    read, tables = _given(neuron, inputs, shape), recurrence.forward(weight)
-    x, words, out, states = flat(current), flat(bits).view(np.uint16), flat(spikes), flat(trace)
-    parallel(lambda tile: module.forward_tile(tile, shape, read, tables, x, out, states, words), tiles)
-    final = trace[: len(inputs.start), (steps - 1) % held].clone()
-    return spikes, trace, final, bits, recurrence, module
+    final = inputs.start.detach().clone(memory_format=torch.contiguous_format)
+    traced = current.new_empty(len(final), steps if trace else 0, batch, size)
+    kept = current.new_empty(planes, steps if keep else 0, batch, size)
+    filled = Planes(flat(spikes), flat(final), flat(traced), flat(kept))
+    given, tables = _given(neuron, inputs, shape), recurrence.forward(inputs.weight)
+    x, words = flat(current), flat(bits).view(np.uint16)
+    parallel(lambda tile: module.forward_tile(tile, shape, given, tables, x, filled, words), tile_count(batch))
+    return spikes, final, traced, kept, bits
 
 
 def backward(
-    neuron: Neuron, module: ModuleType, recurrence: Recurrence, inputs: Inputs, trace: Tensor, bits: Tensor,
-    grads: tuple[Tensor | None, Tensor | None, Tensor | None], needs: tuple[bool, ...],
+    neuron: Neuron, inputs: Inputs, limit: int | None, kept: Tensor, bits: Tensor, grads: Grads,
+    needs: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Return the gradients of `inputs` (None for the mask) from those of spikes, trace and final states.
-
-    inputs.current need not hold values: its shape is enough. needs: which gradients are wanted, in the order of
-    `inputs`.
-    """
+    """See `ops.Passes`."""
     current, weight, delay, width, _, coef, start, history = inputs
     steps, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
-    need_taps, wanted = need_delay or need_width, need_start or need_history
-    shape = _shape((steps, batch, size), steps, recurrence)
-    groups = min(tile_count(batch), GROUPS)
+    recurrence = recurrence_of(neuron, inputs)
+    module = kernels_for(neuron, real(current.dtype), recurrence.kind)
+    shape, groups = _shape(inputs, recurrence, bits, True, False), min(tile_count(batch), GROUPS)
+    need_taps = need_delay or need_width
     # the sums of a synaptic half-width are made of those of the weight
     sum_weight = need_weight or (need_taps and recurrence.kind == "synaptic")
+    empty = coef.new_zeros(0)
     g_x = coef.new_empty(steps, batch, size)
     g_wt = coef.new_zeros(groups, shape.row * shape.row if sum_weight else 0)
-    g_coef = torch.zeros(groups, coef.numel(), dtype=torch.float64)
-    g_start = coef.new_zeros((1 + len(start), batch, size) if wanted else (0,))
+    g_coef = torch.zeros(groups, len(coef) * size, dtype=torch.float64)
+    g_start = start.new_empty(start.shape if need_start else (0,))
     g_past = coef.new_zeros(recurrence.past, batch, size)
-    recurrence.start_gradients(weight, groups)
-    given = _given(neuron, inputs, shape)
-    empty = coef.new_zeros(0)
-    parts: list[Any] = []
-    for g in grads:
-        parts += [flat(empty if g is None else g.to(coef.dtype)), int(g is not None)]
-    incoming = Incoming(*parts)
-    asked = Wanted(int(sum_weight), int(need_taps), int(need_coef), int(wanted))
-    states, words = flat(trace), flat(bits).view(np.uint16)
-    out, starts, pasts, weights, coefs = flat(g_x), flat(g_start), flat(g_past), g_wt.numpy(), g_coef.numpy()
+    tables, sums = recurrence.backward(weight, groups)
+    given, words = _given(neuron, inputs, shape), flat(bits).view(np.uint16)
+    incoming = Incoming(*(part for g in grads for part in (flat(empty if g is None else g), int(g is not None))))
+    wanted = Wanted(int(sum_weight), int(need_taps), int(need_coef), int(need_start))
+    planes, out, starts, pasts = flat(kept), flat(g_x), flat(g_start), flat(g_past)
 
     def run(group: int) -> None:
-        tables, sums = recurrence.backward(group), Sums(out, weights[group], coefs[group], starts, pasts)
+        own = Sums(out, g_wt[group].numpy(), g_coef[group].numpy(), starts, pasts)
         for tile in range(group, tile_count(batch), groups):
-            module.backward_tile(tile, shape, given, tables, states, words, incoming, asked, sums)
+            module.backward_tile(tile, shape, given, tables[group], planes, words, incoming, wanted, own)
 
     parallel(run, groups)
-    g_delay = g_width = g_history = None
     g_weight = g_wt.sum(0).view(shape.row, shape.row)[:size, :size] if sum_weight else empty
+    g_delay = g_width = g_history = None
     if need_taps:
         assert weight is not None and delay is not None and width is not None
         g_delay, g_width = (
             g.sum_to_size(like.shape).to(like.dtype)
-            for g, like in zip(recurrence.gradients(weight, g_weight), (delay, width), strict=True)
+            for g, like in zip(recurrence.gradients(weight, sums, g_weight), (delay, width), strict=True)
         )
     if need_history:
         g_history = torch.zeros_like(history)
-        if recurrence.past:
-            g_history[-recurrence.past :] = g_past
-        g_history[-1] += g_start[0]
+        g_history[len(history) - recurrence.past :] = g_past
     return (
         g_x, g_weight.t() if need_weight else None, g_delay, g_width, None,
-        g_coef.sum(0).view_as(coef).to(coef.dtype) if need_coef else None,
-        g_start[1:] if need_start else None, g_history,
+        g_coef.sum(0).view(-1, size).sum_to_size(coef.shape).to(coef.dtype) if need_coef else None,
+        g_start if need_start else None, g_history,
     )  # fmt: skip
 
 
-class Scan(torch.autograd.Function):
-    """The scan with its adjoint; gives spikes, final states and, if asked for, the trace."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, neuron: Neuron, keep: bool, keep_current: bool, with_trace: bool, *tensors: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        """See `forward`."""
-        inputs = Inputs(*tensors)  # type: ignore[arg-type]
-        spikes, trace, final, bits, ctx.recurrence, module = forward(neuron, inputs, keep, keep_current)
-        # the kernels stay: a rule that changes before the backward pass is not the one that ran
-        ctx.neuron, ctx.module, ctx.shape = neuron, module, inputs.current.shape
-        # everything through save_for_backward, so that an edit in place before the backward pass is an error
-        ctx.save_for_backward(*inputs[1:], trace, bits)
-        ctx.set_materialize_grads(False)
-        return (spikes, final, trace) if with_trace else (spikes, final)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """See `backward`."""
-        refuse_twice("cpu")
-        *saved, trace, bits = ctx.saved_tensors
-        inputs = Inputs(trace.new_empty(()).expand(ctx.shape), *saved)
-        spikes, final, *rest = grads
-        incoming = (spikes, rest[0] if rest else None, final)
-        needs = ctx.needs_input_grad[4:]
-        return (None,) * 4 + backward(ctx.neuron, ctx.module, ctx.recurrence, inputs, trace, bits, incoming, needs)
-
-
-def _shape(sizes: tuple[int, int, int], held: int, recurrence: Recurrence) -> Shape:
-    recurrent = int(recurrence.prefix > 0)
-    return Shape(*sizes, padded(sizes[2]), held, recurrence.prefix, recurrence.past, recurrent)
+def _shape(inputs: Inputs, recurrence: Recurrence, bits: Tensor, keep: bool, trace: bool) -> Shape:
+    steps, batch, size = inputs.current.shape
+    recurrent = inputs.weight is not None
+    prefix = bits.shape[2] - steps if recurrent else 0
+    return Shape(steps, batch, size, padded(size), int(keep), int(trace), prefix, recurrence.past, int(recurrent))
 
 
 def _given(neuron: Neuron, inputs: Inputs, shape: Shape) -> Given:
     coef, mask = inputs.coef, inputs.mask
-    mask_part: tuple[Array, int, int] = (flat(coef.new_zeros(0)), 0, 0)
+    part, masked, step = flat(coef.new_zeros(0)), 0, 0
     if mask is not None and shape.recurrent:
-        full = mask.to(coef.dtype).expand(shape[:3] if mask.dim() == 3 else shape[1:3])
-        mask_part = (flat(full), 1, shape.batch * shape.size if mask.dim() == 3 else 0)
-    params = np.array((*neuron.surrogate.params, float(not neuron.detach_reset)), real(coef.dtype))
-    return Given(*mask_part, flat(coef), params, flat(inputs.history[-1]), flat(inputs.start))
+        part, masked = flat(mask), 1
+        step = shape.batch * shape.size if mask.dim() == 3 else 0
+    numbers = np.array(neuron.rules(coef.dtype).numbers, real(coef.dtype))
+    return Given(part, masked, step, flat(coef.expand(len(coef), shape.size)), numbers, flat(inputs.start))
 
 
 def pack(bits: Tensor, history: Tensor, prefix: int) -> None:
     """Write past spikes (K, B, N) in front of step 0: bit b of bits[tile, n, prefix - K + j]."""
     past, batch, size = history.shape
-    rows = torch.zeros(past, bits.shape[0] * LANES, size, dtype=torch.int32)
-    rows[:, :batch] = (history.detach() > 0).to(torch.int32)
-    shifts = torch.arange(LANES, dtype=torch.int32).view(1, 1, LANES, 1)
-    packed = (rows.view(past, -1, LANES, size) << shifts).sum(2, dtype=torch.int32)
-    bits[:, :, prefix - past : prefix] = packed.permute(1, 2, 0).to(torch.int16)
+    given = history.detach().numpy()
+    if not ((given == 0) | (given == 1)).all():
+        raise ValueError("the cpu engine keeps spikes as bits, and the state's history holds other values than 0 and 1")
+    rows = np.zeros((past, len(bits) * LANES, size), np.uint16)
+    rows[:, :batch] = given
+    shifts = np.arange(LANES, dtype=np.uint16).reshape(1, 1, LANES, 1)
+    packed = (rows.reshape(past, -1, LANES, size) << shifts).sum(2, dtype=np.uint16)
+    bits.numpy().view(np.uint16)[:, :, prefix - past : prefix] = packed.transpose(1, 2, 0)

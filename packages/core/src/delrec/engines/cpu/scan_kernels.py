@@ -11,15 +11,17 @@ import numpy as np
 from delrec.engines.cpu.blocks import (
     BLOCK,
     COEF,
+    COEFFICIENTS_READ_OLD,
     COEFS,
     CURRENT,
     G_COEF,
     G_NEW,
     G_SPIKE,
-    KEEPS_CURRENT,
+    KEPT,
     NEW,
     OLD,
     PLANES,
+    READS_OLD,
     REAL,
     ROWS,
     SPIKE,
@@ -31,10 +33,10 @@ from delrec.engines.cpu.blocks import (
     g_row,
     receive,
     receive_gradient,
+    restore_block,
     send,
     send_gradient,
     send_silence,
-    spike_block,
     step_block,
 )
 from delrec.engines.cpu.cache import compiled, entry, inlined
@@ -70,17 +72,17 @@ def load_coefficients(work, coef, size, c, m):
 
 
 @entry
-def forward_tile(tile, shape, given, tables, x, spikes, trace, bits):
+def forward_tile(tile, shape, given, tables, x, planes, bits):
     """Spikes, states and spike bits of the LANES rows of a tile."""
     work = np.zeros(ROWS * BLOCK, REAL)
     words = np.zeros(BLOCK, np.uint16)
     bits_at = tile * shape.size * (shape.prefix + shape.steps) + shape.prefix
     room = forward_room(shape, tables, bits, bits_at)
-    forward_steps(tile, shape, given, tables, room, work, words, x, spikes, trace, bits, bits_at)
+    forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits, bits_at)
 
 
 @compiled
-def forward_steps(tile, shape, given, tables, room, work, words, x, spikes, trace, bits, bits_at):
+def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits, bits_at):
     """The steps of `forward_tile`, which made room for them."""
     size, row = shape.size, shape.row
     first_row = tile * LANES
@@ -99,9 +101,10 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, spikes, trac
                 now = t * plane + at
                 rec = b * row + c
                 prefetch(x, now + plane, m)  # of the next step, too far away for the processor to foresee
-                prefetch(spikes, now + plane, m)
-                for j in range(PLANES):
-                    prefetch(trace, (j * shape.held + (t + 1) % shape.held) * plane + at, m)
+                prefetch(planes.spikes, now + plane, m)
+                if shape.keep:
+                    for j in range(PLANES):
+                        prefetch(planes.kept, j * shape.steps * plane + now + plane, m)
                 if not shape.recurrent:
                     load(work, CURRENT, x, now, m)
                 elif given.mask_on:
@@ -112,22 +115,18 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, spikes, trac
                 else:
                     for n in range(m):
                         put(work, CURRENT + n, get(x, now + n) + get(room.rec, rec + n))
-                if t == 0:
-                    load(work, SPIKE, given.spike, at, m)
-                    for j in range(STATES):
-                        load(work, OLD + j * BLOCK, given.start, j * plane + at, m)
-                else:
-                    load(work, SPIKE, spikes, now - plane, m)
-                    for j in range(STATES):
-                        before = (j * shape.held + (t - 1) % shape.held) * plane + at
-                        load(work, OLD + j * BLOCK, trace, before, m)
-                keep = (t % shape.held) * plane + at
-                if KEEPS_CURRENT:
-                    store(work, CURRENT, trace, STATES * shape.held * plane + keep, m)
-                step_block(work, given.params)
-                store(work, SPIKE, spikes, now, m)
                 for j in range(STATES):
-                    store(work, NEW + j * BLOCK, trace, j * shape.held * plane + keep, m)
+                    load(work, OLD + j * BLOCK, planes.states, j * plane + at, m)
+                step_block(work, given.numbers)
+                store(work, SPIKE, planes.spikes, now, m)
+                for j in range(STATES):
+                    store(work, NEW + j * BLOCK, planes.states, j * plane + at, m)
+                if shape.traced:
+                    for j in range(STATES):
+                        store(work, NEW + j * BLOCK, planes.trace, j * shape.steps * plane + now, m)
+                if shape.keep:
+                    for j in range(PLANES):
+                        store(work, KEPT + j * BLOCK, planes.kept, j * shape.steps * plane + now, m)
                 if shape.recurrent:
                     bit = np.uint16(1 << b)
                     for n in range(BLOCK):
@@ -140,26 +139,28 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, spikes, trac
 
 
 @entry
-def backward_tile(tile, shape, given, tables, trace, bits, incoming, wanted, sums):
+def backward_tile(tile, shape, given, tables, kept, bits, incoming, wanted, sums):
     """The adjoint of `forward_tile`: every gradient that is wanted, step by step from the last."""
     work = np.zeros(ROWS * BLOCK, REAL)
-    carry = np.zeros((1 + STATES) * LANES * shape.size, REAL)
+    carry = np.zeros(STATES * LANES * shape.size, REAL)
     room = backward_room(shape, tables)
-    backward_steps(tile, shape, given, tables, room, work, carry, trace, bits, incoming, wanted, sums)
+    backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, wanted, sums)
 
 
 @compiled
-def backward_steps(tile, shape, given, tables, room, work, carry, trace, bits, incoming, wanted, sums):
-    """The steps of `backward_tile`; carry: gradients of spike and states on their way to the step before."""
+def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, wanted, sums):
+    """The steps of `backward_tile`; carry: gradients of the states on their way to the step before."""
     size, row = shape.size, shape.row
     first_row = tile * LANES
     rows = min(LANES, shape.batch - first_row)
     length = shape.prefix + shape.steps
     bits_at = tile * size * length + shape.prefix
     plane = shape.batch * size
+    read_old = READS_OLD or (COEFFICIENTS_READ_OLD and wanted.coef)
+    ahead = 2 * plane if read_old else plane
     if incoming.final_on:
         for j in range(STATES):
-            load(carry, (1 + j) * LANES * size, incoming.final, j * plane + first_row * size, rows * size)
+            load(carry, j * LANES * size, incoming.final, j * plane + first_row * size, rows * size)
     for t in range(shape.steps - 1, -1 - shape.past, -1):
         if shape.recurrent:
             receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums)
@@ -177,33 +178,30 @@ def backward_steps(tile, shape, given, tables, room, work, carry, trace, bits, i
                 held = b * size + c
                 prefetch(sums.current, now - plane, m)
                 for j in range(PLANES):
-                    prefetch(trace, j * shape.steps * plane + now - 2 * plane, m)
-                load(work, G_SPIKE, carry, held, m)
+                    prefetch(kept, j * shape.steps * plane + now - ahead, m)
                 if incoming.spikes_on:
                     prefetch(incoming.spikes, now - plane, m)
-                    add(work, G_SPIKE, incoming.spikes, now, m)
+                    load(work, G_SPIKE, incoming.spikes, now, m)
+                else:
+                    work[G_SPIKE : G_SPIKE + BLOCK] = ZERO
                 if shape.recurrent:
                     add(work, G_SPIKE, room.y, b * row + c, m)
                 for j in range(STATES):
-                    kept = j * shape.steps * plane + now
-                    load(work, G_NEW + j * BLOCK, carry, (1 + j) * LANES * size + held, m)
+                    load(work, G_NEW + j * BLOCK, carry, j * LANES * size + held, m)
                     if incoming.trace_on:
-                        add(work, G_NEW + j * BLOCK, incoming.trace, kept, m)
-                    load(work, NEW + j * BLOCK, trace, kept, m)
-                if KEEPS_CURRENT:
-                    load(work, CURRENT, trace, STATES * shape.steps * plane + now, m)
-                if t == 0:
+                        add(work, G_NEW + j * BLOCK, incoming.trace, j * shape.steps * plane + now, m)
+                if read_old and t == 0:
                     for j in range(STATES):
                         load(work, OLD + j * BLOCK, given.start, j * plane + at, m)
-                    load(work, SPIKE, given.spike, at, m)
-                else:
-                    for j in range(STATES):
-                        load(work, OLD + j * BLOCK, trace, j * shape.steps * plane + now - plane, m)
-                    spike_block(work)
-                adjoint_block(work, given.params)
-                store(work, G_SPIKE, carry, held, m)
+                elif read_old:
+                    for j in range(PLANES):
+                        load(work, KEPT + j * BLOCK, kept, j * shape.steps * plane + now - plane, m)
+                    restore_block(work, given.numbers)
+                for j in range(PLANES):
+                    load(work, KEPT + j * BLOCK, kept, j * shape.steps * plane + now, m)
+                adjoint_block(work, given.numbers)
                 for j in range(STATES):
-                    store(work, G_NEW + j * BLOCK, carry, (1 + j) * LANES * size + held, m)
+                    store(work, G_NEW + j * BLOCK, carry, j * LANES * size + held, m)
                 store(work, CURRENT, sums.current, now, m)
                 if wanted.coef:
                     for j in range(COEFS):
@@ -221,5 +219,5 @@ def backward_steps(tile, shape, given, tables, room, work, carry, trace, bits, i
         if shape.recurrent:
             send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums)
     if wanted.start:
-        for j in range(1 + STATES):
+        for j in range(STATES):
             load(sums.start, (j * shape.batch + first_row) * size, carry, j * LANES * size, rows * size)

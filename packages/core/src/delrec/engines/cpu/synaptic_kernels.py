@@ -201,7 +201,7 @@ def forward_room(shape, tables, bits, bits_at):
         aligned(LANES * row, real), start_at(tables), aligned(row * LANES, real), aligned(row * LANES, real),
         aligned(row * LANES, real), aligned(row * LANES, real), aligned(shape.size * lines * LANES, real),
     )  # fmt: skip
-    for t in range(-shape.prefix, 0):
+    for t in range(-shape.past, 0):
         open_step(shape, tables, room)
         send(t, shape, tables, room, bits, bits_at)
     return room

@@ -32,7 +32,7 @@ class Events(Engine):
         reason = CPU.supports(request)
         if reason:
             return reason
-        inputs = (request.current, request.weight, request.delay, *request.neuron.coefficients())
+        inputs = (request.current, request.weight, request.delay, *request.neuron.coefficients_like(request.current))
         if torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs):
             return "gives no gradients: use torch.no_grad()"
         if request.trace or request.state is not None or request.mask is not None:

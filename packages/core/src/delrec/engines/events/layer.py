@@ -84,7 +84,9 @@ class EventLayer:
         states, coefficients = ((), ()) if neuron is None else (neuron.initial(), neuron.coefficients())
         for first, values in ((module.OLD, states), (module.COEF, coefficients)):
             for j, value in enumerate(values):
-                one = pad(value.detach().expand(self.size), (0, blocks * BLOCK - self.size))
+                one = pad(
+                    torch.as_tensor(value, dtype=self.dtype).detach().expand(self.size), (0, blocks * BLOCK - self.size)
+                )
                 work[:, :, first // BLOCK + j] = one.view(blocks, BLOCK)
         return flat(work)
 

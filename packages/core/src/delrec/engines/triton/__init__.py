@@ -11,25 +11,18 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from delrec.engines.fused import (
-    TAPS,
-    cannot_compile,
-    cannot_take,
-    compiled_scan,
-    inputs_of,
-    keeps_current,
-    output_of,
-)
+from delrec.engines.fused import TAPS, cannot_take, run
 from delrec.engines.interface import Engine, Output, Request
 from delrec.neurons import Neuron, neuron_of
+from delrec.rules import RuleError
 
 _BROKEN = ""
 try:
     import triton
 
     from delrec.engines.triton import delays
+    from delrec.engines.triton import scan as _scan  # noqa: F401  what the operator runs
     from delrec.engines.triton.codegen import kernels_for
-    from delrec.engines.triton.scan import Scan
     from delrec.engines.triton.tiles import INTERPRETED, precision_of
 except Exception as error:  # triton may be absent, or broken by another package, in many ways
     _BROKEN = f"triton cannot be used ({type(error).__name__}: {error}); install delrec[triton]"
@@ -75,31 +68,20 @@ class Triton(Engine):
 
     def takes_neuron(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
         """Return why a neuron cannot be compiled for a type of device and a dtype, or None."""
-        reason = self.takes(device, dtype) or cannot_compile(neuron)
+        reason = self.takes(device, dtype)
         if reason:
             return reason
         if INTERPRETED and precision_of(dtype) == "bf16":
             return "cannot multiply in bfloat16 in Triton's interpreter: torch.set_float32_matmul_precision('highest')"
         try:
             kernels_for(neuron, dtype)
-        except ValueError as error:
-            return f"cannot compile the neuron: {error}"
+        except RuleError as error:
+            return f"cannot compile {type(neuron).__name__}: {error}"
         return None
 
     def scan(self, request: Request) -> Output:
         """Run the scan of `reference`, in one launch: same result, same gradients."""
-        neuron = request.neuron
-        if torch.compiler.is_compiling():  # a length read off the delays would break a graph
-            return compiled_scan(self.name, request, request.limit)
-        # to read the longest delay waits for the device: not where `max_delay` is set; coefficients are not looked at
-        inputs, reach = inputs_of(request, look=request.limit is None)
-        assert reach is not None
-        training = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-        spikes, final, *rest = Scan.apply(
-            neuron, reach, training or request.trace, training and keeps_current(neuron, None), request.trace,
-            precision_of(request.current.dtype), *inputs,
-        )  # fmt: skip
-        return output_of(request, inputs, reach, spikes, final, rest[0] if rest else None, self.name)
+        return run(self.name, request)
 
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int

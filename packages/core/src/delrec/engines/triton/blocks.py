@@ -1,7 +1,8 @@
 """What is generated for a neuron, as names: `scan_kernels` is written against these.
 
 `codegen` leaves out that file's import of this module and puts in its place the same names for one neuron and dtype.
-Values are tiles (ROWS, COLS) of a step's (B, N); `at` their places, `ok` which of them there are.
+Values are tiles (ROWS, COLS) of a step's (B, N); `at` their places, `ok` which of them there are. coef: (COEFS, N),
+read at `cols` (COLS,), of which those `inside` are there. plane: numbers of one plane of all steps.
 """
 
 from __future__ import annotations
@@ -15,24 +16,22 @@ STATES = COEFS = 1  # how many states, and coefficients
 
 
 def step_tile(
-    old: Any, new: Any, plane: Any, start: Any, wide: Any, t: Any, at: Any, ok: Any, spike: Any, current: Any,
-    coef: Any, cols: Any, inside: Any, size: Any,
+    state: Any, wide: Any, trace: Any, kept: Any, plane: Any, at: Any, ok: Any, current: Any, coef: Any, cols: Any,
+    inside: Any, size: Any, TRACED: Any, KEEP: Any,
 ) -> Any:  # fmt: skip
-    """Take a step from states at old + j plane + at, S[t-1] and the current to states at new + ...; return S[t].
+    """Take a step: the states at state + j wide + at become the next ones; return the spikes.
 
-    In the first step the states are at start + j wide + at. coef: (COEFS, N), read at `cols` (COLS,), of which those
-    `inside` are there.
+    They are also stored at trace + j plane + at where TRACED, and what the backward pass needs at kept + .. where KEEP.
     """
 
 
 def adjoint_tile(
-    old: Any, new: Any, plane: Any, start: Any, wide: Any, t: Any, at: Any, ok: Any, first: Any, g_spike: Any,
-    carry: Any, g_trace: Any, trace_plane: Any, coef: Any, g_coef: Any, cols: Any, inside: Any, size: Any,
-    TRACE_GIVEN: Any, COEF: Any,
+    before: Any, kept: Any, plane: Any, start: Any, wide: Any, t: Any, at: Any, ok: Any, g_spike: Any, carry: Any,
+    g_trace: Any, coef: Any, g_coef: Any, cols: Any, inside: Any, size: Any, TRACE_GIVEN: Any, COEF: Any,
 ) -> Any:  # fmt: skip
     """Gradients of the spikes (g_spike) and states (carry) of a step to those of the step before, in carry.
 
-    Returns the gradient of the current. first: where S[-1] is; other S[t-1] follow from the states. carry: (1 + STATES,
-    B, N), that of the spike first. g_coef: (COEFS, N) of this program, to which the coefficients' gradients are added
-    where COEF.
+    Returns the gradient of the current. before, kept: what was kept of the step before and of this one. start: the
+    states before the first step. carry: (STATES, B, N). g_coef: (COEFS, N) of this program, to which the coefficients'
+    gradients are added where COEF.
     """

@@ -1,97 +1,130 @@
-"""Make one module of kernels for a neuron's rules, a surrogate and a dtype.
+"""Make one module of kernels for a neuron's rules and a dtype.
 
 What depends on the neuron is generated: its rules (`delrec.rules`) and the names of `blocks`; the rest is the text of
-`scan_kernels`. A surrogate's parameters are written in: a value that is looked up on the host costs a launch nothing.
+`scan_kernels`. Constants are written in: a value that is looked up on the host costs a launch nothing.
 """
 
 from __future__ import annotations
 
+import weakref
 from types import ModuleType
-from typing import Any
 
 import torch
 
 from delrec.engines.generated import load, read_source, without_blocks
 from delrec.neurons import Neuron
-from delrec.rules import TRITON, NeuronRules, neuron_rules
+from delrec.rules import Rules, Spelling
 
-__all__ = ["kernels_for"]
+__all__ = ["TRITON", "kernels_for"]
+
+# Tensors of a tile, of the module's type REAL, constants too; what Triton spells for one dtype only, or in less than
+# float32's precision, is in `functions`.
+TRITON = Spelling(
+    {
+        "add": "{0} + {1}",
+        "sub": "{0} - {1}",
+        "mul": "{0} * {1}",
+        "div": "div({0}, {1})",
+        "neg": "-{0}",
+        "pow": "power({0}, {last})",
+        **{name: f"tl.{name}({{0}})" for name in ("abs", "exp", "log", "sin", "cos")},
+        **{name: f"{name}({{0}})" for name in ("log1p", "sqrt", "tanh")},
+        "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
+        "maximum": "tl.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
+        "lt": "{0} < {1}",
+        "le": "{0} <= {1}",
+        "gt": "{0} > {1}",
+        "ge": "{0} >= {1}",
+        "eq": "{0} == {1}",
+        "ne": "{0} != {1}",
+        "and": "{0} & {1}",
+        "or": "{0} | {1}",
+        "not": "~({0})",
+        "where": "tl.where({0}, {1}, {2})",
+    },
+    number="tl.full({like}.shape, {0}, REAL)",
+    decorator="@triton.jit",
+)
 
 _PACKAGE = "delrec.engines.triton"
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-_known: dict[tuple[Any, ...], ModuleType] = {}
+_known: weakref.WeakKeyDictionary[Rules, ModuleType] = weakref.WeakKeyDictionary()
 
 
-def kernels_for(neuron: Neuron, dtype: torch.dtype, keep_current: bool = False) -> ModuleType:
-    """Return the kernels of a neuron: `forward_scan`, `backward_scan`, `weight_gradient`, and PLANES that are kept.
+def kernels_for(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
+    """Return the kernels of a neuron: `forward_scan`, `backward_scan` and `weight_gradient`.
 
-    keep_current: as in the cpu engine's. Raises ValueError when a rule cannot be read, saying why.
+    Raises RuleError when its step cannot be compiled, saying why.
     """
-    rules, surrogate = neuron_rules(neuron), neuron.surrogate.params
-    keep_current = keep_current or (rules.needs_current and not rules.solvable)
-    key = (rules, neuron.strict, surrogate, neuron.detach_reset, dtype, keep_current)
-    if key not in _known:
+    rules = neuron.rules(dtype)
+    if rules not in _known:
         head = (
             "import triton\nimport triton.language as tl\n\n"
-            f"from {_PACKAGE}.functions import add_rows, div, earlier, power, sign, sqrt, tanh\n\n"
+            f"from {_PACKAGE}.functions import add_rows, div, log1p, power, sqrt, tanh\n\n"
             f"REAL = tl.constexpr(tl.{_DTYPES[dtype]})\n"
             f"STATES, COEFS = tl.constexpr({rules.states}), tl.constexpr({rules.coefficients})\n"
-            f"PLANES, KEEPS_CURRENT = {rules.states + keep_current}, {keep_current}\n"
         )
-        blocks = _blocks_text(rules, neuron.strict, surrogate, neuron.detach_reset, keep_current)
         kernels = without_blocks(read_source(_PACKAGE, "scan_kernels.py"))
-        text = "\n\n".join((head, rules.texts(TRITON, keep_current), blocks, kernels))
-        _known[key] = load(f"{type(neuron).__name__.lower()}_triton_{_DTYPES[dtype]}", text)
-    return _known[key]
+        text = "\n\n".join((head, rules.text(TRITON), _blocks_text(rules), kernels))
+        _known[rules] = load(f"{type(neuron).__name__.lower()}_triton_{_DTYPES[dtype]}", text)
+    return _known[rules]
 
 
-def _blocks_text(
-    rules: NeuronRules, strict: bool, surrogate: tuple[float, ...], detach_reset: bool, keep_current: bool
-) -> str:
+def _blocks_text(rules: Rules) -> str:
     """Return the functions of `blocks` for a neuron."""
-    states, coefs = range(rules.states), range(rules.coefficients)
-    fires = ">" if strict else ">="
+    states, coefs, planes = range(rules.states), range(rules.coefficients), range(len(rules.kept))
 
     def names(pattern: str, count: range) -> str:
         return "".join(pattern.format(j=j) + ", " for j in count)
 
-    def lines(pattern: str, count: range) -> str:
-        return "".join(f"    {pattern.format(j=j)}\n" for j in count)
+    def lines(pattern: str, count: range, indent: str = "    ") -> str:
+        return "".join(f"{indent}{pattern.format(j=j)}\n" for j in count)
+
+    def put(to: str, value: str, count: range, indent: str = "    ") -> str:
+        return lines(f"tl.store({to} + at, tl.broadcast_to({value}, at.shape), mask=ok)", count, indent)
 
     load_coefs = lines("c{j} = tl.load(coef + {j} * size + cols, mask=inside, other=0)[None, :]", coefs)
-    load_old = lines("o{j} = earlier(t, old + {j} * plane, start + {j} * wide, at, ok)", states)
-    load_new = lines("n{j} = tl.load(new + {j} * plane + at, mask=ok, other=0)", states)
-    params = "".join(TRITON.number.format(repr(p), like="at") + ", " for p in surrogate)
-    current = f"tl.load(new + {rules.states} * plane + at, mask=ok, other=0), " if keep_current else ""
-    g_reset = "" if detach_reset else " + g_reset"
-    c, new, old = names("c{j}", coefs), names("n{j}", states), names("o{j}", states)
+    load_state = lines("o{j} = tl.load(state + {j} * wide + at, mask=ok, other=0)", states)
+    load_kept = lines("k{j} = tl.load(kept + {j} * plane + at, mask=ok, other=0)", planes)
+    load_carry = lines("g{j} = tl.load(carry + {j} * wide + at, mask=ok, other=0)", states)
+    inner = "        "
+    new, old, kept, c = names("n{j}", states), names("o{j}", states), names("k{j}", planes), names("c{j}", coefs)
+    given, back, g_coefs = names("g{j}", states), names("d{j}", states), names("g_c{j}", coefs)
+    sums = lines("add_rows(g_coef + {j} * size + cols, tl.where(ok, zero + g_c{j}, 0), inside)", coefs, inner)
+    restored = "".join(
+        (
+            lines("b{j} = tl.load(before + {j} * plane + at, mask=later, other=0)", planes, inner),
+            f"{inner}{new} = restore({names('b{j}', planes)} {c})\n",
+            lines("s{j} = tl.load(start + {j} * wide + at, mask=ok & (now == 0), other=0)", states, inner),
+            lines("o{j} = tl.where(now == 0, s{j}, n{j})", states, inner),
+        )
+    )
+    reads_old = "True" if rules.reads_old else "COEF" if rules.coefficients_read_old else "False"
     return f"""
 @triton.jit
-def step_tile(old, new, plane, start, wide, t, at, ok, spike, current, coef, cols, inside, size):
-{load_coefs}{load_old}    {new} = step(spike, spike, {old} current, {c})
-{lines("tl.store(new + {j} * plane + at, n{j}, mask=ok)", states)}    u = drive({new} {c})
-    return tl.where(tl.broadcast_to(u, spike.shape) {fires} 0, 1.0, 0.0).to(REAL)
+def step_tile(
+    state, wide, trace, kept, plane, at, ok, current, coef, cols, inside, size, TRACED: tl.constexpr,
+    KEEP: tl.constexpr,
+):
+{load_coefs}{load_state}    spike, {new} {kept} = step(current, {old} {c})
+{put("state + {j} * wide", "n{j}", states)}    if TRACED:
+{put("trace + {j} * plane", "n{j}", states, inner)}    if KEEP:
+{put("kept + {j} * plane", "k{j}", planes, inner)}        pass
+    return tl.broadcast_to(spike, at.shape)
 
 
 @triton.jit
 def adjoint_tile(
-    old, new, plane, start, wide, t, at, ok, first, g_spike, carry, g_trace, trace_plane, coef, g_coef, cols,
-    inside, size, TRACE_GIVEN: tl.constexpr, COEF: tl.constexpr,
+    before, kept, plane, start, wide, t, at, ok, g_spike, carry, g_trace, coef, g_coef, cols, inside, size,
+    TRACE_GIVEN: tl.constexpr, COEF: tl.constexpr,
 ):
-{load_coefs}{load_old}{load_new}    u = tl.broadcast_to(drive({old} {c}), at.shape)
-    is_first = tl.full(at.shape, t, tl.int32) == 0
-    given = tl.load(first + at, mask=ok & is_first, other=0)
-    spike = tl.where(is_first, given, tl.where(u {fires} 0, 1.0, 0.0).to(REAL))
-    slope = surrogate(tl.broadcast_to(drive({new} {c}), at.shape), {params})
-    {names("d{j}", states)} {names("g_drive_c{j}", coefs)} = drive_adjoint({new} {c} slope * g_spike)
-{lines("d{j} += tl.load(carry + ({j} + 1) * wide + at, mask=ok, other=0)", states)}    if TRACE_GIVEN:
-{lines("    d{j} += tl.load(g_trace + {j} * trace_plane + at, mask=ok, other=0)", states)}
-    g_plain, g_reset, {names("g_old{j}", states)} g_current, {names("g_step_c{j}", coefs)} = step_adjoint(
-        spike, spike, {old} {new} {current} {c} {names("d{j}", states)}
-    )
-    tl.store(carry + at, tl.broadcast_to(g_plain{g_reset}, at.shape), mask=ok)
-{lines("tl.store(carry + ({j} + 1) * wide + at, g_old{j}, mask=ok)", states)}    if COEF:
+{load_coefs}{load_kept}{lines("o{j} = tl.zeros(at.shape, REAL)", states)}    if {reads_old}:
+        now = tl.full(at.shape, t, tl.int32)  # the interpreter cannot mask by a scalar
+        later = ok & (now > 0)
+{restored}{load_carry}    if TRACE_GIVEN:
+{lines("g{j} += tl.load(g_trace + {j} * plane + at, mask=ok, other=0)", states, inner)}
+    g_current, {back} {g_coefs} = adjoint({kept} {old} {c} g_spike, {given})
+{put("carry + {j} * wide", "d{j}", states)}    if COEF:
         zero = tl.zeros(at.shape, REAL)
-{lines("    add_rows(g_coef + {j} * size + cols, tl.where(ok, zero + g_step_c{j} + g_drive_c{j}, 0), inside)", coefs)}
-    return tl.broadcast_to(g_current, at.shape)
+{sums}    return tl.broadcast_to(g_current, at.shape)
 """

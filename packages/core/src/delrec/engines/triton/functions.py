@@ -1,4 +1,4 @@
-"""What kernels share: arithmetic of rules, rounded as IEEE asks where Triton would not, and two ways to memory."""
+"""What kernels share: arithmetic of rules, rounded as IEEE asks where Triton would not, and a sum over rows."""
 
 import triton
 import triton.language as tl
@@ -54,11 +54,10 @@ def power(x, exponent: tl.constexpr):
 
 
 @triton.jit
-def earlier(t, old, first, at, ok):
-    """Return what was a step before: from `old`, or in the first step from `first`."""
-    step = tl.full(at.shape, t, tl.int32)  # the interpreter cannot mask by a scalar
-    before = tl.load(old + at, mask=ok & (step > 0), other=0)
-    return tl.where(step > 0, before, tl.load(first + at, mask=ok & (step == 0), other=0))
+def log1p(x):
+    """log(1 + x), as exact for a small x: what 1 + x lost in rounding is made up for."""
+    y = 1 + x
+    return tl.where(y == 1, x, tl.log(y) * div(x, tl.where(y == 1, 1, y - 1)))
 
 
 @triton.jit

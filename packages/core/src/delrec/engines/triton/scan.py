@@ -1,4 +1,4 @@
-"""The two passes of the scan as launches, and what autograd sees of them."""
+"""The two passes of the scan as launches, as `engines.ops` calls them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from delrec.engines.fused import Inputs
-from delrec.engines.gradients import refuse_twice
+from delrec.delays import kernel_length
+from delrec.engines.fused import Grads, Inputs
 from delrec.engines.triton.axonal import sender_gradients
 from delrec.engines.triton.codegen import kernels_for
 from delrec.engines.triton.recurrence import COLS, Recurrence, recurrence_of
@@ -21,12 +21,13 @@ from delrec.engines.triton.tiles import (
     connections_of,
     launch,
     parts_of,
+    precision_of,
     processors_of,
     tiles_for,
 )
 from delrec.neurons import Neuron
 
-__all__ = ["Plan", "Scan", "backward", "forward", "plan_of"]
+__all__ = ["Plan", "backward", "forward", "plan_of", "room"]
 
 
 class Plan(NamedTuple):
@@ -43,12 +44,16 @@ class Plan(NamedTuple):
         return 0 if self.recurrence is None else self.recurrence.kind
 
 
-def plan_of(neuron: Neuron, inputs: Inputs, reach: int, keep_current: bool, precision: str) -> Plan:
-    """Return how a scan is run; reach: a tap that none is longer than. inputs.current need not hold values."""
+def plan_of(neuron: Neuron, inputs: Inputs, limit: int | None) -> Plan:
+    """Return how a scan is run; limit: a tap that none is longer than. inputs.current need not hold values."""
     steps, batch, size = inputs.current.shape
     dtype, device = inputs.current.dtype, inputs.current.device
-    module = kernels_for(neuron, dtype, keep_current)
-    recurrence = recurrence_of(inputs, reach) if inputs.weight is not None else None
+    module, precision, recurrence = kernels_for(neuron, dtype), precision_of(dtype), None
+    if inputs.delay is not None and inputs.width is not None:
+        # to read the longest delay waits for the device: not where `max_delay` is set
+        reach = kernel_length(inputs.delay, inputs.width) - 1 if limit is None else limit
+        past = past_of(len(inputs.history), limit)
+        recurrence = recurrence_of(inputs, reach)._replace(past=past, prefix=(past + 31) // 32)
     if recurrence is not None and recurrence.kind == 2:
         number = _kept(recurrence.slots(steps), dtype).itemsize
         tiles = connection_tiles(size, batch, processors_of(device), number)
@@ -57,20 +62,37 @@ def plan_of(neuron: Neuron, inputs: Inputs, reach: int, keep_current: bool, prec
     return Plan(recurrence, module, tiles, precision)
 
 
-def forward(inputs: Inputs, plan: Plan, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return spikes (T, B, N), states (planes, T, B, N), the last two steps' only without `keep`, and bits."""
+def past_of(given: int, limit: int | None) -> int:
+    """Return how many of the given steps may be met, which no delay is asked for: the bits' shape hangs on it."""
+    return given if limit is None else min(given, limit)
+
+
+def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
+    """Return how many planes are kept, and room for the bits of the spikes, words of 32 steps, the given ones first."""
+    steps, batch, size = inputs.current.shape
+    words = 0
+    if inputs.delay is not None:
+        words = (past_of(len(inputs.history), limit) + 31) // 32 + (steps + 31) // 32
+    return len(neuron.rules(inputs.current.dtype).kept), inputs.current.new_empty(words, batch, size, dtype=torch.int32)
+
+
+def forward(
+    neuron: Neuron, inputs: Inputs, limit: int | None, keep: bool, trace: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See `ops.Passes`."""
+    plan = plan_of(neuron, inputs, limit)
     current, history = inputs.current.contiguous(), inputs.history
     steps, batch, size = current.shape
     recurrence, module, tiles, _ = plan
-    spikes = torch.empty_like(current)
-    held = steps if keep else min(steps, 2)
-    states = current.new_empty(module.PLANES, held, batch, size)
+    count, words = room(neuron, inputs, limit)
+    spikes, states = torch.empty_like(current), inputs.start.detach().clone(memory_format=torch.contiguous_format)
+    traced = current.new_empty(len(states), steps if trace else 0, batch, size)
+    planes = current.new_empty(count, steps if keep else 0, batch, size)
     none = current.new_empty(0, dtype=torch.int32)
-    weight = tables = edges = words = z = live = running = none
+    weight = tables = edges = z = live = running = none
     prefix = past = slots = 0
     if recurrence is not None:
         prefix, past, slots = recurrence.prefix, recurrence.past, recurrence.slots(steps)
-        words = none.new_empty(prefix + (steps + 31) // 32, batch, size)
         weight, tables, edges = recurrence.tables(by_sender=True)
         if plan.kind == 1:
             z, live = _handed_over(2, tiles, batch, size, current), none.new_empty(tiles.programs, size + tiles.deep)
@@ -80,33 +102,32 @@ def forward(inputs: Inputs, plan: Plan, keep: bool) -> tuple[Tensor, Tensor, Ten
     mask, masked = _mask(inputs)
     launch(
         module.forward_scan, (tiles.programs,), tiles.options,
-        current, weight, tables, edges, mask, inputs.coef.contiguous(), history.contiguous(),
-        inputs.start.contiguous(), states, spikes, words, z, live, running, steps, batch, size, held, len(history),
-        prefix, past, slots - 1, **_constants(size, plan, masked),
+        current, weight, tables, edges, mask, _coefficients(inputs), history.contiguous(), states, traced, planes,
+        spikes, words, z, live, running, steps, batch, size, len(history), prefix, past, slots - 1,
+        **_constants(size, plan, masked), TRACED=trace, KEEP=keep,
     )  # fmt: skip
-    return spikes, states, words
+    return spikes, states, traced, planes, words
 
 
 def backward(
-    inputs: Inputs, states: Tensor, bits: Tensor, plan: Plan, grads: tuple[Tensor | None, Tensor | None, Tensor | None],
+    neuron: Neuron, inputs: Inputs, limit: int | None, kept: Tensor, bits: Tensor, grads: Grads,
     needs: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Return the gradients of `inputs` (None for the mask) from those of spikes, trace and final states.
-
-    inputs.current need not hold values: its shape is enough. needs: which gradients are wanted, in the order of
-    `inputs`.
-    """
+    """See `ops.Passes`."""
+    plan = plan_of(neuron, inputs, limit)
     current, _, delay, width, _, coef, start, history = inputs
     steps, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
     recurrence, module, tiles, _ = plan
     none = coef.new_empty(0)
     g_x = coef.new_empty(steps, batch, size)
-    carry = coef.new_zeros(1 + len(start), batch, size)
-    g_spikes, g_trace, g_final = (None if g is None else g.to(coef.dtype).contiguous() for g in grads)
-    if g_final is not None:
-        carry[1:] = g_final
-    g_coef = torch.zeros(tiles.programs if need_coef else 0, *coef.shape, dtype=torch.float64, device=coef.device)
+    carry = (
+        torch.zeros_like(start, memory_format=torch.contiguous_format)
+        if grads.final is None
+        else (grads.final.clone(memory_format=torch.contiguous_format))
+    )
+    g_spikes, g_trace = (none if g is None else g.contiguous() for g in (grads.spikes, grads.trace))
+    g_coef = coef.new_zeros(tiles.programs if need_coef else 0, len(coef), size, dtype=torch.float64)
     g_history = coef.new_zeros(history.shape) if need_history else none
     need_taps = recurrence is not None and (need_delay or need_width)
     weight = tables = edges = sent = ring = running = sums = none
@@ -126,11 +147,10 @@ def backward(
     mask, masked = _mask(inputs)
     launch(
         module.backward_scan, (tiles.programs,), tiles.options,
-        weight, tables, edges, mask, coef.contiguous(), states, history.contiguous(), start.contiguous(), bits, ring,
-        sent, running, none if g_spikes is None else g_spikes, none if g_trace is None else g_trace, g_x, carry,
-        g_history, sums, g_coef, steps, batch, size, len(history), prefix, past, slots - 1,
-        **_constants(size, plan, masked), SPIKES_GIVEN=g_spikes is not None, TRACE_GIVEN=g_trace is not None,
-        TAPS=plan.kind == 1 and need_taps, COEF=need_coef, HISTORY=need_history,
+        weight, tables, edges, mask, _coefficients(inputs), kept, start.contiguous(), bits, ring, sent, running,
+        g_spikes, g_trace, g_x, carry, g_history, sums, g_coef, steps, batch, size, len(history), prefix, past,
+        slots - 1, **_constants(size, plan, masked), SPIKES_GIVEN=grads.spikes is not None,
+        TRACE_GIVEN=grads.trace is not None, TAPS=plan.kind == 1 and need_taps, COEF=need_coef, HISTORY=need_history,
     )  # fmt: skip
     g_weight = g_delay = g_width = None
     if recurrence is not None and (need_weight or need_taps):
@@ -140,47 +160,14 @@ def backward(
             g_weight = _weight_gradient(plan, tables, edges, bits, g_x, mask, masked)
         if plan.kind == 1 and need_taps:
             g_delay, g_width = _sender_gradients(recurrence, sums)
-    if need_history:
-        g_history[-1] += carry[0]
     return (
         g_x, g_weight if need_weight else None, *(
             g.sum_to_size(like.shape).to(like.dtype) if needed and g is not None and like is not None else None
             for g, like, needed in ((g_delay, delay, need_delay), (g_width, width, need_width))
-        ), None, g_coef.sum(0).to(coef.dtype) if need_coef else None, carry[1:] if need_start else None,
+        ), None, g_coef.sum(0).sum_to_size(coef.shape).to(coef.dtype) if need_coef else None,
+        carry if need_start else None,
         g_history if need_history else None,
     )  # fmt: skip
-
-
-class Scan(torch.autograd.Function):
-    """The scan with its adjoint; gives spikes, final states and, if asked for, the trace."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, neuron: Neuron, reach: int, keep: bool, keep_current: bool, with_trace: bool, precision: str,
-        *tensors: Tensor | None,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
-        """See `forward`."""
-        inputs = Inputs(*tensors)  # type: ignore[arg-type]
-        ctx.of = neuron, reach, keep_current, precision
-        plan = plan_of(neuron, inputs, reach, keep_current, precision)
-        spikes, states, bits = forward(inputs, plan, keep)
-        final = states[: len(inputs.start), (len(spikes) - 1) % states.shape[1]].clone()
-        ctx.shape = inputs.current.shape
-        # everything through save_for_backward, so that an edit in place before the backward pass is an error
-        ctx.save_for_backward(*inputs[1:], states, bits)
-        ctx.set_materialize_grads(False)
-        return (spikes, final, states) if with_trace else (spikes, final)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """See `backward`."""
-        refuse_twice("triton")
-        *saved, states, bits = ctx.saved_tensors
-        inputs = Inputs(states.new_empty(()).expand(ctx.shape), *saved)
-        plan = plan_of(ctx.of[0], inputs, *ctx.of[1:])
-        spikes, final, *rest = grads
-        incoming = (spikes, rest[0] if rest else None, final)
-        return (None,) * 6 + backward(inputs, states, bits, plan, incoming, ctx.needs_input_grad[6:])
 
 
 def _weight_gradient(
@@ -254,8 +241,13 @@ def _constants(size: int, plan: Plan, masked: int) -> dict[str, Any]:
     tiles = plan.tiles
     return {
         "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
-        "PRECISION": plan.precision, "KIND": plan.kind, "MASKED": masked, "KEEP_CURRENT": plan.module.KEEPS_CURRENT,
+        "PRECISION": plan.precision, "KIND": plan.kind, "MASKED": masked,
     }  # fmt: skip
+
+
+def _coefficients(inputs: Inputs) -> Tensor:
+    """Return (C, N) coefficients."""
+    return inputs.coef.expand(len(inputs.coef), inputs.current.shape[-1]).contiguous()
 
 
 def _mask(inputs: Inputs) -> tuple[Tensor, int]:

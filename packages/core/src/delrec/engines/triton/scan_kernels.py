@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 
 from delrec.engines.triton.axonal import delayed, lines, own, returned
-from delrec.engines.triton.blocks import COEFS, REAL, STATES, adjoint_tile, step_tile
-from delrec.engines.triton.functions import add_rows, earlier
+from delrec.engines.triton.blocks import COEFS, REAL, adjoint_tile, step_tile
+from delrec.engines.triton.functions import add_rows
 from delrec.engines.triton.products import LISTED_TERM, TERM, multiply, product, product_of_live
 from delrec.engines.triton.synaptic import keep, read
 
@@ -66,16 +66,17 @@ def pack(
             tl.store(bits + w * plane + at, word, mask=ok)
 
 
-@triton.jit(do_not_specialize=["steps", "batch", "size", "held", "count", "prefix", "past", "ring_mask"])
+@triton.jit(do_not_specialize=["steps", "batch", "size", "count", "prefix", "past", "ring_mask"])
 def forward_scan(
-    x, weight, tables, edges, mask, coef, history, start, states, spikes, bits, z, live, running, steps,
-    batch, size, held, count, prefix, past, ring_mask,
+    x, weight, tables, edges, mask, coef, history, states, trace, planes, spikes, bits, z, live, running, steps,
+    batch, size, count, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
-    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
+    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, TRACED: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
-    """Fill spikes (T, B, N), states (planes, held, B, N) and bits.
+    """Fill spikes (T, B, N) and bits, and make the states (states, B, N) of the start those of the end.
 
-    history: (count, B, N), the newest last. start: (states, B, N). weight: [sender, receiver]. KIND: 0 is without
+    trace (states, T, B, N) gets the states where TRACED, planes (.., T, B, N) what the backward pass needs where KEEP.
+    history: (count, B, N), the newest last. weight: [sender, receiver]. KIND: 0 is without
     recurrence, 1 with one delay per sender, 2 with one per connection. mask: (B, N) where MASKED is 1, (T, B, N) where
     it is 2. bits: (words, B, N), of which the first `prefix` lie before step 0 and hold the last `past` given steps.
     KIND 1: tables, edges: see `axonal.lay_out_senders`; z, live: what is handed to the product, for `tl.dot` as (B, N),
@@ -90,7 +91,6 @@ def forward_scan(
     block, end = (ring_mask + 1) // 2, steps + past
     listed = live + program.to(tl.int64) * (SIZE + DEEP)
     apart = tl.full((), 1, tl.int64) * tl.num_programs(0) * (SIZE + DEEP) * ROWS
-    first = history + (count - 1) * wide
     if KIND > 0:
         widest = tl.load(tables + (6 * SIZE + 1 if KIND == 1 else 0))
         pack(history, bits, count, prefix, past, size, batch, SIZE, ROWS, COLS, KIND, DOT)
@@ -154,12 +154,9 @@ def forward_scan(
                     cols, SIZE, ROWS, DEEP, True, REAL,
                 )  # fmt: skip
                 current += masked(arrived, mask, t, wide, at, ok, MASKED)
-            before = earlier(t, spikes + (t - 1) * wide, first, at, ok)
-            old, new = states + ((t + held - 1) % held) * wide, states + (t % held) * wide
-            if KEEP_CURRENT:
-                tl.store(new + STATES * held * wide + at, current, mask=ok)
             spike = step_tile(
-                old, new, held * wide, start, wide, t, at, ok, before, current, coef, cols, inside, SIZE
+                states, wide, trace + t * wide, planes + t * wide, steps * wide, at, ok, current, coef, cols, inside,
+                SIZE, TRACED, KEEP,
             )  # fmt: skip
             tl.store(spikes + t * wide + at, spike, mask=ok)
             if KIND > 0:
@@ -186,18 +183,17 @@ def add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, sums
 
 @triton.jit(do_not_specialize=["steps", "batch", "size", "count", "prefix", "past", "ring_mask"])
 def backward_scan(
-    weight, tables, edges, mask, coef, states, history, start, bits, ring, sent, running, g_spikes,
+    weight, tables, edges, mask, coef, planes, start, bits, ring, sent, running, g_spikes,
     g_trace, g_x, carry, g_history, sums, g_coef, steps, batch, size, count, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
-    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, KEEP_CURRENT: tl.constexpr,
-    SPIKES_GIVEN: tl.constexpr, TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr,
-    HISTORY: tl.constexpr,
+    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, SPIKES_GIVEN: tl.constexpr,
+    TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr, HISTORY: tl.constexpr,
 ):  # fmt: skip
     """The adjoint of `forward_scan`, from the last step to the first, then through the `past` given spikes.
 
     weight, KIND 2: edges too, `synaptic`'s triangles: [receiver, sender]. start: (states, B, N). g_spikes (T, B, N),
-    g_trace (states, T, B, N): what comes in, where given. g_x: (T, B, N). carry: (1 + states, B, N), the gradients of
-    spike and states on their way to the step before; the states' begin as those of the final states. g_history, where
+    g_trace (states, T, B, N): what comes in, where given. g_x: (T, B, N). carry: (states, B, N), the gradients of the
+    states on their way to the step before, at first those of the final states. g_history, where
     HISTORY: (count, B, N). KIND 1: ring, running: see `axonal.returned`; sent: as z of `forward_scan`. KIND 2: see
     `synaptic`: sent: its lines, of all steps, silent at the end; running: its sums, zeros; ring_mask + 1: a block.
     sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
@@ -208,7 +204,6 @@ def backward_scan(
     wide = tl.full((), 1, tl.int64) * plane
     kept = tl.full((), 1, tl.int64) * tl.num_programs(0) * ROWS * SIZE  # numbers of a plane of `running`
     block, end, length = ring_mask + 1, steps + past, steps + past + 2
-    first = history + (count - 1) * wide
     longest = tl.full((), 0, tl.int32)
     if KIND > 0:
         longest = tl.load(tables + (6 * SIZE if KIND == 1 else 0))
@@ -219,7 +214,7 @@ def backward_scan(
             inside = cols < SIZE
             ok = (rows < batch)[:, None] & inside[None, :]
             at = rows[:, None] * SIZE + cols[None, :]
-            g_spike = tl.load(carry + at, mask=ok, other=0)
+            g_spike = tl.zeros(at.shape, REAL)
             if SPIKES_GIVEN:
                 g_spike += tl.load(g_spikes + t * wide + at, mask=ok, other=0, eviction_policy="evict_first")
             if KIND == 1:
@@ -237,9 +232,8 @@ def backward_scan(
                     ROWS, DEEP, False, REAL,
                 )  # fmt: skip
             g_current = adjoint_tile(
-                states + (t - 1) * wide, states + t * wide, steps * wide, start, wide, t, at, ok, first, g_spike,
-                carry, g_trace + t * wide, steps * wide, coef, g_coef + program * COEFS * SIZE, cols,
-                inside, SIZE, TRACE_GIVEN, COEF,
+                planes + (t - 1) * wide, planes + t * wide, steps * wide, start, wide, t, at, ok, g_spike, carry,
+                g_trace + t * wide, coef, g_coef + program * COEFS * SIZE, cols, inside, SIZE, TRACE_GIVEN, COEF,
             )  # fmt: skip
             tl.store(g_x + t * wide + at, g_current, mask=ok)
             if KIND == 1:

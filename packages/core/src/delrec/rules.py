@@ -1,0 +1,344 @@
+"""A neuron as engines compile it: torch traces its step, forward and adjoint, once; here the trace becomes text.
+
+`trace` has torch record `Neuron.step` and its vector-Jacobian product as one graph of ATen operators, each elementwise.
+A few are rewritten in terms of others, and equal ones are made once. `Spelling` writes a part of the graph as a
+function; what it cannot spell is refused by name, and the neuron runs on the reference engine.
+
+The backward pass does not keep every value that the adjoint reads. The planes that are kept (`Rules.kept`) are as few
+values of the forward step as its new states can be made from again, and the current where the adjoint reads it:
+
+    step(current, *old, *coefficients) -> (spike, *new, *kept)
+    restore(*kept, *coefficients) -> (*new,)                      the old states of the step after
+    adjoint(*kept, *old, *coefficients, g_spike, *g_new) -> (g_current, *g_old, *g_coefficients)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx
+from torch._decomp import core_aten_decompositions
+from torch.fx.experimental.proxy_tensor import make_fx
+
+if TYPE_CHECKING:
+    from delrec.neurons import Neuron
+
+__all__ = ["RuleError", "Rules", "Spelling", "trace"]
+
+CONDITIONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
+
+
+class RuleError(ValueError):
+    """A step that cannot be compiled; the message says which operator, or what else, stands in the way."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation on nodes and numbers; an "input" holds its name. Equal nodes of a trace are one object."""
+
+    op: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """The step of one neuron and its adjoint, as graphs.
+
+    inputs, outputs: of step and adjoint, by the names in the module's docstring. kept: the planes of the backward pass.
+    numbers: constants of all three functions, but for 0, 1 and -1.
+    reads_old, coefficients_read_old: whether the old states are needed for the gradients of current and states, and for
+    those of the coefficients.
+    """
+
+    states: int
+    coefficients: int
+    kept: tuple[Node, ...]
+    inputs: Mapping[str, tuple[Node, ...]]
+    outputs: Mapping[str, tuple[Any, ...]]
+    reads_old: bool
+    coefficients_read_old: bool
+    numbers: tuple[float, ...]
+
+    def text(self, spelling: Spelling) -> str:
+        """Return the three functions in the language of one engine. Raises RuleError for what it cannot spell."""
+        given, found, kept = self.inputs, self.outputs, self.kept
+        functions = {
+            "step": (
+                (*given["current"], *given["old"], *given["coefficients"]),
+                (*found["spike"], *found["new"], *kept),
+            ),
+            "restore": ((*kept, *given["coefficients"]), found["new"]),
+            "adjoint": (
+                (*kept, *given["old"], *given["coefficients"], *given["g_spike"], *given["g_new"]),
+                (*found["g_current"], *found["g_old"], *found["g_coefficients"]),
+            ),
+        }
+        return "\n\n".join(spelling.function(name, *of, self.numbers) for name, of in functions.items())
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How one engine writes a graph.
+
+    table: operator -> text with {0}, {1}, ... for its arguments, {last} for the digits of the last. number: text of a
+    constant, with {0} for its digits and {like} for the function's first argument. decorator: the line above a
+    function. lifts: whether the functions take `Rules.numbers` after their arguments, so that other numbers are no
+    other text.
+    """
+
+    table: Mapping[str, str]
+    number: str
+    decorator: str
+    lifts: bool = False
+
+    def function(self, name: str, inputs: Sequence[Node], outputs: Sequence[Any], numbers: Sequence[float]) -> str:
+        """Return the text of `def name(inputs): ... return outputs`, one statement an operation."""
+        names: dict[Any, str] = {repr(v): f"p_{j}" for j, v in enumerate(numbers)} if self.lifts else {}
+        arguments = ", ".join([*(f"r_{j}" for j in range(len(inputs))), *names.values()])
+        for j, node in enumerate(inputs):  # a state that is kept as it is comes twice: as kept it is always there
+            names.setdefault(node, f"r_{j}")
+        lines: list[str] = []
+        for node in ordered(outputs, names):
+            names[node] = f"v_{len(lines)}"
+            lines.append(f"    {names[node]} = {self._operation(node, names)}\n")
+        returned = "".join(f"{self._value(o, names)}, " for o in outputs)
+        return f"{self.decorator}\ndef {name}({arguments}):\n{''.join(lines)}    return ({returned})\n"
+
+    def _operation(self, node: Node, names: Mapping[Any, str]) -> str:
+        if node.op not in self.table:
+            raise RuleError(f"its step uses the operator {node.op}, which has no spelling here")
+        return self.table[node.op].format(*(self._value(a, names) for a in node.args), like="r_0", last=node.args[-1])
+
+    def _value(self, value: Any, names: Mapping[Any, str]) -> str:
+        if isinstance(value, Node):
+            return names[value]
+        if repr(value) in names:
+            return names[repr(value)]
+        text = {"inf": "1e999", "-inf": "-1e999", "nan": "(1e999 - 1e999)"}.get(str(value), repr(value))
+        return self.number.format(text, like="r_0")
+
+
+def ordered(outputs: Iterable[Any], given: Iterable[Node] = ()) -> list[Node]:
+    """Return every node that outputs need beside those that are given, arguments before what uses them."""
+    done: dict[Any, None] = dict.fromkeys(given)
+    known = len(done)
+    waiting = [(o, False) for o in outputs][::-1]
+    while waiting:
+        node, ready = waiting.pop()
+        if not isinstance(node, Node) or node in done:
+            continue
+        if ready:
+            done[node] = None
+        else:
+            waiting.append((node, True))
+            waiting += [(a, False) for a in reversed(node.args)]
+    return list(done)[known:]
+
+
+def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
+    """Return the rules of an attached neuron, computed in `dtype`. Raises RuleError for a step that torch cannot trace.
+
+    The trace knows no batch and no value of a coefficient: it is of tensors (2, N), all alike.
+    """
+    size = neuron.size
+    assert size is not None
+    counts = {"current": 1, "old": len(neuron.states), "coefficients": len(neuron.coefficients())}
+    counts |= {"g_spike": 1, "g_new": counts["old"]}
+
+    def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
+        primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
+        (spike, new), pull = torch.func.vjp(neuron.step, *primals)
+        g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
+        return [spike], new, [g_current], g_old, g_coefficients
+
+    def traced() -> fx.GraphModule:
+        given = {n: [torch.full((2, size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
+        graph: fx.GraphModule = make_fx(step_and_adjoint, decomposition_table=core_aten_decompositions())(given)
+        return graph
+
+    with ThreadPoolExecutor(1) as apart:  # modes, hooks and devices that torch is set to are a thread's own
+        try:
+            graph = apart.submit(traced).result()
+        except Exception as error:  # whatever a step may do that no graph can hold, in torch's words
+            why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            raise RuleError(f"its step cannot be traced ({why})") from error
+    return _rules(_Reader(graph, dtype), counts)
+
+
+def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
+    flat, inputs = iter(read.inputs), {}
+    for name, count in counts.items():
+        inputs[name] = tuple(next(flat) for _ in range(count))
+    flat_out, outputs = iter(read.outputs), {}
+    names = {"spike": 1, "new": counts["old"], "g_current": 1, "g_old": counts["old"]}
+    for name, count in (names | {"g_coefficients": counts["coefficients"]}).items():
+        outputs[name] = tuple(next(flat_out) for _ in range(count))
+    gradients = (*inputs["g_spike"], *inputs["g_new"])
+    old, coefficients, new = inputs["old"], inputs["coefficients"], outputs["new"]
+
+    own, wanted = (*outputs["g_current"], *outputs["g_old"]), outputs["g_coefficients"]
+    kept = _smallest(new, coefficients)
+    if inputs["current"][0] in ordered((*own, *wanted), (*kept, *old, *coefficients, *gradients)):
+        kept = (*kept, *inputs["current"])
+    held = (*kept, *coefficients, *gradients)
+    reads = [any(o in ordered(of, held) for o in old) for of in (own, wanted)]
+    everything = [
+        v for o in outputs.values() for v in (*o, *(a for n in ordered(o) if n.op != "input" for a in n.args))
+    ]
+    numbers = dict.fromkeys(v for v in everything if isinstance(v, float) and v not in (0, 1, -1))
+    return Rules(len(old), len(coefficients), kept, inputs, outputs, *reads, tuple(numbers))
+
+
+def _smallest(targets: Sequence[Any], free: Sequence[Node]) -> tuple[Node, ...]:
+    """Return few nodes that the targets can be computed from, together with what is free.
+
+    Beginning with the targets, every operation takes the place of those that it makes superfluous, the earliest first.
+    """
+
+    def without_superfluous(nodes: list[Node]) -> list[Node]:
+        for node in nodes[::-1]:
+            others = [n for n in nodes if n is not node]
+            if all(n.op != "input" for n in ordered([node], (*others, *free))):
+                nodes = others
+        return nodes
+
+    kept = without_superfluous([n for n in dict.fromkeys(targets) if isinstance(n, Node) and n not in free])
+    for node in ordered(targets, free):
+        if node.op != "input" and node not in kept:
+            fewer = without_superfluous([node, *kept])
+            kept = fewer if len(fewer) <= len(kept) else kept
+    return tuple(kept)
+
+
+class _Reader:
+    """The nodes of a graph that torch traced; `inputs` and `outputs` in its order."""
+
+    def __init__(self, graph: fx.GraphModule, dtype: torch.dtype) -> None:
+        self.graph, self.dtype = graph, dtype
+        self._made: dict[Any, Node] = {}
+        self.inputs: list[Node] = []
+        self.outputs: list[Any] = []
+        values: dict[fx.Node, Any] = {}
+        for node in graph.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = self.make("input", node.name)
+                self.inputs.append(values[node])
+            elif node.op == "get_attr":
+                values[node] = getattr(graph, node.target)
+            elif node.op == "output":
+                self.outputs = [self.number(values.get(o, o)) for o in torch.utils._pytree.tree_leaves(node.args)]
+            else:
+                args = torch.utils._pytree.tree_map(
+                    lambda a: values.get(a, a) if isinstance(a, fx.Node) else a, node.args
+                )
+                values[node] = self.read(node, args)
+
+    def make(self, op: str, *args: Any) -> Node:
+        """Return the node, made once."""
+        key = (op, *((type(a), repr(a)) if not isinstance(a, Node) else a for a in args))
+        return self._made.setdefault(key, Node(op, args))
+
+    def number(self, value: Any) -> Any:
+        """Return a value as a node or a number; what holds a condition as 1 where it holds, else 0."""
+        if isinstance(value, Node):
+            return self.make("where", value, 1.0, 0.0) if value.op in CONDITIONS else value
+        if isinstance(value, Tensor):
+            raise RuleError(
+                f"its step reads a tensor of shape {tuple(value.shape)} from outside: return it from coefficients()"
+            )
+        return float(value)
+
+    def condition(self, value: Any) -> Node:
+        """Return a value as a condition."""
+        if isinstance(value, Node) and value.op in CONDITIONS:
+            return value
+        return self.make("ne", self.number(value), 0.0)
+
+    def call(self, op: str, *args: Any) -> Node:
+        """Return an operation on numbers."""
+        return self.make(op, *map(self.number, args))
+
+    def read(self, node: fx.Node, args: tuple[Any, ...]) -> Any:
+        """Return what an operator of torch is in the terms of this module."""
+        name = node.target.overloadpacket.__name__.rstrip("_")  # type: ignore[union-attr]
+        given = node.kwargs.get("dtype") or (args[1] if name == "convert_element_type" else None)
+        if given is not None and (given.is_complex or (given.is_floating_point and given != self.dtype)):
+            raise RuleError(f"its step computes in {given} where the layer computes in {self.dtype}")
+        if given is not None and not given.is_floating_point and given != torch.bool:
+            raise RuleError(f"its step makes whole numbers ({node.target} to {given})")
+        if name == "lift_fresh_copy":
+            value = args[0]
+            return float(value) if isinstance(value, Tensor) and value.numel() == 1 else value
+        if name in _SAME:
+            value = args[1] if name == "copy" else args[0]
+            return self.condition(value) if given == torch.bool else self.number(value) if given else value
+        if name in _REWRITTEN:
+            return _REWRITTEN[name](self, *args)
+        if name in ("add", "sub") and node.kwargs.get("alpha", 1) != 1:
+            args = (args[0], self.call("mul", args[1], node.kwargs["alpha"]))
+        if name in _LOGICAL:
+            return self.make(_LOGICAL[name], *map(self.condition, args))
+        if any(not isinstance(a, Node | Tensor | float | int) for a in args) or node.kwargs.keys() - {"alpha"}:
+            name = str(node.target)
+        return self.call(name, *(a for a in args if isinstance(a, Node | Tensor | float | int)))
+
+
+_SAME = {"alias", "clone", "copy", "detach", "_to_copy", "convert_element_type"}
+_LOGICAL = {
+    **{f"{kind}_{op}": op for kind in ("logical", "bitwise") for op in ("and", "or", "not")},
+}  # fmt: skip
+
+
+def _power(read: _Reader, base: Any, exponent: Any) -> Any:
+    """Return a power: whole exponents by products, as the sign of the base matters to them alone."""
+    if isinstance(exponent, Node) or isinstance(base, float | int):
+        return read.call("pow_tensor", base, exponent)
+    if exponent < 0:
+        return read.call("div", 1.0, _power(read, base, -exponent))
+    if exponent == 0.5:
+        return read.call("sqrt", base)
+    if exponent != int(exponent) or exponent > 64:
+        return read.call("pow", base, exponent)
+    result, square, left = None, base, int(exponent)
+    while left:
+        if left % 2:
+            result = square if result is None else read.call("mul", result, square)
+        square, left = read.call("mul", square, square), left // 2
+    return 1.0 if result is None else result
+
+
+def _clamp(read: _Reader, value: Any, low: Any = None, high: Any = None) -> Any:
+    value = value if low is None else read.call("maximum", value, low)
+    return value if high is None else read.call("minimum", value, high)
+
+
+def _sign(read: _Reader, value: Any) -> Node:
+    return read.call("sub", read.call("gt", value, 0.0), read.call("lt", value, 0.0))
+
+
+def _where(read: _Reader, condition: Any, then: Any, other: Any) -> Node:
+    return read.make("where", read.condition(condition), read.number(then), read.number(other))
+
+
+_REWRITTEN: dict[str, Callable[..., Any]] = {
+    "clamp": _clamp,
+    "clamp_min": _clamp,
+    "clamp_max": lambda read, x, high: _clamp(read, x, None, high),
+    "full": lambda read, shape, value: float(value),
+    "full_like": lambda read, x, value: float(value),
+    "masked_fill": lambda read, x, mask, value: _where(read, mask, value, x),
+    "pow": _power,
+    "reciprocal": lambda read, x: read.call("div", 1.0, x),
+    "relu": lambda read, x: _clamp(read, x, 0.0),
+    "rsqrt": lambda read, x: read.call("div", 1.0, read.call("sqrt", x)),
+    "rsub": lambda read, x, y: read.call("sub", y, x),
+    "scalar_tensor": lambda read, value: float(value),
+    "sgn": _sign,
+    "sigmoid": lambda read, x: read.call("div", 1.0, read.call("add", 1.0, read.call("exp", read.call("neg", x)))),
+    "sign": _sign,
+    "where": _where,
+}  # fmt: skip
