@@ -200,3 +200,31 @@ def test_what_is_set_by_hand_is_what_runs_carry_and_nothing_chose(mine):
     assert mine(only).by_hand == ("task.limit", "task.test_limit"), "no run of it has another setting"
     swept = "sweep = { budget = [1000, 2000] }\n\n[quick.set]\n"
     assert "budget" not in mine(None, "[quick.set]\nbudget = 2000\n", swept).by_hand
+
+
+def test_draws_are_anew_for_each_repetition_and_shared_by_the_rows_of_a_task():
+    study = expansion.expand("where-learning-helps", "embedded", find_methods(), find_tasks())
+    space = ("training.lr_weights", "network.tau", "network.dropout")
+    of = {r: {tuple(dict(q.overrides)[k] for k in space) for q in study.requests if q.repetition == r} for r in (0, 1)}
+    assert len(of[0]) == len(of[1]) == 1  # all methods and points
+    assert of[0] != of[1]
+    fixed = next(q for q in study.requests if q.method == "delrec-axonal-fixed")
+    learned = next(q for q in study.requests if q.method == "delrec-axonal")
+    assert "training.lr_delays" in dict(learned.overrides)
+    assert 2.0 <= dict(fixed.overrides)["network.tau"] <= 10.0
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        ('"training.epochs" = [1, 2]', "training.epochs is no hyperparameter"),
+        ('"network.tau" = { low = 3, high = 2 }', "0 < low < high"),
+        ('"budget" = [1, 2]', "budget is no hyperparameter"),
+        ('"network.tua" = [1.0]', "did you mean 'network.tau'"),
+    ],
+)
+def test_a_draw_that_cannot_be_is_refused(draw, message, tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(f'summary = "s"\n[quick]\nmethods = ["lif"]\ntasks = ["digits"]\ndraw = {{ {draw} }}\n')
+    with pytest.raises(BenchError, match=message):
+        expansion.expand(str(path), None, find_methods(), find_tasks())

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.arithmetic import Arithmetic
-from delrec_bench.config import FORECAST, Device, Request, defaults
+from delrec_bench.config import FORECAST, Device, Request, defaults, full_key
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.studies.claims import check_margins, check_pairs, check_rows, placed
+from delrec_bench.studies.draws import drawn
 from delrec_bench.studies.file import (
     MOST_REPETITIONS,
     Contrast,
@@ -207,7 +208,8 @@ def expand(
     by_hand = {key for first in firsts for key, _ in first.overrides if not key.startswith("evaluation.")} - chosen
     check_rows(firsts, methods, tasks, {key for of in own_set.values() for key in of}, axes, name)
     check_pairs(primary, contrasts, firsts, chosen_tasks, chosen_methods, name)
-    requests = tuple(replace(first, repetition=r) for r in range(repetitions) for first in firsts)
+    space = _space(table.draw, names, {*by_hand, *chosen}, name)
+    requests = tuple(_repeated(first, r, space, methods) for r in range(repetitions) for first in firsts)
     return Study(
         name=name,
         profile=profile,
@@ -230,6 +232,25 @@ def expand(
         data=data,
         narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )
+
+
+def _space(draw: Mapping[str, Any], names: Iterable[str], taken: set[str], study: str) -> dict[str, Any]:
+    """What is drawn anew for each repetition, by dotted key."""
+    where = f"study '{study}', draw"
+    space = {full_key(key, names): choice for key, choice in draw.items()}
+    for key in space:
+        if not key.startswith(("network.", "training.")) or key == "training.epochs":
+            raise BenchError(f"{where}: {key} is no hyperparameter; draw settings of network.* and training.*")
+        if key in taken:
+            raise BenchError(f"{where}: {key} is set or swept as well; leave one of them out")
+    return space
+
+
+def _repeated(first: Request, repetition: int, space: Mapping[str, Any], methods: MethodTable) -> Request:
+    """A repetition of a run, with what is drawn for its task and repetition."""
+    known = defaults(methods[first.method])
+    values = {key: value for key, value in drawn(space, "study", first.task, repetition).items() if key in known}
+    return replace(first, repetition=repetition, overrides=tuple(sorted({**dict(first.overrides), **values}.items())))
 
 
 def _narrowed(wanted: Wanted, methods: bool, tasks: bool, repetitions: int) -> Iterable[str]:

@@ -22,6 +22,7 @@ from delrec_bench.config import dotted, read_toml
 from delrec_bench.config.requests import Exhibit
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import Table, checked
+from delrec_bench.studies.draws import SpaceTable
 
 FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000
@@ -119,6 +120,8 @@ class Profile(Table):
         set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
         sweep: Dotted setting -> the values it takes; or a name of one's own -> tables, each with its `name` and the
             settings that hold there together.
+        draw: Settings that are drawn anew for each repetition and task, and shared by all methods and points of the
+            sweep there: dotted setting -> values, or bounds (`studies.draws`). A method takes those that it has.
         primary: The pooled hypothesis.
         contrasts: What else is compared, exploratory.
         notes: What a reader must know of the study before trusting a row, a sentence each.
@@ -137,6 +140,7 @@ class Profile(Table):
     profile: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
+    draw: SpaceTable = Field(default_factory=dict)
     primary: Primary | None = None
     contrasts: list[Contrast] = Field(default_factory=list)
     notes: list[Line] = Field(default_factory=list)

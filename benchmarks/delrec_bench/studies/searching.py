@@ -24,6 +24,7 @@ from delrec_bench.methods.base import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import canonical_json, finished_record
 from delrec_bench.studies.cost import Estimate, estimate
+from delrec_bench.studies.draws import drawn
 from delrec_bench.studies.work import Work
 
 SHORT = 4  # draws are trained for a quarter of the epochs
@@ -85,11 +86,8 @@ class Searching:
     def settings(self, number: int) -> dict[str, Any]:
         """What a draw has drawn, of all settings that a method of the entry has."""
         keys = set().union(*(searched_keys(self.work.methods[m], self._values[m]) for m in self.plan.methods))
-        return {} if number == 0 else {key: self._drawn(number, key) for key in SPACE if key in keys}
-
-    def _drawn(self, number: int, key: str) -> Any:
-        text = ":".join(["delrec-bench", "search", self.plan.task, self.size, str(self.plan.seed), str(number), key])
-        return value_at(SPACE[key], int.from_bytes(hashlib.sha256(text.encode()).digest(), "big") / 2**256)
+        space = {key: choice for key, choice in SPACE.items() if key in keys}
+        return {} if number == 0 else drawn(space, "search", self.plan.task, self.size, self.plan.seed, number)
 
     def short(self, number: int) -> list[Request]:
         """The trials of a draw: each method at a quarter of its epochs on one split."""
@@ -156,14 +154,6 @@ class Searching:
             Draw(number=number, settings=self.settings(number), scores=[scores[request.command()] for request in of])
             for number, of in requests.items()
         ]
-
-
-def value_at(choice: Any, u: float) -> Any:
-    """The value of a list, or of a range, at u in [0, 1)."""
-    if isinstance(choice, list):
-        return choice[int(u * len(choice))]
-    low, high = choice["low"], choice["high"]
-    return float(f"{low * (high / low) ** u:.3g}")
 
 
 def ranked(draws: Sequence[Draw], metric: str) -> list[Draw]:
