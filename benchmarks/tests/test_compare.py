@@ -9,9 +9,7 @@ import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import find_record, load_records, read_record, write_record
-from delrec_bench.report.content import build
-from delrec_bench.report.writing import write_page
+from delrec_bench.records import find_record, load_records, publish, read_record, write_record
 from delrec_bench.runs.models import network_of
 from delrec_bench.workspace import workspace_at
 
@@ -61,17 +59,6 @@ def test_a_record_says_where_its_delays_began_and_ended(root):
     assert read_record(workspace.runs / record.key / "record.json") == record
 
 
-def test_a_record_from_before_the_field_still_holds_and_is_the_same_record(root, tmp_path):
-    record = record_of(root, "delrec-dcls")
-    older = record.changed(delays=None)
-    assert read_record(write_record(tmp_path / "record.json", older)) == older
-    from delrec_bench.records import differences
-    from delrec_bench.records.rerun import compare
-
-    assert differences(record, older) == [] and compare(older, record).word == "equal"
-    assert older.content != record.content
-
-
 def test_a_record_that_cannot_be_read_hides_no_other_run(tmp_path):
     """One run of somebody's own metric, or one broken file, and `show lif/digits/0` of all others ended."""
     workspace, made = workspace_at(tmp_path), made_up.record("lif", "digits", 0)
@@ -79,7 +66,7 @@ def test_a_record_that_cannot_be_read_hides_no_other_run(tmp_path):
     (workspace.runs / "broken").mkdir()
     (workspace.runs / "broken" / "record.json").write_text("{")
     assert find_record("lif/digits/0", workspace) == made
-    with pytest.raises(BenchError, match=r"no finished run is lif/digits/1 \(1 cannot be read: .*broken.*record.json"):
+    with pytest.raises(BenchError, match=r"no run is 'lif/digits/1' \(1 cannot be read: .*broken.*record.json"):
         find_record("lif/digits/1", workspace)
 
 
@@ -89,98 +76,95 @@ def test_several_settings_of_one_name_are_named_by_their_keys(root, tmp_path):
         like = made_up.record("lif", "digits", 0)
         made = made_up.remade(like, configuration=like.configuration | {"epochs": epochs})
         write_record(workspace.runs / made.key / "record.json", made)
-    with pytest.raises(BenchError, match="2 runs of different settings are lif/digits/0") as told:
+    with pytest.raises(BenchError, match="2 runs are 'lif/digits/0'") as told:
         find_record("lif/digits/0", workspace)
     assert "(epochs 10)" in str(told.value) and "(epochs 20)" in str(told.value)
 
 
-@pytest.fixture(scope="module")
-def paged(tmp_path_factory):
-    """A workspace whose out/ holds a page."""
-    root, records = tmp_path_factory.mktemp("paged"), made_up.everything()
-    write_page(root / "out" / "made-up", build(made_up.declared(records), records))
+def written(root, records):
+    for record in records:
+        write_record(root / "runs" / record.key / "record.json", record)
     return root
 
 
 def compared(root, *words, capsys):
     code = app.main(["compare", *words, "--root", str(root)])
     out, err = capsys.readouterr()
-    return code, out or err
+    return code, (out or err).splitlines()
 
 
-def test_compare_takes_methods_by_a_page_of_out(paged, capsys):
-    code, text = compared(paged, "dcls", "lif", "--of", "made-up", capsys=capsys)
-    assert code == 0 and text.splitlines()[1].startswith("On ") and "dcls" in text
-    code, text = compared(paged, "dcls", "lif", "--of", "mad", capsys=capsys)
-    assert code == 2 and "no page of reports/ or out/" in text
+def pair(n=5):
+    """Two methods on two tasks, the first 10 points better and a little more so at some repetitions."""
+    return [
+        made_up.scored_at(m, r, s + 0.005 * (r % 3) * (m == "dcls"), task=t, total=600)
+        for m, s in (("lif", 0.5), ("dcls", 0.6))
+        for t in ("digits", "tones")
+        for r in range(n)
+    ]
 
 
-def test_compare_takes_two_points_of_a_sweep(tmp_path, capsys):
-    records, runs = made_up.swept({"sigma": [0, 3]}, n=6)
-    write_page(tmp_path / "out" / "made-up", build(made_up.declared(records, primary=None, runs=runs), records))
-    a, b = "delrec-synaptic (sigma 3)", "delrec-synaptic-fixed (sigma 3)"
-    code, text = compared(tmp_path, a, b, "--of", "made-up", capsys=capsys)
-    assert code == 0 and "+2.00 points" in text
-    code, text = compared(tmp_path, "delrec-synaptic", b, "--of", "made-up", capsys=capsys)
-    assert code == 2 and "did you mean" in text
+def test_two_methods_are_told_by_their_paired_differences_in_numbers(tmp_path, capsys):
+    code, lines = compared(written(tmp_path, pair()), "dcls", "lif", capsys=capsys)
+    assert code == 0 and lines[0] == "dcls - lif"
+    assert lines[1].startswith("digits: +10.40 points [+9.88, +10.92]") and lines[1].endswith("(n 5, p 6.3e-07)")
+    assert [line.partition(":")[0] for line in lines[1:]] == ["digits", "tones"]
+    code, lines = compared(tmp_path, "dcl", "lif", capsys=capsys)
+    assert code == 2 and "did you mean 'dcls'" in lines[0]
 
 
-def test_compare_never_takes_two_settings_for_one_another(tmp_path, capsys):
-    """Runs of two profiles in one folder of runs: the later one silently stood for both."""
-    workspace, made = workspace_at(tmp_path), {}
-    for epochs in (10, 20):
-        like = [made_up.record(method, "digits", 0) for method in ("lif", "rlif")]
-        made[epochs] = [made_up.remade(r, configuration=r.configuration | {"epochs": epochs}) for r in like]
-        for r in made[epochs]:
-            write_record(workspace.runs / r.key / "record.json", r)
-    code, text = compared(tmp_path, "lif", "rlif", capsys=capsys)
-    assert code == 2 and "holds runs of several settings of" in text and "--of PAGE" in text
-    code, text = compared(tmp_path, str(workspace.runs), str(workspace.runs), capsys=capsys)
-    assert code == 2 and "name a page, or a folder that holds one setting" in text
-    write_page(tmp_path / "out" / "made-up", build(made_up.declared(made[20], primary=None), made[20]))
-    code, text = compared(tmp_path, str(workspace.runs), "made-up", capsys=capsys)
-    assert code == 0 and "Reproduced: of 2 rows 2 equal." in text  # the page says which setting is meant
+def test_methods_without_a_task_in_common_are_refused(tmp_path, capsys):
+    apart = [r for r in pair() if (r.method == "lif") == (r.task == "digits")]
+    code, lines = compared(written(tmp_path, apart), "dcls", "lif", capsys=capsys)
+    assert code == 2 and "no task and repetition in common" in lines[0]
 
 
-def test_compare_says_where_two_rows_are_two_experiments(tmp_path, capsys):
-    """A user's runs of 2 epochs beside the published 20 were "different (the first updates differ)" and no more."""
-    mine = [made_up.record(m, "digits", r) for m in ("lif", "rlif") for r in range(4)]
-    theirs = [made_up.remade(r, configuration=r.configuration | {"epochs": 20}) for r in mine if r.method == "lif"]
-    for name, records in (("mine", mine), ("theirs", theirs)):
-        write_page(tmp_path / "out" / name, build(made_up.declared(records, primary=None, page=name), records))
-    code, text = compared(tmp_path, "mine", "theirs", capsys=capsys)
-    epochs = mine[0].configuration["epochs"]
-    assert code == 0
-    assert f"digits, lif: equal (every score is the same); the settings differ: epochs {epochs} against 20\n" in text
-    assert "1 row of other settings: another experiment, which has nothing to reproduce." in text
-    code, text = compared(tmp_path, "mine", "mine", capsys=capsys)
-    assert "settings" not in text
-    write_page(tmp_path / "out" / "rlif", build(made_up.declared(mine[4:], primary=None, page="rlif"), mine[4:]))
-    code, text = compared(tmp_path, "theirs", "rlif", capsys=capsys)
-    assert code == 0 and "No row of theirs is one of rlif: there is nothing to compare." in text
+def test_two_settings_are_never_taken_for_one_another(tmp_path, capsys):
+    both = [r for r in pair(1) if r.task == "digits"]
+    both += [made_up.remade(r, configuration=r.configuration | {"epochs": 20}) for r in both]
+    code, lines = compared(written(tmp_path, both), "lif", "dcls", capsys=capsys)
+    assert code == 2 and "runs of several settings of" in lines[0] and "--of STUDY" in lines[0]
 
 
-def test_rows_that_one_side_alone_has_may_be_of_several_settings(tmp_path, capsys):
-    """A workspace of many studies could not be compared with a page for a method that the page does not have."""
-    workspace = workspace_at(tmp_path)
-    page = [made_up.record("lif", "digits", r) for r in range(3)]
-    other = [made_up.record("rlif", "digits", 0)]
-    other += [made_up.remade(r, configuration=r.configuration | {"epochs": 20}) for r in other]
-    for r in (*page, *other):
-        write_record(workspace.runs / r.key / "record.json", r)
-    write_page(tmp_path / "out" / "made-up", build(made_up.declared(page, primary=None), page))
-    code, text = compared(tmp_path, str(workspace.runs), "made-up", capsys=capsys)
-    assert code == 0 and "Reproduced: of 1 row 1 equal." in text and "digits, rlif: not in made-up" in text
+def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_path, capsys):
+    ours = written(tmp_path / "ours", pair())
+    theirs = written(tmp_path / "theirs", pair()[:-5])
+    code, lines = compared(tmp_path, str(ours), str(theirs), capsys=capsys)
+    assert code == 0 and lines[-1] == "Reproduced: 3 of 3 rows equal."
+    assert lines[0] == "nothing to compare with: 1 row (dcls on tones)"
+    moved = pair()[0].changed(history=[{**pair()[0].history[0], "loss": 0.1}, *pair()[0].history[1:]])
+    written(tmp_path / "theirs", [moved])
+    code, lines = compared(tmp_path, str(ours), str(theirs), capsys=capsys)
+    assert code == 1 and lines[-1].startswith("Not reproduced: 2 of 3 rows equal, 1 different. Different: lif on digits")
+    publish(tmp_path / "reports", pair())
+    code, lines = compared(tmp_path, "published", str(ours), capsys=capsys)
+    assert code == 0 and lines == ["Reproduced: 4 of 4 rows equal."]
+    code, lines = compared(tmp_path, str(ours), "lif", capsys=capsys)
+    assert code == 2 and "is a set of runs and 'lif' is none" in lines[0]
 
 
-def test_compare_takes_a_users_runs_and_a_page(tmp_path, capsys):
-    workspace = workspace_at(tmp_path)
-    old = [made_up.record(m, "digits", r) for m in ("lif", "rlif") for r in range(3)]
-    new = [r.changed(history=[*r.history[:-1], r.history[-1] | {"loss": 0.1}]) for r in old]
-    write_page(workspace.reports / "made-up", build(made_up.declared(new, primary=None), new))
-    for r in old:
-        write_record(workspace.runs / r.key / "record.json", r)
-    code, text = compared(tmp_path, str(workspace.runs), "made-up", capsys=capsys)
-    assert code == 0 and text.count("different") >= 2
-    code, text = compared(tmp_path, "made-up", "lif", capsys=capsys)
-    assert code == 2 and "'made-up' is a set of records and 'lif' is none" in text
+def test_points_of_a_sweep_are_compared_by_a_studys_runs(root, tmp_path, capsys):
+    (tmp_path / "mine.toml").write_text(STUDY)
+    assert app.main(["reproduce", "--study", str(tmp_path / "mine.toml"), "--no-latency", "--root", str(root)]) == 0
+    capsys.readouterr()
+    words = ("delrec-axonal (sigma 3.0)", "delrec-axonal (sigma 0.0)", "--of", str(tmp_path / "mine.toml"))
+    code, lines = compared(root, *words, capsys=capsys)
+    assert code == 0 and lines[0] == "delrec-axonal (sigma 3.0) - delrec-axonal (sigma 0.0)" and "(n 2" in lines[1]
+
+
+STUDY = """
+summary = "a sweep"
+methods = ["delrec-axonal"]
+tasks = ["digits"]
+repetitions = 2
+
+[quick]
+
+[quick.sweep]
+sigma = [0.0, 3.0]
+
+[quick.set]
+training.epochs = 1
+network.hidden = [6]
+task.limit = 40
+task.test_limit = 30
+"""

@@ -207,5 +207,6 @@ def told(matched: Matched, reproduction: Reproduction) -> list[str]:
     lines = [f"{row.name}: {row.word}: {row.reason}" for row in reproduction.rows if row.word != "equal"]
     if matched.new:
         some = "; ".join(matched.new[:4]) + ("; ..." if len(matched.new) > 4 else "")
-        lines.append(f"not published, nothing to compare with: {len(matched.new)} rows ({some})")
+        count = f"{len(matched.new)} row{'s' if len(matched.new) > 1 else ''}"
+        lines.append(f"nothing to compare with: {count} ({some})")
     return lines
