@@ -110,6 +110,8 @@ def record(method, task, repetition, kind="run", **changes):
             "trainable": weights + (0 if method.endswith("-fixed") else delays),
             "frozen": delays if method.endswith("-fixed") else 0,
             "total": weights + delays,
+            "spreads": 0,
+            "learned_delays": 0 if method.endswith("-fixed") else delays,
         }
         if kind == "run"
         else {},

@@ -134,7 +134,9 @@ def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_
     moved = pair()[0].changed(history=[{**pair()[0].history[0], "loss": 0.1}, *pair()[0].history[1:]])
     written(tmp_path / "theirs", [moved])
     code, lines = compared(tmp_path, str(ours), str(theirs), capsys=capsys)
-    assert code == 1 and lines[-1].startswith("Not reproduced: 2 of 3 rows equal, 1 different. Different: lif on digits")
+    assert code == 1 and lines[-1].startswith(
+        "Not reproduced: 2 of 3 rows equal, 1 different. Different: lif on digits"
+    )
     publish(tmp_path / "reports", pair())
     code, lines = compared(tmp_path, "published", str(ours), capsys=capsys)
     assert code == 0 and lines == ["Reproduced: 4 of 4 rows equal."]

@@ -11,10 +11,11 @@ import made_up
 import mlflow
 import pytest
 import torch
-from delrec_bench import records, tracking
+from delrec_bench import records, results, tracking
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
+from delrec_bench.records.store import store_text
 from delrec_bench.runs.models import network_of, with_example
 from delrec_bench.runs.single import perform
 from delrec_bench.tasks.base import find_tasks
@@ -26,7 +27,7 @@ from tracked import children, losses, run
 
 def test_a_record_becomes_a_run_below_its_method_below_its_study(workspace):
     record = run()
-    summary = sync(workspace, [record, run(repetition=1), run(study=None, method="rlif")])
+    summary = sync(workspace, [record, run(repetition=1), run("rlif")], study_of={record.key: "leaderboard"})
     assert (summary.added, summary.replaced, summary.unchanged) == (3, 0, 0)
     client, runs = children(workspace)
     child = runs[record.key]
@@ -103,7 +104,7 @@ def test_a_record_made_again_replaces_its_run(workspace):
     summary = sync(workspace, [again])
     assert (summary.added, summary.replaced) == (0, 1)
     assert children(workspace)[1][again.key].data.metrics["measured.wall_seconds"] == 9.0
-    assert sync(workspace, [again.changed(study="tuned")]).replaced == 1
+    assert sync(workspace, [again], study_of={again.key: "another"}).unchanged == 1, "a study moves no run"
 
 
 def test_an_interrupted_sync_is_completed(workspace, monkeypatch):
@@ -126,9 +127,9 @@ def test_a_page_from_mlflow_alone_is_byte_for_byte_that_of_the_records(workspace
     sync(workspace, made)
     shutil.rmtree(workspace.runs)
     for_page = {record.key for record in made if record.task == "digits"}
-    from_mlflow = tracking.records_of(workspace, "mlflow", for_page)
-    assert records.page_text(from_mlflow) == records.page_text(r for r in made if r.key in for_page)
-    assert len(records_from_mlflow(workspace)) == len(made)
+    from_mlflow = records_from_mlflow(workspace, for_page)
+    assert store_text(from_mlflow) == store_text(r for r in made if r.key in for_page)
+    assert results("mlflow", root=str(workspace.root)).equals(records.table(made))
 
 
 def test_deleted_artifacts_are_restored(workspace):
@@ -221,7 +222,7 @@ def test_a_runs_network_comes_back_by_mlflow_pytorch(workspace):
         tracking.load_model(workspace, run("rlif").key)
 
 
-def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace):
+def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace, capsys):
     methods, tasks = find_methods(), find_tasks()
     overrides = (("network.hidden", [6]), ("task.limit", 40), ("task.test_limit", 30), ("training.epochs", 1))
     ready = resolve(Request("delrec-axonal", "digits", overrides=overrides), methods, tasks, workspace)
@@ -234,8 +235,13 @@ def test_the_network_of_a_real_run_says_the_same_as_its_checkpoint(workspace):
     with network.deployed(), torch.no_grad():
         classes = network.predict(network.classify(test.batch(torch.arange(len(test)))))
     assert classes.tolist() == record.predictions.tolist()
-    assert record.groups is None and set(record.early) == {"losses", "logits"}
+    assert record.groups is None and set(record.fingerprint) == {"logits", "gradient"}
     checkpoint = workspace.runs / record.key / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
     with pytest.raises(BenchError, match=r"checkpoint\.pt gives no network of record"):
         network_of(record, checkpoint, methods)
+    shutil.rmtree(workspace.artifacts)
+    other = made_up.record("lif", "digits", 1)
+    summary = sync(workspace, [record, other], partial(with_example, methods=methods))
+    assert (summary.added, summary.restored) == (1, 1), "a truncated checkpoint stops no sync"
+    assert "synced without its network" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def test_runs_are_seen_live_epoch_by_epoch_at_their_own_times(workspace):
     assert set(runs) == {one.key} and runs[one.key].info.status == "RUNNING"
     start = 1767323040250
     assert losses(client, runs[one.key]) == [(n, 2.0 / n, start + 1000 * n) for n in (1, 2, 3)]
-    assert runs[one.key].data.params["profile"] == "quick"
+    assert runs[one.key].data.params["arithmetic"] == "portable"
     assert follower.poll() == 0
     history(workspace, one, 5)
     history(workspace, two, 1)
@@ -98,7 +98,7 @@ def test_a_thread_follows_and_trouble_is_said_once_and_stops_nothing(workspace):
 
 
 def test_what_is_begun_needs_no_record():
-    assert begun(run()) == Begun(
+    assert begun(run(), "leaderboard") == Begun(
         key=run().key,
         method="lif",
         task="digits",

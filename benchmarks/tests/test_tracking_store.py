@@ -10,14 +10,14 @@ import mlflow
 import pytest
 from delrec_bench import tracking
 from delrec_bench.errors import BenchError
-from delrec_bench.tracking import records_from_mlflow, store, sync
+from delrec_bench.tracking import database, records_from_mlflow, sync
 from delrec_bench.workspace import locked, workspace_at
 from mlflow import MlflowClient
 from tracked import run
 
 
 def test_a_store_that_another_program_locks_is_named_with_what_to_do(workspace, monkeypatch):
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     with sqlite3.connect(workspace.database) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(BenchError, match=r"mlflow\.db is locked by another program"):
@@ -72,7 +72,7 @@ def test_each_trouble_has_its_own_remedy(workspace, monkeypatch, error, words):
 def test_a_kill_while_the_schema_is_made_leaves_no_database(tmp_path):
     code = (
         "import os, sys; from pathlib import Path; from delrec_bench.workspace import workspace_at;"
-        "from delrec_bench import tracking; from delrec_bench.tracking import store;"
+        "from delrec_bench import tracking; from delrec_bench.tracking import database as store;"
         "import sqlalchemy.event, sqlalchemy.engine\n"
         "count = [0]\n"
         "def kill(*_):\n count[0] += 1\n if count[0] == int(sys.argv[2]): os.kill(os.getpid(), 9)\n"

@@ -88,7 +88,10 @@ class LatencyResult(TypedDict):
 
 @with_config(_CLOSED)
 class Parameters(TypedDict, total=False):
-    """Counts of parameters; weights + delays + neuron = total = trainable + frozen."""
+    """Counts of parameters; weights + delays + neuron = total = trainable + frozen.
+
+    Delays include spreads; `learned_delays` are those of the others that are trained.
+    """
 
     weights: Count | None
     delays: Count | None
@@ -96,6 +99,8 @@ class Parameters(TypedDict, total=False):
     trainable: Count | None
     frozen: Count | None
     total: Count | None
+    spreads: Count | None
+    learned_delays: Count | None
 
 
 @with_config(_CLOSED)

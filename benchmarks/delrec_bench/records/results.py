@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TABLE = "results.parquet"
 
 _TEXT, _WHOLE, _REAL, _FLAG = "string", "Int64", "Float64", "boolean"
-_COUNTS = ("total", "weights", "delays", "neuron", "trainable", "frozen")
+_COUNTS = ("total", "weights", "delays", "spreads", "learned_delays", "neuron", "trainable", "frozen")
 _MODES = ("train", "infer", "batch1")
 COLUMNS: dict[str, str] = {
     **dict.fromkeys(("task", "data", "method", "profile", "hidden"), _TEXT),

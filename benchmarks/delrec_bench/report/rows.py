@@ -14,6 +14,7 @@ from delrec_bench.report.amounts import amount_of, stamp
 from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.report.published import Published, dataset_of, published_for
 from delrec_bench.statistics.paired import paired
+from delrec_bench.statistics.sentences import plural
 
 MODES = ("train", "infer", "batch1")
 COLUMNS = (
@@ -75,22 +76,20 @@ class Row:
 
     @property
     def delays(self) -> str:
-        """Whether the delays are "learned", "fixed" (there, but frozen) or there are "none"."""
+        """Whether the delays are "learned", "fixed" (there, but not trained) or there are "none"."""
         counts = _counts(self)
-        delays, frozen = counts.get("delays") or 0, counts.get("frozen") or 0
-        if delays:  # a spread that is learned counts among them, also where the delays themselves are frozen
-            alone = bool(frozen) and "delay" not in (self["learned"] or "")
-            return "fixed" if frozen >= delays or alone else "learned"
-        return "learned" if "delay" in (self["learned"] or "") else "none"
+        if counts.get("learned_delays"):
+            return "learned"
+        return "fixed" if (counts.get("delays") or 0) > (counts.get("spreads") or 0) else "none"
 
     @property
-    def left_fixed(self) -> str:
-        """What to add to the number of its delays: ", fixed", or how many of them are, where the others are spreads."""
+    def delay_counts(self) -> str:
+        """How many delays it has, whether they are fixed, and how many spreads beside them; empty without delays."""
         counts = _counts(self)
-        delays, frozen = counts.get("delays") or 0, counts.get("frozen") or 0
-        if self.delays != "fixed":
-            return ""
-        return ", fixed" if not 0 < frozen < delays else f", {frozen:,} of them fixed"
+        spreads = counts.get("spreads") or 0
+        delays = (counts.get("delays") or 0) - spreads
+        told = [f"{plural(delays, 'delay')}{', fixed' if self.delays == 'fixed' else ''}"] if delays else []
+        return " and ".join([*told, *([plural(spreads, "spread")] if spreads else [])])
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -74,8 +74,8 @@ def method_cell(row: Row) -> Cell:
 def size_cell(row: Row) -> Cell:
     """Parameters in all, how many of them are delays or belong to neurons, and the neurons layer by layer."""
     parts = []
-    if row["parameters_delays"]:
-        parts.append(f"{plural(row['parameters_delays'], 'delay')}{row.left_fixed}")
+    if row.delay_counts:
+        parts.append(row.delay_counts)
     if row["parameters_neuron"]:
         parts.append(f"{words.count(row['parameters_neuron'])} of neurons")
     if row.widths and row["parameters_total"] is not None:

@@ -63,7 +63,7 @@ def evaluate_network(
     finally:
         network.train(training)
     counts = model.count()
-    names = ("total", "weights", "delays", "neuron", "trainable", "frozen")
+    names = ("total", "weights", "delays", "spreads", "learned_delays", "neuron", "trainable", "frozen")
     total = len(data.test.targets)
     return {
         "task": data.name,

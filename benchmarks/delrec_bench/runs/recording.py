@@ -88,7 +88,8 @@ def columns_of(data: TaskData, predictions: np.ndarray) -> dict[str, Any]:
 def counts_of(model: Any) -> dict[str, int]:
     """Parameters by kind."""
     counts = model.count()
-    return {name: getattr(counts, name) for name in ("weights", "delays", "neuron", "trainable", "frozen", "total")}
+    names = ("weights", "delays", "neuron", "trainable", "frozen", "total", "spreads", "learned_delays")
+    return {name: getattr(counts, name) for name in names}
 
 
 def activity_of(scored: Scored) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from delrec import (
     RecurrentDelays,
     SigmaSchedule,
     SpikingLayer,
+    Trainable,
     deployed,
     parameter_groups,
 )
@@ -131,3 +132,16 @@ def test_sigma_schedule_steps_a_model_and_resumes():
     assert schedule.step(SpikingLayer(3)) > 0, "a model without sigma has nothing to set"
     with pytest.raises(ValueError, match="epochs is not set"):
         SigmaSchedule(10.0).step(model)
+
+
+def test_delays_of_a_modules_own_and_spreads_are_counted_apart():
+    class Delayed(Trainable):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 4)
+            self.delay = nn.Parameter(torch.zeros(5))
+            self.fixed = RecurrentDelays(4, neuron=LIF(), learn=False, learn_spread=True)
+
+    counts = Delayed().count()
+    assert (counts.weights, counts.delays, counts.neuron) == (3 * 4 + 4 + 16, 5 + 4 + 4, 0)
+    assert (counts.spreads, counts.learned_delays, counts.frozen) == (4, 5, 4)

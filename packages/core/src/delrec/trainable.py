@@ -26,7 +26,7 @@ class Counts:
     """Numbers of parameters by kind, and by whether they are trained.
 
     weights include biases and normalisation, delays include spreads. total = weights + delays + neuron = trainable +
-    frozen.
+    frozen. Of the delays, `spreads` are spreads, and `learned_delays` are trained and no spreads.
     """
 
     weights: int
@@ -34,6 +34,8 @@ class Counts:
     neuron: int
     trainable: int
     frozen: int
+    spreads: int = 0
+    learned_delays: int = 0
 
     @property
     def total(self) -> int:
@@ -95,12 +97,15 @@ class Trainable(nn.Module):
         sizes = {name: sum(p.numel() for p in group) for name, group in groups.items()}
         every = [p for group in groups.values() for p in group]
         trainable = sum(p.numel() for p in every if p.requires_grad)
+        spreads = {id(p) for name, p in self.named_parameters() if name.rpartition(".")[2] == "spread"}
         return Counts(
             weights=sizes["weights"] + sizes["norm"],
             delays=sizes["delays"],
             neuron=sizes["neuron"],
             trainable=trainable,
             frozen=sum(sizes.values()) - trainable,
+            spreads=sum(p.numel() for p in groups["delays"] if id(p) in spreads),
+            learned_delays=sum(p.numel() for p in groups["delays"] if id(p) not in spreads and p.requires_grad),
         )
 
     def delays(self) -> dict[str, Tensor]:

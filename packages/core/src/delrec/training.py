@@ -14,10 +14,14 @@ from delrec.neurons import Neuron
 __all__ = ["GROUPS", "SigmaSchedule", "grouped", "parameter_groups"]
 
 GROUPS = ("weights", "norm", "delays", "neuron")
+DELAYS = ("delay", "delays", "spread")
 
 
 def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
     """Return the parameters of a module by kind: weights, norm, delays (with spreads), neuron.
+
+    A parameter is a delay where its module calls it `delay`, `delays` or `spread`, as the layers here do, or names it
+    in the class attribute `delay_parameters`. A neuron's parameters are those of a `delrec` neuron.
 
     Args:
         module: Any `nn.Module`. A parameter of another library's module is a weight, or norm for a normalisation.
@@ -37,7 +41,7 @@ def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Par
 
 
 def _group_of(module: nn.Module, name: str) -> str:
-    if name in getattr(type(module), "delay_parameters", ()):
+    if name in DELAYS or name in getattr(type(module), "delay_parameters", ()):
         return "delays"
     norm = nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.modules.instancenorm._InstanceNorm
     return "norm" if isinstance(module, norm) else "weights"
