@@ -11,6 +11,7 @@ import pytest
 import torch
 from delrec import LIF, Neuron, RecurrentDelays, SpikingLayer, Stateful, Surrogate
 from delrec.engines import EngineError, engine_for, interface
+from delrec.testing import check_rules
 from problems import TRITON
 from torch import nn
 from torch.nn import functional as F
@@ -320,3 +321,25 @@ def test_a_neuron_that_keeps_its_current_runs_without_gradients_and_in_pieces():
         whole = layer(x)
         pieces = Stateful(layer)
         assert torch.equal(torch.cat([pieces(x[:1]), pieces(x[1:9]), pieces(x[9:])]), whole)
+
+
+def test_check_rules_tells_a_wrong_adjoint_and_what_cannot_be_compiled(monkeypatch):
+    check_rules(Tired())
+    check_rules(LIF(learn_tau="neuron", reset="hard"))
+
+    class Sorted(Neuron):
+        states = ("membrane",)
+
+        def step(self, current, state, coefficients):
+            v = state[0] + current.sort(-1).values
+            return self.spike(v - 1), (v,)
+
+    with pytest.raises(EngineError, match="sort"):
+        check_rules(Sorted())
+    neuron = LIF().attach(3)
+    neuron.surrogate.__dict__["gamma"] = 2.0  # behind the back of what was traced
+    check_rules(neuron)
+    neuron.rules(torch.float64)
+    neuron.surrogate.__dict__["gamma"] = 1.5
+    with pytest.raises(AssertionError, match="the gradient to the current on the cpu engine differs"):
+        check_rules(neuron)

@@ -264,7 +264,9 @@ class _Reader:
 
     def read(self, node: fx.Node, args: tuple[Any, ...]) -> Any:
         """Return what an operator of torch is in the terms of this module."""
-        name = node.target.overloadpacket.__name__.rstrip("_")  # type: ignore[union-attr]
+        if not isinstance(node.target, torch._ops.OpOverload):  # a part of several results
+            raise RuleError(f"its step uses the operator {args[0].op}, which has no spelling here")
+        name = node.target.overloadpacket.__name__.rstrip("_")
         given = node.kwargs.get("dtype") or (args[1] if name == "convert_element_type" else None)
         if given is not None and (given.is_complex or (given.is_floating_point and given != self.dtype)):
             raise RuleError(f"its step computes in {given} where the layer computes in {self.dtype}")

@@ -1,0 +1,50 @@
+"""A check for authors of neurons and surrogates: the compiled neuron against autograd."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from delrec.engines import Request, scan
+from delrec.neurons import Neuron
+
+__all__ = ["check_rules"]
+
+
+def check_rules(
+    neuron: Neuron, *, engine: str = "cpu", steps: int = 8, batch: int = 16, seed: int = 0, tolerance: float = 1e-9
+) -> None:
+    """Compare spikes, states and gradients of a compiled neuron with the reference engine's, in float64.
+
+    Args:
+        neuron: Attached to a layer, or new; a new one is attached to a layer of 5 neurons. It is left in float64.
+        engine: The engine that compiles it.
+        steps, batch, seed: Size and seed of the random currents.
+        tolerance: Bound on |a - b| / max(1, max |b|); spikes are equal.
+
+    Raises:
+        EngineError: The engine cannot compile the neuron; the message names the operator.
+        AssertionError: A result differs; the message names it.
+    """
+    if neuron.size is None:
+        neuron.attach(5)
+    assert neuron.size is not None
+    neuron.double()
+    draw = torch.Generator().manual_seed(seed)
+    current = 2 * torch.randn(steps, batch, neuron.size, generator=draw, dtype=torch.float64) + 1
+    leaves = {"the current": current.requires_grad_()} | dict(neuron.named_parameters())
+
+    def results(name: str) -> dict[str, Tensor]:
+        out = scan(name, Request(current=current, neuron=neuron, trace=True))
+        values = {"spikes": out.spikes} | dict(zip(neuron.states, out.states, strict=True))
+        pull = torch.Generator().manual_seed(seed + 1)
+        pulls = [torch.randn(v.shape, generator=pull, dtype=v.dtype) for v in values.values()]
+        grads = torch.autograd.grad(list(values.values()), list(leaves.values()), pulls, materialize_grads=True)
+        values |= {f"the gradient to {leaf}": grad for leaf, grad in zip(leaves, grads, strict=True)}
+        return {name: value.detach() for name, value in values.items()}
+
+    wanted = results("reference")
+    for name, found in results(engine).items():
+        error = float((found - wanted[name]).abs().max() / wanted[name].abs().max().clamp(min=1))
+        if not error <= (0 if name == "spikes" else tolerance):
+            raise AssertionError(f"{name} on the {engine} engine differs from the reference by {error:.3g}")
