@@ -160,7 +160,8 @@ class Network(Trainable):
             layers += [block.connection, block.norm, block.spiking]
         layers += [self.readout, self.readout_norm]
         if self.leak is not None:
-            layers += [torch.as_tensor(self._gain(self.leak.coefficients()[0])), self.leak]
+            gain = torch.as_tensor(self._gain(self.leak.coefficients()[0]), dtype=torch.float64)
+            layers += [gain, self.leak]
         return [layer for layer in layers if layer is not None]
 
     @property
@@ -209,5 +210,5 @@ class Network(Trainable):
             current = current if isinstance(gain, float) else current * gain
             return scan(self.config.engine, Request(current, self.leak, state=state, trace=True))
 
-    def _gain(self, decay: Tensor) -> Tensor | float:
+    def _gain(self, decay: Tensor | float) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0
