@@ -93,17 +93,17 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
 
 def _of_scans(size: int, products: str) -> Iterator[Compilation]:
     """Yield what a layer of LIF neurons launches, for a batch of 256, and of 2,048."""
-    from delrec.engines.triton import axonal, recurrence, synaptic
-    from delrec.engines.triton.codegen import kernels_for
-    from delrec.engines.triton.scan import Plan, _constants, _kept
+    from delrec.engines.triton import axonal, recurrence, scan_kernels, synaptic
+    from delrec.engines.triton.scan import Plan, _kept
+    from delrec.engines.triton.spellings import steps_of
     from delrec.engines.triton.tiles import OPTIONS, Tiles, connection_tiles, connections_of, parts_of, tiles_for
 
     real = torch.float64 if products == "float64" else torch.float32
     precise = recurrence.REALS[real]
-    module, number = kernels_for(LIF(), real), f"*{precise}:16"
+    neuron, number = steps_of(LIF().attach(size), real), f"*{precise}:16"
     numbers = (
-        "x weight delay width edges triangles heights mask coef history start states spikes z ring sent running lines "
-        "g_spikes g_trace g_x carry g_history g_weight g_delay g_width out"
+        "x weight delay width edges triangles heights mask coef history start states trace planes spikes z ring sent "
+        "running lines g_spikes g_trace g_x carry g_history g_weight g_delay g_width out"
     ).split()
     types = dict.fromkeys(numbers, number) | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
     types |= dict.fromkeys(("tables", "longest", "bits", "live"), "*i32:16")
@@ -123,17 +123,18 @@ def _of_scans(size: int, products: str) -> Iterator[Compilation]:
                         tiles = connection_tiles(size, batch, 132, _kept(block, real).itemsize)
                         chosen[f"{name}, {precision}, {tiles.rows} rows{long}"] = tiles, other
             for title, (tiles, other) in chosen.items():
-                given = _constants(size, Plan(None, module, tiles, precision), min(kind, 1)) | {"KIND": kind}
-                back = given | incoming | {"TAPS": kind == 1}
+                known = Plan(None, neuron, tiles, precision, None).constants(size) | {"KIND": kind}
+                given = known | {"MASKED": min(kind, 1), "STEP": neuron.step_tile, "TRACED": True, "KEEP": True}
+                back = known | incoming | {"MASKED": min(kind, 1), "ADJOINT": neuron.adjoint_tile, "TAPS": kind == 1}
                 for way, function, constants in (
-                    ("forward", module.forward_scan, given), ("backward", module.backward_scan, back),
+                    ("forward", scan_kernels.forward_scan, given), ("backward", scan_kernels.backward_scan, back),
                 ):  # fmt: skip
                     yield Compilation(f"scan, {title}, {way}", function, types | other, constants, tiles.options)
             if kind == 1:
                 parts = parts_of(size, 250)
                 constants = parts.constants | {"SIZE": size, "PRECISION": precision, "MASKED": 1}
                 title = f"scan, {name}, {precision}, dW"
-                yield Compilation(title, module.weight_gradient, types, constants, parts.options)
+                yield Compilation(title, scan_kernels.weight_gradient, types, constants, parts.options)
         if precision == "ieee":
             known = {"PRECISE": precise, "ONE_WIDTH": True}
             pairs = connections_of(size)

@@ -20,7 +20,7 @@ import triton.language as tl
 from delrec.engines.triton import ENGINE, tiles
 from delrec.engines.triton import scan as passes
 from delrec.engines.triton.axonal import MANY
-from delrec.engines.triton.functions import power
+from delrec.engines.triton.spellings import power
 from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -302,7 +302,8 @@ class Everything(Neuron):
         root, power = torch.sqrt(1 + current * current), torch.log(2 + current**2) ** -2
         drive = torch.where((current > 0.1) & (current < 3), root, power)
         v = leak * v + drive * 0.4 + torch.clamp(w, min=-0.5) + (1 + current**2) ** 1.5 * 0.01
-        u = v - torch.exp(-(w**2)) * torch.where(gain > 0, 1, 2) + torch.where(~(w > 0), 0.1, -0.1)
+        bump = torch.exp(-(w**2))
+        u = v - torch.where(gain > 0, bump, 2 * bump) + 0.1 * torch.where(~(w > 0), bump, -bump)
         spike = self.spike(u)
         return spike, (v - self.resetting(spike), w + torch.sigmoid(spike))
 

@@ -22,7 +22,7 @@ try:
 
     from delrec.engines.triton import delays
     from delrec.engines.triton import scan as _scan  # noqa: F401  what the operator runs
-    from delrec.engines.triton.codegen import kernels_for
+    from delrec.engines.triton.spellings import steps_of
     from delrec.engines.triton.tiles import INTERPRETED, precision_of
 except Exception as error:  # triton may be absent, or broken by another package, in many ways
     _BROKEN = f"triton cannot be used ({type(error).__name__}: {error}); install delrec[triton]"
@@ -74,7 +74,7 @@ class Triton(Engine):
         if INTERPRETED and precision_of(dtype) == "bf16":
             return "cannot multiply in bfloat16 in Triton's interpreter: torch.set_float32_matmul_precision('highest')"
         try:
-            kernels_for(neuron, dtype)
+            steps_of(neuron, dtype)
         except RuleError as error:
             return f"cannot compile {type(neuron).__name__}: {error}"
         return None

@@ -13,7 +13,7 @@ Word w of (b, n) holds steps 32 (w - prefix) to 32 (w - prefix) + 31, the first 
 import triton
 import triton.language as tl
 
-from delrec.engines.triton.functions import div, sign
+from delrec.engines.triton.spellings import div, sign
 
 
 @triton.jit

@@ -45,7 +45,7 @@ class Recurrence(NamedTuple):
     @property
     def constants(self) -> dict[str, Any]:
         """What kernels must know of the types: never less than float32, nor less than delays or weights have."""
-        precise = torch.promote_types(torch.promote_types(self.delay.dtype, self.weight.dtype), torch.float32)
+        precise = torch.float64 if torch.float64 in (self.delay.dtype, self.weight.dtype) else torch.float32
         return {"PRECISE": REALS[precise], "ONE_WIDTH": self.width.numel() == 1}
 
     def slots(self, steps: int) -> int:
@@ -78,11 +78,9 @@ class Recurrence(NamedTuple):
         return heights, longest, edges
 
 
-def recurrence_of(inputs: Inputs, reach: int) -> Recurrence:
-    """Return the recurrence of a scan; reach: a tap that none is longer than."""
-    weight, delay, width, history = inputs.weight, inputs.delay, inputs.width, len(inputs.history)
+def recurrence_of(inputs: Inputs, reach: int, past: int) -> Recurrence:
+    """Return the recurrence of a scan; reach: a tap that none is longer than; past: given steps that may be met."""
+    weight, delay, width = inputs.weight, inputs.delay, inputs.width
     assert weight is not None and delay is not None and width is not None
-    reach = min(reach, inputs.current.shape[0] - 1 + history)
-    past = min(history, reach)
-    delay, width = delay.detach().contiguous(), width.detach().contiguous()
-    return Recurrence(weight.detach().contiguous(), delay, width, reach, past, (past + 31) // 32)
+    reach = min(reach, inputs.current.shape[0] - 1 + len(inputs.history))
+    return Recurrence(weight.contiguous(), delay.contiguous(), width.contiguous(), reach, past, (past + 31) // 32)

@@ -11,8 +11,9 @@ from torch import Tensor
 from delrec.delays import kernel_length
 from delrec.engines.fused import Grads, Inputs
 from delrec.engines.triton.axonal import sender_gradients
-from delrec.engines.triton.codegen import kernels_for
 from delrec.engines.triton.recurrence import COLS, Recurrence, recurrence_of
+from delrec.engines.triton.scan_kernels import backward_scan, forward_scan, weight_gradient
+from delrec.engines.triton.spellings import steps_of
 from delrec.engines.triton.synaptic import LONGEST, connection_gradients
 from delrec.engines.triton.tiles import (
     OPTIONS,
@@ -34,36 +35,46 @@ class Plan(NamedTuple):
     """How a scan is run, and so how it is run back."""
 
     recurrence: Recurrence | None
-    module: ModuleType
+    steps: ModuleType
     tiles: Tiles
     precision: str
+    mask: Tensor | None
 
     @property
     def kind(self) -> int:
         """0 without recurrence, 1 with one delay per sender, 2 with one per connection."""
         return 0 if self.recurrence is None else self.recurrence.kind
 
+    def constants(self, size: int) -> dict[str, Any]:
+        """Return the constants that both passes are compiled for."""
+        tiles, masked = self.tiles, 0 if self.mask is None else self.mask.dim() - 1
+        return {
+            "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
+            "PRECISION": self.precision, "KIND": self.kind, "MASKED": masked,
+        }  # fmt: skip
+
 
 def plan_of(neuron: Neuron, inputs: Inputs, limit: int | None) -> Plan:
     """Return how a scan is run; limit: a tap that none is longer than. inputs.current need not hold values."""
     steps, batch, size = inputs.current.shape
-    dtype, device = inputs.current.dtype, inputs.current.device
-    module, precision, recurrence = kernels_for(neuron, dtype), precision_of(dtype), None
+    dtype, mask = inputs.current.dtype, None
+    precision, recurrence = precision_of(dtype), None
+    tiles = tiles_for(size, batch, dtype, precision)
     if inputs.delay is not None and inputs.width is not None:
         # to read the longest delay waits for the device: not where `max_delay` is set
         reach = kernel_length(inputs.delay, inputs.width) - 1 if limit is None else limit
-        past = past_of(len(inputs.history), limit)
-        recurrence = recurrence_of(inputs, reach)._replace(past=past, prefix=(past + 31) // 32)
-    if recurrence is not None and recurrence.kind == 2:
-        number = _kept(recurrence.slots(steps), dtype).itemsize
-        tiles = connection_tiles(size, batch, processors_of(device), number)
-    else:
-        tiles = tiles_for(size, batch, dtype, precision)
-    return Plan(recurrence, module, tiles, precision)
+        recurrence = recurrence_of(inputs, reach, past_of(inputs, limit))
+        if recurrence.kind == 2:
+            number = _kept(recurrence.slots(steps), dtype).itemsize
+            tiles = connection_tiles(size, batch, processors_of(inputs.current.device), number)
+        if inputs.mask is not None:
+            mask = inputs.mask.expand(inputs.current.shape[3 - inputs.mask.dim() :]).contiguous()
+    return Plan(recurrence, steps_of(neuron, dtype), tiles, precision, mask)
 
 
-def past_of(given: int, limit: int | None) -> int:
-    """Return how many of the given steps may be met, which no delay is asked for: the bits' shape hangs on it."""
+def past_of(inputs: Inputs, limit: int | None) -> int:
+    """Return how many of the given steps may be met; delays are not asked, since the bits' shape follows from it."""
+    given = len(inputs.history)
     return given if limit is None else min(given, limit)
 
 
@@ -72,7 +83,7 @@ def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor
     steps, batch, size = inputs.current.shape
     words = 0
     if inputs.delay is not None:
-        words = (past_of(len(inputs.history), limit) + 31) // 32 + (steps + 31) // 32
+        words = (past_of(inputs, limit) + 31) // 32 + (steps + 31) // 32
     return len(neuron.rules(inputs.current.dtype).kept), inputs.current.new_empty(words, batch, size, dtype=torch.int32)
 
 
@@ -81,14 +92,13 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `ops.Passes`."""
     plan = plan_of(neuron, inputs, limit)
-    current, history = inputs.current.contiguous(), inputs.history
+    current, history, recurrence, tiles = inputs.current.contiguous(), inputs.history, plan.recurrence, plan.tiles
     steps, batch, size = current.shape
-    recurrence, module, tiles, _ = plan
     count, words = room(neuron, inputs, limit)
-    spikes, states = torch.empty_like(current), inputs.start.detach().clone(memory_format=torch.contiguous_format)
+    spikes, states = torch.empty_like(current), inputs.start.clone(memory_format=torch.contiguous_format)
     traced = current.new_empty(len(states), steps if trace else 0, batch, size)
     planes = current.new_empty(count, steps if keep else 0, batch, size)
-    none = current.new_empty(0, dtype=torch.int32)
+    none = words
     weight = tables = edges = z = live = running = none
     prefix = past = slots = 0
     if recurrence is not None:
@@ -99,12 +109,12 @@ def forward(
         else:
             slots *= 2
             z, running = _lines(tiles, size, slots + 1, slots // 2, current, torch.zeros)
-    mask, masked = _mask(inputs)
     launch(
-        module.forward_scan, (tiles.programs,), tiles.options,
-        current, weight, tables, edges, mask, _coefficients(inputs), history.contiguous(), states, traced, planes,
-        spikes, words, z, live, running, steps, batch, size, len(history), prefix, past, slots - 1,
-        **_constants(size, plan, masked), TRACED=trace, KEEP=keep,
+        forward_scan, (tiles.programs,), tiles.options,
+        current, weight, tables, edges, none if plan.mask is None else plan.mask, _coefficients(inputs),
+        history.contiguous(), states, traced, planes, spikes, words, z, live, running, steps, batch, size,
+        len(history), prefix, past, slots - 1,
+        **plan.constants(size), STEP=plan.steps.step_tile, TRACED=trace, KEEP=keep,
     )  # fmt: skip
     return spikes, states, traced, planes, words
 
@@ -115,21 +125,18 @@ def backward(
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """See `ops.Passes`."""
     plan = plan_of(neuron, inputs, limit)
-    current, _, delay, width, _, coef, start, history = inputs
-    steps, batch, size = current.shape
-    _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
-    recurrence, module, tiles, _ = plan
-    none = coef.new_empty(0)
-    g_x = coef.new_empty(steps, batch, size)
-    carry = (
-        torch.zeros_like(start, memory_format=torch.contiguous_format)
-        if grads.final is None
-        else (grads.final.clone(memory_format=torch.contiguous_format))
+    coef, start, history, recurrence, tiles = inputs.coef, inputs.start, inputs.history, plan.recurrence, plan.tiles
+    steps, batch, size = inputs.current.shape
+    _, need_weight, need_delay, need_width, _, need_coef, _, need_history = needs
+    need_taps = recurrence is not None and (need_delay or need_width)
+    none = bits
+    g_x = kept.new_empty(steps, batch, size)
+    carry = (torch.zeros_like if grads.final is None else torch.clone)(
+        start if grads.final is None else grads.final, memory_format=torch.contiguous_format
     )
     g_spikes, g_trace = (none if g is None else g.contiguous() for g in (grads.spikes, grads.trace))
-    g_coef = coef.new_zeros(tiles.programs if need_coef else 0, len(coef), size, dtype=torch.float64)
-    g_history = coef.new_zeros(history.shape) if need_history else none
-    need_taps = recurrence is not None and (need_delay or need_width)
+    g_coef = kept.new_zeros(tiles.programs, len(coef), size, dtype=torch.float64) if need_coef else none
+    g_history = kept.new_zeros(history.shape) if need_history else none
     weight = tables = edges = sent = ring = running = sums = none
     prefix = past = slots = 0
     if recurrence is not None:
@@ -137,51 +144,49 @@ def backward(
         past = recurrence.past if need_history or need_taps or (plan.kind == 2 and need_weight) else 0
         weight, tables, edges = recurrence.tables(by_sender=False)
         if plan.kind == 1:
-            sent = _handed_over(1, tiles, batch, size, coef)
-            ring = coef.new_empty(tiles.programs, size, slots, tiles.rows)
-            running = coef.new_zeros(3, tiles.programs, size, tiles.rows)
-            sums = coef.new_zeros(tiles.programs if need_taps else 0, 3, size, dtype=torch.float64)
+            sent = _handed_over(1, tiles, batch, size, kept)
+            ring = kept.new_empty(tiles.programs, size, slots, tiles.rows)
+            running = kept.new_zeros(3, tiles.programs, size, tiles.rows)
+            sums = kept.new_zeros(tiles.programs, 3, size, dtype=torch.float64) if need_taps else none
         else:
-            sent, running = _lines(tiles, size, steps + past + 2, slots, coef, torch.empty)
+            sent, running = _lines(tiles, size, steps + past + 2, slots, kept, torch.empty)
             sent[..., -2:, :] = 0
-    mask, masked = _mask(inputs)
     launch(
-        module.backward_scan, (tiles.programs,), tiles.options,
-        weight, tables, edges, mask, _coefficients(inputs), kept, start.contiguous(), bits, ring, sent, running,
-        g_spikes, g_trace, g_x, carry, g_history, sums, g_coef, steps, batch, size, len(history), prefix, past,
-        slots - 1, **_constants(size, plan, masked), SPIKES_GIVEN=grads.spikes is not None,
+        backward_scan, (tiles.programs,), tiles.options,
+        weight, tables, edges, none if plan.mask is None else plan.mask, _coefficients(inputs), kept,
+        start.contiguous(), bits, ring, sent, running, g_spikes, g_trace, g_x, carry, g_history, sums, g_coef, steps,
+        batch, size, len(history), prefix, past, slots - 1,
+        **plan.constants(size), ADJOINT=plan.steps.adjoint_tile, SPIKES_GIVEN=grads.spikes is not None,
         TRACE_GIVEN=grads.trace is not None, TAPS=plan.kind == 1 and need_taps, COEF=need_coef, HISTORY=need_history,
     )  # fmt: skip
     g_weight = g_delay = g_width = None
-    if recurrence is not None and (need_weight or need_taps):
-        if plan.kind == 2:
-            g_weight, g_delay, g_width = _connection_gradients(recurrence, tables, bits, sent, batch, past)
-        if plan.kind == 1 and need_weight:
-            g_weight = _weight_gradient(plan, tables, edges, bits, g_x, mask, masked)
-        if plan.kind == 1 and need_taps:
-            g_delay, g_width = _sender_gradients(recurrence, sums)
-    return (
-        g_x, g_weight if need_weight else None, *(
-            g.sum_to_size(like.shape).to(like.dtype) if needed and g is not None and like is not None else None
-            for g, like, needed in ((g_delay, delay, need_delay), (g_width, width, need_width))
-        ), None, g_coef.sum(0).sum_to_size(coef.shape).to(coef.dtype) if need_coef else None,
-        carry if need_start else None,
-        g_history if need_history else None,
+    if recurrence is not None and plan.kind == 1:
+        g_weight = _weight_gradient(plan, tables, edges, bits, g_x) if need_weight else None
+        g_delay, g_width = _sender_gradients(recurrence, sums) if need_taps else (None, None)
+    elif recurrence is not None and (need_weight or need_taps):
+        g_weight, g_delay, g_width = _connection_gradients(recurrence, tables, bits, sent, batch, past)
+    found = (
+        g_x, g_weight, _like(g_delay, inputs.delay), _like(g_width, inputs.width), None,
+        _like(g_coef.sum(0), coef) if need_coef else None, carry, g_history,
     )  # fmt: skip
+    return tuple(g if needed else None for g, needed in zip(found, (True, *needs[1:]), strict=True))
 
 
-def _weight_gradient(
-    plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_x: Tensor, mask: Tensor, masked: int
-) -> Tensor:
+def _like(gradient: Tensor | None, of: Tensor | None) -> Tensor | None:
+    """Return a gradient summed to the shape of what it is of, in its dtype."""
+    return None if gradient is None or of is None else gradient.sum_to_size(of.shape).to(of.dtype)
+
+
+def _weight_gradient(plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_x: Tensor) -> Tensor:
     """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
     (steps, batch, size), recurrence = g_x.shape, plan.recurrence
     assert recurrence is not None
-    shape = parts_of(size, steps)
+    shape, constants = parts_of(size, steps), plan.constants(size)
     parts = g_x.new_empty(shape.parts, size, size)
     launch(
-        plan.module.weight_gradient, shape.grid, shape.options,
-        g_x, mask, tables, edges, bits, parts, steps, batch, recurrence.prefix, shape.share,
-        SIZE=size, **shape.constants, PRECISION=plan.precision, MASKED=masked,
+        weight_gradient, shape.grid, shape.options,
+        g_x, bits if plan.mask is None else plan.mask, tables, edges, bits, parts, steps, batch, recurrence.prefix,
+        shape.share, **shape.constants, **{name: constants[name] for name in ("SIZE", "PRECISION", "MASKED")},
     )  # fmt: skip
     return parts.sum(0)
 
@@ -201,13 +206,10 @@ def _connection_gradients(
     recurrence: Recurrence, longest: Tensor, bits: Tensor, sent: Tensor, batch: int, past: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of weight and delay, [receiver, sender], and of the half-widths, (N,)."""
-    size, length, rows = sent.shape[1], sent.shape[3], sent.shape[4]
-    _, weight, shape = recurrence.delay, recurrence.weight, connections_of(size)
-    g_weight, g_delay, g_width = (
-        weight.new_empty(size, size),
-        weight.new_empty(size, size),
-        weight.new_empty(shape.grid[1], size),
-    )
+    _, size, _, length, rows = sent.shape
+    weight, shape = recurrence.weight, connections_of(size)
+    g_weight, g_delay = torch.empty_like(weight), torch.empty_like(weight)
+    g_width = weight.new_empty(shape.grid[1], size)
     launch(
         connection_gradients, shape.grid, shape.options,
         sent, recurrence.delay, recurrence.width, weight, longest, bits, g_weight, g_delay, g_width, batch,
@@ -236,24 +238,6 @@ def _kept(block: int, real: torch.dtype) -> torch.dtype:
     return torch.float64 if block > LONGEST else real
 
 
-def _constants(size: int, plan: Plan, masked: int) -> dict[str, Any]:
-    """Return the constants that both passes are compiled for."""
-    tiles = plan.tiles
-    return {
-        "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
-        "PRECISION": plan.precision, "KIND": plan.kind, "MASKED": masked,
-    }  # fmt: skip
-
-
 def _coefficients(inputs: Inputs) -> Tensor:
-    """Return (C, N) coefficients."""
+    """Return the coefficients, (C, N)."""
     return inputs.coef.expand(len(inputs.coef), inputs.current.shape[-1]).contiguous()
-
-
-def _mask(inputs: Inputs) -> tuple[Tensor, int]:
-    """Return the mask as kernels take it, and 0 for none, 1 for one that holds all steps, 2 for one per step."""
-    coef, mask = inputs.coef, inputs.mask
-    if mask is None or inputs.weight is None:
-        return coef, 0
-    shape = inputs.current.shape if mask.dim() == 3 else inputs.current.shape[1:]
-    return mask.to(coef.dtype).expand(shape).contiguous(), 1 if mask.dim() == 2 else 2

@@ -4,8 +4,8 @@ A program owns ROWS rows of the batch and all N of the layer, which it passes in
 wait for each other. What a step hands to the next lies in global memory, in reach of the processor's own cache; a
 barrier of the program's threads stands between writing and reading it. Sequences are (T, B, N), plane = B N.
 
-`codegen` puts a copy of this file in a module in which the names of `blocks` are one neuron's. Whole numbers are not
-specialised: another T, batch or history is not another kernel.
+STEP and ADJOINT are one neuron's, see `spellings.steps_of`. Whole numbers are not specialised: another T, batch or
+history is not another kernel.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ import triton
 import triton.language as tl
 
 from delrec.engines.triton.axonal import delayed, lines, own, returned
-from delrec.engines.triton.blocks import COEFS, REAL, adjoint_tile, step_tile
-from delrec.engines.triton.functions import add_rows
 from delrec.engines.triton.products import LISTED_TERM, TERM, multiply, product, product_of_live
+from delrec.engines.triton.spellings import add_rows
 from delrec.engines.triton.synaptic import keep, read
 
 
 @triton.jit
-def columns(c, size, SIZE: tl.constexpr, COLS: tl.constexpr, KIND: tl.constexpr, DOT: tl.constexpr):
-    """Return the columns of the tile that begins at c; size is SIZE, as a number that is not known when compiling.
+def tile(
+    c, batch, size, SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, KIND: tl.constexpr, DOT: tl.constexpr
+):
+    """Return the columns of the tile that begins at c, which of them there are, which places, and their places.
 
-    But for `tl.dot` a recurrence hides that they are neighbours. A thread would get some of one row, and what is read
-    for all rows, of a connection or of the weight, would be read by each row's threads; so it gets one column of all.
+    size is SIZE, as a number that is not known when compiling: but for `tl.dot` a recurrence hides by it that columns
+    are neighbours. A thread would get some of one row, and what is read for all rows, of a connection or of the weight,
+    would be read by each row's threads; so it gets one column of all.
     """
-    cols = c + tl.arange(0, COLS)
+    rows, cols = tl.program_id(0) * ROWS + tl.arange(0, ROWS), c + tl.arange(0, COLS)
     if KIND > 0 and not DOT:
         cols = cols ^ (size - SIZE)
-    return cols
+    inside = cols < SIZE
+    return cols, inside, (rows < batch)[:, None] & inside[None, :], rows[:, None] * SIZE + cols[None, :]
 
 
 @triton.jit
@@ -49,14 +52,11 @@ def pack(
     KIND: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
     """Write the last `past` of `count` given steps in front of step 0 of the bits, and silence before them."""
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
     for w in range(prefix):
         for c in tl.range(0, SIZE, COLS):
-            cols = columns(c, size, SIZE, COLS, KIND, DOT)
-            ok = (rows < batch)[:, None] & (cols < SIZE)[None, :]
-            at = rows[:, None] * SIZE + cols[None, :]
+            _, _, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
             word = tl.zeros(at.shape, tl.int32)
             for bit in range(32):
                 t = 32 * (w - prefix) + bit
@@ -71,7 +71,8 @@ def forward_scan(
     x, weight, tables, edges, mask, coef, history, states, trace, planes, spikes, bits, z, live, running, steps,
     batch, size, count, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
-    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, TRACED: tl.constexpr, KEEP: tl.constexpr,
+    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, STEP: tl.constexpr, TRACED: tl.constexpr,
+    KEEP: tl.constexpr,
 ):  # fmt: skip
     """Fill spikes (T, B, N) and bits, and make the states (states, B, N) of the start those of the end.
 
@@ -83,6 +84,7 @@ def forward_scan(
     else as `product_of_live` takes it, all terms and those listed. KIND 2: see `synaptic`: tables: its `longest`;
     edges: its triangles, [sender, receiver]; z: its lines, a ring of two blocks; running: its sums; both zeros.
     """
+    REAL: tl.constexpr = x.dtype.element_ty
     program = tl.program_id(0)
     rows = program * ROWS + tl.arange(0, ROWS)
     plane = batch * SIZE
@@ -99,9 +101,7 @@ def forward_scan(
         for back in range(past):
             t = back - past
             for c in tl.range(0, SIZE, COLS):
-                cols = columns(c, size, SIZE, COLS, KIND, DOT)
-                ok = (rows < batch)[:, None] & (cols < SIZE)[None, :]
-                at = rows[:, None] * SIZE + cols[None, :]
+                cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
                 given = tl.load(history + (count + t) * wide + at, mask=ok, other=0)
                 keep(
                     steps - 1 - t, given, z, running, widest, ring_mask, block, ring_mask + 2, kept, cols, ok, SIZE,
@@ -112,10 +112,7 @@ def forward_scan(
         if KIND == 1:
             alive = tl.full((), 0, tl.int32)
             for c in tl.range(0, SIZE, COLS):
-                cols = columns(c, size, SIZE, COLS, KIND, DOT)
-                inside = cols < SIZE
-                ok = (rows < batch)[:, None] & inside[None, :]
-                at = rows[:, None] * SIZE + cols[None, :]
+                cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
                 arrived = delayed(
                     t, bits, prefix, prefix + (steps + 31) // 32, plane, at, ok, cols, inside, tables, edges, SIZE,
                     widest, REAL,
@@ -135,10 +132,7 @@ def forward_scan(
                 tl.store(z + apart + own(behind, SIZE + DEEP, ROWS), tl.zeros((ROWS, DEEP), REAL))
             tl.debug_barrier()
         for c in tl.range(0, SIZE, COLS):
-            cols = columns(c, size, SIZE, COLS, KIND, DOT)
-            inside = cols < SIZE
-            ok = (rows < batch)[:, None] & inside[None, :]
-            at = rows[:, None] * SIZE + cols[None, :]
+            cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
             current = tl.load(x + t * wide + at, mask=ok, other=0, eviction_policy="evict_first")
             if KIND == 1:
                 if DOT:
@@ -154,7 +148,7 @@ def forward_scan(
                     cols, SIZE, ROWS, DEEP, True, REAL,
                 )  # fmt: skip
                 current += masked(arrived, mask, t, wide, at, ok, MASKED)
-            spike = step_tile(
+            spike = STEP(
                 states, wide, trace + t * wide, planes + t * wide, steps * wide, at, ok, current, coef, cols, inside,
                 SIZE, TRACED, KEEP,
             )  # fmt: skip
@@ -186,8 +180,9 @@ def backward_scan(
     weight, tables, edges, mask, coef, planes, start, bits, ring, sent, running, g_spikes,
     g_trace, g_x, carry, g_history, sums, g_coef, steps, batch, size, count, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
-    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, SPIKES_GIVEN: tl.constexpr,
-    TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr, HISTORY: tl.constexpr,
+    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, ADJOINT: tl.constexpr,
+    SPIKES_GIVEN: tl.constexpr, TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr,
+    HISTORY: tl.constexpr,
 ):  # fmt: skip
     """The adjoint of `forward_scan`, from the last step to the first, then through the `past` given spikes.
 
@@ -198,6 +193,7 @@ def backward_scan(
     `synaptic`: sent: its lines, of all steps, silent at the end; running: its sums, zeros; ring_mask + 1: a block.
     sums: (programs, 3, N), g_coef: (programs, coefficients, N), in float64.
     """
+    REAL: tl.constexpr = g_x.dtype.element_ty
     program = tl.program_id(0)
     rows = program * ROWS + tl.arange(0, ROWS)
     plane = batch * SIZE
@@ -210,10 +206,7 @@ def backward_scan(
     for back in range(steps):
         t = steps - 1 - back
         for c in tl.range(0, SIZE, COLS):
-            cols = columns(c, size, SIZE, COLS, KIND, DOT)
-            inside = cols < SIZE
-            ok = (rows < batch)[:, None] & inside[None, :]
-            at = rows[:, None] * SIZE + cols[None, :]
+            cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
             g_spike = tl.zeros(at.shape, REAL)
             if SPIKES_GIVEN:
                 g_spike += tl.load(g_spikes + t * wide + at, mask=ok, other=0, eviction_policy="evict_first")
@@ -231,9 +224,9 @@ def backward_scan(
                     t + past, sent, running, longest, end, -1, block, length, weight, edges, size, kept, cols, SIZE,
                     ROWS, DEEP, False, REAL,
                 )  # fmt: skip
-            g_current = adjoint_tile(
+            g_current = ADJOINT(
                 planes + (t - 1) * wide, planes + t * wide, steps * wide, start, wide, t, at, ok, g_spike, carry,
-                g_trace + t * wide, coef, g_coef + program * COEFS * SIZE, cols, inside, SIZE, TRACE_GIVEN, COEF,
+                g_trace + t * wide, coef, g_coef, cols, inside, SIZE, TRACE_GIVEN, COEF,
             )  # fmt: skip
             tl.store(g_x + t * wide + at, g_current, mask=ok)
             if KIND == 1:
@@ -248,10 +241,7 @@ def backward_scan(
         tl.debug_barrier()
         if KIND == 1:
             for c in tl.range(0, SIZE, COLS):
-                cols = columns(c, size, SIZE, COLS, KIND, DOT)
-                inside = cols < SIZE
-                ok = (rows < batch)[:, None] & inside[None, :]
-                at = rows[:, None] * SIZE + cols[None, :]
+                cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
                 if DOT:
                     gz = product(sent, weight, size, rows, rows < batch, cols, inside, SIZE, DEEP, PRECISION, REAL)
                 else:
@@ -261,10 +251,7 @@ def backward_scan(
             tl.debug_barrier()
     for back in range(past):
         for c in tl.range(0, SIZE, COLS):
-            cols = columns(c, size, SIZE, COLS, KIND, DOT)
-            inside = cols < SIZE
-            ok = (rows < batch)[:, None] & inside[None, :]
-            at = rows[:, None] * SIZE + cols[None, :]
+            cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
             t = -1 - back
             if KIND == 2:
                 y = read(
@@ -296,6 +283,7 @@ def weight_gradient(
 
     z is read from the bits again: keeping it would cost (T, B, N) numbers for 1 / 32 of that in bits.
     """
+    REAL: tl.constexpr = g_x.dtype.element_ty
     receivers = tl.program_id(0) * RECEIVERS + tl.arange(0, RECEIVERS)
     senders = tl.program_id(1) * SENDERS + tl.arange(0, SENDERS)
     part = tl.program_id(2)

@@ -29,7 +29,7 @@ import triton
 import triton.language as tl
 
 from delrec.engines.triton.axonal import MANY, taps_of
-from delrec.engines.triton.functions import div
+from delrec.engines.triton.spellings import div
 
 # places of a block whose sums float32 holds: what is read off real ones of one sign is wrong by up to 1.5e-3 of the
 # largest read in two blocks (half-width 1) or 4.3e-4 (3.2), in blocks of 64 by 2.2e-4 or 8e-5; of a small read, by more

@@ -1,0 +1,208 @@
+"""How Triton spells a neuron: its table of operators, and the step and adjoint of one neuron on a tile.
+
+What Triton has for one dtype only, or rounds otherwise than IEEE asks, is a function here. Constants are written into
+the text: a value that is looked up on the host costs a launch nothing.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import ModuleType
+
+import torch
+import triton
+import triton.language as tl
+
+from delrec.engines.generated import load
+from delrec.neurons import Neuron
+from delrec.rules import Rules, Spelling
+
+__all__ = ["TRITON", "steps_of"]
+
+
+@triton.jit
+def div(x, y):
+    """x / y, rounded to nearest."""
+    return tl.div_rn(x, y) if x.dtype == tl.float32 else x / y
+
+
+@triton.jit
+def sqrt(x):
+    """The square root, rounded to nearest."""
+    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
+
+
+@triton.jit
+def sign(x):
+    """-1, 0 or 1; NaN gives 0."""
+    return (x > 0).to(x.dtype) - (x < 0).to(x.dtype)
+
+
+@triton.jit
+def tanh(x):
+    """sign(x) (1 - e) / (1 + e), e = exp(-2 |x|)."""
+    e = tl.exp(-2 * tl.abs(x))
+    return tl.where(x < 0, -1, 1) * div(1 - e, 1 + e)
+
+
+@triton.jit
+def power(x, exponent: tl.constexpr):
+    """x to a constant: its whole part by products, a half by the root, any other rest as exp(rest log x).
+
+    So a negative number has its whole powers, and NaN for every other one.
+    """
+    size: tl.constexpr = exponent if exponent >= 0 else -exponent
+    whole: tl.constexpr = int(size)
+    rest: tl.constexpr = size - whole
+    result = tl.full(x.shape, 1.0, x.dtype)
+    square = x
+    for bit in tl.static_range(24):  # squares that nothing multiplies are left out by the compiler
+        if (whole >> bit) % 2 == 1:
+            result = result * square
+        square = square * square
+    if rest == 0.5:
+        result = result * sqrt(x)
+    elif rest > 0:
+        result = result * tl.exp(rest * tl.log(x))
+    if exponent < 0:
+        result = div(tl.full(x.shape, 1.0, x.dtype), result)
+    return result
+
+
+@triton.jit
+def log1p(x):
+    """log(1 + x), as exact for a small x: what 1 + x lost in rounding is made up for."""
+    y = 1 + x
+    return tl.where(y == 1, x, tl.log(y) * div(x, tl.where(y == 1, 1, y - 1)))
+
+
+@triton.jit
+def add_rows(to, values, inside):
+    """Add the sum of (ROWS, COLS) values over rows to (COLS,) numbers in float64."""
+    tl.store(to, tl.load(to, mask=inside, other=0) + tl.sum(values.to(tl.float64), 0), mask=inside)
+
+
+# Tensors of a tile, of the module's type REAL, constants too
+TRITON = Spelling(
+    {
+        "add": "{0} + {1}",
+        "sub": "{0} - {1}",
+        "mul": "{0} * {1}",
+        "div": "div({0}, {1})",
+        "neg": "-{0}",
+        "pow": "power({0}, {last})",
+        **{name: f"tl.{name}({{0}})" for name in ("abs", "exp", "log", "sin", "cos")},
+        **{name: f"{name}({{0}})" for name in ("log1p", "sqrt", "tanh")},
+        "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
+        "maximum": "tl.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
+        "lt": "{0} < {1}",
+        "le": "{0} <= {1}",
+        "gt": "{0} > {1}",
+        "ge": "{0} >= {1}",
+        "eq": "{0} == {1}",
+        "ne": "{0} != {1}",
+        "and": "{0} & {1}",
+        "or": "{0} | {1}",
+        "not": "~({0})",
+        "where": "tl.where({0}, {1}, {2})",
+    },
+    number="tl.full({like}.shape, {0}, REAL)",
+    decorator="@triton.jit",
+)
+
+_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+_known: weakref.WeakKeyDictionary[Rules, ModuleType] = weakref.WeakKeyDictionary()
+
+
+def steps_of(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
+    """Return the functions of a neuron that the kernels of the scan call for a tile (ROWS, COLS) of a step's (B, N).
+
+    `step_tile` takes a step: the states at state + j wide + at become the next ones; it returns the spikes. They are
+    also stored at trace + j plane + at where TRACED, and what the backward pass needs at kept + j plane + at where
+    KEEP.
+
+    `adjoint_tile` turns the gradients of a step's spikes (g_spike) and states (at carry) into those of the states
+    before, at carry, and returns that of the current. before, kept: what was kept of the step before and of this one.
+    start: the states before the first step. g_coef: (COEFS, N) of this program, to which the coefficients' gradients
+    are added where COEF.
+
+    at: places in (B, N), `ok` which of them there are; coef: (COEFS, N), read at `cols` (COLS,), of which those
+    `inside` are there. Raises RuleError when the neuron's step cannot be compiled, saying why.
+    """
+    rules = neuron.rules(dtype)
+    if rules not in _known:
+        text = f"""
+import triton
+import triton.language as tl
+
+from {__name__} import add_rows, div, log1p, power, sqrt, tanh
+
+REAL = tl.constexpr(tl.{_DTYPES[dtype]})
+
+{rules.text(TRITON)}
+{_tiles_text(rules)}"""
+        _known[rules] = load(f"{type(neuron).__name__.lower()}_triton_{_DTYPES[dtype]}", text)
+    return _known[rules]
+
+
+def _tiles_text(rules: Rules) -> str:
+    """Return the text of `step_tile` and `adjoint_tile`."""
+    states, coefs, planes = range(rules.states), range(rules.coefficients), range(len(rules.kept))
+
+    def names(letter: str, count: range) -> str:
+        return "".join(f"{letter}{j}, " for j in count)
+
+    def lines(pattern: str, count: range, indent: int = 4) -> str:
+        return "".join(f"{' ' * indent}{pattern.format(j=j)}\n" for j in count).strip() or "pass"
+
+    def get(letter: str, place: str, count: range, mask: str = "ok", indent: int = 4) -> str:
+        return lines(f"{letter}{{j}} = tl.load({place} + at, mask={mask}, other=0)", count, indent)
+
+    def put(place: str, letter: str, count: range, indent: int = 4) -> str:
+        value = f"tl.broadcast_to({letter}{{j}}, at.shape)"
+        return lines(f"tl.store({place} + at, {value}, mask=ok)", count, indent)
+
+    c, old, new, kept = names("c", coefs), names("o", states), names("n", states), names("k", planes)
+    coefficients = lines("c{j} = tl.load(coef + {j} * size + cols, mask=inside, other=0)[None, :]", coefs)
+    reads_old = "True" if rules.reads_old else "COEF" if rules.coefficients_read_old else "False"
+    return f"""
+@triton.jit
+def step_tile(
+    state, wide, trace, kept, plane, at, ok, current, coef, cols, inside, size, TRACED: tl.constexpr,
+    KEEP: tl.constexpr,
+):
+    {coefficients}
+    {get("o", "state + {j} * wide", states)}
+    spike, {new} {kept} = step(current, {old} {c})
+    {put("state + {j} * wide", "n", states)}
+    if TRACED:
+        {put("trace + {j} * plane", "n", states, 8)}
+    if KEEP:
+        {put("kept + {j} * plane", "k", planes, 8)}
+    return tl.broadcast_to(spike, at.shape)
+
+
+@triton.jit
+def adjoint_tile(
+    before, kept, plane, start, wide, t, at, ok, g_spike, carry, g_trace, coef, g_coef, cols, inside, size,
+    TRACE_GIVEN: tl.constexpr, COEF: tl.constexpr,
+):
+    {coefficients}
+    {get("k", "kept + {j} * plane", planes)}
+    {lines("o{j} = tl.zeros(at.shape, REAL)", states)}
+    if {reads_old}:
+        now = tl.full(at.shape, t, tl.int32)  # the interpreter cannot mask by a scalar
+        {get("b", "before + {j} * plane", planes, "ok & (now > 0)", 8)}
+        {new} = restore({names("b", planes)} {c})
+        {get("s", "start + {j} * wide", states, "ok & (now == 0)", 8)}
+        {lines("o{j} = tl.where(now == 0, s{j}, n{j})", states, 8)}
+    {get("g", "carry + {j} * wide", states)}
+    if TRACE_GIVEN:
+        {lines("g{j} += tl.load(g_trace + {j} * plane + at, mask=ok, other=0)", states, 8)}
+    g_current, {names("d", states)} {names("g_c", coefs)} = adjoint({kept} {old} {c} g_spike, {names("g", states)})
+    {put("carry + {j} * wide", "d", states)}
+    if COEF:
+        zero, mine = tl.zeros(at.shape, REAL), g_coef + tl.program_id(0) * {len(coefs)} * size + cols
+        {lines("add_rows(mine + {j} * size, tl.where(ok, zero + g_c{j}, 0), inside)", coefs, 8)}
+    return tl.broadcast_to(g_current, at.shape)
+"""
