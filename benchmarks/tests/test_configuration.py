@@ -202,7 +202,7 @@ def test_a_number_is_the_same_number_with_and_without_a_point():
 
 def test_the_command_of_a_request_makes_the_same_request(monkeypatch, tmp_path):
     made = []
-    monkeypatch.setattr("delrec_bench.runs.run", lambda request, *_: made.append(request) or sys.exit())
+    monkeypatch.setattr("delrec_bench.runs.executors.do", lambda request, *_: made.append(request) or sys.exit())
     request = Request("dcls", "shd", 2, epochs=3, data="corpus", overrides=(("hidden", [3, 4]), ("ties", "last")))
     with pytest.raises(SystemExit):
         app.main(shlex.split(request.command())[1:])
@@ -229,6 +229,7 @@ def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
         ("lr_delays", math.nan),
         ("optimiser", "sgd"),
         ("schedule_delays", "linear"),
+        ("schedule_step", "batch"),
         ("clip_value", 0.0),
         ("ties", "any"),
     ],
