@@ -77,8 +77,8 @@ def row_groups(rows: int) -> list[tuple[int, int]]:
 
 def add_up(parts: Tensor) -> Tensor:
     """Return parts[0] + parts[1] + ..., in this order."""
-    total = parts[0].clone()
-    for part in parts[1:]:
+    total = parts.new_zeros(parts.shape[1:])
+    for part in parts:
         total += part
     return total
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from delrec.delays import kernel_length, triangle_kernel, triangle_sides
 from delrec.engines.cpu import synaptic
 from delrec.engines.cpu.arguments import Pairs, Taps
-from delrec.engines.cpu.common import flat, padded, padded_rows
+from delrec.engines.cpu.common import add_up, flat, padded, padded_rows
 from delrec.engines.cpu.vector import LANES
 from delrec.engines.fused import Inputs
 from delrec.neurons import Neuron
@@ -125,7 +125,7 @@ class Axonal(Recurrence):
 
     def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N,) and (N,)."""
-        return sums[0].sum(0), sums[1].sum(0)
+        return add_up(sums[0]), add_up(sums[1])
 
 
 class Synaptic(Recurrence):
@@ -152,7 +152,7 @@ class Synaptic(Recurrence):
 
     def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s, inside the triangle; (N, N) and (N,)."""
-        sides, total = (synaptic.unblocked(s, len(weight)) for s in sums.sum(1))  # [sender, receiver]
+        sides, total = (synaptic.unblocked(s, len(weight)) for s in map(add_up, sums))  # [sender, receiver]
         scale = 1 / self._half.unsqueeze(-1)
         by_sender = weight.t()
         g_width = (by_sender * (total * scale**2 - 2 * scale * g_weight)).sum(1)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from delrec.engines.cpu.arguments import Given, Incoming, Planes, Shape, Sums, Wanted
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, flat, padded, real, tile_count
+from delrec.engines.cpu.common import GROUPS, add_up, flat, padded, real, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import LANES
 from delrec.engines.fused import Grads, Inputs
@@ -90,7 +90,7 @@ def backward(
             module.backward_tile(tile, shape, given, tables[group], planes, words, incoming, wanted, own)
 
     parallel(run, groups)
-    g_weight = g_wt.sum(0).view(shape.row, shape.row)[:size, :size] if sum_weight else empty
+    g_weight = add_up(g_wt).view(shape.row, shape.row)[:size, :size] if sum_weight else empty
     g_delay = g_width = g_history = None
     if need_taps:
         assert weight is not None and delay is not None and width is not None
@@ -103,7 +103,7 @@ def backward(
         g_history[len(history) - recurrence.past :] = g_past
     return (
         g_x, g_weight.t() if need_weight else None, g_delay, g_width, None,
-        g_coef.sum(0).view(-1, size).sum_to_size(coef.shape).to(coef.dtype) if need_coef else None,
+        add_up(g_coef).view(-1, size).sum_to_size(coef.shape).to(coef.dtype) if need_coef else None,
         g_start if need_start else None, g_history,
     )  # fmt: skip
 
