@@ -118,7 +118,7 @@ class SpikingLayer(Layer):
                 trace=return_membrane,
                 **self._connections(sequence),
             )
-            out = self._scan(request, self._history(request) if return_state else 1)
+            out = self._scan(request, return_state)
             self.engine_used = out.engine
             for values in out.final.states:
                 self._watch.check(
@@ -153,12 +153,13 @@ class SpikingLayer(Layer):
         """Return values (T, B, N) in the layout and dtype of the input."""
         return (values.transpose(0, 1) if self.batch_first else values).to(current.dtype)
 
-    def _scan(self, request: Request, keep: int) -> Output:
-        request = request.replace(keep=keep)
-        whole = self.segment is None or request.trace or request.lengths is not None or not torch.is_grad_enabled()
-        if whole or request.current.shape[0] <= self.segment:  # type: ignore[operator]
-            return scan(self._engine_name(), request)
-        return scan_in_segments(self._engine_name(), request, self.segment)  # type: ignore[arg-type]
+    def _scan(self, request: Request, return_state: bool) -> Output:
+        segment = self.segment
+        whole = segment is None or request.trace or request.lengths is not None or not torch.is_grad_enabled()
+        if whole or request.current.shape[0] <= segment:  # type: ignore[operator]
+            return scan(self._engine_name(), request.replace(keep=self._history(request) if return_state else 1))
+        request = request.replace(keep=self._history(request))  # handed from segment to segment
+        return scan_in_segments(self._engine_name(), request, segment)  # type: ignore[arg-type]
 
     def _engine_name(self) -> str:
         return self.engine

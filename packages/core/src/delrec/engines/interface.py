@@ -14,7 +14,6 @@ take torch's own operation instead, whoever was named.
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import warnings
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from delrec.neurons import Neuron
 
@@ -219,9 +217,8 @@ def scan(name: str, request: Request) -> Output:
 
 
 def check(request: Request) -> None:
-    """Refuse what engines would read as something else, or beyond its end: each of them takes shapes for granted.
-
-    Raises ValueError, TypeError for a state that is none. Values of delay and width are looked at in main memory alone.
+    """Raise ValueError for shapes, dtypes and devices that do not fit, which engines take for granted; TypeError for a
+    state that is not a `State`. Values are the caller's: layers keep delays finite and within their range.
     """
     current, weight, mask, lengths, taps = request.current, request.weight, request.mask, request.lengths, request.taps
     if current.dim() != 3:
@@ -257,17 +254,11 @@ def check(request: Request) -> None:
     for name, count in (("keep", request.keep), ("limit", request.limit)):
         if count is not None and count < 1:
             raise ValueError(f"{name} = {count!r}: at least 1 step, or None")
-    if not (torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming()):
-        if weight is not None and taps is None:
-            _check_values("delay", request.delay, 0, math.inf, "0 steps")
-            _check_values("width", request.width, _NARROW, math.inf, f"{_NARROW:g} steps")
-        _check_values("lengths", lengths, 0, len(current) + 1, f"0 steps and at most T = {len(current)}")
     if request.state is not None:
         _check_state(a_state(request.state), request.neuron, current)
 
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-_NARROW = 1e-3  # steps: a triangle's height is 1 / width, and its slope 1 / width^2
 
 
 def _is_of(tensor: Tensor, shape: tuple[int, ...]) -> bool:
@@ -278,17 +269,6 @@ def _is_of(tensor: Tensor, shape: tuple[int, ...]) -> bool:
 def _allowed(tensor: Tensor, shapes: tuple[tuple[int, ...], ...], current: Tensor) -> str:
     allowed = " or ".join(map(str, shapes))
     return f"{tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}"
-
-
-def _check_values(name: str, values: Tensor | None, least: float, below: float, said: str) -> None:
-    """Refuse values outside [least, below), where they can be read at no cost."""
-    if values is None or not values.is_cpu or values.numel() == 0:
-        return
-    if type(values) not in (Tensor, Parameter):  # a FakeTensor has none
-        return
-    low, high = (float(end) for end in torch.aminmax(values.detach()))  # NaN where any is
-    if not (low >= least and high < below):
-        raise ValueError(f"{name} holds {low if not low >= least else high:g}; each is finite and at least {said}")
 
 
 def a_state(state: Any) -> State:

@@ -1,0 +1,298 @@
+"""A compiled engine is the reference engine, faster: equal spikes and gradients, or an error that says why."""
+
+import importlib.util
+import warnings
+
+import pytest
+import torch
+from delrec import LIF, FeedforwardDelays, SpikeLinear
+from delrec.engines import EngineError, Request, State, cpu, interface
+from delrec.engines.segments import scan_in_segments
+from delrec.foreign import as_neuron
+from delrec.surrogates import Boxcar, FastSigmoid
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from problems import COMPILED_ON, F64, NEURONS, assert_equal, difference, leaves, problem, result, run
+
+RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+COMPILED = pytest.mark.parametrize(("engine", "device"), COMPILED_ON)
+MAPS = pytest.mark.parametrize("make", [SpikeLinear, lambda i, o, **k: FeedforwardDelays(i, o, window=5, **k)])
+WIDE = 36  # inputs: of fewer than 32 the triton engine leaves a map to torch
+
+
+def recurrent(device, form="axonal", steps=12, dtype=F64):
+    return problem("soft", form, steps, 3, 6, 0.5, reach=4.0, dtype=dtype, device=device)
+
+
+@pytest.fixture(autouse=True)
+def no_fallback():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        yield
+
+
+@RELAXED
+@given(
+    neuron=st.sampled_from(sorted(NEURONS)),
+    form=st.sampled_from(["none", "axonal", "synaptic"]),
+    steps=st.integers(1, 40),
+    batch=st.integers(1, 35),
+    size=st.integers(1, 70),
+    sigma=st.sampled_from([0.0, 0.7, 5.0]),
+    mask=st.sampled_from([None, "sequence", "step"]),
+    spread=st.booleans(),
+    reach=st.sampled_from([0.0, 6.0, 60.0]),
+    past=st.sampled_from([0, 1, 12]),
+    seed=st.integers(0, 10),
+)
+def test_equals_the_reference_in_float64(neuron, form, steps, batch, size, sigma, mask, spread, reach, past, seed):
+    chosen = {"sigma": sigma, "mask": mask if form != "none" else None, "spread": spread}
+    assert_equal(problem(neuron, form, steps, batch, size, seed=seed, reach=reach, past=past, **chosen))
+
+
+@pytest.mark.parametrize("form", ["axonal", "synaptic"])
+def test_whole_delays_touch_the_corners_of_the_triangle(form):
+    for sigma in (0.0, 2.0):
+        arguments = problem("soft", form, 20, 5, 9, sigma)
+        arguments["delay"] = arguments["delay"].detach().round().requires_grad_()
+        assert_equal(arguments)
+
+
+@pytest.mark.parametrize("form", ["axonal", "synaptic"])
+def test_long_sequences_do_not_drift(form):
+    assert_equal(problem("soft", form, 400, 2, 8, 6.0, reach=30.0), 1e-9)
+
+
+@pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
+def test_float32_spikes_differ_only_near_the_threshold(form):
+    arguments = problem("soft", form, 60, 20, 40, 3.0, dtype=torch.float32)
+    ours, grads = result("cpu", arguments)
+    theirs, wanted = result("reference", arguments)
+    wrong = ours.spikes != theirs.spikes
+    first = wrong.flatten(1).any(1).nonzero()
+    print(f"{form}: {int(wrong.sum())} of {wrong.numel()} spikes differ in float32")
+    if len(first):  # what follows a difference at the threshold may differ anywhere
+        t = int(first[0])
+        assert ((theirs.states[0][t] + theirs.spikes[t] - 1).abs()[wrong[t]] < 1e-5).all()
+        pytest.skip("a spike hangs on rounding: gradients are not comparable")
+    for name, gradient in wanted.items():
+        assert difference(grads[name], gradient) < 1e-4, name
+
+
+@pytest.mark.parametrize("form", ["none", "axonal", "synaptic"])
+def test_results_do_not_depend_on_the_number_of_threads(form):
+    arguments = problem("soft", form, 15, 70, 33, 1.0, dtype=torch.float32)
+    threads = torch.get_num_threads()
+    try:
+        seen = []
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            out, grads = result("cpu", arguments)
+            seen.append([out.spikes, *out.states, *grads.values()])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True) if a is not None)
+
+
+def test_inference_keeps_no_trace():
+    arguments = problem("hard", "axonal", 25, 3, 10, 1.0)
+    with torch.no_grad():
+        out = run("cpu", trace=False, **arguments)
+    assert out.states == ()
+    assert torch.equal(out.spikes, run("cpu", **arguments).spikes)
+    assert torch.equal(out.final.states[0], run("cpu", **arguments).final.states[0])
+
+
+def test_what_training_keeps_is_small():
+    """No (B, N, L) block: the trace of states, one bit a spike, and what does not grow with time."""
+    steps, batch, size = 100, 32, 64
+    arguments = problem("soft", "axonal", steps, batch, size, 10.0, dtype=torch.float32, reach=30.0)
+    kept = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.data_ptr(), t), lambda t: t):
+        run("cpu", trace=False, **arguments)
+    bytes_kept = sum(t.numel() * t.element_size() for t in kept.values())
+    assert bytes_kept < 1.3 * steps * batch * size * 4
+
+
+def test_each_surrogate_compiles():
+    for surrogate in (FastSigmoid(10.0), Boxcar(0.5, 1.0)):
+        neuron = LIF(surrogate=surrogate).attach(4)
+        current = torch.randn(6, 2, 4, dtype=F64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        (ours,) = torch.autograd.grad(run("cpu", current=current, neuron=neuron).spikes.sum(), current)
+        (theirs,) = torch.autograd.grad(run("reference", current=current, neuron=neuron).spikes.sum(), current)
+        assert difference(ours, theirs) < 1e-9
+
+
+def test_without_numba_one_warning_and_the_reference(monkeypatch):
+    monkeypatch.setattr(interface, "_warned", set())
+    monkeypatch.setattr(cpu, "_BROKEN", "numba cannot be used (ImportError: none)")
+    with pytest.warns(RuntimeWarning, match="numba"):
+        assert run("auto", current=torch.ones(3, 1, 2), neuron=LIF().attach(2)).engine == "reference"
+
+
+@COMPILED
+@pytest.mark.parametrize("form", ["axonal", "synaptic"])
+@pytest.mark.parametrize("name", ["weight", "delay", "width"])
+def test_a_tensor_scaled_in_place_between_forward_and_backward_is_an_error(engine, device, form, name):
+    arguments = recurrent(device, form)
+    for which in (engine, *(["reference"] if name == "weight" else [])):
+        out = run(which, **arguments)
+        with torch.no_grad():
+            arguments[name].mul_(0.5)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            out.spikes.sum().backward()
+
+
+def sparse(device, *shape):
+    drawn = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < 0.1
+    return drawn.to(device, F64).requires_grad_()
+
+
+@MAPS
+@COMPILED
+def test_a_linear_maps_weight_scaled_in_place_is_an_error(make, engine, device):
+    layer = make(WIDE, 9, engine=engine).to(device, F64)
+    out = layer(sparse(device, 6, 4, WIDE))
+    with torch.no_grad():
+        layer.weight.mul_(0.5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+@MAPS
+@COMPILED
+def test_an_input_edited_in_place_changes_no_gradient_in_silence(make, engine, device):
+    layer, gradients = make(WIDE, 9, engine=engine).to(device, F64), []
+    for edit in (False, True):
+        x = sparse(device, 6, 4, WIDE).detach()
+        out = layer(x)
+        if edit:
+            x.zero_()
+        try:
+            gradients += torch.autograd.grad(out.sum(), layer.weight)
+        except RuntimeError as error:  # of an engine that keeps the input itself
+            assert edit and "modified by an inplace operation" in str(error)
+            return
+    assert torch.equal(*gradients)
+
+
+@COMPILED
+@pytest.mark.parametrize("kind", ["scan", "linear", "delays"])
+def test_double_backward_is_refused_by_name(kind, engine, device):
+    if (kind, engine) == ("linear", "triton"):
+        pytest.skip("torch's product, which has second gradients")
+    if kind == "scan":
+        arguments = recurrent(device)
+        leaf, out = arguments["weight"], run(engine, **arguments).spikes
+    else:
+        make = SpikeLinear if kind == "linear" else lambda i, o, **k: FeedforwardDelays(i, o, window=5, **k)
+        layer = make(WIDE, 9, engine=engine).to(device, F64)
+        leaf, out = layer.weight, layer(sparse(device, 6, 4, WIDE))
+    with pytest.raises(RuntimeError, match="first gradients only.*engine='reference'"):
+        (first,) = torch.autograd.grad(out.sum(), leaf, create_graph=True)
+        first.sum().backward()
+
+
+@COMPILED
+@pytest.mark.parametrize("form", ["axonal", "synaptic"])
+@pytest.mark.parametrize("dtypes", [(torch.float32, F64), (F64, torch.float32), (torch.float32, torch.bfloat16)])
+def test_delays_are_never_rounded_to_the_dtype_of_the_input(form, dtypes, engine, device):
+    """In bfloat16 a delay of 300.4 had three taps of weight 1, and 20.3 was 20.25."""
+    of_input, of_delay = dtypes
+    arguments = {
+        k: v.detach() if isinstance(v, torch.Tensor) else v for k, v in recurrent(device, form, dtype=of_input).items()
+    }
+    arguments["delay"] = (arguments["delay"] + 0.3).to(of_delay).requires_grad_()
+    arguments["width"] = torch.tensor(1.0, dtype=of_delay, device=device)
+    ours = run(engine, **arguments)
+    precise = {k: v.to(F64) if isinstance(v, torch.Tensor) else v for k, v in arguments.items()}
+    wanted = run("reference", **precise)
+    assert torch.equal(ours.spikes.double(), wanted.spikes)
+    (g,) = torch.autograd.grad((ours.spikes * ours.spikes.detach().cumsum(0)).sum(), arguments["delay"])
+    assert g.dtype == of_delay and torch.isfinite(g).all()
+
+
+@COMPILED
+def test_a_graded_history_is_refused_not_made_binary(engine, device):
+    """An engine keeps spikes as bits: values of 0.5 were taken for 1, 495 spikes for 480."""
+    arguments = recurrent(device, steps=4)
+    history = torch.full((9, 3, 6), 0.5, dtype=F64, device=device)
+    state = State((history[0],), history)
+    with pytest.raises(EngineError, match="history holds other values than 0 and 1"):
+        run(engine, **arguments, state=state)
+    interface._warned.clear()
+    with pytest.warns(RuntimeWarning, match="history"):
+        assert run("auto", **arguments, state=state).engine == "reference"
+
+
+@COMPILED
+@pytest.mark.parametrize("keep", [1, 4, 12, 40])
+def test_keep_says_how_many_past_steps_the_state_holds(keep, engine, device):
+    arguments = recurrent(device)
+    ours, theirs = (run(e, **arguments, keep=keep).final for e in (engine, "reference"))
+    assert ours.history.shape[0] == min(keep, 13) and ours.cut == theirs.cut
+    assert torch.equal(ours.history, theirs.history)
+
+
+@COMPILED
+def test_a_gradient_through_the_final_state_equals_the_references(engine, device):
+    found = []
+    for name in (engine, "reference"):
+        arguments = recurrent(device)
+        end = run(name, keep=6, **arguments).final
+        loss = (end.states[0] * torch.arange(6, device=device)).sum() + (
+            end.history * torch.arange(18.0, device=device).view(3, 6)
+        ).sum()
+        found.append(torch.autograd.grad(loss, [arguments["current"], arguments["weight"], arguments["delay"]]))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@COMPILED
+def test_a_foreign_neuron_is_refused_with_a_reason(engine, device):
+    foreign = as_neuron(lambda current, state: (current, current)).attach(6)
+    with pytest.raises(EngineError, match="cannot compile ForeignNeuron: its step is code of another library"):
+        run(engine, **(recurrent(device) | {"neuron": foreign}))
+
+
+@COMPILED
+@pytest.mark.parametrize("form", ["none", "axonal"])
+def test_segments_run_again_give_the_same_gradients(form, engine, device):
+    mask = "step" if form != "none" else None
+    arguments = problem("soft", form, 10, 2, 5, 2.0, mask=mask, device=device)
+    whole = run(engine, **arguments)
+    pieces = scan_in_segments(engine, Request(**arguments), segment=4)
+    assert torch.equal(pieces.spikes, whole.spikes)
+    weights = torch.randn(whole.spikes.shape, generator=torch.Generator().manual_seed(1), dtype=F64).to(device)
+    wanted = leaves(arguments)
+    a, b = (
+        torch.autograd.grad((o.spikes * weights).sum(), list(wanted.values()), allow_unused=True)
+        for o in (pieces, whole)
+    )
+    for name, mine, yours in zip(wanted, a, b, strict=True):
+        assert difference(mine, yours) < 1e-9, name
+
+
+RULES = """
+from delrec import LIF
+
+class Leaky(LIF):
+    def step(self, current, state, coefficients):
+        return super().step({gain} * current, state, coefficients)
+"""
+
+
+@COMPILED
+def test_an_edited_step_is_seen(tmp_path, engine, device):
+    """A compiler's cache alone would run the old rule: numba's does not notice that another file was edited."""
+    current = torch.full((5, 1, 3), 0.3, dtype=F64, device=device)
+    membranes = []
+    for j, gain in enumerate((1.0, 2.0)):
+        path = tmp_path / f"rules{j}.py"
+        path.write_text(RULES.format(gain=gain))
+        spec = importlib.util.spec_from_file_location(f"rules{j}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        neuron = module.Leaky().attach(3).to(device)
+        membranes.append(run(engine, current=current, neuron=neuron).states[0][0, 0, 0])
+    assert [float(m) for m in membranes] == [0.3, 0.6]
