@@ -6,6 +6,9 @@ import sys
 
 import pytest
 import torch
+from delrec import RecurrentDelays, SpikingLayer
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 HEAD = """
 import warnings
@@ -131,3 +134,28 @@ else:
     raise AssertionError("a history of halves was taken")
 """,
     )
+
+
+def test_an_exported_model_takes_any_batch():
+    model = nn.Sequential(nn.Linear(5, 6), RecurrentDelays(6, sigma=1.0, engine="cpu"), SpikingLayer(6, engine="cpu"))
+    batch = torch.export.Dim("batch", min=2, max=4096)
+    exported = torch.export.export(model.eval(), (torch.rand(7, 4, 5),), dynamic_shapes=({1: batch},))
+    assert "delrec.scan.default" in [str(node.target) for node in exported.graph.nodes]
+    for count in (2, 16, 17, 40):
+        x = 3 * torch.rand(7, count, 5, generator=torch.Generator().manual_seed(count))
+        assert torch.equal(exported.module()(x), model(x)) and model(x).any()
+
+
+@pytest.mark.parametrize("delays", ["axonal", "synaptic"])
+def test_fake_tensors_go_through(delays):
+    layer = RecurrentDelays(6, delays=delays, sigma=1.0, engine="cpu")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        out = layer(torch.rand(7, 4, 6), return_state=True)
+    assert type(out.spikes) is FakeTensor and out.spikes.shape == (7, 4, 6) and out.state.states[0].shape == (4, 6)
+
+
+def test_second_derivatives_are_refused_by_name():
+    layer, x = RecurrentDelays(6, engine="cpu"), torch.rand(7, 4, 6, requires_grad=True)
+    (first,) = torch.autograd.grad((layer(x) * torch.rand(7, 4, 6)).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="first gradients only.*engine='reference'"):
+        (first**2).sum().backward()

@@ -22,6 +22,7 @@ __all__ = [
     "lengths_of",
     "number",
     "plain_arithmetic",
+    "readable",
     "trainable",
 ]
 
@@ -125,12 +126,17 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
         raise ValueError(
             f"lengths has shape {tuple(ends.shape)} and dtype {ends.dtype}; give {batch} whole numbers, one per sample"
         )
-    if ends.is_cpu and batch and not torch.compiler.is_compiling():
+    if ends.is_cpu and batch and readable(ends):
         low, high = int(ends.min()), int(ends.max())
         if low < 0 or high > steps:
             wrong = low if low < 0 else high
             raise ValueError(f"lengths holds {wrong}; the sequence has {steps} steps: give numbers from 0 to {steps}")
     return ends.to(current.device, torch.int64)
+
+
+def readable(values: Tensor) -> bool:
+    """Return whether numbers can be looked at: not while a graph is traced, nor of a meta or fake tensor."""
+    return not (torch.compiler.is_compiling() or values.is_meta) and type(values.detach()) is Tensor
 
 
 def trainable(state: Tensor) -> Tensor:
@@ -172,7 +178,7 @@ class FiniteWatch:
 
     def check(self, values: Tensor, message: str) -> None:
         """Raise NotFiniteError(message) if `values` hold NaN or infinity, now or in a later call."""
-        if values.numel() == 0 or torch.compiler.is_compiling():
+        if values.numel() == 0 or not readable(values):
             return
         if values.is_cpu:
             if not _finite(values):

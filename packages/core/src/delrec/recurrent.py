@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from delrec import delays as _delays
 from delrec.delays import DelayInit
 from delrec.engines import Request
-from delrec.layer import exact_dtype, number
+from delrec.layer import exact_dtype, number, readable
 from delrec.neurons import Neuron
 from delrec.spiking import SpikingLayer
 
@@ -234,7 +234,7 @@ class RecurrentDelays(SpikingLayer):
 
     def _limit(self) -> int | None:
         """Return the longest tap that `max_delay` allows; None without `max_delay`, or while sigma cannot be read."""
-        if self.max_delay is None or torch.compiler.is_compiling() or self.sigma.is_meta:
+        if self.max_delay is None or not readable(self.sigma):
             return None
         widest = 1 + number(self.sigma) * (1 if self.spread is None else 2)
         return math.ceil(1 + self.max_delay + widest)
@@ -243,7 +243,7 @@ class RecurrentDelays(SpikingLayer):
         if request.limit is not None:
             return request.limit
         assert request.delay is not None and request.width is not None
-        if torch.compiler.is_compiling():  # a graph cannot read the delays: keep everything
+        if not readable(request.delay):  # a graph cannot read the delays: keep everything
             return request.current.shape[0] + (1 if request.state is None else len(request.state.history))
         return 2 * (_delays.kernel_length(request.delay, request.width) - 1) + _MARGIN
 
@@ -253,7 +253,7 @@ class RecurrentDelays(SpikingLayer):
                 self._watch.check(
                     values, f"{name} holds NaN or infinity: training diverged; lower the delay learning rate"
                 )
-        if not (torch.compiler.is_compiling() or self.sigma.is_meta) and not 0 <= number(self.sigma) < math.inf:
+        if readable(self.sigma) and not 0 <= number(self.sigma) < math.inf:
             raise ValueError(f"sigma = {float(self.sigma)!r}: the spread is in steps, finite and at least 0")
 
     def _exact(self) -> list[Tensor]:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from delrec.delays import kernel_length
 from delrec.engines.interface import Output, Request, State, rest_state
+from delrec.layer import readable
 
 __all__ = ["TAPS", "Grads", "Inputs", "cannot_take", "run"]
 
@@ -40,11 +42,19 @@ class Inputs(NamedTuple):
 
 def cannot_take(request: Request) -> str | None:
     """Return why the values of a request do not fit a compiled scan, or None."""
-    if request.weight is not None and request.state is not None:
+    if request.weight is not None and request.state is not None and readable(request.state.history):
         past = request.state.history.detach()
         if not bool(((past == 0) | (past == 1)).all()):
             return "keeps spikes as bits, and the state's history holds other values than 0 and 1"
     return None
+
+
+def _reach(request: Request) -> int | None:
+    """Return the longest tap, where it is known or can be read off the delays."""
+    delay, width = request.delay, request.width
+    if request.limit is not None or delay is None or width is None:
+        return 1 if delay is None else request.limit
+    return kernel_length(delay, width) - 1 if readable(delay) else None
 
 
 def run(engine: str, request: Request) -> Output:
@@ -64,7 +74,7 @@ def run(engine: str, request: Request) -> Output:
     keep = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
     spikes, final, trace, _, _ = ops.scan(*inputs, engine, neuron.handle, request.limit, state.cut, keep, request.trace)
     held = len(state.history) + len(spikes)
-    kept = min(request.keep or (held if request.limit is None else request.limit), held)
+    kept = min(request.keep or _reach(request) or held, held)
     # copies: a view would keep the whole sequence alive, and an edit of the output would change it
     last = spikes[-kept:].clone() if len(spikes) >= kept else torch.cat([state.history, spikes])[-kept:]
     states = tuple(trace.unbind(0)) if request.trace else ()

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from delrec.layer import readable
 from delrec.neurons import Neuron
 
 __all__ = [
@@ -345,11 +346,11 @@ def _with_lengths(name: str, request: Request) -> Output:
     alive = (torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths).unsqueeze(-1)  # (T, B, 1)
     current = torch.where(alive, request.current, 0)
     start = rest_state(request.neuron, current) if request.state is None else request.state
-    out = scan(name, request.replace(current=current, state=start, lengths=None, trace=True, keep=None))
+    out = scan(name, request.replace(current=current, state=start, lengths=None, trace=True))
     spikes = torch.where(alive, out.spikes, 0)
     first = start.states
     if not first and steps:  # a neuron that makes its first state itself
-        if not torch.compiler.is_compiling() and bool((lengths < 1).any()):
+        if readable(lengths) and bool((lengths < 1).any()):
             raise ValueError(
                 "lengths holds 0, but the neuron makes its first state in a step: give it an initial_state"
             )

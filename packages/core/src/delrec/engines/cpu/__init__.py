@@ -36,16 +36,12 @@ class Cpu(Engine):
     def supports(self, request: Request) -> str | None:
         """Return why the compiled scan cannot run this, or None."""
         current = request.current
-        if torch.compiler.is_compiling():  # what depends on values is seen to when the operator runs
-            return _takes_handle(request.neuron.handle, current.device.type, current.dtype, request.taps is not None)
         if request.taps is not None:
             return TAPS
         if torch.jit.is_tracing():
             return "cannot be followed by torch.jit.trace (torch.export can)"
-        reason = self.takes(request.neuron, current.device.type, current.dtype)
-        if reason:
-            return reason
-        return cannot_take(request)
+        # what depends on values is seen to when the operator runs
+        return _takes_handle(request.neuron.handle, current.device.type, current.dtype) or cannot_take(request)
 
     def takes(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
         """Return why a neuron cannot be compiled for a device and dtype, or None."""
@@ -93,8 +89,8 @@ def _takes_map(inputs: Tensor) -> bool:
     return not _BROKEN and inputs.device.type == "cpu" and real(inputs.dtype) is not None
 
 
-def _takes_handle(handle: str, device: str, dtype: torch.dtype, taps: bool) -> str | None:
-    return TAPS if taps else ENGINE.takes(neuron_of(handle), device, dtype)
+def _takes_handle(handle: str, device: str, dtype: torch.dtype) -> str | None:
+    return ENGINE.takes(neuron_of(handle), device, dtype)
 
 
 # a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here

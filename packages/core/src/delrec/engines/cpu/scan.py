@@ -21,18 +21,19 @@ _ROUNDED = 4  # taps are read by as many at once
 
 
 def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
-    """Return how many planes are kept, and zeros for the bits of the spikes: (tiles, N, steps before 0 and after).
+    """Return how many planes are kept, and zeros for the bits of the spikes, a row of (tiles, N, steps before 0 and on).
 
-    As many steps are before as any tap may reach, which shapes and `limit` say and no delay.
+    As many steps are before as any tap may reach, which shapes and `limit` say and no delay. A row: torch.export asks
+    of every axis whether it has length 1, which of tiles is a bound on the batch.
     """
     current, delay, history = inputs.current, inputs.delay, len(inputs.history)
     steps, batch, size = current.shape
-    shape = (0, size, 0)
+    length = 0
     if delay is not None:
         reach = steps - 1 + history
         before = history if delay.dim() == 2 else (reach if limit is None else min(limit, reach)) + _ROUNDED
-        shape = (tile_count(batch), size, before + steps)
-    return len(neuron.rules(current.dtype).kept), torch.zeros(shape, dtype=torch.int16, device=current.device)
+        length = tile_count(batch) * size * (before + steps)
+    return len(neuron.rules(current.dtype).kept), current.new_zeros(length, dtype=torch.int16)
 
 
 def forward(
@@ -46,7 +47,7 @@ def forward(
     planes, bits = room(neuron, inputs, limit)
     shape = _shape(inputs, recurrence, bits, keep, trace)
     if shape.recurrent:
-        pack(bits, history[-recurrence.past :], shape.prefix)
+        pack(bits, history[-recurrence.past :], shape)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
     final = inputs.start.detach().clone(memory_format=torch.contiguous_format)
     traced = current.new_empty(len(final), steps if trace else 0, batch, size)
@@ -111,7 +112,7 @@ def backward(
 def _shape(inputs: Inputs, recurrence: Recurrence, bits: Tensor, keep: bool, trace: bool) -> Shape:
     steps, batch, size = inputs.current.shape
     recurrent = inputs.weight is not None
-    prefix = bits.shape[2] - steps if recurrent else 0
+    prefix = len(bits) // (tile_count(batch) * size) - steps if recurrent else 0
     return Shape(steps, batch, size, padded(size), int(keep), int(trace), prefix, recurrence.past, int(recurrent))
 
 
@@ -125,14 +126,15 @@ def _given(neuron: Neuron, inputs: Inputs, shape: Shape) -> Given:
     return Given(part, masked, step, flat(coef.expand(len(coef), shape.size)), numbers, flat(inputs.start))
 
 
-def pack(bits: Tensor, history: Tensor, prefix: int) -> None:
+def pack(bits: Tensor, history: Tensor, shape: Shape) -> None:
     """Write past spikes (K, B, N) in front of step 0: bit b of bits[tile, n, prefix - K + j]."""
     past, batch, size = history.shape
     given = history.detach().numpy()
     if not ((given == 0) | (given == 1)).all():
         raise ValueError("the cpu engine keeps spikes as bits, and the state's history holds other values than 0 and 1")
-    rows = np.zeros((past, len(bits) * LANES, size), np.uint16)
+    rows = np.zeros((past, tile_count(batch) * LANES, size), np.uint16)
     rows[:, :batch] = given
     shifts = np.arange(LANES, dtype=np.uint16).reshape(1, 1, LANES, 1)
     packed = (rows.reshape(past, -1, LANES, size) << shifts).sum(2, dtype=np.uint16)
-    bits.numpy().view(np.uint16)[:, :, prefix - past : prefix] = packed.transpose(1, 2, 0)
+    words = bits.numpy().view(np.uint16).reshape(-1, size, shape.prefix + shape.steps)
+    words[:, :, shape.prefix - past : shape.prefix] = packed.transpose(1, 2, 0)

@@ -39,17 +39,13 @@ class Triton(Engine):
 
     def supports(self, request: Request) -> str | None:
         """Return why the scan cannot be launched for this, or None."""
-        if torch.compiler.is_compiling():  # what depends on values is seen to when the operator runs
-            current = request.current
-            return _takes_handle(
-                request.neuron.handle, current.device.type, current.dtype, request.taps is not None
-            ) or _too_large(request)
         if request.taps is not None:
             return TAPS
         if torch.jit.is_tracing():
             return "cannot be followed by torch.jit.trace"
         current = request.current
-        reason = self.takes_neuron(request.neuron, current.device.type, current.dtype) or _too_large(request)
+        # what depends on values is seen to when the operator runs
+        reason = _takes_handle(request.neuron.handle, current.device.type, current.dtype) or _too_large(request)
         return reason or cannot_take(request)
 
     def takes(self, device: str, dtype: torch.dtype) -> str | None:
@@ -108,8 +104,8 @@ def _refuses(device: str, dtype: torch.dtype) -> str | None:
     return ENGINE.takes(device, dtype)
 
 
-def _takes_handle(handle: str, device: str, dtype: torch.dtype, taps: bool) -> str | None:
-    return TAPS if taps else ENGINE.takes_neuron(neuron_of(handle), device, dtype)
+def _takes_handle(handle: str, device: str, dtype: torch.dtype) -> str | None:
+    return ENGINE.takes_neuron(neuron_of(handle), device, dtype)
 
 
 # constants of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
