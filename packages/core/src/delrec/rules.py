@@ -151,13 +151,13 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
         primals = given["current"][0], tuple(given["old"]), tuple(given["coefficients"])
-        (spike, new), pull = torch.func.vjp(neuron.step, *primals)
+        (spike, new), pull = torch.func.vjp(neuron.step, *primals)  # type: ignore[misc]
         g_current, g_old, g_coefficients = pull((given["g_spike"][0], tuple(given["g_new"])))
         return [spike], new, [g_current], g_old, g_coefficients
 
     def traced() -> fx.GraphModule:
         given = {n: [torch.full((2, size), 0.5, dtype=dtype) for _ in range(c)] for n, c in counts.items()}
-        graph: fx.GraphModule = make_fx(step_and_adjoint, decomposition_table=core_aten_decompositions())(given)
+        graph: fx.GraphModule = make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
         return graph
 
     with ThreadPoolExecutor(1) as apart:  # modes, hooks and devices that torch is set to are a thread's own
@@ -185,12 +185,12 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
     if inputs["current"][0] in ordered((*own, *wanted), (*kept, *old, *coefficients, *gradients)):
         kept = (*kept, *inputs["current"])
     held = (*kept, *coefficients, *gradients)
-    reads = [any(o in ordered(of, held) for o in old) for of in (own, wanted)]
+    own_read, wanted_read = (any(o in ordered(of, held) for o in old) for of in (own, wanted))
     everything = [
         v for o in outputs.values() for v in (*o, *(a for n in ordered(o) if n.op != "input" for a in n.args))
     ]
     numbers = dict.fromkeys(v for v in everything if isinstance(v, float) and v not in (0, 1, -1))
-    return Rules(len(old), len(coefficients), kept, inputs, outputs, *reads, tuple(numbers))
+    return Rules(len(old), len(coefficients), kept, inputs, outputs, own_read, wanted_read, tuple(numbers))
 
 
 def _smallest(targets: Sequence[Any], free: Sequence[Node]) -> tuple[Node, ...]:
@@ -267,7 +267,9 @@ class _Reader:
         if not isinstance(node.target, torch._ops.OpOverload):  # a part of several results
             raise RuleError(f"its step uses the operator {args[0].op}, which has no spelling here")
         name = node.target.overloadpacket.__name__.rstrip("_")
-        given = node.kwargs.get("dtype") or (args[1] if name == "convert_element_type" else None)
+        given: Any = node.kwargs.get("dtype") or (args[1] if name == "convert_element_type" else None)
+        if name in _CONSTANTS:
+            return float(args[-1] if given is None else torch.tensor(args[-1], dtype=given))
         if given is not None and (given.is_complex or (given.is_floating_point and given != self.dtype)):
             raise RuleError(f"its step computes in {given} where the layer computes in {self.dtype}")
         if given is not None and not given.is_floating_point and given != torch.bool:
@@ -289,6 +291,7 @@ class _Reader:
         return self.call(name, *(a for a in args if isinstance(a, Node | Tensor | float | int)))
 
 
+_CONSTANTS = {"full", "full_like", "scalar_tensor"}
 _SAME = {"alias", "clone", "copy", "detach", "_to_copy", "convert_element_type"}
 _LOGICAL = {
     **{f"{kind}_{op}": op for kind in ("logical", "bitwise") for op in ("and", "or", "not")},
@@ -330,15 +333,12 @@ _REWRITTEN: dict[str, Callable[..., Any]] = {
     "clamp": _clamp,
     "clamp_min": _clamp,
     "clamp_max": lambda read, x, high: _clamp(read, x, None, high),
-    "full": lambda read, shape, value: float(value),
-    "full_like": lambda read, x, value: float(value),
     "masked_fill": lambda read, x, mask, value: _where(read, mask, value, x),
     "pow": _power,
     "reciprocal": lambda read, x: read.call("div", 1.0, x),
     "relu": lambda read, x: _clamp(read, x, 0.0),
     "rsqrt": lambda read, x: read.call("div", 1.0, read.call("sqrt", x)),
     "rsub": lambda read, x, y: read.call("sub", y, x),
-    "scalar_tensor": lambda read, value: float(value),
     "sgn": _sign,
     "sigmoid": lambda read, x: read.call("div", 1.0, read.call("add", 1.0, read.call("exp", read.call("neg", x)))),
     "sign": _sign,

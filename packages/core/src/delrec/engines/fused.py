@@ -11,7 +11,7 @@ from delrec.delays import kernel_length
 from delrec.engines.interface import Output, Request, State, rest_state
 from delrec.layer import readable
 
-__all__ = ["TAPS", "Grads", "Inputs", "cannot_take", "run"]
+__all__ = ["TAPS", "Grads", "Inputs", "cannot_take", "refuse_twice", "run"]
 
 TAPS = "takes delays and half-widths, not taps"
 
@@ -38,6 +38,15 @@ class Inputs(NamedTuple):
     coef: Tensor
     start: Tensor
     history: Tensor
+
+
+def refuse_twice(engine: str) -> None:
+    """Raise RuntimeError where a gradient of the gradient is asked for: a hand-written adjoint has none."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            f"the {engine} engine gives first gradients only, and create_graph=True asks for second ones: "
+            "use engine='reference' for this layer"
+        )
 
 
 def cannot_take(request: Request) -> str | None:

@@ -7,13 +7,13 @@ when the operator runs.
 from __future__ import annotations
 
 import importlib
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length
-from delrec.engines.fused import Grads, Inputs
+from delrec.engines.fused import Grads, Inputs, refuse_twice
 from delrec.engines.interface import State
 from delrec.engines.reference import check_history
 from delrec.neurons import Neuron, neuron_of
@@ -120,17 +120,10 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _gradient(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    refuse_twice(ctx.engine)
     needs = list(ctx.needs_input_grad[:8])
     found = _scan_backward(*grads[:3], *ctx.saved_tensors, ctx.engine, ctx.handle, ctx.limit, needs)
     return *(g if n else None for g, n in zip(found, needs, strict=True)), *(None,) * 6
 
 
-def _refuse(ctx: Any, *grads: Any) -> NoReturn:
-    raise RuntimeError(
-        "the compiled engines give first gradients only, and create_graph=True asks for second ones: use "
-        "engine='reference' for this layer"
-    )
-
-
 scan.register_autograd(_gradient, setup_context=_setup)
-_scan_backward.register_autograd(_refuse)

@@ -21,10 +21,10 @@ _ROUNDED = 4  # taps are read by as many at once
 
 
 def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
-    """Return how many planes are kept, and zeros for the bits of the spikes, a row of (tiles, N, steps before 0 and on).
+    """Return how many planes are kept, and zeros for the bits of the spikes, a row of (tiles, N, steps).
 
-    As many steps are before as any tap may reach, which shapes and `limit` say and no delay. A row: torch.export asks
-    of every axis whether it has length 1, which of tiles is a bound on the batch.
+    As many steps are before step 0 as any tap may reach, which shapes and `limit` say and no delay. A row: torch.export
+    asks of every axis whether it has length 1, which of tiles is a bound on the batch.
     """
     current, delay, history = inputs.current, inputs.delay, len(inputs.history)
     steps, batch, size = current.shape
@@ -81,7 +81,9 @@ def backward(
     g_past = coef.new_zeros(recurrence.past, batch, size)
     tables, sums = recurrence.backward(weight, groups)
     given, words = _given(neuron, inputs, shape), flat(bits).view(np.uint16)
-    incoming = Incoming(*(part for g in grads for part in (flat(empty if g is None else g), int(g is not None))))
+    spikes, final, trace = (flat(empty if g is None else g) for g in grads)
+    on = [int(g is not None) for g in grads]
+    incoming = Incoming(spikes, on[0], final, on[1], trace, on[2])
     wanted = Wanted(int(sum_weight), int(need_taps), int(need_coef), int(need_start))
     planes, out, starts, pasts = flat(kept), flat(g_x), flat(g_start), flat(g_past)
 
