@@ -193,7 +193,8 @@ def scored_at(method, repetition, score, task="digits", total=1000, **changes):
     correct = round(score * total)
     columns = {"predictions": [0] * correct + [1] * (total - correct), "targets": [0] * total, "groups": None}
     result = {"test_score": correct / total, "correct": correct, "total": total}
-    return like.changed(**(columns | {"result": like.result | result} | changes))
+    data = like.data | {"sizes": like.data["sizes"] | {"test": total}}
+    return remade(like, **(columns | {"result": like.result | result, "data": data} | changes))
 
 
 def history(record_, epochs=6):

@@ -166,6 +166,7 @@ def lost(records):
         "traceback": "",
         "diverged": True,
         "attempts": 1,
+        "configuration": {},
         "failed_at": "",
     }
     return tuple(Failure(key=r.key, method=r.method, task=r.task, repetition=r.repetition, **about) for r in records)

@@ -182,6 +182,7 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     found = None if request.trial else searched_settings(method, task.name, request.profile, request.data, values)
     searched, chosen = found or (None, {})
     values |= {key: value for key, value in chosen.items() if key not in given}
+    usual |= chosen
     point = {name: values[name] for name in sorted(values) if values[name] != usual[name]}
     return _settled(request, method, task, values, point, searched)
 
