@@ -39,10 +39,8 @@ def test_a_toy_study_and_a_plain_run_never_change_a_page():
     records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]
     declaration = made_up.declared(records, primary=None)
     toy = [
-        made_up.scored_at(
-            "lif", r, 0.1167, configuration=records[0].configuration | {"epochs": 1, "limit": 100, "repetition": r}
-        )
-        for r in range(2)
+        made_up.scored_at("lif", r, 0.1167, configuration=like.configuration | {"epochs": 1, "limit": 100})
+        for r, like in enumerate(records[:2])
     ]
     plain = made_up.scored_at("rlif", 0, 0.9)
     page = build(declaration, [*toy, plain, *records])
@@ -363,7 +361,8 @@ def test_a_point_of_a_sweep_is_a_row_with_the_control_at_the_same_point():
     for sigma in (0, 3):
         for m in PAIR:
             for r in range(4):
-                made = made_up.scored_at(m, r, 0.5 + 0.01 * sigma + 0.001 * r, key=f"{len(records):064x}")
+                made = made_up.scored_at(m, r, 0.5 + 0.01 * sigma + 0.001 * r)
+                made = made.changed(key=f"{len(records):064x}")
                 records.append(made)
                 control = f"{PAIR[1]} (sigma {sigma})" if m == PAIR[0] else None
                 runs[made.key] = Expected(f"{m} (sigma {sigma})", control)
