@@ -100,7 +100,7 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
         return whole(model, *arguments, **named)
 
     monkeypatch.setattr(single, "fit", fit)
-    code = app.main(["reproduce", "--no-latency", "--json", "--jobs", "1"])
+    code = app.main(["reproduce", "--all", "--no-latency", "--json", "--jobs", "1"])
     content = json.loads(capsys.readouterr().out)
     assert code == 1
     assert {entry["method"] for entry in content["failed"]} == {"delrec-axonal"}
