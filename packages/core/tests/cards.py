@@ -10,6 +10,7 @@ multiprocessor. Triton compiles happily for a card that a kernel does not fit; t
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import sys
@@ -22,7 +23,11 @@ from typing import Any, NamedTuple
 
 import torch
 from delrec import LIF
+from delrec.engines.fused import Grads, Inputs
+from torch import Tensor
 
+TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.int32: "i32"}
+FORMS = ("no recurrence", "axonal", "synaptic")
 SIZES, PRODUCTS = (64, 256, 512, 1024), ("float32", "bfloat16", "float64")  # the last is for checks: on request
 _WARP, _KIB = 32, 1024
 
@@ -52,10 +57,10 @@ DEFAULT_CARDS = ("sm_86", "sm_90")
 
 
 class Compilation(NamedTuple):
-    """A kernel as it is launched: its name in the table, the function, types of arguments, constants and options.
+    """A kernel as it is launched: its name in the table, the function, its types, constants and options.
 
-    types: name -> type in Triton's words ("*fp32", "i32"), with ":16" where 16 divides the address or number. Every
-    argument that is neither there nor a constant is a whole number.
+    types: argument -> type in Triton's words ("*fp32", "i32", "constexpr"), with ":16" where 16 divides the address or
+    number and a launch looks for it.
     """
 
     name: str
@@ -63,13 +68,6 @@ class Compilation(NamedTuple):
     types: Mapping[str, str]
     constants: Mapping[str, Any]
     options: Mapping[str, Any]
-
-    @property
-    def signature(self) -> dict[str, str]:
-        """The types of all arguments, in order."""
-        constants = {parameter.name for parameter in self.function.params if parameter.is_constexpr}
-        names = self.function.arg_names
-        return {name: "constexpr" if name in constants else self.types.get(name, "i32") for name in names}
 
 
 class Resources(NamedTuple):
@@ -82,84 +80,76 @@ class Resources(NamedTuple):
 
 
 def compilations(size: int, products: str) -> Iterator[Compilation]:
-    """Yield every kernel that is launched for layers of `size` neurons, with all gradients wanted.
+    """Yield every kernel that layers of `size` LIF neurons launch, with all gradients wanted.
 
-    products: "float32", IEEE and TF32, "bfloat16", or "float64", of numbers too.
+    For a batch of 256, and of 2,048. products: "float32", IEEE and TF32, "bfloat16", or "float64", of numbers too. The
+    engine runs on tensors without storage, and its launches are written down instead.
     """
-    yield from _of_scans(size, products)
-    if products != "bfloat16":
-        yield from _of_delays(size, products)
+    from delrec.engines.triton import delays, recurrence, scan
 
+    seen: set[str] = set()
+    launched: list[Compilation] = []
 
-def _of_scans(size: int, products: str) -> Iterator[Compilation]:
-    """Yield what a layer of LIF neurons launches, for a batch of 256, and of 2,048."""
-    from delrec.engines.triton import axonal, recurrence, scan_kernels, synaptic
-    from delrec.engines.triton.scan import Plan, _kept
-    from delrec.engines.triton.spellings import steps_of
-    from delrec.engines.triton.tiles import OPTIONS, Tiles, connection_tiles, connections_of, parts_of, tiles_for
+    def note(function: Any, grid: Any, options: Mapping[str, Any], *arguments: Any, **constants: Any) -> None:
+        types = {p.name: "constexpr" if p.is_constexpr else "" for p in function.params}
+        for parameter, given in zip(function.params, arguments, strict=False):
+            types[parameter.name] = _type(given, not parameter.do_not_specialize)
+        launched.append(Compilation(function.__name__, function, types, constants, options))
 
+    def written_down(title: str) -> Iterator[Compilation]:
+        for kernel in launched:
+            if (key := str(kernel)) not in seen:
+                seen.add(key)
+                yield kernel._replace(name=f"{title}: {kernel.name}")
+        launched.clear()
+
+    scan.launch = recurrence.launch = delays.launch = note
+    scan.processors_of = lambda _: 132
     real = torch.float64 if products == "float64" else torch.float32
-    precise = recurrence.REALS[real]
-    neuron, number = steps_of(LIF().attach(size), real), f"*{precise}:16"
-    numbers = (
-        "x weight delay width edges triangles heights mask coef history start states trace planes spikes z ring sent "
-        "running lines g_spikes g_trace g_x carry g_history g_weight g_delay g_width out"
-    ).split()
-    types = dict.fromkeys(numbers, number) | {"sums": "*fp64:16", "g_coef": "*fp64:16"}
-    types |= dict.fromkeys(("tables", "longest", "bits", "live"), "*i32:16")
-    wide = dict.fromkeys(("z", "sent", "running"), "*fp64:16")
-    incoming = {"SPIKES_GIVEN": True, "TRACE_GIVEN": True, "COEF": True, "HISTORY": True}
-    for precision in {"float32": ("ieee", "tf32"), "bfloat16": ("bf16",), "float64": ("ieee",)}[products]:
-        for kind, name in enumerate(("no recurrence", "axonal", "synaptic")):
-            if kind != 1 and precision != "ieee":
-                continue  # products are of axonal delays alone
-            chosen: dict[str, tuple[Tiles, dict[str, str]]] = {}
-            for batch in (256, 2048) if kind > 0 and precision == "ieee" else (256,):
-                tiles = tiles_for(size, batch, real, precision)
-                if kind < 2:
-                    chosen[f"{name}, {precision}, {tiles.rows} rows"] = tiles, {}
-                else:  # of float32 sums two rows per program, and four; of float64 two for both batches
-                    for block, long, other in ((synaptic.LONGEST, "", {}), (512, ", long delays", wide)):
-                        tiles = connection_tiles(size, batch, 132, _kept(block, real).itemsize)
-                        chosen[f"{name}, {precision}, {tiles.rows} rows{long}"] = tiles, other
-            for title, (tiles, other) in chosen.items():
-                known = Plan(None, neuron, tiles, precision, None).constants(size) | {"KIND": kind}
-                given = known | {"MASKED": min(kind, 1), "STEP": neuron.step_tile, "TRACED": True, "KEEP": True}
-                back = known | incoming | {"MASKED": min(kind, 1), "ADJOINT": neuron.adjoint_tile, "TAPS": kind == 1}
-                for way, function, constants in (
-                    ("forward", scan_kernels.forward_scan, given), ("backward", scan_kernels.backward_scan, back),
-                ):  # fmt: skip
-                    yield Compilation(f"scan, {title}, {way}", function, types | other, constants, tiles.options)
-            if kind == 1:
-                parts = parts_of(size, 250)
-                constants = parts.constants | {"SIZE": size, "PRECISION": precision, "MASKED": 1}
-                title = f"scan, {name}, {precision}, dW"
-                yield Compilation(title, scan_kernels.weight_gradient, types, constants, parts.options)
-        if precision == "ieee":
-            known = {"PRECISE": precise, "ONE_WIDTH": True}
-            pairs = connections_of(size)
-            constants = pairs.constants | known | {"SIZE": size, "ROWS": 2}
-            for long, lines in (("", number), (", long delays", "*fp64:16")):
-                of, function = types | {"lines": lines}, synaptic.connection_gradients
-                yield Compilation(f"connections, gradients{long}", function, of, constants, pairs.options)
-            constants = known | {"BY_SENDER": True, "EDGE": recurrence.EDGE}
-            yield Compilation("connections, tables", synaptic.lay_out_connections, types, constants, OPTIONS)
-            constants = known | {"COLS": recurrence.COLS}
-            yield Compilation("senders, tables", axonal.lay_out_senders, types, constants, OPTIONS)
-            constants = {"ONE_WIDTH": True, "COLS": recurrence.COLS}
-            yield Compilation("senders, gradients", axonal.sender_gradients, types, constants, OPTIONS)
+    modes = {"float32": ("highest", "high"), "bfloat16": ("medium",), "float64": ("highest",)}[products]
+    for mode, form, batch, delay in itertools.product(modes, FORMS, (256, 2048), (6, 300)):
+        if mode != "highest" and form != "axonal":
+            continue  # products are of axonal delays alone
+        torch.set_float32_matmul_precision(mode)
+        inputs = _inputs(form, size, batch, real, delay)
+        _, _, trace, kept, bits = scan.forward(neuron := LIF().attach(size), inputs, delay, True, True)
+        grads = Grads(inputs.current, inputs.start, trace)
+        scan.backward(neuron, inputs, delay, kept, bits, grads, (True,) * len(inputs))
+        yield from written_down(f"{form}, {mode}, B = {batch:,}, delays to {delay}")
+        if (batch, delay) == (256, 6):  # and the least that may be asked for
+            inputs = inputs._replace(mask=None)
+            scan.forward(neuron, inputs, delay, False, False)
+            grads = Grads(inputs.current, None, None)
+            scan.backward(neuron, inputs, delay, kept, bits, grads, (True, *(False,) * (len(inputs) - 1)))
+            yield from written_down(f"{form}, {mode}, spikes alone")
+    if products != "bfloat16":  # there are no products
+        x, factor = _empty(50, 256, size, dtype=real), _empty(size, size, 2, dtype=real)
+        place = _empty(size, size, dtype=torch.int32)
+        y = delays._delayed._init_fn(x, factor, place, _empty(size, dtype=real), 25, 24, 0)
+        delays._delayed_backward._init_fn(y, x, factor, place, 25, 24, True, True)
+        yield from written_down("feedforward delays")
 
 
-def _of_delays(size: int, products: str) -> Iterator[Compilation]:
-    """Yield what feedforward delays between `size` and `size` neurons launch; there are no products."""
-    from delrec.engines.triton import delays
+def _empty(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
 
-    names = ("lines", "factor", "offset", "y", "grads", "parts")
-    types = dict.fromkeys(names, f"*fp{products.removeprefix('float')}:16") | {"place": "*i32:16"}
-    types |= dict.fromkeys(("senders", "receivers"), "i32:16" if size % 16 == 0 else "i32")
-    tile, options = {"R": delays._RECEIVERS, "T": delays._TIME}, delays._OPTIONS
-    yield Compilation("delays, forward", delays.read_taps, types, tile | {"BIAS": True}, options)
-    yield Compilation("delays, kernel's gradient", delays.sum_taps, types, tile, options)
+
+def _type(given: Any, looked_at: bool) -> str:
+    """Return the type of an argument in Triton's words; torch's allocations begin where 16 divides."""
+    if isinstance(given, Tensor):
+        return f"*{TYPES[given.dtype]}:16"
+    return "i32:16" if looked_at and given % 16 == 0 else "i32"
+
+
+def _inputs(form: str, size: int, batch: int, dtype: torch.dtype, delay: int) -> Inputs:
+    """Return what a scan of two steps takes, after so many given steps that delays reach `delay` steps back."""
+    current, start = _empty(2, batch, size, dtype=dtype), _empty(1, batch, size, dtype=dtype)
+    history, coef = _empty(delay, batch, size, dtype=dtype), _empty(3, 1, dtype=dtype)
+    if form == "no recurrence":
+        return Inputs(current, None, None, None, None, coef, start, history)
+    weight, width = _empty(size, size, dtype=dtype), _empty(size, dtype=dtype)
+    delays = weight if form == "synaptic" else width
+    return Inputs(current, weight, delays, width, current[0], coef, start, history)
 
 
 def measure(kernel: Compilation, card: Card) -> Resources:
@@ -170,8 +160,8 @@ def measure(kernel: Compilation, card: Card) -> Resources:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    types = {name: of.removesuffix(":16") for name, of in kernel.signature.items()}
-    aligned = {(n,): [["tt.divisibility", 16]] for n, of in enumerate(kernel.signature.values()) if of.endswith(":16")}
+    types = {name: of.removesuffix(":16") for name, of in kernel.types.items()}
+    aligned = {(n,): [["tt.divisibility", 16]] for n, of in enumerate(kernel.types.values()) if of.endswith(":16")}
     source = triton.compiler.ASTSource(kernel.function, types, dict(kernel.constants), aligned)
     with triton.knobs.nvidia.scope(), triton.knobs.compilation.scope(), redirect_stdout(StringIO()) as log:
         triton.knobs.nvidia.dump_ptxas_log = True

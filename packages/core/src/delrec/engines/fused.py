@@ -73,9 +73,10 @@ def run(engine: str, request: Request) -> Output:
     current, neuron = request.current, request.neuron
     state = rest_state(neuron, current) if request.state is None else request.state
     coefficients = neuron.coefficients_like(current)
-    coef = current.new_zeros(0, 1)
     if coefficients:
         coef = torch.stack(torch.broadcast_tensors(*coefficients)).view(len(coefficients), -1)
+    else:
+        coef = current.new_zeros(0, 1)
     inputs = Inputs(
         current, request.weight, request.delay, request.width, request.mask, coef, torch.stack(state.states),
         state.history,

@@ -45,12 +45,13 @@ class Plan(NamedTuple):
         """0 without recurrence, 1 with one delay per sender, 2 with one per connection."""
         return 0 if self.recurrence is None else self.recurrence.kind
 
-    def constants(self, size: int) -> dict[str, Any]:
+    def constants(self, size: int, coef: Tensor) -> dict[str, Any]:
         """Return the constants that both passes are compiled for."""
         tiles, masked = self.tiles, 0 if self.mask is None else self.mask.dim() - 1
         return {
             "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
             "PRECISION": self.precision, "KIND": self.kind, "MASKED": masked,
+            "ACROSS": coef.shape[1],
         }  # fmt: skip
 
 
@@ -111,10 +112,10 @@ def forward(
             z, running = _lines(tiles, size, slots + 1, slots // 2, current, torch.zeros)
     launch(
         forward_scan, (tiles.programs,), tiles.options,
-        current, weight, tables, edges, none if plan.mask is None else plan.mask, _coefficients(inputs),
+        current, weight, tables, edges, none if plan.mask is None else plan.mask, inputs.coef.contiguous(),
         history.contiguous(), states, traced, planes, spikes, words, z, live, running, steps, batch, size,
         len(history), prefix, past, slots - 1,
-        **plan.constants(size), STEP=plan.steps.step_tile, TRACED=trace, KEEP=keep,
+        **plan.constants(size, inputs.coef), STEP=plan.steps.step_tile, TRACED=trace, KEEP=keep,
     )  # fmt: skip
     return spikes, states, traced, planes, words
 
@@ -153,10 +154,10 @@ def backward(
             sent[..., -2:, :] = 0
     launch(
         backward_scan, (tiles.programs,), tiles.options,
-        weight, tables, edges, none if plan.mask is None else plan.mask, _coefficients(inputs), kept,
+        weight, tables, edges, none if plan.mask is None else plan.mask, coef.contiguous(), kept,
         start.contiguous(), bits, ring, sent, running, g_spikes, g_trace, g_x, carry, g_history, sums, g_coef, steps,
         batch, size, len(history), prefix, past, slots - 1,
-        **plan.constants(size), ADJOINT=plan.steps.adjoint_tile, SPIKES_GIVEN=grads.spikes is not None,
+        **plan.constants(size, coef), ADJOINT=plan.steps.adjoint_tile, SPIKES_GIVEN=grads.spikes is not None,
         TRACE_GIVEN=grads.trace is not None, TAPS=plan.kind == 1 and need_taps, COEF=need_coef, HISTORY=need_history,
     )  # fmt: skip
     g_weight = g_delay = g_width = None
@@ -181,12 +182,12 @@ def _weight_gradient(plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_
     """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
     (steps, batch, size), recurrence = g_x.shape, plan.recurrence
     assert recurrence is not None
-    shape, constants = parts_of(size, steps), plan.constants(size)
+    shape, masked = parts_of(size, steps), 0 if plan.mask is None else plan.mask.dim() - 1
     parts = g_x.new_empty(shape.parts, size, size)
     launch(
         weight_gradient, shape.grid, shape.options,
         g_x, bits if plan.mask is None else plan.mask, tables, edges, bits, parts, steps, batch, recurrence.prefix,
-        shape.share, **shape.constants, **{name: constants[name] for name in ("SIZE", "PRECISION", "MASKED")},
+        shape.share, SIZE=size, **shape.constants, PRECISION=plan.precision, MASKED=masked,
     )  # fmt: skip
     return parts.sum(0)
 
@@ -236,8 +237,3 @@ def _lines(tiles: Tiles, size: int, length: int, block: int, like: Tensor, room:
 def _kept(block: int, real: torch.dtype) -> torch.dtype:
     """Return in which precision `synaptic`'s sums are kept, in blocks of `block` places."""
     return torch.float64 if block > LONGEST else real
-
-
-def _coefficients(inputs: Inputs) -> Tensor:
-    """Return the coefficients, (C, N)."""
-    return inputs.coef.expand(len(inputs.coef), inputs.current.shape[-1]).contiguous()

@@ -71,8 +71,8 @@ def forward_scan(
     x, weight, tables, edges, mask, coef, history, states, trace, planes, spikes, bits, z, live, running, steps,
     batch, size, count, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
-    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, STEP: tl.constexpr, TRACED: tl.constexpr,
-    KEEP: tl.constexpr,
+    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, ACROSS: tl.constexpr,
+    STEP: tl.constexpr, TRACED: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
     """Fill spikes (T, B, N) and bits, and make the states (states, B, N) of the start those of the end.
 
@@ -150,7 +150,7 @@ def forward_scan(
                 current += masked(arrived, mask, t, wide, at, ok, MASKED)
             spike = STEP(
                 states, wide, trace + t * wide, planes + t * wide, steps * wide, at, ok, current, coef, cols, inside,
-                SIZE, TRACED, KEEP,
+                ACROSS, TRACED, KEEP,
             )  # fmt: skip
             tl.store(spikes + t * wide + at, spike, mask=ok)
             if KIND > 0:
@@ -180,7 +180,8 @@ def backward_scan(
     weight, tables, edges, mask, coef, planes, start, bits, ring, sent, running, g_spikes,
     g_trace, g_x, carry, g_history, sums, g_coef, steps, batch, size, count, prefix, past, ring_mask,
     SIZE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, DEEP: tl.constexpr, DOT: tl.constexpr,
-    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, ADJOINT: tl.constexpr,
+    PRECISION: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, ACROSS: tl.constexpr,
+    ADJOINT: tl.constexpr,
     SPIKES_GIVEN: tl.constexpr, TRACE_GIVEN: tl.constexpr, TAPS: tl.constexpr, COEF: tl.constexpr,
     HISTORY: tl.constexpr,
 ):  # fmt: skip
@@ -226,7 +227,8 @@ def backward_scan(
                 )  # fmt: skip
             g_current = ADJOINT(
                 planes + (t - 1) * wide, planes + t * wide, steps * wide, start, wide, t, at, ok, g_spike, carry,
-                g_trace + t * wide, coef, g_coef, cols, inside, SIZE, TRACE_GIVEN, COEF,
+                g_trace + t * wide, coef, g_coef, cols, inside, SIZE, ACROSS, TRACE_GIVEN,
+                COEF,
             )  # fmt: skip
             tl.store(g_x + t * wide + at, g_current, mask=ok)
             if KIND == 1:
@@ -249,28 +251,29 @@ def backward_scan(
                 to = lines(ring, ring_mask + 1, cols, SIZE, ROWS) + (t & ring_mask) * ROWS
                 tl.store(to, gz, mask=inside[None, :])
             tl.debug_barrier()
-    for back in range(past):
-        for c in tl.range(0, SIZE, COLS):
-            cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
-            t = -1 - back
-            if KIND == 2:
-                y = read(
-                    t + past, sent, running, longest, end, -1, block, length, weight, edges, size, kept, cols, SIZE,
-                    ROWS, DEEP, False, REAL,
-                )  # fmt: skip
-                silence = tl.zeros_like(y)
-                keep(t + past, silence, sent, running, longest, -1, block, length, kept, cols, ok, SIZE, ROWS)
-            else:
-                y, sides, total = returned(
-                    t, ring, ring_mask, steps, running, kept, cols, inside, tables, edges, longest, SIZE, ROWS, TAPS,
-                    REAL,
-                )  # fmt: skip
-                if TAPS:
-                    mine = sums + program * 3 * SIZE
-                    add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, mine, SIZE)
-            if HISTORY:
-                tl.store(g_history + (count - 1 - back) * wide + at, y, mask=ok)
-        tl.debug_barrier()
+    if KIND > 0:
+        for back in range(past):
+            for c in tl.range(0, SIZE, COLS):
+                cols, inside, ok, at = tile(c, batch, size, SIZE, ROWS, COLS, KIND, DOT)
+                t = -1 - back
+                if KIND == 2:
+                    y = read(
+                        t + past, sent, running, longest, end, -1, block, length, weight, edges, size, kept, cols, SIZE,
+                        ROWS, DEEP, False, REAL,
+                    )  # fmt: skip
+                    silence = tl.zeros_like(y)
+                    keep(t + past, silence, sent, running, longest, -1, block, length, kept, cols, ok, SIZE, ROWS)
+                else:
+                    y, sides, total = returned(
+                        t, ring, ring_mask, steps, running, kept, cols, inside, tables, edges, longest, SIZE, ROWS,
+                        TAPS, REAL,
+                    )  # fmt: skip
+                    if TAPS:
+                        mine = sums + program * 3 * SIZE
+                        add_taps(t, bits, prefix, plane, at, ok, cols, inside, y, sides, total, mine, SIZE)
+                if HISTORY:
+                    tl.store(g_history + (count - 1 - back) * wide + at, y, mask=ok)
+            tl.debug_barrier()
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "prefix", "share"])

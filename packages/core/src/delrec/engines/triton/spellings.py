@@ -126,8 +126,8 @@ def steps_of(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
     start: the states before the first step. g_coef: (COEFS, N) of this program, to which the coefficients' gradients
     are added where COEF.
 
-    at: places in (B, N), `ok` which of them there are; coef: (COEFS, N), read at `cols` (COLS,), of which those
-    `inside` are there. Raises RuleError when the neuron's step cannot be compiled, saying why.
+    at: places in (B, N), `ok` which of them there are; coef: (COEFS, ACROSS), ACROSS being N or 1, read at `cols`
+    (COLS,), of which those `inside` are there. Raises RuleError when the neuron's step cannot be compiled, saying why.
     """
     rules = neuron.rules(dtype)
     if rules not in _known:
@@ -163,12 +163,13 @@ def _tiles_text(rules: Rules) -> str:
         return lines(f"tl.store({place} + at, {value}, mask=ok)", count, indent)
 
     c, old, new, kept = names("c", coefs), names("o", states), names("n", states), names("k", planes)
-    coefficients = lines("c{j} = tl.load(coef + {j} * size + cols, mask=inside, other=0)[None, :]", coefs)
+    place = "{j} * ACROSS + tl.minimum(cols, ACROSS - 1)"
+    coefficients = lines(f"c{{j}} = tl.load(coef + {place}, mask=inside, other=0)[None, :]", coefs)
     reads_old = "True" if rules.reads_old else "COEF" if rules.coefficients_read_old else "False"
     return f"""
 @triton.jit
 def step_tile(
-    state, wide, trace, kept, plane, at, ok, current, coef, cols, inside, size, TRACED: tl.constexpr,
+    state, wide, trace, kept, plane, at, ok, current, coef, cols, inside, ACROSS: tl.constexpr, TRACED: tl.constexpr,
     KEEP: tl.constexpr,
 ):
     {coefficients}
@@ -185,7 +186,7 @@ def step_tile(
 @triton.jit
 def adjoint_tile(
     before, kept, plane, start, wide, t, at, ok, g_spike, carry, g_trace, coef, g_coef, cols, inside, size,
-    TRACE_GIVEN: tl.constexpr, COEF: tl.constexpr,
+    ACROSS: tl.constexpr, TRACE_GIVEN: tl.constexpr, COEF: tl.constexpr,
 ):
     {coefficients}
     {get("k", "kept + {j} * plane", planes)}
