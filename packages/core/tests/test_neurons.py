@@ -11,7 +11,7 @@ from delrec import LIF, Neuron, RecurrentDelays, Surrogate, Triangle
 def test_a_neuron_with_parameters_belongs_to_one_layer():
     neuron = LIF(learn_tau="neuron")
     RecurrentDelays(4, neuron=neuron)
-    with pytest.raises(ValueError, match="one neuron a layer"):
+    with pytest.raises(ValueError, match="one neuron per layer"):
         RecurrentDelays(4, neuron=neuron)
     plain = LIF(surrogate=Triangle(2.0))
     RecurrentDelays(4, neuron=plain)

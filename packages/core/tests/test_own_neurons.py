@@ -216,7 +216,7 @@ class Unnamed(LIF):
     ("neuron", "why"),
     [
         (Summed, "uses the operator cumsum, which has no spelling here"),
-        (Looks, "cannot be traced"),
+        (Looks, "branches on the value of a tensor: use torch.where"),
         (Unnamed, r"reads a tensor of shape \(2,\) from outside: return it from coefficients\(\)"),
     ],
 )

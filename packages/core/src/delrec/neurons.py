@@ -27,7 +27,7 @@ __all__ = ["LIF", "Coefficient", "Neuron", "neuron_of"]
 
 States = tuple[Tensor, ...]
 Coefficient = Tensor | float
-"""A number of the layer, (), or one a neuron, (N,)."""
+"""A number of the layer, (), or one per neuron, (N,)."""
 
 _numbers = itertools.count()
 _neurons: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary()
@@ -96,7 +96,7 @@ class Neuron(nn.Module):
         when it lacks a step, TypeError or ValueError for a step that does not return what it should.
         """
         if self.size is not None and any(True for _ in self.parameters()):
-            raise ValueError("this neuron has parameters and already belongs to a layer: make one neuron a layer")
+            raise ValueError("this neuron has parameters and already belongs to a layer: make one neuron per layer")
         self.size = size
         self.make_parameters(size)
         self._try_step(size)
@@ -114,7 +114,7 @@ class Neuron(nn.Module):
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], tuple)):
             raise TypeError(
                 f"step of {kind} returns {_shown(out)}: it returns (spike, ({', '.join(self.states)},)), a tensor and "
-                "a tuple of tensors, one a state"
+                "a tuple of tensors, one per state"
             )
         if len(out[1]) != count:
             raise ValueError(f"step of {kind} returns {len(out[1])} states of {count}: {', '.join(self.states)}")

@@ -164,6 +164,8 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
         try:
             graph = apart.submit(traced).result()
         except Exception as error:  # whatever a step may do that no graph can hold, in torch's words
+            if "data-dependent" in str(error):
+                raise RuleError("its step branches on the value of a tensor: use torch.where") from error
             why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             raise RuleError(f"its step cannot be traced ({why})") from error
     return _rules(_Reader(graph, dtype), counts)
