@@ -1,4 +1,4 @@
-"""What a card asks of core, as far as it can be seen without one."""
+"""Behaviour on a GPU, as far as it can be tested without one."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ class Arrived:
 
     @staticmethod
     def query():
-        return False  # as long as nobody waits
+        return False  # until it is waited for
 
     def synchronize(self):
         self.query = lambda: True

@@ -66,7 +66,7 @@ CASES = {
         "compare(SpikingLayer(12, neuron=LIF(learn_tau='neuron'), engine=ENGINE), 3 * x)",
         1,
     ),
-    "a model of one's own": ("compare(Own(), x)", 10),
+    "a whole model": ("compare(Own(), x)", 10),
 }
 
 
@@ -88,7 +88,7 @@ def run(engine, text, backend="aot_eager", least=0):
 # of the triton engine, slow in its interpreter, those that hold all; single layers are in test_manners
 EACH = [(case, "cpu") for case in CASES] + [
     pytest.param(case, *TRITON.values, marks=TRITON.marks)
-    for case in ("a layer that auto gives to it", "a model of one's own")
+    for case in ("a layer that auto gives to it", "a whole model")
 ]
 
 

@@ -135,7 +135,7 @@ def test_what_is_no_neuron_is_told(neuron, error, words):
         assert word in str(caught.value)
 
 
-def test_a_cell_that_works_in_place_changes_nobodys_state():
+def test_a_cell_that_works_in_place_changes_no_given_state():
     def cell(current, v):
         v = torch.zeros_like(current) if v is None else v
         v.mul_(0.9).add_(current)

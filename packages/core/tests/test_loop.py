@@ -1,4 +1,4 @@
-"""What a training loop needs: deployed, parameter_groups, SigmaSchedule, for any module that holds our layers."""
+"""Helpers for training loops: deployed, parameter_groups, SigmaSchedule, for any module with layers of this package."""
 
 import copy
 

@@ -1,8 +1,8 @@
-"""Neurons of other libraries, and any function (current, state) -> (spike, state), inside our layers.
+"""Neurons of other libraries, and any function (current, state) -> (spike, state), as neurons of a layer.
 
 Their state is lifted out at every step and carried by the layer in `State.states`, nested containers flattened; the
 neuron itself is left as it was, so it can be copied, saved, and used elsewhere. They run on the reference engine.
-Nothing of those libraries is imported: a neuron is known by the package that its class is from.
+Those libraries are not imported: a neuron is recognised by the package of its class.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _RECURRENT = "has recurrent connections of its own, which would be added to the 
 
 
 def as_neuron(neuron: Any) -> Neuron:
-    """Return a neuron of ours as it is, LIF() for None, and anything else that can be called as a `ForeignNeuron`.
+    """Return a `Neuron` unchanged, LIF() for None, and any other callable as a `ForeignNeuron`.
 
-    Raises ValueError for a neuron with recurrent connections of its own, or of many steps; TypeError for what cannot
-    be called.
+    Raises ValueError for a neuron with its own recurrent connections or with many steps per call; TypeError for an
+    object that cannot be called.
     """
     if neuron is None:
         return LIF()
@@ -68,7 +68,7 @@ class ForeignNeuron(Neuron):
         make = getattr(self.cell, "initial_state", None)
         if make is None:
             return ()
-        # norse's asks for a gradient to its own state; nobody would read it
+        # norse's initial state requires a gradient, which is not used
         return tuple(s.detach() for s in self._flat(make(like), like))
 
     def step(
@@ -104,7 +104,7 @@ class ForeignNeuron(Neuron):
         return self
 
     def rules(self, dtype: torch.dtype) -> Rules:
-        """Raise RuleError: nobody compiles it."""
+        """Raise RuleError: a foreign step is not compiled."""
         raise RuleError("its step is code of another library")
 
     def _state_names(self) -> list[str]:

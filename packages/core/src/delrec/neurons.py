@@ -1,4 +1,4 @@
-"""What a neuron model is, and the leaky integrate-and-fire neuron.
+"""The base class of neuron models, and the leaky integrate-and-fire neuron.
 
 A neuron is its parameters and ONE function of tensors, its step from one moment to the next:
 
@@ -190,8 +190,8 @@ class LIF(Neuron):
         V[t] = H[t] - threshold S[t]  (soft)   |   S[t] v_reset + (1 - S[t]) H[t]  (hard)
         V[-1] = 0 (soft) or v_reset (hard)
 
-    tau is in steps (> = 1). `learn_tau="neuron"` learns one time constant a neuron as tau = 1 + exp(w), with w
-    a parameter; "shared" one a layer. Source: DelRec, arXiv 2509.24852, eq. 1; learned tau after PLIF (Fang et
+    tau is in steps (> = 1). `learn_tau="neuron"` learns one time constant per neuron as tau = 1 + exp(w), with w
+    a parameter; "shared" one per layer. Source: DelRec, arXiv 2509.24852, eq. 1; learned tau after PLIF (Fang et
     al. 2021, arXiv 2007.05785) with the exponential in place of its sigmoid, so that tau has no upper bound.
 
     Raises ValueError for tau < 1 (or = 1 when learned), a threshold that is not finite, an unknown reset, or a

@@ -82,7 +82,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Spelling:
-    """How one engine writes a graph.
+    """Writes a graph as the text of one engine.
 
     table: operator -> text with {0}, {1}, ... for its arguments, {last} for the digits of the last. number: text of a
     constant, with {0} for its digits and {like} for the function's first argument. decorator: the line above a

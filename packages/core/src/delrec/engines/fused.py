@@ -1,4 +1,4 @@
-"""What engines share that compile a neuron into one scan with its adjoint: what they take, and give back."""
+"""Code shared by the engines that compile a neuron into one scan with its adjoint."""
 
 from __future__ import annotations
 

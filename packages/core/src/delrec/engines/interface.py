@@ -1,14 +1,14 @@
-"""What is asked of an engine, what it gives back, and which engine runs.
+"""The interface of engines: requests, outputs, states, and the choice of the engine that runs.
 
 An engine is one object, registered by name with the types of device that it serves:
 
-    supports(request) -> why it cannot run this, or None
+    supports(request) -> the reason why it cannot run this, or None
     scan(request)     -> Output
     linear(...), delayed_linear(...), convolution(...)  -> Tensor, or None to leave it to torch
 
-"auto" takes the fastest engine of the tensor's device; the variable DELREC_ENGINE overrides "auto". What "auto" chose
-and cannot run goes to the reference engine, with ONE warning that says why; a named engine raises `EngineError`. Maps
-take torch's own operation instead, whoever was named.
+"auto" takes the fastest engine for the tensor's device; the variable DELREC_ENGINE overrides "auto". If that engine cannot
+run a request, the reference engine does, with ONE warning that says why; a named engine raises `EngineError`. Maps fall
+back to torch's own operation.
 """
 
 from __future__ import annotations
@@ -78,14 +78,22 @@ class Request:
         I[t,b,i] = current[t,b,i] + mask[b,i] sum_{k>=1} sum_o weight[i,o] m_o[k] S[t-k,b,o]
         m[k] = max(0, width - |k - (1 + delay)|) / width^2
 
-    All are on one device, and of one dtype, float32 or float64, but for lengths, delay and width. current: (T, B, N).
-    weight: (N, N), [receiver, sender]. delay: (N,) per sender, or (N, N) like weight, in steps, at least 0. width: the
-    triangle's half-width in steps, at least 0.001, () or (N,) per sender. mask: None, (B, N), or (T, B, N), a factor on
-    the recurrent current. state: where to start; None is rest. lengths: (B,) whole numbers of steps, or None: after its
-    end a sample's state is held and it spikes no more. trace: whether the states of every step are wanted. keep: steps
-    of history in the final state; None is as many as the longest kernel reaches. taps: m itself, (N, K) per sender, K
-    >= 2, instead of the triangle of delay and width. limit: a longest tap that is known without looking at the delays
-    (`max_delay`), or None; taps beyond it may be read or not.
+    All tensors are on one device; all but lengths, delay and width have one dtype, float32 or float64.
+
+    Args:
+        current: (T, B, N).
+        neuron: Attached to a layer of N neurons.
+        weight: (N, N), [receiver, sender].
+        delay: (N,) per sender, or (N, N) like weight, in steps, finite and at least 0.
+        width: Half-width of the triangle in steps, finite and at least 0.001, () or (N,) per sender.
+        mask: (B, N) or (T, B, N), a factor on the recurrent current, or None.
+        state: Where to start; None is rest.
+        lengths: (B,) whole numbers of steps, 0 to T, or None. After its end a sample keeps its state and does not spike.
+        trace: Return the states of every step.
+        keep: Steps of history in the final state; None leaves it to the engine.
+        taps: m itself, (N, K) per sender, K >= 2, instead of delay and width.
+        limit: The longest tap, where it is known without looking at the delays (`max_delay`). Taps beyond it may be
+            read or not.
     """
 
     current: Tensor
@@ -125,15 +133,15 @@ class Output:
 
 
 class Engine:
-    """Base of every engine; see the module for what each method must do."""
+    """Base class of engines; see the module's docstring."""
 
     name: ClassVar[str]
     devices: ClassVar[tuple[str, ...]]
-    """Types of device whose tensors "auto" gives to this engine; () where it must be named."""
+    """Types of device for which "auto" takes this engine; () if it must be named."""
     gradients: ClassVar[bool] = True
-    """Whether it can be trained with."""
+    """False for an engine for inference only."""
     traceable: ClassVar[bool] = False
-    """Whether torch.compile can trace it; where not, "auto" takes the reference while compiling."""
+    """True if torch.compile can trace it; otherwise "auto" takes the reference engine while compiling."""
 
     def supports(self, request: Request) -> str | None:
         """Return why this engine cannot run the request, in words that complete "it ...", or None."""
@@ -247,7 +255,7 @@ def check(request: Request) -> None:
         if tensor.device != current.device:
             raise ValueError(f"{name} is on {tensor.device} and current on {current.device}: give both one device")
     if lengths is not None and lengths.dtype not in _WHOLE:
-        raise ValueError(f"lengths is {_shown(lengths)}: whole numbers of steps, one a sample")
+        raise ValueError(f"lengths is {_shown(lengths)}: whole numbers of steps, one per sample")
     if mask is not None and mask.requires_grad:
         raise ValueError("mask requires a gradient, and is a factor that has none: give mask.detach()")
     if weight is not None and taps is None and (request.delay is None or request.width is None):
