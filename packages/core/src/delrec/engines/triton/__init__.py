@@ -31,7 +31,7 @@ __all__ = ["ENGINE", "Triton"]
 
 
 class Triton(Engine):
-    """One launch a pass."""
+    """Runs the whole scan in one launch per pass."""
 
     name = "triton"
     devices = ("cuda",)

@@ -19,7 +19,7 @@ from delrec.engines.triton.tiles import (
     OPTIONS,
     Tiles,
     connection_tiles,
-    connections_of,
+    edge_of,
     launch,
     parts_of,
     precision_of,
@@ -45,12 +45,17 @@ class Plan(NamedTuple):
         """0 without recurrence, 1 with one delay per sender, 2 with one per connection."""
         return 0 if self.recurrence is None else self.recurrence.kind
 
+    @property
+    def masked(self) -> int:
+        """0 without a mask, 1 with one that holds all steps, 2 with one per step."""
+        return 0 if self.mask is None else self.mask.dim() - 1
+
     def constants(self, size: int, coef: Tensor) -> dict[str, Any]:
         """Return the constants that both passes are compiled for."""
-        tiles, masked = self.tiles, 0 if self.mask is None else self.mask.dim() - 1
+        tiles = self.tiles
         return {
             "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
-            "PRECISION": self.precision, "KIND": self.kind, "MASKED": masked,
+            "PRECISION": self.precision, "KIND": self.kind, "MASKED": self.masked,
             "ACROSS": coef.shape[1],
         }  # fmt: skip
 
@@ -182,12 +187,12 @@ def _weight_gradient(plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_
     """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
     (steps, batch, size), recurrence = g_x.shape, plan.recurrence
     assert recurrence is not None
-    shape, masked = parts_of(size, steps), 0 if plan.mask is None else plan.mask.dim() - 1
-    parts = g_x.new_empty(shape.parts, size, size)
+    edge, count, share = parts_of(size, steps)
+    parts, tiles = g_x.new_empty(count, size, size), -(-size // edge)
     launch(
-        weight_gradient, shape.grid, shape.options,
+        weight_gradient, (tiles, tiles, count), OPTIONS | {"num_warps": 4},
         g_x, bits if plan.mask is None else plan.mask, tables, edges, bits, parts, steps, batch, recurrence.prefix,
-        shape.share, SIZE=size, **shape.constants, PRECISION=plan.precision, MASKED=masked,
+        share, SIZE=size, EDGE=edge, DEEP=16, PRECISION=plan.precision, MASKED=plan.masked,
     )  # fmt: skip
     return parts.sum(0)
 
@@ -208,14 +213,14 @@ def _connection_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of weight and delay, [receiver, sender], and of the half-widths, (N,)."""
     _, size, _, length, rows = sent.shape
-    weight, shape = recurrence.weight, connections_of(size)
+    weight, cols = recurrence.weight, edge_of(size, 128)
     g_weight, g_delay = torch.empty_like(weight), torch.empty_like(weight)
-    g_width = weight.new_empty(shape.grid[1], size)
+    g_width = weight.new_empty(-(-size // cols), size)
     launch(
-        connection_gradients, shape.grid, shape.options,
+        connection_gradients, (size, len(g_width)), OPTIONS | {"num_warps": -(-cols // 32)},
         sent, recurrence.delay, recurrence.width, weight, longest, bits, g_weight, g_delay, g_width, batch,
         recurrence.prefix, len(bits), past, length - 2, recurrence.slots(length), recurrence.reach,
-        SIZE=size, ROWS=rows, **shape.constants, **recurrence.constants,
+        SIZE=size, ROWS=rows, COLS=cols, **recurrence.constants,
     )  # fmt: skip
     return g_weight, g_delay, g_width.sum(0)
 

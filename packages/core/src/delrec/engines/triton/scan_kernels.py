@@ -38,7 +38,7 @@ def tile(
 
 @triton.jit
 def masked(values, mask, t, wide, at, ok, MASKED: tl.constexpr):
-    """Return values times the mask of step t; MASKED: 0 for none, 1 for one that holds all steps, 2 for one a step."""
+    """Return values times the mask of step t; MASKED: 0 for none, 1 for one for all steps, 2 for one per step."""
     if MASKED == 1:
         values *= tl.load(mask + at, mask=ok, other=0)
     elif MASKED == 2:
@@ -279,22 +279,21 @@ def backward_scan(
 @triton.jit(do_not_specialize=["steps", "batch", "prefix", "share"])
 def weight_gradient(
     g_x, mask, tables, edges, bits, out, steps, batch, prefix, share,
-    SIZE: tl.constexpr, RECEIVERS: tl.constexpr, SENDERS: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr,
-    MASKED: tl.constexpr,
+    SIZE: tl.constexpr, EDGE: tl.constexpr, DEEP: tl.constexpr, PRECISION: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """dW[i, o] = sum_{t, b} gI[t, b, i] z[t, b, o] of a tile of connections and `share` steps; out: (parts, N, N).
 
     z is read from the bits again: keeping it would cost (T, B, N) numbers for 1 / 32 of that in bits.
     """
     REAL: tl.constexpr = g_x.dtype.element_ty
-    receivers = tl.program_id(0) * RECEIVERS + tl.arange(0, RECEIVERS)
-    senders = tl.program_id(1) * SENDERS + tl.arange(0, SENDERS)
+    receivers = tl.program_id(0) * EDGE + tl.arange(0, EDGE)
+    senders = tl.program_id(1) * EDGE + tl.arange(0, EDGE)
     part = tl.program_id(2)
     inside = senders < SIZE
     plane = batch * SIZE
     wide = tl.full((), 1, tl.int64) * plane
     chunks = tl.load(tables + 6 * SIZE + 1)
-    total = tl.zeros((RECEIVERS, SENDERS), REAL)
+    total = tl.zeros((EDGE, EDGE), REAL)
     for t in range(part * share, tl.minimum(part * share + share, steps)):
         for b in range(0, batch, DEEP):
             rows = b + tl.arange(0, DEEP)
@@ -304,7 +303,7 @@ def weight_gradient(
                 t, bits, prefix, prefix + (steps + 31) // 32, plane, at, ok, senders, inside, tables, edges, SIZE,
                 chunks, REAL,
             )  # fmt: skip
-            # (RECEIVERS, DEEP), as the product takes it
+            # (EDGE, DEEP), as the product takes it
             from_ok = (receivers < SIZE)[:, None] & (rows < batch)[None, :]
             from_at = receivers[:, None] + rows[None, :] * SIZE
             g = tl.load(g_x + t * wide + from_at, mask=from_ok, other=0)

@@ -1,4 +1,4 @@
-"""One delay a connection, at a cost that grows neither with the spread nor with the rate.
+"""One delay per connection, at a cost that grows neither with the spread nor with the rate.
 
 A triangle is the second difference of a ramp, so that its sum over a sequence g is read off sums at three places:
 

@@ -17,10 +17,9 @@ from triton.runtime.jit import JITFunction
 __all__ = [
     "INTERPRETED",
     "OPTIONS",
-    "Parts",
     "Tiles",
     "connection_tiles",
-    "connections_of",
+    "edge_of",
     "launch",
     "parts_of",
     "power_of_two",
@@ -45,16 +44,6 @@ class Tiles(NamedTuple):
     deep: int
     dot: bool
     options: dict[str, Any]
-
-
-class Parts(NamedTuple):
-    """Programs of a gradient after the scan; `parts` of the sequence, of `share` steps each, are summed apart."""
-
-    grid: tuple[int, ...]
-    constants: dict[str, int]
-    options: dict[str, Any]
-    parts: int = 1
-    share: int = 0
 
 
 def precision_of(dtype: torch.dtype) -> str:
@@ -85,14 +74,14 @@ def tiles_for(size: int, batch: int, dtype: torch.dtype, precision: str) -> Tile
     dot = INTERPRETED or (dtype == torch.float32 and (precision != "ieee" or batch >= 2048))
     rows = 16 if dot else 4 if batch >= 256 else 2 if batch >= 64 else 1
     most = (64 if precision == "ieee" else 128) if dot else 512 if size <= 512 else 256
-    cols = min(max(16, power_of_two(size)), most)
+    cols = edge_of(size, most)
     warps = max(1, min(8, rows * cols // 128))
     options = {"num_warps": warps, "num_stages": 2}
     return Tiles(-(-batch // rows), rows, cols, 32 if dot else 8, dot, OPTIONS | options)
 
 
 def connection_tiles(size: int, batch: int, processors: int, number: int) -> Tiles:
-    """Return the tile of a scan with a delay a connection, for a card of `processors` multiprocessors.
+    """Return the tile of a scan with one delay per connection, for a card of `processors` multiprocessors.
 
     Every program reads every connection at every step, product or not, and rows share what it takes to find its places:
     as few rows as leave no processor with two programs, and no more than one read of 16 bytes holds, of sums of
@@ -100,7 +89,7 @@ def connection_tiles(size: int, batch: int, processors: int, number: int) -> Til
     """
     most = 16 // number
     few = [rows for rows in (1, 2, 4) if rows <= most and -(-batch // rows) <= processors]
-    rows, cols = 16 if INTERPRETED else min(few, default=most), min(max(16, power_of_two(size)), 256)
+    rows, cols = 16 if INTERPRETED else min(few, default=most), edge_of(size, 256)
     options = {"num_warps": -(-cols // 32), "num_stages": 2}
     return Tiles(-(-batch // rows), rows, cols, 1 if INTERPRETED else math.gcd(size, 4), False, OPTIONS | options)
 
@@ -110,21 +99,20 @@ def processors_of(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
-def parts_of(size: int, steps: int) -> Parts:
-    """Return the tiles of the weight's gradient."""
-    edge = min(64, max(16, power_of_two(size)))
-    tiles = -(-size // edge)
-    parts = max(1, min(steps, _PARTS // tiles**2))
+def parts_of(size: int, steps: int) -> tuple[int, int, int]:
+    """Return how many connections a tile of the weight's gradient has on a side, and parts of the sequence of how long.
+
+    The parts are summed apart, so that the programs fill a card.
+    """
+    edge = edge_of(size, 64)
+    parts = max(1, min(steps, _PARTS // (-(-size // edge)) ** 2))
     share = -(-steps // parts)
-    parts = -(-steps // share)
-    constants = {"RECEIVERS": edge, "SENDERS": edge, "DEEP": 16}
-    return Parts((tiles, tiles, parts), constants, OPTIONS | {"num_warps": 4}, parts, share)
+    return edge, -(-steps // share), share
 
 
-def connections_of(size: int) -> Parts:
-    """Return a program for each sender and tile of receivers."""
-    cols = min(128, max(16, power_of_two(size)))
-    return Parts((size, -(-size // cols)), {"COLS": cols}, OPTIONS | {"num_warps": -(-cols // 32)})
+def edge_of(size: int, most: int) -> int:
+    """Return the side of a tile: all of N = `size` in a power of 2, of 16 at least and `most`."""
+    return min(most, max(16, power_of_two(size)))
 
 
 def launch(kernel: Any, grid: tuple[int, ...], options: dict[str, Any], *tensors: Any, **constants: Any) -> None:
