@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from delrec_bench import app
-from delrec_bench.app.common import own_records
 from delrec_bench.config import Request, settle
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import verify
+from delrec_bench.records import load_records, verify
 from delrec_bench.runs import single
 from delrec_bench.runs.again import rerun
 from delrec_bench.studies import file
@@ -50,7 +49,7 @@ def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
     content = json.loads(reproduced(checkout, capsys).out)
     epochs = [f"epoch {n}" for n in (1, 2, 3, 4)]
     assert sorted(released) == sorted(2 * ["deployed", "deployed", "deployed", *epochs])
-    records = {(r.result["selection"], r.repetition): r for r in own_records(workspace_at(checkout))}
+    records = {(r.result["selection"], r.repetition): r for r in load_records(checkout / "runs")}
     assert len(records) == 6
     for repetition in (0, 1):
         validation, last, cheated = (records[s, repetition] for s in ("validation", "last", "best-test"))

@@ -85,7 +85,7 @@ def test_no_room_for_a_checkpoint_is_told_once_and_the_run_goes_on(tmp_path, mon
     assert same_record(load_records(tmp_path / "root" / "runs")[0], alone)
 
 
-@pytest.mark.parametrize("name", ["mine.json", "mine.csv", "records.jsonl.xz", "failure.json"])
+@pytest.mark.parametrize("name", ["mine.json", "mine.csv", "failure.json"])
 def test_no_room_for_a_page_or_what_belongs_to_it_is_told_and_the_next_call_makes_it(
     tmp_path, monkeypatch, capsys, name
 ):

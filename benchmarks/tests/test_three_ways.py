@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError
-from delrec_bench.records import PAGE_FILE, load_records, same_record
+from delrec_bench.records import load_records, same_record
 
 pytestmark = pytest.mark.slow
 STUDY = """
@@ -82,8 +82,8 @@ def call(tmp_path, monkeypatch, capsys):
 
 
 def page(root: Path) -> dict[str, bytes]:
-    """The page's files but for its records, which hold what was measured."""
-    return {p.name: p.read_bytes() for p in (root / "out" / "ways").iterdir() if p.name != PAGE_FILE}
+    """The page's files."""
+    return {p.name: p.read_bytes() for p in (root / "out" / "ways").iterdir()}
 
 
 def test_processes_dask_with_a_killed_worker_and_two_folders_give_the_same_page(tmp_path, call, capsys):
