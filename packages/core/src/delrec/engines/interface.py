@@ -6,9 +6,9 @@ An engine is one object, registered by name with the types of device that it ser
     scan(request)     -> Output
     linear(...), delayed_linear(...), convolution(...)  -> Tensor, or None to leave it to torch
 
-"auto" takes the fastest engine for the tensor's device; the variable DELREC_ENGINE overrides "auto". If that engine cannot
-run a request, the reference engine does, with ONE warning that says why; a named engine raises `EngineError`. Maps fall
-back to torch's own operation.
+"auto" takes the fastest engine for the tensor's device; the variable DELREC_ENGINE overrides "auto". If that engine
+cannot run a request, the reference engine does, with ONE warning that says why; a named engine raises `EngineError`.
+Maps fall back to torch's own operation.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Request:
         width: Half-width of the triangle in steps, finite and at least 0.001, () or (N,) per sender.
         mask: (B, N) or (T, B, N), a factor on the recurrent current, or None.
         state: Where to start; None is rest.
-        lengths: (B,) whole numbers of steps, 0 to T, or None. After its end a sample keeps its state and does not spike.
+        lengths: (B,) whole numbers, 0 to T, or None. After its end a sample keeps its state and does not spike.
         trace: Return the states of every step.
         keep: Steps of history in the final state; None leaves it to the engine.
         taps: m itself, (N, K) per sender, K >= 2, instead of delay and width.
