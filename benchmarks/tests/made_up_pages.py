@@ -12,11 +12,6 @@ def page_of(records, **changes):
     return build(made_up.declared(records, **changes), records)
 
 
-def text_of(page):
-    parts = [t for part in page.parts for t in (*part.used, *part.findings)]
-    return "\n".join([*page.answer, *page.reservations, *parts])
-
-
 def pair_of(gain, n=8, tasks=TASKS, spread=0.004):
     """The pair with a gain in accuracy that varies a little with task and repetition."""
     return [

@@ -159,16 +159,6 @@ def test_the_primary_may_compare_two_points_of_one_method():
 def test_a_page_is_named_by_study_and_profile(profile, page):
     found = declared([Request("lif", "digits", profile=profile)], profile=profile)
     assert found.page == page and found.again.endswith(f"--study sigma --profile {profile}")
-    assert found.chosen_on == ("published" if profile == "paper" else "validation")
-
-
-def test_what_the_settings_of_ones_own_study_or_method_were_chosen_on_is_not_claimed(tmp_path):
-    """A toy study's page said "chosen on validation data alone"."""
-    one = [Request("lif", "digits")]
-    assert declared(one, own_settings=True).chosen_on == "unknown"
-    methods = find_methods()
-    methods.files["lif"] = tmp_path / "mine.py"
-    assert declaration(study(one), ["0" * 64], methods, TASKS).chosen_on == "unknown"
 
 
 def test_a_page_on_files_of_ones_own_is_made_again_by_a_command_that_names_them():

@@ -1,6 +1,5 @@
 """The figures of a page: when each is drawn, and from which numbers."""
 
-import math
 import re
 
 import numpy as np
@@ -8,28 +7,30 @@ import pytest
 from delrec_bench.report import figures
 from delrec_bench.report.declared import Expected
 from delrec_bench.report.figures import sweeps
-from delrec_bench.report.figures.style import Drawn
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmarks.tests import made_up
 from benchmarks.tests.drawings import PAIR, SIGMAS, lines, module, page_of, pair, words
 
 
-def test_the_forest_is_drawn_of_a_pooled_hypothesis_alone_with_every_repetition(drawing, monkeypatch):
-    figure, drawn = drawing("forest", page_of(pair(), primary=PAIR))
-    assert figure is not None and drawn.name == "forest"
+def test_the_forest_is_of_the_declared_comparison_with_every_repetition_and_right_is_better(drawing):
+    records = [*pair(n=6), *(made_up.forecast(m, r, e + 0.001 * r, None) for m, e in zip(PAIR, (0.3, 0.4), strict=True)
+                             for r in range(6))]  # fmt: skip
+    page = page_of(records, primary=PAIR)
+    figure, drawn = drawing("forest", page)
+    assert drawn.name == "forest" and len(figure.axes) == 2
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [len(line.get_xdata()) for line in rings] == [4, 4]
-    page = page_of(pair(), primary=PAIR)
-    verdict, _ = page.judged.pooled[PAIR]
-    (diamond,) = figure.axes[0].patches[:1]
-    assert sorted(set(diamond.get_xy()[:, 0])) == pytest.approx([verdict.low, verdict.difference, verdict.high])
-    monkeypatch.setattr(module("forest"), "MOST", 1.01)
-    cut, short = drawing("forest", page)
-    assert max(map(abs, cut.axes[0].get_xlim())) == pytest.approx(math.log(1.01))
-    assert "The axis ends at a factor of 1.01" in short.caption and "The axis ends" not in drawn.caption
+    assert [len(line.get_xdata()) for line in rings] == [6, 6]
+    for axes, task in zip(figure.axes, ("digits", "mackey-glass"), strict=True):
+        (first, *_) = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]
+        verdict = next(d.verdict for d in page.judged.primary if d.verdict.task == task)
+        assert (
+            first == pytest.approx(100 * verdict.difference if task == "digits" else -verdict.difference) and first > 0
+        )
+    assert "better" in words(figure.axes[0]) and "right is better" in said(drawn.svg)
     assert drawing("forest", page_of(pair())) == (None, None)
-    assert drawing("forest", page_of(pair(tasks=("digits",)), primary=PAIR)) == (None, None)
+    first, _ = figures.parted(page, figures.draw(page))
+    assert [f.name for f in first] == ["forest"]
 
 
 def said(svg):
@@ -38,30 +39,6 @@ def said(svg):
 
 def width(svg):
     return float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
-
-
-def test_a_phones_forest_says_the_same_in_half_the_width(drawing):
-    _, drawn = drawing("forest", page_of(pair(), primary=PAIR))
-
-    numbers = re.findall(r"[+−][\d.]+ %|weight \d+ %|n = \d+", said(drawn.svg))
-    assert len(numbers) >= 7 and all(number in said(drawn.narrow) for number in numbers[:2])
-    for text in ("digits", "tones", "pooled", "weight 50 %", "n = 4", "left is better"):
-        assert text in said(drawn.svg) and text in said(drawn.narrow)
-    assert width(drawn.narrow) < 0.56 * width(drawn.svg)
-
-
-def test_one_tasks_hypothesis_stands_beside_the_answer_as_a_forest_without_a_pooled_estimate(drawing):
-    page = page_of(pair(tasks=("digits",)), primary=PAIR)
-    figure, _ = drawing("controls", page)
-    mean = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "D"]
-    assert mean == pytest.approx([5.0])
-    drawn = figures.draw(page)
-    first, _ = figures.parted(page, drawn)
-    assert [f.name for f in first] == ["controls"]
-    swept = [*drawn, Drawn("ablation", "", "", "")]
-    assert figures.parted(page, swept)[0] == first, "a sweep's courses stood there, of whichever rows"
-    assert [f.name for f in figures.parted(page_of(pair(), primary=None), swept)[0]] == ["ablation"]
-    assert drawing("controls", page_of(pair(), primary=PAIR)) == (None, None)  # its forest says it
 
 
 @pytest.mark.filterwarnings("error:constrained_layout")  # not applied where an axis has no room at all
@@ -94,8 +71,8 @@ def test_long_names_leave_their_axes_room(drawing, name):
 
 def test_a_phone_gets_names_above_the_lines_and_room_for_them(drawing):
     """Beside them it showed nothing but names."""
-    records = [made_up.scored_at(m, r, 0.6 + 0.01 * r) for m in PAIR for r in range(4)]
-    records += [made_up.scored_at("rlif", r, 0.9) for r in range(4)]
+    records = [made_up.scored_at(m, r, 0.6 + 0.01 * r) for m in PAIR for r in range(5)]
+    records += [made_up.scored_at("rlif", r, 0.9) for r in range(5)]
     runs = {r.key: Expected(r.method, PAIR[1] if r.method != PAIR[1] else None) for r in records}
     _, drawn = drawing("controls", page_of(records, runs=runs))
     assert "delrec-synaptic-fixed: better" in said(drawn.narrow) and "better" in said(drawn.svg)
@@ -150,7 +127,7 @@ def test_places_beyond_what_can_be_looked_at_are_said_to_be_in_the_table(drawing
 
 
 def test_ranks_are_in_order_with_places_and_who_may_be_first(drawing):
-    page = page_of([made_up.record(m, "digits", r) for m in made_up.METHODS for r in range(3)])
+    page = page_of([made_up.record(m, "digits", r) for m in made_up.METHODS for r in range(5)])
     figure, _ = drawing("ranks", page)
     (axes,) = figure.axes
     rows = [r for r in page.of("digits") if r.kind == "run"]

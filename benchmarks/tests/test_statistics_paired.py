@@ -57,7 +57,7 @@ def test_p_values_and_interval_never_contradict_each_other(pair, margin):
 @settings(deadline=None)
 @given(scores, st.booleans(), st.floats(0.001, 0.5))
 def test_the_verdict_turns_with_the_sides_and_with_the_direction(pair, more, margin):
-    turned = {"better": "worse", "worse": "better", "equivalent": "equivalent", "open": "open"}
+    turned = {"better": "worse", "worse": "better", "equivalent": "equivalent", "inconclusive": "inconclusive"}
     word = decide(paired(*pair), more_is_better=more, margin=margin)
     assert decide(paired(*pair[::-1]), more_is_better=more, margin=margin) == turned[word]
     assert decide(paired(*pair), more_is_better=not more, margin=margin) == turned[word]
@@ -67,11 +67,11 @@ def test_words():
     e = paired(ours, theirs)  # 0.026 [0.0030, 0.0490]
     assert decide(e, more_is_better=True) == "better"
     assert decide(e, more_is_better=False) == "worse"
-    assert decide(e, more_is_better=True, p=0.2) == "open"  # after Holm
+    assert decide(e, more_is_better=True, p=0.2) == "inconclusive"  # after Holm
     assert decide(e, more_is_better=True, margin=0.01) == "better"
     assert decide(e, more_is_better=True, margin=0.045) == "better"  # the interval is not within
     assert decide(e, more_is_better=True, margin=0.06) == "equivalent"  # excludes 0, but declared too small to matter
-    assert decide(paired([0.5, 0.6, 0.4], [0.4, 0.6, 0.5]), more_is_better=True, margin=0.05) == "open"
+    assert decide(paired([0.5, 0.6, 0.4], [0.4, 0.6, 0.5]), more_is_better=True, margin=0.05) == "inconclusive"
 
 
 @pytest.mark.parametrize(("n", "family"), [(2, 1), (2, 35), (3, 1), (10, 1), (10, 35), (30, 5)])
@@ -108,28 +108,28 @@ def test_below_two_repetitions_it_is_open_with_the_reason(n):
     e = paired(ours[:n], theirs[:n])
     assert (e.low, e.high, e.p, e.detectable()) == (None, None, None, None)
     assert "repetition" in e.reason
-    assert decide(e, more_is_better=True, margin=0.1) == "open"
+    assert decide(e, more_is_better=True, margin=0.1) == "inconclusive"
 
 
 def test_equal_scores_are_equivalent_within_any_margin_and_never_better():
     e = paired(ours, ours)
     assert (e.difference, e.low, e.high, e.p, e.detectable()) == (0.0, 0.0, 0.0, 1.0, None)
     assert decide(e, more_is_better=True, margin=1e-6) == "equivalent"
-    assert decide(e, more_is_better=True) == "open"
+    assert decide(e, more_is_better=True) == "inconclusive"
 
 
 def test_equal_differences_do_not_become_certainty_by_rounding():
     e = paired([0.3, 0.5, 0.9], [0.2, 0.4, 0.8])  # 0.3 - 0.2 != 0.5 - 0.4 in floating point
     assert (e.se, e.p, e.low) == (None, None, None)
     assert "equal" in e.reason
-    assert decide(e, more_is_better=True, margin=0.01) == "open"
+    assert decide(e, more_is_better=True, margin=0.01) == "inconclusive"
 
 
 def test_the_step_of_a_score_bounds_the_spread_from_below():
     few = paired([0.6, 0.6, 0.6], [0.5, 0.5, 0.5], resolution=0.1)  # ten test samples: one more is right
     many = paired([0.6, 0.6, 0.6], [0.5, 0.5, 0.5], resolution=0.001)
     assert few.se == pytest.approx(0.1 / math.sqrt(6) / math.sqrt(3))
-    assert decide(few, more_is_better=True) == "open"
+    assert decide(few, more_is_better=True) == "inconclusive"
     assert decide(many, more_is_better=True) == "better"
     assert paired(ours, theirs, resolution=1e-4) == paired(ours, theirs)
 

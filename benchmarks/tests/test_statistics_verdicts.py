@@ -1,6 +1,5 @@
 """Claims judged once: Holm over the primaries alone, and the fields of a page's JSON."""
 
-import dataclasses
 import json
 import math
 
@@ -48,15 +47,15 @@ def test_thirty_five_exploratory_comparisons_cost_the_primary_nothing():
 def test_primaries_are_corrected_together_and_their_detectable_difference_with_them():
     one, two = judge([claim("a", 2.5, "primary"), claim("b", 0.3, "primary")])
     assert one.p < 0.05 < one.p_holm == pytest.approx(2 * one.p)
-    assert one.verdict == "open"
+    assert one.verdict == "inconclusive"
     assert one.detectable > judge([claim("a", 2.5, "primary")])[0].detectable
-    assert two.verdict == "open"
+    assert two.verdict == "inconclusive"
 
 
 def test_equivalence_of_primaries_is_corrected_too():
     near = claim("a", 0.0, "primary", margin=0.024)
     assert judge([near])[0].verdict == "equivalent"
-    assert judge([near, *(claim(f"b{i}", 3.0, "primary", margin=0.024) for i in range(4))])[0].verdict == "open"
+    assert judge([near, *(claim(f"b{i}", 3.0, "primary", margin=0.024) for i in range(4))])[0].verdict == "inconclusive"
 
 
 def test_an_exploratory_claim_is_judged_by_its_own_interval_and_says_so():
@@ -66,22 +65,14 @@ def test_an_exploratory_claim_is_judged_by_its_own_interval_and_says_so():
 
 def test_three_repetitions_are_shown_not_compared():
     (v,) = judge([claim("a", 40.0, n=3, margin=1.0)])
-    assert (v.verdict, v.p, v.reason) == ("open", None, "3 repetitions are shown, not compared")
+    assert (v.verdict, v.p, v.reason) == ("inconclusive", None, "3 repetitions are shown, not compared")
     assert v.low is not None
     assert v.detectable is None  # what is not compared could have seen nothing
 
 
-@pytest.mark.parametrize(("repetitions", "word"), [(2, "open"), (3, "open"), (4, "better")])
-def test_pooling_does_not_compare_what_is_only_shown(repetitions, word):
-    (v,) = judge([dataclasses.replace(claim("a", 40.0, n=3, task="pooled"), repetitions=repetitions)])
-    assert v.verdict == word
-    assert v.low is not None
-    assert v.reason == ("" if word == "better" else f"{repetitions} repetitions are shown, not compared")
-
-
 def test_one_repetition_is_open_with_the_reason():
     (v,) = judge([Claim("a", "shd", Estimate(0.1, 1, reason="one repetition says nothing about spread"), True)])
-    assert (v.verdict, v.low, v.p, v.detectable) == ("open", None, None, None)
+    assert (v.verdict, v.low, v.p, v.detectable) == ("inconclusive", None, None, None)
     assert "one repetition" in v.reason
 
 

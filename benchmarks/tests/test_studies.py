@@ -81,9 +81,9 @@ def test_a_study_file_of_ones_own_is_named_by_its_file(tmp_path):
     path = tmp_path / "theirs.toml"
     path.write_text(MINE)
     theirs = expansion.expand(str(path), "quick", find_methods(), find_tasks())
-    assert theirs.argument == "theirs.toml" and theirs.own_settings
+    assert theirs.argument == "theirs.toml"
     ours = expansion.expand("leaderboard", None, find_methods(), find_tasks())
-    assert ours.argument == "leaderboard" and not ours.own_settings
+    assert ours.argument == "leaderboard"
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,6 @@ def test_a_page_of_sizes_and_latencies_needs_no_data(tmp_path, capsys):
     shutil.copy(ROOT / "data.dvc", tmp_path)
     assert app.main(["report", "--study", "three-tasks", "--root", str(tmp_path)]) == 0
     assert (tmp_path / "out" / "three-tasks" / "three-tasks.md").exists()
-    assert app.main(["report", "--study", "adaptive", "--profile", "speech", "--root", str(tmp_path)]) == 2
-    assert "no folder" in capsys.readouterr().err
 
 
 def test_a_profile_adds_to_the_notes_of_its_study():
@@ -192,14 +190,6 @@ def test_a_profile_adds_to_the_notes_of_its_study():
     assert study.notes and study.profiles["mnist"].notes
     assert study.profile_named("mnist")[1].notes == [*study.notes, *study.profiles["mnist"].notes]
     assert study.profile_named("speech")[1].notes == study.notes
-
-
-def test_what_is_set_by_hand_is_what_runs_carry_and_nothing_chose(mine):
-    assert mine().by_hand == ("budget", "task.limit", "task.test_limit", "training.epochs")
-    only = expansion.Wanted(("counts-only",), ("yin-yang",))
-    assert mine(only).by_hand == ("task.limit", "task.test_limit"), "no run of it has another setting"
-    swept = "sweep = { budget = [1000, 2000] }\n\n[quick.set]\n"
-    assert "budget" not in mine(None, "[quick.set]\nbudget = 2000\n", swept).by_hand
 
 
 def test_draws_are_anew_for_each_repetition_and_shared_by_the_rows_of_a_task():

@@ -7,23 +7,16 @@ from typing import Any
 
 from delrec_bench.config import Spot
 from delrec_bench.config.evaluation import is_set
-from delrec_bench.methods.base import FOLDER as METHODS_FOLDER
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Failure, Record, read_store
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import Contrast, Declaration, Expected, Primary
+from delrec_bench.report.declared import Contrast, Declaration, Expected, Finding, Primary
 from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.statistics.reproduced import Matched, Reproduction, judge, match
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.file import Pair
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace
-
-CHOSEN_ON = {
-    **dict.fromkeys(("paper", "paper-2025", "equi-parameter"), "published"),
-    **dict.fromkeys(("quick", "embedded"), "validation"),
-}
-"""What the settings of a profile of presets were chosen on."""
 
 
 def declaration(
@@ -37,7 +30,7 @@ def declaration(
     """What a study in a profile declares of its page.
 
     Args:
-        study: Expanded, after its search.
+        study: Expanded.
         keys: Key of each of its requests.
         methods, tasks: The tables, for controls and overlaps.
         records: What there is: of a study whose page does not expect its runs, those that are there are declared.
@@ -45,7 +38,6 @@ def declaration(
     """
     spots = dict.fromkeys(request.spot for request in study.requests)
     names = names_of(study)
-    own = study.own_settings or any(methods.files[spot[0]].parent != METHODS_FOLDER for spot in spots)
     whole = _whole_rows(study, names)
     rows = {
         spot: Expected(
@@ -62,7 +54,8 @@ def declaration(
         runs = {key: expected for key, expected in runs.items() if key in made}
     return Declaration(
         page=study.page,
-        title=study.summary or study.name,
+        title=study.question or study.summary or study.name,
+        finding=None if study.finding is None else Finding(study.finding.text, study.finding.verdicts),
         study=study.name,
         profile=study.profile,
         runs=runs,
@@ -72,8 +65,6 @@ def declaration(
         margins=study.margin,
         summaries={task: tasks[task].summary for _, task, _ in spots},
         overlaps={task: tasks[task].overlap for _, task, _ in spots},
-        chosen_on="unknown" if own else CHOSEN_ON[study.presets],
-        by_hand=study.by_hand,
         again=" ".join(
             [
                 f"delrec-bench reproduce --study {study.argument} --profile {study.profile}",
@@ -186,12 +177,12 @@ def finish(
 
     matched = match(ours, published, name)
     reproduction = judge(matched.rows)
-    for line in (*page.answer[:1], *told(matched, reproduction)):
+    for line in filter(None, (page.finding, page.answer, *told(matched, reproduction))):
         say(line)
     content = {
         "page": declared.page,
         "files": [str(path) for path in paths],
-        "answer": "".join(page.answer[:1]),
+        "answer": page.judged.answer,
         "comparison": str(reproduction),
         "word": reproduction.word,
         "p": reproduction.p,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from delrec_bench.metrics import metric_named
 from delrec_bench.records import Failure
 
 
@@ -41,7 +40,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Primary:
-    """The one hypothesis that the study's repetitions are meant for.
+    """The one comparison that the study's repetitions are meant for.
 
     Attributes:
         method, control: Rows.
@@ -58,22 +57,33 @@ class Primary:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What people found in a study, see `report.finding`.
+
+    Attributes:
+        text: With placeholders for numbers.
+        verdicts: Task -> the verdict that the text relies on.
+    """
+
+    text: str
+    verdicts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Declaration:
     """What was declared before the runs.
 
     Attributes:
         page: Name of the page: the study's, with its profile where that is not the default.
-        title: What the study asks, in a line.
+        title: The question.
         study, profile: Their names.
         runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
-        primary: The pooled hypothesis, or None.
+        primary: The declared comparison, or None.
+        finding: What was found, or None.
         contrasts: What else is compared than each row with its own control.
         margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
         summaries: Task -> what is to be learned, in a line (`Task.summary`).
         overlaps: Task -> how many test samples in a row share values (`Task.overlap`), where they do.
-        chosen_on: What the settings were chosen on: "validation", "published", "test" (with test scores in sight), or
-            "unknown", where some are of a study's or a method's own file from outside this package.
-        by_hand: Settings that the study's file puts in the place of presets, for all rows, a task or a method.
         unscored: (task, method) of rows that are shown for their size, latency and published score alone.
         again: The command that makes the page.
         narrowed: Options by which the page is less, or other, than the study's file declares.
@@ -87,12 +97,11 @@ class Declaration:
     profile: str
     runs: Mapping[str, Expected]
     primary: Primary | None = None
+    finding: Finding | None = None
     contrasts: tuple[Contrast, ...] = ()
     margins: Mapping[str, float] = field(default_factory=dict)
     summaries: Mapping[str, str] = field(default_factory=dict)
     overlaps: Mapping[str, int] = field(default_factory=dict)
-    chosen_on: str = "test"
-    by_hand: tuple[str, ...] = ()
     unscored: tuple[tuple[str, str], ...] = ()
     again: str = ""
     narrowed: tuple[str, ...] = ()
@@ -116,11 +125,3 @@ class Declaration:
         """Keys of the runs that have no record, and did not diverge."""
         there = {r.key for r in (*self.members(records), *self.diverged)}
         return tuple(key for key in self.runs if key not in there)
-
-
-def error_of(metric: str, score: float) -> float | None:
-    """A score as an error: 1 - accuracy, or what is an error already; None where more is better without end."""
-    of = metric_named(metric)
-    if not of.more_is_better:
-        return score
-    return None if of.limits[1] is None else of.limits[1] - score

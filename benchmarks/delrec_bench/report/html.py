@@ -40,6 +40,7 @@ def to_html(page: Page, drawn: tuple[Drawn, ...]) -> str:
         published=texts.published_groups(page),
         site=lambda url: urlsplit(url).netloc.removeprefix("www."),
         behind=texts.behind(page),
+        mean=texts.mean_line(page),
         made=[(p.task, *how) for p in page.parts for how in tables.how_made(page.of(p.task))],
         cells=_cells,
     )

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
 from delrec_bench.report import words
 from delrec_bench.report.activity import ACTIVITY, mean
-from delrec_bench.report.amounts import amount_of, stamp
 from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.report.published import Published, dataset_of, published_for
 from delrec_bench.statistics.paired import paired
@@ -19,6 +19,7 @@ from delrec_bench.statistics.sentences import plural
 MODES = ("train", "infer", "batch1")
 COLUMNS = (
     *("task", "data", "method", "learned", "metric", "n", "score_mean", "score_sd", "score_low", "score_high"),
+    "lost",
     *("rank_group", "selection"),
     *("parameters_total", "parameters_weights", "parameters_delays", "parameters_neuron"),
     *(name for m in MODES for name in (f"latency_{m}_ms", f"latency_{m}_ms_iqr", f"latency_{m}_ratio")),
@@ -104,6 +105,15 @@ class Row:
         source = self.records[0] if self.records else self.latency
         network = source.configuration.get("network") if source else None
         return network.get("sigma") if isinstance(network, dict) else None
+
+    @property
+    def too_short(self) -> bool:
+        """Whether its last epoch was the best more often than chance allows (binomial, 5 percent)."""
+        epochs = max((len(r.history) for r in self.records), default=0)
+        if self.last_best is None or epochs < 2 or any(r.result.get("selection") != "validation" for r in self.records):
+            return False
+        n = len(self.records)
+        return float(binom.sf(round(self.last_best * n) - 1, n, 1 / epochs)) < 0.05
 
     @property
     def last_best(self) -> float | None:
@@ -196,7 +206,7 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
     measured = latency_of(task, method, group, latency)
     source = group[0] if group else measured
     base = source.method if source is not None else method
-    kind_of_data = stamp(amount_of(group[0])) if group else None  # a latency uses no data
+    kind_of_data = _stamp(group[0]) if group else None  # a latency uses no data
     dataset = dataset_of(task, kind_of_data)
     published = None if _derived(group) else published_for(dataset, base, source.configuration if source else {})
     data: Mapping[str, Any] = source.data if source is not None else {}
@@ -241,11 +251,19 @@ def _row(declared: Declaration, task: str, method: str, group: list[Record], lat
         values[f"latency_{mode}_ratio"] = times.get(f"{mode}_ratio")
     kind = group[0].kind if group else "unscored"
     asked = declared.runs[group[0].key] if group else Expected(method)
-    lost = (f for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, method))
+    lost = tuple(
+        sorted(f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, method))
+    )
+    values["lost"] = len(lost) / (len(group) + len(lost)) if group else None
     return Row(
         kind, values, tuple(group), measured, published, asked.control, asked.base or method, asked.point,
-        tuple(sorted(f.repetition for f in lost)),
+        lost,
     )  # fmt: skip
+
+
+def _stamp(record: Record) -> str:
+    """Whose data it is, and whether all of it."""
+    return str(record.data.get("stamp") or record.data["kind"])
 
 
 def _derived(group: Sequence[Record]) -> bool:

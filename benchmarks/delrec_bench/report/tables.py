@@ -8,8 +8,8 @@ import pandas as pd
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.rows import COLUMNS, MODES, Row
-from delrec_bench.statistics.sentences import either_way, listed, percent_of_error, plural
-from delrec_bench.statistics.verdicts import POOLED, Verdict
+from delrec_bench.report.words import listed
+from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
 MODE_NAMES = dict(zip(MODES, ("training step", "inference", "batch 1"), strict=True))
 
@@ -100,12 +100,16 @@ def published_cell(row: Row) -> Cell:
 
 
 def score_cell(row: Row) -> Cell:
-    """Mean and sample standard deviation, with the 95 percent interval; of a floor that is one value, that."""
+    """Mean and sample standard deviation, with the 95 percent interval; of few runs their range."""
     if row["score_mean"] is None:
         return Cell("")
     if row.kind == "floor" and row["score_sd"] == 0:  # it draws nothing: its repetitions are one and the same
         return Cell(words.spread(row["metric"], row["score_mean"], None), "in every repetition", row["score_mean"])
     interval = words.score_range(row["metric"], row["score_low"], row["score_high"])
+    if 0 < row["n"] <= SHOWN_ONLY and row.scores:
+        ends = [words.score(row["metric"], end(row.scores.values())) for end in (min, max)]
+        interval = "" if row["n"] == 1 else " to ".join(ends)
+        return Cell(words.score(row["metric"], row["score_mean"]), interval, row["score_mean"])
     return Cell(words.spread(row["metric"], row["score_mean"], row["score_sd"]), interval, row["score_mean"])
 
 
@@ -138,48 +142,34 @@ def _first(group: str | None) -> float | None:
 
 
 def verdict_table(page: Page) -> Table | None:
-    """Every difference that the page judges, pooled ones first."""
-    shown: list[tuple[Verdict, str, str]] = [(v, "", "") for v, _ in page.judged.pooled.values()]
-    for d in page.judged.differences:
-        wide = d.wide
-        over = "" if wide is None else words.difference_range(d.method["metric"], wide.low, wide.high)
-        shown.append((d.verdict, d.method["metric"], over))
+    """Every comparison that the page judges, the declared one first."""
+    shown = [(d, d.verdict, d.method["metric"]) for d in page.judged.differences]
     if not shown:
         return None
-    shown.sort(key=lambda s: s[0].kind != "primary")
+    wide = ["" if d.wide is None else words.difference_range(m, d.wide.low, d.wide.high) for d, _, m in shown]
     return Table.of(
         {
-            "hypothesis": [Cell(v.hypothesis, v.kind) for v, _, _ in shown],
-            "task": [Cell(v.task) for v, _, _ in shown],
-            "difference": [_size(v, metric, v.difference) for v, metric, _ in shown],
-            "95 % interval": [Cell(_interval(v, metric)) for v, metric, _ in shown],
-            "over samples too": [Cell(over) for _, _, over in shown],
-            "n": [Cell(plural(v.n, "task") if v.task == POOLED else str(v.n), value=v.n) for v, _, _ in shown],
-            "p": [Cell(words.probability(v.p), value=v.p) for v, _, _ in shown],
-            "p (Holm)": [Cell(words.probability(v.p_holm), value=v.p_holm) for v, _, _ in shown],
-            "margin": [_size(v, metric, v.margin, signed=False) for v, metric, _ in shown],
-            "verdict": [Cell(v.verdict) for v, _, _ in shown],
-            "could have seen": [_size(v, metric, v.detectable, signed=False) for v, metric, _ in shown],
+            "comparison": [Cell(v.hypothesis, d.about or v.kind) for d, v, _ in shown],
+            "task": [Cell(v.task) for _, v, _ in shown],
+            "difference": [_size(m, v.difference) for _, v, m in shown],
+            "95 % interval": [Cell(words.difference_range(m, v.low, v.high)) for _, v, m in shown],
+            "over samples too": [Cell(over) for over in wide],
+            "n": [Cell(str(v.n), value=v.n) for _, v, _ in shown],
+            "p": [Cell(words.probability(v.p), value=v.p) for _, v, _ in shown],
+            "p (Holm)": [Cell(words.probability(v.p_holm), value=v.p_holm) for _, v, _ in shown],
+            "margin": [_size(m, v.margin, signed=False) for _, v, m in shown],
+            "verdict": [Cell(v.verdict) for _, v, _ in shown],
+            "could have seen": [_size(m, v.detectable, signed=False) for _, v, m in shown],
         },
         left=2,
     )
 
 
-def _size(v: Verdict, metric: str, value: float | None, *, signed: bool = True) -> Cell:
+def _size(metric: str, value: float | None, *, signed: bool = True) -> Cell:
     if value is None:
         return Cell("")
-    if v.task == POOLED:
-        return Cell(percent_of_error(value) if signed else either_way(value), value=value)
-    text = words.show(metric)(value)
+    text = words.with_unit(metric, value)
     return Cell(text if signed else text.lstrip("+"), value=value)
-
-
-def _interval(v: Verdict, metric: str) -> str:
-    if v.low is None or v.high is None:
-        return ""
-    if v.task == POOLED:
-        return f"[{percent_of_error(v.low)}, {percent_of_error(v.high)}]"
-    return words.difference_range(metric, v.low, v.high)
 
 
 def repetitions(row: Row) -> str:

@@ -9,16 +9,15 @@ from delrec_bench.report import tables, words
 from delrec_bench.report.content import STAMPS, Page
 from delrec_bench.report.figures import parted
 from delrec_bench.report.figures.style import Drawn
+from delrec_bench.report.judging import Difference
 from delrec_bench.report.published import Published, dataset_of, published_values
 from delrec_bench.report.rows import Row
 from delrec_bench.report.tables import Cell, Table
-from delrec_bench.statistics.pooled import Pooled
-from delrec_bench.statistics.verdicts import POOLED, Verdict
 
-SCHEMA = 2
+SCHEMA = 3
 _OF_A_FAILURE = {"key", "method", "task", "repetition", "error", "command"}
 _LEGEND = {  # column of the rows' table -> what it says
-    "score": "Intervals are 95 percent t intervals over repetitions.",
+    "score": "Intervals are 95 percent t intervals over repetitions; of fewer than five the range is shown.",
     "places": (
         "Places: “2-4” reads that one method is resolved to be better, and that all but four places are ruled out "
         "(all pairs, Holm); they know no margin, so that two may be told apart whose difference does not matter."
@@ -33,12 +32,12 @@ NOT_RANKED = (
 
 
 def to_json(page: Page, drawn: Sequence[Drawn]) -> str:
-    """<page>.json: {schema, page, study, profile, source, complete, diverged, answer, verdicts, pooled, rows, ...}."""
-    declared = page.declared
+    """<page>.json: {schema, page, question, study, profile, source, complete, answer, finding, verdicts, rows, ...}."""
+    declared, mean = page.declared, page.judged.mean
     content = {
         "schema": SCHEMA,
         "page": declared.page,
-        "title": declared.title,
+        "question": declared.title,
         "study": declared.study,
         "profile": declared.profile,
         "source": page.source,
@@ -48,11 +47,11 @@ def to_json(page: Page, drawn: Sequence[Drawn]) -> str:
             for failure in declared.diverged
         ],
         "revisions": list(page.revisions),
-        "answer": list(page.answer),
-        "contrasts": list(dict.fromkeys(contrast.about for contrast in declared.contrasts)),
-        "reservations": list(page.reservations),
-        "verdicts": [_verdict(page, v) for v in page.judged.verdicts],
-        "pooled": [_pooled(v.hypothesis, pooled) for v, pooled in page.judged.pooled.values()],
+        "answer": page.judged.answer,
+        "mean": None if mean is None else {name: getattr(mean, name) for name in ("difference", "low", "high", "n")},
+        "finding": page.finding,
+        "footnotes": list(page.footnotes),
+        "verdicts": [_verdict(d) for d in page.judged.differences],
         "rows": [_row(row) for row in page.rows],
         "repetitions": [_repetition(row, i) for row in page.rows for i in range(len(row.records))],
         "figures": [{"name": f.name, "title": f.title, "caption": f.caption} for f in drawn],
@@ -60,26 +59,10 @@ def to_json(page: Page, drawn: Sequence[Drawn]) -> str:
     return "{\n" + ",\n".join(f'"{name}": {_lines(value)}' for name, value in content.items()) + "\n}\n"
 
 
-def _verdict(page: Page, v: Verdict) -> dict[str, Any]:
-    """A verdict, with its unit, and its interval over samples too where that is known."""
-    wide = next((d.wide for d in page.judged.differences if d.verdict is v), None)
-    over = None if wide is None or wide.low is None else [wide.low, wide.high]
-    unit = "ln(error of the method / error of the control)" if v.task == POOLED else "the score's own"
-    return v.to_dict() | {"unit": unit, "over_samples": over}
-
-
-def _pooled(hypothesis: str, pooled: Pooled) -> dict[str, Any]:
-    """What stands behind a pooled verdict, as logarithms of a ratio of errors."""
-    q, p = pooled.homogeneity or (None, None)
-    return {
-        "hypothesis": hypothesis,
-        "tau2": pooled.tau2,
-        "prediction": pooled.prediction,
-        "q": q,
-        "q_p": p,
-        "weights": dict(pooled.weights),
-        "left_out": dict(pooled.left_out),
-    }
+def _verdict(d: Difference) -> dict[str, Any]:
+    """A verdict in the score's own unit, and its interval over samples too where that is known."""
+    over = None if d.wide is None or d.wide.low is None else [d.wide.low, d.wide.high]
+    return d.verdict.to_dict() | {"over_samples": over, "about": d.about}
 
 
 def _lines(value: Any) -> str:
@@ -114,8 +97,6 @@ def to_metrics(page: Page) -> str:
         for name in ("score_mean", "score_sd", "parameters_total", "latency_train_ms"):
             if row[name] is not None:
                 numbers[f"{row['task']}/{row['method']}/{name}"] = round(row[name], 6)
-    for v, _ in page.judged.pooled.values():
-        numbers |= {f"pooled/{v.hypothesis}/difference": round(v.difference or 0.0, 6)}
     return json.dumps(numbers, indent=1, sort_keys=True) + "\n"
 
 
@@ -158,31 +139,38 @@ def legend(page: Page) -> str:
     return " ".join(text for name, text in _LEGEND.items() if name in there)
 
 
+def mean_line(page: Page) -> str | None:
+    """The mean difference of the declared comparison over its tasks; None where there is none."""
+    mean = page.judged.mean
+    if mean is None or mean.difference is None:
+        return None
+    metric = page.judged.primary[0].method["metric"]
+    interval = words.difference_range(metric, mean.low, mean.high)
+    return f"Mean over these {mean.n} tasks: {words.with_unit(metric, mean.difference)} {interval}."
+
+
 def to_markdown(page: Page, drawn: Sequence[Drawn]) -> str:
-    """<page>.md: what the HTML says, in the same words."""
+    """<page>.md: what the HTML shows."""
     return "\n".join(_markdown(page, drawn)).rstrip() + "\n"
 
 
 def _markdown(page: Page, drawn: Sequence[Drawn]) -> Iterable[str]:
     yield f"# {page.declared.title}\n"
-    yield from (text + "\n" for text in page.answer)
+    yield from (text + "\n" for text in (page.finding, page.answer, mean_line(page)) if text)
     first, after = parted(page, drawn)
     yield from _figures(first)
-    if page.reservations:
-        yield "## Read first\n"
-        yield "\n".join(f"- {text}" for text in page.reservations) + "\n"
+    if page.footnotes:
+        yield "\n".join(f"- {text}" for text in page.footnotes) + "\n"
     yield from (f"**{stamp}**: {STAMPS[stamp]}.\n" for stamp in page.stamps)
     for part in page.parts:
         yield f"## {part.task}" + (f" ({part.stamp})" if part.stamp else "") + "\n"
-        yield from (f"{text}.\n" for text in part.used)
+        yield from [f"{part.about[0].upper()}{part.about[1:]}.\n"] if part.about else []
         yield tables.row_table(page.of(part.task)).markdown()
-        if part.findings:
-            yield "\n".join(f"- {text}" for text in part.findings) + "\n"
     if page.rows:
         yield legend(page) + "\n"
     yield from _figures(after)
     if (verdicts := tables.verdict_table(page)) is not None:
-        yield "## Every verdict\n"
+        yield "## Every comparison\n"
         yield verdicts.markdown()
     groups = published_groups(page)
     if groups:

@@ -1,11 +1,10 @@
-"""How numbers are written: the same words in every table, figure and sentence."""
+"""How numbers are written: the same way in every table and figure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from delrec_bench.metrics import metric_named
-from delrec_bench.statistics.sentences import Show
 
 _SETTINGS = {
     "delay_high": "longest delay at the start (steps)",
@@ -39,9 +38,9 @@ def difference_range(metric: str, low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"[{difference(metric, low)}, {difference(metric, high)}]"
 
 
-def show(metric: str) -> Show:
-    """Writes a difference with its sign and unit, as `statistics.sentences` wants it."""
-    return lambda value: f"{difference(metric, value)} {unit(metric)}".strip()
+def with_unit(metric: str, value: float) -> str:
+    """A signed difference with its unit."""
+    return f"{difference(metric, value)} {unit(metric)}".strip()
 
 
 def unit(metric: str) -> str:
@@ -98,3 +97,13 @@ def one_command(commands: Iterable[str]) -> str | None:
     if len(each) > 1 and len(bodies) == 1 and len(numbers) == len(each):
         return f"for r in {' '.join(numbers)}; do {bodies.pop()}; done"
     return "; ".join(each)
+
+
+def plural(n: int, word: str) -> str:
+    """1 row, 2 rows."""
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+def listed(items: Sequence[str]) -> str:
+    """a; a and b; a, b and c."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

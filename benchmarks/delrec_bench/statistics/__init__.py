@@ -1,4 +1,1 @@
-"""What may be said of scores: paired differences, pooling, verdicts, rank groups, and whether a page is reproduced.
-
-Nothing here knows a record or a page: scores come in as numbers, sentences go out.
-"""
+"""What may be claimed of scores, in numbers: paired differences, verdicts, ranks, reproduced or not."""

@@ -1,7 +1,7 @@
 """Two methods on one task, paired by repetition: the difference, its interval, and what may be said of it.
 
 An `Estimate` is a difference with its standard error and degrees of freedom; interval, p value, equivalence and the
-smallest detectable difference follow from these three, whether it was paired on one task or pooled over several.
+smallest detectable difference follow from these three.
 """
 
 import math
@@ -17,7 +17,7 @@ from delrec_bench.errors import BenchError
 LEVEL = 0.95
 POWER = 0.80
 
-Word = Literal["better", "worse", "equivalent", "open"]
+Word = Literal["better", "worse", "equivalent", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Estimate:
 
     Attributes:
         difference: its mean; None where no repetition is shared.
-        n: how many values it is the mean of: repetitions on one task, tasks when pooled.
+        n: how many values it is the mean of: repetitions.
         se: standard error; None where the spread is unknown, and `reason` then says why.
         df: degrees of freedom of se.
         sd: sample standard deviation of the n values (ddof 1), None below two.
@@ -168,11 +168,11 @@ def decide(
     p: float | None = None,
     p_equivalent: float | None = None,
 ) -> Word:
-    """better, worse, equivalent or open, of the method against its control.
+    """better, worse, equivalent or inconclusive, of the method against its control.
 
     equivalent: the interval lies within +-margin (TOST), even where it excludes 0: a difference that was declared
     too small to matter beforehand is not made to matter by many repetitions. better, worse: else, p below 1 - level.
-    open: everything else.
+    inconclusive: everything else.
 
     Args:
         estimate: method minus control.
@@ -193,5 +193,5 @@ def decide(
             return "equivalent"
     p = estimate.p if p is None else p
     if p is None or estimate.difference is None or not p < alpha:
-        return "open"
+        return "inconclusive"
     return "better" if (estimate.difference > 0) == more_is_better else "worse"

@@ -40,7 +40,7 @@ def rank_groups(
     "1-4" reads: nothing is known to be better, and all but the first four places are ruled out. Unlike letters, an
     interval needs no legend; unlike classes, it stays true where A is not told from B, nor B from C, but A is from C.
     (Holm over all pairs makes all the intervals hold together: Mogstad, Romano, Shaikh & Wilhelm 2024.)
-    Pairs of up to three shared repetitions are not compared.
+    Pairs of up to `SHOWN_ONLY` shared repetitions are not compared.
 
     Args:
         scores: method -> repetition -> score.
@@ -59,8 +59,8 @@ def rank_groups(
     adjusted = holm([e.p if e.n > SHOWN_ONLY else None for e in estimates])
     better: dict[str, set[str]] = {m: set() for m in order}  # method -> those resolved better than it
     for (a, b), estimate, p in zip(pairs, estimates, adjusted, strict=True):
-        word = "open" if p is None else decide(estimate, more_is_better=more_is_better, p=p)
-        if word != "open":
+        word = "inconclusive" if p is None else decide(estimate, more_is_better=more_is_better, p=p)
+        if word != "inconclusive":
             winner, loser = (a, b) if word == "better" else (b, a)
             better[loser].add(winner)
     worse = {m: {other for other in order if m in better[other]} for m in order}

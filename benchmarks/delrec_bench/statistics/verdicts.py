@@ -1,19 +1,20 @@
-"""What a page claims: hypotheses declared beforehand, judged once, with Holm over the primary ones alone."""
+"""What a page claims: a comparison declared beforehand, judged on each task, with Holm over its tasks alone."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
 from delrec_bench.errors import BenchError
 from delrec_bench.statistics.paired import Estimate, Word, decide
 
-POOLED = "pooled"
-SHOWN_ONLY = 3
-"""Up to this many repetitions of a task are shown, not compared: a half-width is 2.48 sd at n = 3."""
+SHOWN_ONLY = 4
+"""Up to this many repetitions are shown, not compared: a half-width is 2.48 sd at n = 3."""
 
 Kind = Literal["primary", "exploratory"]
+Answer = Literal["better on all", "worse on all", "equivalent on all", "depends on the task", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,11 @@ class Claim:
 
     Attributes:
         hypothesis: what is asked, as the study declares it: "delrec-axonal against delrec-axonal-fixed".
-        task: name of a task, or "pooled".
-        estimate: method minus control in the score's unit; log ratio of error when pooled.
-        more_is_better: direction of the score; False when pooled, since an error is.
+        task: name of a task.
+        estimate: method minus control in the score's unit.
+        more_is_better: direction of the score.
         margin: largest difference that does not matter, in the estimate's unit.
         kind: primary, if the study declared it so before its runs; exploratory otherwise.
-        repetitions: when pooled, those of the task that has fewest; else the estimate's n says it.
     """
 
     hypothesis: str
@@ -36,7 +36,6 @@ class Claim:
     more_is_better: bool
     margin: float | None = None
     kind: Kind = "exploratory"
-    repetitions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,18 @@ class Verdict:
 
     Attributes:
         hypothesis: as declared.
-        task: name of a task, or "pooled".
-        difference: method minus control in the score's unit (log ratio of error when pooled).
+        task: name of a task.
+        difference: method minus control in the score's unit.
         low: lower end of its t interval.
         high: upper end.
-        n: repetitions; tasks when pooled.
+        n: repetitions.
         p: two-sided, uncorrected.
         p_holm: after Holm over the page's primaries; None of an exploratory one.
         margin: in the unit of the difference.
-        verdict: better, worse, equivalent or open.
+        verdict: better, worse, equivalent or inconclusive.
         detectable: smallest true difference this design sees with 80 percent power; None where nothing is compared.
         kind: primary or exploratory.
-        reason: why an open one could not be judged; empty where the data leave it open.
+        reason: why it could not be judged; empty where the data leave it inconclusive.
     """
 
     hypothesis: str
@@ -116,10 +115,9 @@ def judge(claims: Sequence[Claim]) -> list[Verdict]:
 def _compared(claim: Claim) -> Estimate:
     """The estimate, without its standard error where there are too few repetitions to compare."""
     e = claim.estimate
-    repetitions = claim.repetitions if claim.task == POOLED else e.n
-    if repetitions is None or e.se is None or repetitions > SHOWN_ONLY:
+    if e.se is None or e.n > SHOWN_ONLY:
         return e
-    why = f"{repetitions} repetitions are shown, not compared"
+    why = f"{e.n} repetitions are shown, not compared"
     return Estimate(e.difference, e.n, sd=e.sd, level=e.level, reason=why)
 
 
@@ -140,4 +138,35 @@ def _verdict(claim: Claim, compared: Estimate, p_holm: float | None, same: float
         detectable=compared.detectable(family),
         kind=claim.kind,
         reason=compared.reason,
+    )
+
+
+def answer_of(verdicts: Sequence[Verdict]) -> Answer:
+    """What a comparison comes to over its tasks.
+
+    One settled word on all tasks, or "depends on the task" where two tasks are settled differently; inconclusive else.
+    """
+    words = {v.verdict for v in verdicts}
+    if len(words - {"inconclusive"}) > 1:
+        return "depends on the task"
+    word = words.pop() if len(words) == 1 else "inconclusive"
+    return "inconclusive" if word == "inconclusive" else cast(Answer, f"{word} on all")
+
+
+def mean_over(estimates: Sequence[Estimate]) -> Estimate | None:
+    """The mean difference over these very tasks, of one metric: se^2 = sum_i se_i^2 / k^2, Satterthwaite's df.
+
+    It says nothing of other tasks. None of a single task, and where one has no standard error.
+    """
+    known = [(e.difference, e.se, e.df) for e in estimates if e.difference is not None and e.se is not None]
+    k = len(estimates)
+    if k < 2 or len(known) < k or any(e.n <= SHOWN_ONLY for e in estimates):
+        return None
+    total = sum(se**2 for _, se, _ in known)
+    spread = sum(se**4 / df for _, se, df in known)
+    return Estimate(
+        sum(difference for difference, _, _ in known) / k,
+        k,
+        se=math.sqrt(total) / k,
+        df=total**2 / spread if spread else float(sum(df for _, _, df in known)),
     )

@@ -14,6 +14,7 @@ from delrec_bench.studies.draws import drawn
 from delrec_bench.studies.file import (
     MOST_REPETITIONS,
     Contrast,
+    FindingTable,
     Primary,
     in_package,
     pages_of_package,
@@ -60,7 +61,8 @@ class Study:
         skipped: (method, task, reason) of pairs that do not apply.
         minutes: Time that the profile may take in all, or None.
         page: Its page: the study's name, and the profile where it is not the study's default.
-        summary: What it asks, in a line.
+        summary: What it is, in a line.
+        question, finding: What its page is called, and what was found, where it says so.
         repetitions: Runs of each method on each task and point.
         axes: What is swept, by dotted setting or a name of the study's; a request's `point` says where it stands.
         primary: The pooled hypothesis, or None.
@@ -70,8 +72,6 @@ class Study:
         scored: Whether the page expects its runs.
         exhibits: A breach of protocol that it shows on purpose, or None.
         path: Its file.
-        own_settings: Whether it is a file of somebody's own that sets or sweeps settings.
-        by_hand: What its file sets in its runs, by dotted name: no condition of evaluation, nothing swept.
         data: Folders of a user's own files by task.
         narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
@@ -83,6 +83,8 @@ class Study:
     minutes: float | None = None
     page: str = ""
     summary: str = ""
+    question: str | None = None
+    finding: FindingTable | None = None
     repetitions: int = 1
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     primary: Primary | None = None
@@ -92,8 +94,6 @@ class Study:
     scored: bool = True
     exhibits: str | None = None
     path: str = ""
-    own_settings: bool = False
-    by_hand: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     narrowed: tuple[str, ...] = ()
 
@@ -204,11 +204,10 @@ def expand(
                 place = tuple((key, called(value)) for key, value in point.items())
                 request = replace(first, overrides=tuple(sorted(here.items())), point=place)
                 firsts.append(request if request.derived else request.trained())
-    chosen = {name for axis, values in axes.items() for value in values for name in held(axis, value)}
-    by_hand = {key for first in firsts for key, _ in first.overrides if not key.startswith("evaluation.")} - chosen
     check_rows(firsts, methods, tasks, {key for of in own_set.values() for key in of}, axes, name)
     check_pairs(primary, contrasts, firsts, chosen_tasks, chosen_methods, name)
-    space = _space(table.draw, names, {*by_hand, *chosen}, name)
+    taken = {key for first in firsts for key, _ in first.overrides}
+    space = _space(table.draw, names, taken, name)
     requests = tuple(_repeated(first, r, space, methods) for r in range(repetitions) for first in firsts)
     return Study(
         name=name,
@@ -218,6 +217,8 @@ def expand(
         minutes=table.minutes,
         page=file.page(name, profile),
         summary=file.summary,
+        question=table.question,
+        finding=table.finding,
         repetitions=repetitions,
         axes=axes,
         primary=primary,
@@ -227,8 +228,6 @@ def expand(
         scored=table.scored,
         exhibits=file.exhibits,
         path=str(path),
-        own_settings=bool(any(file.sets(profile)) or axes) and not in_package(path),
-        by_hand=tuple(sorted(by_hand)),
         data=data,
         narrowed=tuple(_narrowed(wanted, chosen_methods != all_methods, chosen_tasks != all_tasks, table.repetitions)),
     )

@@ -14,7 +14,7 @@ repetitions = 3
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -89,10 +89,10 @@ class Pair(Table):
 
 
 class Primary(Pair):
-    """The one hypothesis that a study's numbers of repetitions are meant for; all else on its page is exploratory.
+    """The one comparison that a study's numbers of repetitions are meant for; all else on its page is exploratory.
 
     Attributes:
-        over: Tasks whose differences are pooled.
+        over: Its tasks.
     """
 
     over: Annotated[list[str], Field(min_length=1)]
@@ -106,6 +106,18 @@ class Contrast(Pair):
     """
 
     about: Line
+
+
+class FindingTable(Table):
+    """What people found, filled with numbers and checked by the page (`report.finding`).
+
+    Attributes:
+        text: Plain English with placeholders such as {digits.difference}.
+        verdicts: Task -> the verdict that it relies on; where the runs give another, the page shows no finding.
+    """
+
+    text: Line
+    verdicts: Annotated[dict[str, Literal["better", "worse", "equivalent", "inconclusive"]], Field(min_length=1)]
 
 
 class Profile(Table):
@@ -122,7 +134,8 @@ class Profile(Table):
             settings that hold there together.
         draw: Settings that are drawn anew for each repetition and task, and shared by all methods and points of the
             sweep there: dotted setting -> values, or bounds (`studies.draws`). A method takes those that it has.
-        primary: The pooled hypothesis.
+        primary: The declared comparison.
+        question, finding: The page's title, and what was found.
         contrasts: What else is compared, exploratory.
         notes: What a reader must know of the study before trusting a row, a sentence each.
         scored: Whether its runs are expected on the page; else a method's row is its size, latency and published score,
@@ -142,6 +155,8 @@ class Profile(Table):
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
     draw: SpaceTable = Field(default_factory=dict)
     primary: Primary | None = None
+    question: Line | None = None
+    finding: FindingTable | None = None
     contrasts: list[Contrast] = Field(default_factory=list)
     notes: list[Line] = Field(default_factory=list)
     scored: bool = True

@@ -7,7 +7,7 @@ from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.figures.style import GREY, INK, Drawn, panels, style, text_of, title
 from delrec_bench.report.figures.sweeps import interval, legend, line, looks, sweep_of, x_axis
-from delrec_bench.statistics.sentences import listed, plural
+from delrec_bench.report.words import listed, plural
 
 _KINDS = {"learned": "solid is learned", "fixed": "dashed is fixed", "none": "dotted is without delays"}
 

@@ -1,4 +1,4 @@
-"""Every row against its own control, task by task: a forest without a pooled estimate."""
+"""Every row against its own control, task by task."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,11 +30,11 @@ _NARROW = 4.5  # inches
 
 
 def controls(page: Page) -> Drawn | None:
-    """Every row minus its own control, a panel a task, in the score's own unit; all exploratory."""
-    by_task = {t: [d for d in page.judged.differences if d.method["task"] == t and d.each] for t in page.tasks}
+    """Every row minus its own control, a panel per task, in the score's own unit."""
+    shown = [d for d in page.judged.differences if d.each and (d.about or d.method.control == d.control["method"])]
+    by_task = {t: [d for d in shown if d.method["task"] == t] for t in page.tasks}
     by_task = {t: of for t, of in by_task.items() if of}
-    alone = sum(map(len, by_task.values())) == len(page.judged.of(_primary(page)))
-    if not by_task or (alone and _primary(page) in page.judged.pooled):  # the forest shows it
+    if all(d in page.judged.primary for d in shown):  # the forest shows it
         return None
 
     def asked_of(d: Difference) -> bool:
@@ -51,8 +51,8 @@ def controls(page: Page) -> Drawn | None:
     free = "Exploratory, but for the declared hypothesis" if asked else "Exploratory"
     more = f" The {left} smallest differences are in the table alone." if left else ""
     caption = (
-        f"{what}, repetition by repetition (rings), with mean (diamond) and 95 percent t interval: {told}; up to "
-        f"three repetitions are never compared. {free}: nothing is corrected for their number, so look for what is "
+        f"{what}, repetition by repetition (rings), with mean (diamond) and 95 percent t interval: {told}; fewer "
+        f"than five repetitions are never compared. {free}: nothing is corrected for their number, so look for what is "
         f"large on several tasks.{more} From all runs of the page."
     )
     return Drawn("controls", "Each method against its own control", caption, svg, narrow)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
@@ -19,11 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 from scour import scour
 
-from delrec_bench.errors import BenchError
-
 INK, FAINT = "#010203", "#040506"  # placeholders: text, and what stays in the background
 BLUE, ORANGE, GREEN, RED, GREY = "#3b76d6", "#d9822b", "#2a9d5c", "#d1495b", "#8a93a3"
-VERDICTS = {"better": GREEN, "worse": RED, "equivalent": BLUE, "open": GREY}
+VERDICTS = {"better": GREEN, "worse": RED, "equivalent": BLUE, "inconclusive": GREY}
 MARKERS: Any = {"learned": "o", "fixed": "X", "none": "s"}
 _SMALL = scour.parse_args(
     "--set-precision=4 --strip-xml-prolog --remove-metadata --enable-id-stripping --shorten-ids --indent=none "
@@ -56,7 +53,7 @@ _STYLE: Any = {
 def colours(margins: bool) -> str:
     """What the colours of verdicts say; only where there are margins is anything equivalent."""
     blue = "blue equivalent (within the margin, whichever side of 0), " if margins else ""
-    return f"green better, red worse, {blue}grey open"
+    return f"green better, red worse, {blue}grey inconclusive"
 
 
 @dataclass(frozen=True)
@@ -81,20 +78,6 @@ class Drawn:
         """As a file of its own: dark ink on white."""
         text = _in_markup(f"{INK}|{FAINT}", lambda m: _PLAIN[m[0]], self.svg)
         return text.replace("</style>", f"</style>{_PAPER}", 1)
-
-    @classmethod
-    def read(cls, path: Path, title: str, caption: str) -> "Drawn":
-        """The figure whose file `standalone` wrote.
-
-        Raises:
-            BenchError: The file is not there.
-        """
-        try:
-            text = path.read_text(encoding="utf-8").replace(f"</style>{_PAPER}", "</style>", 1)
-        except OSError as error:
-            raise BenchError(f"{path} cannot be read ({error.strerror}): take it from git again") from error
-        ink = {plain: placeholder for placeholder, plain in _PLAIN.items()}
-        return cls(path.stem, title, caption, _in_markup("|".join(ink), lambda m: ink[m[0]], text))
 
     def inline(self, narrow: bool = False) -> str:
         """As an element of a page, in the page's own colours; ids and classes carry the figure's name, so that none is
@@ -212,12 +195,6 @@ def beside(axes: Axes, place: float, text: str) -> None:
     """Words on the right of a line of a forest."""
     where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8.5}
     axes.text(1.01, place, text, **where)
-
-
-def under(axes: Axes, place: float, text: str) -> None:
-    """Words under the name of a line of a forest."""
-    where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 8}
-    axes.text(-0.02, place + 0.34, text, **where)
 
 
 def above(axes: Axes, place: float, text: str) -> None:
