@@ -98,8 +98,8 @@ def test_what_is_derived_from_a_run_that_diverged_is_not_awaited():
     assert all(request.derived for request in pruned)
     keys = [f"{i:064x}" for i in range(4)]
     failure = Failure(
-        key=keys[0], method="delrec-axonal", task="digits", repetition=0, configuration={}, command="run", error="NaN",
-        traceback="", diverged=True, attempts=1, failed_at="",
+        key=keys[0], configuration={}, method="delrec-axonal", task="digits", repetition=0, command="run",
+        error="NaN", traceback="", diverged=True, attempts=1, failed_at="",
     )  # fmt: skip
     found = declaration(study([*whole, *pruned]), keys, METHODS, TASKS, failures=[failure])
     assert [one.key for one in found.diverged] == [keys[0], keys[2]] and "permute" in found.diverged[1].command

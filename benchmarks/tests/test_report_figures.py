@@ -107,12 +107,11 @@ def test_captions_speak_of_what_is_drawn_alone(drawing):
 def test_delays_that_are_frozen_are_fixed_also_where_their_spread_is_learned():
     """64 delays stay, 64 spreads are learned: the row was drawn, counted and filtered as one of learned delays."""
     like = made_up.scored_at("delrec-axonal-fixed", 0, 0.6)
-    counts = like.parameters | {"delays": 128, "spreads": 64, "frozen": 64}
+    counts = like.parameters | {"delays": 128, "spreads": 64, "learned_delays": 0, "frozen": 64}
     row = page_of([like.changed(parameters=counts)]).rows[0]
     assert (row["learned"], row.delays) == ("weights", "fixed")
     learns = made_up.scored_at("delrec-synaptic", 0, 0.6)
-    learned = counts | {"learned_delays": 64, "frozen": 0}
-    assert page_of([learns.changed(parameters=learned)]).rows[0].delays == "learned"
+    assert page_of([learns.changed(parameters=counts | {"learned_delays": 64})]).rows[0].delays == "learned"
 
 
 def test_places_beyond_what_can_be_looked_at_are_said_to_be_in_the_table(drawing, monkeypatch):

@@ -56,7 +56,7 @@ def markdown(page, drawn):
 
 
 def small(n=2, **changes):
-    records = [made_up.scored_at(m, r, 0.5 + 0.01 * r) for m in ("lif", "rlif") for r in range(n)]
+    records = [made_up.record(m, "digits", r) for m in ("lif", "rlif") for r in range(n)]
     return made_up.declared(records, primary=None, **changes), records
 
 
@@ -256,7 +256,7 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
     declared, records = small()
     with pytest.raises(BenchError, match="no record belongs to it"):
         publish(clone, declared, [])
-    other = records[0].changed(configuration=records[0].configuration | {"epochs": 99})  # under the key of the page's
+    other = records[0].changed(configuration=records[0].configuration | {"epochs": 99})
     with pytest.raises(BenchError, match="settings or data are mixed in lif on digits"):
         publish(clone, declared, [other, *records[1:]])
     older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})
@@ -267,25 +267,25 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
         publish(clone, declared, dirty)
     assert not clone.reports.exists()
     publish(clone, declared, [older, *records[1:]], allow_mixed=True)
-    assert "2 revisions of the code" in (clone.reports / "made-up" / "made-up.md").read_text()
+    assert "from 2 revisions" in (clone.reports / "made-up" / "made-up.md").read_text()
 
 
 def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     declared, records = small(n=3)
     gone = records[0]
     failure = Failure(
-        key=gone.key, method="lif", task="digits", repetition=0, configuration=gone.configuration,
-        provenance=gone.provenance, command="delrec-bench run lif digits", error="NaN", traceback="secret",
-        diverged=True, attempts=1, failed_at="2026-01-02T03:04:05+00:00",
+        key=gone.key, configuration=gone.configuration, provenance=gone.provenance, method="lif", task="digits", repetition=0,
+        command="delrec-bench run lif digits", error="NaN", traceback="secret", diverged=True, attempts=1,
+        failed_at="2026-01-02T03:04:05+00:00",
     )  # fmt: skip
     publish(clone, replace(declared, diverged=(failure,)), records[1:])
     folder = clone.reports / "made-up"
     text = (folder / "made-up.md").read_text()
-    said = "1 of 6 trained runs diverged and has no score: 1 of 3 of lif. A row is of its runs that ended"
+    said = "Runs that diverged and have no score: 1. Rows that lost runs are not ranked."
     assert said in text and said in (folder / "made-up.html").read_text()
-    assert "| 2 of 3 |" in text and "- digits, lif: r0 diverged, r1 51.00, r2 52.00" in text
-    counts = {line["method"]: line["n"] for line in csv.DictReader((folder / "made-up.csv").open())}
-    assert counts == {"lif": "2", "rlif": "3"}, "numbers to programs"
+    assert "| 2 of 3 |" in text and "- digits, lif: r0 diverged, r1 " in text
+    counts = {line["method"]: (line["n"], line["lost"]) for line in csv.DictReader((folder / "made-up.csv").open())}
+    assert counts == {"lif": ("2", "0.333333"), "rlif": ("3", "0")}, "numbers to programs"
     page = json.loads((folder / "made-up.json").read_text())
     assert page["complete"] and [one["error"] for one in page["diverged"]] == ["NaN"] and "secret" not in str(page)
 

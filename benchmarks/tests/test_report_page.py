@@ -213,11 +213,11 @@ def test_an_interval_ends_where_scores_do_in_every_form_of_a_page():
 
 def test_spreads_that_are_learned_beside_fixed_delays_are_not_called_fixed():
     """ "128 delays, fixed", of which 64 were spreads that were trained."""
-    counts = {"weights": 900, "delays": 128, "frozen": 64, "neuron": 0, "total": 1028}
+    counts = {"weights": 900, "delays": 128, "spreads": 64, "frozen": 64, "neuron": 0, "total": 1028}
     (line,) = page_of(
         [made_up.scored_at("lif", 0, 0.5, parameters=counts, learned="weights, spread")], primary=None
     ).rows
-    assert "128 delays, 64 of them fixed" in size_cell(line).note
+    assert "64 delays, fixed and 64 spreads" in size_cell(line).note
 
 
 def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike():

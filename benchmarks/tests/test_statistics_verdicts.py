@@ -27,7 +27,7 @@ def test_holm_by_hand():
     assert holm([None]) == [None]
 
 
-@settings(deadline=None, max_examples=25)  # statsmodels collects garbage in every call
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_lies_between_p_and_bonferroni_and_keeps_the_order(p):
     adjusted = holm(p)

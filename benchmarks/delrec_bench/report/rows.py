@@ -14,7 +14,6 @@ from delrec_bench.report.activity import ACTIVITY, mean
 from delrec_bench.report.declared import Declaration, Expected
 from delrec_bench.report.published import Published, dataset_of, published_for
 from delrec_bench.statistics.paired import paired
-from delrec_bench.statistics.sentences import plural
 
 MODES = ("train", "infer", "batch1")
 COLUMNS = (
@@ -89,8 +88,8 @@ class Row:
         counts = _counts(self)
         spreads = counts.get("spreads") or 0
         delays = (counts.get("delays") or 0) - spreads
-        told = [f"{plural(delays, 'delay')}{', fixed' if self.delays == 'fixed' else ''}"] if delays else []
-        return " and ".join([*told, *([plural(spreads, "spread")] if spreads else [])])
+        told = [f"{words.plural(delays, 'delay')}{', fixed' if self.delays == 'fixed' else ''}"] if delays else []
+        return " and ".join([*told, *([words.plural(spreads, "spread")] if spreads else [])])
 
     @property
     def widths(self) -> tuple[int, ...]:
