@@ -274,8 +274,8 @@ def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     declared, records = small(n=3)
     gone = records[0]
     failure = Failure(
-        key=gone.key, configuration=gone.configuration, provenance=gone.provenance, method="lif", task="digits", repetition=0,
-        command="delrec-bench run lif digits", error="NaN", traceback="secret", diverged=True, attempts=1,
+        key=gone.key, configuration=gone.configuration, provenance=gone.provenance, method="lif", task="digits",
+        repetition=0, command="delrec-bench run lif digits", error="NaN", traceback="secret", diverged=True, attempts=1,
         failed_at="2026-01-02T03:04:05+00:00",
     )  # fmt: skip
     publish(clone, replace(declared, diverged=(failure,)), records[1:])

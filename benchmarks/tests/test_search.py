@@ -15,7 +15,8 @@ from delrec_bench.report.content import build
 from delrec_bench.report.declared import Expected
 from delrec_bench.runs import perform
 from delrec_bench.studies import searching
-from delrec_bench.studies.searching import Plan, Searching, entry_of, value_at
+from delrec_bench.studies.draws import drawn
+from delrec_bench.studies.searching import Plan, Searching, entry_of
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -83,10 +84,13 @@ def test_a_draw_depends_on_task_size_and_seed_alone_and_is_the_same_for_every_me
     assert asked["delrec-axonal-fixed-spread"]["network.sigma"] == here["network.sigma"]
 
 
-def test_a_range_is_even_in_the_logarithm():
-    choice = {"low": 1e-3, "high": 1e-1, "log": True}
-    assert [value_at(choice, u) for u in (0.0, 0.5, 1.0)] == [0.001, 0.01, 0.1]
-    assert [value_at([1, 2, 3], u) for u in (0.0, 0.5, 0.99)] == [1, 2, 3]
+def test_a_range_is_even_in_the_logarithm_and_a_list_is_drawn_from_evenly():
+    space = {"rate": {"low": 1e-3, "high": 1e-1}, "kind": [1, 2, 3]}
+    found = [drawn(space, "seed", number) for number in range(400)]
+    rates = sorted(values["rate"] for values in found)
+    assert 1e-3 <= rates[0] < 0.0011 and 0.009 < rates[200] < 0.012 and 0.09 < rates[-1] <= 0.1
+    assert {values["kind"] for values in found} == {1, 2, 3}
+    assert drawn(space, "seed", 1) == found[1], "the same on every machine"
 
 
 def test_all_draws_in_short_then_the_best_in_full_and_the_winner_by_its_mean(monkeypatch):
