@@ -129,10 +129,10 @@ def test_a_toy_study_and_a_plain_run_never_change_a_page():
     records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]
     declaration = made_up.declared(records, primary=None)
     toy = [
-        made_up.scored_at("lif", r, 0.1167, key=f"{r}" * 64, configuration={"epochs": 1, "limit": 100})
-        for r in range(2)
+        made_up.scored_at("lif", r, 0.1167, configuration=like.configuration | {"epochs": 1, "limit": 100})
+        for r, like in enumerate(records[:2])
     ]
-    plain = made_up.scored_at("rlif", 0, 0.9, key="9" * 64)
+    plain = made_up.scored_at("rlif", 0, 0.9)
     page = build(declaration, [*toy, plain, *records])
     assert [(r["method"], r["n"], r["score_mean"]) for r in page.rows] == [("lif", 3, pytest.approx(0.322))]
     assert not page.missing
@@ -213,11 +213,14 @@ def test_an_interval_ends_where_scores_do_in_every_form_of_a_page():
 
 def test_spreads_that_are_learned_beside_fixed_delays_are_not_called_fixed():
     """ "128 delays, fixed", of which 64 were spreads that were trained."""
-    counts = {"weights": 900, "delays": 128, "spreads": 64, "frozen": 64, "neuron": 0, "total": 1028}
+    counts = {"weights": 900, "delays": 128, "spreads": 64, "learned_delays": 0, "neuron": 0, "total": 1028}
     (line,) = page_of(
         [made_up.scored_at("lif", 0, 0.5, parameters=counts, learned="weights, spread")], primary=None
     ).rows
     assert "64 delays, fixed and 64 spreads" in size_cell(line).note
+    learned = line.records[0].changed(parameters=counts | {"learned_delays": 64})
+    (line,) = page_of([learned], primary=None).rows
+    assert "64 delays and 64 spreads" in size_cell(line).note and line.delays == "learned"
 
 
 def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike():
@@ -251,7 +254,8 @@ def test_a_point_of_a_sweep_is_a_row_with_the_control_at_the_same_point():
     for sigma in (0, 3):
         for m in PAIR:
             for r in range(4):
-                made = made_up.scored_at(m, r, 0.5 + 0.01 * sigma + 0.001 * r, key=f"{len(records):064x}")
+                made = made_up.scored_at(m, r, 0.5 + 0.01 * sigma + 0.001 * r)
+                made = made.changed(key=f"{len(records):064x}")
                 records.append(made)
                 control = f"{PAIR[1]} (sigma {sigma})" if m == PAIR[0] else None
                 runs[made.key] = Expected(f"{m} (sigma {sigma})", control)
