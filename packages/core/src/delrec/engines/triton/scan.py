@@ -108,6 +108,11 @@ def forward(
     weight = tables = edges = z = live = running = none
     prefix = past = slots = 0
     if recurrence is not None:
+        # at rest there is one step, of silence; to look at more waits for the device
+        if len(history) > 1 and not bool(((history == 0) | (history == 1)).all()):
+            raise ValueError(
+                "the triton engine keeps spikes as bits, and the state's history holds other values than 0 and 1"
+            )
         prefix, past, slots = recurrence.prefix, recurrence.past, recurrence.slots(steps)
         weight, tables, edges = recurrence.tables(by_sender=True)
         if plan.kind == 1:
