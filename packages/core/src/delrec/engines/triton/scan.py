@@ -93,6 +93,14 @@ def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor
     return len(neuron.rules(inputs.current.dtype).kept), inputs.current.new_empty(words, batch, size, dtype=torch.int32)
 
 
+def check_bits(history: Tensor) -> None:
+    """Raise ValueError for given steps that are no spikes; at rest there is one, of silence, and nothing to wait for."""
+    if len(history) > 1 and not bool(((history == 0) | (history == 1)).all()):
+        raise ValueError(
+            "the triton engine keeps spikes as bits, and the state's history holds other values than 0 and 1"
+        )
+
+
 def forward(
     neuron: Neuron, inputs: Inputs, limit: int | None, keep: bool, trace: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -108,11 +116,7 @@ def forward(
     weight = tables = edges = z = live = running = none
     prefix = past = slots = 0
     if recurrence is not None:
-        # at rest there is one step, of silence; to look at more waits for the device
-        if len(history) > 1 and not bool(((history == 0) | (history == 1)).all()):
-            raise ValueError(
-                "the triton engine keeps spikes as bits, and the state's history holds other values than 0 and 1"
-            )
+        check_bits(history)
         prefix, past, slots = recurrence.prefix, recurrence.past, recurrence.slots(steps)
         weight, tables, edges = recurrence.tables(by_sender=True)
         if plan.kind == 1:
