@@ -125,18 +125,20 @@ def block_product(
             n = min(ROWS, rows - r)
             from_a = a_at + r // ROWS * a_block
             begin, to = start_at + r * start_row + first, c_at + r * size + first
-            if m == width:
-                multiply_rows(
-                    a, from_a, a_row, a_step, b, panel, width, start, begin, start_row, c, to, size, n, count
-                )  # fmt: skip
-                continue
-            for j in range(n):
-                for i in range(m):
-                    put(tile, j * width + i, get(start, begin + j * start_row + i))
-            multiply_rows(a, from_a, a_row, a_step, b, panel, width, tile, 0, width, tile, 0, width, n, count)
-            for j in range(n):
-                for i in range(m):
-                    put(c, to + j * size + i, get(tile, j * width + i))
+            before, before_at, before_row, after, after_at, after_row = start, begin, start_row, c, to, size
+            if m < width:
+                before, before_at, before_row, after, after_at, after_row = tile, 0, width, tile, 0, width
+                for j in range(n):
+                    for i in range(m):
+                        put(tile, j * width + i, get(start, begin + j * start_row + i))
+            multiply_rows(
+                a, from_a, a_row, a_step, b, panel, width, before, before_at, before_row, after, after_at, after_row, n,
+                count,
+            )  # fmt: skip
+            if m < width:
+                for j in range(n):
+                    for i in range(m):
+                        put(c, to + j * size + i, get(tile, j * width + i))
 
 
 @entry
@@ -149,15 +151,11 @@ def rows_product(begin, end, depth, size, x, panels, start, add, y):
         rows = min(_HEIGHT, end - r)
         for first in range(0, depth, _DEPTH):
             count, at = min(_DEPTH, depth - first), r * depth + first
-            if first == 0 and not add:
-                block_product(
-                    rows, x, at, depth, 1, ROWS * depth, panels, 0, count, size, start, 0, 0, y, r * size, tile
-                )  # fmt: skip
-            else:
-                block_product(
-                    rows, x, at, depth, 1, ROWS * depth, panels, first * padded, count, size, y, r * size, size, y,
-                    r * size, tile,
-                )  # fmt: skip
+            before, before_at, before_row = (y, r * size, size) if add or first else (start, 0, 0)
+            block_product(
+                rows, x, at, depth, 1, ROWS * depth, panels, first * padded, count, size, before, before_at, before_row,
+                y, r * size, tile,
+            )  # fmt: skip
 
 
 @entry
