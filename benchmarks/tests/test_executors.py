@@ -21,6 +21,7 @@ from delrec_bench.runs.executors.base import work
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
+pytestmark = pytest.mark.slow
 SETTINGS = (("training.batch", 16), ("task.test_limit", 30))
 METHOD = """
 import os, signal, time

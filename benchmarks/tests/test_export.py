@@ -13,9 +13,9 @@ from delrec import deployed
 from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.interchange import find_model, load_network
-from delrec_bench.interchange.nir_graph import export_nir, to_nir
-from delrec_bench.interchange.weights import OfMethod, read_weights, weights_bytes
+from delrec_bench.export import find_model, load_network
+from delrec_bench.export.nir_graph import export_nir, to_nir
+from delrec_bench.export.weights import OfMethod, read_weights, weights_bytes
 from delrec_bench.methods.base import find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.runs.single import perform
@@ -280,6 +280,6 @@ def test_files_of_weights_that_are_wrong_are_refused(tmp_path):
 
 
 def nothing_but_core(made):
-    from delrec_bench.interchange.weights import build_of
+    from delrec_bench.export.weights import build_of
 
     return build_of(made)

@@ -4,14 +4,16 @@ import shutil
 
 import pytest
 from delrec_bench.report.content import build
-from delrec_bench.report.run_page import Seen, run_page
 from delrec_bench.report.writing import write_page
 
 from benchmarks.tests import made_up
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium"),
+]
 METHODS = ("lif", "dcls", "delrec-axonal", "delrec-axonal-fixed")
 
 
@@ -142,10 +144,3 @@ def test_ink_follows_the_theme(browser, path):
     assert (
         inks[0] == [inks[0][0], "rgb(246, 247, 249)"] and inks[1][1] == "rgb(17, 21, 27)" and inks[0][0] != inks[1][0]
     )
-
-
-def test_a_runs_page_asks_nobody_either(watched, tmp_path):
-    path = tmp_path / "run.html"
-    path.write_text(run_page(made_up.history(made_up.scored_at("lif", 0, 0.5)), Seen(why_not="no checkpoint")))
-    watched.open(path)
-    assert "Test score 50.00 %" in watched.page.inner_text(".answer") and watched.fits()

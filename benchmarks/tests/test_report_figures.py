@@ -53,7 +53,7 @@ def test_the_declared_hypothesis_is_among_the_pairs_of_a_task_that_are_drawn(dra
         assert name.startswith(shown)
 
 
-@pytest.mark.parametrize("name", ["rates", "controls", "ranks", "delays"])
+@pytest.mark.parametrize("name", ["rates", "controls", "delays"])
 def test_long_names_leave_their_axes_room(drawing, name):
     """Beside names of 40 letters the one panel of the rates was 0.1 inches wide, its legend on its label."""
     long = [f"a-method-of-a-very-long-name-number-{i}-of-four" for i in range(4)]
@@ -125,19 +125,7 @@ def test_places_beyond_what_can_be_looked_at_are_said_to_be_in_the_table(drawing
     assert "1 more places on the other axes are in the table alone" in drawn.caption
 
 
-def test_ranks_are_in_order_with_places_and_who_may_be_first(drawing):
-    page = page_of([made_up.record(m, "digits", r) for m in made_up.METHODS for r in range(5)])
-    figure, _ = drawing("ranks", page)
-    (axes,) = figure.axes
-    rows = [r for r in page.of("digits") if r.kind == "run"]
-    assert [t.get_text() for t in axes.get_yticklabels()] == [r["method"] for r in rows]
-    assert words(axes) == [r["rank_group"] for r in rows]
-    assert drawing("ranks", page_of(pair())) == (None, None)  # two methods are no order
-    records, runs = made_up.swept(SIGMAS)
-    assert drawing("ranks", page_of(records, runs)) == (None, None)  # its curves show it
-
-
-@pytest.mark.parametrize("name", ["ranks", "controls", "curves"])
+@pytest.mark.parametrize("name", ["controls", "curves"])
 def test_a_tasks_long_name_does_not_lie_on_its_stamp(drawing, name):
     """Of a panel of a phone's width "shd:spoken-digits@298f8453" ran into STAND-IN."""
     made = [made_up.record(m, "digits", r) for m in made_up.METHODS for r in range(4)]
@@ -211,14 +199,6 @@ def test_delays_show_start_and_end_of_what_learned_and_of_records_that_kept_them
     spans = [line[:, 0].tolist() for line in lines(axes)]
     assert spans[0] == [0, 20] and spans[2] == [4, 24]
     assert drawing("delays", page_of(pair())) == (None, None)  # records from before the field
-
-
-def test_weights_are_relative_to_their_layers_mean_in_groups_of_delays(drawing):
-    figure, _ = drawing("weights", page_of(with_delays(pair())))
-    (line,) = [line for line in lines(figure.axes[0]) if len(line) == 6]
-    assert np.all(np.diff(line[:, 0]) > 0) and np.all(np.diff(line[:, 1]) > 0)
-    assert line[:, 1].mean() == pytest.approx(1, abs=0.05)
-    assert drawing("weights", page_of(with_delays(pair(), weight=False))) == (None, None)
 
 
 def test_rates_are_the_layers_of_all_methods(drawing):

@@ -31,8 +31,8 @@ def nir(
 
     NIR can say: hard reset, axonal or shared delays in whole steps, batch norm (folded), a linear or leaky readout.
     """
-    from delrec_bench.interchange import find_model
-    from delrec_bench.interchange.nir_graph import export_nir
+    from delrec_bench.export import find_model
+    from delrec_bench.export.nir_graph import export_nir
 
     workspace = places.workspace
     found = find_model(model, workspace, places.tables()[0])
@@ -45,9 +45,9 @@ def nir(
 
 
 def safetensors(places: Places, model: ModelArgument, out: OutOption = None) -> Answer:
-    """Write a network as one .safetensors file, which `delrec_bench.interchange.load_network` reads."""
-    from delrec_bench.interchange import find_model
-    from delrec_bench.interchange.weights import read_weights
+    """Write a network as one .safetensors file, which `delrec_bench.export.load_network` reads."""
+    from delrec_bench.export import find_model
+    from delrec_bench.export.weights import read_weights
     from delrec_bench.workspace import write_atomic
 
     workspace = places.workspace

@@ -10,12 +10,10 @@ from delrec_bench.report.figures.curves import curves
 from delrec_bench.report.figures.delays import delays
 from delrec_bench.report.figures.forest import forest
 from delrec_bench.report.figures.gains import gains
-from delrec_bench.report.figures.ranks import ranks
 from delrec_bench.report.figures.rates import rates
 from delrec_bench.report.figures.style import Drawn
-from delrec_bench.report.figures.weights import weights
 
-FIGURES = (forest, ablation, gains, ranks, costs, curves, controls, delays, weights, rates)
+FIGURES = (forest, ablation, gains, costs, curves, controls, delays, rates)
 _ANSWERING = ("forest", "ablation", "controls")  # one of them stands beside the answer
 _OF_A_HYPOTHESIS = ("forest", "controls", "ablation")
 
