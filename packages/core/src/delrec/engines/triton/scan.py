@@ -94,7 +94,7 @@ def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor
 
 
 def check_bits(history: Tensor) -> None:
-    """Raise ValueError for given steps that are no spikes; at rest there is one, of silence, and nothing to wait for."""
+    """Raise ValueError for given steps that are no spikes; at rest, with one silent step, nothing waits."""
     if len(history) > 1 and not bool(((history == 0) | (history == 1)).all()):
         raise ValueError(
             "the triton engine keeps spikes as bits, and the state's history holds other values than 0 and 1"
