@@ -9,6 +9,8 @@ from delrec_bench import arithmetic
 
 from benchmarks.tests import digests
 
+pytestmark = pytest.mark.skipif(bool(arithmetic.why_not_portable()), reason=arithmetic.why_not_portable())
+
 PROCESSORS = {
     "as it is": ({}, 1),
     "Nehalem": (
@@ -57,6 +59,12 @@ PROCESSORS = {
 SENSITIVE = tuple((method, "digits") for method in ("lif", "delrec-axonal", "dcls", "silif", "gru"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def settled() -> None:
+    """Let the libraries of this process take their settings before tests change its environment for their children."""
+    arithmetic.prepare("portable", 1)
+
+
 @pytest.fixture(scope="module")
 def expected() -> dict[str, str]:
     """The committed digests; of versions that have none, what this processor computes."""
@@ -64,7 +72,6 @@ def expected() -> dict[str, str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(bool(arithmetic.why_not_portable()), reason=arithmetic.why_not_portable())
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_runs_have_the_same_bits_whatever_the_environment_says(processor, expected, monkeypatch):
     variables, threads = PROCESSORS[processor]
