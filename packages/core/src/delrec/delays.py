@@ -62,7 +62,10 @@ def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) ->
     The gradient passes inside and AT the bounds, as in the published code. Outside, only a gradient that leads back
     passes, so that a delay beyond its range is neither stuck there nor driven further.
     """
-    projected: Tensor = _Project.apply(delay, math.inf if highest is None else float(highest), float(lowest))
+    bounds = math.inf if highest is None else float(highest), float(lowest)
+    if not (torch.is_grad_enabled() and delay.requires_grad):
+        return _Project.forward(delay, *bounds)
+    projected: Tensor = _Project.apply(delay, *bounds)
     return projected
 
 

@@ -145,6 +145,16 @@ class Neuron(nn.Module):
         """Return the coefficients as tensors, () or (N,), in the dtype of `like` and on its device."""
         return tuple(c.to(like) if isinstance(c, Tensor) else like.new_full((), c) for c in self.coefficients())
 
+    def table(self, like: Tensor) -> Tensor:
+        """Return the coefficients as compiled engines take them: (C, N), or (C, 1) where all are numbers of a layer."""
+        values = self.coefficients()
+        if not values:
+            return like.new_zeros(0, 1)
+        if like.is_cpu and all(isinstance(v, float) for v in values):
+            return torch.tensor(values, dtype=like.dtype).view(-1, 1)
+        # on an accelerator numbers are made where they are wanted: a copy from main memory would wait
+        return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)
+
     def initial(self) -> tuple[Coefficient, ...]:
         """Return the value that each state starts from, () or (N,), by default 0."""
         return (0.0,) * len(self.states)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,7 +49,7 @@ class Rules:
     """The step of one neuron and its adjoint, as graphs.
 
     inputs, outputs: of step and adjoint, by the names in the module's docstring. kept: the planes of the backward pass.
-    numbers: constants of all three functions, but for 0, 1 and -1.
+    numbers: constants of all three functions, but for 0, 1 and -1. kernels: what engines have made of these rules.
     reads_old, coefficients_read_old: whether the old states are needed for the gradients of current and states, and for
     those of the coefficients.
     """
@@ -62,6 +62,7 @@ class Rules:
     reads_old: bool
     coefficients_read_old: bool
     numbers: tuple[float, ...]
+    kernels: dict[str, Any] = field(default_factory=dict)
 
     def text(self, spelling: Spelling) -> str:
         """Return the three functions in the language of one engine. Raises RuleError for what it cannot spell."""

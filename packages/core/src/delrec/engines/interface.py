@@ -207,22 +207,21 @@ def scan(name: str, request: Request) -> Output:
     """
     check(request)
     chosen, named = engine_for(name, request.current.device.type)
-    reference, _ = engine_for("reference", "")
     if request.lengths is not None:
         return _with_lengths(name, request)
     if request.current.numel() == 0:
-        return reference.scan(request)
+        return _loaded["reference"].scan(request)
     if torch.compiler.is_compiling() and not chosen.traceable:
         if named:
             raise EngineError(f"engine = {chosen.name!r} cannot be traced by torch.compile; use engine='auto'")
-        return reference.scan(request)
+        return _loaded["reference"].scan(request)
     reason = chosen.supports(request)
     if reason is None:
         return chosen.scan(request)
     if named:
         raise EngineError(f"engine = {chosen.name!r}: it {reason}; use engine='auto' or 'reference'")
     _warn_once(f"the reference engine runs instead of the {chosen.name} engine: it {reason}")
-    return reference.scan(request)
+    return _loaded["reference"].scan(request)
 
 
 def check(request: Request) -> None:

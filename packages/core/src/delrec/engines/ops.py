@@ -1,4 +1,4 @@
-"""The scan of a compiled engine as one operator of torch, in eager code and in a compiled graph alike.
+"""What engines share that compile a neuron: the scan as one operator of torch, in eager code and in graphs alike.
 
 A neuron goes in as its handle (`delrec.neurons.neuron_of`), an engine as its name; what depends on values is decided
 when the operator runs.
@@ -7,24 +7,69 @@ when the operator runs.
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length
-from delrec.engines.fused import Grads, Inputs, refuse_twice
-from delrec.engines.interface import State
+from delrec.engines.interface import Output, Request, State, rest_state
 from delrec.engines.reference import check_history
+from delrec.layer import readable
 from delrec.neurons import Neuron, neuron_of
 
-__all__ = ["Passes", "scan"]
+__all__ = ["TAPS", "Grads", "Inputs", "Passes", "cannot_take", "refuse_twice", "run", "scan"]
 
 # they look at values, which waits for a device: mode="reduce-overhead" leaves them out of its CUDA graphs; older torch
 # knows no such mark
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
 _TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
 _PASSES = {"cpu": "delrec.engines.cpu.scan", "triton": "delrec.engines.triton.scan"}
+
+
+TAPS = "takes delays and half-widths, not taps"
+
+
+class Grads(NamedTuple):
+    """Gradients of what a scan gave: spikes (T, B, N), final states (states, B, N), trace (states, T, B, N)."""
+
+    spikes: Tensor | None
+    final: Tensor | None
+    trace: Tensor | None
+
+
+class Inputs(NamedTuple):
+    """The tensors of a scan, T steps of B rows and N neurons; see `interface.Request`.
+
+    coef: (C, N), or (C, 1) where all are numbers of the layer. start: (states, B, N). history: (K, B, N), newest last.
+    """
+
+    current: Tensor
+    weight: Tensor | None
+    delay: Tensor | None
+    width: Tensor | None
+    mask: Tensor | None
+    coef: Tensor
+    start: Tensor
+    history: Tensor
+
+
+def refuse_twice(engine: str) -> None:
+    """Raise RuntimeError where a gradient of the gradient is asked for: a hand-written adjoint has none."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            f"the {engine} engine gives first gradients only, and create_graph=True asks for second ones: "
+            "use engine='reference' for this layer"
+        )
+
+
+def cannot_take(request: Request) -> str | None:
+    """Return why the values of a request do not fit a compiled scan, or None."""
+    if request.weight is not None and request.state is not None and readable(request.state.history):
+        past = request.state.history.detach()
+        if not bool(((past == 0) | (past == 1)).all()):
+            return "keeps spikes as bits, and the state's history holds other values than 0 and 1"
+    return None
 
 
 class Passes(Protocol):
@@ -53,8 +98,7 @@ def _passes(engine: str) -> Passes:
     return cast(Passes, importlib.import_module(_PASSES[engine]))
 
 
-@torch.library.custom_op("delrec::scan", mutates_args=(), **_TAGS)
-def scan(
+def _scan(
     current: Tensor, weight: Tensor | None, delay: Tensor | None, width: Tensor | None, mask: Tensor | None,
     coef: Tensor, start: Tensor, history: Tensor, engine: str, handle: str, limit: int | None, cut: bool, keep: bool,
     trace: bool,
@@ -64,6 +108,9 @@ def scan(
         check_history(State((), history, cut), (kernel_length(delay, width) if limit is None else limit + 1))
     inputs = Inputs(current, weight, delay, width, mask, coef, start, history)
     return _passes(engine).forward(neuron_of(handle), inputs, limit, keep, trace)
+
+
+scan = torch.library.custom_op("delrec::scan", mutates_args=(), **_TAGS)(_scan)
 
 
 @scan.register_fake
@@ -127,3 +174,31 @@ def _gradient(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
 
 
 scan.register_autograd(_gradient, setup_context=_setup)
+
+
+def _reach(request: Request) -> int | None:
+    """Return the longest tap, where it is known or can be read off the delays."""
+    delay, width = request.delay, request.width
+    if request.limit is not None or delay is None or width is None:
+        return 1 if delay is None else request.limit
+    return kernel_length(delay, width) - 1 if readable(delay) else None
+
+
+def run(engine: str, request: Request) -> Output:
+    """Run a request that an engine takes, and return its result."""
+    current, neuron = request.current, request.neuron
+    state = rest_state(neuron, current) if request.state is None else request.state
+    inputs = Inputs(
+        current, request.weight, request.delay, request.width, request.mask, neuron.table(current),
+        torch.stack(state.states), state.history,
+    )  # fmt: skip
+    keep = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
+    # where neither autograd nor a tracer takes notes, no operator is needed
+    call = scan if keep or not readable(current) else _scan
+    spikes, final, trace, _, _ = call(*inputs, engine, neuron.handle, request.limit, state.cut, keep, request.trace)
+    held = len(state.history) + len(spikes)
+    kept = min(request.keep or _reach(request) or held, held)
+    # copies: a view would keep the whole sequence alive, and an edit of the output would change it
+    last = spikes[-kept:].clone() if len(spikes) >= kept else torch.cat([state.history, spikes])[-kept:]
+    states = tuple(trace.unbind(0)) if request.trace else ()
+    return Output(spikes, states, State(final.unbind(0), last, state.cut or kept < held), engine)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from delrec.engines.fused import TAPS, cannot_take, run
 from delrec.engines.interface import Engine, Output, Request
+from delrec.engines.ops import TAPS, cannot_take, run
 from delrec.neurons import Neuron, neuron_of
 from delrec.rules import RuleError
 
@@ -49,11 +49,10 @@ class Cpu(Engine):
             return _BROKEN
         if device != "cpu":
             return f"runs on CPU tensors, not on {device}"
-        kind = real(dtype)
-        if kind is None:
+        if real(dtype) is None:
             return f"runs in float32 and float64, not in {dtype}"
         try:
-            kernels_for(neuron, kind, "axonal")
+            kernels_for(neuron, dtype, "axonal")
         except RuleError as error:
             return f"cannot compile {type(neuron).__name__}: {error}"
         return None

@@ -7,13 +7,12 @@ as an argument anew in every process.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
+
+import torch
 
 from delrec.engines.cpu.blocks import BLOCK
-from delrec.engines.cpu.common import torch_dtype
 from delrec.engines.generated import load, read_source, without_blocks
 from delrec.neurons import Neuron
 from delrec.rules import Rules, Spelling
@@ -56,23 +55,24 @@ _KINDS = {
     "synaptic": ("delrec.engines.cpu", "scan_kernels.py", "synaptic_kernels"),
     "events": ("delrec.engines.events", "kernels.py", None),
 }
-_known: weakref.WeakKeyDictionary[Rules, dict[str, ModuleType]] = weakref.WeakKeyDictionary()
 
 
-def kernels_for(neuron: Neuron, dtype: Any, kind: str) -> ModuleType:
+def kernels_for(neuron: Neuron, dtype: torch.dtype, kind: str) -> ModuleType:
     """Return the compiled kernels of a neuron.
 
     kind: "axonal" (one delay a sender, or no recurrence) or "synaptic", with functions `forward_tile` and
     `backward_tile`; or "events", with `event_rows`. Raises RuleError when its step cannot be compiled, saying why.
     """
-    rules = neuron.rules(torch_dtype(dtype))
-    known = _known.setdefault(rules, {})
-    if kind not in known:
-        known[kind] = load(f"{type(neuron).__name__.lower()}_{kind}_{dtype.name}", _module_text(rules, dtype, kind))
-    return known[kind]
+    rules = neuron.rules(dtype)
+    if kind not in rules.kernels:
+        name = str(dtype).removeprefix("torch.")
+        text = _module_text(rules, name, kind)
+        rules.kernels[kind] = load(f"{type(neuron).__name__.lower()}_{kind}_{name}", text)
+    found: ModuleType = rules.kernels[kind]
+    return found
 
 
-def _module_text(rules: Rules, dtype: Any, kind: str) -> str:
+def _module_text(rules: Rules, dtype: str, kind: str) -> str:
     package, name, recurrence = _KINDS[kind]
     head = "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled, inlined\n"
     if recurrence:
@@ -84,7 +84,7 @@ def _module_text(rules: Rules, dtype: Any, kind: str) -> str:
     return "\n\n".join((head, blocks, rules.text(spelling), without_blocks(read_source(package, name))))
 
 
-def _blocks_text(rules: Rules, dtype: Any, numbers: int) -> str:
+def _blocks_text(rules: Rules, dtype: str, numbers: int) -> str:
     """Return the names of `blocks` for a neuron: the rows of `work`, and its rules on whole blocks of it."""
     states, coefs, planes = rules.states, rules.coefficients, len(rules.kept)
     sizes = {
@@ -102,7 +102,7 @@ def _blocks_text(rules: Rules, dtype: Any, numbers: int) -> str:
     loads = "".join(f"    p_{j} = numbers[{j}]\n" for j in range(numbers))
     constants = "\n".join(f"{name} = {place}" for name, place in places.items())
     return f"""
-REAL = np.{dtype.name}
+REAL = np.{dtype}
 ONE, ZERO = REAL(1.0), REAL(0.0)
 BLOCK, STATES, COEFS, PLANES, ROWS = {BLOCK}, {states}, {coefs}, {planes}, {rows}
 READS_OLD, COEFFICIENTS_READ_OLD = {rules.reads_old}, {rules.coefficients_read_old}

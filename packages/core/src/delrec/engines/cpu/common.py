@@ -22,7 +22,6 @@ __all__ = [
     "real",
     "row_groups",
     "tile_count",
-    "torch_dtype",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -34,11 +33,6 @@ _CHUNK = 512  # rows of one task
 def real(dtype: torch.dtype) -> np.dtype[Any] | None:
     """Return numpy's name of a dtype that kernels are compiled for, or None."""
     return _REALS.get(dtype)
-
-
-def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
-    """Return torch's name of a dtype that kernels are compiled for."""
-    return next(theirs for theirs, ours in _REALS.items() if ours == dtype)
 
 
 def tile_count(batch: int) -> int:
@@ -60,6 +54,8 @@ def flat(tensor: Tensor) -> Array:
 def padded_rows(matrix: Tensor, rows: int | None = None) -> Array:
     """Return a matrix as one row of padded rows, of which there are `rows` (zeros below)."""
     count, columns = matrix.shape
+    if columns == padded(columns) and rows in (None, count):
+        return flat(matrix)
     out = matrix.new_zeros(count if rows is None else rows, padded(columns))
     out[:count, :columns] = matrix.detach()
     return flat(out)

@@ -22,7 +22,7 @@ from delrec.engines.cpu.line_vector import read_pairs
 from delrec.engines.cpu.linear import list_row
 from delrec.engines.cpu.synaptic_kernels import NEAR, make_room, push_lines
 from delrec.engines.cpu.vector import LANES, get, put, transpose_block
-from delrec.engines.fused import refuse_twice
+from delrec.engines.ops import refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["convolution", "delayed_linear"]

@@ -17,7 +17,7 @@ from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.common import add_up, chunks, flat, mostly_zero, padded, padded_rows, row_groups
 from delrec.engines.cpu.kernels import add_rows, aligned
 from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
-from delrec.engines.fused import refuse_twice
+from delrec.engines.ops import refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["linear", "list_row"]

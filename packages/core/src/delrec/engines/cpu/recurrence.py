@@ -14,7 +14,7 @@ from delrec.engines.cpu import synaptic
 from delrec.engines.cpu.arguments import Pairs, Taps
 from delrec.engines.cpu.common import add_up, flat, padded, padded_rows
 from delrec.engines.cpu.vector import LANES
-from delrec.engines.fused import Inputs
+from delrec.engines.ops import Inputs
 from delrec.neurons import Neuron
 
 __all__ = ["Axonal", "Nothing", "Recurrence", "Synaptic", "recurrence_of"]

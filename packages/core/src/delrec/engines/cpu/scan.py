@@ -11,7 +11,7 @@ from delrec.engines.cpu.codegen import kernels_for
 from delrec.engines.cpu.common import GROUPS, add_up, flat, padded, real, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import LANES
-from delrec.engines.fused import Grads, Inputs
+from delrec.engines.ops import Grads, Inputs
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron
 
@@ -40,22 +40,22 @@ def forward(
     neuron: Neuron, inputs: Inputs, limit: int | None, keep: bool, trace: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `ops.Passes`."""
-    current, history = inputs.current, inputs.history
+    current = inputs.current
     steps, batch, size = current.shape
     recurrence = recurrence_of(neuron, inputs)
-    module = kernels_for(neuron, real(current.dtype), recurrence.kind)
+    module = kernels_for(neuron, current.dtype, recurrence.kind)
     planes, bits = room(neuron, inputs, limit)
-    shape = _shape(inputs, recurrence, bits, keep, trace)
-    if shape.recurrent:
-        pack(bits, history[-recurrence.past :], shape)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
     final = inputs.start.detach().clone(memory_format=torch.contiguous_format)
     traced = current.new_empty(len(final), steps if trace else 0, batch, size)
     kept = current.new_empty(planes, steps if keep else 0, batch, size)
-    filled = Planes(flat(spikes), flat(final), flat(traced), flat(kept))
-    given, tables = _given(neuron, inputs, shape), recurrence.forward(inputs.weight)
-    x, words = flat(current), flat(bits).view(np.uint16)
-    parallel(lambda tile: module.forward_tile(tile, shape, given, tables, x, filled, words), tile_count(batch))
+    shape, given = _arguments(neuron, inputs, recurrence, bits, keep, trace)
+    if shape.recurrent:
+        pack(bits, inputs.history[-recurrence.past :], shape)
+    filled = Planes(*[t.view(-1).numpy() for t in (spikes, final, traced, kept)])
+    tables, x, words = recurrence.forward(inputs.weight), flat(current), bits.numpy().view(np.uint16)
+    tiles = -(-batch // LANES)
+    parallel(lambda tile: module.forward_tile(tile, shape, given, tables, x, filled, words), tiles)
     return spikes, final, traced, kept, bits
 
 
@@ -68,8 +68,9 @@ def backward(
     steps, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
     recurrence = recurrence_of(neuron, inputs)
-    module = kernels_for(neuron, real(current.dtype), recurrence.kind)
-    shape, groups = _shape(inputs, recurrence, bits, True, False), min(tile_count(batch), GROUPS)
+    module = kernels_for(neuron, coef.dtype, recurrence.kind)
+    shape, given = _arguments(neuron, inputs, recurrence, bits, True, False)
+    groups = min(tile_count(batch), GROUPS)
     need_taps = need_delay or need_width
     # the sums of a synaptic half-width are made of those of the weight
     sum_weight = need_weight or (need_taps and recurrence.kind == "synaptic")
@@ -80,7 +81,7 @@ def backward(
     g_start = start.new_empty(start.shape if need_start else (0,))
     g_past = coef.new_zeros(recurrence.past, batch, size)
     tables, sums = recurrence.backward(weight, groups)
-    given, words = _given(neuron, inputs, shape), flat(bits).view(np.uint16)
+    words = bits.numpy().view(np.uint16)
     spikes, final, trace = (flat(empty if g is None else g) for g in grads)
     on = [int(g is not None) for g in grads]
     incoming = Incoming(spikes, on[0], final, on[1], trace, on[2])
@@ -111,32 +112,32 @@ def backward(
     )  # fmt: skip
 
 
-def _shape(inputs: Inputs, recurrence: Recurrence, bits: Tensor, keep: bool, trace: bool) -> Shape:
+def _arguments(
+    neuron: Neuron, inputs: Inputs, recurrence: Recurrence, bits: Tensor, keep: bool, trace: bool
+) -> tuple[Shape, Given]:
+    """Return what both passes read."""
+    coef, mask, recurrent = inputs.coef, inputs.mask, inputs.weight is not None
     steps, batch, size = inputs.current.shape
-    recurrent = inputs.weight is not None
-    prefix = len(bits) // (tile_count(batch) * size) - steps if recurrent else 0
-    return Shape(steps, batch, size, padded(size), int(keep), int(trace), prefix, recurrence.past, int(recurrent))
-
-
-def _given(neuron: Neuron, inputs: Inputs, shape: Shape) -> Given:
-    coef, mask = inputs.coef, inputs.mask
-    part, masked, step = flat(coef.new_zeros(0)), 0, 0
-    if mask is not None and shape.recurrent:
-        part, masked = flat(mask), 1
-        step = shape.batch * shape.size if mask.dim() == 3 else 0
+    prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
+    row = padded(size)
+    shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
     numbers = np.array(neuron.rules(coef.dtype).numbers, real(coef.dtype))
-    return Given(part, masked, step, flat(coef.expand(len(coef), shape.size)), numbers, flat(inputs.start))
+    masks, masked, step = numbers[:0], 0, 0
+    if mask is not None and recurrent:
+        masks, masked, step = flat(mask), 1, batch * size if mask.dim() == 3 else 0
+    coefficients, start = (t.detach().contiguous().view(-1).numpy() for t in (coef.expand(-1, size), inputs.start))
+    return shape, Given(masks, masked, step, coefficients, numbers, start)
 
 
 def pack(bits: Tensor, history: Tensor, shape: Shape) -> None:
     """Write past spikes (K, B, N) in front of step 0: bit b of bits[tile, n, prefix - K + j]."""
     past, batch, size = history.shape
     given = history.detach().numpy()
+    if not given.any():
+        return  # as the bits are
     if not ((given == 0) | (given == 1)).all():
         raise ValueError("the cpu engine keeps spikes as bits, and the state's history holds other values than 0 and 1")
-    rows = np.zeros((past, tile_count(batch) * LANES, size), np.uint16)
-    rows[:, :batch] = given
-    shifts = np.arange(LANES, dtype=np.uint16).reshape(1, 1, LANES, 1)
-    packed = (rows.reshape(past, -1, LANES, size) << shifts).sum(2, dtype=np.uint16)
-    words = bits.numpy().view(np.uint16).reshape(-1, size, shape.prefix + shape.steps)
-    words[:, :, shape.prefix - past : shape.prefix] = packed.transpose(1, 2, 0)
+    row = np.arange(batch, dtype=np.uint16).reshape(1, -1, 1)
+    words = np.add.reduceat(given.astype(np.uint16) << row % LANES, np.arange(0, batch, LANES), 1, np.uint16)
+    into = bits.numpy().view(np.uint16).reshape(-1, size, shape.prefix + shape.steps)
+    into[:, :, shape.prefix - past : shape.prefix] = words.transpose(1, 2, 0)

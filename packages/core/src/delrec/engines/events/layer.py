@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from delrec.engines.cpu.blocks import BLOCK
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import Array, flat, padded, real
+from delrec.engines.cpu.common import Array, flat, padded
 from delrec.engines.threads import parallel
 from delrec.neurons import LIF, Neuron
 
@@ -51,7 +51,7 @@ class EventLayer:
         after = torch.zeros(size if recurrent is not None else 0) if delay is None else delay.detach().t()
         lasts = max(int(arrives.max(initial=-1)), int(flat(after).max(initial=-1)) + 1)
         self.slots = 1 + lasts
-        self._module = kernels_for(neuron or LIF().attach(size), real(dtype), "events")
+        self._module = kernels_for(neuron or LIF().attach(size), dtype, "events")
         self._rest = self._at_rest(neuron)
         reals = {
             "weight": rows(weight),

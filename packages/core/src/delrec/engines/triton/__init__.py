@@ -11,8 +11,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from delrec.engines.fused import TAPS, cannot_take, run
 from delrec.engines.interface import Engine, Output, Request
+from delrec.engines.ops import TAPS, cannot_take, run
 from delrec.neurons import Neuron, neuron_of
 from delrec.rules import RuleError
 

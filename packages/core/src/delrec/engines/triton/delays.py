@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from delrec.delays import window_taps
-from delrec.engines.fused import refuse_twice
+from delrec.engines.ops import refuse_twice
 from delrec.engines.triton.tiles import launch
 
 __all__ = ["delayed_linear"]

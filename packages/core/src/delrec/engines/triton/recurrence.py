@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from delrec.engines.fused import Inputs
+from delrec.engines.ops import Inputs
 from delrec.engines.triton.axonal import lay_out_senders
 from delrec.engines.triton.synaptic import lay_out_connections
 from delrec.engines.triton.tiles import OPTIONS, launch, power_of_two

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length
-from delrec.engines.fused import Grads, Inputs
+from delrec.engines.ops import Grads, Inputs
 from delrec.engines.triton.axonal import sender_gradients
 from delrec.engines.triton.recurrence import COLS, Recurrence, recurrence_of
 from delrec.engines.triton.scan_kernels import backward_scan, forward_scan, weight_gradient
