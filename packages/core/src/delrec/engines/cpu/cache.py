@@ -1,9 +1,10 @@
 """Compiled kernels on disk, between processes.
 
-One file a function and signature, in a folder that nobody else can write. Its name holds a hash of every kernel's
-source, the generated text and the versions; its content begins with a digest of the rest, which is read only if the
-digest agrees. A file that is empty, cut or not ours is compiled again, without a word. numba's own cache is not used:
-it unpickles whatever lies in its folder, and does not notice that a called function was edited in another file.
+One file a function and signature, whose name holds a hash of every kernel's source, of the generated text and of the
+versions. What is missing or cannot be read is compiled again, without a word; a folder or a file that belongs to
+another user, or that others may write, is ignored. numba's own cache is not used: it does not notice that a called
+function was edited in another file, and two processes that save different signatures of one function at a time can
+leave an index that gives the one's kernel for the other's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import shutil
 import stat
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -44,9 +44,6 @@ _SOURCES = {
     ),
     "delrec.engines.events": ("kernels.py",),
 }  # fmt: skip
-
-DRAFT = ".tmp"  # how the name of a file ends that is being written
-DRAFT_SECONDS = 86400.0  # a draft that old has no writer any more
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # of what only kernels call: no way in from Python, which would cost a third of the compilation
@@ -79,47 +76,34 @@ def sources() -> str:
 class _Kept(_Cache):
     """numba's interface to a cache, for one function."""
 
-    def __init__(self, function: Any) -> None:
-        self._function, self._enabled = function, True
+    cache_path = property(lambda self: str(cache_folder()))
 
-    @property
-    def cache_path(self) -> str:
-        return str(cache_folder())
+    def __init__(self, function: Any) -> None:
+        self._function = function
 
     def enable(self) -> None:
-        self._enabled = True
+        """Do nothing: it is always on."""
 
-    def disable(self) -> None:
-        self._enabled = False
-
-    def flush(self) -> None:
-        for path in cache_folder().glob(f"{self._function.__module__}.{self._function.__name__}-*"):
-            path.unlink(missing_ok=True)
+    disable = flush = enable
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        if not self._enabled:
-            return None
         target_context.refresh()
         path = self._path(sig, target_context.codegen())
         try:
-            content = path.read_bytes()
-        except OSError:
+            if not _unsafe(path):
+                return CompileResult._rebuild(target_context, *pickle.loads(path.read_bytes()))
+        except Exception:  # missing, cut or garbage, in the words of whichever reader met it
             return None
-        digest, payload = content[:32], content[32:]
-        if hashlib.sha256(payload).digest() != digest or not payload:
-            return None
-        return CompileResult._rebuild(target_context, *pickle.loads(payload))
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        if not self._enabled or data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
+        if data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
             return
         path = self._path(sig, data.codegen)
-        payload = serialize.dumps(data._reduce())
         with contextlib.suppress(OSError):  # a full disk costs the next process a compilation
-            handle, name = tempfile.mkstemp(dir=path.parent, suffix=DRAFT)
+            handle, name = tempfile.mkstemp(dir=path.parent)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(payload).digest() + payload)
+                    file.write(serialize.dumps(data._reduce()))
                 Path(name).replace(path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
@@ -149,7 +133,6 @@ def _private(chosen: str | None, cache_home: str | None, home: str | None) -> Pa
         reason = _unsafe(folder)
         if not reason:
             with tempfile.TemporaryFile(dir=folder):  # a folder of ours on a disk that cannot be written
-                _sweep(folder)
                 return folder
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
         reason = str(error)
@@ -164,14 +147,6 @@ def _private(chosen: str | None, cache_home: str | None, home: str | None) -> Pa
     return Path(made)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote left here a day ago."""
-    for draft in folder.glob(f"*{DRAFT}"):
-        with contextlib.suppress(OSError):  # another process swept it
-            if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
-                draft.unlink()
-
-
 def _default(cache_home: str | None) -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "delrec"
@@ -180,11 +155,11 @@ def _default(cache_home: str | None) -> Path:
     return Path(cache_home or Path.home() / ".cache") / "delrec"
 
 
-def _unsafe(folder: Path) -> str:
-    """Return why others may have written in a folder, or nothing."""
+def _unsafe(path: Path) -> str:
+    """Return why others may have written a file, or in a folder, or nothing."""
     if not hasattr(os, "getuid"):
         return ""  # Windows keeps a user's folders to the user
-    info = folder.stat()
+    info = path.stat()
     if info.st_uid != os.getuid():
         return "it belongs to another user"
     return "others may write in it" if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else ""
