@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, ClassVar
@@ -181,7 +182,8 @@ class FiniteWatch:
         if values.numel() == 0 or not readable(values):
             return
         if values.is_cpu:
-            if not _finite(values):
+            low, high = torch.aminmax(values.detach())  # one pass, and NaN comes through
+            if not (math.isfinite(low) and math.isfinite(high)):
                 raise NotFiniteError(message)
         elif values.is_cuda:
             with torch.cuda.device(values.device):  # the event belongs to this device's stream

@@ -143,14 +143,14 @@ class Neuron(nn.Module):
 
     def coefficients_like(self, like: Tensor) -> States:
         """Return the coefficients as tensors, () or (N,), in the dtype of `like` and on its device."""
-        return tuple(c.to(like) if isinstance(c, Tensor) else like.new_full((), c) for c in self.coefficients())
+        return tuple([c.to(like) if isinstance(c, Tensor) else like.new_full((), c) for c in self.coefficients()])
 
     def table(self, like: Tensor) -> Tensor:
         """Return the coefficients as compiled engines take them: (C, N), or (C, 1) where all are numbers of a layer."""
         values = self.coefficients()
         if not values:
             return like.new_zeros(0, 1)
-        if like.is_cpu and all(isinstance(v, float) for v in values):
+        if like.is_cpu and not [v for v in values if isinstance(v, Tensor)]:
             return torch.tensor(values, dtype=like.dtype).view(-1, 1)
         # on an accelerator numbers are made where they are wanted: a copy from main memory would wait
         return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)
@@ -161,8 +161,8 @@ class Neuron(nn.Module):
 
     def start_states(self, like: Tensor) -> States:
         """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
-        starts = (s.to(like) if isinstance(s, Tensor) else like.new_full((), s) for s in self.initial())
-        return tuple(s.expand_as(like) for s in starts)
+        starts = [s.to(like) if isinstance(s, Tensor) else like.new_full((), s) for s in self.initial()]
+        return tuple([s.expand_as(like) for s in starts])
 
     def membrane(self, state: States, coefficients: States) -> Tensor:
         """Return what a layer gives as the membrane potential after the reset: the first state, unless overridden."""

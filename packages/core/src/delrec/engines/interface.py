@@ -245,7 +245,7 @@ def check(request: Request) -> None:
             continue
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} is a {type(tensor).__name__}: give a tensor")
-        if not any(_is_of(tensor, shape) for shape in shapes):
+        if not _is_of(tensor, *shapes):
             raise ValueError(f"{name} has shape {_allowed(tensor, shapes, current)}")
         if name in ("weight", "mask", "taps") and tensor.dtype != current.dtype:
             raise ValueError(f"{name} is {_shown(tensor)} and current {_shown(current)}: give both one dtype")
@@ -269,9 +269,11 @@ def check(request: Request) -> None:
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def _is_of(tensor: Tensor, shape: tuple[int, ...]) -> bool:
-    # one by one: torch.compile knows sizes by symbols, and compares no tuples of them
-    return tensor.dim() == len(shape) and all(a == b for a, b in zip(tensor.shape, shape, strict=True))
+def _is_of(tensor: Tensor, *shapes: tuple[int, ...]) -> bool:
+    for shape in shapes:  # number by number: torch.compile knows sizes by symbols, and compares no tuples of them
+        if tensor.dim() == len(shape) and not [a for a, b in zip(tensor.shape, shape, strict=True) if a != b]:
+            return True
+    return False
 
 
 def _allowed(tensor: Tensor, shapes: tuple[tuple[int, ...], ...], current: Tensor) -> str:

@@ -161,6 +161,7 @@ def _(
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     _, *tensors, ctx.engine, ctx.handle, ctx.limit, _, _, _ = inputs
+    ctx.neuron = neuron_of(ctx.handle)  # which nobody else may hold when the backward pass comes
     # everything through save_for_backward, so that an edit in place before the backward pass is an error
     ctx.save_for_backward(*tensors, *output[3:])
     ctx.set_materialize_grads(False)
