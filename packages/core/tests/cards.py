@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 from delrec import LIF
-from delrec.engines.fused import Grads, Inputs
+from delrec.engines.ops import Grads, Inputs
 from torch import Tensor
 
 TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.int32: "i32"}
