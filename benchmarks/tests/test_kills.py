@@ -3,16 +3,19 @@
 import io
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from delrec_bench.records import read_record
+from delrec_bench.records import load_records, read_record, same_record
 from delrec_bench.runs import folder, recording
 from delrec_bench.runs.folder import RunFolder, sealed
 from delrec_bench.tracking.values import epoch_times
@@ -159,3 +162,49 @@ def test_a_clock_that_was_set_back_changes_nothing(tmp_path, whole, monkeypatch,
 
 def interrupted() -> None:
     raise KeyboardInterrupt
+
+
+STUDY = """
+summary = "killed again and again"
+[quick]
+methods = ["lif", "delrec-axonal", "counts-only"]
+tasks = ["digits"]
+repetitions = 2
+set = { training.epochs = 3, task.limit = 200, task.test_limit = 60, network.hidden = [8] }
+"""
+
+
+@pytest.mark.timeout(1800)
+def test_a_study_that_is_killed_ten_times_at_random_moments_ends_as_one_left_alone(tmp_path):
+    """Half of the kills fall into the work itself, half anywhere from the first import on."""
+    draw = random.Random(0)
+    roots = {name: tmp_path / f"{name} ü" for name in ("whole", "killed")}
+    for root in roots.values():
+        root.mkdir()
+        (root / "data.dvc").write_text("outs: []\n")
+        (root / "killed.toml").write_text(STUDY)
+
+    def start(root):
+        words = ["reproduce", "--study", str(root / "killed.toml"), "--root", str(root), "--jobs", "1", "--no-latency"]
+        return subprocess.Popen([sys.executable, "-m", "delrec_bench.app", *words], stderr=subprocess.DEVNULL)
+
+    begin = time.monotonic()
+    assert start(roots["whole"]).wait() == 0
+    lasts = time.monotonic() - begin
+    kills = 0
+    while kills < 10:
+        process = start(roots["killed"])
+        try:
+            assert process.wait(draw.uniform(0.0 if kills % 2 else 0.3, 0.9) * lasts) == 0
+            shutil.rmtree(roots["killed"] / "runs")  # it came through: once more from the start
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert start(roots["killed"]).wait() == 0
+    whole, killed = ({r.key: r for r in load_records(root / "runs")} for root in roots.values())
+    assert whole.keys() == killed.keys() and len(whole) == 6
+    assert all(same_record(whole[key], killed[key]) for key in whole)
+    pages = [{p.name: p.read_bytes() for p in (root / "out" / "killed").iterdir()} for root in roots.values()]
+    assert pages[0] == pages[1]
+    assert not list((roots["killed"] / "runs").glob("*/.*"))

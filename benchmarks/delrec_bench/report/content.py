@@ -142,9 +142,8 @@ def _footnotes(declared: Declaration, rows: Sequence[Row], missing: int) -> Iter
     runs = [row for row in rows if row.kind == "run"]
     if missing:
         yield f"Not complete: {missing} of {words.plural(len(declared.runs), 'run')} are not there."
-    lost = sum(len(row.diverged) for row in rows)
-    if lost:
-        yield f"Runs that diverged and have no score: {lost}. Rows that lost runs are not ranked."
+    if declared.diverged:
+        yield f"Runs that diverged and have no score: {len(declared.diverged)}. Rows that lost runs are not ranked."
     revisions = {name for row in rows for name in row.revisions}
     if len(revisions) > 1:
         yield f"The runs come from {len(revisions)} revisions of the code: {', '.join(sorted(revisions))}."
