@@ -5,11 +5,11 @@ import warnings
 
 import pytest
 import torch
-from delrec import LIF, FeedforwardDelays, SpikeLinear
+from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikeLinear
 from delrec.engines import EngineError, Request, State, cpu, interface
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
-from delrec.surrogates import Boxcar, FastSigmoid
+from delrec.surrogates import Boxcar, FastSigmoid, Triangle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from problems import COMPILED_ON, F64, NEURONS, assert_equal, difference, leaves, problem, result, run
@@ -296,3 +296,14 @@ def test_an_edited_step_is_seen(tmp_path, engine, device):
         neuron = module.Leaky().attach(3).to(device)
         membranes.append(run(engine, current=current, neuron=neuron).states[0][0, 0, 0])
     assert [float(m) for m in membranes] == [0.3, 0.6]
+
+
+def test_a_setting_changed_before_the_backward_pass_is_an_error():
+    layer = RecurrentDelays(4, neuron=LIF(surrogate=Triangle(1.0)), engine="cpu")
+    current = torch.rand(5, 2, 4, requires_grad=True)
+    total = layer(current).sum()
+    layer.neuron.surrogate = Triangle(2.0)
+    with pytest.raises(RuntimeError, match=r"setting of LIF was changed .* call backward\(\) first"):
+        total.backward()
+    layer(current).sum().backward()
+    assert torch.isfinite(current.grad).all()

@@ -161,7 +161,8 @@ def _(
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     _, *tensors, ctx.engine, ctx.handle, ctx.limit, _, _, _ = inputs
-    ctx.neuron = neuron_of(ctx.handle)  # which nobody else may hold when the backward pass comes
+    ctx.neuron = neuron_of(ctx.handle)  # kept alive: the backward pass needs it
+    ctx.rules = ctx.neuron.rules(inputs[0].dtype)
     # everything through save_for_backward, so that an edit in place before the backward pass is an error
     ctx.save_for_backward(*tensors, *output[3:])
     ctx.set_materialize_grads(False)
@@ -169,6 +170,11 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _gradient(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     refuse_twice(ctx.engine)
+    if ctx.neuron.rules(ctx.saved_tensors[-2].dtype) is not ctx.rules:
+        raise RuntimeError(
+            f"a setting of {type(ctx.neuron).__name__} was changed between the forward and the backward pass: "
+            "call backward() first"
+        )
     needs = list(ctx.needs_input_grad[:8])
     found = _scan_backward(*grads[:3], *ctx.saved_tensors, ctx.engine, ctx.handle, ctx.limit, needs)
     return *(g if n else None for g, n in zip(found, needs, strict=True)), *(None,) * 6
