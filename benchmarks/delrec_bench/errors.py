@@ -1,5 +1,8 @@
 """The suite's own error, and help for the commonest one: a misspelt name."""
 
+import os
+import tempfile
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -36,3 +39,11 @@ class RunError(Exception):
 
 class DivergedError(RunError):
     """Its training left the finite numbers: what the settings do, on any computer; a result, though no score."""
+
+
+def bug(error: Exception) -> str:
+    """Save the traceback of an error that is not the user's, and return what to say of it."""
+    handle, name = tempfile.mkstemp(prefix="delrec-bench-", suffix=".traceback.txt")
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        traceback.print_exception(error, file=file)
+    return f"this is a bug ({type(error).__name__}: {error}); its traceback is in {name}"

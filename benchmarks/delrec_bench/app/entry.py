@@ -7,8 +7,6 @@ import json
 import os
 import select
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ import typer
 
 from delrec_bench.app.tree import build
 from delrec_bench.environment import interruptible
-from delrec_bench.errors import BenchError, RunError, nearest
+from delrec_bench.errors import BenchError, RunError, bug, nearest
 
 SCHEMA = 1
 NAME = "delrec-bench"
@@ -54,9 +52,9 @@ def main(words: Sequence[str] | None = None) -> int:
             return 0
         if error.errno in REFUSED and error.filename:
             return _ended(f"{error.filename}: {error.strerror}; make room or choose another folder", 2, as_json)
-        return _bug(error, as_json)
+        return _ended(bug(error), 1, as_json)
     except Exception as error:
-        return _bug(error, as_json)
+        return _ended(bug(error), 1, as_json)
 
 
 def _answer(words: list[str]) -> tuple[int, dict[str, Any]]:
@@ -103,10 +101,3 @@ def _ended(message: str, code: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"schema": SCHEMA, "error": message, "exit_code": code}))
     return code
-
-
-def _bug(error: Exception, as_json: bool) -> int:
-    handle, name = tempfile.mkstemp(prefix=f"{NAME}-", suffix=".traceback.txt")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        traceback.print_exception(error, file=file)
-    return _ended(f"this is a bug ({type(error).__name__}: {error}); its traceback is in {name}", 1, as_json)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from delrec_bench.arithmetic import MARK
 from delrec_bench.config import Request
-from delrec_bench.errors import BenchError, RunError
+from delrec_bench.errors import BenchError, RunError, bug
 from delrec_bench.records import Record, finished_record
 from delrec_bench.workspace import Workspace
 
@@ -116,10 +116,10 @@ def work(request: Request, place: Place, progress: Progress | None = None) -> Do
                 return Done(request, seconds=time.perf_counter() - start, error=str(refused), refused=True)
             except RunError as failed:
                 error = str(failed)
-            except Exception as bug:
-                if isinstance(bug, OSError) and bug.errno in NO_ROOM:
+            except Exception as unforeseen:
+                if isinstance(unforeseen, OSError) and unforeseen.errno in NO_ROOM:
                     raise
-                error = f"{request.method} on {request.task}: this is a bug ({type(bug).__name__}: {bug})"
+                error = f"{request.method} on {request.task}: {bug(unforeseen)}"
             else:
                 record = outcome.record
                 score = record.result["valid_score"] if record.kind == "trial" else record.score
