@@ -21,6 +21,7 @@ from delrec_bench.runs.folder import BusyError, RunFolder
 from delrec_bench.runs.models import network_of
 from delrec_bench.studies.derived import networks
 from delrec_bench.studies.expansion import expand
+from delrec_bench.statistics.reproduced import Row, judge
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import evaluate
 from delrec_bench.training.lesioned import deployed_as, layers_with_delays, lesion_
@@ -78,7 +79,7 @@ def no_training(*_, **__):
 
 def test_the_keys_of_published_runs_are_what_they_were(workspace):
     records, _ = read_store(ROOT / "reports", ["digits", "mackey-glass", "yin-yang"])
-    chosen = [r for r in records if r.kind in ("run", "floor") and r.repetition == 1]
+    chosen = [r for r in records if r.kind in ("run", "floor") and r.repetition == 0]
     assert chosen
     for record in chosen:
         again = resolve(request_of(record, TASKS), METHODS, TASKS, workspace)
@@ -245,8 +246,9 @@ def test_a_derived_record_is_verified_and_made_again_from_its_configuration(sett
     made = perform(settled(condition="time-jitter=20", lesion="noise=2"), workspace).record
     found = finished_record(workspace.runs, made.key)
     assert found is not None and found.content == made.content
-    again, outcome = rerun(made, METHODS, TASKS, workspace, settled().request.data)
-    assert (again.key, outcome.word) == (made.key, "equal"), outcome.reason
+    again = rerun(made, METHODS, TASKS, workspace, settled().request.data)
+    [judged] = judge([Row(str(made), [(made, again)], [])]).rows
+    assert (again.key, judged.word) == (made.key, "equal"), judged.reason
     assert "--set evaluation.condition=time-jitter=20 --set evaluation.lesion=noise=2" in made.command
     path = workspace.runs / made.key / "record.json"
     text = path.read_text()

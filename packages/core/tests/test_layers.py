@@ -119,7 +119,7 @@ class SmoothATan(ATan):
     """A spike whose derivative IS the surrogate, so that finite differences can judge the whole layer."""
 
     def spike(self, u, strict=False):
-        return 0.5 + torch.atan(math.pi / 2 * self.params[0] * u) / math.pi
+        return 0.5 + torch.atan(math.pi / 2 * self.alpha * u) / math.pi
 
 
 @pytest.mark.parametrize("delays", FORMS)

@@ -170,13 +170,14 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _gradient(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     refuse_twice(ctx.engine)
-    if ctx.neuron.rules(ctx.saved_tensors[-2].dtype) is not ctx.rules:
+    saved = ctx.saved_tensors
+    if ctx.neuron.rules(saved[-2].dtype) is not ctx.rules:
         raise RuntimeError(
             f"a setting of {type(ctx.neuron).__name__} was changed between the forward and the backward pass: "
             "call backward() first"
         )
     needs = list(ctx.needs_input_grad[:8])
-    found = _scan_backward(*grads[:3], *ctx.saved_tensors, ctx.engine, ctx.handle, ctx.limit, needs)
+    found = _scan_backward(*grads[:3], *saved, ctx.engine, ctx.handle, ctx.limit, needs)
     return *(g if n else None for g, n in zip(found, needs, strict=True)), *(None,) * 6
 
 
