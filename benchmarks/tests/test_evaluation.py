@@ -15,13 +15,14 @@ from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import finished_record, load_records, read_store
+from delrec_bench.report.content import SCORED_ANEW
 from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import request_of, rerun
 from delrec_bench.runs.folder import BusyError, RunFolder
 from delrec_bench.runs.models import network_of
+from delrec_bench.statistics.reproduced import Row, judge
 from delrec_bench.studies.derived import networks
 from delrec_bench.studies.expansion import expand
-from delrec_bench.statistics.reproduced import Row, judge
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import evaluate
 from delrec_bench.training.lesioned import deployed_as, layers_with_delays, lesion_
@@ -319,7 +320,7 @@ def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in
     assert set(rows) == {"rlif", "delrec-axonal (lesion permute)", "delrec-axonal (lesion zero)", *fixed}
     assert "evaluation.lesion=zero" in rows["delrec-axonal (lesion zero)"]["command"]
     page = next(Path(name) for name in first["files"] if name.endswith(".md")).read_text()
-    assert "were not trained for it" in page
+    assert SCORED_ANEW in page
     second, _ = reproduced(capsys, data)
     assert (second["trained"], second["reused"]) == (0, 10)
 

@@ -191,7 +191,7 @@ def test_the_html_needs_nothing_from_elsewhere_and_is_well_formed(markup):
 
 
 def test_every_figure_says_what_to_see_and_from_which_records(drawn):
-    assert [f.name for f in drawn] == ["forest", "ranks", "costs", "curves", "controls"]
+    assert [f.name for f in drawn] == ["forest", "costs", "curves", "controls"]
     for figure in drawn:
         assert "From " in figure.caption and len(figure.caption) > 100
         assert figure.svg.count("<text") > 5 and "#010203" not in figure.standalone()

@@ -10,8 +10,10 @@ from delrec_bench.config import Request, settle
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import load_records, verify
+from delrec_bench.report.content import TEST_SELECTED
 from delrec_bench.runs import single
 from delrec_bench.runs.again import rerun
+from delrec_bench.statistics.reproduced import Row, judge
 from delrec_bench.studies import file
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
@@ -62,15 +64,15 @@ def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
         assert last.score == scores[-1] and validation.score == scores[validation.result["best_epoch"] - 1]
         assert cheated.command == f"delrec-bench rerun {cheated.key}"
     page = next(Path(name) for name in content["files"] if name.endswith(".md")).read_text()
-    assert "NO RESULT: the test set was scored after every epoch" in page and "(selection best-test)" in page
-    assert "Each run scored the test set once" not in page
+    assert TEST_SELECTED in page and "(selection best-test)" in page
     with next(Path(name) for name in content["files"] if name.endswith(".csv")).open() as table:
         found = {row["method"]: row["selection"] for row in csv.DictReader(table)}
     assert found["delrec-axonal (selection best-test)"] == "best-test"
 
     cheated = records["best-test", 0]
-    again, outcome = rerun(cheated, METHODS, TASKS, workspace_at(checkout))
-    assert (again.key, outcome.word) == (cheated.key, "equal"), outcome.reason
+    again = rerun(cheated, METHODS, TASKS, workspace_at(checkout))
+    [judged] = judge([Row(str(cheated), [(cheated, again)], [])]).rows
+    assert (again.key, judged.word) == (cheated.key, "equal"), judged.reason
     history = [dict(entry) for entry in cheated.history]
     history[cheated.result["best_epoch"] - 1]["test_accuracy"] = 0.0
     with pytest.raises(BenchError, match=r"result.test_score .* it was altered"):
