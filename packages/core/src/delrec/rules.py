@@ -147,7 +147,9 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
     """
     size = neuron.size
     assert size is not None
-    counts = {"current": 1, "old": len(neuron.states), "coefficients": len(neuron.coefficients())}
+    with torch.no_grad():  # a first call keeps no more for the backward pass than the next ones (checkpointing counts)
+        coefficients = len(neuron.coefficients())
+    counts = {"current": 1, "old": len(neuron.states), "coefficients": coefficients}
     counts |= {"g_spike": 1, "g_new": counts["old"]}
 
     def step_and_adjoint(given: dict[str, list[Tensor]]) -> Any:
