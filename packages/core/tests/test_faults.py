@@ -313,7 +313,7 @@ def test_a_compiled_scan_refuses_what_the_eager_one_does():
 def test_a_layer_is_compiled_whole_with_sizes_that_may_change():
     torch._dynamo.reset()
     made = RecurrentDelays(3, engine="reference", max_delay=2)
-    compiled = torch.compile(made, backend="eager", dynamic=True, fullgraph=True)
+    compiled = torch.compile(made, backend="eager", fullgraph=True)
     for batch in (2, 5):
         x, lengths = torch.rand(4, batch, 3), torch.full((batch,), 3)
         assert torch.equal(compiled(x, lengths=lengths), made(x, lengths=lengths))
