@@ -358,12 +358,12 @@ def test_two_processes_fill_one_cache(corpus, tmp_path):
     said = {process.communicate(timeout=60)[0] for process in both}
     assert len(said) == 1 and [process.returncode for process in both] == [0, 0]
     names = [path.name for path in (tmp_path / "work" / "cache").iterdir()]
-    assert sorted(name.partition("-")[0] for name in names) == ["bins", "digests.json", "vetted.json"]
+    assert sorted(name.partition("-")[0] for name in names) == ["bins", "digests.json"]
 
 
 def made(tmp_path):
     """What the cache holds beside its memory of files."""
-    return {path.name for path in (tmp_path / "work" / "cache").iterdir()} - {"digests.json", "vetted.json"}
+    return {path.name for path in (tmp_path / "work" / "cache").iterdir()} - {"digests.json"}
 
 
 def _spoil(values, sample, value):
