@@ -142,13 +142,6 @@ def test_running_sums_neither_drift_nor_lose_what_is_read_off_them(form, steps, 
     assert errors[0] < 2e-6 and max(errors) < (2e-4 if limit == 124 else 2e-6), errors
 
 
-@pytest.fixture
-def unseen(monkeypatch):
-    """Delays are not looked at, as on a card."""
-    monkeypatch.setattr(interface, "_check_values", lambda *_: None)
-
-
-@pytest.mark.usefixtures("unseen")
 @pytest.mark.parametrize("sigma", [0.0, 2.0])
 @pytest.mark.parametrize("delay", [float("nan"), -1e30])
 def test_a_delay_that_is_no_number_or_none_of_this_world_reads_nothing(delay, sigma, monkeypatch):
@@ -195,7 +188,6 @@ def test_triangles_that_end_anywhere_before_the_longest_tap(sigma):
     assert all(difference(a, b) < 1e-9 for a, b in zip(*found.values(), strict=True))
 
 
-@pytest.mark.usefixtures("unseen")
 def test_a_delay_out_of_its_range_is_no_number():
     arguments = made("soft", "synaptic", 3, 1, 2, 0.0, reach=1.0)
     with torch.no_grad():
