@@ -75,7 +75,7 @@ def _latency(session: nox.Session, name: str, env: dict[str, str], *arguments: s
 
 @nox.session(venv_backend="none")
 def reproduce(session: nox.Session) -> None:
-    """Make a study's page in out/ and compare it with the published one (20 minutes on two cores). `-- --profile P`"""
+    """Make a study's page in out/ and compare it with the published one (about 30 minutes on two cores). `-- --profile P`"""
     _run(session, "delrec-bench", "reproduce", *session.posargs, env=_shared(session))
 
 
@@ -91,7 +91,7 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the tests of all three distributions (6 minutes on two cores). `-- --all`: every method on every task."""
+    """Run the tests of all three distributions. `-- --all`: every method on every task."""
     env = _shared(session) | SINGLE
     arguments = [argument for argument in session.posargs if argument != "--all"]
     if "--all" in session.posargs:
