@@ -75,13 +75,13 @@ def _latency(session: nox.Session, name: str, env: dict[str, str], *arguments: s
 
 @nox.session(venv_backend="none")
 def reproduce(session: nox.Session) -> None:
-    """Make a study's page in out/ and compare it with the published one (about 30 minutes on two cores). `-- --profile P`"""
+    """Rerun the leaderboard and compare it with the published runs (30 minutes on two cores). `-- --profile P`"""
     _run(session, "delrec-bench", "reproduce", *session.posargs, env=_shared(session))
 
 
 @nox.session(venv_backend="none")
 def ablate(session: nox.Session) -> None:
-    """Make the quick page of every ablation study in out/ (40 minutes on two cores). `-- --dry-run`: what it takes"""
+    """Make the quick page of every ablation study in out/. `-- --dry-run`: what it takes"""
     env = _shared(session)
     for path in sorted((ROOT / "benchmarks/delrec_bench/studies").glob("*.toml")):
         if nox.project.load_toml(path).get("ablation"):
