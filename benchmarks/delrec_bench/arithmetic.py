@@ -47,7 +47,7 @@ _SETTINGS = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_CBWR": "COMPATIBLE",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",  # torch is told not to use oneDNN at all; this is for who asks it all the same
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # oneDNN is off in torch; this covers code that calls it anyway
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": _NUMBA_FEATURES,  # the name alone would leave the features of this processor on
     "NUMBA_DISABLE_INTEL_SVML": "1",

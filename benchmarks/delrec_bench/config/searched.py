@@ -54,7 +54,7 @@ class Search(Table):
 
     Attributes:
         entry, size, profile, data: What it is for: method, "10000" parameters or "128x128" neurons, profile of presets,
-            and the folder of somebody's own files ("" for the task's own).
+            and the folder of a user's own files ("" for the task's own).
         seed: Of the draws.
         methods: Those that share the settings; a score is the mean over them.
         revision: Of the code.
@@ -119,7 +119,7 @@ def searched_settings(
     Args:
         method: Of the run.
         task, profile: Their names.
-        data: Folder of somebody's own files.
+        data: Folder of a user's own files.
         values: Every setting by dotted key; they say the size.
     """
     place = (method.entry, size_of(values), profile, folder_of(data))
@@ -143,7 +143,7 @@ def size_of(values: Mapping[str, Any]) -> str:
 
 
 def folder_of(data: str | None) -> str:
-    """The name of a folder of somebody's own files, as the names of rows have it."""
+    """The name of a folder of a user's own files, as rows are named."""
     return "" if data is None else Path(data).resolve().name
 
 

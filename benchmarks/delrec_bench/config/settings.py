@@ -178,7 +178,7 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
         given.add(name)
     if "network.hidden" in given:
         _fit_layers(values, given)
-        values["budget"] = values["budget"] if "budget" in given else 0  # widths of one's own, not a preset's
+        values["budget"] = values["budget"] if "budget" in given else 0  # the user's widths, not a preset's
     found = None if request.trial else searched_settings(method, task.name, request.profile, request.data, values)
     searched, chosen = found or (None, {})
     values |= {key: value for key, value in chosen.items() if key not in given}

@@ -31,7 +31,7 @@ class _AtHand(tonic.datasets.hsd.HSD):
     def __init__(self, file: EventFile, *, seed: int = 0, **options: Any) -> None:
         self._file = file
         self.path, self.header, self.seed = file.path, file.header, seed
-        with suppress(KeyError):  # tonic wants extra/keys and extra/speaker, which a corpus of one's own may lack
+        with suppress(KeyError):  # tonic wants extra/keys and extra/speaker, which a user's own corpus may lack
             super().__init__(str(file.opened.parent), **options)
 
     def _check_exists(self) -> bool:

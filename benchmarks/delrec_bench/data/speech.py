@@ -106,7 +106,7 @@ class Corpus:
     def bins(self, options: TaskOptions) -> Bins:
         """The bins that the options ask for, before any file is read. Raises BenchError."""
         check_channels(options.channels)
-        # A step of one's own choice asks for clean bins: the published edges follow from T alone.
+        # A step that the user chose asks for clean bins: the published edges follow from T alone.
         mode = options.binning or ("clean" if options.step_ms else self.binning)
         if mode == "times":
             raise BenchError(f"task option binning = 'times': {self.task} has many spikes a channel; use 'clean'")

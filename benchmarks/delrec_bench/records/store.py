@@ -50,7 +50,7 @@ class Published:
 
 
 def read_store(reports: Path, tasks: Collection[str] | None = None) -> tuple[list[Record], list[Failure]]:
-    """The runs of the store, and those that diverged; of some tasks (a corpus of one's own counts to its task), or all.
+    """The runs of the store, and those that diverged; of some tasks (a user's own corpus counts as its task), or all.
 
     Raises:
         BenchError: Naming file and line: it is cut, garbage, too large, or was altered.

@@ -74,7 +74,7 @@ def published_values() -> tuple[Published, ...]:
 def dataset_of(task: str, stamp: str | None) -> str | None:
     """The dataset whose published values may stand beside a row: never of a part of it, nor of a stand-in.
 
-    Also of somebody's own copy of all official files; a row without a stamp has a size and a latency alone.
+    Also of a user's own copy of all official files; a row without a stamp has a size and a latency alone.
     """
     if stamp in ("OFFICIAL SUBSET", "STAND-IN"):
         return None

@@ -24,14 +24,14 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
         data: Folder of a user's own files, which a record does not name.
 
     Raises:
-        BenchError: A latency measurement, which is no run; files of one's own without their folder.
+        BenchError: A latency measurement, which is no run; a user's own files without their folder.
     """
     if record.kind == "latency":
         raise BenchError(f"{record} is a measurement of this machine, not a run: `bench` measures again")
     c = record.configuration
     name = c["task"]["name"]
     if record.data["kind"] == "OFFICIAL" and ":" in record.task and data is None:
-        raise BenchError(f"{record} was made on files of somebody's own, {record.task}: give their folder (--data DIR)")
+        raise BenchError(f"{record} was made on a user's own files, {record.task}: give their folder (--data DIR)")
     given = {f"task.{k}": v for k, v in c["task"].items() if k != "name"}
     given |= {f"{group}.{k}": v for group in ("training", "network", "seeds") for k, v in c[group].items()}
     given |= {f"evaluation.{k}": v for k, v in c.get("evaluation", {}).items()}

@@ -99,7 +99,7 @@ class Study:
 
     @property
     def argument(self) -> str:
-        """What `--study` takes for it: of a file of one's own, the file."""
+        """What `--study` takes for it: for a user's own file, the file."""
         path = Path(self.path)
         return self.name if in_package(path) else path.name
 

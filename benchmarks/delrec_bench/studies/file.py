@@ -130,7 +130,7 @@ class Profile(Table):
         repetitions: Runs of each method on each task and point, each with seeds of its own.
         profile: Profile of presets; by itself the one of the same name.
         set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
-        sweep: Dotted setting -> the values it takes; or a name of one's own -> tables, each with its `name` and the
+        sweep: Dotted setting -> the values it takes; or a name of your own -> tables, each with its `name` and the
             settings that hold there together.
         draw: Settings that are drawn anew for each repetition and task, and shared by all methods and points of the
             sweep there: dotted setting -> values, or bounds (`studies.draws`). A method takes those that it has.
@@ -252,7 +252,7 @@ def study_path(name: str) -> Path:
     """The file of a study: one of this package by its name, or one of the user's own by its path.
 
     Raises:
-        BenchError: Neither; or a file of one's own under the name of a study of this package.
+        BenchError: Neither; or a user's file under the name of a study of this package.
     """
     known = study_files()
     if name in known:

@@ -38,7 +38,7 @@ class Plan:
         task, profile: Their names.
         methods: All that share the settings, that of the entry first.
         size: Trainable parameters; None keeps the profile's widths.
-        data: Folder of somebody's own files.
+        data: Folder of a user's own files.
         device: Where the networks are.
         draws, finals, splits: How many.
         seed: Of the draws: 0 for the preset, others for independent searches.

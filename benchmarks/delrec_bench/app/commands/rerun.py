@@ -14,7 +14,7 @@ def command(
     places: Places,
     record: Annotated[str, typer.Argument(help="A record.json, or the beginning of a key.")],
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The files that it was made on, where they are somebody's own.")
+        str | None, typer.Option(metavar="DIR", help="The files that it was made on, if they are your own.")
     ] = None,
 ) -> Answer:
     """Make the run of a record again, and say: equal, consistent, or different (exit 1)."""

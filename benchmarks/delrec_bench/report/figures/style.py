@@ -152,7 +152,7 @@ def room(names: Iterable[str], size: float) -> float:
 
 
 def head_room(task: str, stamp: str) -> float:
-    """Inches that a panel's head takes: a task of somebody's own files has a long name, and its stamp beside it."""
+    """Inches that a panel's head takes: a task on a user's own files has a long name, and its stamp beside it."""
     return 1.08 * room([task], 10.5) + room([stamp], 8) + 0.15
 
 
