@@ -47,7 +47,7 @@ def test_a_run_on_other_data_is_refused_and_files_of_ones_own_need_their_folder(
     with pytest.raises(BenchError, match="was made on data 000000000000, here are"):
         rerun(other, METHODS, TASKS, workspace)
     own = records["network"].changed(task="shd:mine@01234567", data=records["network"].data | {"kind": "OFFICIAL"})
-    with pytest.raises(BenchError, match=r"files of somebody's own, shd:mine@01234567: give their folder"):
+    with pytest.raises(BenchError, match=r"a user's own files, shd:mine@01234567: give their folder"):
         request_of(own, TASKS)
 
 
