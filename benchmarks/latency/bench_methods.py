@@ -76,7 +76,7 @@ def planned(config: pytest.Config) -> Plan:
     if path:
         return Plan.read(Path(path))
     methods, tasks = find_methods(), find_tasks()
-    chosen = [name for name, m in methods.items() if m.quick and m.build is not None]
+    chosen = [name for name, m in methods.items() if m.board and m.build is not None]
     embedded = [name for name, task in tasks.items() if task.embedded]
     threads = config.getoption("--threads")
     requests = cells(as_requests(chosen, embedded, methods, tasks, "quick", threads), methods, tasks)

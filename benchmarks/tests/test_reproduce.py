@@ -153,12 +153,12 @@ def test_a_run_that_kills_its_worker_fails_alone(root, capsys, tmp_path, monkeyp
 
 def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(
-        "summary = 'x'\n[quick]\nmethods = {quick = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
+        "summary = 'x'\n[quick]\nmethods = {board = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
     )
     monkeypatch.setattr(file, "FOLDER", tmp_path)
     methods, tasks = find_methods(), find_tasks()
     study = expansion.expand("mine", "quick", methods, tasks)
-    assert {r.method for r in study.requests} == {name for name, method in methods.items() if method.quick}
+    assert {r.method for r in study.requests} == {name for name, method in methods.items() if method.board}
     assert {r.task for r in study.requests} == {name for name, task in tasks.items() if task.embedded}
     assert ("time-slices", "mackey-glass") in {(method, task) for method, task, _ in study.skipped}
     (tmp_path / "mine.toml").write_text("summary = 'x'\n[quick]\nmethods = {fast = true}\n")
@@ -167,10 +167,6 @@ def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text("[quick\n")
     with pytest.raises(BenchError, match=r"mine\.toml is not TOML"):
         expansion.expand("mine", "quick", methods, tasks)
-
-
-def test_the_quick_profile_has_at_most_thirteen_methods():
-    assert sum(method.quick for method in find_methods().values()) <= 13
 
 
 def test_the_method_of_contributing_is_short_and_is_picked_up_by_everything(root, capsys, tmp_path):

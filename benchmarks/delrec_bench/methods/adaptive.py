@@ -23,6 +23,8 @@ from delrec_bench.networks import Network, NetworkConfig
 _LIF = ("tau", "learn_tau", "threshold", "reset", "v_reset", "detach_reset", "surrogate", "surrogate_parameters")
 _LEAK = {"fixed": None, "decay": partial(LearnedLeak, "decay"), "tau": partial(LearnedLeak, "tau")}
 
+_BOARD = ("radlif", "se-adlif", "silif", "c-silif", "delrec-axonal-silif", "delrec-axonal-silif-fixed")
+
 # Behind a factor 1 - alpha and a boxcar surrogate a layer that starts silent has no gradient; the papers' batch norm is
 # what keeps it from that.
 _NORM = {"network.batch_norm": True, "network.norm_momentum": 0.05}
@@ -105,6 +107,7 @@ def _method(name: str, family: str, summary: str, learned: str, control: str, so
         summary=summary,
         source=f"{of.source}{source}",
         learned=learned,
+        board=name in _BOARD,
         control=control,
         searched_with=name.removesuffix("-fixed"),
         settings={**settings, "leak": "fixed", **of.options},

@@ -53,7 +53,7 @@ class Method:
             methods call their layer widths `hidden`.
         build: (settings, input channels, classes) -> Trainable. A forecast has one class.
         floor: For a method without a network: data -> a prediction a test sample.
-        quick: Whether the quick profile runs it.
+        board: Whether the leaderboard shows it.
         control: The method it is compared with, named before any run; None for none.
         searched_with: The method whose searched settings it shares: of fixed delays, that of learned ones; None for
             settings of its own.
@@ -69,7 +69,7 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)
     build: Build | None = None
     floor: Floor | None = None
-    quick: bool = False
+    board: bool = False
     control: str | None = None
     searched_with: str | None = None
     presets: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)

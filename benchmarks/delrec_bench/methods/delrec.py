@@ -12,14 +12,14 @@ FIXED_SPREAD: dict[str, Any] = {"learn_delays": False}
 LEARNED: dict[str, Any] = {"learn_delays": True}
 
 
-def _method(name: str, summary: str, learned: str, control: str, quick: bool, **fixed: Any) -> Method:
+def _method(name: str, summary: str, learned: str, control: str, board: bool, **fixed: Any) -> Method:
     fixed = {"feedforward": "none", **fixed}
     return Method(
         name=name,
         summary=summary,
         source=DELREC,
         learned=learned,
-        quick=quick,
+        board=board,
         control=control,
         searched_with=name.partition("-fixed")[0],
         settings=settings_of(**fixed),
@@ -51,7 +51,7 @@ METHODS = [
         "recurrent delays, one a sending neuron, random and fixed, spread over time in training as learned ones are",
         "weights",
         "delrec-axonal-fixed",
-        False,
+        True,
         recurrent="axonal",
         **FIXED_SPREAD,
     ),
@@ -87,7 +87,7 @@ METHODS = [
         "recurrent delays, one a layer, learned",
         "weights, recurrent delays",
         "delrec-shared-fixed",
-        True,
+        False,
         recurrent="shared",
         **LEARNED,
     ),
@@ -96,7 +96,7 @@ METHODS = [
         "recurrent delays, one a layer, random and fixed",
         "weights",
         "rlif",
-        True,
+        False,
         recurrent="shared",
         **FIXED,
     ),

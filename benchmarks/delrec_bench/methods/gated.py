@@ -21,6 +21,7 @@ def _method(cell: Any, source: str) -> Method:
         summary=f"{cell.upper()}, real numbers in place of spikes, no delay",
         source=source,
         learned="weights",
+        board=cell == "gru",
         settings=SETTINGS,
         build=build,
         presets={**EQUAL, ("forecast", "*"): {"network.pool": "last"}},

@@ -31,6 +31,7 @@ METHODS = [
         summary="recurrent delay, one a layer, learned as a softmax over all delays that sharpens in training",
         source="Xu et al. 2025, https://arxiv.org/abs/2505.11455, and its code dgxdn/ASRC-SNN",
         learned="weights, recurrent delays",
+        board=True,
         control="delrec-shared",
         settings={
             **{name: value for name, value in settings_of(**_SHARED).items() if name not in _NOT_ASRC},

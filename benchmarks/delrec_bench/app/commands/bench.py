@@ -57,7 +57,7 @@ def command(
         requests = [replace(r, threads=threads) for r in networks(expanded.requests)]
         words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
     else:
-        usual = [n for n, m in methods.items() if m.build is not None and (every or m.quick)]
+        usual = [n for n, m in methods.items() if m.build is not None and (every or m.board)]
         embedded = [n for n, t in tasks.items() if t.embedded]
         profile = profile or "quick"
         requests = as_requests(chosen or usual, where or embedded, methods, tasks, profile, threads, placed)
