@@ -38,8 +38,9 @@ DCLS = {"recurrent": "none", "feedforward": "v1", "learn_positions": True}
 
 @dataclass(frozen=True)
 class Family:
-    """A neuron: its class, source, settings with their defaults, and what its networks need."""
+    """A neuron: what people call it, its class, source, settings with their defaults, and what its networks need."""
 
+    title: str
     neuron: Callable[..., Neuron]
     source: str
     what: str
@@ -54,29 +55,38 @@ SPARCH = "Bittar & Garner 2022, https://doi.org/10.3389/fnins.2022.865897, and i
 SILIF = "Fabre et al. 2025, https://arxiv.org/abs/2506.06374, and its code Maxtimer97/SSM-inspired-LIF"
 
 FAMILIES = {
-    "adlif": Family(AdLIF, SPARCH, "adaptive LIF neurons (adLIF)", plain="radlif", norm=True),
+    "adlif": Family("adLIF", AdLIF, SPARCH, "adaptive LIF neurons (adLIF)", plain="radlif", norm=True),
     "cadlif": Family(
+        "cAdLIF",
         CAdLIF,
         f"Deckers et al. 2024, https://arxiv.org/abs/2311.16112; constants of {SILIF}",
         "constrained adLIF neurons",
         norm=True,
     ),
     "se-adlif": Family(
+        "SE-adLIF",
         SEAdLIF,
         "Baronig et al. 2025, https://doi.org/10.1038/s41467-025-60878-z, and its code IGITUGraz/SE-adlif",
         "adaptive LIF neurons in symplectic Euler steps (SE-adLIF)",
         {"discretisation": "se", "tau_u": [5.0, 25.0], "tau_w": [60.0, 300.0], "q": 120.0, "start": "zeros"},
     ),
     "alif": Family(
+        "ALIF",
         ALIF,
         "Yin et al. 2021, https://arxiv.org/abs/2103.12593, and its SHD script",
         "LIF neurons with an adaptive threshold (ALIF)",
         {"base": 0.01, "scale": 1.8, "start": "zeros"},
     ),
     "silif": Family(
-        SiLIF, SILIF, "SiLIF neurons (adLIF with a learned step)", {"time_step": 0.004, "start": "zeros"}, norm=True
+        "SiLIF",
+        SiLIF,
+        SILIF,
+        "SiLIF neurons (adLIF with a learned step)",
+        {"time_step": 0.004, "start": "zeros"},
+        norm=True,
     ),
     "c-silif": Family(
+        "C-SiLIF",
         CSiLIF,
         SILIF,
         "complex SiLIF neurons (oscillators)",
@@ -99,11 +109,16 @@ def build(family: Family, fixed: Mapping[str, Any], settings: Mapping[str, Any],
     return Network(config, partial(family.neuron, **options), leak=_LEAK[leak])
 
 
-def _method(name: str, family: str, summary: str, learned: str, control: str, source: str = "", **fixed: Any) -> Method:
+def _method(
+    name: str, family: str, title: str, summary: str, learned: str, control: str, source: str = "", **fixed: Any
+) -> Method:
     of = FAMILIES[family]
+    delays = fixed["recurrent"] == "axonal" or fixed["feedforward"] != "none"
     settings = {k: v for k, v in settings_of(**fixed).items() if k not in _LIF}
     return Method(
         name=name,
+        title=title,
+        family="adaptive neurons with delays" if delays else "adaptive neurons",
         summary=summary,
         source=f"{of.source}{source}",
         learned=learned,
@@ -119,16 +134,18 @@ def _method(name: str, family: str, summary: str, learned: str, control: str, so
 def _own_network(name: str, family: str, control: str, **fixed: Any) -> Method:
     recurrent = "ordinary recurrent connections" if fixed["recurrent"] == "plain" else "feedforward"
     summary = f"{FAMILIES[family].what}, {recurrent}, no delay"
-    return _method(name, family, summary, "weights, neuron parameters", control, **fixed)
+    title = "RadLIF" if name == "radlif" else FAMILIES[family].title
+    return _method(name, family, title, summary, "weights, neuron parameters", control, **fixed)
 
 
 def _with_delays(family: str) -> list[Method]:
-    what = FAMILIES[family].what
+    what, title = FAMILIES[family].what, FAMILIES[family].title
     name = f"delrec-axonal-{family}"
     return [
         _method(
             name,
             family,
+            f"{title} + DelRec, learned delays",
             f"{what} with recurrent delays, one a sending neuron, learned",
             "weights, neuron parameters, recurrent delays",
             f"{name}-fixed",
@@ -138,6 +155,7 @@ def _with_delays(family: str) -> list[Method]:
         _method(
             f"{name}-fixed",
             family,
+            f"{title} + DelRec, fixed random delays",
             f"{what} with recurrent delays, one a sending neuron, random and fixed",
             "weights, neuron parameters",
             FAMILIES[family].plain or family,
@@ -147,6 +165,7 @@ def _with_delays(family: str) -> list[Method]:
         _method(
             f"dcls-{family}",
             family,
+            f"{title} + DCLS, learned delays",
             f"{what} behind feedforward delays, one a connection, learned",
             "weights, neuron parameters, feedforward delays",
             f"dcls-{family}-fixed",
@@ -156,6 +175,7 @@ def _with_delays(family: str) -> list[Method]:
         _method(
             f"dcls-{family}-fixed",
             family,
+            f"{title} + DCLS, fixed random delays",
             f"{what} behind feedforward delays, one a connection, random and fixed",
             "weights, neuron parameters",
             # Where the paper's network is recurrent, the LIF behind the same delays differs by the neuron alone.

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 Build = Callable[[Mapping[str, Any], int, int], "Trainable"]
 Floor = Callable[["TaskData"], Any]
+FAMILIES = (
+    *("no delays", "feedforward delays", "recurrent delays", "adaptive neurons", "adaptive neurons with delays"),
+    *("exact gradients", "not spiking", "other methods", "no network"),
+)
+"""The groups of the leaderboard, in its order."""
 
 
 def _everywhere(task: "Task") -> str | None:
@@ -49,6 +54,8 @@ class Method:
         summary: One line: what it is.
         source: Paper or code that it comes from.
         learned: What training changes, such as "weights, recurrent delays".
+        title: Its name for people, such as "DelRec, fixed random delays"; empty for `name`.
+        family: The group of the leaderboard that it stands in, one of `FAMILIES`.
         settings: Every setting that `build` reads, with its default; `--set network.NAME=...` changes one. All
             methods call their layer widths `hidden`.
         build: (settings, input channels, classes) -> Trainable. A forecast has one class.
@@ -66,6 +73,8 @@ class Method:
     summary: str
     source: str
     learned: str
+    title: str = ""
+    family: str = "other methods"
     settings: Mapping[str, Any] = field(default_factory=dict)
     build: Build | None = None
     floor: Floor | None = None
@@ -79,8 +88,15 @@ class Method:
         for name in ("name", "summary", "source", "learned"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise BenchError(f"method {self.name!r}: {name} is {getattr(self, name)!r}; give a line of text")
+        if self.family not in FAMILIES:
+            raise BenchError(f"method '{self.name}': family {self.family!r}; {nearest(self.family, FAMILIES)}")
         if (self.build is None) == (self.floor is None):
             raise BenchError(f"method '{self.name}' needs either build (a network) or floor (predictions)")
+
+    @property
+    def called(self) -> str:
+        """What people call it."""
+        return self.title or self.name
 
     @property
     def kind(self) -> str:

@@ -22,6 +22,8 @@ def _form(form: str, what: str) -> list[Method]:
     return [
         Method(
             name=f"dcls-{form}",
+            title=f"DCLS, one learned delay per {what} neuron",
+            family="feedforward delays",
             summary=f"feedforward delays, one a {what} neuron, learned (DCLS v1)",
             source=f"{DCLS}; one a neuron as in DelGrad, https://doi.org/10.1038/s41467-025-63120-y",
             learned="weights, feedforward delays",
@@ -31,6 +33,8 @@ def _form(form: str, what: str) -> list[Method]:
         ),
         Method(
             name=f"dcls-{form}-fixed",
+            title=f"DCLS, one fixed random delay per {what} neuron",
+            family="feedforward delays",
             summary=f"feedforward delays, one a {what} neuron, random and fixed",
             source=f"{DCLS} (its 'snn_delays_lr0'); one a neuron as in DelGrad",
             learned="weights",
@@ -45,6 +49,8 @@ def _form(form: str, what: str) -> list[Method]:
 METHODS = [
     Method(
         name="dcls",
+        title="DCLS, learned feedforward delays",
+        family="feedforward delays",
         summary="feedforward delays, one a connection, learned (DCLS v1, interpolated between two steps)",
         source=f"{DCLS}; settings of {DELREC}",
         learned="weights, feedforward delays",
@@ -55,6 +61,8 @@ METHODS = [
     ),
     Method(
         name="dcls-fixed",
+        title="DCLS, fixed random feedforward delays",
+        family="feedforward delays",
         summary="feedforward delays, one a connection, random and fixed",
         source=f"{DCLS} (its 'snn_delays_lr0')",
         learned="weights",
@@ -66,6 +74,8 @@ METHODS = [
     ),
     Method(
         name="dcls-2k",
+        title="DCLS, two learned delays per connection",
+        family="feedforward delays",
         summary="feedforward delays, two a connection (kernel count 2), learned",
         source=f"{DCLS} (its '2KC')",
         learned="weights, feedforward delays",
@@ -77,6 +87,8 @@ METHODS = [
     *_form("dendritic", "receiving"),
     Method(
         name="dcls-gauss",
+        title="DCLS, Gaussian kernel",
+        family="feedforward delays",
         summary="feedforward delays, one a connection, learned with a gaussian that narrows in training",
         source=DCLS,
         learned="weights, feedforward delays",
@@ -87,6 +99,8 @@ METHODS = [
     ),
     Method(
         name="delrec-dcls",
+        title="DelRec + DCLS, learned delays",
+        family="recurrent delays",
         summary="recurrent delays, one a sending neuron, and feedforward delays, both learned",
         source=f"{DELREC} (its 'rec + ff')",
         learned="weights, recurrent and feedforward delays",

@@ -34,6 +34,8 @@ def _method(delays: Delays, what: str, learned: str) -> Method:
 
     return Method(
         name=f"delgrad-{delays}",
+        title=f"DelGrad, {what}",
+        family="exact gradients",
         summary=f"exact gradients of first-spike times, {what}",
         source=SOURCE,
         learned=learned,

@@ -12,10 +12,12 @@ FIXED_SPREAD: dict[str, Any] = {"learn_delays": False}
 LEARNED: dict[str, Any] = {"learn_delays": True}
 
 
-def _method(name: str, summary: str, learned: str, control: str, board: bool, **fixed: Any) -> Method:
+def _method(name: str, title: str, summary: str, learned: str, control: str, board: bool, **fixed: Any) -> Method:
     fixed = {"feedforward": "none", **fixed}
     return Method(
         name=name,
+        title=f"DelRec, {title}",
+        family="recurrent delays",
         summary=summary,
         source=DELREC,
         learned=learned,
@@ -30,6 +32,7 @@ def _method(name: str, summary: str, learned: str, control: str, board: bool, **
 METHODS = [
     _method(
         "delrec-axonal",
+        "learned delays",
         "recurrent delays, one a sending neuron, learned",
         "weights, recurrent delays",
         "delrec-axonal-fixed",
@@ -39,6 +42,7 @@ METHODS = [
     ),
     _method(
         "delrec-axonal-fixed",
+        "fixed random delays",
         "recurrent delays, one a sending neuron, random and fixed",
         "weights",
         "rlif",
@@ -48,6 +52,7 @@ METHODS = [
     ),
     _method(
         "delrec-axonal-fixed-spread",
+        "fixed random delays, blurred in training",
         "recurrent delays, one a sending neuron, random and fixed, spread over time in training as learned ones are",
         "weights",
         "delrec-axonal-fixed",
@@ -57,6 +62,7 @@ METHODS = [
     ),
     _method(
         "delrec-synaptic",
+        "learned delays per synapse",
         "recurrent delays, one a connection, learned",
         "weights, recurrent delays",
         "delrec-synaptic-fixed",
@@ -66,6 +72,7 @@ METHODS = [
     ),
     _method(
         "delrec-synaptic-fixed",
+        "fixed random delays per synapse",
         "recurrent delays, one a connection, random and fixed",
         "weights",
         "rlif",
@@ -75,6 +82,7 @@ METHODS = [
     ),
     _method(
         "delrec-synaptic-fixed-spread",
+        "fixed random delays per synapse, blurred in training",
         "recurrent delays, one a connection, random and fixed, spread over time in training as learned ones are",
         "weights",
         "delrec-synaptic-fixed",
@@ -84,6 +92,7 @@ METHODS = [
     ),
     _method(
         "delrec-shared",
+        "one learned delay per layer",
         "recurrent delays, one a layer, learned",
         "weights, recurrent delays",
         "delrec-shared-fixed",
@@ -93,6 +102,7 @@ METHODS = [
     ),
     _method(
         "delrec-shared-fixed",
+        "one fixed random delay per layer",
         "recurrent delays, one a layer, random and fixed",
         "weights",
         "rlif",

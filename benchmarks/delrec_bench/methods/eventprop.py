@@ -49,6 +49,8 @@ def _method(kind: str) -> Method:
 
     return Method(
         name=f"eventprop-{kind}",
+        title=f"EventProp, {what}",
+        family="exact gradients",
         summary=f"exact gradients of neurons that spike many times, {what}",
         source=SOURCE,
         learned=learned,

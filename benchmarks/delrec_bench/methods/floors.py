@@ -125,6 +125,8 @@ def _values_only(task: Task) -> str | None:
 METHODS = [
     Method(
         name="counts-only",
+        title="No network: regression on channel counts",
+        family="no network",
         summary="floor: logistic regression on a sample's input per channel, without time",
         source="scikit-learn's LogisticRegression; rule 11 of the protocol",
         learned="a linear classifier",
@@ -134,6 +136,8 @@ METHODS = [
     ),
     Method(
         name="time-slices",
+        title="No network: regression on ten time slices",
+        family="no network",
         summary="floor: logistic regression on the input per channel in ten time slices",
         source="scikit-learn's LogisticRegression; rule 11 of the protocol",
         learned="a linear classifier",
@@ -143,6 +147,8 @@ METHODS = [
     ),
     Method(
         name="linear-forecast",
+        title="No network: linear forecast",
+        family="no network",
         summary="floor: ridge regression on all values of a sample",
         source="scikit-learn's Ridge",
         learned="a linear forecast",

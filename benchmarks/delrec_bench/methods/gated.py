@@ -18,6 +18,8 @@ def _method(cell: Any, source: str) -> Method:
 
     return Method(
         name=cell,
+        title=cell.upper(),
+        family="not spiking",
         summary=f"{cell.upper()}, real numbers in place of spikes, no delay",
         source=source,
         learned="weights",

@@ -13,6 +13,8 @@ PLIF = "Fang et al. 2021, https://arxiv.org/abs/2007.05785 (PLIF)"
 METHODS = [
     Method(
         name="lif",
+        title="LIF",
+        family="no delays",
         summary="leaky integrate-and-fire neurons, feedforward, no delay",
         source=f"{DELREC} (its 'SNN')",
         learned="weights",
@@ -23,6 +25,8 @@ METHODS = [
     ),
     Method(
         name="rlif",
+        title="Recurrent LIF",
+        family="no delays",
         summary="LIF with ordinary recurrent connections: one step, no delay",
         source=f"{DELREC} (its 'RSNN')",
         learned="weights",
@@ -34,6 +38,8 @@ METHODS = [
     ),
     Method(
         name="lif-learned-tau",
+        title="LIF, learned time constants",
+        family="no delays",
         summary="LIF neurons that learn their time constants, feedforward, no delay",
         source=f"{DELREC} (its 'SNN'); {PLIF}",
         learned="weights, neuron parameters",
@@ -44,6 +50,8 @@ METHODS = [
     ),
     Method(
         name="rlif-learned-tau",
+        title="Recurrent LIF, learned time constants",
+        family="no delays",
         summary="LIF that learn their time constants, with ordinary recurrent connections, no delay",
         source=f"{DELREC} (its 'RSNN'); {PLIF}",
         learned="weights, neuron parameters",

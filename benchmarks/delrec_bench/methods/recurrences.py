@@ -28,6 +28,8 @@ def _build(
 METHODS = [
     Method(
         name="asrc",
+        title="ASRC, one learned delay per layer",
+        family="recurrent delays",
         summary="recurrent delay, one a layer, learned as a softmax over all delays that sharpens in training",
         source="Xu et al. 2025, https://arxiv.org/abs/2505.11455, and its code dgxdn/ASRC-SNN",
         learned="weights, recurrent delays",
@@ -44,6 +46,8 @@ METHODS = [
     ),
     Method(
         name="delrec-axonal-conv",
+        title="DelRec, convolutional recurrence",
+        family="recurrent delays",
         summary="recurrent delays, one a sending neuron, learned; one convolution in place of the recurrent matrix",
         source="Zebendo et al. 2026, https://arxiv.org/abs/2604.15997, and its code luciozebendo/delrec_snn",
         learned="weights, recurrent delays",

@@ -44,6 +44,7 @@ class Task:
         metric: Name of the metric.
         quick: Options of the quick profile (its stated part of the data).
         accepts_data: Whether `--data DIR` can replace its files.
+        title: Its name for people; empty for `name`.
         overlap: Test samples i and j share values where |i - j| < overlap: windows of a series. 1 where none do.
     """
 
@@ -57,10 +58,16 @@ class Task:
     metric: str = "accuracy"
     quick: Mapping[str, Any] = field(default_factory=dict)
     accepts_data: bool = False
+    title: str = ""
     overlap: int = 1
 
     def __post_init__(self) -> None:
         metric_named(self.metric)
+
+    @property
+    def called(self) -> str:
+        """What people call it."""
+        return self.title or self.name
 
     @property
     def classifies(self) -> bool:

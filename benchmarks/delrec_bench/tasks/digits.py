@@ -61,6 +61,7 @@ def load(
 
     return TaskData(
         name="digits",
+        title="digits",
         kind="EMBEDDED",
         metric="accuracy",
         classes=10,

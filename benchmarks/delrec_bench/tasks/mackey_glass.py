@@ -105,6 +105,7 @@ def _windows(values: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
 
 TASK = Task(
     name="mackey-glass",
+    title="Mackey-Glass",
     summary="forecast of a chaotic series `horizon` steps ahead from 150 values (NMSE, lower is better)",
     source="M. C. Mackey, L. Glass: Oscillation and chaos in physiological control systems, Science 197, 1977",
     licence="CC0-1.0",

@@ -16,6 +16,7 @@ CORPUS = Corpus(
 
 TASK = Task(
     name="shd",
+    title="SHD",
     summary="spoken digits in German and English as spikes of 700 channels, 20 classes (T = ceil(1.4 s / step))",
     source="B. Cramer et al.: The Heidelberg Spiking Data Sets, IEEE TNNLS 33, 2022, arXiv:1910.07407",
     licence="CC BY 4.0",

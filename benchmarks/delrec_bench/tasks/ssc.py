@@ -31,6 +31,7 @@ CORPUS = Corpus(
 
 TASK = Task(
     name="ssc",
+    title="SSC",
     summary="35 spoken commands as spikes of 700 channels (T = 250 as published, or clean bins)",
     source="B. Cramer et al.: The Heidelberg Spiking Data Sets, IEEE TNNLS 33, 2022, arXiv:1910.07407",
     licence="CC BY 4.0",

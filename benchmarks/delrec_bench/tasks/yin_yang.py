@@ -98,6 +98,7 @@ def load(
         samples[split] = DenseSamples(times[:, None] if exact else bins(times, step, steps), classes[rows])
     return TaskData(
         name="yin-yang",
+        title="Yin-Yang",
         kind="EMBEDDED",
         metric="accuracy",
         classes=3,
