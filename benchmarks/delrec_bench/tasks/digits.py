@@ -61,7 +61,6 @@ def load(
 
     return TaskData(
         name="digits",
-        title="digits",
         kind="EMBEDDED",
         metric="accuracy",
         classes=10,
