@@ -38,13 +38,11 @@ class Published:
 
     Attributes:
         added: Runs that are new in the store.
-        replaced: Runs that it held with another outcome.
         dropped: Runs of an older results version.
         paths: The files that changed.
     """
 
     added: int
-    replaced: int
     dropped: int
     paths: tuple[Path, ...]
 
@@ -72,7 +70,8 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
     Runs of an older results version leave the files that are written.
 
     Raises:
-        BenchError: One key with two outcomes, a store that cannot be read, or records that do not agree on targets.
+        BenchError: One key with two outcomes, here or in the store; a store that cannot be read; or records that do not
+            agree on targets.
     """
     reports = Path(reports)
     with locked(reports / TABLE):
@@ -83,15 +82,20 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         for record in records:
             if record.kind != "trial" and given.setdefault(record.key, record).digest != record.digest:
                 raise BenchError(f"{record} is given with two outcomes: publish from one folder of runs")
+        other = [r for r in given.values() if r.key in kept and r.digest != kept[r.key].digest and r.kind != "latency"]
+        if other:
+            raise BenchError(
+                f"{len(other)} published runs came out differently here, the first being {other[0]}: raise "
+                "RESULTS_VERSION if a change altered results, else find out which of the two is wrong"
+            )
         fresh = {key: short_form(r) for key, r in given.items() if key not in kept or kept[key].digest != r.digest}
-        replaced = len(fresh.keys() & kept.keys())
         runs = kept | fresh
         diverged = {f.key: f for f in lost if f.provenance.get("results_version") == RESULTS_VERSION}
         diverged |= {f.key: f.model_copy(update={"traceback": ""}) for f in failures}
         for key in diverged.keys() & runs.keys():
             del diverged[key]
         paths = _write(reports, list(runs.values()), list(diverged.values()))
-    return Published(len(fresh) - replaced, replaced, dropped, paths)
+    return Published(len(fresh.keys() - kept.keys()), dropped, paths)
 
 
 def _write(reports: Path, records: list[Record], failures: list[Failure]) -> tuple[Path, ...]:
