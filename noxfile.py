@@ -64,6 +64,7 @@ def _run(session: nox.Session, name: str, *arguments: str, env: dict[str, str]) 
 
 
 SINGLE = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+CORE_TESTS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
 LATENCY = ("-q", "-s", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib", "--benchmark-quiet")
 
 
@@ -91,12 +92,14 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the tests of all three distributions. `-- --all`: every method on every task."""
+    """Run the tests of suite and baselines, then core's (core-alone). `-- --all`: every method on every task."""
     env = _shared(session) | SINGLE
     arguments = [argument for argument in session.posargs if argument != "--all"]
     if "--all" in session.posargs:
         env["DELREC_BENCH_ALL"] = "1"
-    _run(session, "pytest", "-q", "-n", "2", *arguments, env=env)
+    _run(session, "pytest", "-q", "-n", "2", *(arguments or ("benchmarks/tests", "packages/baselines/tests")), env=env)
+    if not arguments:
+        session.notify("core-alone", [])
 
 
 @nox.session(name="tests-slow", venv_backend="none")
@@ -107,9 +110,9 @@ def tests_slow(session: nox.Session) -> None:
 
 @nox.session(name="core-alone")
 def core_alone(session: nox.Session) -> None:
-    """Run core's tests where only torch, numpy, numba, pytest and hypothesis are installed."""
-    session.install("-c", CONSTRAINTS, "-e", "packages/core", "pytest", "hypothesis", silent=True)
-    session.run("pytest", "-q", "packages/core/tests", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    """Run core's tests where nothing of the suite is installed: only torch, numpy, numba, Triton and pytest."""
+    session.install("-c", CONSTRAINTS, "-e", "packages/core[triton]", *CORE_TESTS, silent=True)
+    session.run("pytest", "-q", "-n", "2", "packages/core/tests", *session.posargs, env=SINGLE)
 
 
 @nox.session(name="core-lowest", python="3.11")
@@ -117,11 +120,11 @@ def core_lowest(session: nox.Session) -> None:
     """Run core's tests on the lowest versions that its pyproject.toml allows, on the lowest Python."""
     core = nox.project.load_toml(ROOT / "packages/core/pyproject.toml")["project"]
     session.install(*[_lowest(requirement) for requirement in core["dependencies"]], silent=True)
-    session.install("-e", "packages/core", "pytest", "hypothesis", silent=True)
+    session.install("-e", "packages/core", *CORE_TESTS, silent=True)
     session.run(
         "python", "-c", "import torch, numpy, numba; print(torch.__version__, numpy.__version__, numba.__version__)"
     )
-    session.run("pytest", "-q", "packages/core/tests", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run("pytest", "-q", "-n", "2", "packages/core/tests", *session.posargs, env=SINGLE)
 
 
 def _lowest(requirement: str) -> str:
