@@ -15,10 +15,6 @@ class BenchError(Exception):
     """
 
 
-class MissingDataError(BenchError):
-    """The files of a task are not on this computer."""
-
-
 def nearest(name: str, known: Iterable[str]) -> str:
     """End of a message about an unknown name: the closest known one, or all of them.
 

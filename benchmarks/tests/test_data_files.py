@@ -11,7 +11,7 @@ import pytest
 import yaml
 from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.files import digest_of
-from delrec_bench.data.shelf import fetch, make, status, verify
+from delrec_bench.data.shelf import advice, as_text, fetch, make, status
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import find_workspace, workspace_at
 from fuzzing import fuzz
@@ -140,7 +140,7 @@ def test_unknown_tasks_name_the_nearest(workspace):
 
 
 def test_status_prints_the_exact_path_and_what_is_there(workspace, server):
-    text = status(workspace)
+    text = as_text(status(workspace)) + advice(status(workspace))
     for name in ("shd/shd_train.h5", "shd/shd_test.h5", "digits/digits.csv.gz"):
         assert f"{workspace.data / name}" in text
     assert text.count("not there") == 3 and "data fetch shd" in text
@@ -149,36 +149,56 @@ def test_status_prints_the_exact_path_and_what_is_there(workspace, server):
     (workspace.data / "shd").mkdir()
     (workspace.data / "shd" / "shd_train.h5").write_bytes(CONTENT)
     (workspace.data / "shd" / "shd_test.h5.zip").write_bytes(ARCHIVES["shd_test.h5.zip"])
-    text = status(workspace)
+    text = as_text(status(workspace))
     assert f"there, md5 {hashlib.md5(CONTENT).hexdigest()} (not published" in text
     assert "shd_test.h5.zip is, md5 right" in text and "right" in text
 
 
-def test_verify_reads_again_what_status_remembers(workspace):
+def test_verify_reads_again_what_status_remembers(workspace, monkeypatch):
     (path,) = make(workspace, "digits")
-    assert verify(workspace).failed == 0
+    assert status(workspace)[-1].found == "right"
     facts = path.stat()
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
-    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    found = verify(workspace)
-    assert found.failed == 1 and "WRONG: md5" in found.text
+    # a disk that lost a bit says nothing of it
+    stat = type(path).stat
+    monkeypatch.setattr(type(path), "stat", lambda self, **how: facts if self == path else stat(self, **how))
+    assert not status(workspace)[-1].wrong
+    assert status(workspace, fresh=True)[-1].found.startswith("WRONG: md5")
 
 
 def test_a_digest_is_computed_once_for_a_file_that_did_not_change(workspace, tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"one")
     first = digest_of(path, workspace)
-    monkeypatch.setattr("delrec_bench.data.files._feed", lambda *a: pytest.fail("read again"))
+    monkeypatch.setattr("delrec_bench.data.files._digest", lambda *a: pytest.fail("read again"))
     assert digest_of(path, workspace) == first == hashlib.md5(b"one").hexdigest()
     monkeypatch.undo()
     path.write_bytes(b"other")
     assert digest_of(path, workspace) != first
 
 
+@pytest.mark.parametrize("how", [lambda path, new: path.write_bytes(new), lambda path, new: written_aside(path, new)])
+def test_another_content_of_the_same_size_and_time_of_change_is_another_file(workspace, tmp_path, how):
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    first, facts = digest_of(path, workspace), path.stat()
+    how(path, b"two")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert path.stat().st_mtime_ns == facts.st_mtime_ns and path.stat().st_size == facts.st_size
+    assert digest_of(path, workspace) == hashlib.md5(b"two").hexdigest() != first
+
+
+def written_aside(path, content):
+    other = path.with_name("aside")
+    other.write_bytes(content)
+    other.replace(path)
+
+
 def test_a_data_dvc_that_does_not_parse_is_one_clear_line(workspace):
-    for text in ("outs: [", "outs: 3\n", "- 3", "outs: " + "[" * 5000):
+    bomb = "a: &a [x, x]\nb: &b [*a, *a]\nouts: [*b, *b]"  # doubled thirty times it would fill any memory
+    for text in ("outs: [", "outs: 3\n", "- 3", "outs: " + "[" * 5000, bomb):
         (workspace.root / "data.dvc").write_text(text)
         with pytest.raises(BenchError, match=r"data.dvc: not a list of outs .* restore it from git"):
             status(workspace)

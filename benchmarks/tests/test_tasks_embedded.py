@@ -8,12 +8,11 @@ import torch
 from delrec_bench.data import generated
 from delrec_bench.data.binning import Bins, bin_events
 from delrec_bench.data.dvc_files import listed
-from delrec_bench.data.events import open_hdf5
-from delrec_bench.data.generated import RECIPES, Events, generate, joined
+from delrec_bench.data.events import recordings
+from delrec_bench.data.generated import RECIPES, Events, generate, joined, spelled
 from delrec_bench.data.samples import CountSamples
 from delrec_bench.data.shelf import make
 from delrec_bench.data.task_data import TaskData, TaskOptions
-from delrec_bench.data.vocabulary import spelled, words
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.floors import counts_only, features, time_slices
 from delrec_bench.metrics.accuracy import accuracy
@@ -39,7 +38,7 @@ def test_the_first_block_of_each_file_is_the_known_one(corpus, name):
 @pytest.mark.parametrize(("corpus", "classes"), [("formants-20", 20), ("formants-35", 35)])
 def test_classes_are_balanced_and_some_hold_the_same_sounds(corpus, classes):
     recipe = RECIPES[corpus]
-    said = words(recipe.families)
+    said = recipe.words
     assert len(said) == len(set(said)) == classes
     families = [len(family) for family in recipe.families]
     assert sum(size for size in families if size > 1) > classes / 2
@@ -70,12 +69,12 @@ def corpus_of(task, folder, train, test):
     parts = {}
     for name, limit in zip([next(iter(recipe.splits)), list(recipe.splits)[-1]], (train, test), strict=True):
         path = folder / name
-        generated.write(path, joined(list(generate(recipe, name, limit))), words(recipe.families))
-        with open_hdf5(path) as file:
+        generated.write(path, joined(list(generate(recipe, name, limit))), recipe.words)
+        with recordings(path) as file:
             parts[name] = bin_events(file, Bins("clean", 140, 0.01, 140, 700))
     steps = max(part.longest for part in parts.values())
     splits = [CountSamples(part.counts, np.arange(len(part.labels)), part.labels, steps) for part in parts.values()]
-    classes = len(words(recipe.families))
+    classes = len(recipe.words)
     return TaskData(
         task, "EMBEDDED", "accuracy", classes, 140, steps, 10.0, "counts", "", {}, splits[0], splits[1], splits[1]
     )

@@ -13,7 +13,7 @@ import pytest
 import torch
 from delrec_bench.data import binning, files
 from delrec_bench.data.binning import Bins
-from delrec_bench.data.events import open_hdf5
+from delrec_bench.data.events import recordings
 from delrec_bench.data.generated import Events, write
 from delrec_bench.data.samples import CountSamples
 from delrec_bench.data.task_data import TaskOptions
@@ -265,32 +265,27 @@ def test_the_second_load_comes_from_the_cache_and_a_damaged_cache_is_made_again(
     monkeypatch.setattr(binning, "bin_events", None)
     assert torch.equal(every_frame(load().test), first)
     monkeypatch.undo()
-    (folder,) = (tmp_path / "work" / "cache").glob("bins-*")
-    (folder / "test-places.npy").write_bytes(b"no array")
+    (path,) = (tmp_path / "work" / "cache").glob("bins-*")
+    path.write_bytes(b"no arrays")
     assert torch.equal(every_frame(load().test), first)
     assert "damaged" in caplog.text
 
 
-def altered(path):
-    """Another number of spikes in the first bin: a whole, well-formed array."""
-    content = bytearray(path.read_bytes())
-    content[-1] += 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("name", ["test-values.npy", "train-labels.npy", "manifest.json"])
-def test_a_well_formed_but_altered_cache_is_found_and_made_again(load, tmp_path, caplog, name):
+@pytest.mark.parametrize("part", ["facts", "values"])
+def test_a_well_formed_but_altered_cache_is_found_and_made_again(load, tmp_path, caplog, part):
     first = load()
     test, targets = every_frame(first.test), first.train.targets.clone()  # the cache is mapped, so copies of it
-    (folder,) = (tmp_path / "work" / "cache").glob("bins-*")
-    if name == "manifest.json":
-        text = (folder / name).read_text()
-        (folder / name).write_text(text.replace('"longest": 1', '"longest": 2', 1))
-        assert (folder / name).read_text() != text
+    (path,) = (tmp_path / "work" / "cache").glob("bins-*")
+    content = bytearray(path.read_bytes())
+    if part == "facts":
+        at = content.index(b"longest") + len(b"longest") + 4
+        content[at] ^= 1
     else:
-        altered(folder / name)
+        content[-1] ^= 1
+    path.unlink()  # not in place: it is mapped
+    path.write_bytes(content)
     again = load()
-    assert "its content is not what its digest says" in caplog.text
+    assert "its content is not what its checksum says" in caplog.text
     assert torch.equal(every_frame(again.test), test) and again.steps == first.steps
     assert torch.equal(again.train.targets, targets)
 
@@ -457,7 +452,7 @@ def test_no_space_for_the_cache_is_one_clear_line_and_leaves_no_part(load, tmp_p
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(binning.np.lib.format, "write_array", full)
+    monkeypatch.setattr(binning, "write_atomic", full)
     with pytest.raises(BenchError, match="no space to write .*cache/bins-.*make room"):
         load()
     assert made(tmp_path) == set()
@@ -487,8 +482,16 @@ def test_counts_above_255_are_kept(tmp_path):
         np.zeros(301, np.uint16),
     )
     write(tmp_path / "many.h5", many, ("a",))
-    with open_hdf5(tmp_path / "many.h5") as file:
+    with recordings(tmp_path / "many.h5") as file:
         result = binning.bin_events(file, Bins("clean", 10, 0.01, 140, 700))
     assert result.counts.frames(np.array([0]), 10)[0, 0, 0] == 300
     samples, every = CountSamples(result.counts, np.arange(2), np.zeros(2), 10), torch.arange(2)
     assert torch.equal(samples.batch(every), samples.unpacked(every, "cpu")), "on their way to a device too"
+
+
+def test_a_gz_that_grows_beyond_all_spike_files_is_refused_before_it_fills_the_disk(load, corpus, tmp_path):
+    (corpus / "shd_test.h5").unlink()
+    (corpus / "shd_test.h5.gz").write_bytes(gzip.compress(bytes(1 << 22)))
+    with pytest.raises(BenchError, match="shd_test.h5.gz: grows to more than 50 times its size"):
+        load()
+    assert made(tmp_path) == set()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator
 
 from delrec_bench.config.lesions import LESIONS, parse_lesion
-from delrec_bench.data.conditions import CONDITIONS, transform_of
+from delrec_bench.data.transforms import CONDITIONS, transform_of
 from delrec_bench.errors import BenchError
 from delrec_bench.schema import settings
 
@@ -48,7 +48,7 @@ class Evaluation:
     nothing is to be done.
 
     Attributes:
-        condition: What happens to the events of the test set, a `name=level` of `delrec_bench.data.conditions`.
+        condition: What happens to the events of the test set, a `name=level` of `delrec_bench.data.transforms`.
         lesion: What happens to the trained delays, a `name` or `name=level` of `delrec_bench.config.lesions`.
         deployment: "unrounded" leaves delays real, "sigma" leaves the spread on at which the training stood.
 

@@ -15,9 +15,7 @@ import hashlib
 import json
 import logging
 import math
-import os
-import shutil
-import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -25,25 +23,27 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
-from delrec_bench.data.events import CHANNELS, Block, Header
-from delrec_bench.data.files import digest_of_file, saving
+from delrec_bench.data.events import Header
+from delrec_bench.data.files import saving
 from delrec_bench.data.samples import Counts
+from delrec_bench.data.transforms import Block
 from delrec_bench.errors import BenchError
-from delrec_bench.workspace import Workspace
+from delrec_bench.workspace import Workspace, write_atomic
 
 LONGEST = 1.4  # seconds: the longest sample any of these tasks looks at
-VERSION = 2  # raise it when the arrays below change their meaning
+VERSION = 3  # raise it when the arrays of the cache change their meaning
 # A time written in decimal may lie a rounding error below the edge that it means.
 SLACK = 1e-9
-MANIFEST = "manifest.json"
-ARRAYS = ("starts", "places", "values", "labels", "speakers", "beyond")
 
 log = logging.getLogger(__name__)
 
 
 class Recordings(Protocol):
-    """Samples of events, whoever reads them."""
+    """Samples of events, whatever they are read from."""
 
     path: Path
     header: Header
@@ -53,7 +53,7 @@ class Recordings(Protocol):
         ...
 
 
-# Opens a split's recordings; told a folder for what it must write meanwhile.
+# Opens the recordings of a split; the folder is for what must be unpacked meanwhile.
 Opener = Callable[[Path], AbstractContextManager[Recordings]]
 
 
@@ -135,7 +135,7 @@ def bin_events(file: Recordings, bins: Bins) -> Binned:
         beyond.append(np.bincount(owner[~inside], minlength=len(block.lengths)))
         top = max(top, int(block.units.max(initial=-1)) + 1)
         flat = owner[inside] * size + step[inside] * bins.channels + block.units[inside] // share
-        flat, amount = _tally(flat, len(block.lengths) * size)
+        flat, amount = np.unique(flat, return_counts=True)
         if amount.max(initial=0) > np.iinfo(np.uint16).max:
             raise BenchError(f"{file.path}: over 65535 spikes in one bin; take a shorter step_ms or more channels")
         lengths.append(np.bincount(flat // size, minlength=len(block.lengths)))
@@ -144,27 +144,12 @@ def bin_events(file: Recordings, bins: Bins) -> Binned:
         longest = max(longest, int(step[inside].max(initial=0)) + 1)
     header = file.header
     amounts = np.concatenate(values)
-    if len(amounts) == 0 or np.max(amounts) <= np.iinfo(np.uint8).max:
+    if amounts.max(initial=0) <= np.iinfo(np.uint8).max:
         amounts = amounts.astype(np.uint8)
     starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    return Binned(
-        Counts(starts, np.concatenate(places), amounts, bins.steps, bins.channels),
-        header.labels,
-        header.speakers,
-        np.concatenate(beyond).astype(np.int64),
-        longest,
-        header.classes,
-        top,
-    )
-
-
-def _tally(flat: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct places, ascending, and how often each occurs."""
-    if size <= 1 << 24:  # a dense table is faster than sorting, while it fits the processor's caches or nearly
-        table = np.bincount(flat, minlength=size)
-        places = np.flatnonzero(table)
-        return places, table[places]
-    return np.unique(flat, return_counts=True)
+    counts = Counts(starts, np.concatenate(places), amounts, bins.steps, bins.channels)
+    late = np.concatenate(beyond).astype(np.int64)
+    return Binned(counts, header.labels, header.speakers, late, longest, header.classes, top)
 
 
 def binned(
@@ -172,128 +157,60 @@ def binned(
 ) -> dict[str, Binned]:
     """Splits by name, binned; from the cache where the same content was binned the same way before.
 
-    The cache folder appears whole or not at all, and two processes that bin at once do no harm: one of the two
-    equal folders stays. It carries its own digest, which is checked whenever it is read.
+    A file of the cache appears whole or not at all, and carries a checksum that every reader looks at.
 
     Raises:
         BenchError: Bad content, or no space for the cache.
     """
     identity = {"version": VERSION, "digests": dict(digests), "bins": asdict(bins)}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-    folder = workspace.cache / f"bins-{key}"
-    if folder.is_dir():
+    path = workspace.cache / f"bins-{key}.safetensors"
+    if path.exists():
         try:
-            return _load(folder, tuple(sources))
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            log.warning("%s: damaged (%s); it is made again", folder, error)
-            shutil.rmtree(folder, ignore_errors=True)
-    with saving(folder):
-        workspace.cache.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=workspace.cache, prefix=f".{folder.name}-"))
-    try:
-        facts = {}
-        for split, opened in sources.items():
-            with opened(draft) as file:
-                result = bin_events(file, bins)
-            with saving(folder):
-                facts[split] = _save(draft, split, result)
-        with saving(folder):
-            (draft / MANIFEST).write_text(json.dumps(_sealed(draft, facts)), encoding="utf-8")
-            _settle(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return _load(folder, tuple(sources))
+            return _read(path, tuple(sources), bins)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            log.warning("%s: damaged (%s); it is made again", path, error)
+    parts = {}
+    for split, opened in sources.items():
+        with opened(workspace.cache) as file:
+            parts[split] = bin_events(file, bins)
+    with saving(path):
+        write_atomic(path, _image(parts))
+    return _read(path, tuple(sources), bins)
 
 
-def _sealed(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """The manifest: facts of each split, digests of all arrays, and the digest of both."""
-    arrays = {path.name: digest_of_file(path) for path in sorted(folder.glob("*.npy"))}
-    content = {"facts": facts, "arrays": arrays}
-    return content | {"digest": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
+def _image(parts: Mapping[str, Binned]) -> bytes:
+    """The file of the cache: arrays, and in its head what is said of each split and the checksum of both."""
+    arrays: dict[str, torch.Tensor] = {}
+    facts = {}
+    for split, part in parts.items():
+        held = {name: getattr(part.counts, name) for name in ("starts", "places", "values")}
+        held |= {name: getattr(part, name) for name in ("labels", "speakers", "beyond")}
+        arrays |= {f"{split}-{name}": torch.from_numpy(array) for name, array in held.items() if array is not None}
+        facts[split] = {name: getattr(part, name) for name in ("longest", "classes", "top")}
+    head = json.dumps(facts)
+    return save(arrays, {"facts": head, "sum": _sum(head, arrays)})
 
 
-def _settle(draft: Path, folder: Path) -> None:
-    try:
-        os.replace(draft, folder)  # noqa: PTH105  Path.replace has the same meaning, less plainly for folders
-    except OSError:
-        # A folder that is not empty refuses to be replaced: another process was first, with the same content.
-        if not folder.is_dir():
-            raise
+def _read(path: Path, splits: tuple[str, ...], bins: Bins) -> dict[str, Binned]:
+    # Mapped, not read: processes on one machine share the pages.
+    with safe_open(path, framework="pt") as file:
+        head = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if _sum(head["facts"], arrays) != head["sum"]:
+        raise ValueError("its content is not what its checksum says")
+    facts = json.loads(head["facts"])
+
+    def part(split: str) -> Binned:
+        of = {name.removeprefix(f"{split}-"): array.numpy() for name, array in arrays.items()}
+        counts = Counts(of["starts"], of["places"], of["values"], bins.steps, bins.channels)
+        return Binned(counts, of["labels"], of.get("speakers"), of["beyond"], **facts[split])
+
+    return {split: part(split) for split in splits}
 
 
-def _save(folder: Path, split: str, result: Binned) -> dict[str, Any]:
-    arrays = {
-        "starts": result.counts.starts,
-        "places": result.counts.places,
-        "values": result.counts.values,
-        "labels": result.labels,
-        "speakers": np.zeros(0, np.int64) if result.speakers is None else result.speakers,
-        "beyond": result.beyond,
-    }
-    for name in ARRAYS:
-        with (folder / f"{split}-{name}.npy").open("wb") as stream:
-            np.lib.format.write_array(stream, arrays[name], allow_pickle=False)
-    return {
-        "steps": result.counts.steps,
-        "channels": result.counts.channels,
-        "longest": result.longest,
-        "classes": result.classes,
-        "top": result.top,
-        "speakers": result.speakers is not None,
-    }
-
-
-def _load(folder: Path, splits: tuple[str, ...]) -> dict[str, Binned]:
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if manifest != _sealed(folder, manifest["facts"]):
-        raise ValueError("its content is not what its digest says")
-    return {split: _split(folder, split, manifest["facts"][split]) for split in splits}
-
-
-def _split(folder: Path, split: str, facts: Mapping[str, Any]) -> Binned:
-    # Mapped, not read: processes on one machine share the pages, and a small part costs little.
-    loaded = {
-        name: np.asarray(np.load(path, mmap_mode=_mapped(path)))
-        for name, path in ((name, folder / f"{split}-{name}.npy") for name in ARRAYS)
-    }
-    return Binned(
-        Counts(np.array(loaded["starts"]), loaded["places"], loaded["values"], facts["steps"], facts["channels"]),
-        np.array(loaded["labels"]),
-        np.array(loaded["speakers"]) if facts["speakers"] else None,
-        np.array(loaded["beyond"]),
-        facts["longest"],
-        facts["classes"],
-        facts["top"],
-    )
-
-
-def _mapped(path: Path) -> Any:
-    # An array without entries cannot be mapped (its file ends with the header).
-    return "r" if path.stat().st_size > 256 else None
-
-
-def check_channels(wanted: int) -> None:
-    """Channels after summing must divide the layout's 700.
-
-    Raises:
-        BenchError: They do not; names the nearest that does.
-    """
-    if wanted > CHANNELS or CHANNELS % wanted:
-        near = min((c for c in range(1, CHANNELS + 1) if CHANNELS % c == 0), key=lambda c: abs(c - wanted))
-        raise BenchError(f"task option channels = {wanted} does not divide the file's {CHANNELS}; {near} would")
-
-
-def bin_corpus(
-    sources: Mapping[str, Opener], digests: Mapping[str, str], bins: Bins, workspace: Workspace
-) -> tuple[dict[str, Binned], Bins]:
-    """As `binned`, for files of the 700-channel layout that may use fewer channels than a network is given.
-
-    A corpus whose largest unit lies below `bins.channels` is taken as it is: its channels are its largest unit + 1,
-    and none are summed. The bins that it got are returned too.
-    """
-    result = binned(sources, digests, bins, workspace)
-    top = max(part.top for part in result.values())
-    if bins.source == CHANNELS and 0 < top <= bins.channels and bins.channels < CHANNELS:
-        bins = Bins(bins.mode, bins.steps, bins.step, top, top)
-        result = binned(sources, digests, bins, workspace)
-    return result, bins
+def _sum(head: str, arrays: Mapping[str, torch.Tensor]) -> str:
+    total = zlib.crc32(head.encode())
+    for name in sorted(arrays):
+        total = zlib.crc32(arrays[name].numpy().data, zlib.crc32(name.encode(), total))
+    return f"{total:08x}"

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import os
 import shutil
 import tempfile
 import urllib.error
@@ -12,43 +11,34 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import wrap_file
 
 from delrec_bench.data.dvc_files import SCHEMES
-from delrec_bench.data.files import need_space, saving
+from delrec_bench.data.files import saving
 from delrec_bench.errors import BenchError
 
 BLOCK = 1 << 18
 PATIENCE = 30.0  # seconds without a byte
-# Only these two: an address of a .dvc file, or a redirection, names no file of this machine.
-HANDLERS = (
-    urllib.request.ProxyHandler,
-    urllib.request.UnknownHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
-    urllib.request.HTTPDefaultErrorHandler,
-    urllib.request.HTTPRedirectHandler,
-    urllib.request.HTTPErrorProcessor,
-)
 
 
 @contextmanager
-def draft_of(path: Path) -> Iterator[Path]:
+def draft_of(path: Path) -> Iterator[Any]:
     """A temporary file beside `path` that takes its place when the block ends well, and vanishes otherwise."""
     with saving(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-    draft = Path(name)
+        draft = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    place = Path(draft.name)
     try:
-        yield draft
+        with draft:
+            yield draft
         with saving(path):
-            draft.chmod(0o644)
-            draft.replace(path)
+            place.chmod(0o644)
+            place.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
 
 
 def download(url: str, path: Path, md5: str, most: int | None) -> None:
@@ -68,19 +58,21 @@ def download(url: str, path: Path, md5: str, most: int | None) -> None:
         raise BenchError(f"{url}: not an http or https address; give one")
     if most is None:
         raise BenchError(f"{path.name}: its .dvc file gives neither size nor meta.at_most; add one before fetching it")
-    opener = urllib.request.OpenerDirector()
-    for handler in HANDLERS:
-        opener.add_handler(handler())
-    total = hashlib.md5(usedforsecurity=False)
+    total, received = hashlib.md5(usedforsecurity=False), 0
     with draft_of(path) as draft:
         try:
-            with opener.open(url, timeout=PATIENCE) as answer:
+            # urllib follows no redirection to a file of this machine
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 stated = answer.headers.get("Content-Length") or ""
                 size = int(stated) if stated.isdecimal() else 0
                 if size > most:
                     raise BenchError(f"{url}: the server announces {size} bytes where {most} are the most; not fetched")
-                need_space(path.parent, size)
-                received = _copy(answer, draft, total, size, most, path)
+                with wrap_file(answer, size or most, description=path.name, console=Console(stderr=True)) as stream:
+                    while received <= most and (block := stream.read(BLOCK)):
+                        with saving(path):
+                            draft.write(block)
+                        total.update(block)
+                        received += len(block)
         except urllib.error.HTTPError as error:
             raise BenchError(
                 f"{url}: the server answers {error.code} {error.reason}; get {path.name} elsewhere and put it at {path}"
@@ -92,31 +84,12 @@ def download(url: str, path: Path, md5: str, most: int | None) -> None:
             ) from error
         if received > most:
             raise BenchError(f"{url}: longer than the {most} bytes it can have; nothing was kept, try another source")
-        if size and received != size:
+        if received < size:
             raise BenchError(f"{url}: cut off after {received} of {size} bytes; nothing was kept, try again")
         if total.hexdigest() != md5:
             raise BenchError(
                 f"{url}: md5 {total.hexdigest()} where data.dvc says {md5}; nothing was kept, try another source"
             )
-
-
-def _copy(
-    answer: http.client.HTTPResponse, draft: Path, total: "hashlib._Hash", size: int, most: int, path: Path
-) -> int:
-    received = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar, draft.open("wb") as stream:
-        shown = bar.add_task(path.name, total=size or None)
-        while received <= most and (block := answer.read(min(BLOCK, most + 1 - received))):
-            with saving(path):
-                stream.write(block)
-            total.update(block)
-            received += len(block)
-            bar.advance(shown, len(block))
-        with saving(path):
-            stream.flush()
-            os.fsync(stream.fileno())
-    return received
 
 
 def unzip(archive: Path, path: Path) -> Path:
@@ -127,12 +100,11 @@ def unzip(archive: Path, path: Path) -> Path:
     """
     try:
         with zipfile.ZipFile(archive) as packed:
-            inside = [name for name in packed.namelist() if Path(name).name == path.name]
-            if not inside:
+            inside = next((name for name in packed.namelist() if Path(name).name == path.name), None)
+            if inside is None:
                 raise BenchError(f"{archive}: holds no {path.name}; delete it and fetch it again")
-            need_space(archive.parent, packed.getinfo(inside[0]).file_size)
-            with draft_of(path) as draft, packed.open(inside[0]) as source, saving(path), draft.open("wb") as stream:
-                shutil.copyfileobj(source, stream, BLOCK)
+            with draft_of(path) as draft, packed.open(inside) as source, saving(path):
+                shutil.copyfileobj(source, draft, BLOCK)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise BenchError(f"{archive}: not a whole zip ({error}); delete it and fetch it again") from error
     return path

@@ -4,7 +4,6 @@ import errno
 import gzip
 import hashlib
 import json
-import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,15 +12,14 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from delrec_bench.errors import BenchError, MissingDataError
+from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
-BLOCK = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[BinaryIO]:
+def reading(path: Path, *, unpack: bool = True) -> Iterator[BinaryIO]:
     """The content of a file as a stream, decompressed where its name ends in .gz.
 
     Raises:
@@ -29,11 +27,7 @@ def reading(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         with path.open("rb") as raw:
-            if path.suffix == ".gz":
-                with gzip.open(raw) as stream:
-                    yield cast(BinaryIO, stream)
-            else:
-                yield raw
+            yield cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if unpack and path.suffix == ".gz" else raw
     except FileNotFoundError as error:
         raise BenchError(f"{path}: no such file; put it there or name its folder by --data") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -42,34 +36,35 @@ def reading(path: Path) -> Iterator[BinaryIO]:
         raise BenchError(f"{path}: may not be read; give yourself the right to read it") from error
 
 
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal to write `path` into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL or "No space left" in str(error):  # HDF5 gives the words alone
+            remedy = "make room, or work in a folder on another disk (--root)"
+            raise BenchError(f"no space to write {path}; {remedy}") from error
+        raise BenchError(f"cannot write {path} ({error.strerror or error}); check the folder's rights") from error
+
+
 def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh: bool = False) -> str:
     """md5 of a file's bytes, or of what is inside its .gz (`content`).
 
-    It is remembered by path, size and time of change; `fresh` reads the file all the same.
+    It is remembered by path, inode, size and times of change; `fresh` reads the file all the same.
 
     Raises:
         BenchError: As `reading`.
     """
-    try:
+    with reading(path, unpack=content) as stream:
         facts = path.stat()
-    except OSError as error:
-        raise BenchError(f"{path}: no such file; put it there or name its folder by --data") from error
-    inside = content and path.suffix == ".gz"
-    key = f"{'content' if inside else 'bytes'} {path.resolve()}"
-    mark = [facts.st_size, facts.st_mtime_ns]
-    memory = workspace.cache / "digests.json"
-    known = recalled(memory)
-    entry = known.get(key)
-    if not fresh and isinstance(entry, list) and len(entry) == 3 and entry[:2] == mark:
-        return str(entry[2])
-    total = hashlib.md5(usedforsecurity=False)
-    if inside:
-        with reading(path) as stream:
-            _feed(total, stream)
-    else:
-        with path.open("rb") as stream:
-            _feed(total, stream)
-    digest = total.hexdigest()
+        key = f"{'content' if content and path.suffix == '.gz' else 'bytes'} {path.resolve()}"
+        mark = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
+        memory = workspace.cache / "digests.json"
+        entry = recalled(memory).get(key)
+        if not fresh and isinstance(entry, list) and entry[:-1] == mark:
+            return str(entry[-1])
+        digest = _digest(stream, "md5")
     # Another process may write meanwhile: the last one wins, and what is lost is only computed again.
     remember(memory, {**recalled(memory), key: [*mark, digest]})
     return digest
@@ -77,28 +72,18 @@ def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh:
 
 def digest_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    total = hashlib.sha256()
-    with path.open("rb") as stream:
-        _feed(total, stream)
-    return total.hexdigest()
+    with reading(path, unpack=False) as stream:
+        return _digest(stream, "sha256")
+
+
+def _digest(stream: Any, algorithm: str) -> str:
+    return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def remember(path: Path, content: dict[str, Any]) -> None:
     """Write a small JSON file of the cache; a full disk is a BenchError."""
     with saving(path):
         write_atomic(path, json.dumps(content, indent=1, sort_keys=True))
-
-
-@contextmanager
-def saving(path: Path) -> Iterator[None]:
-    """Turn an operating system's refusal to write `path` into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL or "No space left" in str(error):
-            remedy = "make room, or work in a folder on another disk (--root)"
-            raise BenchError(f"no space to write {path}; {remedy}") from error
-        raise BenchError(f"cannot write {path} ({error.strerror or error}); check the folder's rights") from error
 
 
 def recalled(path: Path) -> dict[str, Any]:
@@ -110,28 +95,9 @@ def recalled(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _feed(total: Any, stream: BinaryIO) -> None:
-    while block := stream.read(BLOCK):
-        total.update(block)
-
-
-def need_space(folder: Path, size: int) -> None:
-    """Compare what a file needs with what the disk has.
-
-    Raises:
-        BenchError: It has less.
-    """
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise BenchError(f"no space in {folder}: {size} bytes are needed, {free} are free; make room")
-
-
 def find_file(folder: Path, name: str) -> Path | None:
     """`name` or `name`.gz in the folder, whichever is there."""
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.is_file():
-            return candidate
-    return None
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 def need_files(folder: Path, names: tuple[str, ...], remedy: str) -> dict[str, Path]:
@@ -141,12 +107,14 @@ def need_files(folder: Path, names: tuple[str, ...], remedy: str) -> dict[str, P
         BenchError: The folder or a file is not there; says what was looked for, and `remedy`.
     """
     if not folder.is_dir():
-        raise MissingDataError(f"no folder {folder} (it should hold {', '.join(names)}, .gz or not); {remedy}")
-    found = {name: find_file(folder, name) for name in names}
-    missing = [name for name, path in found.items() if path is None]
-    if missing:
-        raise MissingDataError(f"no {folder / missing[0]} (nor .gz); {remedy}")
-    return {name: path for name, path in found.items() if path is not None}
+        raise BenchError(f"no folder {folder} (it should hold {', '.join(names)}, .gz or not); {remedy}")
+    found = {}
+    for name in names:
+        path = find_file(folder, name)
+        if path is None:
+            raise BenchError(f"no {folder / name} (nor .gz); {remedy}")
+        found[name] = path
+    return found
 
 
 def content_digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -23,12 +23,11 @@ from typing import Any
 import numpy as np
 
 from delrec_bench.data.binning import LONGEST, Bins, binned, steps_within
-from delrec_bench.data.events import BLOCK, Block, Header
+from delrec_bench.data.events import BLOCK, Header
 from delrec_bench.data.files import digest_of_file, files_digest, recalled, remember
-from delrec_bench.data.samples import EVENT
 from delrec_bench.data.splits import Prepared, assemble
 from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
-from delrec_bench.data.transforms import Transform, through
+from delrec_bench.data.transforms import EVENT, Block, Transform, through
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 

@@ -1,9 +1,12 @@
 """Generator of the embedded spike corpora, in the layout of SHD and SSC.
 
-A sample is a word (see `vocabulary`) said by a speaker: the formants of its sounds become spikes scattered around their
-tracks, moved by the speaker's pitch and vocal tract, stretched by the speaker's rate, over a noise of stray spikes,
-beginning after a random silence. Every number comes from raw 64-bit words of PCG64 by + - * / and comparison, so that
-the corpora are the same on every machine and under every version; numpy's distributions promise no such thing.
+A sample is a word said by a speaker: the formants of its sounds become spikes scattered around their tracks, moved by
+the speaker's pitch and vocal tract, stretched by the speaker's rate, over a noise of stray spikes, beginning after a
+random silence. Words come in families that hold the same sounds, so that counts of spikes cannot tell them apart: other
+orders (`kti`, `tik`, ...), the same order with other gaps (`k-t--i`, `k--t-i`), or a sweep run backwards.
+
+Every number comes from raw 64-bit words of PCG64 by + - * / and comparison, so that the corpora are the same on every
+machine and under every version; numpy's distributions promise no such thing.
 
 The constants were fixed before any network saw the corpora. They are justified by method-free classifiers alone:
 spikes per channel must not suffice (logistic regression reaches 26 and 17 percent of 20 and 35 classes), ten slices of
@@ -11,17 +14,16 @@ time must help (70 and 56), a nearest neighbour with time must not solve it (95 
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from delrec_bench.data.events import CHANNELS
 from delrec_bench.data.files import content_digest, saving
-from delrec_bench.data.vocabulary import COMMANDS, DIGITS, spelled, words
 from delrec_bench.workspace import write_atomic
 
 BLOCK = 250  # samples drawn from one stream
@@ -34,8 +36,56 @@ STRAY = 1000  # stray spikes at most
 log = logging.getLogger(__name__)
 
 
+# Letter -> its formants (first channel, last channel, bend in channels) and its duration in ms; a capital letter is the
+# same sound run from its end to its beginning.
+SOUNDS = {
+    "k": (((90, 190, 0), (330, 250, 20), (520, 600, 0)), 90),
+    "t": (((140, 140, 40), (280, 400, 0), (610, 520, 0)), 80),
+    "i": (((200, 100, 0), (430, 430, -40), (560, 640, 0)), 100),
+    "s": (((160, 230, 0), (450, 370, 0), (640, 560, -20)), 90),
+    "a": (((110, 110, 60), (240, 340, 0), (480, 560, 30)), 100),
+    "m": (((80, 130, 0), (370, 290, -30), (590, 510, 0)), 85),
+    "o": (((230, 150, 0), (310, 430, 0), (540, 460, 20)), 95),
+    "r": (((130, 210, -20), (400, 310, 0), (500, 620, 0)), 90),
+}
+GAP = 20.0  # ms between two sounds without a dash
+DASH = 60.0  # ms that a dash adds
+
+# Families of the same sounds stand on one line.
+DIGITS = (
+    ("kti", "tik", "ikt", "kit"),
+    ("sam", "ams", "mas"),
+    ("kso", "osk", "sok"),
+    ("r-t--a", "r--t-a"),
+    ("m-i--o", "m--i-o"),
+    ("tsr", "Tsr"),
+    ("ika",),
+    ("mor",),
+    ("oat",),
+    ("rim",),
+)
+COMMANDS = (
+    ("kti", "tik", "ikt", "kit"),
+    ("sam", "ams", "mas", "asm"),
+    ("kso", "osk", "sok"),
+    ("rat", "tar", "art"),
+    ("imo", "omi", "mio"),
+    ("r-t--o", "r--t-o"),
+    ("m-i--k", "m--i-k"),
+    ("a-s--i", "a--s-i"),
+    ("tsr", "Tsr", "tsR"),
+    ("oka", "oKa"),
+    ("rim", "riM"),
+    ("tmo",),
+    ("ari",),
+    ("ksm",),
+    ("ots",),
+    ("kar",),
+)
+
+
 @dataclass(frozen=True)
-class Split:
+class Part:
     """A file: samples, and the speakers (first, last + 1) that say them."""
 
     samples: int
@@ -48,19 +98,24 @@ class Recipe:
 
     seed: int
     families: tuple[tuple[str, ...], ...]
-    splits: dict[str, Split]
+    splits: dict[str, Part]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All words, family by family: the classes in their order."""
+        return tuple(word for family in self.families for word in family)
 
 
 # As in SHD, two speakers are heard in the test only; as in SSC, speakers are disjoint.
 RECIPES = {
-    "formants-20": Recipe(1, DIGITS, {"shd_train.h5": Split(3000, (0, 10)), "shd_test.h5": Split(5000, (0, 12))}),
+    "formants-20": Recipe(1, DIGITS, {"shd_train.h5": Part(3000, (0, 10)), "shd_test.h5": Part(5000, (0, 12))}),
     "formants-35": Recipe(
         2,
         COMMANDS,
         {
-            "ssc_train.h5": Split(4200, (0, 40)),
-            "ssc_valid.h5": Split(700, (40, 50)),
-            "ssc_test.h5": Split(5040, (50, 70)),
+            "ssc_train.h5": Part(4200, (0, 40)),
+            "ssc_valid.h5": Part(700, (40, 50)),
+            "ssc_test.h5": Part(5040, (50, 70)),
         },
     ),
 }
@@ -89,111 +144,97 @@ class Draws:
 
     def __call__(self, *shape: int) -> np.ndarray:
         """Numbers of that shape, the next of the stream."""
-        count = 1
-        for size in shape:
-            count *= size
-        return ((self._bits.random_raw(count) >> 11) * 2.0**-53).reshape(shape)
+        return ((self._bits.random_raw(math.prod(shape)) >> 11) * 2.0**-53).reshape(shape)
 
     def between(self, low: float, high: float, *shape: int) -> np.ndarray:
         """Uniform in [low, high)."""
         return low + (high - low) * self(*shape)
 
 
-@dataclass(frozen=True)
-class Voices:
-    """What tells speakers apart, one entry each.
-
-    Attributes:
-        pitch: Channels by which everything is moved.
-        tract: Factor on the distance of a formant from the middle channel.
-        rate: Factor on every duration.
-        width: Channels over which a formant scatters.
-        noise: Share of the stray spikes.
-    """
-
-    pitch: np.ndarray
-    tract: np.ndarray
-    rate: np.ndarray
-    width: np.ndarray
-    noise: np.ndarray
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> "Voices":
-        """The speakers of a corpus."""
-        count = max(split.speakers[1] for split in recipe.splits.values())
-        draw = Draws(recipe.seed, 0)
-        return cls(
-            pitch=draw.between(-40, 40, count),
-            tract=draw.between(0.9, 1.1, count),
-            rate=draw.between(0.75, 1.3, count),
-            width=draw.between(25, 50, count),
-            noise=draw.between(0.3, 1.0, count),
-        )
+def spelled(word: str) -> tuple[list[tuple[tuple[int, int, int], ...]], list[float], list[float]]:
+    """A word's sounds: the formants of each, its duration, and the gap in ms before it (0 before the first)."""
+    formants, durations, gaps = [], [], []
+    gap = 0.0
+    for letter in word:
+        if letter == "-":
+            gap += DASH
+            continue
+        tracks, duration = SOUNDS[letter.lower()]
+        formants.append(tuple((b, a, bend) if letter.isupper() else (a, b, bend) for a, b, bend in tracks))
+        durations.append(float(duration))
+        gaps.append(gap)
+        gap = GAP
+    return formants, durations, gaps
 
 
-@dataclass(frozen=True)
-class Lexicon:
-    """The words of a corpus as tables: formants (classes, 3, 3, 3), durations and gaps (classes, 3) in ms."""
-
-    formants: np.ndarray
-    durations: np.ndarray
-    gaps: np.ndarray
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> "Lexicon":
-        """The words of a corpus."""
-        said = [spelled(word) for word in words(recipe.families)]
-        return cls(
-            np.array([[sound.formants for sound in sounds] for sounds, _ in said], np.float64),
-            np.array([[sound.duration for sound in sounds] for sounds, _ in said], np.float64),
-            np.array([gaps for _, gaps in said], np.float64),
-        )
+def _voices(recipe: Recipe) -> dict[str, np.ndarray]:
+    """What tells the speakers of a corpus apart, one number each."""
+    count = max(part.speakers[1] for part in recipe.splits.values())
+    draw = Draws(recipe.seed, 0)
+    ranges = {
+        "pitch": (-40, 40),  # channels by which everything is moved
+        "tract": (0.9, 1.1),  # factor on the distance of a formant from the middle channel
+        "rate": (0.75, 1.3),  # factor on every duration
+        "width": (25, 50),  # channels over which a formant scatters
+        "noise": (0.3, 1.0),  # share of the stray spikes
+    }
+    return {name: draw.between(low, high, count) for name, (low, high) in ranges.items()}
 
 
 def generate(recipe: Recipe, name: str, limit: int | None = None) -> Iterator[Events]:
     """The blocks of one file, each from its own stream; `limit` stops after that many samples (whole blocks)."""
     split = recipe.splits[name]
-    voices, lexicon = Voices.of(recipe), Lexicon.of(recipe)
+    voices = _voices(recipe)
+    # tables by class: formants (classes, 3, 3, 3), durations and gaps (classes, 3) in ms
+    lexicon = tuple(np.array(table, np.float64) for table in zip(*map(spelled, recipe.words), strict=True))
     number = 1 + list(recipe.splits).index(name)
-    classes = len(lexicon.gaps)
     # Balanced, in an order without pattern: any first part of a file serves as a smaller corpus.
     raw = np.random.PCG64(np.random.SeedSequence([recipe.seed, number])).random_raw(split.samples)
-    labels = np.argsort(raw, kind="stable") % classes
+    labels = np.argsort(raw, kind="stable") % len(recipe.words)
     for first in range(0, min(split.samples, limit or split.samples), BLOCK):
         draw = Draws(recipe.seed, number, first)
-        yield _block(draw, labels[first : first + BLOCK], split.speakers, voices, lexicon)
+        yield _block(draw, labels[first : first + BLOCK], split.speakers, voices, *lexicon)
 
 
-def _block(draw: Draws, labels: np.ndarray, speakers: tuple[int, int], voices: Voices, lexicon: Lexicon) -> Events:
+def _block(
+    draw: Draws,
+    labels: np.ndarray,
+    speakers: tuple[int, int],
+    voices: dict[str, np.ndarray],
+    formants: np.ndarray,
+    durations: np.ndarray,
+    gaps: np.ndarray,
+) -> Events:
     count = len(labels)
     who = np.floor(draw.between(*speakers, count)).astype(np.int64)
-    rate = voices.rate[who] * draw.between(0.88, 1.12, count)
+    voice = {name: of[who] for name, of in voices.items()}
+    rate = voice["rate"] * draw.between(0.88, 1.12, count)
     begin = draw.between(0, 160, count)
-    moved = voices.pitch[who] + draw.between(-20, 20, count)
-    lasting = lexicon.durations[labels] * rate[:, None] * draw.between(0.8, 1.2, count, LETTERS)
-    gaps = lexicon.gaps[labels] * rate[:, None] * draw.between(0.8, 1.2, count, LETTERS)
-    starts = begin[:, None] + np.cumsum(gaps, axis=1) + np.cumsum(lasting, axis=1) - lasting
+    moved = voice["pitch"] + draw.between(-20, 20, count)
+    lasting = durations[labels] * rate[:, None] * draw.between(0.8, 1.2, count, LETTERS)
+    pauses = gaps[labels] * rate[:, None] * draw.between(0.8, 1.2, count, LETTERS)
+    starts = begin[:, None] + np.cumsum(pauses, axis=1) + np.cumsum(lasting, axis=1) - lasting
     loud = draw.between(0.4, 1.0, count, LETTERS, 3, 1)
 
     shape = (count, LETTERS, 3, TRIES)
     along = draw(*shape)
     scatter = draw(*shape) + draw(*shape) - 1.0
     present = draw(*shape) < KEPT * loud
-    first, last, bend = (lexicon.formants[labels][..., i, None] for i in range(3))
+    first, last, bend = (formants[labels][..., i, None] for i in range(3))
     track = first + (last - first) * along + bend * (4.0 * along * (1.0 - along))
     middle = CHANNELS / 2
     place = (
         middle
-        + (track - middle) * voices.tract[who][:, None, None, None]
+        + (track - middle) * voice["tract"][:, None, None, None]
         + moved[:, None, None, None]
-        + scatter * voices.width[who][:, None, None, None]
+        + scatter * voice["width"][:, None, None, None]
     )
     time = starts[:, :, None, None] + lasting[:, :, None, None] * along
 
     ends = starts[:, -1] + lasting[:, -1]
     stray_time = draw(count, STRAY) * (ends + 40.0)[:, None]
     stray_place = draw(count, STRAY) * CHANNELS
-    stray_present = draw(count, STRAY) < voices.noise[who][:, None]
+    stray_present = draw(count, STRAY) < voice["noise"][:, None]
 
     places = np.floor(np.concatenate([place.reshape(count, -1), stray_place], axis=1))
     times = np.concatenate([time.reshape(count, -1), stray_time], axis=1) / 1000.0
@@ -235,21 +276,19 @@ def write(path: Path, events: Events, names: tuple[str, ...]) -> None:
 def _image(events: Events, names: tuple[str, ...]) -> bytes:
     """The file's bytes, made in memory: HDF5 crashes when the disk fills up while it writes."""
     ends = np.cumsum(events.lengths)[:-1]
+    held = {"labels": events.labels, "extra/speaker": events.speakers}
+    held["extra/keys"] = np.array([name.encode() for name in names])
     with h5py.File("image", "w", driver="core", backing_store=False) as file:
+        # Without times of creation the same content gives the same bytes.
         for name, values in (("times", events.times), ("units", events.units)):
             parts = np.empty(len(events.lengths), object)
             parts[:] = np.split(values, ends)
-            _dataset(file, f"spikes/{name}", parts, h5py.vlen_dtype(values.dtype))
-        _dataset(file, "labels", events.labels, events.labels.dtype)
-        _dataset(file, "extra/speaker", events.speakers, events.speakers.dtype)
-        _dataset(file, "extra/keys", np.array([name.encode() for name in names]), None)
+            kind = h5py.vlen_dtype(values.dtype)
+            file.create_dataset(f"spikes/{name}", data=parts, dtype=kind, track_times=False)
+        for name, values in held.items():
+            file.create_dataset(name, data=values, track_times=False)
         file.flush()
         return bytes(file.id.get_file_image())
-
-
-def _dataset(file: Any, name: str, values: np.ndarray, dtype: Any) -> None:
-    # Without times of creation the same content gives the same bytes.
-    file.create_dataset(name, data=values, dtype=dtype, track_times=False)
 
 
 def read_content(path: Path) -> str:
@@ -283,6 +322,6 @@ def make(task: str, folder: Path, again: bool = False) -> list[Path]:
         path = folder / name
         if again or not path.is_file():
             log.info("generating %s", path)
-            write(path, joined(list(generate(recipe, name))), words(recipe.families))
+            write(path, joined(list(generate(recipe, name))), recipe.words)
             written.append(path)
     return written

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-EVENT = np.dtype([("t", np.int64), ("x", np.int64), ("p", np.int64)])  # tonic's, of a row of channels
+from delrec_bench.data.transforms import EVENT
 
 
 def order(count: int, *seeds: int) -> np.ndarray:
@@ -121,15 +121,10 @@ class Counts:
             target, values = target[inside], values[inside]
         return target, values
 
-    def totals(self, slices: int, steps: int) -> np.ndarray:
-        """Spikes per sample in `slices` equal parts of the first `steps` steps and per channel, (n, slices * C)."""
-        result = np.zeros((len(self), slices * self.channels), np.float64)
-        for begin in range(0, len(self), 256):
-            rows = np.arange(begin, min(begin + 256, len(self)))
-            frames = self.frames(rows, steps)
-            edges = (np.arange(slices) * steps) // slices
-            result[rows] = np.add.reduceat(frames, edges, axis=1, dtype=np.float64).reshape(len(rows), -1)
-        return result
+    def after(self, rows: np.ndarray, steps: int) -> int:
+        """Spikes of the samples `rows` that lie after the first `steps` steps."""
+        running = np.concatenate([[0], np.cumsum(self.values * (self.places >= steps * self.channels), dtype=np.int64)])
+        return int((running[self.starts[rows + 1]] - running[self.starts[rows]]).sum()) if steps < self.steps else 0
 
 
 class CountSamples(Samples):
@@ -186,8 +181,10 @@ class CountSamples(Samples):
 
     def totals(self, slices: int) -> np.ndarray:
         """Spikes per sample in `slices` equal parts of the sample and per channel, (n, slices * C)."""
-        chosen = Counts(*_rows_of(self.counts, self.rows), self.counts.steps, self.counts.channels)
-        return chosen.totals(slices, self.steps)
+        edges = (np.arange(slices) * self.steps) // slices
+        pieces = (self.counts.frames(self.rows[i : i + 256], self.steps) for i in range(0, len(self), 256))
+        sums = [np.add.reduceat(frames, edges, axis=1, dtype=np.float64) for frames in pieces]
+        return np.concatenate(sums).reshape(len(self), -1)
 
 
 class Cast:
@@ -219,10 +216,3 @@ def to_batch(frames: np.ndarray, device: str = "cpu") -> Tensor:
 def _sent(numbers: np.ndarray, device: str) -> Tensor:
     """As stored, to a device; torch does little with uint16."""
     return torch.from_numpy(numbers.astype(np.int32) if numbers.dtype == np.uint16 else numbers).to(device)
-
-
-def _rows_of(counts: Counts, rows: np.ndarray) -> tuple[Any, Any, Any]:
-    lengths = counts.lengths[rows]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    where = np.arange(int(starts[-1])) + np.repeat(counts.starts[rows] - starts[:-1], lengths)
-    return starts, counts.places[where], counts.values[where]

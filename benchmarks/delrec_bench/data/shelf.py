@@ -1,4 +1,4 @@
-"""Dataset files at work: what is where, make the embedded ones, fetch the official ones, verify all.
+"""Dataset files at work: what is where, make the embedded ones, fetch the official ones.
 
 Behind `delrec-bench data status|make|fetch|verify`. What a file must be stands in data.dvc.
 """
@@ -6,7 +6,6 @@ Behind `delrec-bench data status|make|fetch|verify`. What a file must be stands 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ ABSENT = "not there"
 
 
 @dataclass(frozen=True)
-class Row:
+class Shelved:
     """One file looked for: its task, where, what was found, and whether that is wrong."""
 
     task: str
@@ -30,34 +29,68 @@ class Row:
     wrong: bool = False
 
 
-@dataclass(frozen=True)
-class Verification:
-    """Outcome of `verify`: a table, and how many files are not what data.dvc says."""
-
-    text: str
-    failed: int
-
-
-def status(workspace: Workspace) -> str:
-    """A table of every file: the exact path where it is looked for, and what was found there.
+def status(workspace: Workspace, fresh: bool = False) -> list[Shelved]:
+    """Every listed file, and what was found; `fresh` reads each again, where else an unchanged file is remembered.
 
     Raises:
-        BenchError: data.dvc that does not parse.
+        BenchError: A .dvc file that does not parse, or a file that cannot be read.
     """
-    rows = rows_of(workspace, fresh=False)
-    return _table(rows) + "\n\n" + _advice(rows)
+    return [_looked_at(entry, workspace, fresh) for entry in listed(workspace).values()]
 
 
-def verify(workspace: Workspace) -> Verification:
-    """Read every file that is there and compare it with data.dvc.
+def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
+    path = workspace.root / entry.path
 
-    Raises:
-        BenchError: data.dvc that does not parse, a file that cannot be read.
-    """
-    rows = [row for row in rows_of(workspace, fresh=True) if row.found != ABSENT]
-    failed = sum(row.wrong for row in rows)
-    end = f"{len(rows)} files there, {failed} wrong"
-    return Verification(f"{_table(rows)}\n\n{end}" if rows else end, failed)
+    def judged(there: Path, digest: str, right: bool, wanted: str) -> Shelved:
+        return Shelved(entry.task, there, "right" if right else f"WRONG: md5 {digest}, not {wanted}", not right)
+
+    if path.suffix == ".zip":  # the file inside is what a task reads; only the zip's md5 is published
+        inside = find_file(path.parent, path.stem)
+        if inside is not None:
+            digest = digest_of(inside, workspace, content=True, fresh=fresh)
+            return Shelved(entry.task, inside, f"there, md5 {digest} (not published; checked by counts when read)")
+        if path.is_file():
+            digest = digest_of(path, workspace, fresh=fresh)
+            unpack = f"{ABSENT}, but {path.name} is, md5 right: data fetch {entry.task} unpacks it"
+            right = digest == entry.md5
+            return (
+                Shelved(entry.task, path.with_suffix(""), unpack) if right else judged(path, digest, right, entry.md5)
+            )
+        return Shelved(entry.task, path.with_suffix(""), ABSENT)
+    if entry.task == "ps-mnist":
+        there = find_file(path.parent, path.stem) or find_file(path.parent / images.TORCHVISION, path.stem)
+        if there is not None:
+            digest = digest_of(there, workspace, content=True, fresh=fresh)
+            return judged(there, digest, digest == images.OFFICIAL[path.stem], images.OFFICIAL[path.stem])
+    elif path.is_file():
+        digest = digest_of(path, workspace, fresh=fresh)
+        return judged(path, digest, _agrees(entry, path, digest), entry.md5)
+    return Shelved(entry.task, path, ABSENT)
+
+
+def _agrees(entry: Listed, path: Path, digest: str) -> bool:
+    """Whether a file is the listed one; a generated one may differ in bytes between versions of HDF5."""
+    content = entry.meta.content
+    return digest == entry.md5 or (content is not None and generated.read_content(path) == content)
+
+
+def as_text(rows: list[Shelved]) -> str:
+    """A table of files, their exact paths, and what was found there."""
+    lines = [("task", "looked for at", "found"), *((row.task, str(row.path), row.found) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in lines)
+
+
+def advice(rows: list[Shelved]) -> str:
+    """How to come by what is not there."""
+    absent = {row.task for row in rows if row.found == ABSENT}
+    lines = ["A .h5 or .gz form of a file serves as well; --data DIR reads another folder for one run."]
+    lines += [f"delrec-bench data make {task}   (a run makes it by itself)" for task in sorted(absent & _makers())]
+    return "\n".join([*lines, *(f"delrec-bench data fetch {task}" for task in sorted(absent - _makers()))])
+
+
+def _makers() -> set[str]:
+    return {*generated.RECIPES, "digits"}
 
 
 def make(workspace: Workspace, task: str | None = None, again: bool = False) -> list[Path]:
@@ -69,23 +102,30 @@ def make(workspace: Workspace, task: str | None = None, again: bool = False) -> 
     Raises:
         BenchError: A task that has nothing to make, no space, or content that is not what data.dvc says.
     """
-    makers: dict[str, Callable[[], list[Path]]] = {
-        name: lambda name=name: generated.make(name, workspace.data / name, again)  # type: ignore[misc]
-        for name in generated.RECIPES
-    }
-    makers["digits"] = lambda: _copy_digits(workspace, again)
-    if task is not None and task not in makers:
-        raise BenchError(f"task '{task}' has no file to make; {nearest(task, makers)}")
+    if task is not None and task not in _makers():
+        raise BenchError(f"task '{task}' has no file to make; {nearest(task, _makers())}")
     known = listed(workspace)
-    written = [path for name in ([task] if task else makers) for path in makers[name]()]
+    written: list[Path] = []
+    for name in [task] if task else sorted(_makers()):
+        folder = workspace.data / name
+        written += _copy_digits(folder, again) if name == "digits" else generated.make(name, folder, again)
     for path in written:
         entry = known.get(path.relative_to(workspace.root).as_posix())
-        if entry and not _agrees(entry, path, workspace, fresh=False):
+        if entry and not _agrees(entry, path, digest := digest_of(path, workspace)):
             raise BenchError(
-                f"{path}: generated with md5 {digest_of(path, workspace)}, data.dvc says {entry.md5}; restore data.dvc "
-                "and the generator from git"
+                f"{path}: generated with md5 {digest}, data.dvc says {entry.md5}; restore data.dvc and the generator "
+                "from git"
             )
     return written
+
+
+def _copy_digits(folder: Path, again: bool) -> list[Path]:
+    path = folder / images.DIGITS
+    if path.is_file() and not again:
+        return []
+    with saving(path):
+        write_atomic(path, images.raw_digits())
+    return [path]
 
 
 def register(workspace: Workspace) -> None:
@@ -132,101 +172,12 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
     ready = []
     for entry in wanted:
         path = workspace.root / entry.path
-        inner = path.with_suffix("") if path.suffix == ".zip" else path
-        there = find_file(inner.parent, inner.name) if path.suffix == ".zip" else None
-        if there is not None:
-            print(f"{there}: already there", file=sys.stderr)
-            ready.append(there)
-            continue
-        if path.is_file() and digest_of(path, workspace) == entry.md5:
-            print(f"{path}: already there, md5 right", file=sys.stderr)
-        else:
-            url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.meta.url)
-            download(url, path, entry.md5, entry.most)
-        ready.append(unzip(path, inner) if path.suffix == ".zip" else path)
+        packed = path.suffix == ".zip"
+        there = find_file(path.parent, path.stem) if packed else None
+        if there is None:
+            if not (path.is_file() and digest_of(path, workspace) == entry.md5):
+                url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.meta.url)
+                download(url, path, entry.md5, entry.most)
+            there = unzip(path, path.with_suffix("")) if packed else path
+        ready.append(there)
     return ready
-
-
-def _copy_digits(workspace: Workspace, again: bool) -> list[Path]:
-    path = workspace.data / "digits" / images.DIGITS
-    if path.is_file() and not again:
-        return []
-    with saving(path):
-        write_atomic(path, images.raw_digits())
-    return [path]
-
-
-def rows_of(workspace: Workspace, fresh: bool = False) -> list[Row]:
-    """Every file of data.dvc, and what was found; `fresh` reads each again instead of trusting its size and time."""
-    rows = []
-    for entry in listed(workspace).values():
-        path = workspace.root / entry.path
-        if path.suffix == ".zip":
-            rows.append(_official(entry, path, workspace, fresh))
-        elif entry.task == "ps-mnist":
-            rows.append(_image_file(path, workspace, fresh))
-        else:
-            rows.append(_listed(entry, path, workspace, fresh))
-    return rows
-
-
-def _listed(entry: Listed, path: Path, workspace: Workspace, fresh: bool) -> Row:
-    if not path.is_file():
-        return Row(entry.task, path, ABSENT)
-    if _agrees(entry, path, workspace, fresh):
-        return Row(entry.task, path, "right")
-    return Row(entry.task, path, f"WRONG: md5 {digest_of(path, workspace)}, data.dvc says {entry.md5}", True)
-
-
-def _agrees(entry: Listed, path: Path, workspace: Workspace, fresh: bool) -> bool:
-    if digest_of(path, workspace, fresh=fresh) == entry.md5:
-        return True
-    if entry.meta.content is None:
-        return False
-    try:
-        return generated.read_content(path) == entry.meta.content
-    except BenchError:
-        return False
-
-
-def _official(entry: Listed, archive: Path, workspace: Workspace, fresh: bool) -> Row:
-    """The file inside a zip is what a task reads; only the zip's md5 is published."""
-    path = archive.with_suffix("")
-    there = find_file(path.parent, path.name)
-    if there is not None:
-        digest = digest_of(there, workspace, content=True, fresh=fresh)
-        return Row(entry.task, there, f"there, md5 {digest} (not published; checked by counts when read)")
-    if not archive.is_file():
-        return Row(entry.task, path, ABSENT)
-    if digest_of(archive, workspace, fresh=fresh) == entry.md5:
-        return Row(entry.task, path, f"{ABSENT}, but {archive.name} is, md5 right: data fetch {entry.task} unpacks it")
-    return Row(entry.task, archive, f"WRONG: md5 {digest_of(archive, workspace)}, data.dvc says {entry.md5}", True)
-
-
-def _image_file(path: Path, workspace: Workspace, fresh: bool) -> Row:
-    name = path.stem  # as it is called without .gz
-    for folder in (path.parent, path.parent / images.TORCHVISION):
-        there = find_file(folder, name)
-        if there is not None:
-            digest = digest_of(there, workspace, content=True, fresh=fresh)
-            right = digest == images.OFFICIAL[name]
-            text = "right" if right else f"WRONG: md5 of its content {digest}, not {images.OFFICIAL[name]}"
-            return Row("ps-mnist", there, text, not right)
-    return Row("ps-mnist", path, ABSENT)
-
-
-def _table(rows: list[Row]) -> str:
-    lines = [("task", "looked for at", "found"), *((row.task, str(row.path), row.found) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(2)]
-    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in lines)
-
-
-def _advice(rows: list[Row]) -> str:
-    absent = {row.task for row in rows if row.found == ABSENT}
-    lines = ["A .h5 or .gz form of a file serves as well; --data DIR reads another folder for one run."]
-    for task in sorted(absent & set(generated.RECIPES)):
-        lines.append(f"delrec-bench data make {task}   (a run makes it by itself)")
-    if "digits" in absent:
-        lines.append("delrec-bench data make digits   (not needed to run: scikit-learn brings it)")
-    lines += [f"delrec-bench data fetch {task}" for task in ("shd", "ssc", "ps-mnist") if task in absent]
-    return "\n".join(lines)

@@ -7,11 +7,9 @@ of the speakers, who then speak neither in the training data nor, where the corp
 """
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,25 +55,21 @@ def assemble(prepared: Prepared, options: TaskOptions, seed: int, workspace: Wor
     Raises:
         BenchError: Labels or options that do not fit the recordings, or more memory than there is for a batch.
     """
-    parts, steps, bins = prepared.parts, prepared.steps, prepared.bins
-    channels = parts["train"].counts.channels
+    steps, bins = prepared.steps, prepared.bins
+    channels = prepared.parts["train"].counts.channels
     need_memory(4 * BATCH * steps * channels, f"{BATCH} samples of {steps:,} steps and {channels} channels")
     classes = _check_labels(prepared)
     sources, whole = _split(options, prepared, seed, known["name"])
     rows = _limited(options, whole)
-    samples: dict[str, Samples] = {}
+    samples: dict[str, CountSamples] = {}
     dropped = 0
     for split, chosen in rows.items():
         part, _ = sources[split]
-        samples[split] = made = CountSamples(part.counts, chosen, part.labels, steps, options.binary, part.speakers)
-        dropped += _dropped(part, made)
-    train, test = samples["train"], samples["test"]
-    if options.augment and isinstance(train, CountSamples):
-        samples["train"] = Tripled(train)
-    notes: tuple[str, ...] = known.pop("notes")
-    if dropped:
-        notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
-    assert isinstance(test, CountSamples)
+        samples[split] = CountSamples(part.counts, chosen, part.labels, steps, options.binary, part.speakers)
+        dropped += int(part.beyond[chosen].sum()) + part.counts.after(chosen, steps)
+    train: Samples = Tripled(samples["train"]) if options.augment else samples["train"]
+    late = f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out"
+    notes = (*known.pop("notes"), *([late] if dropped else []))
     return TaskData(
         metric="accuracy",
         classes=classes,
@@ -85,13 +79,13 @@ def assemble(prepared: Prepared, options: TaskOptions, seed: int, workspace: Wor
         representation="binary" if options.binary else "counts",
         notes=notes,
         dropped_events=dropped,
-        train=samples["train"],
+        train=train,
         valid=samples["valid"],
-        test=test,
+        test=samples["test"],
         whole={split: len(chosen) for split, chosen in whole.items()},
         rows={split: (sources[split][1], chosen) for split, chosen in rows.items()},
         source_channels=bins.source,
-        perturbed=partial(_perturbed, prepared, test, workspace),
+        perturbed=partial(_perturbed, prepared, samples["test"], workspace),
         **known,
     )
 
@@ -100,9 +94,7 @@ def _perturbed(
     prepared: Prepared, test: CountSamples, workspace: Workspace, transform: Transform, seed: int
 ) -> Samples:
     """The test samples with their events through a transform, binned as before."""
-    workspace.cache.mkdir(parents=True, exist_ok=True)
-    scratch = tempfile.TemporaryDirectory(dir=workspace.cache, prefix=".perturbed-")
-    with scratch, prepared.reopen("test", transform, seed)(Path(scratch.name)) as file:
+    with prepared.reopen("test", transform, seed)(workspace.cache) as file:
         part = bin_events(file, prepared.bins)
     return CountSamples(part.counts, test.rows, part.labels, test.steps, test.binary, part.speakers)
 
@@ -116,15 +108,15 @@ def _split(
     """Return the recordings that each split is taken from, and the rows of them that it holds without a limit."""
     found: dict[str, Source] = {name: (part, prepared.names[name]) for name, part in prepared.parts.items()}
     test = np.arange(len(found["test"][0].labels))
-    if (options.validation or prepared.validation) == "file":
+    how = options.validation or prepared.validation
+    if how == "file":
         if "valid" not in found:
             raise BenchError(f"task option validation = 'file': {task} has no validation file; use 'random'")
         train, valid = (order(len(found[name][0].labels), seed, tag) for name, tag in (("train", 0), ("valid", 1)))
         return found, {"train": train, "valid": valid, "test": test}
     pool = _pooled(found["train"], found["valid"]) if "valid" in found else found["train"]
-    count = len(pool[0].labels)
-    shuffled = order(count, seed, count)
-    chosen = _held_out(options.validation or prepared.validation, pool[0], found["test"][0], shuffled, seed, task)
+    shuffled = order(len(pool[0].labels), seed, len(pool[0].labels))
+    chosen = _held_out(how, pool[0], found["test"][0], shuffled, seed, task)
     rows = {"train": shuffled[~chosen[shuffled]], "valid": shuffled[chosen[shuffled]], "test": test}
     return {"train": pool, "valid": pool, "test": found["test"]}, rows
 
@@ -132,21 +124,21 @@ def _split(
 def _pooled(one: Source, other: Source) -> Source:
     """Return two files as one: the rows of the second follow those of the first."""
     (first, name), (second, second_name) = one, other
+    a, b = first.counts, second.counts
+    joined = np.concatenate
     counts = Counts(
-        np.concatenate([first.counts.starts, first.counts.starts[-1] + second.counts.starts[1:]]),
-        np.concatenate([first.counts.places, second.counts.places]),
-        np.concatenate([first.counts.values, second.counts.values]),
-        first.counts.steps,
-        first.counts.channels,
+        joined([a.starts, a.starts[-1] + b.starts[1:]]),
+        joined([a.places, b.places]),
+        joined([a.values, b.values]),
+        a.steps,
+        a.channels,
     )
-    speakers = None
-    if first.speakers is not None and second.speakers is not None:
-        speakers = np.concatenate([first.speakers, second.speakers])
+    known = first.speakers is not None and second.speakers is not None
     both = Binned(
         counts,
-        np.concatenate([first.labels, second.labels]),
-        speakers,
-        np.concatenate([first.beyond, second.beyond]),
+        joined([first.labels, second.labels]),
+        joined([first.speakers, second.speakers]) if known else None,
+        joined([first.beyond, second.beyond]),
         max(first.longest, second.longest),
         first.classes,
         max(first.top, second.top),
@@ -198,14 +190,3 @@ def _check_labels(prepared: Prepared) -> int:
                 f"classes 0 to {train.classes - 1}; mend the label, or name all classes in extra/keys"
             )
     return train.classes
-
-
-def _dropped(part: Binned, samples: CountSamples) -> int:
-    """Spikes of these samples after their last step."""
-    counts = part.counts
-    late = int(part.beyond[samples.rows].sum())
-    if samples.steps < counts.steps:
-        after = np.where(counts.places >= samples.steps * counts.channels, counts.values, 0)
-        running = np.concatenate([[0], np.cumsum(after, dtype=np.int64)])
-        late += int((running[counts.starts[samples.rows + 1]] - running[counts.starts[samples.rows]]).sum())
-    return late

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from delrec_bench.data.conditions import transform_of
 from delrec_bench.data.samples import Samples
-from delrec_bench.data.transforms import Transform
+from delrec_bench.data.transforms import Transform, transform_of
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import metric_named
 from delrec_bench.schema import settings
@@ -126,7 +125,7 @@ class TaskData:
         return f"{self.kind} SUBSET" if self.kind == "OFFICIAL" and subset else self.kind
 
     def under(self, condition: str, seed: int) -> Samples:
-        """The test samples under a condition `name=level` of `delrec_bench.data.conditions`.
+        """The test samples under a condition `name=level` of `delrec_bench.data.transforms`.
 
         Raises:
             BenchError: An unknown condition, a level out of range, or a task whose input is not made of events.

@@ -1,21 +1,34 @@
-"""Transforms of events in tonic's form: callables on a structured array of t (microseconds or steps), x and p.
+"""Transforms of events in tonic's form, callables on a structured array of t (microseconds or steps), x and p; and the
+conditions of the study `robustness`: what may happen to a test set's events, before they are binned.
 
 tonic's own are used as they are: DropEvent, DropEventByTime, TimeJitter, UniformNoise. Those here are what it lacks for
 a row of channels (its SpatialJitter wants two dimensions and cuts towards 0) and for SHD's published augmentation. Like
 tonic's they draw from numpy's global stream, whose values are frozen; `seeded` sets it for a while and puts it back.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from tonic.transforms import UniformNoise
+from tonic.transforms import DropEvent, DropEventByTime, TimeJitter, UniformNoise
 
-from delrec_bench.data.events import Block
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, nearest
 
 Transform = Callable[[np.ndarray], np.ndarray]
+EVENT = np.dtype([("t", np.int64), ("x", np.int64), ("p", np.int64)])  # tonic's, of a row of channels
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive samples: times in seconds (float64) and units (int64) of all, and the spikes of each."""
+
+    first: int
+    times: np.ndarray
+    units: np.ndarray
+    lengths: np.ndarray
 
 
 @contextmanager
@@ -120,6 +133,13 @@ class Merge:
         return float(events["t"].mean()) if len(events) else (self.end - 1) / 2
 
 
+def structured(times: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Events in tonic's form, of times in seconds; microseconds are cut to whole ones, as by tonic."""
+    events = np.ones(len(times), EVENT)
+    events["t"], events["x"] = times * 1e6, units
+    return events
+
+
 def through(
     block: Block, structured: Callable[[np.ndarray, np.ndarray], np.ndarray], transform: Transform, seed: int
 ) -> Block:
@@ -139,3 +159,56 @@ def through(
     if len(events) and (events["t"].min() < 0 or events["x"].min() < 0):
         raise BenchError(f"{transform}: made an event before 0 or below channel 0; a transform must drop these")
     return Block(block.first, events["t"] / 1e6, events["x"].astype(np.int64), lengths)
+
+
+class Condition(NamedTuple):
+    """One kind of disturbance, written `name=level`, as `deletion=0.2`.
+
+    Attributes:
+        unit: Of a level.
+        most: Largest level that means anything.
+        make: The transform, from the level and the number of channels.
+    """
+
+    unit: str
+    most: float
+    make: Callable[[float, int], Transform]
+
+
+CONDITIONS = {
+    # every event is deleted with this probability
+    "deletion": Condition("share of events", 1.0, lambda level, channels: DropEvent(p=level)),
+    # all events of one stretch of the sample are deleted
+    "gap": Condition("share of the sample", 0.99, lambda level, channels: DropEventByTime(duration_ratio=level)),
+    # every event moves by a normal time; those before 0 are lost
+    "time-jitter": Condition(
+        "ms (standard deviation)",
+        1e6,
+        lambda level, channels: TimeJitter(std=level * 1000, clip_negative=True, sort_timestamps=True),
+    ),
+    # every event moves by a normal number of channels; those outside are lost
+    "channel-jitter": Condition(
+        "channels (standard deviation)", 1e6, lambda level, channels: ChannelJitter(channels, level)
+    ),
+    # events anywhere in time and channel are added
+    "noise": Condition("added for each event", 100.0, lambda level, channels: AddedNoise(channels, level)),
+}
+
+
+def transform_of(text: str, channels: int) -> Transform:
+    """The transform of `name=level`.
+
+    Raises:
+        BenchError: An unknown condition, or a level that is no number or out of range.
+    """
+    name, _, given = text.partition("=")
+    if name not in CONDITIONS:
+        raise BenchError(f"no condition '{name}'; {nearest(name, CONDITIONS)}")
+    condition = CONDITIONS[name]
+    try:
+        level = float(given)
+    except ValueError:
+        level = math.nan
+    if not 0 <= level <= condition.most:
+        raise BenchError(f"condition '{text}': the level is a number from 0 to {condition.most:g} ({condition.unit})")
+    return condition.make(level, channels)

@@ -1,8 +1,6 @@
 """A generated corpus in SHD's layout, for a machine without network: 20 words, 12 speakers (see `generated`)."""
 
-from functools import partial
-
-from delrec_bench.data.generated import MADE, make, read_content
+from delrec_bench.data.generated import MADE
 from delrec_bench.data.speech import Corpus
 from delrec_bench.tasks.base import Task
 
@@ -11,11 +9,7 @@ NAME = "formants-20"
 CORPUS = Corpus(
     task=NAME,
     files={"train": "shd_train.h5", "test": "shd_test.h5"},
-    kind="EMBEDDED",
-    remedy=f"run `delrec-bench data make {NAME}`",
     step_ms=10.0,
-    prepare=partial(make, NAME),
-    content=read_content,
     notes=(MADE,),
 )
 

@@ -1,8 +1,6 @@
 """A generated corpus in SSC's layout, for a machine without network: 35 words, 70 speakers (see `generated`)."""
 
-from functools import partial
-
-from delrec_bench.data.generated import MADE, make, read_content
+from delrec_bench.data.generated import MADE
 from delrec_bench.data.speech import Corpus
 from delrec_bench.tasks.base import Task
 
@@ -11,12 +9,7 @@ NAME = "formants-35"
 CORPUS = Corpus(
     task=NAME,
     files={"train": "ssc_train.h5", "valid": "ssc_valid.h5", "test": "ssc_test.h5"},
-    kind="EMBEDDED",
-    remedy=f"run `delrec-bench data make {NAME}`",
     step_ms=10.0,
-    published_edges=True,
-    prepare=partial(make, NAME),
-    content=read_content,
     notes=(MADE,),
 )
 

@@ -6,10 +6,7 @@ from delrec_bench.tasks.base import Task
 CORPUS = Corpus(
     task="shd",
     files={"train": "shd_train.h5", "test": "shd_test.h5"},
-    kind="OFFICIAL",
-    remedy="put the official files there, run `delrec-bench data fetch shd`, or name a folder by --data",
     step_ms=10.0,
-    steps="cap",
     official={"train": 8156, "test": 2264},
     classes=20,
 )

@@ -23,17 +23,17 @@ def status(places: Places, names: Tasks = None) -> Answer:
     """Show where each task looks for its files, and what it found."""
     from delrec_bench.data import shelf
 
-    _known(places, names)
-    return _told(places, names, shelf.status(places.workspace), 0)
+    rows = _rows(places, names, fresh=False)
+    return _told(places, rows, f"{shelf.as_text(rows)}\n\n{shelf.advice(rows)}", 0)
 
 
 def verify(places: Places, names: Tasks = None) -> Answer:
     """Check files against data.dvc."""
     from delrec_bench.data import shelf
 
-    _known(places, names)
-    found = shelf.verify(places.workspace)
-    return _told(places, names, found.text, found.failed)
+    rows = [row for row in _rows(places, names, fresh=True) if row.found != shelf.ABSENT]
+    failed = sum(row.wrong for row in rows)
+    return _told(places, rows, f"{shelf.as_text(rows)}\n\n{len(rows)} files there, {failed} wrong", failed)
 
 
 def make(
@@ -75,7 +75,7 @@ def export_splits(
 ) -> Answer:
     """Write splits, permutations and seeds as files, for other people's code."""
     from delrec_bench.config import Seeds
-    from delrec_bench.data import export
+    from delrec_bench.data.exchange import export_splits as written_splits
     from delrec_bench.data.task_data import TaskOptions
 
     _known(places, names)
@@ -87,7 +87,7 @@ def export_splits(
             for repetition in range(repetitions):
                 seeds = Seeds.of(repetition)
                 data = tasks[name].load(TaskOptions(), seeds.split, seeds.permutation, None, places.workspace)
-                written += export.export_splits(data, repetition, asdict(seeds), folder)
+                written += written_splits(data, repetition, asdict(seeds), folder)
         except BenchError as error:
             if names:
                 raise
@@ -111,14 +111,15 @@ def _written(places: Places, groups: list[Any]) -> Answer:
     return 0, {"files": paths}
 
 
-def _told(places: Places, names: list[str] | None, text: str, failed: int) -> Answer:
+def _rows(places: Places, names: list[str] | None, fresh: bool) -> list[Any]:
     from delrec_bench.data import shelf
 
+    _known(places, names)
+    return [row for row in shelf.status(places.workspace, fresh) if not names or row.task in names]
+
+
+def _told(places: Places, rows: list[Any], text: str, failed: int) -> Answer:
     if not places.as_json:
         print(text)
-    rows = [row for row in shelf.rows_of(places.workspace) if not names or row.task in names]
-    content = [
-        {"task": row.task, "path": here(row.path, places.workspace), "found": row.found, "wrong": row.wrong}
-        for row in rows
-    ]
-    return (1 if failed else 0), {"files": content, "failed": failed}
+    files = [{**vars(row), "path": here(row.path, places.workspace)} for row in rows]
+    return (1 if failed else 0), {"files": files, "failed": failed}

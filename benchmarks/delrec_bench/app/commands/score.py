@@ -1,6 +1,5 @@
 """`score`: predictions that other code made, by the rules of our own."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,7 @@ def command(
 ) -> Answer:
     """Score predictions made elsewhere: each sample of the exported test split, exactly once."""
     from delrec_bench.config import Seeds
-    from delrec_bench.data.scoring import score_predictions
+    from delrec_bench.data.exchange import read_predictions
     from delrec_bench.data.task_data import TaskOptions
     from delrec_bench.metrics import metric_named
 
@@ -29,9 +28,12 @@ def command(
     seeds = Seeds.of(repetition)
     folder = None if data is None else Path(data)
     loaded = tasks[task].load(TaskOptions(), seeds.split, seeds.permutation, folder, places.workspace)
-    scored = score_predictions(file, loaded)
+    predictions, targets = read_predictions(file, loaded), loaded.test.targets.numpy()
+    metric, total = metric_named(loaded.metric), len(targets)
+    score = float(metric.score(predictions, targets))
+    correct = int((predictions == targets).sum()) if metric.classifies else None
     if not places.as_json:
-        counted = "" if scored.correct is None else f" ({scored.correct} of {scored.total})"
-        metric = metric_named(scored.metric)
-        print(f"{loaded.name}, repetition {repetition}: {metric.format(scored.score)} {metric.unit}{counted}")
-    return 0, {"task": loaded.name, "data_digest": loaded.digest, "repetition": repetition, **asdict(scored)}
+        counted = "" if correct is None else f" ({correct} of {total})"
+        print(f"{loaded.name}, repetition {repetition}: {metric.format(score)} {metric.unit}{counted}")
+    content = {"metric": loaded.metric, "score": score, "correct": correct, "total": total}
+    return 0, {"task": loaded.name, "data_digest": loaded.digest, "repetition": repetition, **content}
