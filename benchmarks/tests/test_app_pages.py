@@ -108,17 +108,6 @@ def test_what_is_derived_from_a_run_that_diverged_is_not_awaited():
     assert not declaration(study([*whole, *pruned]), keys, METHODS, TASKS, failures=[other]).diverged
 
 
-def test_a_row_of_a_sweep_says_its_method_and_where_it_stands():
-    """What the curves along an axis are drawn from."""
-    found = declared([*swept("delrec-axonal", 0, 3, **{"network.tau": 2}), Request("rlif", "digits")])
-    places = {(e.method, e.base, e.point) for e in found.runs.values()}
-    assert places == {
-        ("delrec-axonal (sigma 0)", "delrec-axonal", (("sigma", 0),)),  # tau is the same for all: no axis
-        ("delrec-axonal (sigma 3)", "delrec-axonal", (("sigma", 3),)),
-        ("rlif", "rlif", ()),
-    }
-
-
 def test_a_control_is_at_the_same_point_of_the_axes_that_it_has():
     learned = [r for high in (20, 150) for r in swept("delrec-axonal", 0, 3, **{"network.delay_high": high})]
     fixed = [
@@ -128,11 +117,6 @@ def test_a_control_is_at_the_same_point_of_the_axes_that_it_has():
     pairs = {(e.method, e.control) for e in declared([*learned, *fixed]).runs.values()}
     assert ("delrec-axonal (sigma 3, delay_high 150)", "delrec-axonal-fixed (delay_high 150)") in pairs
     assert ("delrec-axonal (sigma 0, delay_high 20)", "delrec-axonal-fixed (delay_high 20)") in pairs
-
-
-def test_a_setting_that_all_share_names_no_row():
-    found = declared([*swept("delrec-axonal", 3)])
-    assert {e.method for e in found.runs.values()} == {"delrec-axonal"}
 
 
 def test_the_primary_is_at_its_point_of_the_sweep():

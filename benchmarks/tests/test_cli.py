@@ -1,7 +1,8 @@
 """The command line as other programs rely on it: one JSON object, exit codes, messages, nothing half written."""
 
+import io
 import json
-import shutil
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from delrec_bench import app
+from delrec_bench.app import progress, tree
+from delrec_bench.app.progress import Display
 from delrec_bench.errors import RunError
+from delrec_bench.plugins import import_file
 from delrec_bench.records import read_record, same_record
 from delrec_bench.runs import single
+from rich.console import Console
 
 ROOT = Path(__file__).parents[2]
+PROGRAM = [sys.executable, "-m", "delrec_bench.app"]
 TINY = "--epochs 2 --limit 30 --set hidden=6 --set task.test_limit=20 --engine reference".split()
 RUN_FIELDS = (
     "schema key method task repetition data_digest engine device epochs best_epoch valid_accuracy test_accuracy "
@@ -22,15 +28,9 @@ RUN_FIELDS = (
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch) -> Path:
-    """A workspace of its own: an empty folder with data.dvc."""
-    folder = tmp_path / "root"
-    folder.mkdir()
-    shutil.copy(ROOT / "data.dvc", folder)
-    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(folder)
-    return folder
+def root(checkout) -> Path:
+    """An empty checkout, the current folder."""
+    return checkout
 
 
 def call(capsys, *words: str) -> tuple[int, str, str]:
@@ -130,6 +130,10 @@ def test_a_checkpoint_holds_the_chosen_epoch_and_loads_without_pickle(root, caps
         ("reproduce --profile quik", "did you mean 'quick'"),
         ("reproduce --jobs 0", "--jobs is 0"),
         ("run lif digits --root nowhere", "--root 'nowhere' is not a folder"),
+        ("reproduce --only-methods=", "--only-methods is '' and names nothing"),
+        ("reproduce --only-tasks=,", "--only-tasks is ',' and names nothing"),
+        ("list methods --methods=", "--methods is ''; name a folder"),
+        ("list methods --root=", "--root is ''"),
     ],
 )
 def test_a_bad_request_exits_2_with_one_line_and_writes_nothing(root, capsys, words, message):
@@ -156,79 +160,128 @@ def test_outside_a_checkout_a_run_is_kept_where_it_was_asked_for(tmp_path, monke
     assert Path(json.loads(out)["record"]).resolve().is_relative_to(tmp_path)
 
 
-def test_a_run_that_fails_exits_1_and_leaves_no_record(root, capsys, monkeypatch):
-    def fail(*_: object, **__: object) -> None:
-        raise RunError("the loss is nan in epoch 1")
-
-    monkeypatch.setattr(single, "fit", fail)
-    code, _, err = call(capsys, *lif())
-    assert code == 1
-    assert "lif on digits" in err
-    assert not list(root.glob("runs/*/record.json"))
-
-
-def test_a_bug_says_so_and_where_its_traceback_is(root, capsys, monkeypatch):
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("oops")
-
-    monkeypatch.setattr(single, "fit", fail)
-    code, _, err = call(capsys, *lif())
-    assert code == 1
-    assert "this is a bug (ZeroDivisionError: oops)" in err
-    saved = Path(err.rpartition("is in ")[2].strip())
-    assert "ZeroDivisionError" in saved.read_text()
-    saved.unlink()
-
-
-def test_an_interrupt_exits_130(root, capsys, monkeypatch):
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(single, "fit", stop)
-    assert call(capsys, *lif())[0] == 130
-    assert not list(root.glob("runs/*/record.json"))
-
-
-def test_a_full_disk_is_the_users_affair(root, capsys, monkeypatch):
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device", "cache/x")
-
-    monkeypatch.setattr(single, "fit", full)
-    code, _, err = call(capsys, *lif())
-    assert code == 2
-    assert "cache/x: No space left on device" in err
-
-
-@pytest.mark.parametrize("what", ["methods", "tasks"])
-def test_list_says_what_each_is_and_where_it_comes_from(root, capsys, what):
-    code, out, _ = call(capsys, "list", what, "--json")
-    assert code == 0
-    entries = json.loads(out)[what]
-    assert all(entry["name"] and entry["summary"] and entry["source"] for entry in entries)
-    plain = call(capsys, "list", what)[1]
-    assert all(entry["name"] in plain for entry in entries)
-
-
-def test_help_teaches_with_examples(root, capsys):
-    for words in (["--help"], ["run", "--help"], ["reproduce", "--help"]):
-        code, out, _ = call(capsys, *words)
-        assert code == 0
-        assert "Examples:" in out and "delrec-bench" in out
-
-
 def test_a_dry_run_says_runs_hours_and_memory(root, capsys):
     code, out, _ = call(capsys, "reproduce", "--dry-run")
     assert code == 0
     assert "runs" in out
     assert "memory" in out
-    content = json.loads(call(capsys, "reproduce", "--dry-run", "--profile", "paper", "--json")[1])
+    content = json.loads(call(capsys, "reproduce", "--dry-run", "--profile", "speech", "--json")[1])
     assert {"runs", "hours", "memory_bytes"} <= set(content)
     assert content["runs"] > 0
     assert not (root / "runs").exists()
 
 
-def test_the_installed_command_runs_and_keeps_stdout_for_the_object(root):
-    words = [sys.executable, "-m", "delrec_bench.app", "run", "lfi", "digits", "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=root)
-    assert done.returncode == 2
-    assert json.loads(done.stdout)["exit_code"] == 2
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RunError("the loss is nan in epoch 1"), 1, "lif on digits"),
+        (ZeroDivisionError("oops"), 1, "this is a bug (ZeroDivisionError: oops)"),
+        (BrokenPipeError(32, "Broken pipe"), 1, "this is a bug (BrokenPipeError"),
+        (OSError(28, "No space"), 1, "this is a bug (OSError"),
+        (OSError(28, "No space left on device", "cache/x"), 2, "cache/x: No space left on device"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=repr,
+)
+def test_a_run_that_fails_has_its_exit_code_and_leaves_no_record(root, capsys, monkeypatch, error, code, said):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(single, "fit", fail)
+    found, _, err = call(capsys, *lif())
+    assert found == code and said in err
+    assert not list(root.glob("runs/*/record.json"))
+    if "this is a bug" in err:
+        saved = Path(err.rpartition("is in ")[2].strip())
+        assert type(error).__name__ in saved.read_text()
+        saved.unlink()
+
+
+def test_help_and_complaints_come_without_torch(root):
+    code = (
+        "import sys; from delrec_bench.app import main\n"
+        "codes = [main(words.split()) for words in ('--help', 'run --help', 'reproduce --help', 'data --help', 'rnu', "
+        "'run lif', 'run lif digits --epoch 3', 'list methods --study x')]\n"
+        "assert codes == [0, 0, 0, 0, 2, 2, 2, 2], codes\n"
+        "heavy = {'torch', 'numba', 'mlflow', 'pandas', 'matplotlib', 'tonic'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_in_the_folder_is_a_command_with_the_options_of_all(root, capsys, tmp_path, monkeypatch):
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    (folder / "say_so_.py").write_text(
+        "PANEL = 'See'\n"
+        "EXAMPLES = (('say-so', 'says so'),)\n"
+        "def command(places, word: str = 'so'):\n"
+        "    '''Say so.'''\n"
+        "    print(word)\n"
+        "    return 0, {'word': word, 'runs': places.runs}\n"
+    )
+    monkeypatch.setattr(tree, "FOLDER", folder)
+    monkeypatch.setattr(tree, "import_command", lambda stem: import_file(folder / f"{stem}.py", "command"))
+    assert app.main(["say-so", "--word", "yes", "--runs", "here", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"schema": 1, "word": "yes", "runs": "here"} and err == "yes\n"
+    assert app.main(["--help"]) == 0 and "say-so" in capsys.readouterr().out
+    assert app.main(["say-os"]) == 2 and "did you mean 'say-so'" in capsys.readouterr().err
+
+
+def test_a_terminal_of_ascii_shows_all_of_it(root):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run([*PROGRAM, "--help"], capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii() and len(done.stdout) > 300
+
+
+def test_a_path_that_is_no_unicode_is_answered_not_choked_on(root, capsys):
+    odd = os.fsdecode(b"corpus-\xff")
+    (root / odd).mkdir()
+    assert app.main(["run", "lif", "shd", "--data", odd]) == 2
+    assert "\\udcff" in capsys.readouterr().err
+    assert app.main(["run", "lif", "digits", *TINY, "--runs", odd]) == 0
+    out = capsys.readouterr().out
+    assert "written: " in out and len(list((root / odd).glob("*/record.json"))) == 1
+    assert app.main(["run", "lif", "digits", *TINY, "--runs", odd, "--json"]) == 0
+    assert Path(json.loads(capsys.readouterr().out)["record"]).is_file()
+
+
+@pytest.mark.slow
+def test_a_reader_who_goes_away_is_no_complaint(root):
+    command = f"{' '.join(PROGRAM)} list methods; echo $? >&2"
+    done = subprocess.run(["bash", "-c", f"({command}) | head -c 1"], capture_output=True, text=True, check=False)
+    assert done.stderr == "0\n"
+
+
+def test_bars_on_a_terminal_and_plain_lines_elsewhere(monkeypatch, capsys):
+    entry = {"epoch": 1, "epochs": 4, "loss": 0.5, "valid_loss": 0.4, "valid_accuracy": 0.25}
+    with Display() as display:
+        display.bar("runs", 1, 4, 30)
+        display.epoch(entry)
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("epoch 1/4  loss 0.5  valid_accuracy 0.25  about ") and err.count("\n") == 1
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=screen, force_terminal=True, width=100))
+    with Display() as display:
+        display.bar("runs", 1, 4, 7000)
+        display.epoch(entry)
+        assert set(display.tasks) == {"runs", "epochs"}
+        display.bar("runs", 4, 4, 0)
+        assert set(display.tasks) == {"epochs"}
+    shown = screen.getvalue()
+    assert "epoch 1/4" in shown and "about 1.9 hours left" in shown and "1/4" in shown
+
+
+def test_list_knows_everything_that_may_be_named_and_every_schema(root, capsys):
+    found = {}
+    for what in ("methods", "tasks", "metrics", "profiles", "studies", "schemas"):
+        assert app.main(["list", what, "--json"]) == 0
+        found[what] = json.loads(capsys.readouterr().out)[what]
+        assert found[what] and app.main(["list", what]) == 0
+        assert found[what][0]["name"] in capsys.readouterr().out or what == "schemas"
+    schemas = {row["name"]: row["schema"] for row in found["schemas"]}
+    assert {"summary", "methods", "sweep", "primary", "margin"} <= set(schemas["study"]["properties"])
+    assert "repetition" in schemas["request"]["properties"]

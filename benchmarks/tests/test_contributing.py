@@ -46,8 +46,8 @@ def saved(folder: Path, name: str, text: str) -> str:
 
 def test_the_method_is_trained_and_its_delays_are_counted(run, tmp_path):
     methods = saved(tmp_path / "my-methods", "echo.py", block("method"))
-    outcome = run("echo", "digits", "--methods", methods)
-    assert outcome["parameters"]["delays"] == 64
+    outcomes = [run("echo", task, "--methods", methods) for task in ("digits", "mackey-glass")]  # classes and values
+    assert [outcome["parameters"]["delays"] for outcome in outcomes] == [64, 64]
 
 
 @pytest.mark.parametrize(

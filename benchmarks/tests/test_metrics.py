@@ -1,21 +1,18 @@
 """A metric is one file: its direction chooses the epoch, and records, statistics and tables read the same object."""
 
-import json
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
-from delrec_bench import app
 from delrec_bench.config import TrainingConfig
 from delrec_bench.config.searched import Draw
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import MINUS, find_metrics, metric_named
-from delrec_bench.records import Record, read_record, run_key
+from delrec_bench.records import Record, run_key
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Declaration, Expected
-from delrec_bench.studies import file
 from delrec_bench.studies.searching import ranked
 from delrec_bench.training import Optimisation, fit
 from torch import nn
@@ -150,52 +147,3 @@ def test_a_broken_metric_file_is_named(tmp_path, monkeypatch, text, words):
     monkeypatch.setenv("DELREC_BENCH_METRICS", str(tmp_path))
     with pytest.raises(BenchError, match=rf"mine\.py.*{words}"):
         find_metrics()
-
-
-TASK = """
-from dataclasses import replace
-
-from delrec_bench.tasks.mackey_glass import TASK as SERIES
-
-
-def load(*arguments):
-    return replace(SERIES.load(*arguments), name="hits", metric="close")
-
-
-TASK = replace(SERIES, name="hits", summary="forecasts that come within half a unit", metric="close", load=load)
-"""
-
-
-STUDY = """
-summary = "two methods on a task of one's own"
-
-[quick]
-methods = ["lif", "rlif"]
-tasks = ["hits"]
-repetitions = 2
-set = { training.epochs = 1, network.hidden = [6], task.limit = 60, task.test_limit = 40 }
-"""
-
-
-def test_a_metric_and_its_task_are_one_file_each_from_the_command_line_to_the_page(tmp_path, monkeypatch, capsys):
-    for folder, text in (("metrics", CLOSE), ("tasks", TASK)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "mine.py").write_text(text)
-    (tmp_path / "data.dvc").write_text("outs: []\n")
-    monkeypatch.setenv("DELREC_BENCH_METRICS", "")  # what the command notes there is taken back after the test
-    monkeypatch.delenv("DELREC_BENCH_TASKS", raising=False)
-    shared = ["--root", str(tmp_path), "--metrics", str(tmp_path / "metrics"), "--tasks", str(tmp_path / "tasks")]
-    tiny = ["--epochs", "3", "--limit", "60", "--set", "hidden=6", "--set", "test_limit=40"]
-    assert app.main(["run", "lif", "hits", "--json", *tiny, *shared]) == 0
-    content = json.loads(capsys.readouterr().out)
-    record = read_record(Path(content["record"]))
-    valid = [epoch["valid_close"] for epoch in record.history]
-    assert content["valid_score"] == max(valid) == valid[content["best_epoch"] - 1]
-    assert content["valid_accuracy"] is None and content["metric"] == "close"
-    assert 0 <= content["test_score"] <= 1
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "mine.toml").write_text(STUDY)
-    monkeypatch.setattr(file, "FOLDER", tmp_path / "studies")
-    assert app.main(["reproduce", "--study", "mine", "--no-latency", "--jobs", "1", *shared]) == 0
-    page = (tmp_path / "out" / "mine" / "mine.md").read_text()
-    assert "within half a unit" in page and "| within half a unit" not in page  # its column is called score

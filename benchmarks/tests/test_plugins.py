@@ -18,7 +18,7 @@ METHODS = """
 from dataclasses import replace
 from delrec_bench.methods.plain import METHODS as PLAIN
 
-METHODS = [replace(PLAIN[0], name="visitor", control=None, quick=False)]
+METHODS = [replace(PLAIN[0], name="visitor", control=None, title="Visitor")]
 """
 TASK = """
 from dataclasses import replace

@@ -167,35 +167,3 @@ def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text("[quick\n")
     with pytest.raises(BenchError, match=r"mine\.toml is not TOML"):
         expansion.expand("mine", "quick", methods, tasks)
-
-
-def test_the_method_of_contributing_is_short_and_is_picked_up_by_everything(root, capsys, tmp_path):
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    source = text.split("<!-- method:start -->")[1].split("<!-- method:end -->")[0].strip()
-    source = source.removeprefix("```python\n").removesuffix("```")
-    assert len(source.splitlines()) < 40
-    folder = tmp_path / "my-methods"
-    folder.mkdir()
-    (folder / "leaky.py").write_text(source)
-    more = ["--methods", str(folder)]
-    assert app.main(["list", "methods", *more]) == 0
-    assert "leaky" in capsys.readouterr().out
-    assert (
-        app.main(["run", "leaky", "digits", "--epochs", "1", "--limit", "40", "--set", "hidden=32", "--json", *more])
-        == 0
-    )
-    content = json.loads(capsys.readouterr().out)
-    assert content["parameters"]["total"] == 1 * 32 + 32 + 32 * 10 + 10
-    for task in (name for name, task in find_tasks().items() if task.embedded and name != "digits"):
-        small = ["--epochs", "1", "--limit", "40", "--set", "task.test_limit=20", "--set", "hidden=8"]
-        assert app.main(["run", "leaky", task, *small, *more]) == 0, "it learns classes and values"
-    capsys.readouterr()
-    assert app.main(["run", "leaky", "digits", "--epochs", "1", "--set", "hiden=3", *more]) == 2
-    assert "did you mean 'hidden'" in capsys.readouterr().err
-    study = root.parent / "studies" / "mine.toml"
-    study.write_text(STUDY.replace('["lif", "delrec-axonal", "time-slices"]', '["leaky", "lif"]'))
-    assert app.main(["reproduce", "--study", "mine", "--no-latency", "--jobs", "1", *more]) == 0
-    assert "leaky" in (root / "out" / "mine" / "mine.md").read_text()
-    capsys.readouterr()
-    assert app.main(["report", *more]) == 0  # its runs are no rows of another page
-    assert "leaky" not in (root / "out" / "leaderboard" / "leaderboard.md").read_text()

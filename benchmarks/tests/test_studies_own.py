@@ -1,6 +1,5 @@
 """Study files of one's own: sweeps, comparisons, what goes over what, and what is refused before anything runs."""
 
-from pathlib import Path
 
 import pytest
 from delrec_bench.config import settle
@@ -9,7 +8,6 @@ from delrec_bench.methods.base import find_methods
 from delrec_bench.studies import expansion
 from delrec_bench.tasks.base import find_tasks
 
-ROOT = Path(__file__).parents[2]
 SWEEP = """
 summary = "what sigma does"
 default = "small"
@@ -406,11 +404,3 @@ def test_a_study_of_ones_own_never_has_a_page_of_this_packages(tmp_path):
         (tmp_path / f"{stem}.toml").write_text(STARTS)
         with pytest.raises(BenchError, match=message):
             expansion.expand(str(tmp_path / f"{stem}.toml"), None, find_methods(), find_tasks())
-
-
-def test_contributings_sweeps_are_taken(own):
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    lines = [line.partition("  #")[0] for line in text.splitlines() if line.startswith("sweep = {")]
-    assert len(lines) == 3
-    for line in lines:
-        assert own(STARTS.replace("digits", "formants-20") + line + "\n").requests, line

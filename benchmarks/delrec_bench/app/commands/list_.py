@@ -15,7 +15,7 @@ EXAMPLES = (
     ("list schemas --json", "what a request, its settings and a study file may say"),
 )
 COLUMNS = {
-    "methods": ("name", "summary", "source", "learned", "control", "quick", "kind"),
+    "methods": ("name", "summary", "source", "learned", "control", "board", "kind"),
     "tasks": ("name", "summary", "source", "licence", "family", "metric", "embedded", "accepts_data"),
     "metrics": ("name", "label", "unit", "direction", "predicts"),
     "profiles": ("name", "summary"),
@@ -82,8 +82,8 @@ def _shown(what: str, row: dict[str, Any]) -> str:
         text += f"\n    profiles: {', '.join(row['profiles'])}"
     if what == "methods":
         control = f"; compared with {row['control']}" if row["control"] else ""
-        quick = "; in the quick profile" if row["quick"] else ""
-        text += f"\n    source: {row['source']}\n    learned: {row['learned']}{control}{quick}"
+        board = "; on the board" if row["board"] else ""
+        text += f"\n    source: {row['source']}\n    learned: {row['learned']}{control}{board}"
     if what == "tasks":
         embedded = "; needs no download" if row["embedded"] else ""
         own = "; takes --data DIR" if row["accepts_data"] else ""
