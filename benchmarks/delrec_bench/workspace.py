@@ -137,7 +137,6 @@ def _swept(workspace: Workspace) -> Workspace:
         folders += [path for path in above.glob("*") if path.is_dir()]
     for folder in folders:
         remove_drafts(folder, older=DRAFT_SECONDS)
-    remove_drafts(workspace.root, f"{workspace.database.name}.new", DRAFT_SECONDS)
     return workspace
 
 

@@ -6,13 +6,13 @@ from delrec_bench import arithmetic
 arithmetic.enter()  # before anything imports torch: `testpaths` names this folder first
 
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
-from delrec_bench import tracking
 from delrec_bench.report.figures import style
+from delrec_bench.tracking import store
 from delrec_bench.workspace import workspace_at
+from mlflow import MlflowClient
 
 from benchmarks.tests.drawings import module
 
@@ -31,23 +31,34 @@ def checkout(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
-    """An empty database after its migrations, which take seconds; each test copies it."""
-    workspace = workspace_at(tmp_path_factory.mktemp("migrated"))
-    with tracking.opened(workspace):
-        pass
-    assert [p.name for p in workspace.root.iterdir() if "new-" in p.name] == []
-    return workspace.database
+    """Gives an empty database of MLflow after its migrations, which take seconds and are done once."""
+    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+
+    def given():
+        if not path.exists():
+            MlflowClient(f"sqlite:///{path}").search_experiments()
+        return path
+
+    return given
+
+
+@pytest.fixture(autouse=True)
+def quick_database(migrated, monkeypatch):
+    """A database that a test would make is copied."""
+    whole = store.Store.__init__
+
+    def opened(self, workspace, uri):
+        if uri == f"sqlite:///{workspace.database}" and not workspace.database.exists():
+            shutil.copy(migrated(), workspace.database)
+        whole(self, workspace, uri)
+
+    monkeypatch.setattr(store.Store, "__init__", opened)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 @pytest.fixture
-def workspace(tmp_path, migrated, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(migrated, tmp_path / "mlflow.db")
-    made = workspace_at(tmp_path)
-    # The experiment of the copied database keeps its artifacts where that was made.
-    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
-        connection.execute("UPDATE experiments SET artifact_location = ?", (made.artifacts.as_uri(),))
-    return made
+def workspace(tmp_path):
+    return workspace_at(tmp_path)
 
 
 @pytest.fixture

@@ -190,9 +190,6 @@ def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
         path = tmp_path / below / name
         path.mkdir() if "bins" in name else path.touch()
         os.utime(path, (0, 0))
-    new = tmp_path / ".mlflow.db.new-abcdefgh"
-    new.mkdir()
-    os.utime(new, (0, 0))
     for path in kept:
         path.touch()
     os.utime(kept[1], (0, 0))

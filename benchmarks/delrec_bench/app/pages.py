@@ -189,6 +189,9 @@ def finish(
         "rows": [dict(vars(row)) for row in reproduction.rows],
         "new": list(matched.new),
         "complete": page.complete,
+        "scores": {
+            f"{row['task']}/{row['method']}": row["score_mean"] for row in page.rows if row["score_mean"] is not None
+        },
     }
     return paths, reproduction, content
 

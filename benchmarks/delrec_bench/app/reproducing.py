@@ -26,7 +26,7 @@ from delrec_bench.studies.membership import remember_members, study_of
 from delrec_bench.studies.selecting import keys_of
 from delrec_bench.studies.work import Work
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.tracking import sync
+from delrec_bench.tracking import log_page, sync
 from delrec_bench.workspace import Workspace, here
 
 LATENCY_SECONDS = 90.0  # for all methods and tasks together
@@ -170,6 +170,10 @@ def _finish(
     declared = declaration(study, of_page, methods, tasks, records, failures)
     paths, outcome, content = finish(workspace, declared, records, ours, say)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
+    try:
+        log_page(workspace, study.name, content["scores"], paths)
+    except BenchError as error:
+        say(f"warning: {error}")
     return outcome.word == "different", dict(content)
 
 

@@ -64,12 +64,26 @@ def _none(checkpoint: Path, record: Record, error: Exception) -> BenchError:
     return BenchError(f"{checkpoint} gives no network of {record} ({type(error).__name__}: {error})")
 
 
+class Deployed(torch.nn.Module):
+    """A trained network as its test set was scored: batches (B, T, channels) to scores (B, classes)."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the scores of a batch of sequences."""
+        with self.network.deployed():
+            scores: torch.Tensor = self.network.classify(inputs.transpose(0, 1))
+            return scores
+
+
 def with_example(record: Record, checkpoint: Path, methods: MethodTable) -> tuple[Any, np.ndarray, np.ndarray] | None:
-    """The network, an example of its input (T, 1, channels) and its output for it; None of a method without one."""
+    """The network as `Deployed`, an example of its input and its output for it; None of a method without one."""
     if methods[record.method].build is None:
         return None
-    model = network_of(record, checkpoint, methods)
+    model = Deployed(network_of(record, checkpoint, methods))
     dtype = next(iter(model.parameters())).dtype
-    example = torch.zeros(record.data["steps"], 1, record.data["channels"], dtype=dtype)
+    example = torch.zeros(1, record.data["steps"], record.data["channels"], dtype=dtype)
     with torch.no_grad():
         return model, example.numpy(), model(example).numpy()

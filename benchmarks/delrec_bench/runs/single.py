@@ -63,14 +63,19 @@ def run(
     *,
     wait: bool = True,
 ) -> Outcome:
-    """Do one run, or find that it was done.
+    """Do one run, or find that it was done; `progress` is told what it is, {"begun": ...}, and then of every epoch.
 
     Raises:
         BenchError: The request or its data is wrong.
         RunError: The run failed.
         BusyError: Another process is doing it, and `wait` is False.
     """
-    return perform(resolve(request, methods, tasks, workspace), workspace, progress, wait=wait)
+    resolved = resolve(request, methods, tasks, workspace)
+    if progress is not None:
+        names = ("method", "task", "repetition", "configuration", "command")
+        about = {name: value for name, value in _about(resolved).items() if name in names}
+        progress({"begun": {**about, "key": resolved.key, "study": request.study, "trial": request.trial}})
+    return perform(resolved, workspace, progress, wait=wait)
 
 
 def perform(

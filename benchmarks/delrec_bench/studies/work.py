@@ -83,14 +83,17 @@ class Work:
         cost, made, failed = self.estimate(requests), [], []
         seen = [self.about[r.command()] for r in requests if r.command() in self.about]
         with (
-            follow(self.place.workspace, seen, self.say),
+            follow(self.place.workspace, self.say, seen) as live,
             closing(self._progress(requests, labels or {}, later)) as progress,  # an interrupt ends the workers
         ):
             for done in progress:
+                about = self.about.get(done.request.command())
+                if about is not None and not done.reused:
+                    live.end(about.key, "FAILED" if done.error is not None else "FINISHED")
                 if done.error is not None:
                     command = replace(done.request, study=None).command()
-                    about = {"method": done.request.method, "task": done.request.task}
-                    failed.append({**about, "error": done.error, "command": command})
+                    what = {"method": done.request.method, "task": done.request.task}
+                    failed.append({**what, "error": done.error, "command": command})
                 elif done.key is not None and not done.reused:
                     made.append(finished_record(self.place.workspace.runs, done.key))
         if len(made) == len(requests):

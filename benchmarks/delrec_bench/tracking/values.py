@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from delrec_bench.records.record import Record
@@ -49,17 +48,12 @@ def times(record: Record) -> tuple[int, int]:
     return end - int(1000 * (record.measured.get("wall_seconds") or 0.0)), end
 
 
-def epoch_times(record: Record, history: Path, start: int) -> list[int]:
-    """When each epoch ended, in ms since 1970: as the run's history file says, else by the epochs' durations."""
-    try:
-        lines = history.read_text(encoding="utf-8").splitlines()
-        found = [milliseconds(json.loads(line)["time"]) for line in lines]
-        if len(found) == len(record.history):
-            return found
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass  # a record stands alone: the file beside it may be gone
-    ends, at = [], float(start)
-    for seconds in [*(record.measured.get("epoch_seconds") or []), *[0.0] * len(record.history)][: len(record.history)]:
-        at += 1000 * (seconds or 0.0)
-        ends.append(int(at))
-    return ends
+def timed_history(record: Record) -> dict[int, tuple[Mapping[str, Any], int]]:
+    """Epoch -> its entry of history, and when it ended in ms since 1970, by the epochs' durations."""
+    at = float(times(record)[0])
+    seconds = list(record.measured.get("epoch_seconds") or [])
+    out: dict[int, tuple[Mapping[str, Any], int]] = {}
+    for number, entry in enumerate(record.history, 1):
+        at += 1000 * (seconds[number - 1] or 0.0 if number <= len(seconds) else 0.0)
+        out[number] = (entry, int(at))
+    return out

@@ -1,11 +1,13 @@
 """`run`: one run, from its configuration to a record."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from delrec_bench.app.options import Answer, ArithmeticOption, Places
 from delrec_bench.app.progress import Display
+from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from delrec_bench.arithmetic import Arithmetic
@@ -59,6 +61,8 @@ def command(
     """
     from delrec_bench.config import Request, parse_setting
     from delrec_bench.runs.executors import Place, do
+    from delrec_bench.runs.models import with_example
+    from delrec_bench.tracking import Begun, follow, sync
 
     request = Request(
         method=method,
@@ -76,9 +80,25 @@ def command(
         trial=trial,
     )
     workspace = places.workspace
+    begun = []
     with Display() as display:
-        done = do(request, Place(workspace, *places.folders()), display.epoch)
-    record = done.record(workspace)
+        with follow(workspace, display.say) as live:
+
+            def progress(entry: dict[str, Any]) -> None:
+                if "begun" in entry:
+                    begun.append(Begun(**entry["begun"]))
+                    live.begin(begun[-1])
+                else:
+                    display.epoch(entry)
+
+            done = do(request, Place(workspace, *places.folders()), progress)
+            if done.key is None and begun:
+                live.end(begun[-1].key, "FAILED")
+        record = done.record(workspace)
+        try:
+            sync(workspace, [record], partial(with_example, methods=places.tables()[0]))
+        except BenchError as error:  # a view of the record, which holds without it
+            display.say(f"warning: {error}")
     content = run_content(record, workspace)
     if not places.as_json:
         _print_run(record, content["record"], done.reused)

@@ -23,5 +23,5 @@ def command(places: Places) -> Answer:
         summary = sync(workspace, records, partial(with_example, methods=methods), shown, study_of(workspace))
     if not places.as_json:
         print(summary)
-    content = {name: getattr(summary, name) for name in ("added", "replaced", "restored", "unchanged")}
+    content = {name: getattr(summary, name) for name in ("added", "replaced", "unchanged")}
     return 0, content | {"database": summary.place}

@@ -1,0 +1,186 @@
+"""MLflow's store: where it is, opening it, and the few things that are written to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from delrec_bench.errors import BenchError
+from delrec_bench.tracking.values import flat, numbers
+from delrec_bench.workspace import Workspace, locked
+
+# Set before MLflow is imported: it reads them once. The suite sends nothing anywhere.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # its seven keep an absent server's user five minutes
+os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # a deleted database is not written to
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from sqlalchemy.exc import SQLAlchemyError
+
+# Migrations announce themselves table by table; errors are reported here, in one line.
+logging.getLogger("mlflow").setLevel(logging.ERROR)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+EXPERIMENT = "delrec-bench"
+VARIABLE = "MLFLOW_TRACKING_URI"
+SQLITE = "sqlite:///"
+EXPERIMENT_TAGS = {
+    # What MLflow's page asks to show training runs; without it the page opens on traces of language models.
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "Runs of delrec-bench: a study carries its page and mean scores; its runs stand below it.",
+}
+KEY, STUDY = "delrec.key", "delrec.study"
+_SOURCE = {"mlflow.source.name": "delrec-bench", "mlflow.source.type": "LOCAL"}
+_BATCH_METRICS, _BATCH_PARAMS = 1000, 100
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that is about to be made: what is known before its record.
+
+    Attributes:
+        key, method, task, repetition: As in its record.
+        study: The study that asks for it.
+        trial: Whether it is a trial of a search.
+        configuration: As in its record.
+        command: What makes it.
+    """
+
+    key: str
+    method: str
+    task: str
+    repetition: int
+    study: str | None = None
+    trial: bool = False
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+
+def tracking_uri(workspace: Workspace) -> str:
+    """MLFLOW_TRACKING_URI, else the workspace's database, as ``mlflow ui --backend-store-uri`` takes it."""
+    return os.environ.get(VARIABLE) or f"{SQLITE}{workspace.database}"
+
+
+@contextmanager
+def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator[Store]:
+    """The store, made if it is not there; one writer of this workspace at a time.
+
+    Raises:
+        BenchError: It cannot be opened, or failed meanwhile; one line with the remedy.
+    """
+    uri = tracking_uri(workspace)
+    try:
+        with locked(workspace.database, seconds):
+            yield Store(workspace, uri)
+    except (SQLAlchemyError, mlflow.MlflowException, OSError) as error:
+        why = " ".join(str(getattr(error, "message", error)).split())[:300]
+        raise BenchError(
+            f"MLflow's store {uri} cannot be used ({type(error).__name__}: {why}): mend that, or move the store "
+            "away, and sync again; the records hold everything"
+        ) from error
+
+
+class Store:
+    """An open store.
+
+    Attributes:
+        client: Speaks to it.
+        experiment: Id of the experiment `EXPERIMENT`.
+        uri: Its address.
+    """
+
+    def __init__(self, workspace: Workspace, uri: str) -> None:
+        self.uri, self.client = uri, MlflowClient(uri)
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            folder = Path(workspace.artifacts).as_uri() if uri.startswith(SQLITE) else None
+            created = self.client.create_experiment(EXPERIMENT, artifact_location=folder, tags=EXPERIMENT_TAGS)
+        elif found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        self.experiment = str(created if found is None else found.experiment_id)
+
+    @contextmanager
+    def fluent(self) -> Iterator[None]:
+        """Let MLflow's flavours, which know no client, speak to this store; the process's own settings come back."""
+        before = os.environ.get(VARIABLE)
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # unset, which its hints do not know
+            mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+            if before is not None:
+                os.environ[VARIABLE] = before
+
+    def runs(self, clause: str = "") -> Iterator[Any]:
+        """The runs that fit a clause, the oldest first."""
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], clause, order_by=["attributes.start_time ASC"], max_results=1000, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def by_key(self) -> dict[str, Any]:
+        """Every run that has a key; of two that two machines began at once, the first."""
+        found: dict[str, Any] = {}
+        for run in self.runs():
+            if KEY in run.data.tags:
+                found.setdefault(run.data.tags[KEY], run)
+        return found
+
+    def start(self, of: Begun, start: int) -> str:
+        """The id of the run of this key, which is RUNNING from now on; `start` in ms since 1970, of a new one."""
+        run = next(self.runs(f"tags.`{KEY}` = '{of.key}'"), None)
+        if run is None:
+            tags = {KEY: of.key, "delrec.method": of.method, "delrec.task": of.task, "delrec.command": of.command}
+            if of.study is not None:
+                tags |= {STUDY: of.study, "mlflow.parentRunId": self.study(of.study)}
+            name = f"{of.method} / {of.task} / {'trial' if of.trial else f'r{of.repetition}'}"
+            run = self.client.create_run(self.experiment, start_time=start, run_name=name, tags=_SOURCE | tags)
+        elif run.info.status != "RUNNING":
+            self.client.update_run(run.info.run_id, status="RUNNING")  # it was stopped, and goes on
+        params = [Param(k, v) for k, v in sorted(flat(of.configuration).items()) if k not in run.data.params]
+        for i in range(0, len(params), _BATCH_PARAMS):
+            self.client.log_batch(run.info.run_id, params=params[i : i + _BATCH_PARAMS])
+        return str(run.info.run_id)
+
+    def study(self, name: str) -> str:
+        """The id of the run of a study, below which its runs stand."""
+        for run in self.runs(f"attributes.run_name = '{name}'"):
+            if run.data.tags.get(STUDY) == name and KEY not in run.data.tags:
+                return str(run.info.run_id)
+        run = self.client.create_run(self.experiment, run_name=name, tags=_SOURCE | {STUDY: name})
+        self.client.set_terminated(run.info.run_id)
+        return str(run.info.run_id)
+
+    def epochs(self, run_id: str, entries: Mapping[int, tuple[Mapping[str, Any], int]]) -> None:
+        """Log epochs that are not there yet: number -> its entry of history, and when it ended in ms since 1970."""
+        seen = max((m.step for m in self.client.get_metric_history(run_id, "loss")), default=0)
+        metrics = [
+            Metric(name, value, when, step)
+            for step, (entry, when) in entries.items()
+            for name, value in numbers(entry, lists=True)
+            if step > seen and name != "epoch"
+        ]
+        self.metrics(run_id, metrics)
+
+    def metrics(self, run_id: str, metrics: list[Metric]) -> None:
+        """Log as many as there are."""
+        for i in range(0, len(metrics), _BATCH_METRICS):
+            self.client.log_batch(run_id, metrics=metrics[i : i + _BATCH_METRICS])

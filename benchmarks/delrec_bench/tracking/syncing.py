@@ -1,0 +1,191 @@
+"""Finished runs in MLflow: synced from their records, with files and models; pages with their studies; read back."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import mlflow
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made when imported
+from mlflow.entities import DatasetInput, InputTag, Metric, RunTag
+
+from delrec_bench.environment import say
+from delrec_bench.errors import BenchError
+from delrec_bench.records.checks import check_targets
+from delrec_bench.records.finished import in_order, read_record, record_text
+from delrec_bench.records.record import Record
+from delrec_bench.tracking.store import Begun, Store, opened
+from delrec_bench.tracking.values import VALUE_LENGTH, numbers, timed_history, times
+from delrec_bench.workspace import Workspace
+
+CONTENT = "delrec.content"
+RECORD = "record.json"
+
+ModelOf = Callable[[Record, Path], tuple[Any, Any, Any] | None]
+"""(record, checkpoint) -> a module, an example of its input and its output for it; None where it has none."""
+
+
+@dataclass(frozen=True)
+class SyncSummary:
+    """What a sync did: runs added or completed, replaced (a record made again), left alone."""
+
+    added: int
+    replaced: int
+    unchanged: int
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.added} added, {self.replaced} replaced, {self.unchanged} unchanged in {self.place}"
+
+
+def sync(
+    workspace: Workspace,
+    records: Iterable[Record],
+    model_of: ModelOf | None = None,
+    shown: Callable[[Sequence[Record]], Iterable[Record]] = iter,
+    study_of: Mapping[str, str] = MappingProxyType({}),
+) -> SyncSummary:
+    """Bring MLflow up to date with `records`; runs already there are left alone, those seen live are completed.
+
+    Args:
+        workspace: Its store is written, its `runs` read for checkpoints.
+        records: Any kind; a record whose content changed under the same key replaces its run.
+        model_of: Makes the model of a record from its checkpoint; None logs none.
+        shown: Goes through the records, and may say how far it is.
+        study_of: Key of a run -> the study below which it stands, when it is new there.
+
+    Raises:
+        BenchError: The store cannot be opened or written; what is in it already stays.
+    """
+    added = replaced = unchanged = 0
+    with opened(workspace) as store:
+        known = store.by_key()
+        for record in shown(sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.key))):
+            run, content = known.get(record.key), _content(record)
+            there = run.data.tags.get(CONTENT, content) if run is not None else content
+            if run is not None and CONTENT in run.data.tags and there == content and _whole(store, run):
+                unchanged += 1
+                continue
+            if run is not None and there != content:
+                store.client.delete_run(run.info.run_id)
+            _write(store, record, workspace, model_of, study_of.get(record.key))
+            added, replaced = added + (there == content), replaced + (there != content)
+    return SyncSummary(added, replaced, unchanged, store.uri)
+
+
+def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], files: Iterable[Path]) -> None:
+    """Give the run of a study its page and figures, and the mean score of each row by `<task>/<method>`.
+
+    Raises:
+        BenchError: The store cannot be opened or written.
+    """
+    with opened(workspace) as store:
+        run_id, now = store.study(study), int(1000 * time.time())
+        store.metrics(run_id, [Metric(name, value, now, 0) for name, value in scores.items()])
+        for path in files:
+            store.client.log_artifact(run_id, str(path))
+
+
+def records_from_mlflow(workspace: Workspace) -> list[Record]:
+    """The records that MLflow holds, in the order of `load_records`, as `sync` was given them.
+
+    Raises:
+        BenchError: The store cannot be read, a record in it was altered or is not there any more.
+    """
+    found = []
+    with opened(workspace) as store:
+        for run in store.by_key().values():
+            if CONTENT not in run.data.tags:
+                continue
+            try:
+                path = store.client.download_artifacts(run.info.run_id, RECORD)
+            except (mlflow.MlflowException, OSError) as error:
+                raise BenchError(
+                    f"MLflow's run {run.info.run_name} has lost its {RECORD}: sync again, which restores it"
+                ) from error
+            found.append(read_record(Path(path)))
+    check_targets(found)
+    return in_order(found)
+
+
+def _write(store: Store, record: Record, workspace: Workspace, model_of: ModelOf | None, study: str | None) -> None:
+    """Complete the run of a record: history, results, data, files and model; its content last, which makes it whole."""
+    start, end = times(record)
+    names = ("key", "method", "task", "repetition", "configuration", "command")
+    about = Begun(**{name: getattr(record, name) for name in names}, study=study, trial=record.kind == "trial")
+    run_id = store.start(about, start)
+    store.epochs(run_id, timed_history(record))
+    groups = ("result", "parameters", "activity", "measured")
+    store.metrics(run_id, [Metric(f"{g}.{n}", v, end, 0) for g in groups for n, v in numbers(getattr(record, g))])
+    store.client.log_inputs(run_id, datasets=[_dataset(record)])
+    checkpoint = workspace.runs / record.key / "checkpoint.pt"
+    if checkpoint.is_file() and not checkpoint.is_symlink():
+        try:
+            made = model_of(record, checkpoint) if model_of is not None else None
+        except BenchError as error:
+            say(f"warning: {error}; synced without its network")
+        else:
+            store.client.log_artifact(run_id, str(checkpoint))
+            if made is not None:
+                _log_model(store, run_id, record, *made)
+    store.client.log_text(run_id, record_text(record), RECORD)
+    tags = {
+        "delrec.kind": record.kind,
+        "delrec.data": record.data["kind"],
+        "delrec.data_digest": record.data["digest"],
+        "delrec.learned": record.learned,
+        "delrec.engine": record.engine,
+        "mlflow.source.git.commit": str(record.provenance.get("revision", "")),
+        CONTENT: _content(record),
+    }
+    store.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    store.client.set_terminated(run_id, end_time=end)
+
+
+def _log_model(store: Store, run_id: str, record: Record, module: Any, example: Any, output: Any) -> None:
+    """The module as MLflow's pytorch flavour stores it: a pickle, which loading executes, for one's own store."""
+    versions = [f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "delrec", "delrec-bench")]
+    name = re.sub(r"[^\w-]+", "-", f"{record.method}-{record.task}")
+    params = {"method": record.method, "task": record.task}
+    model = store.client.create_logged_model(store.experiment, name, source_run_id=run_id, params=params)
+    inputs, outputs = (
+        mlflow.types.Schema([mlflow.types.TensorSpec(array.dtype, (-1, *shape))])
+        for array, shape in ((example, (-1, example.shape[-1])), (output, output.shape[1:]))
+    )
+    with store.fluent():
+        mlflow.pytorch.log_model(
+            module,
+            name=name,
+            run_id=run_id,
+            model_id=model.model_id,
+            signature=mlflow.models.ModelSignature(inputs, outputs),
+            pip_requirements=versions,
+            serialization_format="pickle",
+        )
+
+
+def _whole(store: Store, run: Any) -> bool:
+    files = store.client.list_artifacts(run.info.run_id)
+    return run.info.status == "FINISHED" and any(file.path == RECORD and file.file_size for file in files)
+
+
+def _content(record: Record) -> str:
+    """Digest of the record's file, `measured` included: another making of the same record replaces its run."""
+    return hashlib.sha256(record_text(record).encode()).hexdigest()
+
+
+def _dataset(record: Record) -> DatasetInput:
+    # Absolute paths belong to a machine; the files' names and digests say what the data are.
+    source = LocalArtifactDatasetSource(f"data/{record.task.partition(':')[0]}")
+    entity = MetaDataset(source=source, name=record.task, digest=record.data["digest"][:36])._to_mlflow_entity()  # type: ignore[abstract]
+    entity._profile = json.dumps({k: v for k, v in record.data.items() if k != "notes"}, sort_keys=True)[:VALUE_LENGTH]
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "train, valid, test")])
