@@ -12,7 +12,6 @@ from benchmarks.tests import digests
 pytestmark = pytest.mark.skipif(bool(arithmetic.why_not_portable()), reason=arithmetic.why_not_portable())
 
 PROCESSORS = {
-    "as it is": ({}, 1),
     "Nehalem": (
         {
             "ATEN_CPU_CAPABILITY": "default",
@@ -72,7 +71,9 @@ def expected() -> dict[str, str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize(
+    "processor", [pytest.param(name, marks=() if name == "Nehalem" else pytest.mark.slow) for name in PROCESSORS]
+)
 def test_runs_have_the_same_bits_whatever_the_environment_says(processor, expected, monkeypatch):
     variables, threads = PROCESSORS[processor]
     for name, value in variables.items():
@@ -80,6 +81,7 @@ def test_runs_have_the_same_bits_whatever_the_environment_says(processor, expect
     assert digests.made(threads=threads) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_native_runs_depend_on_the_environment(monkeypatch):
     monkeypatch.setattr(digests, "RUNS", SENSITIVE)
