@@ -3,11 +3,14 @@
 import inspect
 import shutil
 
+import h5py
 import numpy as np
 import pytest
+import scipy.io
 import tonic
 import torch
 from delrec_bench.data.events import recordings
+from delrec_bench.data.from_tonic import TonicCorpus
 from delrec_bench.data.generated import RECIPES, generate, write
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.data.transforms import (
@@ -247,7 +250,7 @@ def test_its_events_are_disturbed_as_those_of_speech(moving_digits, tmp_path):
 
 
 def test_missing_cut_off_and_foreign_files_are_one_clear_line(moving_digits, tmp_path):
-    with pytest.raises(BenchError, match="no .*data/nmnist/NMNIST/Train, the train part of tonic.datasets.NMNIST"):
+    with pytest.raises(BenchError, match=r"no .*data/nmnist/NMNIST/Train, for tonic.datasets.NMNIST\(train=True\)"):
         load(None, tmp_path)
     path = moving_digits / "NMNIST" / "Test" / "1" / "00002.bin"
     whole = path.read_bytes()
@@ -263,3 +266,224 @@ def test_missing_cut_off_and_foreign_files_are_one_clear_line(moving_digits, tmp
     (path.parent.parent / "words" / "0.bin").write_bytes(whole)
     with pytest.raises(BenchError, match="tonic cannot read it .*invalid literal"):
         load(moving_digits, tmp_path)
+
+
+# Datasets of tonic that have other arguments than `train`, or none, on small files in their own layouts.
+
+RANDOM = np.random.default_rng(1)
+MADE = 6  # samples of each class and part
+
+
+def made_events(width, height, count=40, first=0):
+    """Columns t (in us, sorted), x, y, p."""
+    columns = [np.sort(RANDOM.integers(first, first + 200_000, count))]
+    return [*columns, *(RANDOM.integers(0, top, count) for top in (width, height, 2))]
+
+
+def write_array(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+
+
+def caltech(folder):
+    for label in ("airplanes", "ant", "zebra"):
+        for number in range(MADE):
+            path = folder / "NCALTECH101" / "Caltech101" / label / f"image_{number}.bin"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            t, x, y, p = made_events(200, 150)
+            path.write_bytes(encoded(x.tolist(), y.tolist(), t.tolist(), p.tolist()))
+
+
+def signs(folder):
+    for label in "abc":
+        for number in range(MADE):
+            t, x, y, p = (column[:, None] for column in made_events(240, 180))
+            path = folder / "ASLDVS" / label / f"{label}_{number}.mat"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scipy.io.savemat(path, {"ts": t, "x": x, "y": y, "pol": p})
+
+
+def gestures(folder):
+    for part in ("Train", "Test"):
+        for user in range(MADE):
+            for label in range(3):
+                t, x, y, p = made_events(128, 128)
+                path = folder / "DVSGesture" / f"ibmGesture{part}" / f"user{user:02}_fluorescent" / f"{label}.npy"
+                write_array(path, np.stack([x, y, p, t // 1000], 1).astype(float))
+
+
+def spoken_digits(folder):
+    (folder / "NTIDIGITS18").mkdir(parents=True)
+    with h5py.File(folder / "NTIDIGITS18" / "n-tidigits.hdf5", "w") as file:
+        for part in ("train", "test"):
+            names = [f"man-{number}-{digit}" for number in range(MADE) for digit in ("o", "1", "z", "1z")]
+            file[f"{part}_labels"] = [name.encode() for name in names]
+            for name in names:
+                t, x, _, _ = made_events(64, 1)
+                file[f"{part}_timestamps/{name}"], file[f"{part}_addresses/{name}"] = t / 1e6, x
+
+
+def pixels(folder):
+    (folder / "smnist").mkdir(parents=True)
+    for part in ("train", "t10k"):
+        images = RANDOM.integers(0, 256, (2 * MADE, 28, 28)).astype(np.uint8)
+        head = np.array([2051, 2 * MADE, 28, 28], ">u4").tobytes()
+        (folder / "smnist" / f"{part}-images-idx3-ubyte").write_bytes(head + images.tobytes())
+        labels = np.arange(2 * MADE, dtype=np.uint8) % 2
+        head = np.array([2049, 2 * MADE], ">u4").tobytes()
+        (folder / "smnist" / f"{part}-labels-idx1-ubyte").write_bytes(head + labels.tobytes())
+
+
+def eyes(folder):
+    place = folder / "ThreeET_Eyetracking"
+    for name in ("data", "labels"):
+        (place / name).mkdir(parents=True)
+    for part in ("train", "val"):
+        names = [f"{part}_{number}" for number in range(2 * MADE)]
+        (place / f"{part}_files.txt").write_text("\n".join(names))
+        for number, name in enumerate(names):
+            with h5py.File(place / "data" / f"{name}.h5", "w") as file:
+                file["events"] = np.stack(made_events(240, 180), 1)
+            (place / "labels" / f"{name}.txt").write_text(f"{10 + 100 * (number % 2)} 5 0\n" * 3)
+
+
+def side(target):
+    """Left or right, of the eye's first place."""
+    return "right" if target[0, 0] > 50 else "left"
+
+
+def satellites(folder):
+    (folder / "EBSSA").mkdir(parents=True)
+    with h5py.File(folder / "EBSSA" / "labelled_ebssa.h5", "w") as file:
+        for number in range(2 * MADE):
+            for name, column in zip(("ts", "x", "y", "p"), made_events(240, 180), strict=True):
+                file[f"r{number}/TD/{name}"] = column + (name in "xy")
+            if number % 2:
+                for name in ("ts", "x", "y", "id"):
+                    file[f"r{number}/Obj/{name}"] = np.array([1.0])
+
+
+def seen(target):
+    return "nothing" if target["bbox"] is None else "a satellite"
+
+
+def objects(folder):
+    """CIFAR10-DVS: its reader of .aedat4 files is replaced, see `aedat4`."""
+    for label in ("airplane", "cat", "truck"):
+        for number in range(10):
+            path = folder / "CIFAR10DVS" / label / f"{label}_{number}.aedat4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{label} {number}")
+
+
+def aedat4(path):
+    columns = made_events(128, 128, first=1_600_000_000_000_000)
+    kinds = [("timestamp", np.uint64), ("x", np.uint16), ("y", np.uint16), ("on", bool)]
+    return np.rec.fromarrays(columns, dtype=kinds).view(np.ndarray).copy()
+
+
+def recordings_of_a_camera(folder):
+    """DAVIS: its reader of .bag files is replaced, see `bag`."""
+    (folder / "DAVISDATA").mkdir(parents=True)
+    for name in ("slider_far", "boxes_6dof", "calibration", "dynamic_6dof"):
+        (folder / "DAVISDATA" / f"{name}.bag").write_text(name)
+
+
+def bag(path, log=None, **_):
+    columns = dict(zip(("ts", "x", "y", "pol"), made_events(240, 180), strict=True))
+    still = {"ts": np.arange(3.0), "frames": np.zeros((3, 2, 2))}
+    more = {"/dvs/imu": {"ts": np.arange(3.0)}, "/dvs/image_raw": still, "/optitrack/davis": {"ts": np.arange(2.0)}}
+    moving = {} if "slider" in str(path) or "calibration" in str(path) else {"pose": 1}
+    more["/optitrack/davis"] |= moving
+    return {"/dvs/events": columns | {"ts": columns["ts"] / 1e6}, **more}
+
+
+def first_of(item):
+    return item[0]
+
+
+def moved(target):
+    return int("pose" in target)
+
+
+CORPORA = {
+    "NCALTECH101": (caltech, {"held_out": 0.34, "sensor": (240, 180, 2), "pool": 20}, 12, 6),
+    "ASLDVS": (signs, {"held_out": 0.34, "pool": 20}, 12, 6),
+    "CIFAR10DVS": (objects, {"held_out": 0.1, "from_first": True, "pool": 16}, 27, 3),
+    "DVSGesture": (gestures, {"pool": 16}, 18, 18),
+    "NTIDIGITS18": (spoken_digits, {"options": {"single_digits": True}}, 18, 18),
+    "SMNIST": (pixels, {"sensor": (100, 1, 1)}, 12, 12),
+    "ThreeET_Eyetracking": (
+        eyes, {"parts": {"train": {"split": "train"}, "test": {"split": "val"}}, "label": side, "pool": 20}, 12, 12,
+    ),
+    "EBSSA": (satellites, {"held_out": 0.5, "label": seen, "pool": 20}, 6, 6),
+    "DAVISDATA": (
+        recordings_of_a_camera,
+        {
+            "parts": {
+                "train": {"recording": ["slider_far", "boxes_6dof"]},
+                "test": {"recording": ["calibration", "dynamic_6dof"]},
+            },
+            "events": first_of, "label": moved, "pool": 20,
+        }, 2, 2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_every_kind_of_event_dataset_of_tonic_is_a_task(name, tmp_path, no_network, monkeypatch):
+    make, declared, train, test = CORPORA[name]
+    monkeypatch.setattr("tonic.datasets.cifar10dvs.read_aedat4", aedat4)
+    monkeypatch.setattr("tonic.datasets.davisdataset.importRosbag", bag)
+    folder = tmp_path / "mine"
+    make(folder)
+    corpus = TonicCorpus("theirs", name, **declared)
+    data = corpus.load(TaskOptions(), 0, 0, folder, workspace_at(tmp_path))
+    assert (len(data.train) + len(data.valid), len(data.test)) == (train, test)
+    assert data.kind == "STAND-IN" and data.name.startswith("theirs:mine@")
+    assert total(data.train) > 0 and len(set(data.test.targets.tolist())) > 1 and data.classes > 1
+    assert data.test.targets.max() < data.classes
+    with pytest.raises(BenchError, match=f"no .*, for tonic.datasets.{name}"):
+        corpus.load(TaskOptions(), 0, 0, tmp_path / "nothing", workspace_at(tmp_path))
+
+
+def test_a_transform_of_tonic_belongs_to_the_data(moving_digits, tmp_path):
+    def denoised(time):
+        return TonicCorpus("nmnist", "NMNIST", pool=3, options={"transform": tonic.transforms.Denoise(time)})
+
+    plain, *thinned = (
+        corpus.load(TaskOptions(), 0, 0, moving_digits, workspace_at(tmp_path))
+        for corpus in (TonicCorpus("nmnist", "NMNIST", pool=3), denoised(100_000), denoised(5_000))
+    )
+    few, fewer = (total(data.test) for data in thinned)
+    assert total(plain.test) > few > fewer
+    assert len({data.digest for data in (plain, *thinned)}) == 3
+    nameless = TonicCorpus("nmnist", "NMNIST", options={"transform": lambda events: events})
+    with pytest.raises(BenchError, match="transform has no text that is the same in every process"):
+        nameless.load(TaskOptions(), 0, 0, moving_digits, workspace_at(tmp_path))
+
+
+def test_a_held_out_share_is_the_same_in_every_repetition_and_leaves_no_sample_out(tmp_path):
+    signs(tmp_path / "mine")
+    corpus = TonicCorpus("signs", "ASLDVS", held_out=0.34, pool=20)
+    loaded = [
+        corpus.load(TaskOptions(), seed, seed, tmp_path / "mine", workspace_at(tmp_path / str(seed))) for seed in (0, 1)
+    ]
+    one, other = (data.test.batch(torch.arange(6)) for data in loaded)
+    assert torch.equal(one, other) and sorted(loaded[0].test.targets.tolist()) == [0, 0, 1, 1, 2, 2]
+    rows = [set(loaded[0].rows[split][1].tolist()) for split in ("train", "valid")]
+    assert len(rows[0] | rows[1]) == 12
+
+
+def test_what_must_be_declared_is_said(tmp_path):
+    caltech(tmp_path / "mine")
+    for declared, words in (
+        ({}, "unexpected keyword argument 'train'.*declare `parts` or `held_out`"),
+        ({"held_out": 0.3}, "does not say how large its sensor is; declare `sensor`"),
+        ({"held_out": 0.3, "sensor": (9, 9, 2)}, "outside 0 to 8"),
+        ({"held_out": 0.3, "sensor": (240, 180, 2), "label": list}, "which is no class .*; declare `label`"),
+    ):
+        with pytest.raises(BenchError, match=words):
+            TonicCorpus("c", "NCALTECH101", **declared).load(
+                TaskOptions(), 0, 0, tmp_path / "mine", workspace_at(tmp_path)
+            )

@@ -5,6 +5,11 @@ A task file names the class, how many pixels on a side make a channel, and the c
     CORPUS = TonicCorpus("nmnist", "NMNIST", pool=3, step_ms=5.0, official={"train": 60000, "test": 10000})
     TASK = Task(name="nmnist", ..., load=CORPUS.load, accepts_data=True)
 
+Where the class has no argument `train`, the task declares the parts, or which share is the test set:
+
+    TonicCorpus("words", "SSC", parts={part: {"split": part} for part in ("train", "valid", "test")})
+    TonicCorpus("cifar10-dvs", "CIFAR10DVS", held_out=0.1, from_first=True, pool=8)
+
 Files lie in data/TASK/ (or the folder of `--data`) as tonic unpacks them: CLASS/.... Nothing is downloaded: tonic would
 fetch again whatever it takes for incomplete, and hashes only the archive. Unit of an event at pixel (x, y) of polarity
 p: (p * rows + y // pool) * columns + x // pool, rows and columns those after pooling.
@@ -13,7 +18,7 @@ p: (p * rows + y // pool) * columns + x // pool, rows and columns those after po
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,32 +30,47 @@ import numpy as np
 from delrec_bench.data.binning import LONGEST, Bins, binned, steps_within
 from delrec_bench.data.events import BLOCK, Header
 from delrec_bench.data.files import digest_of_file, files_digest, recalled, remember
-from delrec_bench.data.splits import Prepared, assemble
+from delrec_bench.data.samples import order
+from delrec_bench.data.splits import TEST_SEED, Prepared, assemble
 from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
 from delrec_bench.data.transforms import EVENT, Block, Transform, through
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
+_PARTS: Mapping[str, Mapping[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
+
 
 @dataclass(frozen=True)
 class TonicCorpus:
-    """A dataset of tonic with a training and a test part, told apart by the argument `train`.
+    """A dataset of tonic with a training and a test part.
 
     Attributes:
         task: The task's name, also its folder below data/.
-        dataset: Name of the class in tonic.datasets.
+        dataset: Name of the class in tonic.datasets, or a class of the same kind.
         pool: Pixels on a side that make one channel.
         step_ms: Default step.
         official: Samples of "train" and "test" of the official files.
-        options: Further arguments of the class.
+        options: Further arguments of the class (a `transform`, say).
+        parts: Arguments that open "train", "test" and, where there is one, "valid".
+        held_out: In place of `parts`: the share of each class that is the test set, drawn once and for all.
+        sensor: (width, height, polarities) where the class has no `sensor_size`, or a wrong one.
+        events: Takes the events out of what an item holds beside its target (images, an IMU); None where it is those.
+        label: Makes a class (a number, or a name) of an item's target; None where it is one.
+        from_first: Count a sample's time from its first event, not from 0.
     """
 
     task: str
-    dataset: str
+    dataset: str | Callable[..., Any]
     pool: int = 1
     step_ms: float = 10.0
     official: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _PARTS)
+    held_out: float | None = None
+    sensor: tuple[int, int, int] | None = None
+    events: Callable[[Any], np.ndarray] | None = None
+    label: Callable[[Any], int | str] | None = None
+    from_first: bool = False
 
     def load(
         self,
@@ -68,30 +88,31 @@ class TonicCorpus:
         if options.binning not in (None, "clean"):
             raise BenchError(f"task option binning = '{options.binning}': {self.task} has 'clean' only")
         folder = data_dir or workspace.data / self.task
-        opened = {split: self._open(folder, split) for split in ("train", "test")}
-        digests = {split: _folder_digest(place_of(dataset), workspace) for split, dataset in opened.items()}
+        opened = self._opened(folder)
+        digests = {split: _folder_digest(part.path, workspace) for split, part in opened.items()}
         step = (options.step_ms or self.step_ms) / 1000
         cap = steps_within(LONGEST, step)
-        channels = math.prod(self._shape(opened["train"]))
-        # Bins know no pixels: the pooling is part of what was read.
+        channels = math.prod(opened["train"].shape)
+        # Bins know no pixels: the pooling is part of what was read, and whatever else is said of it.
         identities = {
-            split: f"{digest} pool {self.pool} {json.dumps(dict(self.options))}" for split, digest in digests.items()
+            split: f"{split} of {digest} pool {self.pool} {self._reading()}" for split, digest in digests.items()
         }
         bins = Bins("clean", cap if options.steps == "auto" else max(cap, int(options.steps)), step, channels, channels)
         openers = {split: partial(self._recordings, dataset) for split, dataset in opened.items()}
         parts = binned(openers, identities, bins, workspace)
-        digest = files_digest(digests)
+        said = {} if self._reading() == "{}" else {"reading": hashlib.sha256(self._reading().encode()).hexdigest()}
+        digest = files_digest({**digests, **said})
         official = bool(self.official) and all(len(opened[split]) == count for split, count in self.official.items())
         if data_dir is None and self.official and not official:
-            counts = ", ".join(f"{split} {len(dataset)}" for split, dataset in opened.items())
+            counts = ", ".join(f"{split} {len(part)}" for split, part in opened.items())
             raise BenchError(f"{folder}: holds {counts} samples, unlike {self.task}'s; give others by --data {folder}")
         kind: Kind = "OFFICIAL" if official else "STAND-IN"
         prepared = Prepared(
             parts,
-            {split: place_of(dataset).name for split, dataset in opened.items()},
+            {split: part.name for split, part in opened.items()},
             bins,
             parts["train"].longest if options.steps == "auto" else int(options.steps),
-            "random",
+            "file" if "valid" in opened else "random",
             lambda split, transform, seed: partial(self._recordings, opened[split], transform=transform, seed=seed),
         )
         return assemble(
@@ -102,98 +123,186 @@ class TonicCorpus:
             name=f"{self.task}:{folder.resolve().name}@{digest[:8]}" if data_dir else self.task,
             kind=kind,
             digest=digest,
-            files={place_of(dataset).name: digests[split] for split, dataset in opened.items()},
-            notes=(f"tonic.datasets.{self.dataset}, {self.pool} x {self.pool} pixels a channel",),
+            files={part.name: digests[split] for split, part in opened.items()},
+            notes=(f"{self._name}, {self.pool} x {self.pool} pixels a channel",),
         )
 
-    def _open(self, folder: Path, split: str) -> Any:
+    @property
+    def _name(self) -> str:
+        return f"tonic.datasets.{self.dataset}" if isinstance(self.dataset, str) else self.dataset.__name__
+
+    def _reading(self) -> str:
+        """What decides the events beside the files, as text that is the same in every process.
+
+        Raises:
+            BenchError: An option or function has no such text.
+        """
+        names = ("parts", "held_out", "sensor", "events", "label", "from_first")
+        own = {name: value for name in names if (value := getattr(self, name)) not in (_PARTS, None, False)}
+        said = {
+            name: f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+            for name, value in {**self.options, **own}.items()
+        }
+        bad = [name for name, text in said.items() if " at 0x" in text or "<lambda>" in text]
+        if bad:
+            raise BenchError(
+                f"{self.task}: {', '.join(bad)} has no text that is the same in every process; give a function that "
+                "has a name, or an object with a repr of its own, as tonic's transforms have"
+            )
+        return json.dumps(said)
+
+    def _opened(self, folder: Path) -> "dict[str, Part]":
+        if self.held_out is None:
+            opened = {split: self._open(folder, arguments) for split, arguments in self.parts.items()}
+            return {split: Part(self, dataset, range(len(dataset)), split) for split, dataset in opened.items()}
+        whole = self._open(folder, {})
+        every = Part(self, whole, range(len(whole)), "whole")
+        labels = np.array([every.label_of(target) for target in targets_of(whole)])
+        test = np.zeros(len(labels), bool)
+        for label in np.unique(labels):
+            rows = np.flatnonzero(labels == label)
+            test[rows[order(len(rows), TEST_SEED)[: round(self.held_out * len(rows))]]] = True
+        rows_of = {"train": np.flatnonzero(~test), "test": np.flatnonzero(test)}
+        return {split: Part(self, whole, rows.tolist(), split) for split, rows in rows_of.items()}
+
+    def _open(self, folder: Path, arguments: Mapping[str, Any]) -> Any:
         import tonic
 
-        base = getattr(tonic.datasets, self.dataset)
-        at_hand = {"_check_exists": lambda self: Path(self.location_on_system, self.folder_name).is_dir()}
+        base: Any = getattr(tonic.datasets, self.dataset) if isinstance(self.dataset, str) else self.dataset
+        which = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
 
-        def download(dataset: Any) -> None:
-            raise BenchError(
-                f"no {place_of(dataset)}, the {split} part of tonic.datasets.{self.dataset}; put its files there, as "
-                "tonic unpacks them, or name the folder above by --data"
+        def missing(dataset: Any) -> BenchError:
+            return BenchError(
+                f"no {place_of(dataset)}, for {self._name}({which}); put its files there, as tonic unpacks them, or "
+                "name the folder above by --data"
             )
 
-        local = type(self.dataset, (base,), at_hand | {"download": download})
+        def exists(dataset: Any, *_: Any) -> bool:
+            if not place_of(dataset).is_dir():
+                raise missing(dataset)
+            return True
+
         try:
-            dataset = local(str(folder), train=split == "train", **self.options)
-        except (OSError, ValueError, IndexError, KeyError) as error:
+            dataset = type(base.__name__, (base,), {"_check_exists": exists})(str(folder), **arguments, **self.options)
+        except BenchError:
+            raise
+        except Exception as error:  # whatever tonic's classes and a damaged file raise
             raise BenchError(
-                f"{folder / self.dataset}: tonic cannot read it ({_line(error)}); unpack it again"
+                f"{folder / base.__name__}: tonic cannot read it by {self._name}({which}) ({_line(error)}); unpack it "
+                "again, or declare `parts` or `held_out` as the class has them"
             ) from error
         if len(dataset) == 0:
             raise BenchError(f"{place_of(dataset)}: tonic finds no sample in it; unpack it again")
         return dataset
 
-    def _shape(self, dataset: Any) -> tuple[int, int, int]:
-        """Polarities, rows, columns of channels."""
-        width, height, polarities = dataset.sensor_size
-        return polarities, math.ceil(height / self.pool), math.ceil(width / self.pool)
-
     @contextmanager
     def _recordings(
-        self, dataset: Any, scratch: Path, *, transform: Transform | None = None, seed: int = 0
+        self, part: "Part", scratch: Path, *, transform: Transform | None = None, seed: int = 0
     ) -> Iterator["Pooled"]:
-        yield Pooled(dataset, self._shape(dataset), self.pool, transform, seed)
+        yield Pooled(part, transform, seed)
 
 
-class Pooled:
-    """A dataset of tonic as recordings for our bins: see `binning.Recordings`.
+class Part:
+    """Some samples of a dataset of tonic.
 
     Attributes:
         path: The folder of its files.
-        header: Labels; known once all blocks were read.
+        name: What it is called: its folder, and which part where the parts share that.
+        shape: Polarities, rows, columns of channels.
     """
 
-    def __init__(
-        self, dataset: Any, shape: tuple[int, int, int], pool: int, transform: Transform | None, seed: int
-    ) -> None:
-        self._dataset, self._shape, self._pool = dataset, shape, pool
-        self._transform, self._seed = transform, seed
+    def __init__(self, corpus: TonicCorpus, dataset: Any, rows: Sequence[int], split: str) -> None:
+        self._corpus, self._dataset, self._rows = corpus, dataset, rows
+        self._sensor = corpus.sensor or dataset.sensor_size
+        if self._sensor is None:
+            raise BenchError(f"{corpus.task}: {dataset!r} does not say how large its sensor is; declare `sensor`")
         self.path = place_of(dataset)
-        self.header = Header(np.zeros(0, np.int64), None, None)
+        self.name = self.path.name if dataset.folder_name and corpus.held_out is None else f"{self.path.name}:{split}"
+        width, height, polarities = self._sensor
+        self.shape = polarities, math.ceil(height / corpus.pool), math.ceil(width / corpus.pool)
+        classes: Any = getattr(dataset, "classes", None) or ()
+        self.classes = tuple(map(str, classes)) or self._classes_by_name()
 
-    def blocks(self) -> Iterator[Block]:
-        """All samples in order, checked; through the transform where there is one.
+    def _classes_by_name(self) -> tuple[str, ...] | None:
+        """The names that the targets have, where they are names, in order of the alphabet."""
+        if not isinstance(self._named(self._dataset[0][1]), str):
+            return None
+        return tuple(sorted({str(self._named(target)) for target in targets_of(self._dataset)}))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _named(self, target: Any) -> Any:
+        return target if self._corpus.label is None else self._corpus.label(target)
+
+    def label_of(self, target: Any) -> int:
+        """The class of a target.
 
         Raises:
-            BenchError: A sample that tonic cannot read, with an event outside the sensor, or with a label below 0.
+            BenchError: It is none.
         """
-        labels: list[int] = []
-        for first in range(0, len(self._dataset), BLOCK):
-            samples = [self._sample(i) for i in range(first, min(first + BLOCK, len(self._dataset)))]
-            labels += [label for _, _, label in samples]
-            times, units = (np.concatenate([sample[part] for sample in samples]) for part in (0, 1))
-            block = Block(first, times, units, np.array([len(sample[0]) for sample in samples], np.int64))
-            yield through(block, _structured, self._transform, self._seed) if self._transform else block
-        names = tuple(map(str, getattr(self._dataset, "classes", None) or ())) or None
-        self.header = Header(np.array(labels, np.int64), None, names)
+        named, classes = self._named(target), self.classes
+        if isinstance(named, str) and classes is not None and named in classes:
+            return classes.index(named)
+        if isinstance(named, int | np.integer) and 0 <= named < (len(classes) if classes else 1 << 31):
+            return int(named)
+        raise BenchError(
+            f"{self.path}: a sample has label {' '.join(repr(named).split())[:60]}, which is no class of "
+            f"{self._dataset!r}; declare `label`, which makes one of it"
+        )
 
-    def _sample(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Times in seconds, units and label."""
+    def sample(self, number: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Times in seconds, units and label.
+
+        Raises:
+            BenchError: tonic cannot read it, an event is outside the sensor, or its target is no class.
+        """
+        index, corpus = self._rows[number], self._corpus
         try:
-            events, label = self._dataset[index]
-        except (OSError, ValueError, IndexError, KeyError) as error:
+            item, target = self._dataset[index]
+            events = np.ravel(item if corpus.events is None else corpus.events(item))
+            fields = {name: np.asarray(events[name], np.int64) for name in events.dtype.names or ()}
+        except Exception as error:  # whatever tonic's readers and a damaged file raise
             raise BenchError(f"{self.path}: sample {index}: tonic cannot read it ({_line(error)})") from error
-        width, height, polarities = self._dataset.sensor_size
-        fields: dict[str, np.ndarray] = {name: events[name].astype(np.int64) for name in events.dtype.names}
-        fields.setdefault("y", np.zeros(len(events), np.int64))
+        width, height, polarities = self._sensor
+        nothing = np.zeros(len(events), np.int64)
+        fields = {"y": nothing, **fields, **({"p": nothing} if polarities == 1 else {})}  # its one polarity may be 1
+        if corpus.from_first and len(events):
+            fields["t"] = fields["t"] - fields["t"].min()
         for name, end in (("x", width), ("y", height), ("p", polarities), ("t", 1 << 53)):
             bad = np.flatnonzero((fields[name] < 0) | (fields[name] >= end))
             if len(bad):
                 raise BenchError(
                     f"{self.path}: sample {index} has {name} {fields[name][bad[0]]}, outside 0 to {end - 1}"
                 )
-        classes = getattr(self._dataset, "classes", None)
-        if int(label) < 0 or (classes is not None and int(label) >= len(classes)):
-            raise BenchError(f"{self.path}: sample {index} has label {label}, which is no class of {self._dataset}")
-        _, rows, columns = self._shape
-        units = (fields["p"] * rows + fields["y"] // self._pool) * columns + fields["x"] // self._pool
-        return fields["t"] / 1e6, units, int(label)
+        _, rows, columns = self.shape
+        units = (fields["p"] * rows + fields["y"] // corpus.pool) * columns + fields["x"] // corpus.pool
+        return fields["t"] / 1e6, units, self.label_of(target)
+
+
+class Pooled:
+    """A part as recordings for our bins: see `binning.Recordings`.
+
+    Attributes:
+        path: The folder of its files.
+        header: Labels; known once all blocks were read.
+    """
+
+    def __init__(self, part: Part, transform: Transform | None, seed: int) -> None:
+        self._part, self._transform, self._seed = part, transform, seed
+        self.path = part.path
+        self.header = Header(np.zeros(0, np.int64), None, None)
+
+    def blocks(self) -> Iterator[Block]:
+        """All samples in order, checked; through the transform where there is one."""
+        labels: list[int] = []
+        for first in range(0, len(self._part), BLOCK):
+            samples = [self._part.sample(i) for i in range(first, min(first + BLOCK, len(self._part)))]
+            labels += [label for _, _, label in samples]
+            times, units = (np.concatenate([sample[part] for sample in samples]) for part in (0, 1))
+            block = Block(first, times, units, np.array([len(sample[0]) for sample in samples], np.int64))
+            yield through(block, _structured, self._transform, self._seed) if self._transform else block
+        self.header = Header(np.array(labels, np.int64), None, self._part.classes)
 
 
 def _structured(times: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -205,6 +314,14 @@ def _structured(times: np.ndarray, units: np.ndarray) -> np.ndarray:
 def place_of(dataset: Any) -> Path:
     """The folder of a part's files."""
     return Path(dataset.location_on_system, dataset.folder_name)
+
+
+def targets_of(dataset: Any) -> list[Any]:
+    """The targets of all samples, from the list that most classes have of them, else by reading every sample."""
+    known, first = getattr(dataset, "targets", None), dataset[0][1]
+    if known is not None and len(known) == len(dataset) and isinstance(first, int | str) and known[0] == first:
+        return list(known)
+    return [dataset[number][1] for number in range(len(dataset))]
 
 
 def _folder_digest(folder: Path, workspace: Workspace) -> str:
@@ -222,4 +339,4 @@ def _folder_digest(folder: Path, workspace: Workspace) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
