@@ -186,6 +186,12 @@ def bench_engines(session: nox.Session) -> None:
     _latency(session, "bench_engines.py", _shared(session))
 
 
+@nox.session(name="bench-arithmetic", venv_backend="none")
+def bench_arithmetic(session: nox.Session) -> None:
+    """Measure what portable arithmetic costs and what flushing denormals gains. `-- --shapes SSC --readout last`"""
+    _run(session, "python", "-m", "benchmarks.latency.arithmetic_cost", *session.posargs, env=_shared(session))
+
+
 @nox.session(name="bench-peers")
 def bench_peers(session: nox.Session) -> None:
     """Try neurons of spikingjelly, snntorch and norse inside our layers; measure theirs and DCLS beside ours."""

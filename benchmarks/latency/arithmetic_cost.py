@@ -1,4 +1,4 @@
-"""What portable arithmetic costs and what flushing denormals gains: `nox -s bench-arithmetic [-- --rounds 9]`.
+"""What portable arithmetic costs and what flushing denormals gains: `nox -s bench-arithmetic`.
 
 Arithmetic is set when a process starts. So two processes, portable and native, hold the same network; they take turns
 at one training step each (A B A B), with denormals kept and flushed. Ratios are of two times of one round.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import quantiles
@@ -23,8 +24,6 @@ def serve(arithmetic: Arithmetic, shape: str, readout: str) -> None:
     """Time a training step for each line read: "flush" or "keep"; write the seconds."""
     pin_threads(1)
     prepare(arithmetic, 1)
-
-    import time
 
     import delrec
 
@@ -45,7 +44,7 @@ def measure(shape: str, readout: str, rounds: int) -> dict[str, list[float]]:
     kinds: tuple[Arithmetic, ...] = ("portable", "native")
     servers = {}
     for kind in kinds:
-        words = [sys.executable, "-m", "benchmarks.latency.bench_arithmetic", "--serve", kind]
+        words = [sys.executable, "-m", "benchmarks.latency.arithmetic_cost", "--serve", kind]
         words += ["--shapes", shape, "--readout", readout]
         servers[kind] = subprocess.Popen(
             words, cwd=ROOT, env=environment(kind), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -57,9 +56,9 @@ def measure(shape: str, readout: str, rounds: int) -> dict[str, list[float]]:
                 assert server.stdin and server.stdout
                 server.stdin.write(f"{denormals}\n")
                 server.stdin.flush()
-                time = float(server.stdout.readline())
+                taken = float(server.stdout.readline())
                 if number:
-                    seconds.setdefault(f"{kind}, {denormals}", []).append(time)
+                    seconds.setdefault(f"{kind}, {denormals}", []).append(taken)
     for server in servers.values():
         server.communicate()
     return seconds
