@@ -55,7 +55,7 @@ def build(settings: Any, channels: int, classes: int) -> Network:
     )
 
 
-NOISY = Method("noisy", "noise from every generator", "these tests", "weights, recurrent delays", {}, build)
+NOISY = Method("noisy", "noise from every generator", "these tests", "weights, recurrent delays", build=build)
 SETTINGS = (
     ("training.batch", 32),
     ("training.schedule_delays", "one-cycle"),

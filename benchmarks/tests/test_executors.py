@@ -21,7 +21,6 @@ from delrec_bench.runs.executors.base import work
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
-pytestmark = pytest.mark.slow
 SETTINGS = (("training.batch", 16), ("task.test_limit", 30))
 METHOD = """
 import os, signal, time
@@ -42,7 +41,7 @@ def build(settings, channels, classes):
     {build}
     return Mine(NetworkConfig(inputs=channels, classes=classes, hidden=(6,), engine=settings["engine"]))
 
-METHODS = [Method("{name}", "one that {name}", "these tests", "weights", {{}}, build)]
+METHODS = [Method("{name}", "one that {name}", "these tests", "weights", build=build)]
 """
 DIES_ONCE = """(HERE / "steps").open("a").write("x")
         if (HERE / "steps").stat().st_size == 5:
@@ -92,17 +91,20 @@ def goes_on(executor: object, place: Place, alone: object, calls: int = 1) -> li
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(dies_once, capfd):
     goes_on(Local(2), *dies_once)
     assert "a worker was killed over dies-once on digits; another one goes on with it" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_task_of_dask_whose_worker_is_killed_moves_and_goes_on(dies_once):
     goes_on(make_executor("dask", dies_once[0].workspace, jobs=1), *dies_once)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_job_of_submitit_that_was_killed_is_told_and_the_next_goes_on(dies_once):
     place, alone = dies_once
@@ -113,6 +115,7 @@ def test_a_job_of_submitit_that_was_killed_is_told_and_the_next_goes_on(dies_onc
     goes_on(executor, place, alone)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_path):
     """SLURM sends the signal some seconds before a job's time is over; submitit then queues the same job again."""
@@ -184,6 +187,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
@@ -209,8 +213,6 @@ def test_workers_end_with_their_parent(tmp_path, number, code):
     ("fault", "where", "told"),
     [
         ("raise OSError(28, 'No space left on device')", "penalty", "OSError: [Errno 28] No space left on device"),
-        ("raise BrokenPipeError(32, 'Broken pipe')", "penalty", "BrokenPipeError: [Errno 32] Broken pipe"),
-        ("return 1 / 0", "penalty", "ZeroDivisionError: division by zero"),
         ("import sys; sys.exit(0)", "penalty", "SystemExit: 0"),
     ],
 )
@@ -226,12 +228,6 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     kept = read_failure(path)  # of the very form that the documentation's schema has
     assert (kept.status, kept.attempts, kept.method) == ("failed", 2, "faulty")
     assert "Traceback" in kept.traceback and "faulty.py" in kept.traceback
-    for name in (kept.key[:9], "faulty/digits/0", str(path)):
-        capsys.readouterr()
-        assert app.main(["show", name, "--root", str(tmp_path), "--methods", methods]) == 2
-        shown = capsys.readouterr().err
-        assert f"the run {kept.key[:12]} failed, so there is no record of it: faulty on digits" in shown, name
-        assert f"traceback: {path}; once more: {kept.command}" in shown, name
     assert load_records(tmp_path / "runs") == []
     method(tmp_path / "methods", "faulty")
     assert app.main(words) == 0, "mended"
@@ -257,6 +253,7 @@ def test_a_build_that_fails_is_a_failed_run_that_names_its_method(tmp_path, caps
     assert read_failure(path).method == "faulty"
 
 
+@pytest.mark.slow
 def test_a_build_that_ends_the_program_fails_its_own_run_of_a_study_alone(tmp_path, capsys):
     methods = method(tmp_path / "methods", "faulty", build="import sys; sys.exit(0)")
     there = place(tmp_path, methods)
@@ -278,6 +275,7 @@ def test_a_run_that_failed_is_tried_again_as_often_as_asked(tmp_path):
     assert work(request("later"), place(tmp_path, methods, retries=1)).error is None
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_does_is_left_for_the_end_and_waited_for(tmp_path, capsys):
     methods = method(tmp_path / "methods", "plain")
     there = place(tmp_path, methods)

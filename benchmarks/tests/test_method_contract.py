@@ -9,6 +9,7 @@ import io
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,13 +42,23 @@ def home_of(method: str) -> str:
     return next(task for task in (HOME, *HERE) if applicable(method, task))
 
 
+def usual(method: str) -> bool:
+    """Not one of the many products of a neuron and a kind of delays, whose factors are tested anyway."""
+    product = method.endswith("-fixed") or METHODS[method].family == "adaptive neurons with delays"
+    return METHODS[method].board or not product
+
+
+def tried(method: str, *more: str) -> Any:
+    return pytest.param(method, *more, marks=() if usual(method) else pytest.mark.slow)
+
+
 PAIRS = [
     (method, task)
     for method in METHODS
     for task in HERE
     if applicable(method, task) and (WHOLE or task == home_of(method) or method in PAIR)
 ]
-NETWORKS = [pair for pair in PAIRS if METHODS[pair[0]].build is not None]
+NETWORKS = [tried(*pair) for pair in PAIRS if METHODS[pair[0]].build is not None]
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +120,7 @@ def test_it_builds_counts_and_runs_forward_and_backward(method, task, workspace)
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if METHODS[method].build is not None])
+@pytest.mark.parametrize("method", [tried(name) for name, method in METHODS.items() if method.build is not None])
 def test_it_takes_a_budget_of_parameters(method, workspace):
     """The widest network within it: one neuron a layer more is too many."""
     ready = prepared(method, home_of(method), workspace)
@@ -196,7 +207,7 @@ def test_the_fast_engine_agrees_with_the_reference(method, task, workspace):
     torch.testing.assert_close(*scores, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("method", "task"), PAIRS)
+@pytest.mark.parametrize(("method", "task"), [tried(*pair) for pair in PAIRS])
 def test_a_whole_run_gives_a_record_and_again_the_same(method, task, workspace, tmp_path):
     ready = prepared(method, task, workspace, dtype="float32")
     first = perform(ready, workspace)

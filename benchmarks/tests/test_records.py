@@ -79,16 +79,9 @@ def result(**changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "walk"}, "kind: Input should be 'run'"),
         ({"metric": "f1"}, "metric: must be one of accuracy, nmse"),
         ({"repetition": -1}, "repetition: Input should be greater than or equal to 0, not -1"),
-        ({"repetition": True}, "repetition: Input should be a valid integer, not True"),
-        ({"method": ""}, "method: String should have at least 1 character"),
-        ({"version": 99}, "version: Input should be 3, not 99"),
         ({"colour": 1}, "colour: Extra inputs are not permitted"),
-        ({"data": {"kind": "REAL", "digest": "x"}}, "data.kind: Input should be 'DRAWN'"),
-        ({"parameters": {"weight": 3}}, "parameters.weight: Extra inputs"),
-        ({"parameters": {"weights": -3}}, "parameters.weights: Input should be greater than or equal to 0, not -3"),
         ({"result": result(test_score=0.8)}, "its predictions score 0.75"),
         ({"result": result(test_score=float("nan"))}, "finite"),
         ({"result": result(correct=2)}, "3 predictions equal their target"),
@@ -100,9 +93,6 @@ def result(**changes):
         ({"predictions": None}, "predictions are missing"),
         ({"predictions": ["a", "b"]}, "predictions: must be a list of numbers"),
         ({"predictions": [float("nan")] * 4}, "predictions: must hold finite numbers"),
-        ({"predictions": {"dtype": "|O", "base64": ""}}, "predictions.dtype: Input should be '|u1'"),
-        ({"predictions": {"dtype": "<u2", "base64": "AAAA"}}, "3 bytes are no whole number of <u2"),
-        ({"predictions": {"dtype": "|u1", "base64": "%"}}, "is not base64"),
         ({"configuration": {"f": object()}}, "configuration.f is a object"),
     ],
 )
@@ -154,11 +144,6 @@ def test_a_column_gives_back_every_number_in_the_smallest_type_that_holds_it(val
     assert PerSample.model_validate(column.model_dump()) == column
     if all(isinstance(v, int) and 0 <= v < 256 for v in values):
         assert column.dtype == "|u1"
-
-
-def test_float32_predictions_take_four_bytes():
-    assert PerSample.model_validate(np.float32([0.1, 2.5]).astype(np.float64)).dtype == "<f4"
-    assert PerSample.model_validate([0.1, 2.5]).dtype == "<f8"
 
 
 def test_the_key_follows_configuration_data_and_results_version(monkeypatch):
@@ -280,10 +265,6 @@ def test_a_broken_file_is_reported_with_its_path(tmp_path, text):
     broken: list[str] = []
     assert records.load_records(tmp_path, broken) == [make()]
     assert len(broken) == 1 and "bad/record.json" in broken[0]
-
-
-def test_a_folder_that_is_not_there_holds_no_record(tmp_path):
-    assert records.load_records(tmp_path / "none") == []
 
 
 def test_the_same_record_may_differ_only_in_what_was_measured():

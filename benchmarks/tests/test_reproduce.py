@@ -131,10 +131,11 @@ class Killer(Trainable):
     def forward(self, inputs):
         os.kill(os.getpid(), signal.SIGKILL)
 
-METHODS = [Method("killer", "kills", "a test", "weights", {}, lambda *given: Killer())]
+METHODS = [Method("killer", "kills", "a test", "weights", build=lambda *given: Killer())]
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_that_kills_its_worker_fails_alone(root, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("delrec_bench.app.reproducing.sync", lambda *given: "left out")

@@ -1,6 +1,5 @@
 """Study files of one's own: sweeps, comparisons, what goes over what, and what is refused before anything runs."""
 
-
 import pytest
 from delrec_bench.config import settle
 from delrec_bench.errors import BenchError
@@ -106,7 +105,6 @@ def test_an_axis_may_hold_several_settings_at_once_under_a_name(own):
     [
         ('name = "20 ms"', "", "sweep is .* for step: tables alone, each with a name and at least one setting"),
         ('name = "20 ms"', 'name = "10 ms, rescaled"', "for step: values that differ, not one twice"),
-        ("delay_high", "delay_hihg", "sweep: unknown key 'delay_hihg'; did you mean"),
         ("control_at = { step = ", "control_at = { stop = ", "unknown key 'stop'; did you mean 'step'"),
         ('at = { step = "20 ms" }', 'at = { step = "20" }', "primary.at.step is '20'; it is swept over"),
     ],
@@ -239,16 +237,12 @@ set = {{ {own_} }}
         ("set = {", 'set = { epochs = 3, "training.epochs" = 4,', "are one setting"),
         ("at = { sigma = 10,", 'at = { sigma = 10, "network.sigma" = 1,', "are one setting; leave one of them out"),
         ("repetitions = 2", "repetitions = 2\nnot_at = { lif = { sigma = [0] } }", "lif: it is not swept along"),
-        ("repetitions = 2", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [] } }", "must be a part of what"),
         ("repetitions = 2", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [10] } }",
          "primary needs delrec-axonal at network.sigma 10, network.delay_high 20 on digits, where it has no run"),
         ("repetitions = 2", 'repetitions = 2\nwithout = { delrec-axonal-fixed = ["digits"] }',
          "primary needs delrec-axonal-fixed at .* on digits, where it has no run"),
         ('over = ["digits", "mackey-glass"]', 'over = ["digits", "digits"]', "primary.over has a task twice"),
-        ("repetitions = 2", 'repetitions = 2\nnotes = ["  "]', "a line of text"),
-        ('tasks = ["digits", "mackey-glass"]', "tasks = []", "a list of names"),
         ("[large]", "[small.set]\nseeds = { split = 1 }\n[large]", "seeds.split belongs to the repetitions"),
-        ("set = {", "set = { seeds.order = 1,", "seeds.order belongs to the repetitions"),
         ("[large]", "[small.set]\nnetwork.window = 3\n[large]", "none of lif, .* has network.window; leave it out"),
         ("set = {", "set = { sigma = 3.0,", "network.sigma is swept and stands in set; leave one of them out"),
         ('"delay_high" = [20, 150] }', '"delay_high" = [20, 150], sigma = [2] }',
@@ -323,25 +317,16 @@ def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('default = "small"', 'default = "smal"', "default is 'smal'; did you mean 'small'"),
-        ("summary", "sumary", "unknown key 'sumary'; did you mean 'summary'"),
         ('summary = "what sigma does"', "", "summary is missing"),
         ("repetitions = 40", "repetitions = 100000000", "profile 'large': repetitions is 100000000; .* at most 1000"),
         ("[0, 1, 10]", "0.5", "a list of values for every setting"),
         ("[0, 1, 10]", str(list(range(600))), "at most 1000 points in all, not 1200"),
-        ("network.sigma", "network.sigmas", "sweep: unknown key 'network.sigmas'; did you mean"),
-        ("network.sigma", "seeds.order", "sweep: seeds.order belongs to the repetitions"),
         ('method = "delrec-axonal"', 'method = "rlif"', "has no method 'rlif'"),
         ('over = ["digits", "mackey-glass"]', 'over = ["shd"]', "has no task 'shd'"),
-        ('over = ["digits", "mackey-glass"]', "over = []", "primary.over is"),
-        ("control = ", "controll = ", "primary.controll'; did you mean"),
         ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be above 0"),
-        ("digits = 0.01", "shdd = 0.01", "has no task 'shdd'"),
-        ("repetitions = 2\n", 'without = { lif = ["sdh"] }\n', "has no task 'sdh'"),
         ("repetitions = 2\n", 'without = { lfi = ["digits"] }\n', "has no method 'lfi'; did you mean 'lif'"),
         ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
         ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
-        ("at = { sigma = 10", "at = { sigmo = 10", "unknown key 'sigmo'; did you mean 'sigma'"),
     ],
 )
 def test_a_wrong_study_is_told_by_field(own, old, new, message):

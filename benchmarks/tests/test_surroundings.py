@@ -149,6 +149,7 @@ def may_mount() -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not may_mount(), reason="this user may not mount, not even in a namespace")
 def test_a_disk_that_is_really_full_or_read_only_is_told_and_costs_nothing(tmp_path, alone):
@@ -169,6 +170,7 @@ def test_a_disk_that_is_really_full_or_read_only_is_told_and_costs_nothing(tmp_p
         assert same_record(load_records(tmp_path)[0], alone)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("home", [None, "/dev/null/home"])
 def test_no_home_is_no_error(tmp_path, alone, home):
@@ -198,6 +200,7 @@ def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
     assert there == set(kept[:2]) and kept[2].exists()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose_nothing(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -53,7 +53,7 @@ def build(settings, channels, classes):
     return Mine(NetworkConfig(inputs=channels, classes=classes, hidden=(6,), engine=settings["engine"]))
 
 
-METHODS = [Method("dies-once", "one whose process is killed once", "these tests", "weights", {}, build)]
+METHODS = [Method("dies-once", "one whose process is killed once", "these tests", "weights", build=build)]
 """
 
 
