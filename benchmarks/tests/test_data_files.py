@@ -33,19 +33,14 @@ ARCHIVES = {"shd_train.h5.zip": zipped(), "shd_test.h5.zip": zipped("shd_test.h5
 
 @pytest.fixture
 def workspace(tmp_path):
-    """A root whose data.dvc lists two zips and an embedded file."""
-    outs = [
-        {
-            "path": f"data/shd/{name}",
-            "md5": hashlib.md5(content).hexdigest(),
-            "size": len(content),
-            "meta": {"url": f"http://127.0.0.1:9/{name}"},
-        }
-        for name, content in ARCHIVES.items()
-    ]
+    """A root whose .dvc files list two zips and an embedded file."""
+    (tmp_path / "data").mkdir()
+    for number, (name, content) in enumerate(ARCHIVES.items()):
+        out = {"path": f"shd/{name}", "md5": hashlib.md5(content).hexdigest(), "size": len(content)}
+        listing = {"frozen": True, "deps": [{"path": f"http://127.0.0.1:9/{name}"}], "outs": [out]}
+        (tmp_path / "data" / f"shd-{number}.dvc").write_text(yaml.safe_dump(listing))
     digits = next(e for e in listed(find_workspace()).values() if e.task == "digits")
-    outs.append({"path": digits.path, "md5": digits.md5})
-    (tmp_path / "data.dvc").write_text(yaml.safe_dump({"outs": outs}))
+    (tmp_path / "data.dvc").write_text(yaml.safe_dump({"outs": [{"path": digits.path, "md5": digits.md5}]}))
     return workspace_at(tmp_path)
 
 
@@ -99,7 +94,7 @@ def test_a_good_download_is_checked_unpacked_and_not_repeated(workspace, server,
     ("answer", "message"),
     [
         (lambda body: (200, len(body), body[:-100]), "cut off after"),
-        (lambda body: (200, len(body), b"x" + body[1:]), "md5 .* where data.dvc says"),
+        (lambda body: (200, len(body), b"x" + body[1:]), "md5 .* where its .dvc file says"),
         (lambda body: (200, len(body) + 1, body), "the server announces .* bytes where .* are the most"),
         (lambda body: (200, "many", body * 50), "longer than the .* bytes it can have"),
         (lambda body: (404, 0, b""), "the server answers 404"),
@@ -122,9 +117,9 @@ def test_no_server_is_one_clear_line(workspace):
 def test_a_zip_without_its_file_is_refused(workspace, server):
     path = workspace.data / "shd" / "shd_train.h5.zip"
     body = zipped("other.h5")
-    text = (workspace.root / "data.dvc").read_text()
+    listing = workspace.data / "shd-0.dvc"
     old = hashlib.md5(ARCHIVES[path.name]).hexdigest()
-    (workspace.root / "data.dvc").write_text(text.replace(old, hashlib.md5(body).hexdigest()))
+    listing.write_text(listing.read_text().replace(old, hashlib.md5(body).hexdigest()))
     assert len(body) <= len(ARCHIVES[path.name])
     server[path.name] = (200, len(body), body)
     with pytest.raises(BenchError, match="holds no shd_train.h5"):
@@ -219,8 +214,8 @@ MD5 = "0" * 32  # digits alone: text all the same
         ({"md5": "0" * 31}, "md5 is"),
         ({"md5": None}, "md5 is"),
         ({"size": -1}, "size is '-1'"),
-        ({"meta": {"url": "file:///etc/passwd"}}, "meta.url is 'file:///etc/passwd'.*http:// or https://"),
-        ({"meta": {"url": "ftp://host/file"}}, "meta.url is"),
+        ({"url": "file:///etc/passwd"}, "url is 'file:///etc/passwd'.*http:// or https://"),
+        ({"url": "ftp://host/file"}, "url is"),
         ({"meta": 3}, "meta is '3'"),
     ],
 )
@@ -234,7 +229,6 @@ def test_an_entry_that_leads_elsewhere_or_is_none_names_file_field_and_value(wor
 
 def test_official_sets_have_a_file_of_their_own_and_nothing_is_listed_twice(workspace):
     own = {"outs": [{"path": "mine/train.h5", "md5": MD5}]}
-    workspace.data.mkdir()
     (workspace.data / "mine.dvc").write_text(yaml.safe_dump(own))
     assert listed(workspace)["data/mine/train.h5"].md5 == MD5
     (workspace.data / "other.dvc").write_text(yaml.safe_dump(own))
@@ -260,13 +254,12 @@ def test_whatever_a_dvc_file_holds_only_our_own_error_comes(workspace, data):
 
 
 def test_a_download_without_declared_size_or_from_a_file_is_refused(workspace, server, tmp_path):
-    text = (workspace.root / "data.dvc").read_text()
     with pytest.raises(BenchError, match="not an http or https address"):
         fetch(workspace, "shd", f"file://{tmp_path}")
-    content = yaml.safe_load(text)
-    for out in content["outs"]:
-        out.pop("size", None)
-    (workspace.root / "data.dvc").write_text(yaml.safe_dump(content))
+    for file in workspace.data.glob("*.dvc"):
+        content = yaml.safe_load(file.read_text())
+        del content["outs"][0]["size"]
+        file.write_text(yaml.safe_dump(content))
     with pytest.raises(BenchError, match="gives neither size nor meta.at_most"):
         fetch(workspace, "shd", server["url"])
     assert kept(workspace) == []

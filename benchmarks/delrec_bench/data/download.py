@@ -88,7 +88,7 @@ def download(url: str, path: Path, md5: str, most: int | None) -> None:
             raise BenchError(f"{url}: cut off after {received} of {size} bytes; nothing was kept, try again")
         if total.hexdigest() != md5:
             raise BenchError(
-                f"{url}: md5 {total.hexdigest()} where data.dvc says {md5}; nothing was kept, try another source"
+                f"{url}: md5 {total.hexdigest()} where its .dvc file says {md5}; nothing was kept, try another source"
             )
 
 

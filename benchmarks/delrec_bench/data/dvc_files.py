@@ -1,7 +1,8 @@
 """What the .dvc files say: each data set file's path, md5 and size, and where it comes from.
 
-`data.dvc` at the root lists what every clone has or makes; each official set has a file of its own, `data/TASK.dvc`, so
-that an absent one stops nobody. They come from git but may be anybody's: nothing in them may lead out of data/.
+`data.dvc` at the root lists what every clone has or makes; each official file is an import of its address in a file of
+its own, `data/TASK-PART.dvc`, so that an absent one stops nobody and `dvc update` fetches it. They come from git but
+may be anybody's: nothing in them may lead out of data/.
 """
 
 import re
@@ -48,7 +49,6 @@ class Source(BaseModel):
 
     Attributes:
         source, licence, citation: For people.
-        url: Where it is fetched.
         at_most: Bytes that a download may have where its size is not published.
         content: Content digest of a generated file, whatever bytes a version of HDF5 writes it in.
     """
@@ -58,13 +58,12 @@ class Source(BaseModel):
     source: str | None = None
     licence: str | None = None
     citation: str | None = None
-    url: Annotated[str, AfterValidator(_fetched)] | None = None
     at_most: Annotated[int, Field(gt=0)] | None = None
     content: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
 class Listed(BaseModel):
-    """One file: its path below the root, its md5 and size (where known), and where it comes from."""
+    """One file: its path below the root, its md5 and size (where known), what it is, and where it is fetched."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -72,6 +71,7 @@ class Listed(BaseModel):
     md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
     size: Annotated[int, Field(ge=0)] | None = None
     meta: Source = Source()
+    url: Annotated[str, AfterValidator(_fetched)] | None = None
 
     @property
     def task(self) -> str:
@@ -120,10 +120,14 @@ def dvc_entries(file: Any, prefix: str = "") -> list[Listed]:
     """
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _Plain)
-        outs = content["outs"] if content else []
+        outs, deps = (content["outs"], content.get("deps")) if content else ([], None)
         if not isinstance(outs, list):
             raise TypeError("outs is no list")
-        entries = [Listed.model_validate(out) for out in outs]
+        if deps is None:
+            entries = [Listed.model_validate(out) for out in outs]
+        else:
+            [out], [dep] = outs, deps  # an import has one of each
+            entries = [Listed.model_validate({**out, "url": dep["path"]})]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "an entry of outs"

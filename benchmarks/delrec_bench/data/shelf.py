@@ -165,7 +165,7 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
     Raises:
         BenchError: A task with nothing to fetch, a server or network that fails, a cut-off download, a wrong digest.
     """
-    entries = [entry for entry in listed(workspace).values() if entry.meta.url is not None]
+    entries = [entry for entry in listed(workspace).values() if entry.url is not None]
     wanted = [entry for entry in entries if entry.task == task]
     if not wanted:
         raise BenchError(f"task '{task}' has no file to fetch; {nearest(task, {entry.task for entry in entries})}")
@@ -176,7 +176,7 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
         there = find_file(path.parent, path.stem) if packed else None
         if there is None:
             if not (path.is_file() and digest_of(path, workspace) == entry.md5):
-                url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.meta.url)
+                url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.url)
                 download(url, path, entry.md5, entry.most)
             there = unzip(path, path.with_suffix("")) if packed else path
         ready.append(there)

@@ -91,12 +91,12 @@ def _repetition(row: Row, i: int) -> dict[str, Any]:
 
 
 def to_metrics(page: Page) -> str:
-    """metrics.json: one number a name, `<task>/<method>/<what>`."""
-    numbers: dict[str, Any] = {}
+    """metrics.json: numbers by task and method, as `dvc metrics` shows them."""
+    numbers: dict[str, dict[str, dict[str, float]]] = {}
     for row in page.rows:
         for name in ("score_mean", "score_sd", "parameters_total", "latency_train_ms"):
             if row[name] is not None:
-                numbers[f"{row['task']}/{row['method']}/{name}"] = round(row[name], 6)
+                numbers.setdefault(row["task"], {}).setdefault(row["method"], {})[name] = round(row[name], 6)
     return json.dumps(numbers, indent=1, sort_keys=True) + "\n"
 
 
