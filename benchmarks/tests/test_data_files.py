@@ -151,7 +151,7 @@ def test_status_prints_the_exact_path_and_what_is_there(workspace, server):
 
 def test_verify_reads_again_what_status_remembers(workspace, monkeypatch):
     (path,) = make(workspace, "digits")
-    assert status(workspace)[-1].found == "right"
+    assert status(workspace)[0].found == "right"
     facts = path.stat()
     content = bytearray(path.read_bytes())
     content[100] ^= 1
@@ -159,8 +159,8 @@ def test_verify_reads_again_what_status_remembers(workspace, monkeypatch):
     # a disk that lost a bit says nothing of it
     stat = type(path).stat
     monkeypatch.setattr(type(path), "stat", lambda self, **how: facts if self == path else stat(self, **how))
-    assert not status(workspace)[-1].wrong
-    assert status(workspace, fresh=True)[-1].found.startswith("WRONG: md5")
+    assert not status(workspace)[0].wrong
+    assert status(workspace, fresh=True)[0].found.startswith("WRONG: md5")
 
 
 def test_a_digest_is_computed_once_for_a_file_that_did_not_change(workspace, tmp_path, monkeypatch):
