@@ -1,4 +1,4 @@
-"""The page in a real browser: it sorts, filters, opens a row, logs no error and asks nobody for anything."""
+"""The page in a real browser: it sorts, unfolds, logs no error and asks nobody for anything."""
 
 import shutil
 
@@ -30,10 +30,10 @@ class Watched:
         self.page.goto(path.as_uri())
         assert self.requests == [path.as_uri()] and self.errors == []
 
-    def rows(self, what="method"):
-        """A data attribute of every row that is seen, in order."""
+    def names(self):
+        """The first cell of every line of the first table, in order."""
         return self.page.eval_on_selector_all(
-            ".rows tbody tr:not(.more)", f"rows => rows.filter(r => !r.hidden).map(r => r.dataset.{what})"
+            "table", "all => [...all[0].tBodies[0].rows].map(row => row.cells[0].textContent)"
         )
 
     def fits(self):
@@ -69,78 +69,26 @@ def path(tmp_path_factory):
     return folder / "made-up.html"
 
 
-def test_it_filters_by_task_kind_and_name(watched, path):
-    watched.open(path)
-    page = watched.page
-    page.select_option(".filters [name=task]", "digits")
-    assert set(watched.rows("task")) == {"digits"} and page.inner_text(".filters output") == "5 of 9 rows"
-    page.select_option(".filters [name=kind]", "fixed delays")
-    assert watched.rows() == ["delrec-axonal-fixed"]
-    page.select_option(".filters [name=kind]", "")
-    page.fill(".filters [name=text]", "axonal")
-    assert set(watched.rows()) == {"delrec-axonal", "delrec-axonal-fixed"}
-    assert watched.errors == [] and watched.fits()
-
-
-def head(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
 def test_it_sorts_both_ways_and_what_is_missing_stays_last(watched, path):
     watched.open(path)
     page = watched.page
-    page.select_option(".filters [name=task]", "digits")
-    score = head(page, "score")
-    score.click()
-    up = watched.rows()
+    head = page.locator("table").first.get_by_role("button", name="accuracy (%)")
+    head.focus()
+    page.keyboard.press("Enter")
+    up = watched.names()
     assert up == ["counts-only", *METHODS]
-    score.click()
-    assert watched.rows() == up[::-1]
-    assert page.locator(".rows th[aria-sort]").get_attribute("aria-sort") == "descending"
+    head.click()
+    assert watched.names() == up[::-1]
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     for _ in range(2):
-        head(page, "parameters").click()
-        assert watched.rows()[-1] == "counts-only"  # a floor has no parameters, whichever way
-    assert watched.errors == []
+        page.locator("table").first.get_by_role("button", name="parameters").click()
+        assert watched.names()[-1] == "counts-only"  # a floor has no parameters, whichever way
+    assert watched.errors == [] and watched.fits()
 
 
-def test_a_row_opens_by_the_keyboard_to_repetitions_curves_and_command(watched, path):
+def test_every_figure_has_a_name_and_what_is_folded_opens(watched, path):
     watched.open(path)
     page = watched.page
-    button = page.locator(".rows button.open").first
-    more = page.locator(f"#{button.get_attribute('aria-controls')}")
-    assert not more.is_visible() and button.get_attribute("aria-expanded") == "false"
-    button.focus()
-    page.keyboard.press("Enter")
-    assert more.is_visible() and button.get_attribute("aria-expanded") == "true"
-    text = more.inner_text()
-    assert "--repetition $r" in text and "r0 " in text
-    assert more.locator("polyline").count() == 3 and "3 repetitions" in more.locator("svg").get_attribute("aria-label")
-    page.keyboard.press("Enter")
-    assert not more.is_visible() and watched.errors == []
-
-
-def test_every_figure_has_a_name_and_the_page_a_way_past_them(watched, path):
-    watched.open(path)
-    page = watched.page
-    assert page.locator("figure").count() >= 3
-    names = page.eval_on_selector_all(
-        "figure svg", "all => all.map(s => [s.getAttribute('role'), s.getAttribute('aria-label')])"
-    )
-    assert all(role == "img" and name for role, name in names)
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-
-
-def test_ink_follows_the_theme(browser, path):
-    inks = []
-    for theme in ("light", "dark"):
-        context = browser.new_context(color_scheme=theme, offline=True)
-        page = context.new_page()
-        page.goto(path.as_uri())
-        inks.append(
-            page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
-        )
-        context.close()
-    assert (
-        inks[0] == [inks[0][0], "rgb(246, 247, 249)"] and inks[1][1] == "rgb(17, 21, 27)" and inks[0][0] != inks[1][0]
-    )
+    assert all(page.eval_on_selector_all("figure img", "all => all.map(image => image.alt && image.naturalWidth)"))
+    page.locator("summary").last.click()
+    assert page.locator("details[open]").count() == 1 and watched.errors == []

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,62 @@ from delrec_bench.config import Spot
 from delrec_bench.config.evaluation import is_set
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Failure, Record, read_store
+from delrec_bench.report import words
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import Contrast, Declaration, Expected, Finding, Primary
+from delrec_bench.report.declared import About, Contrast, Declaration, Empty, Expected, Finding, Primary
 from delrec_bench.report.writing import out_folder, write_page
 from delrec_bench.statistics.reproduced import Matched, Reproduction, judge, match
-from delrec_bench.studies.expansion import Study
-from delrec_bench.studies.file import Pair
+from delrec_bench.studies.expansion import Study, expand
+from delrec_bench.studies.file import Pair, study_file, study_path
+from delrec_bench.studies.selecting import keys_of
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.workspace import Workspace
+
+BOARD = "leaderboard"
+"""The study whose page is the board, over all of its profiles."""
+
+
+def page_of(
+    study: Study,
+    methods: MethodTable,
+    tasks: TaskTable,
+    records: Sequence[Record],
+    failures: Sequence[Failure] = (),
+    new: Sequence[str] = (),
+) -> Declaration:
+    """What the page of a study declares: of the leaderboard the board, in all its profiles and on all data.
+
+    Args:
+        study: Expanded in one profile.
+        methods, tasks: The tables.
+        records, failures: What there is.
+        new: Methods that are added to the board.
+    """
+    if study.name != BOARD:
+        return declaration(
+            study, keys_of(study.requests, methods, tasks, records, failures), methods, tasks, records, failures
+        )
+    files = study_file(study_path(BOARD))
+    expanded = [expand(BOARD, profile, methods, tasks) for profile in files.profiles]
+    there = [r.task for r in records] + [f.task for f in failures]
+    folders = {(task.partition(":")[0], task.partition(":")[2].rpartition("@")[0]) for task in there}
+    requests = [
+        replace(request, data=data)
+        for one in expanded
+        for request in one.requests
+        for data in (None, *sorted(folder for task, folder in folders if folder and task == request.task))
+    ]
+    keys = keys_of(requests, methods, tasks, records, failures)
+    whole = replace(study, requests=tuple(requests), page=BOARD, profile=" ".join(files.profiles), scored=False)
+    declared = declaration(whole, keys, methods, tasks, records, failures)
+    commands = {(r.task, r.method): r for r in reversed(requests) if r.repetition == 0 and r.data is None}
+    empty = [
+        replace(one, command=request.command(), budget=dict(request.overrides).get("budget"))
+        for one in declared.empty
+        if (request := commands.get((one.task, one.expected.method))) is not None
+    ]
+    margins = {task: value for one in expanded for task, value in one.margin.items()}
+    return replace(declared, empty=tuple(empty), margins=margins, board=True, new=tuple(new))
 
 
 def declaration(
@@ -32,11 +81,10 @@ def declaration(
     Args:
         study: Expanded.
         keys: Key of each of its requests.
-        methods, tasks: The tables, for controls and overlaps.
+        methods, tasks: The tables.
         records: What there is: of a study whose page does not expect its runs, those that are there are declared.
         failures: Runs that failed; those of its own that diverged are told on the page.
     """
-    spots = dict.fromkeys(request.spot for request in study.requests)
     names = names_of(study)
     whole = _whole_rows(study, names)
     rows = {
@@ -45,29 +93,32 @@ def declaration(
             whole.get(spot) or _control_row(spot, methods[spot[0]].control, names),
             spot[0],
             _point(spot, study),
+            methods[spot[0]].called + _place(spot, study),
+            methods[spot[0]].family,
         )
         for spot, name in names.items()
     }
     runs = {key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)}
     if not study.scored:
-        made = {record.key for record in records}
+        made = {record.key for record in records} | {failure.key for failure in failures}
         runs = {key: expected for key, expected in runs.items() if key in made}
     return Declaration(
         page=study.page,
-        title=study.question or study.summary or study.name,
+        title=(study.question or study.summary[:1].upper() + study.summary[1:] or study.name)
+        + f" ({study.profile})" * (study.page != study.name),
         finding=None if study.finding is None else Finding(study.finding.text, study.finding.verdicts),
         study=study.name,
         profile=study.profile,
         runs=runs,
-        unscored=() if study.scored else tuple((spot[1], name) for spot, name in names.items()),
+        empty=() if study.scored else tuple(Empty(spot[1], expected) for spot, expected in rows.items()),
         primary=_primary(study, names),
         contrasts=tuple(Contrast(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
         margins=study.margin,
-        summaries={task: tasks[task].summary for _, task, _ in spots},
-        overlaps={task: tasks[task].overlap for _, task, _ in spots},
+        tasks={t: About(tasks[t].called, tasks[t].summary, tasks[t].source, tasks[t].overlap) for _, t, _ in names},
         again=" ".join(
             [
-                f"delrec-bench reproduce --study {study.argument} --profile {study.profile}",
+                f"delrec-bench reproduce --study {study.argument}",
+                *([f"--profile {study.profile}"] if study.name != BOARD else ["--all"]),
                 *(f"--data {task}=DIR" for task in study.data),
                 *study.narrowed,
             ]
@@ -76,6 +127,13 @@ def declaration(
         notes=study.notes,
         diverged=tuple(_diverged(study, keys, failures, runs)),
     )
+
+
+def _place(spot: Spot, study: Study) -> str:
+    """Where a row stands on the axes of its study, as people read it."""
+    point = [f"{words.setting(axis)} {value:g}" if isinstance(value, float) else f"{words.setting(axis)} {value}"
+             for axis, value in _point(spot, study)]  # fmt: skip
+    return f" ({', '.join(point)})" if point else ""
 
 
 def _diverged(

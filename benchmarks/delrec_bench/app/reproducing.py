@@ -10,7 +10,7 @@ import torch
 
 from delrec_bench.app.common import read_runs
 from delrec_bench.app.options import Answer, Places
-from delrec_bench.app.pages import declaration, finish
+from delrec_bench.app.pages import finish, page_of
 from delrec_bench.app.progress import Display
 from delrec_bench.config import Request, parse_setting
 from delrec_bench.errors import BenchError
@@ -23,7 +23,6 @@ from delrec_bench.studies.cost import Past, estimate, misfits
 from delrec_bench.studies.derived import networks, with_trained
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.membership import remember_members, study_of
-from delrec_bench.studies.selecting import keys_of
 from delrec_bench.studies.work import Work
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.tracking import log_page, sync
@@ -166,8 +165,7 @@ def _finish(
         say(f"warning: {error}")
     ours = [record for record in records if record.key in set(keys)]
     records, failures = read_runs(workspace)
-    of_page = keys_of(study.requests, methods, tasks, records, failures)
-    declared = declaration(study, of_page, methods, tasks, records, failures)
+    declared = page_of(study, methods, tasks, records, failures)
     paths, outcome, content = finish(workspace, declared, records, ours, say)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
     try:

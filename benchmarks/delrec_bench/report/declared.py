@@ -1,4 +1,4 @@
-"""What a page is: a study in one profile with its declared repetitions, and nothing else."""
+"""What a page is: a study in one profile (the board: in all of them), and nothing else."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,19 +9,40 @@ from delrec_bench.records import Failure
 
 @dataclass(frozen=True)
 class Expected:
-    """A run that the page asks for.
+    """A row that the page asks for.
 
     Attributes:
-        method: The row it belongs to: the method's name, with the point of a sweep where there is one.
+        method: Its name: the method's, with the point of a sweep where there is one.
         control: The row that it is compared with, or None.
         base: The method of a point of a sweep; empty for the row's own name.
         point: Where the row stands on the axes that its method is swept along, (axis, value) pairs.
+        title: What people call it; empty for its name.
+        family: The group that it stands in.
     """
 
     method: str
     control: str | None = None
     base: str = ""
     point: tuple[tuple[str, Any], ...] = ()
+    title: str = ""
+    family: str = "other methods"
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A row that the page shows though nothing may have been run: its size, latency and published score.
+
+    Attributes:
+        task: Name.
+        expected: The row.
+        command: What fills it.
+        budget: The parameters that its network is given, or None.
+    """
+
+    task: str
+    expected: Expected
+    command: str = ""
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +91,23 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class About:
+    """What a page must know of a task.
+
+    Attributes:
+        title: What people call it.
+        summary: What is to be learned, in a line.
+        source: Where its data comes from.
+        overlap: How many test samples in a row share values.
+    """
+
+    title: str
+    summary: str = ""
+    source: str = ""
+    overlap: int = 1
+
+
+@dataclass(frozen=True)
 class Declaration:
     """What was declared before the runs.
 
@@ -82,13 +120,14 @@ class Declaration:
         finding: What was found, or None.
         contrasts: What else is compared than each row with its own control.
         margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
-        summaries: Task -> what is to be learned, in a line (`Task.summary`).
-        overlaps: Task -> how many test samples in a row share values (`Task.overlap`), where they do.
-        unscored: (task, method) of rows that are shown for their size, latency and published score alone.
+        tasks: Task -> what the page must know of it.
+        empty: Rows that are shown also without runs.
         again: The command that makes the page.
         narrowed: Options by which the page is less, or other, than the study's file declares.
         notes: What the study wants its readers to know.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
+        board: Whether the page is the board, `report.board`.
+        new: Methods of the board that were added to the published ones.
     """
 
     page: str
@@ -100,21 +139,33 @@ class Declaration:
     finding: Finding | None = None
     contrasts: tuple[Contrast, ...] = ()
     margins: Mapping[str, float] = field(default_factory=dict)
-    summaries: Mapping[str, str] = field(default_factory=dict)
-    overlaps: Mapping[str, int] = field(default_factory=dict)
-    unscored: tuple[tuple[str, str], ...] = ()
+    tasks: Mapping[str, About] = field(default_factory=dict)
+    empty: tuple[Empty, ...] = ()
     again: str = ""
     narrowed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     diverged: tuple[Failure, ...] = ()
+    board: bool = False
+    new: tuple[str, ...] = ()
 
     def margin(self, task: str) -> float | None:
         """The margin of a row's task: `shd:folder@1234` has that of `shd`."""
         return self.margins.get(task, self.margins.get(task.partition(":")[0]))
 
-    def overlap(self, task: str) -> int:
-        """How many test samples in a row of a row's task share values."""
-        return self.overlaps.get(task.partition(":")[0], 1)
+    def about(self, task: str) -> About:
+        """What there is to know of a row's task."""
+        base = task.partition(":")[0]
+        return self.tasks.get(base, About(base))
+
+    def task_title(self, task: str) -> str:
+        """What people call a row's task: other files in the layout of SHD are called by their folder."""
+        title, folder = self.about(task).title, task.partition(":")[2].rpartition("@")[0]
+        return f"{folder} (in {title}'s layout)" if folder else title
+
+    def title_of(self, name: str) -> str:
+        """What people call a row."""
+        rows = (*self.runs.values(), *(one.expected for one in self.empty))
+        return next((row.title or row.method for row in rows if row.method == name), name)
 
     def members(self, records: Iterable[Any]) -> list[Any]:
         """The runs and floors among `records` that the page asks for, each key once, in the order of repetitions."""

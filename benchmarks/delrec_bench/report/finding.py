@@ -52,5 +52,5 @@ def _numbers(d: Difference) -> SimpleNamespace:
 
 
 def _of_estimate(estimate: Estimate, metric: str) -> SimpleNamespace:
-    difference = "" if estimate.difference is None else words.with_unit(metric, estimate.difference)
+    difference = "" if estimate.difference is None else words.difference(metric, estimate.difference)
     return SimpleNamespace(difference=difference, interval=words.difference_range(metric, estimate.low, estimate.high))

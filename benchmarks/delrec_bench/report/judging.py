@@ -14,7 +14,7 @@ from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, paired
 from delrec_bench.statistics.ranks import Rank, rank_groups
 from delrec_bench.statistics.tuning import with_tuning
-from delrec_bench.statistics.verdicts import SHOWN_ONLY, Answer, Claim, Verdict, answer_of, judge, mean_over
+from delrec_bench.statistics.verdicts import Answer, Claim, Verdict, answer_of, judge, mean_over
 
 Pair = tuple[str, str]
 
@@ -143,7 +143,7 @@ def _wide(declared: Declaration, row: Row, other: Row) -> Estimate | None:
         np.stack([per_sample(np.asarray(column(r, "predictions")), first) for r in side])
         for side in zip(*both, strict=True)
     )
-    speakers, overlap = column(both[0][0], "groups"), declared.overlap(row["task"])
+    speakers, overlap = column(both[0][0], "groups"), declared.about(row["task"]).overlap
     clusters = window_blocks(len(first), overlap, 1) if overlap > 1 else None
     wide = crossed(ours, theirs, clusters if speakers is None else speakers.tolist())
     return with_tuning(wide, _tuning(row, other))
@@ -159,7 +159,7 @@ def _tuning(row: Row, other: Row) -> list[tuple[float, float]]:
 
 def _ranks(rows: Sequence[Row]) -> Sequence[Rank]:
     """The places of the rows of a task that have enough repetitions and lost no run."""
-    runs = [row for row in rows if row.kind == "run" and row["n"] > SHOWN_ONLY and not row.diverged]
+    runs = [row for row in rows if row.kind == "run" and row.compared and not row.diverged]
     if len(runs) < 2:
         return []
     better = metric_named(runs[0]["metric"]).more_is_better

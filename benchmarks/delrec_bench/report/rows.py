@@ -9,11 +9,12 @@ from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
+from delrec_bench.records.results import activity
 from delrec_bench.report import words
-from delrec_bench.report.activity import ACTIVITY, mean
-from delrec_bench.report.declared import Declaration, Expected
+from delrec_bench.report.declared import Declaration, Empty, Expected
 from delrec_bench.report.published import Published, dataset_of, published_for
 from delrec_bench.statistics.paired import paired
+from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
 MODES = ("train", "infer", "batch1")
 COLUMNS = (
@@ -34,34 +35,55 @@ class Row:
     """One (task, method) of a page.
 
     Attributes:
-        kind: "run", "floor", or "unscored" for a row without runs.
+        kind: "run", "floor", or "empty" for a row without runs.
         values: By name of `COLUMNS`; None is missing.
+        asked: What the page asks for: its title, family, control and point.
         records: The records behind the row, by repetition.
-        latency: The latency record beside it, or None.
-        published: The published value beside it, or None.
-        control: The row that it is compared with, or None.
-        base: The method, also where the row is a point of a sweep.
-        point: Where the row stands on the axes of the sweep, (axis, value) pairs; empty where it is not swept.
+        latency: The latency record that belongs to it, or None.
+        published: The published value on the same data, or None.
         diverged: The repetitions that have no score, since their training left the finite numbers.
     """
 
     kind: str
     values: Mapping[str, Any]
-    records: tuple[Record, ...]
+    asked: Expected
+    records: tuple[Record, ...] = ()
     latency: Record | None = None
     published: Published | None = None
-    control: str | None = None
-    base: str = ""
-    point: tuple[tuple[str, Any], ...] = ()
     diverged: tuple[int, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
     @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.asked.title or self.asked.method
+
+    @property
+    def control(self) -> str | None:
+        """The row that it is compared with."""
+        return self.asked.control
+
+    @property
+    def base(self) -> str:
+        """The method, also where the row is a point of a sweep."""
+        return self.asked.base or self.asked.method
+
+    @property
+    def point(self) -> tuple[tuple[str, Any], ...]:
+        """Where it stands on the axes of a sweep."""
+        return self.asked.point
+
+    @property
     def scores(self) -> dict[int, float]:
         """Repetition -> score."""
         return {r.repetition: r.score for r in self.records}
+
+    @property
+    def compared(self) -> bool:
+        """Whether it has enough repetitions for an interval and a verdict."""
+        return len(self.records) > SHOWN_ONLY
 
     @property
     def searched(self) -> set[str]:
@@ -77,50 +99,22 @@ class Row:
     @property
     def delays(self) -> str:
         """Whether the delays are "learned", "fixed" (there, but not trained) or there are "none"."""
-        counts = _counts(self)
+        source = self.records[0] if self.records else self.latency
+        counts = source.parameters if source else {}
         if counts.get("learned_delays"):
             return "learned"
         return "fixed" if (counts.get("delays") or 0) > (counts.get("spreads") or 0) else "none"
 
     @property
-    def delay_counts(self) -> str:
-        """How many delays it has, whether they are fixed, and how many spreads beside them; empty without delays."""
-        counts = _counts(self)
-        spreads = counts.get("spreads") or 0
-        delays = (counts.get("delays") or 0) - spreads
-        told = [f"{words.plural(delays, 'delay')}{', fixed' if self.delays == 'fixed' else ''}"] if delays else []
-        return " and ".join([*told, *([words.plural(spreads, "spread")] if spreads else [])])
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Neurons of each layer; empty where there is no network."""
-        source = self.records[0] if self.records else self.latency
-        network = source.configuration.get("network") if source else None
-        return tuple(network.get("hidden") or ()) if isinstance(network, dict) else ()
-
-    @property
-    def sigma(self) -> float | None:
-        """The spread over time of its delays when training begins; None where it has none."""
-        source = self.records[0] if self.records else self.latency
-        network = source.configuration.get("network") if source else None
-        return network.get("sigma") if isinstance(network, dict) else None
-
-    @property
     def too_short(self) -> bool:
         """Whether its last epoch was the best more often than chance allows (binomial, 5 percent)."""
-        epochs = max((len(r.history) for r in self.records), default=0)
-        if self.last_best is None or epochs < 2 or any(r.result.get("selection") != "validation" for r in self.records):
-            return False
-        n = len(self.records)
-        return float(binom.sf(round(self.last_best * n) - 1, n, 1 / epochs)) < 0.05
-
-    @property
-    def last_best(self) -> float | None:
-        """The share of its runs whose last epoch was better than all before; None where their scores are not there."""
         sign = 1 if metric_named(self["metric"]).more_is_better else -1
-        scores = [[sign * e[f"valid_{r.metric}"] for e in r.history if f"valid_{r.metric}" in e] for r in self.records]
-        known = [of for of in scores if len(of) > 1]
-        return sum(of[-1] > max(of[:-1]) for of in known) / len(known) if known else None
+        curves = [[sign * e[f"valid_{r.metric}"] for e in r.history if f"valid_{r.metric}" in e] for r in self.records]
+        curves = [curve for curve in curves if len(curve) > 1]
+        if not curves or any(r.result.get("selection") != "validation" for r in self.records):
+            return False
+        last = sum(curve[-1] > max(curve[:-1]) for curve in curves)
+        return float(binom.sf(last - 1, len(curves), 1 / max(map(len, curves)))) < 0.05
 
     @property
     def derived(self) -> bool:
@@ -131,12 +125,6 @@ class Row:
     def revisions(self) -> tuple[str, ...]:
         """The code revisions among the row's records."""
         return tuple(sorted({revision(r) for r in self.records}))
-
-
-def _counts(row: Row) -> Mapping[str, Any]:
-    if row.records:
-        return row.records[0].parameters
-    return row.latency.parameters if row.latency is not None else {}
 
 
 def column(record: Record, name: str) -> np.ndarray | None:
@@ -169,20 +157,19 @@ def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
     for record in declared.members(records):
         groups.setdefault((record.task, declared.runs[record.key].method), []).append(record)
     latency = comparable([r for r in records if r.kind == "latency"])
-    rows = [_row(declared, task, method, of, latency) for (task, method), of in groups.items()]
-    there = {(row["task"], row["method"]) for row in rows}
-    rows += [_row(declared, *pair, [], latency) for pair in declared.unscored if pair not in there]
+    rows = [_row(declared, task, declared.runs[of[0].key], of, latency) for (task, _), of in groups.items()]
+    rows += [
+        _row(declared, one.task, one.expected, [], latency, one)
+        for one in declared.empty
+        if (one.task, one.expected.method) not in groups
+    ]
     kinds = {row["task"]: row["data"] for row in rows}
-    named, listed = [task for task, _ in declared.unscored], list(declared.unscored)
 
     def order(row: Row) -> tuple[Any, ...]:
-        place = named.index(row["task"]) if row["task"] in named else len(named)
         kind = -DATA_KINDS.index(str(kinds[row["task"]] or "OFFICIAL").split()[0])
-        mean, pair = row["score_mean"], (row["task"], row["method"])
+        mean = row["score_mean"]
         rank = 0.0 if mean is None else metric_named(row["metric"]).rank(mean)
-        if pair in listed:  # a table of sizes keeps the order in which it was declared
-            return place, 0, row["task"], 0, float(listed.index(pair)), row["method"]
-        return place, kind, row["task"], ("run", "unscored", "floor").index(row.kind), rank, row["method"]
+        return kind, row["task"], ("run", "empty", "floor").index(row.kind), rank, row["method"]
 
     return sorted(rows, key=order)
 
@@ -201,94 +188,85 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     return list(largest.values())
 
 
-def _row(declared: Declaration, task: str, method: str, group: list[Record], latency: list[Record]) -> Row:
-    measured = latency_of(task, method, group, latency)
+def _row(
+    declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record],
+    empty: Empty | None = None,
+) -> Row:  # fmt: skip
+    measured = _latency_of(task, asked.base or asked.method, group, latency, empty)
     source = group[0] if group else measured
-    base = source.method if source is not None else method
-    kind_of_data = _stamp(group[0]) if group else None  # a latency uses no data
-    dataset = dataset_of(task, kind_of_data)
-    published = None if _derived(group) else published_for(dataset, base, source.configuration if source else {})
+    of = group or ([measured] if measured else [])
+    stamp = str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None  # a latency uses no data
+    known = source.configuration if source else {}
+    published = None if _derived(group) else published_for(dataset_of(task, stamp), asked.base or asked.method, known)
     data: Mapping[str, Any] = source.data if source is not None else {}
-
-    def within(end: float | None) -> float | None:  # no score can be beyond
-        return None if end is None or source is None else metric_named(source.metric).clipped(end)
-
+    metric = source.metric if source is not None else published.metric if published else None
     estimate = paired([r.score for r in group], [0.0] * len(group))
+
+    def end(value: float | None) -> float | None:  # of an interval: no score can be beyond its limits
+        few = len(group) <= SHOWN_ONLY or value is None or metric is None
+        return None if few or value is None or metric is None else metric_named(metric).clipped(value)
+
+    lost = sorted(
+        f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)
+    )
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
-        "method": method,
-        "metric": source.metric if source is not None else published.metric if published else None,
+        "method": asked.method,
+        "metric": metric,
         "n": len(group),
         "score_mean": sum(r.score for r in group) / len(group) if group else None,
         "score_sd": estimate.sd,
-        "score_low": within(estimate.low),
-        "score_high": within(estimate.high),
-        "data": kind_of_data,
+        "score_low": end(estimate.low),
+        "score_high": end(estimate.high),
+        "lost": len(lost) / (len(group) + len(lost)) if group else None,
+        "data": stamp,
         "learned": (source.learned or None) if source is not None else None,
         "selection": _joined(r.result.get("selection") for r in group),
         "step_ms": data.get("step_ms") or None,  # pixels have no duration
         "steps": data.get("steps"),
         "representation": data.get("representation"),
         "augmentation": _text(data.get("augmentation")),
-        "engine": _joined(r.engine for r in group or _listed(source)),
-        "device": _joined(r.device for r in group or _listed(source)),
-        "host": _joined(map(host_of, group or _listed(source))),
-        "code_revision": _joined(map(revision, group or _listed(source))),
+        "engine": _joined(r.engine for r in of),
+        "device": _joined(r.device for r in of),
+        "host": _joined(map(host_of, of)),
+        "code_revision": _joined(map(revision, of)),
         "data_digest": data.get("digest"),
         "published_score": published.value if published else None,
         "published_source": published.source if published else None,
         "published_selection": (published.selection or None) if published else None,
-        "command": words.one_command([record.command for record in group if record.command]),
+        "command": words.one_command(r.command for r in group if r.command) or (empty.command if empty else None),
     }
     counts = source.parameters if source is not None else {}
     values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}
-    values |= {name: mean(map(of, group)) for name, of in ACTIVITY.items()}
+    counted = [activity(r) for r in group]
+    for name in ("spikes_per_neuron_step", "synaptic_operations", "delay_buffer"):
+        told = [value for one in counted if (value := one[name]) is not None]
+        values[name] = sum(told) / len(told) if told else None
     times = measured.result if measured is not None else {}
     for mode in MODES:
+        spread = times.get(f"{mode}_ms_iqr")
         values[f"latency_{mode}_ms"] = times.get(f"{mode}_ms")
-        values[f"latency_{mode}_ms_iqr"] = _width(times.get(f"{mode}_ms_iqr"))
+        values[f"latency_{mode}_ms_iqr"] = spread[1] - spread[0] if isinstance(spread, list) else spread
         values[f"latency_{mode}_ratio"] = times.get(f"{mode}_ratio")
-    kind = group[0].kind if group else "unscored"
-    asked = declared.runs[group[0].key] if group else Expected(method)
-    lost = tuple(
-        sorted(f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, method))
-    )
-    values["lost"] = len(lost) / (len(group) + len(lost)) if group else None
-    return Row(
-        kind, values, tuple(group), measured, published, asked.control, asked.base or method, asked.point,
-        lost,
-    )  # fmt: skip
-
-
-def _stamp(record: Record) -> str:
-    """Whose data it is, and whether all of it."""
-    return str(record.data.get("stamp") or record.data["kind"])
+    return Row(group[0].kind if group else "empty", values, asked, tuple(group), measured, published, tuple(lost))
 
 
 def _derived(group: Sequence[Record]) -> bool:
-    """Whether a row is of networks scored under a condition of evaluation."""
     return bool(group) and "evaluation" in group[0].configuration
 
 
-def _listed(record: Record | None) -> list[Record]:
-    return [] if record is None else [record]
-
-
-def latency_of(task: str, method: str, group: Sequence[Record], latency: Sequence[Record]) -> Record | None:
-    """The latency of this method on this task, with the very network of the runs."""
-    base = group[0].method if group else method
+def _latency_of(
+    task: str, method: str, group: Sequence[Record], latency: Sequence[Record], empty: Empty | None
+) -> Record | None:
+    """The latency of this method on this task: of the very network of the runs, or of the budget that is asked for."""
     if group and group[0].kind != "run":
         return None
-    found = [r for r in latency if (r.task, r.method) == (task, base)]
+    found = [r for r in latency if (r.task, r.method) == (task, method)]
     if group:
-        network = group[0].configuration.get("network")
-        found = [r for r in found if r.configuration.get("network") == network]
+        found = [r for r in found if r.configuration.get("network") == group[0].configuration.get("network")]
+    elif empty is not None:
+        found = [r for r in found if (r.configuration.get("budget") or None) == empty.budget]
     return max(found, key=lambda r: (str(r.measured.get("finished_at")), r.key), default=None)
-
-
-def _width(spread: Any) -> float | None:
-    """The interquartile range, of a width or of [q25, q75]."""
-    return spread[1] - spread[0] if isinstance(spread, list) else spread
 
 
 def _joined(values: Iterable[Any]) -> str | None:

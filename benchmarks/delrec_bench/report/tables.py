@@ -1,29 +1,33 @@
-"""A page's tables (pandas): its csv, and the cells that people read in Markdown and HTML alike."""
+"""A page's tables: its csv, and the cells that people read in Markdown and HTML alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
-from delrec_bench.report.content import Page
-from delrec_bench.report.rows import COLUMNS, MODES, Row
-from delrec_bench.report.words import listed
-from delrec_bench.statistics.verdicts import SHOWN_ONLY
-
-MODE_NAMES = dict(zip(MODES, ("training step", "inference", "batch 1"), strict=True))
+from delrec_bench.report.content import Page, judged
+from delrec_bench.report.judging import Difference
+from delrec_bench.report.published import Published, dataset_of, published_values
+from delrec_bench.report.rows import COLUMNS, Row
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, what stands small under it, and the number it sorts by."""
+    """A cell: its text, what stands small under it, the number it sorts by, what a pointer on it shows, and a link."""
 
     text: str
     note: str = ""
     value: float | None = None
+    hint: str = ""
+    link: str = ""
 
     def __str__(self) -> str:
-        return f"{self.text} ({self.note})" if self.text and self.note else self.text or self.note
+        text = f"{self.text} ({self.note})" if self.text and self.note else self.text or self.note
+        return f"[{text}]({self.link})" if self.link and text else text
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,15 @@ class Table:
         return Table(tuple(filled), tuple(zip(*filled.values(), strict=True)), left)
 
     def markdown(self) -> str:
-        """As Markdown."""
+        """As Markdown; names cannot break the table, nor become markup."""
         rule = [":--" if i < self.left else "--:" for i in range(len(self.head))]
-        body = [[str(c).replace("|", "\\|") for c in line] for line in self.lines]
+        body = [[escaped(str(c)) for c in line] for line in self.lines]
         return "\n".join("| " + " | ".join(row) + " |" for row in [list(self.head), rule, *body]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text as Markdown shows it."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -64,112 +73,67 @@ def _plain(value: object) -> object:
     return f"{value:.6g}" if abs(value) < 1e-3 else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
-def method_cell(row: Row) -> Cell:
-    """A method and what it learns."""
-    if row.kind == "floor":
-        return Cell(row["method"], "method-free floor")
-    return Cell(row["method"], f"learns {row['learned']}" if row["learned"] else "")
-
-
-def size_cell(row: Row) -> Cell:
-    """Parameters in all, how many of them are delays or belong to neurons, and the neurons layer by layer."""
-    parts = []
-    if row.delay_counts:
-        parts.append(row.delay_counts)
-    if row["parameters_neuron"]:
-        parts.append(f"{words.count(row['parameters_neuron'])} of neurons")
-    if row.widths and row["parameters_total"] is not None:
-        parts.append(f"layers of {listed([str(width) for width in row.widths])}")
-    return Cell(words.count(row["parameters_total"]), ", ".join(parts), row["parameters_total"])
-
-
-def latency_cell(row: Row, mode: str) -> Cell:
-    """Milliseconds; their interquartile range, and the ratio to the no-delay network."""
-    value, spread, ratio = (row[f"latency_{mode}_{what}"] for what in ("ms", "ms_iqr", "ratio"))
-    notes = [f"IQR {words.milliseconds(spread).removesuffix(' ms')}"] if spread is not None else []
-    notes += [f"{ratio:.2f}×"] if ratio is not None else []
-    return Cell(words.milliseconds(value), ", ".join(notes), value)
-
-
-def published_cell(row: Row) -> Cell:
-    """The published score with its selection and source."""
-    p = row.published
-    if p is None:
-        return Cell("")
-    return Cell(words.spread(p.metric, p.value, p.sd), f"{p.selection or 'selection not stated'}, {p.method}", p.value)
-
-
 def score_cell(row: Row) -> Cell:
-    """Mean and sample standard deviation, with the 95 percent interval; of few runs their range."""
-    if row["score_mean"] is None:
+    """Mean and 95 percent interval; of few runs their range."""
+    mean, metric = row["score_mean"], row["metric"]
+    if mean is None:
         return Cell("")
-    if row.kind == "floor" and row["score_sd"] == 0:  # it draws nothing: its repetitions are one and the same
-        return Cell(words.spread(row["metric"], row["score_mean"], None), "in every repetition", row["score_mean"])
-    interval = words.score_range(row["metric"], row["score_low"], row["score_high"])
-    if 0 < row["n"] <= SHOWN_ONLY and row.scores:
-        ends = [words.score(row["metric"], end(row.scores.values())) for end in (min, max)]
-        interval = "" if row["n"] == 1 else " to ".join(ends)
-        return Cell(words.score(row["metric"], row["score_mean"]), interval, row["score_mean"])
-    return Cell(words.spread(row["metric"], row["score_mean"], row["score_sd"]), interval, row["score_mean"])
+    if row.kind == "floor" and not row["score_sd"]:  # it draws nothing: its repetitions are one and the same
+        return Cell(words.score(metric, mean), value=mean)
+    told = words.between(metric, row["score_low"], row["score_high"])
+    note = f"95 %: {told}" if told else ""
+    if not row.compared and row["n"] > 1:
+        note = f"range {words.between(metric, min(row.scores.values()), max(row.scores.values()))}"
+    return Cell(words.score(metric, mean), note, mean)
 
 
-def row_table(rows: Sequence[Row], *, with_task: bool = False) -> Table:
-    """The rows as people read them."""
-    columns: dict[str, list[Cell]] = {"task": [Cell(r["task"], r["data"] or "") for r in rows]} if with_task else {}
-    spikes = [r["spikes_per_neuron_step"] for r in rows]
-    columns |= {
-        "method": [method_cell(r) for r in rows],
-        "score": [score_cell(r) for r in rows],
-        "n": [_repetitions_cell(r) for r in rows],
-        "places": [Cell(r["rank_group"] or "", value=_first(r["rank_group"])) for r in rows],
-        "parameters": [size_cell(r) for r in rows],
-        **{MODE_NAMES[m]: [latency_cell(r, m) for r in rows] for m in MODES},
-        "spikes": [Cell("" if s is None else f"{s:.3f}", value=s) for s in spikes],
-        "operations": [Cell(words.count(r["synaptic_operations"]), value=r["synaptic_operations"]) for r in rows],
-        "published": [published_cell(r) for r in rows],
-    }
-    return Table.of(columns, left=2 if with_task else 1)
-
-
-def _repetitions_cell(row: Row) -> Cell:
+def runs_cell(row: Row) -> Cell:
     """How many repetitions a row has; where some diverged, of how many."""
     text = str(row["n"]) if row["n"] else ""
-    return Cell(f"{text} of {row['n'] + len(row.diverged)}" if row.diverged else text, value=row["n"])
+    return Cell(f"{text or 0} of {row['n'] + len(row.diverged)}" if row.diverged else text, value=row["n"])
 
 
-def _first(group: str | None) -> float | None:
-    return None if group is None else float(group.split("-")[0])
+def step_cell(row: Row) -> Cell:
+    """A training step relative to the LIF network's, and its milliseconds."""
+    ratio, time = row["latency_train_ratio"], row["latency_train_ms"]
+    shown = words.milliseconds(time)
+    return Cell(shown if ratio is None else f"{ratio:.1f}×", "" if ratio is None else shown, ratio or time)
 
 
-def verdict_table(page: Page) -> Table | None:
-    """Every comparison that the page judges, the declared one first."""
-    shown = [(d, d.verdict, d.method["metric"]) for d in page.judged.differences]
-    if not shown:
-        return None
-    wide = ["" if d.wide is None else words.difference_range(m, d.wide.low, d.wide.high) for d, _, m in shown]
+def row_table(rows: Sequence[Row]) -> Table:
+    """The rows of a task as people read them."""
     return Table.of(
         {
-            "comparison": [Cell(v.hypothesis, d.about or v.kind) for d, v, _ in shown],
-            "task": [Cell(v.task) for _, v, _ in shown],
-            "difference": [_size(m, v.difference) for _, v, m in shown],
-            "95 % interval": [Cell(words.difference_range(m, v.low, v.high)) for _, v, m in shown],
-            "over samples too": [Cell(over) for over in wide],
-            "n": [Cell(str(v.n), value=v.n) for _, v, _ in shown],
-            "p": [Cell(words.probability(v.p), value=v.p) for _, v, _ in shown],
-            "p (Holm)": [Cell(words.probability(v.p_holm), value=v.p_holm) for _, v, _ in shown],
-            "margin": [_size(m, v.margin, signed=False) for _, v, m in shown],
-            "verdict": [Cell(v.verdict) for _, v, _ in shown],
-            "could have seen": [_size(m, v.detectable, signed=False) for _, v, m in shown],
-        },
-        left=2,
+            "method": [Cell(r.title) for r in rows],
+            _score_head(rows): [score_cell(r) for r in rows],
+            "runs": [runs_cell(r) for r in rows],
+            "parameters": [Cell(words.count(r["parameters_total"]), value=r["parameters_total"]) for r in rows],
+            "training step": [step_cell(r) for r in rows],
+        }
     )
 
 
-def _size(metric: str, value: float | None, *, signed: bool = True) -> Cell:
-    if value is None:
-        return Cell("")
-    text = words.with_unit(metric, value)
-    return Cell(text if signed else text.lstrip("+"), value=value)
+def _score_head(rows: Sequence[Row]) -> str:
+    metrics = [row["metric"] for row in rows if row["metric"]]
+    return metric_named(metrics[0]).label if metrics else "score"
+
+
+def more_table(page: Page, task: str) -> Table:
+    """What is folded of the rows of a task: rank, cost, and every run."""
+    rows = [row for row in page.of(task) if row.records]
+    spikes = [row["spikes_per_neuron_step"] for row in rows]
+    return Table.of(
+        {
+            "method": [Cell(r.title, f"`{r['method']}`") for r in rows],
+            "rank": [Cell(r["rank_group"] or "") for r in rows],
+            "delay parameters": [Cell(words.count(r["parameters_delays"] or None), r.delays) for r in rows],
+            "inference": [Cell(words.milliseconds(r["latency_infer_ms"])) for r in rows],
+            "batch 1": [Cell(words.milliseconds(r["latency_batch1_ms"])) for r in rows],
+            "spikes per neuron and step": [Cell("" if s is None else f"{s:.3f}", value=s) for s in spikes],
+            "synaptic operations": [Cell(words.count(r["synaptic_operations"])) for r in rows],
+            "every run": [Cell(repetitions(r)) for r in rows],
+        }
+    )
 
 
 def repetitions(row: Row) -> str:
@@ -178,36 +142,134 @@ def repetitions(row: Row) -> str:
     return ", ".join(f"r{i} {text}" for i, text in sorted(told.items()))
 
 
-def settings_of(row: Row) -> str:
-    """What the protocol wants beside every row."""
-    shown = (
-        ("step", row["step_ms"] and f"{row['step_ms']:g} ms"),
-        ("T", row["steps"]),
-        ("input", row["representation"]),
-        ("augmentation", row["augmentation"]),
-        ("selection", row["selection"]),
-        ("searched preset", ", ".join(sorted(row.searched))),
-        ("engine", row["engine"]),
-        ("device", row["device"]),
-        ("host", row["host"]),
-        ("delay buffer", row["delay_buffer"] and words.count(row["delay_buffer"])),
-        ("revision", row["code_revision"]),
-        ("data", row["data_digest"] and str(row["data_digest"])[:12]),
+def verdict_table(page: Page) -> Table | None:
+    """Every comparison of the page, the declared one first; of few repetitions the difference alone."""
+    shown = page.judged.differences
+    if not shown:
+        return None
+
+    def sides(d: Difference) -> Cell:
+        return Cell(f"{d.method.title} − {d.control.title}", d.about or d.verdict.kind)
+
+    def of(d: Difference, text: str) -> Cell:
+        return Cell(text if judged(d) else "")
+
+    told = [(d, d.verdict, d.method["metric"]) for d in shown]
+    return Table.of(
+        {
+            "comparison": [sides(d) for d in shown],
+            "task": [Cell(page.declared.task_title(v.task)) for _, v, _ in told],
+            "difference": [_size(m, v.difference) for _, v, m in told],
+            "95 % interval": [of(d, words.difference_range(m, v.low, v.high)) for d, v, m in told],
+            "over test samples too": [
+                of(d, "" if d.wide is None else words.difference_range(m, d.wide.low, d.wide.high)) for d, _, m in told
+            ],
+            "runs": [Cell(str(v.n), value=v.n) for _, v, _ in told],
+            "p": [Cell(words.probability(v.p), value=v.p) for _, v, _ in told],
+            "p (Holm)": [Cell(words.probability(v.p_holm), value=v.p_holm) for _, v, _ in told],
+            "margin": [_size(m, v.margin, signed=False) for _, v, m in told],
+            "verdict": [of(d, v.verdict) for d, v, _ in told],
+            "detectable": [_size(m, v.detectable, signed=False) for _, v, m in told],
+        },
+        left=2,
     )
-    return ", ".join(f"{name} {value}" for name, value in shown if value)
 
 
-def how_made(rows: Sequence[Row]) -> list[tuple[list[str], str, str]]:
-    """How rows are made again: (methods, settings, command), those together that differ by nothing but the method."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        command = (row["command"] or "").replace(f"run {row['method']} ", "run $m ")
-        groups.setdefault((settings_of(row), command), []).append(row["method"])
-    out = []
-    for (settings, command), methods in groups.items():
-        if len(methods) == 1:
-            command = command.replace("run $m ", f"run {methods[0]} ")
-        elif command:
-            command = f"for m in {' '.join(methods)}; do {command}; done"
-        out.append((methods, settings, command))
+def _size(metric: str, value: float | None, *, signed: bool = True) -> Cell:
+    if value is None:
+        return Cell("")
+    text = words.difference(metric, value)
+    return Cell(text if signed else text.lstrip("+"), value=value)
+
+
+def delay_table(page: Page) -> Table | None:
+    """Where training moved learned delays, layer by layer: medians in steps, means over repetitions."""
+    columns: dict[str, list[Cell]] = {name: [] for name in ("method", "task", "layer", "start", "end", "moved")}
+    for row in (row for row in page.rows if row.delays == "learned"):
+        layers: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for record in row.records:
+            for layer in record.delays or ():
+                layers.setdefault((layer["layer"], layer["kind"]), []).append(dict(layer))
+        for (name, kind), of in layers.items():
+            start, end, moved = (np.mean([layer[what] for layer in of], axis=0) for what in ("start", "end", "moved"))
+            number = next((int(part) + 1 for part in name.split(".") if part.isdigit()), name)
+            cells = [row.title, page.declared.task_title(row["task"]), f"{number}, {kind}"]
+            cells += [f"{q[5]:.1f} ({q[0]:.1f} to {q[10]:.1f})" for q in (start, end)]
+            cells += [f"{100 * float(moved):.0f} %"]
+            for column, text in zip(columns.values(), cells, strict=True):
+                column.append(Cell(text))
+    return Table.of(columns, left=3) if columns["method"] else None
+
+
+def rate_table(page: Page) -> Table | None:
+    """Spikes per neuron and step in each layer on the test set, means over repetitions."""
+    found = [
+        (row, of)
+        for row in page.rows
+        if len(of := [r.activity["rates"] for r in row.records if r.activity.get("rates")])
+    ]
+    found = [(row, of) for row, of in found if len({len(one) for one in of}) == 1]
+    if not found:
+        return None
+    means = [(row, np.mean(of, axis=0)) for row, of in found]
+    columns = {
+        "method": [Cell(row.title) for row, _ in means],
+        "task": [Cell(page.declared.task_title(row["task"])) for row, _ in means],
+    }
+    for layer in range(max(len(of) for _, of in means)):
+        columns[f"layer {layer + 1}"] = [Cell(f"{of[layer]:.3f}" if layer < len(of) else "") for _, of in means]
+    return Table.of(columns, left=2)
+
+
+def published_tables(page: Page) -> list[tuple[str, Table, Sequence[Published]]]:
+    """The published values of the page's own datasets: (dataset, table, values), best first."""
+    out: list[tuple[str, Table, Sequence[Published]]] = []
+    for dataset in filter(None, dict.fromkeys(dataset_of(row["task"], row["data"]) for row in page.rows)):
+        values = [p for p in published_values() if p.dataset == dataset]
+        values.sort(key=lambda p: metric_named(p.metric).rank(p.value))
+        columns = {
+            "method": [Cell(p.method, p.neuron) for p in values],
+            "published": [Cell(words.spread(p.metric, p.value, p.sd), value=p.value) for p in values],
+            "runs": [Cell(p.n) for p in values],
+            "parameters": [Cell(p.parameters) for p in values],
+            "delays": [Cell(p.delays) for p in values],
+            "checkpoint chosen on": [Cell(p.selection or "not stated") for p in values],
+            "year": [Cell(p.year) for p in values],
+            "source": [Cell(p.source.partition("://")[2].partition("/")[0], link=p.source) for p in values],
+        }
+        out.append((dataset, Table.of(columns), values))
     return out
+
+
+def commands(rows: Iterable[Row]) -> list[tuple[str, str]]:
+    """(title, command) of every row that has one."""
+    return [(row.title, row["command"]) for row in rows if row["command"]]
+
+
+def setup(page: Page) -> list[str]:
+    """How the rows were made, in at most five lines."""
+    rows = [row for row in page.rows if row.records]
+
+    def said(name: str, form: str = "{}") -> str:
+        return " or ".join(dict.fromkeys(form.format(row[name]) for row in rows if row[name] is not None))
+
+    runs = [row for row in rows if row.kind == "run"]
+    counts = sorted({row["n"] for row in runs})
+    epochs = sorted({len(r.history) for row in runs for r in row.records if r.history})
+    data = [f"{page.declared.task_title(task)}: {page.data_line(task)}" for task in page.tasks]
+    lines = [
+        "Data: " + "; ".join(data)
+        if len(data) < 3
+        else "Data: " + words.listed([page.declared.task_title(t) for t in page.tasks])
+    ]
+    if counts:
+        span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+        length = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""
+        lines.append(
+            f"Runs per row: {span}{length}; checkpoint chosen on {said('selection')} data, test set scored once"
+        )
+    steps, form = said("step_ms", "{:g} ms"), said("representation")
+    lines.append(f"Input: {form or 'as the task gives it'}{f', {steps} per step' if steps else ''}")
+    lines.append(f"Engine: {said('engine')} on {said('device')} ({said('host') or 'host not recorded'})")
+    lines.append(f"Code: {', '.join(page.revisions) or 'not recorded'}")
+    return lines

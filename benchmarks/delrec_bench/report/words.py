@@ -8,7 +8,7 @@ from delrec_bench.metrics import metric_named
 
 _SETTINGS = {
     "delay_high": "longest delay at the start (steps)",
-    "sigma": "sigma at the start (steps)",
+    "sigma": "blur width at the start of training (steps)",
     "step_ms": "time step (ms)",
 }
 
@@ -23,35 +23,28 @@ def spread(metric: str, mean: float | None, sd: float | None) -> str:
     return score(metric, mean) + (f" ± {score(metric, sd)}" if sd is not None else "")
 
 
-def score_range(metric: str, low: float | None, high: float | None) -> str:
-    """An interval in brackets; empty when unknown."""
-    return "" if low is None or high is None else f"[{score(metric, low)}, {score(metric, high)}]"
+def between(metric: str, low: float | None, high: float | None) -> str:
+    """An interval of scores; empty when unknown."""
+    return "" if low is None or high is None else f"{score(metric, low)} to {score(metric, high)}"
 
 
 def difference(metric: str, value: float) -> str:
-    """A signed difference: percentage points for accuracy, NMSE otherwise."""
-    return metric_named(metric).format_difference(value)
+    """A signed difference with its unit: percentage points for accuracy, NMSE otherwise."""
+    of = metric_named(metric)
+    return f"{of.format_difference(value)} {unit(metric)}".strip()
 
 
 def difference_range(metric: str, low: float | None, high: float | None) -> str:
-    """A signed interval in brackets, empty when unknown."""
-    return "" if low is None or high is None else f"[{difference(metric, low)}, {difference(metric, high)}]"
-
-
-def with_unit(metric: str, value: float) -> str:
-    """A signed difference with its unit."""
-    return f"{difference(metric, value)} {unit(metric)}".strip()
+    """A signed interval in brackets; empty when unknown."""
+    if low is None or high is None:
+        return ""
+    return f"[{', '.join(metric_named(metric).format_difference(end) for end in (low, high))}]"
 
 
 def unit(metric: str) -> str:
     """The unit of a difference."""
     of = metric_named(metric)
     return of.difference_unit or of.unit
-
-
-def label(metric: str) -> str:
-    """What a column or an axis of scores is called."""
-    return metric_named(metric).label
 
 
 def count(value: Any) -> str:
@@ -79,13 +72,6 @@ def setting(name: str) -> str:
     return _SETTINGS.get(name, name.replace("_", " "))
 
 
-def layer(name: str, kind: str = "") -> str:
-    """A layer as people count: blocks.0.spiking, recurrent -> layer 1, recurrent."""
-    number = re.search(r"\d+", name)
-    where = f"layer {int(number.group()) + 1}" if number else name.partition(".")[0]
-    return f"{where}, {kind}" if kind else where
-
-
 def one_command(commands: Iterable[str]) -> str | None:
     """The command that makes runs again: one line, with a loop where only the repetition differs."""
     each = list(dict.fromkeys(commands))
@@ -107,3 +93,8 @@ def plural(n: int, word: str) -> str:
 def listed(items: Sequence[str]) -> str:
     """a; a and b; a, b and c."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def some(items: Sequence[str], most: int = 4) -> str:
+    """The first few, and how many more there are."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -7,11 +7,11 @@ from pathlib import Path
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, read_store
 from delrec_bench.records import publish as publish_runs
-from delrec_bench.report import tables, texts
+from delrec_bench.report import pages, tables, words
+from delrec_bench.report.board import board_of
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.figures import draw
-from delrec_bench.report.html import to_html
 from delrec_bench.workspace import Workspace, write_atomic
 
 LARGEST = 1_000_000  # bytes of a page's html
@@ -34,13 +34,14 @@ def write_page(folder: Path, page: Page) -> list[Path]:
         BenchError: The html would be larger than 1 MB.
     """
     name, drawn = page.declared.page, draw(page)
+    board = board_of(page) if page.declared.board else None
     contents = {
-        f"{name}.html": to_html(page, drawn),
-        f"{name}.md": texts.to_markdown(page, drawn),
+        f"{name}.html": pages.to_html(page, drawn, board),
+        f"{name}.md": pages.to_markdown(page, drawn, board),
         f"{name}.csv": tables.to_csv(page),
-        f"{name}.json": texts.to_json(page, drawn),
-        "metrics.json": texts.to_metrics(page),
-        **{f"{figure.name}.svg": figure.standalone() for figure in drawn},
+        f"{name}.json": pages.to_json(page, drawn),
+        "metrics.json": pages.to_metrics(page),
+        **{f"{figure.name}.svg": figure.svg for figure in drawn},
     }
     size = len(contents[f"{name}.html"].encode())
     if size > LARGEST:
@@ -100,26 +101,15 @@ def refusals(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> list[s
     """Why a page may not be published, with the remedy of each; empty where it may."""
     declared, out = page.declared, []
     if changes:
-        out.append(f"the tree has uncommitted changes ({_few(changes)}); commit them")
+        out.append(f"the tree has uncommitted changes ({words.some(changes)}); commit them")
     if not page.rows:
         out.append(f"no record belongs to it; {declared.again} first")
-    unmeasured = [f"{m} on {t}" for t, m in declared.unscored if not _has_latency(page, t, m)]
-    if unmeasured:
-        out.append(f"latency and size are not measured of {_few(unmeasured)}; delrec-bench bench measures them")
     if page.mixed:
-        out.append(f"settings or data are mixed in {_few(page.mixed)}; delete the records that do not belong")
+        out.append(f"settings or data are mixed in {words.some(page.mixed)}; delete the records that do not belong")
     if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
         what = "revisions" if len(page.revisions) > 1 else "code that was not committed, revision"
-        out.append(f"its records come from {what} {_few(page.revisions)}; --allow-mixed prints that on the page")
+        out.append(f"its records come from {what} {words.some(page.revisions)}; --allow-mixed prints that on the page")
     return out
-
-
-def _has_latency(page: Page, task: str, method: str) -> bool:
-    return any(row.latency is not None for row in page.of(task) if row["method"] == method)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def changes(root: Path) -> list[str]:

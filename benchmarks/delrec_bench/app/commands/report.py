@@ -38,19 +38,17 @@ def command(
 ) -> Answer:
     """Write out/PAGE/ from runs that are there; trains nothing. Only --publish touches reports/."""
     from delrec_bench.app.common import read_runs
-    from delrec_bench.app.pages import declaration
+    from delrec_bench.app.pages import page_of
     from delrec_bench.report.content import build
     from delrec_bench.report.writing import out_folder, write_page
     from delrec_bench.report.writing import publish as published
     from delrec_bench.studies.expansion import Wanted, expand
-    from delrec_bench.studies.selecting import keys_of
 
     workspace = places.workspace
     methods, tasks = places.tables()
     expanded = expand(study, profile, methods, tasks, Wanted(data=by_task("--data", data)))
     records, failures = read_runs(workspace, source)
-    keys = keys_of(expanded.requests, methods, tasks, records, failures)
-    declared = declaration(expanded, keys, methods, tasks, records, failures)
+    declared = page_of(expanded, methods, tasks, records, failures)
     shown = source or "records"
     if publish:
         paths = published(workspace, declared, records, source=shown, allow_mixed=allow_mixed)

@@ -1,0 +1,116 @@
+"""The board: every method on every task in one table, from the runs of all profiles, whatever data they are on."""
+
+import csv
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from delrec_bench.app.pages import BOARD, page_of
+from delrec_bench.config import settle
+from delrec_bench.methods.base import FAMILIES, find_methods
+from delrec_bench.report.board import board_of
+from delrec_bench.report.content import build
+from delrec_bench.report.figures.board import pictures
+from delrec_bench.report.pages import to_html, to_markdown
+from delrec_bench.report.tables import to_csv
+from delrec_bench.studies.expansion import expand
+from delrec_bench.tasks.base import find_tasks
+
+from benchmarks.tests import made_up
+
+METHODS, TASKS = find_methods(), find_tasks()
+STAND_IN = "shd:spoken-digits@298f8453"
+NAMES = ("lif", "delrec-axonal", "delrec-axonal-fixed", "time-slices")
+
+
+def runs(profile, n, task, row_of=None, names=NAMES):
+    """Made-up runs of the board's own settings on one task."""
+    for request in expand(BOARD, profile, METHODS, TASKS).requests:
+        if request.method in names and request.task == task and request.repetition < n:
+            like = made_up.scored_at("delrec-axonal", request.repetition, 0.6 + 0.01 * NAMES.index(request.method))
+            kind = METHODS[request.method].kind
+            stand_in = {"kind": "STAND-IN", "stamp": "STAND-IN", "classes": 10} if row_of else {}
+            yield made_up.remade(
+                like, kind=kind, method=request.method, task=row_of or task, data=like.data | stand_in,
+                configuration=settle(request, METHODS[request.method], TASKS[task]).values,
+                parameters=like.parameters if kind == "run" else {}, command=request.command(),
+            )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def records():
+    return [*runs("quick", 2, "digits"), *runs("speech", 1, "shd", STAND_IN)]
+
+
+@pytest.fixture(scope="module")
+def page(records):
+    study = expand(BOARD, None, METHODS, TASKS)
+    return build(page_of(study, METHODS, TASKS, records), records)
+
+
+def test_it_has_every_method_of_the_board_and_all_tasks_of_all_profiles(page):
+    board = board_of(page)
+    assert {line.method for line in board.lines} == {name for name, method in METHODS.items() if method.board}
+    assert [group.task for group in board.groups[:4]] == [STAND_IN, "ssc", "ps-mnist", "digits"]
+    families = [line.family for line in board.lines]
+    assert families == sorted(families, key=FAMILIES.index)
+    assert not page.missing, "what was not run is an empty cell"
+
+
+def test_a_head_says_whose_data_it_is_and_a_stand_in_is_never_called_official(page):
+    heads = {group.task: group for group in board_of(page).groups}
+    assert heads[STAND_IN].title == "SHD stand-in: spoken-digits"
+    assert "10 classes" in heads[STAND_IN].brief and "not comparable with published values" in heads[STAND_IN].brief
+    assert "made by the suite" in heads["digits"].brief and heads["ssc"].brief == "not run yet"
+
+
+def test_a_cell_without_a_run_is_empty_and_gives_the_command_that_fills_it(page):
+    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(to_csv(page)))}
+    empty = lines["ps-mnist", "lif"]
+    assert (empty["n"], empty["score_mean"]) == ("0", "") and empty["command"].startswith(
+        "delrec-bench run lif ps-mnist"
+    )
+    cell = next(cell for cell in row_cells(page, "lif") if cell.hint == empty["command"])
+    assert cell.text == ""
+    markup = to_html(page, (), board_of(page))
+    assert f'title="{empty["command"]}"' in markup.replace("&#34;", '"')
+
+
+def row_cells(page, method):
+    return next(line.cells for line in board_of(page).lines if line.method == method)
+
+
+def test_published_values_stand_apart_with_how_their_checkpoint_was_chosen(page):
+    board = board_of(page)
+    cells = dict(zip(board.groups[0].head, row_cells(page, "lif"), strict=False))
+    assert (cells["published"].text, cells["published"].note) == ("87.04", "chosen on test")
+    assert cells["runs"].text == "1" and cells["accuracy (%)"].text == "60.00"
+    assert all(row["published_score"] is None for row in page.of(STAND_IN)), "never in the row of other data"
+
+
+def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
+    study = expand(BOARD, None, METHODS, TASKS)
+    declared = page_of(study, METHODS, TASKS, records, new=("lif",))
+    board = board_of(build(declared, records))
+    assert [line.method for line in board.lines if line.new] == ["lif"]
+    assert all(line.method in line.command for line in board.lines)
+    assert "new, run here" in board.short().markdown()
+    text = to_markdown(page, (), board_of(page))
+    assert all(line.command in text for line in board.lines)
+
+
+def test_few_runs_get_no_verdict_anywhere(page):
+    text = to_html(page, pictures(page), board_of(page))
+    said = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"\b(inconclusive|equivalent|better than)\b", said)
+
+
+def test_the_pictures_name_every_point_and_fall_back_to_operations_at_equal_sizes(page):
+    (picture,) = pictures(page)
+    assert picture.name == "operations" and "about as many parameters" in picture.caption
+    for name in NAMES[:3]:
+        assert METHODS[name].called in picture.svg
+    sizes = {"lif": 5_000, "delrec-axonal": 10_000, "delrec-axonal-fixed": 20_000}
+    rows = tuple(replace(r, values={**r.values, "parameters_total": sizes.get(r["method"])}) for r in page.rows)
+    assert pictures(replace(page, rows=rows))[0].name == "parameters"
