@@ -142,6 +142,5 @@ def test_method(benchmark: Any, stage: Stage, quick: bool, threads: int, place: 
     if what.method == BASELINE and not ratio(row["seconds"], against).contains(1.0):
         warnings.warn(f"{what.task}, {mode}: the no-delay network against itself does not hold 1", stacklevel=1)
     info = Measured(delrec=1, mode=mode, engine=found.engine(mode), baseline_seconds=against, about=what)  # type: ignore[arg-type]
-    benchmark.group = f"{what.task} {mode}"
     benchmark.extra_info.clear()
     benchmark.extra_info.update(info.model_dump())

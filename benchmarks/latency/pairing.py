@@ -50,6 +50,8 @@ class Pairs:
             cost = self._once()
         least = _LEAST if cost < _SLOW else _QUICK
         most = _MOST if cost > _SHORT else _MOST_SHORT
+        where = info.get("shape") or info.get("task")
+        benchmark.group = f"{where} {info.get('mode')}"  # before the measurement, which takes it over
         rounds = _QUICK if self.quick else max(least, min(most, int(self.seconds / max(cost, 1e-9))))
         with undisturbed():
             benchmark.pedantic(self.candidate, setup=self.before_round, rounds=rounds, iterations=1)
@@ -57,7 +59,6 @@ class Pairs:
             return info
         row = self.row(list(benchmark.stats.stats.data), benchmark.extra_info, info)
         over = ", ".join(f"{v['ratio']:.3g} x {name}" for name, v in row["against"].items())
-        where = info.get("shape") or info.get("task")
         print(f" {where} | {info.get('mode')} | {info.get('contender')}: {row['median']:.4g} s, {over}", flush=True)
         return row
 
