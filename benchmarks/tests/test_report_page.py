@@ -11,6 +11,7 @@ from delrec_bench.report.content import build
 from delrec_bench.report.declared import About, Contrast, Empty, Expected, Finding
 from delrec_bench.report.tables import published_tables, score_cell, verdict_table
 from delrec_bench.tasks.base import find_tasks
+from scipy import stats
 
 from benchmarks.tests import made_up
 from benchmarks.tests.made_up_pages import PAIR, TASKS, page_of, pair_of, row
@@ -49,6 +50,26 @@ def test_holm_is_over_the_tasks_of_the_declared_comparison_alone(whole):
 def test_the_comparison_is_of_its_own_tasks():
     page = page_of(pair_of(0.1), primary=(*PAIR, ("digits", "tones")))
     assert [d.verdict.task for d in page.judged.primary] == ["digits", "tones"]
+
+
+def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repetition():
+    gains = [(0.10, 0.02), (0.08, 0.01), (0.11, 0.02), (0.09, 0.00), (0.12, 0.03)]  # learned here, learned there
+    scores = {
+        PAIR[0]: [0.6 + here for here, _ in gains],
+        PAIR[1]: [0.6] * 5,
+        "rlif": [0.7 + there for _, there in gains],
+        "lif": [0.7] * 5,
+    }
+    made = [made_up.scored_at(m, r, score) for m, of in scores.items() for r, score in enumerate(of)]
+    page = page_of(made, primary=(*PAIR, ("digits",), ("rlif", "lif")), contrasts=(Contrast(*PAIR, "here alone"),))
+    (claim,) = page.judged.primary
+    wanted = [here - there for here, there in gains]
+    assert [value for _, value in claim.each] == pytest.approx(wanted)
+    interval = stats.t.interval(0.95, 4, np.mean(wanted), stats.sem(wanted))
+    assert (claim.verdict.low, claim.verdict.high) == pytest.approx(interval)
+    assert claim.verdict.hypothesis == f"{PAIR[0]} against {PAIR[1]}, less rlif against lif"
+    alone = next(d for d in page.judged.differences if d.about == "here alone")
+    assert alone.verdict.difference == pytest.approx(np.mean([here for here, _ in gains]))
 
 
 def test_the_mean_is_over_these_very_tasks_and_of_one_metric():

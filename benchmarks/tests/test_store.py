@@ -55,7 +55,9 @@ def test_what_is_published_is_what_pages_show_and_holds_the_digest_of_the_whole(
 
 def test_a_run_that_came_out_differently_does_not_replace_the_published_one(tmp_path):
     records.publish(tmp_path, [RUN])
-    with pytest.raises(BenchError, match="1 published runs came out differently here, the first being record .* .run of lif on digits"):
+    with pytest.raises(
+        BenchError, match="1 published runs came out differently here, the first being .*run of lif on digits"
+    ):
         records.publish(tmp_path, [again(RUN), made_up.record("lif", "digits", 1)])
     assert [r.digest for r in records.read_store(tmp_path)[0]] == [RUN.digest]
     with pytest.raises(BenchError, match="given with two outcomes"):

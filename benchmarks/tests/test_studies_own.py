@@ -242,6 +242,8 @@ set = {{ {own_} }}
         ("repetitions = 2", 'repetitions = 2\nwithout = { delrec-axonal-fixed = ["digits"] }',
          "primary needs delrec-axonal-fixed at .* on digits, where it has no run"),
         ('over = ["digits", "mackey-glass"]', 'over = ["digits", "digits"]', "primary.over has a task twice"),
+        ("at = { sigma = 10,", "minus_at = { sigma = 10 }\nat = { sigma = 10,", "minus_at is the place of primary.at"),
+        ("at = { sigma = 10,", "minus_at = { sigma = 7 }\nat = { sigma = 10,", "minus_at.network.sigma is 7; it is"),
         ("[large]", "[small.set]\nseeds = { split = 1 }\n[large]", "seeds.split belongs to the repetitions"),
         ("[large]", "[small.set]\nnetwork.window = 3\n[large]", "none of lif, .* has network.window; leave it out"),
         ("set = {", "set = { sigma = 3.0,", "network.sigma is swept and stands in set; leave one of them out"),

@@ -193,7 +193,11 @@ def _at(spot: Spot, place: Mapping[str, Any]) -> bool:
 
 def _primary(study: Study, names: Mapping[Spot, str]) -> Primary | None:
     asked = study.primary
-    return None if asked is None else Primary(*_rows_of(asked, names), tuple(asked.over))
+    if asked is None:
+        return None
+    elsewhere = asked.model_copy(update={"at": asked.at | asked.minus_at})
+    minus = _rows_of(elsewhere, names) if asked.minus_at else None
+    return Primary(*_rows_of(asked, names), tuple(asked.over), minus)
 
 
 def _rows_of(asked: Pair, names: Mapping[Spot, str]) -> tuple[str, str]:

@@ -66,11 +66,13 @@ class Primary:
     Attributes:
         method, control: Rows.
         over: Tasks; empty for all of the page.
+        minus: Rows whose difference is taken off that of the two: the claim is then an interaction.
     """
 
     method: str
     control: str
     over: tuple[str, ...] = ()
+    minus: tuple[str, str] | None = None
 
     def covers(self, task: str) -> bool:
         """Whether a row's task is one of those: `shd:folder@1234` is `shd`."""

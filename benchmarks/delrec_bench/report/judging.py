@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -64,89 +65,117 @@ class Judged:
 
 def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
     """Every claim of a page; the declared comparison is corrected over its tasks (Holm), the others are exploratory."""
-    made: dict[tuple[str, str, str], tuple[Row, Row, str]] = {}
-    for row, other, about in _pairs(declared, rows):
-        made.setdefault((row["task"], row["method"], other["method"]), (row, other, about))
-    estimates = [_estimate(row, other) for row, other, _ in made.values()]
+    made: dict[tuple[str, str], _Asked] = {}
+    for asked in _asked(declared, rows):
+        made.setdefault((asked.row["task"], asked.hypothesis), asked)
+    estimates = [_estimate(asked) for asked in made.values()]
     verdicts = judge(
         [
             Claim(
-                f"{row['method']} against {other['method']}",
-                row["task"],
+                asked.hypothesis,
+                asked.row["task"],
                 estimate,
-                metric_named(row["metric"]).more_is_better,
-                declared.margin(row["task"]),
-                "primary" if _is_primary(declared, row, other) else "exploratory",
+                metric_named(asked.row["metric"]).more_is_better,
+                declared.margin(asked.row["task"]),
+                "primary" if asked.primary else "exploratory",
             )
-            for (row, other, _), estimate in zip(made.values(), estimates, strict=True)
+            for asked, estimate in zip(made.values(), estimates, strict=True)
         ]
     )
     found = [
-        Difference(verdict, row, other, _each(row, other), _wide(declared, row, other), about)
-        for (row, other, about), verdict in zip(made.values(), verdicts, strict=True)
+        Difference(verdict, asked.row, asked.other, _each(asked), _wide(declared, asked), asked.about)
+        for asked, verdict in zip(made.values(), verdicts, strict=True)
     ]
     found.sort(key=lambda d: (d.verdict.kind != "primary", d.control.kind == "floor"))
     primary = [d for d in found if d.verdict.kind == "primary"]
     one_metric = len({d.method["metric"] for d in primary}) == 1
     return Judged(
         answer=answer_of([d.verdict for d in primary]) if primary else None,
-        mean=mean_over([_estimate(d.method, d.control) for d in primary]) if one_metric else None,
+        mean=mean_over([e for e, v in zip(estimates, verdicts, strict=True) if v.kind == "primary"])
+        if one_metric
+        else None,
         differences=tuple(found),
         ranks={task: _ranks([r for r in rows if r["task"] == task]) for task in dict.fromkeys(r["task"] for r in rows)},
     )
 
 
-def _is_primary(declared: Declaration, row: Row, other: Row) -> bool:
-    primary = declared.primary
-    asked = primary is not None and (primary.method, primary.control) == (row["method"], other["method"])
-    return asked and primary is not None and primary.covers(row["task"])
+@dataclass(frozen=True)
+class _Asked:
+    """Two rows to compare; of an interaction also the two whose difference is taken off."""
+
+    row: Row
+    other: Row
+    about: str = ""
+    primary: bool = False
+    minus: tuple[Row, ...] = ()
+
+    @property
+    def hypothesis(self) -> str:
+        less = f", less {' against '.join(row['method'] for row in self.minus)}" if self.minus else ""
+        return f"{self.row['method']} against {self.other['method']}{less}"
 
 
-def _pairs(declared: Declaration, rows: Sequence[Row]) -> Iterable[tuple[Row, Row, str]]:
+def _asked(declared: Declaration, rows: Sequence[Row]) -> Iterable[_Asked]:
     """The declared two, every row with its control, the contrasts, and every row with the floors of its task."""
     by_name = {(row["task"], row["method"]): row for row in rows if row.records}
+    primary = declared.primary
     for (task, method), row in by_name.items():
-        asked: list[tuple[str, str | None, str]] = []
-        if declared.primary is not None:
-            asked.append((declared.primary.method, declared.primary.control, ""))
-        asked += [(contrast.method, contrast.control, contrast.about) for contrast in declared.contrasts]
-        asked += [(method, row.control, "")]
-        floors = [(method, floor["method"], "") for floor in rows if floor.kind == "floor" and row.kind == "run"]
-        for name, control, about in (*asked, *floors):
-            if name == method and (task, control) in by_name:
-                yield row, by_name[task, str(control)], about
+        if primary is not None and primary.method == method and (task, primary.control) in by_name:
+            names = primary.minus or ()
+            minus = tuple(by_name[task, name] for name in names if (task, name) in by_name)
+            if len(minus) == len(names):
+                yield _Asked(row, by_name[task, primary.control], "", primary.covers(task), minus)
+        pairs = [(contrast.control, contrast.about) for contrast in declared.contrasts if contrast.method == method]
+        pairs.append((row.control or "", ""))
+        pairs += [(floor["method"], "") for floor in rows if floor.kind == "floor" and row.kind == "run"]
+        for control, about in pairs:
+            if (task, control) in by_name:
+                yield _Asked(row, by_name[task, control], about)
 
 
-def _shared(row: Row, other: Row) -> list[tuple[Record, Record]]:
-    ours, theirs = ({r.repetition: r for r in side.records} for side in (row, other))
-    return [(ours[i], theirs[i]) for i in sorted(set(ours) & set(theirs))]
+def _shared(asked: _Asked) -> list[tuple[Record, ...]]:
+    """The records of the repetitions that all rows have."""
+    sides = [{r.repetition: r for r in row.records} for row in (asked.row, asked.other, *asked.minus)]
+    return [tuple(side[i] for side in sides) for i in sorted(set.intersection(*map(set, sides)))]
 
 
-def _each(row: Row, other: Row) -> tuple[tuple[int, float], ...]:
-    return tuple((a.repetition, a.score - b.score) for a, b in _shared(row, other))
+def _two_sides(values: Sequence[Any]) -> tuple[Any, Any]:
+    """What is subtracted from what: (a, b), or of four (a - b, c - d)."""
+    if len(values) == 2:
+        return values[0], values[1]
+    a, b, c, d = values
+    return a - b, c - d
 
 
-def _estimate(row: Row, other: Row) -> Estimate:
-    both = _shared(row, other)
-    alone = paired([a.score for a, _ in both], [b.score for _, b in both], resolution=row.resolution)
-    return with_tuning(alone, _tuning(row, other))
+def _each(asked: _Asked) -> tuple[tuple[int, float], ...]:
+    found = []
+    for records in _shared(asked):
+        ours, theirs = _two_sides([r.score for r in records])
+        found.append((records[0].repetition, ours - theirs))
+    return tuple(found)
 
 
-def _wide(declared: Declaration, row: Row, other: Row) -> Estimate | None:
-    both = _shared(row, other)
-    targets = [column(r, "targets") for pair in both for r in pair]
+def _estimate(asked: _Asked) -> Estimate:
+    sides = [_two_sides([r.score for r in records]) for records in _shared(asked)]
+    alone = paired([a for a, _ in sides], [b for _, b in sides], resolution=asked.row.resolution)
+    return with_tuning(alone, _tuning(asked.row, asked.other))
+
+
+def _wide(declared: Declaration, asked: _Asked) -> Estimate | None:
+    row, shared = asked.row, _shared(asked)
+    targets = [column(r, "targets") for records in shared for r in records]
     first = targets[0] if targets else None
     if first is None or not all(t is not None and np.array_equal(t, first) for t in targets):
         return None
     per_sample = metric_named(row["metric"]).per_sample
-    ours, theirs = (
+    scored = [
         np.stack([per_sample(np.asarray(column(r, "predictions")), first) for r in side])
-        for side in zip(*both, strict=True)
-    )
-    speakers, overlap = column(both[0][0], "groups"), declared.about(row["task"]).overlap
+        for side in zip(*shared, strict=True)
+    ]
+    speakers, overlap = column(shared[0][0], "groups"), declared.about(row["task"]).overlap
     clusters = window_blocks(len(first), overlap, 1) if overlap > 1 else None
-    wide = crossed(ours, theirs, clusters if speakers is None else speakers.tolist())
-    return with_tuning(wide, _tuning(row, other))
+    wide = crossed(*_two_sides(scored), clusters if speakers is None else speakers.tolist())
+    return with_tuning(wide, _tuning(row, asked.other))
 
 
 def _tuning(row: Row, other: Row) -> list[tuple[float, float]]:

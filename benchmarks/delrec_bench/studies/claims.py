@@ -44,7 +44,12 @@ def placed(pair: P, axes: Mapping[str, Sequence[Any]], methods: MethodTable, stu
         raise BenchError(
             f"study '{study}': {name} compares {pair.method} with itself; name another control, or control_at"
         )
-    return pair.model_copy(update={"at": at, "control_at": control_at})
+    placed_at: dict[str, Any] = {"at": at, "control_at": control_at}
+    if isinstance(pair, Primary) and pair.minus_at:
+        placed_at["minus_at"] = place(pair.minus_at, "minus_at")
+        if at | placed_at["minus_at"] == at:
+            raise BenchError(f"study '{study}': {name}.minus_at is the place of {name}.at; give another one")
+    return pair.model_copy(update=placed_at)
 
 
 def check_pairs(
@@ -71,7 +76,8 @@ def check_pairs(
         sides = ((pair.method, pair.at), (pair.control, pair.at | pair.control_at))
         if sides in asked:
             raise BenchError(f"study '{study}': {name} compares {pair.method} with {pair.control} twice; leave one out")
-        asked.append(sides)
+        if not (isinstance(pair, Primary) and pair.minus_at):  # that one is of four rows
+            asked.append(sides)
         over = pair.over if isinstance(pair, Primary) else list(tasks)
         if any(over.count(task) > 1 for task in over):
             raise BenchError(f"study '{study}': primary.over has a task twice: {', '.join(over)}")

@@ -93,9 +93,12 @@ class Primary(Pair):
 
     Attributes:
         over: Its tasks.
+        minus_at: Where on the axes the same difference is taken off: the claim is then that the difference depends on
+            the place (an interaction).
     """
 
     over: Annotated[list[str], Field(min_length=1)]
+    minus_at: dict[str, Any] = Field(default_factory=dict)
 
 
 class Contrast(Pair):
