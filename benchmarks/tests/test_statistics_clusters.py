@@ -123,8 +123,3 @@ def test_one_cluster_is_open_with_the_reason_and_what_does_not_fit_is_an_error()
         crossed(np.ones((3, 4)), np.zeros((3, 5)))
     with pytest.raises(BenchError, match="not finite"):
         crossed(np.full((2, 2), np.nan), np.zeros((2, 2)))
-
-
-def test_the_same_predictions_have_no_spread_and_do_not_crash():
-    e = crossed(np.ones((3, 4)), np.ones((3, 4)))
-    assert (e.difference, e.low, e.high) == (0.0, 0.0, 0.0)

@@ -100,20 +100,6 @@ def test_an_axis_may_hold_several_settings_at_once_under_a_name(own):
     assert study.primary is not None and study.primary.control_at == {"step": "10 ms, rescaled"}
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('name = "20 ms"', "", "sweep is .* for step: tables alone, each with a name and at least one setting"),
-        ('name = "20 ms"', 'name = "10 ms, rescaled"', "for step: values that differ, not one twice"),
-        ("control_at = { step = ", "control_at = { stop = ", "unknown key 'stop'; did you mean 'step'"),
-        ('at = { step = "20 ms" }', 'at = { step = "20" }', "primary.at.step is '20'; it is swept over"),
-    ],
-)
-def test_a_wrong_bundle_is_told(own, old, new, message):
-    with pytest.raises(BenchError, match=message):
-        own(BUNDLE.replace(old, new, 1))
-
-
 WIDTHS = """
 summary = "what the widths do"
 [quick]
@@ -136,18 +122,6 @@ def test_lists_are_values_of_an_axis_too(own):
     assert study.primary is not None and study.primary.at == {"network.hidden": "[16, 16]"}
     with pytest.raises(BenchError, match=r"primary.at.network.hidden is '\[8, 8\]'; it is swept over"):
         own(WIDTHS.replace("at = { hidden = [16, 16] }", "at = { hidden = [8, 8] }"))
-
-
-def test_a_setting_may_be_none_at_a_point(own):
-    """`--set clip_norm=none` says that nothing is clipped; a study could not, since TOML has no word for it."""
-    study = own(
-        WIDTHS.replace('"network.hidden" = [[8], [16, 16]]', '"training.clip_norm" = ["none", 1.0]').replace(
-            "hidden = [16, 16]", 'clip_norm = "none"'
-        )
-    )
-    clipped = {dict(r.overrides)["training.clip_norm"] for r in study.requests}
-    assert clipped == {None, 1.0} and {r.point[0][1] for r in study.requests} == {"none", 1.0}
-    assert all("clip_norm=none" in r.command() for r in study.requests if r.point[0][1] == "none")
 
 
 @pytest.mark.parametrize(
@@ -308,14 +282,6 @@ control = "lif"
         own(SWEEP + contrast.replace('"lif"', '"rlif"') + "at = { sigma = 1, delay_high = 20 }\n")
 
 
-def test_a_study_declares_its_hypothesis_margins_and_repetitions(own):
-    study = own()
-    assert study.primary is not None and study.primary.over == ["digits", "mackey-glass"]
-    assert study.margin == {"digits": 0.01, "mackey-glass": 0.005}, "a profile adds to what stands above"
-    assert (study.repetitions, own(profile="large").repetitions) == (2, 40)
-    assert {r.repetition for r in own(profile="large").requests} == set(range(40))
-
-
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -379,11 +345,6 @@ def test_delays_that_cannot_start_are_refused_before_any_run(own):
     ):
         for request in study.requests:
             settle(request, find_methods()[request.method], find_tasks()[request.task])
-
-
-def test_what_stands_above_may_be_of_another_profiles_tasks(own, tmp_path):
-    text = STARTS.replace("[quick]", f'data = {{ shd = "{tmp_path}" }}\nwithout = {{ lif = ["shd"] }}\n[quick]')
-    assert dict(own(text).data) == {}
 
 
 def test_a_study_of_ones_own_never_has_a_page_of_this_packages(tmp_path):

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from delrec_bench.data import binning, files
+from delrec_bench.data import binning
 from delrec_bench.data.binning import Bins
 from delrec_bench.data.events import recordings
 from delrec_bench.data.generated import Events, write
@@ -412,20 +412,6 @@ def test_missing_files_say_where_they_were_looked_for(load, corpus, tmp_path):
     with h5py.File(corpus / "shd_test.h5", "w") as file:
         file["labels"] = np.zeros(3)
     with pytest.raises(BenchError, match="no dataset 'spikes/times'"):
-        load()
-
-
-def test_no_space_for_the_cache_is_one_clear_line_and_leaves_no_part(load, tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(binning, "write_atomic", full)
-    with pytest.raises(BenchError, match="no space to write .*cache/bins-.*make room"):
-        load()
-    assert made(tmp_path) == set()
-    monkeypatch.setattr(files, "write_atomic", full)
-    (tmp_path / "work" / "cache" / "digests.json").unlink()
-    with pytest.raises(BenchError, match="no space to write"):
         load()
 
 

@@ -9,7 +9,6 @@ from delrec_bench.data.files import content_digest
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks import yin_yang
-from delrec_bench.tasks.base import find_tasks
 from delrec_bench.tasks.yin_yang import SIZES, class_of, points, spike_times
 from delrec_bench.workspace import workspace_at
 
@@ -85,7 +84,3 @@ def test_bad_requests_are_one_line(tmp_path: Path) -> None:
         load(tmp_path, steps=20)
     with pytest.raises(BenchError, match="one step"):
         load(tmp_path, binning="times", steps=60)
-
-
-def test_task_is_found() -> None:
-    assert find_tasks()["yin-yang"].embedded

@@ -1,0 +1,135 @@
+"""`data export-splits` and `score`: other code gets our splits, and its predictions are scored by our rules."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from delrec_bench.app import main
+from delrec_bench.data.task_data import TaskOptions
+from delrec_bench.records import read_record
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.workspace import find_workspace
+
+
+def rows(path, split):
+    with path.open() as file:
+        return [row for row in csv.DictReader(file) if row["split"] == split]
+
+
+def test_splits_permutation_and_seeds_give_another_program_the_same_samples(splits):
+    assert len(list(splits.iterdir())) == 4
+    about = json.loads((splits / "repetition-1.json").read_text())
+    assert about["seeds"] == dict.fromkeys(("split", "permutation", "initialisation", "order"), 1)
+    data = find_tasks()["digits"].load(TaskOptions(), 1, 1, None, find_workspace())
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    for split in ("train", "valid", "test"):
+        listed = rows(splits / "repetition-1.csv", split)
+        assert [int(row["target"]) for row in listed] == getattr(data, split).targets.tolist()
+        theirs = bunch.data[[int(row["row"]) for row in listed]][:, about["permutation"]] / 16
+        ours = getattr(data, split).batch(torch.arange(len(listed)))[:, :, 0].T
+        assert torch.equal(ours, torch.tensor(theirs, dtype=torch.float32))
+
+
+@pytest.mark.slow
+def test_all_tasks_at_hand_are_written_and_the_others_named(tmp_path, capsys):
+    assert main(["data", "export-splits", "--repetitions", "1", "--out", str(tmp_path)]) == 0
+    for name in ("yin-yang", "mackey-glass", "formants-20", "formants-35"):
+        data = find_tasks()[name].load(TaskOptions(), 0, 0, None, find_workspace())
+        for split, used in data.used.items():
+            assert len(rows(tmp_path / name / "repetition-0.csv", split)) == used == len(getattr(data, split))
+    if not (find_workspace().data / "shd").is_dir():
+        assert "shd: left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nmnist"], "no .*NMNIST"),
+        (["digit"], "did you mean 'digits'"),
+        (["digits", "--repetitions", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(tmp_path, capsys, words, message):
+    assert main(["data", "export-splits", *words, "--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    """The digits' splits of two repetitions."""
+    folder = tmp_path_factory.mktemp("splits")
+    assert main(["data", "export-splits", "digits", "--repetitions", "2", "--out", str(folder)]) == 0
+    return folder / "digits"
+
+
+@pytest.fixture
+def exported(splits, tmp_path, monkeypatch, capsys):
+    """A workspace, and the test split of repetition 1."""
+    monkeypatch.setenv("DELREC_BENCH_ROOT", str(tmp_path))
+    (tmp_path / "data.dvc").write_text("outs: []\n")
+    capsys.readouterr()
+    return tmp_path, rows(splits / "repetition-1.csv", "test")
+
+
+def written(folder, lines):
+    path = folder / "predictions.csv"
+    path.write_text("position,prediction\n" + "".join(f"{a},{b}\n" for a, b in lines))
+    return str(path)
+
+
+def test_the_exported_targets_score_everything_and_wrong_ones_count(exported, capsys):
+    folder, test = exported
+    right = [(row["position"], row["target"]) for row in test]
+    asked = ["score", written(folder, reversed(right)), "--task", "digits", "--repetition", "1", "--json"]
+    assert main(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["score"], found["correct"], found["total"]) == (1.0, len(test), len(test))
+    wrong = [(p, (int(t) + 1) % 10) for p, t in right[:36]] + right[36:]
+    written(folder, wrong)
+    assert main(asked) == 0
+    assert json.loads(capsys.readouterr().out)["correct"] == len(test) - 36
+
+
+def test_it_is_the_score_of_a_record(exported, capsys):
+    """What a run of ours predicted, given back as a file, has the run's own score."""
+    folder, _ = exported
+    assert main(["run", "time-slices", "digits", "--repetition", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    record = json.loads(next((folder / "runs").glob("*/record.json")).read_text())
+    predictions = read_record(next((folder / "runs").glob("*/record.json"))).predictions
+    assert record["method"] == "time-slices"
+    path = written(folder, enumerate(np.asarray(predictions).tolist()))
+    assert main(["score", path, "--task", "digits", "--repetition", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["score"] == told["test_score"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda rows: rows[:-1], "position 359 is the first to lack"),
+        (lambda rows: [*rows, rows[3]], "position 3 is there twice"),
+        (lambda rows: [*rows[:-1], (99999, 1)], "position 99999"),
+        (lambda rows: [*rows[:-1], (359, 10)], "no class of 0 to 9"),
+        (lambda rows: [*rows[:-1], (359, "nan")], "not finite"),
+        (lambda rows: [*rows[:-1], (359, "")], "no number"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(exported, capsys, spoil, said):
+    folder, test = exported
+    path = written(folder, spoil([(row["position"], row["target"]) for row in test]))
+    assert main(["score", path, "--task", "digits", "--repetition", "1"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_without_the_columns_or_not_there(exported, capsys):
+    folder, _ = exported
+    (folder / "a.csv").write_text("sample,class\n0,1\n")
+    for name, said in (("a.csv", "position and prediction"), ("none.csv", "cannot be read")):
+        assert main(["score", str(folder / name), "--task", "digits"]) == 2
+        assert said in capsys.readouterr().err
