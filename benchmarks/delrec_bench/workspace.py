@@ -132,7 +132,7 @@ def remove_drafts(folder: Path, name: str = "*", older: float = 0.0) -> None:
 
 def _swept(workspace: Workspace) -> Workspace:
     """The workspace without drafts that no process can be writing any more; a run's folder is swept by who holds it."""
-    folders = [workspace.cache, workspace.runs / ".studies"]
+    folders = [workspace.cache]
     for above in (workspace.data, workspace.root / "out", workspace.reports):
         folders += [path for path in above.glob("*") if path.is_dir()]
     for folder in folders:

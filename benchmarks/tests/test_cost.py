@@ -1,11 +1,11 @@
-"""What a study costs: known from past runs of this machine first, scaled, and held beside what it took."""
+"""What a study costs: known from past runs of this machine first, and scaled."""
 
 import pytest
 from delrec_bench.config import Request
 from delrec_bench.environment import machine
 from delrec_bench.methods.base import find_methods
 from delrec_bench.studies import cost
-from delrec_bench.studies.cost import UNKNOWN_SECONDS, Estimate, estimate, misfits, took
+from delrec_bench.studies.cost import UNKNOWN_SECONDS, Cost, Past, estimate, misfit
 from delrec_bench.tasks.base import find_tasks
 
 from benchmarks.tests import made_up
@@ -23,7 +23,7 @@ def past(seconds, method="lif", host=None, under=None, **measured):
 
 
 def asked(records, method="lif", limit=None, **more):
-    return estimate([Request(method, "digits", epochs=20, limit=limit, **more)], METHODS, TASKS, records)
+    return estimate([Request(method, "digits", epochs=20, limit=limit, **more)], METHODS, TASKS, Past(records))
 
 
 def test_the_median_of_past_runs_is_scaled_to_epochs_and_samples():
@@ -49,15 +49,12 @@ def test_scoring_a_network_once_more_is_no_measure_of_a_training_nor_the_other_w
     assert asked(records, "dcls", overrides=(("evaluation.lesion", "zero"),)).seconds == pytest.approx(2.0)
 
 
-def test_what_does_not_fit_is_told_with_what_would(tmp_path, monkeypatch):
+def test_what_does_not_fit_is_told_with_what_would(monkeypatch):
     monkeypatch.setattr(cost, "free_bytes", lambda device: 4e9)
-    assert misfits(Estimate(memory=3e9), 1, tmp_path / "not" / "yet") == []
-    assert misfits(Estimate(memory=3e9), 2, tmp_path) == [
-        "2 workers need 6.0 GB of memory, and 4.0 GB are free; use --jobs 1"
-    ]
-    (said,) = misfits(Estimate(runs=10**15), 1, tmp_path)
-    assert "--runs DIR" in said
+    assert misfit(Cost(memory=3e9), 1) is None
+    assert misfit(Cost(memory=3e9), 2) == "2 workers need 6.0 GB of memory, and 4.0 GB are free; use --jobs 1"
 
 
-def test_what_was_expected_stands_beside_what_it_took():
-    assert took([past(60.0)], Estimate(1, 1, 600.0)) == "1 runs took 1.0 core minutes (10.0 expected)"
+def test_costs_add_up_but_for_what_the_largest_takes():
+    both = Cost(1, 1, 10.0, 10.0, 1e9) + Cost(1, 0, 60.0, 60.0, 2e9)
+    assert both == Cost(2, 1, 70.0, 60.0, 2e9)

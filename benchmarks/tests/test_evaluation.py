@@ -22,8 +22,8 @@ from delrec_bench.runs.again import request_of, rerun
 from delrec_bench.runs.folder import BusyError, RunFolder
 from delrec_bench.runs.models import network_of
 from delrec_bench.statistics.reproduced import Row, judge
-from delrec_bench.studies.derived import networks
 from delrec_bench.studies.expansion import expand
+from delrec_bench.studies.work import networks
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import evaluate
 from delrec_bench.training.lesioned import deployed_as, layers_with_delays, lesion_

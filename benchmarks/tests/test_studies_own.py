@@ -45,7 +45,7 @@ def own(tmp_path):
 
 def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
     study = own()
-    assert (study.name, study.profile, study.presets) == ("sigmas", "small", "quick")
+    assert (study.name, study.profile, study.requests[0].profile) == ("sigmas", "small", "quick")
     points = [
         dict(r.point) for r in study.requests if (r.method, r.task, r.repetition) == ("delrec-axonal", "digits", 1)
     ]

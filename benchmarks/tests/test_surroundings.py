@@ -10,7 +10,6 @@ import pytest
 from delrec_bench import app
 from delrec_bench.records import load_records, same_record
 from delrec_bench.runs import folder
-from delrec_bench.studies.membership import memberships
 from delrec_bench.workspace import find_workspace, workspace_at
 
 SMALL = ["--set", "training.epochs=2", "--set", "network.hidden=6", "--set", "task.limit=40", "--set"]
@@ -184,8 +183,8 @@ def test_no_home_is_no_error(tmp_path, alone, home):
 
 
 def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
-    left = [".mine.csv.abcdefgh", ".bins-0123-abcdefgh", ".shd.json.abcdefgh", ".shd_train.h5.abcdefgh"]
-    folders = ["out/mine", "cache", "runs/.studies", "data/shd"]
+    left = [".mine.csv.abcdefgh", ".bins-0123-abcdefgh", ".shd_train.h5.abcdefgh"]
+    folders = ["out/mine", "cache", "data/shd"]
     kept = [tmp_path / name for name in ("cache/.fresh.npy.abcdefgh", ".hidden-stranger", "out/mine/mine.csv")]
     for name, below in zip(left, folders, strict=True):
         (tmp_path / below).mkdir(parents=True)
@@ -196,7 +195,7 @@ def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
         path.touch()
     os.utime(kept[1], (0, 0))
     find_workspace(str(tmp_path))
-    there = {path for path in tmp_path.rglob("*") if path.name.startswith(".") and path.name != ".studies"}
+    there = {path for path in tmp_path.rglob("*") if path.name.startswith(".")}
     assert there == set(kept[:2]) and kept[2].exists()
 
 
@@ -217,9 +216,7 @@ def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose
     first, second = (json.loads(out) for out, _ in said)
     assert first["complete"] and second["complete"]
     assert len(load_records(root / "runs")) == 6  # two of lif in common
-    known = memberships(workspace_at(root))
-    keys = [known[name] for name in studies]
-    assert [len(of) for of in keys] == [4, 4] and len(keys[0] & keys[1]) == 2
+    assert [content["runs"] for content in (first, second)] == [4, 4]
     assert app.main(["sync", "--root", str(root)]) == 0
     from delrec_bench.tracking import records_from_mlflow
 

@@ -19,11 +19,9 @@ from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, read_folder
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.models import with_example
-from delrec_bench.studies.cost import Past, estimate, misfits
-from delrec_bench.studies.derived import networks, with_trained
+from delrec_bench.studies.cost import Cost, Past, estimate, misfit
 from delrec_bench.studies.expansion import Study, Wanted, expand
-from delrec_bench.studies.membership import remember_members, study_of
-from delrec_bench.studies.work import Work
+from delrec_bench.studies.work import Work, networks, with_trained
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.tracking import log_page, sync
 from delrec_bench.workspace import Workspace, here
@@ -94,13 +92,12 @@ def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
     jobs = executor.jobs
     known, _ = read_runs(workspace)
     if ordered.dry_run:
-        return _dry_run(study, methods, tasks, known, jobs, workspace)
+        return _dry_run(study, methods, tasks, known, jobs)
     place = Place(workspace, *places.folders(), retries=ordered.retries)
     work = Work(place, methods, tasks, executor, known, say, display.bar)
     again = study.requests if ordered.everything or study.name != "leaderboard" else _first(study, tasks)
     missing, keys = work.missing(again)
-    remember_members(workspace, study.name, keys)
-    seconds = sum(work.costs(missing).values()) / jobs
+    seconds = work.cost(missing).seconds / jobs
     measured = ordered.latency and len(again) == len(study.requests) and can_measure(say)
     say(_budget(study, again, missing, seconds, jobs, measured))
     failed = work.do(missing)
@@ -160,7 +157,7 @@ def _finish(
     try:
         shown = partial(display.each, "MLflow")
         model_of = partial(with_example, methods=methods)
-        say(f"MLflow: {sync(workspace, records, model_of, shown, study_of(workspace, study.name))}")
+        say(f"MLflow: {sync(workspace, records, model_of, shown, dict.fromkeys(keys, study.name))}")
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
     ours = [record for record in records if record.key in set(keys)]
@@ -181,11 +178,8 @@ def _points(requests: Sequence[Request]) -> str:
     return f" x up to {points} points" if points > 1 else ""
 
 
-def _dry_run(
-    study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int,
-    workspace: Workspace,
-) -> Answer:  # fmt: skip
-    past = Past(records)
+def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int) -> Answer:
+    past, whole = Past(records), Cost()
     rows = []
     print(f"study {study.name}, profile {study.profile}")
     for task in dict.fromkeys(request.task for request in study.requests):
@@ -193,21 +187,21 @@ def _dry_run(
         for method in dict.fromkeys(request.method for request in study.requests if request.task == task):
             of_row = [request for request in study.requests if (request.method, request.task) == (method, task)]
             cost = estimate(with_trained(of_row), methods, tasks, past)
+            whole += cost
             print(f"    {method}{_points(of_row)}: {cost}")
             rows.append({"task": task, "method": method, **vars(cost)})
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
-    whole = estimate(with_trained(study.requests), methods, tasks, past)
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
-    unfit = misfits(whole, jobs, workspace.runs)
-    for misfit in unfit:
-        print(f"does not fit: {misfit}")
+    unfit = misfit(whole, jobs)
+    if unfit:
+        print(f"does not fit: {unfit}")
     return 0, {
         "study": study.name,
         "profile": study.profile,
         "rows": rows,
-        "misfits": unfit,
+        "misfits": [unfit] if unfit else [],
         "runs": len(study.requests),
         "core_hours": whole.seconds / 3600,
         "hours": hours,

@@ -10,8 +10,7 @@ from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, differences, finished_record, runs_below
 from delrec_bench.runs.folder import RunFolder
-from delrec_bench.studies.membership import merge_memberships
-from delrec_bench.workspace import Workspace, workspace_at
+from delrec_bench.workspace import Workspace
 
 FILES = ("history.jsonl", "checkpoint.pt", "record.json")  # the record last: where it is, the run is finished
 
@@ -29,62 +28,47 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
     """Take the finished runs of other roots, or of their folders of runs.
 
     Nothing is written before all is known to fit: of one key the records are the same in every field outside
-    `measured`, and every record holds what its folder's name says.
+    `measured`, and every record holds what its folder's name says. Links are not followed: they lead elsewhere.
 
     Raises:
         BenchError: A folder has no runs, a record is broken, or two of one key differ; it names both and where.
     """
-    here = workspace.runs
-    sources = [runs_below(folder) for folder in folders]
+    runs = workspace.runs
     result = Collected()
-    chosen: dict[str, tuple[Record, Path]] = {}
-    for source in sources:
-        if source == here:
+    chosen: dict[str, tuple[Record, Path]] = {}  # here already, or to be taken
+    for source in map(runs_below, folders):
+        if source == runs:
             raise BenchError(f"'{source}' is this workspace's own folder of runs; name other ones")
         for folder in sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            record = None if _linked(folder) else finished_record(source, folder.name)
+            linked = folder.is_symlink() or (folder / "record.json").is_symlink()
+            record = None if linked else finished_record(source, folder.name)
             if record is None:
                 result.unfinished += 1
                 continue
-            own = finished_record(here, folder.name)
-            other = (own, here / folder.name) if own is not None else chosen.get(folder.name)
-            if other is not None:
-                _refuse_conflict(record, folder, *other)
-            if own is not None:
+            if record.key not in chosen and (own := finished_record(runs, record.key)) is not None:
+                chosen[record.key] = own, runs / record.key
                 result.same.append(record.key)
-            chosen.setdefault(record.key, (record, folder))
-    result.same = sorted(set(result.same))
-    for key in sorted(set(chosen) - set(result.same)):
-        _take(chosen[key][1], here)
-        result.added.append(key)
-    for source in sources:
-        merge_memberships(workspace, workspace_at(workspace.root, source))
+            other, place = chosen.setdefault(record.key, (record, folder))
+            if found := list(differences(other, record)):
+                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+                raise BenchError(
+                    f"{record.method} on {record.task}, repetition {record.repetition}: '{place}' and '{folder}' "
+                    f"differ in {', '.join(found[:3])}{more}; nothing was collected: delete the one that is wrong"
+                )
+    result.added = sorted(chosen.keys() - set(result.same))
+    for key in result.added:
+        _take(chosen[key][1], runs)
     return result
-
-
-def _linked(folder: Path) -> bool:
-    """Whether a run's folder, or its record, is a link, which leads out of what was named."""
-    return folder.is_symlink() or (folder / "record.json").is_symlink()
-
-
-def _refuse_conflict(record: Record, folder: Path, other: Record, place: Path) -> None:
-    if found := list(differences(other, record)):
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        raise BenchError(
-            f"{record.method} on {record.task}, repetition {record.repetition}: '{place}' and '{folder}' differ in "
-            f"{', '.join(found[:3])}{more}; nothing was collected: delete the one that is wrong"
-        )
 
 
 def _take(folder: Path, here: Path) -> None:
     """Copy a run: aside first, then each file by a rename."""
     own = RunFolder(here, folder.name)
     with own.locked(), tempfile.TemporaryDirectory(dir=own.path, prefix=".collect-") as aside:
-        for name in FILES:
-            if (folder / name).is_file() and not (folder / name).is_symlink():
-                shutil.copyfile(folder / name, Path(aside) / name)
-        for name in FILES:
-            if (Path(aside) / name).exists():
-                (Path(aside) / name).replace(own.path / name)
+        names = [name for name in FILES if (folder / name).is_file() and not (folder / name).is_symlink()]
+        for name in names:
+            shutil.copyfile(folder / name, Path(aside) / name)
+        for name in names:
+            (Path(aside) / name).replace(own.path / name)
         own.tidy()
     say(f"taken: {folder.name[:12]} from {folder.parent}")

@@ -235,10 +235,15 @@ def study_file(path: Path) -> StudyFile:
     return found
 
 
-def pages_of_package() -> set[str]:
-    """The names of all pages that the studies of this package may have."""
-    files = {name: study_file(path) for name, path in study_files().items()}
-    return {file.page(name, profile) for name, file in files.items() for profile in file.profiles}
+def is_page_of_package(page: str) -> bool:
+    """Whether a study of this package has this page."""
+    near = {name: path for name, path in study_files().items() if page.startswith(name)}
+    return any(
+        page == file.page(name, of)
+        for name, path in near.items()
+        for file in [study_file(path)]
+        for of in file.profiles
+    )
 
 
 def study_files() -> dict[str, Path]:

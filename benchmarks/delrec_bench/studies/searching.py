@@ -23,7 +23,7 @@ from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import canonical_json, finished_record
-from delrec_bench.studies.cost import Estimate, estimate
+from delrec_bench.studies.cost import Cost, estimate
 from delrec_bench.studies.draws import drawn
 from delrec_bench.studies.work import Work
 
@@ -102,11 +102,11 @@ class Searching:
         own = {key: value for key, value in self.settings(number).items() if key in keys}
         return self._request(method, own, split, epochs)
 
-    def estimate(self) -> Estimate:
+    def cost(self) -> Cost:
         """What all trials are expected to take; the first draws stand for the best."""
         short = [request for number in range(self.plan.draws) for request in self.short(number)]
         full = [request for number in range(self.plan.finals) for request in self.full(number)]
-        return estimate([*short, *full], self.work.methods, self.work.tasks, self.work.records)
+        return estimate([*short, *full], self.work.methods, self.work.tasks, self.work.past)
 
     def run(self) -> Search:
         """Do every trial that lacks a record, and choose.

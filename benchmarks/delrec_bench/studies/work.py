@@ -4,15 +4,32 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from delrec_bench.config import Request, resolve
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
-from delrec_bench.studies.cost import Estimate, Past, estimate, misfits, took
-from delrec_bench.studies.derived import with_trained
+from delrec_bench.studies.cost import Cost, Past, misfit
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.tracking import Begun, follow
+
+
+def with_trained(requests: Sequence[Request]) -> list[Request]:
+    """Requests, and the trained runs that they are derived from where these are not among them, each once.
+
+    What is trained comes before what is derived, both in the order in which they were asked for.
+    """
+    plain = {request.command(): request for request in requests if not request.derived}
+    for request in requests:
+        if request.derived:
+            plain.setdefault(request.trained().command(), request.trained())
+    return [*plain.values(), *(request for request in requests if request.derived)]
+
+
+def networks(requests: Sequence[Request]) -> list[Request]:
+    """What requests train, each once, without any condition of evaluation: what latency is measured of."""
+    return list({request.trained().command(): request.trained() for request in requests}.values())
 
 
 @dataclass(frozen=True)
@@ -26,7 +43,6 @@ class Work:
         records: What is known of durations.
         say: Called with a line of progress.
         bar: Called with the name of a bar, how many of how many are done, and the seconds left.
-        about: What is known of requests before they are done, by their command.
     """
 
     place: Place
@@ -36,7 +52,12 @@ class Work:
     records: Sequence[Record]
     say: Callable[[str], None]
     bar: Callable[[str, int, int, float], None] = lambda *_: None
-    about: dict[str, Begun] = field(default_factory=dict)
+    _known: dict[str, tuple[Begun, Cost]] = field(default_factory=dict)  # of what is missing, by command
+
+    @cached_property
+    def past(self) -> Past:
+        """What is known of durations."""
+        return Past(self.records)
 
     def missing(self, requests: Sequence[Request]) -> tuple[list[Request], list[str]]:
         """The runs without a record that must be done for requests, each key once, and the keys of all requests.
@@ -50,68 +71,52 @@ class Work:
             key = found[request.command()] = resolved.key
             if key not in missing and finished_record(self.place.workspace.runs, key) is None:
                 missing[key] = request
-                self.about[request.command()] = Begun(
+                begun = Begun(
                     key, request.method, resolved.data.name, request.repetition, request.study, request.trial,
                     resolved.configuration, resolved.command,
                 )  # fmt: skip
+                self._known[request.command()] = begun, self.past.cost(resolved)
         return list(missing.values()), [found[request.command()] for request in requests]
 
-    def costs(self, requests: Sequence[Request]) -> dict[str, float]:
-        """Seconds that each request is expected to take, by its command."""
-        past = Past(self.records)
-        return {request.command(): estimate([request], self.methods, self.tasks, past).seconds for request in requests}
+    def cost(self, missing: Sequence[Request]) -> Cost:
+        """What the requests that `missing` gave are expected to take."""
+        return sum((self._known[request.command()][1] for request in missing), Cost())
 
-    def estimate(self, requests: Sequence[Request]) -> Estimate:
-        """What requests are expected to take; it is said where they would not fit on this machine."""
-        cost = estimate(requests, self.methods, self.tasks, self.records)
-        for misfit in misfits(cost, self.executor.jobs, self.place.workspace.runs):
-            self.say(f"warning: {misfit}")
-        return cost
-
-    def do(
-        self, requests: Sequence[Request], labels: Mapping[str, str] | None = None, later: float = 0.0
-    ) -> list[dict[str, str]]:
-        """Do requests; return method, task, message and command of those that failed.
+    def do(self, missing: Sequence[Request], labels: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+        """Do what `missing` gave; return method, task, message and command of those that failed.
 
         Args:
-            requests: In order.
+            missing: In order.
             labels: What to call a request, by its command; else by its repetition.
-            later: Seconds of one core that are to come after them, for the time left.
         """
-        if not requests:
+        if not missing:
             return []
-        cost, made, failed = self.estimate(requests), [], []
-        seen = [self.about[r.command()] for r in requests if r.command() in self.about]
+        failed = []
+        if why := misfit(self.cost(missing), self.executor.jobs):
+            self.say(f"warning: {why}")
         with (
-            follow(self.place.workspace, self.say, seen) as live,
-            closing(self._progress(requests, labels or {}, later)) as progress,  # an interrupt ends the workers
+            follow(self.place.workspace, self.say, [self._known[r.command()][0] for r in missing]) as live,
+            closing(self._progress(missing, labels or {})) as progress,  # an interrupt ends the workers
         ):
             for done in progress:
-                about = self.about.get(done.request.command())
-                if about is not None and not done.reused:
-                    live.end(about.key, "FAILED" if done.error is not None else "FINISHED")
+                if not done.reused:
+                    key = self._known[done.request.command()][0].key
+                    live.end(key, "FAILED" if done.error is not None else "FINISHED")
                 if done.error is not None:
                     command = replace(done.request, study=None).command()
                     what = {"method": done.request.method, "task": done.request.task}
                     failed.append({**what, "error": done.error, "command": command})
-                elif done.key is not None and not done.reused:
-                    made.append(finished_record(self.place.workspace.runs, done.key))
-        if len(made) == len(requests):
-            self.say(took([record for record in made if record is not None], cost))
         return failed
 
-    def _progress(
-        self, requests: Sequence[Request], labels: Mapping[str, str], later: float
-    ) -> Generator[Done, None, None]:
-        costs = self.costs(requests)
-        start, total, behind = time.perf_counter(), sum(costs.values()), 0.0
+    def _progress(self, requests: Sequence[Request], labels: Mapping[str, str]) -> Generator[Done, None, None]:
+        start, total, behind = time.perf_counter(), self.cost(requests).seconds, 0.0
         for count, done in enumerate(self._carried(requests), 1):
             request, elapsed = done.request, time.perf_counter() - start
-            behind += costs[request.command()]
+            behind += self.cost([request]).seconds
             # How fast it goes is first the estimate's word, then more and more what was seen.
             share = behind / total
             pace = share * elapsed / behind + (1 - share) / self.executor.jobs
-            seconds = pace * (total - behind + later)
+            seconds = pace * (total - behind)
             self.bar("trials" if request.trial else "runs", count, len(requests), seconds)
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
             self.say(

@@ -45,8 +45,8 @@ def command(
     from dataclasses import replace
 
     from delrec_bench.latency import Order, as_requests, measure
-    from delrec_bench.studies.derived import networks
     from delrec_bench.studies.expansion import Wanted, expand
+    from delrec_bench.studies.work import networks
 
     methods, tasks = places.tables()
     placed = cast("Device", device)  # checked by each request

@@ -60,7 +60,7 @@ def command(
             for seed in range(independent)
         ]
         searching = [Searching(plan, work) for plan in plans]
-        costs = [one.estimate() for one in searching]
+        costs = [one.cost() for one in searching]
         trials, hours = sum(cost.runs for cost in costs), sum(cost.seconds for cost in costs) / 3600
         display.say(
             f"{', '.join(members)} on {task}, size {searching[0].size}: {trials} trials in {independent} searches, "

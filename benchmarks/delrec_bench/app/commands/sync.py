@@ -12,7 +12,6 @@ def command(places: Places) -> Answer:
     from delrec_bench.app.progress import Display
     from delrec_bench.records import read_folder
     from delrec_bench.runs.models import with_example
-    from delrec_bench.studies.membership import study_of
     from delrec_bench.tracking import sync
 
     workspace = places.workspace
@@ -20,7 +19,7 @@ def command(places: Places) -> Answer:
     with Display() as display:
         shown = partial(display.each, "MLflow")
         records, _ = read_folder(workspace.runs, display.say)
-        summary = sync(workspace, records, partial(with_example, methods=methods), shown, study_of(workspace))
+        summary = sync(workspace, records, partial(with_example, methods=methods), shown)
     if not places.as_json:
         print(summary)
     content = {name: getattr(summary, name) for name in ("added", "replaced", "unchanged")}
