@@ -8,28 +8,3 @@ from delrec_bench.config.seeds import AXES, Seeds
 from delrec_bench.config.settings import FORECAST, Settings, defaults, full_key, full_keys, settle
 from delrec_bench.config.toml import dotted, parse_setting, preset, profiles, read_toml, toml_value
 from delrec_bench.config.training import TrainingConfig
-
-__all__ = [
-    "AXES",
-    "FORECAST",
-    "Device",
-    "Evaluation",
-    "Request",
-    "Resolved",
-    "Search",
-    "Seeds",
-    "Settings",
-    "Spot",
-    "TrainingConfig",
-    "defaults",
-    "dotted",
-    "full_key",
-    "full_keys",
-    "parse_setting",
-    "preset",
-    "profiles",
-    "read_toml",
-    "resolve",
-    "settle",
-    "toml_value",
-]

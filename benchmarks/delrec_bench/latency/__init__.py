@@ -7,24 +7,3 @@ import_json(path) -> [Record]       of any --benchmark-json file of that suite
 from delrec_bench.latency.importing import About, Measured, alike, import_json, newest
 from delrec_bench.latency.measuring import Order, Outcome, Plan, can_measure, measure
 from delrec_bench.latency.networks import BASELINE, MODES, Subject, as_requests, cells, events, resolved, subject
-
-__all__ = [
-    "BASELINE",
-    "MODES",
-    "About",
-    "Measured",
-    "Order",
-    "Outcome",
-    "Plan",
-    "Subject",
-    "alike",
-    "as_requests",
-    "can_measure",
-    "cells",
-    "events",
-    "import_json",
-    "measure",
-    "newest",
-    "resolved",
-    "subject",
-]

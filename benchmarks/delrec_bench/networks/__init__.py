@@ -2,5 +2,3 @@
 
 from delrec_bench.networks.configuration import NetworkConfig
 from delrec_bench.networks.network import Network
-
-__all__ = ["Network", "NetworkConfig"]

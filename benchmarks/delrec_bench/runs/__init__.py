@@ -2,5 +2,3 @@
 
 from delrec_bench.runs.folder import BusyError, RunFolder
 from delrec_bench.runs.single import Outcome, perform, run
-
-__all__ = ["BusyError", "Outcome", "RunFolder", "perform", "run"]

@@ -7,15 +7,3 @@ by its record's key, so that syncing twice changes nothing. A study is a run, an
 from delrec_bench.tracking.live import Follower, follow
 from delrec_bench.tracking.store import Begun, opened, tracking_uri
 from delrec_bench.tracking.syncing import SyncSummary, log_page, records_from_mlflow, sync
-
-__all__ = [
-    "Begun",
-    "Follower",
-    "SyncSummary",
-    "follow",
-    "log_page",
-    "opened",
-    "records_from_mlflow",
-    "sync",
-    "tracking_uri",
-]

@@ -5,20 +5,3 @@ from delrec_bench.training.loop import Fit, Progress, fit
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.training.resuming import CheckpointError, Keeper, seed_everything
 from delrec_bench.training.scoring import HeldOut, ProtocolError, Scored, evaluate, score_test
-
-__all__ = [
-    "CheckpointError",
-    "Fit",
-    "HeldOut",
-    "Keeper",
-    "Optimisation",
-    "Progress",
-    "ProtocolError",
-    "Scored",
-    "build",
-    "evaluate",
-    "fit",
-    "multiplying",
-    "score_test",
-    "seed_everything",
-]

@@ -19,8 +19,6 @@ from delrec_bench.workspace import Workspace
 
 NAMES = ("local", "slurm", "dask")
 
-__all__ = ["NAMES", "Done", "Executor", "Local", "Place", "carry_out", "default_jobs", "do", "make_executor"]
-
 
 def make_executor(
     name: str,
