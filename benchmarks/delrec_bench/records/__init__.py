@@ -2,7 +2,6 @@
 
 from delrec_bench.records.canonical import RESULTS_VERSION, canonical_json, is_number, plain, run_key
 from delrec_bench.records.checks import check_targets, expected_key, identity, latency_key, verify
-from delrec_bench.records.finding import find_record
 from delrec_bench.records.finished import (
     FAILURE,
     finished_record,
@@ -31,4 +30,4 @@ from delrec_bench.records.record import (
 )
 from delrec_bench.records.results import COLUMNS, published_table, read_table, rows_table, table
 from delrec_bench.records.samples import PerSample
-from delrec_bench.records.store import Published, publish, read_store
+from delrec_bench.records.store import Published, find_record, publish, read_store

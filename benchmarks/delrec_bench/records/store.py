@@ -19,10 +19,20 @@ from typing import Any
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import RESULTS_VERSION, compact, digest
 from delrec_bench.records.checks import check_targets
-from delrec_bench.records.finished import from_dict, in_order, parse_json, read_limited, to_dict
+from delrec_bench.records.finished import (
+    FAILURE,
+    finished_record,
+    from_dict,
+    in_order,
+    parse_json,
+    read_failure,
+    read_limited,
+    read_record,
+    to_dict,
+)
 from delrec_bench.records.record import Failure, Record, short_form
 from delrec_bench.records.results import TABLE, read_table, table, write_table
-from delrec_bench.workspace import locked, write_atomic
+from delrec_bench.workspace import Workspace, locked, write_atomic
 
 RUNS, SUFFIX = "runs", ".jsonl.xz"
 LARGEST = 512 << 20
@@ -198,3 +208,28 @@ def _unfolded(path: Path) -> bytes:
     if unpack.unused_data:
         raise BenchError(f"{path} goes on after its end: take it from git again")
     return b"".join(out)
+
+
+def find_record(what: str, workspace: Workspace) -> Record:
+    """The record in a file, or that whose key begins so: of a finished run, else in the store.
+
+    Raises:
+        BenchError: None is meant, or more than one; of a run that failed it says why.
+    """
+    if Path(what).is_file():
+        return read_record(Path(what))
+    folders = [path for path in workspace.runs.glob("*") if what and path.name.startswith(what)]
+    done = (finished_record(workspace.runs, folder.name) for folder in folders)
+    found = {record.key: record for record in done if record is not None}
+    found = found or {r.key: r for r in read_store(workspace.reports)[0] if what and r.key.startswith(what)}
+    if len(found) > 1:
+        raise BenchError(f"{len(found)} runs are '{what}': {', '.join(key[:16] for key in found)}; write more of a key")
+    for record in found.values():
+        return record
+    for path in (folder / FAILURE for folder in folders if (folder / FAILURE).exists()):
+        failure = read_failure(path)
+        raise BenchError(
+            f"the run {failure.key[:12]} failed, so there is no record of it: {failure.error}; traceback: {path}; "
+            f"once more: {failure.command}"
+        )
+    raise BenchError(f"no run is '{what}'; give the beginning of a key, or a record's file")
