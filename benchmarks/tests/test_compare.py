@@ -97,7 +97,7 @@ def pair(n=5):
 def test_two_methods_are_told_by_their_paired_differences_in_numbers(tmp_path, capsys):
     code, lines = compared(written(tmp_path, pair()), "dcls", "lif", capsys=capsys)
     assert code == 0 and lines[0] == "dcls - lif"
-    assert lines[1].startswith("digits: +10.40 points [+9.88, +10.92]") and lines[1].endswith("(n 5, p 6.3e-07)")
+    assert lines[1] == "digits: +10.40 points (5 runs; 95 % interval +9.88 to +10.92, p 6.3e-07)"
     assert [line.partition(":")[0] for line in lines[1:]] == ["digits", "tones"]
     code, lines = compared(tmp_path, "dcl", "lif", capsys=capsys)
     assert code == 2 and "did you mean 'dcls'" in lines[0]
@@ -141,7 +141,7 @@ def test_points_of_a_sweep_are_compared_by_a_studys_runs(root, tmp_path, capsys)
     capsys.readouterr()
     words = ("delrec-axonal (sigma 3.0)", "delrec-axonal (sigma 0.0)", "--of", str(tmp_path / "mine.toml"))
     code, lines = compared(root, *words, capsys=capsys)
-    assert code == 0 and lines[0] == "delrec-axonal (sigma 3.0) - delrec-axonal (sigma 0.0)" and "(n 2" in lines[1]
+    assert code == 0 and lines[0] == "delrec-axonal (sigma 3.0) - delrec-axonal (sigma 0.0)" and "(2 runs: too few for an interval)" in lines[1]
 
 
 STUDY = """

@@ -1,35 +1,60 @@
-"""The README's table holds the numbers of the store."""
+"""README holds the numbers of the store: its rows of the board, and every number of its findings."""
 
 import re
 from pathlib import Path
 
-import delrec_bench
 import pytest
+from delrec_bench.app.pages import BOARD, page_of
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import read_store
+from delrec_bench.report.board import board_of
+from delrec_bench.report.content import build
+from delrec_bench.report.readme import END, START, board_part, numbers, write_board_part
+from delrec_bench.report.tables import verdict_table
+from delrec_bench.studies.expansion import expand
+from delrec_bench.studies.file import study_file, study_files
+from delrec_bench.tasks.base import find_tasks
 
 ROOT = Path(__file__).parents[2]
-ROWS = {
-    "DelRec, synaptic delays, fixed": "delrec-synaptic-fixed",
-    "DCLS (feedforward delays), learned": "dcls",
-    "DelRec + DCLS, learned": "delrec-dcls",
-    "DCLS, fixed random delays": "dcls-fixed",
-    "DelRec, synaptic delays, learned": "delrec-synaptic",
-    "DelRec, axonal delays, learned": "delrec-axonal",
-    "DelRec, axonal delays, fixed": "delrec-axonal-fixed",
-    "recurrent LIF, no delays": "rlif",
-    "LIF": "lif",
-    "no network: regression on ten time slices": "time-slices",
-}
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readmes_table_is_what_the_published_runs_say(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    published = delrec_bench.results()
-    digits = published[published.task == "digits"].groupby("method")
-    score, parameters = digits.score.mean(), digits.parameters_total.mean()
-    lines = re.findall(r"^\| ([^|]+) \| ([\d.]+) \| ([\d,]*) ?\|", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert {name for name, *_ in lines} == set(ROWS)
-    for name, accuracy, count in lines:
-        method = ROWS[name]
-        assert float(accuracy) == pytest.approx(100 * score[method], abs=0.0501), name
-        if count:
-            assert int(count.replace(",", "")) == parameters[method], name
+def published(study, profile=None):
+    methods, tasks = find_methods(), find_tasks()
+    records, failures = read_store(ROOT / "reports")
+    return build(page_of(expand(study, profile, methods, tasks), methods, tasks, records, failures), records)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return published(BOARD)
+
+
+def test_its_rows_are_those_of_the_board(page):
+    assert README.partition(START)[2].partition(END)[0].strip() == board_part(board_of(page)).strip()
+
+
+def test_every_measured_number_of_its_findings_is_one_of_the_store(page):
+    (section,) = re.findall(r"^## What .*?\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    prose = section.partition(START)[0] + section.partition(END)[2]
+    budgets = {f"{request.budget:,}" for request in page.declared.empty if request.budget}
+    compared = verdict_table(page)
+    known = budgets | numbers(board_part(board_of(page))) | numbers(compared.markdown() if compared else "")
+    for name, path in study_files().items():
+        file = study_file(path)
+        for profile in file.profiles:
+            if file.profile_named(profile)[1].finding is not None:
+                known |= numbers(published(name, profile).finding or "")
+    assert numbers(prose) - known == set()
+
+
+def test_publishing_writes_between_the_markers_alone(tmp_path, page):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    assert write_board_part(readme, board_of(page)) and not write_board_part(readme, board_of(page))
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text and "| method |" in text
+    readme.write_text("no markers")
+    with pytest.raises(BenchError, match="board:start"):
+        write_board_part(readme, board_of(page))

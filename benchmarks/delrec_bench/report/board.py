@@ -13,6 +13,7 @@ from delrec_bench.report.tables import Cell, Table, runs_cell, score_cell, step_
 
 FIELD = ("shd", "ssc", "ps-mnist")
 """The tasks of the field: they come first, with size, times and published values; of the others the score is shown."""
+NOT_RUN, OF_THE_SUITE = "not run yet", "made by the suite, or shipped with it"
 STAND_INS = {
     "spoken-digits": "the digits 0 to 9 spoken by 6 people (Free Spoken Digit Dataset, CC BY-SA 4.0), through SHD's "
     "cochlea model",
@@ -98,7 +99,8 @@ class Board:
         lines = [line for line in self.lines if methods is None or line.method in methods]
         columns = {"method": [Cell(line.title, "new, run here" * line.new) for line in lines]}
         for group in self.groups:
-            columns[f"{group.title}, {group.head[0]}"] = [self._alone(group, line, 0) for line in lines]
+            title = group.title if group.head[0].startswith("accuracy") else f"{group.title}, {group.head[0]}"
+            columns[title] = [self._alone(group, line, 0) for line in lines]
         for name in ("parameters", "training step"):
             told = [group for group in self.groups if any(self._alone(group, line, name).text for line in lines)]
             for group in told[:1]:
@@ -150,9 +152,9 @@ def _group(page: Page, task: str) -> Group:
     stamp, folder = page.stamp(task), task.partition(":")[2].partition("@")[0]
     size = page.size_line(task)
     if not stamp:
-        return Group(task, about.title, "not run yet", f"{about.summary}; {about.source}; not run yet", head)
+        return Group(task, about.title, NOT_RUN, f"{about.summary}; {about.source}; {NOT_RUN}", head)
     if stamp != "STAND-IN":
-        brief = {"EMBEDDED": "made by the suite, or shipped with it"}.get(stamp, STAMPS[stamp])
+        brief = {"EMBEDDED": OF_THE_SUITE}.get(stamp, STAMPS[stamp])
         return Group(
             task, about.title, f"{brief}; {size}", f"{about.summary}; {STAMPS[stamp]}; {size}; {about.source}", head
         )

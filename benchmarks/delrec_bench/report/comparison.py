@@ -8,6 +8,7 @@ from delrec_bench.errors import BenchError, nearest
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.statistics.paired import Estimate, paired
+from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,19 @@ class OnTask:
         shown = metric.format_difference
         assert e.difference is not None
         text = f"{self.task}: {shown(e.difference)} {metric.difference_unit or metric.unit}"
+        runs = f"{e.n} run{'s' if e.n > 1 else ''}"
+        if e.n <= SHOWN_ONLY:
+            return f"{text} ({runs}: too few for an interval)"
         if e.low is None or e.high is None or e.p is None:
-            return f"{text} (n {e.n}, no interval: {e.reason})"
-        return f"{text} [{shown(e.low)}, {shown(e.high)}] (n {e.n}, p {e.p:.2g})"
+            return f"{text} ({runs}: {e.reason})"
+        return f"{text} ({runs}; 95 % interval {shown(e.low)} to {shown(e.high)}, p {e.p:.2g})"
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`, in the metric's own unit."""
         e = self.estimate
-        numbers = {"difference": e.difference, "low": e.low, "high": e.high, "n": e.n, "p": e.p}
+        known = e.n > SHOWN_ONLY
+        ends = {name: getattr(e, name) if known else None for name in ("low", "high", "p")}
+        numbers = {"difference": e.difference, "n": e.n, **ends}
         return {"task": self.task, "metric": self.metric, **numbers}
 
 

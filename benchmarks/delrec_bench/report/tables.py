@@ -44,6 +44,13 @@ class Table:
         filled = {name: cells for name, cells in columns.items() if any(c.text for c in cells)}
         return Table(tuple(filled), tuple(zip(*filled.values(), strict=True)), left)
 
+    def text(self) -> str:
+        """As a terminal shows it."""
+        width = max(len(str(line[0])) for line in self.lines)
+        head = [self.head[0].ljust(width), *self.head[1:]]
+        lines = [[str(line[0]).ljust(width), *map(str, line[1:])] for line in self.lines]
+        return pd.DataFrame(lines, columns=head).to_string(index=False)
+
     def markdown(self) -> str:
         """As Markdown; names cannot break the table, nor become markup."""
         rule = [":--" if i < self.left else "--:" for i in range(len(self.head))]

@@ -12,6 +12,8 @@ from delrec_bench.report.board import board_of
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.figures import draw
+from delrec_bench.report.figures.findings import findings
+from delrec_bench.report.readme import write_board_part
 from delrec_bench.workspace import Workspace, write_atomic
 
 LARGEST = 1_000_000  # bytes of a page's html
@@ -88,7 +90,19 @@ def publish(
     refuse(workspace, page, allow_mixed=allow_mixed)
     done = publish_runs(workspace.reports, page.records, declared.diverged)
     page = build(declared, read_store(workspace.reports)[0], "published")
-    return [*done.paths, *write_page(workspace.reports / declared.page, page)]
+    paths = [*done.paths, *write_page(workspace.reports / declared.page, page)]
+    return [*paths, *_front(workspace, page)] if declared.board else paths
+
+
+def _front(workspace: Workspace, page: Page) -> list[Path]:
+    """What README shows of the board: its rows, and the figure of the findings."""
+    paths, readme, figure = [], workspace.root / "README.md", workspace.reports / "findings.svg"
+    if readme.is_file() and write_board_part(readme, board_of(page)):
+        paths.append(readme)
+    if (drawn := findings(page)) is not None:
+        write_atomic(figure, drawn.svg)
+        paths.append(figure)
+    return paths
 
 
 def refuse(workspace: Workspace, page: Page, *, allow_mixed: bool) -> None:
