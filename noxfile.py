@@ -196,7 +196,7 @@ def bench_arithmetic(session: nox.Session) -> None:
 def bench_peers(session: nox.Session) -> None:
     """Try neurons of spikingjelly, snntorch and norse inside our layers; measure theirs and DCLS beside ours."""
     session.install("-e", "packages/core", "-e", "packages/baselines", "-e", ".", "spikingjelly", silent=True)
-    session.install("snntorch", "norse", "DCLS", "setuptools<81", silent=True)
+    session.install("snntorch", "norse", "nir", "nirtorch", "DCLS", "setuptools<81", silent=True)
     session.run("python", "-m", "pytest", "benchmarks/latency/test_peers.py", env=QUIET)
     session.run("python", "-m", "pytest", *LATENCY, "benchmarks/latency/bench_peers.py", *session.posargs, env=QUIET)
 

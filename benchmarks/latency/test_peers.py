@@ -1,18 +1,22 @@
 """Neurons of snntorch, spikingjelly and norse inside our layers: `nox -s bench-peers`, skipped where absent.
 
-Each is held against its own library run step by step, without recurrence; then it streams, trains, and is copied.
+Each is held against its own library run step by step, without recurrence; then it streams, trains, and is copied. At
+the end snntorch and norse read our networks as NIR.
 """
 
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from delrec import DelayInit, RecurrentDelays, SpikingLayer, parameter_groups
+from delrec import DelayInit, RecurrentDelays, SpikingLayer, deployed, parameter_groups
+from delrec_bench.export.nir_graph import readers, to_nir
+from delrec_bench.networks import Network, NetworkConfig
 from torch import Tensor, nn
 
 SIZE = 6
@@ -133,3 +137,42 @@ def test_what_cannot_be_taken_is_refused_by_name(name: str) -> None:
     neuron = make()
     with pytest.raises(ValueError, match=words):
         RecurrentDelays(SIZE, neuron=neuron)
+
+
+def _read_by_snntorch(graph: Any) -> nn.Module:
+    pytest.importorskip("snntorch")
+    from snntorch.import_nir import import_from_nir
+
+    return import_from_nir(graph)
+
+
+def _read_by_norse(graph: Any) -> nn.Module:
+    return pytest.importorskip("norse.torch").from_nir(graph, dt=graph.metadata["dt"])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("read", "recurrent", "step"),
+    [(_read_by_snntorch, "none", 1e-4), (_read_by_norse, "none", 0.01), (_read_by_norse, "plain", 0.01)],
+)
+def test_others_read_our_nir_as_the_same_network(read: Callable[[Any], nn.Module], recurrent: str, step: float) -> None:
+    nir = pytest.importorskip("nir")
+    torch.manual_seed(0)
+    config = NetworkConfig(inputs=9, classes=4, hidden=(12, 11), reset="hard", batch_norm=True, recurrent=recurrent)
+    network = Network(config).eval()
+    with torch.no_grad():
+        for block in network.blocks:
+            block.connection.weight.mul_(4)
+    content = io.BytesIO()
+    graph = to_nir(network, step)
+    assert not any("cannot" in told for told in readers(graph) if read.__name__.endswith(told.split()[0].strip(":")))
+    nir.write(content, graph)
+    theirs, state, outputs = read(nir.read(content)).eval(), (), []
+    x = 2 * (torch.rand(60, 3, 9) < 0.3).float()
+    with torch.no_grad(), deployed(network):
+        assert network.hidden_spikes(x).any(), "silence would prove nothing"
+        for values in x:
+            out = theirs(values, *state)
+            state = (out[1],) if isinstance(out, tuple) else ()
+            outputs.append(out[0] if isinstance(out, tuple) else out)
+        torch.testing.assert_close(torch.stack(outputs), network(x))

@@ -14,7 +14,7 @@ from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.export import find_model, load_network
-from delrec_bench.export.nir_graph import export_nir, to_nir
+from delrec_bench.export.nir_graph import export_nir, readers, to_nir
 from delrec_bench.export.weights import OfMethod, read_weights, weights_bytes
 from delrec_bench.methods.base import find_methods
 from delrec_bench.networks import Network, NetworkConfig
@@ -121,8 +121,23 @@ def test_ours_fires_at_the_threshold_and_so_does_the_graph():
     x = torch.zeros(4, 1, 9)
     x[0, 0, :4] = 1.0  # H is 1 exactly
     assert hidden(made, x)[0][0][0].tolist() == [[1, 1, 1]]
-    lif = back(made).nodes["spikes_1"]
-    assert np.all(lif.r * 1.0 * (0.01 / lif.tau) > lif.v_threshold), "H is 1 there, and the rule is a strict one"
+    nodes = back(made).nodes
+    lif, current = nodes["spikes_1"], 4 * nodes["hidden_1"].weight[:, 0]
+    assert np.all(lif.r * current * (0.01 / lif.tau) > lif.v_threshold), "H is 1 there, and the rule is a strict one"
+
+
+@pytest.mark.parametrize(
+    ("changes", "snntorch", "norse"),
+    [
+        ({"recurrent": "none", "readout": "linear"}, "write the file with --step-ms 0.1", "from_nir(graph, dt=0.01)"),
+        ({"recurrent": "plain", "readout": "linear"}, "no such loop", "from_nir(graph, dt=0.01)"),
+        ({}, "has no Delay, LI", "has no Delay, LI"),
+        ({"recurrent": "none", "readout": "linear", "v_reset": -0.4}, "voltage of 0 only", "resets to 0"),
+    ],
+)
+def test_what_other_libraries_would_make_of_it_is_said(changes, snntorch, norse):
+    ours, theirs = readers(back(network(**changes)))
+    assert snntorch in ours and norse in theirs
 
 
 REFUSED = {

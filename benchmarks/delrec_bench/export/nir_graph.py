@@ -2,10 +2,11 @@
 
     tau dv/dt = (v_leak - v) + R I,  a spike where v > v_threshold, then v = v_reset          (nir.LIF)
 
-In steps of dt by Euler that is our LIF with a hard reset: tau = tau_steps dt, R = tau_steps, v_leak = v_reset. Ours
-fires at H >= threshold; the same is v > the largest number of the network's type below it, which is what is written. A
-spike that goes round a loop arrives a step later, the least that a simulator in steps can do (snntorch does so); a
-Delay node in the loop, d dt, adds our d. Batch norm is folded into the weights, in float64.
+In steps of dt by Euler that is our LIF with a hard reset: tau = tau_steps dt, R = tau_steps, v_leak = v_reset. R is
+written as 1 and multiplied into the weights instead, since readers take it for 1 (norse does). Ours fires at
+H >= threshold; the same is v > the largest number of the network's type below it, which is what is written. A spike
+that goes round a loop arrives a step later, the least that a simulator in steps can do; a Delay node in the loop, d dt,
+adds our d. Batch norm is folded into the weights, in float64. No reader takes dt from a file: see `readers`.
 """
 
 import io
@@ -60,12 +61,14 @@ def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = 
     with deployed(network), torch.no_grad():
         for i, block in enumerate(network.blocks, 1):
             last = _connect(nir, nodes, edges, last, f"hidden_{i}", block.connection, block.norm)
-            nodes[f"spikes_{i}"] = _neuron(nir, block.spiking, number, f"hidden layer {i}")
+            nodes[f"spikes_{i}"] = lif = _neuron(nir, block.spiking, number, f"hidden layer {i}")
+            _multiply(nodes[last], lif.tau)
             edges.append((last, last := f"spikes_{i}"))
             _loop(nir, nodes, edges, last, block.spiking, i, step_seconds)
         last = _connect(nir, nodes, edges, last, "readout", network.readout, network.readout_norm)
         if network.leak is not None:
-            nodes["leak"] = _leak(nir, network)
+            nodes["leak"], gain = _leak(nir, network)
+            _multiply(nodes[last], gain)
             edges.append((last, last := "leak"))
     for node in nodes.values():  # in steps so far
         for name in ("tau", "delay"):
@@ -133,7 +136,14 @@ def _neuron(nir: Any, layer: Any, number: type[np.floating[Any]], what: str) -> 
     decay, threshold, rest = _constants(layer.neuron, layer.size)
     below = np.nextafter(threshold.astype(number), number(-np.inf))
     tau = 1 / (1 - decay.astype(np.float64))
-    return nir.LIF(tau=tau, r=tau.copy(), v_leak=rest.copy(), v_threshold=below, v_reset=rest.copy())
+    return nir.LIF(tau=tau, r=np.ones_like(tau), v_leak=rest.copy(), v_threshold=below, v_reset=rest.copy())
+
+
+def _multiply(connection: Any, gain: np.ndarray) -> None:
+    """Multiply what each receiver of a connection gets."""
+    connection.weight = connection.weight * gain[:, None]
+    if hasattr(connection, "bias"):
+        connection.bias = connection.bias * gain
 
 
 def _constants(neuron: LIF, size: int) -> list[Any]:
@@ -156,7 +166,8 @@ def _loop(nir: Any, nodes: dict[str, Any], edges: list[Any], last: str, layer: A
     if bool((delay > 0).any()):
         nodes[f"delay_{i}"] = nir.Delay(delay=_array(delay))
         edges.append((last, last := f"delay_{i}"))
-    nodes[f"recurrent_{i}"] = nir.Linear(weight=layer.effective_weight().numpy(force=True).copy())
+    nodes[f"recurrent_{i}"] = nir.Linear(weight=layer.effective_weight().numpy(force=True))
+    _multiply(nodes[f"recurrent_{i}"], nodes[f"spikes_{i}"].tau)
     edges += [(last, f"recurrent_{i}"), (f"recurrent_{i}", f"spikes_{i}")]
 
 
@@ -170,7 +181,8 @@ def _array(values: torch.Tensor) -> np.ndarray:
     return np.asarray(values.numpy(force=True), dtype=np.float64)
 
 
-def _leak(nir: Any, network: Network) -> Any:
+def _leak(nir: Any, network: Network) -> tuple[Any, np.ndarray]:
+    """The leaky readout, and the gain of what it gets."""
     leak = network.leak
     if type(leak) is not LIF:
         raise BenchError(
@@ -178,17 +190,52 @@ def _leak(nir: Any, network: Network) -> Any:
         )
     decay, _, rest = _constants(leak, network.config.classes)
     tau = 1 / (1 - decay.astype(np.float64))
-    gain = 1 / tau if network.config.readout_gain == "complement" else 1.0
-    return nir.LI(tau=tau, r=tau * gain, v_leak=rest.copy())
+    gain = np.ones_like(tau) if network.config.readout_gain == "complement" else tau
+    return nir.LI(tau=tau, r=np.ones_like(tau), v_leak=rest.copy()), gain
 
 
-def export_nir(path: Path, network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> None:
-    """Write a network as a NIR file, once the package nir has read it back.
+SNNTORCH_SECONDS = 1e-4  # its step, whatever a file says
+
+
+def readers(graph: Any) -> list[str]:
+    """What others would make of a graph: how to read it, and what they cannot read, or would take for something else.
+
+    As snntorch 1.0 (`import_from_nir`) and norse 1.1 (`from_nir`) do.
+    """
+    kinds = {type(node).__name__ for node in graph.nodes.values()}
+    missing = ", ".join(sorted(kinds & {"Delay", "LI"}))
+    step, loops = graph.metadata["dt"], any(name.startswith("recurrent_") for name in graph.nodes)
+    neurons = [node for node in graph.nodes.values() if type(node).__name__ == "LIF"]
+    rests = any(np.any(node.v_reset != 0) for node in neurons)
+    several = any(len(np.unique(values)) > 1 for node in neurons for values in (node.tau, node.v_threshold))
+    snntorch = [f"it has no {missing}"] if missing else []
+    snntorch += ["it has no such loop"] if loops else []
+    snntorch += ["it takes a resting voltage of 0 only"] if rests else []
+    snntorch += ["it takes one tau and threshold per layer"] if several else []
+    norse = [f"it has no {missing}"] if missing else []
+    norse += ["it resets to 0, not to v_reset"] if rests else []
+    told = []
+    if snntorch:
+        told.append(f"snntorch cannot read it: {'; '.join(snntorch)}")
+    elif not np.isclose(step, SNNTORCH_SECONDS):
+        told.append(f"snntorch takes a step for {SNNTORCH_SECONDS * 1000:g} ms: write the file with --step-ms 0.1")
+    told.append(
+        f"norse cannot read it: {'; '.join(norse)}"
+        if norse
+        else f"norse: from_nir(graph, dt={step:g}), else it takes 1 ms"
+    )
+    return told
+
+
+def export_nir(path: Path, network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> list[str]:
+    """Write a network as a NIR file, once the package nir has read it back; return what `readers` says of it.
 
     Raises:
         BenchError: NIR has no word for a part of the network.
     """
     nir, content = nir_package(), io.BytesIO()
-    nir.write(content, to_nir(network, step_seconds, about))
+    graph = to_nir(network, step_seconds, about)
+    nir.write(content, graph)
     nir.read(io.BytesIO(content.getvalue()))
     write_atomic(path, content.getvalue())
+    return readers(graph)

@@ -38,10 +38,11 @@ def nir(
     found = find_model(model, workspace, places.tables()[0])
     step = step_ms or (found.record.data.get("step_ms") if found.record is not None else None) or 1.0
     path = out or workspace.root / "out" / "models" / f"{found.name}.nir"
-    export_nir(path, found.network, step / 1000, {"model": found.name, **{k: str(v) for k, v in found.about.items()}})
+    about = {"model": found.name, **{k: str(v) for k, v in found.about.items()}}
+    told = export_nir(path, found.network, step / 1000, about)
     if not places.as_json:
-        print(f"written: {path} (a step is {step:g} ms)")
-    return 0, {"model": found.name, "file": str(path), "step_ms": step}
+        print("\n".join([f"written: {path} (a step is {step:g} ms)", *told]))
+    return 0, {"model": found.name, "file": str(path), "step_ms": step, "readers": told}
 
 
 def safetensors(places: Places, model: ModelArgument, out: OutOption = None) -> Answer:
