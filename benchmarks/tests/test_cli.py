@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,15 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.app import progress, tree
+from delrec_bench.app.pages import names_of
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import RunError
+from delrec_bench.methods.base import find_methods
 from delrec_bench.plugins import import_file
 from delrec_bench.records import read_record, same_record
 from delrec_bench.runs import single
+from delrec_bench.studies.expansion import Wanted, expand
+from delrec_bench.tasks.base import find_tasks
 from rich.console import Console
 
 ROOT = Path(__file__).parents[2]
@@ -285,3 +290,28 @@ def test_list_knows_everything_that_may_be_named_and_every_schema(root, capsys):
     schemas = {row["name"]: row["schema"] for row in found["schemas"]}
     assert {"summary", "methods", "sweep", "primary", "margin"} <= set(schemas["study"]["properties"])
     assert "repetition" in schemas["request"]["properties"]
+
+
+def _said(words, option, usual=None):
+    return words[words.index(option) + 1] if option in words else usual
+
+
+EXAMPLES = [words for _, module in tree._modules() for words, _ in getattr(module, "EXAMPLES", ())]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_examples_study_profile_methods_and_tasks_are_there(example):
+    """`reproduce --profile paper` was an example after the profile had gone."""
+    words = shlex.split(example)
+    methods, tasks = find_methods(), find_tasks()
+    usual = "leaderboard" if words[0] in ("reproduce", "report", "leaderboard") else None
+    study = _said(words, "--study", _said(words, "--of", usual))
+    chosen = [words[i] for i in (1, 2)] if words[0] in ("run", "search") else []
+    if chosen and "--methods" not in words:
+        assert methods[chosen[0]] and tasks[chosen[1]]
+    if study is not None and not study.endswith(".toml"):
+        only = [_said(words, f"--only-{what}") for what in ("methods", "tasks")]
+        wanted = Wanted(*(None if names is None else tuple(names.split(",")) for names in only))
+        made = expand(study, _said(words, "--profile"), methods, tasks, wanted)
+        if "--of" in words:
+            assert {words[1], words[2]} <= set(names_of(made).values())

@@ -63,6 +63,8 @@ class Page:
         if asked is None or answer is None:
             return None
         sides = f"{self.declared.title_of(asked.method)} against {self.declared.title_of(asked.control)}"
+        if asked.minus is not None:
+            sides += f", less {' against '.join(map(self.declared.title_of, asked.minus))}"
         each = words.listed([f"{_said(d)} on {self.declared.task_title(d.method['task'])}" for d in told])
         if not all(judged(d) for d in told):
             return f"{sides}: {each}; too few runs for a verdict."

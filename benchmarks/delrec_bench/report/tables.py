@@ -156,7 +156,8 @@ def verdict_table(page: Page) -> Table | None:
         return None
 
     def sides(d: Difference) -> Cell:
-        return Cell(f"{d.method.title} − {d.control.title}", d.about or d.verdict.kind)
+        less = "less" + d.verdict.hypothesis.partition(", less")[2] if ", less" in d.verdict.hypothesis else ""
+        return Cell(f"{d.method.title} − {d.control.title}", d.about or less or d.verdict.kind)
 
     def of(d: Difference, text: str) -> Cell:
         return Cell(text if judged(d) else "")

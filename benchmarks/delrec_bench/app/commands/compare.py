@@ -10,7 +10,7 @@ from delrec_bench.errors import BenchError
 PANEL = "See"
 EXAMPLES = (
     ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, by the runs of a study"),
-    ("compare 'delrec-axonal (sigma 10)' 'delrec-axonal (sigma 0)' --of sigma", "two points of a sweep"),
+    ("compare 'delrec-axonal (sigma 10.0)' 'delrec-axonal (sigma 0.0)' --of sigma", "two points of a sweep"),
     ("compare runs published", "the runs of this workspace and the published ones"),
     ("compare ../other/runs runs", "the runs of another machine and yours"),
 )

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 PANEL = "Run"
 EXAMPLES = (
-    ("reproduce", "the quick leaderboard"),
-    ("reproduce --dry-run --profile paper", "runs, hours, memory and disk of the published settings"),
-    ("reproduce --profile embedded --jobs 8", "eight workers"),
-    ("reproduce --profile paper --only-tasks shd --data shd=DIR --repetitions 3", "on files of yours"),
-    ("reproduce --only-methods lif,rlif,delrec-axonal --only-tasks digits,yin-yang", "a part of a study"),
+    ("reproduce", "one run of each row of the leaderboard, compared with the published one"),
+    ("reproduce --all --dry-run", "how long every run of the leaderboard takes"),
+    ("reproduce --study sigma --jobs 8", "a study, by eight workers"),
+    ("reproduce --profile speech --only-tasks shd --data shd=DIR --all", "the leaderboard on files of yours"),
+    ("reproduce --only-methods lif,rlif,delrec-axonal --only-tasks digits", "a part of it"),
     ("reproduce --study path/to/mine.toml", "a study of yours"),
 )
 
