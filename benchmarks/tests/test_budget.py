@@ -3,8 +3,7 @@
 import pytest
 import torch
 from delrec_bench.config import Request, settle
-from delrec_bench.config.budget import solve_width, with_budget
-from delrec_bench.config.limits import counted
+from delrec_bench.config.sizes import counted, solve_width, with_budget
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.tasks.base import find_tasks
@@ -22,10 +21,6 @@ def test_a_count_that_is_met_exactly_is_taken():
     assert solve_width(TABLE["lif"], settings("lif"), 140, 20, exact - 1).hidden == (32, 32)
 
 
-def test_layers_can_be_asked_for():
-    assert len(solve_width(TABLE["lif"], settings("lif"), 140, 20, 10_000, layers=3).hidden) == 3
-
-
 def test_the_random_state_is_left_alone():
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -33,15 +28,9 @@ def test_the_random_state_is_left_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize(("method", "budget", "message"), [("lif", 100, "too small"), ("lif", 0, "whole number")])
-def test_a_bad_budget_is_named(method, budget, message):
-    with pytest.raises(BenchError, match=message):
-        solve_width(TABLE[method], settings(method), 140, 20, budget)
-
-
-def test_a_method_without_a_network_has_no_width():
-    with pytest.raises(BenchError, match="counts-only"):
-        solve_width(TABLE["counts-only"], {}, 140, 20, 10_000)
+def test_a_budget_too_small_for_one_neuron_a_layer_is_named():
+    with pytest.raises(BenchError, match="budget 100 is too small for method 'lif'"):
+        solve_width(TABLE["lif"], settings("lif"), 140, 20, 100)
 
 
 @pytest.mark.parametrize("method", ["lif", "delrec-axonal-se-adlif", "gru"])

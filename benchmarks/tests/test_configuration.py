@@ -23,13 +23,13 @@ from delrec_bench.config import (
     settle,
     toml_value,
 )
-from delrec_bench.config.limits import counted
+from delrec_bench.config.sizes import counted
 from delrec_bench.environment import peak_bytes
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method, find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.base import TaskTable, find_tasks
 from delrec_bench.training import multiplying
 from delrec_bench.workspace import workspace_at
 
@@ -331,3 +331,11 @@ def test_products_hold_while_a_run_is_made_and_not_after_it(products, precision,
     with multiplying(usual):
         assert now() == before
     assert now() == before
+
+
+def test_a_task_of_another_metric_than_its_data_or_of_no_known_family_is_refused_by_name(tmp_path):
+    tasks = TaskTable(digits=replace(TASKS["digits"], metric="nmse"))
+    with pytest.raises(BenchError, match="task 'digits' declares the metric 'nmse', its data 'accuracy'"):
+        resolve(Request("lif", "digits"), METHODS, tasks, workspace_at(tmp_path))
+    with pytest.raises(BenchError, match="task 'digits': family 'speach'; did you mean 'speech'"):
+        replace(TASKS["digits"], family="speach")

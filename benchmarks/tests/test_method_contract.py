@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import torch
 from delrec_bench.config import Request, Resolved, defaults, resolve
-from delrec_bench.config.budget import solve_width
-from delrec_bench.config.limits import counted
+from delrec_bench.config.sizes import counted, solve_width
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.networks import Network

@@ -6,7 +6,7 @@ import pytest
 import torch
 from delrec import RecurrentDelays
 from delrec_bench.config import Request, defaults, profiles, settle
-from delrec_bench.config.budget import with_budget
+from delrec_bench.config.sizes import with_budget
 from delrec_bench.methods._published import FOLDER
 from delrec_bench.methods.base import find_methods
 from delrec_bench.tasks.base import find_tasks

@@ -14,11 +14,10 @@ import torch
 from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
-from delrec_bench.config.budget import with_budget
 from delrec_bench.config.evaluation import Evaluation
-from delrec_bench.config.limits import refuse_too_large
 from delrec_bench.config.requests import Request
 from delrec_bench.config.settings import Settings, settle
+from delrec_bench.config.sizes import refuse_too_large, with_budget
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
@@ -184,5 +183,10 @@ def _read(settings: Settings, folder: Path | None, workspace: Workspace) -> Task
     if place not in _loaded:
         while len(_loaded) > 1:
             _loaded.pop(next(iter(_loaded)))
-        _loaded[place] = task.load(options, seeds.split, seeds.permutation, folder, workspace)
+        data = task.load(options, seeds.split, seeds.permutation, folder, workspace)
+        if data.metric != task.metric:
+            raise BenchError(
+                f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; give one"
+            )
+        _loaded[place] = data
     return _loaded[place]

@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -50,6 +51,16 @@ def unsealed(content: bytes) -> bytes:
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise ValueError("its content is not what its digest says")
     return content[32:]
+
+
+def why_unread(error: Exception) -> str:
+    """What torch says of a file that it cannot read, in one line.
+
+    Of a file that is more than plain numbers it says how to load it as a program; that advice is not passed on.
+    """
+    if isinstance(error, pickle.UnpicklingError):
+        return f"{type(error).__name__}: it holds more than tensors and plain values"
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 class BusyError(Exception):
@@ -167,7 +178,7 @@ class Checkpoints:
             say(f"warning: {self._path} cannot be read ({error.strerror}); the run starts anew")
             return None
         except Exception as error:  # whatever a damaged file makes torch and pickle raise
-            self.set_aside(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            self.set_aside(why_unread(error))
             return None
         for name, value in self._belongs.items():
             if belongs.get(name) != value:

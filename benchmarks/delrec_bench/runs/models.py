@@ -9,6 +9,7 @@ import torch
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
+from delrec_bench.runs.folder import why_unread
 
 
 def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
@@ -61,7 +62,7 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
 
 
 def _none(checkpoint: Path, record: Record, error: Exception) -> BenchError:
-    return BenchError(f"{checkpoint} gives no network of {record} ({type(error).__name__}: {error})")
+    return BenchError(f"{checkpoint} gives no network of {record} ({why_unread(error)})")
 
 
 class Deployed(torch.nn.Module):

@@ -13,6 +13,8 @@ from delrec_bench.metrics.base import metric_named
 from delrec_bench.plugins import import_folder, import_installed
 from delrec_bench.workspace import Workspace
 
+FAMILIES = ("speech", "pixels", "forecast", "points")  # those that profiles have presets for
+
 
 class Loader(Protocol):
     """Reads and prepares a task's data."""
@@ -63,6 +65,8 @@ class Task:
 
     def __post_init__(self) -> None:
         metric_named(self.metric)
+        if self.family not in FAMILIES:
+            raise BenchError(f"task '{self.name}': family '{self.family}'; {nearest(self.family, FAMILIES)}")
 
     @property
     def called(self) -> str:

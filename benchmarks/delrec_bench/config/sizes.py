@@ -1,0 +1,162 @@
+"""How large a network is: its trainable parameters counted, held to a budget, and compared with the memory there is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from delrec_bench.config.requests import Request
+from delrec_bench.config.settings import Settings, settle
+from delrec_bench.data.task_data import TaskData
+from delrec_bench.environment import free_bytes
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.base import Method, MethodTable, broken, refused
+from delrec_bench.records import canonical_json
+
+PAPER = "delrec-axonal"  # whose published network is the budget called "paper"
+LARGEST = 1 << 16  # neurons a layer, where the search gives up
+COPIES = 4  # a parameter, its gradient, and the two moments of its optimiser
+GIB = 2**30
+
+
+class BrokenBuildError(BenchError):
+    """A method's `build` did not give a network, for another reason than its settings."""
+
+
+_counted: dict[tuple[Method, str, int, int], int] = {}
+
+
+def counted(method: Method, network: Mapping[str, object], inputs: int, classes: int) -> int:
+    """Trainable parameters of a method's network, exactly, without allocating them; the random state is left alone.
+
+    A network that cannot be built without memory is built with it.
+
+    Raises:
+        BenchError: The method refuses its settings.
+        BrokenBuildError: Its `build` fails.
+    """
+    assert method.build is not None
+    # The repetitions of a study, its conditions of evaluation, and the search for a width ask for the same ones.
+    same = method, canonical_json(network), inputs, classes
+    if same in _counted:
+        return _counted[same]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            try:
+                with torch.device("meta"):
+                    found = int(method.build(network, inputs, classes).count().trainable)
+            except RuntimeError:  # it asks for values, which a tensor without memory has not
+                found = int(method.build(network, inputs, classes).count().trainable)
+        except ValueError as error:
+            raise refused(method.name, error) from error
+        except (Exception, SystemExit) as error:
+            raise BrokenBuildError(broken(method.name, error)) from error
+    return _counted.setdefault(same, found)
+
+
+@dataclass(frozen=True)
+class Width:
+    """Widths that a method gets for a budget, and what they come to.
+
+    Attributes:
+        hidden: Neurons of each hidden layer.
+        trainable: Trainable parameters of the network built with them, exactly counted.
+    """
+
+    hidden: tuple[int, ...]
+    trainable: int
+
+
+def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classes: int, budget: int) -> Width:
+    """Find the widest network of a method that has at most `budget` trainable parameters.
+
+    All hidden layers get the same width. Parameters grow with the width, so it is found by halving intervals; each
+    candidate is built and counted, never estimated.
+
+    Args:
+        method: A method with a network.
+        settings: Its resolved settings (`Settings.network`); the widths of `hidden` are replaced, not their number.
+        inputs, classes: Channels and outputs of the task.
+        budget: Trainable parameters at most, delays and neuron parameters included.
+
+    Raises:
+        BenchError: A budget that not even one neuron a layer keeps to, or that no width comes up to.
+    """
+    depth = len(settings["hidden"])
+
+    def count(width: int) -> int:
+        return counted(method, {**settings, "hidden": [width] * depth}, inputs, classes)
+
+    if (least := count(1)) > budget:
+        raise BenchError(
+            f"budget {budget} is too small for method '{method.name}': one neuron a layer has {least} parameters"
+        )
+    fits, beyond = 1, 2
+    while count(beyond) <= budget:
+        fits, beyond = beyond, 2 * beyond
+        if beyond > LARGEST:
+            raise BenchError(f"budget {budget}: method '{method.name}' stays below it even with {fits} neurons a layer")
+    while beyond - fits > 1:
+        middle = (fits + beyond) // 2
+        fits, beyond = (middle, beyond) if count(middle) <= budget else (fits, middle)
+    return Width((fits,) * depth, count(fits))
+
+
+def with_budget(settings: Settings, methods: MethodTable, inputs: int, classes: int) -> Settings:
+    """Give a run the widths that its setting `budget` allows; without one (0) the run stays as it is.
+
+    "paper" is the number of trainable parameters of DelRec's published network on the task. The record's configuration
+    then holds both, the budget and the widths.
+
+    Raises:
+        BenchError: As `solve_width`; or DelRec has no network for the task.
+    """
+    budget = settings.values.get("budget", 0)
+    if not budget:
+        return settings
+    if budget == "paper":
+        try:
+            published = settle(Request(PAPER, settings.task.name, profile="paper"), methods[PAPER], settings.task)
+        except BenchError as error:
+            raise BenchError(f"budget 'paper': {error}; or give a number, such as 10000") from error
+        budget = counted(methods[PAPER], {**published.network, "engine": "reference"}, inputs, classes)
+    width = solve_width(settings.method, {**settings.network, "engine": "reference"}, inputs, classes, budget)
+    network = {**settings.network, "hidden": list(width.hidden)}
+    recorded = {**settings.values["network"], "hidden": list(width.hidden)}
+    return replace(settings, network=network, values={**settings.values, "network": recorded})
+
+
+def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:
+    """Refuse a network that its memory cannot hold, before it is allocated, and steps that the data has not.
+
+    Counted are only what every engine must hold: parameters with gradients and moments, kernels of feedforward delays
+    over their window, and for each step of a batch its input and one number a neuron, in both directions.
+
+    Raises:
+        BenchError: With the number needed, and what there is.
+    """
+    if settings.method.build is None:
+        return
+    network = settings.network
+    skipped = network.get("skip_steps", 0)
+    if skipped >= data.steps:
+        raise BenchError(
+            f"network.skip_steps is {skipped}; data of '{data.name}' has {data.steps} steps, so it must be below that"
+        )
+    try:
+        weights = counted(settings.method, {**network, "engine": "reference"}, data.channels, data.classes)
+    except BrokenBuildError:
+        return  # the run itself will fail by it, and leave a record of that
+    widths = [data.channels, *network.get("hidden", []), data.classes]
+    kernels = sum(a * b for a, b in pairwise(widths[:-1])) * network.get("window", 0)
+    steps = 2 * min(settings.training.batch, len(data.train)) * data.steps * sum(widths)
+    needed = (COPIES * weights + kernels + steps) * (4 if settings.dtype == "float32" else 8)
+    available = free_bytes(device)
+    if needed > available:
+        raise BenchError(
+            f"method '{settings.method.name}' on '{settings.task.name}' ({weights} parameters) needs at least "
+            f"{needed / GIB:.3g} GiB of memory, {available / GIB:.3g} GiB are free; take smaller network.hidden, "
+            "network.window or training.batch, or fewer steps"
+        )
