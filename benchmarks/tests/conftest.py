@@ -6,10 +6,15 @@ from delrec_bench import arithmetic
 arithmetic.enter()  # before anything imports torch: `testpaths` names this folder first
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+from delrec_bench import tracking
+from delrec_bench.app import reproducing
 from delrec_bench.report.figures import style
+from delrec_bench.studies import work
 from delrec_bench.tracking import store
 from delrec_bench.workspace import workspace_at
 from mlflow import MlflowClient
@@ -54,6 +59,16 @@ def quick_database(migrated, monkeypatch):
 
     monkeypatch.setattr(store.Store, "__init__", opened)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def without_mlflow(request, monkeypatch):
+    """Most tests leave MLflow out, which takes longer than their runs; those marked `mlflow` do not."""
+    if request.node.get_closest_marker("mlflow") is None:
+        for module in (tracking, reproducing, work):
+            for name, answer in (("sync", "left out"), ("log_page", None), ("follow", nullcontext(MagicMock()))):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, lambda *_, answer=answer, **__: answer)
 
 
 @pytest.fixture

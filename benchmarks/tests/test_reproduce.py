@@ -52,6 +52,7 @@ def reproduce(capsys, *more: str) -> tuple[dict, str]:
     return json.loads(out), err
 
 
+@pytest.mark.mlflow
 @pytest.mark.timeout(300)
 def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(root, capsys):
     first, said = reproduce(capsys, "--jobs", "2")
@@ -107,9 +108,7 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     assert len(load_records(root / "runs")) == 4
     page = json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())
     assert page["complete"] == content["complete"] == (kind is DivergedError)
-    told = any("have no score: 2." in text for text in page["footnotes"])
-    assert told == (kind is DivergedError)
-    assert [one["method"] for one in page["diverged"]] == ["delrec-axonal"] * 2 * told
+    assert [one["method"] for one in page["diverged"]] == ["delrec-axonal"] * (2 if kind is DivergedError else 0)
     (failure, _) = (root / "runs").glob("*/failure.json")
     failure.write_text("garbage")  # it says nothing any more: one run is awaited again
     assert app.main(["report"]) == 0
@@ -138,7 +137,6 @@ METHODS = [Method("killer", "kills", "a test", "weights", build=lambda *given: K
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_that_kills_its_worker_fails_alone(root, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("delrec_bench.app.reproducing.sync", lambda *given: "left out")
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "killer.py").write_text(KILLER)
     study = STUDY.replace('"delrec-axonal", "time-slices"', '"killer"').replace("repetitions = 2", "repetitions = 1")

@@ -84,6 +84,7 @@ def test_no_room_for_a_checkpoint_is_told_once_and_the_run_goes_on(tmp_path, mon
     assert same_record(load_records(tmp_path / "root" / "runs")[0], alone)
 
 
+@pytest.mark.mlflow
 @pytest.mark.parametrize("name", ["mine.json", "mine.csv", "failure.json"])
 def test_no_room_for_a_page_or_what_belongs_to_it_is_told_and_the_next_call_makes_it(
     tmp_path, monkeypatch, capsys, name
@@ -199,6 +200,7 @@ def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
     assert there == set(kept[:2]) and kept[2].exists()
 
 
+@pytest.mark.mlflow
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose_nothing(tmp_path, monkeypatch):

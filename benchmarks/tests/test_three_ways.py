@@ -1,12 +1,10 @@
 """One study run three ways, with a worker killed in one of them: the same records, and the same page byte for byte."""
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from delrec_bench import app
-from delrec_bench.errors import BenchError
 from delrec_bench.records import load_records, same_record
 
 pytestmark = pytest.mark.slow
@@ -58,17 +56,11 @@ METHODS = [Method("dies-once", "one whose process is killed once", "these tests"
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(tmp_path, capsys):
     """`reproduce` of the study with a root and more words; what it says as JSON, and on stderr."""
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "dies_once.py").write_text(METHOD)
     (tmp_path / "ways.toml").write_text(STUDY)
-
-    def left_out(*_: object) -> None:
-        raise BenchError("MLflow is left out here")
-
-    monkeypatch.setattr("delrec_bench.app.reproducing.sync", left_out)
-    monkeypatch.setattr("delrec_bench.studies.work.follow", lambda *_: nullcontext())
     common = ["--study", str(tmp_path / "ways.toml"), "--methods", str(tmp_path / "methods"), "--no-latency", "--json"]
 
     def called(root: Path, *words: str) -> tuple[dict, str]:

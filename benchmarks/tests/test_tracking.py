@@ -23,6 +23,8 @@ from delrec_bench.tracking.values import flat
 from mlflow import MlflowClient
 from tracked import children, losses, run
 
+pytestmark = pytest.mark.mlflow
+
 
 def test_a_record_becomes_a_run_below_its_study(workspace):
     record = run()

@@ -10,6 +10,8 @@ import pytest
 from delrec_bench.tracking import Begun, Follower, follow, records_from_mlflow, sync
 from tracked import children, losses, run
 
+pytestmark = pytest.mark.mlflow
+
 
 def begun(record, study=None):
     names = ("key", "method", "task", "repetition", "configuration", "command")

@@ -11,6 +11,8 @@ from delrec_bench.workspace import locked
 from mlflow import MlflowClient
 from tracked import run
 
+pytestmark = pytest.mark.mlflow
+
 
 def test_one_process_at_a_time_writes(workspace):
     busy = pytest.raises(BenchError, match="is in use: another process has held")
