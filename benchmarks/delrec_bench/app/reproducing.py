@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,115 +26,88 @@ from delrec_bench.tracking import log_page, sync
 from delrec_bench.workspace import Workspace, here
 
 LATENCY_SECONDS = 90.0  # for all methods and tasks together
-MOST_JOBS = 4096
 
 
-@dataclass(frozen=True)
-class Ordered:
-    """What the command line asks of `reproduce`.
-
-    Attributes:
-        study: A name, or the path of a file.
-        profile: None for the study's default.
-        wanted: What it is narrowed to.
-        jobs: Worker processes; None for all cores.
-        dry_run: Only say what it would take.
-        latency: Whether to measure it.
-        everything: Of the leaderboard every repetition; else repetition 0 of the tasks that every clone has.
-        executor, per_device, scheduler, executor_options: What does the runs; see `runs.executors.make_executor`.
-        retries: Tries more for a run that failed.
-    """
-
-    study: str
-    profile: str | None
-    wanted: Wanted
-    jobs: int | None
-    dry_run: bool
-    latency: bool
-    everything: bool = False
-    executor: str = "local"
-    per_device: int | None = None
-    scheduler: str | None = None
-    executor_options: tuple[str, ...] = ()
-    retries: int = 0
-
-
-def reproduce(places: Places, ordered: Ordered, display: Display) -> Answer:
-    """Make a study's page; what is done already is not done again.
+def reproduce(
+    places: Places,
+    display: Display,
+    wanted: Wanted,
+    *,
+    study: str,
+    profile: str | None,
+    jobs: int | None,
+    executor: str,
+    per_device: int | None,
+    scheduler: str | None,
+    executor_options: Sequence[str],
+    retries: int,
+    dry_run: bool,
+    everything: bool,
+    with_latency: bool,
+) -> Answer:
+    """Make a study's page; what is done already is not done again. The options are the command's.
 
     Raises:
         BenchError: The study, its profile or its data is wrong.
     """
-    start, say, wanted = time.perf_counter(), display.say, ordered.wanted
+    start, say = time.perf_counter(), display.say
     workspace = places.workspace
     methods, tasks = places.tables()
-    study = expand(ordered.study, ordered.profile, methods, tasks, wanted)
-    jobs = default_jobs() if ordered.jobs is None else ordered.jobs
-    per_device = ordered.per_device
+    expanded = expand(study, profile, methods, tasks, wanted)
     if per_device is not None and wanted.device == "cpu":
         raise BenchError(
             f"--per-device {per_device} is of CUDA devices, and the networks are on the CPU; add --device cuda"
         )
     on_cards = wanted.device != "cpu" and torch.cuda.is_available()
-    if on_cards and ordered.executor == "local" and ordered.jobs is None and per_device is None:
+    if on_cards and executor == "local" and jobs is None and per_device is None:
         per_device = 1  # as many as there are cores would meet on one card
-    if not 1 <= jobs <= MOST_JOBS:
-        raise BenchError(f"--jobs is {jobs}; it must be from 1 to {MOST_JOBS}")
-    executor = make_executor(
-        ordered.executor,
+    does = make_executor(
+        executor,
         workspace,
-        jobs=jobs,
+        jobs=default_jobs() if jobs is None else jobs,
         per_device=per_device,
-        scheduler=ordered.scheduler,
-        options=dict(parse_setting(text) for text in ordered.executor_options),
+        scheduler=scheduler,
+        options=dict(parse_setting(text) for text in executor_options),
     )
-    jobs = executor.jobs
     known, _ = read_runs(workspace)
-    if ordered.dry_run:
-        return _dry_run(study, methods, tasks, known, jobs)
-    place = Place(workspace, *places.folders(), retries=ordered.retries)
-    work = Work(place, methods, tasks, executor, known, say, display.bar)
-    again = study.requests if ordered.everything or study.name != "leaderboard" else _first(study, tasks)
+    if dry_run:
+        return _dry_run(expanded, methods, tasks, known, does.jobs)
+    place = Place(workspace, *places.folders(), retries=retries)
+    work = Work(place, methods, tasks, does, known, say, display.bar)
+    again: Sequence[Request] = expanded.requests
+    if expanded.name == "leaderboard" and not everything:
+        # repetition 0 of every row on a task that every clone has, or that was named with its data
+        again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
     missing, keys = work.missing(again)
-    seconds = work.cost(missing).seconds / jobs
-    measured = ordered.latency and len(again) == len(study.requests) and can_measure(say)
-    say(_budget(study, again, missing, seconds, jobs, measured))
+    reused = sum(request not in missing for request in again)
+    measured = with_latency and len(again) == len(expanded.requests) and can_measure(say)
+    say(
+        f"study {expanded.name}, profile {expanded.profile}: {len(again)} runs, {reused} finished, "
+        f"{len(missing)} to do in {does.jobs} workers: about {work.cost(missing).seconds / does.jobs / 60:.1f} minutes"
+        + (f", then latency (about {LATENCY_SECONDS:.0f} s)" if measured else "")
+        + " and the report"
+        + (f"; budget {expanded.minutes:g} minutes, installation included" if expanded.minutes else "")
+    )
     failed = work.do(missing)
-    latency = _latency(study, places, methods, tasks, workspace, display) if measured else Outcome()
+    latency = _latency(expanded, places, methods, tasks, workspace, display) if measured else Outcome()
     trained = time.perf_counter() - start
-    different, content = _finish(study, keys, methods, tasks, workspace, display)
+    different, content = _finish(expanded, keys, methods, tasks, workspace, display)
     content |= {
-        "study": study.name,
-        "profile": study.profile,
+        "study": expanded.name,
+        "profile": expanded.profile,
         "runs": len(again),
         "trained": len(missing) - len(failed),
-        "reused": sum(request not in missing for request in again),
+        "reused": reused,
         "failed": failed,
         "latency": len(latency.records),
         "latency_failed": latency.failed,
         "seconds": round(time.perf_counter() - start, 1),
     }
-    failures = len(content["failed"])
-    for failure in content["failed"]:
+    for failure in failed:
         say(f"failed: {failure['error']}\n  once more: {failure['command']}")
-    say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {failures} failed")
+    say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {len(failed)} failed")
     say(content["comparison"])
-    return (1 if failures or different else 0), content
-
-
-def _first(study: Study, tasks: TaskTable) -> list[Request]:
-    """Repetition 0 of every row on a task that every clone has, or that was named with its data."""
-    return [r for r in study.requests if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
-
-
-def _budget(
-    study: Study, again: Sequence[Request], missing: Sequence[Request], seconds: float, jobs: int, latency: bool
-) -> str:
-    whole = f"; budget {study.minutes:g} minutes, installation included" if study.minutes else ""
-    then = f", then latency (about {LATENCY_SECONDS:.0f} s)" if latency else ""
-    runs = f"{len(again)} runs, {sum(request not in missing for request in again)} finished"
-    work = f"{len(missing)} to do in {jobs} workers: about {seconds / 60:.1f} minutes"
-    return f"study {study.name}, profile {study.profile}: {runs}, {work}{then} and the report{whole}"
+    return (1 if failed or different else 0), content
 
 
 def _latency(
@@ -172,12 +144,6 @@ def _finish(
     return outcome.word == "different", dict(content)
 
 
-def _points(requests: Sequence[Request]) -> str:
-    """How many points of its axes a study asks for on a task."""
-    points = len({request.point for request in requests})
-    return f" x up to {points} points" if points > 1 else ""
-
-
 def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequence[Record], jobs: int) -> Answer:
     past, whole = Past(records), Cost()
     rows = []
@@ -188,7 +154,8 @@ def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequ
             of_row = [request for request in study.requests if (request.method, request.task) == (method, task)]
             cost = estimate(with_trained(of_row), methods, tasks, past)
             whole += cost
-            print(f"    {method}{_points(of_row)}: {cost}")
+            points = len({request.point for request in of_row})
+            print(f"    {method}{f' x up to {points} points' if points > 1 else ''}: {cost}")
             rows.append({"task": task, "method": method, **vars(cost)})
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")

@@ -67,7 +67,7 @@ def command(
     What is done already is not done again. Of the leaderboard repetition 0 is made, and the rest is the store's. A
     study chooses methods, tasks, repetitions and settings; the options narrow it, they add nothing.
     """
-    from delrec_bench.app.reproducing import Ordered, reproduce
+    from delrec_bench.app.reproducing import reproduce
     from delrec_bench.studies.expansion import Wanted
 
     wanted = Wanted(
@@ -78,9 +78,9 @@ def command(
         device=cast("Device", device),  # checked by each request
         arithmetic=cast("Arithmetic", arithmetic),
     )
-    ordered = Ordered(
-        study, profile, wanted, jobs, dry_run, not no_latency, everything, executor, per_device, scheduler,
-        tuple(executor_option or ()), retries,
-    )  # fmt: skip
     with Display() as display:
-        return reproduce(places, ordered, display)
+        return reproduce(
+            places, display, wanted, study=study, profile=profile, jobs=jobs, executor=executor, per_device=per_device,
+            scheduler=scheduler, executor_options=executor_option or (), retries=retries, dry_run=dry_run,
+            everything=everything, with_latency=not no_latency,
+        )  # fmt: skip
