@@ -114,6 +114,18 @@ def free_bytes(device: str = "cpu") -> int:
         return free
 
 
+def need_device(device: str) -> None:
+    """Compare what a request needs with this machine.
+
+    Raises:
+        BenchError: It is "cuda", and there is none.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BenchError("--device is 'cuda', and torch finds no CUDA device; use cpu or auto")
+
+
 def need_memory(size: int, what: str) -> None:
     """Compare what a request needs with what there is, before any of it is allocated.
 

@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import finished_record, load_records, read_failure, same_record
-from delrec_bench.runs import run
+from delrec_bench.runs import perform, run
 from delrec_bench.runs.executors import Local, Place, carry_out, make_executor
 from delrec_bench.runs.executors.base import work
 from delrec_bench.tasks.base import find_tasks
@@ -29,7 +30,7 @@ from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.methods.base import Method
 from delrec_bench.runs import folder
 
-folder.CHECKPOINT_SECONDS = 0.0
+folder.CHECKPOINT_SECONDS = {seconds}
 HERE = Path(__file__).parent
 
 class Mine(Network):
@@ -56,9 +57,11 @@ WAITS = """(HERE / f"worker-{os.getpid()}").touch()
         time.sleep(60)"""
 
 
-def method(folder: Path, name: str, penalty: str = "pass", build: str = "pass") -> str:
+def method(folder: Path, name: str, penalty: str = "pass", build: str = "pass", seconds: float = 0.0) -> str:
     folder.mkdir(exist_ok=True)
-    (folder / f"{name.replace('-', '_')}.py").write_text(METHOD.format(name=name, penalty=penalty, build=build))
+    (folder / f"{name.replace('-', '_')}.py").write_text(
+        METHOD.format(name=name, penalty=penalty, build=build, seconds=seconds)
+    )
     return str(folder)
 
 
@@ -115,11 +118,23 @@ def test_a_job_of_submitit_that_was_killed_is_told_and_the_next_goes_on(dies_onc
     goes_on(executor, place, alone)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+def test_a_login_node_without_a_card_queues_runs_for_one_and_a_run_here_is_refused(tmp_path):
+    asked = Request("delrec-axonal", "digits", device="cuda", limit=32, epochs=1)
+    resolved = resolve(asked, find_methods(), find_tasks(), workspace_at(tmp_path))
+    assert (resolved.device, resolved.engine, len(resolved.key)) == ("cuda", "triton", 64)
+    with pytest.raises(BenchError, match="torch finds no CUDA device"):
+        perform(resolved, workspace_at(tmp_path))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_path):
-    """SLURM sends the signal some seconds before a job's time is over; submitit then queues the same job again."""
-    folder = method(tmp_path / "methods", "cut-off", penalty=CUT_OFF)
+    """SLURM sends the signal some seconds before a job's time is over; submitit then queues the same job again.
+
+    No checkpoint was due: the signal saves one.
+    """
+    folder = method(tmp_path / "methods", "cut-off", penalty=CUT_OFF, seconds=3600.0)
     marker = tmp_path / "methods" / "cut-off"
     marker.touch()
     alone = run(request("cut-off"), find_methods([folder]), find_tasks(), workspace_at(tmp_path / "alone")).record

@@ -12,6 +12,7 @@ from delrec_bench.app.options import Answer, Places
 from delrec_bench.app.pages import finish, page_of
 from delrec_bench.app.progress import Display
 from delrec_bench.config import Request, parse_setting
+from delrec_bench.environment import need_device
 from delrec_bench.errors import BenchError
 from delrec_bench.latency import Order, Outcome, can_measure, measure
 from delrec_bench.methods.base import MethodTable
@@ -58,6 +59,8 @@ def reproduce(
         raise BenchError(
             f"--per-device {per_device} is of CUDA devices, and the networks are on the CPU; add --device cuda"
         )
+    if ordered.executor == "local":
+        need_device(wanted.device)
     on_cards = wanted.device != "cpu" and torch.cuda.is_available()
     if on_cards and executor == "local" and jobs is None and per_device is None:
         per_device = 1  # as many as there are cores would meet on one card

@@ -25,7 +25,7 @@ from delrec.engines.events import EventNetwork
 from torch import Tensor
 
 from delrec_bench.config import Device, Request, Resolved, defaults, resolve
-from delrec_bench.environment import free_bytes, peak_bytes, reset_peak
+from delrec_bench.environment import free_bytes, need_device, peak_bytes, reset_peak
 from delrec_bench.latency.drawn import with_drawn_inputs
 from delrec_bench.latency.firing import fire, spike_rates, take_over
 from delrec_bench.latency.timing import finished
@@ -199,6 +199,7 @@ def resolved(request: Request, methods: MethodTable, tasks: TaskTable, workspace
     """
     task = tasks[request.task]
     own = TaskTable({request.task: task if request.data is not None else with_drawn_inputs(task)})
+    need_device(request.device)
     return resolve(replace(request, arithmetic="native"), _known(methods), own, workspace)
 
 

@@ -1,6 +1,7 @@
 """The folder of a run, `runs/<key>/`, and what survives there when its process is killed.
 
-    resume.pt       the training at the end of an epoch, once a minute at most; gone when the record is there
+    resume.pt       the training at the end of an epoch, once a minute at most, and when the run is interrupted;
+                    gone when the record is there
     history.jsonl   a line an epoch, with the time it ended
     failure.json    why the last attempt failed, with its traceback; gone when the record is there
     checkpoint.pt   the trained network
@@ -148,6 +149,7 @@ class Checkpoints:
         self._saved_at = self._start
         self._before: dict[str, Any] = {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0, "resumed_after": []}
         self._lines: list[str] = []
+        self._latest: bytes | None = None  # the checkpoint of the last epoch
         self._history = _Lines(folder.path / "history.jsonl")
         self._works = True
 
@@ -193,22 +195,21 @@ class Checkpoints:
         say(f"warning: {self._path} cannot be used ({why}); it is now {aside.name}, and the run starts anew")
 
     def epoch_ended(self, entry: Mapping[str, Any], capture: Callable[[], dict[str, Any]]) -> None:
-        """Write the epoch's line of history, and a checkpoint if the last one is a minute old."""
+        """Write the epoch's line of history, and its checkpoint if the last one is a minute old; else keep it ready."""
         line = json.dumps(plain({**entry, "time": _now()}, missing=True), ensure_ascii=False)
         self._lines.append(line)
         self._write(lambda: self._history.add(line), "history.jsonl")
-        if self._works and time.perf_counter() - self._saved_at >= CHECKPOINT_SECONDS:
-            content = io.BytesIO()
-            torch.save(
-                {
-                    "belongs": self._belongs,
-                    "before": self.spent(),
-                    "history": self._lines,
-                    "training": capture(),
-                },
-                content,
-            )
-            self._write(lambda: write_atomic(self._path, sealed(content.getvalue())), "resume.pt")
+        content = io.BytesIO()
+        about = {"belongs": self._belongs, "before": self.spent(), "history": self._lines}
+        torch.save({**about, "training": capture()}, content)
+        self._latest = sealed(content.getvalue())
+        if time.perf_counter() - self._saved_at >= CHECKPOINT_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint of the last epoch, if one has ended."""
+        if (latest := self._latest) is not None:
+            self._write(lambda: write_atomic(self._path, latest), "resume.pt")
             self._saved_at = time.perf_counter()
 
     def _write(self, write: Callable[[], None], name: str) -> None:

@@ -20,7 +20,7 @@ import torch
 from delrec_bench.arithmetic import prepare
 from delrec_bench.config import Request, Resolved, resolve
 from delrec_bench.data.samples import Cast
-from delrec_bench.environment import peak_bytes, reset_peak
+from delrec_bench.environment import need_device, peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json, finished_record, plain
@@ -156,6 +156,7 @@ def _made(
     resolved: Resolved, folder: RunFolder, workspace: Workspace, progress: Progress | None
 ) -> tuple[Record, bytes | None]:
     """The record and, of a network that is kept, its checkpoint."""
+    need_device(resolved.device)
     prepare(resolved.arithmetic, resolved.request.threads)
     reset_peak(resolved.device)
     if resolved.method.floor:
@@ -172,6 +173,11 @@ def _made(
             if resolved.request.trial
             else _train(resolved, checkpoints, progress)
         )
+    except (Exception, SystemExit):
+        raise
+    except BaseException:  # an interrupt, or the signal before a job's time limit
+        checkpoints.save()
+        raise
     finally:
         checkpoints.close()
 
