@@ -64,8 +64,13 @@ def page_of(
         for one in declared.empty
         if (request := commands.get((one.task, one.expected.method))) is not None
     ]
+    rows = {(one.task, one.expected.method): one.expected for one in declared.empty}
+    own = keys_of(study.requests, methods, tasks, records, failures)  # what is awaited; of other profiles nothing is
+    awaited = {key: rows[r.task, r.method] for r, key in zip(study.requests, own, strict=True)}
     margins = {task: value for one in expanded for task, value in one.margin.items()}
-    return replace(declared, empty=tuple(empty), margins=margins, board=True, new=tuple(new))
+    return replace(
+        declared, runs={**awaited, **declared.runs}, empty=tuple(empty), margins=margins, board=True, new=tuple(new)
+    )
 
 
 def declaration(

@@ -1,6 +1,6 @@
 """The board: one table of every method on every task, from the rows of a page that has them all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from delrec_bench.methods.base import FAMILIES
@@ -103,7 +103,8 @@ class Board:
             columns[title] = [self._alone(group, line, 0) for line in lines]
         for name in ("parameters", "training step"):
             told = [group for group in self.groups if any(self._alone(group, line, name).text for line in lines)]
-            for group in told[:1]:
+            if told:  # the one that knows the most
+                group = max(told, key=lambda group: sum(bool(self._alone(group, line, name).text) for line in lines))
                 columns[name] = [self._alone(group, line, name) for line in lines]
         return Table.of(columns)
 
@@ -131,7 +132,7 @@ def board_of(page: Page) -> Board:
     names = sorted(asked, key=lambda name: (FAMILIES.index(asked[name].family), _best(page, groups, name)))
     lines = []
     for name in names:
-        cells = [cell for group in groups for cell in _cells(group, rows.get((group.task, name)), name)]
+        cells = [cell for group in groups for cell in _cells(group, rows, name)]
         command = f"delrec-bench reproduce --only-methods {name} --all"
         one = asked[name]
         lines.append(Line(name, one.title or name, one.family, tuple(cells), command, name in page.declared.new))
@@ -170,10 +171,16 @@ def _group(page: Page, task: str) -> Group:
     )
 
 
-def _cells(group: Group, row: Row | None, method: str) -> list[Cell]:
+def _cells(group: Group, rows: Mapping[tuple[str, str], Row], method: str) -> list[Cell]:
     published = _published(group.task, method)
-    if row is None:
-        return [Cell("") for _ in group.head[:-1]] + [published] if len(group.head) > 2 else [Cell(""), Cell("")]
+    row = rows.get((group.task, method))
+    if row is None:  # of other files than the official ones
+        official, folder = (
+            rows.get((group.task.partition(":")[0], method)),
+            group.task.partition(":")[2].partition("@")[0],
+        )
+        hint = f"{official['command']} --data {folder}" if official is not None and official["command"] else ""
+        return [Cell("", hint=hint), *[Cell("")] * (len(group.head) - 2), published]
     hint = row["command"] or ""
     score = score_cell(row)
     cells = [Cell(score.text, score.note, score.value, hint), runs_cell(row)]

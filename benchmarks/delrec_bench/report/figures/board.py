@@ -19,7 +19,8 @@ _SPREAD = 1.5  # parameters that span less say nothing: all networks have the sa
 
 def pictures(page: Page) -> list[Drawn]:
     """Accuracy against parameters (operations, where all networks have as many parameters) and the training step."""
-    sizes = [row["parameters_total"] for row in _main(page, "parameters_total")[1]]
+    counts = [row.records[0].parameters for row in _main(page, "parameters_total")[1]]
+    sizes = [of.get("trainable") or of["total"] or 0 for of in counts]  # fixed delays are parameters that nobody trains
     first = "parameters_total" if sizes and max(sizes) > _SPREAD * min(sizes) else "synaptic_operations"
     return [drawn for cost in (first, "latency_train_ratio") if (drawn := _picture(page, cost)) is not None]
 
@@ -75,7 +76,7 @@ def _picture(page: Page, cost: str) -> Drawn | None:
         svg = text_of(figure)
     title = f"{page.declared.task_title(task)}: accuracy against {label.partition(',')[0]}"
     why = (
-        " All networks have about as many parameters, so this shows what a trained network computes."
+        " All networks have about as many trainable parameters, so this shows what a trained network computes."
         if cost == "synaptic_operations"
         else ""
     )
