@@ -59,7 +59,7 @@ def reproduce(
         raise BenchError(
             f"--per-device {per_device} is of CUDA devices, and the networks are on the CPU; add --device cuda"
         )
-    if ordered.executor == "local":
+    if executor == "local":
         need_device(wanted.device)
     on_cards = wanted.device != "cpu" and torch.cuda.is_available()
     if on_cards and executor == "local" and jobs is None and per_device is None:
