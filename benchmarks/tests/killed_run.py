@@ -20,7 +20,7 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.environment import machine, provenance
 from delrec_bench.methods.base import Method, MethodTable
 from delrec_bench.networks import Network, NetworkConfig
-from delrec_bench.runs import Outcome, folder, run
+from delrec_bench.runs import RunOutcome, folder, run
 from delrec_bench.runs.folder import RunFolder
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import loop
@@ -65,7 +65,7 @@ SETTINGS = (
 REQUEST = Request("noisy", "digits", epochs=EPOCHS, limit=160, overrides=SETTINGS)
 
 
-def once(root: Path) -> Outcome:
+def once(root: Path) -> RunOutcome:
     """Do the run, and keep the last checkpoint beside its record."""
     folder.CHECKPOINT_SECONDS = 0.0
     finish = RunFolder.finish

@@ -8,7 +8,7 @@ from delrec_bench.config import Request
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import Failure
 from delrec_bench.studies.expansion import Study
-from delrec_bench.studies.file import Primary, study_path
+from delrec_bench.studies.file import PrimaryTable, study_path
 from delrec_bench.tasks.base import find_tasks
 
 METHODS, TASKS = find_methods(), find_tasks()
@@ -67,7 +67,7 @@ def test_a_row_has_one_name_on_all_tasks_and_however_little_of_a_study_is_asked_
     """Named by what ran on its task, a row had two names, and the hypothesis lost a task without a word."""
     pair = [*swept("delrec-axonal", 3), *swept("delrec-axonal-fixed", 3)]
     other = [replace(request, task="formants-20") for request in [*pair, *swept("delrec-synaptic", 0, 3)]]
-    primary = Primary(
+    primary = PrimaryTable(
         method="delrec-axonal", control="delrec-axonal-fixed", over=["digits", "formants-20"], at={"network.sigma": 3}
     )
     found = declared([*pair, *other], primary=primary)
@@ -120,7 +120,8 @@ def test_a_control_is_at_the_same_point_of_the_axes_that_it_has():
 
 
 def test_the_primary_is_at_its_point_of_the_sweep():
-    asked = Primary(method="delrec-axonal", control="delrec-axonal-fixed", over=["digits"], at={"network.sigma": 3})
+    at = {"network.sigma": 3}
+    asked = PrimaryTable(method="delrec-axonal", control="delrec-axonal-fixed", over=["digits"], at=at)
     found = declared([*swept("delrec-axonal", 0, 3), *swept("delrec-axonal-fixed", 0, 3)], primary=asked)
     assert (found.primary.method, found.primary.control) == ("delrec-axonal (sigma 3)", "delrec-axonal-fixed (sigma 3)")
     assert found.primary.over == ("digits",)
@@ -128,7 +129,7 @@ def test_the_primary_is_at_its_point_of_the_sweep():
 
 
 def test_the_primary_may_compare_two_points_of_one_method():
-    asked = Primary(
+    asked = PrimaryTable(
         method="delrec-axonal",
         control="delrec-axonal",
         over=["digits"],

@@ -20,8 +20,8 @@ from delrec_bench.report.content import SCORED_ANEW
 from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import request_of, rerun
 from delrec_bench.runs.folder import BusyError, RunFolder
-from delrec_bench.runs.models import network_of
-from delrec_bench.statistics.reproduced import Row, judge
+from delrec_bench.runs.trained import network_of
+from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.work import networks
 from delrec_bench.tasks.base import find_tasks
@@ -255,7 +255,7 @@ def test_a_derived_record_is_verified_and_made_again_from_its_configuration(sett
     found = finished_record(workspace.runs, made.key)
     assert found is not None and found.content == made.content
     again = rerun(made, METHODS, TASKS, workspace, settled().request.data)
-    [judged] = judge([Row(str(made), [(made, again)], [])]).rows
+    [judged] = judge([MadeTwice(str(made), [(made, again)], [])]).rows
     assert (again.key, judged.word) == (made.key, "equal"), judged.reason
     assert "--set evaluation.condition=time-jitter=20 --set evaluation.lesion=noise=2" in made.command
     path = workspace.runs / made.key / "record.json"

@@ -12,7 +12,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.records import finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder, sealed, unsealed
-from delrec_bench.runs.models import load_weights, network_of
+from delrec_bench.runs.trained import load_weights, network_of
 from delrec_bench.studies.expansion import Wanted, expand
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import CheckpointError, Fit

@@ -1,6 +1,7 @@
 """What is reproduced: bits, the first batch in float64, and scores. A decay that is off by 5 percent is not."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from delrec_bench import app
 from delrec_bench.config import Request
 from delrec_bench.records import publish, write_record
 from delrec_bench.runs.executors import Place, do
-from delrec_bench.statistics.reproduced import Row, fingerprint_difference, judge, match, pair_word
+from delrec_bench.statistics.reproduced import MadeTwice, fingerprint_difference, judge, match, pair_word
 from delrec_bench.training.fingerprint import signs
 from delrec_bench.workspace import workspace_at
 
@@ -42,7 +43,7 @@ def planted(workspace, like, factor=1.05):
 
 
 def word(published, ours, scores=()):
-    (row,) = judge([Row("the row", [(published, ours)], scores or [published.score])]).rows
+    (row,) = judge([MadeTwice("the row", [(published, ours)], scores or [published.score])]).rows
     return row.word
 
 
@@ -101,7 +102,7 @@ def rows(gain, n=20, spread=0.01, seed=0, repetitions=5):
         scores = 0.7 + rng.normal(0, spread, repetitions + 1)
         before = [made_up.scored_at(f"m{i}", r, score) for r, score in enumerate(scores[:-1])]
         ours = made_up.scored_at(f"m{i}", 0, scores[-1] + gain, provenance=before[0].provenance | OTHER_VERSIONS)
-        out.append(Row(f"m{i}", [(before[0], ours)], [r.score for r in before]))
+        out.append(MadeTwice(f"m{i}", [(before[0], ours)], [r.score for r in before]))
     return out
 
 
@@ -173,6 +174,7 @@ def test_reproduce_ends_with_the_word_and_the_exit_code_follows(tmp_path, worksp
     publish(tmp_path / "reports", [right])
     code, content, last = reproduced(tmp_path, capsys)
     assert (code, last, content["word"]) == (0, "Reproduced: 1 of 1 rows equal.", "equal")
+    shutil.rmtree(tmp_path / "reports")  # the store itself refuses another outcome
     publish(tmp_path / "reports", [planted(workspace, right).changed(provenance=right.provenance | OTHER_VERSIONS)])
     code, content, last = reproduced(tmp_path, capsys)
     assert (code, content["word"]) == (1, "different")

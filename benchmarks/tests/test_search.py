@@ -16,7 +16,7 @@ from delrec_bench.report.declared import Expected
 from delrec_bench.runs import perform
 from delrec_bench.studies import searching
 from delrec_bench.studies.draws import drawn
-from delrec_bench.studies.searching import Plan, Searching, entry_of
+from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -71,7 +71,7 @@ def test_learned_and_fixed_delays_are_one_entry_and_so_is_the_spread_alone():
 
 def test_a_draw_depends_on_task_size_and_seed_alone_and_is_the_same_for_every_method(monkeypatch):
     work = Work(monkeypatch)
-    usual = Plan("digits", "quick", AXONAL, 10_000)
+    usual = SearchPlan("digits", "quick", AXONAL, 10_000)
     here = Searching(usual, work).settings(1)
     assert set(here) == set(searched.SPACE) and Searching(usual, work).settings(0) == {}
     lif = Searching(replace(usual, methods=("lif",)), work).settings(1)
@@ -95,7 +95,7 @@ def test_a_range_is_even_in_the_logarithm_and_a_list_is_drawn_from_evenly():
 
 def test_all_draws_in_short_then_the_best_in_full_and_the_winner_by_its_mean(monkeypatch):
     work = Work(monkeypatch)
-    plan = Plan("digits", "quick", AXONAL, 10_000)
+    plan = SearchPlan("digits", "quick", AXONAL, 10_000)
     found = Searching(plan, work).run()
     short = [request for request in work.done if request.epochs is not None]
     epochs = settle(Request("lif", "digits"), METHODS["lif"], TASKS["digits"]).training.epochs
@@ -110,7 +110,7 @@ def test_all_draws_in_short_then_the_best_in_full_and_the_winner_by_its_mean(mon
 
 
 def test_a_draw_that_diverges_is_never_chosen_and_another_failure_ends_the_search(monkeypatch):
-    plan = Plan("digits", "quick", ("lif",), 10_000, draws=4, finals=2, splits=1)
+    plan = SearchPlan("digits", "quick", ("lif",), 10_000, draws=4, finals=2, splits=1)
     best = max(Searching(plan, Work(monkeypatch)).settings(n).get(SETTING, 0) for n in range(4))
     found = Searching(plan, Work(monkeypatch, lost={best})).run()
     assert best not in [final.settings.get(SETTING) for final in found.finals]

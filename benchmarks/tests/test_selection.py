@@ -13,7 +13,7 @@ from delrec_bench.records import load_records, verify
 from delrec_bench.report.content import TEST_SELECTED
 from delrec_bench.runs import single
 from delrec_bench.runs.again import rerun
-from delrec_bench.statistics.reproduced import Row, judge
+from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies import file
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
@@ -71,7 +71,7 @@ def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
 
     cheated = records["best-test", 0]
     again = rerun(cheated, METHODS, TASKS, workspace_at(checkout))
-    [judged] = judge([Row(str(cheated), [(cheated, again)], [])]).rows
+    [judged] = judge([MadeTwice(str(cheated), [(cheated, again)], [])]).rows
     assert (again.key, judged.word) == (cheated.key, "equal"), judged.reason
     history = [dict(entry) for entry in cheated.history]
     history[cheated.result["best_epoch"] - 1]["test_accuracy"] = 0.0

@@ -18,7 +18,7 @@ from delrec_bench.latency import Order, Outcome, can_measure, measure
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, read_folder
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
-from delrec_bench.runs.models import with_example
+from delrec_bench.runs.trained import with_example
 from delrec_bench.studies.cost import Cost, Past, estimate, misfit
 from delrec_bench.studies.expansion import Study, Wanted, expand
 from delrec_bench.studies.work import Work, networks, with_trained

@@ -27,10 +27,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from delrec_bench.data.events import Header
+from delrec_bench.data.events import CorpusHeader
 from delrec_bench.data.files import saving
 from delrec_bench.data.samples import Counts
-from delrec_bench.data.transforms import Block
+from delrec_bench.data.transforms import EventBlock
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -46,9 +46,9 @@ class Recordings(Protocol):
     """Samples of events, whatever they are read from."""
 
     path: Path
-    header: Header
+    header: CorpusHeader
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[EventBlock]:
         """All samples in order, checked."""
         ...
 

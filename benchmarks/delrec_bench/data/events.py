@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from delrec_bench.data.files import reading, saving
-from delrec_bench.data.transforms import Block, Transform, structured, through
+from delrec_bench.data.transforms import EventBlock, Transform, structured, through
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Header:
+class CorpusHeader:
     """What a file says of its samples as a whole.
 
     Attributes:
@@ -72,7 +72,7 @@ class EventFile:
     def __len__(self) -> int:
         return len(self.header.labels)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[EventBlock]:
         """All samples in order, checked and sorted by time, with one warning if any had to be sorted.
 
         Raises:
@@ -89,7 +89,7 @@ class EventFile:
         if unsorted:
             log.warning("%s: %d samples had unsorted events; they were sorted", self.path, unsorted)
 
-    def _checked(self, first: int, times: Any, units: Any) -> tuple[Block, int]:
+    def _checked(self, first: int, times: Any, units: Any) -> tuple[EventBlock, int]:
         """The block, and how many of its samples had to be sorted."""
         lengths, others = (np.array([len(part) for part in parts], np.int64) for parts in (times, units))
         owner = np.repeat(np.arange(len(lengths)), lengths)
@@ -112,7 +112,7 @@ class EventFile:
         if len(back):
             new = np.lexsort((t, owner))
             t, u = t[new], u[new]
-        return Block(first, t, u, lengths), len(np.unique(owner[back]))
+        return EventBlock(first, t, u, lengths), len(np.unique(owner[back]))
 
     def _dataset(self, name: str) -> Any:
         """A dataset of one entry per sample, in this file and small enough for the memory."""
@@ -150,7 +150,7 @@ class EventFile:
             )
         return raw.astype(np.int64)
 
-    def _read_header(self) -> Header:
+    def _read_header(self) -> CorpusHeader:
         labels = self._numbers("labels")
         if len(labels) == 0:
             raise BenchError(f"{self.path}: holds no sample; give a file with some")
@@ -167,7 +167,7 @@ class EventFile:
                 f"labels run from 0 to classes - 1"
             )
         speakers = self._numbers("extra/speaker", least=-(2.0**53)) if "extra/speaker" in self._file else None
-        return Header(labels, speakers, names)
+        return CorpusHeader(labels, speakers, names)
 
 
 @contextmanager

@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 
 from delrec_bench.data.binning import LONGEST, Bins, binned, steps_within
-from delrec_bench.data.events import BLOCK, Header
+from delrec_bench.data.events import BLOCK, CorpusHeader
 from delrec_bench.data.files import digest_of_file, files_digest, recalled, remember
 from delrec_bench.data.samples import order
 from delrec_bench.data.splits import TEST_SEED, Prepared, assemble
 from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
-from delrec_bench.data.transforms import EVENT, Block, Transform, through
+from delrec_bench.data.transforms import EVENT, EventBlock, Transform, through
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
@@ -291,18 +291,18 @@ class Pooled:
     def __init__(self, part: Part, transform: Transform | None, seed: int) -> None:
         self._part, self._transform, self._seed = part, transform, seed
         self.path = part.path
-        self.header = Header(np.zeros(0, np.int64), None, None)
+        self.header = CorpusHeader(np.zeros(0, np.int64), None, None)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[EventBlock]:
         """All samples in order, checked; through the transform where there is one."""
         labels: list[int] = []
         for first in range(0, len(self._part), BLOCK):
             samples = [self._part.sample(i) for i in range(first, min(first + BLOCK, len(self._part)))]
             labels += [label for _, _, label in samples]
             times, units = (np.concatenate([sample[part] for sample in samples]) for part in (0, 1))
-            block = Block(first, times, units, np.array([len(sample[0]) for sample in samples], np.int64))
+            block = EventBlock(first, times, units, np.array([len(sample[0]) for sample in samples], np.int64))
             yield through(block, _structured, self._transform, self._seed) if self._transform else block
-        self.header = Header(np.array(labels, np.int64), None, self._part.classes)
+        self.header = CorpusHeader(np.array(labels, np.int64), None, self._part.classes)
 
 
 def _structured(times: np.ndarray, units: np.ndarray) -> np.ndarray:

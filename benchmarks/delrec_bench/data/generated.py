@@ -85,7 +85,7 @@ COMMANDS = (
 
 
 @dataclass(frozen=True)
-class Part:
+class CorpusFile:
     """A file: samples, and the speakers (first, last + 1) that say them."""
 
     samples: int
@@ -98,7 +98,7 @@ class Recipe:
 
     seed: int
     families: tuple[tuple[str, ...], ...]
-    splits: dict[str, Part]
+    splits: dict[str, CorpusFile]
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -108,14 +108,16 @@ class Recipe:
 
 # As in SHD, two speakers are heard in the test only; as in SSC, speakers are disjoint.
 RECIPES = {
-    "formants-20": Recipe(1, DIGITS, {"shd_train.h5": Part(3000, (0, 10)), "shd_test.h5": Part(5000, (0, 12))}),
+    "formants-20": Recipe(
+        1, DIGITS, {"shd_train.h5": CorpusFile(3000, (0, 10)), "shd_test.h5": CorpusFile(5000, (0, 12))}
+    ),
     "formants-35": Recipe(
         2,
         COMMANDS,
         {
-            "ssc_train.h5": Part(4200, (0, 40)),
-            "ssc_valid.h5": Part(700, (40, 50)),
-            "ssc_test.h5": Part(5040, (50, 70)),
+            "ssc_train.h5": CorpusFile(4200, (0, 40)),
+            "ssc_valid.h5": CorpusFile(700, (40, 50)),
+            "ssc_test.h5": CorpusFile(5040, (50, 70)),
         },
     ),
 }

@@ -22,7 +22,7 @@ EVENT = np.dtype([("t", np.int64), ("x", np.int64), ("p", np.int64)])  # tonic's
 
 
 @dataclass(frozen=True)
-class Block:
+class EventBlock:
     """Consecutive samples: times in seconds (float64) and units (int64) of all, and the spikes of each."""
 
     first: int
@@ -141,8 +141,8 @@ def structured(times: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 
 def through(
-    block: Block, structured: Callable[[np.ndarray, np.ndarray], np.ndarray], transform: Transform, seed: int
-) -> Block:
+    block: EventBlock, structured: Callable[[np.ndarray, np.ndarray], np.ndarray], transform: Transform, seed: int
+) -> EventBlock:
     """A block of samples through a transform, each sample with a stream fixed by the seed and its number.
 
     Raises:
@@ -158,7 +158,7 @@ def through(
     events = np.concatenate(made)
     if len(events) and (events["t"].min() < 0 or events["x"].min() < 0):
         raise BenchError(f"{transform}: made an event before 0 or below channel 0; a transform must drop these")
-    return Block(block.first, events["t"] / 1e6, events["x"].astype(np.int64), lengths)
+    return EventBlock(block.first, events["t"] / 1e6, events["x"].astype(np.int64), lengths)
 
 
 class Condition(NamedTuple):

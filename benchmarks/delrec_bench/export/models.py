@@ -10,7 +10,7 @@ from delrec_bench.export.files import read_bytes
 from delrec_bench.export.weights import OfCore, OfMethod, read_weights, weights_bytes
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, find_record, read_record
-from delrec_bench.runs.models import network_of
+from delrec_bench.runs.trained import network_of
 from delrec_bench.workspace import Workspace
 
 

@@ -18,6 +18,7 @@ from delrec_bench.records.finished import (
     write_record,
 )
 from delrec_bench.records.parts import DATA_KINDS, KINDS, LATENCY_RATIOS
+from delrec_bench.records.per_sample import PerSample
 from delrec_bench.records.record import (
     SCHEMA,
     Failure,
@@ -29,5 +30,4 @@ from delrec_bench.records.record import (
     same_record,
 )
 from delrec_bench.records.results import COLUMNS, published_table, read_table, rows_table, table
-from delrec_bench.records.samples import PerSample
-from delrec_bench.records.store import Published, find_record, publish, read_store
+from delrec_bench.records.store import StoreChange, find_record, publish, read_store

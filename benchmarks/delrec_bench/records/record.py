@@ -34,7 +34,7 @@ from delrec_bench.records.parts import (
     RunResult,
     TrialResult,
 )
-from delrec_bench.records.samples import PerSample
+from delrec_bench.records.per_sample import PerSample
 
 SCHEMA: Final = 3
 """Version of the layout of a record."""

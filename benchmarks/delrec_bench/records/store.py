@@ -43,7 +43,7 @@ _SHARED = ("targets", "groups")
 
 
 @dataclass(frozen=True)
-class Published:
+class StoreChange:
     """What publishing did.
 
     Attributes:
@@ -74,7 +74,7 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> tuple[lis
     return in_order(records), failures
 
 
-def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> Published:
+def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> StoreChange:
     """Put runs into the store; one that it holds already, with the same outcome, stays as it is.
 
     Runs of an older results version leave the files that are written.
@@ -105,7 +105,7 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         for key in diverged.keys() & runs.keys():
             del diverged[key]
         paths = _write(reports, list(runs.values()), list(diverged.values()))
-    return Published(len(fresh.keys() - kept.keys()), dropped, paths)
+    return StoreChange(len(fresh.keys() - kept.keys()), dropped, paths)
 
 
 def _write(reports: Path, records: list[Record], failures: list[Failure]) -> tuple[Path, ...]:

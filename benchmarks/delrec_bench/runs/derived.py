@@ -7,8 +7,8 @@ from delrec_bench.config import Resolved
 from delrec_bench.data.samples import Cast
 from delrec_bench.environment import peak_bytes
 from delrec_bench.records import Record
-from delrec_bench.runs.models import load_weights
 from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, result_of
+from delrec_bench.runs.trained import load_weights
 from delrec_bench.training import HeldOut, build, score_test
 
 

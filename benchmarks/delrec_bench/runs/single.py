@@ -47,7 +47,7 @@ Delays = dict[str, torch.Tensor]  # by layer, in steps
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """A record, and whether it was there already."""
 
     record: Record
@@ -62,7 +62,7 @@ def run(
     progress: Progress | None = None,
     *,
     wait: bool = True,
-) -> Outcome:
+) -> RunOutcome:
     """Do one run, or find that it was done; `progress` is told what it is, {"begun": ...}, and then of every epoch.
 
     Raises:
@@ -80,7 +80,7 @@ def run(
 
 def perform(
     resolved: Resolved, workspace: Workspace, progress: Progress | None = None, *, wait: bool = True
-) -> Outcome:
+) -> RunOutcome:
     """Do a resolved run, unless its record is there; one that was cut short goes on from its last checkpoint.
 
     Of a derived run the trained one is done first, under its own lock and key.
@@ -101,7 +101,7 @@ def perform(
         done = finished_record(workspace.runs, resolved.key)
         if done is not None:
             folder.tidy()
-            return Outcome(done, True)
+            return RunOutcome(done, True)
         try:
             with multiplying(resolved):
                 record, checkpoint = _made(resolved, folder, workspace, progress)
@@ -116,7 +116,7 @@ def perform(
                 raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
             raise
         folder.finish(record, checkpoint)
-    return Outcome(record, False)
+    return RunOutcome(record, False)
 
 
 def _about(resolved: Resolved) -> dict[str, Any]:

@@ -40,7 +40,7 @@ _OWN = ("delrec", "delrec-baselines", "delrec-bench")
 
 
 @dataclass(frozen=True)
-class Row:
+class MadeTwice:
     """Runs of one row, made twice.
 
     Attributes:
@@ -55,7 +55,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedRow:
     """A row, judged.
 
     Attributes:
@@ -84,7 +84,7 @@ class Reproduction:
         p: Of "over all rows that are not equal, the scores are neither better nor worse"; None where all are equal.
     """
 
-    rows: tuple[Judged, ...]
+    rows: tuple[JudgedRow, ...]
     p: float | None = None
 
     @property
@@ -96,7 +96,7 @@ class Reproduction:
         return "consistent" if "consistent" in words else "equal"
 
     @property
-    def different(self) -> tuple[Judged, ...]:
+    def different(self) -> tuple[JudgedRow, ...]:
         """The rows that are."""
         return tuple(row for row in self.rows if row.word == "different")
 
@@ -126,7 +126,7 @@ class Matched:
         absent: Names of rows that are published alone.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[MadeTwice, ...]
     new: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
 
@@ -156,7 +156,7 @@ def match(ours: Iterable[Record], published: Iterable[Record], name: Callable[[R
         names[row_of(record)] = name(record)
     made = set(pairs)
     absent = dict.fromkeys(name(record) for record in theirs if row_of(record) not in made)
-    rows = tuple(Row(names[row], of, scores[row]) for row, of in pairs.items())
+    rows = tuple(MadeTwice(names[row], of, scores[row]) for row, of in pairs.items())
     return Matched(rows, tuple(new), tuple(absent))
 
 
@@ -165,7 +165,7 @@ def row_of(record: Record) -> str:
     return experiment(record, ("repetition", "seeds"))
 
 
-def judge(rows: Sequence[Row]) -> Reproduction:
+def judge(rows: Sequence[MadeTwice]) -> Reproduction:
     """Judge every row, and their scores together."""
     judged = [_first_look(row) for row in rows]
     open_ = [i for i, row in enumerate(judged) if row.word != "equal" and row.difference is not None]
@@ -182,14 +182,14 @@ def judge(rows: Sequence[Row]) -> Reproduction:
     return Reproduction(tuple(judged), together)
 
 
-def _first_look(row: Row) -> Judged:
+def _first_look(row: MadeTwice) -> JudgedRow:
     """The row's word before its scores are asked."""
     words = [pair_word(published, ours) for published, ours in row.pairs]
     order = ("different", "consistent", "equal")
     word, reason = min(words, key=lambda found: order.index(found[0]), default=("consistent", "nothing was made"))
     differences = [b.score - a.score for a, b in row.pairs if a.kind in ("run", "floor")]
     mean = sum(differences) / len(differences) if differences else None
-    return Judged(row.name, word, reason, len(row.pairs), mean)
+    return JudgedRow(row.name, word, reason, len(row.pairs), mean)
 
 
 def pair_word(published: Record, ours: Record) -> tuple[Word, str]:
@@ -241,7 +241,7 @@ def _deviation(a: Sequence[float | None], b: Sequence[float | None], least: floa
     return float(np.abs(x[:3] - y[:3]).max() / norm), float(max(x[3], y[3]) * x[0] / norm)
 
 
-def _spreads(rows: Sequence[Row]) -> list[tuple[float, float]]:
+def _spreads(rows: Sequence[MadeTwice]) -> list[tuple[float, float]]:
     """(standard deviation, degrees of freedom) of a repetition of each row: its own or its task's, the larger."""
     of_task: dict[str, list[tuple[float, int]]] = {}
     own = []
@@ -258,7 +258,7 @@ def _spreads(rows: Sequence[Row]) -> list[tuple[float, float]]:
     return out
 
 
-def _standardised(row: Row, judged: Judged, spread: tuple[float, float]) -> float | None:
+def _standardised(row: MadeTwice, judged: JudgedRow, spread: tuple[float, float]) -> float | None:
     """The difference as a standard normal would see it, positive for better; None where no spread is known.
 
     Both makings of a chaotic run are drawn from the repetitions' distribution: a difference has twice the variance.

@@ -20,9 +20,9 @@ from delrec_bench.records import canonical_json
 from delrec_bench.studies.draws import drawn
 from delrec_bench.studies.file import (
     MOST_REPETITIONS,
-    Contrast,
+    ContrastTable,
     FindingTable,
-    Primary,
+    PrimaryTable,
     in_package,
     is_page_of_package,
     study_file,
@@ -33,7 +33,7 @@ from delrec_bench.tasks.base import TaskTable
 GROUPS = ("task", "training", "network", "seeds", "evaluation")
 
 Axes = dict[str, list[Any]]
-P = TypeVar("P", Primary, Contrast)
+P = TypeVar("P", PrimaryTable, ContrastTable)
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class Study:
     finding: FindingTable | None = None
     repetitions: int = 1
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    primary: Primary | None = None
-    contrasts: tuple[Contrast, ...] = ()
+    primary: PrimaryTable | None = None
+    contrasts: tuple[ContrastTable, ...] = ()
     notes: tuple[str, ...] = ()
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
@@ -415,7 +415,7 @@ class _Expansion:
 
     def placed(self, pair: P, axes: Axes) -> P:
         """The hypothesis, or a contrast, with dotted keys, checked to stand at one point of the axes."""
-        name = "primary" if isinstance(pair, Primary) else "contrasts"
+        name = "primary" if isinstance(pair, PrimaryTable) else "contrasts"
 
         def place(given: Mapping[str, Any], where: str) -> dict[str, Any]:
             found = full_keys(given, axes, f"study '{self.name}', {name}.{where}")
@@ -436,7 +436,7 @@ class _Expansion:
             sides.append((side, {axis: there[axis] for axis in along if axis in there}))
         if sides[0] == sides[1]:
             raise self.wrong(f": {name} compares {pair.method} with itself; name another control, or control_at")
-        minus_at = place(pair.minus_at, "minus_at") if isinstance(pair, Primary) and pair.minus_at else {}
+        minus_at = place(pair.minus_at, "minus_at") if isinstance(pair, PrimaryTable) and pair.minus_at else {}
         if minus_at and at | minus_at == at:
             raise self.wrong(f": {name}.minus_at is the place of {name}.at; give another one")
         more = {"minus_at": minus_at} if minus_at else {}
@@ -444,8 +444,8 @@ class _Expansion:
 
     def check_pairs(
         self,
-        primary: Primary | None,
-        contrasts: Sequence[Contrast],
+        primary: PrimaryTable | None,
+        contrasts: Sequence[ContrastTable],
         firsts: Sequence[Request],
         tasks: list[str],
         methods: list[str],
@@ -464,19 +464,19 @@ class _Expansion:
 
         asked: list[tuple[Any, ...]] = []
         for pair in (*([primary] if primary else []), *contrasts):
-            name = "primary" if isinstance(pair, Primary) else "contrasts"
+            name = "primary" if isinstance(pair, PrimaryTable) else "contrasts"
             sides = ((pair.method, pair.at), (pair.control, pair.at | pair.control_at))
             if sides in asked:
                 raise self.wrong(f": {name} compares {pair.method} with {pair.control} twice; leave one out")
-            if not (isinstance(pair, Primary) and pair.minus_at):  # that one is of four rows
+            if not (isinstance(pair, PrimaryTable) and pair.minus_at):  # that one is of four rows
                 asked.append(sides)
-            over = pair.over if isinstance(pair, Primary) else tasks
+            over = pair.over if isinstance(pair, PrimaryTable) else tasks
             if len(set(over)) < len(over):
                 raise self.wrong(f": primary.over has a task twice: {', '.join(over)}")
             if not {pair.method, pair.control} <= set(methods):
                 continue
             lacking = [(task, *side) for task in over if task in tasks for side in sides if not is_there(task, *side)]
-            if lacking and (isinstance(pair, Primary) or {task for task, _, _ in lacking} >= set(over)):
+            if lacking and (isinstance(pair, PrimaryTable) or {task for task, _, _ in lacking} >= set(over)):
                 task, side, at = lacking[0]
                 place = f" at {', '.join(f'{key} {value}' for key, value in at.items())}" if at else ""
                 raise self.wrong(

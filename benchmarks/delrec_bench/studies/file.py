@@ -88,7 +88,7 @@ class Pair(Table):
     control_at: dict[str, Any] = Field(default_factory=dict)
 
 
-class Primary(Pair):
+class PrimaryTable(Pair):
     """The one comparison that a study's numbers of repetitions are meant for; all else on its page is exploratory.
 
     Attributes:
@@ -101,7 +101,7 @@ class Primary(Pair):
     minus_at: dict[str, Any] = Field(default_factory=dict)
 
 
-class Contrast(Pair):
+class ContrastTable(Pair):
     """A comparison beside those of every method with its own control.
 
     Attributes:
@@ -157,10 +157,10 @@ class Profile(Table):
     set: dict[str, Any] = Field(default_factory=dict)
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
     draw: SpaceTable = Field(default_factory=dict)
-    primary: Primary | None = None
+    primary: PrimaryTable | None = None
     question: Line | None = None
     finding: FindingTable | None = None
-    contrasts: list[Contrast] = Field(default_factory=list)
+    contrasts: list[ContrastTable] = Field(default_factory=list)
     notes: list[Line] = Field(default_factory=list)
     scored: bool = True
     margin: dict[str, Margin] = Field(default_factory=dict)

@@ -31,7 +31,7 @@ SHORT = 4  # draws are trained for a quarter of the epochs
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """What one search is for, and how much it tries.
 
     Attributes:
@@ -59,7 +59,7 @@ class Plan:
 class Searching:
     """A plan with the settings that it starts from."""
 
-    def __init__(self, plan: Plan, work: Work) -> None:
+    def __init__(self, plan: SearchPlan, work: Work) -> None:
         self.plan, self.work = plan, work
         if not (1 <= plan.finals <= plan.draws and plan.splits >= 1):
             raise BenchError(

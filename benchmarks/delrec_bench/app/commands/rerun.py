@@ -20,7 +20,7 @@ def command(
     """Make the run of a record again, and say: equal, consistent, or different (exit 1)."""
     from delrec_bench.records import find_record, read_store
     from delrec_bench.runs.again import rerun
-    from delrec_bench.statistics.reproduced import Row, judge, row_of
+    from delrec_bench.statistics.reproduced import MadeTwice, judge, row_of
 
     workspace = places.workspace
     methods, tasks = places.tables()
@@ -30,7 +30,7 @@ def command(
     alike = [
         r.score for r in read_store(workspace.reports, [found.task])[0] if r.kind == found.kind and row_of(r) == row
     ]
-    [judged] = judge([Row(str(found), [(found, made)], alike)]).rows
+    [judged] = judge([MadeTwice(str(found), [(found, made)], alike)]).rows
     if not places.as_json:
         print(f"{judged.name}: {judged.word}: {judged.reason}")
     content = {"key": found.key, "again": made.key, "word": judged.word, "reason": judged.reason}

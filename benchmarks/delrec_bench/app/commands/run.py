@@ -61,7 +61,7 @@ def command(
     """
     from delrec_bench.config import Request, parse_setting
     from delrec_bench.runs.executors import Place, do
-    from delrec_bench.runs.models import with_example
+    from delrec_bench.runs.trained import with_example
     from delrec_bench.tracking import Begun, follow, sync
 
     request = Request(

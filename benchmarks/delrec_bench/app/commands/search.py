@@ -45,7 +45,7 @@ def command(
     from delrec_bench.app.progress import Display
     from delrec_bench.config.searched import keep, tuning_variance
     from delrec_bench.runs.executors import Local, Place, default_jobs
-    from delrec_bench.studies.searching import Plan, Searching, entry_of
+    from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
     from delrec_bench.studies.work import Work
 
     workspace = places.workspace
@@ -56,7 +56,7 @@ def command(
         place = Place(workspace, *places.folders())
         work = Work(place, methods, tasks, Local(workers, None), read_runs(workspace)[0], display.say, display.bar)
         plans = [
-            Plan(task, profile, members, size, data, cast("Device", device), draws, finals, splits, seed)
+            SearchPlan(task, profile, members, size, data, cast("Device", device), draws, finals, splits, seed)
             for seed in range(independent)
         ]
         searching = [Searching(plan, work) for plan in plans]

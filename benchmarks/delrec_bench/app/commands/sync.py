@@ -11,7 +11,7 @@ def command(places: Places) -> Answer:
     """Bring MLflow up to date: its database, or the server that MLFLOW_TRACKING_URI names."""
     from delrec_bench.app.progress import Display
     from delrec_bench.records import read_folder
-    from delrec_bench.runs.models import with_example
+    from delrec_bench.runs.trained import with_example
     from delrec_bench.tracking import sync
 
     workspace = places.workspace
