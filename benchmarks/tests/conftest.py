@@ -22,6 +22,12 @@ from mlflow import MlflowClient
 from benchmarks.tests.drawings import module
 
 ROOT = Path(__file__).parents[2]
+MLFLOW = {
+    (module, name): getattr(module, name)
+    for module in (tracking, reproducing, work)
+    for name in ("sync", "log_page", "follow")
+    if hasattr(module, name)
+}
 
 
 @pytest.fixture
@@ -61,14 +67,22 @@ def quick_database(migrated, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_mlflow():
+    """Tests leave MLflow out, which takes longer than their runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in MLFLOW:
+            answer = {"sync": "left out", "follow": nullcontext(MagicMock())}.get(name)
+            patch.setattr(module, name, lambda *_, answer=answer, **__: answer)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def without_mlflow(request, monkeypatch):
-    """Most tests leave MLflow out, which takes longer than their runs; those marked `mlflow` do not."""
-    if request.node.get_closest_marker("mlflow") is None:
-        for module in (tracking, reproducing, work):
-            for name, answer in (("sync", "left out"), ("log_page", None), ("follow", nullcontext(MagicMock()))):
-                if hasattr(module, name):
-                    monkeypatch.setattr(module, name, lambda *_, answer=answer, **__: answer)
+def with_mlflow(request, monkeypatch):
+    """Those marked `mlflow` do not."""
+    if request.node.get_closest_marker("mlflow") is not None:
+        for (module, name), whole in MLFLOW.items():
+            monkeypatch.setattr(module, name, whole)
 
 
 @pytest.fixture

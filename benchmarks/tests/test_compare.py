@@ -137,11 +137,20 @@ def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_
 
 def test_points_of_a_sweep_are_compared_by_a_studys_runs(root, tmp_path, capsys):
     (tmp_path / "mine.toml").write_text(STUDY)
-    assert app.main(["reproduce", "--study", str(tmp_path / "mine.toml"), "--no-latency", "--root", str(root)]) == 0
+    assert (
+        app.main(
+            ["reproduce", "--study", str(tmp_path / "mine.toml"), "--no-latency", "--jobs", "1", "--root", str(root)]
+        )
+        == 0
+    )
     capsys.readouterr()
     words = ("delrec-axonal (sigma 3.0)", "delrec-axonal (sigma 0.0)", "--of", str(tmp_path / "mine.toml"))
     code, lines = compared(root, *words, capsys=capsys)
-    assert code == 0 and lines[0] == "delrec-axonal (sigma 3.0) - delrec-axonal (sigma 0.0)" and "(2 runs: too few for an interval)" in lines[1]
+    assert (
+        code == 0
+        and lines[0] == "delrec-axonal (sigma 3.0) - delrec-axonal (sigma 0.0)"
+        and "(2 runs: too few for an interval)" in lines[1]
+    )
 
 
 STUDY = """
