@@ -17,7 +17,7 @@ from delrec_bench.records.finished import (
     write_failure,
     write_record,
 )
-from delrec_bench.records.parts import DATA_KINDS, KINDS, LATENCY_RATIOS
+from delrec_bench.records.parts import DATA_KINDS, LATENCY_RATIOS
 from delrec_bench.records.per_sample import PerSample
 from delrec_bench.records.record import (
     SCHEMA,
@@ -26,7 +26,6 @@ from delrec_bench.records.record import (
     contents,
     differences,
     experiment,
-    json_schema,
     same_record,
 )
 from delrec_bench.records.results import COLUMNS, published_table, read_table, rows_table, table

@@ -5,7 +5,6 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-KINDS = ("run", "floor", "latency", "trial")
 DATA_KINDS = ("DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL")
 LATENCY_RATIOS = ("train_ratio", "infer_ratio", "batch1_ratio")
 

@@ -19,7 +19,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import models_json_schema
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import find_metrics, metric_named
@@ -233,12 +232,6 @@ def faults(error: ValidationError) -> str:
         what = fault["msg"].removeprefix("Value error, ")
         texts.append(f"{where}: {what}" + ("" if fault["type"] == "missing" else f", not {shown}"))
     return " ".join("; ".join(texts).split())
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of records and failures, as docs publish it."""
-    _, schema = models_json_schema([(Record, "validation"), (Failure, "validation")], title="delrec-bench records")
-    return dict(schema)
 
 
 COMPUTED = ("metric", "result", "predictions", "targets", "fingerprint", "history", "parameters", "activity", "delays")

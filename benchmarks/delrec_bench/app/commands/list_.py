@@ -36,15 +36,16 @@ def command(places: Places, what: Annotated[str, typer.Argument(help="One of: " 
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """The JSON schema of everything that people write: a request, its settings, a study file, by name."""
+    """The JSON schema of what people write (a request, its settings, a study file) and what runs leave, by name."""
     from delrec_bench.config import Evaluation, Request, Seeds, TrainingConfig
     from delrec_bench.data.task_data import TaskOptions
+    from delrec_bench.records import Failure, Record
     from delrec_bench.schema import json_schema
     from delrec_bench.studies.file import Profile, StudyFile
 
     models = {"request": Request, "training": TrainingConfig, "task": TaskOptions, "seeds": Seeds}
     models |= {"evaluation": Evaluation}
-    models |= {"study": StudyFile, "study-profile": Profile}
+    models |= {"study": StudyFile, "study-profile": Profile, "record": Record, "failure": Failure}
     return {name: json_schema(model) for name, model in models.items()}
 
 

@@ -83,8 +83,6 @@ class Executor(Protocol):
 
     jobs: int
     """How many at a time, as far as it is known here."""
-    cards: int
-    """Among how many CUDA devices of this machine they are shared out; 0 where they are not."""
 
     def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
         """Do every request once, and yield each as it ends; what was not finished is cancelled on closing."""

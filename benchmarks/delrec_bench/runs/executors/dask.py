@@ -18,8 +18,6 @@ from delrec_bench.runs.executors.local import do
 class Dask:
     """Tasks on the scheduler at `address`, or on `jobs` worker processes of this machine (None)."""
 
-    cards = 0
-
     def __init__(self, address: str | None, jobs: int) -> None:
         self._address, self.jobs = address, jobs
         self._timeout = 30.0

@@ -35,7 +35,7 @@ class Local:
         if per_device is not None:
             self._devices = _cuda_devices()
             jobs = per_device * len(self._devices)
-        self.jobs, self.cards = jobs, len(self._devices)
+        self.jobs = jobs
         self._idle: dict[int, Child] = {}  # by seat
 
     def map(self, requests: Sequence[Request], place: Place, progress: Progress | None = None) -> Iterator[Done]:

@@ -65,8 +65,6 @@ class Job:
 class Slurm:
     """Jobs of one array; `every` is how often their state is asked for, in seconds."""
 
-    cards = 0
-
     def __init__(self, folder: Path, options: Mapping[str, Any], jobs: int, every: float = 5.0) -> None:
         chosen = {**USUAL, **options}
         self._cluster = chosen.pop("cluster", "slurm")
