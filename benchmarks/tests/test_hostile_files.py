@@ -152,10 +152,21 @@ def test_the_whole_of_both_files_is_read(killed, trained):
     assert network_of(record, trained / "checkpoint.pt", MethodTable(noisy=driver.NOISY)) is not None
 
 
+def test_a_checkpoint_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path):
+    class Large:
+        def __reduce__(self):
+            return bytearray, (12 << 30,)
+
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"key": "k", "state_dict": {"weight": Large()}}, path)
+    with pytest.raises(BenchError, match="holds .*bytearray.*; nothing was read"):
+        load_weights(torch.nn.Linear(1, 1), path, made_up.record("lif", "digits", 0))
+
+
 def test_a_checkpoint_that_is_a_program_is_refused_without_torchs_advice_to_run_it(tmp_path):
     path = tmp_path / "checkpoint.pt"
     torch.save({"key": Path("a")}, path)
     record = made_up.record("lif", "digits", 0)
-    with pytest.raises(BenchError, match="gives no network of .*more than tensors and plain values") as told:
+    with pytest.raises(BenchError, match="holds .*, which is neither a tensor nor a number; nothing was read") as told:
         load_weights(torch.nn.Linear(1, 1), path, record)
     assert "weights_only" not in str(told.value) and "\n" not in str(told.value)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError
-from delrec_bench.export.files import read_bytes
 from delrec_bench.export.weights import OfCore, OfMethod, read_weights, weights_bytes
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, find_record, read_record
 from delrec_bench.runs.trained import network_of
+from delrec_bench.training.tensor_files import read_bytes
 from delrec_bench.workspace import Workspace
 
 

@@ -20,11 +20,11 @@ from safetensors.torch import save as save_tensors
 
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
-from delrec_bench.export.files import LARGEST, checked_tensors
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
 from delrec_bench.records.record import faults
+from delrec_bench.training.tensor_files import LARGEST, checked_tensors
 
 HEADER = "delrec-bench"
 SCHEMA = 1

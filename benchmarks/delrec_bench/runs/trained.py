@@ -10,6 +10,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.runs.folder import why_unread
+from delrec_bench.training.tensor_files import load_checkpoint
 
 
 def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
@@ -49,9 +50,9 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
     if not checkpoint.exists():
         raise BenchError(f"{record} has no {checkpoint}; delete its folder, and the run is made again")
     try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        saved = load_checkpoint(checkpoint)  # it may be of somebody else's folder, see `collect`
         key, state = saved["key"], saved["state_dict"]
-    except Exception as error:  # whatever a damaged file makes torch and pickle raise
+    except KeyError as error:
         raise _none(checkpoint, record, error) from error
     if key != record.key:
         raise BenchError(f"{checkpoint} is of run {str(key)[:12]}, not of {record}")
