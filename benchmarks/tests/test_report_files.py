@@ -197,6 +197,9 @@ def test_names_cannot_break_the_page():
     text = to_html(page, draw(page))
     assert "<script>alert" not in text and "&lt;script&gt;alert" in text
     assert "<script>" not in to_markdown(page, ())
+    records = [r.changed(method="[a](https://b)") for r in made]
+    text = to_markdown(build(made_up.declared(records, primary=None), records), ())
+    assert "| \\[a](https://b) |" in text and "| [a](" not in text
 
 
 def test_reproduce_writes_out_and_touches_nothing_published(tmp_path):

@@ -26,7 +26,11 @@ class Cell:
     link: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.text} ({self.note})" if self.text and self.note else self.text or self.note
+        return f"{self.text} ({self.note})" if self.text and self.note else self.text or self.note
+
+    def markdown(self) -> str:
+        """As Markdown: only `link` is a link."""
+        text = escaped(str(self))
         return f"[{text}]({self.link})" if self.link and text else text
 
 
@@ -54,13 +58,13 @@ class Table:
     def markdown(self) -> str:
         """As Markdown; names cannot break the table, nor become markup."""
         rule = [":--" if i < self.left else "--:" for i in range(len(self.head))]
-        body = [[escaped(str(c)) for c in line] for line in self.lines]
+        body = [[cell.markdown() for cell in line] for line in self.lines]
         return "\n".join("| " + " | ".join(row) + " |" for row in [list(self.head), rule, *body]) + "\n"
 
 
 def escaped(text: str) -> str:
     """Text as Markdown shows it."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
 
 
 def frame(rows: Sequence[Row]) -> pd.DataFrame:
