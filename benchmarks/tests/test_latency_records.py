@@ -259,6 +259,7 @@ def test_what_was_measured_is_not_measured_again_so_that_an_interrupted_call_goe
     assert asked[4:] == [["lif", "delrec-axonal", "gru"]], "one process: a second a method"
 
 
+@pytest.mark.slow
 def test_bench_measures_through_pytest_itself_and_keeps_what_benchmark_compare_reads(tmp_path, capsys):
     words = ["bench", "--quick", "--only-tasks", "digits", "--only-methods", "rlif", "--each", "0.1", "--json"]
     words += ["--root", str(Path(__file__).parents[2]), "--runs", str(tmp_path / "runs")]
