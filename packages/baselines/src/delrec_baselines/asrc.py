@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from delrec import RecurrentDelays
-from delrec.engines import Request
+from delrec.engines import State
 from delrec.layer import number
 from torch import Tensor, nn
 
@@ -68,13 +68,14 @@ class SoftmaxRecurrence(RecurrentDelays):
         parts = super()._connections(current)
         if not self.training:
             return parts
-        if number(self.sigma) <= 0:
+        temperature = number(self.sigma)
+        if temperature is not None and temperature <= 0:
             raise ValueError(f"sigma = {float(self.sigma)!r}: the temperature of the softmax is above 0 in training")
         share = torch.softmax(self.logits / self.sigma, 0).to(current.dtype)
         taps = torch.cat([share.new_zeros(1), share]).expand(self.size, -1)
         return {"weight": parts["weight"], "mask": parts["mask"], "taps": taps}
 
-    def _history(self, request: Request) -> int:
+    def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
         return self.span
 
     def _engine_name(self) -> str:

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
+from delrec.layer import readable
+
 __all__ = [
     "DelayInit",
     "half_width",
@@ -64,7 +66,11 @@ def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) ->
     """
     bounds = math.inf if highest is None else float(highest), float(lowest)
     if not (torch.is_grad_enabled() and delay.requires_grad):
-        return _Project.forward(delay, *bounds)
+        return delay.clamp(lowest, highest)
+    if delay.is_cpu and readable(delay) and delay.numel():
+        smallest, largest = torch.aminmax(delay.detach())
+        if lowest <= smallest and largest <= bounds[0]:
+            return delay  # as it mostly is: a `Function` costs as much as the rest of a short call
     projected: Tensor = _Project.apply(delay, *bounds)
     return projected
 

@@ -106,12 +106,18 @@ def exact_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def plain_arithmetic(device: str) -> AbstractContextManager[Any]:
     """Return a context that turns autocast off for a type of device."""
-    return torch.autocast(device, enabled=False) if autocasts(device) else nullcontext()
+    # of the meta device, which has no autocast, torch would raise
+    if device != "meta" and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return _AS_IT_IS
 
 
 def autocasts(device: str) -> bool:
-    """Return whether autocast is on for a type of device. For the meta device, which has none, torch would raise."""
+    """Return whether autocast is on for a type of device."""
     return device != "meta" and torch.is_autocast_enabled(device)
+
+
+_AS_IT_IS = nullcontext()
 
 
 def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
@@ -137,7 +143,10 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
 
 def readable(values: Tensor) -> bool:
     """Return whether numbers can be looked at: not while a graph is traced, nor of a meta or fake tensor."""
-    return not (torch.compiler.is_compiling() or values.is_meta) and type(values.detach()) is Tensor
+    return not torch.compiler.is_compiling() and type(values) in _PLAIN and not values.is_meta
+
+
+_PLAIN = (Tensor, nn.Parameter)
 
 
 def trainable(state: Tensor) -> Tensor:
@@ -150,8 +159,13 @@ def trainable(state: Tensor) -> Tensor:
 _numbers = WeakTensorKeyDictionary()
 
 
-def number(value: Tensor) -> float:
-    """Return a scalar tensor as a float. From an accelerator it is copied again only after an in-place change."""
+def number(value: Tensor) -> float | None:
+    """Return a scalar tensor as a float, or None where it is not `readable`.
+
+    From an accelerator it is copied again only after an in-place change.
+    """
+    if torch.compiler.is_compiling() or type(value) not in _PLAIN or value.is_meta:
+        return None
     if value.is_cpu or value.is_inference():
         return float(value)
     version = value._version
@@ -179,7 +193,7 @@ class FiniteWatch:
 
     def check(self, values: Tensor, message: str) -> None:
         """Raise NotFiniteError(message) if `values` hold NaN or infinity, now or in a later call."""
-        if values.numel() == 0 or not readable(values):
+        if torch.compiler.is_compiling() or type(values) not in _PLAIN or values.is_meta or not values.numel():
             return
         if values.is_cpu:
             low, high = torch.aminmax(values.detach())  # one pass, and NaN comes through

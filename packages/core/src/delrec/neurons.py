@@ -59,6 +59,7 @@ class Neuron(nn.Module):
     states: ClassVar[tuple[str, ...]]
     strict: ClassVar[bool] = False  # True: fires where u > 0, False: where u >= 0
     fixed: ClassVar[tuple[str, ...]] = ()
+    traced: dict[torch.dtype, Rules | RuleError]
 
     def __init__(self, surrogate: Surrogate | None = None, detach_reset: bool = False) -> None:
         super().__init__()
@@ -73,10 +74,10 @@ class Neuron(nn.Module):
             raise AttributeError(f"{name} of {kind} is fixed once made: make another {kind}({name}={value!r}, ...)")
         super().__setattr__(name, value)
         if name != "training":
-            self.__dict__["_traced"] = {}
+            self.__dict__["traced"] = {}  # by dtype: what `rules` found
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_traced": {}}
+        return self.__dict__ | {"traced": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -150,7 +151,10 @@ class Neuron(nn.Module):
         values = self.coefficients()
         if not values:
             return like.new_zeros(0, 1)
-        if like.is_cpu and not [v for v in values if isinstance(v, Tensor)]:
+        numbers = True
+        for value in values:
+            numbers = numbers and not isinstance(value, Tensor)
+        if like.is_cpu and numbers:
             return torch.tensor(values, dtype=like.dtype).view(-1, 1)
         # on an accelerator numbers are made where they are wanted: a copy from main memory would wait
         return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)
@@ -161,8 +165,11 @@ class Neuron(nn.Module):
 
     def start_states(self, like: Tensor) -> States:
         """Return each state before the first step in the shape of `like`, (B, N): `initial()`, unless overridden."""
-        starts = [s.to(like) if isinstance(s, Tensor) else like.new_full((), s) for s in self.initial()]
-        return tuple([s.expand_as(like) for s in starts])
+        found: States = ()
+        for start in self.initial():
+            value = start.to(like) if isinstance(start, Tensor) else like.new_full((), start)
+            found = (*found, value.expand_as(like))
+        return found
 
     def membrane(self, state: States, coefficients: States) -> Tensor:
         """Return what a layer gives as the membrane potential after the reset: the first state, unless overridden."""
@@ -170,13 +177,12 @@ class Neuron(nn.Module):
 
     def rules(self, dtype: torch.dtype) -> Rules:
         """Return the step as compiled engines take it, traced once. Raises RuleError, saying why it cannot be."""
-        traced: dict[torch.dtype, Rules | RuleError] = self.__dict__["_traced"]
-        if dtype not in traced:
+        if dtype not in self.traced:
             try:
-                traced[dtype] = trace(self, dtype)
+                self.traced[dtype] = trace(self, dtype)
             except RuleError as error:
-                traced[dtype] = error
-        found = traced[dtype]
+                self.traced[dtype] = error
+        found = self.traced[dtype]
         if isinstance(found, RuleError):
             raise found
         return found

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from delrec import delays as _delays
 from delrec.delays import DelayInit
-from delrec.engines import Request
+from delrec.engines import State
 from delrec.layer import exact_dtype, number, readable
 from delrec.neurons import Neuron
 from delrec.spiking import SpikingLayer
@@ -162,7 +162,7 @@ class RecurrentDelays(SpikingLayer):
 
     def half_width(self) -> Tensor:
         """Return the half-width s of the interpolation triangle, () or (N,) per sender, in steps."""
-        return _delays.half_width(self.sigma, self.spread)
+        return 1 + self.sigma if self.spread is None else _delays.half_width(self.sigma, self.spread)
 
     @torch.no_grad()
     def delays(self) -> Tensor:
@@ -192,7 +192,6 @@ class RecurrentDelays(SpikingLayer):
     def clamp_(self) -> None:
         """Clamp delays to [0, max_delay], and the neuron's parameters to their range. Optional."""
         super().clamp_()
-        self._check_delay()
         if self.delay is not None:
             self.delay.clamp_(0, self.max_delay)
 
@@ -218,7 +217,19 @@ class RecurrentDelays(SpikingLayer):
                     self.delay.copy_(delay)
 
     def _connections(self, current: Tensor) -> dict[str, Any]:
-        self._check_delay()
+        if self.weight.device != current.device:
+            raise ValueError(f"current is on {current.device} and the layer on {self.weight.device}: move one of them")
+        for name, values in (("delay", self.delay), ("spread", self.spread)):
+            if values is not None:
+                self._watch.check(
+                    values, f"{name} holds NaN or infinity: training diverged; lower the delay learning rate"
+                )
+        limit, sigma = None, number(self.sigma)
+        if sigma is not None:
+            if not 0 <= sigma < math.inf:
+                raise ValueError(f"sigma = {sigma!r}: the spread is in steps, finite and at least 0")
+            if self.max_delay is not None:  # the longest tap
+                limit = math.ceil(1 + self.max_delay + (1 + sigma * (1 if self.spread is None else 2)))
         mask = None
         if self.training and self.dropout > 0:
             shape = current.shape[1:] if self.dropout_mask == "sequence" else current.shape
@@ -229,32 +240,16 @@ class RecurrentDelays(SpikingLayer):
             "delay": self._delays_in_use().to(current.dtype),
             "width": self.half_width().to(current.dtype),
             "mask": mask,
-            "limit": self._limit(),
+            "limit": limit,
         }
 
-    def _limit(self) -> int | None:
-        """Return the longest tap that `max_delay` allows; None without `max_delay`, or while sigma cannot be read."""
-        if self.max_delay is None or not readable(self.sigma):
-            return None
-        widest = 1 + number(self.sigma) * (1 if self.spread is None else 2)
-        return math.ceil(1 + self.max_delay + widest)
-
-    def _history(self, request: Request) -> int:
-        if request.limit is not None:
-            return request.limit
-        assert request.delay is not None and request.width is not None
-        if not readable(request.delay):  # a graph cannot read the delays: keep everything
-            return request.current.shape[0] + (1 if request.state is None else len(request.state.history))
-        return 2 * (_delays.kernel_length(request.delay, request.width) - 1) + _MARGIN
-
-    def _check_delay(self) -> None:
-        for name, values in (("delay", self.delay), ("spread", self.spread)):
-            if values is not None:
-                self._watch.check(
-                    values, f"{name} holds NaN or infinity: training diverged; lower the delay learning rate"
-                )
-        if readable(self.sigma) and not 0 <= number(self.sigma) < math.inf:
-            raise ValueError(f"sigma = {float(self.sigma)!r}: the spread is in steps, finite and at least 0")
+    def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
+        limit: int | None = parts["limit"]
+        if limit is not None:
+            return limit
+        if not readable(parts["delay"]):  # a graph cannot read the delays: keep everything
+            return sequence.shape[0] + (1 if state is None else state.history.shape[0])
+        return 2 * (_delays.kernel_length(parts["delay"], parts["width"]) - 1) + _MARGIN
 
     def _exact(self) -> list[Tensor]:
         own = (self.delay, self.spread, self.sigma)

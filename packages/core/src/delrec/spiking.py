@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from delrec.engines import Output, Request, State, engine_for, scan
-from delrec.engines.interface import a_state, transforming
+from delrec.engines import Request, State, engine_for
+from delrec.engines.interface import a_state, check_state, run
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
@@ -102,23 +102,29 @@ class SpikingLayer(Layer):
             NotFiniteError: NaN or infinity (on an accelerator in a later call).
         """
         self._check_input(current)
-        if transforming():
-            raise NotImplementedError(
-                f"{type(self).__name__} has no rule for torch.func (grad, vmap, jvp): use torch.autograd.grad, and "
-                "a batch in place of vmap"
-            )
         with plain_arithmetic(current.device.type):
-            sequence = (current.transpose(0, 1) if self.batch_first else current).to(exact_dtype(current.dtype))
+            sequence = current.transpose(0, 1) if self.batch_first else current
+            if current.dtype not in (torch.float32, torch.float64):
+                sequence = sequence.float()
             self._watch.check(sequence, "current holds NaN or infinity: clean the input of this layer")
+            if state is not None:
+                state = a_state(state).map(trainable)
+                check_state(state, self.neuron, sequence)
+            parts = self._connections(sequence)
+            segment = self.segment
+            if segment is not None:
+                whole = return_membrane or lengths is not None or not torch.is_grad_enabled()
+                segment = None if whole or sequence.shape[0] <= segment else segment
+            # segments hand the history on
+            keep = self._history(parts, sequence, state) if return_state or segment is not None else 1
+            ends = None if lengths is None else lengths_of(lengths, sequence)
             request = Request(
-                sequence,
-                self.neuron,
-                state=None if state is None else a_state(state).map(trainable),
-                lengths=lengths_of(lengths, sequence),
-                trace=return_membrane,
-                **self._connections(sequence),
+                sequence, self.neuron, **parts, state=state, lengths=ends, trace=return_membrane, keep=keep
             )
-            out = self._scan(request, return_state)
+            if segment is None:
+                out = run(self._engine_name(), request)
+            else:
+                out = scan_in_segments(self._engine_name(), request, segment)
             self.engine_used = out.engine
             for values in out.final.states:
                 self._watch.check(
@@ -127,12 +133,14 @@ class SpikingLayer(Layer):
             membrane = None
             if return_membrane:
                 membrane = self.neuron.membrane(out.states, self.neuron.coefficients_like(sequence))
-        spikes = self._as_input(out.spikes, current)
+        spikes = (out.spikes.transpose(0, 1) if self.batch_first else out.spikes).to(current.dtype)
         if not (return_state or return_membrane):
             return spikes
+        if membrane is not None:
+            membrane = (membrane.transpose(0, 1) if self.batch_first else membrane).to(current.dtype)
         # a copy: in-place changes of the outputs must not change the state
         final = out.final.map(torch.clone) if return_state else None
-        return SpikingOutput(spikes, final, None if membrane is None else self._as_input(membrane, current))
+        return SpikingOutput(spikes, final, membrane)
 
     def step(self, current: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run one time step: current (B, N), state from the last step (None is rest) -> spikes (B, N), next state.
@@ -149,23 +157,11 @@ class SpikingLayer(Layer):
         out = self(current.unsqueeze(time), state, return_state=True)
         return out.spikes.squeeze(time), out.state
 
-    def _as_input(self, values: Tensor, current: Tensor) -> Tensor:
-        """Return values (T, B, N) in the layout and dtype of the input."""
-        return (values.transpose(0, 1) if self.batch_first else values).to(current.dtype)
-
-    def _scan(self, request: Request, return_state: bool) -> Output:
-        segment = self.segment
-        whole = segment is None or request.trace or request.lengths is not None or not torch.is_grad_enabled()
-        if whole or request.current.shape[0] <= segment:  # type: ignore[operator]
-            return scan(self._engine_name(), request.replace(keep=self._history(request) if return_state else 1))
-        request = request.replace(keep=self._history(request))  # handed from segment to segment
-        return scan_in_segments(self._engine_name(), request, segment)  # type: ignore[arg-type]
-
     def _engine_name(self) -> str:
         return self.engine
 
-    def _history(self, request: Request) -> int:
-        """Return the number of past steps that a state keeps."""
+    def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
+        """Return the number of past steps that a state keeps; parts: of `_connections`."""
         return 1
 
     def _connections(self, current: Tensor) -> dict[str, Any]:
@@ -178,6 +174,11 @@ class SpikingLayer(Layer):
             raise ValueError(f"current has shape {tuple(current.shape)}; this layer takes {shape} with N = {self.size}")
         if not current.is_floating_point():
             raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
+        if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
+            raise NotImplementedError(
+                f"{type(self).__name__} has no rule for torch.func (grad, vmap, jvp): use torch.autograd.grad, and "
+                "a batch in place of vmap"
+            )
 
     def clamp_(self) -> None:
         """Clamp the neuron's parameters to their range, after an optimiser step."""

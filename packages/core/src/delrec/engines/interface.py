@@ -17,7 +17,6 @@ import importlib
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -71,8 +70,7 @@ class State(NamedTuple):
         return self.map(lambda t: t.to(*where, **options))
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One scan of neurons through time, recurrently connected if `weight` is given.
 
         I[t,b,i] = current[t,b,i] + mask[b,i] sum_{k>=1} sum_o weight[i,o] m_o[k] S[t-k,b,o]
@@ -109,17 +107,8 @@ class Request:
     taps: Tensor | None = None
     limit: int | None = None
 
-    def replace(self, **changes: Any) -> Request:
-        """Return the request with some fields changed."""
-        values = {name: getattr(self, name) for name in _FIELDS}
-        return Request(**{**values, **changes})
 
-
-_FIELDS = tuple(field.name for field in fields(Request))
-
-
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """Result of a scan over T steps.
 
     spikes: (T, B, N). states: the neuron's states after the reset, each (T, B, N), or () when no trace was asked for.
@@ -142,6 +131,8 @@ class Engine:
     """False for an engine for inference only."""
     traceable: ClassVar[bool] = False
     """True if torch.compile can trace it; otherwise "auto" takes the reference engine while compiling."""
+    broken: str | None = None
+    """Why it cannot run on this machine at all, in words that complete "it ...", or None."""
 
     def supports(self, request: Request) -> str | None:
         """Return why this engine cannot run the request, in words that complete "it ...", or None."""
@@ -177,7 +168,7 @@ ENGINES: dict[str, str] = {
     "triton": "delrec.engines.triton",
 }
 _AUTO = {"cpu": "cpu", "cuda": "triton"}  # device type -> engine; every other device has the reference
-_loaded: dict[str, Engine] = {}
+loaded: dict[str, Engine] = {}
 _warned: set[str] = set()
 
 
@@ -195,33 +186,38 @@ def engine_for(name: str, device: str) -> tuple[Engine, bool]:
     if name not in ENGINES:
         raise ValueError(f"{source} = {name!r} is unknown; choose 'auto' or one of {', '.join(ENGINES)}")
     for needed in (name, "reference"):  # not while a graph is traced: every layer asks for its engine when it is made
-        if needed not in _loaded:
-            _loaded[needed] = importlib.import_module(ENGINES[needed]).ENGINE
-    return _loaded[name], named
+        if needed not in loaded:
+            loaded[needed] = importlib.import_module(ENGINES[needed]).ENGINE
+    return loaded[name], named
 
 
 def scan(name: str, request: Request) -> Output:
-    """Run a request on the engine of that name, or on "auto"'s choice.
-
-    Raises EngineError when a named engine cannot run it, ValueError for an unknown name, or what `check` refuses.
-    """
+    """Check a request, and `run` it. Raises what the two raise."""
     check(request)
+    return run(name, request)
+
+
+def run(name: str, request: Request) -> Output:
+    """Run a request that is known to fit on the engine of that name, or on "auto"'s choice.
+
+    Raises EngineError when a named engine cannot run it, ValueError for an unknown name.
+    """
     chosen, named = engine_for(name, request.current.device.type)
     if request.lengths is not None:
         return _with_lengths(name, request)
     if request.current.numel() == 0:
-        return _loaded["reference"].scan(request)
+        return loaded["reference"].scan(request)
     if torch.compiler.is_compiling() and not chosen.traceable:
         if named:
             raise EngineError(f"engine = {chosen.name!r} cannot be traced by torch.compile; use engine='auto'")
-        return _loaded["reference"].scan(request)
-    reason = chosen.supports(request)
+        return loaded["reference"].scan(request)
+    reason = chosen.broken or chosen.supports(request)
     if reason is None:
         return chosen.scan(request)
     if named:
         raise EngineError(f"engine = {chosen.name!r}: it {reason}; use engine='auto' or 'reference'")
     _warn_once(f"the reference engine runs instead of the {chosen.name} engine: it {reason}")
-    return _loaded["reference"].scan(request)
+    return loaded["reference"].scan(request)
 
 
 def check(request: Request) -> None:
@@ -263,7 +259,7 @@ def check(request: Request) -> None:
         if count is not None and count < 1:
             raise ValueError(f"{name} = {count!r}: at least 1 step, or None")
     if request.state is not None:
-        _check_state(a_state(request.state), request.neuron, current)
+        check_state(a_state(request.state), request.neuron, current)
 
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -288,7 +284,7 @@ def a_state(state: Any) -> State:
     raise TypeError(f"state is a {type(state).__name__}: give the `state` of a call with return_state=True, or None")
 
 
-def _check_state(state: State, neuron: Neuron, current: Tensor) -> None:
+def check_state(state: State, neuron: Neuron, current: Tensor) -> None:
     count, wanted = len(neuron.states), tuple(current.shape[1:])
     if count and len(state.states) != count:
         raise ValueError(f"state holds {len(state.states)} states; this layer's neuron has {count}")
@@ -314,20 +310,20 @@ def _shown(tensor: Tensor) -> str:
 
 def linear(name: str, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """Return `Engine.linear` of the engine of that name, or None where it leaves the product to torch."""
-    engine, _ = engine_for(name, inputs.device.type)
-    return engine.linear(inputs, weight, bias) if _takes(engine, inputs) else None
+    engine = _engine_of_map(name, inputs)
+    return None if engine is None else engine.linear(inputs, weight, bias)
 
 
 def delayed_linear(name: str, inputs: Tensor, *arguments: Any) -> Tensor | None:
     """Return `Engine.delayed_linear` of the engine of that name, or None where it leaves it to `convolution`."""
-    engine, _ = engine_for(name, inputs.device.type)
-    return engine.delayed_linear(inputs, *arguments) if _takes(engine, inputs) else None
+    engine = _engine_of_map(name, inputs)
+    return None if engine is None else engine.delayed_linear(inputs, *arguments)
 
 
 def convolution(name: str, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor | None:
     """Return `Engine.convolution` of the engine of that name, or None where it leaves it to torch."""
-    engine, _ = engine_for(name, inputs.device.type)
-    return engine.convolution(inputs, kernel, bias) if _takes(engine, inputs) else None
+    engine = _engine_of_map(name, inputs)
+    return None if engine is None else engine.convolution(inputs, kernel, bias)
 
 
 def transforming() -> bool:
@@ -335,16 +331,31 @@ def transforming() -> bool:
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _takes(engine: Engine, inputs: Tensor) -> bool:
-    if torch.compiler.is_compiling():
-        return inputs.numel() > 0 and engine.traceable
-    return inputs.numel() > 0 and not (torch.jit.is_tracing() or transforming())
+def _engine_of_map(name: str, inputs: Tensor) -> Engine | None:
+    engine, named = engine_for(name, inputs.device.type)
+    if engine.broken:
+        if named:
+            raise EngineError(f"engine = {engine.name!r}: it {engine.broken}; use engine='auto' or 'reference'")
+        _warn_once(f"the reference engine runs instead of the {engine.name} engine: it {engine.broken}")
+        return None
+    takes = engine.traceable if torch.compiler.is_compiling() else not (torch.jit.is_tracing() or transforming())
+    return engine if takes and inputs.numel() > 0 else None
 
 
 def rest_state(neuron: Neuron, like: Tensor) -> State:
     """Return the state before the first step of a batch shaped like (..., B, N), and one step of silence."""
     silence = like.new_zeros(like.shape[-2:])
     return State(neuron.start_states(silence), silence.unsqueeze(0))
+
+
+def check_history(state: State, length: int) -> None:
+    """Raise ValueError where a kernel of `length` taps, 0 to length - 1, reaches past a history that was cut."""
+    held = state.history.shape[0]
+    if state.cut and held < length - 1:
+        raise ValueError(
+            f"the state holds {held} past steps and older ones were dropped, but delays reach {length - 1} steps back: "
+            "set max_delay on the layer, so that enough is kept, or start from rest"
+        )
 
 
 def _with_lengths(name: str, request: Request) -> Output:
@@ -355,7 +366,7 @@ def _with_lengths(name: str, request: Request) -> Output:
     alive = (torch.arange(steps, device=lengths.device).unsqueeze(-1) < lengths).unsqueeze(-1)  # (T, B, 1)
     current = torch.where(alive, request.current, 0)
     start = rest_state(request.neuron, current) if request.state is None else request.state
-    out = scan(name, request.replace(current=current, state=start, lengths=None, trace=True))
+    out = run(name, request._replace(current=current, state=start, lengths=None, trace=True))
     spikes = torch.where(alive, out.spikes, 0)
     first = start.states
     if not first and steps:  # a neuron that makes its first state itself

@@ -1,41 +1,95 @@
-"""What engines share that compile a neuron: the scan as one operator of torch, in eager code and in graphs alike.
+"""What engines share that compile a neuron: functions of tensors with a hand-written gradient, and the scan as one.
 
-A neuron goes in as its handle (`delrec.neurons.neuron_of`), an engine as its name; what depends on values is decided
-when the operator runs.
+A neuron goes in as its handle (`delrec.neurons.neuron_of`), since a graph can hold a word and no neuron.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any, NamedTuple, Protocol, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length
-from delrec.engines.interface import Output, Request, State, rest_state
-from delrec.engines.reference import check_history
+from delrec.engines.interface import Engine, Output, Request, State, check_history
 from delrec.layer import readable
 from delrec.neurons import Neuron, neuron_of
 
-__all__ = ["TAPS", "Grads", "Inputs", "Passes", "cannot_take", "refuse_twice", "run", "scan"]
+__all__ = ["Compiled", "Grads", "Inputs", "Operator", "refuse_twice", "scan_operator"]
 
-# they look at values, which waits for a device: mode="reduce-overhead" leaves them out of its CUDA graphs; older torch
-# knows no such mark
+# the scan looks at values, which waits for a device: mode="reduce-overhead" leaves it out of its CUDA graphs; older
+# torch knows no such mark
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
-_TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
-_PASSES = {"cpu": "delrec.engines.cpu.scan", "triton": "delrec.engines.triton.scan"}
 
 
-TAPS = "takes delays and half-widths, not taps"
+class Operator:
+    """A function of tensors and its gradient: recorded by autograd in eager code, one operator in a compiled graph.
+
+    name: of the operator, in the namespace `delrec`. run: the function. shapes: its results without values. setup and
+    gradient: as `setup_context` and `backward` of `torch.autograd.Function`; None without a gradient. traced: what the
+    operator runs, by default `run`. schema: where the annotations of `run` do not give it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[..., Any],
+        shapes: Callable[..., Any],
+        setup: Callable[..., None] | None = None,
+        gradient: Callable[..., Any] | None = None,
+        *,
+        traced: Callable[..., Any] | None = None,
+        **options: Any,
+    ) -> None:
+        defined = torch.library.custom_op(f"delrec::{name}", traced or run, mutates_args=(), **options)
+        defined.register_fake(shapes)
+        self.run = self.recorded = run
+        if gradient is not None and setup is not None:
+            defined.register_autograd(gradient, setup_context=setup)
+            self.recorded = _function(name, run, setup, gradient)
+        self.operator = getattr(torch.ops.delrec, name)
+
+    def __call__(self, *args: Any) -> Any:
+        """Return the result for these arguments, the first of them a tensor."""
+        return self.way(args)[0](*args)
+
+    def way(self, args: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
+        """Return what to call, and whether autograd takes notes: neither it nor a graph costs where there is none."""
+        recorded = False
+        if torch.is_grad_enabled():
+            for value in args:
+                if isinstance(value, Tensor) and value.requires_grad:
+                    recorded = True
+                    break
+        if not readable(args[0]):
+            return self.operator, recorded
+        return self.recorded if recorded else self.run, recorded
 
 
-class Grads(NamedTuple):
-    """Gradients of what a scan gave: spikes (T, B, N), final states (states, B, N), trace (states, T, B, N)."""
+def _function(
+    name: str, run: Callable[..., Any], setup: Callable[..., None], gradient: Callable[..., Any]
+) -> Callable[..., Any]:
+    def forward(
+        ctx: Any, *args: Any
+    ) -> Any:  # with a setup_context of its own, torch asks for the signature every time
+        out = run(*args)
+        setup(ctx, args, out)
+        return out
 
-    spikes: Tensor | None
-    final: Tensor | None
-    trace: Tensor | None
+    parts = {"forward": staticmethod(forward), "backward": staticmethod(gradient)}
+    function: Any = type(name, (torch.autograd.Function,), parts)
+    apply: Callable[..., Any] = function.apply
+    return apply
+
+
+def refuse_twice(engine: str) -> None:
+    """Raise RuntimeError where a gradient of the gradient is asked for: a hand-written adjoint has none."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            f"the {engine} engine gives first gradients only, and create_graph=True asks for second ones: "
+            "use engine='reference' for this layer"
+        )
 
 
 class Inputs(NamedTuple):
@@ -54,159 +108,171 @@ class Inputs(NamedTuple):
     history: Tensor
 
 
-def refuse_twice(engine: str) -> None:
-    """Raise RuntimeError where a gradient of the gradient is asked for: a hand-written adjoint has none."""
-    if torch.is_grad_enabled():
-        raise RuntimeError(
-            f"the {engine} engine gives first gradients only, and create_graph=True asks for second ones: "
-            "use engine='reference' for this layer"
-        )
+class Grads(NamedTuple):
+    """Gradients of what a scan gave: spikes (T, B, N), final states (states, B, N), trace (states, T, B, N)."""
+
+    spikes: Tensor | None
+    final: Tensor | None
+    trace: Tensor | None
 
 
-def cannot_take(request: Request) -> str | None:
-    """Return why the values of a request do not fit a compiled scan, or None."""
-    if request.weight is not None and request.state is not None and readable(request.state.history):
-        past = request.state.history.detach()
-        if not bool(((past == 0) | (past == 1)).all()):
-            return "keeps spikes as bits, and the state's history holds other values than 0 and 1"
-    return None
+_OF_INPUTS = "Tensor? weight, Tensor? delay, Tensor? width, Tensor? mask, Tensor coef, Tensor start, Tensor history"
+_FORWARD = (
+    f"(Tensor current, {_OF_INPUTS}, str handle, int? limit, bool cut, bool keep, bool trace)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+_BACKWARD = (
+    f"(Tensor like, {_OF_INPUTS}, Tensor kept, Tensor bits, Tensor? g_spikes, Tensor? g_final, Tensor? g_trace, "
+    "str handle, int? limit, bool[] needs) -> Tensor[]"
+)
 
 
-class Passes(Protocol):
-    """The two passes of an engine, as functions of tensors.
+def scan_operator(
+    engine: str, forward: Callable[..., Any], backward: Callable[..., Any], room: Callable[..., Any]
+) -> Operator:
+    """Return the scan of an engine, made of its two passes.
 
-    limit: a tap that none is longer than, or None, where the delays say it. kept: (planes, T, B, N), what the backward
-    pass needs, or of no steps; trace: the states of every step, (states, T, B, N), or of no steps.
+    forward(*inputs, handle, limit, cut, keep, trace) -> spikes (T, B, N), final states (states, B, N), trace (states,
+    T, B, N) or of no steps, kept (planes, T, B, N) or of no steps, what the backward pass needs, and the bits of the
+    spikes. limit: a tap that none is longer than, or None, where the delays say it.
+
+    backward(*inputs, kept, bits, *grads, handle, limit, needs) -> a gradient of each of the inputs, or None where it is
+    not needed. Of inputs.current, it may read shape and dtype.
+
+    room(neuron, inputs, limit) -> how many planes are kept, and the bits, of the right shape: without a value.
     """
 
-    def room(self, neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
-        """Return how many planes are kept, and room for the bits of the spikes: from shapes, without a value."""
+    def shapes(*given: Any) -> tuple[Tensor, ...]:
+        inputs, (handle, limit, _, keep, trace) = Inputs(*given[:8]), given[8:]
+        planes, bits = room(neuron_of(handle), inputs, limit)
+        current, (steps, *rest) = inputs.current, inputs.current.shape
+        traced = current.new_empty(len(inputs.start), steps if trace else 0, *rest)
+        kept = current.new_empty(planes, steps if keep else 0, *rest)
+        return current.new_empty(current.shape), torch.empty_like(inputs.start), traced, kept, bits
 
-    def forward(
-        self, neuron: Neuron, inputs: Inputs, limit: int | None, keep: bool, trace: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return spikes (T, B, N), final states (states, B, N), trace, kept, and the bits."""
+    def traced(*given: Any) -> Any:
+        """Look at the values, which have none while a graph is traced, and run."""
+        inputs, (_, limit, cut, _, _) = Inputs(*given[:8]), given[8:]
+        if cut:
+            _check_reach(inputs.history, inputs.delay, inputs.width, limit)
+        if inputs.weight is not None and (reason := _not_spikes(inputs.history)):
+            raise ValueError(f"the {engine} engine {reason}")
+        return forward(*given)
 
-    def backward(
-        self, neuron: Neuron, inputs: Inputs, limit: int | None, kept: Tensor, bits: Tensor, grads: Grads,
-        needs: tuple[bool, ...],
-    ) -> tuple[Tensor | None, ...]:  # fmt: skip
-        """Return the gradients of `inputs` that are needed; of inputs.current shape and dtype are enough."""
+    def taken_back(*given: Any) -> list[Tensor]:
+        return [given[0].new_empty(0) if g is None else g.contiguous() for g in backward(*given)]
 
+    def gradient_shapes(*given: Any) -> list[Tensor]:
+        needs = given[-1]
+        return [given[0].new_empty(t.shape if n else 0) for n, t in zip(needs, given[:8], strict=True)]
 
-def _passes(engine: str) -> Passes:
-    return cast(Passes, importlib.import_module(_PASSES[engine]))
+    back = Operator(f"{engine}_scan_backward", taken_back, gradient_shapes, schema=_BACKWARD)
 
+    def setup(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.handle, ctx.limit = inputs[8:10]
+        ctx.neuron = neuron_of(ctx.handle)  # kept alive: the backward pass needs it
+        ctx.traced = ctx.neuron.traced
+        # everything through save_for_backward, so that an edit in place before the backward pass is an error
+        ctx.save_for_backward(*inputs[1:8], *output[3:])
+        ctx.set_materialize_grads(False)
 
-def _scan(
-    current: Tensor, weight: Tensor | None, delay: Tensor | None, width: Tensor | None, mask: Tensor | None,
-    coef: Tensor, start: Tensor, history: Tensor, engine: str, handle: str, limit: int | None, cut: bool, keep: bool,
-    trace: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Run `Passes.forward`; cut: whether steps before the history were dropped."""
-    if cut and delay is not None and width is not None:
-        check_history(State((), history, cut), (kernel_length(delay, width) if limit is None else limit + 1))
-    inputs = Inputs(current, weight, delay, width, mask, coef, start, history)
-    return _passes(engine).forward(neuron_of(handle), inputs, limit, keep, trace)
+    def gradient(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        refuse_twice(engine)
+        saved = ctx.saved_tensors
+        kept = saved[-2]
+        if ctx.neuron.traced is not ctx.traced:
+            raise RuntimeError(
+                f"a setting of {type(ctx.neuron).__name__} was changed between the forward and the backward pass: "
+                "call backward() first"
+            )
+        needs = list(ctx.needs_input_grad[:8])
+        like = kept.new_empty(()).expand(kept.shape[1:])
+        found = back(like, *saved, *grads[:3], ctx.handle, ctx.limit, needs)
+        return *(g if n else None for g, n in zip(found, needs, strict=True)), *(None,) * 5
 
-
-scan = torch.library.custom_op("delrec::scan", mutates_args=(), **_TAGS)(_scan)
-
-
-@scan.register_fake
-def _(
-    current: Tensor, weight: Tensor | None, delay: Tensor | None, width: Tensor | None, mask: Tensor | None,
-    coef: Tensor, start: Tensor, history: Tensor, engine: str, handle: str, limit: int | None, cut: bool, keep: bool,
-    trace: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    inputs = Inputs(current, weight, delay, width, mask, coef, start, history)
-    planes, bits = _passes(engine).room(neuron_of(handle), inputs, limit)
-    steps, *rest = current.shape
-    traced, kept = (
-        current.new_empty(n, steps if wanted else 0, *rest) for n, wanted in ((len(start), trace), (planes, keep))
-    )
-    return current.new_empty(current.shape), torch.empty_like(start), traced, kept, bits
-
-
-@torch.library.custom_op(
-    "delrec::scan_backward",
-    mutates_args=(),
-    **_TAGS,
-    # torch 2.5 reads no list[...] from the annotations
-    schema="(Tensor? g_spikes, Tensor? g_final, Tensor? g_trace, Tensor? weight, Tensor? delay, Tensor? width, "
-    "Tensor? mask, Tensor coef, Tensor start, Tensor history, Tensor kept, Tensor bits, str engine, str handle, "
-    "int? limit, bool[] needs) -> Tensor[]",
-)
-def _scan_backward(
-    g_spikes: Tensor | None, g_final: Tensor | None, g_trace: Tensor | None, weight: Tensor | None,
-    delay: Tensor | None, width: Tensor | None, mask: Tensor | None, coef: Tensor, start: Tensor, history: Tensor,
-    kept: Tensor, bits: Tensor, engine: str, handle: str, limit: int | None, needs: list[bool],
-) -> list[Tensor]:  # fmt: skip
-    like = kept.new_empty(()).expand(kept.shape[1:])
-    inputs = Inputs(like, weight, delay, width, mask, coef, start, history)
-    grads = Grads(g_spikes, g_final, g_trace)
-    found = _passes(engine).backward(neuron_of(handle), inputs, limit, kept, bits, grads, tuple(needs))
-    return [kept.new_empty(0) if g is None else g.contiguous() for g in found]
+    tags = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
+    return Operator(f"{engine}_scan", forward, shapes, setup, gradient, traced=traced, schema=_FORWARD, **tags)
 
 
-@_scan_backward.register_fake
-def _(
-    g_spikes: Tensor | None, g_final: Tensor | None, g_trace: Tensor | None, weight: Tensor | None,
-    delay: Tensor | None, width: Tensor | None, mask: Tensor | None, coef: Tensor, start: Tensor, history: Tensor,
-    kept: Tensor, bits: Tensor, engine: str, handle: str, limit: int | None, needs: list[bool],
-) -> list[Tensor]:  # fmt: skip
-    like = (kept[0], weight, delay, width, None, coef, start, history)
-    return [kept.new_empty(0 if t is None or not n else t.shape) for n, t in zip(needs, like, strict=True)]
+def _check_reach(history: Tensor, delay: Tensor | None, width: Tensor | None, limit: int | None) -> None:
+    """Refuse a history from which steps were dropped that a tap may still reach."""
+    if delay is not None and width is not None:
+        check_history(State((), history, True), kernel_length(delay, width) if limit is None else limit + 1)
 
 
-def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    _, *tensors, ctx.engine, ctx.handle, ctx.limit, _, _, _ = inputs
-    ctx.neuron = neuron_of(ctx.handle)  # kept alive: the backward pass needs it
-    ctx.rules = ctx.neuron.rules(inputs[0].dtype)
-    # everything through save_for_backward, so that an edit in place before the backward pass is an error
-    ctx.save_for_backward(*tensors, *output[3:])
-    ctx.set_materialize_grads(False)
+def _not_spikes(history: Tensor) -> str | None:
+    past = history.detach()
+    if torch.equal(past.bool().to(past.dtype), past):
+        return None
+    return "keeps spikes as bits, and the state's history holds other values than 0 and 1"
 
 
-def _gradient(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-    refuse_twice(ctx.engine)
-    saved = ctx.saved_tensors
-    if ctx.neuron.rules(saved[-2].dtype) is not ctx.rules:
-        raise RuntimeError(
-            f"a setting of {type(ctx.neuron).__name__} was changed between the forward and the backward pass: "
-            "call backward() first"
-        )
-    needs = list(ctx.needs_input_grad[:8])
-    found = _scan_backward(*grads[:3], *saved, ctx.engine, ctx.handle, ctx.limit, needs)
-    return *(g if n else None for g, n in zip(found, needs, strict=True)), *(None,) * 6
+class Compiled(Engine):
+    """An engine that compiles a neuron, and runs a scan as one function of tensors."""
+
+    traceable = True
+    operator: Operator
+
+    def __init__(self) -> None:
+        _engines[self.name] = self
+
+    def takes(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
+        """Return why the neuron cannot be compiled for a type of device and a dtype, or None."""
+        raise NotImplementedError
+
+    def supports(self, request: Request) -> str | None:
+        """Return why the compiled scan cannot run this, or None."""
+        current, state = request.current, request.state
+        if request.taps is not None:
+            return "takes delays and half-widths, not taps"
+        if torch.jit.is_tracing():
+            return "cannot be followed by torch.jit.trace (torch.export can)"
+        if torch.compiler.is_compiling():
+            reason = _takes(self.name, request.neuron.handle, current.device.type, current.dtype)
+        else:
+            reason = self.takes(request.neuron, current.device.type, current.dtype)
+        if reason is None and request.weight is not None and state is not None and readable(current):
+            reason = _not_spikes(state.history)
+        return reason
+
+    def scan(self, request: Request) -> Output:
+        """Run the scan of `reference`, compiled: same result, same gradients."""
+        current, neuron, delay, width = request.current, request.neuron, request.delay, request.width
+        if request.state is None:
+            silence = current.new_zeros(current.shape[1:])
+            start, history, cut = neuron.start_states(silence), silence.unsqueeze(0), False
+        else:
+            start, history, cut = request.state
+            if cut and readable(current):
+                _check_reach(history, delay, width, request.limit)
+        coefficients = neuron.table(current)
+        inputs = current, request.weight, delay, width, request.mask, coefficients, torch.stack(start), history
+        call, keep = self.operator.way(inputs)
+        spikes, final, trace, _, _ = call(*inputs, neuron.handle, request.limit, cut, keep, request.trace)
+        held = len(history) + len(spikes)
+        kept = min(request.keep or _reach(request) or held, held)
+        # copies: a view would keep the whole sequence alive, and an edit of the output would change it
+        last = spikes[-kept:].clone() if len(spikes) >= kept else torch.cat([history, spikes])[-kept:]
+        states = tuple(trace.unbind(0)) if request.trace else ()
+        return Output(spikes, states, State(final.unbind(0), last, cut or kept < held), self.name)
 
 
-scan.register_autograd(_gradient, setup_context=_setup)
+_engines: dict[str, Compiled] = {}
+
+
+def _takes(engine: str, handle: str, device: str, dtype: torch.dtype) -> str | None:
+    return _engines[engine].takes(neuron_of(handle), device, dtype)
+
+
+# a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
+_takes._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _reach(request: Request) -> int | None:
     """Return the longest tap, where it is known or can be read off the delays."""
     delay, width = request.delay, request.width
-    if request.limit is not None or delay is None or width is None:
-        return 1 if delay is None else request.limit
-    return kernel_length(delay, width) - 1 if readable(delay) else None
-
-
-def run(engine: str, request: Request) -> Output:
-    """Run a request that an engine takes, and return its result."""
-    current, neuron = request.current, request.neuron
-    state = rest_state(neuron, current) if request.state is None else request.state
-    inputs = Inputs(
-        current, request.weight, request.delay, request.width, request.mask, neuron.table(current),
-        torch.stack(state.states), state.history,
-    )  # fmt: skip
-    keep = torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs)
-    # where neither autograd nor a tracer takes notes, no operator is needed
-    call = scan if keep or not readable(current) else _scan
-    spikes, final, trace, _, _ = call(*inputs, engine, neuron.handle, request.limit, state.cut, keep, request.trace)
-    held = len(state.history) + len(spikes)
-    kept = min(request.keep or _reach(request) or held, held)
-    # copies: a view would keep the whole sequence alive, and an edit of the output would change it
-    last = spikes[-kept:].clone() if len(spikes) >= kept else torch.cat([state.history, spikes])[-kept:]
-    states = tuple(trace.unbind(0)) if request.trace else ()
-    return Output(spikes, states, State(final.unbind(0), last, state.cut or kept < held), engine)
+    if delay is None or width is None:
+        return 1
+    if request.limit is None and readable(delay):
+        return kernel_length(delay, width) - 1
+    return request.limit

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length, triangle_kernel
-from delrec.engines.interface import Engine, Output, Request, State, rest_state
+from delrec.engines.interface import Engine, Output, Request, State, check_history, rest_state
 
-__all__ = ["ENGINE", "Reference", "check_history"]
+__all__ = ["ENGINE", "Reference"]
 
 
 class Reference(Engine):
@@ -54,16 +54,6 @@ class Reference(Engine):
         states = tuple(torch.stack(s) for s in zip(*trace, strict=True)) if trace else (empty,) * len(values)
         out = torch.stack(spikes[given:]) if current.shape[0] else empty
         return Output(out, states if request.trace else (), final, self.name)
-
-
-def check_history(state: State, length: int) -> None:
-    """Raise ValueError where a kernel of `length` taps, 0 to length - 1, reaches past a history that was cut."""
-    held = state.history.shape[0]
-    if state.cut and held < length - 1:
-        raise ValueError(
-            f"the state holds {held} past steps and older ones were dropped, but delays reach {length - 1} steps back: "
-            "set max_delay on the layer, so that enough is kept, or start from rest"
-        )
 
 
 def _taps(request: Request, reach: int) -> Tensor | None:

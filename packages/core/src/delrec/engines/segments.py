@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from delrec.engines.interface import Output, Request, State, check, rest_state, scan
+from delrec.engines.interface import Output, Request, State, check, rest_state, run
 
 __all__ = ["scan_in_segments"]
 
@@ -27,19 +27,19 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     count, cut, mask = len(state.states), state.cut, request.mask
     used: set[str] = set()
 
-    # what `run` reads beside its arguments: torch does not know that it is read again in the backward pass
+    # what `piece` reads beside its arguments: torch does not know that it is read again in the backward pass
     read = [t for t in (request.weight, request.delay, request.width, mask, request.taps) if t is not None]
     read = [] if torch.compiler.is_compiling() else [*read, *request.neuron.parameters()]
     versions = [t._version for t in read]
 
-    def run(part: Tensor, part_mask: Tensor | None, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
+    def piece(part: Tensor, part_mask: Tensor | None, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
         if [t._version for t in read] != versions:
             raise RuntimeError(
                 "a weight, delay or parameter was modified by an inplace operation between the forward and the "
                 "backward pass of a layer with segments: call backward() first"
             )
         begin = State(carried[:count], carried[count], cut)
-        out = scan(engine, request.replace(current=part, mask=part_mask, state=begin))
+        out = run(engine, request._replace(current=part, mask=part_mask, state=begin))
         if not torch.compiler.is_compiling():  # a side effect, which a checkpoint in a graph may not have
             used.add(out.engine)
         return out.spikes, *out.final.states, out.final.history
@@ -48,7 +48,7 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     for begin in range(0, request.current.shape[0], segment):
         part = slice(begin, begin + segment)
         part_mask = mask[part] if mask is not None and mask.dim() == 3 else mask
-        first, *now = checkpoint(run, request.current[part], part_mask, cut, *carried, use_reentrant=False)
+        first, *now = checkpoint(piece, request.current[part], part_mask, cut, *carried, use_reentrant=False)
         spikes.append(first)
         cut = cut or now[count].shape[0] < carried[count].shape[0] + first.shape[0]
         carried = tuple(now)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -31,8 +32,8 @@ def use_threads(count: int | None) -> None:
     _chosen = count
 
 
-def parallel(task: Callable[[int], None], count: int) -> None:
-    """Call task(0) .. task(count - 1) on the chosen number of threads; the first exception is raised.
+def parallel(task: Callable[..., None], count: int, *args: Any) -> None:
+    """Call task(j, *args) for j = 0 .. count - 1 on the chosen number of threads; the first exception is raised.
 
     The threads flush denormals if the calling one does.
     """
@@ -40,7 +41,7 @@ def parallel(task: Callable[[int], None], count: int) -> None:
     threads = _chosen or torch.get_num_threads()
     if min(threads, count) <= 1:
         for j in range(count):
-            task(j)
+            task(j, *args)
         return
     if _pool is None or _pool[:2] != (os.getpid(), threads):
         if _pool is not None and _pool[0] == os.getpid():
@@ -50,7 +51,7 @@ def parallel(task: Callable[[int], None], count: int) -> None:
 
     def run(j: int) -> None:
         torch.set_flush_denormal(flush)  # of the thread that this runs on
-        task(j)
+        task(j, *args)
 
     for _ in _pool[2].map(run, range(count)):
         pass

@@ -1,4 +1,4 @@
-"""What every part of the cpu engine needs once: dtypes, rows padded to vectors, groups of sums, samples of zeros."""
+"""What every part of the cpu engine needs once: rows padded to vectors, groups of sums, samples of zeros."""
 
 from __future__ import annotations
 
@@ -19,20 +19,13 @@ __all__ = [
     "mostly_zero",
     "padded",
     "padded_rows",
-    "real",
     "row_groups",
     "tile_count",
 ]
 
 Array = np.ndarray[Any, Any]
 GROUPS = 16  # partial sums of a weight's gradient: a constant, so that results do not depend on threads
-_REALS: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _CHUNK = 512  # rows of one task
-
-
-def real(dtype: torch.dtype) -> np.dtype[Any] | None:
-    """Return numpy's name of a dtype that kernels are compiled for, or None."""
-    return _REALS.get(dtype)
 
 
 def tile_count(batch: int) -> int:

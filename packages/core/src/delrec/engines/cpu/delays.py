@@ -22,7 +22,7 @@ from delrec.engines.cpu.line_vector import read_pairs
 from delrec.engines.cpu.linear import list_row
 from delrec.engines.cpu.synaptic_kernels import NEAR, make_room, push_lines
 from delrec.engines.cpu.vector import LANES, get, put, transpose_block
-from delrec.engines.ops import refuse_twice
+from delrec.engines.ops import Operator, refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["convolution", "delayed_linear"]
@@ -41,8 +41,7 @@ def delayed_linear(
     return out
 
 
-@torch.library.custom_op("delrec::cpu_delayed_linear", mutates_args=())
-def _delayed(
+def _forward(
     inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
 ) -> Tensor:
     """Return the output; factor: (N_out, N_in, 2), place: (N_out, N_in), int32."""
@@ -55,13 +54,13 @@ def _delayed(
     return out
 
 
-@_delayed.register_fake
-def _(inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int) -> Tensor:
+def _shapes(
+    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
+) -> Tensor:
     return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
 
 
-@torch.library.custom_op("delrec::cpu_delayed_linear_backward", mutates_args=())
-def _delayed_backward(
+def _backward(
     g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, right: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     outputs, size = place.shape
@@ -82,33 +81,30 @@ def _delayed_backward(
     return g_inputs, g_factor, product.sum_rows(g.flatten(0, 1))
 
 
-@_delayed_backward.register_fake
-def _(
+def _backward_shapes(
     g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, right: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     return inputs.new_empty(inputs.shape), factor.new_empty(factor.shape), g.new_empty(factor.shape[:1])
 
 
-def _delayed_setup(ctx: Any, inputs: Any, output: Any) -> None:
+_back = Operator("cpu_delayed_linear_backward", _backward, _backward_shapes)
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.save_for_backward(*inputs[:3])
     ctx.biased, ctx.padding = inputs[3] is not None, inputs[4:]
 
 
-def _delayed_gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+def _gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
     refuse_twice("cpu")
-    g_inputs, g_factor, g_bias = _delayed_backward(g, *ctx.saved_tensors, *ctx.padding)
+    g_inputs, g_factor, g_bias = _back(g, *ctx.saved_tensors, *ctx.padding)
     return g_inputs, g_factor, None, g_bias if ctx.biased else None, None, None, None
 
 
-_delayed.register_autograd(_delayed_gradient, setup_context=_delayed_setup)
+_delayed = Operator("cpu_delayed_linear", _forward, _shapes, _setup, _gradient)
 
 
-@torch.library.custom_op("delrec::cpu_convolution", mutates_args=())
-def convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """Return y[t] = bias + sum_k inputs[t + k] kernel[:, :, k]^T, one product a tap.
-
-    inputs: (T, B, N_in), T >= K. kernel: (N_out, N_in, K). bias: (N_out,) or None. Returns (T - K + 1, B, N_out).
-    """
+def _convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     (steps, batch, _), (outputs, _, window) = inputs.shape, kernel.shape
     steps -= window - 1
     rows, out = inputs.flatten(0, 1), None
@@ -118,12 +114,10 @@ def convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     return out.view(steps, batch, outputs)
 
 
-@convolution.register_fake
-def _(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+def _convolution_shapes(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     return inputs.new_empty(inputs.shape[0] - kernel.shape[2] + 1, inputs.shape[1], kernel.shape[0])
 
 
-@torch.library.custom_op("delrec::cpu_convolution_backward", mutates_args=())
 def _convolution_backward(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     batch, rows, g = inputs.shape[1], inputs.flatten(0, 1), g.flatten(0, 1)
     g_inputs, g_kernel = rows.new_zeros(rows.shape), kernel.new_empty(kernel.shape)
@@ -134,9 +128,11 @@ def _convolution_backward(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Te
     return g_inputs.view(inputs.shape), g_kernel, product.sum_rows(g)
 
 
-@_convolution_backward.register_fake
-def _(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _convolution_backward_shapes(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return inputs.new_empty(inputs.shape), kernel.new_empty(kernel.shape), g.new_empty(kernel.shape[:1])
+
+
+_convolution_back = Operator("cpu_convolution_backward", _convolution_backward, _convolution_backward_shapes)
 
 
 def _convolution_setup(ctx: Any, inputs: Any, output: Any) -> None:
@@ -146,11 +142,15 @@ def _convolution_setup(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _convolution_gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     refuse_twice("cpu")
-    g_inputs, g_kernel, g_bias = _convolution_backward(g, *ctx.saved_tensors)
+    g_inputs, g_kernel, g_bias = _convolution_back(g, *ctx.saved_tensors)
     return g_inputs, g_kernel, g_bias if ctx.biased else None
 
 
-convolution.register_autograd(_convolution_gradient, setup_context=_convolution_setup)
+convolution = Operator("cpu_convolution", _convolution, _convolution_shapes, _convolution_setup, _convolution_gradient)
+"""Return y[t] = bias + sum_k inputs[t + k] kernel[:, :, k]^T, one product per tap.
+
+inputs: (T, B, N_in), T >= K. kernel: (N_out, N_in, K). bias: (N_out,) or None. Returns (T - K + 1, B, N_out).
+"""
 
 
 def _sizes(inputs: Tensor, receivers: int, window: int, left: int, right: int) -> Sizes:

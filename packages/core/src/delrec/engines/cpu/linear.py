@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from delrec.engines.cpu import product
@@ -17,7 +16,7 @@ from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.common import add_up, chunks, flat, mostly_zero, padded, padded_rows, row_groups
 from delrec.engines.cpu.kernels import add_rows, aligned
 from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
-from delrec.engines.ops import refuse_twice
+from delrec.engines.ops import Operator, refuse_twice
 from delrec.engines.threads import parallel
 
 __all__ = ["linear", "list_row"]
@@ -26,9 +25,7 @@ _SPARSE_SHARE = 0.35  # share of inputs that are not zero, above which the dense
 _TILE = 128  # rows whose events are sorted by sender at a time
 
 
-@torch.library.custom_op("delrec::cpu_linear", mutates_args=())
-def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return inputs weight^T + bias. inputs: (..., N_in). weight: (N_out, N_in). bias: (N_out,). One dtype for all."""
+def _linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = inputs.reshape(-1, inputs.shape[-1])
     if mostly_zero(rows, _SPARSE_SHARE):
         out = _sparse_product(rows, weight, bias)
@@ -37,12 +34,10 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out.view(*inputs.shape[:-1], -1)
 
 
-@linear.register_fake
-def _(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _shapes(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return inputs.new_empty(*inputs.shape[:-1], weight.shape[0])
 
 
-@torch.library.custom_op("delrec::cpu_linear_backward", mutates_args=())
 def _backward(
     g: Tensor, inputs: Tensor, weight: Tensor, to_inputs: bool, to_weight: bool, to_bias: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,13 +53,15 @@ def _backward(
     return g_inputs, g_weight, g_bias
 
 
-@_backward.register_fake
-def _(
+def _backward_shapes(
     g: Tensor, inputs: Tensor, weight: Tensor, to_inputs: bool, to_weight: bool, to_bias: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     shapes = (inputs.shape, to_inputs), (weight.shape, to_weight), (weight.shape[:1], to_bias)
     g_inputs, g_weight, g_bias = (g.new_empty(shape if wanted else (0,)) for shape, wanted in shapes)
     return g_inputs, g_weight, g_bias
+
+
+_back = Operator("cpu_linear_backward", _backward, _backward_shapes)
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
@@ -74,11 +71,12 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 def _gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     refuse_twice("cpu")
     needs = ctx.needs_input_grad
-    found = _backward(g, *ctx.saved_tensors, *needs)
+    found = _back(g, *ctx.saved_tensors, *needs)
     return tuple(t if need else None for t, need in zip(found, needs, strict=True))
 
 
-linear.register_autograd(_gradient, setup_context=_setup)
+linear = Operator("cpu_linear", _linear, _shapes, _setup, _gradient)
+"""Return inputs weight^T + bias. inputs: (..., N_in). weight: (N_out, N_in). bias: (N_out,). One dtype for all."""
 
 
 def _sparse_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

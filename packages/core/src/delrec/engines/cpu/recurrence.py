@@ -12,7 +12,7 @@ from torch import Tensor
 from delrec.delays import kernel_length, triangle_kernel, triangle_sides
 from delrec.engines.cpu import synaptic
 from delrec.engines.cpu.arguments import Pairs, Taps
-from delrec.engines.cpu.common import add_up, flat, padded, padded_rows
+from delrec.engines.cpu.common import Array, add_up, flat, padded, padded_rows
 from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs
 from delrec.neurons import Neuron
@@ -24,19 +24,23 @@ _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product 
 
 def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
     """Return the tables of a scan's recurrence, or of none; they are made again only where the delays have changed."""
-    current, delay, width, history = inputs.current, inputs.delay, inputs.width, len(inputs.history)
+    current, delay, width, history = inputs.current, inputs.delay, inputs.width, inputs.history.shape[0]
     if delay is None or width is None:
         return Nothing(current.shape[-1], current.dtype)
     reach = current.shape[0] - 1 + history
+    made_of = current.dtype, delay.dtype, delay.shape, reach, history
     latest = _latest.get(neuron)
-    if latest is None or not latest.fits(delay, width, current.dtype, reach, history):
-        kind = Synaptic if delay.dim() == 2 else Axonal
-        # never in less than float32, nor in less than either side has
-        precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
-        latest = kind(delay.detach().to(precise), width.detach().to(precise), current.dtype, reach, history)
-        latest.made_of = delay.detach().clone(), width.detach().clone(), current.dtype, reach, history
-        _latest[neuron] = latest
-    return latest
+    # by value, as an edit in place leaves no trace everywhere
+    same = latest is not None and latest.made_of == made_of
+    if same and torch.equal(latest.delay, delay) and torch.equal(latest.width, width):  # type: ignore[union-attr]
+        return latest  # type: ignore[return-value]
+    kind = Synaptic if delay.dim() == 2 else Axonal
+    # never in less than float32, nor in less than either side has
+    precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
+    found = kind(delay.detach().to(precise), width.detach().to(precise), current.dtype, reach, history)
+    found.delay, found.width, found.made_of = delay.detach().clone(), width.detach().clone(), made_of
+    _latest[neuron] = found
+    return found
 
 
 _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
@@ -45,23 +49,23 @@ _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictiona
 class Recurrence:
     """Tables for the two passes.
 
-    kind: of kernels. past: how many given steps are met.
-    made_of: delays, half-widths, dtype, steps back that can meet a spike, given steps.
+    kind: of kernels. past: how many given steps are met. delay, width, made_of: what the tables are of.
     """
 
     kind = "axonal"
     past = 0
+    delay: Tensor
+    width: Tensor
     made_of: tuple[Any, ...]
-
-    def fits(self, delay: Tensor, width: Tensor, *rest: Any) -> bool:
-        """Return whether these are the tables for a scan; by value, as an edit in place leaves no trace everywhere."""
-        own_delay, own_width, *own = self.made_of
-        same = own == list(rest) and own_delay.dtype == delay.dtype and own_delay.shape == delay.shape
-        return same and torch.equal(own_delay, delay) and torch.equal(own_width, width)
+    _tables: Any
+    _laid_out: tuple[Tensor, Array] | None = None
 
     def forward(self, weight: Tensor | None) -> Taps | Pairs:
-        """Return the tables of the forward pass."""
-        raise NotImplementedError
+        """Return the tables of the forward pass, with the weight laid out, which is kept until the weight changes."""
+        assert weight is not None
+        if self._laid_out is None or not torch.equal(self._laid_out[0], weight):
+            self._laid_out = weight.detach().clone(), self._lay_out(weight)
+        return self._tables._replace(weight=self._laid_out[1])
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
         """Return the tables of the backward pass, those of each group of tiles with sums of its own, and all sums."""
@@ -69,6 +73,9 @@ class Recurrence:
 
     def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients of delay, shaped like it, and of half-width, (N,); g_weight is [sender, receiver]."""
+        raise NotImplementedError
+
+    def _lay_out(self, weight: Tensor) -> Array:
         raise NotImplementedError
 
 
@@ -111,10 +118,8 @@ class Axonal(Recurrence):
         )  # fmt: skip
         self.past = min(history, int((first + rounded).max()))
 
-    def forward(self, weight: Tensor | None) -> Taps:
-        """Return the taps and the weights by sender."""
-        assert weight is not None
-        return self._tables._replace(weight=padded_rows(weight.t(), padded(len(weight))))
+    def _lay_out(self, weight: Tensor) -> Array:
+        return padded_rows(weight.t(), padded(len(weight)))
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
         """Return the taps and the weights by receiver, with sums for delay and half-width in float64."""
@@ -134,14 +139,12 @@ class Synaptic(Recurrence):
     kind = "synaptic"
 
     def __init__(self, delay: Tensor, width: Tensor, dtype: torch.dtype, reach: int, history: int) -> None:
-        self._forward, self._backward = synaptic.pairs(delay, width, reach, dtype)
+        self._tables, self._backward = synaptic.pairs(delay, width, reach, dtype)
         self._half = width.to(dtype).expand(len(delay))
-        self.past = max(1, min(history, self._forward.length))
+        self.past = max(1, min(history, self._tables.length))
 
-    def forward(self, weight: Tensor | None) -> Pairs:
-        """Return what each receiver reads."""
-        assert weight is not None
-        return self._forward._replace(weight=flat(synaptic.blocked(weight)))
+    def _lay_out(self, weight: Tensor) -> Array:
+        return flat(synaptic.blocked(weight))
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
         """Return what each sender reads, with sums a connection."""

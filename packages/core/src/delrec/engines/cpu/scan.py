@@ -1,6 +1,8 @@
-"""The two passes of the scan on tensors, as `engines.ops` calls them."""
+"""The two passes of the scan on tensors; see `engines.ops.scan_operator`."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,14 +10,15 @@ from torch import Tensor
 
 from delrec.engines.cpu.arguments import Given, Incoming, Planes, Shape, Sums, Wanted
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, add_up, flat, padded, real, tile_count
+from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
-from delrec.engines.cpu.vector import LANES
-from delrec.engines.ops import Grads, Inputs
+from delrec.engines.cpu.vector import COLUMNS, LANES
+from delrec.engines.ops import Grads, Inputs, scan_operator
 from delrec.engines.threads import parallel
-from delrec.neurons import Neuron
+from delrec.neurons import Neuron, neuron_of
+from delrec.rules import Rules
 
-__all__ = ["backward", "forward", "room"]
+__all__ = ["operator"]
 
 _ROUNDED = 4  # taps are read by as many at once
 
@@ -26,50 +29,52 @@ def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor
     As many steps are before step 0 as any tap may reach, which shapes and `limit` say and no delay. A row: torch.export
     asks of every axis whether it has length 1, which of tiles is a bound on the batch.
     """
-    current, delay, history = inputs.current, inputs.delay, len(inputs.history)
+    return len(neuron.rules(inputs.current.dtype).kept), _bits(inputs, limit)
+
+
+def _bits(inputs: Inputs, limit: int | None) -> Tensor:
+    current, delay, history = inputs.current, inputs.delay, inputs.history.shape[0]
     steps, batch, size = current.shape
     length = 0
     if delay is not None:
         reach = steps - 1 + history
         before = history if delay.dim() == 2 else (reach if limit is None else min(limit, reach)) + _ROUNDED
-        length = tile_count(batch) * size * (before + steps)
-    return len(neuron.rules(current.dtype).kept), current.new_zeros(length, dtype=torch.int16)
+        length = (batch + LANES - 1) // LANES * size * (before + steps)
+    return current.new_zeros(length, dtype=torch.int16)
 
 
-def forward(
-    neuron: Neuron, inputs: Inputs, limit: int | None, keep: bool, trace: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See `ops.Passes`."""
-    current = inputs.current
+def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See `ops.scan_operator`."""
+    inputs, (handle, limit, _, keep, trace) = Inputs(*given[:8]), given[8:]
+    current, neuron = inputs.current, neuron_of(handle)
     steps, batch, size = current.shape
-    recurrence = recurrence_of(neuron, inputs)
-    module = kernels_for(neuron, current.dtype, recurrence.kind)
-    planes, bits = room(neuron, inputs, limit)
+    recurrence, rules = recurrence_of(neuron, inputs), neuron.rules(current.dtype)
+    module = rules.kernels.get(recurrence.kind) or kernels_for(neuron, current.dtype, recurrence.kind)
+    bits = _bits(inputs, limit)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
     final = inputs.start.detach().clone(memory_format=torch.contiguous_format)
     traced = current.new_empty(len(final), steps if trace else 0, batch, size)
-    kept = current.new_empty(planes, steps if keep else 0, batch, size)
-    shape, given = _arguments(neuron, inputs, recurrence, bits, keep, trace)
-    if shape.recurrent:
-        pack(bits, inputs.history[-recurrence.past :], shape)
-    filled = Planes(*[t.view(-1).numpy() for t in (spikes, final, traced, kept)])
-    tables, x, words = recurrence.forward(inputs.weight), flat(current), bits.numpy().view(np.uint16)
-    tiles = -(-batch // LANES)
-    parallel(lambda tile: module.forward_tile(tile, shape, given, tables, x, filled, words), tiles)
+    kept = current.new_empty(len(rules.kept), steps if keep else 0, batch, size)
+    shape, arguments = _arguments(rules, inputs, recurrence, bits, keep, trace)
+    if shape.recurrent and inputs.history.any():
+        pack(bits, inputs.history, shape)
+    filled = Planes(spikes.view(-1).numpy(), final.view(-1).numpy(), traced.view(-1).numpy(), kept.view(-1).numpy())
+    x = current.detach().contiguous().view(-1).numpy()
+    tables, words = recurrence.forward(inputs.weight), bits.numpy().view(np.uint16)
+    parallel(module.forward_tile, -(-batch // LANES), shape, arguments, tables, x, filled, words)
     return spikes, final, traced, kept, bits
 
 
-def backward(
-    neuron: Neuron, inputs: Inputs, limit: int | None, kept: Tensor, bits: Tensor, grads: Grads,
-    needs: tuple[bool, ...],
-) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """See `ops.Passes`."""
+def backward(*given: Any) -> tuple[Tensor | None, ...]:
+    """See `ops.scan_operator`."""
+    inputs, (kept, bits), grads, (handle, _, needs) = Inputs(*given[:8]), given[8:10], Grads(*given[10:13]), given[13:]
     current, weight, delay, width, _, coef, start, history = inputs
     steps, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
+    neuron = neuron_of(handle)
     recurrence = recurrence_of(neuron, inputs)
     module = kernels_for(neuron, coef.dtype, recurrence.kind)
-    shape, given = _arguments(neuron, inputs, recurrence, bits, True, False)
+    shape, arguments = _arguments(neuron.rules(coef.dtype), inputs, recurrence, bits, True, False)
     groups = min(tile_count(batch), GROUPS)
     need_taps = need_delay or need_width
     # the sums of a synaptic half-width are made of those of the weight
@@ -91,7 +96,7 @@ def backward(
     def run(group: int) -> None:
         own = Sums(out, g_wt[group].numpy(), g_coef[group].numpy(), starts, pasts)
         for tile in range(group, tile_count(batch), groups):
-            module.backward_tile(tile, shape, given, tables[group], planes, words, incoming, wanted, own)
+            module.backward_tile(tile, shape, arguments, tables[group], planes, words, incoming, wanted, own)
 
     parallel(run, groups)
     g_weight = add_up(g_wt).view(shape.row, shape.row)[:size, :size] if sum_weight else empty
@@ -113,31 +118,29 @@ def backward(
 
 
 def _arguments(
-    neuron: Neuron, inputs: Inputs, recurrence: Recurrence, bits: Tensor, keep: bool, trace: bool
+    rules: Rules, inputs: Inputs, recurrence: Recurrence, bits: Tensor, keep: bool, trace: bool
 ) -> tuple[Shape, Given]:
     """Return what both passes read."""
     coef, mask, recurrent = inputs.coef, inputs.mask, inputs.weight is not None
     steps, batch, size = inputs.current.shape
     prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
-    row = padded(size)
+    row = -(-size // COLUMNS) * COLUMNS
     shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
-    numbers = np.array(neuron.rules(coef.dtype).numbers, real(coef.dtype))
+    numbers = np.array(rules.numbers, np.float64 if coef.dtype == torch.float64 else np.float32)
     masks, masked, step = numbers[:0], 0, 0
     if mask is not None and recurrent:
         masks, masked, step = flat(mask), 1, batch * size if mask.dim() == 3 else 0
-    coefficients, start = (t.detach().contiguous().view(-1).numpy() for t in (coef.expand(-1, size), inputs.start))
-    return shape, Given(masks, masked, step, coefficients, numbers, start)
+    return shape, Given(masks, masked, step, flat(coef.expand(-1, size)), numbers, flat(inputs.start))
 
 
 def pack(bits: Tensor, history: Tensor, shape: Shape) -> None:
     """Write past spikes (K, B, N) in front of step 0: bit b of bits[tile, n, prefix - K + j]."""
-    past, batch, size = history.shape
-    given = history.detach().numpy()
-    if not given.any():
-        return  # as the bits are
-    if not ((given == 0) | (given == 1)).all():
-        raise ValueError("the cpu engine keeps spikes as bits, and the state's history holds other values than 0 and 1")
+    past, batch, size = shape.past, shape.batch, shape.size
+    given = history.detach()[-past:].numpy()
     row = np.arange(batch, dtype=np.uint16).reshape(1, -1, 1)
     words = np.add.reduceat(given.astype(np.uint16) << row % LANES, np.arange(0, batch, LANES), 1, np.uint16)
     into = bits.numpy().view(np.uint16).reshape(-1, size, shape.prefix + shape.steps)
     into[:, :, shape.prefix - past : shape.prefix] = words.transpose(1, 2, 0)
+
+
+operator = scan_operator("cpu", forward, backward, room)

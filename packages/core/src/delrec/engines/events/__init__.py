@@ -26,6 +26,7 @@ class Events(Engine):
     name = "events"
     devices = ()
     gradients = False
+    broken = CPU.broken
 
     def supports(self, request: Request) -> str | None:
         """Return None where events can do it: no gradient, whole delays, no spread, no dropout, from rest, no trace."""

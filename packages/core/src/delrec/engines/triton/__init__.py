@@ -11,60 +11,40 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from delrec.engines.interface import Engine, Output, Request
-from delrec.engines.ops import TAPS, cannot_take, run
-from delrec.neurons import Neuron, neuron_of
+from delrec.engines.interface import Request
+from delrec.engines.ops import Compiled
+from delrec.neurons import Neuron
 from delrec.rules import RuleError
 
-_BROKEN = ""
+_BROKEN: str | None = None
 try:
     import triton
-
-    from delrec.engines.triton import delays
-    from delrec.engines.triton import scan as _scan  # noqa: F401  what the operator runs
+except Exception as error:  # absent, or broken by another package, in many ways
+    _BROKEN = f"needs triton, which cannot be imported ({type(error).__name__}: {error}): install delrec[triton]"
+else:  # an error of our own modules is raised
+    from delrec.engines.triton import delays, scan
     from delrec.engines.triton.spellings import steps_of
     from delrec.engines.triton.tiles import INTERPRETED, precision_of
-except Exception as error:  # triton may be absent, or broken by another package, in many ways
-    _BROKEN = f"triton cannot be used ({type(error).__name__}: {error}); install delrec[triton]"
 
 __all__ = ["ENGINE", "Triton"]
 
 
-class Triton(Engine):
+class Triton(Compiled):
     """Runs the whole scan in one launch per pass."""
 
     name = "triton"
     devices = ("cuda",)
-    traceable = True
+    broken = _BROKEN
+    if _BROKEN is None:
+        operator = scan.operator
 
     def supports(self, request: Request) -> str | None:
         """Return why the scan cannot be launched for this, or None."""
-        if request.taps is not None:
-            return TAPS
-        if torch.jit.is_tracing():
-            return "cannot be followed by torch.jit.trace"
-        current = request.current
-        # what depends on values is seen to when the operator runs
-        reason = _takes_handle(request.neuron.handle, current.device.type, current.dtype) or _too_large(request)
-        return reason or cannot_take(request)
+        return super().supports(request) or _too_large(request)
 
-    def takes(self, device: str, dtype: torch.dtype) -> str | None:
-        """Return why kernels cannot run on tensors of a type of device and a dtype, or None."""
-        if _BROKEN:
-            return _BROKEN
-        if dtype not in (torch.float32, torch.float64):
-            return f"runs in float32 and float64, not in {dtype}"
-        if device == "cpu" and not INTERPRETED:
-            return "runs on CUDA tensors; on CPU tensors where TRITON_INTERPRET=1 was set before triton was imported"
-        if device != "cpu" and INTERPRETED:
-            return "is in Triton's interpreter (TRITON_INTERPRET=1), which runs on CPU tensors"
-        if device not in ("cpu", "cuda"):
-            return f"runs on CUDA tensors, not on {device}"
-        return _no_launch() if device == "cuda" else None
-
-    def takes_neuron(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
+    def takes(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
         """Return why a neuron cannot be compiled for a type of device and a dtype, or None."""
-        reason = self.takes(device, dtype)
+        reason = _refuses(device, dtype)
         if reason:
             return reason
         if INTERPRETED and precision_of(dtype) == "bf16":
@@ -75,10 +55,6 @@ class Triton(Engine):
             return f"cannot compile {type(neuron).__name__}: {error}"
         return None
 
-    def scan(self, request: Request) -> Output:
-        """Run the scan of `reference`, in one launch: same result, same gradients."""
-        return run(self.name, request)
-
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
     ) -> Tensor | None:
@@ -86,6 +62,23 @@ class Triton(Engine):
         if _refuses(inputs.device.type, inputs.dtype):
             return None
         return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
+
+
+def _refuses(device: str, dtype: torch.dtype) -> str | None:
+    """Return why kernels cannot run on tensors of a type of device and a dtype, or None."""
+    if dtype not in (torch.float32, torch.float64):
+        return f"runs in float32 and float64, not in {dtype}"
+    if device == "cpu" and not INTERPRETED:
+        return "runs on CUDA tensors; on CPU tensors where TRITON_INTERPRET=1 was set before triton was imported"
+    if device != "cpu" and INTERPRETED:
+        return "is in Triton's interpreter (TRITON_INTERPRET=1), which runs on CPU tensors"
+    if device not in ("cpu", "cuda"):
+        return f"runs on CUDA tensors, not on {device}"
+    return _no_launch() if device == "cuda" else None
+
+
+# a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
+_refuses._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
@@ -98,19 +91,6 @@ def _no_launch() -> str | None:
             f"cannot be launched by triton ({type(error).__name__}: {error}); install a C compiler and Python's headers"
         )
     return None
-
-
-def _refuses(device: str, dtype: torch.dtype) -> str | None:
-    return ENGINE.takes(device, dtype)
-
-
-def _takes_handle(handle: str, device: str, dtype: torch.dtype) -> str | None:
-    return ENGINE.takes_neuron(neuron_of(handle), device, dtype)
-
-
-# constants of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here
-_refuses._dynamo_marked_constant = True  # type: ignore[attr-defined]
-_takes_handle._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _too_large(request: Request) -> str | None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 from torch.nn.functional import pad
 
 from delrec.delays import window_taps
-from delrec.engines.ops import refuse_twice
+from delrec.engines.ops import Operator, refuse_twice
 from delrec.engines.triton.tiles import launch
 
 __all__ = ["delayed_linear"]
@@ -100,8 +99,7 @@ def delayed_linear(
     return out
 
 
-@torch.library.custom_op("delrec::triton_delayed_linear", mutates_args=())
-def _delayed(
+def _forward(
     inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
 ) -> Tensor:
     """Return the output; factor: (N_out, N_in, 2), place: (N_out, N_in), int32."""
@@ -110,13 +108,13 @@ def _delayed(
     return _read(lines, place.t().contiguous(), factor.permute(1, 2, 0).contiguous(), bias, after, window - 1)
 
 
-@_delayed.register_fake
-def _(inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int) -> Tensor:
+def _shapes(
+    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
+) -> Tensor:
     return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
 
 
-@torch.library.custom_op("delrec::triton_delayed_linear_backward", mutates_args=())
-def _delayed_backward(
+def _backward(
     g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, to_inputs: bool, to_factor: bool
 ) -> tuple[Tensor, Tensor]:
     (steps, batch, senders), (after, _, receivers) = inputs.shape, g.shape
@@ -140,11 +138,13 @@ def _delayed_backward(
     return g_inputs, g_factor
 
 
-@_delayed_backward.register_fake
-def _(
+def _backward_shapes(
     g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, to_inputs: bool, to_factor: bool
 ) -> tuple[Tensor, Tensor]:
     return g.new_empty(inputs.shape if to_inputs else (0,)), g.new_empty(factor.shape if to_factor else (0,))
+
+
+_back = Operator("triton_delayed_linear_backward", _backward, _backward_shapes)
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
@@ -155,12 +155,12 @@ def _setup(ctx: Any, inputs: Any, output: Any) -> None:
 def _gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
     refuse_twice("triton")
     to_inputs, to_factor, _, to_bias, *_ = ctx.needs_input_grad
-    found = _delayed_backward(g, *ctx.saved_tensors, ctx.window, ctx.left, to_inputs, to_factor)
+    found = _back(g, *ctx.saved_tensors, ctx.window, ctx.left, to_inputs, to_factor)
     g_inputs, g_factor = (part if wanted else None for part, wanted in zip(found, (to_inputs, to_factor), strict=True))
     return g_inputs, g_factor, None, g.sum((0, 1)) if to_bias else None, None, None, None
 
 
-_delayed.register_autograd(_gradient, setup_context=_setup)
+_delayed = Operator("triton_delayed_linear", _forward, _shapes, _setup, _gradient)
 
 
 def _whole(steps: int) -> int:

@@ -1,4 +1,4 @@
-"""The two passes of the scan as launches, as `engines.ops` calls them."""
+"""The two passes of the scan as launches; see `engines.ops.scan_operator`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length
-from delrec.engines.ops import Grads, Inputs
+from delrec.engines.ops import Grads, Inputs, scan_operator
 from delrec.engines.triton.axonal import sender_gradients
 from delrec.engines.triton.recurrence import COLS, Recurrence, recurrence_of
 from delrec.engines.triton.scan_kernels import backward_scan, forward_scan, weight_gradient
@@ -26,9 +26,9 @@ from delrec.engines.triton.tiles import (
     processors_of,
     tiles_for,
 )
-from delrec.neurons import Neuron
+from delrec.neurons import Neuron, neuron_of
 
-__all__ = ["Plan", "backward", "forward", "plan_of", "room"]
+__all__ = ["Plan", "backward", "forward", "operator", "plan_of", "room"]
 
 
 class Plan(NamedTuple):
@@ -93,18 +93,10 @@ def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor
     return len(neuron.rules(inputs.current.dtype).kept), inputs.current.new_empty(words, batch, size, dtype=torch.int32)
 
 
-def check_bits(history: Tensor) -> None:
-    """Raise ValueError for given steps that are no spikes; at rest, with one silent step, nothing waits."""
-    if len(history) > 1 and not bool(((history == 0) | (history == 1)).all()):
-        raise ValueError(
-            "the triton engine keeps spikes as bits, and the state's history holds other values than 0 and 1"
-        )
-
-
-def forward(
-    neuron: Neuron, inputs: Inputs, limit: int | None, keep: bool, trace: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See `ops.Passes`."""
+def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See `ops.scan_operator`."""
+    inputs, (handle, limit, _, keep, trace) = Inputs(*given[:8]), given[8:]
+    neuron = neuron_of(handle)
     plan = plan_of(neuron, inputs, limit)
     current, history, recurrence, tiles = inputs.current.contiguous(), inputs.history, plan.recurrence, plan.tiles
     steps, batch, size = current.shape
@@ -116,7 +108,6 @@ def forward(
     weight = tables = edges = z = live = running = none
     prefix = past = slots = 0
     if recurrence is not None:
-        check_bits(history)
         prefix, past, slots = recurrence.prefix, recurrence.past, recurrence.slots(steps)
         weight, tables, edges = recurrence.tables(by_sender=True)
         if plan.kind == 1:
@@ -134,11 +125,11 @@ def forward(
     return spikes, states, traced, planes, words
 
 
-def backward(
-    neuron: Neuron, inputs: Inputs, limit: int | None, kept: Tensor, bits: Tensor, grads: Grads,
-    needs: tuple[bool, ...],
-) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """See `ops.Passes`."""
+def backward(*given: Any) -> tuple[Tensor | None, ...]:
+    """See `ops.scan_operator`."""
+    inputs, (kept, bits), grads = Inputs(*given[:8]), given[8:10], Grads(*given[10:13])
+    handle, limit, needs = given[13:]
+    neuron = neuron_of(handle)
     plan = plan_of(neuron, inputs, limit)
     coef, start, history, recurrence, tiles = inputs.coef, inputs.start, inputs.history, plan.recurrence, plan.tiles
     steps, batch, size = inputs.current.shape
@@ -251,3 +242,6 @@ def _lines(tiles: Tiles, size: int, length: int, block: int, like: Tensor, room:
 def _kept(block: int, real: torch.dtype) -> torch.dtype:
     """Return in which precision `synaptic`'s sums are kept, in blocks of `block` places."""
     return torch.float64 if block > LONGEST else real
+
+
+operator = scan_operator("triton", forward, backward, room)
