@@ -21,6 +21,7 @@ from delrec.engines.events import EventNetwork
 from delrec.neurons import LIF
 from torch import Tensor, nn
 
+from benchmarks.latency.calls import counted
 from benchmarks.latency.contenders import CONTENDERS, MODES, Contender, build, network_of
 from benchmarks.latency.gate import check_golden, check_shape
 from benchmarks.latency.memory import measured
@@ -235,6 +236,23 @@ def test_feedforward_delays(benchmark: Any, rows: Rows, quick: bool, threads: in
     info = {"section": "feedforward", "shape": "SHD", "mode": mode, "contender": "dense convolution"}
     info["rates"] = spike_rates(network, ours.inputs)
     rows.append(pairs.run(benchmark, task="SHD", device="cpu", threads=threads, **info))
+
+
+@cpu_only
+@pytest.mark.parametrize("gradients", [True, False])
+def test_calls(benchmark: Any, rows: Rows, quick: bool, threads: int, gradients: bool) -> None:
+    """Calls and frames of a forward pass, and one step of one sample against the reference engine, N = 256."""
+    torch.manual_seed(0)
+    layers = [RecurrentDelays(256, max_delay=30, engine=engine) for engine in ("auto", "reference")]
+    ours, reference = (lambda layer=layer: layer(_currents(1, 1, 256)) for layer in layers)
+    with torch.set_grad_enabled(gradients):
+        ours()
+        calls = counted(ours)
+        pairs = Pairs(reference, {"ours": ours}, quick)
+        info: dict[str, Any] = {"section": "calls", "shape": "N 256, T 1, batch 1", "mode": "forward"}
+        info |= {"contender": f"the reference engine, {'with' if gradients else 'without'} gradients"}
+        info |= {"calls": calls.calls, "frames": calls.frames, "engine": layers[0].engine_used}
+        rows.append(pairs.run(benchmark, task="layer", device="cpu", threads=threads, **info))
 
 
 @cpu_only

@@ -45,11 +45,14 @@ def markdown(rows: Rows, about: dict[str, Any]) -> str:
         parts += ["## Targets", _table(head, [_target_line(*aim) for aim in aims])]
     for shape in dict.fromkeys(r["shape"] for r in rows if r["section"] == "network"):
         parts += [f"## {shape}", _rates(rows, shape), _network_table(rows, shape)]
-    others = [r for r in rows if r["section"] in ("synaptic", "longest delay", "feedforward", "peers")]
+    others = [r for r in rows if r["section"] in ("synaptic", "longest delay", "feedforward", "calls", "peers")]
     if others:
         head = ["what", "shape", "", "seconds", "over", "ratio", "spikes"]
         parts += ["## Layers", _table(head, [_line(r) for r in others])]
     for r in rows:
+        if r["section"] == "calls":
+            head = r["contender"].rpartition(", ")[2]
+            parts.append(f"A forward pass {head} makes {r['calls']} calls into delrec, {r['frames']} frames deep.")
         if r["section"] == "data path":
             held = f"{r['samples_per_second']:,.0f} samples/s, {r['bytes'] / 2**20:,.0f} MiB held"
             parts.append(f"## Data path\n\n{r['shape']}: {held}.")

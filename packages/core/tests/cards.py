@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import torch
 from delrec import LIF
-from delrec.engines.ops import Grads, Inputs
+from delrec.engines.ops import Inputs
 from torch import Tensor
 
 TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.int32: "i32"}
@@ -104,7 +104,7 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
         launched.clear()
 
     scan.launch = recurrence.launch = delays.launch = note
-    scan.processors_of, scan.check_bits = (lambda _: 132), (lambda _: None)
+    scan.processors_of = lambda _: 132
     real = torch.float64 if products == "float64" else torch.float32
     modes = {"float32": ("highest", "high"), "bfloat16": ("medium",), "float64": ("highest",)}[products]
     for mode, form, batch, delay in itertools.product(modes, FORMS, (256, 2048), (6, 300)):
@@ -112,21 +112,22 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
             continue  # products are of axonal delays alone
         torch.set_float32_matmul_precision(mode)
         inputs = _inputs(form, size, batch, real, delay)
-        _, _, trace, kept, bits = scan.forward(neuron := LIF().attach(size), inputs, delay, True, True)
-        grads = Grads(inputs.current, inputs.start, trace)
-        scan.backward(neuron, inputs, delay, kept, bits, grads, (True,) * len(inputs))
+        neuron = LIF().attach(size)
+        _, _, trace, kept, bits = scan.forward(*inputs, neuron.handle, delay, False, True, True)
+        grads = inputs.current, inputs.start, trace
+        scan.backward(*inputs, kept, bits, *grads, neuron.handle, delay, (True,) * len(inputs))
         yield from written_down(f"{form}, {mode}, B = {batch:,}, delays to {delay}")
         if (batch, delay) == (256, 6):  # and the least that may be asked for
             inputs = inputs._replace(mask=None)
-            scan.forward(neuron, inputs, delay, False, False)
-            grads = Grads(inputs.current, None, None)
-            scan.backward(neuron, inputs, delay, kept, bits, grads, (True, *(False,) * (len(inputs) - 1)))
+            scan.forward(*inputs, neuron.handle, delay, False, False, False)
+            needs = (True, *(False,) * (len(inputs) - 1))
+            scan.backward(*inputs, kept, bits, inputs.current, None, None, neuron.handle, delay, needs)
             yield from written_down(f"{form}, {mode}, spikes alone")
     if products != "bfloat16":  # there are no products
         x, factor = _empty(50, 256, size, dtype=real), _empty(size, size, 2, dtype=real)
         place = _empty(size, size, dtype=torch.int32)
-        y = delays._delayed._init_fn(x, factor, place, _empty(size, dtype=real), 25, 24, 0)
-        delays._delayed_backward._init_fn(y, x, factor, place, 25, 24, True, True)
+        y = delays._forward(x, factor, place, _empty(size, dtype=real), 25, 24, 0)
+        delays._backward(y, x, factor, place, 25, 24, True, True)
         yield from written_down("feedforward delays")
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from delrec import NotFiniteError, RecurrentDelays, check_finite
-from delrec.engines import ops
+from delrec.engines import engine_for
 
 
 class Arrived:
@@ -32,8 +32,8 @@ def test_what_the_last_batch_held_is_told_when_asked():
 @pytest.mark.skipif(not hasattr(torch.Tag, "cudagraph_unsafe"), reason="this torch has no such mark")
 def test_operators_that_look_at_values_are_left_out_of_cuda_graphs():
     RecurrentDelays(3)  # operators are registered
-    assert ops.scan is not None
-    for operator in (torch.ops.delrec.scan, torch.ops.delrec.scan_backward):
+    assert engine_for("cpu", "cpu")
+    for operator in (torch.ops.delrec.cpu_scan, torch.ops.delrec.cpu_scan_backward):
         assert torch.Tag.cudagraph_unsafe in operator.default.tags
 
 

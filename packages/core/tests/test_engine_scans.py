@@ -1,12 +1,16 @@
 """A compiled engine is the reference engine, faster: equal spikes and gradients, or an error that says why."""
 
 import importlib.util
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
+import delrec
 import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikeLinear
-from delrec.engines import EngineError, Request, State, cpu, interface
+from delrec.engines import EngineError, Request, State, interface
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.surrogates import Boxcar, FastSigmoid, Triangle
@@ -114,6 +118,26 @@ def test_what_training_keeps_is_small():
     assert bytes_kept < 1.3 * steps * batch * size * 4
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_forward_pass_makes_at_most_forty_calls(gradients):
+    """What is known of a layer was found out anew in every pass, by some two hundred calls."""
+    layer, x, calls = RecurrentDelays(8, max_delay=30, engine="cpu"), torch.rand(5, 2, 8), []
+    home = str(Path(delrec.__file__).parent)
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code.co_filename.startswith((home, "<delrec_")):
+            calls.append(frame.f_code.co_name)
+
+    with torch.set_grad_enabled(gradients):
+        layer(x)
+        sys.setprofile(note)
+        try:
+            layer(x)
+        finally:
+            sys.setprofile(None)
+    assert "forward_tile" in calls and len(calls) <= 40, calls
+
+
 def test_each_surrogate_compiles():
     for surrogate in (FastSigmoid(10.0), Boxcar(0.5, 1.0)):
         neuron = LIF(surrogate=surrogate).attach(4)
@@ -123,11 +147,42 @@ def test_each_surrogate_compiles():
         assert difference(ours, theirs) < 1e-9
 
 
-def test_without_numba_one_warning_and_the_reference(monkeypatch):
-    monkeypatch.setattr(interface, "_warned", set())
-    monkeypatch.setattr(cpu, "_BROKEN", "numba cannot be used (ImportError: none)")
-    with pytest.warns(RuntimeWarning, match="numba"):
-        assert run("auto", current=torch.ones(3, 1, 2), neuron=LIF().attach(2)).engine == "reference"
+NO_NUMBA = """
+import sys, warnings
+sys.modules["numba"] = None
+import torch
+from delrec import RecurrentDelays, SpikeLinear
+
+for layer, x in ((RecurrentDelays(4), torch.ones(3, 1, 4)), (SpikeLinear(4, 2), torch.ones(3, 4))):
+    sys.modules["delrec.engines.interface"]._warned.clear()
+    with warnings.catch_warnings(record=True) as seen:
+        layer(x), layer(x)
+    assert len(seen) == 1 and "needs numba, which cannot be imported (ModuleNotFoundError" in str(seen[0].message), seen
+    layer.engine = "cpu"
+    try:
+        layer(x)
+    except ValueError as error:
+        assert "needs numba" in str(error)
+    else:
+        raise AssertionError("a named engine that cannot run gave way")
+"""
+BROKEN = """
+import sys
+sys.modules["delrec.engines.cpu.scan"] = None
+import delrec
+delrec.RecurrentDelays(4)
+"""
+
+
+def test_without_numba_there_is_one_warning_and_the_reference_runs():
+    done = subprocess.run([sys.executable, "-c", NO_NUMBA], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_error_in_an_engines_own_modules_is_raised():
+    """It was taken for an absent numba, and everything ran on the reference engine."""
+    done = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True)
+    assert done.returncode and "ModuleNotFoundError: import of delrec.engines.cpu.scan halted" in done.stderr
 
 
 @COMPILED

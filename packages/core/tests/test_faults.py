@@ -236,7 +236,7 @@ def test_jit_trace_runs_on_the_reference_or_is_refused_never_a_compilers_traceba
 def test_a_cuda_tensor_without_triton_gets_the_reference_and_one_warning(monkeypatch):
     monkeypatch.setitem(interface._AUTO, "cpu", "triton")  # what CUDA tensors get, on tensors that are here
     assert engine_for("auto", "cuda")[0].name == "triton"
-    monkeypatch.setattr(triton, "_BROKEN", "triton cannot be used (ImportError: none); install delrec[triton]")
+    monkeypatch.setattr(triton.ENGINE, "broken", "needs triton: install delrec[triton]")
     monkeypatch.setattr(interface, "_warned", set())
     made, x = layer(engine="auto"), current()
     with warnings.catch_warnings(record=True) as seen:
@@ -248,7 +248,7 @@ def test_a_cuda_tensor_without_triton_gets_the_reference_and_one_warning(monkeyp
 
 
 def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
-    monkeypatch.setattr(triton, "_BROKEN", "")
+    monkeypatch.setattr(triton.ENGINE, "broken", None)
     monkeypatch.setattr(triton, "INTERPRETED", False, raising=False)
     with pytest.raises(EngineError, match="on CPU tensors where TRITON_INTERPRET=1 was set before"):
         layer(engine="triton")(current())
@@ -277,7 +277,7 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         ("lengths", lambda _: torch.ones(2), "whole numbers"),
         ("keep", lambda _: 0, "keep = 0"),
         ("limit", lambda _: 0, "limit = 0"),
-        ("state", lambda _: rest(2, 3).states, "give the `state`"),
+        ("state", lambda _: rest(2, 3).states, "give one of a call"),
         ("state", lambda _: rest(1, 3), r"batch 2 and 3 neurons"),
         ("state", lambda _: rest(2, 3, torch.float32), "runs in torch.float64"),
         ("state", lambda _: rest(2, 3)._replace(states=()), "holds 0 states"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from delrec.engines import Request, State, engine_for
-from delrec.engines.interface import a_state, check_state, run
+from delrec.engines.interface import check_state, run
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
@@ -108,8 +108,8 @@ class SpikingLayer(Layer):
                 sequence = sequence.float()
             self._watch.check(sequence, "current holds NaN or infinity: clean the input of this layer")
             if state is not None:
-                state = a_state(state).map(trainable)
                 check_state(state, self.neuron, sequence)
+                state = state.map(trainable) if torch.is_grad_enabled() else state
             parts = self._connections(sequence)
             segment = self.segment
             if segment is not None:
@@ -138,9 +138,7 @@ class SpikingLayer(Layer):
             return spikes
         if membrane is not None:
             membrane = (membrane.transpose(0, 1) if self.batch_first else membrane).to(current.dtype)
-        # a copy: in-place changes of the outputs must not change the state
-        final = out.final.map(torch.clone) if return_state else None
-        return SpikingOutput(spikes, final, membrane)
+        return SpikingOutput(spikes, out.final if return_state else None, membrane)
 
     def step(self, current: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run one time step: current (B, N), state from the last step (None is rest) -> spikes (B, N), next state.

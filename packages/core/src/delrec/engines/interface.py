@@ -259,7 +259,7 @@ def check(request: Request) -> None:
         if count is not None and count < 1:
             raise ValueError(f"{name} = {count!r}: at least 1 step, or None")
     if request.state is not None:
-        check_state(a_state(request.state), request.neuron, current)
+        check_state(request.state, request.neuron, current)
 
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -267,7 +267,10 @@ _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 def _is_of(tensor: Tensor, *shapes: tuple[int, ...]) -> bool:
     for shape in shapes:  # number by number: torch.compile knows sizes by symbols, and compares no tuples of them
-        if tensor.dim() == len(shape) and not [a for a, b in zip(tensor.shape, shape, strict=True) if a != b]:
+        same = tensor.dim() == len(shape)
+        for a, b in zip(tensor.shape, shape, strict=False):
+            same = same and a == b
+        if same:
             return True
     return False
 
@@ -277,14 +280,10 @@ def _allowed(tensor: Tensor, shapes: tuple[tuple[int, ...], ...], current: Tenso
     return f"{tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}"
 
 
-def a_state(state: Any) -> State:
-    """Return a state; TypeError for what is none."""
-    if isinstance(state, State):
-        return state
-    raise TypeError(f"state is a {type(state).__name__}: give the `state` of a call with return_state=True, or None")
-
-
 def check_state(state: State, neuron: Neuron, current: Tensor) -> None:
+    """Raise ValueError for a state that does not fit, TypeError for what is none."""
+    if not isinstance(state, State):
+        raise TypeError(f"state is a {type(state).__name__}: give one of a call with return_state=True, or None")
     count, wanted = len(neuron.states), tuple(current.shape[1:])
     if count and len(state.states) != count:
         raise ValueError(f"state holds {len(state.states)} states; this layer's neuron has {count}")

@@ -21,6 +21,7 @@ __all__ = ["Compiled", "Grads", "Inputs", "Operator", "refuse_twice", "scan_oper
 # the scan looks at values, which waits for a device: mode="reduce-overhead" leaves it out of its CUDA graphs; older
 # torch knows no such mark
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
+_TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
 
 
 class Operator:
@@ -166,7 +167,7 @@ def scan_operator(
         needs = given[-1]
         return [given[0].new_empty(t.shape if n else 0) for n, t in zip(needs, given[:8], strict=True)]
 
-    back = Operator(f"{engine}_scan_backward", taken_back, gradient_shapes, schema=_BACKWARD)
+    back = Operator(f"{engine}_scan_backward", taken_back, gradient_shapes, schema=_BACKWARD, **_TAGS)
 
     def setup(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.handle, ctx.limit = inputs[8:10]
@@ -190,8 +191,7 @@ def scan_operator(
         found = back(like, *saved, *grads[:3], ctx.handle, ctx.limit, needs)
         return *(g if n else None for g, n in zip(found, needs, strict=True)), *(None,) * 5
 
-    tags = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
-    return Operator(f"{engine}_scan", forward, shapes, setup, gradient, traced=traced, schema=_FORWARD, **tags)
+    return Operator(f"{engine}_scan", forward, shapes, setup, gradient, traced=traced, schema=_FORWARD, **_TAGS)
 
 
 def _check_reach(history: Tensor, delay: Tensor | None, width: Tensor | None, limit: int | None) -> None:

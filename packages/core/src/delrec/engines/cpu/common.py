@@ -65,10 +65,10 @@ def row_groups(rows: int) -> list[tuple[int, int]]:
 
 
 def add_up(parts: Tensor) -> Tensor:
-    """Return parts[0] + parts[1] + ..., in this order."""
-    total = parts.new_zeros(parts.shape[1:])
-    for part in parts:
-        total += part
+    """Return parts[0] + parts[1] + ..., in this order; of a single part, the part."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
     return total
 
 
