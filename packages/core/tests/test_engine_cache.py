@@ -21,9 +21,9 @@ def add_one(x):
 def folder(monkeypatch, tmp_path):
     """A cache of its own, and no memory of which folder was in use."""
     monkeypatch.setenv("DELREC_CACHE", str(tmp_path / "cache"))
-    cache._private.cache_clear()
+    cache._folder.cache_clear()
     yield tmp_path / "cache"
-    cache._private.cache_clear()
+    cache._folder.cache_clear()
 
 
 def call():

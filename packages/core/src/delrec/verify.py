@@ -19,14 +19,15 @@ from __future__ import annotations
 import argparse
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.delays import kernel_length, triangle_kernel
@@ -56,8 +57,7 @@ class GoldenError(Exception):
     """A golden file cannot be used: unreadable, of neither kind, or with a missing or unknown array."""
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """One array compared with its golden value; `error` is max|a-b| / max(1, max|b|)."""
 
     name: str
@@ -100,9 +100,16 @@ def _require(arrays: Arrays, keys: Sequence[str]) -> None:
             raise GoldenError(f"array {key!r} holds NaN or infinity")
 
 
-def _layer_of(arrays: Arrays, engine: str) -> RecurrentDelays:
+def _load(layer: nn.Module, values: Mapping[str, NDArray], device: str, dtype: str) -> None:
+    layer.double().load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
+    layer.to(device, getattr(torch, dtype))
+
+
+def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Comparison]:
+    learned = bool(arrays.get("use_p_spread", False))
+    _require(arrays, [*_LAYER_KEYS, *["grad_p_spread"] * learned])
     soft, size = bool(arrays["soft_reset"]), arrays["W"].shape[0]
-    kind = {(size,): "axonal", (size, size): "synaptic"}.get(arrays["d"].shape)
+    kind: Any = {(size,): "axonal", (size, size): "synaptic"}.get(arrays["d"].shape)
     if kind is None or arrays["W"].shape != (size, size):
         raise GoldenError(f"W {arrays['W'].shape} and d {arrays['d'].shape} fit neither axonal nor synaptic delays")
     neuron = LIF(
@@ -113,21 +120,12 @@ def _layer_of(arrays: Arrays, engine: str) -> RecurrentDelays:
         detach_reset=bool(arrays["detach_reset"]),
         surrogate=make_surrogate(str(arrays["surrogate"]), float(arrays["surrogate_param"])),
     )
-    spread = bool(arrays["use_p_spread"])
-    layer = RecurrentDelays(size, neuron=neuron, delays=kind, learn_spread=spread, engine=engine)  # type: ignore[arg-type]
-    layer.double()
-    values = {"weight": arrays["W"], "delay": arrays["d"], "sigma": arrays["sigma"]}
-    values |= {"spread": arrays["p_spread"]} if spread else {}
-    layer.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
-    return layer
-
-
-def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Comparison]:
-    gradients = ["grad_x", "grad_W", "grad_d", *(["grad_p_spread"] if arrays.get("use_p_spread", False) else [])]
-    _require(arrays, [*_LAYER_KEYS, *gradients[3:]])
-    where, tolerance = (device, getattr(torch, dtype)), TOLERANCE[dtype]
-    layer = _layer_of(arrays, engine).to(*where)
-    x, cot_s, cot_v = (torch.from_numpy(arrays[key]).to(*where) for key in ("x", "cot_s", "cot_v"))
+    layer = RecurrentDelays(size, neuron=neuron, delays=kind, learn_spread=learned, engine=engine)
+    names = {"weight": "W", "delay": "d", "sigma": "sigma"} | ({"spread": "p_spread"} if learned else {})
+    _load(layer, {name: arrays[key] for name, key in names.items()}, device, dtype)
+    x, cot_s, cot_v = (
+        torch.from_numpy(arrays[key]).to(device, getattr(torch, dtype)) for key in ("x", "cot_s", "cot_v")
+    )
     if not engine_for(engine, device)[0].gradients:
         return _check_deployed(layer, x)
     spikes, _, membrane = layer(x.requires_grad_(), return_membrane=True)
@@ -145,7 +143,7 @@ def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[C
     if layer.spread is not None:
         found["grad_p_spread"] = layer.spread.grad
     results = [_compare_spikes(spikes, arrays, dtype), _compare("L", np.asarray(length), arrays["L"], 0.0)]
-    return results + [_compare(name, value, arrays[name], tolerance) for name, value in found.items()]
+    return results + [_compare(name, value, arrays[name], TOLERANCE[dtype]) for name, value in found.items()]
 
 
 @torch.no_grad()
@@ -173,25 +171,21 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
     if not engine_for(engine, device)[0].gradients:
         raise NotCheckedError(f"the {engine} engine gives no gradients, and this is a convolution's file")
     _require(arrays, _CONV_KEYS)
-    where = device, getattr(torch, dtype)
     outputs, inputs, count = arrays["weight"].shape
     window, left, right = (int(arrays[key]) for key in ("K", "left_padding", "right_padding"))
     layer = FeedforwardDelays(
         inputs, outputs, window=window, kernel_count=count, left_padding=left, right_padding=right, engine=engine
-    ).double()
+    )
     position = np.moveaxis(arrays["P"], -1, 0).reshape(count, outputs, inputs)
-    values = {"weight": arrays["weight"], "position": position, "bias": arrays["bias"], "spread": np.float64(0)}
-    layer.load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
-    layer.to(*where)
-    x, cot_y = (torch.from_numpy(arrays[key]).to(*where) for key in ("x", "cot_y"))
+    values = {"weight": arrays["weight"], "position": position, "bias": arrays["bias"], "spread": np.asarray(0.0)}
+    _load(layer, values, device, dtype)
+    x, cot_y = (torch.from_numpy(arrays[key]).to(device, getattr(torch, dtype)) for key in ("x", "cot_y"))
     steps = x.requires_grad_().permute(2, 0, 1)
     if engine not in ("auto", "reference"):  # torch's convolution says nothing about the engine
-        parts = (layer.weight[..., 0], layer.effective_position()[0], layer.bias)
+        parts = layer.weight[..., 0], layer.effective_position()[0], layer.bias
         taken = delayed_linear(engine, steps, *parts, window, left, right) if count == 1 else None
-        if (
-            taken is None
-            and convolution(engine, F.pad(steps, (0, 0, 0, 0, left, right)), layer.dense_kernel(), None) is None
-        ):
+        padded = F.pad(steps, (0, 0, 0, 0, left, right))
+        if taken is None and convolution(engine, padded, layer.dense_kernel(), None) is None:
             raise NotCheckedError(f"the {engine} engine leaves this convolution to torch here")
     y = layer(steps).permute(1, 2, 0)
     (y * cot_y).sum().backward()
@@ -219,24 +213,35 @@ def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device:
     Raises GoldenError if the file is unreadable, of neither kind or incomplete, or the engine cannot run its layer;
     NotCheckedError if the engine leaves it to another.
     """
-    kind = next((check for prefix, check in _KINDS.items() if path.name.startswith(prefix)), None)
-    if kind is None:
+    check = next((check for prefix, check in _KINDS.items() if path.name.startswith(prefix)), None)
+    if check is None:
         raise GoldenError("is of neither kind: the name begins with neither delrec_ nor dcls1d_")
     arrays = _read(path)
     try:
-        return kind(arrays, engine, dtype, device)
+        return check(arrays, engine, dtype, device)
     except EngineError as error:
         raise GoldenError(str(error)) from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GoldenError(f"holds settings that no layer can be built from ({error})") from error
 
 
-def _files(paths: Sequence[str]) -> list[Path]:
-    files: list[Path] = []
-    for text in paths:
-        path = Path(text)
-        files.extend(sorted(path.glob("*.npz")) if path.is_dir() else [path])
-    return files
+def _report(path: Path, *settings: str) -> str:
+    """Check a file, print its line and return what became of it: "passed", "failed", "unusable" or "skipped"."""
+    try:
+        results = check_file(path, *settings)
+    except NotCheckedError as error:
+        print(f"skip  {path.name}: {error}")
+        return "skipped"
+    except GoldenError as error:
+        print(f"ERROR {path.name}: {error}")
+        return "unusable"
+    wrong = [f"{r.name} off by {r.error:.3g} (> {r.tolerance:g})" for r in results if not r.agrees]
+    if wrong:
+        print(f"FAIL  {path.name}: {'; '.join(wrong)}")
+        return "failed"
+    worst = max(results, key=lambda result: result.error)
+    print(f"ok    {path.name}: {len(results)} arrays, largest error {worst.error:.2g} ({worst.name})")
+    return "passed"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -255,31 +260,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("nothing to check: --device cuda, and torch sees no CUDA device here\n0 passed, 0 failed")
         return 2
 
-    passed = failed = unusable = skipped = 0
-    for path in _files(options.paths):
-        try:
-            results = check_file(path, options.engine, options.dtype, options.device)
-        except NotCheckedError as error:
-            skipped += 1
-            print(f"skip  {path.name}: {error}")
-            continue
-        except GoldenError as error:
-            unusable += 1
-            print(f"ERROR {path.name}: {error}")
-            continue
-        wrong = [result for result in results if not result.agrees]
-        passed, failed = passed + (not wrong), failed + bool(wrong)
-        if wrong:
-            print(
-                f"FAIL  {path.name}: " + "; ".join(f"{r.name} off by {r.error:.3g} (> {r.tolerance:g})" for r in wrong)
-            )
-        else:
-            worst = max(results, key=lambda result: result.error)
-            print(f"ok    {path.name}: {len(results)} arrays, largest error {worst.error:.2g} ({worst.name})")
-    if not passed + failed + unusable:
+    files = [f for p in map(Path, options.paths) for f in (sorted(p.glob("*.npz")) if p.is_dir() else [p])]
+    found = Counter(_report(file, options.engine, options.dtype, options.device) for file in files)
+    failed = found["failed"] + found["unusable"]
+    if not found["passed"] + failed:
         print(f"nothing to check: no .npz file for this engine in {', '.join(options.paths)}")
-    print(f"{passed} passed, {failed + unusable} failed" + f", {skipped} skipped" * (skipped > 0))
-    return 2 if unusable or not passed + failed else 1 if failed else 0
+    skipped = f", {found['skipped']} skipped" if found["skipped"] else ""
+    print(f"{found['passed']} passed, {failed} failed{skipped}")
+    return 2 if found["unusable"] or not found["passed"] + failed else 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The interface of engines: requests, outputs, states, and the choice of the engine that runs.
 
-An engine is one object, registered by name with the types of device that it serves:
+An engine is one object, registered by name:
 
     supports(request) -> the reason why it cannot run this, or None
     scan(request)     -> Output
@@ -125,12 +125,8 @@ class Engine:
     """Base class of engines; see the module's docstring."""
 
     name: ClassVar[str]
-    devices: ClassVar[tuple[str, ...]]
-    """Types of device for which "auto" takes this engine; () if it must be named."""
     gradients: ClassVar[bool] = True
     """False for an engine for inference only."""
-    traceable: ClassVar[bool] = False
-    """True if torch.compile can trace it; otherwise "auto" takes the reference engine while compiling."""
     broken: str | None = None
     """Why it cannot run on this machine at all, in words that complete "it ...", or None."""
 
@@ -206,10 +202,6 @@ def run(name: str, request: Request) -> Output:
     if request.lengths is not None:
         return _with_lengths(name, request)
     if request.current.numel() == 0:
-        return loaded["reference"].scan(request)
-    if torch.compiler.is_compiling() and not chosen.traceable:
-        if named:
-            raise EngineError(f"engine = {chosen.name!r} cannot be traced by torch.compile; use engine='auto'")
         return loaded["reference"].scan(request)
     reason = chosen.broken or chosen.supports(request)
     if reason is None:
@@ -337,8 +329,7 @@ def _engine_of_map(name: str, inputs: Tensor) -> Engine | None:
             raise EngineError(f"engine = {engine.name!r}: it {engine.broken}; use engine='auto' or 'reference'")
         _warn_once(f"the reference engine runs instead of the {engine.name} engine: it {engine.broken}")
         return None
-    takes = engine.traceable if torch.compiler.is_compiling() else not (torch.jit.is_tracing() or transforming())
-    return engine if takes and inputs.numel() > 0 else None
+    return None if inputs.numel() == 0 or torch.jit.is_tracing() or transforming() else engine
 
 
 def rest_state(neuron: Neuron, like: Tensor) -> State:

@@ -210,7 +210,6 @@ def _not_spikes(history: Tensor) -> str | None:
 class Compiled(Engine):
     """An engine that compiles a neuron, and runs a scan as one function of tensors."""
 
-    traceable = True
     operator: Operator
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from delrec.delays import kernel_length, triangle_kernel
 from delrec.engines.interface import Engine, Output, Request, State, check_history, rest_state
+from delrec.layer import readable
 
 __all__ = ["ENGINE", "Reference"]
 
@@ -18,8 +19,6 @@ class Reference(Engine):
     """Runs every request, everything differentiable, the given state included."""
 
     name = "reference"
-    devices = ()
-    traceable = True
 
     def supports(self, request: Request) -> None:
         """Return None: it runs everything."""
@@ -63,8 +62,8 @@ def _taps(request: Request, reach: int) -> Tensor | None:
     assert request.delay is not None and request.width is not None
     if request.limit is not None:
         length = min(reach, request.limit) + 1
-    elif torch.compiler.is_compiling():  # to read it off the delays would break the graph; taps that nothing meets
-        length = reach + 1  # cost time only
+    elif not readable(request.delay):  # a graph cannot read it off the delays; taps that nothing meets cost time only
+        length = reach + 1
     else:
         length = min(kernel_length(request.delay, request.width), reach + 1)
     taps = triangle_kernel(request.delay, request.width, length).to(request.current.dtype)

@@ -29,7 +29,8 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
 
     # what `piece` reads beside its arguments: torch does not know that it is read again in the backward pass
     read = [t for t in (request.weight, request.delay, request.width, mask, request.taps) if t is not None]
-    read = [] if torch.compiler.is_compiling() else [*read, *request.neuron.parameters()]
+    eager = not torch.compiler.is_compiling()
+    read = [*read, *request.neuron.parameters()] if eager else []
     versions = [t._version for t in read]
 
     def piece(part: Tensor, part_mask: Tensor | None, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
@@ -40,7 +41,7 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
             )
         begin = State(carried[:count], carried[count], cut)
         out = run(engine, request._replace(current=part, mask=part_mask, state=begin))
-        if not torch.compiler.is_compiling():  # a side effect, which a checkpoint in a graph may not have
+        if eager:  # a side effect, which a checkpoint in a graph may not have
             used.add(out.engine)
         return out.spikes, *out.final.states, out.final.history
 

@@ -31,7 +31,6 @@ class Cpu(Compiled):
     """One compiled scan per neuron, with its adjoint."""
 
     name = "cpu"
-    devices = ("cpu",)
     broken = _BROKEN
     if _BROKEN is None:
         operator = scan.operator

@@ -1,4 +1,4 @@
-"""One delay a sender, as the scan uses it: delay, then weight; see `blocks` for what each function does.
+"""One delay per sender, as the scan uses it: delay, then weight; see `blocks` for what each function does.
 
 Time runs down in a ring of gz: sender o has reach[o] + SLACK lines of LANES values, line `position + k` is k steps
 ahead. The weight's gradient is one product for SEGMENT steps.

@@ -1,10 +1,9 @@
 """Compiled kernels on disk, between processes.
 
-One file a function and signature, whose name holds a hash of every kernel's source, of the generated text and of the
-versions. What is missing or cannot be read is compiled again, without a word; a folder or a file that belongs to
-another user, or that others may write, is ignored. numba's own cache is not used: it does not notice that a called
-function was edited in another file, and two processes that save different signatures of one function at a time can
-leave an index that gives the one's kernel for the other's.
+One file per function and signature, whose name holds a hash of every kernel's source, of the generated text and of the
+versions. A file that is missing or unreadable is compiled again, without a word; a folder or a file that belongs to
+another user, or that others may write, is ignored. numba's own cache does not notice that a called function was edited
+in another file, and two processes that save different signatures at a time can leave an index that mixes them up.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import pickle
 import platform
 import shutil
 import stat
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -32,18 +30,7 @@ from numba.core import serialize
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
-from delrec.engines.generated import read_source
-
 __all__ = ["allocating", "cache_folder", "compiled", "entry", "inlined", "sources"]
-
-# packages and files whose text decides what a kernel computes
-_SOURCES = {
-    "delrec.engines.cpu": (
-        "arguments.py", "axonal_kernels.py", "blocks.py", "cache.py", "delays.py", "kernels.py", "line_vector.py",
-        "linear.py", "product.py", "scan_kernels.py", "synaptic_kernels.py", "vector.py",
-    ),
-    "delrec.engines.events": ("kernels.py",),
-}  # fmt: skip
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # of what only kernels call: no way in from Python, which would cost a third of the compilation
@@ -66,11 +53,10 @@ def entry(function: Any) -> Any:
 @functools.cache
 def sources() -> str:
     """Return a hash of all kernels' sources and of the versions that compile them."""
-    stamp = hashlib.sha256()
-    versions = (platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__)
-    for text in (*versions, *(read_source(p, name) for p, names in _SOURCES.items() for name in names)):
-        stamp.update(text.encode() + b"\0")
-    return stamp.hexdigest()
+    here = Path(__file__).parent
+    versions = platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__
+    texts = [path.read_bytes() for path in (*sorted(here.glob("*.py")), here.parent / "events" / "kernels.py")]
+    return hashlib.sha256(repr((versions, texts)).encode()).hexdigest()
 
 
 class _Kept(_Cache):
@@ -96,8 +82,6 @@ class _Kept(_Cache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        if data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
-            return
         path = self._path(sig, data.codegen)
         with contextlib.suppress(OSError):  # a full disk costs the next process a compilation
             handle, name = tempfile.mkstemp(dir=path.parent)
@@ -105,9 +89,8 @@ class _Kept(_Cache):
                 with os.fdopen(handle, "wb") as file:
                     file.write(serialize.dumps(data._reduce()))
                 Path(name).replace(path)
-            except BaseException:
+            finally:
                 Path(name).unlink(missing_ok=True)
-                raise
 
     def _path(self, sig: Any, codegen: Any) -> Path:
         f = self._function
@@ -116,19 +99,19 @@ class _Kept(_Cache):
 
 
 def cache_folder() -> Path:
-    """Return the folder of compiled kernels: DELREC_CACHE, or `delrec` in the user's cache folder.
+    """Return the folder of compiled kernels: DELREC_CACHE, or `delrec` in XDG_CACHE_HOME or ~/.cache.
 
     Where it cannot be made, or others could write in it, a private folder that lasts as long as the process, with one
     warning.
     """
-    return _private(os.environ.get("DELREC_CACHE"), os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+    return _folder(os.environ.get("DELREC_CACHE"), os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
 
 
 @functools.cache
-def _private(chosen: str | None, cache_home: str | None, home: str | None) -> Path:
+def _folder(chosen: str | None, cache_home: str | None, home: str | None) -> Path:
     folder = None
     try:
-        folder = Path(chosen) if chosen else _default(cache_home)
+        folder = Path(chosen) if chosen else Path(cache_home or Path.home() / ".cache") / "delrec"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         reason = _unsafe(folder)
         if not reason:
@@ -145,14 +128,6 @@ def _private(chosen: str | None, cache_home: str | None, home: str | None) -> Pa
     made = tempfile.mkdtemp(prefix="delrec-")
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return Path(made)
-
-
-def _default(cache_home: str | None) -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "delrec"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "delrec"
-    return Path(cache_home or Path.home() / ".cache") / "delrec"
 
 
 def _unsafe(path: Path) -> str:

@@ -60,7 +60,7 @@ _KINDS = {
 def kernels_for(neuron: Neuron, dtype: torch.dtype, kind: str) -> ModuleType:
     """Return the compiled kernels of a neuron.
 
-    kind: "axonal" (one delay a sender, or no recurrence) or "synaptic", with functions `forward_tile` and
+    kind: "axonal" (one delay per sender, or no recurrence) or "synaptic", with functions `forward_tile` and
     `backward_tile`; or "events", with `event_rows`. Raises RuleError when its step cannot be compiled, saying why.
     """
     rules = neuron.rules(dtype)

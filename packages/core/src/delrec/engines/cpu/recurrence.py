@@ -96,7 +96,7 @@ class Nothing(Recurrence):
 
 
 class Axonal(Recurrence):
-    """One delay a sender: the taps of each sender, then the weights. `reach`: steps back that can meet a spike."""
+    """One delay per sender: the taps of each sender, then the weights. `reach`: steps back that can meet a spike."""
 
     @torch.no_grad()
     def __init__(self, delay: Tensor, width: Tensor, dtype: torch.dtype, reach: int, history: int) -> None:
@@ -134,7 +134,7 @@ class Axonal(Recurrence):
 
 
 class Synaptic(Recurrence):
-    """One delay a connection: pairs of neighbouring steps to read, see `synaptic`."""
+    """One delay per connection: pairs of neighbouring steps to read, see `synaptic`."""
 
     kind = "synaptic"
 

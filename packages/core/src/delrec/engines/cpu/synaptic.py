@@ -1,4 +1,4 @@
-"""Synaptic delays on the cpu engine: one delay a connection, at a cost that does not grow with the spread.
+"""Synaptic delays on the cpu engine: one delay per connection, at a cost that does not grow with the spread.
 
 A triangle of half-width s is the second difference of a ramp, so that its sum over a sequence is read off the twice
 accumulated sequence G2 at three places, each between two steps (c = 1 + d, a = n + f with n = floor(a)):

@@ -1,4 +1,4 @@
-"""One delay a connection, as the scan uses it; see `synaptic` for the equation, `blocks` for what each function does.
+"""One delay per connection, as the scan uses it; see `synaptic` for the equation, `blocks` for what each function does.
 
 Time runs down in a ring: position + k is k steps ago (forward) or k steps ahead (backward). Each neuron has `lines`
 lines of LANES values.

@@ -9,6 +9,8 @@ Offsets and strides are in elements. Nothing checks bounds.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -43,6 +45,53 @@ ROWS = 6  # of a block of a product: a vector each, which with what they are mad
 COLUMNS = 32  # what row lengths are padded to: two vectors of float32, four of float64
 
 _I32, _I16 = ir.IntType(32), ir.IntType(16)
+
+
+def emitted(
+    arguments: str, returns: Any = types.void, width: int | None = LANES
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a function that kernels call with `arguments` of one that emits its code, emit(e, builder, ...).
+
+    There an array with the offset behind it is one pointer; arrays side by side share an offset, and without one it
+    is 0. The first array of real numbers gives the type of `e`. returns: a type, or "real". width: of a vector, in
+    elements; None is 64 bytes.
+    """
+
+    def make(emit: Callable[..., Any]) -> Any:
+        def typed(typingctx: Any, *given: Any) -> Any:
+            arrays = [k for k in given if isinstance(k, types.Array)]
+            real = next((k for k in arrays if isinstance(k.dtype, types.Float)), arrays[0])
+            kinds = [k if isinstance(k, types.Array) or k == types.uint16 else types.intp for k in given]
+
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                e = Emit(context, builder, real, _VECTOR_BYTES * 8 // real.dtype.bitwidth if width is None else width)
+                values: list[Any] = []
+                waiting: list[int] = []  # places of arrays whose offset comes
+                for kind, value in (*zip(kinds, args, strict=True), (types.intp, e.number(0))):
+                    if isinstance(kind, types.Array):
+                        waiting.append(len(values))
+                        values.append((kind, value))
+                    elif waiting:
+                        for place in waiting:
+                            array, held = values[place]
+                            values[place] = e.pointer(array, held, value)
+                        waiting.clear()
+                    else:
+                        values.append(value)
+                found = emit(e, builder, *values[:count])
+                return context.get_dummy_value() if found is None else found
+
+            return (real.dtype if returns == "real" else returns)(*kinds), codegen
+
+        count = len(inspect.signature(emit).parameters) - 2
+        typed.__name__, typed.__doc__ = emit.__name__, emit.__doc__
+        names = ["typingctx", *arguments.split()]
+        typed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        )
+        return intrinsic(typed)
+
+    return make
 
 
 class Emit:
@@ -133,65 +182,42 @@ class Loop:
         self.builder.position_at_end(self.end)
 
 
-@intrinsic
-def multiply_rows(typingctx, a, a_at, a_r, a_k, b, b_at, b_k, start, start_at, start_r, c, c_at, c_r, rows, count):
+@emitted("a a_at a_r a_k b b_at b_k start start_at start_r c c_at c_r rows count", width=None)
+def multiply_rows(e, builder, a, a_r, a_k, b, b_k, start, start_r, c, c_r, rows, count):
     """C[r, :] = start[r, :] + sum_{k < count} A[r, k] B[k, :], for `rows` <= ROWS rows of one vector, in registers.
 
     Every element is one chain of fused multiply-adds, k ascending. C may be `start`.
     """
-    intp = types.intp
-    signature = types.void(
-        a, intp, intp, intp, b, intp, intp, start, intp, intp, c, intp, intp, intp, intp
-    )  # fmt: skip
-
-    def codegen(context, builder, sig, args):
-        av, ao, ar, ak, bv, bo, bk, sv, so, sr, cv, co, cr, n, k = args
-        e = Emit(context, builder, a, _VECTOR_BYTES * 8 // a.dtype.bitwidth)
-        pa, pb, ps, pc = e.pointer(a, av, ao), e.pointer(b, bv, bo), e.pointer(start, sv, so), e.pointer(c, cv, co)
-        last = builder.sub(n, e.number(1))
-        # rows that are not there repeat the last one: the same numbers to the same place, without a branch
-        row = [builder.select(builder.icmp_signed("<", e.number(r), last), e.number(r), last) for r in range(ROWS)]
-        from_a = [builder.mul(ar, r) for r in row]
-        loop = Loop(builder, e.index, k, [e.load(builder.gep(ps, [builder.mul(sr, r)])) for r in row])
-        at_a = builder.gep(pa, [builder.mul(loop.counter, ak)])
-        line = e.load(builder.gep(pb, [builder.mul(loop.counter, bk)]))
-        factors = [e.splat(builder.load(builder.gep(at_a, [offset]))) for offset in from_a]
-        loop.close([e.multiply_add(f, line, value) for f, value in zip(factors, loop.values, strict=True)])
-        for r, value in zip(row, loop.values, strict=True):
-            e.store(value, builder.gep(pc, [builder.mul(cr, r)]))
-        return context.get_dummy_value()
-
-    return signature, codegen
+    last = builder.sub(rows, e.number(1))
+    # rows that are not there repeat the last one: the same numbers to the same place, without a branch
+    row = [builder.select(builder.icmp_signed("<", e.number(r), last), e.number(r), last) for r in range(ROWS)]
+    from_a = [builder.mul(a_r, r) for r in row]
+    loop = Loop(builder, e.index, count, [e.load(builder.gep(start, [builder.mul(start_r, r)])) for r in row])
+    at_a = builder.gep(a, [builder.mul(loop.counter, a_k)])
+    line = e.load(builder.gep(b, [builder.mul(loop.counter, b_k)]))
+    factors = [e.splat(builder.load(builder.gep(at_a, [offset]))) for offset in from_a]
+    loop.close([e.multiply_add(f, line, value) for f, value in zip(factors, loop.values, strict=True)])
+    for r, value in zip(row, loop.values, strict=True):
+        e.store(value, builder.gep(c, [builder.mul(c_r, r)]))
 
 
 def _make_gather(vectors: int) -> Any:
-    @intrinsic
-    def gather(typingctx, c, c_at, index, value, at, count, b, b_at, b_k):
-        """C[:] += sum_{j < count} value[at+j] B[index[at+j], :], `vectors` vectors of C in registers."""
-        intp = types.intp
-        signature = types.void(c, intp, index, value, intp, intp, b, intp, intp)
-
-        def codegen(context, builder, sig, args):
-            cv, co, iv, vv, start, n, bv, bo, bk = args
-            e = Emit(context, builder, b, _VECTOR_BYTES * 8 // b.dtype.bitwidth)
-            pc, pb = e.pointer(c, cv, co), e.pointer(b, bv, bo)
-            pi, pv = e.pointer(index, iv, start), e.pointer(value, vv, start)
-            out = [builder.gep(pc, [e.number(v * e.width)]) for v in range(vectors)]
-            loop = Loop(builder, e.index, n, [e.load(p) for p in out])
-            which = builder.zext(builder.load(builder.gep(pi, [loop.counter])), e.index)
-            factor = e.splat(builder.load(builder.gep(pv, [loop.counter])))
-            row = builder.gep(pb, [builder.mul(which, bk)])
-            loop.close(
-                [
-                    e.multiply_add(factor, e.load(builder.gep(row, [e.number(v * e.width)])), loop.values[v])
-                    for v in range(vectors)
-                ]
-            )
-            for p, value_out in zip(out, loop.values, strict=True):
-                e.store(value_out, p)
-            return context.get_dummy_value()
-
-        return signature, codegen
+    @emitted("c c_at index value at count b b_at b_k", width=None)
+    def gather(e, builder, c, index, value, count, b, b_k):
+        """C[:] += sum_{j < count} value[j] B[index[j], :], `vectors` vectors of C in registers."""
+        out = [builder.gep(c, [e.number(v * e.width)]) for v in range(vectors)]
+        loop = Loop(builder, e.index, count, [e.load(p) for p in out])
+        which = builder.zext(builder.load(builder.gep(index, [loop.counter])), e.index)
+        factor = e.splat(builder.load(builder.gep(value, [loop.counter])))
+        row = builder.gep(b, [builder.mul(which, b_k)])
+        loop.close(
+            [
+                e.multiply_add(factor, e.load(builder.gep(row, [e.number(v * e.width)])), loop.values[v])
+                for v in range(vectors)
+            ]
+        )
+        for p, found in zip(out, loop.values, strict=True):
+            e.store(found, p)
 
     return gather
 
@@ -200,116 +226,72 @@ gather_rows = _make_gather(2)
 gather_rows_wide = _make_gather(8)
 
 
-@intrinsic
-def spread_bits(typingctx, bits, bits_at, taps, taps_at, count, out, out_at):
+@emitted("bits bits_at taps taps_at count out out_at", returns=types.uint16)
+def spread_bits(e, builder, bits, taps, count, out):
     """out[lane] = sum_{j < count} taps[j] * bit `lane` of bits[-j]; count a multiple of 4.
 
     Returns the OR of the bits.
     """
-    intp = types.intp
-    signature = types.uint16(bits, intp, taps, intp, intp, out, intp)
-
-    def codegen(context, builder, sig, args):
-        bv, bo, tv, to, n, ov, oo = args
-        e = Emit(context, builder, taps, LANES)
-        pb, pt = e.pointer(bits, bv, bo), e.pointer(taps, tv, to)
-        loop = Loop(builder, e.index, n, [e.zero()] * 4 + [ir.Constant(_I16, 0)])
-        new, any_bit = [], loop.values[4]
-        for j in range(4):
-            at = builder.add(loop.counter, e.number(j))
-            word = builder.load(builder.gep(pb, [builder.neg(at)]))
-            tap = e.splat(builder.load(builder.gep(pt, [at])))
-            before = loop.values[j]
-            new.append(e.select_bits(word, builder.fadd(before, tap), before))
-            any_bit = builder.or_(any_bit, word)
-        loop.close([*new, any_bit], 4)
-        a, b, c, d, seen = loop.values
-        e.store(builder.fadd(builder.fadd(a, b), builder.fadd(c, d)), e.pointer(out, ov, oo))
-        return seen
-
-    return signature, codegen
+    loop = Loop(builder, e.index, count, [e.zero()] * 4 + [ir.Constant(_I16, 0)])
+    new, any_bit = [], loop.values[4]
+    for j in range(4):
+        at = builder.add(loop.counter, e.number(j))
+        word = builder.load(builder.gep(bits, [builder.neg(at)]))
+        tap = e.splat(builder.load(builder.gep(taps, [at])))
+        before = loop.values[j]
+        new.append(e.select_bits(word, builder.fadd(before, tap), before))
+        any_bit = builder.or_(any_bit, word)
+    loop.close([*new, any_bit], 4)
+    first, second, third, fourth, seen = loop.values
+    e.store(builder.fadd(builder.fadd(first, second), builder.fadd(third, fourth)), out)
+    return seen
 
 
-@intrinsic
-def weigh_lines(typingctx, lines, lines_at, taps, taps_at, count, out, out_at):
+@emitted("lines lines_at taps taps_at count out out_at")
+def weigh_lines(e, builder, lines, taps, count, out):
     """out[lane] = sum_{j < count} taps[j] lines[j, lane]; lines are contiguous, count a multiple of 4."""
-    intp = types.intp
-    signature = types.void(lines, intp, taps, intp, intp, out, intp)
-
-    def codegen(context, builder, sig, args):
-        lv, lo, tv, to, n, ov, oo = args
-        e = Emit(context, builder, taps, LANES)
-        pl, pt = e.pointer(lines, lv, lo), e.pointer(taps, tv, to)
-        loop = Loop(builder, e.index, n, [e.zero()] * 4)
-        new = []
-        for j in range(4):
-            at = builder.add(loop.counter, e.number(j))
-            line = e.load(builder.gep(pl, [builder.mul(at, e.number(LANES))]))
-            tap = e.splat(builder.load(builder.gep(pt, [at])))
-            new.append(e.multiply_add(tap, line, loop.values[j]))
-        loop.close(new, 4)
-        a, b, c, d = loop.values
-        e.store(builder.fadd(builder.fadd(a, b), builder.fadd(c, d)), e.pointer(out, ov, oo))
-        return context.get_dummy_value()
-
-    return signature, codegen
+    loop = Loop(builder, e.index, count, [e.zero()] * 4)
+    new = []
+    for j in range(4):
+        at = builder.add(loop.counter, e.number(j))
+        line = e.load(builder.gep(lines, [builder.mul(at, e.number(LANES))]))
+        tap = e.splat(builder.load(builder.gep(taps, [at])))
+        new.append(e.multiply_add(tap, line, loop.values[j]))
+    loop.close(new, 4)
+    first, second, third, fourth = loop.values
+    e.store(builder.fadd(builder.fadd(first, second), builder.fadd(third, fourth)), out)
 
 
-@intrinsic
-def masked_sum(typingctx, lines, lines_at, count, bits):
+@emitted("lines lines_at count bits", returns="real")
+def masked_sum(e, builder, lines, count, bits):
     """Return the sum over j < count and over the lanes whose bit is set of lines[j, lane]."""
-    signature = lines.dtype(lines, types.intp, types.intp, types.uint16)
-
-    def codegen(context, builder, sig, args):
-        lv, lo, n, word = args
-        e = Emit(context, builder, lines, LANES)
-        pl = e.pointer(lines, lv, lo)
-        loop = Loop(builder, e.index, n, [e.zero()])
-        line = e.load(builder.gep(pl, [builder.mul(loop.counter, e.number(LANES))]))
-        loop.close([builder.fadd(loop.values[0], line)])
-        return e.sum_lanes(e.select_bits(word, loop.values[0]))
-
-    return signature, codegen
+    loop = Loop(builder, e.index, count, [e.zero()])
+    line = e.load(builder.gep(lines, [builder.mul(loop.counter, e.number(LANES))]))
+    loop.close([builder.fadd(loop.values[0], line)])
+    return e.sum_lanes(e.select_bits(bits, loop.values[0]))
 
 
-@intrinsic
-def transpose_block(typingctx, a, a_at, a_r, b, b_at, b_r):
+@emitted("a a_at a_r b b_at b_r")
+def transpose_block(e, builder, a, a_r, b, b_r):
     """b[j, i] = a[i, j] for a block of LANES x LANES; a_r and b_r are the row strides."""
-    intp = types.intp
-    signature = types.void(a, intp, intp, b, intp, intp)
-
-    def codegen(context, builder, sig, args):
-        av, ao, ar, bv, bo, br = args
-        e = Emit(context, builder, a, LANES)
-        pa, pb = e.pointer(a, av, ao), e.pointer(b, bv, bo)
-        rows = [e.load(builder.gep(pa, [builder.mul(ar, e.number(i))])) for i in range(LANES)]
-        kind = ir.VectorType(_I32, LANES)
-        for d in (8, 4, 2, 1):
-            first = ir.Constant(kind, [lane if not lane & d else LANES + lane - d for lane in range(LANES)])
-            second = ir.Constant(kind, [lane + d if not lane & d else LANES + lane for lane in range(LANES)])
-            for i in range(LANES):
-                if not i & d:
-                    low, high = rows[i], rows[i + d]
-                    rows[i] = builder.shuffle_vector(low, high, first)
-                    rows[i + d] = builder.shuffle_vector(low, high, second)
-        for j in range(LANES):
-            e.store(rows[j], builder.gep(pb, [builder.mul(br, e.number(j))]))
-        return context.get_dummy_value()
-
-    return signature, codegen
+    rows = [e.load(builder.gep(a, [builder.mul(a_r, e.number(i))])) for i in range(LANES)]
+    kind = ir.VectorType(_I32, LANES)
+    for d in (8, 4, 2, 1):
+        first = ir.Constant(kind, [lane if not lane & d else LANES + lane - d for lane in range(LANES)])
+        second = ir.Constant(kind, [lane + d if not lane & d else LANES + lane for lane in range(LANES)])
+        for i in range(LANES):
+            if not i & d:
+                low, high = rows[i], rows[i + d]
+                rows[i] = builder.shuffle_vector(low, high, first)
+                rows[i + d] = builder.shuffle_vector(low, high, second)
+    for j in range(LANES):
+        e.store(rows[j], builder.gep(b, [builder.mul(b_r, e.number(j))]))
 
 
-@intrinsic
-def nonzero_bits(typingctx, a, a_at):
-    """Return a word whose bit j says that a[a_at + j] is not zero, for LANES elements (NaN is not zero)."""
-    signature = types.uint16(a, types.intp)
-
-    def codegen(context, builder, sig, args):
-        av, ao = args
-        e = Emit(context, builder, a, LANES)
-        return builder.bitcast(builder.fcmp_unordered("!=", e.load(e.pointer(a, av, ao)), e.zero()), _I16)
-
-    return signature, codegen
+@emitted("a a_at", returns=types.uint16)
+def nonzero_bits(e, builder, a):
+    """Return a word whose bit j says that a[j] is not zero, for LANES elements (NaN is not zero)."""
+    return builder.bitcast(builder.fcmp_unordered("!=", e.load(a), e.zero()), _I16)
 
 
 @intrinsic
@@ -358,23 +340,13 @@ def put(typingctx, a, at, value):
     return signature, codegen
 
 
-@intrinsic
-def prefetch(typingctx, a, at, count):
-    """Ask for the cache lines of a[at : at + count], which may lie outside the array: a hint, never a fault."""
-    signature = types.void(a, types.intp, types.intp)
-
-    def codegen(context, builder, sig, args):
-        av, ao, n = args
-        e = Emit(context, builder, a, LANES)
-        pointer = e.pointer(a, av, ao)
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        per = _LINE_BYTES * 8 // a.dtype.bitwidth
-        loop = Loop(builder, e.index, n, [])
-        to = builder.bitcast(builder.gep(pointer, [loop.counter]), byte)
-        builder.call(function, [to, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
-        loop.close([], per)
-        return context.get_dummy_value()
-
-    return signature, codegen
+@emitted("a a_at count")
+def prefetch(e, builder, a, count):
+    """Ask for the cache lines of a[: count], which may lie outside the array: a hint, never a fault."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    loop = Loop(builder, e.index, count, [])
+    to = builder.bitcast(builder.gep(a, [loop.counter]), byte)
+    builder.call(function, [to, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
+    loop.close([], _LINE_BYTES * 8 // e.bits)

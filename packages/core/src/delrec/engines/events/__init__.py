@@ -24,13 +24,12 @@ class Events(Engine):
     """Inference by events; it must be named."""
 
     name = "events"
-    devices = ()
     gradients = False
     broken = CPU.broken
 
     def supports(self, request: Request) -> str | None:
         """Return None where events can do it: no gradient, whole delays, no spread, no dropout, from rest, no trace."""
-        reason = CPU.supports(request)
+        reason = "cannot be traced by torch.compile" if torch.compiler.is_compiling() else CPU.supports(request)
         if reason:
             return reason
         inputs = (request.current, request.weight, request.delay, *request.neuron.coefficients_like(request.current))

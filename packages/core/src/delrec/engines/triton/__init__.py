@@ -33,7 +33,6 @@ class Triton(Compiled):
     """Runs the whole scan in one launch per pass."""
 
     name = "triton"
-    devices = ("cuda",)
     broken = _BROKEN
     if _BROKEN is None:
         operator = scan.operator
