@@ -82,7 +82,7 @@ class Tired(Neuron):
         h = decay * v + gain * F.softplus(current) - torch.sigmoid(tired)
         h = torch.maximum(h, torch.full_like(h, -1.0)) + 0.1 * torch.clamp(v, -0.5, 0.5)
         spike = self.spike(h - 1 - 0.1 * w.abs())
-        w = 0.25 * w + 1.5 * spike + torch.where(v > 1, torch.exp(-v), torch.tanh(v) ** 3)
+        w = 0.25 * w + torch.where(v > 0.2, 1.5, 1.25) * spike + torch.where(v > 1, torch.exp(-v), torch.tanh(v) ** 3)
         return spike, (h * (1 - self.resetting(spike)), w + torch.minimum(current, v) * 0.01)
 
 

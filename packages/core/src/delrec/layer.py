@@ -142,7 +142,7 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
 
 
 def readable(values: Tensor) -> bool:
-    """Return whether numbers can be looked at: not while a graph is traced, nor of a meta or fake tensor."""
+    """Return whether values can be read: not while a graph is traced, nor from a meta or fake tensor."""
     return not torch.compiler.is_compiling() and type(values) in _PLAIN and not values.is_meta
 
 

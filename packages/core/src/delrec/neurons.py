@@ -34,8 +34,8 @@ _neurons: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary
 
 
 def neuron_of(handle: str) -> Neuron:
-    """Return the neuron of that handle: a compiled graph can hold a word, but no neuron (nor surely an int: torch 2.5
-    makes a symbol of one that changes)."""
+    """Return the neuron with this handle. A compiled graph holds a string, where it could not hold a neuron, and an int
+    that changes would become a symbol in torch 2.5."""
     return _neurons[handle]
 
 

@@ -124,7 +124,7 @@ class Spelling:
 
 
 def ordered(outputs: Iterable[Any], given: Iterable[Node] = ()) -> list[Node]:
-    """Return every node that outputs need beside those that are given, arguments before what uses them."""
+    """Return every node that the outputs need, apart from the given ones, arguments before their users."""
     done: dict[Any, None] = dict.fromkeys(given)
     known = len(done)
     waiting = [(o, False) for o in outputs][::-1]

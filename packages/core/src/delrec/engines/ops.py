@@ -1,6 +1,6 @@
 """What engines share that compile a neuron: functions of tensors with a hand-written gradient, and the scan as one.
 
-A neuron goes in as its handle (`delrec.neurons.neuron_of`), since a graph can hold a word and no neuron.
+A neuron is passed as its handle (`delrec.neurons.neuron_of`): a graph can hold a string, but not a neuron.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Operator:
         return self.way(args)[0](*args)
 
     def way(self, args: tuple[Any, ...]) -> tuple[Callable[..., Any], bool]:
-        """Return what to call, and whether autograd takes notes: neither it nor a graph costs where there is none."""
+        """Return the function to call, and whether autograd records it."""
         recorded = False
         if torch.is_grad_enabled():
             for value in args:
@@ -152,7 +152,7 @@ def scan_operator(
         return current.new_empty(current.shape), torch.empty_like(inputs.start), traced, kept, bits
 
     def traced(*given: Any) -> Any:
-        """Look at the values, which have none while a graph is traced, and run."""
+        """Check the values, which could not be read while the graph was traced, and run."""
         inputs, (_, limit, cut, _, _) = Inputs(*given[:8]), given[8:]
         if cut:
             _check_reach(inputs.history, inputs.delay, inputs.width, limit)
@@ -195,7 +195,7 @@ def scan_operator(
 
 
 def _check_reach(history: Tensor, delay: Tensor | None, width: Tensor | None, limit: int | None) -> None:
-    """Refuse a history from which steps were dropped that a tap may still reach."""
+    """Raise ValueError where a tap may reach past a history from which older steps were dropped."""
     if delay is not None and width is not None:
         check_history(State((), history, True), kernel_length(delay, width) if limit is None else limit + 1)
 
