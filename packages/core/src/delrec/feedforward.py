@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.delays import project
-from delrec.engines import convolution, delayed_linear, engine_for
+from delrec.engines import engine_for, map_engine
 from delrec.layer import FiniteWatch, Layer, Lengths, autocasts, exact_dtype, lengths_of, plain_arithmetic, trainable
 
 __all__ = ["DelayedOutput", "FeedforwardDelays"]
@@ -250,14 +250,14 @@ class FeedforwardDelays(Layer):
             raise ValueError(f"{x.shape[0]} steps and their padding are shorter than the window {self.window}")
         if steps < 1 or x.shape[1] == 0:
             return x.new_zeros(max(steps, 0), x.shape[1], self.outputs) + x.sum()  # empty, but part of the graph
-        bias = None if self.bias is None else self.bias.to(x.dtype)
+        bias, engine = None if self.bias is None else self.bias.to(x.dtype), map_engine(self.engine, x)
         if self.kernel == "v1" and self.kernel_count == 1:
             parts = (self.weight[..., 0].to(x.dtype), self.effective_position()[0].to(x.dtype), bias)
-            out = delayed_linear(self.engine, x, *parts, self.window, left, self.right_padding)
+            out = engine.delayed_linear(x, *parts, self.window, left, self.right_padding)
             if out is not None:
                 return out
         padded, kernel = F.pad(x, (0, 0, 0, 0, left, self.right_padding)), self.dense_kernel().to(x.dtype)
-        out = convolution(self.engine, padded, kernel, bias)
+        out = engine.convolution(padded, kernel, bias)
         return F.conv1d(padded.permute(1, 2, 0), kernel, bias).permute(2, 0, 1) if out is None else out
 
     def _check_streams(self) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.engines import engine_for, linear
+from delrec.engines import engine_for, map_engine
 from delrec.layer import autocasts
 
 __all__ = ["SpikeLinear"]
@@ -42,5 +42,5 @@ class SpikeLinear(nn.Linear):
         """Return x W^T + b."""
         x = inputs if inputs.is_floating_point() else inputs.to(self.weight.dtype)
         plain = autocasts(x.device.type) or x.dtype != self.weight.dtype
-        out = None if plain else linear(self.engine, x, self.weight, self.bias)
+        out = None if plain else map_engine(self.engine, x).linear(x, self.weight, self.bias)
         return F.linear(x, self.weight, self.bias) if out is None else out

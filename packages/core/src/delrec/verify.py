@@ -3,12 +3,12 @@
     python -m delrec.verify PATH... [--engine NAME] [--dtype float64|float32] [--device cpu|cuda]
 
 PATH is a golden file (.npz) or a folder of them, of two kinds: `delrec_*` (a recurrent-delay layer: spikes,
-membrane, interpolation kernel, loss and every gradient) and `dcls1d_*` (a feedforward-delay layer). One line per file
-tells what agrees; the last line is "N passed, M failed", and ", K skipped" where the engine leaves K files to another.
+membrane, interpolation kernel, loss and every gradient) and `dcls1d_*` (a feedforward-delay layer). It prints one line
+per file, and at the end "N passed, M failed", with ", K skipped" if the engine leaves K files to another.
 Exit status: 0 all agree; 1 one disagrees; 2 nothing to check, or a file is unreadable or of neither kind.
 
-An engine for inference alone (events) gives no gradients and takes whole delays: its spikes are held against the
-reference engine's for the same layer as deployed, and its line says so.
+An engine for inference only (events) has no gradients and takes whole delays: its spikes are compared with those of the
+reference engine for the same layer as deployed, and its line says so.
 
 Agreement: spikes are equal; for every other array max|a-b| <= tol max(1, max|b|), tol = 1e-9 in float64 and 1e-4
 in float32 (where spikes must be equal wherever |H - threshold| >= 1e-5).
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.delays import kernel_length, triangle_kernel
-from delrec.engines import ENGINES, EngineError, convolution, delayed_linear, engine_for
+from delrec.engines import ENGINES, EngineError, engine_for, map_engine
 from delrec.feedforward import FeedforwardDelays
 from delrec.neurons import LIF
 from delrec.recurrent import RecurrentDelays
@@ -183,9 +183,10 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
     steps = x.requires_grad_().permute(2, 0, 1)
     if engine not in ("auto", "reference"):  # torch's convolution says nothing about the engine
         parts = layer.weight[..., 0], layer.effective_position()[0], layer.bias
-        taken = delayed_linear(engine, steps, *parts, window, left, right) if count == 1 else None
+        maps = map_engine(engine, steps)
+        taken = maps.delayed_linear(steps, *parts, window, left, right) if count == 1 else None
         padded = F.pad(steps, (0, 0, 0, 0, left, right))
-        if taken is None and convolution(engine, padded, layer.dense_kernel(), None) is None:
+        if taken is None and maps.convolution(padded, layer.dense_kernel(), None) is None:
             raise NotCheckedError(f"the {engine} engine leaves this convolution to torch here")
     y = layer(steps).permute(1, 2, 0)
     (y * cot_y).sum().backward()

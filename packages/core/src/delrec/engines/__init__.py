@@ -7,10 +7,8 @@ from delrec.engines.interface import (
     Output,
     Request,
     State,
-    convolution,
-    delayed_linear,
     engine_for,
-    linear,
+    map_engine,
     rest_state,
     scan,
 )
@@ -22,10 +20,8 @@ __all__ = [
     "Output",
     "Request",
     "State",
-    "convolution",
-    "delayed_linear",
     "engine_for",
-    "linear",
+    "map_engine",
     "rest_state",
     "scan",
 ]

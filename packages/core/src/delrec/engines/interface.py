@@ -34,10 +34,12 @@ __all__ = [
     "State",
     "at_steps",
     "check",
-    "delayed_linear",
+    "check_history",
+    "check_state",
     "engine_for",
-    "linear",
+    "map_engine",
     "rest_state",
+    "run",
     "scan",
 ]
 
@@ -299,37 +301,24 @@ def _shown(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def linear(name: str, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-    """Return `Engine.linear` of the engine of that name, or None where it leaves the product to torch."""
-    engine = _engine_of_map(name, inputs)
-    return None if engine is None else engine.linear(inputs, weight, bias)
-
-
-def delayed_linear(name: str, inputs: Tensor, *arguments: Any) -> Tensor | None:
-    """Return `Engine.delayed_linear` of the engine of that name, or None where it leaves it to `convolution`."""
-    engine = _engine_of_map(name, inputs)
-    return None if engine is None else engine.delayed_linear(inputs, *arguments)
-
-
-def convolution(name: str, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor | None:
-    """Return `Engine.convolution` of the engine of that name, or None where it leaves it to torch."""
-    engine = _engine_of_map(name, inputs)
-    return None if engine is None else engine.convolution(inputs, kernel, bias)
-
-
 def transforming() -> bool:
     """Return whether a transform of torch.func (grad, vmap, jvp, ...) is at work."""
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _engine_of_map(name: str, inputs: Tensor) -> Engine | None:
+def map_engine(name: str, inputs: Tensor) -> Engine:
+    """Return the engine whose `linear`, `delayed_linear` and `convolution` are asked for a map of these inputs.
+
+    Raises what `run` raises for an engine that cannot run here.
+    """
     engine, named = engine_for(name, inputs.device.type)
     if engine.broken:
         if named:
             raise EngineError(f"engine = {engine.name!r}: it {engine.broken}; use engine='auto' or 'reference'")
         _warn_once(f"the reference engine runs instead of the {engine.name} engine: it {engine.broken}")
-        return None
-    return None if inputs.numel() == 0 or torch.jit.is_tracing() or transforming() else engine
+    elif not (inputs.numel() == 0 or torch.jit.is_tracing() or transforming()):
+        return engine
+    return loaded["reference"]
 
 
 def rest_state(neuron: Neuron, like: Tensor) -> State:

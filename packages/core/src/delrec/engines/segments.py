@@ -27,7 +27,7 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     count, cut, mask = len(state.states), state.cut, request.mask
     used: set[str] = set()
 
-    # what `piece` reads beside its arguments: torch does not know that it is read again in the backward pass
+    # what `piece` reads apart from its arguments: torch does not know that the backward pass reads it again
     read = [t for t in (request.weight, request.delay, request.width, mask, request.taps) if t is not None]
     eager = not torch.compiler.is_compiling()
     read = [*read, *request.neuron.parameters()] if eager else []

@@ -75,7 +75,7 @@ class EventNetwork:
     def run(self, inputs: Tensor) -> Tensor:
         """Return the outputs (T, B, classes) of a sequence (T, B, inputs), from rest; NotFiniteError for NaN."""
         values = self._checked(inputs, 3)
-        self._watch.check(values, "inputs hold NaN or infinity: no spike would tell")
+        self._watch.check(values, "inputs hold NaN or infinity, which spikes would not show")
         self.reset()
         for layer in self.layers:
             values = layer.run(values)

@@ -85,7 +85,7 @@ def _no_launch() -> str | None:
     """Return why nothing can be launched on this machine, or None: triton compiles its way to the driver itself."""
     try:
         triton.runtime.driver.active.get_current_target()
-    except Exception as error:  # no C compiler, no headers of Python, no driver: each in words of its own
+    except Exception as error:  # no C compiler, no headers of Python, no driver: each raises another error
         return (
             f"cannot be launched by triton ({type(error).__name__}: {error}); install a C compiler and Python's headers"
         )
