@@ -143,10 +143,8 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
 
 def readable(values: Tensor) -> bool:
     """Return whether values can be read: not while a graph is traced, nor from a meta or fake tensor."""
-    return not torch.compiler.is_compiling() and type(values) in _PLAIN and not values.is_meta
-
-
-_PLAIN = (Tensor, nn.Parameter)
+    # detached, since under a mode of fake tensors what is made of a real one is fake
+    return not (torch.compiler.is_compiling() or values.is_meta) and type(values.detach()) is Tensor
 
 
 def trainable(state: Tensor) -> Tensor:
@@ -164,7 +162,7 @@ def number(value: Tensor) -> float | None:
 
     From an accelerator it is copied again only after an in-place change.
     """
-    if not readable(value):
+    if torch.compiler.is_compiling() or value.is_meta or type(value.detach()) is not Tensor:
         return None
     if value.is_cpu or value.is_inference():
         return float(value)
@@ -193,10 +191,13 @@ class FiniteWatch:
 
     def check(self, values: Tensor, message: str) -> None:
         """Raise NotFiniteError(message) if `values` hold NaN or infinity, now or in a later call."""
-        if torch.compiler.is_compiling() or type(values) not in _PLAIN or values.is_meta or not values.numel():
+        if torch.compiler.is_compiling() or values.is_meta or not values.numel():
+            return
+        values = values.detach()
+        if type(values) is not Tensor:
             return
         if values.is_cpu:
-            low, high = torch.aminmax(values.detach())  # one pass, and NaN comes through
+            low, high = torch.aminmax(values)  # one pass, and NaN comes through
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise NotFiniteError(message)
         elif values.is_cuda:
