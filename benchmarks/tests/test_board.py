@@ -12,6 +12,7 @@ from delrec_bench.methods.base import FAMILIES, find_methods
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.figures.board import pictures
+from delrec_bench.report.figures.findings import findings
 from delrec_bench.report.pages import to_html, to_markdown
 from delrec_bench.report.tables import to_csv
 from delrec_bench.studies.expansion import expand
@@ -124,3 +125,11 @@ def test_the_pictures_name_every_point_and_fall_back_to_operations_at_equal_size
 
     rows = tuple(sized(r) if r["method"] in sizes and r.records else r for r in page.rows)
     assert pictures(replace(page, rows=rows))[0].name == "parameters"
+
+
+def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_learned_minus_fixed(page, records):
+    drawn = findings(page)
+    assert "Learned minus fixed delays" in drawn.svg and drawn.svg.count("(2 runs)") == drawn.svg.count("(1 run)") == 1
+    assert "formants-20" not in drawn.svg
+    study = expand(BOARD, None, METHODS, TASKS)
+    assert findings(build(page_of(study, METHODS, TASKS, []), [])) is None

@@ -6,20 +6,14 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.report.content import Page
 from delrec_bench.report.figures.differences import draw_differences
 from delrec_bench.report.figures.style import GREY, Drawn, panels, style, text_of
-from delrec_bench.report.figures.sweep import colours, draw_lines, sweep_of
 
 PAIR = ("delrec-axonal", "delrec-axonal-fixed")
 _SHOWN = {"rlif": (GREY, "s"), "delrec-axonal-fixed": ("#d9822b", "o"), "delrec-axonal": ("#3b76d6", "o"),
           "dcls": ("#2a9d5c", "^"), "silif": ("#7b3fa0", "D")}  # fmt: skip
 
 
-def findings(board: Page, ranges: Page | None = None) -> Drawn | None:
-    """Panels for what there are runs of; None where the board has no task with two of the methods.
-
-    Args:
-        board: The board's page.
-        ranges: A page that sweeps how long delays are, or None.
-    """
+def findings(board: Page) -> Drawn | None:
+    """Panels for what there are runs of; None where the board has no task with two of the methods."""
     tasks = [
         task for task in board.tasks if sum(row["method"] in _SHOWN and bool(row.records) for row in board.of(task)) > 1
     ]
@@ -28,18 +22,13 @@ def findings(board: Page, ranges: Page | None = None) -> Drawn | None:
         return None
     pairs = [d for d in board.judged.differences if (d.method["method"], d.control["method"]) == PAIR]
     pairs = [d for d in pairs if d.method["task"] in tasks]
-    sweep = None if ranges is None else sweep_of(ranges)
-    count = 1 + bool(pairs) + (sweep is not None)
+    count = 1 + bool(pairs)
     with style():
         figure, axes = panels([1.5 + 0.34 * len(tasks)] * count, 4.7, count, below=0.3)
         _scores(axes[0], board, tasks)
         if pairs:
             draw_differences(axes[1], board, "accuracy", pairs)
             axes[1].set_title("Learned minus fixed delays")
-        if ranges is not None and sweep is not None:
-            draw_lines(axes[-1], sweep, next(iter(sweep.panels.values())), colours(ranges, sweep))
-            axes[-1].set_title(f"Longer delays: {ranges.declared.task_title(ranges.tasks[0])}")
-            axes[-1].legend(fontsize=8)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
         svg = text_of(figure)
     return Drawn(
