@@ -39,7 +39,7 @@ class Several(griffe.Extension):
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the figures and tables of published pages."""
-    for path in sorted((ROOT / "reports").glob("*/*.*")):
+    for path in sorted((ROOT / "reports").rglob("*.*")):
         if path.suffix in (".svg", ".csv", ".json", ".html"):
             files.append(File.generated(config, path.relative_to(ROOT).as_posix(), content=path.read_bytes()))
     return files
@@ -77,14 +77,26 @@ def _report(page: str, deeper: int = 0) -> str:
     return text.replace("<details>", '<details markdown="1">')
 
 
-def _first_figure() -> str:
-    found = re.search(r"^!\[.*\]\(.*\)$", _report("leaderboard"), re.MULTILINE)
-    return f"{found[0]}\n\nFrom the [leaderboard](leaderboard.md)." if found else ""
+def _readme(pattern: str) -> str:
+    """The part of the README that fits, its links to pages of the repository turned to those of the site."""
+    found = re.search(pattern, (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    text = re.sub(r"\(reports/leaderboard/leaderboard\.md", "(leaderboard.md", found[1] if found else "")
+    text = re.sub(r"\(reports/[\w-]+/[\w-]+\.md", "(findings.md", text)
+    return re.sub(r"\(CHANGELOG\.md", "(findings.md", text)
+
+
+def _board() -> str:
+    figure = re.search(r"^!\[.*\]\(.*\)$", _report("leaderboard"), re.MULTILINE)
+    return (figure[0] if figure else "") + "\n\n" + _readme(r"<!-- board:start -->(.*)<!-- board:end -->")
 
 
 def _findings() -> str:
+    """What the README says was found, then every results page."""
     pages = sorted(path.parent.name for path in (ROOT / "reports").glob("*/*.md") if path.stem == path.parent.name)
-    return "\n\n".join(_report(page, deeper=1) for page in pages if page != "leaderboard")
+    said = re.sub(
+        "<!-- board:start -->.*<!-- board:end -->", "", _readme(r"\n## What [^\n]*\n(.*?)\n## "), flags=re.DOTALL
+    )
+    return "\n\n".join([said, *(_report(page, deeper=1) for page in pages if page != "leaderboard")])
 
 
 def _linked(text: str) -> str:
@@ -148,7 +160,7 @@ def _modules(package: Any) -> Callable[[], str]:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "leaderboard": lambda: _report("leaderboard"),
-    "first-figure": _first_figure,
+    "board": _board,
     "findings": _findings,
     "methods": _methods,
     "studies": _studies,
