@@ -287,6 +287,8 @@ def test_list_knows_everything_that_may_be_named_and_every_schema(root, capsys):
         found[what] = json.loads(capsys.readouterr().out)[what]
         assert found[what] and app.main(["list", what]) == 0
         assert found[what][0]["name"] in capsys.readouterr().out or what == "schemas"
+    assert app.main(["list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(found)
     schemas = {row["name"]: row["schema"] for row in found["schemas"]}
     assert {"summary", "methods", "sweep", "primary", "margin"} <= set(schemas["study"]["properties"])
     assert "repetition" in schemas["request"]["properties"]

@@ -10,6 +10,7 @@ from delrec_bench.errors import BenchError, nearest
 
 PANEL = "See"
 EXAMPLES = (
+    ("list", "how many there are of each"),
     ("list methods", "what each is, where it comes from, what is learned"),
     ("list tasks", "what is to be learned, from what data"),
     ("list schemas --json", "what a request, its settings and a study file may say"),
@@ -24,8 +25,17 @@ COLUMNS = {
 }
 
 
-def command(places: Places, what: Annotated[str, typer.Argument(help="One of: " + ", ".join(COLUMNS) + ".")]) -> Answer:
+def command(
+    places: Places,
+    what: Annotated[str | None, typer.Argument(help="One of: " + ", ".join(COLUMNS) + "; else how many.")] = None,
+) -> Answer:
     """Show methods, tasks, metrics, profiles, studies or schemas."""
+    if what is None:
+        found = {name: [row["name"] for row in _rows(name, places)] for name in COLUMNS}
+        if not places.as_json:
+            for name, rows in found.items():
+                print(f"{name:<9} {len(rows):>3}   {', '.join(rows[:5])}{', ...' if len(rows) > 5 else ''}")
+        return 0, found
     if what not in COLUMNS:
         raise BenchError(f"list: '{what}' is not known here; {nearest(what, COLUMNS)}")
     rows = [{name: row[name] for name in COLUMNS[what]} for row in _rows(what, places)]
