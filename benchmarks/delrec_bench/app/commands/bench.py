@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from delrec_bench.app.options import Answer, Places, names
+from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task, names
 from delrec_bench.app.progress import say
+from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from delrec_bench.config import Device
@@ -14,6 +15,7 @@ PANEL = "Run"
 EXAMPLES = (
     ("bench", "the quick methods on the embedded tasks, two minutes"),
     ("bench --study three-tasks", "SHD, SSC and PS-MNIST at published widths; needs no data"),
+    ("bench --study leaderboard --profile speech --data shd=DIR --data ssc=DIR", "the board's rows on files of yours"),
     ("bench --again -- --benchmark-autosave --benchmark-compare", "against what pytest-benchmark saved last"),
 )
 _USUAL, _EACH = 2.0, 15.0
@@ -24,6 +26,7 @@ def command(
     options: Annotated[list[str] | None, typer.Argument(help="For pytest, after --: --benchmark-compare, ...")] = None,
     study: Annotated[str | None, typer.Option(metavar="S", help="Its methods, tasks and settings.")] = None,
     profile: Annotated[str | None, typer.Option(help="Of the study; else of presets (quick).")] = None,
+    data: DataOfTasks = None,
     only_methods: Annotated[str | None, typer.Option(metavar="A,B", help="Only these.")] = None,
     only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Only these.")] = None,
     each: Annotated[
@@ -52,10 +55,13 @@ def command(
     placed = cast("Device", device)  # checked by each request
     chosen, where = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
     if study is not None:
-        wanted = Wanted(methods=chosen, tasks=where, repetitions=1, device=placed)
+        wanted = Wanted(methods=chosen, tasks=where, repetitions=1, data=by_task("--data", data), device=placed)
         expanded = expand(study, profile, methods, tasks, wanted)
         requests = [replace(r, threads=threads) for r in networks(expanded.requests)]
         words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
+        words += "".join(f" --data {task}=DIR" for task in expanded.data)
+    elif data:
+        raise BenchError("--data goes with a study here; add --study NAME")
     else:
         usual = [n for n, m in methods.items() if m.build is not None and (every or m.board)]
         embedded = [n for n, t in tasks.items() if t.embedded]
