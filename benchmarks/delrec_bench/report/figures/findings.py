@@ -7,8 +7,8 @@ from delrec_bench.report.content import Page
 from delrec_bench.report.figures.differences import draw_differences
 from delrec_bench.report.figures.style import GREY, Drawn, panels, style, text_of
 
-PAIR = ("delrec-axonal", "delrec-axonal-fixed")
-_SHOWN = {"rlif": (GREY, "s"), "delrec-axonal-fixed": ("#d9822b", "o"), "delrec-axonal": ("#3b76d6", "o"),
+PAIR = ("delrec-axonal", "delrec-axonal-fixed-spread")  # differ by the learning alone
+_SHOWN = {"lif": (GREY, "s"), "delrec-axonal-fixed": ("#d9822b", "o"), "delrec-axonal": ("#3b76d6", "o"),
           "dcls": ("#2a9d5c", "^"), "silif": ("#7b3fa0", "D")}  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def findings(board: Page) -> Drawn | None:
         _scores(axes[0], board, tasks)
         if pairs:
             draw_differences(axes[1], board, "accuracy", pairs)
-            axes[1].set_title("Learned minus fixed delays")
+            axes[1].set_title("DelRec: learned minus fixed delays")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
         svg = text_of(figure)
     return Drawn(
