@@ -23,7 +23,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import MethodTable, find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
-from delrec_bench.records.record import faults
+from delrec_bench.schema import told
 from delrec_bench.training.tensor_files import LARGEST, checked_tensors
 
 HEADER = "delrec-bench"
@@ -160,4 +160,4 @@ def read_header(data: bytes, where: str) -> Header:
     try:
         return Header.model_validate_json(text)
     except ValidationError as error:
-        raise BenchError(f"{where}: its header is not right ({faults(error)})") from error
+        raise BenchError(f"{where}: its header is not right ({told(error, list(Header.model_fields))})") from error

@@ -16,7 +16,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.latency.timing import quartiles, ratio
 from delrec_bench.records import Record, expected_key, latency_key
 from delrec_bench.records.finished import parse_json, read_limited
-from delrec_bench.records.record import faults
+from delrec_bench.schema import told
 
 LARGEST = 64 * 2**20  # bytes of a file
 _ANY_KEY = "0" * 64
@@ -115,7 +115,7 @@ def import_json(path: Path) -> list[Record]:
         found = _File.model_validate(content).benchmarks
     except ValidationError as error:
         raise BenchError(
-            f"{path} is no --benchmark-json of benchmarks/latency/bench_methods.py: {faults(error)}"
+            f"{path} is no --benchmark-json of benchmarks/latency/bench_methods.py: {told(error, ['benchmarks'])}"
         ) from error
     cells: dict[tuple[str, str], dict[str, _Benchmark]] = {}
     for benchmark in found:

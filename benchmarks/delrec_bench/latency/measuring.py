@@ -24,7 +24,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.latency.importing import import_json
 from delrec_bench.latency.networks import BASELINE, cells, resolved
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, load_records, write_record
+from delrec_bench.records import RESULTS_VERSION, Record, canonical_json, read_folder, write_record
 from delrec_bench.records.finished import parse_json, read_limited
 from delrec_bench.schema import Table, checked
 from delrec_bench.tasks.base import TaskTable
@@ -143,7 +143,7 @@ def measure(order: Order, say: Say = lambda line: None) -> Outcome:
             keys[place] = resolved(request, order.methods, order.tasks, order.workspace).key
         except BenchError as error:
             outcome.failed.append(f"{request.method} on {request.task}: {error}")
-    done = _done(order.workspace)
+    done = _done(order.workspace, say)
     waiting = [place for place, key in keys.items() if order.again or key not in done]
     for number, group in enumerate(groups := list(_groups(waiting, requests, order.each)), 1):
         names = ", ".join(requests[place].method for place in group)
@@ -158,9 +158,9 @@ def measure(order: Order, say: Say = lambda line: None) -> Outcome:
     return outcome
 
 
-def _done(workspace: Workspace) -> dict[str, Record]:
+def _done(workspace: Workspace, say: Say) -> dict[str, Record]:
     """The newest latency of each run that was measured on this machine by this version, by the run's key."""
-    found = [r for r in load_records(workspace.runs, []) if r.kind == "latency"]
+    found = [r for r in read_folder(workspace.runs, say)[0] if r.kind == "latency"]
     found = [r for r in found if r.measured.get("host") == machine(r.device)]
     ours = [r for r in found if "run" in r.result and r.provenance.get("results_version") == RESULTS_VERSION]
     ours.sort(key=lambda r: str(r.measured.get("finished_at")))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,16 +30,8 @@ def plain(value: Any, where: str = "value", *, missing: bool = False) -> Any:
     except RecursionError as error:
         raise BenchError(f"{where} is nested too deeply: a record holds a few levels") from error
     except (TypeError, ValueError):
-        return _plain(value, where, missing)
-
-
-def _plain(value: Any, where: str, missing: bool) -> Any:
-    """`plain` value by value, which names what is wrong."""
-    if value is None or isinstance(value, bool | str | int):
-        return value
+        pass
     if isinstance(value, float):
-        if math.isfinite(value):
-            return float(value)
         if missing:
             return None
         raise BenchError(f"{where} is {value}: a record holds finite numbers; leave out what is missing (None)")
@@ -48,9 +39,9 @@ def _plain(value: Any, where: str, missing: bool) -> Any:
         names = {str(k): k for k in value}
         return {k: plain(value[names[k]], f"{where}.{k}", missing=missing) for k in sorted(names)}
     if hasattr(value, "tolist"):
-        return _plain(value.tolist(), where, missing)
+        return plain(value.tolist(), where, missing=missing)
     if isinstance(value, list | tuple):
-        return [_plain(v, f"{where}[{i}]", missing) for i, v in enumerate(value)]
+        return [plain(v, f"{where}[{i}]", missing=missing) for i, v in enumerate(value)]
     if isinstance(value, Path):
         return value.as_posix()
     raise BenchError(f"{where} is a {type(value).__name__}: a record holds numbers, strings, lists and dicts")
@@ -91,8 +82,3 @@ def run_key(
 def digest(text: str) -> str:
     """SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def is_number(value: Any) -> bool:
-    """Whether `value` is an int or a float; a bool is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,82 +1,16 @@
-"""What makes a record hold: its scores follow from its predictions, its key from its configuration and data."""
+"""What holds of records that were read: the key follows from the rest, and two of them can be compared."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics.base import metric_named
-from delrec_bench.records.canonical import is_number, run_key
-from delrec_bench.records.parts import LATENCY_RATIOS
-
-if TYPE_CHECKING:
-    from delrec_bench.records.record import Record
-
-TOLERANCE = 1e-9
-"""Of a score computed again, relative to the larger of 1 and itself: the order of a sum may differ by processor."""
+from delrec_bench.records.canonical import run_key
+from delrec_bench.records.record import Record, contents
 
 IDENTITY = ("kind", "digest", "classes", "channels", "steps", "step_ms", "representation", "sizes")
 """What a key says of the data, beside the row's name."""
-
-
-def _require(condition: bool, record: Record, text: str) -> None:
-    if not condition:
-        raise BenchError(f"{record}: {text}")
-
-
-def check_latency(r: Record) -> None:
-    """Spreads of ratios are widths or pairs in order. Raises BenchError."""
-    for name in LATENCY_RATIOS:
-        spread = r.result.get(f"{name}_iqr")
-        pair = isinstance(spread, list) and len(spread) == 2 and all(is_number(v) for v in spread)
-        good = spread is None or (is_number(spread) and spread >= 0) or (pair and spread[0] <= spread[1])
-        _require(good, r, f"result.{name}_iqr is {spread!r}, must be a width >= 0, a pair [q25, q75] or None")
-
-
-def check_scores(r: Record) -> None:
-    """What stands per sample belongs together, and the score is that of the predictions.
-
-    Raises:
-        BenchError: naming record, field and both values.
-    """
-    columns = {name: getattr(r, name) for name in ("predictions", "targets", "groups")}
-    if r.kind not in ("run", "floor"):
-        for name, column in columns.items():
-            _require(column is None, r, f"{name} are there; a {r.kind} never sees the test set")
-        if r.kind == "trial":
-            score, failed = r.result["valid_score"], r.result.get("failed")
-            text = f"result.valid_score is {score!r}, result.failed {failed!r}: one of the two must be there"
-            _require((score is None) != (failed is None), r, text)
-        return
-    for name in ("predictions", "targets"):
-        _require(columns[name] is not None, r, f"{name} are missing; a {r.kind} has one a test sample")
-    assert r.predictions is not None
-    n = len(r.predictions)
-    for name in ("targets", "groups"):
-        column = columns[name]
-        count = n if column is None else len(column)
-        _require(count == n, r, f"{n} predictions but {count} {name}")
-    if r.groups is not None:
-        _require(r.groups.array.dtype.kind in "iu", r, f"groups are {r.groups.dtype}, must be whole numbers")
-    metric = metric_named(r.metric)
-    predictions, targets = r.predictions.array, r.targets.array if r.targets is not None else r.predictions.array
-    _close(r, "result.test_score", r.result["test_score"], metric.score(predictions, targets), "its predictions score")
-    beyond = f"result.test_score {r.score!r} is beyond the limits of {r.metric}, {metric.limits}"
-    _require(metric.within(r.score), r, beyond)
-    if "total" in r.result:
-        _require(r.result["total"] == n, r, f"result.total is {r.result['total']}, but there are {n} predictions")
-    if metric.classifies:
-        hits = int((predictions == targets).sum())
-        correct = r.result.get("correct")
-        _require(correct == hits, r, f"result.correct is {correct}, but {hits} predictions equal their target")
-
-
-def _close(r: Record, field: str, there: Any, right: float, words: str) -> None:
-    good = is_number(there) and abs(there - right) <= TOLERANCE * max(1.0, abs(right))
-    _require(good, r, f"{field} is {there!r}, but {words} {right!r}")
 
 
 def identity(task: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +29,8 @@ def expected_key(r: Record) -> str:
     """
     missing = [f"data.{name}" for name in IDENTITY if name not in r.data]
     missing += [] if "results_version" in r.provenance else ["provenance.results_version"]
-    _require(not missing, r, f"{', '.join(missing)} is missing, of which its key is made; make the record again")
+    if missing:
+        raise BenchError(f"{r}: {', '.join(missing)} is missing, of which its key is made; make the record again")
     version = r.provenance["results_version"]
     key = run_key(r.configuration, identity(r.task, r.data), version)
     if r.kind != "latency":
@@ -111,7 +46,7 @@ def latency_key(
     return run_key(setup, {"run": run}, results_version)
 
 
-def contradictions(r: Record) -> Iterator[tuple[str, Any, Any]]:
+def _contradictions(r: Record) -> Iterator[tuple[str, Any, Any]]:
     """(field, what the record says, what the rest of it gives) of all that does not follow from the rest.
 
     The score and the counts of correct samples are not asked again: no record is built without them right.
@@ -158,19 +93,20 @@ def verify(r: Record) -> Record:
     Raises:
         BenchError: naming record, field and both values.
     """
-    for field, there, right in contradictions(r):
+    for field, there, right in _contradictions(r):
         raise BenchError(f"{r}: {field} is {there!r}, but the rest of the record gives {right!r}; it was altered")
     return r
 
 
-def check_targets(records: Iterable[Record]) -> None:
-    """Records of one task on the same data and as many test samples have the same targets and groups.
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Records by task, method, repetition, kind and key; on the same data all have the same targets and groups.
 
     Raises:
-        BenchError: naming both records, the digest, and the first sample that differs.
+        BenchError: Naming two records that do not agree, the digest, and the first sample that differs.
     """
+    ordered = sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))
     seen: dict[tuple[str, str, int], Record] = {}
-    for r in records:
+    for r in ordered:
         if r.targets is None:
             continue
         first = seen.setdefault((r.task, r.data["digest"], len(r.targets)), r)
@@ -184,3 +120,32 @@ def check_targets(records: Iterable[Record]) -> None:
                 at = int(np.flatnonzero(np.asarray(mine) != np.asarray(theirs))[0])
                 what = f"{name}[{at}] is {mine.tolist()[at]}, but {theirs.tolist()[at]} in {first}"
             raise BenchError(f"{r}: {what}, on the same data {r.data['digest'][:12]}; one of the two was altered")
+    return ordered
+
+
+def same_record(a: Record, b: Record) -> bool:
+    """Whether two records are equal in every field outside ``measured`` (times, memory, host)."""
+    return a.content == b.content
+
+
+def differences(a: Record, b: Record) -> list[str]:
+    """Dotted names of what differs between two records outside ``measured``; empty for the same record."""
+    aside = ("measured", "digest")  # the digest follows from the rest
+    one, two = ({name: value for name, value in contents(r).items() if name not in aside} for r in (a, b))
+    return list(unequal(one, two))
+
+
+def unequal(x: Any, y: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted name -> both values, of all that differs between two plain values; a missing one is None."""
+    if isinstance(x, Mapping) and isinstance(y, Mapping):
+        found: dict[str, tuple[Any, Any]] = {}
+        for k in sorted(set(x) | set(y)):
+            name = f"{where}.{k}" if where else k
+            found |= unequal(x[k], y[k], name) if k in x and k in y else {name: (x.get(k), y.get(k))}
+        return found
+    if isinstance(x, Sequence) and isinstance(y, Sequence) and not isinstance(x, str) and len(x) == len(y):
+        found = {}
+        for i, (xi, yi) in enumerate(zip(x, y, strict=True)):
+            found |= unequal(xi, yi, f"{where}[{i}]")
+        return found
+    return {where: (x, y)} if type(x) is not type(y) or x != y else {}

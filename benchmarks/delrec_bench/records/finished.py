@@ -9,7 +9,7 @@ from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import compact
-from delrec_bench.records.checks import check_targets, verify
+from delrec_bench.records.checks import in_order, verify
 from delrec_bench.records.record import Failure, Record, contents
 from delrec_bench.workspace import write_atomic
 
@@ -152,51 +152,29 @@ def runs_below(folder: Path) -> Path:
     raise BenchError(f"'{folder}' holds no runs/<key>/record.json; name a workspace, or its folder of runs")
 
 
-def load_records(folder: Path, broken: list[str] | None = None) -> list[Record]:
-    """Every record in ``*/record.json``, ordered by task, method, repetition and key.
-
-    Args:
-        folder: ``runs/``; a folder that is not there holds no record.
-        broken: a list that receives one message (with its path) per file that is no valid record. Without it
-            such a file is an error: none is skipped in silence.
+def load_records(runs: Path) -> list[Record]:
+    """Every record in ``runs/*/record.json``, as `in_order` sorts them; a folder that is not there holds none.
 
     Raises:
-        BenchError: naming the path of a broken record, when `broken` is not given; records of the same data that do
-            not agree on the targets.
+        BenchError: Naming the path of a broken record; or records that do not agree on targets.
     """
-    records = []
-    for path in sorted(Path(folder).glob("*/record.json")):
-        try:
-            records.append(read_record(path))
-        except BenchError as error:
-            if broken is None:
-                raise
-            broken.append(str(error))
-    check_targets(records)
-    return in_order(records)
+    return in_order(read_record(path) for path in sorted(Path(runs).glob("*/record.json")))
 
 
 def read_folder(runs: Path, say: Callable[[str], None]) -> tuple[list[Record], list[Failure]]:
-    """The finished and the failed runs of a folder of runs; a broken file is said and left out."""
-    broken: list[str] = []
-    records, failures = load_records(runs, broken), load_failures(runs, broken)
-    for message in broken:
-        say(f"warning: {message}")
-    return records, failures
+    """The finished runs of a folder, and those that only failed; a broken file is said and left out.
 
-
-def load_failures(folder: Path, broken: list[str]) -> list[Failure]:
-    """Why those runs of a folder failed that did and were not done since; `broken` as for `load_records`."""
-    found = []
-    for path in sorted(Path(folder).glob(f"*/{FAILURE}")):
-        if not path.with_name("record.json").exists():
-            try:
-                found.append(read_failure(path))
-            except BenchError as error:
-                broken.append(str(error))
-    return found
-
-
-def in_order(records: list[Record]) -> list[Record]:
-    """By task, method, repetition, kind and key."""
-    return sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))
+    Raises:
+        BenchError: Records do not agree on targets.
+    """
+    records: list[Record] = []
+    failures: list[Failure] = []
+    for path in [*sorted(runs.glob("*/record.json")), *sorted(runs.glob(f"*/{FAILURE}"))]:
+        try:
+            if path.name != FAILURE:
+                records.append(read_record(path))
+            elif not path.with_name("record.json").exists():
+                failures.append(read_failure(path))
+        except BenchError as error:
+            say(f"warning: {error}")
+    return in_order(records), failures

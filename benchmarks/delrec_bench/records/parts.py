@@ -1,12 +1,15 @@
 """The parts of a record: what each holds, field by field. `Record` puts them together."""
 
-from typing import Annotated, Literal, NotRequired
+import base64
+import binascii
+from typing import Annotated, Any, Literal, NotRequired, Self
 
-from pydantic import ConfigDict, Field, with_config
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator, with_config
 from typing_extensions import TypedDict
 
 DATA_KINDS = ("DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL")
-LATENCY_RATIOS = ("train_ratio", "infer_ratio", "batch1_ratio")
 
 _CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _OPEN = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
@@ -14,6 +17,20 @@ _OPEN = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Digest = Annotated[str, Field(min_length=1)]
+
+
+def _in_order(pair: list[float]) -> list[float]:
+    if pair[0] > pair[1]:
+        raise ValueError("a pair [q25, q75]")
+    return pair
+
+
+Spread = (
+    Annotated[float, Field(ge=0)]
+    | Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_in_order)]
+    | None
+)
+"""Of a ratio: its width, or its quartiles."""
 
 
 @with_config(_OPEN)
@@ -73,6 +90,9 @@ class LatencyResult(TypedDict):
     train_ratio: Positive | None
     infer_ratio: Positive | None
     batch1_ratio: Positive | None
+    train_ratio_iqr: NotRequired[Spread]
+    infer_ratio_iqr: NotRequired[Spread]
+    batch1_ratio_iqr: NotRequired[Spread]
     train_ms: NotRequired[Positive | None]
     infer_ms: NotRequired[Positive | None]
     batch1_ms: NotRequired[Positive | None]
@@ -140,3 +160,61 @@ class LayerDelays(TypedDict):
     start: list[float]
     end: list[float]
     units: NotRequired[DelayUnits]
+
+
+_TYPES = ("|u1", "<u2", "<u4", "<i8", "<f4", "<f8")  # the first that holds every value exactly is taken
+
+
+class PerSample(BaseModel):
+    """A column of numbers in the order of the test samples: base64 of their little-endian bytes.
+
+    It is built from any sequence or array of finite numbers, and `numpy.asarray` gives the numbers back unchanged.
+    Class ids take one byte a sample, outputs of a float32 network four.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dtype: Literal["|u1", "<u2", "<u4", "<i8", "<f4", "<f8"] = Field(description="NumPy's name of the number type")
+    base64: str = Field(description="the numbers' bytes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _packed(cls, values: Any) -> Any:
+        if isinstance(values, dict | PerSample):
+            return values
+        array = np.asarray(values.tolist() if hasattr(values, "tolist") else values)
+        if array.ndim != 1 or not array.size or array.dtype.kind not in "iuf":
+            raise ValueError("a list of numbers, one for each test sample")
+        kinds = _TYPES[:4] if array.dtype.kind in "iu" else _TYPES[4:]
+        with np.errstate(over="ignore"):
+            exact = [kind for kind in kinds if np.array_equal(array, array.astype(kind))]
+        if not exact:
+            raise ValueError("finite numbers of 64 bits")
+        return {"dtype": exact[0], "base64": base64.b64encode(array.astype(exact[0]).tobytes()).decode()}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        try:
+            data = base64.b64decode(self.base64, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ValueError(f"base64 ({error})") from error
+        if not data or len(data) % np.dtype(self.dtype).itemsize:
+            raise ValueError(f"a whole number of {self.dtype}, not {len(data)} bytes")
+        if not np.isfinite(np.frombuffer(data, self.dtype)).all():
+            raise ValueError("finite numbers")
+        return self
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """(n,) numbers of the type `dtype`, read-only."""
+        return np.frombuffer(base64.b64decode(self.base64), self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.array if dtype is None else self.array.astype(dtype)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def tolist(self) -> list[Any]:
+        """The numbers as Python's own."""
+        return list(self.array.tolist())

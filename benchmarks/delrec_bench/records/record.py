@@ -6,37 +6,37 @@ neither torch nor mlflow, so that anything can read a record in milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import find_metrics, metric_named
 from delrec_bench.records.canonical import compact, digest, plain
-from delrec_bench.records.checks import check_latency, check_scores
 from delrec_bench.records.parts import (
     Data,
     Fingerprint,
     LatencyResult,
     LayerDelays,
     Parameters,
+    PerSample,
     RunResult,
     TrialResult,
 )
-from delrec_bench.records.per_sample import PerSample
+from delrec_bench.schema import Table, told
 
 SCHEMA: Final = 3
 """Version of the layout of a record."""
+
+TOLERANCE = 1e-9
+"""Of a score computed again, relative to the larger of 1 and itself: the order of a sum may differ by processor."""
+
+COMPUTED = ("metric", "result", "predictions", "targets", "fingerprint", "history", "parameters", "activity", "delays")
+"""What a run computes: two makings of it are equal where these are."""
+
+HOW = ("engine", "device", "threads", "arithmetic", "products")
+"""What of a configuration says how a run is computed, not what is."""
 
 _MISSING = ("history", "measured", "activity", "fingerprint")  # where a number that is not finite is kept as missing
 _RESULTS: dict[str, TypeAdapter[Any]] = {
@@ -47,19 +47,18 @@ _RESULTS: dict[str, TypeAdapter[Any]] = {
 }
 
 
-class Strict(BaseModel):
-    """A frozen model without unknown fields; what is wrong with one is a `BenchError` in one line, field by field."""
+class Strict(Table):
+    """A model of what runs leave; what is wrong with one is a `BenchError` in one line."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
             name = " ".join(str(values[k]) for k in ("kind", "method", "task", "repetition") if k in values)
-            raise BenchError(f"{type(self).__name__.lower()} ({name[:120]}): {faults(error)}") from error
+            fault = told(error, list(type(self).model_fields))
+            raise BenchError(" ".join(f"{type(self).__name__.lower()} ({name[:120]}): {fault}".split())) from error
 
 
 class Record(Strict):
@@ -150,17 +149,46 @@ class Record(Strict):
     @classmethod
     def _metric(cls, name: str) -> str:
         if name not in find_metrics():
-            raise ValueError(f"must be one of {', '.join(find_metrics())} (of your own: --metrics DIR)")
+            raise ValueError(f"one of {', '.join(find_metrics())} (of your own: --metrics DIR)")
         return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.kind == "latency":
-            check_latency(self)
-        check_scores(self)
+        for fault in self._faults():
+            raise BenchError(f"{self}: {fault}")
         if not self.digest:  # frozen: it is filled in while it is built
             object.__setattr__(self, "digest", digest(compact(computed(self))))
         return self
+
+    def _faults(self) -> Iterator[str]:
+        """Complain of samples that do not belong together, and of a score that is not that of the predictions."""
+        columns = {name: getattr(self, name) for name in ("predictions", "targets", "groups")}
+        if self.kind not in ("run", "floor"):
+            there = [name for name, column in columns.items() if column is not None]
+            yield from (f"{name} are there; a {self.kind} never sees the test set" for name in there)
+            score, failed = self.result.get("valid_score"), self.result.get("failed")
+            if self.kind == "trial" and (score is None) == (failed is None):
+                yield f"result.valid_score is {score!r}, result.failed {failed!r}: one of the two must be there"
+            return
+        if self.predictions is None or self.targets is None:
+            yield f"{'targets' if self.predictions else 'predictions'} are missing; a {self.kind} has one a test sample"
+            return
+        n = len(self.predictions)
+        counts = {name: len(column) for name, column in columns.items() if column is not None}
+        yield from (f"{n} predictions but {count} {name}" for name, count in counts.items() if count != n)
+        if self.groups is not None and self.groups.array.dtype.kind not in "iu":
+            yield f"groups are {self.groups.dtype}, must be whole numbers"
+        metric, predictions, targets = metric_named(self.metric), self.predictions.array, self.targets.array
+        right = metric.score(predictions, targets)
+        if not abs(self.score - right) <= TOLERANCE * max(1.0, abs(right)):
+            yield f"result.test_score is {self.score!r}, but its predictions score {right!r}"
+        if not metric.within(self.score):
+            yield f"result.test_score {self.score!r} is beyond the limits of {self.metric}, {metric.limits}"
+        if self.result.get("total", n) != n:
+            yield f"result.total is {self.result['total']}, but there are {n} predictions"
+        hits, correct = int((predictions == targets).sum()), self.result.get("correct")
+        if metric.classifies and correct != hits:
+            yield f"result.correct is {correct}, but {hits} predictions equal their target"
 
     def __str__(self) -> str:
         return f"record {self.key[:12]} ({self.kind} of {self.method} on {self.task}, repetition {self.repetition})"
@@ -184,7 +212,7 @@ class Record(Strict):
     @property
     def content(self) -> str:
         """SHA-256 of all that is not in ``measured``: equal for the same record."""
-        return digest(compact(_unmeasured(self)))
+        return digest(compact({name: value for name, value in contents(self).items() if name != "measured"}))
 
 
 class Failure(Strict):
@@ -222,25 +250,6 @@ class Failure(Strict):
     """As `Record.provenance`."""
 
 
-def faults(error: ValidationError) -> str:
-    """A pydantic error in one line: each field, what is wrong with it, and the value."""
-    texts = []
-    for fault in error.errors(include_url=False, include_context=False)[:5]:
-        where = ".".join(str(part) for part in fault["loc"]) or "record"
-        shown = repr(fault["input"])
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
-        what = fault["msg"].removeprefix("Value error, ")
-        texts.append(f"{where}: {what}" + ("" if fault["type"] == "missing" else f", not {shown}"))
-    return " ".join("; ".join(texts).split())
-
-
-COMPUTED = ("metric", "result", "predictions", "targets", "fingerprint", "history", "parameters", "activity", "delays")
-"""What a run computes: two makings of it are equal where these are."""
-
-HOW = ("engine", "device", "threads", "arithmetic", "products")
-"""What of a configuration says how a run is computed, not what is."""
-
-
 def contents(record: Record) -> dict[str, Any]:
     """The record's fields by name, in JSON's own types; columns and parts that were left out (None) stay out."""
     out = record.model_dump()
@@ -262,45 +271,3 @@ def experiment(record: Record, aside: Sequence[str] = ()) -> str:
     """
     settings = {name: value for name, value in record.configuration.items() if name not in (*HOW, *aside)}
     return digest(compact([settings, record.task, record.data["digest"], record.provenance.get("results_version")]))
-
-
-def short_form(record: Record) -> Record:
-    """The record as it is published: of each epoch loss and scores, of the delays their quantiles."""
-    kept = {"epoch", "loss", *(f"{part}_{record.metric}" for part in ("train", "valid", "test"))}
-    return record.changed(
-        published=True,
-        history=[{name: entry[name] for name in sorted(kept & set(entry))} for entry in record.history],
-        delays=record.delays and [{n: v for n, v in layer.items() if n != "units"} for layer in record.delays],
-        measured={name: value for name, value in record.measured.items() if name != "epoch_seconds"},
-    )
-
-
-def _unmeasured(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in contents(record).items() if name != "measured"}
-
-
-def differences(a: Record, b: Record) -> list[str]:
-    """Dotted names of what differs between two records outside ``measured``; empty for the same record."""
-    one, two = ({n: v for n, v in _unmeasured(r).items() if n != "digest"} for r in (a, b))  # it follows from the rest
-    return list(unequal(one, two))
-
-
-def unequal(x: Any, y: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
-    """Dotted name -> both values, of all that differs between two plain values; a missing one is None."""
-    if isinstance(x, Mapping) and isinstance(y, Mapping):
-        found: dict[str, tuple[Any, Any]] = {}
-        for k in sorted(set(x) | set(y)):
-            name = f"{where}.{k}" if where else k
-            found |= unequal(x[k], y[k], name) if k in x and k in y else {name: (x.get(k), y.get(k))}
-        return found
-    if isinstance(x, Sequence) and isinstance(y, Sequence) and not isinstance(x, str) and len(x) == len(y):
-        found = {}
-        for i, (xi, yi) in enumerate(zip(x, y, strict=True)):
-            found |= unequal(xi, yi, f"{where}[{i}]")
-        return found
-    return {where: (x, y)} if type(x) is not type(y) or x != y else {}
-
-
-def same_record(a: Record, b: Record) -> bool:
-    """Whether two records are equal in every field outside ``measured`` (times, memory, host)."""
-    return _unmeasured(a) == _unmeasured(b)

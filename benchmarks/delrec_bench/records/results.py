@@ -17,36 +17,44 @@ if TYPE_CHECKING:
 
 TABLE = "results.parquet"
 
-_TEXT, _WHOLE, _REAL, _FLAG = "string", "Int64", "Float64", "boolean"
-_COUNTS = ("total", "weights", "delays", "spreads", "learned_delays", "neuron", "trainable", "frozen")
 _MODES = ("train", "infer", "batch1")
-COLUMNS: dict[str, str] = {
-    **dict.fromkeys(("task", "data", "method", "profile", "hidden"), _TEXT),
-    "budget": _TEXT,
-    "point": _TEXT,
-    "repetition": _WHOLE,
-    "metric": _TEXT,
-    "score": _REAL,
-    **dict.fromkeys(("correct", "total"), _WHOLE),
-    "selection": _TEXT,
-    **dict.fromkeys(("epochs", "best_epoch"), _WHOLE),
-    "valid_score": _REAL,
-    "failed": _TEXT,
-    **{f"parameters_{name}": _WHOLE for name in _COUNTS},
-    **dict.fromkeys(("spikes_per_neuron_step", "synaptic_operations", "delay_buffer"), _REAL),
-    **{f"latency_{mode}_{unit}": _REAL for mode in _MODES for unit in ("ms", "ratio")},
-    **dict.fromkeys(("kind", "control", "learned"), _TEXT),
-    "step_ms": _REAL,
-    "steps": _WHOLE,
-    **dict.fromkeys(("representation", "augmentation", "dtype", "engine", "device"), _TEXT),
-    "threads": _WHOLE,
-    **dict.fromkeys(("arithmetic", "host", "revision"), _TEXT),
-    "dirty": _FLAG,
-    "versions": _TEXT,
-    **dict.fromkeys(("wall_seconds", "peak_bytes"), _REAL),
-    "results_version": _WHOLE,
-    **dict.fromkeys(("data_digest", "key", "experiment", "digest", "command"), _TEXT),
+_GROUPS = (  # type of the columns, where in a record their values stand, their names
+    ("string", "", "task data method profile hidden budget point"),
+    ("Int64", "", "repetition"),
+    ("string", "", "metric"),
+    ("Float64", "", "score"),
+    ("Int64", "result", "correct total"),
+    ("string", "result", "selection"),
+    ("Int64", "result", "epochs best_epoch"),
+    ("Float64", "result", "valid_score"),
+    ("string", "", "failed"),
+    ("Int64", "parameters", "total weights delays spreads learned_delays neuron trainable frozen"),
+    ("Float64", "", "spikes_per_neuron_step synaptic_operations delay_buffer"),
+    ("Float64", "latency", " ".join(f"{mode}_{unit}" for mode in _MODES for unit in ("ms", "ratio"))),
+    ("string", "", "kind control learned"),
+    ("Float64", "data", "step_ms"),
+    ("Int64", "data", "steps"),
+    ("string", "data", "representation augmentation"),
+    ("string", "configuration", "dtype"),
+    ("string", "", "engine"),
+    ("string", "configuration", "device"),
+    ("Int64", "configuration", "threads"),
+    ("string", "configuration", "arithmetic"),
+    ("string", "measured", "host"),
+    ("string", "provenance", "revision"),
+    ("boolean", "provenance", "dirty"),
+    ("string", "", "versions"),
+    ("Float64", "measured", "wall_seconds peak_bytes"),
+    ("Int64", "provenance", "results_version"),
+    ("string", "", "data_digest key experiment digest command"),
+)
+_PREFIXED = ("parameters", "latency")
+_PLACES = {
+    f"{part}_{name}" if part in _PREFIXED else name: (kind, part, name)
+    for kind, part, names in _GROUPS
+    for name in names.split()
 }
+COLUMNS: dict[str, str] = {column: kind for column, (kind, _, _) in _PLACES.items()}
 """Every column and its type. A share is a fraction; what is not known is missing, never 0.
 
 `point` holds the settings that differ from the profile's preset and `versions` those of libraries, both as JSON;
@@ -62,7 +70,7 @@ def table(records: Iterable[Record], failures: Iterable[Failure] = ()) -> pd.Dat
     for record in sorted((r for r in records if r.kind == "latency"), key=lambda r: str(r.measured.get("finished_at"))):
         latency[_network(record)] = record
     rows = [_row(r, latency.get(_network(r))) for r in records if r.kind in ("run", "floor")]
-    return rows_table([*rows, *(_lost(failure) for failure in failures if failure.diverged)])
+    return rows_table([*rows, *(_row(failure) for failure in failures if failure.diverged)])
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -78,59 +86,24 @@ def _network(record: Record) -> str:
     return canonical_json([record.task, record.method, record.configuration.get("network")])
 
 
-def _row(record: Record, latency: Record | None) -> dict[str, Any]:
-    data, result, measured = record.data, record.result, record.measured
-    about = _settings(record.configuration) | {
-        "kind": record.kind,
-        "task": record.task,
-        "data": data.get("stamp") or data["kind"],
-        "profile": record.profile,
-        "point": canonical_json(record.point),
-        "metric": record.metric,
-        "score": record.score,
-        "control": record.control,
-        "learned": record.learned or None,
-        "engine": record.engine or None,
-        "host": measured.get("host"),
-        "data_digest": data["digest"],
-        "key": record.key,
-        "experiment": experiment(record),
-        "digest": record.digest,
-        "command": record.command,
-    }
-    about |= {
-        name: result.get(name) for name in ("correct", "total", "selection", "epochs", "best_epoch", "valid_score")
-    }
-    about |= {f"parameters_{name}": record.parameters.get(name) for name in _COUNTS}
-    about |= {name: data.get(name) or None for name in ("step_ms", "steps", "representation", "augmentation")}
-    about |= {name: measured.get(name) for name in ("wall_seconds", "peak_bytes")}
-    if latency is not None:
-        names = (f"{mode}_{unit}" for mode in _MODES for unit in ("ms", "ratio"))
-        about |= {f"latency_{name}": latency.result.get(name) for name in names}
-    return about | activity(record) | _made(record.provenance)
-
-
-def _lost(failure: Failure) -> dict[str, Any]:
-    about = {name: getattr(failure, name) for name in ("task", "profile", "key", "command")}
-    about |= {"failed": failure.error, "point": canonical_json(failure.point), "kind": "run"}
-    return _settings(failure.configuration) | about | _made(failure.provenance)
-
-
-def _settings(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("method", "repetition", "epochs", "dtype", "device", "threads", "arithmetic")
-    network = configuration.get("network") or {}
-    hidden, budget = network.get("hidden"), configuration.get("budget")
-    return {name: configuration.get(name) for name in names} | {
+def _row(of: Record | Failure, latency: Record | None = None) -> dict[str, Any]:
+    parts = {part: getattr(of, part, {}) for _, part, _ in _GROUPS if part}
+    parts["latency"] = latency.result if latency else {}
+    places = _PLACES.items()
+    row = {column: parts[part].get(name) if part else getattr(of, name, None) for column, (_, part, name) in places}
+    configuration, versions = of.configuration, of.provenance.get("versions")
+    hidden, budget = (configuration.get("network") or {}).get("hidden"), configuration.get("budget")
+    row |= {
         "hidden": ",".join(map(str, hidden)) if isinstance(hidden, list) else hidden,
         "budget": str(budget) if budget else None,
+        "point": canonical_json(of.point),
+        "versions": canonical_json(versions) if versions else None,
     }
-
-
-def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    versions = provenance.get("versions")
-    return {name: provenance.get(name) for name in ("revision", "dirty", "results_version")} | {
-        "versions": canonical_json(versions) if versions else None
-    }
+    if isinstance(of, Failure):
+        return row | {"kind": "run", "failed": of.error, "epochs": configuration.get("epochs")}
+    row |= {"data": of.data.get("stamp") or of.data["kind"], "data_digest": of.data["digest"]}
+    unknown = ("learned", "engine", "step_ms", "steps", "representation", "augmentation")
+    return row | {name: row[name] or None for name in unknown} | {"experiment": experiment(of)} | activity(of)
 
 
 def activity(record: Record) -> dict[str, float | None]:

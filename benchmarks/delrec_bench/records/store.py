@@ -18,19 +18,18 @@ from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import RESULTS_VERSION, compact, digest
-from delrec_bench.records.checks import check_targets
+from delrec_bench.records.checks import in_order
 from delrec_bench.records.finished import (
     FAILURE,
     finished_record,
     from_dict,
-    in_order,
     parse_json,
     read_failure,
     read_limited,
     read_record,
     to_dict,
 )
-from delrec_bench.records.record import Failure, Record, short_form
+from delrec_bench.records.record import Failure, Record
 from delrec_bench.records.results import TABLE, read_table, table, write_table
 from delrec_bench.workspace import Workspace, locked, write_atomic
 
@@ -70,7 +69,6 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> tuple[lis
             found, lost = _read(path)
             records += found
             failures += lost
-    check_targets(records)
     return in_order(records), failures
 
 
@@ -104,12 +102,22 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         diverged |= {f.key: f.model_copy(update={"traceback": ""}) for f in failures}
         for key in diverged.keys() & runs.keys():
             del diverged[key]
-        paths = _write(reports, list(runs.values()), list(diverged.values()))
+        paths = _write(reports, in_order(runs.values()), list(diverged.values()))
     return StoreChange(len(fresh.keys() - kept.keys()), dropped, paths)
 
 
+def short_form(record: Record) -> Record:
+    """The record as it is published: of each epoch loss and scores, of the delays their quantiles."""
+    kept = {"epoch", "loss", *(f"{part}_{record.metric}" for part in ("train", "valid", "test"))}
+    return record.changed(
+        published=True,
+        history=[{name: entry[name] for name in sorted(kept & set(entry))} for entry in record.history],
+        delays=record.delays and [{n: v for n, v in layer.items() if n != "units"} for layer in record.delays],
+        measured={name: value for name, value in record.measured.items() if name != "epoch_seconds"},
+    )
+
+
 def _write(reports: Path, records: list[Record], failures: list[Failure]) -> tuple[Path, ...]:
-    check_targets(records)
     changed = []
     by_task: dict[str, tuple[list[Record], list[Failure]]] = {}
     for record in records:

@@ -20,9 +20,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, RunTag
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.records.checks import check_targets
-from delrec_bench.records.finished import in_order, read_record, record_text
-from delrec_bench.records.record import Record
+from delrec_bench.records import Record, in_order, read_record, record_text
 from delrec_bench.tracking.store import Begun, Store, opened
 from delrec_bench.tracking.values import VALUE_LENGTH, numbers, timed_history, times
 from delrec_bench.workspace import Workspace
@@ -113,7 +111,6 @@ def records_from_mlflow(workspace: Workspace) -> list[Record]:
                     f"MLflow's run {run.info.run_name} has lost its {RECORD}: sync again, which restores it"
                 ) from error
             found.append(read_record(Path(path)))
-    check_targets(found)
     return in_order(found)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from delrec_bench.records.record import Record
+from delrec_bench.records import Record
 
 VALUE_LENGTH = 6000
 """Characters of a parameter at most."""
