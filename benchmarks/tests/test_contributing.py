@@ -59,7 +59,7 @@ def test_a_learned_delay_of_a_method_s_own_is_counted_by_its_name(declared, run,
     own = "super().__init__()\n        {} torch.nn.Parameter(torch.ones(hidden))"
     name = declared.removesuffix(" =").rpartition("self.")[2]
     text = block("method").replace("super().__init__()", own.format(declared))
-    text = text.replace("self.inward(inputs)", f"self.inward(inputs) * self.{name}")
+    text = text.replace("self.embed(inputs)", f"self.embed(inputs) * self.{name}")
     outcome = run("echo", "digits", "--methods", saved(tmp_path / "my-methods", "echo.py", text))
     assert outcome["parameters"]["delays"] == 2 * 64
 
