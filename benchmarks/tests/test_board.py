@@ -22,7 +22,7 @@ from benchmarks.tests import made_up
 
 METHODS, TASKS = find_methods(), find_tasks()
 STAND_IN = "shd:spoken-digits@298f8453"
-NAMES = ("lif", "delrec-axonal", "delrec-axonal-fixed", "time-slices")
+NAMES = ("lif", "delrec-axonal", "delrec-axonal-fixed", "time-slices", "delrec-axonal-fixed-spread")
 
 
 def runs(profile, n, task, row_of=None, names=NAMES):
@@ -53,7 +53,7 @@ def page(records):
 def test_it_has_every_method_of_the_board_and_all_tasks_of_all_profiles(page):
     board = board_of(page)
     assert {line.method for line in board.lines} == {name for name, method in METHODS.items() if method.board}
-    assert [group.task for group in board.groups[:4]] == [STAND_IN, "ssc", "ps-mnist", "digits"]
+    assert [group.task for group in board.groups] == [STAND_IN, "ssc", "ps-mnist", "digits"]
     families = [line.family for line in board.lines]
     assert families == sorted(families, key=FAMILIES.index)
     awaited = expand(BOARD, None, METHODS, TASKS).requests
@@ -73,34 +73,62 @@ def test_a_cell_without_a_run_is_empty_and_gives_the_command_that_fills_it(page)
     assert (empty["n"], empty["score_mean"]) == ("0", "") and empty["command"].startswith(
         "delrec-bench run lif ps-mnist"
     )
-    cell = next(cell for cell in row_cells(page, "lif") if cell.hint == empty["command"])
-    assert cell.text == ""
-    ours = [line for line in board_of(page).lines if line.method == "dcls"]
-    assert ours[0].cells[0].text == "" and ours[0].cells[0].hint.endswith("--data spoken-digits")
+    cell = cells_of(page, "dcls")[STAND_IN, "accuracy (%)"]
+    assert cell.text == "" and cell.hint.endswith("--data spoken-digits")
     markup = to_html(page, (), board_of(page))
-    assert f'title="{empty["command"]}"' in markup.replace("&#34;", '"')
+    assert f'title="{cell.hint}"' in markup.replace("&#34;", '"')
 
 
-def row_cells(page, method):
+def cells_of(page, method):
     return next(line.cells for line in board_of(page).lines if line.method == method)
 
 
+def test_columns_that_no_line_fills_are_left_out_and_tasks_without_runs_stand_in_one_line(page):
+    heads = {group.task: group.head for group in board_of(page).groups}
+    assert heads["ps-mnist"] == ("published",) and heads["digits"] == ("accuracy (%)", "runs")
+    assert heads[STAND_IN] == ("accuracy (%)", "runs", "trainable parameters", "published, on SHD (official)")
+    assert not {"formants-20", "mackey-glass"} & set(heads), "neither runs nor published values"
+    line = "Not run yet: SSC, PS-MNIST, formants-20, formants-35, Mackey-Glass."
+    for text in (to_markdown(page, (), board_of(page)), to_html(page, (), board_of(page))):
+        assert line in text
+
+
+def test_what_is_counted_of_the_parameters_is_what_is_trained(records):
+    counts = {"weights": 9_000, "delays": 3_000, "neuron": 0, "trainable": 9_000, "frozen": 3_000, "total": 12_000}
+    more = counts | {"weights": 9_500, "trainable": 9_500, "total": 12_500}
+    fixed = [
+        r.changed(parameters=more if r.task == "digits" else counts) if r.method == "delrec-axonal-fixed" else r
+        for r in records
+    ]
+    page = build(page_of(expand(BOARD, None, METHODS, TASKS), METHODS, TASKS, fixed), fixed)
+    cell = cells_of(page, "delrec-axonal-fixed")[STAND_IN, "trainable parameters"]
+    assert str(cell) == "9,000 (12,000 with fixed delays)"
+    short = board_of(page).short(["delrec-axonal-fixed"])
+    assert short.head[-1] == "trainable parameters" and short.lines[0][-1].text == "9,000–9,500"
+
+
 def test_published_values_stand_apart_with_how_their_checkpoint_was_chosen(page):
-    board = board_of(page)
-    cells = dict(zip(board.groups[0].head, row_cells(page, "lif"), strict=False))
-    assert (cells["published"].text, cells["published"].note) == ("87.04", "chosen on test")
-    assert cells["runs"].text == "1" and cells["accuracy (%)"].text == "60.00"
+    cells = cells_of(page, "lif")
+    published = cells[STAND_IN, "published, on SHD (official)"]
+    assert (published.text, published.note) == ("87.04", "chosen on test")
+    assert cells[STAND_IN, "runs"].text == "1" and cells[STAND_IN, "accuracy (%)"].text == "60.00"
+    again = cells_of(page, "dcls")[STAND_IN, "published, on SHD (official)"]
+    assert again.note == "chosen on validation, re-run by DelRec's authors"
     assert all(row["published_score"] is None for row in page.of(STAND_IN)), "never in the row of other data"
 
 
 def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     study = expand(BOARD, None, METHODS, TASKS)
-    declared = page_of(study, METHODS, TASKS, records, new=("lif",))
-    board = board_of(build(declared, records))
+    made = build(page_of(study, METHODS, TASKS, records, new={"lif": "mine"}), records)
+    board = board_of(made)
     assert [line.method for line in board.lines if line.new] == ["lif"]
-    assert all(line.method in line.command for line in board.lines)
+    assert all(line.method in line.command for line in board.lines if not line.new)
+    own = [row for row in made.rows if row["method"] == "lif"]
+    assert own and all(" --methods mine" in row["command"] for row in own)
+    assert not any("are missing" in text for text in made.footnotes), "of the others' runs nothing is to be said"
+    assert any("are missing" in text for text in page.footnotes)
     assert "new, run here" in board.short().markdown()
-    text = to_markdown(page, (), board_of(page))
+    text = to_markdown(made, (), board)
     assert all(line.command in text for line in board.lines)
 
 
@@ -129,7 +157,8 @@ def test_the_pictures_name_every_point_and_fall_back_to_operations_at_equal_size
 
 def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_learned_minus_fixed(page, records):
     drawn = findings(page)
-    assert "Learned minus fixed delays" in drawn.svg and drawn.svg.count("(2 runs)") == drawn.svg.count("(1 run)") == 1
+    assert "DelRec: learned minus fixed delays" in drawn.svg
+    assert drawn.svg.count("(2 runs)") == drawn.svg.count("(1 run)") == 1
     assert "formants-20" not in drawn.svg
     study = expand(BOARD, None, METHODS, TASKS)
     assert findings(build(page_of(study, METHODS, TASKS, []), [])) is None

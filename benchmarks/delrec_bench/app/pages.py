@@ -31,7 +31,7 @@ def page_of(
     tasks: TaskTable,
     records: Sequence[Record],
     failures: Sequence[Failure] = (),
-    new: Sequence[str] = (),
+    new: Mapping[str, str] = {},
 ) -> Declaration:
     """What the page of a study declares: of the leaderboard the board, in all its profiles and on all data.
 
@@ -39,7 +39,7 @@ def page_of(
         study: Expanded in one profile.
         methods, tasks: The tables.
         records, failures: What there is.
-        new: Methods that are added to the board.
+        new: Methods that are added to the board -> the folder that they are in.
     """
     if study.name != BOARD:
         return declaration(
@@ -69,7 +69,7 @@ def page_of(
     awaited = {key: rows[r.task, r.method] for r, key in zip(study.requests, own, strict=True)}
     margins = {task: value for one in expanded for task, value in one.margin.items()}
     return replace(
-        declared, runs={**awaited, **declared.runs}, empty=tuple(empty), margins=margins, board=True, new=tuple(new)
+        declared, runs={**awaited, **declared.runs}, empty=tuple(empty), margins=margins, board=True, new=new
     )
 
 

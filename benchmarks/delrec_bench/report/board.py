@@ -9,11 +9,12 @@ from delrec_bench.report import words
 from delrec_bench.report.content import STAMPS, Page
 from delrec_bench.report.published import DATASETS, published_for
 from delrec_bench.report.rows import Row
-from delrec_bench.report.tables import Cell, Table, runs_cell, score_cell, step_cell
+from delrec_bench.report.tables import Cell, Table, parameters_cell, runs_cell, score_cell, step_cell
 
 FIELD = ("shd", "ssc", "ps-mnist")
 """The tasks of the field: they come first, with size, times and published values; of the others the score is shown."""
 NOT_RUN, OF_THE_SUITE = "not run yet", "made by the suite, or shipped with it"
+STEP, PUBLISHED = "training step", "published"
 STAND_INS = {
     "spoken-digits": "the digits 0 to 9 spoken by 6 people (Free Spoken Digit Dataset, CC BY-SA 4.0), through SHD's "
     "cochlea model",
@@ -33,13 +34,15 @@ class Group:
     Attributes:
         task: As its rows name it.
         title: What people call it.
+        label: What its score is called.
         brief: Whose data it is, how much, and whether it can be compared with published values.
         about: The same at length, with its source.
-        head: The names of its columns.
+        head: The names of its columns; those that no line fills are left out.
     """
 
     task: str
     title: str
+    label: str
     brief: str
     about: str
     head: tuple[str, ...]
@@ -53,25 +56,28 @@ class Line:
         method: Its name for programs.
         title: What people call it.
         family: The group that it stands in.
-        cells: Of all groups, in order.
+        cells: By task and name of the column.
+        parameters: How many of its parameters are trained, on each task.
         command: What makes its rows again.
-        new: Whether it was made here, not published.
+        new: Whether it is none of ours.
     """
 
     method: str
     title: str
     family: str
-    cells: tuple[Cell, ...]
+    cells: Mapping[tuple[str, str], Cell]
+    parameters: tuple[int, ...]
     command: str
     new: bool = False
 
 
 @dataclass(frozen=True)
 class Board:
-    """What the board shows: `groups` of columns, and `lines` family by family."""
+    """What the board shows: `groups` of columns, and `lines` family by family; `waiting` are tasks without runs."""
 
     groups: tuple[Group, ...]
     lines: tuple[Line, ...]
+    waiting: tuple[str, ...]
 
     @property
     def families(self) -> list[tuple[str, list[Line]]]:
@@ -84,36 +90,35 @@ class Board:
         """How many columns it has, the method's and the command's among them."""
         return 2 + sum(len(group.head) for group in self.groups)
 
-    def _of(self, group: Group, line: Line) -> tuple[Cell, ...]:
-        place = sum(len(other.head) for other in self.groups[: self.groups.index(group)])
-        return line.cells[place : place + len(group.head)]
-
     def part(self, group: Group) -> Table:
         """The columns of one group."""
-        cells = [self._of(group, line) for line in self.lines]
-        columns = {name: [of[i] for of in cells] for i, name in enumerate(group.head)}
+        columns = {name: [line.cells[group.task, name] for line in self.lines] for name in group.head}
         return Table.of({"method": [Cell(line.title, f"`{line.method}`") for line in self.lines]} | columns)
 
     def short(self, methods: Sequence[str] | None = None) -> Table:
-        """The scores on all tasks, the number of parameters and the training step."""
+        """The scores on all tasks, the number of trainable parameters and the training step."""
         lines = [line for line in self.lines if methods is None or line.method in methods]
         columns = {"method": [Cell(line.title, "new, run here" * line.new) for line in lines]}
+
+        def alone(group: Group, name: str) -> list[Cell]:  # without what stands small under it
+            cells = [line.cells[group.task, name] for line in lines]
+            return [Cell(cell.text, value=cell.value) for cell in cells]
+
         for group in self.groups:
-            title = group.title if group.head[0].startswith("accuracy") else f"{group.title}, {group.head[0]}"
-            columns[title] = [self._alone(group, line, 0) for line in lines]
-        for name in ("parameters", "training step"):
-            told = [group for group in self.groups if any(self._alone(group, line, name).text for line in lines)]
-            if told:  # the one that knows the most
-                group = max(told, key=lambda group: sum(bool(self._alone(group, line, name).text) for line in lines))
-                columns[name] = [self._alone(group, line, name) for line in lines]
+            title = group.title if group.label.startswith("accuracy") else f"{group.title}, {group.label}"
+            if group.label in group.head:
+                columns[title] = alone(group, group.label)
+        columns["trainable parameters"] = [Cell(_span(line.parameters)) for line in lines]
+        timed = [(group, alone(group, STEP)) for group in self.groups if STEP in group.head]
+        if timed:  # on the task with the most
+            group, cells = max(timed, key=lambda pair: sum(bool(cell.text) for cell in pair[1]))
+            columns[f"{STEP}, {group.title}"] = cells
         return Table.of(columns)
 
-    def _alone(self, group: Group, line: Line, name: str | int) -> Cell:
-        """A cell without what stands small under it."""
-        if isinstance(name, str) and name not in group.head:
-            return Cell("")
-        cell = self._of(group, line)[group.head.index(name) if isinstance(name, str) else name]
-        return Cell(cell.text, value=cell.value)
+
+def _span(counts: Sequence[int]) -> str:
+    ends = sorted({min(counts), max(counts)}) if counts else []
+    return "–".join(map(words.count, ends))
 
 
 def board_of(page: Page) -> Board:
@@ -122,85 +127,88 @@ def board_of(page: Page) -> Board:
     tasks = sorted(page.tasks, key=lambda task: (order.index(task.partition(":")[0]), task))
     rows = {(row["task"], row["method"]): row for row in page.rows}
     scored = {task for task in tasks if any(row.records for row in page.of(task))}
-    groups = [
-        _group(page, task)
-        for task in tasks
-        if task in scored
-        or not any(t.partition(":")[0] == task for t in scored)  # official and empty beside a stand-in
-    ]
+    tasks = [task for task in tasks if task in scored or not any(t.partition(":")[0] == task for t in scored)]
     asked = {row.asked.method: row.asked for row in page.rows}
-    names = sorted(asked, key=lambda name: (FAMILIES.index(asked[name].family), _best(page, groups, name)))
+    names = sorted(asked, key=lambda name: (FAMILIES.index(asked[name].family), _best(page, tasks, name)))
+    cells = {(name, task): _cells(page, rows, task, name) for task in tasks for name in names}
+    groups = [_group(page, task, [cells[name, task] for name in names]) for task in tasks]
     lines = []
     for name in names:
-        cells = [cell for group in groups for cell in _cells(group, rows, name)]
-        command = f"delrec-bench reproduce --only-methods {name} --all"
-        one = asked[name]
-        lines.append(Line(name, one.title or name, one.family, tuple(cells), command, name in page.declared.new))
-    return Board(tuple(groups), tuple(lines))
+        one, folder = asked[name], page.declared.new.get(name)
+        trained = [rows[task, name].trainable for task in tasks if (task, name) in rows]
+        again = f"delrec-bench reproduce --only-methods {name} --all"
+        lines.append(
+            Line(
+                method=name,
+                title=one.title or name,
+                family=one.family,
+                cells={(task, head): cell for task in tasks for head, cell in cells[name, task].items()},
+                parameters=tuple(count for count in trained if count),
+                command=again if folder is None else f"delrec-bench leaderboard --methods {folder}",
+                new=folder is not None,
+            )
+        )
+    waiting = tuple(page.declared.about(task).title for task in tasks if task not in scored)
+    return Board(tuple(group for group in groups if group.head), tuple(lines), waiting)
 
 
-def _best(page: Page, groups: Sequence[Group], name: str) -> tuple[float, str]:
+def _best(page: Page, tasks: Sequence[str], name: str) -> tuple[float, str]:
     """Within a family the best on the first task with scores comes first."""
-    rows = [row for group in groups for row in page.of(group.task) if row["method"] == name and row.records]
+    rows = [row for task in tasks for row in page.of(task) if row["method"] == name and row.records]
     return (metric_named(rows[0]["metric"]).rank(rows[0]["score_mean"]) if rows else 0.0, name)
 
 
-def _group(page: Page, task: str) -> Group:
-    base, about = task.partition(":")[0], page.declared.about(task)
-    metrics = {row["metric"] for row in page.of(task) if row["metric"]}
-    label = metric_named(metrics.pop()).label if metrics else "accuracy (%)"
-    head = (label, "runs", "parameters", "training step", "batch 1", "published") if base in FIELD else (label, "runs")
-    stamp, folder = page.stamp(task), task.partition(":")[2].partition("@")[0]
-    size = page.size_line(task)
+def _label(page: Page, task: str) -> str:
+    return next((metric_named(row["metric"]).label for row in page.of(task) if row["metric"]), "accuracy (%)")
+
+
+def _group(page: Page, task: str, cells: Sequence[Mapping[str, Cell]]) -> Group:
+    about, label = page.declared.about(task), _label(page, task)
+    head = tuple(name for name in cells[0] if any(of[name].text for of in cells))
+    stamp, folder, size = page.stamp(task), _folder(task), page.size_line(task)
     if not stamp:
-        return Group(task, about.title, NOT_RUN, f"{about.summary}; {about.source}; {NOT_RUN}", head)
+        return Group(task, about.title, label, NOT_RUN, "", head)
     if stamp != "STAND-IN":
-        brief = {"EMBEDDED": OF_THE_SUITE}.get(stamp, STAMPS[stamp])
-        return Group(
-            task, about.title, f"{brief}; {size}", f"{about.summary}; {STAMPS[stamp]}; {size}; {about.source}", head
-        )
+        brief = f"{OF_THE_SUITE if stamp == 'EMBEDDED' else STAMPS[stamp]}; {size}"
+        return Group(task, about.title, label, brief, f"{about.summary}; {STAMPS[stamp]}; {size}; {about.source}", head)
     what = STAND_INS.get(folder, "files of a user")
-    title = f"{about.title} stand-in: {folder}"
     how = "To make a similar set: convert the recordings with lauscher, the program that made SHD and SSC"
-    return Group(
-        task,
-        title,
-        f"{what}; {size}; not comparable with published values",
-        f"{what}; {size}; {STAMPS[stamp]}. {how}",
-        head,
-    )
+    brief = f"{what}; {size}; not comparable with published values"
+    title = f"{about.title} stand-in: {folder}"
+    return Group(task, title, label, brief, f"{what}; {size}; {STAMPS[stamp]}. {how}", head)
 
 
-def _cells(group: Group, rows: Mapping[tuple[str, str], Row], method: str) -> list[Cell]:
-    published = _published(group.task, method)
-    row = rows.get((group.task, method))
+def _folder(task: str) -> str:
+    return task.partition(":")[2].partition("@")[0]
+
+
+def _cells(page: Page, rows: Mapping[tuple[str, str], Row], task: str, method: str) -> dict[str, Cell]:
+    """The cells of a method on a task, by the name of their column; of the tasks of the field all that is known."""
+    base, row = task.partition(":")[0], rows.get((task, method))
     if row is None:  # of other files than the official ones
-        official, folder = (
-            rows.get((group.task.partition(":")[0], method)),
-            group.task.partition(":")[2].partition("@")[0],
-        )
-        hint = f"{official['command']} --data {folder}" if official is not None and official["command"] else ""
-        return [Cell("", hint=hint), *[Cell("")] * (len(group.head) - 2), published]
-    hint = row["command"] or ""
-    score = score_cell(row)
-    cells = [Cell(score.text, score.note, score.value, hint), runs_cell(row)]
-    if len(group.head) == 2:
+        official = rows.get((base, method))
+        hint = f"{official['command']} --data {_folder(task)}" if official is not None and official["command"] else ""
+        score, runs, size, step, once = Cell("", hint=hint), Cell(""), Cell(""), Cell(""), Cell("")
+    else:
+        shown, time = score_cell(row), row["latency_batch1_ms"]
+        score = Cell(shown.text, shown.note, shown.value, row["command"] or "")
+        runs, size, step = runs_cell(row), parameters_cell(row), step_cell(row)
+        once = Cell(words.milliseconds(time), value=time)
+    cells = {_label(page, task): score, "runs": runs}
+    if base not in FIELD:
         return cells
-    size, time = row["parameters_total"], row["latency_batch1_ms"]
-    return [
-        *cells,
-        Cell(words.count(size), value=size),
-        step_cell(row),
-        Cell(words.milliseconds(time), value=time),
-        published,
-    ]
+    head = PUBLISHED if task == base else f"{PUBLISHED}, on {DATASETS[base]} (official)"
+    more = {"trainable parameters": size, STEP: step, "batch 1": once}
+    return cells | more | {head: _published(base, method)}
 
 
 def _published(task: str, method: str) -> Cell:
     """What was published of a method on the official data of a task: never compared with ours."""
-    value = published_for(DATASETS.get(task.partition(":")[0]), method, {})
+    value = published_for(DATASETS[task], method, {})
     if value is None:
         return Cell("")
-    chosen = f"chosen on {value.selection}" if value.selection else "selection not stated"
-    size = f", {value.parameters} parameters" if value.parameters else ""
-    return Cell(words.score(value.metric, value.value), f"{chosen}{size}", value.value, value.method, value.source)
+    notes = [f"chosen on {value.selection}" if value.selection else "selection not stated"]
+    notes += [f"{value.parameters} parameters"] if value.parameters else []
+    notes += [f"re-run by {value.rerun_by}"] if value.rerun_by else []
+    text = words.score(value.metric, value.value)
+    return Cell(text, ", ".join(notes), value.value, value.method, value.source)

@@ -179,7 +179,7 @@ def _footnotes(declared: Declaration, rows: Sequence[Row], missing: int) -> Iter
         yield SHOWN
     if declared.diverged:
         yield f"{words.plural(len(declared.diverged), 'run')} diverged and have no score; those rows are not ranked."
-    if missing:
+    if missing and not declared.new:
         yield f"{missing} of {words.plural(len(declared.runs), 'run')} are missing."
     short = [f"{row.title} on {declared.task_title(row['task'])}" for row in runs if row.compared and row.too_short]
     if short:

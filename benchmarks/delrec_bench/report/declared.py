@@ -129,7 +129,7 @@ class Declaration:
         notes: What the study wants its readers to know.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
         board: Whether the page is the board, `report.board`.
-        new: Methods of the board that were added to the published ones.
+        new: Methods of the board that are not the suite's -> the folder that they are in.
     """
 
     page: str
@@ -148,7 +148,7 @@ class Declaration:
     notes: tuple[str, ...] = ()
     diverged: tuple[Failure, ...] = ()
     board: bool = False
-    new: tuple[str, ...] = ()
+    new: Mapping[str, str] = field(default_factory=dict)
 
     def margin(self, task: str) -> float | None:
         """The margin of a row's task: `shd:folder@1234` has that of `shd`."""

@@ -21,7 +21,10 @@ _NEEDS = {DATASETS["mackey-glass"]: {"tau": 17, "horizon": 20}}
 
 @dataclass(frozen=True)
 class Published:
-    """One published value. `value` is a fraction (accuracy) or an NMSE; text fields are empty where not stated."""
+    """One published value. `value` is a fraction (accuracy) or an NMSE; text fields are empty where not stated.
+
+    `rerun_by` names the authors of another paper where the value is from its table.
+    """
 
     method: str
     dataset: str
@@ -38,6 +41,7 @@ class Published:
     source: str
     seen_in: str
     ours: str
+    rerun_by: str
 
 
 @cache
@@ -66,6 +70,7 @@ def published_values() -> tuple[Published, ...]:
                 source=row["source"],
                 seen_in=row["seen_in"],
                 ours=row["ours"],
+                rerun_by=row["rerun_by"],
             )
         )
     return tuple(out)

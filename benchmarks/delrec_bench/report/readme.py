@@ -5,7 +5,7 @@ from pathlib import Path
 
 from delrec_bench.errors import BenchError
 from delrec_bench.report import words
-from delrec_bench.report.board import NOT_RUN, OF_THE_SUITE, README_ROWS, Board
+from delrec_bench.report.board import OF_THE_SUITE, README_ROWS, Board
 from delrec_bench.workspace import write_atomic
 
 START, END = "<!-- board:start -->", "<!-- board:end -->"
@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"(?<![\w.,])[+−-]?\d+(?:[.,]\d+)+(?![\w.,]*\d)|[+−]\d+
 
 def board_part(board: Board) -> str:
     """The rows, and whose data each column is of."""
-    there = [group for group in board.groups if group.brief != NOT_RUN]
+    there = [group for group in board.groups if group.label in group.head]
     own = [group.title for group in there if group.brief.startswith(OF_THE_SUITE)]
     data = [f"{group.title}: {group.brief}." for group in there if group.title not in own]
     data += [f"{words.listed(own)}: {OF_THE_SUITE}."] if own else []

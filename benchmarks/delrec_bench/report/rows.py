@@ -106,6 +106,13 @@ class Row:
         return "fixed" if (counts.get("delays") or 0) > (counts.get("spreads") or 0) else "none"
 
     @property
+    def trainable(self) -> int | None:
+        """How many parameters are trained; of a row without a network None."""
+        source = self.records[0] if self.records else self.latency
+        counts = source.parameters if source else {}
+        return counts.get("trainable") or counts.get("total")
+
+    @property
     def too_short(self) -> bool:
         """Whether its last epoch was the best more often than chance allows (binomial, 5 percent)."""
         sign = 1 if metric_named(self["metric"]).more_is_better else -1
@@ -163,10 +170,10 @@ def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
         for one in declared.empty
         if (one.task, one.expected.method) not in groups
     ]
-    kinds = {row["task"]: row["data"] for row in rows}
+    kinds = {row["task"]: row["data"] for row in rows if row["data"]}
 
     def order(row: Row) -> tuple[Any, ...]:
-        kind = -DATA_KINDS.index(str(kinds[row["task"]] or "OFFICIAL").split()[0])
+        kind = -DATA_KINDS.index(str(kinds.get(row["task"], "OFFICIAL")).split()[0])
         mean = row["score_mean"]
         rank = 0.0 if mean is None else metric_named(row["metric"]).rank(mean)
         return kind, row["task"], ("run", "empty", "floor").index(row.kind), rank, row["method"]
@@ -209,6 +216,8 @@ def _row(
     lost = sorted(
         f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)
     )
+    commands = [r.command for r in group] or ([empty.command] if empty else [])
+    folder = f" --methods {declared.new[asked.method]}" if asked.method in declared.new else ""
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
         "method": asked.method,
@@ -234,7 +243,7 @@ def _row(
         "published_score": published.value if published else None,
         "published_source": published.source if published else None,
         "published_selection": (published.selection or None) if published else None,
-        "command": words.one_command(r.command for r in group if r.command) or (empty.command if empty else None),
+        "command": words.one_command(command + folder for command in commands if command),
     }
     counts = source.parameters if source is not None else {}
     values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}

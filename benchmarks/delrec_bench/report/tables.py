@@ -104,6 +104,12 @@ def runs_cell(row: Row) -> Cell:
     return Cell(f"{text or 0} of {row['n'] + len(row.diverged)}" if row.diverged else text, value=row["n"])
 
 
+def parameters_cell(row: Row) -> Cell:
+    """How many parameters are trained, and all of them where delays are fixed."""
+    trained, total = row.trainable, row["parameters_total"]
+    return Cell(words.count(trained), "" if trained == total else f"{words.count(total)} with fixed delays", trained)
+
+
 def step_cell(row: Row) -> Cell:
     """A training step relative to the LIF network's, and its milliseconds."""
     ratio, time = row["latency_train_ratio"], row["latency_train_ms"]
@@ -118,7 +124,7 @@ def row_table(rows: Sequence[Row]) -> Table:
             "method": [Cell(r.title) for r in rows],
             _score_head(rows): [score_cell(r) for r in rows],
             "runs": [runs_cell(r) for r in rows],
-            "parameters": [Cell(words.count(r["parameters_total"]), value=r["parameters_total"]) for r in rows],
+            "trainable parameters": [parameters_cell(r) for r in rows],
             "training step": [step_cell(r) for r in rows],
         }
     )

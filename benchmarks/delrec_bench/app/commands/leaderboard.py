@@ -23,6 +23,7 @@ def command(
 ) -> Answer:
     """Print the board, and write it to out/leaderboard/. Nothing is trained but the methods that --methods names."""
     from dataclasses import replace
+    from pathlib import Path
 
     from delrec_bench.app.common import read_runs
     from delrec_bench.app.pages import BOARD, page_of
@@ -36,7 +37,8 @@ def command(
 
     workspace = places.workspace
     methods, tasks = places.tables()
-    new = [name for name, path in methods.files.items() if path.parent != FOLDER]
+    typed = {Path(folder).absolute(): folder for folder in places.methods or ()}
+    new = {n: typed.get(path.parent, str(path.parent)) for n, path in methods.files.items() if path.parent != FOLDER}
     for name in new:
         methods[name] = replace(methods[name], board=True)
     failed: list[dict[str, str]] = []
@@ -61,5 +63,5 @@ def command(
         print(f"\nAll columns: {paths[0]}")
     shown = ("task", "method", "metric", "n", "score_mean", "command")
     rows = [{name: row[name] for name in shown} for row in page.rows]
-    content = {"new": new, "failed": failed, "rows": rows, "files": [str(path) for path in paths]}
+    content = {"new": list(new), "failed": failed, "rows": rows, "files": [str(path) for path in paths]}
     return (1 if failed else 0), content

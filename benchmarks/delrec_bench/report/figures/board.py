@@ -31,8 +31,8 @@ def _main(page: Page, cost: str) -> tuple[str, list[Row]]:
     found = {t: rows for t, rows in found.items() if rows and metric_named(rows[0]["metric"]).classifies}
 
     def order(task: str) -> tuple[int, int]:
-        base = task.partition(":")[0]
-        return -len(found[task]), FIELD.index(base) if base in FIELD else len(FIELD)
+        base, ours = task.partition(":")[0], [r for r in found[task] if r["method"] not in page.declared.new]
+        return -len(ours), FIELD.index(base) if base in FIELD else len(FIELD)
 
     task = min(found, key=order, default="")
     return task, found.get(task, [])
