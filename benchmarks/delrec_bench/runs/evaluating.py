@@ -13,6 +13,7 @@ from delrec_bench.data.samples import Cast
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
+from delrec_bench.runs.recording import counts_of
 from delrec_bench.tasks.base import Task
 from delrec_bench.training import HeldOut, score_test
 from delrec_bench.workspace import Workspace
@@ -62,8 +63,6 @@ def evaluate_network(
         raise BenchError(f"the network does not fit task '{data.name}', {shape}: {error}") from error
     finally:
         network.train(training)
-    counts = model.count()
-    names = ("total", "weights", "delays", "spreads", "learned_delays", "neuron", "trainable", "frozen")
     total = len(data.test.targets)
     return {
         "task": data.name,
@@ -74,7 +73,7 @@ def evaluate_network(
         "score": scored.score,
         "correct": round(scored.score * total) if metric_named(data.metric).classifies else None,
         "total": total,
-        **{f"parameters_{name}": getattr(counts, name) for name in names},
+        **{f"parameters_{name}": count for name, count in counts_of(model).items()},
         "kind": "run",
         "step_ms": data.step_ms or None,
         "steps": data.steps,

@@ -24,9 +24,9 @@ from delrec_bench.environment import need_device, peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, canonical_json, finished_record, plain
-from delrec_bench.runs.derived import scored_anew
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, result_of
+from delrec_bench.runs.trained import load_weights
 from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import (
     CheckpointError,
@@ -165,7 +165,7 @@ def _made(
         key = resolved.trained().key
         trained = finished_record(workspace.runs, key)
         assert trained is not None
-        return scored_anew(resolved, trained, workspace.runs / key / "checkpoint.pt"), None
+        return _derived(resolved, trained, workspace.runs / key / "checkpoint.pt"), None
     checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, resolved.device)
     try:
         return (
@@ -277,6 +277,44 @@ def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | No
         content,
     )
     return record, content.getvalue()
+
+
+def _derived(resolved: Resolved, trained: Record, checkpoint: Path) -> Record:
+    """The record of a derived run: no history, a score; `resolved.trained()` says what it is derived from.
+
+    What a condition draws, of events or of delays, is fixed by the seed of the repetition's order: methods compared at
+    one repetition meet the same disturbed samples.
+
+    Args:
+        resolved: The derived run.
+        trained: The record of the run that was trained.
+        checkpoint: Its network.
+
+    Raises:
+        BenchError: The checkpoint is not there or of another run, or the condition does not suit the network.
+    """
+    start, cpu = time.perf_counter(), time.process_time()
+    data, under = resolved.data, resolved.evaluation
+    seed = resolved.seeds.stream("order", "evaluation")
+    model = build(resolved)
+    load_weights(model, checkpoint, trained)
+    samples = data.test if under.condition is None else data.under(under.condition, seed)
+    test = HeldOut(Cast(samples, resolved.dtype))
+    scored = score_test(model, test, data.metric, resolved.device, under=under, seed=seed)
+    predictions = scored.predictions.numpy()
+    return make_record(
+        resolved,
+        result=result_of(data, predictions, None, trained.result["selection"]),
+        **columns_of(data, predictions),
+        parameters=counts_of(model),
+        activity=activity_of(scored),
+        engine=model.engines(),
+        measured={
+            "wall_seconds": time.perf_counter() - start,
+            "cpu_seconds": time.process_time() - cpu,
+            "peak_bytes": peak_bytes(resolved.device),
+        },
+    )
 
 
 def _floor(resolved: Resolved) -> Record:

@@ -1,9 +1,21 @@
-"""Runs in processes of this machine, which live from first to last and end with their parent."""
+"""Runs in processes of this machine, which live from first to last and end with their parent.
 
+The parent sends (request, place); a child answers ("epoch", entry) for each epoch and ("done", Done) or ("raised",
+error) at the end, over a pipe of their own. A child ends with its parent, however that ends.
+"""
+
+import contextlib
+import ctypes
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 
 from delrec_bench import arithmetic
@@ -11,16 +23,31 @@ from delrec_bench.config import Request
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.runs.executors.base import Done, Place, Progress, work
-from delrec_bench.runs.executors.child import Child
+
+PR_SET_PDEATHSIG = 1
+SERVE = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
 
 
-@dataclass
-class _Task:
-    """A request, how many more children may die over it, and what does it now."""
+class _Child:
+    """A process that does runs one after the other. Its arithmetic is in the environment it starts with.
 
-    request: Request
-    deaths: int
-    child: Child
+    Attributes:
+        arithmetic: What it was started for.
+        connection: Where its answers come; at the end of the file it has died.
+        process: The process itself.
+        end: Ends it at once, whatever it does; so does losing the last reference to it.
+    """
+
+    def __init__(self, kind: arithmetic.Arithmetic, variables: Mapping[str, str]) -> None:
+        self.arithmetic = kind
+        self.connection, theirs = multiprocessing.Pipe()
+        paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        words = [sys.executable, "-P", "-c", SERVE, str(theirs.fileno()), str(os.getpid())]
+        self.process = subprocess.Popen(
+            words, env={**arithmetic.environment(kind), **paths, **variables}, pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+        self.end = weakref.finalize(self, _end, self.process, self.connection)
 
 
 class Local:
@@ -36,7 +63,7 @@ class Local:
             self._devices = _cuda_devices()
             jobs = per_device * len(self._devices)
         self.jobs = jobs
-        self._idle: dict[int, Child] = {}  # by seat
+        self._idle: dict[int, _Child] = {}  # by seat
 
     def map(self, requests: Sequence[Request], place: Place, progress: Progress | None = None) -> Iterator[Done]:
         """Do every request, and yield each as it ends; `progress` is told of every epoch."""
@@ -44,19 +71,19 @@ class Local:
             for request in requests:
                 yield work(request, place, progress)
             return
-        waiting = deque((request, place.retries + 1) for request in requests)
+        waiting = deque((request, place.retries + 1) for request in requests)  # how many more children may die over it
         seats = deque(range(self.jobs))
-        busy: dict[Connection, tuple[int, _Task]] = {}
+        busy: dict[Connection, tuple[int, _Child, Request, int]] = {}
         try:
             while waiting or busy:
                 while waiting and seats:
                     seat, (request, deaths) = seats.popleft(), waiting.popleft()
                     child = self._child(seat, _arithmetic(request))
-                    child.send(request, place)
-                    busy[child.connection] = seat, _Task(request, deaths, child)
+                    child.connection.send((request, place))
+                    busy[child.connection] = seat, child, request, deaths
                 for connection in wait(list(busy)):
                     assert isinstance(connection, Connection)
-                    seat, task = busy[connection]
+                    seat, child, request, deaths = busy[connection]
                     try:
                         kind, content = connection.recv()
                     except (EOFError, ConnectionResetError):
@@ -68,30 +95,69 @@ class Local:
                     del busy[connection]
                     seats.append(seat)
                     if kind == "raised":
-                        task.child.end()
+                        child.end()
                         raise content
                     if kind == "done":
-                        self._idle[seat] = task.child
+                        self._idle[seat] = child
                         yield content
                         continue
-                    task.child.end()
-                    name = f"{task.request.method} on {task.request.task}"
-                    if task.deaths:
+                    child.end()
+                    name = f"{request.method} on {request.task}"
+                    if deaths:
                         say(f"a worker was killed over {name}; another one goes on with it")
-                        waiting.appendleft((task.request, task.deaths - 1))
+                        waiting.appendleft((request, deaths - 1))
                     else:
-                        yield Done(task.request, error=f"{name}: its worker was killed (out of memory?)")
+                        yield Done(request, error=f"{name}: its worker was killed (out of memory?)")
         finally:
-            for _, task in busy.values():  # at an interrupt
-                task.child.end()
+            for _, child, _, _ in busy.values():  # at an interrupt
+                child.end()
 
-    def _child(self, seat: int, kind: arithmetic.Arithmetic) -> Child:
+    def _child(self, seat: int, kind: arithmetic.Arithmetic) -> _Child:
         """The idle child of this seat, or a new one where it died or is of another arithmetic."""
         idle = self._idle.pop(seat, None)
-        if idle is not None and idle.arithmetic == kind and idle.alive:
+        if idle is not None and idle.arithmetic == kind and idle.process.poll() is None:
             return idle
         device = {"CUDA_VISIBLE_DEVICES": self._devices[seat % len(self._devices)]} if self._devices else {}
-        return Child(kind, device)
+        return _Child(kind, device)
+
+
+def _end(process: "subprocess.Popen[bytes]", connection: Connection) -> None:
+    connection.close()
+    process.terminate()
+    process.wait()
+
+
+def serve(descriptor: int, parent: int) -> None:
+    """Do what comes through the pipe, in a child of `parent`, until it is closed."""
+    connection = Connection(descriptor)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair; it ends its children
+    _end_with(parent)
+    os.dup2(2, 1)  # stdout belongs to the parent, which may write one JSON object there
+    while True:
+        try:
+            request, place = connection.recv()
+        except EOFError:
+            return
+        try:
+            done = work(request, place, lambda entry: connection.send(("epoch", entry)))
+        except OSError as error:
+            connection.send(("raised", error))
+        else:
+            connection.send(("done", done))
+
+
+def _end_with(parent: int, every: float = 1.0) -> None:
+    """Let this process end when `parent` does: at once on Linux, elsewhere within a second."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 _alone = Local(1)
