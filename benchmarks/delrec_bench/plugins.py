@@ -27,6 +27,8 @@ def import_folder(folder: Path, kind: str) -> Iterator[tuple[Path, ModuleType]]:
     Raises:
         BenchError: The folder is not there, or a file does not import.
     """
+    if folder.is_file():
+        raise BenchError(f"'{folder}' is a file; name its folder: --{kind}s {folder.parent}")
     if not folder.is_dir():
         raise BenchError(f"{kind} folder '{folder}' does not exist; give a folder of {kind} files")
     for path in sorted(folder.glob("[!_]*.py")):

@@ -155,6 +155,17 @@ def test_the_pictures_name_every_point_and_fall_back_to_operations_at_equal_size
     assert pictures(replace(page, rows=rows))[0].name == "parameters"
 
 
+def test_a_method_of_a_user_moves_neither_the_first_picture_nor_the_order_of_tasks(page):
+    ours = list(runs("quick", 1, "digits")) + list(runs("quick", 1, "formants-20", names=NAMES[1:]))
+    ours += runs("speech", 1, "shd", STAND_IN, NAMES[1:])
+    study = expand(BOARD, None, METHODS, TASKS)
+    pages = [build(page_of(study, METHODS, TASKS, ours, new=new), ours) for new in ({}, {"lif": "mine"})]
+    assert [pictures(one)[0].title.partition(" ")[0] for one in pages] == ["digits:", "spoken-digits"]
+    assert board_of(pages[0]).short().head == board_of(pages[1]).short().head
+    tasks = [group.task for group in board_of(pages[1]).groups]
+    assert tasks == [STAND_IN, "ssc", "ps-mnist", "digits", "formants-20"], "the user's row lacks a run on formants-20"
+
+
 def test_the_figure_of_the_findings_shows_the_tasks_with_runs_and_learned_minus_fixed(page, records):
     drawn = findings(page)
     assert "DelRec: learned minus fixed delays" in drawn.svg

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from delrec_bench import app
+from delrec_bench.studies.cost import Cost
 from delrec_bench.studies.work import Work
 
 METHOD = """
@@ -20,13 +21,20 @@ def asked(monkeypatch):
     """What would be trained."""
     requests = []
     monkeypatch.setattr(Work, "missing", lambda self, of: (list(of), []))
+    monkeypatch.setattr(Work, "cost", lambda self, of: Cost(seconds=120.0))
     monkeypatch.setattr(Work, "do", lambda self, of: requests.extend(of) or [])
     return requests
 
 
-def test_only_the_new_methods_rows_are_trained_and_stand_marked_among_the_others(checkout, asked, capsys):
+@pytest.fixture
+def mine(checkout):
+    """A checkout with a folder of a method."""
     (checkout / "mine").mkdir()
     (checkout / "mine" / "mine.py").write_text(METHOD)
+    return checkout
+
+
+def test_only_the_new_methods_rows_are_trained_and_stand_marked_among_the_others(mine, asked, capsys):
     assert app.main(["leaderboard", "--methods", "mine", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["new"] == ["mine"] and {row["method"] for row in content["rows"]} > {"mine", "lif", "dcls"}
@@ -36,8 +44,46 @@ def test_only_the_new_methods_rows_are_trained_and_stand_marked_among_the_others
     words = ["--methods", "mine", "--only-tasks", "digits", "--repetitions", "3"]
     assert app.main(["leaderboard", *words]) == 0
     assert [(r.task, r.repetition) for r in asked] == [("digits", r) for r in range(3)]
-    assert "My method (new, run here)" in capsys.readouterr().out
-    assert "new, run here" in (checkout / "out" / "leaderboard" / "leaderboard.html").read_text()
+    told = capsys.readouterr()
+    assert "My method (new, run here)" in told.out
+    assert "3 runs, 3 to do in" in told.err and "minutes" in told.err, "also where stderr is no terminal"
+    text = (mine / "out" / "leaderboard" / "leaderboard.html").read_text()
+    assert "new, run here" in text and "delrec-bench leaderboard --methods mine" in text
+    assert "are missing" not in text
+
+
+def test_it_trains_on_files_of_a_user_where_they_are_named(mine, asked, capsys):
+    assert app.main(["leaderboard", "--methods", "mine", "--only-tasks", "shd", "--data", "shd=there"]) == 0
+    assert [(r.method, r.task, r.data) for r in asked] == [("mine", "shd", "there")]
+    asked.clear()
+    assert app.main(["leaderboard", "--methods", "mine", "--data", "ssc=there"]) == 0
+    assert {r.task for r in asked} == {"digits", "formants-20", "formants-35", "mackey-glass", "ssc"}
+
+
+def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked, capsys):
+    assert app.main(["leaderboard", "--methods", "mine", "--dry-run", "--jobs", "2"]) == 0
+    assert asked == [] and "4 runs, 4 to do in 2 workers: about 1.0 minutes" in capsys.readouterr().err
+    assert not (mine / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--methods mine --only-tasks shdd", "no task 'shdd'; known: digits, formants-20, formants-35, mackey-glass, "
+         "shd, ssc, ps-mnist"),
+        ("--methods mine --only-tasks digits --data shd=there", "leave shd out"),
+        ("--methods mine/mine.py", "mine.py' is a file; name its folder: --methods /"),
+        ("--only-tasks digits", "nothing to train: name the folder of your method by --methods DIR"),
+    ],
+)  # fmt: skip
+def test_a_wrong_request_is_named_with_its_remedy(mine, asked, capsys, words, message):
+    assert app.main(["leaderboard", *words.split()]) == 2
+    assert asked == [] and message in capsys.readouterr().err
+
+
+def test_missing_data_is_named_before_anything_is_trained(mine, capsys):
+    assert app.main(["leaderboard", "--methods", "mine", "--only-tasks", "shd", "--dry-run"]) == 2
+    assert "delrec-bench data fetch shd" in capsys.readouterr().err
 
 
 def test_without_a_new_method_nothing_is_trained(checkout, asked, capsys):

@@ -1,25 +1,38 @@
-"""`leaderboard`: the board in the terminal; with a method of yours among the published ones."""
+"""`leaderboard`: the board in the terminal; with a method of yours among ours."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from delrec_bench.app.options import Answer, Places, names
+from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task, names
 from delrec_bench.app.progress import Display
+from delrec_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from delrec_bench.config import Request
+    from delrec_bench.methods.base import MethodTable
+    from delrec_bench.tasks.base import TaskTable
 
 PANEL = "See"
 EXAMPLES = (
-    ("leaderboard", "the board, from the published runs and yours"),
-    ("leaderboard --methods my-methods", "train the methods of a folder, and show them among the published ones"),
+    ("leaderboard", "the board, from our runs and yours"),
+    ("leaderboard --methods my-methods", "train the methods of a folder, and show them among ours"),
     ("leaderboard --methods my-methods --only-tasks digits --repetitions 5", "five runs of each on one task"),
+    ("leaderboard --methods my-methods --only-tasks shd --data shd=corpora/shd", "on files of yours in SHD's layout"),
 )
 
 
 def command(
     places: Places,
-    only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Train on these embedded tasks alone.")] = None,
+    only_tasks: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Train on these tasks alone (else on the embedded ones).")
+    ] = None,
+    data: DataOfTasks = None,
     repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each new method on each task.")] = 1,
     jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Worker processes (all cores).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
 ) -> Answer:
     """Print the board, and write it to out/leaderboard/. Nothing is trained but the methods that --methods names."""
     from dataclasses import replace
@@ -28,40 +41,90 @@ def command(
     from delrec_bench.app.common import read_runs
     from delrec_bench.app.pages import BOARD, page_of
     from delrec_bench.methods.base import FOLDER
+    from delrec_bench.report import words
     from delrec_bench.report.board import board_of
     from delrec_bench.report.content import build
     from delrec_bench.report.writing import out_folder, write_page
     from delrec_bench.runs.executors import Place, default_jobs, make_executor
-    from delrec_bench.studies.expansion import Wanted, expand
+    from delrec_bench.studies.expansion import expand
     from delrec_bench.studies.work import Work
 
     workspace = places.workspace
     methods, tasks = places.tables()
     typed = {Path(folder).absolute(): folder for folder in places.methods or ()}
     new = {n: typed.get(path.parent, str(path.parent)) for n, path in methods.files.items() if path.parent != FOLDER}
+    if not new and (only_tasks or data or dry_run):
+        raise BenchError("there is nothing to train: name the folder of your method by --methods DIR")
     for name in new:
         methods[name] = replace(methods[name], board=True)
     failed: list[dict[str, str]] = []
     if new:
-        wanted = Wanted(methods=tuple(new), tasks=names("--only-tasks", only_tasks), repetitions=repetitions)
-        study = expand(BOARD, None, methods, tasks, wanted)
+        chosen = names("--only-tasks", only_tasks)
+        requests = _requests(tuple(new), methods, tasks, chosen, by_task("--data", data), repetitions)
         executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
         with Display() as display:
             place, known = Place(workspace, *places.folders()), read_runs(workspace)[0]
             work = Work(place, methods, tasks, executor, known, display.say, display.bar)
-            failed = work.do(work.missing(study.requests)[0])
+            missing = work.missing(requests)[0]
+            minutes = work.cost(missing).seconds / executor.jobs / 60
+            display.say(
+                f"{words.plural(len(requests), 'run')}, {len(missing)} to do in "
+                f"{words.plural(executor.jobs, 'worker')}: about {minutes:.1f} minutes"
+            )
+            if dry_run:
+                return 0, {"new": list(new), "runs": len(requests), "to_do": len(missing), "minutes": minutes}
+            failed = work.do(missing)
             for failure in failed:
                 display.say(f"failed: {failure['error']}\n  once more: {failure['command']}")
     records, failures = read_runs(workspace)
-    declared = page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new)
-    page = build(declared, records)
-    paths = write_page(out_folder(workspace, declared), page)
-    board = board_of(page)
+    page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
+    paths = write_page(out_folder(workspace, page.declared), page)
     if not places.as_json:
         print("Test accuracy in percent; NMSE: lower is better.\n")
-        print(board.short().text())
-        print(f"\nAll columns: {paths[0]}")
+        print(board_of(page).short().text() + "\n")
+        for d in page.judged.differences:
+            if d.method["method"] in new and d.verdict.difference is not None:
+                size = words.difference(d.method["metric"], d.verdict.difference)
+                where = f"{page.declared.task_title(d.method['task'])}: {size} ({words.plural(d.verdict.n, 'run')})"
+                print(f"{d.method.title} − {d.control.title} on {where}")
+        print(f"All columns: {paths[0]}")
     shown = ("task", "method", "metric", "n", "score_mean", "command")
     rows = [{name: row[name] for name in shown} for row in page.rows]
     content = {"new": list(new), "failed": failed, "rows": rows, "files": [str(path) for path in paths]}
     return (1 if failed else 0), content
+
+
+def _requests(
+    new: tuple[str, ...],
+    methods: "MethodTable",
+    tasks: "TaskTable",
+    chosen: "Sequence[str] | None",
+    data: "Mapping[str, str]",
+    repetitions: int,
+) -> "list[Request]":
+    """The runs of new methods: on the tasks that were chosen, else on the embedded ones and those with data.
+
+    Raises:
+        BenchError: The board has no such task, or none of the methods on it.
+    """
+    from delrec_bench.app.pages import BOARD
+    from delrec_bench.studies.expansion import Wanted, expand
+    from delrec_bench.studies.file import study_file, study_path
+
+    profiles = study_file(study_path(BOARD)).profiles
+    asked = [(name, request) for name in profiles for request in expand(BOARD, name, methods, tasks).requests]
+    board = dict.fromkeys(request.task for _, request in asked)
+    offered = {request.task: profile for profile, request in asked if request.method in new}
+    if chosen is None:
+        chosen = [task for task in offered if tasks[task].embedded or task in data]
+    for task in (*chosen, *data):
+        if task not in board:
+            raise BenchError(f"the board has no task '{task}'; known: {', '.join(board)}")
+        if task not in offered or task not in chosen:
+            raise BenchError(f"no run of {', '.join(new)} on {task} is asked for; leave {task} out")
+    requests: list[Request] = []
+    for profile in dict.fromkeys(offered[task] for task in chosen):
+        of = tuple(task for task in chosen if offered[task] == profile)
+        wanted = Wanted(new, of, repetitions, {task: data[task] for task in of if task in data})
+        requests += expand(BOARD, profile, methods, tasks, wanted).requests
+    return requests
