@@ -39,7 +39,7 @@ def refused(method: str, error: ValueError) -> BenchError:
 
 
 def broken(method: str, error: BaseException) -> str:
-    """What is told of a method whose `build` ended in any other way: the method, the error and its place."""
+    """The message for a method whose `build` raised another exception: the method, the error and where it happened."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     kind = type(error).__name__
     return f"method '{method}': its build raised {kind}: {error} ({Path(last.filename).name}, line {last.lineno})"
@@ -51,22 +51,22 @@ class Method:
 
     Attributes:
         name: Name on the command line and in rows.
-        summary: One line: what it is.
+        summary: One-line description.
         source: Paper or code that it comes from.
         learned: What training changes, such as "weights, recurrent delays".
-        title: Its name for people, such as "DelRec, fixed random delays"; empty for `name`.
-        family: The group of the leaderboard that it stands in, one of `FAMILIES`.
-        settings: Every setting that `build` reads, with its default; `--set network.NAME=...` changes one. All
-            methods call their layer widths `hidden`.
+        title: Display name, such as "DelRec, fixed random delays"; defaults to `name`.
+        family: Its group on the leaderboard, one of `FAMILIES`.
+        settings: Every hyperparameter that `build` reads, with its default; `--set network.NAME=...` overrides one.
+            The list of layer widths must be called `hidden`.
         build: (settings, input channels, classes) -> Trainable. A forecast has one class.
-        floor: For a method without a network: data -> a prediction a test sample.
+        floor: For a non-neural baseline: a function from the task data to one prediction per test sample.
         board: Whether the leaderboard shows it.
-        control: The method it is compared with, named before any run; None for none.
-        searched_with: The method whose searched settings it shares: of fixed delays, that of learned ones; None for
-            settings of its own.
-        presets: Dotted settings by (task or task family, profile), laid over those of the profile. "*" stands for
-            any task, or any profile.
-        applicable: Task -> None, or the reason why the method cannot run there.
+        control: The baseline to compare it with, declared before any run; None for none.
+        searched_with: The method whose searched settings it shares, as fixed delays share those of learned ones; None
+            if it has its own.
+        presets: Dotted settings by (task or task family, profile); they take precedence over those of the profile.
+            "*" stands for any task, or any profile.
+        applicable: A function from a task to None, or to the reason why the method cannot run on it.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Method:
 
     @property
     def called(self) -> str:
-        """What people call it."""
+        """The display name."""
         return self.title or self.name
 
     @property
@@ -109,7 +109,7 @@ class Method:
         return self.searched_with or self.name
 
     def preset(self, task: "Task", profile: str) -> dict[str, Any]:
-        """The method's own settings for a task and profile, the more particular ones last."""
+        """The method's own settings for a task and profile; the more specific ones take precedence."""
         merged: dict[str, Any] = {}
         for where in ("*", task.family, task.name):
             for when in ("*", profile):

@@ -308,7 +308,7 @@ def test_a_copy_of_a_stateful_goes_on_by_itself():
 def test_stateful_refuses_what_it_cannot_carry():
     with pytest.raises(ValueError, match="Linear holds no layer"):
         Stateful(nn.Linear(3, 3))
-    with pytest.raises(ValueError, match="wrap once"):
+    with pytest.raises(ValueError, match="wrap only the outermost"):
         Stateful(nn.Sequential(Stateful(layer())))
     made = layer()
     twice = Stateful(nn.Sequential(made, made))
@@ -328,7 +328,7 @@ def test_stateful_around_what_was_compiled_before_is_refused_or_right():
     try:
         out = torch.cat([carried(x[:9]), carried(x[9:])])
     except RuntimeError as error:
-        assert "wrap the module first" in str(error)
+        assert "wrap the module before" in str(error)
     else:
         assert torch.equal(out, made(x))
     right = torch.compile(Stateful(made), backend="eager")

@@ -158,10 +158,10 @@ class FeedforwardDelays(Layer):
         return dense_kernel(self.weight, self.effective_position(), self.spread, self.window, self.kernel)
 
     def effective_position(self) -> Tensor:
-        """Return the positions as forward uses them, within [-(K//2), K//2] as published.
+        """Return the positions used in the forward pass, clamped to [-(K//2), K//2] as in the published code.
 
-        For even K the interval ends one step after the window. Beyond it nothing is left of a triangle, so the last
-        step of the window takes its place, and the connection stays alive.
+        For even K the interval ends one step after the window. Past the window the triangle would be empty, so such
+        positions are moved to the last step to keep the connection from dying.
         """
         lowest, last = self._range()
         limit = self.window // 2
@@ -186,17 +186,19 @@ class FeedforwardDelays(Layer):
         Args:
             inputs: Integers and booleans are converted to the weight's dtype. Below float32 the layer computes in
                 float32; under autocast the result is in autocast's dtype, except for float64.
-            state: The last inputs of an earlier call with `return_state`, in place of silence.
-            lengths: (B,), the steps of each sample. Later inputs are ignored, and later outputs are 0.
+            state: The state returned by an earlier call with `return_state=True`. None means that all earlier inputs
+                were zero.
+            lengths: (B,), number of steps in each sample. Later inputs are ignored, and later outputs are 0.
             return_state: Also return the state.
 
         Returns:
-            The outputs, or (outputs, state). Calls that hand the state on equal one call.
+            The outputs, or (outputs, state). Splitting a sequence over several calls and passing the state gives the
+            same result as one call.
 
         Raises:
-            ValueError: A shape or a state that does not fit, a sequence shorter than the kernel, lengths beyond the
-                sequence; or a state with padding other than K - 1 and 0, which would need inputs of the future.
-            NotFiniteError: NaN or infinity in the positions (on an accelerator in a later call).
+            ValueError: If a shape or the state does not match, a sequence is shorter than the kernel, or lengths exceed
+                the sequence; or if a state is used with padding other than (K - 1, 0), which would need future inputs.
+            NotFiniteError: If the positions hold NaN or infinity (on a GPU possibly on a later call).
         """
         if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:
             shape = "(B, T, {})" if self.batch_first else "(T, B, {})"
@@ -283,7 +285,7 @@ class FeedforwardDelays(Layer):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Put positions back inside the window: [-(K//2), K - 1 - K//2]."""
+        """Clamp positions to the window: [-(K//2), K - 1 - K//2]."""
         self.position.clamp_(*self._range())
 
     def _range(self) -> tuple[int, int]:

@@ -51,7 +51,7 @@ class Layer(nn.Module):
         """Clamp parameters to their range, as the published code does after each optimiser step. Optional."""
 
     def _deploy(self) -> AbstractContextManager[Any]:
-        """Return a context with rounded delays and no spread."""
+        """Return a context with rounded delays and sigma 0."""
         return nullcontext()
 
     def _exact(self) -> list[Tensor]:

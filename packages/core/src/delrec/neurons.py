@@ -1,11 +1,11 @@
 """The base class of neuron models, and the leaky integrate-and-fire neuron.
 
-A neuron is its parameters and ONE function of tensors, its step from one moment to the next:
+A neuron model consists of parameters and a single function that advances it by one time step:
 
     S[t], state[t] = step(I[t], state[t-1], coefficients)
 
-The state is what is left after the reset, as the field's libraries have it. The reference engine calls the step and
-leaves the gradient to autograd; a compiled engine has torch trace it once (`delrec.rules`), together with its adjoint.
+The state is the value after the reset, as in other SNN libraries. The reference engine calls the step and leaves the
+gradient to autograd; a compiled engine has torch trace it once (`delrec.rules`), together with its backward pass.
 """
 
 from __future__ import annotations
@@ -27,33 +27,36 @@ __all__ = ["LIF", "Coefficient", "Neuron", "neuron_of"]
 
 States = tuple[Tensor, ...]
 Coefficient = Tensor | float
-"""A number of the layer, (), or one per neuron, (N,)."""
+"""Either one value for the whole layer, shape (), or one per neuron, shape (N,)."""
 
 _numbers = itertools.count()
 _neurons: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary()
 
 
 def neuron_of(handle: str) -> Neuron:
-    """Return the neuron with this handle. A compiled graph holds a string, where it could not hold a neuron, and an int
-    that changes would become a symbol in torch 2.5."""
+    """Return the neuron with this handle.
+
+    The handle is a string because a compiled graph cannot store a module, and torch 2.5 would turn a changing int into
+    a symbolic value.
+    """
     return _neurons[handle]
 
 
 class Neuron(nn.Module):
     """Base of every neuron model; N is the number of neurons of a layer, B the batch.
 
-    A subclass names its `states` and gives
+    A subclass lists its state variables in `states` and implements
 
         step(current, state, coefficients) -> (spike, state)
 
     current and spike are (B, N), state is a tuple of tensors (B, N), coefficients are what `coefficients()` returns.
-    The step is elementwise, in plain torch, and changes no tensor in place. `self.spike(u)` fires where u >= 0 and has
-    the surrogate's derivative; `self.resetting(spike)` is the spike for terms of the reset, which carries no gradient
-    when `detach_reset` is set.
+    The step is elementwise, in plain torch, and changes no tensor in place. `self.spike(u)` returns 1 where u >= 0 and
+    uses the surrogate's gradient in the backward pass. Use `self.resetting(spike)` in the reset; it is detached from
+    the graph if `detach_reset` is set.
 
-    Parameters are made in `make_parameters`. A compiled engine traces the step once: what it reads of `self` or of a
-    module is a constant from then on, until an attribute of the neuron is set. `fixed` names what cannot be set once
-    the neuron is made: AttributeError.
+    Create parameters in `make_parameters`. Compiled engines trace `step` once, so any value read from `self` or a
+    module is frozen until you assign an attribute of the neuron. Attributes listed in `fixed` are read-only after
+    construction; assigning one raises AttributeError.
     """
 
     states: ClassVar[tuple[str, ...]]
@@ -93,8 +96,8 @@ class Neuron(nn.Module):
     def attach(self, size: int) -> Neuron:
         """Make the parameters for a layer of `size` neurons, try one step, and return self.
 
-        Raises ValueError when the neuron has per-neuron parameters and already belongs to a layer, NotImplementedError
-        when it lacks a step, TypeError or ValueError for a step that does not return what it should.
+        Raises ValueError if the neuron has parameters and already belongs to a layer, NotImplementedError if it has no
+        `step`, and TypeError or ValueError if `step` returns the wrong type or shape.
         """
         if self.size is not None and any(True for _ in self.parameters()):
             raise ValueError("this neuron has parameters and already belongs to a layer: make one neuron per layer")
@@ -124,7 +127,7 @@ class Neuron(nn.Module):
                 raise ValueError(f"step of {kind} returns {name} as {_shown(value)}: each is a tensor (B, N)")
 
     def step(self, current: Tensor, state: States, coefficients: States) -> tuple[Tensor, States]:
-        """Take one step: from the current and the state before it to the spike and the state after its reset."""
+        """Advance one time step: from current and previous state, return the spikes and the state after the reset."""
         raise NotImplementedError(f"{type(self).__name__} must define step(current, state, coefficients)")
 
     def spike(self, u: Tensor) -> Tensor:
@@ -132,7 +135,7 @@ class Neuron(nn.Module):
         return self.surrogate.spike(u, self.strict)
 
     def resetting(self, spike: Tensor) -> Tensor:
-        """Return the spike as terms of the reset take it."""
+        """Return the spike to use in the reset, detached if `detach_reset` is set."""
         return spike.detach() if self.detach_reset else spike
 
     def make_parameters(self, size: int) -> None:
@@ -147,7 +150,7 @@ class Neuron(nn.Module):
         return tuple([c.to(like) if isinstance(c, Tensor) else like.new_full((), c) for c in self.coefficients()])
 
     def table(self, like: Tensor) -> Tensor:
-        """Return the coefficients as compiled engines take them: (C, N), or (C, 1) where all are numbers of a layer."""
+        """Return the coefficients for compiled engines: (C, N), or (C, 1) if all are shared by the layer."""
         values = self.coefficients()
         if not values:
             return like.new_zeros(0, 1)
@@ -172,11 +175,11 @@ class Neuron(nn.Module):
         return found
 
     def membrane(self, state: States, coefficients: States) -> Tensor:
-        """Return what a layer gives as the membrane potential after the reset: the first state, unless overridden."""
+        """Return the membrane potential after the reset; by default the first state variable."""
         return state[0]
 
     def rules(self, dtype: torch.dtype) -> Rules:
-        """Return the step as compiled engines take it, traced once. Raises RuleError, saying why it cannot be."""
+        """Return the traced step for compiled engines (cached); RuleError with the reason if it cannot be traced."""
         if dtype not in self.traced:
             try:
                 self.traced[dtype] = trace(self, dtype)
@@ -206,12 +209,12 @@ class LIF(Neuron):
         V[t] = H[t] - threshold S[t]  (soft)   |   S[t] v_reset + (1 - S[t]) H[t]  (hard)
         V[-1] = 0 (soft) or v_reset (hard)
 
-    tau is in steps (> = 1). `learn_tau="neuron"` learns one time constant per neuron as tau = 1 + exp(w), with w
+    tau is in time steps (>= 1). `learn_tau="neuron"` learns one time constant per neuron as tau = 1 + exp(w), with w
     a parameter; "shared" one per layer. Source: DelRec, arXiv 2509.24852, eq. 1; learned tau after PLIF (Fang et
     al. 2021, arXiv 2007.05785) with the exponential in place of its sigmoid, so that tau has no upper bound.
 
-    Raises ValueError for tau < 1 (or = 1 when learned), a threshold that is not finite, an unknown reset, or a
-    v_reset that is given for a soft reset or not below the threshold.
+    Raises ValueError if tau < 1 (or = 1 when learned), if the threshold is not finite, if the reset is unknown, or if
+    v_reset is set with a soft reset or is not below the threshold.
     """
 
     states = ("membrane",)
@@ -270,7 +273,7 @@ class LIF(Neuron):
         return spike, (h - threshold * fired if self.reset == "soft" else fired * v_reset + (1 - fired) * h,)
 
     def extra_repr(self) -> str:
-        """Name what was set."""
+        """Return the settings, for `print`."""
         return (
             f"tau={self.tau:g}, threshold={self.threshold:g}, reset={self.reset!r}, v_reset={self.v_reset:g}, "
             f"detach_reset={self.detach_reset}, surrogate={self.surrogate!r}, learn_tau={self.learn_tau!r}"

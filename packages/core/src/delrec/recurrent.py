@@ -33,38 +33,39 @@ def _choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
 
 
 class RecurrentDelays(SpikingLayer):
-    """N neurons, each connected to all by weights with delays (DelRec).
+    """Fully recurrent layer of N spiking neurons whose connections have delays (DelRec).
 
         I[t,b,i] = current[t,b,i] + drop( sum_{k>=1} sum_o W[i,o] m_o[k] S[t-k,b,o] )
         m_o[k] = max(0, s_o - |k - (1 + d_o)|) / s_o^2
 
-    A spike of sender o at step t arrives 1 + d_o steps later; d = 0 is the ordinary recurrent network. A real delay is
-    spread over whole steps by a triangle of half-width s = 1 + sigma, or s_o = 1 + 2 sigma sigmoid(p_o) with a learned
-    spread p.
+    S are the spikes and drop() is dropout. A spike of sender o at step t arrives 1 + d_o steps later; d = 0 is the
+    ordinary recurrent network. A non-integer delay is interpolated by a triangle of half-width s = 1 + sigma, or
+    s_o = 1 + 2 sigma sigmoid(p_o) with a learned spread p.
 
     Args:
         size: N, the number of neurons.
         neuron: A neuron of this package (default `LIF()`), a single-step neuron of snntorch, spikingjelly or norse, or
             a callable (current, state) -> (spike, state).
-        delays: "axonal" for one delay per sender, "synaptic" one per connection, "shared" one per layer, "none" for the
-            ordinary recurrent network.
-        learn: Train the delays. Fixed delays start as whole numbers.
-        learn_spread: Train a spread logit p per sender.
-        sigma: Spread in steps, at least 0; a buffer that `SigmaSchedule` sets. 0 interpolates between two steps.
+        delays: "axonal" for one delay per presynaptic neuron, "synaptic" per connection, "shared" per layer, "none" for
+            the ordinary recurrent network.
+        learn: Train the delays. If False, delays stay at their initial values, rounded to whole steps.
+        learn_spread: Also learn one spread per presynaptic neuron (p in the equation above).
+        sigma: Spread in steps, >= 0. Stored as a buffer and updated by `SigmaSchedule`. With 0, a delay is linearly
+            interpolated between its two nearest steps.
         dropout: Probability in [0, 1) of dropping a receiver's recurrent current.
-        max_delay: Longest delay in steps, a whole number up to 2^24. It also bounds the history that a state keeps.
-            None is no bound.
+        max_delay: Longest delay in steps, a whole number up to 2^24. Also limits how many past steps the state stores.
+            None means no limit.
         engine: "auto", or the name of an engine.
         batch_first: Sequences are (B, T, N) instead of (T, B, N).
-        device, dtype: Of the parameters. Delays and spreads are never kept below float32.
-        delay_init: How delays start; default half-normal with a standard deviation of 12 steps.
-        rounding: "restore" rounds delays inside `deployed()` only. "in-place" leaves them rounded after it, as the
-            code of 2025 does every epoch. "straight-through" and "stochastic" also train with rounded delays. "none"
-            never rounds.
+        device, dtype: Device and dtype of the parameters. Delays and spreads are always stored in at least float32.
+        delay_init: Distribution of the initial delays; default half-normal with a standard deviation of 12 steps.
+        rounding: "restore" rounds delays inside `deployed()` only. "in-place" keeps them rounded afterwards, as the
+            original DelRec code (2025) does after every epoch. "straight-through" and "stochastic" also train with
+            rounded delays. "none" never rounds.
         dropout_mask: "sequence" draws one mask per forward pass, "step" one per time step.
-        self_connections: False holds the diagonal of the weight at 0.
-        segment: Keep for the backward pass only the state between segments of so many steps, and run each segment
-            again: less memory for long sequences, the same gradients. None keeps everything.
+        self_connections: If False, neurons have no connection to themselves (zero diagonal).
+        segment: Gradient checkpointing: store the state only every `segment` steps and recompute the rest in the
+            backward pass. Saves memory on long sequences; gradients are unchanged. None stores everything.
 
     Attributes:
         weight: (N, N), [receiver, sender], orthogonal at the start.
@@ -74,7 +75,7 @@ class RecurrentDelays(SpikingLayer):
         sigma: The spread, ().
 
     Raises:
-        ValueError: A setting is out of range; the message names it.
+        ValueError: If a setting is out of range; the message names it.
 
     Example:
         >>> layer = RecurrentDelays(64, neuron=LIF(tau=2.0), delays="axonal", sigma=5.0, max_delay=30)
@@ -157,7 +158,7 @@ class RecurrentDelays(SpikingLayer):
 
     @property
     def fan_out(self) -> int:
-        """Number of synapses of this layer that a spike reaches."""
+        """Number of synapses in this layer that each spike activates."""
         return self.size - (not self.self_connections)
 
     def half_width(self) -> Tensor:
@@ -166,10 +167,11 @@ class RecurrentDelays(SpikingLayer):
 
     @torch.no_grad()
     def delays(self) -> Tensor:
-        """Return the delays in use, in steps: within [0, max_delay], and rounded where training rounds them.
+        """Return the delays the layer actually uses, in steps.
 
-        Shape (N,) per sender, (N, N) [receiver, sender], or (1,) for a shared one; zeros (N,) without delays. With
-        stochastic rounding, the nearest whole numbers.
+        They are clamped to [0, max_delay], and rounded if `rounding` applies during training (with stochastic rounding,
+        to the nearest step). Shape (N,) per sender, (N, N) [receiver, sender], or (1,) for a shared one; zeros (N,)
+        without delays.
         """
         if self.delay is None:
             return torch.zeros(self.size, device=self.weight.device)

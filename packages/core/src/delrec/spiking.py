@@ -38,13 +38,13 @@ class SpikingLayer(Layer):
             a callable (current, state) -> (spike, state).
         engine: "auto", or the name of an engine.
         batch_first: Sequences are (B, T, N) instead of (T, B, N).
-        segment: Keep for the backward pass only the state between segments of so many steps, and run each segment
-            again: less memory for long sequences, the same gradients. None keeps everything, and so does a call that
-            returns the membrane or takes lengths.
-        device, dtype: Of the parameters. Those of neurons are never kept below float32.
+        segment: Gradient checkpointing: store the state only every `segment` steps and recompute the rest in the
+            backward pass. Saves memory on long sequences; gradients are unchanged. None stores everything, and so does
+            a call that returns the membrane or takes lengths.
+        device, dtype: Device and dtype of the parameters. Neuron parameters are always stored in at least float32.
 
     Raises:
-        ValueError: A setting is out of range; the message names it.
+        ValueError: If a setting is out of range; the message names it.
     """
 
     def __init__(
@@ -87,19 +87,22 @@ class SpikingLayer(Layer):
 
         Args:
             current: Feedforward current (T, B, N). Below float32 the layer computes in float32.
-            state: Where to start, from an earlier call with `return_state`; None is rest.
-            lengths: (B,), the steps of each sample, 0 to T. After its end a sample keeps its state and does not spike.
+            state: Initial state, as returned by an earlier call with `return_state=True`. None starts from the resting
+                state.
+            lengths: (B,), number of steps in each sample, 0 to T. Past its end a sample no longer spikes and its state
+                stays unchanged.
             return_state: Also return the `State` after the last step.
             return_membrane: Also return the membrane potential after the reset, in the shape of the spikes.
 
         Returns:
-            The spikes, (T, B, N) in the dtype of `current`; or (spikes, state, membrane) if one of the two is
-            requested, with None for the other. Calls that hand the state on equal one call, gradients included.
+            The spikes, (T, B, N) in the dtype of `current`; or (spikes, state, membrane) if `return_state` or
+            `return_membrane` is set (the one not requested is None). Splitting a sequence over several calls and
+            passing the state gives the same outputs and gradients.
 
         Raises:
-            ValueError: A shape, dtype, length or state that does not fit.
-            TypeError: `state` is not a `State`.
-            NotFiniteError: NaN or infinity (on an accelerator in a later call).
+            ValueError: If a shape, dtype, length or the state does not match.
+            TypeError: If `state` is not a `State`.
+            NotFiniteError: If there is NaN or infinity (on a GPU possibly raised by a later call).
         """
         self._check_input(current)
         with plain_arithmetic(current.device.type):
@@ -147,7 +150,7 @@ class SpikingLayer(Layer):
             for current in stream:
                 spikes, state = layer.step(current, state)
 
-        Steps equal one call over the sequence. Raises what `forward` raises.
+        Stepping through a sequence gives the same result as one call to `forward`. Raises the same errors as `forward`.
         """
         if current.dim() != 2:
             raise ValueError(f"current has shape {tuple(current.shape)}; one step is (B, N) with N = {self.size}")
@@ -174,8 +177,8 @@ class SpikingLayer(Layer):
             raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
         if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
             raise NotImplementedError(
-                f"{type(self).__name__} has no rule for torch.func (grad, vmap, jvp): use torch.autograd.grad, and "
-                "a batch in place of vmap"
+                f"{type(self).__name__} does not support torch.func (grad, vmap, jvp): use torch.autograd.grad, "
+                "and a batch dimension instead of vmap"
             )
 
     def clamp_(self) -> None:

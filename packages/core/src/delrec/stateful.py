@@ -19,18 +19,20 @@ class Stateful(nn.Module):
     """A module whose layers continue from the state of the last call, until `reset()`.
 
     Args:
-        module: A layer, or any module that contains layers of this package. Called alone it still starts from rest.
-        detach: Carry the state without its gradient, so that each call is trained by itself. False carries the
-            gradient through all calls since `reset()`.
+        module: A layer, or any module that contains layers of this package. Calling `module` directly, outside the
+            wrapper, still starts from the resting state.
+        detach: Detach the state between calls (truncated backpropagation through time). False carries the gradient
+            through all calls since `reset()`.
 
-    Batch, dtype and device must stay the same. A copy continues from the same state, without its gradient. The state is
-    not part of the state dict.
+    Batch size, dtype and device must stay the same. A copy starts from the same state, detached. The state is not part
+    of the state dict.
 
     Raises:
-        ValueError: The module contains no layer with a state, or a `Stateful`; or a call has another batch, dtype or
-            device.
-        RuntimeError: Carrying would be wrong: a checkpoint runs the forward again, `nn.DataParallel` splits the batch,
-            a layer runs twice in one call, or no layer was seen to run (compile after wrapping, not before).
+        ValueError: If the module has no stateful layers or already contains a `Stateful`, or if the batch size, dtype
+            or device changes between calls.
+        RuntimeError: If the state cannot be carried correctly: inside activation checkpointing, under
+            `nn.DataParallel`, when a layer runs twice in one call or is given a state, or when the module was compiled
+            before it was wrapped.
     """
 
     def __init__(self, module: nn.Module, *, detach: bool = True) -> None:
@@ -39,7 +41,7 @@ class Stateful(nn.Module):
         self.detach = bool(detach)
         self.states: dict[str, State | Tensor] = {}
         if any(isinstance(part, Stateful) for part in module.modules()):
-            raise ValueError("the module holds a Stateful: wrap once, around the whole")
+            raise ValueError("the module already contains a Stateful: wrap only the outermost module")
         if not self._layers():
             raise ValueError(f"{type(module).__name__} holds no layer with a state: SpikingLayer, RecurrentDelays, ...")
 
@@ -52,8 +54,8 @@ class Stateful(nn.Module):
         """Call the module, continuing from the last call."""
         if torch._C._current_graph_task_id() != -1:
             raise RuntimeError(
-                "Stateful was called during a backward pass, as a checkpoint does to run the forward again: its state "
-                "has gone on since. Pass the state explicitly: layer(x, state, return_state=True)"
+                "Stateful was called during the backward pass (as activation checkpointing does), when its state has "
+                "already advanced. Pass the state explicitly: layer(x, state, return_state=True)"
             )
         after: dict[str, State | Tensor] = {}
         with ExitStack() as stack:
@@ -62,7 +64,7 @@ class Stateful(nn.Module):
                     stack.callback(handle.remove)
             out = self.module(*args, **kwargs)
         if not after:
-            raise RuntimeError("no layer was seen to run: wrap the module first, then compile")
+            raise RuntimeError("no stateful layer ran: wrap the module before calling torch.compile")
         self.states |= after
         return out
 

@@ -20,11 +20,12 @@ DELAYS = ("delay", "delays", "spread")
 def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
     """Return the parameters of a module by kind: weights, norm, delays (with spreads), neuron.
 
-    A parameter is a delay where its module calls it `delay`, `delays` or `spread`, as the layers here do, or names it
-    in the class attribute `delay_parameters`. A neuron's parameters are those of a `delrec` neuron.
+    A parameter counts as a delay if it is named `delay`, `delays` or `spread`, or is listed in the module's class
+    attribute `delay_parameters`. Only parameters of `delrec.Neuron` subclasses count as neuron parameters.
 
     Args:
-        module: Any `nn.Module`. A parameter of another library's module is a weight, or norm for a normalisation.
+        module: Any `nn.Module`. Parameters of other modules count as "norm" for normalisation layers and "weights"
+            otherwise.
         trainable: Leave out parameters that are not trained.
     """
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
@@ -62,8 +63,8 @@ def parameter_groups(
     Args:
         module: Any `nn.Module` that contains layers of this package.
         lr: Learning rate; None leaves it to the optimiser.
-        delay_lr, neuron_lr: Of delays (with spreads) and neuron parameters; None is lr.
-        weight_decay: Of weights. Delays, normalisation and neuron parameters do not decay.
+        delay_lr, neuron_lr: Learning rates for delays (including spreads) and neuron parameters; default lr.
+        weight_decay: Applied to weights only.
 
     Each group has a "name". Raises ValueError for a negative rate or decay.
     """
@@ -114,7 +115,7 @@ class SigmaSchedule:
 
     @torch.no_grad()
     def step(self, module: nn.Module) -> float:
-        """Set sigma for the epoch that begins in every layer of `module`, and return it."""
+        """At the start of an epoch, set sigma in every layer of `module` and return it."""
         sigma = self(self.epoch)
         for part in module.modules():
             if isinstance(part, Layer) and "sigma" in part._buffers:
@@ -123,9 +124,9 @@ class SigmaSchedule:
         return sigma
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the settings and how many epochs have begun."""
+        """Return the settings and the number of epochs started so far."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`, settings included, as torch's schedulers do."""
+        """Restore the schedule, including its settings, from a `state_dict`, like torch's schedulers."""
         vars(self).update(state)
