@@ -161,7 +161,7 @@ def scan_operator(
         return forward(*given)
 
     def taken_back(*given: Any) -> list[Tensor]:
-        return [given[0].new_empty(0) if g is None else g.contiguous() for g in backward(*given)]
+        return [given[0].new_empty(0) if g is None else _own(g) for g in backward(*given)]
 
     def gradient_shapes(*given: Any) -> list[Tensor]:
         needs = given[-1]
@@ -192,6 +192,12 @@ def scan_operator(
         return *(g if n else None for g, n in zip(found, needs, strict=True)), *(None,) * 5
 
     return Operator(f"{engine}_scan", forward, shapes, setup, gradient, traced=traced, schema=_FORWARD, **_TAGS)
+
+
+def _own(gradient: Tensor) -> Tensor:
+    """Return a contiguous gradient with memory of its own: results of an operator may not share theirs."""
+    gradient = gradient.contiguous()
+    return gradient if gradient.untyped_storage().nbytes() == gradient.nbytes else gradient.clone()
 
 
 def _check_reach(history: Tensor, delay: Tensor | None, width: Tensor | None, limit: int | None) -> None:
