@@ -20,7 +20,7 @@ EXAMPLES = (
     ("leaderboard", "the board, from our runs and yours"),
     ("leaderboard --methods my-methods", "train the methods of a folder, and show them among ours"),
     ("leaderboard --methods my-methods --only-tasks digits --repetitions 5", "five runs of each on one task"),
-    ("leaderboard --methods my-methods --only-tasks shd --data shd=corpora/shd", "on files of yours in SHD's layout"),
+    ("leaderboard --methods my-methods --data shd=corpora/shd", "also on files of yours in SHD's layout"),
 )
 
 
