@@ -268,23 +268,26 @@ def setup(page: Page) -> list[str]:
     """How the rows were made, in at most five lines."""
     rows = [row for row in page.rows if row.records]
 
-    def said(name: str, form: str = "{}") -> str:
-        return " or ".join(dict.fromkeys(form.format(row[name]) for row in rows if row[name] is not None))
-
     runs = [row for row in rows if row.kind == "run"]
+
+    def said(name: str, form: str = "{}") -> str:
+        return " or ".join(dict.fromkeys(form.format(row[name]) for row in runs or rows if row[name] is not None))
+
     counts = sorted({row["n"] for row in runs})
     epochs = sorted({len(r.history) for row in runs for r in row.records if r.history})
-    data = [f"{page.declared.task_title(task)}: {page.data_line(task)}" for task in page.tasks]
+    tasks = [task for task in page.tasks if any(row.records for row in page.of(task))] or page.tasks
+    data = [f"{page.declared.task_title(task)}: {page.data_line(task)}" for task in tasks]
     lines = [
         "Data: " + "; ".join(data)
         if len(data) < 3
-        else "Data: " + words.listed([page.declared.task_title(t) for t in page.tasks])
+        else "Data: " + words.listed([page.declared.task_title(task) for task in tasks])
     ]
     if counts:
         span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-        length = f", {' or '.join(map(str, epochs))} epochs" if epochs else ""
+        length = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else "".join(map(str, epochs))
+        trained = f"; {length} epochs" if epochs else ""
         lines.append(
-            f"Runs per row: {span}{length}; checkpoint chosen on {said('selection')} data, test set scored once"
+            f"Runs per row: {span}{trained}; checkpoint chosen on {said('selection')} data, test set scored once"
         )
     steps, form = said("step_ms", "{:g} ms"), said("representation")
     lines.append(f"Input: {form or 'as the task gives it'}{f', {steps} per step' if steps else ''}")

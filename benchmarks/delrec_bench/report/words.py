@@ -8,7 +8,7 @@ from delrec_bench.metrics import metric_named
 
 _SETTINGS = {
     "delay_high": "longest delay at the start (steps)",
-    "sigma": "blur width at the start of training (steps)",
+    "sigma": "spread (sigma) at the start of training (steps)",
     "step_ms": "time step (ms)",
 }
 
