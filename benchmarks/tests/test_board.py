@@ -14,7 +14,7 @@ from delrec_bench.report.content import build
 from delrec_bench.report.figures.board import pictures
 from delrec_bench.report.figures.findings import findings
 from delrec_bench.report.pages import to_html, to_markdown
-from delrec_bench.report.tables import to_csv
+from delrec_bench.report.tables import setup, to_csv
 from delrec_bench.studies.expansion import expand
 from delrec_bench.tasks.base import find_tasks
 
@@ -130,6 +130,16 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     assert "new, run here" in board.short().markdown()
     text = to_markdown(made, (), board)
     assert all(line.command in text for line in board.lines)
+
+
+def test_the_setup_says_of_each_task_how_long_was_trained_and_leaves_out_what_no_network_did(page):
+    of_floors = {"engine": "none", "selection": "none"}
+    rows = tuple(replace(r, values={**r.values, **of_floors}) if r.kind == "floor" else r for r in page.rows)
+    first, second, *shared = setup(replace(page, rows=rows))
+    assert first.startswith("spoken-digits (in SHD's layout): 1 run per row, ")
+    assert second.startswith("digits: 2 runs per row, ") and " epochs, " in second
+    assert shared[0] == "Checkpoint: chosen on validation data; the test set is scored once"
+    assert "none" not in " ".join(shared)
 
 
 def test_few_runs_get_no_verdict_anywhere(page):

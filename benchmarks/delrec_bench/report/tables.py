@@ -265,32 +265,30 @@ def commands(rows: Iterable[Row]) -> list[tuple[str, str]]:
 
 
 def setup(page: Page) -> list[str]:
-    """How the rows were made, in at most five lines."""
+    """How the networks were trained: a line for each task, then what they share."""
     rows = [row for row in page.rows if row.records]
+    runs = [row for row in rows if row.kind == "run"] or rows
 
-    runs = [row for row in rows if row.kind == "run"]
+    def said(name: str, of: Sequence[Row]) -> list[str]:
+        return list(dict.fromkeys(str(row[name]) for row in of if row[name] is not None))
 
-    def said(name: str, form: str = "{}") -> str:
-        return " or ".join(dict.fromkeys(form.format(row[name]) for row in runs or rows if row[name] is not None))
-
-    counts = sorted({row["n"] for row in runs})
-    epochs = sorted({len(r.history) for row in runs for r in row.records if r.history})
-    tasks = [task for task in page.tasks if any(row.records for row in page.of(task))] or page.tasks
-    data = [f"{page.declared.task_title(task)}: {page.data_line(task)}" for task in tasks]
-    lines = [
-        "Data: " + "; ".join(data)
-        if len(data) < 3
-        else "Data: " + words.listed([page.declared.task_title(task) for task in tasks])
-    ]
-    if counts:
-        span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-        length = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else "".join(map(str, epochs))
-        trained = f"; {length} epochs" if epochs else ""
-        lines.append(
-            f"Runs per row: {span}{trained}; checkpoint chosen on {said('selection')} data, test set scored once"
-        )
-    steps, form = said("step_ms", "{:g} ms"), said("representation")
-    lines.append(f"Input: {form or 'as the task gives it'}{f', {steps} per step' if steps else ''}")
-    lines.append(f"Engine: {said('engine')} on {said('device')} ({said('host') or 'host not recorded'})")
+    lines = []
+    for task in page.tasks:
+        of = [row for row in runs if row["task"] == task]
+        if not of:
+            continue
+        counts = sorted({row["n"] for row in of})
+        repeated = words.plural(counts[-1], "run") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
+        epochs = sorted({len(r.history) for row in of for r in row.records if r.history})
+        lengths = [f"{' or '.join(map(str, epochs))} epochs"] if epochs else []
+        steps = [f"{float(step):g} ms per step" for step in said("step_ms", of)]
+        told = [f"{repeated} per row", *lengths, *said("representation", of), *steps]
+        data = "" if page.declared.board else f"; {page.data_line(task)}"  # the board lists it at length
+        lines.append(f"{page.declared.task_title(task)}: {', '.join(told)}{data}")
+    if chosen := said("selection", runs):
+        lines.append(f"Checkpoint: chosen on {words.listed(chosen)} data; the test set is scored once")
+    if engines := said("engine", runs):
+        where = " and ".join(said("host", runs)) or "host not recorded"
+        lines.append(f"Engines: {words.listed(engines)}, on {words.listed(said('device', runs))} ({where})")
     lines.append(f"Code: {', '.join(page.revisions) or 'not recorded'}")
     return lines
