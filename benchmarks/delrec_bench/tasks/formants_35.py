@@ -15,8 +15,8 @@ CORPUS = Corpus(
 
 TASK = Task(
     name=NAME,
-    summary="generated words of formant sweeps in SSC's layout, 35 classes, many of the same sounds in another order: "
-    "made sounds, built around order and gaps, so they favour memory",
+    summary="synthetic words of formant sweeps in SSC's layout, 35 classes; many differ only in the order and "
+    "timing of their sounds, so they favour methods with memory",
     source="delrec_bench.data.generated",
     licence="CC0-1.0",
     family="speech",
