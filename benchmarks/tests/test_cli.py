@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -268,6 +269,11 @@ def test_bars_on_a_terminal_and_plain_lines_elsewhere(monkeypatch, capsys):
         display.epoch(entry)
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("epoch 1/4  loss 0.5  valid_accuracy 0.25  about ") and err.count("\n") == 1
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
+    with Display() as display:
+        display.bar("runs", 1, 4, 7000)
+        time.sleep(0.3)
+    assert "runs: 1 of 4, about 1.9 hours left" in capsys.readouterr().err
     screen = io.StringIO()
     monkeypatch.setattr(progress, "Console", lambda **_: Console(file=screen, force_terminal=True, width=100))
     with Display() as display:

@@ -1,5 +1,6 @@
 """Progress, for people, on stderr: a bar for a study and one for each run on a terminal, plain lines elsewhere."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from delrec_bench.environment import say
 
-LINE_SECONDS = 30.0  # between the lines of what has many small steps
+LINE_SECONDS = 30.0  # of silence, where there are no bars
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Display:
     """Bars and lines of one command; use it as a context.
 
     Bars have names: the first call with a name makes one, and one that is full goes. Where stderr is no terminal there
-    are none, and `epoch` writes a line instead.
+    are none: `epoch` writes a line, and after half a minute of silence there is one with the time left.
     """
 
     def __init__(self) -> None:
@@ -43,19 +44,32 @@ class Display:
             )
             self.bars = Progress(*columns, console=console, transient=True)
         self.tasks: dict[str, TaskID] = {}
-        self.start = time.perf_counter()
+        self.start = self.said = time.perf_counter()
+        self.last: tuple[str, float] | None = None  # what a bar would show, and when it is expected to be full
+        self.over = threading.Event()
 
     def __enter__(self) -> "Display":
         if self.bars is not None:
             self.bars.start()
+        else:
+            threading.Thread(target=self._remind, daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.over.set()
         if self.bars is not None:
             self.bars.stop()
 
+    def _remind(self) -> None:
+        while not self.over.wait(LINE_SECONDS / 10):
+            if self.last is not None and time.perf_counter() - self.said >= LINE_SECONDS:
+                shown, end = self.last
+                seconds = end - time.perf_counter()
+                self.say(f"{shown}, {left(seconds) if seconds > 0 else 'takes longer than estimated'}")
+
     def say(self, text: str) -> None:
         """A line, above the bars."""
+        self.said = time.perf_counter()
         if self.bars is None:
             say(text)
         else:
@@ -64,6 +78,7 @@ class Display:
     def bar(self, name: str, done: int, total: int, seconds: float) -> None:
         """Set a bar: `done` of `total`, and the seconds left."""
         if self.bars is None:
+            self.last = (f"{name}: {done} of {total}", time.perf_counter() + seconds) if done < total else None
             return
         if name not in self.tasks:
             self.tasks[name] = self.bars.add_task(name, total=total, left="")
@@ -72,16 +87,12 @@ class Display:
             self.bars.remove_task(self.tasks.pop(name))
 
     def each(self, name: str, items: Sequence[T]) -> Iterator[T]:
-        """Go through items with a bar; where there are none, with a line every half a minute."""
-        start = said = time.perf_counter()
+        """Go through items with a bar."""
+        start = time.perf_counter()
         for count, item in enumerate(items, 1):
             yield item
             now = time.perf_counter()
-            seconds = (now - start) / count * (len(items) - count)
-            self.bar(name, count, len(items), seconds)
-            if self.bars is None and now - said >= LINE_SECONDS:
-                self.say(f"{name}: {count} of {len(items)}, {left(seconds)}")
-                said = now
+            self.bar(name, count, len(items), (now - start) / count * (len(items) - count))
 
     def epoch(self, entry: dict[str, Any]) -> None:
         """One epoch of this command's own run."""

@@ -73,6 +73,7 @@ def command(
             )
             if dry_run:
                 return 0, {"new": list(new), "runs": len(requests), "to_do": len(missing), "minutes": minutes}
+            display.bar("runs", 0, len(missing), 60 * minutes)
             failed = work.do(missing)
             for failure in failed:
                 display.say(f"failed: {failure['error']}\n  once more: {failure['command']}")
