@@ -16,7 +16,7 @@ from delrec_bench.report import tables, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
 from delrec_bench.report.pages import to_html, to_json, to_markdown, to_metrics
-from delrec_bench.report.writing import LARGEST, out_folder, publish, write_page
+from delrec_bench.report.writing import LARGEST, out_folder, publish, refusals, write_page
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up
@@ -247,6 +247,11 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
     other = records[0].changed(configuration=records[0].configuration | {"epochs": 99})
     with pytest.raises(BenchError, match="settings or data are mixed in lif on digits"):
         publish(clone, declared, [other, *records[1:]])
+    tau = records[0].configuration["network"] | {"tau": 3.0}
+    own = records[0].changed(configuration=records[0].configuration | {"network": tau})
+    of_study = [replace(declared, drawn=(key,)) for key in ("network.tau", "training.tau")]
+    mixed = [refusals(build(of, [own, *records[1:]]), allow_mixed=False, changes=()) for of in of_study]
+    assert mixed[0] == [] and "are mixed in lif" in mixed[1][0], "what a study draws anew may differ, and nothing else"
     older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})
     with pytest.raises(BenchError, match="--allow-mixed"):
         publish(clone, declared, [older, *records[1:]])

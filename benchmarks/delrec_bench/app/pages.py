@@ -130,6 +130,7 @@ def declaration(
         ),
         narrowed=study.narrowed,
         notes=study.notes,
+        drawn=study.drawn,
         diverged=tuple(_diverged(study, keys, failures, runs)),
     )
 

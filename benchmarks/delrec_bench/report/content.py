@@ -131,7 +131,8 @@ class Page:
         return tuple(
             f"{row['method']} on {row['task']}"
             for row in self.rows
-            if len({setting(r) for r in row.records}) > 1 or len({r.data.get("digest") for r in row.records}) > 1
+            if len({setting(r, self.declared.drawn) for r in row.records}) > 1
+            or len({r.data.get("digest") for r in row.records}) > 1
         )
 
 

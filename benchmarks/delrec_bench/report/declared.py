@@ -127,6 +127,7 @@ class Declaration:
         again: The command that makes the page.
         narrowed: Options by which the page is less, or other, than the study's file declares.
         notes: What the study wants its readers to know.
+        drawn: Dotted settings in which the repetitions of a row differ.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
         board: Whether the page is the board, `report.board`.
         new: Methods of the board that are not the suite's -> the folder that they are in.
@@ -146,6 +147,7 @@ class Declaration:
     again: str = ""
     narrowed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
     diverged: tuple[Failure, ...] = ()
     board: bool = False
     new: Mapping[str, str] = field(default_factory=dict)

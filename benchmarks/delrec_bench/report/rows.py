@@ -1,6 +1,6 @@
 """From a page's records to its rows: a task and a method, in the columns of the page's csv."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,9 +140,13 @@ def column(record: Record, name: str) -> np.ndarray | None:
     return None if values is None else np.asarray(values)
 
 
-def setting(record: Record) -> str:
-    """What the records of a row must share: configuration without seeds, version of results."""
-    shared = {k: v for k, v in record.configuration.items() if k not in ("seeds", "repetition")}
+def setting(record: Record, drawn: Collection[str] = ()) -> str:
+    """What the records of a row must share: configuration without seeds and without what is drawn, results version."""
+    shared = {
+        k: {name: of for name, of in v.items() if f"{k}.{name}" not in drawn} if isinstance(v, dict) else v
+        for k, v in record.configuration.items()
+        if k not in ("seeds", "repetition")
+    }
     return canonical_json([shared, record.provenance.get("results_version")])
 
 

@@ -70,6 +70,7 @@ class Study:
         question, finding: What its page is called, and what was found, where it says so.
         repetitions: Runs of each method on each task and point.
         axes: What is swept, by dotted setting or a name of the study's; a request's `point` says where it stands.
+        drawn: What is drawn anew for each repetition, by dotted setting.
         primary: The pooled hypothesis, or None.
         contrasts: What else is compared.
         notes: What its readers must know.
@@ -91,6 +92,7 @@ class Study:
     finding: FindingTable | None = None
     repetitions: int = 1
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    drawn: tuple[str, ...] = ()
     primary: PrimaryTable | None = None
     contrasts: tuple[ContrastTable, ...] = ()
     notes: tuple[str, ...] = ()
@@ -195,6 +197,7 @@ class _Expansion:
             path=str(self.path),
             data={task: folder for task, folder in data.items() if task in tasks},
             narrowed=tuple(narrowed),
+            drawn=tuple(space),
         )
 
     # names
