@@ -136,10 +136,10 @@ def test_a_study_carries_its_page_and_mean_scores(workspace, tmp_path):
     page = tmp_path / "leaderboard.html"
     page.write_text("<p>the page</p>")
     for _ in range(2):
-        log_page(workspace, "leaderboard", {"digits/lif": 0.5, "digits/delrec-axonal": 0.75}, [page])
+        log_page(workspace, "leaderboard", {"digits/lif": 0.5, "shd:mine@12345678/lif": 0.75}, [page])
     client, runs = children(workspace)
     study = client.get_run(runs[run().key].data.tags["mlflow.parentRunId"])
-    assert study.data.metrics == {"digits/lif": 0.5, "digits/delrec-axonal": 0.75}
+    assert study.data.metrics == {"digits/lif": 0.5, "shd:mine-12345678/lif": 0.75}
     assert [file.path for file in client.list_artifacts(study.info.run_id)] == ["leaderboard.html"]
 
 

@@ -83,12 +83,14 @@ def sync(
 def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], files: Iterable[Path]) -> None:
     """Give the run of a study its page and figures, and the mean score of each row by `<task>/<method>`.
 
+    MLflow allows no '@' in the name of a metric, which the rows of a user's own data have: it becomes '-'.
+
     Raises:
         BenchError: The store cannot be opened or written.
     """
     with opened(workspace) as store:
         run_id, now = store.study(study), int(1000 * time.time())
-        store.metrics(run_id, [Metric(name, value, now, 0) for name, value in scores.items()])
+        store.metrics(run_id, [Metric(name.replace("@", "-"), value, now, 0) for name, value in scores.items()])
         for path in files:
             store.client.log_artifact(run_id, str(path))
 
