@@ -1,4 +1,4 @@
-"""The page in a real browser: it sorts, unfolds, logs no error and asks nobody for anything."""
+"""The page in a real browser: it sorts, unfolds, logs no error and makes no request."""
 
 import shutil
 

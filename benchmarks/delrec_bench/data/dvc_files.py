@@ -1,7 +1,7 @@
 """What the .dvc files say: each data set file's path, md5 and size, and where it comes from.
 
 `data.dvc` at the root lists what every clone has or makes; each official file is an import of its address in a file of
-its own, `data/TASK-PART.dvc`, so that an absent one stops nobody and `dvc update` fetches it. They come from git but
+its own, `data/TASK-PART.dvc`, so that an absent file is no error and `dvc update` fetches it. They come from git but
 may be anybody's: nothing in them may lead out of data/.
 """
 

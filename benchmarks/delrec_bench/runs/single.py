@@ -63,7 +63,7 @@ def run(
     *,
     wait: bool = True,
 ) -> RunOutcome:
-    """Do one run, or find that it was done; `progress` is told what it is, {"begun": ...}, and then of every epoch.
+    """Do one run, or find that it was done; `progress` gets {"begun": ...} first, then each epoch.
 
     Raises:
         BenchError: The request or its data is wrong.

@@ -50,7 +50,7 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
     if not checkpoint.exists():
         raise BenchError(f"{record} has no {checkpoint}; delete its folder, and the run is made again")
     try:
-        saved = load_checkpoint(checkpoint)  # it may be of somebody else's folder, see `collect`
+        saved = load_checkpoint(checkpoint)  # it may come from another folder, see `collect`
         key, state = saved["key"], saved["state_dict"]
     except KeyError as error:
         raise _none(checkpoint, record, error) from error

@@ -20,7 +20,7 @@ _SPREAD = 1.5  # parameters that span less say nothing: all networks have the sa
 def pictures(page: Page) -> list[Drawn]:
     """Accuracy against parameters (operations, where all networks have as many parameters) and the training step."""
     counts = [row.records[0].parameters for row in _main(page, "parameters_total")[1]]
-    sizes = [of.get("trainable") or of["total"] or 0 for of in counts]  # fixed delays are parameters that nobody trains
+    sizes = [of.get("trainable") or of["total"] or 0 for of in counts]  # fixed delays are parameters, but not trained
     first = "parameters_total" if sizes and max(sizes) > _SPREAD * min(sizes) else "synaptic_operations"
     return [drawn for cost in (first, "latency_train_ratio") if (drawn := _picture(page, cost)) is not None]
 
