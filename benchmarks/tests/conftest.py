@@ -17,7 +17,6 @@ from delrec_bench.report.figures import style
 from delrec_bench.studies import work
 from delrec_bench.tracking import store
 from delrec_bench.workspace import workspace_at
-from mlflow import MlflowClient
 
 from benchmarks.tests.drawings import module
 
@@ -47,7 +46,7 @@ def migrated(tmp_path_factory):
 
     def given():
         if not path.exists():
-            MlflowClient(f"sqlite:///{path}").search_experiments()
+            store.make_database(path)
         return path
 
     return given

@@ -178,7 +178,7 @@ set = { training.epochs = 3, task.limit = 200, task.test_limit = 60, network.hid
 def test_a_study_that_is_killed_ten_times_at_random_moments_ends_as_one_left_alone(tmp_path):
     """Half of the kills fall into the work itself, half anywhere from the first import on."""
     draw = random.Random(0)
-    roots = {name: tmp_path / f"{name} ü" for name in ("whole", "killed")}
+    roots, said = {name: tmp_path / f"{name} ü" for name in ("whole", "killed")}, tmp_path / "said"
     for root in roots.values():
         root.mkdir()
         (root / "data.dvc").write_text("outs: []\n")
@@ -186,22 +186,23 @@ def test_a_study_that_is_killed_ten_times_at_random_moments_ends_as_one_left_alo
 
     def start(root):
         words = ["reproduce", "--study", str(root / "killed.toml"), "--root", str(root), "--jobs", "1", "--no-latency"]
-        return subprocess.Popen([sys.executable, "-m", "delrec_bench.app", *words], stderr=subprocess.DEVNULL)
+        with said.open("w") as stderr:
+            return subprocess.Popen([sys.executable, "-m", "delrec_bench.app", *words], stderr=stderr)
 
     begin = time.monotonic()
-    assert start(roots["whole"]).wait() == 0
+    assert start(roots["whole"]).wait() == 0, said.read_text()
     lasts = time.monotonic() - begin
     kills = 0
     while kills < 10:
         process = start(roots["killed"])
         try:
-            assert process.wait(draw.uniform(0.0 if kills % 2 else 0.3, 0.9) * lasts) == 0
+            assert process.wait(draw.uniform(0.0 if kills % 2 else 0.3, 0.9) * lasts) == 0, said.read_text()
             shutil.rmtree(roots["killed"] / "runs")  # it came through: once more from the start
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             kills += 1
-    assert start(roots["killed"]).wait() == 0
+    assert start(roots["killed"]).wait() == 0, said.read_text()
     whole, killed = ({r.key: r for r in load_records(root / "runs")} for root in roots.values())
     assert whole.keys() == killed.keys() and len(whole) == 6
     assert all(same_record(whole[key], killed[key]) for key in whole)

@@ -2,6 +2,9 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
+import time
 
 import pytest
 from delrec_bench import tracking
@@ -36,6 +39,20 @@ def test_a_store_that_is_broken_is_told_in_one_line_with_what_to_do(workspace, m
     told = str(error.value)
     assert words in told and "mlflow.db" in told and "move the store away, and sync again" in told
     assert "\n" not in told
+
+
+@pytest.mark.slow
+def test_a_database_whose_making_is_killed_is_made_anew(workspace):
+    making = "import sys; from pathlib import Path; from delrec_bench.tracking.store import make_database as make; "
+    process = subprocess.Popen([sys.executable, "-c", making + "make(Path(sys.argv[1]))", workspace.database])
+    while not list(workspace.root.glob(".mlflow.db.*")):
+        time.sleep(0.05)
+    time.sleep(0.5)  # MLflow takes seconds to make its tables
+    process.kill()
+    process.wait()
+    assert not workspace.database.exists()
+    sync(workspace, [run()])
+    assert records_from_mlflow(workspace) == [run()]
 
 
 def test_a_folder_that_is_read_only_is_told_at_once(workspace, monkeypatch):

@@ -72,6 +72,14 @@ def tracking_uri(workspace: Workspace) -> str:
     return os.environ.get(VARIABLE) or f"{SQLITE}{workspace.database}"
 
 
+def make_database(path: Path) -> None:
+    """Make a database beside its place and move it there: MLflow cannot go on with tables that it made half of."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    MlflowClient(f"{SQLITE}{draft}").search_experiments()
+    draft.replace(path)
+
+
 @contextmanager
 def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator[Store]:
     """The store, made if it is not there; one writer of this workspace at a time.
@@ -101,6 +109,8 @@ class Store:
     """
 
     def __init__(self, workspace: Workspace, uri: str) -> None:
+        if uri == f"{SQLITE}{workspace.database}" and not workspace.database.exists():
+            make_database(workspace.database)
         self.uri, self.client = uri, MlflowClient(uri)
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
