@@ -1,4 +1,4 @@
-"""Methods and tasks without a fork: modules of a user's own folder, and entry points of installed distributions.
+"""Methods, tasks and metrics, one file each: found in this package, in installed distributions and in folders.
 
 A distribution names its modules in its pyproject.toml:
 
@@ -10,46 +10,79 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, ClassVar, Self, TypeVar
 
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, nearest
+
+T = TypeVar("T")
 
 
-def import_folder(folder: Path, kind: str) -> Iterator[tuple[Path, ModuleType]]:
-    """Import every *.py file of a folder whose name does not begin with '_', in the order of their names.
+class Plugins(dict[str, T]):
+    """Plug-ins by name, and in `files` the file that declares each; an unknown name is a BenchError with the nearest.
 
-    Args:
-        folder: Where the files are.
-        kind: What they hold, for messages: "method" or "task".
-
-    Raises:
-        BenchError: The folder is not there, or a file does not import.
+    Attributes:
+        kind: What they are: "method", "task" or "metric".
+        declared: The variable of a module that holds one, or a list of them.
+        of: Their class.
     """
-    if folder.is_file():
-        raise BenchError(f"'{folder}' is a file; name its folder: --{kind}s {folder.parent}")
-    if not folder.is_dir():
-        raise BenchError(f"{kind} folder '{folder}' does not exist; give a folder of {kind} files")
-    for path in sorted(folder.glob("[!_]*.py")):
-        yield path, import_file(path, kind)
+
+    kind: ClassVar[str]
+    declared: ClassVar[str]
+    of: ClassVar[type[Any]]
+
+    def __init__(self, *entries: Any, **named: T) -> None:
+        super().__init__(*entries, **named)
+        self.files: dict[str, Path] = {}
+
+    def __missing__(self, name: str) -> T:
+        raise BenchError(f"no {self.kind} '{name}'; {nearest(name, self)} (see: delrec-bench list {self.kind}s)")
+
+    @classmethod
+    def found(cls, folders: Iterable[Path | str]) -> Self:
+        """Those of this package, of installed distributions, and of every *.py file in the folders.
+
+        Files whose name begins with '_' are passed over.
+
+        Raises:
+            BenchError: A folder that is not there, a file that does not import or declares none, a name twice.
+        """
+        table = cls()
+        package = importlib.import_module(f"delrec_bench.{cls.kind}s")
+        for path in sorted(Path(package.__path__[0]).glob("[!_]*.py")):
+            module = importlib.import_module(f"{package.__name__}.{path.stem}")
+            if hasattr(module, cls.declared):
+                table._add(str(path), module)
+        for where, module in _installed(cls.kind):
+            table._add(where, module)
+        for folder in map(Path, folders):
+            if not folder.is_dir():
+                wrong = "is a file" if folder.exists() else "does not exist"
+                raise BenchError(f"{cls.kind} folder '{folder}' {wrong}; give a folder of {cls.kind} files")
+            for path in sorted(folder.glob("[!_]*.py")):
+                table._add(str(path), import_file(path, cls.kind))
+        return table
+
+    def _add(self, where: str, module: ModuleType) -> None:
+        entries = getattr(module, self.declared, None)
+        if entries is None:
+            raise BenchError(f"{where}: no {self.declared} in it; declare one, or begin the file's name with '_'")
+        for entry in entries if isinstance(entries, list | tuple) else [entries]:
+            if not isinstance(entry, self.of):
+                wanted = f"{self.of.__module__}.{self.of.__name__}"
+                raise BenchError(f"{where}: {self.declared} holds a {type(entry).__name__}; it must hold a {wanted}")
+            if entry.name in self:
+                raise BenchError(f"{where}: {self.kind} '{entry.name}' exists already; give it another name")
+            self[entry.name] = entry
+            self.files[entry.name] = Path(str(module.__file__))
 
 
-def import_installed(kind: str) -> Iterator[tuple[str, ModuleType]]:
-    """Import the modules that installed distributions name in the entry points `delrec_bench.<kind>s`, by name.
-
-    Args:
-        kind: "method" or "task".
-
-    Yields:
-        What to call it in messages, and the module.
-
-    Raises:
-        BenchError: One does not import, or is no module; names the distribution.
-    """
-    for point in sorted(
-        importlib.metadata.entry_points(group=f"delrec_bench.{kind}s"), key=lambda p: (p.name, p.value)
-    ):
+def _installed(kind: str) -> Iterator[tuple[str, ModuleType]]:
+    """The modules that installed distributions name in the entry points `delrec_bench.<kind>s`, by name."""
+    points = importlib.metadata.entry_points(group=f"delrec_bench.{kind}s")
+    for point in sorted(points, key=lambda point: (point.name, point.value)):
         owner = point.dist.name if point.dist is not None else "unknown"
         where = f"entry point '{point.name} = {point.value}' of distribution '{owner}'"
         try:
@@ -70,9 +103,7 @@ def import_file(path: Path, kind: str) -> ModuleType:
         BenchError: It does not import; the message says why.
     """
     name = f"delrec_bench_{kind}_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BenchError(f"{path}: cannot be imported as Python; give a .py file")
+    spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

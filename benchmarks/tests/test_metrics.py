@@ -87,11 +87,6 @@ def test_a_new_metric_where_more_is_better_does_not_select_its_worst_epoch(close
     assert (fitted.best_epoch, fitted.valid_score) == (1, 0.75)
 
 
-def test_an_unknown_metric_is_an_error_with_the_nearest():
-    with pytest.raises(BenchError, match="no metric 'acuracy'; did you mean 'accuracy'"):
-        metric_named("acuracy")
-
-
 def test_nmse_of_equal_targets_is_an_error_and_no_number():
     with pytest.raises(BenchError, match="nmse of 3 equal targets is not defined"):
         metric_named("nmse").score([0.1, 0.2, 0.3], [1.0, 1.0, 1.0])
@@ -132,18 +127,3 @@ def test_a_record_of_a_new_metric_is_shown_and_compared_as_its_file_says(close):
     assert [row["score_mean"] for row in rows] == [0.75, 0.5]
     draws = [Draw(number=number, settings={}, scores=[r.score]) for number, r in enumerate((bad, good))]
     assert [draw.number for draw in ranked(draws, "close")] == [1, 0]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("METRIC = 3", "METRIC is a int"),
-        (CLOSE.replace('"close"', '"accuracy"'), "metric 'accuracy' exists already"),
-        (CLOSE.replace('"greater"', '"up"'), "direction is 'up'"),
-    ],
-)
-def test_a_broken_metric_file_is_named(tmp_path, monkeypatch, text, words):
-    (tmp_path / "mine.py").write_text(text)
-    monkeypatch.setenv("DELREC_BENCH_METRICS", str(tmp_path))
-    with pytest.raises(BenchError, match=rf"mine\.py.*{words}"):
-        find_metrics()

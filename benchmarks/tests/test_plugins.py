@@ -1,4 +1,4 @@
-"""Methods and tasks of an installed distribution: entry points beside --methods DIR and --tasks DIR."""
+"""Methods, tasks and metrics are found by file: in folders, and in installed distributions by entry points."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
 from delrec_bench.latency import measuring
 from delrec_bench.methods.base import find_methods
+from delrec_bench.metrics.base import MetricTable
 from delrec_bench.tasks.base import find_tasks
 
 METHODS = """
@@ -26,6 +27,60 @@ from delrec_bench.tasks.digits import TASK as DIGITS
 
 TASK = replace(DIGITS, name="visited")
 """
+METRIC = """
+from dataclasses import replace
+from delrec_bench.metrics.nmse import METRIC as NMSE
+
+METRIC = replace(NMSE, name="measured")
+"""
+FIND = {"method": find_methods, "task": find_tasks, "metric": MetricTable.found}
+FILES = {"method": METHODS, "task": TASK, "metric": METRIC}
+
+
+@pytest.mark.parametrize("kind", FIND)
+def test_a_file_of_a_folder_is_found_and_a_helper_beside_it_is_not_read(kind, tmp_path):
+    (tmp_path / "mine.py").write_text(FILES[kind])
+    (tmp_path / "_helper.py").write_text("not python at all")
+    table = FIND[kind]([tmp_path])
+    (name,) = table.keys() & {"visitor", "visited", "measured"}
+    assert table.files[name] == tmp_path / "mine.py"
+    with pytest.raises(BenchError, match=f"no {kind} '{name[:-1]}'; did you mean '{name}'"):
+        table[name[:-1]]
+    for folder, wrong in (("none", "does not exist"), ("mine.py", "is a file")):
+        with pytest.raises(BenchError, match=f"{folder}' {wrong}; give a folder of {kind} files"):
+            FIND[kind]([tmp_path / folder])
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        *((kind, "x = 1", "no M|no T") for kind in FIND),
+        *((kind, "METHODS, TASK, METRIC = [3], 3, 3", "holds a int") for kind in FIND),
+        *((kind, "import nowhere_at_all", "does not import") for kind in FIND),
+        *((kind, "exit(3)", "does not import") for kind in FIND),
+        ("method", METHODS.replace("visitor", "lif"), "'lif' exists already"),
+        ("method", METHODS.replace('title="Visitor"', 'family="none"'), "family 'none'; did you mean 'no"),
+        ("method", METHODS.replace('title="Visitor"', 'source=""'), "source is ''; give a line of text"),
+        ("method", METHODS.replace('title="Visitor"', "build=None"), "needs either build .* or floor"),
+        ("task", TASK.replace("visited", "digits"), "'digits' exists already"),
+        ("task", TASK.replace('"visited"', '"visited", family="sound"'), "family 'sound'"),
+        ("task", TASK.replace('"visited"', '"visited", metric="acuracy"'), "no metric 'acuracy'; did you mean"),
+        ("metric", METRIC.replace("measured", "nmse"), "'nmse' exists already"),
+        ("metric", METRIC.replace('"measured"', '"measured", direction="up"'), "direction is 'up'"),
+        ("metric", METRIC.replace("replace(NMSE, ", "type(NMSE)("), "required positional arguments"),
+    ],
+)
+def test_a_wrong_file_is_named(kind, text, message, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(BenchError, match=rf"mine\.py.*({message})"):
+        FIND[kind]([tmp_path])
+
+
+@pytest.mark.parametrize("role", ["control", "searched_with"])
+def test_another_method_that_is_named_must_be_there(role, tmp_path):
+    (tmp_path / "mine.py").write_text(METHODS.replace("control=None", f'{role}="rlf"'))
+    with pytest.raises(BenchError, match=f"method 'visitor': {role} 'rlf'; did you mean 'rlif'"):
+        find_methods([tmp_path])
 
 
 @pytest.fixture
@@ -78,7 +133,7 @@ def test_methods_and_tasks_of_a_distribution_are_there_once_it_is_installed(inst
     ("source", "point", "message"),
     [
         ("raise ValueError('oops')", "guest", r"does not import \(ValueError: oops\); mend or uninstall guest"),
-        ("METHODS = 3", "guest", "no METHODS = "),
+        ("x = 3", "guest", "no METHODS in it"),
         ("METHODS = []", "guest:METHODS", "names a list; it must name a module"),
         (METHODS.replace("visitor", "lif"), "guest", "method 'lif' exists already"),
         ("", "absent", "does not import .ModuleNotFoundError"),

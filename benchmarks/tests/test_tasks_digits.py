@@ -8,11 +8,6 @@ from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.workspace import workspace_at
 
-TASK_FILE = """
-from delrec_bench.tasks.base import Task
-TASK = Task(name="{name}", summary="s", source="s", licence="l", family="pixels", load=lambda *a: None)
-"""
-
 
 @pytest.fixture
 def load(tmp_path):
@@ -50,32 +45,6 @@ def test_a_limit_shrinks_training_and_validation_but_not_the_test(load):
     data = load(limit=100)
     assert [len(part) for part in (data.train, data.valid, data.test)] == [100, 25, 360]
     assert len(load(test_limit=7).test) == 7
-
-
-def test_a_task_file_in_another_folder_is_found(tmp_path):
-    (tmp_path / "mine.py").write_text(TASK_FILE.format(name="mine"))
-    (tmp_path / "_helper.py").write_text("not python at all")
-    assert find_tasks([tmp_path])["mine"].name == "mine"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("x = 1", "no TASK"),
-        ("TASK = 3", "TASK is a int"),
-        ("import nowhere_at_all", "does not import"),
-        (TASK_FILE.format(name="digits"), "exists already"),
-    ],
-)
-def test_a_bad_task_file_is_named(tmp_path, content, message):
-    (tmp_path / "mine.py").write_text(content)
-    with pytest.raises(BenchError, match=f"mine.py.*{message}"):
-        find_tasks([tmp_path])
-
-
-def test_a_missing_task_folder_is_an_error(tmp_path):
-    with pytest.raises(BenchError, match="does not exist"):
-        find_tasks([tmp_path / "no"])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 Without delays each is its paper's network: feedforward (adLIF, cAdLIF, SiLIF, C-SiLIF) or with ordinary recurrent
 connections (RadLIF, SE-adLIF, ALIF). With delays each takes the place of the LIF in DelRec's or DCLS's network. cAdLIF,
-SiLIF and C-SiLIF have no recurrent network of their papers: fixed recurrent delays are compared with the feedforward
+SiLIF and C-SiLIF have no recurrent network in their papers: fixed recurrent delays are compared with the feedforward
 one, which tells what recurrence and delays are worth together.
 """
 
@@ -19,7 +19,7 @@ from delrec_bench.methods.base import Method
 from delrec_bench.methods.stack import DELREC, settings_of
 from delrec_bench.networks import Network, NetworkConfig
 
-# Fields of NetworkConfig that are about the LIF, which these networks have none of.
+# Fields of NetworkConfig about the LIF, which these networks do not have.
 _LIF = ("tau", "learn_tau", "threshold", "reset", "v_reset", "detach_reset", "surrogate", "surrogate_parameters")
 _LEAK = {"fixed": None, "decay": partial(LearnedLeak, "decay"), "tau": partial(LearnedLeak, "tau")}
 
@@ -34,11 +34,12 @@ PLAIN = {"recurrent": "plain", "feedforward": "none"}
 AXONAL = {"recurrent": "axonal", "feedforward": "none", "learn_delays": True}
 FIXED = {**AXONAL, "learn_delays": False, "sigma": 0.0, "learn_spread": False}
 DCLS = {"recurrent": "none", "feedforward": "v1", "learn_positions": True}
+DCLS_FIXED = {**DCLS, "learn_positions": False}
 
 
 @dataclass(frozen=True)
 class Family:
-    """A neuron: what people call it, its class, source, settings with their defaults, and what its networks need."""
+    """A neuron: its title, class, source, settings with their defaults, and what its networks need."""
 
     title: str
     neuron: Callable[..., Neuron]
@@ -110,7 +111,7 @@ def build(family: Family, fixed: Mapping[str, Any], settings: Mapping[str, Any],
 
 
 def _method(
-    name: str, family: str, title: str, summary: str, learned: str, control: str, source: str = "", **fixed: Any
+    name: str, family: str, title: str, how: str, learned: str, control: str, source: str, **fixed: Any
 ) -> Method:
     of = FAMILIES[family]
     delays = fixed["recurrent"] == "axonal" or fixed["feedforward"] != "none"
@@ -119,9 +120,9 @@ def _method(
         name=name,
         title=title,
         family="adaptive neurons with delays" if delays else "adaptive neurons",
-        summary=summary,
+        summary=f"{of.what}{how}",
         source=f"{of.source}{source}",
-        learned=learned,
+        learned=f"weights, neuron parameters{learned}",
         board=name in _BOARD,
         control=control,
         searched_with=name.removesuffix("-fixed"),
@@ -133,56 +134,32 @@ def _method(
 
 def _own_network(name: str, family: str, control: str, **fixed: Any) -> Method:
     recurrent = "ordinary recurrent connections" if fixed["recurrent"] == "plain" else "feedforward"
-    summary = f"{FAMILIES[family].what}, {recurrent}, no delay"
     title = "RadLIF" if name == "radlif" else FAMILIES[family].title
-    return _method(name, family, title, summary, "weights, neuron parameters", control, **fixed)
+    return _method(name, family, title, f", {recurrent}, no delay", "", control, "", **fixed)
+
+
+def _pair(
+    family: str, stem: str, suite: str, how: str, kind: str, control: str, source: str, *forms: Any
+) -> list[Method]:
+    """The same delays learned, and random and fixed."""
+    name, title = f"{stem}-{family}", f"{FAMILIES[family].title} + {suite}"
+    learned, fixed = forms
+    drawn = f"{name}-fixed", family, f"{title}, fixed random delays", f" {how}, random and fixed", "", control, source
+    return [
+        _method(name, family, f"{title}, learned delays", f" {how}, learned", f", {kind}", drawn[0], source, **learned),
+        _method(*drawn, **fixed),
+    ]
 
 
 def _with_delays(family: str) -> list[Method]:
-    what, title = FAMILIES[family].what, FAMILIES[family].title
-    name = f"delrec-axonal-{family}"
+    plain = FAMILIES[family].plain or family
+    # Where the paper's network is recurrent, the LIF behind the same delays differs by the neuron alone.
+    before = family if family in FEEDFORWARD else "dcls-fixed"
+    recurrent = "with recurrent delays, one per sending neuron"
+    feedforward = "behind feedforward delays, one per connection"
     return [
-        _method(
-            name,
-            family,
-            f"{title} + DelRec, learned delays",
-            f"{what} with recurrent delays, one a sending neuron, learned",
-            "weights, neuron parameters, recurrent delays",
-            f"{name}-fixed",
-            source=f"; {DELREC}",
-            **AXONAL,
-        ),
-        _method(
-            f"{name}-fixed",
-            family,
-            f"{title} + DelRec, fixed random delays",
-            f"{what} with recurrent delays, one a sending neuron, random and fixed",
-            "weights, neuron parameters",
-            FAMILIES[family].plain or family,
-            source=f"; {DELREC}",
-            **FIXED,
-        ),
-        _method(
-            f"dcls-{family}",
-            family,
-            f"{title} + DCLS, learned delays",
-            f"{what} behind feedforward delays, one a connection, learned",
-            "weights, neuron parameters, feedforward delays",
-            f"dcls-{family}-fixed",
-            source=f"; {HAMMOUAMRI}",
-            **DCLS,
-        ),
-        _method(
-            f"dcls-{family}-fixed",
-            family,
-            f"{title} + DCLS, fixed random delays",
-            f"{what} behind feedforward delays, one a connection, random and fixed",
-            "weights, neuron parameters",
-            # Where the paper's network is recurrent, the LIF behind the same delays differs by the neuron alone.
-            family if family in FEEDFORWARD else "dcls-fixed",
-            source=f"; {HAMMOUAMRI}",
-            **{**DCLS, "learn_positions": False},
-        ),
+        *_pair(family, "delrec-axonal", "DelRec", recurrent, "recurrent delays", plain, f"; {DELREC}", AXONAL, FIXED),
+        *_pair(family, "dcls", "DCLS", feedforward, "feedforward delays", before, f"; {HAMMOUAMRI}", DCLS, DCLS_FIXED),
     ]
 
 

@@ -1,17 +1,13 @@
 """What a method is, and how methods are found."""
 
-import importlib
-import importlib.util
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.plugins import import_folder, import_installed
+from delrec_bench.plugins import Plugins
 
 if TYPE_CHECKING:
     from delrec import Trainable
@@ -117,46 +113,21 @@ class Method:
         return merged
 
 
-class MethodTable(dict[str, Method]):
-    """Methods by name, and in `files` the file that declares each; an unknown name is a BenchError with the nearest."""
+class MethodTable(Plugins[Method]):
+    """Methods by name."""
 
-    def __init__(self, *methods: Mapping[str, Method], **named: Method) -> None:
-        super().__init__(*methods, **named)
-        self.files: dict[str, Path] = {}
-
-    def __missing__(self, name: str) -> Method:
-        raise BenchError(f"no method '{name}'; {nearest(name, self)} (see: delrec-bench list methods)")
+    kind, declared, of = "method", "METHODS", Method
 
 
 def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
     """All methods: of this package, of installed distributions, and of every *.py file in the extra folders.
 
     Raises:
-        BenchError: A folder that is not there, a file that does not import or declares no METHODS, a name twice.
+        BenchError: As `Plugins.found`; a method whose control, or the one that it is searched with, is not there.
     """
-    table = MethodTable()
-    for path in sorted(FOLDER.glob("[!_]*.py")):
-        module = importlib.import_module(f"delrec_bench.methods.{path.stem}")
-        _add(table, getattr(module, "METHODS", []), str(path), module)
-    folders = (found for folder in extra_dirs for found in import_folder(Path(folder), "method"))
-    for where, module in chain(import_installed("method"), folders):
-        methods = getattr(module, "METHODS", None)
-        if not isinstance(methods, list | tuple):
-            raise BenchError(f"{where}: no METHODS = [Method(...)] in it; declare one, or begin the name with '_'")
-        _add(table, methods, str(where), module)
+    table = MethodTable.found(extra_dirs)
     for method in table.values():
-        if method.control is not None and method.control not in table:
-            raise BenchError(f"method '{method.name}': control '{method.control}'; {nearest(method.control, table)}")
-        if method.entry not in table:
-            raise BenchError(f"method '{method.name}': searched_with '{method.entry}'; {nearest(method.entry, table)}")
+        for role, name in (("control", method.control), ("searched_with", method.searched_with)):
+            if name is not None and name not in table:
+                raise BenchError(f"method '{method.name}': {role} '{name}'; {nearest(name, table)}")
     return table
-
-
-def _add(table: MethodTable, methods: Iterable[Any], path: str, module: ModuleType) -> None:
-    for method in methods:
-        if not isinstance(method, Method):
-            raise BenchError(f"{path}: METHODS holds a {type(method).__name__}; it must hold Method(...) entries")
-        if method.name in table:
-            raise BenchError(f"{path}: method '{method.name}' exists already; give it another name")
-        table[method.name] = method
-        table.files[method.name] = Path(str(module.__file__))

@@ -1,5 +1,6 @@
 """Feedforward delays as dilated convolutions with learnable spacings (DCLS), alone and beside recurrent delays."""
 
+from dataclasses import replace
 from typing import Any
 
 from delrec_bench.methods._published import published
@@ -8,106 +9,94 @@ from delrec_bench.methods.delrec import LEARNED
 from delrec_bench.methods.stack import DELREC, builder, settings_of
 
 DCLS = "Hammouamri et al. 2024, https://arxiv.org/abs/2306.17670"
+RANDOM = f"{DCLS} (its 'snn_delays_lr0')"
 
-_V1: dict[str, Any] = {"recurrent": "none", "feedforward": "v1", "learn_positions": True}
-_FIXED: dict[str, Any] = {"recurrent": "none", "feedforward": "v1", "learn_positions": False}
-_GAUSS: dict[str, Any] = {"recurrent": "none", "feedforward": "gauss", "learn_positions": True}
-_BOTH: dict[str, Any] = {"recurrent": "axonal", "feedforward": "v1", "learn_positions": True, **LEARNED}
+
+def _method(name: str, title: str, summary: str, source: str, control: str, **fixed: Any) -> Method:
+    fixed = {"recurrent": "none", "feedforward": "v1", "learn_positions": not name.endswith("-fixed"), **fixed}
+    return Method(
+        name=name,
+        title=title,
+        family="feedforward delays",
+        summary=summary,
+        source=source,
+        learned="weights, feedforward delays" if fixed["learn_positions"] else "weights",
+        board=name in ("dcls", "dcls-fixed", "delrec-dcls"),
+        control=control,
+        searched_with=name.removesuffix("-fixed"),
+        settings=settings_of(**fixed),
+        build=builder(**fixed),
+        presets=published(name),
+    )
 
 
 def _form(form: str, what: str) -> list[Method]:
     """Feedforward delays with fewer parameters, learned, and random and fixed."""
-    learned = {**_V1, "feedforward_form": form}
-    fixed = {**_FIXED, "feedforward_form": form}
+    delays = f"feedforward delays, one per {what} neuron"
     return [
-        Method(
-            name=f"dcls-{form}",
-            title=f"DCLS, one learned delay per {what} neuron",
-            family="feedforward delays",
-            summary=f"feedforward delays, one a {what} neuron, learned (DCLS v1)",
-            source=f"{DCLS}; one a neuron as in DelGrad, https://doi.org/10.1038/s41467-025-63120-y",
-            learned="weights, feedforward delays",
-            control=f"dcls-{form}-fixed",
-            settings=settings_of(**learned),
-            build=builder(**learned),
+        _method(
+            f"dcls-{form}",
+            f"DCLS, one learned delay per {what} neuron",
+            f"{delays}, learned (DCLS v1)",
+            f"{DCLS}; one a neuron as in DelGrad, https://doi.org/10.1038/s41467-025-63120-y",
+            f"dcls-{form}-fixed",
+            feedforward_form=form,
         ),
-        Method(
-            name=f"dcls-{form}-fixed",
-            title=f"DCLS, one fixed random delay per {what} neuron",
-            family="feedforward delays",
-            summary=f"feedforward delays, one a {what} neuron, random and fixed",
-            source=f"{DCLS} (its 'snn_delays_lr0'); one a neuron as in DelGrad",
-            learned="weights",
-            control="lif",
-            searched_with=f"dcls-{form}",
-            settings=settings_of(**fixed),
-            build=builder(**fixed),
+        _method(
+            f"dcls-{form}-fixed",
+            f"DCLS, one fixed random delay per {what} neuron",
+            f"{delays}, random and fixed",
+            f"{RANDOM}; one a neuron as in DelGrad",
+            "lif",
+            feedforward_form=form,
         ),
     ]
 
 
 METHODS = [
-    Method(
-        name="dcls",
-        title="DCLS, learned feedforward delays",
-        family="feedforward delays",
-        summary="feedforward delays, one a connection, learned (DCLS v1, interpolated between two steps)",
-        source=f"{DCLS}; settings of {DELREC}",
-        learned="weights, feedforward delays",
-        board=True,
-        control="dcls-fixed",
-        settings=settings_of(**_V1),
-        build=builder(**_V1),
+    _method(
+        "dcls",
+        "DCLS, learned feedforward delays",
+        "feedforward delays, one per connection, learned (DCLS v1, interpolated between two steps)",
+        f"{DCLS}; settings of {DELREC}",
+        "dcls-fixed",
     ),
-    Method(
-        name="dcls-fixed",
-        title="DCLS, fixed random feedforward delays",
-        family="feedforward delays",
-        summary="feedforward delays, one a connection, random and fixed",
-        source=f"{DCLS} (its 'snn_delays_lr0')",
-        learned="weights",
-        board=True,
-        control="lif",
-        searched_with="dcls",
-        settings=settings_of(**_FIXED),
-        build=builder(**_FIXED),
+    _method(
+        "dcls-fixed",
+        "DCLS, fixed random feedforward delays",
+        "feedforward delays, one per connection, random and fixed",
+        RANDOM,
+        "lif",
     ),
-    Method(
-        name="dcls-2k",
-        title="DCLS, two learned delays per connection",
-        family="feedforward delays",
-        summary="feedforward delays, two a connection (kernel count 2), learned",
-        source=f"{DCLS} (its '2KC')",
-        learned="weights, feedforward delays",
-        control="dcls",
-        settings=settings_of(**_V1, kernel_count=2),
-        build=builder(**_V1, kernel_count=2),
+    _method(
+        "dcls-2k",
+        "DCLS, two learned delays per connection",
+        "feedforward delays, two per connection (kernel count 2), learned",
+        f"{DCLS} (its '2KC')",
+        "dcls",
+        kernel_count=2,
     ),
     *_form("axonal", "sending"),
     *_form("dendritic", "receiving"),
-    Method(
-        name="dcls-gauss",
-        title="DCLS, Gaussian kernel",
-        family="feedforward delays",
-        summary="feedforward delays, one a connection, learned with a gaussian that narrows in training",
-        source=DCLS,
-        learned="weights, feedforward delays",
-        control="dcls-fixed",
-        settings=settings_of(**_GAUSS),
-        build=builder(**_GAUSS),
-        presets=published("dcls-gauss"),
+    _method(
+        "dcls-gauss",
+        "DCLS, Gaussian kernel",
+        "feedforward delays, one per connection, learned with a Gaussian that narrows in training",
+        DCLS,
+        "dcls-fixed",
+        feedforward="gauss",
     ),
-    Method(
-        name="delrec-dcls",
-        title="DelRec + DCLS, learned delays",
+    replace(
+        _method(
+            "delrec-dcls",
+            "DelRec + DCLS, learned delays",
+            "recurrent delays, one per sending neuron, and feedforward delays, both learned",
+            f"{DELREC} (its 'rec + ff')",
+            "delrec-axonal",
+            recurrent="axonal",
+            **LEARNED,
+        ),
         family="recurrent delays",
-        summary="recurrent delays, one a sending neuron, and feedforward delays, both learned",
-        source=f"{DELREC} (its 'rec + ff')",
         learned="weights, recurrent and feedforward delays",
-        board=True,
-        control="delrec-axonal",
-        settings=settings_of(**_BOTH),
-        build=builder(**_BOTH),
-        presets=published("delrec-dcls"),
     ),
 ]

@@ -1,14 +1,13 @@
 """DelGrad: neurons that spike once, whose weights and delays learn by the exact gradient of the spike times."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from delrec_baselines.delgrad import DelGradConfig, DelGradNetwork
 from delrec_baselines.delgrad_layer import Delays
 
 from delrec_bench.methods._published import published
 from delrec_bench.methods.base import Method
+from delrec_bench.methods.stack import configured
 
 if TYPE_CHECKING:
     from delrec_bench.tasks.base import Task
@@ -25,13 +24,7 @@ def _applicable(task: "Task") -> str | None:
 
 
 def _method(delays: Delays, what: str, learned: str) -> Method:
-    defaults = {item.name: item.default for item in fields(DelGradConfig) if item.default is not MISSING}
-
-    def build(settings: Mapping[str, Any], inputs: int, classes: int) -> DelGradNetwork:
-        known: dict[str, Any] = {name: settings[name] for name in defaults if name != "delays" and name in settings}
-        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        return DelGradNetwork(DelGradConfig(inputs=inputs, classes=classes, delays=delays, **known))
-
+    settings, build = configured(DelGradConfig, DelGradNetwork, delays=delays)
     return Method(
         name=f"delgrad-{delays}",
         title=f"DelGrad, {what}",
@@ -40,7 +33,7 @@ def _method(delays: Delays, what: str, learned: str) -> Method:
         source=SOURCE,
         learned=learned,
         control=None if delays == "none" else "delgrad-none",
-        settings={name: value for name, value in defaults.items() if name != "delays"},
+        settings=settings,
         build=build,
         presets=published(f"delgrad-{delays}"),
         applicable=_applicable,

@@ -11,103 +11,39 @@ FIXED: dict[str, Any] = {"learn_delays": False, "sigma": 0.0, "learn_spread": Fa
 FIXED_SPREAD: dict[str, Any] = {"learn_delays": False}
 LEARNED: dict[str, Any] = {"learn_delays": True}
 
+KINDS = {"axonal": "sending neuron", "synaptic": "connection", "shared": "layer"}
+BLURRED = "random and fixed, spread over time in training as learned ones are"
 
-def _method(name: str, title: str, summary: str, learned: str, control: str, board: bool, **fixed: Any) -> Method:
-    fixed = {"feedforward": "none", **fixed}
+
+def _method(kind: str, variant: str, title: str, how: str, control: str, **fixed: Any) -> Method:
+    fixed = {"recurrent": kind, "feedforward": "none", **fixed}
     return Method(
-        name=name,
+        name=f"delrec-{kind}{variant}",
         title=f"DelRec, {title}",
         family="recurrent delays",
-        summary=summary,
+        summary=f"recurrent delays, one per {KINDS[kind]}, {how}",
         source=DELREC,
-        learned=learned,
-        board=board,
+        learned="weights" if variant else "weights, recurrent delays",
+        board=kind != "shared" and (kind, variant) != ("synaptic", "-fixed-spread"),
         control=control,
-        searched_with=name.partition("-fixed")[0],
+        searched_with=f"delrec-{kind}",
         settings=settings_of(**fixed),
         build=builder(**fixed),
     )
 
 
+def _methods(kind: str, learned: str, drawn: str) -> list[Method]:
+    """Learned delays, random ones, and random ones under the spread of learned ones."""
+    fixed = f"delrec-{kind}-fixed"
+    return [
+        _method(kind, "", learned, "learned", fixed, **LEARNED),
+        _method(kind, "-fixed", drawn, "random and fixed", "rlif", **FIXED),
+        _method(kind, "-fixed-spread", f"{drawn}, blurred in training", BLURRED, fixed, **FIXED_SPREAD),
+    ]
+
+
 METHODS = [
-    _method(
-        "delrec-axonal",
-        "learned delays",
-        "recurrent delays, one a sending neuron, learned",
-        "weights, recurrent delays",
-        "delrec-axonal-fixed",
-        True,
-        recurrent="axonal",
-        **LEARNED,
-    ),
-    _method(
-        "delrec-axonal-fixed",
-        "fixed random delays",
-        "recurrent delays, one a sending neuron, random and fixed",
-        "weights",
-        "rlif",
-        True,
-        recurrent="axonal",
-        **FIXED,
-    ),
-    _method(
-        "delrec-axonal-fixed-spread",
-        "fixed random delays, blurred in training",
-        "recurrent delays, one a sending neuron, random and fixed, spread over time in training as learned ones are",
-        "weights",
-        "delrec-axonal-fixed",
-        True,
-        recurrent="axonal",
-        **FIXED_SPREAD,
-    ),
-    _method(
-        "delrec-synaptic",
-        "learned delays per synapse",
-        "recurrent delays, one a connection, learned",
-        "weights, recurrent delays",
-        "delrec-synaptic-fixed",
-        True,
-        recurrent="synaptic",
-        **LEARNED,
-    ),
-    _method(
-        "delrec-synaptic-fixed",
-        "fixed random delays per synapse",
-        "recurrent delays, one a connection, random and fixed",
-        "weights",
-        "rlif",
-        True,
-        recurrent="synaptic",
-        **FIXED,
-    ),
-    _method(
-        "delrec-synaptic-fixed-spread",
-        "fixed random delays per synapse, blurred in training",
-        "recurrent delays, one a connection, random and fixed, spread over time in training as learned ones are",
-        "weights",
-        "delrec-synaptic-fixed",
-        False,
-        recurrent="synaptic",
-        **FIXED_SPREAD,
-    ),
-    _method(
-        "delrec-shared",
-        "one learned delay per layer",
-        "recurrent delays, one a layer, learned",
-        "weights, recurrent delays",
-        "delrec-shared-fixed",
-        False,
-        recurrent="shared",
-        **LEARNED,
-    ),
-    _method(
-        "delrec-shared-fixed",
-        "one fixed random delay per layer",
-        "recurrent delays, one a layer, random and fixed",
-        "weights",
-        "rlif",
-        False,
-        recurrent="shared",
-        **FIXED,
-    ),
+    *_methods("axonal", "learned delays", "fixed random delays"),
+    *_methods("synaptic", "learned delays per synapse", "fixed random delays per synapse"),
+    *_methods("shared", "one learned delay per layer", "one fixed random delay per layer")[:2],
 ]

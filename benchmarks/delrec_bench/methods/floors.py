@@ -9,6 +9,8 @@ forecast has no use for being a network.
 """
 
 import warnings
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,6 @@ import torch
 from delrec_bench.data.augment import Tripled
 from delrec_bench.data.samples import CountSamples, Samples
 from delrec_bench.data.task_data import TaskData
-from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import Method
 from delrec_bench.tasks.base import Task
 
@@ -26,43 +27,39 @@ ITERATIONS = 300
 RIDGE = 1.0  # scikit-learn's alpha
 
 
-def not_applicable(data: TaskData) -> str | None:
-    """Why a task has no such floor, or None."""
-    return None if data.classifies else f"floors classify; {data.name} is scored by {data.metric}"
-
-
-def counts_only(data: TaskData) -> np.ndarray:
-    """Predicted class (int64) of every test sample from its spikes per channel.
-
-    Raises:
-        BenchError: A task that has no classes.
-    """
-    return _predict(data, 1)
-
-
-def time_slices(data: TaskData) -> np.ndarray:
-    """Predicted class (int64) of every test sample from its spikes per channel in ten equal parts of the T steps.
-
-    Raises:
-        BenchError: A task that has no classes.
-    """
-    return _predict(data, SLICES)
-
-
-def linear_forecast(data: TaskData) -> np.ndarray:
-    """Forecast (float64) of every test sample, linear in its T * C values.
-
-    Raises:
-        BenchError: A task that has classes.
-    """
-    if data.classifies:
-        raise BenchError(f"linear-forecast forecasts a value; {data.name} has classes: take counts-only, time-slices")
-    from sklearn.linear_model import Ridge
+def _fitted(model: Any, inputs: np.ndarray, targets: np.ndarray) -> Any:
+    """The model behind a standardisation of its inputs, fitted."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), Ridge(alpha=RIDGE))
-    model.fit(_values(data.train), data.train.targets.numpy())
+    with warnings.catch_warnings():
+        # A floor may stop early: what matters is that it is always the same one.
+        warnings.simplefilter("ignore")
+        return make_pipeline(StandardScaler(), model).fit(inputs, targets)
+
+
+def classified(data: TaskData, slices: int) -> np.ndarray:
+    """Predicted class (int64) of every test sample from its spikes per channel in equal parts of the T steps."""
+    from sklearn.linear_model import LogisticRegression
+
+    learned = _learned(data)
+    model = _fitted(
+        LogisticRegression(C=REGULARISATION, max_iter=ITERATIONS, random_state=0),
+        np.concatenate([features(part, slices) for part in learned]),
+        np.concatenate([part.targets.numpy() for part in learned]),
+    )
+    return np.asarray(model.predict(features(data.test, slices)), np.int64)
+
+
+counts_only = partial(classified, slices=1)
+time_slices = partial(classified, slices=SLICES)
+
+
+def linear_forecast(data: TaskData) -> np.ndarray:
+    """Forecast (float64) of every test sample, linear in its T * C values."""
+    from sklearn.linear_model import Ridge
+
+    model = _fitted(Ridge(alpha=RIDGE), _values(data.train), data.train.targets.numpy())
     return np.asarray(model.predict(_values(data.test)), np.float64).reshape(len(data.test))
 
 
@@ -74,44 +71,22 @@ def _values(samples: Samples) -> np.ndarray:
 
 def features(samples: Samples, slices: int) -> np.ndarray:
     """Square roots of the spikes per slice and channel, (n, slices * C)."""
-    plain = samples.base if isinstance(samples, Tripled) else samples
-    if isinstance(plain, CountSamples):
-        return np.sqrt(plain.totals(slices))
+    if isinstance(samples, CountSamples):
+        return np.sqrt(samples.totals(slices))
     pieces = []
-    for indices in torch.arange(len(plain)).split(256):
-        values = plain.batch(indices).numpy()  # (T, B, C)
+    for indices in torch.arange(len(samples)).split(256):
+        values = samples.batch(indices).numpy()  # (T, B, C)
         edges = np.unique((np.arange(slices) * len(values)) // slices)
         totals = np.add.reduceat(values, edges, axis=0, dtype=np.float64)
         pieces.append(totals.transpose(1, 0, 2).reshape(len(indices), -1))
     return np.sqrt(np.concatenate(pieces))
 
 
-def _predict(data: TaskData, slices: int) -> np.ndarray:
-    reason = not_applicable(data)
-    if reason:
-        raise BenchError(f"{reason}; leave the floors out for this task")
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    learned = _learned(data)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=ITERATIONS, random_state=0))
-    with warnings.catch_warnings():
-        # A floor may stop early: what matters is that it is always the same one.
-        warnings.simplefilter("ignore")
-        model.fit(
-            np.concatenate([features(part, slices) for part in learned]),
-            np.concatenate([part.targets.numpy() for part in learned]),
-        )
-    return np.asarray(model.predict(features(data.test, slices)), np.int64)
-
-
 def _learned(data: TaskData) -> list[Samples]:
     train = data.train.base if isinstance(data.train, Tripled) else data.train
-    if not isinstance(train, CountSamples):
-        return [train]
-    parts = [part for part in (train, data.valid) if isinstance(part, CountSamples)]
-    return [part for part in parts if part.counts is train.counts]
+    valid = data.valid
+    both = isinstance(train, CountSamples) and isinstance(valid, CountSamples) and valid.counts is train.counts
+    return [train, valid] if both else [train]
 
 
 def _classes_only(task: Task) -> str | None:
@@ -122,38 +97,41 @@ def _values_only(task: Task) -> str | None:
     return "a linear forecast is of a value, and this task has classes" if task.classifies else None
 
 
+def _method(name: str, title: str, how: str, floor: Any, applicable: Any) -> Method:
+    sort = "forecast" if floor is linear_forecast else "classifier"
+    return Method(
+        name=name,
+        title=f"No network: {title}",
+        family="no network",
+        summary=f"floor: {how}",
+        source="scikit-learn's " + ("Ridge" if sort == "forecast" else "LogisticRegression; rule 11 of the protocol"),
+        learned=f"a linear {sort}",
+        board=True,
+        floor=floor,
+        applicable=applicable,
+    )
+
+
 METHODS = [
-    Method(
-        name="counts-only",
-        title="No network: regression on channel counts",
-        family="no network",
-        summary="floor: logistic regression on a sample's input per channel, without time",
-        source="scikit-learn's LogisticRegression; rule 11 of the protocol",
-        learned="a linear classifier",
-        board=True,
-        floor=counts_only,
-        applicable=_classes_only,
+    _method(
+        "counts-only",
+        "regression on channel counts",
+        "logistic regression on a sample's input per channel, without time",
+        counts_only,
+        _classes_only,
     ),
-    Method(
-        name="time-slices",
-        title="No network: regression on ten time slices",
-        family="no network",
-        summary="floor: logistic regression on the input per channel in ten time slices",
-        source="scikit-learn's LogisticRegression; rule 11 of the protocol",
-        learned="a linear classifier",
-        board=True,
-        floor=time_slices,
-        applicable=_classes_only,
+    _method(
+        "time-slices",
+        "regression on ten time slices",
+        "logistic regression on the input per channel in ten time slices",
+        time_slices,
+        _classes_only,
     ),
-    Method(
-        name="linear-forecast",
-        title="No network: linear forecast",
-        family="no network",
-        summary="floor: ridge regression on all values of a sample",
-        source="scikit-learn's Ridge",
-        learned="a linear forecast",
-        board=True,
-        floor=linear_forecast,
-        applicable=_values_only,
+    _method(
+        "linear-forecast",
+        "linear forecast",
+        "ridge regression on all values of a sample",
+        linear_forecast,
+        _values_only,
     ),
 ]

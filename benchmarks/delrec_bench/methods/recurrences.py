@@ -1,4 +1,4 @@
-"""Recurrent delays of other forms: ASRC's softmax over one delay a layer, and DelRec's with one small convolution."""
+"""Recurrent delays of other forms: ASRC's softmax over one delay per layer, and DelRec's with one small convolution."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -30,7 +30,7 @@ METHODS = [
         name="asrc",
         title="ASRC, one learned delay per layer",
         family="recurrent delays",
-        summary="recurrent delay, one a layer, learned as a softmax over all delays that sharpens in training",
+        summary="recurrent delay, one per layer, learned as a softmax over all delays that sharpens in training",
         source="Xu et al. 2025, https://arxiv.org/abs/2505.11455, and its code dgxdn/ASRC-SNN",
         learned="weights, recurrent delays",
         board=True,
@@ -48,7 +48,7 @@ METHODS = [
         name="delrec-axonal-conv",
         title="DelRec, convolutional recurrence",
         family="recurrent delays",
-        summary="recurrent delays, one a sending neuron, learned; one convolution in place of the recurrent matrix",
+        summary="recurrent delays, one per sending neuron, learned; one convolution in place of the recurrent matrix",
         source="Zebendo et al. 2026, https://arxiv.org/abs/2604.15997, and its code luciozebendo/delrec_snn",
         learned="weights, recurrent delays",
         control="delrec-axonal",

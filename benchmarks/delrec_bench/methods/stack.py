@@ -1,6 +1,6 @@
 """What the methods made of core's `Network` have in common: settings from its configuration, and how it is built."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -9,27 +9,10 @@ from delrec import DelayInit
 from delrec_bench.networks import Network, NetworkConfig
 
 RECURRENT = ("recurrent_layers", "recurrent_dropout", "self_connections")
-DELAYED = (
-    "learn_spread",
-    "sigma",
-    "sigma_decay",
-    "delay_init",
-    "delay_std",
-    "delay_low",
-    "delay_high",
-    "clamp_delays",
-)
+DELAYED = ("learn_spread", "sigma", "sigma_decay", "delay_init", "delay_std", "delay_low", "delay_high", "clamp_delays")
 FEEDFORWARD = (
-    "feedforward_form",
-    "feedforward_layers",
-    "feedforward_readout",
-    "learn_positions",
-    "window",
-    "kernel_count",
-    "right_padding",
-    "feedforward_spread",
-    "anneal_spread",
-    "position_weight_init",
+    *("feedforward_form", "feedforward_layers", "feedforward_readout", "learn_positions", "window", "kernel_count"),
+    *("right_padding", "feedforward_spread", "anneal_spread", "position_weight_init"),
 )
 _GIVEN = ("inputs", "classes", "engine", "max_delay")  # by data, request and hardware, not by a setting
 
@@ -52,8 +35,25 @@ def settings_of(**fixed: Any) -> dict[str, Any]:
         left_out |= {*FEEDFORWARD, "feedforward"}
         if recurrent in ("none", "plain"):
             left_out |= {"rounding"}
-    known = {item.name: item.default for item in fields(NetworkConfig) if item.default is not MISSING}
+    return defaults_of(NetworkConfig, left_out)
+
+
+def defaults_of(config: type[Any], left_out: Collection[str]) -> dict[str, Any]:
+    """The fields of a configuration that have a default, without those left out."""
+    known = {item.name: item.default for item in fields(config) if item.default is not MISSING}
     return {name: value for name, value in known.items() if name not in left_out}
+
+
+def configured(config: type[Any], network: Any, **fixed: Any) -> tuple[dict[str, Any], Any]:
+    """The settings of a network that a configuration of its own describes, with `fixed` fields, and how it is built."""
+    defaults = defaults_of(config, fixed)
+
+    def build(settings: Mapping[str, Any], inputs: int, classes: int) -> Any:
+        known = {name: settings[name] for name in defaults if name in settings}
+        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        return network(config(inputs=inputs, classes=classes, **fixed, **known))
+
+    return defaults, build
 
 
 def refused(network: Mapping[str, Any]) -> str | None:

@@ -4,19 +4,17 @@ Nothing but this object knows which way a metric goes or how it is written: the 
 searches, records, statistics, tables and figures all ask it.
 """
 
-import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from delrec_bench.errors import BenchError, nearest
-from delrec_bench.plugins import import_folder
+from delrec_bench.errors import BenchError
+from delrec_bench.plugins import Plugins
 
 VARIABLE = "DELREC_BENCH_METRICS"  # folders of more metrics; workers inherit it
 MINUS = "\u2212"
@@ -27,14 +25,14 @@ class Metric:
     """A metric as its file declares it, in the module variable `METRIC`.
 
     Attributes:
-        name: As records and columns name it.
-        label: What an axis or a column of a table is called, its unit included.
+        name: Name in records and columns.
+        label: Label of an axis or a table's column, its unit included.
         unit: What follows a score where people read it.
         direction: Whether a "greater" or a "smaller" score is the better one.
         predicts: What a network gives for each sample: a "class" (int64), or a "value" (float64).
         score: (predictions (n,), targets (n,)) -> the score of all samples.
         per_sample: (predictions (n,), targets (n,)) -> (n,) contributions whose mean is the score.
-        limits: Least and greatest score that there can be; None for no limit.
+        limits: Least and greatest possible score; None for no limit.
         factor: What a score is multiplied by where people read it.
         digits: Decimals there.
         difference_unit: What follows a difference of two scores there; else `unit`.
@@ -53,12 +51,10 @@ class Metric:
     difference_unit: str = ""
 
     def __post_init__(self) -> None:
-        if self.direction not in ("greater", "smaller"):
-            raise BenchError(
-                f"metric '{self.name}': direction is {self.direction!r}; it must be 'greater' or 'smaller'"
-            )
-        if self.predicts not in ("class", "value"):
-            raise BenchError(f"metric '{self.name}': predicts is {self.predicts!r}; it must be 'class' or 'value'")
+        for name, known in (("direction", ("greater", "smaller")), ("predicts", ("class", "value"))):
+            if getattr(self, name) not in known:
+                said = f"metric '{self.name}': {name} is {getattr(self, name)!r}"
+                raise BenchError(f"{said}; it must be '{known[0]}' or '{known[1]}'")
 
     @property
     def more_is_better(self) -> bool:
@@ -78,16 +74,15 @@ class Metric:
         """Whether `one` is the better score of the two; equal ones are not."""
         return self.rank(one) < self.rank(other)
 
-    def within(self, score: float) -> bool:
-        """Whether there can be such a score."""
-        low, high = self.limits
-        return (low is None or score >= low) and (high is None or score <= high)
-
     def clipped(self, value: float) -> float:
         """The value, or the limit that it lies beyond."""
         low, high = self.limits
         value = value if low is None else max(low, value)
         return value if high is None else min(high, value)
+
+    def within(self, score: float) -> bool:
+        """Whether such a score is possible."""
+        return self.clipped(score) == score
 
     def shown(self, value: float) -> float:
         """A score or difference on the scale where people read it."""
@@ -95,7 +90,11 @@ class Metric:
 
     def format(self, value: float | None) -> str:
         """A score as people read it, without its unit; empty when missing."""
-        return "" if value is None else number(self.shown(value), self.digits)
+        if value is None:
+            return ""
+        text = f"{self.shown(value):.{self.digits}f}"
+        text = text.lstrip("-") if float(text) == 0 else text
+        return text.replace("-", MINUS)
 
     def format_difference(self, value: float) -> str:
         """A difference of two scores with its sign."""
@@ -103,28 +102,24 @@ class Metric:
         return text if text.startswith(MINUS) or float(text) == 0 else f"+{text}"
 
 
-class MetricTable(dict[str, Metric]):
-    """Metrics by name; an unknown name is a BenchError that names the nearest."""
+class MetricTable(Plugins[Metric]):
+    """Metrics by name."""
 
-    def __missing__(self, name: str) -> Metric:
-        raise BenchError(f"no metric '{name}'; {nearest(name, self)}")
-
-
-def number(value: float, digits: int) -> str:
-    """Fixed digits with a true minus sign, never a negative zero."""
-    text = f"{value:.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("-")
-    return text.replace("-", MINUS)
+    kind, declared, of = "metric", "METRIC", Metric
 
 
 def find_metrics() -> MetricTable:
-    """All metrics: those of this package, and of every *.py file in the folders of DELREC_BENCH_METRICS.
+    """All metrics: of this package, of installed distributions, and of the folders in DELREC_BENCH_METRICS.
 
     Raises:
-        BenchError: A folder that is not there, a file that does not import or declares no METRIC, a name twice.
+        BenchError: As `Plugins.found`.
     """
     return _found(os.environ.get(VARIABLE, ""))
+
+
+@cache
+def _found(folders: str) -> MetricTable:
+    return MetricTable.found(filter(None, folders.split(os.pathsep)))
 
 
 def metric_named(name: str) -> Metric:
@@ -134,24 +129,3 @@ def metric_named(name: str) -> Metric:
         BenchError: There is none; names the nearest.
     """
     return find_metrics()[name]
-
-
-@cache
-def _found(folders: str) -> MetricTable:
-    table = MetricTable()
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        module = importlib.import_module(f"delrec_bench.metrics.{path.stem}")
-        if hasattr(module, "METRIC"):
-            _add(table, module.METRIC, path)
-    for folder in filter(None, folders.split(os.pathsep)):
-        for path, module in import_folder(Path(folder), "metric"):
-            _add(table, getattr(module, "METRIC", None), path)
-    return table
-
-
-def _add(table: MetricTable, metric: Any, path: Path) -> None:
-    if not isinstance(metric, Metric):
-        raise BenchError(f"{path}: METRIC is a {type(metric).__name__}; it must be a delrec_bench.metrics.base.Metric")
-    if metric.name in table:
-        raise BenchError(f"{path}: metric '{metric.name}' exists already; give it another name")
-    table[metric.name] = metric
