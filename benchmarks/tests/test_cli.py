@@ -119,8 +119,8 @@ def test_a_checkpoint_holds_the_chosen_epoch_and_loads_without_pickle(root, caps
         ("run lif digits --epoch 3", "did you mean '--epochs'"),
         ("run lif", "run: missing argument 'task'"),
         ("rnu lif digits", "there is no command 'rnu'; did you mean 'run'"),
-        ("list methods --study x", "list: option '--study' is not known; it is an option of bench, reproduce, report"),
-        ("list methods --jsno", "list: option '--jsno' is not known; did you mean '--json'"),
+        ("list methods --study x", "list: unknown option '--study'; it is an option of bench, reproduce, report"),
+        ("list methods --jsno", "list: unknown option '--jsno'; did you mean '--json'"),
         ("data stat", "there is no command 'stat'; did you mean 'status'"),
         ("run lif digits --set network.hidden=99999999999999999999", "network.hidden is 99999999999999999999"),
         ("run lif digits --set training.batch=1e9", "training.batch is 1000000000.0; it must be a whole number"),
@@ -220,7 +220,7 @@ def test_a_file_in_the_folder_is_a_command_with_the_options_of_all(root, capsys,
     folder = tmp_path / "commands"
     folder.mkdir()
     (folder / "say_so_.py").write_text(
-        "PANEL = 'See'\n"
+        "PANEL = 'Results'\n"
         "EXAMPLES = (('say-so', 'says so'),)\n"
         "def command(places, word: str = 'so'):\n"
         "    '''Say so.'''\n"

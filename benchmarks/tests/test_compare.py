@@ -132,7 +132,7 @@ def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_
     code, lines = compared(tmp_path, "published", str(ours), capsys=capsys)
     assert code == 0 and lines == ["Reproduced: 4 of 4 rows equal."]
     code, lines = compared(tmp_path, str(ours), "lif", capsys=capsys)
-    assert code == 2 and "is a set of runs and 'lif' is none" in lines[0]
+    assert code == 2 and "is a set of runs, but 'lif' is not" in lines[0]
 
 
 def test_points_of_a_sweep_are_compared_by_a_studys_runs(root, tmp_path, capsys):

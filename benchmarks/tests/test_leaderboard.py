@@ -46,7 +46,7 @@ def test_only_the_new_methods_rows_are_trained_and_stand_marked_among_the_others
     assert [(r.task, r.repetition) for r in asked] == [("digits", r) for r in range(3)]
     told = capsys.readouterr()
     assert "My method (new, run here)" in told.out
-    assert "3 runs, 3 to do in" in told.err and "minutes" in told.err, "also where stderr is no terminal"
+    assert "3 runs, 3 to do with" in told.err and "minutes" in told.err, "also where stderr is no terminal"
     text = (mine / "out" / "leaderboard" / "leaderboard.html").read_text()
     assert "new, run here" in text and "delrec-bench leaderboard --methods mine" in text
     assert "are missing" not in text
@@ -62,18 +62,18 @@ def test_it_trains_on_files_of_a_user_where_they_are_named(mine, asked, capsys):
 
 def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked, capsys):
     assert app.main(["leaderboard", "--methods", "mine", "--dry-run", "--jobs", "2"]) == 0
-    assert asked == [] and "4 runs, 4 to do in 2 workers: about 1.0 minutes" in capsys.readouterr().err
+    assert asked == [] and "4 runs, 4 to do with 2 workers: about 1.0 minutes" in capsys.readouterr().err
     assert not (mine / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--methods mine --only-tasks shdd", "no task 'shdd'; known: digits, formants-20, formants-35, mackey-glass, "
+        ("--methods mine --only-tasks shdd", "no task 'shdd'; it has digits, formants-20, formants-35, mackey-glass, "
          "shd, ssc, ps-mnist"),
-        ("--methods mine --only-tasks digits --data shd=there", "leave shd out"),
+        ("--methods mine --only-tasks digits --data shd=there", "remove shd"),
         ("--methods mine/mine.py", "mine.py' is a file; name its folder: --methods /"),
-        ("--only-tasks digits", "nothing to train: name the folder of your method by --methods DIR"),
+        ("--only-tasks digits", "nothing to train; give the folder of your method with --methods DIR"),
     ],
 )  # fmt: skip
 def test_a_wrong_request_is_named_with_its_remedy(mine, asked, capsys, words, message):

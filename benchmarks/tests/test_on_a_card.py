@@ -41,7 +41,7 @@ def test_workers_of_a_device_are_refused_for_networks_on_the_cpu(tmp_path, capsy
     (tmp_path / "data.dvc").touch()
     words = ["reproduce", "--study", "leaderboard", "--root", str(tmp_path), "--per-device", "4"]
     assert app.main(words) == 2
-    assert "--per-device 4 is of CUDA devices, and the networks are on the CPU" in capsys.readouterr().err
+    assert "--per-device 4 needs --device cuda" in capsys.readouterr().err
 
 
 def test_a_runs_memory_on_a_card_is_its_own(monkeypatch):

@@ -145,7 +145,7 @@ def test_a_run_that_kills_its_worker_fails_alone(root, capsys, tmp_path, monkeyp
     assert code == 1
     said = capsys.readouterr().err
     assert (
-        "failed: killer on digits: its worker was killed (out of memory?)\n  once more: delrec-bench run killer" in said
+        "failed: killer on digits: its worker was killed (out of memory?)\n  to retry: delrec-bench run killer" in said
     )
     assert [record.method for record in load_records(root / "runs")] == ["lif"]
 

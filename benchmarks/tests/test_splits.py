@@ -43,7 +43,7 @@ def test_all_tasks_at_hand_are_written_and_the_others_named(tmp_path, capsys):
         for split, used in data.used.items():
             assert len(rows(tmp_path / name / "repetition-0.csv", split)) == used == len(getattr(data, split))
     if not (find_workspace().data / "shd").is_dir():
-        assert "shd: left out" in capsys.readouterr().err
+        assert "shd: skipped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

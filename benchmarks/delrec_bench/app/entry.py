@@ -76,7 +76,7 @@ def _complaint(error: typer.TyperException) -> str:
         commands = getattr(context.find_root().command, "commands", {})
         others = [name for name, command in commands.items() if unknown in _flags(command)]
         guess = f"it is an option of {', '.join(others)}" if others else nearest(unknown, _flags(context.command))
-        return f"{where}: option '{unknown}' is not known; {guess}"
+        return f"{where}: unknown option '{unknown}'; {guess}"
     message = error.format_message().strip().rstrip(".")
     return f"{where}: {message[:1].lower()}{message[1:]}; see {context.command_path} --help"
 

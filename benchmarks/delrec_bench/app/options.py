@@ -19,12 +19,13 @@ Answer = tuple[int, dict[str, Any]]
 """What a command returns: its exit code, and its content for --json."""
 
 DataOfTasks = Annotated[
-    list[str] | None, typer.Option("--data", metavar="TASK=DIR", help="Your own files for a task, in its layout.")
+    list[str] | None, typer.Option("--data", metavar="TASK=DIR", help="Your own files for a task, in its file format.")
 ]
 """An option read by `by_task`."""
 
 ArithmeticOption = Annotated[
-    str, typer.Option(metavar="portable|native", help="The same bits on every x86-64-v3 processor, or fastest here.")
+    str,
+    typer.Option(metavar="portable|native", help="portable: bitwise identical on all x86-64-v3 CPUs; native: fastest."),
 ]
 
 METHODS_VARIABLE = "DELREC_BENCH_METHODS"
@@ -32,16 +33,20 @@ TASKS_VARIABLE = "DELREC_BENCH_TASKS"
 
 
 def _option(text: str, *flags: str, metavar: str | None = "DIR") -> Any:
-    return typer.Option(*flags, help=text, metavar=metavar, rich_help_panel="Where things are")
+    return typer.Option(*flags, help=text, metavar=metavar, rich_help_panel="Common options")
 
 
 def _options(
-    root: Annotated[str | None, _option("The checkout (else DELREC_BENCH_ROOT, else the one here).")] = None,
-    runs: Annotated[str | None, _option("Folder of finished runs (else ROOT/runs).")] = None,
-    methods: Annotated[list[str] | None, _option(f"More method files ({METHODS_VARIABLE}).")] = None,
-    tasks: Annotated[list[str] | None, _option(f"More task files ({TASKS_VARIABLE}).")] = None,
-    metrics: Annotated[list[str] | None, _option("More metric files (DELREC_BENCH_METRICS).")] = None,
-    as_json: Annotated[bool, _option("One JSON object on stdout, all else on stderr.", "--json", metavar=None)] = False,
+    root: Annotated[
+        str | None, _option("Repository root (default: DELREC_BENCH_ROOT, or the repository you are in).")
+    ] = None,
+    runs: Annotated[str | None, _option("Folder for runs (default: ROOT/runs).")] = None,
+    methods: Annotated[list[str] | None, _option(f"Folder with your method files (also {METHODS_VARIABLE}).")] = None,
+    tasks: Annotated[list[str] | None, _option(f"Folder with your task files (also {TASKS_VARIABLE}).")] = None,
+    metrics: Annotated[list[str] | None, _option("Folder with your metric files (also DELREC_BENCH_METRICS).")] = None,
+    as_json: Annotated[
+        bool, _option("Print one JSON object to stdout, everything else to stderr.", "--json", metavar=None)
+    ] = False,
 ) -> None:
     """The options of every command; `Places` holds their values."""
 

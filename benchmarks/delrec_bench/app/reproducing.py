@@ -56,9 +56,7 @@ def reproduce(
     methods, tasks = places.tables()
     expanded = expand(study, profile, methods, tasks, wanted)
     if per_device is not None and wanted.device == "cpu":
-        raise BenchError(
-            f"--per-device {per_device} is of CUDA devices, and the networks are on the CPU; add --device cuda"
-        )
+        raise BenchError(f"--per-device {per_device} needs --device cuda")
     if executor == "local":
         need_device(wanted.device)
     on_cards = wanted.device != "cpu" and torch.cuda.is_available()
@@ -86,7 +84,8 @@ def reproduce(
     measured = with_latency and len(again) == len(expanded.requests) and can_measure(say)
     say(
         f"study {expanded.name}, profile {expanded.profile}: {len(again)} runs, {reused} finished, "
-        f"{len(missing)} to do in {does.jobs} workers: about {work.cost(missing).seconds / does.jobs / 60:.1f} minutes"
+        f"{len(missing)} to do with {does.jobs} workers: "
+        f"about {work.cost(missing).seconds / does.jobs / 60:.1f} minutes"
         + (f", then latency (about {LATENCY_SECONDS:.0f} s)" if measured else "")
         + " and the report"
         + (f"; budget {expanded.minutes:g} minutes, installation included" if expanded.minutes else "")
@@ -107,8 +106,8 @@ def reproduce(
         "seconds": round(time.perf_counter() - start, 1),
     }
     for failure in failed:
-        say(f"failed: {failure['error']}\n  once more: {failure['command']}")
-    say(f"done in {content['seconds']:.0f} s ({trained:.0f} s of it runs and latency), {len(failed)} failed")
+        say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
+    say(f"done in {content['seconds']:.0f} s (runs and latency: {trained:.0f} s), {len(failed)} failed")
     say(content["comparison"])
     return (1 if failed or different else 0), content
 
@@ -163,7 +162,7 @@ def _dry_run(study: Study, methods: MethodTable, tasks: TaskTable, records: Sequ
     for method, task, reason in study.skipped:
         print(f"  not applicable: {method} on {task}: {reason}")
     hours = max(whole.seconds / jobs, whole.longest) / 3600
-    print(f"in all: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
+    print(f"total: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
     unfit = misfit(whole, jobs)
     if unfit:
         print(f"does not fit: {unfit}")

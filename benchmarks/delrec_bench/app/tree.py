@@ -27,15 +27,15 @@ from delrec_bench.arithmetic import MOST_THREADS, pin_threads
 from delrec_bench.errors import BenchError, nearest
 
 FOLDER = Path(__file__).parent / "commands"
-PANELS = ("Run", "See", "Files")  # in this order in --help
+PANELS = ("Run", "Results", "Files")  # in this order in --help
 NAMES = {"help_option_names": ["-h", "--help"]}
 EXAMPLES = (
-    ("list methods", "what can be run"),
+    ("list methods", "list the methods"),
     ("run lif digits", "one run, about a minute"),
-    ("run delrec-axonal shd --data DIR", "on files of yours"),
-    ("run lif digits --set hidden=32,32 --set training.lr_weights=0.01", "any setting"),
-    ("reproduce --dry-run", "what the leaderboard would take"),
-    ("reproduce", "make the leaderboard"),
+    ("run delrec-axonal shd --data DIR", "train on your own files"),
+    ("run lif digits --set hidden=32,32 --set training.lr_weights=0.01", "change settings"),
+    ("reproduce --dry-run", "how long a rerun of the leaderboard takes"),
+    ("reproduce", "rerun the leaderboard and compare it with our results"),
 )
 
 

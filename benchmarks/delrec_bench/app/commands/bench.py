@@ -13,37 +13,46 @@ if TYPE_CHECKING:
 
 PANEL = "Run"
 EXAMPLES = (
-    ("bench", "the quick methods on the embedded tasks, two minutes"),
+    ("bench", "the leaderboard's methods on the tasks that need no download, about two minutes"),
     ("bench --study three-tasks", "SHD, SSC and PS-MNIST at published widths; needs no data"),
-    ("bench --study leaderboard --profile speech --data shd=DIR --data ssc=DIR", "the board's rows on files of yours"),
-    ("bench --again -- --benchmark-autosave --benchmark-compare", "against what pytest-benchmark saved last"),
+    (
+        "bench --study leaderboard --profile speech --data shd=DIR --data ssc=DIR",
+        "the leaderboard's methods on your own files",
+    ),
+    ("bench --again -- --benchmark-autosave --benchmark-compare", "save, and compare with the last saved measurement"),
 )
 _USUAL, _EACH = 2.0, 15.0
 
 
 def command(
     places: Places,
-    options: Annotated[list[str] | None, typer.Argument(help="For pytest, after --: --benchmark-compare, ...")] = None,
-    study: Annotated[str | None, typer.Option(metavar="S", help="Its methods, tasks and settings.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Of the study; else of presets (quick).")] = None,
-    data: DataOfTasks = None,
-    only_methods: Annotated[str | None, typer.Option(metavar="A,B", help="Only these.")] = None,
-    only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Only these.")] = None,
-    each: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds for a method on a task (2; a study's 15).")
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Passed to pytest, after --, for example --benchmark-compare.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Three rounds of everything: a try.")] = False,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of torch and numba.")] = 1,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where the networks are.")] = "cpu",
+    study: Annotated[
+        str | None, typer.Option(metavar="S", help="Measure the methods of this study, with its tasks and settings.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of the study, or of the presets (default: quick).")
+    ] = None,
+    data: DataOfTasks = None,
+    only_methods: Annotated[str | None, typer.Option(metavar="A,B", help="Measure only these methods.")] = None,
+    only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Measure only on these tasks.")] = None,
+    each: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds per method and task (default: 2; with --study: 15).")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Three rounds only, as a quick check.")] = False,
+    threads: Annotated[int, typer.Option(metavar="N", help="Number of threads for torch and numba.")] = 1,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Device to run on.")] = "cpu",
     every: Annotated[
-        bool, typer.Option("--all", help="Without a study: every method, not the quick ones alone.")
+        bool, typer.Option("--all", help="Every method, not only those on the leaderboard (without --study).")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="What is measured already, too.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Repeat existing measurements.")] = False,
 ) -> Answer:
-    """Measure parameters and latency: a training step, inference of a batch, and of one sample as deployed.
+    """Measure parameter counts and latency: a training step, inference of a batch, inference of one sample.
 
-    Run it on an idle machine. What is measured already on this machine is not measured again, so a call that was
-    interrupted goes on. SHD, SSC and PS-MNIST need no data: their inputs are drawn at the task's shape and rate.
+    Use an idle machine. Existing measurements from this machine are kept, so you can resume an interrupted command.
+    SHD, SSC and PS-MNIST need no data: inputs are random, with the task's shape and spike rate.
     """
     from dataclasses import replace
 
@@ -61,7 +70,7 @@ def command(
         words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
         words += "".join(f" --data {task}=DIR" for task in expanded.data)
     elif data:
-        raise BenchError("--data goes with a study here; add --study NAME")
+        raise BenchError("--data needs a study here; add --study NAME")
     else:
         usual = [n for n, m in methods.items() if m.build is not None and (every or m.board)]
         embedded = [n for n, t in tasks.items() if t.embedded]

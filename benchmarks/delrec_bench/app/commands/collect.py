@@ -8,18 +8,20 @@ import typer
 from delrec_bench.app.options import Answer, Places
 
 PANEL = "Files"
-EXAMPLES = (("collect ../node1 ../node2", "what two machines made, in one folder of runs"),)
+EXAMPLES = (("collect ../node1 ../node2", "combine the runs of two machines"),)
 
 
 def command(
     places: Places,
-    sources: Annotated[list[Path], typer.Argument(metavar="DIR...", help="A workspace, or its folder of runs.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Another repository root, or its folder of runs.")
+    ],
 ) -> Answer:
-    """Put the finished runs of other folders beside this workspace's; two that differ are refused by name."""
+    """Copy finished runs from other folders into this one. Runs with the same key must be identical."""
     from delrec_bench.studies.collecting import merge
 
     found = merge(places.workspace, sources)
     if not places.as_json:
-        unfinished = f"; {found.unfinished} without a record left out" if found.unfinished else ""
-        print(f"{len(found.added)} runs added, {len(found.same)} were here already{unfinished}")
+        unfinished = f"; {found.unfinished} without a record skipped" if found.unfinished else ""
+        print(f"{len(found.added)} runs added, {len(found.same)} already here{unfinished}")
     return 0, {"added": found.added, "same": found.same, "unfinished": found.unfinished}

@@ -7,26 +7,29 @@ import typer
 from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task
 from delrec_bench.errors import BenchError
 
-PANEL = "See"
+PANEL = "Results"
 EXAMPLES = (
-    ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, by the runs of a study"),
-    ("compare 'delrec-axonal (sigma 10.0)' 'delrec-axonal (sigma 0.0)' --of sigma", "two points of a sweep"),
-    ("compare runs published", "the runs of this workspace and the published ones"),
-    ("compare ../other/runs runs", "the runs of another machine and yours"),
+    ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, using the runs of one study"),
+    ("compare 'delrec-axonal (sigma 10.0)' 'delrec-axonal (sigma 0.0)' --of sigma", "two settings of a sweep"),
+    ("compare runs published", "your runs and our stored ones"),
+    ("compare ../other/runs runs", "runs from another machine and yours"),
 )
 
 
 def command(
     places: Places,
-    a: Annotated[str, typer.Argument(metavar="A", help="A method; or 'published', a folder of runs, a record file.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],
-    of: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="Compare two methods, or points of a sweep, by a study's runs.")
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help="One of the study's (else its default).")] = None,
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A method, a folder of runs, a record file, or 'published' (our runs).")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="What to compare A with.")],
+    of: Annotated[str | None, typer.Option(metavar="STUDY", help="Use only the runs of this study.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the study (default: the study's default).")] = None,
     data: DataOfTasks = None,
 ) -> Answer:
-    """Compare two methods task by task; or two sets of runs, row by row: equal, consistent or different (exit 1)."""
+    """Compare two methods on each task, or check whether two sets of runs are equal, consistent or different.
+
+    Two sets of runs that are different exit with code 1.
+    """
     from delrec_bench.app.common import read_runs
     from delrec_bench.app.pages import told
     from delrec_bench.app.sides import rows_of, side_of
@@ -38,8 +41,8 @@ def command(
     if (left is None) != (right is None):
         method, runs = (a, b) if left is None else (b, a)
         raise BenchError(
-            f"'{runs}' is a set of runs and '{method}' is none: give two methods, or two of 'published', folders of "
-            "runs and record files"
+            f"'{runs}' is a set of runs, but '{method}' is not; give two methods, or two sets of runs ('published', a "
+            "folder of runs, a record file)"
         )
     if left is not None and right is not None:
         matched = match(left, right, lambda record: f"{record.method} on {record.task}")

@@ -1,4 +1,4 @@
-"""Look after dataset files: what is there, make, fetch and check it."""
+"""List, generate, download and check dataset files."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +12,17 @@ from delrec_bench.workspace import here
 
 PANEL = "Files"
 EXAMPLES = (
-    ("data status", "where each task looks for its files, and what it found"),
-    ("data make", "write the generated and embedded corpora"),
-    ("data fetch shd", "download the official files and check them"),
+    ("data status", "which files each task needs, and which are present"),
+    ("data make", "write the datasets that need no download"),
+    ("data fetch shd", "download the official files and verify their checksums"),
 )
-Tasks = Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="Else all.", show_default=False)]
+Tasks = Annotated[
+    list[str] | None, typer.Argument(metavar="[TASK]...", help="Tasks (default: all).", show_default=False)
+]
 
 
 def status(places: Places, names: Tasks = None) -> Answer:
-    """Show where each task looks for its files, and what it found."""
+    """Show which files each task needs, and which are present."""
     from delrec_bench.data import shelf
 
     rows = _rows(places, names, fresh=False)
@@ -28,20 +30,20 @@ def status(places: Places, names: Tasks = None) -> Answer:
 
 
 def verify(places: Places, names: Tasks = None) -> Answer:
-    """Check files against data.dvc."""
+    """Check the files against their recorded md5 sums."""
     from delrec_bench.data import shelf
 
     rows = [row for row in _rows(places, names, fresh=True) if row.found != shelf.ABSENT]
     failed = sum(row.wrong for row in rows)
-    return _told(places, rows, f"{shelf.as_text(rows)}\n\n{len(rows)} files there, {failed} wrong", failed)
+    return _told(places, rows, f"{shelf.as_text(rows)}\n\n{len(rows)} files present, {failed} wrong", failed)
 
 
 def make(
     places: Places,
     names: Tasks = None,
-    again: Annotated[bool, typer.Option("--again", help="Write files that are there as well.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Overwrite existing files.")] = False,
 ) -> Answer:
-    """Write the generated and embedded corpora."""
+    """Write the datasets that need no download."""
     from delrec_bench.data import shelf
 
     _known(places, names)
@@ -54,26 +56,24 @@ def make(
 def fetch(
     places: Places,
     names: Tasks = None,
-    url: Annotated[
-        str | None, typer.Option(help="Another server's folder in place of the published addresses.")
-    ] = None,
+    url: Annotated[str | None, typer.Option(help="Download from this folder of another server instead.")] = None,
 ) -> Answer:
-    """Download official files and check them."""
+    """Download the official files and verify their checksums."""
     from delrec_bench.data import shelf
 
     _known(places, names)
     if not names:
-        raise BenchError("data fetch needs a task: shd, ssc or ps-mnist; `data status` shows what is absent")
+        raise BenchError("data fetch needs a task: shd, ssc or ps-mnist; `data status` shows what is missing")
     return _written(places, [shelf.fetch(places.workspace, name, url) for name in names])
 
 
 def export_splits(
     places: Places,
     names: Tasks = None,
-    repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="0 to N - 1.")] = 10,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Else ROOT/out/splits.")] = None,
+    repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="Write repetitions 0 to N - 1.")] = 10,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Output folder (default: ROOT/out/splits).")] = None,
 ) -> Answer:
-    """Write splits, permutations and seeds as files, for other people's code."""
+    """Write splits, permutations and seeds to files, for use in other code."""
     from delrec_bench.config import Seeds
     from delrec_bench.data.exchange import export_splits as written_splits
     from delrec_bench.data.task_data import TaskOptions
@@ -91,7 +91,7 @@ def export_splits(
         except BenchError as error:
             if names:
                 raise
-            typer.echo(f"{name}: left out ({error})", err=True)
+            typer.echo(f"{name}: skipped ({error})", err=True)
     return _written(places, [written])
 
 

@@ -1,4 +1,4 @@
-"""Write a trained network for others: NIR or safetensors."""
+"""Export a trained network to NIR or safetensors."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,14 +9,17 @@ from delrec_bench.app.options import Answer, Places
 
 PANEL = "Files"
 EXAMPLES = (
-    ("export safetensors 3f2a", "the network of the run whose key begins so"),
-    ("export nir model.safetensors", "a network from a file, as a NIR graph"),
+    ("export safetensors 3f2a", "the network of the run whose key starts with 3f2a"),
+    ("export nir model.safetensors", "convert a file to NIR"),
 )
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="The beginning of a run's key, its folder or record, or a .safetensors.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="First characters of a run's key, its folder or record, or a .safetensors file."
+    ),
 ]
-OutOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Else out/models/MODEL and the format's ending.")]
+OutOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Output file (default: out/models/MODEL.FORMAT).")]
 
 
 def nir(
@@ -24,12 +27,13 @@ def nir(
     model: ModelArgument,
     out: OutOption = None,
     step_ms: Annotated[
-        float | None, typer.Option(min=1e-6, metavar="MS", help="Length of a step (else the run's, else 1 ms).")
+        float | None, typer.Option(min=1e-6, metavar="MS", help="Length of a time step (default: the run's, or 1 ms).")
     ] = None,
 ) -> Answer:
-    """Write a network as a NIR graph; what NIR has no word for is refused by name.
+    """Export a network as a NIR graph.
 
-    NIR can say: hard reset, axonal or shared delays in whole steps, batch norm (folded), a linear or leaky readout.
+    NIR can express hard resets, integer axonal or shared delays, batch norm (folded), and linear or leaky readouts. For
+    anything else this command reports an error that names the layer.
     """
     from delrec_bench.export import find_model
     from delrec_bench.export.nir_graph import export_nir
@@ -41,12 +45,12 @@ def nir(
     about = {"model": found.name, **{k: str(v) for k, v in found.about.items()}}
     told = export_nir(path, found.network, step / 1000, about)
     if not places.as_json:
-        print("\n".join([f"written: {path} (a step is {step:g} ms)", *told]))
+        print("\n".join([f"written: {path} ({step:g} ms per step)", *told]))
     return 0, {"model": found.name, "file": str(path), "step_ms": step, "readers": told}
 
 
 def safetensors(places: Places, model: ModelArgument, out: OutOption = None) -> Answer:
-    """Write a network as one .safetensors file, which `delrec_bench.export.load_network` reads."""
+    """Export a network as one .safetensors file, which `delrec_bench.export.load_network` reads."""
     from delrec_bench.export import find_model
     from delrec_bench.export.weights import read_weights
     from delrec_bench.workspace import write_atomic

@@ -15,26 +15,29 @@ if TYPE_CHECKING:
     from delrec_bench.methods.base import MethodTable
     from delrec_bench.tasks.base import TaskTable
 
-PANEL = "See"
+PANEL = "Results"
 EXAMPLES = (
-    ("leaderboard", "the board, from our runs and yours"),
-    ("leaderboard --methods my-methods", "train the methods of a folder, and show them among ours"),
-    ("leaderboard --methods my-methods --only-tasks digits --repetitions 5", "five runs of each on one task"),
-    ("leaderboard --methods my-methods --data shd=corpora/shd", "also on files of yours in SHD's layout"),
+    ("leaderboard", "our results and yours"),
+    ("leaderboard --methods my-methods", "train the methods in a folder and add them"),
+    ("leaderboard --methods my-methods --only-tasks digits --repetitions 5", "five runs of each, on one task"),
+    ("leaderboard --methods my-methods --data shd=corpora/shd", "also on your own files in SHD's format"),
 )
 
 
 def command(
     places: Places,
     only_tasks: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Train on these tasks alone (else on the embedded ones).")
+        str | None,
+        typer.Option(metavar="A,B", help="Train only on these tasks (default: those that need no download)."),
     ] = None,
     data: DataOfTasks = None,
     repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each new method on each task.")] = 1,
-    jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Worker processes (all cores).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Number of worker processes (default: one per core).")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the runs and the time needed.")] = False,
 ) -> Answer:
-    """Print the board, and write it to out/leaderboard/. Nothing is trained but the methods that --methods names."""
+    """Print the leaderboard and write it to out/leaderboard/. Trains only the methods that --methods adds."""
     from dataclasses import replace
     from pathlib import Path
 
@@ -54,7 +57,7 @@ def command(
     typed = {Path(folder).absolute(): folder for folder in places.methods or ()}
     new = {n: typed.get(path.parent, str(path.parent)) for n, path in methods.files.items() if path.parent != FOLDER}
     if not new and (only_tasks or data or dry_run):
-        raise BenchError("there is nothing to train: name the folder of your method by --methods DIR")
+        raise BenchError("there is nothing to train; give the folder of your method with --methods DIR")
     for name in new:
         methods[name] = replace(methods[name], board=True)
     failed: list[dict[str, str]] = []
@@ -68,7 +71,7 @@ def command(
             missing = work.missing(requests)[0]
             minutes = work.cost(missing).seconds / executor.jobs / 60
             display.say(
-                f"{words.plural(len(requests), 'run')}, {len(missing)} to do in "
+                f"{words.plural(len(requests), 'run')}, {len(missing)} to do with "
                 f"{words.plural(executor.jobs, 'worker')}: about {minutes:.1f} minutes"
             )
             if dry_run:
@@ -76,7 +79,7 @@ def command(
             display.bar("runs", 0, len(missing), 60 * minutes)
             failed = work.do(missing)
             for failure in failed:
-                display.say(f"failed: {failure['error']}\n  once more: {failure['command']}")
+                display.say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
     records, failures = read_runs(workspace)
     page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
     paths = write_page(out_folder(workspace, page.declared), page)
@@ -120,9 +123,9 @@ def _requests(
         chosen = [task for task in offered if tasks[task].embedded or task in data]
     for task in (*chosen, *data):
         if task not in board:
-            raise BenchError(f"the board has no task '{task}'; known: {', '.join(board)}")
+            raise BenchError(f"the leaderboard has no task '{task}'; it has {', '.join(board)}")
         if task not in offered or task not in chosen:
-            raise BenchError(f"no run of {', '.join(new)} on {task} is asked for; leave {task} out")
+            raise BenchError(f"{task} does not apply to {', '.join(new)}, or --only-tasks leaves it out; remove {task}")
     requests: list[Request] = []
     for profile in dict.fromkeys(offered[task] for task in chosen):
         of = tuple(task for task in chosen if offered[task] == profile)

@@ -8,12 +8,12 @@ import typer
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.errors import BenchError, nearest
 
-PANEL = "See"
+PANEL = "Results"
 EXAMPLES = (
-    ("list", "how many there are of each"),
-    ("list methods", "what each is, where it comes from, what is learned"),
-    ("list tasks", "what is to be learned, from what data"),
-    ("list schemas --json", "what a request, its settings and a study file may say"),
+    ("list", "how many of each there are"),
+    ("list methods", "each method's source and what it learns"),
+    ("list tasks", "each task's data, licence and metric"),
+    ("list schemas --json", "JSON schemas of settings, studies and records"),
 )
 COLUMNS = {
     "methods": ("name", "summary", "source", "learned", "control", "board", "kind"),
@@ -27,9 +27,9 @@ COLUMNS = {
 
 def command(
     places: Places,
-    what: Annotated[str | None, typer.Argument(help="One of: " + ", ".join(COLUMNS) + "; else how many.")] = None,
+    what: Annotated[str | None, typer.Argument(help="One of: " + ", ".join(COLUMNS) + ".")] = None,
 ) -> Answer:
-    """Show methods, tasks, metrics, profiles, studies or schemas."""
+    """List methods, tasks, metrics, profiles, studies or JSON schemas."""
     if what is None:
         found = {name: [row["name"] for row in _rows(name, places)] for name in COLUMNS}
         if not places.as_json:
@@ -37,7 +37,7 @@ def command(
                 print(f"{name:<9} {len(rows):>3}   {', '.join(rows[:5])}{', ...' if len(rows) > 5 else ''}")
         return 0, found
     if what not in COLUMNS:
-        raise BenchError(f"list: '{what}' is not known here; {nearest(what, COLUMNS)}")
+        raise BenchError(f"list: unknown '{what}'; {nearest(what, COLUMNS)}")
     rows = [{name: row[name] for name in COLUMNS[what]} for row in _rows(what, places)]
     if not places.as_json:
         for row in rows:
@@ -87,13 +87,13 @@ def _shown(what: str, row: dict[str, Any]) -> str:
     if what == "schemas":
         return json.dumps(row["schema"], indent=2)
     if what == "metrics":
-        return f"{row['name']}\n    {row['label']}; the {row['direction']} the better; of a {row['predicts']}"
+        return f"{row['name']}\n    {row['label']}; {row['direction']} is better; predicts a {row['predicts']}"
     text = f"{row['name']}\n    {row['summary']}"
     if what == "studies":
         text += f"\n    profiles: {', '.join(row['profiles'])}"
     if what == "methods":
         control = f"; compared with {row['control']}" if row["control"] else ""
-        board = "; on the board" if row["board"] else ""
+        board = "; on the leaderboard" if row["board"] else ""
         text += f"\n    source: {row['source']}\n    learned: {row['learned']}{control}{board}"
     if what == "tasks":
         embedded = "; needs no download" if row["embedded"] else ""

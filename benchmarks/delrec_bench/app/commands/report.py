@@ -6,37 +6,31 @@ import typer
 
 from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task
 
-PANEL = "See"
+PANEL = "Results"
 EXAMPLES = (
-    ("report", "write out/leaderboard/ from the runs that are there"),
-    ("report --study sigma --source mlflow", "the page of a study, from what MLflow holds"),
-    ("report --study adaptive --profile speech --data shd=DIR --data ssc=DIR", "the page of runs on files of yours"),
-    ("report --publish", "put its runs into the store and write reports/leaderboard/, to be committed"),
-    ("report --source published --publish", "draw a page again from the store"),
+    ("report", "write out/leaderboard/ from existing runs"),
+    ("report --study sigma --source mlflow", "a study, from the runs in MLflow"),
+    ("report --study adaptive --profile speech --data shd=DIR --data ssc=DIR", "runs on your own files"),
+    ("report --publish", "add your runs to our stored ones and write reports/leaderboard/"),
+    ("report --source published --publish", "redraw a report from stored runs"),
 )
 
 
 def command(
     places: Places,
     study: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="Whose page: a study, or a file of your own.")
+        str, typer.Option(metavar="NAME|FILE.toml", help="A study, or your own study file.")
     ] = "leaderboard",
-    profile: Annotated[str | None, typer.Option(help="One of the study's (else its default).")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the study (default: the study's default).")] = None,
     data: DataOfTasks = None,
     source: Annotated[
         str | None,
-        typer.Option(
-            metavar="published|mlflow|DIR", help="What to read (else this workspace's runs over the published ones)."
-        ),
+        typer.Option(metavar="published|mlflow|DIR", help="Runs to read (default: yours, plus our stored ones)."),
     ] = None,
-    publish: Annotated[
-        bool, typer.Option("--publish", help="Write the store and reports/PAGE/, from a clean tree.")
-    ] = False,
-    allow_mixed: Annotated[
-        bool, typer.Option("--allow-mixed", help="Publish records of several revisions; the page says so.")
-    ] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Write to reports/. Needs a clean git tree.")] = False,
+    allow_mixed: Annotated[bool, typer.Option("--allow-mixed", help="Allow runs from several code revisions.")] = False,
 ) -> Answer:
-    """Write out/PAGE/ from runs that are there; trains nothing. Only --publish touches reports/."""
+    """Write a report on existing runs to out/, or with --publish to reports/. Trains nothing."""
     from delrec_bench.app.common import read_runs
     from delrec_bench.app.pages import page_of
     from delrec_bench.report.content import build

@@ -13,59 +13,69 @@ if TYPE_CHECKING:
 
 PANEL = "Run"
 EXAMPLES = (
-    ("reproduce", "one run of each row of the leaderboard, compared with the published one"),
-    ("reproduce --all --dry-run", "how long every run of the leaderboard takes"),
-    ("reproduce --study sigma --jobs 8", "a study, by eight workers"),
-    ("reproduce --profile speech --only-tasks shd --data shd=DIR --all", "the leaderboard on files of yours"),
-    ("reproduce --only-methods lif,rlif,delrec-axonal --only-tasks digits", "a part of it"),
-    ("reproduce --study path/to/mine.toml", "a study of yours"),
+    ("reproduce", "rerun one run per row of the leaderboard and compare it with ours"),
+    ("reproduce --all --dry-run", "how long all runs of the leaderboard take"),
+    ("reproduce --study sigma --jobs 8", "run a study in eight processes"),
+    ("reproduce --profile speech --only-tasks shd --data shd=DIR --all", "the leaderboard on your own files"),
+    ("reproduce --only-methods lif,rlif,delrec-axonal --only-tasks digits", "part of the leaderboard"),
+    ("reproduce --study path/to/mine.toml", "your own study"),
 )
 
 
 def command(
     places: Places,
     study: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="A study (delrec-bench list studies), or a file of your own.")
+        str,
+        typer.Option(metavar="NAME|FILE.toml", help="A study (see delrec-bench list studies), or your own study file."),
     ] = "leaderboard",
     profile: Annotated[
-        str | None, typer.Option(metavar="P", help="One of the study's profiles (else its default: mostly quick).")
+        str | None, typer.Option(metavar="P", help="A profile of the study (default: the study's default).")
     ] = None,
     data: DataOfTasks = None,
-    only_methods: Annotated[str | None, typer.Option(metavar="A,B", help="Only these methods of the study.")] = None,
-    only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Only these tasks of the study.")] = None,
-    repetitions: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs of each method on each task (the study's).")
+    only_methods: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Run only these methods of the study.")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where the networks are.")] = "cpu",
+    only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Run only these tasks of the study.")] = None,
+    repetitions: Annotated[
+        int | None, typer.Option(metavar="N", help="Runs per method and task (default: the study's).")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Device to run on.")] = "cpu",
     arithmetic: ArithmeticOption = "portable",
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", help="Worker processes of one thread each (all cores).")
+        int | None, typer.Option(metavar="N", help="Number of worker processes (default: one per core).")
     ] = None,
-    executor: Annotated[str, typer.Option(metavar="local|slurm|dask", help="What does the runs.")] = "local",
+    executor: Annotated[
+        str, typer.Option(metavar="local|slurm|dask", help="Where to run: this machine, SLURM or Dask.")
+    ] = "local",
     per_device: Annotated[
-        int | None, typer.Option(metavar="N", help="Workers for each CUDA device, in place of --jobs.")
+        int | None, typer.Option(metavar="N", help="Worker processes per CUDA device (instead of --jobs).")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of Dask (else workers are started here).")
+        str | None, typer.Option(metavar="ADDRESS", help="Address of a Dask scheduler (default: start one here).")
     ] = None,
     executor_option: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="What SLURM is asked for: timeout_min, mem_gb, slurm_partition, ...",
+            help="Option for SLURM: timeout_min, mem_gb, slurm_partition, ...",
         ),
     ] = None,
-    retries: Annotated[int, typer.Option(min=0, max=100, metavar="N", help="Tries more for a run that failed.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
+    retries: Annotated[
+        int, typer.Option(min=0, max=100, metavar="N", help="Number of times to retry a failed run.")
+    ] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the runs and the time needed.")] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every run of the leaderboard (else repetition 0 of the embedded tasks).")
+        bool,
+        typer.Option(
+            "--all", help="All runs of the leaderboard, not only repetition 0 of tasks that need no download."
+        ),
     ] = False,
-    no_latency: Annotated[bool, typer.Option("--no-latency", help="Leave latency out.")] = False,
+    no_latency: Annotated[bool, typer.Option("--no-latency", help="Do not measure latency.")] = False,
 ) -> Answer:
-    """Make a study's page, and compare its runs with the published ones: equal, consistent or different (exit 1).
+    """Run a study, write a report, and check whether the runs equal ours.
 
-    What is done already is not done again. Of the leaderboard repetition 0 is made, and the rest is the store's. A
-    study chooses methods, tasks, repetitions and settings; the options narrow it, they add nothing.
+    Finished runs are reused. Options can leave out parts of a study, but not add to it. The exit code is 1 if a run
+    failed or a result is different.
     """
     from delrec_bench.app.reproducing import reproduce
     from delrec_bench.studies.expansion import Wanted

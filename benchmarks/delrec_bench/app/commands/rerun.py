@@ -7,17 +7,17 @@ import typer
 from delrec_bench.app.options import Answer, Places
 
 PANEL = "Run"
-EXAMPLES = (("rerun 3f2a", "make the run whose key begins so again, and say whether it is the same"),)
+EXAMPLES = (("rerun 3f2a", "repeat the run whose key starts with 3f2a and compare"),)
 
 
 def command(
     places: Places,
-    record: Annotated[str, typer.Argument(help="A record.json, or the beginning of a key.")],
+    record: Annotated[str, typer.Argument(help="A record.json, or the first characters of a run's key.")],
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="The files that it was made on, if they are your own.")
+        str | None, typer.Option(metavar="DIR", help="The files it was trained on, if they are your own.")
     ] = None,
 ) -> Answer:
-    """Make the run of a record again, and say: equal, consistent, or different (exit 1)."""
+    """Repeat a run and check whether it is equal, consistent or different (exit code 1)."""
     from delrec_bench.records import find_record, read_store
     from delrec_bench.runs.again import rerun
     from delrec_bench.statistics.reproduced import MadeTwice, judge, row_of

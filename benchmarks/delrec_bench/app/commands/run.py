@@ -18,46 +18,48 @@ if TYPE_CHECKING:
 PANEL = "Run"
 EXAMPLES = (
     ("run lif digits", "about a minute"),
-    ("run delrec-axonal shd --data ~/corpora/shd --profile equi-parameter --repetition 2", "on files of yours"),
-    ("run dcls ps-mnist --data ~/mnist --limit 2000 --epochs 2 --set hidden=32,64,64", "other settings"),
-    ("run mine digits --methods ./my-methods --json", "a method of yours, for a program"),
+    ("run delrec-axonal shd --data ~/corpora/shd --profile equi-parameter --repetition 2", "on your own files"),
+    ("run dcls ps-mnist --data ~/mnist --limit 2000 --epochs 2 --set hidden=32,64,64", "with other settings"),
+    ("run mine digits --methods ./my-methods --json", "your own method, with JSON output"),
 )
 
 
 def command(
     places: Places,
-    method: Annotated[str, typer.Argument(help="See: delrec-bench list methods.")],
-    task: Annotated[str, typer.Argument(help="See: delrec-bench list tasks.")],
-    repetition: Annotated[int, typer.Option(metavar="R", help="0, 1, ...: the seeds.")] = 0,
+    method: Annotated[str, typer.Argument(help="A method (see delrec-bench list methods).")],
+    task: Annotated[str, typer.Argument(help="A task (see delrec-bench list tasks).")],
+    repetition: Annotated[int, typer.Option(metavar="R", help="Which repetition: 0, 1, ... Determines all seeds.")] = 0,
     profile: Annotated[
         str,
         typer.Option(
             metavar="P",
-            help="Preset: quick (minutes), embedded (hours), paper and paper-2025 (published), equi-parameter.",
+            help="Preset: quick (minutes), embedded (hours), paper, paper-2025 or equi-parameter (published settings).",
         ),
     ] = "quick",
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training set.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Training samples at most.")] = None,
-    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files in the task's layout.")] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where the network is.")] = "cpu",
-    engine: Annotated[str, typer.Option(metavar="NAME", help="Engine of the scan through time.")] = "auto",
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of delrec's kernels; native: of torch too.")] = 1,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Number of training epochs.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Maximum number of training samples.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files in the task's file format.")] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Device to run on.")] = "cpu",
+    engine: Annotated[str, typer.Option(metavar="NAME", help="Engine: auto, reference, cpu or triton.")] = "auto",
+    threads: Annotated[
+        int, typer.Option(metavar="N", help="Threads for delrec's kernels (with native arithmetic also for torch).")
+    ] = 1,
     arithmetic: ArithmeticOption = "portable",
     trial: Annotated[
-        bool, typer.Option("--trial", help="A search's trial: own seeds, validation score, no test.")
+        bool, typer.Option("--trial", help="Hyperparameter trial: separate seeds, validation score only.")
     ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Any of training.*, network.*, task.*, seeds.*, dtype, budget, products.",
+            help="Change a setting: training.*, network.*, task.*, seeds.*, dtype, budget, products.",
         ),
     ] = None,
 ) -> Answer:
-    """Do one run, from its configuration to a record.
+    """Train one network and store the result.
 
-    A run that was done before is not done again: its record is shown. A wrong setting is answered with the nearest.
+    If the run already exists, its result is shown instead.
     """
     from delrec_bench.config import Request, parse_setting
     from delrec_bench.runs.executors import Place, do

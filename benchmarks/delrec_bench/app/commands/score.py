@@ -7,18 +7,22 @@ import typer
 
 from delrec_bench.app.options import Answer, Places
 
-PANEL = "See"
-EXAMPLES = (("score predictions.csv --task shd --repetition 0", "position and prediction of every test sample"),)
+PANEL = "Results"
+EXAMPLES = (
+    ("score predictions.csv --task shd --repetition 0", "score a csv with the columns position and prediction"),
+)
 
 
 def command(
     places: Places,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A csv of position and prediction.")],
-    task: Annotated[str, typer.Option(metavar="TASK", help="Whose test split, as data export-splits writes it.")],
-    repetition: Annotated[int, typer.Option(min=0, metavar="R", help="Which repetition.")] = 0,
-    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files of the task.")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A csv with the columns position and prediction.")],
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="The task (its test split is written by data export-splits).")
+    ],
+    repetition: Annotated[int, typer.Option(min=0, metavar="R", help="The repetition whose split was used.")] = 0,
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files for the task.")] = None,
 ) -> Answer:
-    """Score predictions made elsewhere: each sample of the exported test split, exactly once."""
+    """Score predictions from other code on the test split of a task."""
     from delrec_bench.config import Seeds
     from delrec_bench.data.exchange import read_predictions
     from delrec_bench.data.task_data import TaskOptions

@@ -11,35 +11,47 @@ if TYPE_CHECKING:
 
 PANEL = "Run"
 EXAMPLES = (
-    ("search delrec-axonal digits --size 10000 --dry-run", "its trials and core hours"),
-    ("search delrec-axonal digits --size 10000 --jobs 2", "search, and keep the settings for all pages"),
-    ("search delrec-axonal digits --size 10000 --independent 5", "five searches: their spread is the tuning variance"),
+    ("search delrec-axonal digits --size 10000 --dry-run", "number of trials and core hours"),
+    ("search delrec-axonal digits --size 10000 --jobs 2", "search, and store the settings for all studies"),
+    (
+        "search delrec-axonal digits --size 10000 --independent 5",
+        "five searches, to measure the variance due to tuning",
+    ),
 )
 
 
 def command(
     places: Places,
-    method: Annotated[str, typer.Argument(help="With those that share its settings: learned and fixed delays.")],
-    task: Annotated[str, typer.Argument(help="See: delrec-bench list tasks.")],
+    method: Annotated[
+        str, typer.Argument(help="The method; versions with learned and fixed delays are searched together.")
+    ],
+    task: Annotated[str, typer.Argument(help="A task (see delrec-bench list tasks).")],
     size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Parameters (else the widths of the profile).")
+        int | None, typer.Option(min=1, metavar="N", help="Number of parameters (default: the profile's widths).")
     ] = None,
-    profile: Annotated[str, typer.Option(metavar="P", help="Whose other settings, epochs among them.")] = "embedded",
-    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files in the task's layout.")] = None,
-    draws: Annotated[int, typer.Option(min=1, metavar="N", help="At a quarter of the epochs, on one split.")] = 24,
-    finals: Annotated[int, typer.Option(min=1, metavar="N", help="The best, in full.")] = 6,
-    splits: Annotated[int, typer.Option(min=1, metavar="N", help="Of the finals.")] = 3,
+    profile: Annotated[
+        str, typer.Option(metavar="P", help="Preset for all other settings, including epochs.")
+    ] = "embedded",
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files in the task's file format.")] = None,
+    draws: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Random draws, each trained for a quarter of the epochs on one split."),
+    ] = 24,
+    finals: Annotated[int, typer.Option(min=1, metavar="N", help="Number of best draws to train in full.")] = 6,
+    splits: Annotated[int, typer.Option(min=1, metavar="N", help="Number of validation splits for those.")] = 3,
     independent: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Searches from draws of their own; the first is the preset.")
+        int, typer.Option(min=1, metavar="N", help="Number of independent searches; the first one sets the preset.")
     ] = 1,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where the networks are.")] = "cpu",
-    jobs: Annotated[int | None, typer.Option(metavar="N", help="Worker processes (all cores).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would take.")] = False,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Device to run on.")] = "cpu",
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of worker processes (default: one per core).")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the runs and the time needed.")] = False,
 ) -> Answer:
-    """Search the settings of a method on a task at a size, once for all pages.
+    """Search the hyperparameters of a method on a task.
 
-    Learning rates, tau, sigma and dropout are drawn; validation data decide, and the test set stays closed. Trials that
-    are done are not done again. The winner and its evidence are written to config/searched/TASK.toml, to be committed.
+    Draws learning rates, tau, sigma and dropout at random and selects on validation data; the test set is not used.
+    Finished trials are reused. The result is written to config/searched/TASK.toml.
     """
     from delrec_bench.app.common import read_runs
     from delrec_bench.app.progress import Display

@@ -8,7 +8,7 @@ PANEL = "Files"
 
 
 def command(places: Places) -> Answer:
-    """Bring MLflow up to date: its database, or the server that MLFLOW_TRACKING_URI names."""
+    """Copy all runs to MLflow (to its local database, or to the server in MLFLOW_TRACKING_URI)."""
     from delrec_bench.app.progress import Display
     from delrec_bench.records import read_folder
     from delrec_bench.runs.trained import with_example
