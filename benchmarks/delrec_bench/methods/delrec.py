@@ -1,4 +1,4 @@
-"""DelRec: recurrent connections whose delays are learned, and the same with delays drawn once and kept."""
+"""DelRec: recurrent connections with learned delays, and with fixed random delays."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from delrec_bench.methods.stack import DELREC, builder, settings_of
 
 # The published control draws its delays as the learned ones start, rounds them, and runs at sigma 0 throughout.
 FIXED: dict[str, Any] = {"learn_delays": False, "sigma": 0.0, "learn_spread": False}
-# Fixed delays, but connections as blurred in time as learned ones are in training: what the blur alone is worth.
+# Fixed delays with the same spread in training as learned ones: shows the effect of the spread alone.
 FIXED_SPREAD: dict[str, Any] = {"learn_delays": False}
 LEARNED: dict[str, Any] = {"learn_delays": True}
 
 KINDS = {"axonal": "sending neuron", "synaptic": "connection", "shared": "layer"}
-BLURRED = "random and fixed, spread over time in training as learned ones are"
+SPREAD = "random and fixed, with the same spread in training as learned ones"
 
 
 def _method(kind: str, variant: str, title: str, how: str, control: str, **fixed: Any) -> Method:
@@ -33,12 +33,12 @@ def _method(kind: str, variant: str, title: str, how: str, control: str, **fixed
 
 
 def _methods(kind: str, learned: str, drawn: str) -> list[Method]:
-    """Learned delays, random ones, and random ones under the spread of learned ones."""
+    """Learned delays, fixed delays, and fixed delays with the spread of learned ones."""
     fixed = f"delrec-{kind}-fixed"
     return [
         _method(kind, "", learned, "learned", fixed, **LEARNED),
         _method(kind, "-fixed", drawn, "random and fixed", "rlif", **FIXED),
-        _method(kind, "-fixed-spread", f"{drawn}, blurred in training", BLURRED, fixed, **FIXED_SPREAD),
+        _method(kind, "-fixed-spread", f"{drawn}, with spread", SPREAD, fixed, **FIXED_SPREAD),
     ]
 
 
