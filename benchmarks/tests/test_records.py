@@ -37,6 +37,9 @@ DATA = {
 }
 
 
+RATIOS = ("train_ratio", "infer_ratio", "batch1_ratio")
+
+
 def make(**changes):
     values = {
         "kind": "run",
@@ -67,10 +70,9 @@ def forecast(**changes):
     return make(**(values | changes))
 
 
-def latency(**result):
-    ratios = {"train_ratio": 1.2, "train_ratio_iqr": 0.1, "infer_ratio": 1.1, "infer_ratio_iqr": [1.0, 1.2]}
+def latency(**changes):
     none = dict.fromkeys(("predictions", "targets", "groups", "fingerprint"))
-    return make(kind="latency", result=ratios | {"batch1_ratio": None, "batch1_ratio_iqr": None} | result, **none)
+    return make(kind="latency", result=dict.fromkeys(RATIOS) | changes, **none)
 
 
 def result(**changes):
@@ -85,16 +87,19 @@ def result(**changes):
         ({"colour": 1}, "unknown key 'colour'"),
         ({"result": result(test_score=0.8)}, "its predictions score 0.75"),
         ({"result": result(test_score=float("nan"))}, "finite"),
-        ({"result": result(correct=2)}, "3 predictions equal their target"),
-        ({"result": result(total=5)}, "there are 4 predictions"),
+        ({"result": result(correct=2)}, "result.correct is 2, but its predictions give 3"),
+        ({"result": result(total=5)}, "result.total is 5, but its predictions give 4"),
         ({"result": result(accuracy=1)}, "unknown key 'result.accuracy'"),
-        ({"targets": [0]}, "4 predictions but 1 targets"),
-        ({"groups": [1]}, "4 predictions but 1 groups"),
+        ({"targets": [0]}, "4 predictions but 1 targets or groups"),
+        ({"groups": [1]}, "4 predictions but 1 targets or groups"),
         ({"groups": [0.5] * 4}, "groups are <f4, must be whole numbers"),
-        ({"predictions": None}, "predictions are missing"),
+        ({"predictions": None}, "predictions or targets are missing"),
         ({"predictions": ["a", "b"]}, "predictions is ['a', 'b']; it must be a list of numbers"),
         ({"predictions": [float("nan")] * 4}, "predictions is [nan, nan, nan, nan]; it must be finite numbers"),
-        ({"configuration": {"f": object()}}, "configuration.f is a object"),
+        ({"configuration": {"f": object()}}, "a object is no number"),
+        ({"kind": "trial", "result": {"valid_score": 0.5}}, "a trial never sees the test set"),
+        ({"kind": "latency", "result": {"train_ratio": 1.0}}, "infer_ratio is missing"),
+        ({"kind": "latency", "result": dict.fromkeys(RATIOS, 0)}, "train_ratio is 0; it must be above 0"),
     ],
 )
 def test_a_record_that_contradicts_itself_is_refused(changes, words):
@@ -102,16 +107,6 @@ def test_a_record_that_contradicts_itself_is_refused(changes, words):
         make(**changes)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_latency_ratios_are_positive_or_missing():
-    assert latency().result["batch1_ratio"] is None
-    with pytest.raises(BenchError, match=r"train_ratio is 0; it must be above 0"):
-        latency(train_ratio=0)
-    with pytest.raises(BenchError, match="train_ratio_iqr"):
-        latency(train_ratio_iqr=[2, 1])
-    with pytest.raises(BenchError, match="infer_ratio is missing"):
-        make(kind="latency", result={"train_ratio": 1.0})
 
 
 def test_a_task_may_have_an_error_as_its_metric():
@@ -194,16 +189,6 @@ def test_a_record_that_was_altered_with_its_key_kept_is_refused(tmp_path, name):
         records.read_record(path)
 
 
-def test_nmse_altered_alone_is_refused_naming_record_field_and_both_values(tmp_path):
-    values = records.to_dict(forecast())
-    right = values["result"]["test_score"]
-    values["result"]["test_score"] = right * 0.9
-    with pytest.raises(BenchError) as error:
-        records.from_dict(values)
-    words = ("lif on digits", "result.test_score", repr(right), repr(right * 0.9))
-    assert all(word in str(error.value) for word in words)
-
-
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -212,10 +197,6 @@ def test_nmse_altered_alone_is_refused_naming_record_field_and_both_values(tmp_p
         ({"configuration": CONFIGURATION | {"kind": "trial"}}, "kind"),
         ({"configuration": CONFIGURATION | {"task": {"name": "shd"}}}, "task"),
         ({"data": DATA | {"sizes": {"test": 5}}}, "data.sizes.test"),
-        ({"parameters": {"trainable": 3, "frozen": 1, "total": 5}}, "parameters.total"),
-        ({"result": result(epochs=2, best_epoch=1)}, "result.epochs"),
-        ({"result": result(epochs=1, best_epoch=2)}, "result.best_epoch"),
-        ({"result": result(epochs=1, best_epoch=1, valid_score=0.9)}, "result.valid_score"),
     ],
 )
 def test_a_key_made_anew_does_not_hide_a_contradiction(changes, field):
@@ -234,7 +215,7 @@ def test_targets_are_compared_across_records_of_one_digest(tmp_path):
     for record in (make(), other):
         records.write_record(tmp_path / record.key / "record.json", record)
     for act in (lambda: records.load_records(tmp_path), lambda: records.publish(tmp_path, [make(), other])):
-        with pytest.raises(BenchError, match=r"targets\[2\] is [25], but [52] in record .*abababababab"):
+        with pytest.raises(BenchError, match="its targets are not those of record .*abababababab"):
             act()
 
 
@@ -279,16 +260,14 @@ def test_the_same_record_may_differ_only_in_what_was_measured():
 
 
 def test_a_failure_is_kept_apart_and_is_no_record(tmp_path):
-    failure = records.Failure(
-        key="a" * 64, method="lif", task="shd", repetition=1, configuration=CONFIGURATION,
-        command="delrec-bench run lif shd", error="diverged", traceback="...", attempts=2,
-        failed_at="2026-01-02T03:04:05+00:00",
-    )  # fmt: skip
+    fields = ("key", "method", "task", "repetition", "configuration")
+    about = {name: getattr(make(), name) for name in fields}
+    failure = records.Failure(**about, error="diverged", traceback="...", attempts=2, failed_at="2026-01-02T03:04:05")
     path = records.write_failure(tmp_path, failure)
-    assert path == tmp_path / ("a" * 64) / "failure.json" and records.read_failure(path) == failure
-    assert records.load_records(tmp_path) == [] and records.finished_record(tmp_path, "a" * 64) is None
-    path.write_text('{"status": "finished"}')
-    with pytest.raises(BenchError, match=r"failure\.json: failure .*status is 'finished'; it must be one of 'failed'"):
+    assert path == tmp_path / failure.key / "failure.json" and records.read_failure(path) == failure
+    assert records.load_records(tmp_path) == [] and records.finished_record(tmp_path, failure.key) is None
+    path.write_text(path.read_text().replace("failed", "finished"))
+    with pytest.raises(BenchError, match=r"failure\.json: failure "):
         records.read_failure(path)
 
 

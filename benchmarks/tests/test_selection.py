@@ -9,7 +9,7 @@ from delrec_bench import app
 from delrec_bench.config import Request, settle
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import load_records, verify
+from delrec_bench.records import load_records
 from delrec_bench.report.content import TEST_SELECTED
 from delrec_bench.runs import single
 from delrec_bench.runs.again import rerun
@@ -73,10 +73,6 @@ def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
     again = rerun(cheated, METHODS, TASKS, workspace_at(checkout))
     [judged] = judge([MadeTwice(str(cheated), [(cheated, again)], [])]).rows
     assert (again.key, judged.word) == (cheated.key, "equal"), judged.reason
-    history = [dict(entry) for entry in cheated.history]
-    history[cheated.result["best_epoch"] - 1]["test_accuracy"] = 0.0
-    with pytest.raises(BenchError, match=r"result.test_score .* it was altered"):
-        verify(cheated.changed(history=history))
 
 
 def test_a_single_run_is_refused_it(checkout, capsys):

@@ -111,7 +111,7 @@ def test_results_are_the_same_from_a_folder_and_from_the_store(tmp_path):
         records.write_record(tmp_path / "runs" / record.key / "record.json", record)
     records.publish(tmp_path / "reports", made)
     assert results(str(tmp_path)).equals(results(root=str(tmp_path)))
-    with pytest.raises(BenchError, match="is not a folder"):
+    with pytest.raises(BenchError, match="name a workspace"):
         results(str(tmp_path / "none"))
 
 

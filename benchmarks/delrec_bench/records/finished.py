@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import compact
@@ -13,27 +13,24 @@ from delrec_bench.records.checks import in_order, verify
 from delrec_bench.records.record import Failure, Record, contents
 from delrec_bench.workspace import write_atomic
 
-FAILURE = "failure.json"
+RECORD, FAILURE = "record.json", "failure.json"
+
+T = TypeVar("T")
 
 LARGEST = 64 << 20
 """Bytes of a record's file at most: predictions of ten million samples."""
 
 
 def to_dict(record: Record) -> dict[str, Any]:
-    """The record as JSON's types, and in ``content`` the digest of all but ``measured``."""
+    """Return the record as JSON's types, and in ``content`` the digest of all but ``measured``."""
     return contents(record) | {"content": record.content}
 
 
 def from_dict(values: Mapping[str, Any]) -> Record:
-    """The record that `to_dict` wrote.
-
-    Raises:
-        BenchError: it is not of the form, or was altered: key, scores and digest are computed again.
-    """
-    content = {str(k): v for k, v in values.items() if k != "content"}
-    if "version" not in content:
+    """Return the record that `to_dict` wrote; a `BenchError` where its key, scores or digest do not follow from it."""
+    if "version" not in values:
         raise BenchError("it has no field 'version', so it is no record: make it again")
-    record = verify(Record(**content))
+    record = verify(Record(**{name: value for name, value in values.items() if name != "content"}))
     if values.get("content") != record.content:
         raise BenchError(
             f"{record}: content is {values.get('content')!r}, but its fields give '{record.content}'; it was altered"
@@ -42,22 +39,18 @@ def from_dict(values: Mapping[str, Any]) -> Record:
 
 
 def record_text(record: Record) -> str:
-    """The record's file."""
+    """Return the record's file."""
     return compact(to_dict(record)) + "\n"
 
 
 def write_record(path: Path, record: Record) -> Path:
-    """Writes the record's file, atomically: there is never half a record."""
+    """Write the record's file, atomically: there is never half a record."""
     write_atomic(path, record_text(record))
     return path
 
 
 def parse_json(text: str | bytes, where: object) -> dict[str, Any]:
-    """A JSON object without NaN or infinity.
-
-    Raises:
-        BenchError: naming `where`.
-    """
+    """Return a JSON object without NaN or infinity; a `BenchError` names `where`."""
     try:
         values = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -72,44 +65,40 @@ def _refuse(word: str) -> None:
 
 
 def read_limited(path: Path, largest: int) -> bytes:
-    """A regular file of at most `largest` bytes.
-
-    Raises:
-        BenchError: it cannot be read, is no file, or larger.
-    """
+    """Return the content of a regular file of at most `largest` bytes; a `BenchError` says why not."""
     try:
         if not path.is_file():
-            raise BenchError(f"record {path} {'is not a file' if path.exists() else 'is not there'}")
+            raise BenchError(f"{path} {'is not a file' if path.exists() else 'is not there'}")
         with path.open("rb") as file:
             data = file.read(largest + 1)
     except OSError as error:
-        raise BenchError(f"record {path} cannot be read: {error.strerror}") from error
+        raise BenchError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > largest:
-        raise BenchError(f"record {path} is larger than {largest} bytes, which no record is: delete it")
+        raise BenchError(f"{path} is larger than {largest} bytes, which no record is: delete it")
     return data
 
 
 def read_record(path: Path) -> Record:
-    """The record in `path`, its key and scores computed again.
+    """Return the record in `path`, its key and scores computed again; a `BenchError` names the path."""
+    return _read(path, "record", from_dict)
 
-    Raises:
-        BenchError: naming the path, when it is missing, not JSON, not a valid record, or altered.
-    """
-    path = Path(path)
-    values = parse_json(read_limited(path, LARGEST), f"record {path}")
+
+def read_failure(path: Path) -> Failure:
+    """Return the failure in `path`; a `BenchError` names the path."""
+    return _read(path, "failure", lambda values: Failure(**values))
+
+
+def _read(path: Path, what: str, made: Callable[[dict[str, Any]], T]) -> T:
+    values = parse_json(read_limited(Path(path), LARGEST), f"{what} {path}")
     try:
-        return from_dict(values)
+        return made(values)
     except BenchError as error:
         raise BenchError(f"{path}: {error}") from error
 
 
 def finished_record(runs: Path, key: str) -> Record | None:
-    """The record of a finished run, ``runs/<key>/record.json``, or None.
-
-    Raises:
-        BenchError: the file is broken, or holds another key.
-    """
-    path = Path(runs) / key / "record.json"
+    """Return the record of a finished run, ``runs/<key>/record.json``, or None."""
+    path = Path(runs) / key / RECORD
     if not path.exists():
         return None
     record = read_record(path)
@@ -119,61 +108,34 @@ def finished_record(runs: Path, key: str) -> Record | None:
 
 
 def write_failure(runs: Path, failure: Failure) -> Path:
-    """Writes ``runs/<key>/failure.json``."""
+    """Write ``runs/<key>/failure.json``."""
     path = Path(runs) / failure.key / FAILURE
     write_atomic(path, compact(failure.model_dump()) + "\n")
     return path
 
 
-def read_failure(path: Path) -> Failure:
-    """The failure in `path`.
-
-    Raises:
-        BenchError: naming the path, when it is no failure.
-    """
-    try:
-        return Failure(**parse_json(read_limited(Path(path), LARGEST), f"failure {path}"))
-    except BenchError as error:
-        raise BenchError(f"{path}: {error}") from error
-
-
 def runs_below(folder: Path) -> Path:
-    """The folder of runs that a path means: itself, or `runs` below it.
-
-    Raises:
-        BenchError: There is no run in it.
-    """
-    if not folder.is_dir():
-        raise BenchError(f"'{folder}' is not a folder; name a workspace, or its folder of runs")
-    folder = folder.resolve()
+    """Return the folder of runs that a path means: itself, or `runs` below it."""
     for candidate in (folder / "runs", folder):
-        if next(candidate.glob("*/record.json"), None) is not None:
-            return candidate
-    raise BenchError(f"'{folder}' holds no runs/<key>/record.json; name a workspace, or its folder of runs")
+        if next(candidate.glob(f"*/{RECORD}"), None) is not None:
+            return candidate.resolve()
+    raise BenchError(f"'{folder}' holds no runs/<key>/{RECORD}; name a workspace, or its folder of runs")
 
 
 def load_records(runs: Path) -> list[Record]:
-    """Every record in ``runs/*/record.json``, as `in_order` sorts them; a folder that is not there holds none.
-
-    Raises:
-        BenchError: Naming the path of a broken record; or records that do not agree on targets.
-    """
-    return in_order(read_record(path) for path in sorted(Path(runs).glob("*/record.json")))
+    """Return every record in ``runs/*/record.json``, as `in_order` sorts them; a broken one is a `BenchError`."""
+    return in_order(read_record(path) for path in Path(runs).glob(f"*/{RECORD}"))
 
 
 def read_folder(runs: Path, say: Callable[[str], None]) -> tuple[list[Record], list[Failure]]:
-    """The finished runs of a folder, and those that only failed; a broken file is said and left out.
-
-    Raises:
-        BenchError: Records do not agree on targets.
-    """
+    """Return the finished runs of a folder, and those that only failed; a broken file is said and left out."""
     records: list[Record] = []
     failures: list[Failure] = []
-    for path in [*sorted(runs.glob("*/record.json")), *sorted(runs.glob(f"*/{FAILURE}"))]:
+    for path in sorted(runs.glob("*/*.json")):
         try:
-            if path.name != FAILURE:
+            if path.name == RECORD:
                 records.append(read_record(path))
-            elif not path.with_name("record.json").exists():
+            elif path.name == FAILURE and not path.with_name(RECORD).exists():
                 failures.append(read_failure(path))
         except BenchError as error:
             say(f"warning: {error}")

@@ -1,55 +1,35 @@
 """The parts of a record: what each holds, field by field. `Record` puts them together."""
 
 import base64
-import binascii
-from typing import Annotated, Any, Literal, NotRequired, Self
+from typing import Annotated, Any, Literal, NotRequired, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator, with_config
+from pydantic import BaseModel, ConfigDict, Field, model_validator, with_config
 from typing_extensions import TypedDict
-
-DATA_KINDS = ("DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL")
 
 _CLOSED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _OPEN = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
+DataKind = Literal["DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL"]
+DATA_KINDS: tuple[str, ...] = get_args(DataKind)
+
 Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Digest = Annotated[str, Field(min_length=1)]
-
-
-def _in_order(pair: list[float]) -> list[float]:
-    if pair[0] > pair[1]:
-        raise ValueError("a pair [q25, q75]")
-    return pair
-
-
-Spread = (
-    Annotated[float, Field(ge=0)]
-    | Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_in_order)]
-    | None
-)
-"""Of a ratio: its width, or its quartiles."""
+Ratio = Annotated[float, Field(gt=0)]
 
 
 @with_config(_OPEN)
 class Data(TypedDict):
-    """The data of a run; what the key says of it, and what a reader must know."""
+    """The data of a run: what the key says of it (`checks.IDENTITY`), its files, and what a reader must know."""
 
-    kind: Literal["DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL"]
-    digest: Digest
+    kind: DataKind
+    digest: Annotated[str, Field(min_length=1)]
     classes: NotRequired[Count]
     channels: NotRequired[Count]
     steps: NotRequired[Count]
     step_ms: NotRequired[float]
-    representation: NotRequired[str]
     sizes: NotRequired[dict[str, Count]]
     files: NotRequired[dict[str, str]]
-    augmentation: NotRequired[str | None]
-    binning: NotRequired[str | None]
-    validation: NotRequired[str | None]
-    dropped_events: NotRequired[Count]
     notes: NotRequired[list[str]]
 
 
@@ -81,68 +61,35 @@ class TrialResult(TypedDict):
 class LatencyResult(TypedDict):
     """Of a measurement of latency: a training step, inference of a batch, and of one whole sample (batch1).
 
-    Ratios are to the no-delay network (`baseline`) in the same rounds; None where one was not measured. Milliseconds
-    are medians, `_iqr` their quartiles. `run` is the key of the run whose network it is, `engines` says what ran each
-    mode, `batch` how many samples (`published_batch` where memory held them all), `rates` the spikes per neuron and
-    step of each layer, `threads` those of torch and numba.
+    Ratios are to the no-delay network (`baseline`) in the same rounds; None where one was not measured. `train_ms` and
+    so on are medians, `_iqr` of each its quartiles. `run` is the key of the run whose network it is, `engines` says
+    what ran each mode, `batch` how many samples (`published_batch` where memory held them all), `rates` the spikes per
+    neuron and step of each layer, `threads` those of torch and numba.
     """
 
-    train_ratio: Positive | None
-    infer_ratio: Positive | None
-    batch1_ratio: Positive | None
-    train_ratio_iqr: NotRequired[Spread]
-    infer_ratio_iqr: NotRequired[Spread]
-    batch1_ratio_iqr: NotRequired[Spread]
-    train_ms: NotRequired[Positive | None]
-    infer_ms: NotRequired[Positive | None]
-    batch1_ms: NotRequired[Positive | None]
-    run: NotRequired[Digest]
-    baseline: NotRequired[str]
-    batch: NotRequired[Count]
-    published_batch: NotRequired[Count]
-    threads: NotRequired[Count]
-    engines: NotRequired[dict[str, str]]
-    rates: NotRequired[list[float]]
+    train_ratio: Ratio | None
+    infer_ratio: Ratio | None
+    batch1_ratio: Ratio | None
 
 
-@with_config(_CLOSED)
-class Parameters(TypedDict, total=False):
-    """Counts of parameters; weights + delays + neuron = total = trainable + frozen.
+Parameters = dict[str, Count | None]
+"""Counts of parameters; weights + delays + neuron = total = trainable + frozen.
 
-    Delays include spreads; `learned_delays` are those of the others that are trained.
-    """
-
-    weights: Count | None
-    delays: Count | None
-    neuron: Count | None
-    trainable: Count | None
-    frozen: Count | None
-    total: Count | None
-    spreads: Count | None
-    learned_delays: Count | None
+Delays include `spreads`; `learned_delays` are those of the others that are trained.
+"""
 
 
 @with_config(_CLOSED)
 class Fingerprint(TypedDict):
-    """What another machine must find before training: outputs and first gradient in float64, four numbers a tensor.
+    """What another machine must find before training: outputs of each of the first samples, and the first gradient by
+    name of the parameter, in float64, four numbers a tensor.
 
     They are its norm, its products with two fixed vectors of signs, and how far rounding may move them, relative to
     the norm (`training.fingerprint`).
     """
 
     logits: list[list[float | None]]
-    """Of each of the first samples."""
     gradient: dict[str, list[float | None]]
-    """By name of the parameter."""
-
-
-@with_config(_CLOSED)
-class DelayUnits(TypedDict):
-    """Some delays of a layer, evenly spaced among all: how each began and ended, and the mean |weight| it delays."""
-
-    start: list[float]
-    end: list[float]
-    weight: NotRequired[list[float]]
 
 
 @with_config(_CLOSED)
@@ -150,7 +97,8 @@ class LayerDelays(TypedDict):
     """The delays of one layer, in steps, at the start and at the chosen epoch.
 
     `start` and `end` are the quantiles 0, 10, ..., 100 percent; `moved` is the share of delays that deploy to another
-    step than at the start.
+    step than at the start. `units` are some of the delays, evenly spaced among all: how each began and ended, and the
+    mean |weight| that it delays.
     """
 
     layer: str
@@ -159,10 +107,10 @@ class LayerDelays(TypedDict):
     moved: float
     start: list[float]
     end: list[float]
-    units: NotRequired[DelayUnits]
+    units: NotRequired[dict[Literal["start", "end", "weight"], list[float]]]
 
 
-_TYPES = ("|u1", "<u2", "<u4", "<i8", "<f4", "<f8")  # the first that holds every value exactly is taken
+DType = Literal["|u1", "<u2", "<u4", "<i8", "<f4", "<f8"]  # the first that holds every value exactly is taken
 
 
 class PerSample(BaseModel):
@@ -174,7 +122,7 @@ class PerSample(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    dtype: Literal["|u1", "<u2", "<u4", "<i8", "<f4", "<f8"] = Field(description="NumPy's name of the number type")
+    dtype: DType = Field(description="NumPy's name of the number type")
     base64: str = Field(description="the numbers' bytes")
 
     @model_validator(mode="before")
@@ -185,7 +133,7 @@ class PerSample(BaseModel):
         array = np.asarray(values.tolist() if hasattr(values, "tolist") else values)
         if array.ndim != 1 or not array.size or array.dtype.kind not in "iuf":
             raise ValueError("a list of numbers, one for each test sample")
-        kinds = _TYPES[:4] if array.dtype.kind in "iu" else _TYPES[4:]
+        kinds = [kind for kind in get_args(DType) if (kind[1] == "f") == (array.dtype.kind == "f")]
         with np.errstate(over="ignore"):
             exact = [kind for kind in kinds if np.array_equal(array, array.astype(kind))]
         if not exact:
@@ -195,12 +143,10 @@ class PerSample(BaseModel):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         try:
-            data = base64.b64decode(self.base64, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ValueError(f"base64 ({error})") from error
-        if not data or len(data) % np.dtype(self.dtype).itemsize:
-            raise ValueError(f"a whole number of {self.dtype}, not {len(data)} bytes")
-        if not np.isfinite(np.frombuffer(data, self.dtype)).all():
+            finite = np.isfinite(np.frombuffer(base64.b64decode(self.base64, validate=True), self.dtype)).all()
+        except ValueError as error:
+            raise ValueError(f"base64 of {self.dtype} ({error})") from error
+        if not finite or not self.base64:
             raise ValueError("finite numbers")
         return self
 

@@ -47,29 +47,11 @@ _RESULTS: dict[str, TypeAdapter[Any]] = {
 }
 
 
-class Strict(Table):
-    """A model of what runs leave; what is wrong with one is a `BenchError` in one line."""
+class Asked(Table):
+    """What was asked of a run; what is wrong with one is a `BenchError` in one line."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    def __init__(self, /, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            name = " ".join(str(values[k]) for k in ("kind", "method", "task", "repetition") if k in values)
-            fault = told(error, list(type(self).model_fields))
-            raise BenchError(" ".join(f"{type(self).__name__.lower()} ({name[:120]}): {fault}".split())) from error
-
-
-class Record(Strict):
-    """A run (kind ``run``), a method-free floor (``floor``), a search's ``trial`` or a ``latency`` measurement.
-
-    Raises:
-        BenchError: a field is unknown, of the wrong kind, or contradicts another one.
-    """
-
-    kind: Literal["run", "floor", "latency", "trial"]
-    """What was done."""
     key: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of configuration, data and results version (`run_key`), in hexadecimal."""
     method: str = Field(min_length=1)
@@ -85,6 +67,46 @@ class Record(Strict):
     """The profile of presets that it was first asked for with; the key knows its settings only."""
     point: dict[str, Any] = Field(default_factory=dict)
     """The settings by dotted key that differ from that profile's preset."""
+    command: str = ""
+    """The command that makes it again."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Results version, code revision, whether it was changed since, versions of libraries."""
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            name = " ".join(str(values[k]) for k in ("kind", "method", "task", "repetition") if k in values)
+            fault = told(error, list(type(self).model_fields))
+            raise BenchError(" ".join(f"{type(self).__name__.lower()} ({name[:120]}): {fault}".split())) from error
+
+
+class Failure(Asked):
+    """What is kept of a run that failed, in ``runs/<key>/failure.json``; it is never counted."""
+
+    status: Literal["failed"] = "failed"
+    """A failure is no record."""
+    error: str
+    """What went wrong, in one line."""
+    traceback: str
+    """Where."""
+    diverged: bool = False
+    """Whether training left the finite numbers, which it does wherever it is tried."""
+    attempts: int = Field(ge=1)
+    """How often it was tried."""
+    failed_at: str
+    """When it was tried last, ISO 8601."""
+
+
+class Record(Asked):
+    """A run (kind ``run``), a method-free floor (``floor``), a search's ``trial`` or a ``latency`` measurement.
+
+    Raises:
+        BenchError: A field is unknown, of the wrong kind, or contradicts another one.
+    """
+
+    kind: Literal["run", "floor", "latency", "trial"]
+    """What was done."""
     data: Data
     """The data: its digest and what a reader must know of it."""
     metric: str
@@ -109,16 +131,12 @@ class Record(Strict):
     """``cpu`` or ``cuda``."""
     history: list[dict[str, Any]] = Field(default_factory=list)
     """One entry an epoch."""
-    parameters: Parameters = Field(default_factory=dict)  # type: ignore[assignment]
+    parameters: Parameters = Field(default_factory=dict)
     """Counts of parameters."""
     activity: dict[str, Any] = Field(default_factory=dict)
     """Spikes per neuron and step, synaptic operations, delay buffer."""
     delays: list[LayerDelays] | None = None
     """Where the delays began and ended, a layer each; None where there are none."""
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    """Results version, code revision, whether it was changed since, versions of libraries."""
-    command: str = ""
-    """The command that makes it again."""
     measured: dict[str, Any] = Field(default_factory=dict)
     """Times, memory, attempts, host: the only field in which two makings of one record may differ."""
     digest: str = ""
@@ -136,9 +154,9 @@ class Record(Strict):
     @classmethod
     def _plain(cls, values: Any) -> Any:
         columns = {name: values[name] for name in ("predictions", "targets", "groups") if name in values}
-        missing = {name: plain(values[name], f"record.{name}", missing=True) for name in _MISSING if name in values}
+        missing = {name: plain(values[name], missing=True) for name in _MISSING if name in values}
         others = {name: value for name, value in values.items() if name not in columns and name not in missing}
-        return {**plain(others, "record"), **missing, **columns}
+        return {**plain(others), **missing, **columns}
 
     @field_validator("result", mode="plain", json_schema_input_type=RunResult | TrialResult | LatencyResult)
     @classmethod
@@ -162,20 +180,19 @@ class Record(Strict):
 
     def _faults(self) -> Iterator[str]:
         """Complain of samples that do not belong together, and of a score that is not that of the predictions."""
-        columns = {name: getattr(self, name) for name in ("predictions", "targets", "groups")}
+        columns = [column for column in (self.predictions, self.targets, self.groups) if column is not None]
         if self.kind not in ("run", "floor"):
-            there = [name for name, column in columns.items() if column is not None]
-            yield from (f"{name} are there; a {self.kind} never sees the test set" for name in there)
+            if columns:
+                yield f"predictions, targets or groups are there; a {self.kind} never sees the test set"
             score, failed = self.result.get("valid_score"), self.result.get("failed")
             if self.kind == "trial" and (score is None) == (failed is None):
                 yield f"result.valid_score is {score!r}, result.failed {failed!r}: one of the two must be there"
             return
         if self.predictions is None or self.targets is None:
-            yield f"{'targets' if self.predictions else 'predictions'} are missing; a {self.kind} has one a test sample"
+            yield f"predictions or targets are missing; a {self.kind} has one of each for every test sample"
             return
         n = len(self.predictions)
-        counts = {name: len(column) for name, column in columns.items() if column is not None}
-        yield from (f"{n} predictions but {count} {name}" for name, count in counts.items() if count != n)
+        yield from (f"{n} predictions but {len(column)} targets or groups" for column in columns if len(column) != n)
         if self.groups is not None and self.groups.array.dtype.kind not in "iu":
             yield f"groups are {self.groups.dtype}, must be whole numbers"
         metric, predictions, targets = metric_named(self.metric), self.predictions.array, self.targets.array
@@ -184,11 +201,10 @@ class Record(Strict):
             yield f"result.test_score is {self.score!r}, but its predictions score {right!r}"
         if not metric.within(self.score):
             yield f"result.test_score {self.score!r} is beyond the limits of {self.metric}, {metric.limits}"
-        if self.result.get("total", n) != n:
-            yield f"result.total is {self.result['total']}, but there are {n} predictions"
-        hits, correct = int((predictions == targets).sum()), self.result.get("correct")
-        if metric.classifies and correct != hits:
-            yield f"result.correct is {correct}, but {hits} predictions equal their target"
+        counts = {"total": n} | ({"correct": int((predictions == targets).sum())} if metric.classifies else {})
+        for name, count in counts.items():
+            if self.result.get(name, n if name == "total" else None) != count:
+                yield f"result.{name} is {self.result.get(name)}, but its predictions give {count}"
 
     def __str__(self) -> str:
         return f"record {self.key[:12]} ({self.kind} of {self.method} on {self.task}, repetition {self.repetition})"
@@ -213,41 +229,6 @@ class Record(Strict):
     def content(self) -> str:
         """SHA-256 of all that is not in ``measured``: equal for the same record."""
         return digest(compact({name: value for name, value in contents(self).items() if name != "measured"}))
-
-
-class Failure(Strict):
-    """What is kept of a run that failed, in ``runs/<key>/failure.json``; it is never counted."""
-
-    status: Literal["failed"] = "failed"
-    """A failure is no record."""
-    key: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """The key that its record would have had."""
-    method: str
-    """Name of the method."""
-    task: str
-    """Name of the task."""
-    repetition: int = Field(ge=0)
-    """0, 1, ..."""
-    configuration: dict[str, Any]
-    """As `Record.configuration`."""
-    profile: str = ""
-    """As `Record.profile`."""
-    point: dict[str, Any] = Field(default_factory=dict)
-    """As `Record.point`."""
-    command: str
-    """The command that tries again."""
-    error: str
-    """What went wrong, in one line."""
-    traceback: str
-    """Where."""
-    diverged: bool = False
-    """Whether training left the finite numbers, which it does wherever it is tried."""
-    attempts: int = Field(ge=1)
-    """How often it was tried."""
-    failed_at: str
-    """When it was tried last, ISO 8601."""
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    """As `Record.provenance`."""
 
 
 def contents(record: Record) -> dict[str, Any]:

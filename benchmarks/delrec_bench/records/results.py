@@ -65,10 +65,8 @@ COLUMNS: dict[str, str] = {column: kind for column, (kind, _, _) in _PLACES.item
 
 def table(records: Iterable[Record], failures: Iterable[Failure] = ()) -> pd.DataFrame:
     """The runs and floors among records, and those that diverged, sorted by task, method, point and repetition."""
-    records = list(records)
-    latency: dict[str, Record] = {}
-    for record in sorted((r for r in records if r.kind == "latency"), key=lambda r: str(r.measured.get("finished_at"))):
-        latency[_network(record)] = record
+    records = sorted(records, key=lambda r: str(r.measured.get("finished_at")))  # of two latencies the last one counts
+    latency = {_network(r): r for r in records if r.kind == "latency"}
     rows = [_row(r, latency.get(_network(r))) for r in records if r.kind in ("run", "floor")]
     return rows_table([*rows, *(_row(failure) for failure in failures if failure.diverged)])
 
@@ -110,21 +108,16 @@ def activity(record: Record) -> dict[str, float | None]:
     """Spikes per neuron and step over all layers, effective operations of a sample, and the delay buffer."""
     spikes = record.activity.get("spikes_per_neuron_step")
     parts = [p for p in (spikes.values() if isinstance(spikes, dict) else [spikes]) if p is not None]
-    done = record.activity.get("synaptic_operations")
-    counts = [done.get(name) or 0 for name in ("effective_acs", "effective_macs")] if isinstance(done, dict) else [0]
+    done = record.activity.get("synaptic_operations") or {}
     return {
         "spikes_per_neuron_step": sum(parts) / len(parts) if parts else None,
-        "synaptic_operations": float(sum(counts)) or None,
+        "synaptic_operations": float(sum(done.get(f"effective_{kind}") or 0 for kind in ("acs", "macs"))) or None,
         "delay_buffer": record.activity.get("delay_buffer"),
     }
 
 
 def published_table(reports: Path) -> pd.DataFrame:
-    """The table of the store; an installed package carries it.
-
-    Raises:
-        BenchError: There is none, or it cannot be read.
-    """
+    """The table of the store, which an installed package carries; a `BenchError` where there is none."""
     package = Path(__file__).parents[1]
     for folder in (Path(reports), package / "listed", package.parents[1] / "reports"):
         if (folder / TABLE).is_file():
@@ -140,11 +133,7 @@ def write_table(path: Path, rows: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table that `write_table` wrote.
-
-    Raises:
-        BenchError: It cannot be read.
-    """
+    """The table that `write_table` wrote; a `BenchError` where it cannot be read."""
     import pandas as pd
 
     try:

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import RESULTS_VERSION, compact, digest
@@ -36,27 +35,21 @@ from delrec_bench.workspace import Workspace, locked, write_atomic
 RUNS, SUFFIX = "runs", ".jsonl.xz"
 LARGEST = 512 << 20
 """Bytes of a file's text at most."""
-
-_PACKED, _MEMORY, _CHUNK = 64 << 20, 128 << 20, 1 << 20
+_PACKED, _MEMORY = 64 << 20, 128 << 20
 _SHARED = ("targets", "groups")
 
+Runs = tuple[list[Record], list[Failure]]
 
-@dataclass(frozen=True)
-class StoreChange:
-    """What publishing did.
 
-    Attributes:
-        added: Runs that are new in the store.
-        dropped: Runs of an older results version.
-        paths: The files that changed.
-    """
+class StoreChange(NamedTuple):
+    """What publishing did: runs that are new in the store, runs of an older results version, files that changed."""
 
     added: int
     dropped: int
     paths: tuple[Path, ...]
 
 
-def read_store(reports: Path, tasks: Collection[str] | None = None) -> tuple[list[Record], list[Failure]]:
+def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
     """The runs of the store, and those that diverged; of some tasks (a user's own corpus counts as its task), or all.
 
     Raises:
@@ -65,11 +58,16 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> tuple[lis
     records: list[Record] = []
     failures: list[Failure] = []
     for path in sorted((Path(reports) / RUNS).glob(f"*{SUFFIX}")):
-        if tasks is None or path.name.removesuffix(SUFFIX) in {task.partition(":")[0] for task in tasks}:
+        if tasks is None or path.name.removesuffix(SUFFIX) in map(_file, tasks):
             found, lost = _read(path)
             records += found
             failures += lost
     return in_order(records), failures
+
+
+def _file(task: str) -> str:
+    """The name of a task's file."""
+    return task.partition(":")[0]
 
 
 def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> StoreChange:
@@ -85,25 +83,23 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
     with locked(reports / TABLE):
         old, lost = read_store(reports)
         kept = {r.key: r for r in old if r.provenance.get("results_version") == RESULTS_VERSION}
-        dropped = len(old) - len(kept)
         given: dict[str, Record] = {}
         for record in records:
             if record.kind != "trial" and given.setdefault(record.key, record).digest != record.digest:
                 raise BenchError(f"{record} is given with two outcomes: publish from one folder of runs")
-        other = [r for r in given.values() if r.key in kept and r.digest != kept[r.key].digest and r.kind != "latency"]
+        fresh = {key: r for key, r in given.items() if key not in kept or kept[key].digest != r.digest}
+        other = [r for key, r in fresh.items() if key in kept and r.kind != "latency"]
         if other:
             raise BenchError(
                 f"{len(other)} published runs came out differently here, the first being {other[0]}: raise "
                 "RESULTS_VERSION if a change altered results, else find out which of the two is wrong"
             )
-        fresh = {key: short_form(r) for key, r in given.items() if key not in kept or kept[key].digest != r.digest}
-        runs = kept | fresh
+        runs = kept | {key: short_form(r) for key, r in fresh.items()}
         diverged = {f.key: f for f in lost if f.provenance.get("results_version") == RESULTS_VERSION}
         diverged |= {f.key: f.model_copy(update={"traceback": ""}) for f in failures}
-        for key in diverged.keys() & runs.keys():
-            del diverged[key]
-        paths = _write(reports, in_order(runs.values()), list(diverged.values()))
-    return StoreChange(len(fresh.keys() - kept.keys()), dropped, paths)
+        still = [failure for key, failure in diverged.items() if key not in runs]
+        paths = _write(reports, in_order(runs.values()), still)
+    return StoreChange(len(fresh.keys() - kept.keys()), len(old) - len(kept), tuple(paths))
 
 
 def short_form(record: Record) -> Record:
@@ -117,20 +113,17 @@ def short_form(record: Record) -> Record:
     )
 
 
-def _write(reports: Path, records: list[Record], failures: list[Failure]) -> tuple[Path, ...]:
+def _write(reports: Path, records: list[Record], failures: list[Failure]) -> list[Path]:
+    """Write what differs from what is there; the paths that changed."""
     changed = []
-    by_task: dict[str, tuple[list[Record], list[Failure]]] = {}
-    for record in records:
-        by_task.setdefault(record.task.partition(":")[0], ([], []))[0].append(record)
-    for failure in failures:
-        by_task.setdefault(failure.task.partition(":")[0], ([], []))[1].append(failure)
-    folder = reports / RUNS
-    for path in folder.glob(f"*{SUFFIX}"):
-        if path.name.removesuffix(SUFFIX) not in by_task:
+    tasks = {_file(of.task) for of in (*records, *failures)}
+    for path in (reports / RUNS).glob(f"*{SUFFIX}"):
+        if path.name.removesuffix(SUFFIX) not in tasks:
             path.unlink()
             changed.append(path)
-    for task, of_task in sorted(by_task.items()):
-        path, text = folder / f"{task}{SUFFIX}", store_text(*of_task)
+    for task in sorted(tasks):
+        path = reports / RUNS / f"{task}{SUFFIX}"
+        text = store_text((r for r in records if _file(r.task) == task), (f for f in failures if _file(f.task) == task))
         if not path.exists() or _unfolded(path).decode() != text:
             write_atomic(path, lzma.compress(text.encode(), check=lzma.CHECK_CRC64, preset=9))
             changed.append(path)
@@ -138,7 +131,7 @@ def _write(reports: Path, records: list[Record], failures: list[Failure]) -> tup
     if not path.exists() or not rows.equals(read_table(path)):
         write_table(path, rows)
         changed.append(path)
-    return tuple(changed)
+    return changed
 
 
 def store_text(records: Iterable[Record], failures: Iterable[Failure] = ()) -> str:
@@ -150,32 +143,31 @@ def store_text(records: Iterable[Record], failures: Iterable[Failure] = ()) -> s
         shared = {name: content.pop(name) for name in _SHARED if name in content}
         if shared:
             line = {"kind": "targets", "digest": content["data"]["digest"], "split": "test", **shared}
-            name = digest(compact(line))[:16]
+            name = content["targets"] = digest(compact(line))[:16]
             sets[name] = compact({"id": name, **line})
-            content["targets"] = name
         lines.append(compact(content))
     lines += [compact({"kind": "failure", **f.model_dump()}) for f in sorted(failures, key=lambda f: f.key)]
     return "".join(f"{line}\n" for line in [*(sets[name] for name in sorted(sets)), *lines])
 
 
-def _read(path: Path) -> tuple[list[Record], list[Failure]]:
+def _read(path: Path) -> Runs:
     sets: dict[str, dict[str, Any]] = {}
     records: list[Record] = []
     failures: list[Failure] = []
     for number, line in enumerate(_unfolded(path).splitlines(), 1):
         where = f"{path}, line {number}"
         values = parse_json(line, where)
-        kind = values.get("kind")
         try:
-            if kind == "targets":
-                name = values.pop("id", None)
-                if name != digest(compact(values))[:16]:
-                    raise BenchError(f"these targets are not those that their id {name!r} names; it was altered")
-                sets[name] = values
-            elif kind == "failure":
-                failures.append(Failure(**{name: value for name, value in values.items() if name != "kind"}))
-            else:
-                records.append(from_dict(_joined(sets, values)))
+            match values.get("kind"):
+                case "targets":
+                    name = values.pop("id", None)
+                    if name != digest(compact(values))[:16]:
+                        raise BenchError(f"these targets are not those that their id {name!r} names; it was altered")
+                    sets[name] = values
+                case "failure":
+                    failures.append(Failure(**{name: value for name, value in values.items() if name != "kind"}))
+                case _:
+                    records.append(from_dict(_joined(sets, values)))
         except BenchError as error:
             raise BenchError(f"{where}: {error}") from error
     return records, failures
@@ -188,34 +180,22 @@ def _joined(sets: dict[str, dict[str, Any]], values: dict[str, Any]) -> dict[str
         return values
     if name not in sets:
         raise BenchError(f"the targets {name!r} are not above it; the file was altered")
-    data = values.get("data")
-    own = data.get("digest") if isinstance(data, dict) else None
-    if sets[name].get("digest") != own:
-        raise BenchError(f"data.digest is {own!r}, but its targets are of {sets[name].get('digest')!r}")
     return values | {part: sets[name][part] for part in _SHARED if part in sets[name]}
 
 
 def _unfolded(path: Path) -> bytes:
     """The text of an xz file, never more than `LARGEST`, with a bounded memory."""
-    data = read_limited(path, _PACKED)
     unpack = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY)
-    out: list[bytes] = []
-    size = 0
     try:
-        while not unpack.eof:
-            piece = unpack.decompress(data, max_length=_CHUNK)
-            data = b""
-            size += len(piece)
-            if size > LARGEST:
-                raise BenchError(f"{path} unfolds to more than {LARGEST} bytes: take it from git again")
-            if not piece and unpack.needs_input:
-                raise BenchError(f"{path} is cut short: take it from git again (git checkout -- {path})")
-            out.append(piece)
+        text = unpack.decompress(read_limited(path, _PACKED), max_length=LARGEST + 1)
     except lzma.LZMAError as error:
         raise BenchError(f"{path} is not an xz file that can be read ({error}): take it from git again") from error
-    if unpack.unused_data:
-        raise BenchError(f"{path} goes on after its end: take it from git again")
-    return b"".join(out)
+    if len(text) > LARGEST:
+        raise BenchError(f"{path} unfolds to more than {LARGEST} bytes: take it from git again")
+    if not unpack.eof or unpack.unused_data:
+        what = "goes on after its end" if unpack.eof else "is cut short"
+        raise BenchError(f"{path} {what}: take it from git again (git checkout -- {path})")
+    return text
 
 
 def find_record(what: str, workspace: Workspace) -> Record:
@@ -228,12 +208,12 @@ def find_record(what: str, workspace: Workspace) -> Record:
         return read_record(Path(what))
     folders = [path for path in workspace.runs.glob("*") if what and path.name.startswith(what)]
     done = (finished_record(workspace.runs, folder.name) for folder in folders)
-    found = {record.key: record for record in done if record is not None}
-    found = found or {r.key: r for r in read_store(workspace.reports)[0] if what and r.key.startswith(what)}
+    found = [record for record in done if record is not None]
+    found = found or [r for r in read_store(workspace.reports)[0] if what and r.key.startswith(what)]
     if len(found) > 1:
-        raise BenchError(f"{len(found)} runs are '{what}': {', '.join(key[:16] for key in found)}; write more of a key")
-    for record in found.values():
-        return record
+        raise BenchError(f"{len(found)} runs are '{what}': {', '.join(r.key[:16] for r in found)}; write more of a key")
+    if found:
+        return found[0]
     for path in (folder / FAILURE for folder in folders if (folder / FAILURE).exists()):
         failure = read_failure(path)
         raise BenchError(
