@@ -11,7 +11,7 @@ import torch
 from delrec_bench import app
 from delrec_bench.app.pages import declaration
 from delrec_bench.config import Request, defaults, resolve
-from delrec_bench.config.lesions import LESIONS, parse_lesion
+from delrec_bench.config.evaluation import LESIONS, parse_lesion
 from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods

@@ -145,7 +145,7 @@ def test_what_is_kept_is_read_again_and_runs_of_its_place_alone_have_it(folder):
     usual = settled()
     for one in (a_search(1, 0.7), a_search(entry="lif", methods=["lif"], settings={}), a_search()):
         path = searched.keep("digits", one)
-    assert path == folder / "digits.toml"
+    assert path == folder / "digits.json"
     kept = {(one.entry, one.seed): one for one in searched.searches("digits")}
     assert kept["delrec-axonal", 0].model_dump_json() == a_search().model_dump_json() and len(kept) == 3
     found = settled()
@@ -157,9 +157,9 @@ def test_what_is_kept_is_read_again_and_runs_of_its_place_alone_have_it(folder):
     assert (given.training.lr_weights, given.network["sigma"]) == (0.5, 4.0), "what is asked for comes first"
     for other in (settled(budget=5000), settled("rlif"), settled(profile="embedded"), settled(trial=True)):
         assert other.searched is None and other.training.lr_weights != 0.02
-    (folder / "digits.toml").write_text("[[search]]\nentry = 1\n")
+    (folder / "digits.json").write_text('{"search": [{"entry": 1}]}')
     searched._read.cache_clear()
-    with pytest.raises(BenchError, match=r"digits.toml: "):
+    with pytest.raises(BenchError, match="digits.json: "):
         settled()
 
 
@@ -174,8 +174,8 @@ def test_a_search_is_made_and_kept_by_the_command_and_goes_on_where_it_was(folde
     found = searched.searches("first")
     assert [one.seed for one in found] == [0, 1] and all(0 <= one.score <= 1 for one in found)
     made = sorted(path.stat().st_mtime_ns for path in (checkout / "runs").glob("*/record.json"))
-    before = (folder / "first.toml").read_bytes()
-    assert app.main(words) == 0 and (folder / "first.toml").read_bytes() == before
+    before = (folder / "first.json").read_bytes()
+    assert app.main(words) == 0 and (folder / "first.json").read_bytes() == before
     assert sorted(path.stat().st_mtime_ns for path in (checkout / "runs").glob("*/record.json")) == made
 
 

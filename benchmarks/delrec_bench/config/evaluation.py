@@ -1,14 +1,82 @@
-"""Conditions of evaluation: under which a trained network is scored once more, beside the plain score of its run."""
+"""Conditions of evaluation: what a trained network is scored under once more, beside the plain score of its run.
 
+A lesion, `name` or `name=level`, maps the delays of one layer, in steps and of any shape, to others of that shape.
+"""
+
+import math
+from collections.abc import Callable
 from dataclasses import asdict, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
+import torch
 from pydantic import AfterValidator, BeforeValidator
+from torch import Generator, Tensor
 
-from delrec_bench.config.lesions import LESIONS, parse_lesion
 from delrec_bench.data.transforms import CONDITIONS, transform_of
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import settings
+
+
+class Lesion(NamedTuple):
+    """One kind of lesion: (delays in steps, float64; level; generator) -> delays in steps.
+
+    `unit` is that of a level, empty where there is none; `null` is the level that changes no deployed delay.
+    """
+
+    change: Callable[[Tensor, float, Generator], Tensor]
+    unit: str = ""
+    least: float = 0.0
+    most: float = 0.0
+    null: float = 0.0
+
+
+def _permute(delay: Tensor, level: float, generator: Generator) -> Tensor:
+    return delay.flatten()[torch.randperm(delay.numel(), generator=generator)].view_as(delay)
+
+
+def _prune(delay: Tensor, share: float, generator: Generator) -> Tensor:
+    chosen = torch.randperm(delay.numel(), generator=generator)[: round(share * delay.numel())]
+    return delay.flatten().index_fill(0, chosen, 0.0).view_as(delay)
+
+
+def _noise(delay: Tensor, level: float, generator: Generator) -> Tensor:
+    return delay + level * torch.randn(delay.shape, generator=generator).to(delay)
+
+
+LESIONS = {
+    "permute": Lesion(_permute),  # delays change places within their layer
+    "zero": Lesion(lambda delay, *_: torch.zeros_like(delay)),
+    "shrink": Lesion(lambda delay, level, _: delay * level, "factor", most=1.0, null=1.0),
+    "noise": Lesion(_noise, "steps (standard deviation)", most=1e6),
+    "quantise": Lesion(lambda delay, level, _: (delay / level).round() * level, "steps", 1.0, 1e6, 1.0),
+    "prune": Lesion(_prune, "share of delays", most=1.0),  # a share, drawn at random, becomes 0
+}
+
+
+def parse_lesion(text: str) -> tuple[str, float]:
+    """Name and level of `name` or `name=level`; the level is 0 where the kind has none.
+
+    Raises:
+        BenchError: An unknown kind, or a level that is missing, not wanted, no number or out of range.
+    """
+    name, equals, given = text.partition("=")
+    if name not in LESIONS:
+        raise BenchError(f"no lesion '{name}'; {nearest(name, LESIONS)}")
+    lesion = LESIONS[name]
+    if not lesion.unit:
+        if equals:
+            raise BenchError(f"lesion '{text}': {name} has no level; write {name} alone")
+        return name, 0.0
+    try:
+        level = float(given)
+    except ValueError:
+        level = math.nan
+    if not lesion.least <= level <= lesion.most:
+        raise BenchError(
+            f"lesion '{text}': the level is a number from {lesion.least:g} to {lesion.most:g} ({lesion.unit})"
+        )
+    return name, level
+
 
 PLAIN = (None, "", "none")
 """How a setting of `evaluation` says that nothing is to be done."""
@@ -41,19 +109,15 @@ def _lesion(text: str | None) -> str | None:
 
 @settings("evaluation.")
 class Evaluation:
-    """How a trained network is scored, where it is not as deployed on the test set as it is.
+    """How a trained network is scored, where it is not as deployed on the untouched test set.
 
-    No setting of it is in the configuration, and so in the key, of an ordinary run: a run under a condition is DERIVED
-    from the run with the same remaining settings, whose network is loaded and scored anew. "" and "none" say that
-    nothing is to be done.
+    A run under a condition is derived from the run with the same remaining settings, whose network is loaded and
+    scored anew; an ordinary run has none of these in its configuration or key. "" and "none" mean None.
 
     Attributes:
         condition: What happens to the events of the test set, a `name=level` of `delrec_bench.data.transforms`.
-        lesion: What happens to the trained delays, a `name` or `name=level` of `delrec_bench.config.lesions`.
+        lesion: What happens to the trained delays, a `name` or `name=level` of `LESIONS`.
         deployment: "unrounded" leaves delays real, "sigma" leaves the spread on at which the training stood.
-
-    Raises:
-        BenchError: A value that is unknown or out of range.
     """
 
     condition: Annotated[str | None, AfterValidator(_condition), BeforeValidator(_given)] = None
@@ -71,11 +135,11 @@ class Evaluation:
 NAMES = tuple(item.name for item in fields(Evaluation))
 
 
-def is_set(key: str, value: Any) -> bool:
-    """Whether an override asks for a condition of evaluation."""
-    return is_evaluation(key) and value not in PLAIN
-
-
 def is_evaluation(key: str) -> bool:
     """Whether a key, dotted or short, is one of `evaluation`."""
     return key in NAMES or key.startswith("evaluation.")
+
+
+def is_set(key: str, value: Any) -> bool:
+    """Whether an override asks for a condition of evaluation."""
+    return is_evaluation(key) and value not in PLAIN

@@ -28,8 +28,7 @@ class Request:
         profile: A file of presets, see `profiles`.
         epochs, limit: Short for training.epochs and task.limit; None leaves the preset's.
         data: Folder of `--data`, or None for the task's own files.
-        device: "cpu", "cuda", or "auto".
-        engine: "auto" or an engine of core.
+        device, engine: Where the network is, and what runs it.
         threads: Threads of delrec's kernels; of torch too in native arithmetic.
         arithmetic: "portable" has the same bits on every x86-64-v3 processor, "native" is the fastest here.
         overrides: (dotted key, value) pairs of `--set`.
@@ -38,9 +37,6 @@ class Request:
         point: Where it stands on the axes that its study sweeps, (axis, value or its name) pairs; `overrides` hold the
             settings of it.
         exhibits: A breach of protocol that its study shows on purpose, and that is refused elsewhere.
-
-    Raises:
-        BenchError: A value of the wrong type or out of range.
     """
 
     method: str
@@ -76,21 +72,15 @@ class Request:
 
     def command(self) -> str:
         """The command line that makes this run again; the data folder by its last name."""
-        words = ["delrec-bench", "run", self.method, self.task, "--repetition", str(self.repetition)]
-        words += ["--profile", self.profile]
-        for name in ("epochs", "limit"):
-            if getattr(self, name) is not None:
-                words += [f"--{name}", str(getattr(self, name))]
-        if self.data is not None:
-            words += ["--data", Path(self.data).resolve().name]
-        usual_values = (("device", "cpu"), ("engine", "auto"), ("threads", 1), ("arithmetic", "portable"))
-        for name, usual in usual_values:
-            if getattr(self, name) != usual:
-                words += [f"--{name}", str(getattr(self, name))]
+        words = ["delrec-bench", "run", self.method, self.task]
+        words += ["--repetition", str(self.repetition), "--profile", self.profile]
+        usual = Request(self.method, self.task)
+        for name in ("epochs", "limit", "data", "device", "engine", "threads", "arithmetic"):
+            value = getattr(self, name)
+            if value != getattr(usual, name):
+                words += [f"--{name}", Path(value).resolve().name if name == "data" else str(value)]
         for key, value in self.overrides:
             words += ["--set", f"{key}={toml_value(value)}"]
-        if self.trial:
-            words.append("--trial")
-        if self.study is not None:
-            words += ["--study", self.study]
+        words += ["--trial"] * self.trial
+        words += [] if self.study is None else ["--study", self.study]
         return shlex.join(words)

@@ -1,10 +1,5 @@
-"""The one door from a request to a run: everything that decides it, settled once, its data read and its key named.
+"""The one door from a request to a run: everything that decides it, settled once, its data read and its key named."""
 
-Single runs, studies, searches, reproductions and latency all come through `resolve`; what it returns is not settled
-again anywhere.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -54,18 +49,10 @@ class Resolved(Settings):
 
     def trained(self) -> "Resolved":
         """The run with the same remaining settings, whose network a condition of evaluation is scored on."""
-        values, configuration = (
-            {name: value for name, value in of.items() if name != "evaluation"}
-            for of in (self.values, self.configuration)
-        )
-        return replace(
-            self,
-            request=self.request.trained(),
-            evaluation=Evaluation(),
-            values=values,
-            configuration=configuration,
-            key=run_key(configuration, self.data.identity()),
-        )
+        configuration = {name: value for name, value in self.configuration.items() if name != "evaluation"}
+        key = run_key(configuration, self.data.identity())
+        request, none = self.request.trained(), Evaluation()
+        return replace(self, request=request, evaluation=none, configuration=configuration, key=key)
 
     @property
     def command(self) -> str:
@@ -83,8 +70,10 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     """
     settings = settle(request, methods[request.method], tasks[request.task])
     device = device_class(request.device)
-    floor = settings.method.floor is not None
-    engine = "none" if floor else _engine(request.engine, device)
+    try:
+        engine = "none" if settings.method.floor else engine_for(request.engine, device)[0].name
+    except ValueError as error:
+        raise BenchError(str(error)) from error
     data = _read(settings, _folder(request, settings.task), workspace)
     settings = with_budget(settings, methods, data.channels, data.classes)
     refuse_too_large(settings, data, device)
@@ -93,34 +82,31 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
             f"products is '{settings.products}', which is how a CUDA device multiplies float32, but this run is of "
             f"{settings.dtype} on {device}; leave it out"
         )
-    arithmetic = _arithmetic(request.arithmetic, device)
-    configuration = {**settings.values, "device": device, "engine": engine, "arithmetic": arithmetic}
     if settings.evaluation.condition is not None and data.perturbed is None:
         raise BenchError(
             f"evaluation.condition is '{settings.evaluation.condition}', but {data.name} is not made of events; take a "
             "task of spikes"
         )
+    arithmetic = _arithmetic(request.arithmetic, device)
+    configuration = {**settings.values, "device": device, "engine": engine, "arithmetic": arithmetic}
     if request.trial:
-        if settings.evaluation.canonical() or settings.training.selection == "best-test":
-            raise BenchError(
-                f"a trial never sees the test set ({settings.evaluation}, training.selection "
-                f"{settings.training.selection}); leave out --trial"
-            )
-        if floor:
-            raise BenchError(f"method '{request.method}' has no network, so nothing to search; leave out --trial")
-        if data.valid is None or not len(data.valid):
-            raise BenchError(f"task '{data.name}' has no validation data, which alone score a trial; leave out --trial")
+        _check_trial(settings, data)
         configuration["kind"] = "trial"  # a run of the same settings and seeds is another thing, with another key
-    settled: Mapping[str, Any] = vars(settings)
-    return Resolved(
-        **settled,
-        data=data,
-        device=device,
-        engine=engine,
-        arithmetic=arithmetic,
-        configuration=configuration,
-        key=run_key(configuration, data.identity()),
-    )
+    key = run_key(configuration, data.identity())
+    return Resolved(**vars(settings), data=data, device=device, engine=engine, arithmetic=arithmetic,
+                    configuration=configuration, key=key)  # fmt: skip
+
+
+def _check_trial(settings: Settings, data: TaskData) -> None:
+    why = ""
+    if settings.evaluation.canonical() or settings.training.selection == "best-test":
+        why = f"a trial never sees the test set ({settings.evaluation}, selection {settings.training.selection})"
+    elif settings.method.floor is not None:
+        why = f"method '{settings.method.name}' has no network, so nothing to search"
+    elif data.valid is None or not len(data.valid):
+        why = f"task '{data.name}' has no validation data, which alone score a trial"
+    if why:
+        raise BenchError(f"{why}; leave out --trial")
 
 
 def _folder(request: Request, task: Task) -> Path | None:
@@ -139,25 +125,17 @@ def _folder(request: Request, task: Task) -> Path | None:
     return folder
 
 
-def _engine(name: str, device: str) -> str:
-    try:
-        return engine_for(name, device)[0].name
-    except ValueError as error:
-        raise BenchError(str(error)) from error
-
-
 def _arithmetic(asked: Arithmetic, device: str) -> Arithmetic:
-    if device != "cpu":
-        return "native"
-    if asked == "portable" and why_not_portable():
-        _say_native()
-        return "native"
-    return asked
+    if device == "cpu" and asked == "portable":
+        if not (why := why_not_portable()):
+            return "portable"
+        _say_native(why)
+    return "native"
 
 
 @cache
-def _say_native() -> None:
-    say(f"this machine cannot compute portably ({why_not_portable()}): its runs are of native arithmetic")
+def _say_native(why: str) -> None:
+    say(f"this machine cannot compute portably ({why}): its runs are of native arithmetic")
 
 
 def device_class(device: str) -> str:

@@ -1,16 +1,16 @@
 """Searched presets: the settings that a search chose for a method on a task at a size, with the evidence for them.
 
-`searched/<task>.toml` holds a table [[search]] per search. That of seed 0 is the preset of its methods; others are
-independent searches for the same, and the spread of what they chose is the tuning variance.
+`searched/<task>.json` holds them. That of seed 0 is the preset of its methods; others are independent searches for the
+same, and the spread of what they chose is the tuning variance.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
-from delrec_bench.config.toml import read_toml, toml_value
 from delrec_bench.methods.base import Method
 from delrec_bench.schema import Table, checked
 from delrec_bench.workspace import write_atomic
@@ -28,13 +28,10 @@ SPACE: Mapping[str, Any] = {
 
 
 class Draw(Table):
-    """One draw of a search.
+    """One draw of a search, number 0 being the profile's own settings.
 
-    Attributes:
-        number: 0 is the profile's own settings.
-        settings: What was drawn, by dotted key.
-        scores: Validation scores in the order of the search's methods; of a final one method after method, split after
-            split. NaN is a run that diverged.
+    `scores` are those of validation: of a short draw in the order of the search's methods, of a final method after
+    method and split after split. NaN is a run that diverged.
     """
 
     number: int
@@ -50,19 +47,15 @@ class Draw(Table):
 
 
 class Search(Table):
-    """One search.
+    """One search: for `entry` at `size`, "10000" parameters or "128x128" neurons, in a profile of presets, on `data`.
 
     Attributes:
-        entry, size, profile, data: What it is for: method, "10000" parameters or "128x128" neurons, profile of presets,
-            and the folder of a user's own files ("" for the task's own).
+        data: The folder of a user's own files, "" for the task's own.
         seed: Of the draws.
         methods: Those that share the settings; a score is the mean over them.
-        revision: Of the code.
-        space: Digest of the space, in eight hexadecimal digits.
-        chosen: Number of the winner.
-        settings: Of the winner.
-        draws: All of them, at a quarter of the epochs on one split.
-        finals: The best of them, in full on several splits.
+        revision, space: Of the code; digest of the space, in eight hexadecimal digits.
+        chosen, settings: Number of the winner, and what it drew.
+        draws, finals: All of them, at a quarter of the epochs on one split; the best in full on several splits.
     """
 
     entry: str
@@ -103,12 +96,12 @@ def searches(task: str) -> list[Search]:
     Raises:
         BenchError: Its file is damaged.
     """
-    return _read(FOLDER / f"{task}.toml")
+    return _read(FOLDER / f"{task}.json")
 
 
 @cache
 def _read(path: Path) -> list[Search]:
-    return checked(_File, read_toml(path), str(path)).search if path.exists() else []
+    return checked(_File, json.loads(path.read_bytes()), str(path)).search if path.exists() else []
 
 
 def searched_settings(
@@ -116,11 +109,7 @@ def searched_settings(
 ) -> tuple[str, dict[str, Any]] | None:
     """The name and the settings of a run's searched preset; None where there was no search for it.
 
-    Args:
-        method: Of the run.
-        task, profile: Their names.
-        data: Folder of a user's own files.
-        values: Every setting by dotted key; they say the size.
+    `values` are all of its settings by dotted key; they say its size. `data` is the folder of a user's own files.
     """
     place = (method.entry, size_of(values), profile, folder_of(data))
     found = next((one for one in searches(task) if one.place == place and one.seed == 0), None)
@@ -149,31 +138,12 @@ def folder_of(data: str | None) -> str:
 
 def keep(task: str, search: Search) -> Path:
     """Write a search into the task's file, in place of the same one of before."""
-    path = FOLDER / f"{task}.toml"
+    path = FOLDER / f"{task}.json"
     others = [one for one in searches(task) if (one.place, one.seed) != (search.place, search.seed)]
-    tables = sorted([*others, search], key=lambda one: (one.place, one.seed))
-    write_atomic(path, "\n\n".join(map(_table, tables)) + "\n")
+    every = sorted([*others, search], key=lambda one: (one.place, one.seed))
+    write_atomic(path, json.dumps({"search": [one.model_dump() for one in every]}, indent=1) + "\n")
     _read.cache_clear()
     return path
-
-
-def _table(search: Search) -> str:
-    lines = ["[[search]]"]
-    for name, value in search.model_dump().items():
-        if name in ("draws", "finals"):
-            inner = ",\n".join(f"  {_inline(draw)}" for draw in value)
-            lines.append(f"{name} = [\n{inner},\n]")
-        else:
-            lines.append(f"{name} = {_inline(value)}")
-    return "\n".join(lines)
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f'"{name}" = {_inline(inner)}' for name, inner in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_inline, value)) + "]"
-    return f'"{value}"' if isinstance(value, str) else toml_value(value)
 
 
 def tuning_variance(name: str) -> tuple[float, float] | None:
@@ -185,15 +155,10 @@ def tuning_variance(name: str) -> tuple[float, float] | None:
         name: As `Search.name`.
     """
     task = name.partition("/")[0]
-    groups: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for one in searches(task):
-        groups.setdefault(one.name(task), []).append(one.score)
-    measured = {name_: scores for name_, scores in groups.items() if len(scores) > 1}
-    return _pooled([measured[name]] if name in measured else list(measured.values()))
-
-
-def _pooled(groups: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    freedom = [len(scores) - 1 for scores in groups]
-    if not freedom:
-        return None
-    return sum(df * variance(scores) for df, scores in zip(freedom, groups, strict=True)) / sum(freedom), sum(freedom)
+        scores.setdefault(one.name(task), []).append(one.score)
+    measured = {place: of for place, of in scores.items() if len(of) > 1}
+    groups = [measured[name]] if name in measured else list(measured.values())
+    freedom = sum(len(of) - 1 for of in groups)
+    return (sum((len(of) - 1) * variance(of) for of in groups) / freedom, freedom) if groups else None

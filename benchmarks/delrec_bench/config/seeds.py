@@ -15,9 +15,7 @@ Seed = Annotated[int, Field(ge=0, le=TRIAL_SEED)]
 
 @settings("seeds.")
 class Seeds:
-    """What differs between repetitions, axis by axis.
-
-    Methods compared at one repetition share the split and the permutation: their differences are paired.
+    """What differs between repetitions; methods compared at one repetition share the split and the permutation.
 
     Attributes:
         split: Which training samples are held out for validation.
@@ -32,14 +30,10 @@ class Seeds:
     order: Seed = 0
 
     @classmethod
-    def of(cls, repetition: int) -> "Seeds":
-        """The seeds of a repetition: the same number on every axis, which `stream` tells apart."""
-        return cls(repetition, repetition, repetition, repetition)
-
-    @classmethod
-    def of_trial(cls, repetition: int) -> "Seeds":
-        """The seeds of a search's trial: the split and permutation of a repetition, a start and an order of its own."""
-        return cls(repetition, repetition, TRIAL_SEED, TRIAL_SEED)
+    def of(cls, repetition: int, trial: bool = False) -> "Seeds":
+        """Those of a repetition, the same number on every axis; a search's trial starts and orders by its own."""
+        own = TRIAL_SEED if trial else repetition
+        return cls(repetition, repetition, own, own)
 
     def stream(self, axis: str, *extra: int | str) -> int:
         """A 63-bit seed for one axis, independent of the other axes; `extra` may be an epoch, or what it is for."""

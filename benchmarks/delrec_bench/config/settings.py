@@ -34,9 +34,12 @@ LARGEST = 100_000_000  # of any number in a network's settings
 WIDEST = 10_000_000  # neurons of a hidden layer
 
 
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
 def _budget(value: Any) -> Any:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value != "paper" and not (whole and 0 <= value <= MOST_PARAMETERS):
+    if value != "paper" and not _is_whole(value, 0, MOST_PARAMETERS):
         raise ValueError(f"a number of parameters, at most {MOST_PARAMETERS}, or 'paper'")
     return value
 
@@ -59,16 +62,14 @@ class Whole:
 
 
 def _within(value: Any) -> Any:
-    """A number, or a list of them, that is no larger than a network's settings can be."""
-    for number in value if isinstance(value, list | tuple) else [value]:
+    for number in value if isinstance(value, list) else [value]:
         if isinstance(number, int | float) and not (math.isfinite(number) and abs(number) <= LARGEST):
             raise ValueError(f"from -{LARGEST} to {LARGEST}")
     return value
 
 
-def _widths(value: Any) -> Any:
-    whole = all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= WIDEST for n in value)
-    if not value or not whole:
+def _widths(value: list[Any]) -> list[Any]:
+    if not value or not all(_is_whole(width, 1, WIDEST) for width in value):
         raise ValueError(f"a list of whole numbers from 1 to {WIDEST}, one a layer")
     return value
 
@@ -78,31 +79,15 @@ def _listed(value: Any) -> Any:
 
 
 @cache
-def network_model(method: Method) -> type[BaseModel]:
-    """A model of a method's settings: each of its default's type; anything where the default is none.
-
-    A setting that is a list takes a single value for a list of one.
-    """
+def _network_model(method: Method) -> type[BaseModel]:
+    """A method's settings: each of its default's type, or a single value for a list of one; anything for None."""
     declared: dict[str, Any] = {}
     for name, default in method.settings.items():
         kind: Any = Any if default is None else type(default)
         if isinstance(default, list | tuple):
             kind, default = Annotated[list[Any], BeforeValidator(_listed)], list(default)
-        limit = _widths if name == "hidden" else _within
-        declared[name] = (Annotated[kind, AfterValidator(limit)], default)
+        declared[name] = (Annotated[kind, AfterValidator(_widths if name == "hidden" else _within)], default)
     return create_model(f"Network of {method.name}", __base__=Table, **declared)
-
-
-def checked_network(method: Method, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a method's network, checked.
-
-    Raises:
-        BenchError: A value of another type than its default, or out of range; delays that cannot start so.
-    """
-    network = checked(network_model(method), values, f"method '{method.name}'", "network.").model_dump()
-    if (why := refused(network)) is not None:
-        raise BenchError(f"method '{method.name}': {why}")
-    return network
 
 
 @dataclass(frozen=True)
@@ -117,8 +102,7 @@ class Settings:
         network: What the method's `build` reads.
         seeds: Of every axis.
         evaluation: How the trained network is scored.
-        dtype: Number type of network and inputs.
-        products: How float32 is multiplied on a CUDA device.
+        dtype, products: As `Whole`.
         values: All of it as plain values.
         point: What was asked for beside the profile's preset, by dotted key.
         searched: Name of the searched preset whose settings it has; None where there is none, and of a trial.
@@ -141,15 +125,13 @@ class Settings:
 
 def defaults(method: Method) -> dict[str, Any]:
     """Every setting of a run of `method`, by dotted key, with its default."""
-    out: dict[str, Any] = {f"task.{name}": value for name, value in asdict(TaskOptions()).items()}
+    groups: dict[str, Mapping[str, Any]] = {"task": asdict(TaskOptions()), "seeds": dict.fromkeys(AXES)}
     if method.build is not None:
-        out |= {f"training.{name}": value for name, value in asdict(TrainingConfig()).items()}
-        out |= {f"network.{name}": value for name, value in method.settings.items()}
-        out |= asdict(Whole())
+        groups |= {"training": asdict(TrainingConfig()), "network": method.settings}
         # The method that can round delays has layers whose delays can be changed.
-        names = asdict(Evaluation()) if "rounding" in method.settings else ("condition",)
-        out |= dict.fromkeys(f"evaluation.{name}" for name in names)
-    return out | {f"seeds.{axis}": None for axis in AXES}
+        groups["evaluation"] = dict.fromkeys(NAMES if "rounding" in method.settings else ("condition",))
+    flat = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
+    return flat if method.build is None else flat | asdict(Whole())
 
 
 def full_key(key: str, known: Iterable[str]) -> str:
@@ -159,42 +141,34 @@ def full_key(key: str, known: Iterable[str]) -> str:
         BenchError: No key, or more than one, is meant; names the nearest.
     """
     names = sorted(known)
-    if key in names:
-        return key
-    ends = sorted(name for name in names if name.endswith("." + key))
+    ends = [key] if key in names else [name for name in names if name.endswith("." + key)]
     if len(ends) == 1:
         return ends[0]
     if ends:
         raise BenchError(f"key '{key}' could be {' or '.join(ends)}; write which")
-    short = {name.rpartition(".")[2]: name for name in names}
+    short = [name.rpartition(".")[2] for name in names]
     guess = nearest(key, [*names, *short])
-    if not guess.startswith("did"):
-        guess = nearest(key.rpartition(".")[2], short)
-    raise BenchError(f"unknown key '{key}'; {guess}")
+    raise BenchError(
+        f"unknown key '{key}'; {guess if guess.startswith('did') else nearest(key.rpartition('.')[2], short)}"
+    )
 
 
 def full_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:
-    """The values of a table by full key.
-
-    Args:
-        table: It may be nested, and spell its keys in any way.
-        known: Full keys.
-        where: What an error begins with.
+    """The values of a table, nested or not, by full key; an error begins with `where`.
 
     Raises:
-        BenchError: A key that means none or several, or two that mean one.
+        BenchError: A key that means none or several of the known ones, or two that mean one.
     """
     names = list(known)
     out: dict[str, Any] = {}
-    spelled: dict[str, str] = {}
     for key, value in dotted(table).items():
         try:
             full = full_key(key, names)
         except BenchError as error:
             raise BenchError(f"{where}: {error}") from error
         if full in out:
-            raise BenchError(f"{where}: '{spelled[full]}' and '{key}' are one setting; leave one of them out")
-        out[full], spelled[full] = value, key
+            raise BenchError(f"{where}: {full} is set twice, once as '{key}'; leave one of them out")
+        out[full] = value
     return out
 
 
@@ -209,39 +183,42 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     if reason is not None:
         raise BenchError(f"method '{method.name}' does not apply to task '{task.name}': {reason}")
     values = defaults(method)
-    known = set(values)
     # A preset speaks for every method: what a method does not know (delays, for one without) is not for it.
-    values |= {key: value for key, value in preset(request.profile, task).items() if key in known}
-    own = method.preset(task, request.profile)
-    values |= {full_key(key, known): value for key, value in own.items()}
+    values |= {key: value for key, value in preset(request.profile, task).items() if key in values}
+    values |= {full_key(key, values): value for key, value in method.preset(task, request.profile).items()}
     usual = dict(values)
     for key, value in (("training.epochs", request.epochs), ("task.limit", request.limit)):
-        if value is not None and key in known:
+        if value is not None and key in values:
             values[key] = value
-    given = set()
-    meant = known if task.family == "forecast" else known - FORECAST
-    for key, value in request.overrides:
-        if key.removeprefix("evaluation.") in NAMES and not any(one.endswith(key) for one in meant):
-            what = "trained network" if method.build is None or key.endswith("condition") else "delays"
-            raise BenchError(f"method '{method.name}' has no {what} to be scored under {key}; leave one of them out")
-        name = full_key(key, meant)
-        values[name] = value
-        given.add(name)
+    given = _given(request, method, task, values)
+    values |= given
     if "network.hidden" in given:
         _fit_layers(values, given)
-        values["budget"] = values["budget"] if "budget" in given else 0  # the user's widths, not a preset's
+        values["budget"] = given.get("budget", 0)  # the user's widths, not a preset's
     found = None if request.trial else searched_settings(method, task.name, request.profile, request.data, values)
     searched, chosen = found or (None, {})
-    values |= {key: value for key, value in chosen.items() if key not in given}
     usual |= chosen
+    values |= {key: value for key, value in chosen.items() if key not in given}
     point = {name: values[name] for name in sorted(values) if values[name] != usual[name]}
     return _settled(request, method, task, values, point, searched)
 
 
-def _fit_layers(values: dict[str, Any], given: set[str]) -> None:
+def _given(request: Request, method: Method, task: Task, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What `--set` says, by full key."""
+    meant = known.keys() if task.family == "forecast" else known.keys() - FORECAST
+    given = {}
+    for key, value in request.overrides:
+        name = key.removeprefix("evaluation.")
+        if name in NAMES and f"evaluation.{name}" not in meant:
+            what = "trained network" if method.build is None or name == "condition" else "delays"
+            raise BenchError(f"method '{method.name}' has no {what} to be scored under {key}; leave one of them out")
+        given[full_key(key, meant)] = value
+    return given
+
+
+def _fit_layers(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     """A preset numbers the layers of its own depth: in a network of another depth the delays are in all layers."""
-    hidden = values["network.hidden"]
-    depth = len(hidden) if isinstance(hidden, list | tuple) else 1
+    depth = len(_listed(values["network.hidden"]))
     for name in ("network.recurrent_layers", "network.feedforward_layers"):
         layers = values.get(name)
         if name not in given and layers and max(layers) >= depth:
@@ -251,11 +228,11 @@ def _fit_layers(values: dict[str, Any], given: set[str]) -> None:
 def _settled(
     request: Request, method: Method, task: Task, values: dict[str, Any], point: dict[str, Any], searched: str | None
 ) -> Settings:
-    def group(name: str) -> dict[str, Any]:
-        return {k.rpartition(".")[2]: v for k, v in values.items() if k.rpartition(".")[0] == name}
-
-    options = TaskOptions(**group("task"))
-    training = TrainingConfig(**group("training")) if method.build is not None else TrainingConfig()
+    tree: dict[str, dict[str, Any]] = {"": {}, "training": {}, "network": {}, "evaluation": {}}
+    for key, value in values.items():
+        group, _, name = key.rpartition(".")
+        tree.setdefault(group, {})[name] = value
+    options, training = TaskOptions(**tree["task"]), TrainingConfig(**tree["training"])
     if training.selection == "best-test" and request.exhibits != "test selection":
         whose = f"study '{request.study}': " if request.study else ""
         raise BenchError(
@@ -263,12 +240,14 @@ def _settled(
             "no result; use 'validation' or 'last'. Only a study whose file says exhibits = 'test selection' may show "
             "what that gains, as `delrec-bench reproduce --study selection` does"
         )
-    network = checked_network(method, group("network"))
-    evaluation = Evaluation(**group("evaluation"))
-    whole = Whole(**group("")) if method.build is not None else Whole(dtype="float64")
-    given = {axis: value for axis, value in group("seeds").items() if value is not None}
-    usual = Seeds.of_trial(request.repetition) if request.trial else Seeds.of(request.repetition)
-    seeds = Seeds(**(asdict(usual) | given))
+    where = f"method '{method.name}'"
+    network = checked(_network_model(method), tree["network"], where, "network.").model_dump()
+    if (why := refused(network)) is not None:
+        raise BenchError(f"{where}: {why}")
+    evaluation = Evaluation(**tree["evaluation"])
+    whole = Whole(**tree[""]) if method.build is not None else Whole(dtype="float64")
+    asked = {axis: value for axis, value in tree["seeds"].items() if value is not None}
+    seeds = Seeds(**(asdict(Seeds.of(request.repetition, request.trial)) | asked))
     plain = {
         "method": method.name,
         "task": {"name": task.name, **options.canonical()},
@@ -289,17 +268,6 @@ def _settled(
     if whole.products != "ieee":  # absent likewise
         plain["products"] = whole.products
     return Settings(
-        request,
-        method,
-        task,
-        options,
-        training,
-        network,
-        seeds,
-        evaluation,
-        whole.dtype,
-        whole.products,
-        plain,
-        point,
+        request, method, task, options, training, network, seeds, evaluation, whole.dtype, whole.products, plain, point,
         searched,
-    )
+    )  # fmt: skip

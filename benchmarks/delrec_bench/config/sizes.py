@@ -1,7 +1,8 @@
 """How large a network is: its trainable parameters counted, held to a budget, and compared with the memory there is."""
 
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +43,7 @@ def counted(method: Method, network: Mapping[str, object], inputs: int, classes:
     same = method, canonical_json(network), inputs, classes
     if same in _counted:
         return _counted[same]
+    network = {**network, "engine": "reference"}
     with torch.random.fork_rng(devices=[]):
         try:
             try:
@@ -56,24 +58,10 @@ def counted(method: Method, network: Mapping[str, object], inputs: int, classes:
     return _counted.setdefault(same, found)
 
 
-@dataclass(frozen=True)
-class Width:
-    """Widths that a method gets for a budget, and what they come to.
+def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classes: int, budget: int) -> list[int]:
+    """The hidden layers, all of one width, of a method's widest network with at most `budget` trainable parameters.
 
-    Attributes:
-        hidden: Neurons of each hidden layer.
-        trainable: Trainable parameters of the network built with them, exactly counted.
-    """
-
-    hidden: tuple[int, ...]
-    trainable: int
-
-
-def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classes: int, budget: int) -> Width:
-    """Find the widest network of a method that has at most `budget` trainable parameters.
-
-    All hidden layers get the same width. Parameters grow with the width, so it is found by halving intervals; each
-    candidate is built and counted, never estimated.
+    Parameters grow with the width, so it is bisected; each candidate is built and counted, never estimated.
 
     Args:
         method: A method with a network.
@@ -93,15 +81,15 @@ def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classe
         raise BenchError(
             f"budget {budget} is too small for method '{method.name}': one neuron a layer has {least} parameters"
         )
-    fits, beyond = 1, 2
+    beyond = 2
     while count(beyond) <= budget:
-        fits, beyond = beyond, 2 * beyond
+        beyond *= 2
         if beyond > LARGEST:
-            raise BenchError(f"budget {budget}: method '{method.name}' stays below it even with {fits} neurons a layer")
-    while beyond - fits > 1:
-        middle = (fits + beyond) // 2
-        fits, beyond = (middle, beyond) if count(middle) <= budget else (fits, middle)
-    return Width((fits,) * depth, count(fits))
+            raise BenchError(
+                f"budget {budget}: method '{method.name}' stays below it even with {LARGEST} neurons a layer"
+            )
+    fits = beyond // 2
+    return [fits - 1 + bisect_right(range(fits, beyond), budget, key=count)] * depth
 
 
 def with_budget(settings: Settings, methods: MethodTable, inputs: int, classes: int) -> Settings:
@@ -121,11 +109,9 @@ def with_budget(settings: Settings, methods: MethodTable, inputs: int, classes: 
             published = settle(Request(PAPER, settings.task.name, profile="paper"), methods[PAPER], settings.task)
         except BenchError as error:
             raise BenchError(f"budget 'paper': {error}; or give a number, such as 10000") from error
-        budget = counted(methods[PAPER], {**published.network, "engine": "reference"}, inputs, classes)
-    width = solve_width(settings.method, {**settings.network, "engine": "reference"}, inputs, classes, budget)
-    network = {**settings.network, "hidden": list(width.hidden)}
-    recorded = {**settings.values["network"], "hidden": list(width.hidden)}
-    return replace(settings, network=network, values={**settings.values, "network": recorded})
+        budget = counted(methods[PAPER], published.network, inputs, classes)
+    network = settings.network | {"hidden": solve_width(settings.method, settings.network, inputs, classes, budget)}
+    return replace(settings, network=network, values={**settings.values, "network": network})
 
 
 def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:
@@ -140,13 +126,12 @@ def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:
     if settings.method.build is None:
         return
     network = settings.network
-    skipped = network.get("skip_steps", 0)
-    if skipped >= data.steps:
+    if (skipped := network.get("skip_steps", 0)) >= data.steps:
         raise BenchError(
             f"network.skip_steps is {skipped}; data of '{data.name}' has {data.steps} steps, so it must be below that"
         )
     try:
-        weights = counted(settings.method, {**network, "engine": "reference"}, data.channels, data.classes)
+        weights = counted(settings.method, network, data.channels, data.classes)
     except BrokenBuildError:
         return  # the run itself will fail by it, and leave a record of that
     widths = [data.channels, *network.get("hidden", []), data.classes]
@@ -155,8 +140,7 @@ def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:
     needed = (COPIES * weights + kernels + steps) * (4 if settings.dtype == "float32" else 8)
     if device == "cuda" and not torch.cuda.is_available():
         return  # the run is for another machine, which compares
-    available = free_bytes(device)
-    if needed > available:
+    if needed > (available := free_bytes(device)):
         raise BenchError(
             f"method '{settings.method.name}' on '{settings.task.name}' ({weights} parameters) needs at least "
             f"{needed / GIB:.3g} GiB of memory, {available / GIB:.3g} GiB are free; take smaller network.hidden, "

@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,11 @@ from typing import Any
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.tasks.base import Task
 
-PRESETS = Path(__file__).parent / "presets"
-
-
-def profiles() -> dict[str, dict[str, Any]]:
-    """Every profile by name: a TOML file of presets, a table for each task or family of tasks.
-
-    Raises:
-        BenchError: A file that does not parse.
-    """
-    return _read_all(PRESETS)
-
 
 @cache
-def _read_all(folder: Path) -> dict[str, dict[str, Any]]:
-    return {path.stem: read_toml(path) for path in sorted(folder.glob("*.toml"))}
+def profiles() -> dict[str, dict[str, Any]]:
+    """Every profile by name: a TOML file of presets, a table for each task or family of tasks."""
+    return {path.stem: read_toml(path) for path in sorted((Path(__file__).parent / "presets").glob("*.toml"))}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -40,7 +31,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror}; give a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} is not TOML: {error}; mend the file") from error
+        raise BenchError(f"{path} is not TOML: {error}") from error
     except RecursionError:
         raise BenchError(f"{path} is nested too deeply to be read; write its tables flat") from None
 
@@ -54,17 +45,15 @@ def preset(profile: str, task: Task) -> dict[str, Any]:
     known = profiles()
     if profile not in known:
         raise BenchError(f"no profile '{profile}'; {nearest(profile, known)}")
-    tables = [known[profile][name] for name in (task.family, task.name) if name in known[profile]]
-    if not tables:
-        has = [name for name, value in known[profile].items() if isinstance(value, dict)]
+    merged: dict[str, Any] = {}
+    for name in (task.family, task.name):
+        merged |= dotted({k: v for k, v in known[profile].get(name, {}).items() if isinstance(v, dict)})
+    if not merged:
         fits = [name for name, content in known.items() if task.family in content or task.name in content]
         raise BenchError(
-            f"profile '{profile}' has no setting for task '{task.name}' (it has: {', '.join(has)}); "
+            f"profile '{profile}' has no setting for task '{task.name}'; "
             f"profiles for this task: {', '.join(fits) or 'none'}"
         )
-    merged: dict[str, Any] = {}
-    for table in tables:
-        merged |= dotted({k: v for k, v in table.items() if isinstance(v, dict)})
     if profile == "quick":
         merged |= {f"task.{name}": value for name, value in task.quick.items()}
     return merged
@@ -74,8 +63,7 @@ def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables as one table with dotted keys."""
     out: dict[str, Any] = {}
     for name, value in values.items():
-        key = f"{prefix}.{name}" if prefix else name
-        out |= dotted(value, key) if isinstance(value, Mapping) else {key: value}
+        out |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return out
 
 
@@ -109,16 +97,13 @@ def toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_quoted(v) if isinstance(v, str) else toml_value(v) for v in value) + "]"
-    return _quoted(value) if isinstance(value, str) and not _is_bare(value) else str(value)
+    if isinstance(value, str):
+        with suppress(BenchError):
+            if parse_setting(f"key={value}")[1] == value:
+                return value
+        return _quoted(value)
+    return str(value)
 
 
 def _quoted(word: str) -> str:
     return json.dumps(word, ensure_ascii=False)  # JSON's strings are TOML's basic ones
-
-
-def _is_bare(word: str) -> bool:
-    """Whether a word without quotes is read as that word."""
-    try:
-        return parse_setting(f"key={word}")[1] == word
-    except BenchError:
-        return False

@@ -39,9 +39,6 @@ class TrainingConfig:
             "best-test" scores the test set after every epoch and takes the best: what tables gain by cheating, for
             studies that exhibit it alone.
         ties: Of equal validation scores take the "first" or the "last" epoch (the papers' >=).
-
-    Raises:
-        BenchError: A value is of the wrong type or out of range.
     """
 
     epochs: Whole = 30

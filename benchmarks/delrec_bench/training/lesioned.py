@@ -9,7 +9,7 @@ from delrec import FeedforwardDelays, RecurrentDelays
 from delrec.delays import project
 from torch import Tensor
 
-from delrec_bench.config.lesions import LESIONS, parse_lesion
+from delrec_bench.config.evaluation import LESIONS, parse_lesion
 from delrec_bench.errors import BenchError
 
 
@@ -39,7 +39,7 @@ def lesion_(model: Any, text: str, seed: int) -> None:
 
     Args:
         model: A trained network.
-        text: A lesion of `delrec_bench.config.lesions`.
+        text: A lesion of `delrec_bench.config.evaluation`.
         seed: Of what is drawn.
 
     Raises:

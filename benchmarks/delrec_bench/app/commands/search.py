@@ -51,7 +51,7 @@ def command(
     """Search the hyperparameters of a method on a task.
 
     Draws learning rates, tau, sigma and dropout at random and selects on validation data; the test set is not used.
-    Finished trials are reused. The result is written to config/searched/TASK.toml.
+    Finished trials are reused. The result is written to config/searched/TASK.json.
     """
     from delrec_bench.app.common import read_runs
     from delrec_bench.app.progress import Display
