@@ -1,6 +1,6 @@
-"""Fills the site's pages with what the code and the published reports say.
+"""Fills the site's pages from the code and the reports.
 
-For a line `<!-- generated: NAME -->` stands what the function of that name in `GENERATED` returns.
+A line `<!-- generated: NAME -->` is replaced by the return value of the function of that name in `GENERATED`.
 """
 
 import pkgutil
@@ -29,16 +29,16 @@ SEVERAL = re.compile(r"^ +\w+(?:, \w+)+: ", re.MULTILINE)
 
 
 class Several(griffe.Extension):
-    """Lets a docstring describe two arguments at once, `a, b: ...`; their parser wants one word there."""
+    """Lets a docstring describe two arguments at once, `a, b: ...`; griffe expects a single name."""
 
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
-        """Change the docstring before it is parsed."""
+        """Join the names before griffe parses them."""
         if obj.docstring is not None:
             obj.docstring.value = SEVERAL.sub(lambda names: names[0].replace(", ", ","), obj.docstring.value)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the figures and tables of published pages."""
+    """Add the figures and tables of all reports."""
     for path in sorted((ROOT / "reports").rglob("*.*")):
         if path.suffix in (".svg", ".csv", ".json", ".html"):
             files.append(File.generated(config, path.relative_to(ROOT).as_posix(), content=path.read_bytes()))
@@ -46,20 +46,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replace every mark of a page."""
+    """Replace every mark in a page."""
 
     def made(mark: re.Match[str]) -> str:
         if mark[1] not in GENERATED:
-            raise PluginError(f"{page.file.src_path}: nothing generates '{mark[1]}'; write one of {sorted(GENERATED)}")
+            raise PluginError(f"{page.file.src_path}: unknown mark '{mark[1]}'; use one of {sorted(GENERATED)}")
         return GENERATED[mark[1]]()
 
     return MARK.sub(made, markdown)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Refuse a page that loads anything from elsewhere."""
+    """Reject a page that loads anything from another server."""
     if found := ELSEWHERE.search(output):
-        raise PluginError(f"{page.file.src_path}: {found[0]} is loaded from elsewhere; the pages must work offline")
+        raise PluginError(f"{page.file.src_path}: {found[0]} loads from another server; pages must work offline")
     return output
 
 
@@ -70,7 +70,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _report(page: str, deeper: int = 0) -> str:
-    """A published page, its headings moved down and its figures found."""
+    """A report, with headings moved down and links to its figures adapted."""
     text = (ROOT / "reports" / page / f"{page}.md").read_text(encoding="utf-8")
     text = re.sub(r"^(#+ )", "#" * deeper + r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"\]\(([\w.-]+\.(?:svg|csv|json|html))\)", rf"](reports/{page}/\1)", text)
@@ -78,20 +78,20 @@ def _report(page: str, deeper: int = 0) -> str:
 
 
 def _readme(pattern: str) -> str:
-    """The part of the README that fits, its links to pages of the repository turned to those of the site."""
+    """The part of the README that matches, with links adapted to the site."""
     found = re.search(pattern, (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     text = re.sub(r"\(reports/leaderboard/leaderboard\.md", "(leaderboard.md", found[1] if found else "")
     text = re.sub(r"\(reports/[\w-]+/[\w-]+\.md", "(findings.md", text)
-    return re.sub(r"\(CHANGELOG\.md", "(findings.md", text)
+    return text.replace("(docs/", "(")
 
 
 def _board() -> str:
     figure = re.search(r"^!\[.*\]\(.*\)$", _report("leaderboard"), re.MULTILINE)
-    return (figure[0] if figure else "") + "\n\n" + _readme(r"<!-- board:start -->(.*)<!-- board:end -->")
+    return (figure[0] if figure else "") + "\n\n" + _readme(r"\n## Results at a glance\n(.*)<!-- board:end -->")
 
 
 def _findings() -> str:
-    """What the README says was found, then every results page."""
+    """The findings in the README, then every report."""
     pages = sorted(path.parent.name for path in (ROOT / "reports").glob("*/*.md") if path.stem == path.parent.name)
     said = re.sub(
         "<!-- board:start -->.*<!-- board:end -->", "", _readme(r"\n## What [^\n]*\n(.*?)\n## "), flags=re.DOTALL
@@ -100,7 +100,7 @@ def _findings() -> str:
 
 
 def _linked(text: str) -> str:
-    """A text whose addresses, DOIs and arXiv numbers are links."""
+    """A text with its URLs, DOIs and arXiv numbers as links."""
     text = re.sub(r"(?<![\w/])(https?://[^\s;,()]+)", r"[\1](\1)", text)
     text = re.sub(r"(?<![\w/])doi:(10\.[^\s;,]+)", r"[doi:\1](https://doi.org/\1)", text)
     return re.sub(r"(?<![\w/])arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
@@ -121,7 +121,7 @@ def _studies() -> str:
     for name, path in file.study_files().items():
         study = file.study_file(path)
         rows.append([f"`{name}`", study.summary, ", ".join(f"`{profile}`" for profile in study.profiles)])
-    return _table(("study", "what it asks", "profiles"), rows)
+    return _table(("study", "subject", "profiles"), rows)
 
 
 def _commands() -> str:
@@ -139,13 +139,13 @@ def _examples() -> str:
 
 
 def _core_readme() -> str:
-    """Core's README without its title; what it links to in the repository is named."""
+    """Core's README without its title and without links into the repository."""
     text = (ROOT / "packages" / "core" / "README.md").read_text(encoding="utf-8").partition("\n")[2]
     return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", text)
 
 
 def _modules(package: Any) -> Callable[[], str]:
-    """A directive of mkdocstrings for each public module of a package that declares something."""
+    """A mkdocstrings directive for each public module of a package."""
 
     def made() -> str:
         names = [
