@@ -13,12 +13,9 @@ from unittest.mock import MagicMock
 import pytest
 from delrec_bench import tracking
 from delrec_bench.app import reproducing
-from delrec_bench.report.figures import style
 from delrec_bench.studies import work
 from delrec_bench.tracking import store
 from delrec_bench.workspace import workspace_at
-
-from benchmarks.tests.drawings import module
 
 ROOT = Path(__file__).parents[2]
 MLFLOW = {
@@ -87,21 +84,3 @@ def with_mlflow(request, monkeypatch):
 @pytest.fixture
 def workspace(tmp_path):
     return workspace_at(tmp_path)
-
-
-@pytest.fixture
-def drawing(monkeypatch):
-    """Draws a figure, and gives what it drew: the matplotlib figure and its `Drawn`."""
-    kept = []
-    whole = style.text_of
-
-    def watched(figure):
-        kept.append(figure)
-        return whole(figure)
-
-    def draw(name, *arguments):
-        monkeypatch.setattr(module(name), "text_of", watched)
-        made = getattr(module(name), name)(*arguments)
-        return (None, None) if made is None else (kept[-1], made)
-
-    return draw

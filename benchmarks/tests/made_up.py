@@ -1,11 +1,14 @@
 """Made-up records for the report's tests: plausible shapes, no claim about any method."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record, expected_key
-from delrec_bench.report.declared import Declaration, Expected, Primary
+from delrec_bench.report.content import build
+from delrec_bench.report.declared import Comparison, Declaration, Expected
+from delrec_bench.tasks.base import find_tasks
 
 TASKS = {
     "digits": ("EMBEDDED", 64, 10, 0.80, 0.70),
@@ -22,7 +25,9 @@ METHODS = {  # name: (learned, control, weights, delays, gain)
     "delrec-synaptic-fixed": ("weights", "rlif", 9_828, 1_764, 0.055),
     "delrec-synaptic": ("weights, recurrent delays", "delrec-synaptic-fixed", 9_828, 1_764, 0.07),
 }
-HOST = {"cpu": "a made-up processor", "cores": 2}
+PAIR = ("delrec-synaptic", "delrec-synaptic-fixed")
+KNOWN = {name: replace(task, title="") for name, task in find_tasks().items()}
+KNOWN["tones"] = replace(KNOWN["digits"], name="tones")
 
 
 def made(**values):
@@ -38,43 +43,17 @@ def remade(record, **changes):
     return made(**(fields | changes))
 
 
-def scored(rng, total, rate, classes):
-    targets = [i % classes for i in range(total)]
-    predictions = [t if rng.random() < rate else (t + 1) % classes for t in targets]
-    correct = sum(p == t for p, t in zip(predictions, targets, strict=True))
-    result = {
-        "best_epoch": 7,
-        "epochs": 10,
-        "selection": "validation",
-        "valid_score": rate,
-        "test_score": correct / total,
-        "correct": correct,
-        "total": total,
-    }
-    return {"result": result, "predictions": predictions, "targets": targets}
-
-
 def record(method, task, repetition, kind="run", **changes):
+    """A run or a floor, its score drawn around the method's own."""
     stamp, steps, classes, base, floor = TASKS[task]
     learned, control, weights, delays, gain = METHODS.get(method, ("nothing recurrent", None, 0, 0, 0.0))
     rng = random.Random(f"{method} {task} {repetition}")
     rate = base + gain + rng.gauss(0, 0.008) if kind == "run" else floor - 0.15 * (method == "counts")
-    scores = scored(rng, 600, min(rate, 0.99), classes)
-    if kind == "floor":
-        for name in ("best_epoch", "epochs", "valid_score"):
-            del scores["result"][name]
-    configuration = {
-        "method": method,
-        "repetition": repetition,
-        "device": "cpu",
-        "task": {"name": task, "step_ms": 14.0},
-        "network": {"hidden": [42, 42]},
-        "seeds": {"split": repetition, "initialisation": repetition},
-        "engine": "cpu",
-        "threads": 1,
-        "arithmetic": "portable",
-        "epochs": 10,
-    }
+    rate, total = min(rate, 0.99), 600
+    targets = [i % classes for i in range(total)]
+    predictions = [t if rng.random() < rate else (t + 1) % classes for t in targets]
+    correct = sum(p == t for p, t in zip(predictions, targets, strict=True))
+    fixed = method.endswith("-fixed")
     values = {
         "kind": kind,
         "method": method,
@@ -82,7 +61,18 @@ def record(method, task, repetition, kind="run", **changes):
         "repetition": repetition,
         "profile": "quick",
         "control": control,
-        "configuration": configuration,
+        "configuration": {
+            "method": method,
+            "repetition": repetition,
+            "device": "cpu",
+            "task": {"name": task, "step_ms": 14.0},
+            "network": {"hidden": [42, 42]},
+            "seeds": {"split": repetition, "initialisation": repetition},
+            "engine": "cpu",
+            "threads": 1,
+            "arithmetic": "portable",
+            "epochs": 10,
+        },
         "data": {
             "kind": stamp,
             "digest": (task.encode().hex() * 20)[:64],
@@ -93,38 +83,33 @@ def record(method, task, repetition, kind="run", **changes):
             "representation": "counts",
             "augmentation": None,
             "dropped_events": 0,
-            "sizes": {"train": 2000, "valid": 400, "test": 600},
+            "sizes": {"train": 2000, "valid": 400, "test": total},
         },
         "metric": "accuracy",
-        **scores,
-        "history": [{"epoch": e, "loss": 2.0 / e, "valid_accuracy": rate} for e in range(1, 11)]
-        if kind == "run"
-        else [],
+        "result": {"selection": "validation", "test_score": correct / total, "correct": correct, "total": total},
+        "predictions": predictions,
+        "targets": targets,
         "learned": learned,
         "engine": "cpu",
         "device": "cpu",
-        "parameters": {
-            "weights": weights,
-            "delays": delays,
-            "neuron": 0,
-            "trainable": weights + (0 if method.endswith("-fixed") else delays),
-            "frozen": delays if method.endswith("-fixed") else 0,
-            "total": weights + delays,
-            "spreads": 0,
-            "learned_delays": 0 if method.endswith("-fixed") else delays,
-        }
-        if kind == "run"
-        else {},
-        "activity": {
+        "provenance": {"results_version": RESULTS_VERSION, "revision": "0123456789abcdef", "dirty": False},
+        "command": f"delrec-bench run {method} {task} --repetition {repetition} --profile quick",
+        "measured": {
+            "wall_seconds": 12.0,
+            "host": {"cpu": "a made-up processor", "cores": 2},
+            "finished_at": "2026-01-02T03:04:05+00:00",
+        },
+    }
+    if kind == "run":
+        values["result"] |= {"best_epoch": 7, "epochs": 10, "valid_score": rate}
+        values["history"] = [{"epoch": e, "loss": 2.0 / e, "valid_accuracy": rate} for e in range(1, 11)]
+        counts = {"weights": weights, "delays": delays, "neuron": 0, "spreads": 0, "total": weights + delays}
+        counts |= {"trainable": weights + delays * (not fixed), "frozen": delays * fixed}
+        values["parameters"] = counts | {"learned_delays": delays * (not fixed)}
+        values["activity"] = {
             "spikes_per_neuron_step": {"0": 0.05, "1": 0.07},
             "synaptic_operations": {"effective_acs": 120_000, "effective_macs": 9_000, "dense": 2_000_000},
         }
-        if kind == "run"
-        else {},
-        "provenance": {"results_version": RESULTS_VERSION, "revision": "0123456789abcdef", "dirty": False},
-        "command": f"delrec-bench run {method} {task} --repetition {repetition} --profile quick",
-        "measured": {"wall_seconds": 12.0, "host": HOST, "finished_at": "2026-01-02T03:04:05+00:00"},
-    }
     return made(**(values | changes))
 
 
@@ -145,21 +130,18 @@ def forecast(method, repetition, scale, control=None):
     targets = [truth.gauss(0, 1) for _ in range(200)]
     predictions = [t + scale * rng.gauss(0, 1) for t in targets]
     like = record(method, "digits", repetition)
-    data = like.data | {"digest": "c" * 64, "sizes": {"train": 700, "valid": 100, "test": 200}}
-    score = metric_named("nmse").score(predictions, targets)
-    forecast = like.changed(
-        key="0" * 64,
+    return remade(
+        like,
         task="mackey-glass",
         metric="nmse",
         control=control,
         configuration=like.configuration | {"task": {"name": "mackey-glass", "tau": 17, "horizon": 20}},
-        data=data,
-        result={"test_score": score},
+        data=like.data | {"digest": "c" * 64, "sizes": {"train": 700, "valid": 100, "test": 200}},
+        result={"test_score": metric_named("nmse").score(predictions, targets)},
         predictions=predictions,
         targets=targets,
         command=f"delrec-bench run {method} mackey-glass --repetition {repetition} --profile quick",
     )
-    return forecast.changed(key=expected_key(forecast))
 
 
 def everything(repetitions=3):
@@ -176,15 +158,18 @@ def everything(repetitions=3):
     return made
 
 
-MARGINS = {"digits": 0.01, "tones": 0.01, "shd": 0.01, "mackey-glass": 0.02}
-
-
-def declared(records, primary=("delrec-synaptic", "delrec-synaptic-fixed"), **changes):
-    """The declaration of a page that asks for exactly these runs."""
+def declared(records, primary=PAIR, **changes):
+    """The declaration of a page that asks for exactly these runs; `primary` is a `Comparison`, or its rows."""
     runs = {r.key: Expected(r.method, r.control) for r in records if r.kind in ("run", "floor")}
     values = {"page": "made-up", "title": "Does learning help?", "study": "made-up", "profile": "quick", "runs": runs}
-    values |= {"primary": None if primary is None else Primary(*primary), "margins": MARGINS}
+    values |= {"primary": Comparison(*primary) if isinstance(primary, tuple) else primary, "tasks": KNOWN}
+    values |= {"margins": {"digits": 0.01, "tones": 0.01, "shd": 0.01, "mackey-glass": 0.02}}
     return Declaration(**(values | changes))
+
+
+def page_of(records, **changes):
+    """The page of exactly these runs."""
+    return build(declared(records, **changes), records)
 
 
 def scored_at(method, repetition, score, task="digits", total=1000, **changes):
@@ -197,13 +182,23 @@ def scored_at(method, repetition, score, task="digits", total=1000, **changes):
     return remade(like, **(columns | {"result": like.result | result, "data": data} | changes))
 
 
+def pair_of(gain, n=8, tasks=("digits", "tones", "shd"), spread=0.004):
+    """`PAIR` with a gain in accuracy that varies a little with task and repetition."""
+    return [
+        scored_at(m, r, 0.70 + (gain + spread * ((r + i) % 3 - 1) if m == PAIR[0] else 0.0), task=t)
+        for i, t in enumerate(tasks)
+        for m in PAIR
+        for r in range(n)
+    ]
+
+
 def history(record_, epochs=6):
     """The record with curves."""
     lines = [{"epoch": e + 1, "valid_accuracy": 0.5 + 0.05 * e + 0.01 * record_.repetition} for e in range(epochs)]
     return record_.changed(history=lines)
 
 
-def swept(axes, methods=("delrec-synaptic", "delrec-synaptic-fixed"), tasks=("digits", "tones"), n=4, gain=0.02):
+def swept(axes, methods=PAIR, tasks=("digits", "tones"), n=4, gain=0.02):
     """Records of a sweep, and what its page declares of them: (records, runs).
 
     Scores rise by 0.01 a value along the first axis; a method without "-fixed" gains `gain` over its control.
@@ -214,27 +209,23 @@ def swept(axes, methods=("delrec-synaptic", "delrec-synaptic-fixed"), tasks=("di
     records, runs = [], {}
     for task in tasks:
         for point in points:
+            names = {m: f"{m} ({', '.join(f'{a} {v}' for a, v in point)})" for m in methods}
+            first = next(iter(axes.values())).index(point[0][1])
             for method in methods:
-                names = {m: m + (f" ({', '.join(f'{a} {v}' for a, v in point)})" if point else "") for m in methods}
-                control = names.get(f"{method}-fixed")
                 for r in range(n):
-                    first = next(iter(axes.values())).index(point[0][1])
-                    better = 0.0 if method.endswith("-fixed") else gain
-                    score = 0.5 + 0.01 * first + better + 0.002 * ((r + first) % 3)
+                    score = 0.5 + 0.01 * first + gain * (not method.endswith("-fixed")) + 0.002 * ((r + first) % 3)
                     like = scored_at(method, r, score, task=task, total=600)
                     network = like.configuration["network"] | dict(point)
                     like = remade(like, configuration=like.configuration | {"network": network})
                     records.append(like)
-                    runs[like.key] = Expected(names[method], control, method, point)
+                    runs[like.key] = Expected(names[method], names.get(f"{method}-fixed"), method, point)
     return records, runs
 
 
-def layer_delays(start, end, layer="blocks.0.spiking", kind="recurrent", weight=None):
+def layer_delays(start, end, layer="blocks.0.spiking", kind="recurrent"):
     """One layer of `Record.delays`, from all its delays."""
     quantiles = [[float(v) for v in np.quantile(values, np.linspace(0, 1, 11))] for values in (start, end)]
     units = {"start": [float(v) for v in start], "end": [float(v) for v in end]}
-    if weight is not None:
-        units["weight"] = [float(v) for v in weight]
     moved = float(np.mean(np.round(start) != np.round(end)))
     return {
         "layer": layer,

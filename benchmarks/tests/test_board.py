@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from delrec_bench.app.pages import BOARD, page_of
 from delrec_bench.config import settle
 from delrec_bench.methods.base import FAMILIES, find_methods
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
+from delrec_bench.report.declared import BOARD, page_of
 from delrec_bench.report.figures.board import pictures
 from delrec_bench.report.figures.findings import findings
 from delrec_bench.report.pages import to_html, to_markdown

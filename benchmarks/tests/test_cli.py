@@ -13,12 +13,12 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.app import progress, tree
-from delrec_bench.app.pages import names_of
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.plugins import import_file
 from delrec_bench.records import read_record, same_record
+from delrec_bench.report.declared import names_of
 from delrec_bench.runs import single
 from delrec_bench.studies.expansion import Wanted, expand
 from delrec_bench.tasks.base import find_tasks

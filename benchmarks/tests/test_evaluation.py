@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from delrec_bench import app
-from delrec_bench.app.pages import declaration
 from delrec_bench.config import Request, defaults, resolve
 from delrec_bench.config.evaluation import LESIONS, parse_lesion
 from delrec_bench.data.generated import Events, write
@@ -17,6 +16,7 @@ from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import finished_record, load_records, read_store
 from delrec_bench.report.content import SCORED_ANEW
+from delrec_bench.report.declared import declaration
 from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import request_of, rerun
 from delrec_bench.runs.folder import BusyError, RunFolder

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from delrec_bench.app.pages import BOARD, page_of
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
+from delrec_bench.report.declared import BOARD, page_of
 from delrec_bench.report.readme import END, START, board_part, numbers, write_board_part
 from delrec_bench.report.tables import verdict_table
 from delrec_bench.studies.expansion import expand

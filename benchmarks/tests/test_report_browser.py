@@ -65,8 +65,7 @@ def path(tmp_path_factory):
             for task in ("digits", "tones"):
                 records.append(made_up.history(made_up.scored_at(m, r, 0.5 + 0.1 * i, task=task)))
         records.append(made_up.scored_at("counts-only", r, 0.2, kind="floor", parameters={}))
-    write_page(folder, build(made_up.declared(records, primary=None), records))
-    return folder / "made-up.html"
+    return write_page(folder, build(made_up.declared(records, primary=None), records))[0]
 
 
 def test_it_sorts_both_ways_and_what_is_missing_stays_last(watched, path):

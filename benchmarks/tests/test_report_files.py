@@ -16,7 +16,7 @@ from delrec_bench.report import tables, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
 from delrec_bench.report.pages import to_html, to_json, to_markdown, to_metrics
-from delrec_bench.report.writing import LARGEST, out_folder, publish, refusals, write_page
+from delrec_bench.report.writing import LARGEST, publish, refusal, write_page
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up
@@ -59,7 +59,7 @@ def small(n=2, **changes):
     return made_up.declared(records, primary=None, **changes), records
 
 
-def test_the_csv_has_the_columns_of_the_contract(page):
+def test_the_csv_has_the_columns_of_the_contract_and_missing_is_empty_never_zero(page):
     text = tables.to_csv(page)
     assert text.splitlines()[0] == CONTRACT
     lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(text))}
@@ -69,11 +69,7 @@ def test_the_csv_has_the_columns_of_the_contract(page):
     assert 0 < float(line["score_low"]) < float(line["score_mean"]) < float(line["score_high"]) < 1
     assert line["latency_train_ms_iqr"] == "0.11" and line["latency_infer_ms_iqr"] == "0.04"
     assert len(lines) == 3 * (8 + 2) + 3
-
-
-def test_missing_is_empty_never_zero(page):
-    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
-    floor = lines["digits", "counts-only"] if ("digits", "counts-only") in lines else lines["digits", "counts"]
+    floor = lines["digits", "counts"]
     for name in ("score_sd", "score_low", "parameters_total", "latency_train_ms", "rank_group"):
         assert floor[name] == ""
     assert floor["score_mean"] != "" and lines["digits", "lif"]["parameters_delays"] == "0"  # counted, and none
@@ -92,10 +88,17 @@ def test_the_json_holds_the_verdicts_of_the_contract(page):
     assert content["source"] == "records"
 
 
-def test_metrics_are_numbers_by_task_and_method(page):
-    content = json.loads(to_metrics(page))["digits"]
-    assert content["lif"]["score_mean"] == pytest.approx(page_row(page, "digits", "lif")["score_mean"], abs=1e-6)
-    assert all(isinstance(value, int | float) for row in content.values() for value in row.values())
+def test_csv_json_and_metrics_hold_the_numbers_that_people_read(page, markup, markdown):
+    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
+    rows = {(row["task"], row["method"]): row for row in json.loads(to_json(page, ()))["rows"]}
+    assert list(lines) == list(rows) == [(row["task"], row["method"]) for row in page.rows]
+    metrics = json.loads(to_metrics(page))
+    for (task, method), row in rows.items():
+        score = pytest.approx(row["score_mean"], abs=1e-6)
+        assert float(lines[task, method]["score_mean"]) == metrics[task][method]["score_mean"] == score
+        assert lines[task, method]["rank_group"] == (row["rank_group"] or "")
+        for shown in (words.score(row["metric"], row["score_mean"]), method):
+            assert shown in markup and shown in markdown
 
 
 def test_a_floor_that_is_always_the_same_has_no_spread():
@@ -107,10 +110,6 @@ def test_a_floor_that_is_always_the_same_has_no_spread():
     assert told["counts-only"] == "45.00" and told["time-slices"] == "51.00 (range 50.00 to 52.00)"
 
 
-def page_row(page, task, method):
-    return next(r for r in page.rows if (r["task"], r["method"]) == (task, method))
-
-
 def plain(text):
     text = re.sub(r"<(style|script|svg).*?</\1>", " ", text, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
@@ -118,7 +117,7 @@ def plain(text):
 
 def test_markdown_and_html_say_the_same(page, drawn, markup, markdown):
     said = plain(markup)
-    sentences = [page.answer, *page.footnotes, *page.notes, *tables.setup(page)]
+    sentences = [page.answer, *page.footnotes, *page.folded_notes, *tables.setup(page)]
     sentences += [f.caption for f in drawn]
     sentences += [tables.repetitions(row) for row in page.rows]
     for sentence in sentences:
@@ -126,22 +125,11 @@ def test_markdown_and_html_say_the_same(page, drawn, markup, markdown):
         assert sentence in " ".join(markdown.split()), sentence
     shown = [tables.row_table(page.of(task)) for task in page.tasks] + [tables.verdict_table(page)]
     shown += [tables.more_table(page, task) for task in page.tasks]
-    shown += [table for _, table, _ in tables.published_tables(page)]
+    shown += [table for _, table in tables.published_tables(page)]
     for table in shown:
         for cell in (c for line in table.lines for c in line):
             assert cell.text in said and cell.note.replace("`", "") in said, cell
             assert tables.escaped(str(cell)) in markdown
-
-
-def test_csv_and_json_hold_the_numbers_that_people_read(page, markup, markdown):
-    lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
-    rows = {(row["task"], row["method"]): row for row in json.loads(to_json(page, ()))["rows"]}
-    assert list(lines) == list(rows) == [(row["task"], row["method"]) for row in page.rows]
-    for place, row in rows.items():
-        assert float(lines[place]["score_mean"]) == pytest.approx(row["score_mean"], abs=1e-6)
-        assert lines[place]["rank_group"] == (row["rank_group"] or "")
-        for shown in (words.score(row["metric"], row["score_mean"]), row["method"]):
-            assert shown in markup and shown in markdown
 
 
 def test_the_answer_comes_first_then_one_figure_then_the_tables_and_all_else_is_folded(markup):
@@ -150,41 +138,25 @@ def test_the_answer_comes_first_then_one_figure_then_the_tables_and_all_else_is_
     assert markup.index("Learning curves") > places[-1] and markup.count("<details>") > 5
 
 
-class _Page(HTMLParser):
-    """Collects what a page would load, and checks that its tags close and its ids are unique."""
-
-    VOID = ("meta", "br", "link", "img", "input", "hr")
+class _Parsed(HTMLParser):
+    """Collects what a page would load, and checks that its tags close."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.loads, self.ids, self.wanted = [], [], [], []
+        self.open, self.loads = [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        if tag not in ("a", "use"):
-            self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset", "data")]
-        if tag == "use":
-            self.loads += [v for k, v in attrs if k.endswith("href") and not v.startswith("#")]
-            self.wanted += [v[1:] for k, v in attrs if k.endswith("href") and v.startswith("#")]
-        self.ids += [values["id"]] if "id" in values else []
-        self.wanted += [values[k] for k in ("aria-controls", "aria-labelledby") if k in values]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
+        self.loads += [v for k, v in attrs if k in ("src", "href", "srcset", "data") and tag != "a"]
+        self.open += [tag] * (tag not in ("meta", "br", "img"))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
 
 def test_the_html_needs_nothing_from_elsewhere_and_is_well_formed(markup):
-    parsed = _Page(markup)
+    parsed = _Parsed(markup)
     assert all(address.startswith("data:image/svg+xml;base64,") for address in parsed.loads) and parsed.open == []
-    assert len(parsed.ids) == len(set(parsed.ids)) and set(parsed.wanted) <= set(parsed.ids)
     assert "@import" not in markup and "url(http" not in markup and "fetch(" not in markup
     assert len(markup.encode()) < LARGEST
 
@@ -203,15 +175,14 @@ def test_names_cannot_break_the_page():
 
 
 def test_reproduce_writes_out_and_touches_nothing_published(tmp_path):
-    workspace = workspace_at(tmp_path)
     declared, records = small()
-    paths = write_page(out_folder(workspace, declared), build(declared, records))
+    paths = write_page(tmp_path / "out", build(declared, records))
     names = {p.name for p in paths}
     figures = {p.name for p in paths if p.suffix == ".svg"}
     assert names - figures == {"made-up.html", "made-up.md", "made-up.csv", "made-up.json", "metrics.json"}
     assert {p.parent for p in paths} == {tmp_path / "out" / "made-up"} and not (tmp_path / "reports").exists()
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in paths}
-    write_page(out_folder(workspace, declared), build(declared, records[::-1]))  # in another order: untouched
+    write_page(tmp_path / "out", build(declared, records[::-1]))  # in another order: untouched
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before} == before
 
 
@@ -229,7 +200,7 @@ def clone(tmp_path):
     return workspace_at(tmp_path)
 
 
-def test_publishing_writes_the_page_from_a_clean_tree_alone(clone):
+def test_publishing_writes_the_page_from_a_clean_tree_alone(clone, tmp_path_factory):
     declared, records = small()
     paths = publish(clone, declared, records)
     assert {p.parent for p in paths} == {clone.reports / "made-up", clone.reports / "runs", clone.reports}
@@ -238,6 +209,8 @@ def test_publishing_writes_the_page_from_a_clean_tree_alone(clone):
     (clone.root / "code.py").write_text("x = 2\n")
     with pytest.raises(BenchError, match=r"uncommitted changes \(code\.py\)"):
         publish(clone, declared, records)
+    with pytest.raises(BenchError, match="no git checkout"):
+        publish(workspace_at(tmp_path_factory.mktemp("elsewhere")), declared, records)
 
 
 def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
@@ -250,8 +223,8 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
     tau = records[0].configuration["network"] | {"tau": 3.0}
     own = records[0].changed(configuration=records[0].configuration | {"network": tau})
     of_study = [replace(declared, drawn=(key,)) for key in ("network.tau", "training.tau")]
-    mixed = [refusals(build(of, [own, *records[1:]]), allow_mixed=False, changes=()) for of in of_study]
-    assert mixed[0] == [] and "are mixed in lif" in mixed[1][0], "what a study draws anew may differ, and nothing else"
+    mixed = [refusal(build(of, [own, *records[1:]]), allow_mixed=False, changes=()) for of in of_study]
+    assert mixed[0] is None and "are mixed in lif" in mixed[1], "what a study draws anew may differ, and nothing else"
     older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})
     with pytest.raises(BenchError, match="--allow-mixed"):
         publish(clone, declared, [older, *records[1:]])
@@ -281,8 +254,3 @@ def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     assert counts == {"lif": ("2", "0.333333"), "rlif": ("3", "0")}, "numbers to programs"
     page = json.loads((folder / "made-up.json").read_text())
     assert page["complete"] and [one["error"] for one in page["diverged"]] == ["NaN"] and "secret" not in str(page)
-
-
-def test_publishing_outside_a_checkout_is_an_error(tmp_path):
-    with pytest.raises(BenchError, match="no git checkout"):
-        publish(workspace_at(tmp_path), *small())

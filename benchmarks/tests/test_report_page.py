@@ -1,6 +1,7 @@
 """What a page says: only its declared runs are rows, and its answer and finding are what its verdicts allow."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,16 @@ from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import content
 from delrec_bench.report.content import build
-from delrec_bench.report.declared import About, Contrast, Empty, Expected, Finding
+from delrec_bench.report.declared import Comparison, Empty, Expected
 from delrec_bench.report.tables import published_tables, score_cell, verdict_table
+from delrec_bench.studies.file import FindingTable
 from delrec_bench.tasks.base import find_tasks
 from scipy import stats
 
 from benchmarks.tests import made_up
-from benchmarks.tests.made_up_pages import PAIR, TASKS, page_of, pair_of, row
+from benchmarks.tests.made_up import PAIR, page_of, pair_of
+
+TASKS = ("digits", "tones", "shd")
 
 
 @pytest.fixture(scope="module")
@@ -22,63 +26,58 @@ def whole():
     return page_of(made_up.everything())
 
 
-def test_the_answer_is_what_the_declared_comparison_comes_to_over_its_tasks():
-    mixed = [*pair_of(0.1, tasks=TASKS[:2]), *pair_of(-0.1, tasks=TASKS[2:])]
-    open_ = [*pair_of(0.1, tasks=TASKS[:2]), *pair_of(0.0, spread=0.1, tasks=TASKS[2:])]
-    cases = {
-        "better on all": pair_of(0.1),
-        "worse on all": pair_of(-0.1),
-        "equivalent on all": pair_of(0.0, spread=0.001),
-        "depends on the task": mixed,
-        "inconclusive": open_,
-    }
-    for answer, records in cases.items():
-        page = page_of(records)
-        assert page.judged.answer == answer and page.answer.startswith(answer.capitalize())
-        assert [d.verdict.task for d in page.judged.primary] == list(dict.fromkeys(r["task"] for r in page.rows))
+def row(page, task, method):
+    return next(r for r in page.rows if (r["task"], r["method"]) == (task, method))
+
+
+@pytest.mark.parametrize(
+    ("answer", "records"),
+    [
+        ("better on all", pair_of(0.1)),
+        ("worse on all", pair_of(-0.1)),
+        ("equivalent on all", pair_of(0.0, spread=0.001)),
+        ("depends on the task", [*pair_of(0.1, tasks=TASKS[:2]), *pair_of(-0.1, tasks=TASKS[2:])]),
+        ("inconclusive", [*pair_of(0.1, tasks=TASKS[:2]), *pair_of(0.0, spread=0.1, tasks=TASKS[2:])]),
+    ],
+)
+def test_the_answer_is_what_the_declared_comparison_comes_to_over_its_tasks(answer, records):
+    page = page_of(records)
+    assert page.judged.answer == answer and page.answer.startswith(answer.capitalize())
+    assert [d.verdict.task for d in page.judged.primary] == list(dict.fromkeys(r["task"] for r in page.rows))
 
 
 def test_holm_is_over_the_tasks_of_the_declared_comparison_alone(whole):
-    corrected = [d.verdict for d in page_of(pair_of(0.006, spread=0.01, n=5)).judged.primary]
-    least = min(v.p for v in corrected)
-    assert min(v.p_holm for v in corrected) == pytest.approx(min(1.0, 3 * least))
-    assert len(whole.judged.differences) > 50 and all(
-        d.verdict.p_holm is None for d in whole.judged.differences if d.verdict.kind == "exploratory"
-    )
-
-
-def test_the_comparison_is_of_its_own_tasks():
-    page = page_of(pair_of(0.1), primary=(*PAIR, ("digits", "tones")))
-    assert [d.verdict.task for d in page.judged.primary] == ["digits", "tones"]
+    page = page_of(pair_of(0.006, spread=0.01, n=5))
+    least = min(d.verdict.p for d in page.judged.primary)
+    assert min(d.verdict.p_holm for d in page.judged.primary) == pytest.approx(min(1.0, 3 * least))
+    others = [d.verdict for d in whole.judged.differences if d.verdict.kind == "exploratory"]
+    assert len(others) > 50 and {v.p_holm for v in others} == {None}
+    page = page_of(pair_of(0.1), primary=Comparison(*PAIR, over=("digits", "tones")))
+    assert [d.verdict.task for d in page.judged.primary] == ["digits", "tones"], "those of its own tasks"
 
 
 def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repetition():
     gains = [(0.10, 0.02), (0.08, 0.01), (0.11, 0.02), (0.09, 0.00), (0.12, 0.03)]  # learned here, learned there
-    scores = {
-        PAIR[0]: [0.6 + here for here, _ in gains],
-        PAIR[1]: [0.6] * 5,
-        "rlif": [0.7 + there for _, there in gains],
-        "lif": [0.7] * 5,
-    }
+    here, there = np.array(gains).T
+    scores = {PAIR[0]: 0.6 + here, PAIR[1]: 0.6 + 0 * here, "rlif": 0.7 + there, "lif": 0.7 + 0 * there}
     made = [made_up.scored_at(m, r, score) for m, of in scores.items() for r, score in enumerate(of)]
-    page = page_of(made, primary=(*PAIR, ("digits",), ("rlif", "lif")), contrasts=(Contrast(*PAIR, "here alone"),))
+    asked = Comparison(*PAIR, over=("digits",), minus=("rlif", "lif"))
+    page = page_of(made, primary=asked, contrasts=(Comparison(*PAIR, "here alone"),))
     (claim,) = page.judged.primary
-    wanted = [here - there for here, there in gains]
-    assert [value for _, value in claim.each] == pytest.approx(wanted)
-    interval = stats.t.interval(0.95, 4, np.mean(wanted), stats.sem(wanted))
+    assert claim.each == pytest.approx(here - there)
+    interval = stats.t.interval(0.95, 4, np.mean(here - there), stats.sem(here - there))
     assert (claim.verdict.low, claim.verdict.high) == pytest.approx(interval)
     assert claim.verdict.hypothesis == f"{PAIR[0]} against {PAIR[1]}, less rlif against lif"
     alone = next(d for d in page.judged.differences if d.about == "here alone")
-    assert alone.verdict.difference == pytest.approx(np.mean([here for here, _ in gains]))
+    assert alone.verdict.difference == pytest.approx(np.mean(here))
 
 
 def test_the_mean_is_over_these_very_tasks_and_of_one_metric():
     page = page_of(pair_of(0.1))
     assert page.judged.mean.difference == pytest.approx(0.1, abs=0.01) and page.judged.mean.n == 3
     assert page.mean_line.startswith("Mean over these 3 tasks: +")
-    forecasts = [
-        made_up.forecast(m, i, e + 0.01 * i, None) for m, e in zip(PAIR, (0.3, 0.4), strict=True) for i in range(8)
-    ]
+    errors = zip(PAIR, (0.3, 0.4), strict=True)
+    forecasts = [made_up.forecast(m, i, e + 0.01 * i, None) for m, e in errors for i in range(8)]
     assert page_of([*pair_of(0.1), *forecasts]).judged.mean is None
 
 
@@ -95,7 +94,7 @@ def test_a_contrast_and_a_rows_own_control_are_exploratory_and_a_floor_is_compar
     records = pair_of(0.1, n=6)
     records += [made_up.scored_at("rlif", r, 0.75 + 0.002 * (r % 2), task=t) for t in TASKS for r in range(6)]
     floors = [made_up.scored_at("time-slices", r, 0.9, kind="floor", parameters={}) for r in range(6)]
-    page = page_of([*records, *floors], contrasts=(Contrast(PAIR[0], "rlif", "At equal width"),))
+    page = page_of([*records, *floors], contrasts=(Comparison(PAIR[0], "rlif", "At equal width"),))
     (told, *_) = [d for d in page.judged.differences if d.about]
     assert (told.about, told.verdict.kind, told.verdict.verdict) == ("At equal width", "exploratory", "better")
     below = [d for d in page.judged.differences if d.control["method"] == "time-slices"]
@@ -104,30 +103,24 @@ def test_a_contrast_and_a_rows_own_control_are_exploratory_and_a_floor_is_compar
     assert len(set(hypotheses)) == len(hypotheses)
 
 
-FINDING = "Learned delays gain {digits.difference} {digits.interval} on digits, {mean.difference} on all."
-
-
 def test_a_finding_is_filled_with_numbers_where_the_runs_support_it():
-    finding = Finding(FINDING, {"digits": "better", "tones": "better"})
+    text = "Learned delays gain {digits.difference} {digits.interval} on digits, {mean.difference} on all."
+    finding = FindingTable(text=text, verdicts={"digits": "better", "tones": "better"})
     said = page_of(pair_of(0.1), finding=finding).finding
     assert said.startswith("Learned delays gain +9.95 points [+9.") and "{" not in said
     assert page_of(pair_of(-0.1), finding=finding).finding is None, "the runs say otherwise"
     assert page_of(pair_of(0.1, tasks=("digits",)), finding=finding).finding is None, "a task is not there"
-    assert page_of([], finding=finding).finding is None
     with pytest.raises(BenchError, match="is no placeholder .there are: .*digits.difference"):
-        page_of(pair_of(0.1), finding=Finding("{digits.gain}", {"digits": "better"}))
+        page_of(pair_of(0.1), finding=finding.model_copy(update={"text": "{digits.gain}"}))
+    page = page_of([], finding=finding)
+    assert (page.finding, page.answer, page.rows) == (None, None, ())
 
 
 def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     records = [made_up.scored_at("lif", r, 0.3) for r in range(6)]
-    declared = made_up.declared(records, primary=None, notes=("made sounds favour memory",))
-    page = build(declared, records[:5])
+    page = build(made_up.declared(records, primary=None, notes=("made sounds favour memory",)), records[:5])
     assert page.missing == (records[5].key,) and not page.complete
-    assert page.footnotes == (
-        "1 of 6 runs are missing.",
-        "made sounds favour memory",
-        content.EXPLORATORY,
-    )
+    assert page.footnotes == ("1 of 6 runs are missing.", "made sounds favour memory", content.EXPLORATORY)
     late = [made_up.history(r, 10) for r in records]
     chosen = [r.changed(history=[e | {"valid_accuracy": i / 10} for i, e in enumerate(r.history)]) for r in late]
     assert any("too often for lif on digits" in text for text in page_of(chosen, primary=None).footnotes)
@@ -135,7 +128,7 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     assert content.TEST_SELECTED in page_of(cheating, primary=None).footnotes
 
 
-def test_ranks_are_groups_never_one_to_n_by_mean_and_a_row_that_lost_runs_has_none(whole):
+def test_ranks_are_groups_never_one_to_n_by_mean(whole):
     assert {r["rank_group"] for r in whole.rows if r.kind == "floor"} == {None}
     scores = {"lif": 0.3, "rlif": 0.5, "dcls": 0.502}
     wobble = {m: [0.004 * ((r * (3 + i) + i) % 5 - 2) for r in range(8)] for i, m in enumerate(scores)}
@@ -147,60 +140,51 @@ def test_ranks_are_groups_never_one_to_n_by_mean_and_a_row_that_lost_runs_has_no
 def test_a_toy_study_and_a_plain_run_never_change_a_page():
     """A study of 1 epoch and 100 samples turned 32.22 (n = 3) into 11.67 (n = 2); a plain `run` became a row."""
     records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]
-    declaration = made_up.declared(records, primary=None)
     toy = [
         made_up.scored_at("lif", r, 0.1167, configuration=like.configuration | {"epochs": 1, "limit": 100})
         for r, like in enumerate(records[:2])
     ]
     plain = made_up.scored_at("rlif", 0, 0.9)
-    page = build(declaration, [*toy, plain, *records])
+    page = build(made_up.declared(records, primary=None), [*toy, plain, *records])
     assert [(r["method"], r["n"], r["score_mean"]) for r in page.rows] == [("lif", 3, pytest.approx(0.322))]
     assert not page.missing
     assert {r.key for r in page.records} == {r.key for r in records}
 
 
-def test_speakers_are_clusters_of_the_second_interval():
-    """Speakers were stored and never used."""
-
-    def spoken(r, speakers):
-        return r.changed(groups=speakers)
-
-    records = pair_of(0.03, n=6, tasks=("digits",))
-    two = [i // 500 for i in range(1000)]
-    alone, clustered = (page_of([spoken(r, s) for r in records]).judged.differences[0].wide for s in (None, two))
-    assert clustered.difference == pytest.approx(alone.difference)
-    assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
-
-
-def test_overlapping_windows_are_clusters_of_the_second_interval():
-    """The windows of Mackey-Glass share 149 of 150 values with the next, and counted as so many samples."""
-
-    def smooth(method, repetition, scale, control):
-        like, rng = made_up.forecast(method, repetition, scale, control), random.Random(method)
-        of_block = [rng.gauss(0, scale) for _ in range(8)]
-        targets = np.asarray(like.targets.array)
-        predictions = [t + of_block[i // 25] + 0.001 * repetition for i, t in enumerate(targets)]
-        return like.changed(
-            predictions=predictions, result={"test_score": metric_named("nmse").score(predictions, targets)}
-        )
-
-    pair = ((PAIR[0], 0.3, PAIR[1]), (PAIR[1], 0.4, None))
-    records = [smooth(m, r, scale, control) for m, scale, control in pair for r in range(6)]
-    alone, clustered = (
-        page_of(records, primary=None, tasks=tasks).judged.differences[0].wide
-        for tasks in ({}, {"mackey-glass": About("Mackey-Glass", overlap=25)})
+def smooth(method, repetition, scale, control):
+    """A forecast whose errors hang together over blocks of 25 samples."""
+    like, rng = made_up.forecast(method, repetition, scale, control), random.Random(method)
+    of_block = [rng.gauss(0, scale) for _ in range(8)]
+    targets = np.asarray(like.targets.array)
+    predictions = [t + of_block[i // 25] + 0.001 * repetition for i, t in enumerate(targets)]
+    return like.changed(
+        predictions=predictions, result={"test_score": metric_named("nmse").score(predictions, targets)}
     )
-    assert clustered.difference == pytest.approx(alone.difference)
-    assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
+
+
+def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
+    """Speakers were stored and never used; windows of Mackey-Glass share 149 of 150 values, and counted as so many."""
+
+    def wide(records, **changes):
+        return page_of(records, **changes).judged.differences[0].wide
+
+    records, two = pair_of(0.03, n=6, tasks=("digits",)), [i // 500 for i in range(1000)]
+    pairs = [[wide([r.changed(groups=s) for r in records]) for s in (None, two)]]
+    sides = ((PAIR[0], 0.3, PAIR[1]), (PAIR[1], 0.4, None))
+    records = [smooth(m, r, scale, control) for m, scale, control in sides for r in range(6)]
+    task = made_up.KNOWN["mackey-glass"]
+    known = [{"mackey-glass": replace(task, overlap=overlap)} for overlap in (1, 25)]
+    pairs += [[wide(records, primary=None, tasks=tasks) for tasks in known]]
+    for alone, clustered in pairs:
+        assert clustered.difference == pytest.approx(alone.difference)
+        assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
     assert find_tasks()["mackey-glass"].overlap == 150
 
 
 def test_another_test_set_has_no_interval_over_samples():
     records = pair_of(0.03, n=4, tasks=("digits",))
-    moved = [r.changed(targets=np.asarray(r.targets)[::-1]) for r in records[:1]]
-    assert page_of([*moved, *records[1:]]).judged.differences[0].wide is not None  # the same targets, in one class
-    shorter = made_up.scored_at(PAIR[0], 0, 0.5, total=500)
-    other = shorter.changed(key=records[0].key)
+    other = made_up.scored_at(PAIR[0], 0, 0.5, total=500).changed(key=records[0].key)
+    assert page_of(records).judged.differences[0].wide is not None
     assert page_of([other, *records[1:]]).judged.differences[0].wide is None
 
 
@@ -211,13 +195,11 @@ def test_published_values_stand_beside_the_same_data_only(whole):
     assert row(whole, "digits", "delrec-axonal")["published_score"] is None
     assert row(whole, "mackey-glass", "delrec-synaptic")["published_score"] == 0.0336
 
-    def own(stamp):
-        """Of a folder of one's own."""
-        made = made_up.scored_at("delrec-axonal", 0, 0.5, task="shd").changed(task="shd:folder@1234")
+    def own(stamp, task="shd:folder@1234"):
+        made = made_up.scored_at("delrec-axonal", 0, 0.5, task="shd").changed(task=task)
         return made.changed(data=made.data | {"kind": stamp.split()[0], "stamp": stamp})
 
-    fetched = own("OFFICIAL SUBSET").changed(task="shd")
-    records = own("OFFICIAL"), own("OFFICIAL SUBSET"), own("STAND-IN"), fetched
+    records = own("OFFICIAL"), own("OFFICIAL SUBSET"), own("STAND-IN"), own("OFFICIAL SUBSET", "shd")
     for record, value in zip(records, (0.9339, None, None, None), strict=True):
         page = page_of([record], primary=None)
         assert page.rows[0]["published_score"] == value
@@ -234,22 +216,16 @@ def test_an_interval_ends_where_scores_do_in_every_form_of_a_page():
 def test_spreads_that_are_learned_beside_fixed_delays_are_not_called_fixed():
     """ "128 delays, fixed", of which 64 were spreads that were trained."""
     counts = {"weights": 900, "delays": 128, "spreads": 64, "learned_delays": 0, "neuron": 0, "total": 1028}
-    (line,) = page_of(
-        [made_up.scored_at("lif", 0, 0.5, parameters=counts, learned="weights, spread")], primary=None
-    ).rows
-    assert line.delays == "fixed"
-    learned = line.records[0].changed(parameters=counts | {"learned_delays": 64})
-    (line,) = page_of([learned], primary=None).rows
-    assert line.delays == "learned"
+    fixed = made_up.scored_at("lif", 0, 0.5, parameters=counts, learned="weights, spread")
+    learned = fixed.changed(parameters=counts | {"learned_delays": 64})
+    assert [page_of([r], primary=None).rows[0].delays for r in (fixed, learned)] == ["fixed", "learned"]
 
 
 def test_latencies_made_elsewhere_never_mix_and_the_newest_never_replaces_unlike():
     runs = [made_up.record(m, "digits", 0) for m in ("lif", "rlif")]
     here = [made_up.latency(m, "digits", 1.2) for m in ("lif", "rlif")]
-    newer = made_up.latency("lif", "digits", 9.9).changed(
-        key="7" * 64,
-        measured={"host": "another machine", "finished_at": "2030-01-01T00:00:00+00:00"},
-    )
+    elsewhere = {"host": "another machine", "finished_at": "2030-01-01T00:00:00+00:00"}
+    newer = made_up.latency("lif", "digits", 9.9).changed(key="7" * 64, measured=elsewhere)
     page = build(made_up.declared(runs, primary=None), [*runs, *here, newer])
     assert {r["latency_train_ratio"] for r in page.rows} == {1.2}
     network = here[0].changed(configuration=here[0].configuration | {"network": {"hidden": [256]}})
@@ -270,34 +246,20 @@ def test_a_row_without_a_score_has_size_latency_and_the_published_value():
 
 
 def test_a_point_of_a_sweep_is_a_row_with_the_control_at_the_same_point():
-    records, runs = [], {}
-    for sigma in (0, 3):
-        for m in PAIR:
-            for r in range(4):
-                made = made_up.scored_at(m, r, 0.5 + 0.01 * sigma + 0.001 * r)
-                made = made.changed(key=f"{len(records):064x}")
-                records.append(made)
-                control = f"{PAIR[1]} (sigma {sigma})" if m == PAIR[0] else None
-                runs[made.key] = Expected(f"{m} (sigma {sigma})", control)
-    page = build(made_up.declared(records, primary=None, runs=runs), records)
-    assert {r["method"] for r in page.rows} == {f"{m} (sigma {s})" for m in PAIR for s in (0, 3)}
-    assert {(d.method["method"], d.control["method"]) for d in page.judged.differences} == {
-        (f"{PAIR[0]} (sigma {s})", f"{PAIR[1]} (sigma {s})") for s in (0, 3)
-    }
-
-
-def test_no_record_is_a_page_without_rows():
-    page = build(made_up.declared([], primary=None), [])
-    assert page.answer is None and page.rows == ()
+    records, runs = made_up.swept({"sigma": [0, 3]}, tasks=("digits",))
+    page = page_of(records, primary=None, runs=runs)
+    names = [[f"{m} (sigma {s})" for m in PAIR] for s in (0, 3)]
+    assert {r["method"] for r in page.rows} == {*names[0], *names[1]}
+    assert {(d.method["method"], d.control["method"]) for d in page.judged.differences} == {*map(tuple, names)}
 
 
 def test_what_a_task_is_is_not_said_of_other_files_in_its_layout():
     """Ten spoken digits of another corpus were told as "German and English, 20 classes"."""
-
-    def of(kind):
-        records = [made_up.scored_at("lif", r, 0.5, task="shd") for r in range(2)]
-        records = [r.changed(data=r.data | {"kind": kind, "stamp": kind}) for r in records]
-        return page_of(records, primary=None, tasks={"shd": About("SHD", "spoken digits")}).data_line("shd")
-
-    assert of("OFFICIAL").startswith("spoken digits; the official files; ")
-    assert "spoken digits" not in of("STAND-IN") and "not comparable with published values" in of("STAND-IN")
+    known = {"shd": replace(made_up.KNOWN["shd"], summary="spoken digits")}
+    lines = {}
+    for kind in ("OFFICIAL", "STAND-IN"):
+        record = made_up.scored_at("lif", 0, 0.5, task="shd")
+        record = record.changed(data=record.data | {"kind": kind, "stamp": kind})
+        lines[kind] = page_of([record], primary=None, tasks=known).data_line("shd")
+    assert lines["OFFICIAL"].startswith("spoken digits; the official files; ")
+    assert "spoken digits" not in lines["STAND-IN"] and "not comparable with published values" in lines["STAND-IN"]

@@ -9,7 +9,7 @@ import torch
 
 from delrec_bench.app.common import read_runs
 from delrec_bench.app.options import Answer, Places
-from delrec_bench.app.pages import finish, page_of
+from delrec_bench.app.pages import finish
 from delrec_bench.app.progress import Display
 from delrec_bench.config import Request, parse_setting
 from delrec_bench.environment import need_device
@@ -17,6 +17,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.latency import Order, Outcome, can_measure, measure
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, read_folder
+from delrec_bench.report.declared import page_of
 from delrec_bench.runs.executors import Place, default_jobs, make_executor
 from delrec_bench.runs.trained import with_example
 from delrec_bench.studies.cost import Cost, Past, estimate, misfit

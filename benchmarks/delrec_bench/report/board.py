@@ -7,14 +7,14 @@ from delrec_bench.methods.base import FAMILIES
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import STAMPS, Page
+from delrec_bench.report.declared import base_and_folder
 from delrec_bench.report.published import DATASETS, published_for
-from delrec_bench.report.rows import Row
 from delrec_bench.report.tables import Cell, Table, parameters_cell, runs_cell, score_cell, step_cell
 
 FIELD = ("shd", "ssc", "ps-mnist")
 """The tasks of the field: they come first, with size, times and published values; of the others the score is shown."""
-NOT_RUN, OF_THE_SUITE = "not run yet", "made by the suite, or shipped with it"
-STEP, PUBLISHED = "training step", "published"
+OF_THE_SUITE = "made by the suite, or shipped with it"
+STEP = "training step"
 STAND_INS = {
     "spoken-digits": "the digits 0 to 9 spoken by 6 people (Free Spoken Digit Dataset, CC BY-SA 4.0), through SHD's "
     "cochlea model",
@@ -32,11 +32,9 @@ class Group:
     """The columns of one task's data.
 
     Attributes:
-        task: As its rows name it.
-        title: What people call it.
+        task, title: Its name in rows, and what people call it.
         label: What its score is called.
-        brief: Whose data it is, how much, and whether it can be compared with published values.
-        about: The same at length, with its source.
+        brief, about: Whose data it is, how much, and whether published values compare with it; and that at length.
         head: The names of its columns; those that no line fills are left out.
     """
 
@@ -53,9 +51,7 @@ class Line:
     """A method of the board.
 
     Attributes:
-        method: Its name for programs.
-        title: What people call it.
-        family: The group that it stands in.
+        method, title, family: Its name, what people call it, and the group that it stands in.
         cells: By task and name of the column.
         parameters: How many of its parameters are trained, on each task.
         command: What makes its rows again.
@@ -108,7 +104,8 @@ class Board:
             title = group.title if group.label.startswith("accuracy") else f"{group.title}, {group.label}"
             if group.label in group.head:
                 columns[title] = alone(group, group.label)
-        columns["trainable parameters"] = [Cell(_span(line.parameters)) for line in lines]
+        ends = [sorted({min(line.parameters), max(line.parameters)}) if line.parameters else [] for line in lines]
+        columns["trainable parameters"] = [Cell("–".join(map(words.count, pair))) for pair in ends]
         timed = [(group, alone(group, STEP)) for group in self.groups if STEP in group.head]
         if timed:  # on the task with the most
             group, cells = max(timed, key=lambda pair: sum(bool(cell.text) for cell in pair[1]))
@@ -116,46 +113,40 @@ class Board:
         return Table.of(columns)
 
 
-def _span(counts: Sequence[int]) -> str:
-    ends = sorted({min(counts), max(counts)}) if counts else []
-    return "–".join(map(words.count, ends))
-
-
 def board_of(page: Page) -> Board:
     """The board of a page that has a row for every method on every task, some of them empty."""
-    order = [*FIELD, *(task for task in page.tasks if task.partition(":")[0] not in FIELD)]
-    tasks = sorted(page.tasks, key=lambda task: (order.index(task.partition(":")[0]), task))
-    rows = {(row["task"], row["method"]): row for row in page.rows}
+    order = [*FIELD, *(task for task in page.tasks if base_and_folder(task)[0] not in FIELD)]
+    tasks = sorted(page.tasks, key=lambda task: (order.index(base_and_folder(task)[0]), task))
     scored = {task for task in tasks if any(row.records for row in page.of(task))}
-    tasks = [task for task in tasks if task in scored or not any(t.partition(":")[0] == task for t in scored)]
+    run = {base_and_folder(task)[0] for task in scored}
+    tasks = [task for task in tasks if task in scored or base_and_folder(task)[0] not in run]
     asked = {row.asked.method: row.asked for row in page.rows}
-    names = sorted(asked, key=lambda name: (FAMILIES.index(asked[name].family), _best(page, tasks, name)))
-    cells = {(name, task): _cells(page, rows, task, name) for task in tasks for name in names}
-    groups = [_group(page, task, [cells[name, task] for name in names]) for task in tasks]
+
+    def best(name: str) -> tuple[float, str]:  # within a family the best on the first task with scores comes first
+        rows = [row for task in tasks for row in page.of(task) if row["method"] == name and row.records]
+        return (metric_named(rows[0]["metric"]).rank(rows[0]["score_mean"]) if rows else 0.0, name)
+
+    names = sorted(asked, key=lambda name: (FAMILIES.index(asked[name].family), best(name)))
+    cells = {(name, task): _cells(page, task, name) for task in tasks for name in names}
     lines = []
     for name in names:
-        one, folder = asked[name], page.declared.new.get(name)
-        trained = [rows[task, name].trainable for task in tasks if (task, name) in rows]
+        folder = page.declared.new.get(name)
         again = f"delrec-bench reproduce --only-methods {name} --all"
+        rows = [row for row in page.rows if row["method"] == name and row["task"] in tasks]
         lines.append(
             Line(
                 method=name,
-                title=one.title or name,
-                family=one.family,
+                title=asked[name].title or name,
+                family=asked[name].family,
                 cells={(task, head): cell for task in tasks for head, cell in cells[name, task].items()},
-                parameters=tuple(count for count in trained if count),
+                parameters=tuple(row.trainable for row in rows if row.trainable),
                 command=again if folder is None else f"delrec-bench leaderboard --methods {folder}",
                 new=folder is not None,
             )
         )
-    waiting = tuple(page.declared.about(task).title for task in tasks if task not in scored)
+    groups = [_group(page, task, [cells[name, task] for name in names]) for task in tasks]
+    waiting = tuple(page.declared.about(task).called for task in tasks if task not in scored)
     return Board(tuple(group for group in groups if group.head), tuple(lines), waiting)
-
-
-def _best(page: Page, tasks: Sequence[str], name: str) -> tuple[float, str]:
-    """Within a family the best on the first task with scores comes first."""
-    rows = [row for task in tasks for row in page.of(task) if row["method"] == name and row.records]
-    return (metric_named(rows[0]["metric"]).rank(rows[0]["score_mean"]) if rows else 0.0, name)
 
 
 def _label(page: Page, task: str) -> str:
@@ -163,32 +154,31 @@ def _label(page: Page, task: str) -> str:
 
 
 def _group(page: Page, task: str, cells: Sequence[Mapping[str, Cell]]) -> Group:
-    about, label = page.declared.about(task), _label(page, task)
-    head = tuple(name for name in cells[0] if any(of[name].text for of in cells))
-    stamp, folder, size = page.stamp(task), _folder(task), page.size_line(task)
+    about, folder = page.declared.about(task), base_and_folder(task)[1]
+    title, stamp, size = about.called, page.stamp(task), page.size_line(task)
     if not stamp:
-        return Group(task, about.title, label, NOT_RUN, "", head)
-    if stamp != "STAND-IN":
+        brief = long = "not run yet"
+    elif stamp == "STAND-IN":
+        title = f"{title} stand-in: {folder}"
+        what = f"{STAND_INS.get(folder, 'files of a user')}; {size}"
+        brief = f"{what}; not comparable with published values"
+        how = "To make a similar set: convert the recordings with lauscher, the program that made SHD and SSC"
+        long = f"{what}; {STAMPS[stamp]}. {how}"
+    else:
         brief = f"{OF_THE_SUITE if stamp == 'EMBEDDED' else STAMPS[stamp]}; {size}"
-        return Group(task, about.title, label, brief, f"{about.summary}; {STAMPS[stamp]}; {size}; {about.source}", head)
-    what = STAND_INS.get(folder, "files of a user")
-    how = "To make a similar set: convert the recordings with lauscher, the program that made SHD and SSC"
-    brief = f"{what}; {size}; not comparable with published values"
-    title = f"{about.title} stand-in: {folder}"
-    return Group(task, title, label, brief, f"{what}; {size}; {STAMPS[stamp]}. {how}", head)
+        long = f"{about.summary}; {STAMPS[stamp]}; {size}; {about.source}"
+    head = tuple(name for name in cells[0] if any(of[name].text for of in cells))
+    return Group(task, title, _label(page, task), brief, long, head)
 
 
-def _folder(task: str) -> str:
-    return task.partition(":")[2].partition("@")[0]
-
-
-def _cells(page: Page, rows: Mapping[tuple[str, str], Row], task: str, method: str) -> dict[str, Cell]:
+def _cells(page: Page, task: str, method: str) -> dict[str, Cell]:
     """The cells of a method on a task, by the name of their column; of the tasks of the field all that is known."""
-    base, row = task.partition(":")[0], rows.get((task, method))
+    base, folder = base_and_folder(task)
+    rows = {row["task"]: row for row in page.rows if row["method"] == method}
+    row = rows.get(task)
     if row is None:  # of other files than the official ones
-        official = rows.get((base, method))
-        hint = f"{official['command']} --data {_folder(task)}" if official is not None and official["command"] else ""
-        score, runs, size, step, once = Cell("", hint=hint), Cell(""), Cell(""), Cell(""), Cell("")
+        command = rows[base]["command"] if base in rows else None
+        score, runs, size, step, once = Cell("", hint=f"{command} --data {folder}" * bool(command)), *[Cell("")] * 4
     else:
         shown, time = score_cell(row), row["latency_batch1_ms"]
         score = Cell(shown.text, shown.note, shown.value, row["command"] or "")
@@ -197,7 +187,7 @@ def _cells(page: Page, rows: Mapping[tuple[str, str], Row], task: str, method: s
     cells = {_label(page, task): score, "runs": runs}
     if base not in FIELD:
         return cells
-    head = PUBLISHED if task == base else f"{PUBLISHED}, on {DATASETS[base]} (official)"
+    head = "published" if task == base else f"published, on {DATASETS[base]} (official)"
     more = {"trainable parameters": size, STEP: step, "batch 1": once}
     return cells | more | {head: _published(base, method)}
 
@@ -210,5 +200,4 @@ def _published(task: str, method: str) -> Cell:
     notes = [f"chosen on {value.selection}" if value.selection else "selection not stated"]
     notes += [f"{value.parameters} parameters"] if value.parameters else []
     notes += [f"re-run by {value.rerun_by}"] if value.rerun_by else []
-    text = words.score(value.metric, value.value)
-    return Cell(text, ", ".join(notes), value.value, value.method, value.source)
+    return Cell(words.score(value.metric, value.value), ", ".join(notes), value.value, value.method, value.source)

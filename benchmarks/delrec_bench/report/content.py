@@ -62,11 +62,11 @@ class Page:
         asked, answer, told = self.declared.primary, self.judged.answer, self.judged.primary
         if asked is None or answer is None:
             return None
-        sides = f"{self.declared.title_of(asked.method)} against {self.declared.title_of(asked.control)}"
-        if asked.minus is not None:
+        sides = " against ".join(map(self.declared.title_of, (asked.method, asked.control)))
+        if asked.minus:
             sides += f", less {' against '.join(map(self.declared.title_of, asked.minus))}"
         each = words.listed([f"{_said(d)} on {self.declared.task_title(d.method['task'])}" for d in told])
-        if not all(judged(d) for d in told):
+        if not all(d.verdict.compared for d in told):
             return f"{sides}: {each}; too few runs for a verdict."
         return f"{answer.capitalize().replace(' all', ' all tasks')}: {sides}: {each}."
 
@@ -86,6 +86,13 @@ class Page:
         return self.footnotes[:_CAVEATS]
 
     @property
+    def folded_notes(self) -> tuple[str, ...]:
+        """The other footnotes, and what the data says of itself."""
+        notes = [(r["task"], one.data.get("notes") or []) for r in self.rows for one in r.records]
+        told = (f"{self.declared.task_title(task)}: {text}" for task, of in notes for text in of)
+        return (*self.footnotes[_CAVEATS:], *dict.fromkeys(told))
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """In the order of the page."""
         return tuple(dict.fromkeys(row["task"] for row in self.rows))
@@ -94,12 +101,6 @@ class Page:
     def revisions(self) -> tuple[str, ...]:
         """Of the code behind the rows."""
         return tuple(sorted({name for row in self.rows for name in row.revisions}))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the data says of itself."""
-        notes = [(r["task"], one.data.get("notes") or []) for r in self.rows for one in r.records]
-        return tuple(dict.fromkeys(f"{self.declared.task_title(task)}: {text}" for task, of in notes for text in of))
 
     def of(self, task: str) -> tuple[Row, ...]:
         """The rows of one task."""
@@ -131,14 +132,8 @@ class Page:
         return tuple(
             f"{row['method']} on {row['task']}"
             for row in self.rows
-            if len({setting(r, self.declared.drawn) for r in row.records}) > 1
-            or len({r.data.get("digest") for r in row.records}) > 1
+            if len({(setting(r, self.declared.drawn), r.data.get("digest")) for r in row.records}) > 1
         )
-
-
-def judged(d: Difference) -> bool:
-    """Whether there are enough repetitions of a difference for a verdict."""
-    return d.verdict.n > SHOWN_ONLY
 
 
 def _said(d: Difference) -> str:
@@ -156,7 +151,7 @@ def build(declared: Declaration, records: Sequence[Record], source: str = "recor
     """
     rows = build_rows(declared, records)
     found = judge_page(declared, rows)
-    ranks = {(task, r.method): r.group for task, of in found.ranks.items() for r in of}
+    ranks = found.ranks
     rows = [replace(r, values={**r.values, "rank_group": ranks.get((r["task"], r["method"]))}) for r in rows]
     latency = {row.latency.key: row.latency for row in rows if row.latency is not None}
     missing = declared.missing(records)

@@ -1,10 +1,28 @@
 """What a page is: a study in one profile (the board: in all of them), and nothing else."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from delrec_bench.records import Failure
+from delrec_bench.config import Spot
+from delrec_bench.config.evaluation import is_set
+from delrec_bench.methods.base import MethodTable
+from delrec_bench.records import Failure, Record
+from delrec_bench.report import words
+from delrec_bench.studies.expansion import Study, expand
+from delrec_bench.studies.file import FindingTable, Pair, study_file, study_path
+from delrec_bench.studies.selecting import keys_of
+from delrec_bench.tasks.base import Task, TaskTable
+
+BOARD = "leaderboard"
+"""The study whose page is the board, over all of its profiles."""
+
+
+def base_and_folder(task: str) -> tuple[str, str]:
+    """The task of a row's task, and the folder of a user's own files: ("shd", "mine") of `shd:mine@298f8453`."""
+    base, _, own = task.partition(":")
+    return base, own.rpartition("@")[0]
 
 
 @dataclass(frozen=True)
@@ -33,8 +51,7 @@ class Empty:
     """A row that the page shows though nothing may have been run: its size, latency and published score.
 
     Attributes:
-        task: Name.
-        expected: The row.
+        task, expected: Where it stands.
         command: What fills it.
         budget: The parameters that its network is given, or None.
     """
@@ -46,67 +63,25 @@ class Empty:
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """Two rows that a study wants compared, though neither is the other's own control; exploratory.
+class Comparison:
+    """Two rows that the study wants compared, by name.
 
     Attributes:
         method, control: Rows.
-        about: What the two share or differ in, in a few words that stand before what was found.
-    """
-
-    method: str
-    control: str
-    about: str
-
-
-@dataclass(frozen=True)
-class Primary:
-    """The one comparison that the study's repetitions are meant for.
-
-    Attributes:
-        method, control: Rows.
+        about: What the two share or differ in, in a few words.
         over: Tasks; empty for all of the page.
         minus: Rows whose difference is taken off that of the two: the claim is then an interaction.
     """
 
     method: str
     control: str
+    about: str = ""
     over: tuple[str, ...] = ()
-    minus: tuple[str, str] | None = None
+    minus: tuple[str, ...] = ()
 
     def covers(self, task: str) -> bool:
         """Whether a row's task is one of those: `shd:folder@1234` is `shd`."""
-        return not self.over or task in self.over or task.partition(":")[0] in self.over
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What people found in a study, see `report.finding`.
-
-    Attributes:
-        text: With placeholders for numbers.
-        verdicts: Task -> the verdict that the text relies on.
-    """
-
-    text: str
-    verdicts: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class About:
-    """What a page must know of a task.
-
-    Attributes:
-        title: What people call it.
-        summary: What is to be learned, in a line.
-        source: Where its data comes from.
-        overlap: How many test samples in a row share values.
-    """
-
-    title: str
-    summary: str = ""
-    source: str = ""
-    overlap: int = 1
+        return not self.over or base_and_folder(task)[0] in self.over
 
 
 @dataclass(frozen=True)
@@ -118,18 +93,17 @@ class Declaration:
         title: The question.
         study, profile: Their names.
         runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
-        primary: The declared comparison, or None.
+        tasks: Those of the page among others.
+        primary: The one comparison that the study's repetitions are meant for, or None.
         finding: What was found, or None.
-        contrasts: What else is compared than each row with its own control.
+        contrasts: What else is compared than each row with its own control; exploratory.
         margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
-        tasks: Task -> what the page must know of it.
         empty: Rows that are shown also without runs.
         again: The command that makes the page.
         narrowed: Options by which the page is less, or other, than the study's file declares.
         notes: What the study wants its readers to know.
         drawn: Dotted settings in which the repetitions of a row differ.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
-        board: Whether the page is the board, `report.board`.
         new: Methods of the board that are not the suite's -> the folder that they are in.
     """
 
@@ -138,32 +112,35 @@ class Declaration:
     study: str
     profile: str
     runs: Mapping[str, Expected]
-    primary: Primary | None = None
-    finding: Finding | None = None
-    contrasts: tuple[Contrast, ...] = ()
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    primary: Comparison | None = None
+    finding: FindingTable | None = None
+    contrasts: tuple[Comparison, ...] = ()
     margins: Mapping[str, float] = field(default_factory=dict)
-    tasks: Mapping[str, About] = field(default_factory=dict)
     empty: tuple[Empty, ...] = ()
     again: str = ""
     narrowed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
     diverged: tuple[Failure, ...] = ()
-    board: bool = False
     new: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def board(self) -> bool:
+        """Whether the page is the board, `report.board`."""
+        return self.page == BOARD
 
     def margin(self, task: str) -> float | None:
         """The margin of a row's task: `shd:folder@1234` has that of `shd`."""
-        return self.margins.get(task, self.margins.get(task.partition(":")[0]))
+        return self.margins.get(base_and_folder(task)[0])
 
-    def about(self, task: str) -> About:
-        """What there is to know of a row's task."""
-        base = task.partition(":")[0]
-        return self.tasks.get(base, About(base))
+    def about(self, task: str) -> Task:
+        """A row's task."""
+        return self.tasks[base_and_folder(task)[0]]
 
     def task_title(self, task: str) -> str:
         """What people call a row's task: other files in the layout of SHD are called by their folder."""
-        title, folder = self.about(task).title, task.partition(":")[2].rpartition("@")[0]
+        title, folder = self.about(task).called, base_and_folder(task)[1]
         return f"{folder} (in {title}'s layout)" if folder else title
 
     def title_of(self, name: str) -> str:
@@ -171,12 +148,182 @@ class Declaration:
         rows = (*self.runs.values(), *(one.expected for one in self.empty))
         return next((row.title or row.method for row in rows if row.method == name), name)
 
-    def members(self, records: Iterable[Any]) -> list[Any]:
+    def members(self, records: Iterable[Record]) -> list[Record]:
         """The runs and floors among `records` that the page asks for, each key once, in the order of repetitions."""
         found = {r.key: r for r in records if r.kind in ("run", "floor") and r.key in self.runs}
         return sorted(found.values(), key=lambda r: (r.task, r.method, r.repetition, r.key))
 
-    def missing(self, records: Iterable[Any]) -> tuple[str, ...]:
+    def missing(self, records: Iterable[Record]) -> tuple[str, ...]:
         """Keys of the runs that have no record, and did not diverge."""
-        there = {r.key for r in (*self.members(records), *self.diverged)}
+        there = {r.key for r in self.members(records)} | {f.key for f in self.diverged}
         return tuple(key for key in self.runs if key not in there)
+
+
+def page_of(
+    study: Study,
+    methods: MethodTable,
+    tasks: TaskTable,
+    records: Sequence[Record],
+    failures: Sequence[Failure] = (),
+    new: Mapping[str, str] | None = None,
+) -> Declaration:
+    """What the page of a study declares: of the leaderboard the board, in all its profiles and on all data.
+
+    Args:
+        study: Expanded in one profile.
+        methods, tasks: The tables.
+        records, failures: What there is.
+        new: Methods that are added to the board -> the folder that they are in.
+    """
+    keys = keys_of(study.requests, methods, tasks, records, failures)
+    if study.name != BOARD:
+        return declaration(study, keys, methods, tasks, records, failures)
+    profiles = study_file(study_path(BOARD)).profiles
+    expanded = [expand(BOARD, profile, methods, tasks) for profile in profiles]
+    own = {base_and_folder(task) for task in [r.task for r in records] + [f.task for f in failures]}
+    requests = [
+        replace(request, data=data)
+        for one in expanded
+        for request in one.requests
+        for data in (None, *sorted(folder for task, folder in own if folder and task == request.task))
+    ]
+    all_keys = keys_of(requests, methods, tasks, records, failures)
+    whole = replace(study, requests=tuple(requests), page=BOARD, profile=" ".join(profiles), scored=False)
+    declared = declaration(whole, all_keys, methods, tasks, records, failures)
+    asked = {(r.task, r.method): r for r in reversed(requests) if r.repetition == 0 and r.data is None}
+    empty = [
+        replace(one, command=request.command(), budget=dict(request.overrides).get("budget"))
+        for one in declared.empty
+        if (request := asked.get((one.task, one.expected.method))) is not None
+    ]
+    rows = {(one.task, one.expected.method): one.expected for one in declared.empty}
+    awaited = {key: rows[r.task, r.method] for r, key in zip(study.requests, keys, strict=True)}
+    margins = {task: value for one in expanded for task, value in one.margin.items()}
+    runs = {**awaited, **declared.runs}  # of the other profiles nothing is awaited
+    return replace(declared, runs=runs, empty=tuple(empty), margins=margins, new=new or {})
+
+
+def declaration(
+    study: Study,
+    keys: Sequence[str],
+    methods: MethodTable,
+    tasks: TaskTable,
+    records: Sequence[Record] = (),
+    failures: Sequence[Failure] = (),
+) -> Declaration:
+    """What a study in a profile declares of its page.
+
+    Args:
+        study: Expanded.
+        keys: Key of each of its requests.
+        methods, tasks: The tables.
+        records: What there is: of a study whose page does not expect its runs, those that are there are declared.
+        failures: Runs that failed; those of its own that diverged are told on the page.
+    """
+    names = names_of(study)
+    whole = _whole_rows(study, names)
+    rows = {
+        spot: Expected(
+            method=name,
+            control=whole.get(spot) or _control_row(spot, methods[spot[0]].control, names),
+            base=spot[0],
+            point=_point(spot, study),
+            title=methods[spot[0]].called + words.place(_point(spot, study)),
+            family=methods[spot[0]].family,
+        )
+        for spot, name in names.items()
+    }
+    runs = {key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)}
+    if not study.scored:
+        made = {r.key for r in records} | {f.key for f in failures}
+        runs = {key: expected for key, expected in runs.items() if key in made}
+    title = study.question or study.summary[:1].upper() + study.summary[1:] or study.name
+    again = [f"delrec-bench reproduce --study {study.argument}"]
+    again += ["--all"] if study.name == BOARD else [f"--profile {study.profile}"]
+    again += [*(f"--data {task}=DIR" for task in study.data), *study.narrowed]
+    primary = None
+    if (asked := study.primary) is not None:
+        elsewhere = asked.model_copy(update={"at": asked.at | asked.minus_at})
+        minus = _rows_of(elsewhere, names) if asked.minus_at else ()
+        primary = Comparison(*_rows_of(asked, names), over=tuple(asked.over), minus=minus)
+    return Declaration(
+        page=study.page,
+        title=title + f" ({study.profile})" * (study.page != study.name),
+        study=study.name,
+        profile=study.profile,
+        tasks=tasks,
+        runs=runs,
+        primary=primary,
+        finding=study.finding,
+        contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
+        margins=study.margin,
+        empty=() if study.scored else tuple(Empty(spot[1], expected) for spot, expected in rows.items()),
+        again=" ".join(again),
+        narrowed=study.narrowed,
+        notes=study.notes,
+        drawn=study.drawn,
+        diverged=tuple(_diverged(study, keys, failures, runs)),
+    )
+
+
+def _diverged(
+    study: Study, keys: Sequence[str], failures: Iterable[Failure], runs: Mapping[str, Expected]
+) -> Iterable[Failure]:
+    """The runs of a page whose training left the finite numbers, and those that are derived from such a run."""
+    gone = {failure.key: failure for failure in failures if failure.diverged and failure.key in runs}
+    trained = {r.command(): gone[key] for r, key in zip(study.requests, keys, strict=True) if key in gone}
+    for request, key in zip(study.requests, keys, strict=True):
+        if key in gone:
+            yield gone[key]
+        elif request.derived and (failure := trained.get(request.trained().command())) is not None:
+            yield failure.model_copy(update={"key": key, "command": request.command()})
+
+
+def names_of(study: Study) -> dict[Spot, str]:
+    """The names of its rows: the method, and where it stands on its axes."""
+    spots = dict.fromkeys(request.spot for request in study.requests)
+    points = {spot: ", ".join(f"{axis} {value}" for axis, value in _point(spot, study)) for spot in spots}
+    return {spot: f"{spot[0]} ({point})" if point else spot[0] for spot, point in points.items()}
+
+
+def _point(spot: Spot, study: Study) -> tuple[tuple[str, Any], ...]:
+    """Where a spot stands on the axes of its method that the study sweeps, by their last name; two axes of one last
+    name by all of it.
+
+    What is left out on a task, or not asked for, changes no name: a hypothesis pools rows of one name over tasks.
+    """
+    swept = [(key, value) for key, value in spot[2] if len(study.axes[key]) > 1]
+    last = Counter(key.rpartition(".")[2] for key, _ in swept)
+    return tuple((name if last[name := key.rpartition(".")[2]] == 1 else key, value) for key, value in swept)
+
+
+def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> str | None:
+    """The row of a method's control at the same point, equal on the axes that both have; None where it is left out."""
+    theirs = {other: name for other, name in names.items() if other[:2] == (control, spot[1])}
+    return next((name for other, name in theirs.items() if _at(other, dict(spot[2]))), None if theirs else control)
+
+
+def _whole_rows(study: Study, names: Mapping[Spot, str]) -> dict[Spot, str]:
+    """Of rows whose trained delays were changed, or deployed in another way: the row of the same network left whole."""
+    first = [request for request in study.requests if request.repetition == 0]
+    plain = {request.command(): names[request.spot] for request in first if not request.derived}
+    return {
+        request.spot: plain[whole]
+        for request in first
+        if any(is_set(key, value) and not key.endswith("condition") for key, value in request.overrides)
+        and (whole := request.trained().command()) in plain
+    }
+
+
+def _at(spot: Spot, place: Mapping[str, Any]) -> bool:
+    """Whether a spot stands at `place` on the axes that both have."""
+    return all(place.get(key, value) == value for key, value in spot[2])
+
+
+def _rows_of(asked: Pair, names: Mapping[Spot, str]) -> tuple[str, str]:
+    """The rows of the two that a study wants compared."""
+
+    def row(method: str, at: Mapping[str, Any]) -> str:
+        return next((name for spot, name in names.items() if spot[0] == method and _at(spot, at)), method)
+
+    return row(asked.method, asked.at), row(asked.control, {**asked.at, **asked.control_at})

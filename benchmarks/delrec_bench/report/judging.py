@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,14 +10,12 @@ from delrec_bench.config.searched import tuning_variance
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.report.declared import Declaration
-from delrec_bench.report.rows import Row, column
+from delrec_bench.report.rows import Row
 from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, paired
-from delrec_bench.statistics.ranks import Rank, rank_groups
+from delrec_bench.statistics.ranks import rank_groups
 from delrec_bench.statistics.tuning import with_tuning
 from delrec_bench.statistics.verdicts import Answer, Claim, Verdict, answer_of, judge, mean_over
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Difference:
     Attributes:
         verdict: Over repetitions.
         method, control: The rows.
-        each: (repetition, method minus control).
+        each: Method minus control, by repetition.
         wide: The same difference over repetitions AND samples, clustered; None where predictions do not match.
         about: What the comparison is of, where the study says it.
     """
@@ -35,7 +33,7 @@ class Difference:
     verdict: Verdict
     method: Row
     control: Row
-    each: tuple[tuple[int, float], ...]
+    each: tuple[float, ...]
     wide: Estimate | None
     about: str = ""
 
@@ -49,13 +47,13 @@ class Judged:
         mean: Its mean difference over these very tasks; None where their metrics differ, or there is one task.
         differences: Every comparison on each task: the declared one first, then rows with their controls, contrasts,
             and floors.
-        ranks: Task -> ranks, best mean first.
+        ranks: (task, method) -> the places that it may hold.
     """
 
     answer: Answer | None
     mean: Estimate | None
     differences: tuple[Difference, ...]
-    ranks: Mapping[str, Sequence[Rank]]
+    ranks: Mapping[tuple[str, str], str]
 
     @property
     def primary(self) -> tuple[Difference, ...]:
@@ -63,44 +61,7 @@ class Judged:
         return tuple(d for d in self.differences if d.verdict.kind == "primary")
 
 
-def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
-    """Every claim of a page; the declared comparison is corrected over its tasks (Holm), the others are exploratory."""
-    made: dict[tuple[str, str], _Asked] = {}
-    for asked in _asked(declared, rows):
-        made.setdefault((asked.row["task"], asked.hypothesis), asked)
-    estimates = [_estimate(asked) for asked in made.values()]
-    verdicts = judge(
-        [
-            Claim(
-                asked.hypothesis,
-                asked.row["task"],
-                estimate,
-                metric_named(asked.row["metric"]).more_is_better,
-                declared.margin(asked.row["task"]),
-                "primary" if asked.primary else "exploratory",
-            )
-            for asked, estimate in zip(made.values(), estimates, strict=True)
-        ]
-    )
-    found = [
-        Difference(verdict, asked.row, asked.other, _each(asked), _wide(declared, asked), asked.about)
-        for asked, verdict in zip(made.values(), verdicts, strict=True)
-    ]
-    found.sort(key=lambda d: (d.verdict.kind != "primary", d.control.kind == "floor"))
-    primary = [d for d in found if d.verdict.kind == "primary"]
-    one_metric = len({d.method["metric"] for d in primary}) == 1
-    return Judged(
-        answer=answer_of([d.verdict for d in primary]) if primary else None,
-        mean=mean_over([e for e, v in zip(estimates, verdicts, strict=True) if v.kind == "primary"])
-        if one_metric
-        else None,
-        differences=tuple(found),
-        ranks={task: _ranks([r for r in rows if r["task"] == task]) for task in dict.fromkeys(r["task"] for r in rows)},
-    )
-
-
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(NamedTuple):
     """Two rows to compare; of an interaction also the two whose difference is taken off."""
 
     row: Row
@@ -114,6 +75,52 @@ class _Asked:
         less = f", less {' against '.join(row['method'] for row in self.minus)}" if self.minus else ""
         return f"{self.row['method']} against {self.other['method']}{less}"
 
+    @property
+    def shared(self) -> list[tuple[Record, ...]]:
+        """The records of the repetitions that all rows have."""
+        sides = [{r.repetition: r for r in row.records} for row in (self.row, self.other, *self.minus)]
+        return [tuple(side[i] for side in sides) for i in sorted(set.intersection(*map(set, sides)))]
+
+    @property
+    def tuning(self) -> list[tuple[float, float]]:
+        """The tuning variance of each of two rows that were searched separately; none of rows that share a search."""
+        if self.row.searched == self.other.searched:
+            return []
+        found = map(tuning_variance, [*self.row.searched, *self.other.searched])
+        return [variance for variance in found if variance is not None]
+
+
+def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
+    """Every claim of a page; the declared comparison is corrected over its tasks (Holm), the others are exploratory."""
+    made: dict[tuple[str, str], _Asked] = {}
+    for asked in _asked(declared, rows):
+        made.setdefault((asked.row["task"], asked.hypothesis), asked)
+    claims, sides = [], []
+    for asked in made.values():
+        scores = np.array([[r.score for r in records] for records in asked.shared])
+        sides.append(_two_sides(scores.reshape(-1, 2 + len(asked.minus)).T))
+        estimate = with_tuning(paired(*sides[-1], resolution=asked.row.resolution), asked.tuning)
+        task, more = asked.row["task"], metric_named(asked.row["metric"]).more_is_better
+        kind = "primary" if asked.primary else "exploratory"
+        claims.append(Claim(asked.hypothesis, task, estimate, more, declared.margin(task), kind))  # type: ignore[arg-type]
+    found = [
+        Difference(verdict, asked.row, asked.other, tuple((a - b).tolist()), _wide(declared, asked), asked.about)
+        for asked, verdict, (a, b) in zip(made.values(), judge(claims), sides, strict=True)
+    ]
+    found.sort(key=lambda d: (d.verdict.kind != "primary", d.control.kind == "floor"))
+    primary = [d for d in found if d.verdict.kind == "primary"]
+    one_metric = len({d.method["metric"] for d in primary}) == 1
+    return Judged(
+        answer=answer_of([d.verdict for d in primary]) if primary else None,
+        mean=mean_over([c.estimate for c in claims if c.kind == "primary"]) if one_metric else None,
+        differences=tuple(found),
+        ranks={
+            (task, name): rank
+            for task in dict.fromkeys(row["task"] for row in rows)
+            for name, rank in _ranks([row for row in rows if row["task"] == task]).items()
+        },
+    )
+
 
 def _asked(declared: Declaration, rows: Sequence[Row]) -> Iterable[_Asked]:
     """The declared two, every row with its control, the contrasts, and every row with the floors of its task."""
@@ -121,25 +128,18 @@ def _asked(declared: Declaration, rows: Sequence[Row]) -> Iterable[_Asked]:
     primary = declared.primary
     for (task, method), row in by_name.items():
         if primary is not None and primary.method == method and (task, primary.control) in by_name:
-            names = primary.minus or ()
-            minus = tuple(by_name[task, name] for name in names if (task, name) in by_name)
-            if len(minus) == len(names):
+            minus = tuple(by_name[task, name] for name in primary.minus if (task, name) in by_name)
+            if len(minus) == len(primary.minus):
                 yield _Asked(row, by_name[task, primary.control], "", primary.covers(task), minus)
         pairs = [(contrast.control, contrast.about) for contrast in declared.contrasts if contrast.method == method]
-        pairs.append((row.control or "", ""))
+        pairs.append((row.asked.control or "", ""))
         pairs += [(floor["method"], "") for floor in rows if floor.kind == "floor" and row.kind == "run"]
         for control, about in pairs:
             if (task, control) in by_name:
                 yield _Asked(row, by_name[task, control], about)
 
 
-def _shared(asked: _Asked) -> list[tuple[Record, ...]]:
-    """The records of the repetitions that all rows have."""
-    sides = [{r.repetition: r for r in row.records} for row in (asked.row, asked.other, *asked.minus)]
-    return [tuple(side[i] for side in sides) for i in sorted(set.intersection(*map(set, sides)))]
-
-
-def _two_sides(values: Sequence[Any]) -> tuple[Any, Any]:
+def _two_sides(values: Any) -> tuple[Any, Any]:
     """What is subtracted from what: (a, b), or of four (a - b, c - d)."""
     if len(values) == 2:
         return values[0], values[1]
@@ -147,50 +147,28 @@ def _two_sides(values: Sequence[Any]) -> tuple[Any, Any]:
     return a - b, c - d
 
 
-def _each(asked: _Asked) -> tuple[tuple[int, float], ...]:
-    found = []
-    for records in _shared(asked):
-        ours, theirs = _two_sides([r.score for r in records])
-        found.append((records[0].repetition, ours - theirs))
-    return tuple(found)
-
-
-def _estimate(asked: _Asked) -> Estimate:
-    sides = [_two_sides([r.score for r in records]) for records in _shared(asked)]
-    alone = paired([a for a, _ in sides], [b for _, b in sides], resolution=asked.row.resolution)
-    return with_tuning(alone, _tuning(asked.row, asked.other))
-
-
 def _wide(declared: Declaration, asked: _Asked) -> Estimate | None:
-    row, shared = asked.row, _shared(asked)
-    targets = [column(r, "targets") for records in shared for r in records]
-    first = targets[0] if targets else None
-    if first is None or not all(t is not None and np.array_equal(t, first) for t in targets):
+    shared = asked.shared
+    targets = [r.targets.array for records in shared for r in records if r.targets is not None]
+    if not targets or not all(np.array_equal(t, targets[0]) for t in targets):
         return None
-    per_sample = metric_named(row["metric"]).per_sample
+    per_sample = metric_named(asked.row["metric"]).per_sample
     scored = [
-        np.stack([per_sample(np.asarray(column(r, "predictions")), first) for r in side])
+        np.stack([per_sample(r.predictions.array, targets[0]) for r in side if r.predictions is not None])
         for side in zip(*shared, strict=True)
     ]
-    speakers, overlap = column(shared[0][0], "groups"), declared.about(row["task"]).overlap
-    clusters = window_blocks(len(first), overlap, 1) if overlap > 1 else None
-    wide = crossed(*_two_sides(scored), clusters if speakers is None else speakers.tolist())
-    return with_tuning(wide, _tuning(row, asked.other))
+    speakers, overlap = shared[0][0].groups, declared.about(asked.row["task"]).overlap
+    clusters: Any = None if speakers is None else speakers.array
+    if clusters is None and overlap > 1:
+        clusters = window_blocks(len(targets[0]), overlap, 1)
+    return with_tuning(crossed(*_two_sides(scored), clusters), asked.tuning)
 
 
-def _tuning(row: Row, other: Row) -> list[tuple[float, float]]:
-    """The tuning variance of each of two rows that were searched separately; none of rows that share a search."""
-    if row.searched == other.searched:
-        return []
-    names = [*row.searched, *other.searched]
-    return [found for name in names if (found := tuning_variance(name)) is not None]
-
-
-def _ranks(rows: Sequence[Row]) -> Sequence[Rank]:
+def _ranks(rows: Sequence[Row]) -> Mapping[str, str]:
     """The places of the rows of a task that have enough repetitions and lost no run."""
     runs = [row for row in rows if row.kind == "run" and row.compared and not row.diverged]
     if len(runs) < 2:
-        return []
+        return {}
     better = metric_named(runs[0]["metric"]).more_is_better
     resolution = max(row.resolution for row in runs)
     return rank_groups({r["method"]: r.scores for r in runs}, more_is_better=better, resolution=resolution)

@@ -11,14 +11,13 @@ from markupsafe import Markup
 
 from delrec_bench.report import tables
 from delrec_bench.report.board import Board
-from delrec_bench.report.content import Page, judged
-from delrec_bench.report.figures.board import family_colours
+from delrec_bench.report.content import Page
+from delrec_bench.report.figures.board import COLOURS
 from delrec_bench.report.figures.style import Drawn
 from delrec_bench.report.judging import Difference
 from delrec_bench.report.rows import Row
 
 SCHEMA = 4
-_OF_A_FAILURE = {"key", "method", "task", "repetition", "error", "command"}
 
 
 def to_html(page: Page, drawn: Sequence[Drawn], board: Board | None = None) -> str:
@@ -33,7 +32,7 @@ def to_markdown(page: Page, drawn: Sequence[Drawn], board: Board | None = None) 
 
 def _filled(form: str, page: Page, drawn: Sequence[Drawn], board: Board | None) -> str:
     template = _environment().get_template(f"{'page' if board is None else 'board'}.{form}.j2")
-    return template.render(page=page, drawn=drawn, board=board, tables=tables, colours=family_colours())
+    return template.render(page=page, drawn=drawn, board=board, tables=tables, colours=COLOURS)
 
 
 @cache
@@ -56,8 +55,8 @@ def to_json(page: Page, drawn: Sequence[Drawn]) -> str:
 
     Differences of fewer than five repetitions are `too_few_runs`, and a page of such has no answer.
     """
-    declared, mean = page.declared, page.judged.mean
-    told = all(judged(d) for d in page.judged.primary)
+    declared, judged = page.declared, page.judged
+    failed = ("key", "method", "task", "repetition", "error", "command")
     content = {
         "schema": SCHEMA,
         "page": declared.page,
@@ -67,21 +66,34 @@ def to_json(page: Page, drawn: Sequence[Drawn]) -> str:
         "source": page.source,
         "complete": page.complete,
         "diverged": [
-            {"row": declared.runs[failure.key].method} | failure.model_dump(include=_OF_A_FAILURE)
+            {"row": declared.runs[failure.key].method} | {name: getattr(failure, name) for name in failed}
             for failure in declared.diverged
         ],
         "revisions": list(page.revisions),
-        "answer": page.judged.answer if told else None,
-        "mean": None if mean is None else {name: getattr(mean, name) for name in ("difference", "low", "high", "n")},
+        "answer": judged.answer if all(d.verdict.compared for d in judged.primary) else None,
+        "mean": None if judged.mean is None else _picked(judged.mean, "difference", "low", "high", "n"),
         "finding": page.finding,
         "footnotes": list(page.footnotes),
-        "verdicts": [_verdict(d) for d in page.judged.differences if judged(d)],
-        "too_few_runs": [_difference(d) for d in page.judged.differences if not judged(d)],
+        "verdicts": [_verdict(d) for d in judged.differences if d.verdict.compared],
+        "too_few_runs": [
+            _picked(d.verdict, "hypothesis", "task", "difference", "n")
+            for d in judged.differences
+            if not d.verdict.compared
+        ],
         "rows": [_row(row) for row in page.rows],
-        "repetitions": [_repetition(row, i) for row in page.rows for i in range(len(row.records))],
-        "figures": [{"name": f.name, "title": f.title, "caption": f.caption} for f in drawn],
+        "repetitions": [
+            {"task": row["task"], "method": row["method"], **_picked(record, "repetition", "key", "score")}
+            | {name: record.result.get(name) for name in ("valid_score", "best_epoch")}
+            for row in page.rows
+            for record in row.records
+        ],
+        "figures": [_picked(figure, "name", "title", "caption") for figure in drawn],
     }
     return "{\n" + ",\n".join(f'"{name}": {_lines(value)}' for name, value in content.items()) + "\n}\n"
+
+
+def _picked(of: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}
 
 
 def _verdict(d: Difference) -> dict[str, Any]:
@@ -90,9 +102,9 @@ def _verdict(d: Difference) -> dict[str, Any]:
     return d.verdict.to_dict() | {"over_samples": over, "about": d.about}
 
 
-def _difference(d: Difference) -> dict[str, Any]:
-    """A difference of fewer than five repetitions: no interval, no verdict."""
-    return {name: getattr(d.verdict, name) for name in ("hypothesis", "task", "difference", "n")}
+def _row(row: Row) -> dict[str, Any]:
+    about = {"kind": row.kind, "title": row.title, "family": row.asked.family, "delays": row.delays, "base": row.base}
+    return about | {"point": dict(row.asked.point)} | dict(row.values)
 
 
 def _lines(value: Any) -> str:
@@ -101,18 +113,6 @@ def _lines(value: Any) -> str:
     if not isinstance(value, list) or not value:
         return json.dumps(value, **form)
     return "[\n" + ",\n".join(json.dumps(item, **form) for item in value) + "\n]"
-
-
-def _row(row: Row) -> dict[str, Any]:
-    about = {"kind": row.kind, "title": row.title, "family": row.asked.family, "delays": row.delays, "base": row.base}
-    return about | {"point": dict(row.point)} | dict(row.values)
-
-
-def _repetition(row: Row, i: int) -> dict[str, Any]:
-    record = row.records[i]
-    about = {name: getattr(record, name) for name in ("repetition", "key", "score")}
-    chosen = {name: record.result.get(name) for name in ("valid_score", "best_epoch")}
-    return {"task": row["task"], "method": row["method"], **about, **chosen}
 
 
 def to_metrics(page: Page) -> str:

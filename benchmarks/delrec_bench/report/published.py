@@ -2,10 +2,9 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 DATASETS = {
     "shd": "SHD",
@@ -15,15 +14,14 @@ DATASETS = {
     "mackey-glass": "Mackey-Glass tau 17 H 20",
 }
 """Task -> the dataset whose published values may stand beside it: the same data, never a stand-in."""
+_NEEDS = {DATASETS["mackey-glass"]: {"tau": 17, "horizon": 20}}  # options of the task
 
-_NEEDS = {DATASETS["mackey-glass"]: {"tau": 17, "horizon": 20}}
 
-
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """One published value. `value` is a fraction (accuracy) or an NMSE; text fields are empty where not stated.
 
-    `rerun_by` names the authors of another paper where the value is from its table.
+    `ours` is the method of the suite that it is of; `rerun_by` names the authors of another paper where the value is
+    from its table, to which `source` then leads.
     """
 
     method: str
@@ -31,7 +29,6 @@ class Published:
     metric: str
     value: float
     sd: float | None
-    spread: str
     n: str
     parameters: str
     delays: str
@@ -39,7 +36,6 @@ class Published:
     year: str
     selection: str
     source: str
-    seen_in: str
     ours: str
     rerun_by: str
 
@@ -47,33 +43,18 @@ class Published:
 @cache
 def published_values() -> tuple[Published, ...]:
     """All published values of ``published.csv``, in the order of the file."""
-    text = (files(__package__) / "published.csv").read_text(encoding="utf-8")
-    out = []
-    for row in csv.DictReader(text.splitlines()):
-        percent = row["metric"] == "accuracy"
-        value = round(float(row["accuracy_pct"]) / 100, 6) if percent else float(row["nmse"])
-        sd = round(float(row["std"]) / 100, 6) if row["std"] else None
-        out.append(
-            Published(
-                method=row["method"],
-                dataset=row["dataset"],
-                metric=row["metric"],
-                value=value,
-                sd=sd,
-                spread=row["spread"],
-                n=row["n"],
-                parameters=row["params"],
-                delays=row["delays"],
-                neuron=row["neuron"],
-                year=row["year"],
-                selection=row["selection"],
-                source=row["source"],
-                seen_in=row["seen_in"],
-                ours=row["ours"],
-                rerun_by=row["rerun_by"],
-            )
-        )
-    return tuple(out)
+    lines = (files(__package__) / "published.csv").read_text(encoding="utf-8").splitlines()
+    return tuple(map(_read, csv.DictReader(lines)))
+
+
+def _read(row: dict[str, str]) -> Published:
+    scale = 100 if row["metric"] == "accuracy" else 1
+    numbers = {
+        "value": round(float(row["accuracy_pct"] or row["nmse"]) / scale, 6),
+        "sd": round(float(row["std"]) / scale, 6) if row["std"] else None,
+    }
+    texts = {"parameters": row["params"]} | {name: row[name] for name in Published._fields if name in row}
+    return Published(**texts, **numbers)  # type: ignore[arg-type]
 
 
 def dataset_of(task: str, stamp: str | None) -> str | None:
@@ -88,15 +69,7 @@ def dataset_of(task: str, stamp: str | None) -> str | None:
 
 def published_for(dataset: str | None, method: str, configuration: Mapping[str, Any]) -> Published | None:
     """The published value of this method on this very dataset, or None."""
-    needed = _NEEDS.get(dataset or "", {})
-    if needed and not _holds(configuration, needed):
+    options = configuration.get("task", {})
+    if any(options.get(name) != value for name, value in _NEEDS.get(dataset or "", {}).items()):
         return None
     return next((value for value in published_values() if (value.dataset, value.ours) == (dataset, method)), None)
-
-
-def _holds(configuration: object, needed: dict[str, int]) -> bool:
-    if not isinstance(configuration, dict):
-        return False
-    if all(configuration.get(k) == v for k, v in needed.items()):
-        return True
-    return any(_holds(inner, needed) for inner in configuration.values())

@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
@@ -12,7 +11,7 @@ from delrec_bench.records import DATA_KINDS, Record, canonical_json
 from delrec_bench.records.results import activity
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Empty, Expected
-from delrec_bench.report.published import Published, dataset_of, published_for
+from delrec_bench.report.published import dataset_of, published_for
 from delrec_bench.statistics.paired import paired
 from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
@@ -40,7 +39,6 @@ class Row:
         asked: What the page asks for: its title, family, control and point.
         records: The records behind the row, by repetition.
         latency: The latency record that belongs to it, or None.
-        published: The published value on the same data, or None.
         diverged: The repetitions that have no score, since their training left the finite numbers.
     """
 
@@ -49,7 +47,6 @@ class Row:
     asked: Expected
     records: tuple[Record, ...] = ()
     latency: Record | None = None
-    published: Published | None = None
     diverged: tuple[int, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
@@ -61,19 +58,9 @@ class Row:
         return self.asked.title or self.asked.method
 
     @property
-    def control(self) -> str | None:
-        """The row that it is compared with."""
-        return self.asked.control
-
-    @property
     def base(self) -> str:
         """The method, also where the row is a point of a sweep."""
         return self.asked.base or self.asked.method
-
-    @property
-    def point(self) -> tuple[tuple[str, Any], ...]:
-        """Where it stands on the axes of a sweep."""
-        return self.asked.point
 
     @property
     def scores(self) -> dict[int, float]:
@@ -93,24 +80,25 @@ class Row:
     @property
     def resolution(self) -> float:
         """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
-        totals = [r.result["total"] for r in self.records if metric_named(r.metric).classifies]
-        return 1 / min(totals) if totals else 0.0
+        return resolution(self.records)
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """Its counts of parameters; empty without a network."""
+        source = self.records[0] if self.records else self.latency
+        return source.parameters if source else {}
 
     @property
     def delays(self) -> str:
         """Whether the delays are "learned", "fixed" (there, but not trained) or there are "none"."""
-        source = self.records[0] if self.records else self.latency
-        counts = source.parameters if source else {}
-        if counts.get("learned_delays"):
+        if self.counts.get("learned_delays"):
             return "learned"
-        return "fixed" if (counts.get("delays") or 0) > (counts.get("spreads") or 0) else "none"
+        return "fixed" if (self.counts.get("delays") or 0) > (self.counts.get("spreads") or 0) else "none"
 
     @property
     def trainable(self) -> int | None:
         """How many parameters are trained; of a row without a network None."""
-        source = self.records[0] if self.records else self.latency
-        counts = source.parameters if source else {}
-        return counts.get("trainable") or counts.get("total")
+        return self.counts.get("trainable") or self.counts.get("total")
 
     @property
     def too_short(self) -> bool:
@@ -126,18 +114,17 @@ class Row:
     @property
     def derived(self) -> bool:
         """Whether its networks are those of another row, scored under a condition of evaluation."""
-        return _derived(self.records)
+        return bool(self.records) and "evaluation" in self.records[0].configuration
 
     @property
-    def revisions(self) -> tuple[str, ...]:
+    def revisions(self) -> set[str]:
         """The code revisions among the row's records."""
-        return tuple(sorted({revision(r) for r in self.records}))
+        return set(map(revision, self.records))
 
 
-def column(record: Record, name: str) -> np.ndarray | None:
-    """A record's `predictions`, `targets` or `groups`, (test samples,); None where it has none."""
-    values = getattr(record, name)
-    return None if values is None else np.asarray(values)
+def resolution(records: Iterable[Record]) -> float:
+    """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
+    return max((1 / r.result["total"] for r in records if metric_named(r.metric).classifies), default=0.0)
 
 
 def setting(record: Record, drawn: Collection[str] = ()) -> str:
@@ -193,30 +180,28 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     alike: dict[str, dict[tuple[str, str, str], Record]] = {}
     for r in sorted(records, key=lambda r: (str(r.measured.get("finished_at")), r.key)):
         place = canonical_json([host_of(r), r.device, r.configuration.get("threads")])
-        network = canonical_json(r.configuration.get("network"))
-        alike.setdefault(place, {})[r.task, r.method, network] = r
-    largest: dict[tuple[str, str, str], Record] = max(alike.values(), key=len, default={})
-    return list(largest.values())
+        alike.setdefault(place, {})[r.task, r.method, canonical_json(r.configuration.get("network"))] = r
+    return list(max(alike.values(), key=len, default={}).values())
 
 
 def _row(
-    declared: Declaration, task: str, asked: Expected, group: list[Record], latency: list[Record],
+    declared: Declaration,
+    task: str,
+    asked: Expected,
+    group: list[Record],
+    latency: list[Record],
     empty: Empty | None = None,
-) -> Row:  # fmt: skip
+) -> Row:
     measured = _latency_of(task, asked.base or asked.method, group, latency, empty)
-    source = group[0] if group else measured
     of = group or ([measured] if measured else [])
+    source = of[0] if of else None
     stamp = str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None  # a latency uses no data
-    known = source.configuration if source else {}
-    published = None if _derived(group) else published_for(dataset_of(task, stamp), asked.base or asked.method, known)
-    data: Mapping[str, Any] = source.data if source is not None else {}
-    metric = source.metric if source is not None else published.metric if published else None
-    estimate = paired([r.score for r in group], [0.0] * len(group))
-
-    def end(value: float | None) -> float | None:  # of an interval: no score can be beyond its limits
-        few = len(group) <= SHOWN_ONLY or value is None or metric is None
-        return None if few or value is None or metric is None else metric_named(metric).clipped(value)
-
+    configuration = source.configuration if source else {}
+    published = None
+    if "evaluation" not in configuration:
+        published = published_for(dataset_of(task, stamp), asked.base or asked.method, configuration)
+    data: Mapping[str, Any] = source.data if source else {}
+    metric = source.metric if source else published.metric if published else None
     lost = sorted(
         f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)
     )
@@ -224,21 +209,17 @@ def _row(
     folder = f" --methods {declared.new[asked.method]}" if asked.method in declared.new else ""
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
+        "data": stamp,
         "method": asked.method,
+        "learned": (source.learned or None) if source else None,
         "metric": metric,
         "n": len(group),
-        "score_mean": sum(r.score for r in group) / len(group) if group else None,
-        "score_sd": estimate.sd,
-        "score_low": end(estimate.low),
-        "score_high": end(estimate.high),
         "lost": len(lost) / (len(group) + len(lost)) if group else None,
-        "data": stamp,
-        "learned": (source.learned or None) if source is not None else None,
         "selection": _joined(r.result.get("selection") for r in group),
         "step_ms": data.get("step_ms") or None,  # pixels have no duration
         "steps": data.get("steps"),
         "representation": data.get("representation"),
-        "augmentation": _text(data.get("augmentation")),
+        "augmentation": data.get("augmentation") or None,
         "engine": _joined(r.engine for r in of),
         "device": _joined(r.device for r in of),
         "host": _joined(map(host_of, of)),
@@ -249,23 +230,25 @@ def _row(
         "published_selection": (published.selection or None) if published else None,
         "command": words.one_command(command + folder for command in commands if command),
     }
-    counts = source.parameters if source is not None else {}
+    if group and metric:
+        estimate = paired([r.score for r in group], [0.0] * len(group))
+        values |= {"score_mean": sum(r.score for r in group) / len(group), "score_sd": estimate.sd}
+        if len(group) > SHOWN_ONLY and estimate.low is not None and estimate.high is not None:
+            known = metric_named(metric)  # no score can be beyond its limits
+            values |= {"score_low": known.clipped(estimate.low), "score_high": known.clipped(estimate.high)}
+    counts = source.parameters if source else {}
     values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}
     counted = [activity(r) for r in group]
     for name in ("spikes_per_neuron_step", "synaptic_operations", "delay_buffer"):
         told = [value for one in counted if (value := one[name]) is not None]
         values[name] = sum(told) / len(told) if told else None
-    times = measured.result if measured is not None else {}
+    times = measured.result if measured else {}
     for mode in MODES:
         spread = times.get(f"{mode}_ms_iqr")
         values[f"latency_{mode}_ms"] = times.get(f"{mode}_ms")
         values[f"latency_{mode}_ms_iqr"] = spread[1] - spread[0] if isinstance(spread, list) else spread
         values[f"latency_{mode}_ratio"] = times.get(f"{mode}_ratio")
-    return Row(group[0].kind if group else "empty", values, asked, tuple(group), measured, published, tuple(lost))
-
-
-def _derived(group: Sequence[Record]) -> bool:
-    return bool(group) and "evaluation" in group[0].configuration
+    return Row(group[0].kind if group else "empty", values, asked, tuple(group), measured, tuple(lost))
 
 
 def _latency_of(
@@ -284,11 +267,3 @@ def _latency_of(
 
 def _joined(values: Iterable[Any]) -> str | None:
     return " ".join(dict.fromkeys(str(v) for v in values if v)) or None
-
-
-def _text(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool):
-        return "yes" if value else "none"
-    return value if isinstance(value, str) else canonical_json(value)

@@ -1,6 +1,6 @@
 """A page's tables: its csv, and the cells that people read in Markdown and HTML alike."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,8 @@ import pandas as pd
 
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
-from delrec_bench.report.content import Page, judged
-from delrec_bench.report.judging import Difference
-from delrec_bench.report.published import Published, dataset_of, published_values
+from delrec_bench.report.content import Page
+from delrec_bench.report.published import dataset_of, published_values
 from delrec_bench.report.rows import COLUMNS, Row
 
 
@@ -67,14 +66,10 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
 
 
-def frame(rows: Sequence[Row]) -> pd.DataFrame:
-    """The rows under `COLUMNS`, as the csv writes them; missing is None."""
-    return pd.DataFrame([[_plain(row[name]) for name in COLUMNS] for row in rows], columns=list(COLUMNS), dtype=object)
-
-
 def to_csv(page: Page) -> str:
-    """<page>.csv: missing is empty, never 0."""
-    return frame(page.rows).to_csv(index=False, lineterminator="\n")
+    """<page>.csv: the rows under `COLUMNS`; missing is empty, never 0."""
+    lines = [[_plain(row[name]) for name in COLUMNS] for row in page.rows]
+    return pd.DataFrame(lines, columns=list(COLUMNS), dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def _plain(value: object) -> object:
@@ -119,20 +114,16 @@ def step_cell(row: Row) -> Cell:
 
 def row_table(rows: Sequence[Row]) -> Table:
     """The rows of a task as people read them."""
+    metric = next((row["metric"] for row in rows if row["metric"]), None)
     return Table.of(
         {
             "method": [Cell(r.title) for r in rows],
-            _score_head(rows): [score_cell(r) for r in rows],
+            metric_named(metric).label if metric else "score": [score_cell(r) for r in rows],
             "runs": [runs_cell(r) for r in rows],
             "trainable parameters": [parameters_cell(r) for r in rows],
             "training step": [step_cell(r) for r in rows],
         }
     )
-
-
-def _score_head(rows: Sequence[Row]) -> str:
-    metrics = [row["metric"] for row in rows if row["metric"]]
-    return metric_named(metrics[0]).label if metrics else "score"
 
 
 def more_table(page: Page, task: str) -> Table:
@@ -161,36 +152,27 @@ def repetitions(row: Row) -> str:
 
 def verdict_table(page: Page) -> Table | None:
     """Every comparison of the page, the declared one first; of few repetitions the difference alone."""
-    shown = page.judged.differences
-    if not shown:
-        return None
-
-    def sides(d: Difference) -> Cell:
-        less = "less" + d.verdict.hypothesis.partition(", less")[2] if ", less" in d.verdict.hypothesis else ""
-        return Cell(f"{d.method.title} − {d.control.title}", d.about or less or d.verdict.kind)
-
-    def of(d: Difference, text: str) -> Cell:
-        return Cell(text if judged(d) else "")
-
-    told = [(d, d.verdict, d.method["metric"]) for d in shown]
-    return Table.of(
-        {
-            "comparison": [sides(d) for d in shown],
-            "task": [Cell(page.declared.task_title(v.task)) for _, v, _ in told],
-            "difference": [_size(m, v.difference) for _, v, m in told],
-            "95 % interval": [of(d, words.difference_range(m, v.low, v.high)) for d, v, m in told],
-            "over test samples too": [
-                of(d, "" if d.wide is None else words.difference_range(m, d.wide.low, d.wide.high)) for d, _, m in told
-            ],
-            "runs": [Cell(str(v.n), value=v.n) for _, v, _ in told],
-            "p": [Cell(words.probability(v.p), value=v.p) for _, v, _ in told],
-            "p (Holm)": [Cell(words.probability(v.p_holm), value=v.p_holm) for _, v, _ in told],
-            "margin": [_size(m, v.margin, signed=False) for _, v, m in told],
-            "verdict": [of(d, v.verdict) for d, v, _ in told],
-            "detectable": [_size(m, v.detectable, signed=False) for _, v, m in told],
-        },
-        left=2,
-    )
+    columns: dict[str, list[Cell]] = {}
+    for d in page.judged.differences:
+        v, metric = d.verdict, d.method["metric"]
+        less = "less" + v.hypothesis.partition(", less")[2] if ", less" in v.hypothesis else ""
+        wide = "" if d.wide is None else words.difference_range(metric, d.wide.low, d.wide.high)
+        cells = {
+            "comparison": Cell(f"{d.method.title} − {d.control.title}", d.about or less or v.kind),
+            "task": Cell(page.declared.task_title(v.task)),
+            "difference": _size(metric, v.difference),
+            "95 % interval": Cell(words.difference_range(metric, v.low, v.high) * v.compared),
+            "over test samples too": Cell(wide * v.compared),
+            "runs": Cell(str(v.n), value=v.n),
+            "p": Cell(words.probability(v.p), value=v.p),
+            "p (Holm)": Cell(words.probability(v.p_holm), value=v.p_holm),
+            "margin": _size(metric, v.margin, signed=False),
+            "verdict": Cell(v.verdict * v.compared),
+            "detectable": _size(metric, v.detectable, signed=False),
+        }
+        for name, cell in cells.items():
+            columns.setdefault(name, []).append(cell)
+    return Table.of(columns, left=2) if columns else None
 
 
 def _size(metric: str, value: float | None, *, signed: bool = True) -> Cell:
@@ -204,10 +186,10 @@ def delay_table(page: Page) -> Table | None:
     """Where training moved learned delays, layer by layer: medians in steps, means over repetitions."""
     columns: dict[str, list[Cell]] = {name: [] for name in ("method", "task", "layer", "start", "end", "moved")}
     for row in (row for row in page.rows if row.delays == "learned"):
-        layers: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        layers: dict[tuple[str, str], list[Any]] = {}
         for record in row.records:
             for layer in record.delays or ():
-                layers.setdefault((layer["layer"], layer["kind"]), []).append(dict(layer))
+                layers.setdefault((layer["layer"], layer["kind"]), []).append(layer)
         for (name, kind), of in layers.items():
             start, end, moved = (np.mean([layer[what] for layer in of], axis=0) for what in ("start", "end", "moved"))
             number = next((int(part) + 1 for part in name.split(".") if part.isdigit()), name)
@@ -221,15 +203,10 @@ def delay_table(page: Page) -> Table | None:
 
 def rate_table(page: Page) -> Table | None:
     """Spikes per neuron and step in each layer on the test set, means over repetitions."""
-    found = [
-        (row, of)
-        for row in page.rows
-        if len(of := [r.activity["rates"] for r in row.records if r.activity.get("rates")])
-    ]
-    found = [(row, of) for row, of in found if len({len(one) for one in of}) == 1]
-    if not found:
+    rates = [(row, [r.activity["rates"] for r in row.records if r.activity.get("rates")]) for row in page.rows]
+    means = [(row, np.mean(of, axis=0)) for row, of in rates if len({len(one) for one in of}) == 1]
+    if not means:
         return None
-    means = [(row, np.mean(of, axis=0)) for row, of in found]
     columns = {
         "method": [Cell(row.title) for row, _ in means],
         "task": [Cell(page.declared.task_title(row["task"])) for row, _ in means],
@@ -239,15 +216,16 @@ def rate_table(page: Page) -> Table | None:
     return Table.of(columns, left=2)
 
 
-def published_tables(page: Page) -> list[tuple[str, Table, Sequence[Published]]]:
-    """The published values of the page's own datasets: (dataset, table, values), best first."""
-    out: list[tuple[str, Table, Sequence[Published]]] = []
+def published_tables(page: Page) -> list[tuple[str, Table]]:
+    """The published values of each of the page's own datasets, best first."""
+    out = []
     for dataset in filter(None, dict.fromkeys(dataset_of(row["task"], row["data"]) for row in page.rows)):
         values = [p for p in published_values() if p.dataset == dataset]
         values.sort(key=lambda p: metric_named(p.metric).rank(p.value))
+        told = [words.score(p.metric, p.value) + (f" ± {words.score(p.metric, p.sd)}" if p.sd else "") for p in values]
         columns = {
             "method": [Cell(p.method, p.neuron) for p in values],
-            "published": [Cell(words.spread(p.metric, p.value, p.sd), value=p.value) for p in values],
+            "published": [Cell(text, value=p.value) for p, text in zip(values, told, strict=True)],
             "runs": [Cell(p.n) for p in values],
             "parameters": [Cell(p.parameters) for p in values],
             "delays": [Cell(p.delays) for p in values],
@@ -255,13 +233,8 @@ def published_tables(page: Page) -> list[tuple[str, Table, Sequence[Published]]]
             "year": [Cell(p.year) for p in values],
             "source": [Cell(p.source.partition("://")[2].partition("/")[0], link=p.source) for p in values],
         }
-        out.append((dataset, Table.of(columns), values))
+        out.append((dataset, Table.of(columns)))
     return out
-
-
-def commands(rows: Iterable[Row]) -> list[tuple[str, str]]:
-    """(title, command) of every row that has one."""
-    return [(row.title, row["command"]) for row in rows if row["command"]]
 
 
 def setup(page: Page) -> list[str]:

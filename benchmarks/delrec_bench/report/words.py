@@ -18,11 +18,6 @@ def score(metric: str, value: float | None) -> str:
     return metric_named(metric).format(value)
 
 
-def spread(metric: str, mean: float | None, sd: float | None) -> str:
-    """Mean and sample standard deviation."""
-    return score(metric, mean) + (f" ± {score(metric, sd)}" if sd is not None else "")
-
-
 def between(metric: str, low: float | None, high: float | None) -> str:
     """An interval of scores; empty when unknown."""
     return "" if low is None or high is None else f"{score(metric, low)} to {score(metric, high)}"
@@ -70,6 +65,13 @@ def probability(value: float | None) -> str:
 def setting(name: str) -> str:
     """A swept setting as an axis calls it, with its unit."""
     return _SETTINGS.get(name, name.replace("_", " "))
+
+
+def place(point: Iterable[tuple[str, Any]]) -> str:
+    """Where a row stands on the axes of a sweep, in brackets; empty without any."""
+    short = [(setting(axis), f"{value:g}" if isinstance(value, float) else value) for axis, value in point]
+    told = [f"{name} {value}" for name, value in short]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def one_command(commands: Iterable[str]) -> str | None:

@@ -9,16 +9,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from delrec_bench.errors import BenchError
 from delrec_bench.statistics.paired import LEVEL, Estimate
 
 
-def crossed(
-    method: ArrayLike, control: ArrayLike, clusters: Sequence[object] | None = None, *, level: float = LEVEL
-) -> Estimate:
+def crossed(method: ArrayLike, control: ArrayLike, clusters: Sequence[object] | None = None) -> Estimate:
     """Mean difference when repetitions and clusters of samples are both drawn from larger populations.
 
     With d[r, i] the difference at repetition r and sample i, d its mean, and u[r, c] = d + (G / N) sum_{i in c}
@@ -37,42 +35,28 @@ def crossed(
             error scaled so that its mean is the NMSE.
         control: (R, N) of the control: the same repetitions and samples, in the same order.
         clusters: (N,) speaker or block of each sample; None where samples are independent.
-        level: confidence level.
 
     Returns:
         The estimate, n = R; without a standard error, and with the reason, where there are fewer than two clusters.
 
     Raises:
-        BenchError: shapes differ, or a value is not finite.
+        ValueError: shapes differ, or there is not one cluster a sample.
     """
-    a, b = np.asarray(method, dtype=float), np.asarray(control, dtype=float)
-    if a.shape != b.shape or a.ndim != 2 or a.size == 0:
-        raise BenchError(f"per-sample scores of shapes {a.shape} and {b.shape}: both must be (repetitions, samples)")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise BenchError("a per-sample score is not finite: leave the repetition out of both methods and say so")
-    repetitions, samples = a.shape
-    ids = np.arange(samples) if clusters is None else _numbered(clusters)
-    if len(ids) != samples:
-        raise BenchError(f"{len(ids)} cluster ids for {samples} samples: give one a sample")
-    difference = a - b
+    difference = np.asarray(method, dtype=float) - np.asarray(control, dtype=float)
+    repetitions, samples = difference.shape
+    ids = np.arange(samples) if clusters is None else pd.factorize(np.asarray(clusters))[0]
     mean = float(difference.mean())
     G = int(ids.max()) + 1
     if G < 2:
-        return Estimate(mean, repetitions, reason="all samples are of one cluster", level=level)
+        return Estimate(mean, repetitions, reason="all samples are of one cluster")
     u = np.zeros((repetitions, G))
     np.add.at(u.T, ids, (difference - mean).T)
-    se, df = _two_way(u * G / samples, level)
+    se, df = _two_way(u * G / samples)
     sd = float(difference.mean(axis=1).std(ddof=1)) if repetitions > 1 else None
-    return Estimate(mean, repetitions, se=se, df=df, sd=sd, level=level)
+    return Estimate(mean, repetitions, se=se, df=df, sd=sd)
 
 
-def _numbered(clusters: Sequence[object]) -> NDArray[np.intp]:
-    """0, 1, 2.. in order of first appearance."""
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(c, len(numbers)) for c in clusters], dtype=np.intp)
-
-
-def _two_way(u: NDArray[np.float64], level: float) -> tuple[float, float]:
+def _two_way(u: NDArray[np.float64]) -> tuple[float, float]:
     """Standard error of the grand mean of u (R, G) and its degrees of freedom."""
     R, G = u.shape
     rows, columns = u.mean(axis=1), u.mean(axis=0)
@@ -86,7 +70,8 @@ def _two_way(u: NDArray[np.float64], level: float) -> tuple[float, float]:
     parts = ((ms_rows, R - 1), (ms_clusters, G - 1), (ms_error, df_error))
     spread = sum(ms**2 / df for ms, df in parts)
     df = total**2 / spread if spread else float(df_error)
-    narrower = total * stats.t.ppf(0.5 + level / 2, df) ** 2 < ms_rows * stats.t.ppf(0.5 + level / 2, R - 1) ** 2
+    quantiles = stats.t.ppf(0.5 + LEVEL / 2, [df, R - 1])
+    narrower = total * quantiles[0] ** 2 < ms_rows * quantiles[1] ** 2
     return math.sqrt(total / (R * G)), float(R - 1) if narrower else df
 
 
@@ -96,12 +81,7 @@ def window_blocks(windows: int, width: int, stride: int) -> list[int]:
     Windows i and j overlap where |i - j| stride < width: a dependence over L = ceil(width / stride) windows. Blocks
     of 4 L leave 8 percent of a triangular dependence's variance out, blocks of L a third; but never fewer than 8
     blocks, as long as a block is L. Windows that do not overlap are their own blocks.
-
-    Raises:
-        BenchError: a size is below 1.
     """
-    if min(windows, width, stride) < 1:
-        raise BenchError(f"{windows} windows of width {width} and stride {stride}: each must be at least 1")
     reach = math.ceil(width / stride)
     length = 1 if reach == 1 else max(reach, min(4 * reach, windows // 8))
     return [i // length for i in range(windows)]

@@ -1,8 +1,4 @@
-"""Two methods on one task, paired by repetition: the difference, its interval, and what may be said of it.
-
-An `Estimate` is a difference with its standard error and degrees of freedom; interval, p value, equivalence and the
-smallest detectable difference follow from these three.
-"""
+"""Two methods on one task, paired by repetition: the difference, its interval, and what may be said of it."""
 
 import math
 from dataclasses import dataclass
@@ -15,6 +11,8 @@ from scipy import optimize, stats
 from delrec_bench.errors import BenchError
 
 LEVEL = 0.95
+"""Confidence level of every interval."""
+ALPHA = 1 - LEVEL
 POWER = 0.80
 
 Word = Literal["better", "worse", "equivalent", "inconclusive"]
@@ -22,7 +20,7 @@ Word = Literal["better", "worse", "equivalent", "inconclusive"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference (method minus control, in the unit of the scores) as Student's t sees it.
+    """A difference (method minus control, in the unit of the scores) with its standard error, as Student's t sees it.
 
     Attributes:
         difference: its mean; None where no repetition is shared.
@@ -31,7 +29,6 @@ class Estimate:
         df: degrees of freedom of se.
         sd: sample standard deviation of the n values (ddof 1), None below two.
         reason: why nothing can be concluded; empty otherwise.
-        level: confidence level of the interval.
     """
 
     difference: float | None
@@ -40,37 +37,28 @@ class Estimate:
     df: float = 0.0
     sd: float | None = None
     reason: str = ""
-    level: float = LEVEL
 
-    def _known(self) -> tuple[float, float] | None:
-        return None if self.se is None or self.difference is None else (self.difference, self.se)
-
-    def _half(self) -> float:
-        return 0.0 if not self.se else self.se * float(stats.t.ppf(0.5 + self.level / 2, self.df))
+    def _end(self, sign: int) -> float | None:
+        if self.se is None or self.difference is None:
+            return None
+        return self.difference + sign * (self.se * float(stats.t.ppf(0.5 + LEVEL / 2, self.df)) if self.se else 0.0)
 
     @property
     def low(self) -> float | None:
         """Lower end of the t interval, difference - t_df se; None where unknown."""
-        return None if (known := self._known()) is None else known[0] - self._half()
+        return self._end(-1)
 
     @property
     def high(self) -> float | None:
         """Upper end of the t interval."""
-        return None if (known := self._known()) is None else known[0] + self._half()
+        return self._end(1)
 
     @property
     def p(self) -> float | None:
-        """Two-sided p value of "the difference is 0"."""
-        return self.p_beyond(0.0)
-
-    def p_beyond(self, margin: float) -> float | None:
-        """Two-sided p value of "the difference lies within +-margin": below 1 - level, the interval is outside.
-
-        p = min(1, 2 P(t_df > (|difference| - margin) / se)).
-        """
-        return (
-            None if (known := self._known()) is None else min(1.0, 2 * _tail(abs(known[0]) - margin, known[1], self.df))
-        )
+        """Two-sided p value of "the difference is 0", 2 P(t_df > |difference| / se)."""
+        if self.se is None or self.difference is None:
+            return None
+        return min(1.0, 2 * _tail(abs(self.difference), self.se, self.df))
 
     def p_equivalent(self, margin: float) -> float | None:
         """p value of "the difference lies outside +-margin", by two one-sided tests (TOST).
@@ -79,20 +67,30 @@ class Estimate:
         (1 - level) / 2 exactly where the interval shown lies within the margin. (Schuirmann, 1987; the usual 5 percent
         TOST looks at the 90 percent interval: the one that readers see is the stricter.)
         """
-        if (known := self._known()) is None:
+        if self.se is None or self.difference is None:
             return None
-        difference, se = known
-        return max(_tail(difference + margin, se, self.df), _tail(margin - difference, se, self.df))
+        distances = (self.difference + margin, margin - self.difference)
+        return max(_tail(distance, self.se, self.df) for distance in distances)
 
-    def detectable(self, family: int = 1, power: float = POWER) -> float | None:
-        """The smallest true difference (absolute) that a design with this spread finds with the given power.
+    def detectable(self, family: int = 1) -> float | None:
+        """The smallest true difference (absolute) that a design with this spread finds with 80 percent power.
 
         It solves P(|T| > t_{df, 1 - a/2}) = power for T noncentral t of df degrees of freedom, noncentrality
         detectable / se, a = (1 - level) / family: Holm's first, strictest step in a family of that size.
         The spread is the one observed, so this is the design's sensitivity, not the power of what was seen.
         None where no spread was observed.
         """
-        return self.se * noncentrality(self.df, (1 - self.level) / family, power) if self.se else None
+        if not self.se:
+            return None
+        critical = float(stats.t.ppf(1 - ALPHA / family / 2, self.df))
+
+        def lacking(nc: float) -> float:  # noncentral F, since scipy's noncentral t is NaN in the tails needed
+            return float(stats.ncf.sf(critical**2, 1, self.df, nc**2)) - POWER
+
+        upper = critical + 1.0
+        while lacking(upper) < 0.0:
+            upper *= 2.0
+        return self.se * float(optimize.brentq(lacking, 1e-6, upper, xtol=1e-9))
 
 
 def _tail(distance: float, se: float, df: float) -> float:
@@ -102,25 +100,7 @@ def _tail(distance: float, se: float, df: float) -> float:
     return float(stats.t.sf(distance / se, df))
 
 
-def noncentrality(df: float, alpha: float, power: float = POWER) -> float:
-    """The noncentrality at which a two-sided t test of size alpha has the given power.
-
-    By the square, which is noncentral F of (1, df, noncentrality^2): scipy's noncentral t is NaN in the tails needed.
-    """
-    if not 0.0 < alpha < power < 1.0:
-        raise BenchError(f"alpha {alpha} and power {power} must satisfy 0 < alpha < power < 1")
-    critical = float(stats.t.ppf(1 - alpha / 2, df))
-
-    def lacking(nc: float) -> float:
-        return float(stats.ncf.sf(critical**2, 1, df, nc**2)) - power
-
-    upper = critical + 1.0
-    while lacking(upper) < 0.0:
-        upper *= 2.0
-    return float(optimize.brentq(lacking, 1e-6, upper, xtol=1e-9))
-
-
-def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0, level: float = LEVEL) -> Estimate:
+def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0) -> Estimate:
     """The paired difference, method minus control, over repetitions, with df = n - 1 and se = sd / sqrt(n).
 
     Scores that come in steps (accuracy on N samples: 1 / N) hide a spread finer than the step. Rounding adds
@@ -132,7 +112,6 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0, le
         method: (n,) scores, one a repetition.
         control: (n,) scores of the same repetitions, in the same order.
         resolution: smallest step of a score, in its unit; 0 for a continuous one.
-        level: confidence level of the interval.
 
     Raises:
         BenchError: lengths differ, or a score is not finite.
@@ -144,20 +123,19 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0, le
         raise BenchError("a score is not finite: leave the repetition out of both methods and say so")
     n, x = len(a), a - b
     if n == 0:
-        return Estimate(None, 0, reason="no repetition in common", level=level)
+        return Estimate(None, 0, reason="no repetition in common")
     mean = float(x.mean())
     if n == 1:
-        return Estimate(mean, 1, reason="one repetition says nothing about spread", level=level)
+        return Estimate(mean, 1, reason="one repetition says nothing about spread")
     rounding = 8 * np.finfo(float).eps * max(float(np.abs(a).max()), float(np.abs(b).max()))
     sd = float(x.std(ddof=1))
     if sd <= rounding:
         sd = 0.0
         mean = 0.0 if abs(mean) <= rounding else mean
         if mean != 0.0 and resolution == 0.0:
-            why = f"all {n} differences are equal: their spread is unknown"
-            return Estimate(mean, n, sd=0.0, reason=why, level=level)
+            return Estimate(mean, n, sd=0.0, reason=f"all {n} differences are equal: their spread is unknown")
     se = max(sd, resolution / math.sqrt(6)) / math.sqrt(n)
-    return Estimate(mean, n, se=se, df=float(n - 1), sd=sd, level=level)
+    return Estimate(mean, n, se=se, df=float(n - 1), sd=sd)
 
 
 def decide(
@@ -178,20 +156,13 @@ def decide(
         estimate: method minus control.
         more_is_better: direction of the score; False for an error.
         margin: the largest difference that does not matter, in the unit of the estimate; None declares none.
-        p: two-sided p value after correction; the estimate's own when None.
-        p_equivalent: TOST's p value after correction; the estimate's own when None.
-
-    Raises:
-        BenchError: margin is not above 0.
+        p, p_equivalent: two-sided p value and TOST's, after correction; the estimate's own when None.
     """
-    if margin is not None and not margin > 0:
-        raise BenchError(f"margin {margin} must be above 0, in the unit of the scores")
-    alpha = 1 - estimate.level
     if margin is not None:
         p_equivalent = estimate.p_equivalent(margin) if p_equivalent is None else p_equivalent
-        if p_equivalent is not None and p_equivalent < alpha / 2:
+        if p_equivalent is not None and p_equivalent < ALPHA / 2:
             return "equivalent"
     p = estimate.p if p is None else p
-    if p is None or estimate.difference is None or not p < alpha:
+    if p is None or estimate.difference is None or not p < ALPHA:
         return "inconclusive"
     return "better" if (estimate.difference > 0) == more_is_better else "worse"

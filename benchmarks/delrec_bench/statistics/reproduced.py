@@ -10,12 +10,10 @@ engines and versions the first forward pass and gradient are compared (`Record.f
 they differ more than those of repetitions do: for the page as a whole, and row by row after Holm.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -60,11 +58,9 @@ class JudgedRow:
     """A row, judged.
 
     Attributes:
-        name: As given.
-        word: equal, consistent or different.
-        reason: What decided.
+        name, word, reason: What it is called, how it came out, and what decided.
         n: How many pairs.
-        difference: Made here minus published, mean over the pairs; None of runs without a score.
+        difference: Score made here minus published, mean over the pairs; None of trials, which have no test score.
         p: Of "the scores differ no more than repetitions do", after Holm; None of an equal row.
     """
 
@@ -72,8 +68,11 @@ class JudgedRow:
     word: Word
     reason: str
     n: int
-    difference: float | None = None
+    difference: float | None
     p: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.word}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,12 @@ class Reproduction:
     Attributes:
         rows: In the order given.
         p: Of "over all rows that are not equal, the scores are neither better nor worse"; None where all are equal.
+        new: Names of the rows that were made here alone.
     """
 
     rows: tuple[JudgedRow, ...]
     p: float | None = None
+    new: tuple[str, ...] = ()
 
     @property
     def word(self) -> Word:
@@ -97,68 +98,53 @@ class Reproduction:
         return "consistent" if "consistent" in words else "equal"
 
     @property
-    def different(self) -> tuple[JudgedRow, ...]:
-        """The rows that are."""
-        return tuple(row for row in self.rows if row.word == "different")
+    def lines(self) -> list[str]:
+        """A line for each row that is not equal, and one for those without a published run."""
+        lines = [str(row) for row in self.rows if row.word != "equal"]
+        if self.new:
+            some = "; ".join(self.new[:4]) + ("; ..." if len(self.new) > 4 else "")
+            lines.append(f"nothing to compare with: {len(self.new)} row{'s' * (len(self.new) > 1)} ({some})")
+        return lines
 
     def __str__(self) -> str:
         """The last line of a reproduction."""
         total = len(self.rows)
         if not total:
             return "Nothing to compare with: no published run is of these settings."
-        count = {word: sum(row.word == word for row in self.rows) for word in ("equal", "consistent", "different")}
-        parts = [f"{count['equal']} of {total} rows equal"]
-        parts += [f"{count[word]} {word}" for word in ("consistent", "different") if count[word]]
+        names = {word: [row.name for row in self.rows if row.word == word] for word in get_args(Word)}
+        parts = [f"{len(names['equal'])} of {total} rows equal"]
+        parts += [f"{len(of)} {word}" for word, of in names.items() if of and word != "equal"]
         text = f"{'Not reproduced' if self.word == 'different' else 'Reproduced'}: {', '.join(parts)}."
-        if self.different:
-            text += f" Different: {'; '.join(row.name for row in self.different)}."
+        if names["different"]:
+            text += f" Different: {'; '.join(names['different'])}."
         if self.p is not None and self.p < LEVEL:
             text += f" Over all rows that are not equal the scores are shifted (p = {self.p:.1g})."
         return text
 
 
-@dataclass(frozen=True)
-class Matched:
-    """Runs of two sides, row by row.
+def match(
+    ours: Iterable[Record], published: Iterable[Record], name: Callable[[Record], str]
+) -> tuple[list[MadeTwice], tuple[str, ...]]:
+    """Put the runs and floors made here beside the published ones of the same experiment.
 
-    Attributes:
-        rows: What both have.
-        new: Names of rows that are made here alone.
-        absent: Names of rows that are published alone.
-    """
-
-    rows: tuple[MadeTwice, ...]
-    new: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-
-
-def match(ours: Iterable[Record], published: Iterable[Record], name: Callable[[Record], str] = str) -> Matched:
-    """Put the runs made here beside the published ones of the same experiment.
-
-    Args:
-        ours, published: Runs and floors; other kinds are left out.
-        name: What the row of a run is called.
+    Returns:
+        The rows that both have, and the names of those that were made here alone.
     """
     known: dict[str, Record] = {}
     scores: dict[str, list[float]] = {}
-    theirs = [r for r in published if r.kind in ("run", "floor")]
-    for record in theirs:
-        known.setdefault(experiment(record), record)
-        scores.setdefault(row_of(record), []).append(record.score)
+    for record in published:
+        if record.kind in ("run", "floor"):
+            known.setdefault(experiment(record), record)
+            scores.setdefault(row_of(record), []).append(record.score)
     pairs: dict[str, list[tuple[Record, Record]]] = {}
-    names: dict[str, str] = {}
     new: dict[str, None] = {}
-    for record in (r for r in ours if r.kind in ("run", "floor")):
-        other = known.get(experiment(record))
-        if other is None:
-            new[name(record)] = None
-            continue
-        pairs.setdefault(row_of(record), []).append((other, record))
-        names[row_of(record)] = name(record)
-    made = set(pairs)
-    absent = dict.fromkeys(name(record) for record in theirs if row_of(record) not in made)
-    rows = tuple(MadeTwice(names[row], of, scores[row]) for row, of in pairs.items())
-    return Matched(rows, tuple(new), tuple(absent))
+    for record in ours:
+        if record.kind in ("run", "floor"):
+            if (other := known.get(experiment(record))) is None:
+                new[name(record)] = None
+            else:
+                pairs.setdefault(row_of(record), []).append((other, record))
+    return [MadeTwice(name(of[-1][1]), of, scores[row]) for row, of in pairs.items()], tuple(new)
 
 
 def row_of(record: Record) -> str:
@@ -166,31 +152,27 @@ def row_of(record: Record) -> str:
     return experiment(record, ("repetition", "seeds"))
 
 
-def judge(rows: Sequence[MadeTwice]) -> Reproduction:
+def judge(rows: Sequence[MadeTwice], new: tuple[str, ...] = ()) -> Reproduction:
     """Judge every row, and their scores together."""
     judged = [_first_look(row) for row in rows]
     open_ = [i for i, row in enumerate(judged) if row.word != "equal" and row.difference is not None]
-    spread = _spreads(rows)
-    z = [_standardised(rows[i], judged[i], spread[i]) for i in open_]
+    z = [_standardised(rows[i], judged[i].difference or 0.0, *_spread(rows[i], rows)) for i in open_]
     corrected = holm([None if value is None else _two_sided(value) for value in z])
     for i, p in zip(open_, corrected, strict=True):
-        word, reason = judged[i].word, judged[i].reason
-        if word == "consistent" and p is not None and p < LEVEL:
-            word, reason = "different", f"the score differs by {judged[i].difference:+.3g}, more than repetitions do"
-        judged[i] = replace(judged[i], word=word, reason=reason, p=p)
+        judged[i] = replace(judged[i], p=p)
+        if judged[i].word == "consistent" and p is not None and p < LEVEL:
+            reason = f"the score differs by {judged[i].difference:+.3g}, more than repetitions do"
+            judged[i] = replace(judged[i], word="different", reason=reason)
     known = [value for value in z if value is not None]
-    together = _two_sided(sum(known) / math.sqrt(len(known))) if known else None
-    return Reproduction(tuple(judged), together)
+    return Reproduction(tuple(judged), _two_sided(sum(known) / math.sqrt(len(known))) if known else None, new)
 
 
 def _first_look(row: MadeTwice) -> JudgedRow:
     """The row's word before its scores are asked."""
-    words = [pair_word(published, ours) for published, ours in row.pairs]
-    order = ("different", "consistent", "equal")
-    word, reason = min(words, key=lambda found: order.index(found[0]), default=("consistent", "nothing was made"))
-    differences = [b.score - a.score for a, b in row.pairs if a.kind in ("run", "floor")]
-    mean = sum(differences) / len(differences) if differences else None
-    return JudgedRow(row.name, word, reason, len(row.pairs), mean)
+    word, reason = max((pair_word(*pair) for pair in row.pairs), key=lambda found: get_args(Word).index(found[0]))
+    differences = [ours.score - published.score for published, ours in row.pairs if ours.kind != "trial"]
+    difference = sum(differences) / len(differences) if differences else None
+    return JudgedRow(row.name, word, reason, len(row.pairs), difference)
 
 
 def pair_word(published: Record, ours: Record) -> tuple[Word, str]:
@@ -198,7 +180,9 @@ def pair_word(published: Record, ours: Record) -> tuple[Word, str]:
     if published.digest == ours.digest:
         return "equal", "all that was computed is the same, bit for bit"
     where = first_difference(published, ours)
-    if published.key == ours.key and _bound(published, ours):
+    versions = [{n: v for n, v in r.provenance.get("versions", {}).items() if n not in _OWN} for r in (published, ours)]
+    portable = {r.configuration.get("arithmetic") for r in (published, ours)} == {"portable"}
+    if published.key == ours.key and portable and versions[0] == versions[1]:
         return "different", f"the same versions and portable arithmetic, but not the same {where}"
     if published.fingerprint is None or ours.fingerprint is None:
         return "consistent", f"without a fingerprint; first in {where}"
@@ -206,13 +190,6 @@ def pair_word(published: Record, ours: Record) -> tuple[Word, str]:
     if apart is not None:
         return "different", f"the first batch in float64 differs by more than rounding: {apart}"
     return "consistent", f"the first batch agrees in float64; first in {where}"
-
-
-def _bound(a: Record, b: Record) -> bool:
-    """Whether two makings of one run must be the same to the bit."""
-    versions = [{n: v for n, v in (r.provenance.get("versions") or {}).items() if n not in _OWN} for r in (a, b)]
-    portable = all(r.configuration.get("arithmetic") == "portable" for r in (a, b))
-    return portable and versions[0] == versions[1]
 
 
 def fingerprint_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
@@ -242,43 +219,32 @@ def _deviation(a: Sequence[float | None], b: Sequence[float | None], least: floa
     return float(np.abs(x[:3] - y[:3]).max() / norm), float(max(x[3], y[3]) * x[0] / norm)
 
 
-def _spreads(rows: Sequence[MadeTwice]) -> list[tuple[float, float]]:
-    """(standard deviation, degrees of freedom) of a repetition of each row: its own or its task's, the larger."""
-    of_task: dict[str, list[tuple[float, int]]] = {}
-    own = []
-    for row in rows:
-        variance = float(np.var(row.scores, ddof=1)) if len(row.scores) > 1 else 0.0
-        own.append(variance)
-        if len(row.scores) > 1 and row.pairs:
-            of_task.setdefault(row.pairs[0][0].task, []).append((variance, len(row.scores) - 1))
-    out = []
-    for row, variance in zip(rows, own, strict=True):
-        pooled = of_task.get(row.pairs[0][0].task, []) if row.pairs else []
-        df = sum(n for _, n in pooled)
-        out.append((math.sqrt(max(variance, sum(v * n for v, n in pooled) / df if df else 0.0)), float(df)))
-    return out
+def _spread(row: MadeTwice, rows: Sequence[MadeTwice]) -> tuple[float, float]:
+    """(standard deviation, degrees of freedom) of a repetition of a row: its own or its task's, the larger."""
+    of_task = [r.scores for r in rows if r.pairs[0][0].task == row.pairs[0][0].task and len(r.scores) > 1]
+    df = sum(len(scores) - 1 for scores in of_task)
+    pooled = sum(float(np.var(scores, ddof=1)) * (len(scores) - 1) for scores in of_task) / df if df else 0.0
+    own = float(np.var(row.scores, ddof=1)) if len(row.scores) > 1 else 0.0
+    return math.sqrt(max(own, pooled)), float(df)
 
 
-def _standardised(row: MadeTwice, judged: JudgedRow, spread: tuple[float, float]) -> float | None:
+def _standardised(row: MadeTwice, difference: float, sd: float, df: float) -> float | None:
     """The difference as a standard normal would see it, positive for better; None where no spread is known.
 
     Both makings of a chaotic run are drawn from the repetitions' distribution: a difference has twice the variance.
     """
-    sd, df = spread
     first = row.pairs[0][0]
     metric = metric_named(first.metric)
     if metric.classifies and first.predictions is not None:
         total = len(first.predictions)
         sd = max(sd, 1 / total)
-        df = df or math.inf  # one repetition: what the test set alone resolves
-        if spread[1] == 0.0:
-            sd = math.sqrt(max(first.score * (1 - first.score), 1 / total) / total)
-    if not sd or judged.difference is None:
+        if df == 0.0:  # one repetition: what the test set alone resolves
+            sd, df = math.sqrt(max(first.score * (1 - first.score), 1 / total) / total), math.inf
+    if not sd:
         return None
-    t = judged.difference / (sd * math.sqrt(2 / judged.n))
-    z = float(stats.norm.isf(stats.t.sf(abs(t), df))) if math.isfinite(df) else abs(t)
-    sign = 1 if (t > 0) == metric.more_is_better else -1
-    return sign * min(z, 38.0)  # beyond, probabilities are 0 in double precision
+    t = difference / (sd * math.sqrt(2 / len(row.pairs)))
+    z = float(stats.norm.isf(stats.t.sf(abs(t), df)))
+    return (1 if (t > 0) == metric.more_is_better else -1) * min(z, 38.0)  # beyond, probabilities are 0
 
 
 def _two_sided(z: float) -> float:

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, cast
 
 import numpy as np
 
-from delrec_bench.errors import BenchError
 from delrec_bench.statistics.paired import Estimate, Word, decide
 
 SHOWN_ONLY = 4
@@ -22,7 +21,7 @@ class Claim:
     """A hypothesis with its estimate, before it is judged.
 
     Attributes:
-        hypothesis: what is asked, as the study declares it: "delrec-axonal against delrec-axonal-fixed".
+        hypothesis: what is asked: "delrec-axonal against delrec-axonal-fixed".
         task: name of a task.
         estimate: method minus control in the score's unit.
         more_is_better: direction of the score.
@@ -40,22 +39,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, judged. The fields up to `kind` are a page's JSON; missing is None.
+    """A claim, judged, as a page's JSON has it; missing is None.
 
     Attributes:
-        hypothesis: as declared.
-        task: name of a task.
-        difference: method minus control in the score's unit.
-        low: lower end of its t interval.
-        high: upper end.
+        difference, low, high: method minus control in the score's unit, and its t interval.
         n: repetitions.
-        p: two-sided, uncorrected.
-        p_holm: after Holm over the page's primaries; None of an exploratory one.
-        margin: in the unit of the difference.
-        verdict: better, worse, equivalent or inconclusive.
+        p, p_holm: two-sided, uncorrected; and after Holm over the page's primaries, None of an exploratory one.
         detectable: smallest true difference this design sees with 80 percent power; None where nothing is compared.
-        kind: primary or exploratory.
-        reason: why it could not be judged; empty where the data leave it inconclusive.
     """
 
     hypothesis: str
@@ -70,13 +60,15 @@ class Verdict:
     verdict: Word
     detectable: float | None
     kind: Kind
-    reason: str = ""
+
+    @property
+    def compared(self) -> bool:
+        """Whether there are enough repetitions for a verdict."""
+        return self.n > SHOWN_ONLY
 
     def to_dict(self) -> dict[str, object]:
         """The fields of a page's JSON, in their order."""
-        fields = asdict(self)
-        del fields["reason"]
-        return fields
+        return asdict(self)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -93,52 +85,35 @@ def judge(claims: Sequence[Claim]) -> list[Verdict]:
 
     Primaries are corrected together, for difference and for equivalence (each claim can be false in one of the two
     ways only). An exploratory one is judged by its own interval, and its kind says that nothing was corrected.
-
-    Raises:
-        BenchError: a hypothesis is claimed twice for one task.
     """
-    keys = [(c.hypothesis, c.task) for c in claims]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise BenchError(f"hypothesis '{key[0]}' is claimed twice for {key[1]}: a page judges it once")
+    compared = [c.estimate if c.estimate.n > SHOWN_ONLY else replace(c.estimate, se=None) for c in claims]
     primary = [i for i, c in enumerate(claims) if c.kind == "primary"]
-    compared = [_compared(c) for c in claims]
-    differs = dict(zip(primary, holm([compared[i].p for i in primary]), strict=True))
     within = [None if (m := claims[i].margin) is None else compared[i].p_equivalent(m) for i in primary]
+    differs = dict(zip(primary, holm([compared[i].p for i in primary]), strict=True))
     same = dict(zip(primary, holm(within), strict=True))
     return [
-        _verdict(claim, compared[i], differs.get(i), same.get(i), len(primary) if claim.kind == "primary" else 1)
-        for i, claim in enumerate(claims)
+        Verdict(
+            hypothesis=c.hypothesis,
+            task=c.task,
+            difference=c.estimate.difference,
+            low=c.estimate.low,
+            high=c.estimate.high,
+            n=c.estimate.n,
+            p=compared[i].p,
+            p_holm=differs.get(i),
+            margin=c.margin,
+            verdict=decide(
+                compared[i],
+                more_is_better=c.more_is_better,
+                margin=c.margin,
+                p=differs.get(i),
+                p_equivalent=same.get(i),
+            ),
+            detectable=compared[i].detectable(len(primary) if c.kind == "primary" else 1),
+            kind=c.kind,
+        )
+        for i, c in enumerate(claims)
     ]
-
-
-def _compared(claim: Claim) -> Estimate:
-    """The estimate, without its standard error where there are too few repetitions to compare."""
-    e = claim.estimate
-    if e.se is None or e.n > SHOWN_ONLY:
-        return e
-    why = f"{e.n} repetitions are shown, not compared"
-    return Estimate(e.difference, e.n, sd=e.sd, level=e.level, reason=why)
-
-
-def _verdict(claim: Claim, compared: Estimate, p_holm: float | None, same: float | None, family: int) -> Verdict:
-    shown = claim.estimate
-    word = decide(compared, more_is_better=claim.more_is_better, margin=claim.margin, p=p_holm, p_equivalent=same)
-    return Verdict(
-        hypothesis=claim.hypothesis,
-        task=claim.task,
-        difference=shown.difference,
-        low=shown.low,
-        high=shown.high,
-        n=shown.n,
-        p=compared.p,
-        p_holm=p_holm,
-        margin=claim.margin,
-        verdict=word,
-        detectable=compared.detectable(family),
-        kind=claim.kind,
-        reason=compared.reason,
-    )
 
 
 def answer_of(verdicts: Sequence[Verdict]) -> Answer:
@@ -164,9 +139,6 @@ def mean_over(estimates: Sequence[Estimate]) -> Estimate | None:
         return None
     total = sum(se**2 for _, se, _ in known)
     spread = sum(se**4 / df for _, se, df in known)
-    return Estimate(
-        sum(difference for difference, _, _ in known) / k,
-        k,
-        se=math.sqrt(total) / k,
-        df=total**2 / spread if spread else float(sum(df for _, _, df in known)),
-    )
+    mean = sum(difference for difference, _, _ in known) / k
+    df = total**2 / spread if spread else float(sum(df for _, _, df in known))
+    return Estimate(mean, k, se=math.sqrt(total) / k, df=df)

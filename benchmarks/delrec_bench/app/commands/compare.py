@@ -1,11 +1,17 @@
 """`compare`: two methods, or two sets of runs."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, nearest
+
+if TYPE_CHECKING:
+    from delrec_bench.records import Record
+    from delrec_bench.workspace import Workspace
 
 PANEL = "Results"
 EXAMPLES = (
@@ -31,13 +37,13 @@ def command(
     Two sets of runs that are different exit with code 1.
     """
     from delrec_bench.app.common import read_runs
-    from delrec_bench.app.pages import told
-    from delrec_bench.app.sides import rows_of, side_of
-    from delrec_bench.report.comparison import compare_rows
+    from delrec_bench.report.declared import names_of
     from delrec_bench.statistics.reproduced import judge, match
+    from delrec_bench.studies.expansion import Wanted, expand
+    from delrec_bench.studies.selecting import keys_of
 
     workspace = places.workspace
-    left, right = (None if of is not None else side_of(text, workspace) for text in (a, b))
+    left, right = (None if of is not None else _runs_of(text, workspace) for text in (a, b))
     if (left is None) != (right is None):
         method, runs = (a, b) if left is None else (b, a)
         raise BenchError(
@@ -45,18 +51,84 @@ def command(
             "folder of runs, a record file)"
         )
     if left is not None and right is not None:
-        matched = match(left, right, lambda record: f"{record.method} on {record.task}")
-        reproduction = judge(matched.rows)
-        lines = [*told(matched, reproduction), str(reproduction)]
-        content = {"word": reproduction.word, "rows": [dict(vars(row)) for row in reproduction.rows]}
-        code = 1 if reproduction.word == "different" else 0
+        found = judge(*match(left, right, lambda record: f"{record.method} on {record.task}"))
+        lines = [*found.lines, str(found)]
+        content: dict[str, Any] = {"word": found.word, "rows": [dict(vars(row)) for row in found.rows]}
+        code = 1 if found.word == "different" else 0
     else:
         records, failures = read_runs(workspace)
-        rows = {} if of is None else rows_of(of, profile, by_task("--data", data), places, records, failures)
-        chosen = records if of is None else [record for record in records if record.key in rows]
-        compared = compare_rows(chosen, rows, a, b)
-        lines = [f"{a} - {b}", *map(str, compared)]
-        content, code = {"differences": [task.to_dict() for task in compared]}, 0
+        rows = {record.key: record.method for record in records if record.kind in ("run", "floor")}
+        if of is not None:
+            methods, tasks = places.tables()
+            study = expand(of, profile, methods, tasks, Wanted(data=by_task("--data", data)))
+            keys, names = keys_of(study.requests, methods, tasks, records, failures), names_of(study)
+            rows = {key: names[request.spot] for request, key in zip(study.requests, keys, strict=True) if key in rows}
+        compared = _compare_rows(records, rows, a, b)
+        lines = [f"{a} - {b}", *(line for line, _ in compared)]
+        content, code = {"differences": [numbers for _, numbers in compared]}, 0
     if not places.as_json:
         print("\n".join(lines))
     return code, content
+
+
+def _runs_of(text: str, workspace: "Workspace") -> "list[Record] | None":
+    """The records that a word names; None for what names none, such as a method."""
+    from delrec_bench.app.common import read_runs
+    from delrec_bench.records import read_record
+
+    path = Path(text)
+    if path.is_file():
+        return [read_record(path)]
+    return read_runs(workspace, text)[0] if text == "published" or path.is_dir() else None
+
+
+def _compare_rows(
+    records: "Sequence[Record]", rows: Mapping[str, str], a: str, b: str
+) -> list[tuple[str, dict[str, Any]]]:
+    """Row a minus row b, paired by repetition, task by task: a line for people and the numbers; exploratory.
+
+    Args:
+        records: Any.
+        rows: Key of a run -> its row: the name of its method, of a sweep with the point.
+        a, b: Rows.
+
+    Raises:
+        BenchError: There are no runs of one of them, no task with both, or runs of several settings.
+    """
+    from delrec_bench.metrics import metric_named
+    from delrec_bench.report.rows import resolution
+    from delrec_bench.statistics.paired import paired
+    from delrec_bench.statistics.verdicts import SHOWN_ONLY
+
+    for name in (a, b):
+        if name not in rows.values():
+            raise BenchError(f"there are no runs of '{name}' to compare; {nearest(name, rows.values())}")
+    found: dict[str, dict[str, dict[int, Record]]] = {}  # task -> row -> repetition
+    for record in records:
+        if (row := rows.get(record.key)) in (a, b):
+            of_task = found.setdefault(record.task, {a: {}, b: {}})
+            first = of_task[str(row)].setdefault(record.repetition, record)
+            if first.key != record.key:
+                raise BenchError(
+                    f"there are runs of several settings of {row} on {record.task}, repetition {record.repetition} "
+                    f"({first.key[:12]} and {record.key[:12]}); compare the two by one study's runs: --of STUDY"
+                )
+    out = []
+    for task, sides in sorted(found.items()):
+        shared = sorted(sides[a].keys() & sides[b].keys())
+        ours, theirs = ([sides[name][i] for i in shared] for name in (a, b))
+        e = paired([r.score for r in ours], [r.score for r in theirs], resolution=resolution(ours))
+        if e.difference is None:
+            continue
+        metric = metric_named(ours[0].metric)
+        few, shown = e.n <= SHOWN_ONLY, metric.format_difference
+        said = "too few for an interval" if few else e.reason
+        if not few and e.low is not None and e.high is not None:
+            said = f"95 % interval {shown(e.low)} to {shown(e.high)}, p {e.p:.2g}"
+        unit, runs = metric.difference_unit or metric.unit, f"{e.n} run{'s' * (e.n > 1)}"
+        line = f"{task}: {shown(e.difference)} {unit} ({runs}{': ' if few or e.reason else '; '}{said})"
+        numbers: dict[str, Any] = {"task": task, "metric": metric.name, "difference": e.difference, "n": e.n}
+        out.append((line, numbers | {name: None if few else getattr(e, name) for name in ("low", "high", "p")}))
+    if not out:
+        raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")
+    return out

@@ -42,12 +42,12 @@ def command(
     from pathlib import Path
 
     from delrec_bench.app.common import read_runs
-    from delrec_bench.app.pages import BOARD, page_of
     from delrec_bench.methods.base import FOLDER
     from delrec_bench.report import words
     from delrec_bench.report.board import board_of
     from delrec_bench.report.content import build
-    from delrec_bench.report.writing import out_folder, write_page
+    from delrec_bench.report.declared import BOARD, page_of
+    from delrec_bench.report.writing import write_page
     from delrec_bench.runs.executors import Place, default_jobs, make_executor
     from delrec_bench.studies.expansion import expand
     from delrec_bench.studies.work import Work
@@ -82,7 +82,7 @@ def command(
                 display.say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
     records, failures = read_runs(workspace)
     page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
-    paths = write_page(out_folder(workspace, page.declared), page)
+    paths = write_page(workspace.root / "out", page)
     if not places.as_json:
         print("Test accuracy in percent; NMSE: lower is better.\n")
         print(board_of(page).short().text() + "\n")
@@ -111,7 +111,7 @@ def _requests(
     Raises:
         BenchError: The board has no such task, or none of the methods on it.
     """
-    from delrec_bench.app.pages import BOARD
+    from delrec_bench.report.declared import BOARD
     from delrec_bench.studies.expansion import Wanted, expand
     from delrec_bench.studies.file import study_file, study_path
 

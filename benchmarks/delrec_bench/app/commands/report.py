@@ -32,10 +32,10 @@ def command(
 ) -> Answer:
     """Write a report on existing runs to out/, or with --publish to reports/. Trains nothing."""
     from delrec_bench.app.common import read_runs
-    from delrec_bench.app.pages import page_of
     from delrec_bench.report.content import build
-    from delrec_bench.report.writing import out_folder, write_page
+    from delrec_bench.report.declared import page_of
     from delrec_bench.report.writing import publish as published
+    from delrec_bench.report.writing import write_page
     from delrec_bench.studies.expansion import Wanted, expand
 
     workspace = places.workspace
@@ -47,7 +47,7 @@ def command(
     if publish:
         paths = published(workspace, declared, records, source=shown, allow_mixed=allow_mixed)
     else:
-        paths = write_page(out_folder(workspace, declared), build(declared, records, shown))
+        paths = write_page(workspace.root / "out", build(declared, records, shown))
     if not places.as_json:
         print("\n".join(map(str, paths)))
     return 0, {"page": declared.page, "files": [str(path) for path in paths]}

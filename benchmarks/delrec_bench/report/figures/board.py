@@ -6,9 +6,18 @@ from delrec_bench.methods.base import FAMILIES
 from delrec_bench.metrics import metric_named
 from delrec_bench.report.board import FIELD
 from delrec_bench.report.content import Page
+from delrec_bench.report.declared import base_and_folder
 from delrec_bench.report.figures.style import GREY, Drawn, cost_axis, label_points, panels, style, text_of
 from delrec_bench.report.rows import Row
 
+COLOURS = dict(
+    zip(
+        FAMILIES,
+        ("#0173b2", "#c77c02", "#02865f", "#d1495b", "#7b3fa0", "#8a5a2b", "#4b5563", "#c2185b", "#8a93a3"),
+        strict=True,
+    )
+)
+"""Family -> colour."""
 _COSTS = {
     "parameters_total": ("parameters", "parameters"),
     "synaptic_operations": ("operations", "synaptic operations per sample"),
@@ -19,8 +28,7 @@ _SPREAD = 1.5  # parameters that span less say nothing: all networks have the sa
 
 def pictures(page: Page) -> list[Drawn]:
     """Accuracy against parameters (operations, where all networks have as many parameters) and the training step."""
-    counts = [row.records[0].parameters for row in _main(page, "parameters_total")[1]]
-    sizes = [of.get("trainable") or of["total"] or 0 for of in counts]  # fixed delays are parameters, but not trained
+    sizes = [row.trainable or 0 for row in _main(page, "parameters_total")[1]]
     first = "parameters_total" if sizes and max(sizes) > _SPREAD * min(sizes) else "synaptic_operations"
     return [drawn for cost in (first, "latency_train_ratio") if (drawn := _picture(page, cost)) is not None]
 
@@ -31,28 +39,19 @@ def _main(page: Page, cost: str) -> tuple[str, list[Row]]:
     found = {t: rows for t, rows in found.items() if rows and metric_named(rows[0]["metric"]).classifies}
 
     def order(task: str) -> tuple[int, int]:
-        base, ours = task.partition(":")[0], [r for r in found[task] if r["method"] not in page.declared.new]
+        base, ours = base_and_folder(task)[0], [r for r in found[task] if r["method"] not in page.declared.new]
         return -len(ours), FIELD.index(base) if base in FIELD else len(FIELD)
 
     task = min(found, key=order, default="")
     return task, found.get(task, [])
 
 
-_COLOURS = ("#0173b2", "#c77c02", "#02865f", "#d1495b", "#7b3fa0", "#8a5a2b", "#4b5563", "#c2185b", "#8a93a3")
-
-
-def family_colours() -> dict[str, str]:
-    """Family -> colour, the same in every picture."""
-    return dict(zip(FAMILIES, _COLOURS, strict=True))
-
-
 def _picture(page: Page, cost: str) -> Drawn | None:
     task, rows = _main(page, cost)
     if len(rows) < 2:
         return None
-    name, label = _COSTS[cost]
-    colours, metric = family_colours(), metric_named(rows[0]["metric"])
-    points = [(row[cost], metric.shown(row["score_mean"]), row.title, colours[row.asked.family]) for row in rows]
+    (name, label), metric = _COSTS[cost], metric_named(rows[0]["metric"])
+    points = [(row[cost], metric.shown(row["score_mean"]), row.title, COLOURS[row.asked.family]) for row in rows]
     with style():
         figure, (axes,) = panels([5.4], 9.2)
         for x, y, _, colour in points:
@@ -61,16 +60,12 @@ def _picture(page: Page, cost: str) -> Drawn | None:
         axes.margins(0.12, 0.1)
         axes.set_xlabel(label)
         axes.set_ylabel(f"test {metric.label}")
-        floors = [row for row in page.of(task) if row.kind == "floor" and row.records]
-        if floors:
-            best = min(floors, key=lambda row: metric.rank(row["score_mean"]))
-            level = metric.shown(best["score_mean"])
+        for best in [row for row in page.of(task) if row.kind == "floor" and row.records][:1]:  # the best comes first
+            level, across = metric.shown(best["score_mean"]), axes.get_yaxis_transform()
             axes.axhline(level, color=GREY, linewidth=0.9, linestyle="--")
-            axes.text(
-                0.995, level, best.title, ha="right", va="bottom", fontsize=7.2, transform=axes.get_yaxis_transform()
-            )
-        there = dict.fromkeys(row.asked.family for row in sorted(rows, key=lambda r: FAMILIES.index(r.asked.family)))
-        handles = [Line2D([], [], marker="o", linestyle="", color=colours[f], label=f) for f in there]
+            axes.text(0.995, level, best.title, ha="right", va="bottom", fontsize=7.2, transform=across)
+        there = sorted({row.asked.family for row in rows}, key=FAMILIES.index)
+        handles = [Line2D([], [], marker="o", linestyle="", color=COLOURS[f], label=f) for f in there]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8.5)
         label_points(axes, points)
         svg = text_of(figure)

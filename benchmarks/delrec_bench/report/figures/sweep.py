@@ -1,9 +1,8 @@
 """The score along the axis of a sweep: a line a method, a panel for each task and place on the other axes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -18,31 +17,23 @@ MOST_COLOURS, MOST_PANELS = 6, 12
 LOOKS: Any = {"learned": ("o", "-"), "fixed": ("s", "--"), "none": ("^", ":")}
 
 
-@dataclass(frozen=True)
-class Sweep:
+class Sweep(NamedTuple):
     """How a page's sweep is laid out.
 
     Attributes:
         axis: What runs along x: the axis with the most values.
         values: Its values; numbers in order, names as the study lists them.
         panels: (task, place on the other axes) -> method -> its rows along x.
-        left_out: How many panels are not drawn.
     """
 
     axis: str
-    values: tuple[Any, ...]
+    values: Sequence[Any]
     panels: Mapping[tuple[str, tuple[tuple[str, Any], ...]], Mapping[str, Sequence[Row]]]
-    left_out: int
-
-    @property
-    def numeric(self) -> bool:
-        """Whether x is a scale of numbers."""
-        return _numbers(self.values)
 
     def x(self, row: Row) -> float:
         """Where a row stands along x."""
-        value = dict(row.point)[self.axis]
-        return float(value) if self.numeric else float(self.values.index(value))
+        value = dict(row.asked.point)[self.axis]
+        return float(value) if _numbers(self.values) else float(self.values.index(value))
 
 
 def _numbers(values: Sequence[Any]) -> bool:
@@ -51,36 +42,29 @@ def _numbers(values: Sequence[Any]) -> bool:
 
 def sweep_of(page: Page) -> Sweep | None:
     """The layout of a page's sweep; None of a page without one."""
-    order = {key: i for i, key in enumerate(page.declared.runs)}
-    rows = [row for row in page.rows if row.records and row.point]
-    axes: dict[str, list[Any]] = {}
-    for row in sorted(rows, key=lambda row: min(order[record.key] for record in row.records)):
-        for axis, value in row.point:
-            if value not in axes.setdefault(axis, []):
-                axes[axis].append(value)
-    axes = {axis: sorted(of) if _numbers(of) else of for axis, of in axes.items() if len(of) > 1}
-    if not axes:
+    rows = [row for row in page.rows if row.records and row.asked.point]
+    there = {row.asked.point for row in rows}
+    axes: dict[str, dict[Any, None]] = {}  # in the order of the study
+    for point in (expected.point for expected in page.declared.runs.values() if expected.point in there):
+        for axis, value in point:
+            axes.setdefault(axis, {})[value] = None
+    swept = {axis: sorted(of) if _numbers([*of]) else [*of] for axis, of in axes.items() if len(of) > 1}
+    if not swept:
         return None
-    along = max(axes, key=lambda axis: len(axes[axis]))
-    others = {axis: of for axis, of in axes.items() if axis != along}
-    found = {}
-    for task in page.tasks:
-        for place in product(*([(axis, value) for value in of] for axis, of in others.items())):
-            at = dict(place)
-            lines: dict[str, list[Row]] = {}
-            for row in rows:
-                here = row["task"] == task and all(at.get(axis, value) == value for axis, value in row.point)
-                if here and along in dict(row.point):
-                    lines.setdefault(row.base, []).append(row)
-            if lines:
-                found[task, place] = lines
-    kept = dict(list(found.items())[:MOST_PANELS])
-    return Sweep(along, tuple(axes[along]), kept, len(found) - len(kept))
+    along = max(swept, key=lambda axis: len(swept[axis]))
+    others = [[(axis, value) for value in of] for axis, of in swept.items() if axis != along]
+    found: dict[Any, dict[str, list[Row]]] = {}
+    for task, place in product(page.tasks, product(*others)):
+        for row in rows:
+            at = dict(row.asked.point)
+            if row["task"] == task and along in at and all(at.get(axis, value) == value for axis, value in place):
+                found.setdefault((task, place), {}).setdefault(row.base, []).append(row)
+    return Sweep(along, swept[along], found)
 
 
-def colours(page: Page, sweep: Sweep) -> dict[str, str]:
+def colours(layout: Sweep) -> dict[str, str]:
     """Method -> colour: one with fixed delays shares that of its method with learned ones."""
-    bases = list(dict.fromkeys(base for lines in sweep.panels.values() for base in lines))
+    bases = list(dict.fromkeys(base for lines in layout.panels.values() for base in lines))
     groups = list(dict.fromkeys(base.partition("-fixed")[0] for base in bases))
     palette = [*sns.color_palette("colorblind", MOST_COLOURS).as_hex(), *[GREY] * len(groups)]
     return {base: palette[groups.index(base.partition("-fixed")[0])] for base in bases}
@@ -91,29 +75,29 @@ def sweep(page: Page) -> Drawn | None:
     layout = sweep_of(page)
     if layout is None:
         return None
-    shown = colours(page, layout)
+    shown = list(layout.panels.items())[:MOST_PANELS]
+    look = colours(layout)
     with style():
-        columns = 3 if len(layout.panels) > 2 else len(layout.panels)
-        figure, axes = panels([2.9] * len(layout.panels), 3.6 if columns > 1 else 6.0, columns, 0.3 * len(shown))
-        for axis, ((task, place), lines) in zip(axes, layout.panels.items(), strict=True):
-            draw_lines(axis, layout, lines, shown)
-            levels = [row for row in page.of(task) if row.records and not row.point and row.kind == "run"]
+        columns = min(3, len(shown))
+        figure, axes = panels([2.9] * len(shown), 3.6 if columns > 1 else 6.0, columns, 0.3 * len(look))
+        for axis, ((task, place), lines) in zip(axes, shown, strict=True):
+            _draw_lines(axis, layout, lines, look)
+            levels = [row for row in page.of(task) if row.records and not row.asked.point and row.kind == "run"]
             for row in levels[:1]:
-                level = metric_named(row["metric"]).shown(row["score_mean"])
+                level, across = metric_named(row["metric"]).shown(row["score_mean"]), axis.get_yaxis_transform()
                 axis.axhline(level, color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
-                axis.text(
-                    1, level, row.title, ha="right", va="bottom", fontsize=7.5, transform=axis.get_yaxis_transform()
-                )
+                axis.text(1, level, row.title, ha="right", va="bottom", fontsize=7.5, transform=across)
             axis.set_title(", ".join([page.declared.task_title(task), *(f"{words.setting(a)} {v}" for a, v in place)]))
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=8.5)
         svg = text_of(figure)
-    left = f" {words.plural(layout.left_out, 'panel')} more are in the table alone." * (layout.left_out > 0)
+    left_out = len(layout.panels) - len(shown)
+    left = f" {words.plural(left_out, 'panel')} more are in the table alone." * (left_out > 0)
     caption = f"Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed, dotted: none.{left}"
     return Drawn("sweep", f"Score by {words.setting(layout.axis)}", caption, svg)
 
 
-def draw_lines(axes: Axes, layout: Sweep, lines: Mapping[str, Sequence[Row]], shown: Mapping[str, str]) -> None:
+def _draw_lines(axes: Axes, layout: Sweep, lines: Mapping[str, Sequence[Row]], look: Mapping[str, str]) -> None:
     """The lines of one panel, up is better or as the label of the score says."""
     metric = metric_named(next(iter(lines.values()))[0]["metric"])
     for base, of in lines.items():
@@ -125,11 +109,11 @@ def draw_lines(axes: Axes, layout: Sweep, lines: Mapping[str, Sequence[Row]], sh
             for end in ("score_low", "score_high")
         ]
         title = rows[0].title.partition(" (")[0]
-        axes.errorbar([layout.x(row) for row in rows], ys, bars, color=shown[base], marker=marker, linestyle=dash,
+        axes.errorbar([layout.x(row) for row in rows], ys, bars, color=look[base], marker=marker, linestyle=dash,
                       markersize=5, capsize=2, linewidth=1.5, label=title)  # fmt: skip
     axes.set_ylabel(metric.label)
     axes.set_xlabel(words.setting(layout.axis))
-    if not layout.numeric:
+    if not _numbers(layout.values):
         axes.set_xticks(range(len(layout.values)), [str(v) for v in layout.values], rotation=30, ha="right", fontsize=8)
         return
     values = [float(v) for v in layout.values]
