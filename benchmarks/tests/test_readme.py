@@ -44,7 +44,7 @@ def test_every_measured_number_of_its_findings_is_one_of_the_store(page):
     for name, path in study_files().items():
         file = study_file(path)
         for profile in file.profiles:
-            if file.profile_named(profile)[1].finding is not None:
+            if file.profiles[profile].finding is not None:
                 known |= numbers(published(name, profile).finding or "")
     assert numbers(prose) - known == set()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from delrec_bench import app
 from delrec_bench.app import reproducing
+from delrec_bench.config import settle
 from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
@@ -16,6 +17,7 @@ from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.base import find_tasks
 
 ROOT = Path(__file__).parents[2]
+METHODS, TASKS = find_methods(), find_tasks()
 MINE = """
 summary = "a study of this test"
 methods = ["lif", "delrec-axonal", "counts-only"]
@@ -39,90 +41,319 @@ training.epochs = 5
 [quick.set.delrec-axonal]
 training.epochs = 7
 """
+SWEEP = """
+summary = "what sigma does"
+default = "small"
+methods = ["lif", "delrec-axonal", "delrec-axonal-fixed"]
+tasks = ["digits", "mackey-glass"]
+repetitions = 2
+sweep = { "network.sigma" = [0, 1, 10], "delay_high" = [20, 150] }
+set = { delay_init = "uniform" }
+margin = { digits = 0.01 }
+
+[small]
+profile = "quick"
+margin = { mackey-glass = 0.005 }
+
+[small.primary]
+method = "delrec-axonal"
+control = "delrec-axonal-fixed"
+over = ["digits", "mackey-glass"]
+at = { sigma = 10, network.delay_high = 20 }
+
+[large]
+repetitions = 40
+"""
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
-    """Expand a study of its own, its text changed or not."""
-    monkeypatch.setattr(file, "FOLDER", tmp_path)
+def own(tmp_path):
+    """Expand a study file of a user's own, its text changed or not."""
 
-    def expand(wanted: expansion.Wanted | None = None, old: str = "", new: str = "") -> expansion.Study:
-        (tmp_path / "mine.toml").write_text(MINE.replace(old, new))
-        return expansion.expand("mine", "quick", find_methods(), find_tasks(), wanted)
+    def expand(text=SWEEP, old="", new="", wanted=None) -> expansion.Study:
+        assert old in text
+        path = tmp_path / "mine.toml"
+        path.write_text(text.replace(old, new, 1) if old else text)
+        return expansion.expand(str(path), None, METHODS, TASKS, wanted)
 
     return expand
 
 
-def test_a_study_has_settings_for_every_run_for_a_task_and_for_a_method(mine):
-    of = {(r.method, r.task): dict(r.overrides) for r in mine().requests}
+def points(study, method):
+    """Where on the axes a method's rows stand, in order."""
+    return [dict(r.point) for r in study.requests if (r.method, r.task, r.repetition) == (method, "digits", 0)]
+
+
+def test_a_study_has_settings_for_every_run_for_a_task_and_for_a_method(own):
+    of = {(r.method, r.task): dict(r.overrides) for r in own(MINE).requests}
     assert of["lif", "digits"] == {"budget": 2000, "training.epochs": 3, "task.test_limit": 60}
-    own = {"task.limit": 100, "task.test_limit": 50}
-    assert of["lif", "yin-yang"] == {"budget": 2000, "training.epochs": 5, **own}
-    assert of["counts-only", "yin-yang"] == own, "a method takes the settings that it knows"
+    theirs = {"task.limit": 100, "task.test_limit": 50}
+    assert of["lif", "yin-yang"] == {"budget": 2000, "training.epochs": 5, **theirs}
+    assert of["counts-only", "yin-yang"] == theirs, "a method takes the settings that it knows"
     assert of["delrec-axonal", "digits"] == {"budget": 2000, "training.epochs": 7, "task.test_limit": 60}
-    assert of["delrec-axonal", "yin-yang"] == {"budget": 2000, "training.epochs": 7, **own}
+    assert of["delrec-axonal", "yin-yang"] == {"budget": 2000, "training.epochs": 7, **theirs}
 
 
-def test_the_command_line_narrows_a_study_and_gives_it_data(mine):
-    assert {r.data for r in mine().requests if r.task == "shd"} == {"corpora/shd"}
-    wanted = expansion.Wanted(("delrec-axonal", "lif"), ("shd",), 4, {"shd": "~/mine"})
-    requests = mine(wanted).requests
-    assert [r.method for r in requests] == ["lif", "delrec-axonal"] * 4, "in the study's order"
-    assert {r.data for r in requests} == {str(Path("~/mine").expanduser())}
-    assert {r.repetition for r in requests} == {0, 1, 2, 3}
-    options = ("--only-methods delrec-axonal,lif", "--only-tasks shd", "--repetitions 4")
-    assert mine(wanted).narrowed == options
-    assert mine().narrowed == ()
+def test_the_command_line_narrows_a_study_and_gives_it_data(own):
+    assert {r.data for r in own(MINE).requests if r.task == "shd"} == {"corpora/shd"}
+    found = own(MINE, wanted=expansion.Wanted(("delrec-axonal", "lif"), ("shd",), 4, {"shd": "~/mine"}))
+    assert [r.method for r in found.requests] == ["lif", "delrec-axonal"] * 4, "in the study's order"
+    assert {r.data for r in found.requests} == {str(Path("~/mine").expanduser())}
+    assert {r.repetition for r in found.requests} == {0, 1, 2, 3}
+    assert found.narrowed == ("--only-methods lif,delrec-axonal", "--only-tasks shd", "--repetitions 4")
     everything = expansion.Wanted(("lif", "counts-only", "delrec-axonal"), None, 2, {"shd": "~/mine"})
-    assert mine(everything).narrowed == (), "nothing is taken away"
+    assert own(MINE).narrowed == own(MINE, wanted=everything).narrowed == (), "nothing is taken away"
 
 
-def test_a_study_file_of_ones_own_is_named_by_its_file(tmp_path):
-    path = tmp_path / "theirs.toml"
-    path.write_text(MINE)
-    theirs = expansion.expand(str(path), "quick", find_methods(), find_tasks())
-    assert theirs.argument == "theirs.toml"
-    ours = expansion.expand("leaderboard", None, find_methods(), find_tasks())
-    assert ours.argument == "leaderboard"
+def test_a_study_file_is_named_by_its_path_and_never_like_one_of_this_package(own, tmp_path):
+    assert own(MINE).argument == "mine.toml"
+    assert expansion.expand("leaderboard", None, METHODS, TASKS).argument == "leaderboard"
+    with pytest.raises(BenchError, match=r"no study file 'absent.toml'"):
+        file.study_path("absent.toml")
+    for stem, message in (
+        ("leaderboard", "begins with the name of this package's study 'leaderboard'; rename it"),
+        ("learned-vs-fixed-embedded", "rename it"),
+        ("my study", "rename it in letters"),
+    ):
+        (tmp_path / f"{stem}.toml").write_text(SWEEP)
+        with pytest.raises(BenchError, match=message):
+            file.study_path(str(tmp_path / f"{stem}.toml"))
+
+
+def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
+    study = own()
+    assert (study.name, study.profile, study.requests[0].profile) == ("mine", "small", "quick")
+    keys = ("network.sigma", "network.delay_high")
+    crossed = [dict(zip(keys, (s, h), strict=True)) for s in (0, 1, 10) for h in (20, 150)]
+    assert points(study, "delrec-axonal") == crossed
+    assert points(study, "lif") == [{}], "no delays, so one run a repetition"
+    assert {tuple(point) for point in points(study, "delrec-axonal-fixed")} == {("network.delay_high",)}
+    assert all(dict(r.point).items() <= dict(r.overrides).items() for r in study.requests)
+    settled = [settle(r, METHODS[r.method], TASKS[r.task]) for r in study.requests if r.method == "delrec-axonal"]
+    assert {one.network["sigma"] for one in settled} == {0.0, 1.0, 10.0}
+
+
+def test_an_axis_may_hold_several_settings_at_once_under_a_name(own):
+    steps = """
+[[quick.sweep.step]]
+name = "20 ms"
+task.step_ms = 20.0
+
+[[quick.sweep.step]]
+name = "10 ms, rescaled"
+task.step_ms = 10.0
+network.tau = 4.0
+delay_high = 40.0
+
+[quick.primary]
+method = "delrec-axonal"
+control = "delrec-axonal"
+over = ["shd"]
+at = { step = "20 ms" }
+control_at = { step = "10 ms, rescaled" }
+"""
+    study = own(MINE + steps)
+    held = {(r.method, r.point[0][1]): dict(r.overrides) for r in study.requests if r.repetition == 0}
+    both = {"task.step_ms": 10.0, "network.tau": 4.0}
+    assert held["delrec-axonal", "10 ms, rescaled"].items() >= (both | {"network.delay_high": 40.0}).items()
+    assert held["lif", "10 ms, rescaled"].items() >= both.items()
+    assert "network.delay_high" not in held["lif", "10 ms, rescaled"], "a method takes the settings that it has"
+    assert study.primary is not None and study.primary.control_at == {"step": "10 ms, rescaled"}
+
+
+WIDTHS = """
+summary = "what the widths do"
+[quick]
+methods = ["lif", "delrec-axonal"]
+tasks = ["digits"]
+repetitions = 1
+sweep = { "network.hidden" = [[8], [16, 16]] }
+primary = { method = "delrec-axonal", control = "lif", over = ["digits"], at = { hidden = [16, 16] } }
+"""
+
+
+def test_lists_are_values_of_an_axis_too(own):
+    """A list is no key of a table: expanding such a study ended in a TypeError."""
+    study = own(WIDTHS)
+    assert {(r.point, tuple(dict(r.overrides)["network.hidden"])) for r in study.requests} == {
+        ((("network.hidden", "[8]"),), (8,)),
+        ((("network.hidden", "[16, 16]"),), (16, 16)),
+    }
+    assert len({r.spot for r in study.requests}) == 4
+    assert study.primary is not None and study.primary.at == {"network.hidden": "[16, 16]"}
+    without = own(WIDTHS, "[quick]\n", "[quick]\nnot_at = { lif = { hidden = [[8]] } }\n")
+    assert points(without, "lif") == [{"network.hidden": "[16, 16]"}]
+
+
+def test_a_study_may_leave_a_method_out_of_a_task_or_of_some_points(own):
+    """A control that is another row at one of the points was a row of its own, equal to the other in every run."""
+    study = own(SWEEP, "repetitions = 2\n", 'repetitions = 2\nwithout = { lif = ["mackey-glass"] }\n')
+    assert {r.task for r in study.requests if r.method == "lif"} == {"digits"}
+    assert study.skipped == (("lif", "mackey-glass", "left out by the study"),)
+    text = SWEEP.replace("repetitions = 2\n", "repetitions = 2\nnot_at = { delrec-axonal = { sigma = [0, 1] } }\n")
+    assert {point["network.sigma"] for point in points(own(text), "delrec-axonal")} == {10}
+    assert own(text).requests == own(text, "[0, 1]", "[0.0, 1.0]").requests, "a number is one in both spellings"
 
 
 @pytest.mark.parametrize(
-    ("wanted", "old", "new", "message"),
+    ("above", "own_", "wanted"),
     [
-        (expansion.Wanted(methods=("rlif",)), "", "", "study 'mine' has no method 'rlif'; did you mean 'lif'"),
-        (expansion.Wanted(tasks=("digit",)), "", "", "has no task 'digit'; did you mean 'digits'"),
-        (expansion.Wanted(data={"ssc": "x"}), "", "", "has no task 'ssc'; known: digits, shd"),
-        (expansion.Wanted(repetitions=0), "", "", "repetitions is 0"),
-        (None, "repetitions", "repetition", "unknown key 'repetition'; did you mean 'repetitions'"),
-        (None, "set.yin-yang", "set.yinyang", "unknown table 'set.yinyang'; did you mean 'yin-yang'"),
-        (None, "repetitions = 2", "repetitions = 0", "quick.: repetitions is 0; it must be at least 1"),
-        (
-            None,
-            'methods = ["lif", "delrec-axonal", "counts-only"]',
-            'methods = "lif"',
-            "methods is 'lif'; it must be a list",
-        ),
-        (None, "set.delrec-axonal", "set.rlif", "has no method 'rlif'"),
-        (None, "training.epochs = 7", "network.window = 7", "set.delrec-axonal: it has no setting 'network.window'"),
-        (None, "repetitions = 2", "margin = { digits = 2.0 }", "digits is 2, but accuracy lies in 0 to 1: .* 1.00 %"),
-        (
-            None,
-            "repetitions = 2",
-            "sweep = { 'network.window' = [3, 5] }",
-            "sweep: none of lif, delrec-axonal, counts-only has network.window",
-        ),
-        (
-            None,
-            "repetitions = 2",
-            "primary = { method = 'lif', control = 'lif', over = ['digits'] }",
-            "primary compares lif with itself",
-        ),
-        (None, "test_limit", "test_limits", "unknown key 'test_limits'; did you mean 'test_limit'"),
+        ("training.batch = 8, epochs = 3", "training.epochs = 5", {"training.batch": 8, "training.epochs": 5}),
+        ('network = { tau = 3.0 }, "network.sigma" = 1.0', "network = { sigma = 3.0 }",
+         {"network.tau": 3.0, "network.sigma": 3.0}),
+        ("digits = { training.batch = 8, epochs = 3 }", "digits.training.epochs = 5",
+         {"training.batch": 8, "training.epochs": 5}),
+        ("shd = { epochs = 3 }, epochs = 2", "batch = 8", {"training.batch": 8, "training.epochs": 2}),
+    ],
+)  # fmt: skip
+def test_a_profiles_settings_go_over_those_above_however_they_are_spelled(own, above, own_, wanted):
+    """What stood above the profiles won where it was spelled in another way; a task of another profile was refused."""
+    text = f"""
+summary = "spelling"
+methods = ["delrec-axonal"]
+set = {{ {above} }}
+[quick]
+tasks = ["digits"]
+set = {{ {own_} }}
+"""
+    (request,) = {r.overrides for r in own(text).requests}
+    assert dict(request) == wanted
+
+
+def test_a_profile_adds_to_the_notes_data_and_margins_of_its_study(own):
+    assert own().margin == {"digits": 0.01, "mackey-glass": 0.005}
+    noted = own(SWEEP.replace("[small]", 'notes = ["above"]\n[small]\nnotes = ["here"]', 1))
+    assert noted.notes == ("above", "here")
+    assert file.study_file(Path(noted.path)).profiles["large"].notes == ["above"]
+
+
+def test_draws_are_anew_for_each_repetition_and_shared_by_the_rows_of_a_task():
+    study = expansion.expand("where-learning-helps", "embedded", METHODS, TASKS)
+    space = ("training.lr_weights", "network.tau", "network.dropout")
+    of = {r: {tuple(dict(q.overrides)[k] for k in space) for q in study.requests if q.repetition == r} for r in (0, 1)}
+    assert len(of[0]) == len(of[1]) == 1  # all methods and points
+    assert of[0] != of[1]
+    fixed = next(q for q in study.requests if q.method == "delrec-axonal-fixed")
+    learned = next(q for q in study.requests if q.method == "delrec-axonal")
+    assert "training.lr_delays" in dict(learned.overrides)
+    assert 2.0 <= dict(fixed.overrides)["network.tau"] <= 10.0
+
+
+CONTRAST = """
+[[small.contrasts]]
+about = "At sigma 1"
+method = "delrec-axonal"
+control = "lif"
+at = { sigma = 1, delay_high = 20 }
+"""
+
+
+def test_a_contrast_stands_at_one_point_and_has_runs_somewhere(own):
+    (found,) = own(SWEEP + CONTRAST).contrasts
+    assert (found.method, found.control, found.about) == ("delrec-axonal", "lif", "At sigma 1")
+    assert found.at == {"network.sigma": 1, "network.delay_high": 20}
+    assert own(SWEEP + CONTRAST, "repetitions = 2", 'repetitions = 2\nwithout = { lif = ["digits"] }').contrasts
+
+
+def small(text):
+    return "repetitions = 2", f"repetitions = 2\n{text}"
+
+
+def set_(text):
+    return "[large]", f"[small.set]\n{text}\n[large]"
+
+
+def axis(text):
+    return '"delay_high" = [20, 150] }', f'"delay_high" = [20, 150], {text} }}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('summary = "what sigma does"', "", "summary is missing"),
+        ("repetitions = 40", "repetitions = 100000000", "large.repetitions is 100000000; .* at most 1000"),
+        ("repetitions = 2", "repetition = 2", "unknown key 'repetition'; did you mean 'repetitions'"),
+        ("repetitions = 40", "methods = 'lif'", "large.methods is 'lif'; it must be a list"),
+        ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be above 0"),
+        ("digits = 0.01", "digits = 2.0", "digits is 2, but accuracy lies in 0 to 1"),
+        ('tasks = ["digits", "mackey-glass"]', 'tasks = ["digits", "digits"]', "values that differ, not one twice"),
+        ("[0, 1, 10]", "0.5", "a list of values for every setting"),
+        ("[0, 1, 10]", "[1, 1.0]", "values that differ, not one twice"),
+        # names
+        ('"lif"', '"lfi"', "has no method 'lfi'; did you mean 'lif'"),
+        ('method = "delrec-axonal"', 'method = "rlif"', "has no method 'rlif'"),
+        ('over = ["digits", "mackey-glass"]', 'over = ["shd"]', "has no task 'shd'"),
+        (*small('without = { lfi = ["digits"] }'), "has no method 'lfi'; did you mean 'lif'"),
+        (*small("not_at = { rlif = { sigma = [0] } }"), "has no method 'rlif'"),
+        (*small("draw = { 'network.tua' = [1.0] }"), "did you mean 'network.tau'"),
+        (*set_("digit = { epochs = 3 }"), "set.digit is no table of a task or a method; did you mean 'digits'"),
+        (*set_("rlif.epochs = 3"), "has no method or task 'rlif'"),
+        (*set_("digits = 3"), "set.digits is no table"),
+        (*set_("network.window = 3"), "set: unknown key 'network.window'"),
+        (*set_("lif.network.sigma = 3.0"), "set.lif: unknown key 'network.sigma'"),
+        (*set_('"seeds.split" = 1'), "unknown key 'seeds.split'"),
+        (*axis('"network.window" = [3, 5]'), "sweep: unknown key 'network.window'"),
+        # one thing said twice
+        ("set = {", 'set = { epochs = 3, "training.epochs" = 4,', "training.epochs is set twice"),
+        ("at = { sigma = 10,", 'at = { sigma = 10, "network.sigma" = 1,', "network.sigma is set twice"),
+        (*axis("sigma = [2]"), "a setting is held by two of"),
+        (*axis('a = [{ name = "x", sigma = 1 }]'), "a setting is held by two of"),
+        (*axis('a = [{ name = "x\\ny", epochs = 1 }]'), "a line of text"),
+        (*axis('"evaluation.lesion" = ["noise=2", "noise=2.0"]'), "lesion noise=2 and .* noise=2.0 .* are one and the"),
+        (*small('notes = ["a\\n## b"]'), "a line of text"),
+        (*small('draw = { "network.sigma" = [1.0] }'), "sigma is set or swept as well"),
+        (*small('draw = { "training.epochs" = [1, 2] }'), "training.epochs is no hyperparameter"),
+        (*small('draw = { "network.tau" = { low = 3, high = 2 } }'), "0 < low < high"),
+        # places
+        (*small("not_at = { lif = { sigma = [0] } }"), "not_at.lif: unknown key 'sigma'"),
+        (*small("not_at = { delrec-axonal = { sigma = [2] } }"), r"sigma is \[2\]; .* part of what"),
+        (*small("not_at = { delrec-axonal = { sigma = [0, 1, 10] } }"), "must be a part of what is"),
+        (*small("not_at = { delrec-axonal = { sigma = [10] } }"),
+         "primary needs delrec-axonal at network.sigma 10, network.delay_high 20 on digits, where it has no run"),
+        (*small('without = { delrec-axonal-fixed = ["digits"] }'),
+         "primary needs delrec-axonal-fixed at .* on digits, where it has no run"),
+        (*small('without = { lif = ["digits", "mackey-glass"] }'), "contrasts needs lif .* no run"),
+        ("at = { sigma = 10, ", "at = { ", "primary.at lacks 'network.sigma', which delrec-axonal is swept along"),
+        ("at = { sigma = 10", "at = { sigma = 11", r"primary.at.network.sigma is 11; it is swept over \[0, 1, 10\]"),
+        ("at = { sigma = 10", "minus_at = { sigma = 7 }\nat = { sigma = 10", "minus_at.network.sigma is 7; it is"),
+        ("at = { sigma = 1, delay_high = 20 }", "", r"contrasts\.at lacks 'network\.sigma', which delrec-axonal is"),
+        ('control = "lif"', 'control = "delrec-axonal"', "compares delrec-axonal with itself"),
+    ],
+)  # fmt: skip
+def test_a_study_that_would_say_something_else_than_it_asks_is_refused(own, old, new, message):
+    with pytest.raises(BenchError, match=message):
+        own(SWEEP + CONTRAST, old, new)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (expansion.Wanted(methods=("rlif",)), "study 'mine' has no method 'rlif'; did you mean 'lif'"),
+        (expansion.Wanted(tasks=("digit",)), "has no task 'digit'; did you mean 'digits'"),
+        (expansion.Wanted(data={"ssc": "x"}), "has no task 'ssc'; known: digits, shd"),
+        (expansion.Wanted(repetitions=0), "repetitions is 0"),
     ],
 )
-def test_a_study_that_names_something_unknown_is_told_the_nearest(mine, wanted, old, new, message):
+def test_a_command_that_asks_a_study_for_what_it_has_not_is_refused(own, wanted, message):
     with pytest.raises(BenchError, match=message):
-        mine(wanted, old, new)
+        own(MINE, wanted=wanted)
+
+
+def test_delays_that_cannot_start_are_refused_before_any_run(own):
+    """Each run of a sweep below delay_low failed by itself, an hour into the study."""
+    study = own(SWEEP, 'set = { delay_init = "uniform"', 'set = { delay_init = "uniform", delay_low = 50.0')
+    with pytest.raises(
+        BenchError, match=r"delrec-axonal': network\.delay_init, .*range \[50\.0, 20\.0\]: low must not"
+    ):
+        for request in study.requests:
+            settle(request, METHODS[request.method], TASKS[request.task])
+
+
+@pytest.mark.parametrize("name", file.study_files())
+def test_every_study_of_this_package_expands_in_every_profile(name):
+    for profile in file.study_file(file.study_path(name)).profiles:
+        assert expansion.expand(name, profile, METHODS, TASKS).requests, profile
+    assert expansion.expand(name, None, METHODS, TASKS).page == name
 
 
 def corpus(folder: Path) -> Path:
@@ -138,79 +369,31 @@ def corpus(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(tmp_path, mine, capsys, monkeypatch):
-    (tmp_path / "root").mkdir()
-    shutil.copy(ROOT / "data.dvc", tmp_path / "root")
-    monkeypatch.chdir(tmp_path / "root")
-    for name in ("DELREC_BENCH_ROOT", "DELREC_BENCH_METHODS", "DELREC_BENCH_TASKS", "DELREC_ENGINE"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
+    tmp_path, checkout, capsys, monkeypatch
+):
     monkeypatch.setattr(reproducing, "LATENCY_SECONDS", 0.5)
-    mine()
-    words = "reproduce --study mine --jobs 1 --json --only-tasks shd --only-methods lif,counts-only --repetitions 1"
+    (checkout / "mine.toml").write_text(MINE)
+    words = (
+        "reproduce --study mine.toml --jobs 1 --json --only-tasks shd --only-methods lif,counts-only --repetitions 1"
+    )
     assert app.main([*words.split(), "--data", f"shd={corpus(tmp_path / 'own')}"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert (content["trained"], content["latency"]) == (2, 1)
-    records = load_records(tmp_path / "root" / "runs")
+    records = load_records(checkout / "runs")
     assert len({r.task for r in records}) == 1 and records[0].task.startswith("shd:own@")
     networks = [r.configuration["network"] for r in records if r.kind in ("run", "latency")]
     assert networks[0] == networks[1], "latency is that of the study's networks"
-    page = next((tmp_path / "root" / "out").glob("*/*.md"))
+    page = next((checkout / "out").glob("*/*.md"))
     page.unlink()
-    assert app.main(["report", "--study", "mine", "--data", f"shd={tmp_path / 'own'}"]) == 0
+    assert app.main(["report", "--study", "mine.toml", "--data", f"shd={tmp_path / 'own'}"]) == 0
     assert "| lif" in page.read_text(), "a page on files of one's own could be made by `reproduce` alone"
     capsys.readouterr()
-    assert app.main(["reproduce", "--study", "mine", "--data", "shd"]) == 2
+    assert app.main(["reproduce", "--study", "mine.toml", "--data", "shd"]) == 2
     assert "--data 'shd' is not TASK=DIR" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", file.study_files())
-def test_every_study_of_this_package_expands_in_every_profile(name):
-    found = file.study_file(file.study_path(name))
-    for profile in found.profiles:
-        assert expansion.expand(name, profile, find_methods(), find_tasks()).requests, profile
-
-
-def test_a_studys_first_profile_is_its_page_where_it_has_no_quick_one():
-    pages = {name: expansion.expand(name, None, find_methods(), find_tasks()).page for name in file.study_files()}
-    assert pages == {name: name for name in pages}
 
 
 def test_a_page_of_sizes_and_latencies_needs_no_data(tmp_path, capsys):
     shutil.copy(ROOT / "data.dvc", tmp_path)
     assert app.main(["report", "--study", "three-tasks", "--root", str(tmp_path)]) == 0
     assert (tmp_path / "out" / "three-tasks" / "three-tasks.md").exists()
-
-
-def test_a_profile_adds_to_the_notes_of_its_study():
-    study = file.study_file(file.study_path("delay-range"))
-    assert study.notes and study.profiles["mnist"].notes
-    assert study.profile_named("mnist")[1].notes == [*study.notes, *study.profiles["mnist"].notes]
-    assert study.profile_named("speech")[1].notes == study.notes
-
-
-def test_draws_are_anew_for_each_repetition_and_shared_by_the_rows_of_a_task():
-    study = expansion.expand("where-learning-helps", "embedded", find_methods(), find_tasks())
-    space = ("training.lr_weights", "network.tau", "network.dropout")
-    of = {r: {tuple(dict(q.overrides)[k] for k in space) for q in study.requests if q.repetition == r} for r in (0, 1)}
-    assert len(of[0]) == len(of[1]) == 1  # all methods and points
-    assert of[0] != of[1]
-    fixed = next(q for q in study.requests if q.method == "delrec-axonal-fixed")
-    learned = next(q for q in study.requests if q.method == "delrec-axonal")
-    assert "training.lr_delays" in dict(learned.overrides)
-    assert 2.0 <= dict(fixed.overrides)["network.tau"] <= 10.0
-
-
-@pytest.mark.parametrize(
-    ("draw", "message"),
-    [
-        ('"training.epochs" = [1, 2]', "training.epochs is no hyperparameter"),
-        ('"network.tau" = { low = 3, high = 2 }', "0 < low < high"),
-        ('"budget" = [1, 2]', "budget is no hyperparameter"),
-        ('"network.tua" = [1.0]', "did you mean 'network.tau'"),
-    ],
-)
-def test_a_draw_that_cannot_be_is_refused(draw, message, tmp_path):
-    path = tmp_path / "own.toml"
-    path.write_text(f'summary = "s"\n[quick]\nmethods = ["lif"]\ntasks = ["digits"]\ndraw = {{ {draw} }}\n')
-    with pytest.raises(BenchError, match=message):
-        expansion.expand(str(path), None, find_methods(), find_tasks())

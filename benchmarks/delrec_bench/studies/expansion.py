@@ -1,10 +1,6 @@
-"""Studies: which runs one asks for, and that its file says nothing else than it asks.
+"""Studies: which runs one asks for, and that its file says nothing else than it asks."""
 
-What stands above a file's profiles may be for other profiles than the one that is expanded, so it may name what that
-one has not; what a profile says itself must hold in it.
-"""
-
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -14,7 +10,6 @@ from delrec_bench.arithmetic import Arithmetic
 from delrec_bench.config import FORECAST, Device, Request, defaults, full_key, full_keys, settle, toml_value
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.methods.stack import without_effect
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import canonical_json
 from delrec_bench.studies.draws import drawn
@@ -22,17 +17,16 @@ from delrec_bench.studies.file import (
     MOST_REPETITIONS,
     ContrastTable,
     FindingTable,
+    Pair,
     PrimaryTable,
-    in_package,
-    is_page_of_package,
     study_file,
+    study_files,
     study_path,
 )
 from delrec_bench.tasks.base import TaskTable
 
-GROUPS = ("task", "training", "network", "seeds", "evaluation")
+GROUPS = ("task", "training", "network", "evaluation")
 
-Axes = dict[str, list[Any]]
 P = TypeVar("P", PrimaryTable, ContrastTable)
 
 
@@ -44,8 +38,7 @@ class Wanted:
         methods, tasks: Only these of the study's.
         repetitions: How many.
         data: Folder of a user's own files by task, as `run --data`.
-        device: Where the networks are: "cpu", "cuda" or "auto".
-        arithmetic: "portable" or "native".
+        device, arithmetic: Of every run.
     """
 
     methods: tuple[str, ...] | None = None
@@ -58,26 +51,16 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Study:
-    """A study in one profile, expanded.
+    """A study in one profile, expanded; what is not said here is its profile's (`studies.file.Profile`).
 
     Attributes:
         name, profile: What was asked for.
         requests: Every run, repetition by repetition, so that early results cover all methods.
         skipped: (method, task, reason) of pairs that do not apply.
-        minutes: Time that the profile may take in all, or None.
         page: Its page: the study's name, and the profile where it is not the study's default.
-        summary: What it is, in a line.
-        question, finding: What its page is called, and what was found, where it says so.
-        repetitions: Runs of each method on each task and point.
         axes: What is swept, by dotted setting or a name of the study's; a request's `point` says where it stands.
         drawn: What is drawn anew for each repetition, by dotted setting.
-        primary: The pooled hypothesis, or None.
-        contrasts: What else is compared.
-        notes: What its readers must know.
-        margin: By task: a smaller difference of scores is none, in the score's own unit.
-        scored: Whether the page expects its runs.
         path: Its file.
-        data: Folders of a user's own files by task.
         narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
 
@@ -106,7 +89,7 @@ class Study:
     def argument(self) -> str:
         """What `--study` takes for it: for a user's own file, the file."""
         path = Path(self.path)
-        return self.name if in_package(path) else path.name
+        return self.name if path in study_files().values() else path.name
 
 
 def expand(
@@ -132,18 +115,20 @@ class _Expansion:
     def __init__(self, path: Path, profile: str | None, methods: MethodTable, tasks: TaskTable) -> None:
         self.path, self.name, self.methods, self.tasks = path, path.stem, methods, tasks
         self.file = file = study_file(path)
-        if profile is not None and profile not in file.profiles:
-            raise self.wrong(f" has no profile '{profile}'; {nearest(profile, file.profiles)}")
-        self.profile, self.table = file.profile_named(profile)
-        self.own = file.profiles[self.profile].model_fields_set
-        self.page = file.page(self.name, self.profile)
-        if not in_package(path) and is_page_of_package(self.page):
-            raise self.wrong(f", profile '{self.profile}' would be page '{self.page}' of this package; rename the file")
+        self.profile = file.usual if profile is None else profile
+        if self.profile not in file.profiles:
+            raise self.wrong(f" has no profile '{profile}'; {nearest(self.profile, file.profiles)}")
+        self.table = file.profiles[self.profile]
         self.all_methods = self.choose("methods", self.table.methods, methods)
         self.all_tasks = self.choose("tasks", self.table.tasks, tasks)
-        self.known = {name: defaults(method) for name, method in methods.items()}
         forecasts = any(tasks[task].family == "forecast" for task in self.all_tasks)
-        self.keys = {key for of in self.known.values() for key in of if forecasts or key not in FORECAST}
+        self.known = {  # seeds belong to the repetitions
+            name: {key: value for key, value in defaults(method).items()
+                   if not key.startswith("seeds.") and (forecasts or key not in FORECAST)}
+            for name, method in methods.items()
+        }  # fmt: skip
+        self.keys = set().union(*(self.known[method] for method in self.all_methods))
+        self.axes = self.swept()
 
     def wrong(self, text: str) -> BenchError:
         """The error of this study."""
@@ -157,25 +142,22 @@ class _Expansion:
         self.check_names()
         self.only("task", wanted.data, tasks)
         data = {task: str(Path(folder).expanduser()) for task, folder in (table.data | dict(wanted.data)).items()}
+        data = {task: folder for task, folder in data.items() if task in tasks}
         repetitions = table.repetitions if wanted.repetitions is None else wanted.repetitions
         if not 1 <= repetitions <= MOST_REPETITIONS:
             raise BenchError(f"--repetitions is {repetitions}; it must be from 1 to {MOST_REPETITIONS}")
-        axes = self.axes()
-        settings, set_here = self.settings(axes)
-        primary = None if table.primary is None else self.placed(table.primary, axes)
-        contrasts = tuple(self.placed(contrast, axes) for contrast in table.contrasts)
-        firsts, skipped = self.rows(methods, tasks, data, wanted, axes, settings)
-        self.check_rows(firsts, axes, set_here)
-        self.check_pairs(primary, contrasts, firsts, tasks, methods)
+        firsts, skipped = self.rows(methods, tasks, data, wanted)
+        self.check_points(firsts)
+        primary = None if table.primary is None else self.placed("primary", table.primary)
+        contrasts = tuple(self.placed("contrasts", contrast) for contrast in table.contrasts)
+        for what, pair, over in [("contrasts", contrast, tasks) for contrast in contrasts] + (
+            [("primary", primary, [task for task in primary.over if task in tasks])] if primary else []
+        ):
+            if {pair.method, pair.control} <= set(methods):
+                self.check_sides(what, pair, firsts, over)
         space = self.space({key for first in firsts for key, _ in first.overrides})
-        narrowed = [
-            f"--only-{what} {','.join(asked)}"
-            for what, asked, chosen, all_ in (
-                ("methods", wanted.methods, methods, self.all_methods),
-                ("tasks", wanted.tasks, tasks, self.all_tasks),
-            )
-            if asked is not None and chosen != all_
-        ]
+        narrowed = [f"--only-methods {','.join(methods)}"] if methods != self.all_methods else []
+        narrowed += [f"--only-tasks {','.join(tasks)}"] if tasks != self.all_tasks else []
         narrowed += [f"--repetitions {repetitions}"] if repetitions != table.repetitions else []
         return Study(
             name=self.name,
@@ -183,21 +165,21 @@ class _Expansion:
             requests=tuple(self.repeated(first, r, space) for r in range(repetitions) for first in firsts),
             skipped=tuple(skipped),
             minutes=table.minutes,
-            page=self.page,
+            page=self.name if self.profile == self.file.usual else f"{self.name}-{self.profile}",
             summary=self.file.summary,
             question=table.question,
             finding=table.finding,
             repetitions=repetitions,
-            axes=axes,
+            axes={axis: list(points) for axis, points in self.axes.items()},
+            drawn=tuple(space),
             primary=primary,
             contrasts=contrasts,
             notes=tuple(table.notes),
             margin=table.margin,
             scored=table.scored,
             path=str(self.path),
-            data={task: folder for task, folder in data.items() if task in tasks},
+            data=data,
             narrowed=tuple(narrowed),
-            drawn=tuple(space),
         )
 
     # names
@@ -205,10 +187,8 @@ class _Expansion:
     def choose(self, what: str, rule: Any, table: Mapping[str, Any]) -> list[str]:
         """The methods or tasks of the study: those that it names, or those with the attributes that it asks for."""
         if isinstance(rule, list):
-            for name in rule:
-                if name not in table:
-                    raise self.wrong(f": no {what.removesuffix('s')} '{name}'; {nearest(name, table)}")
-            return list(rule)
+            self.only(what.removesuffix("s"), rule, list(table))
+            return rule
         for attribute in rule:
             if any(not hasattr(entry, attribute) for entry in table.values()):
                 raise self.wrong(f": {what} have no attribute '{attribute}'; see methods/base.py, tasks/base.py")
@@ -223,93 +203,64 @@ class _Expansion:
 
     def check_names(self) -> None:
         """Refuse methods and tasks that the study has not, and a margin that no difference of scores can exceed."""
-        table, every_method, every_task = self.table, list(self.methods), list(self.tasks)
+        table = self.table
         for pair in (table.primary, *table.contrasts):
             self.only("method", (pair.method, pair.control) if pair else (), self.all_methods)
         self.only("task", table.primary.over if table.primary else (), self.all_tasks)
-        self.only("task", self.file.profiles[self.profile].data, self.all_tasks)
-        self.only("task", table.data, every_task)
         self.only("method", table.not_at, self.all_methods)
-        for method, of in table.without.items():
-            self.only("method", (method,), self.all_methods if "without" in self.own else every_method)
-            self.only("task", of, self.all_tasks if "without" in self.own else every_task)
-        self.only("task", table.margin, every_task)
+        # these may stand above the profiles, and be for others
+        self.only("method", table.without, list(self.methods))
+        self.only("task", [task for of in table.without.values() for task in of], list(self.tasks))
+        self.only("task", [*table.data, *table.margin], list(self.tasks))
         for task, value in table.margin.items():
             metric = metric_named(self.tasks[task].metric)
             low, high = metric.limits
             if low is not None and high is not None and value >= high - low:
-                raise self.wrong(
-                    f": margin.{task} is {value:g}, but {metric.name} lies in {low:g} to {high:g}: every difference is "
-                    f"within it; {metric.format(0.01)} {metric.unit} is 0.01"
-                )
+                raise self.wrong(f": margin.{task} is {value:g}, but {metric.name} lies in {low:g} to {high:g}")
 
     # settings and axes
 
-    def axes(self) -> Axes:
-        """What is swept, by dotted key."""
-        where, holders = f"study '{self.name}', sweep", dict[str, str]()
-        axes: Axes = {}
+    def swept(self) -> dict[str, dict[Any, dict[str, Any]]]:
+        """What is swept: axis -> value, as a request's `point` has it -> the settings that hold there."""
+        where = f"study '{self.name}', sweep"
+        axes: dict[str, dict[Any, dict[str, Any]]] = {}
         for key, values in self.table.sweep.items():
             if isinstance(values[0], dict):
-                given = [{name: value for name, value in point.items() if name != "name"} for point in values]
-                settings = [full_keys(of, self.keys, where) for of in given]
-                axes[key] = [{"name": point["name"], **of} for point, of in zip(values, settings, strict=True)]
-                held = {name for of in settings for name in of}
+                settings = [{name: value for name, value in point.items() if name != "name"} for point in values]
+                axes[key] = {
+                    point["name"]: full_keys(of, self.keys, where) for point, of in zip(values, settings, strict=True)
+                }
             else:
-                held = set(of := full_keys({key: values}, self.keys, where))
-                axes |= of
-            for name in held:
-                self.no_seed(name, ", sweep")
-                if holders.setdefault(name, key) != key:
-                    raise BenchError(f"{where}: {holders[name]} and {key} both hold {name}; sweep it once")
-        for axis, values in axes.items():
-            if not any(_has(axis, values, self.known[method]) for method in self.all_methods):
-                none = ", ".join(self.all_methods)
-                raise BenchError(f"{where}: none of {none} has {axis}; sweep another setting")
+                (axis,) = full_keys({key: values}, self.keys, where)
+                axes[axis] = {_called(value): {axis: value} for value in values}
+        held = [name for points in axes.values() for name in {name for of in points.values() for name in of}]
+        if len(axes) < len(self.table.sweep) or len(set(held)) < len(held):
+            raise BenchError(f"{where}: a setting is held by two of {', '.join(self.table.sweep)}; sweep it once")
         return axes
 
-    def no_seed(self, key: str, where: str) -> None:
-        """Refuse a seed: repetitions would be copies of one run."""
-        if key.startswith("seeds."):
-            raise self.wrong(f"{where}: {key} belongs to the repetitions; leave it out")
+    def along(self, method: str) -> list[str]:
+        """The axes that a method has."""
+        known = self.known[method]
+        return [axis for axis, points in self.axes.items() if any(key in known for of in points.values() for key in of)]
 
-    def settings(self, axes: Axes) -> tuple[dict[str | None, dict[str, Any]], dict[str | None, dict[str, Any]]]:
-        """What `set` says for every run (None), each task and each method; and what of it the profile says itself."""
-        above, here = (self.said(table) for table in self.file.sets(self.profile))
-        settings = {owner: above.get(owner, {}) | here.get(owner, {}) for owner in {**above, **here}}
-        for owner in here.keys() - {None}:
-            what, of_study = ("method", self.all_methods) if owner in self.methods else ("task", self.all_tasks)
-            self.only(what, (str(owner),), of_study)
-        for owner in settings:
-            for key in settings[owner] if owner in self.methods else ():
-                if key not in (theirs := self.known[str(owner)]):
-                    raise self.wrong(f", set.{owner}: it has no setting '{key}'; {nearest(key, theirs)}")
-        beside = (
-            settings if "sweep" not in self.own else here
-        )  # on the sweep's level; elsewhere one goes over the other
-        for owner, key in ((owner, key) for owner, of in beside.items() for key in of):
-            if any(all(key in _held(axis, value) for value in values) for axis, values in axes.items()):
-                raise self.wrong(f": {key} is swept and stands in {_set(owner)}; leave one of them out")
-        swept = {key for method in self.all_methods for key in self.known[method]}
-        for owner, key in [(owner, key) for owner, of in here.items() for key in of]:
-            if key not in swept:
-                raise self.wrong(f", {_set(owner)}: none of {', '.join(self.all_methods)} has {key}; leave it out")
-        return settings, here
-
-    def said(self, table: Mapping[str, Any]) -> dict[str | None, dict[str, Any]]:
-        """One table `set` by dotted key."""
-        owners = [*self.tasks, *self.methods]
-        for name, value in table.items():
-            if isinstance(value, dict) and name not in owners and name not in GROUPS:
-                raise self.wrong(f": unknown table 'set.{name}'; {nearest(name, [*owners, *GROUPS])}")
-            if name in owners and not isinstance(value, dict):
-                raise self.wrong(f": set.{name} is {value!r}; it must be a table of settings")
-        parts: dict[str | None, Mapping[str, Any]] = {None: {k: v for k, v in table.items() if k not in owners}}
-        parts |= {owner: values for owner, values in table.items() if owner in owners}
-        found = {owner: full_keys(of, self.keys, f"study '{self.name}', {_set(owner)}") for owner, of in parts.items()}
-        for owner, of in found.items():
-            for key in of:
-                self.no_seed(key, f", {_set(owner)}")
+    def settings(self) -> dict[str | None, dict[str, Any]]:
+        """What `set` says for every run (None), each task and each method, the profile's over what stands above."""
+        found: dict[str | None, dict[str, Any]] = {None: {}}
+        names = [*self.tasks, *self.methods]
+        above = set().union(*self.known.values())  # for the methods of any profile
+        for said, keys, owners in (
+            (self.file.set, above, names),
+            (self.table.set, self.keys, [*self.all_tasks, *self.all_methods]),
+        ):
+            for name, value in said.items():
+                if isinstance(value, dict) != (name in names or name in GROUPS):
+                    raise self.wrong(f": set.{name} is no table of a task or a method; {nearest(name, names)}")
+            self.only("method or task", [name for name in said if name in names], owners)
+            parts: dict[str | None, Any] = {None: {k: v for k, v in said.items() if k not in names}}
+            for owner, of in (parts | {k: v for k, v in said.items() if k in names}).items():
+                theirs = self.known.get(str(owner), keys)
+                where = f"study '{self.name}', set" + (f".{owner}" if owner else "")
+                found.setdefault(owner, {}).update(full_keys(of, theirs, where))
         return found
 
     def space(self, taken: Collection[str]) -> dict[str, Any]:
@@ -325,185 +276,118 @@ class _Expansion:
     # rows
 
     def rows(
-        self,
-        methods: list[str],
-        tasks: list[str],
-        data: Mapping[str, str],
-        wanted: Wanted,
-        axes: Axes,
-        settings: Mapping[str | None, Mapping[str, Any]],
+        self, methods: list[str], tasks: list[str], data: Mapping[str, str], wanted: Wanted
     ) -> tuple[list[Request], list[tuple[str, str, str]]]:
         """Repetition 0 of every row, and (method, task, reason) of the pairs that do not apply."""
-        table, firsts, skipped = self.table, [], []
-        not_at = {method: self.left_out(method, axes) for method in table.not_at}
+        table, settings, firsts, skipped = self.table, self.settings(), [], []
+        not_at = {method: self.left_out(method) for method in table.not_at}
         for task, method in product(tasks, methods):
             without = "left out by the study" if task in table.without.get(method, ()) else None
             reason = without or self.methods[method].applicable(self.tasks[task])
             if reason is not None:
                 skipped.append((method, task, reason))
                 continue
-            known = self.known[method]
-            merged = settings[None] | settings.get(task, {}) | settings.get(method, {})  # type: ignore[operator]
+            known, theirs = self.known[method], self.along(method)
+            merged = settings[None] | settings.get(task, {}) | settings.get(method, {})
             first = Request(
                 method, task, 0, table.profile or self.profile, data=data.get(task), device=wanted.device,
                 arithmetic=wanted.arithmetic, study=self.name, exhibits=self.file.exhibits,
             )  # fmt: skip
-            theirs = {axis: values for axis, values in axes.items() if _has(axis, values, known)}
-            for values in product(*theirs.values()):
-                point = tuple((axis, _called(value)) for axis, value in zip(theirs, values, strict=True))
+            for values in product(*(self.axes[axis] for axis in theirs)):
+                point = tuple(zip(theirs, values, strict=True))
                 if any(value in not_at.get(method, {}).get(axis, ()) for axis, value in point):
                     continue
-                swept = {k: v for at in zip(theirs, values, strict=True) for k, v in _held(*at).items()}
+                here = dict(merged)
+                for axis, value in point:
+                    here |= self.axes[axis][value]
                 # the word "none" is None, as for `--set`, where the setting is no word
-                here = {
-                    key: None if value == "none" and not isinstance(known[key], str) else value
-                    for key, value in (merged | swept).items()
+                overrides = tuple(
+                    (key, None if value == "none" and not isinstance(known[key], str) else value)
+                    for key, value in sorted(here.items())
                     if key in known
-                }
-                request = replace(first, overrides=tuple(sorted(here.items())), point=point)
+                )
+                request = replace(first, overrides=overrides, point=point)
                 firsts.append(request if request.derived else request.trained())
         return firsts, skipped
 
-    def left_out(self, method: str, axes: Axes) -> dict[str, list[Any]]:
+    def left_out(self, method: str) -> dict[str, list[Any]]:
         """Where on the axes a method is left out: axis -> values as a request's `point` has them."""
         where, out = f"study '{self.name}', not_at.{method}", {}
-        for axis, values in full_keys(self.table.not_at[method], axes, where).items():
-            if not _has(axis, axes[axis], self.known[method]):
-                raise BenchError(f"{where}: it is not swept along {axis}; leave that out")
-            there = [_called(value) for value in axes[axis]]
-            asked = [_called(value) for value in values] if isinstance(values, list) else [values]
-            if not asked or any(value not in there for value in asked) or all(value in asked for value in there):
+        for axis, values in full_keys(self.table.not_at[method], self.along(method), where).items():
+            there = list(self.axes[axis])
+            out[axis] = [_called(value) for value in values] if isinstance(values, list) else [values]
+            if not all(value in there for value in out[axis]) or all(value in out[axis] for value in there):
                 raise BenchError(f"{where}.{axis} is {values!r}; it must be a part of what is swept: {there}")
-            out[axis] = asked
         return out
 
     def repeated(self, first: Request, repetition: int, space: Mapping[str, Any]) -> Request:
         """A repetition of a run, with what is drawn for its task and repetition."""
-        values = {
-            k: v for k, v in drawn(space, "study", first.task, repetition).items() if k in self.known[first.method]
-        }
-        overrides = tuple(sorted({**dict(first.overrides), **values}.items()))
-        return replace(first, repetition=repetition, overrides=overrides)
+        values = drawn(space, "study", first.task, repetition)
+        own = {key: value for key, value in values.items() if key in self.known[first.method]}
+        return replace(first, repetition=repetition, overrides=tuple(sorted((dict(first.overrides) | own).items())))
 
-    def check_rows(self, firsts: Iterable[Request], axes: Axes, here: Mapping[str | None, Mapping[str, Any]]) -> None:
-        """Refuse settings without effect, and two points that settle to one run: one row, under the name of the later.
-
-        Args:
-            firsts: A request of every row.
-            axes: What is swept.
-            here: What the profile itself sets.
-        """
+    def check_points(self, firsts: Sequence[Request]) -> None:
+        """Refuse two points that settle to one run: one row, under the name of the later."""
         there: dict[str, Request] = {}
-        vain: dict[str, str] = {}  # setting -> why, and where
-        works: set[str] = set()
-        for request in firsts:
+        for request in (first for first in firsts if first.point):
             try:
                 settled = settle(request, self.methods[request.method], self.tasks[request.task])
             except BenchError:  # which the run itself will say
                 continue
-            of, idle = f"of {request.method} on {request.task}", without_effect(settled.network)
-            for key in dict(request.overrides).keys() & idle.keys():
-                vain.setdefault(key, f"{key} {of} has no effect {idle[key]}")
-                if key in axes:
-                    raise self.wrong(f", sweep: {vain[key]}; sweep the two together, as points with a name")
-            works |= dict(request.overrides).keys() - idle.keys()
-            other = there.setdefault(canonical_json(settled.values), request) if request.point else request
+            other = there.setdefault(canonical_json(settled.values), request)
             if other is not request:
                 a, b = (", ".join(f"{axis} {value}" for axis, value in one.point) for one in (other, request))
+                of = f"of {request.method} on {request.task}"
                 raise self.wrong(f", sweep: {a} and {b} {of} are one and the same run; leave one of them out")
-        for key in sorted(vain.keys() & {key for table in here.values() for key in table} - works):
-            raise self.wrong(f": {vain[key]}; change that, or leave {key} out")
 
     # comparisons
 
-    def placed(self, pair: P, axes: Axes) -> P:
+    def placed(self, name: str, pair: P) -> P:
         """The hypothesis, or a contrast, with dotted keys, checked to stand at one point of the axes."""
-        name = "primary" if isinstance(pair, PrimaryTable) else "contrasts"
-
-        def place(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-            found = full_keys(given, axes, f"study '{self.name}', {name}.{where}")
-            at = {key: _called(value) for key, value in found.items()}
-            for key, value in at.items():
-                if value not in (known := [_called(value) for value in axes[key]]):
-                    raise self.wrong(f": {name}.{where}.{key} is {value!r}; it is swept over {known}")
-            return at
-
-        at = place(pair.at, "at")
-        control_at = place(pair.control_at, "control_at")
-        sides = []
-        for side, there in ((pair.method, at), (pair.control, at | control_at)):
-            along = [axis for axis, values in axes.items() if _has(axis, values, self.known[side])]
-            for axis in along:
-                if axis not in there and len(axes[axis]) > 1:
-                    raise self.wrong(f": {name}.at lacks '{axis}', which {side} is swept along; give its value")
-            sides.append((side, {axis: there[axis] for axis in along if axis in there}))
-        if sides[0] == sides[1]:
+        places: dict[str, dict[str, Any]] = {}
+        for where in ("at", "control_at", "minus_at"):
+            found = full_keys(getattr(pair, where, {}), self.axes, f"study '{self.name}', {name}.{where}")
+            places[where] = {key: _called(value) for key, value in found.items()}
+            for key, value in places[where].items():
+                if value not in self.axes[key]:
+                    raise self.wrong(f": {name}.{where}.{key} is {value!r}; it is swept over {list(self.axes[key])}")
+        if not isinstance(pair, PrimaryTable):
+            del places["minus_at"]
+        pair = pair.model_copy(update=places)
+        sides = _sides(pair)
+        for method, at in sides:
+            for axis in self.along(method):
+                if axis not in at and len(self.axes[axis]) > 1:
+                    raise self.wrong(f": {name}.at lacks '{axis}', which {method} is swept along; give its value")
+        own = [(method, {axis: at.get(axis) for axis in self.along(method)}) for method, at in sides]
+        if own[0] == own[1]:
             raise self.wrong(f": {name} compares {pair.method} with itself; name another control, or control_at")
-        minus_at = place(pair.minus_at, "minus_at") if isinstance(pair, PrimaryTable) and pair.minus_at else {}
-        if minus_at and at | minus_at == at:
-            raise self.wrong(f": {name}.minus_at is the place of {name}.at; give another one")
-        more = {"minus_at": minus_at} if minus_at else {}
-        return pair.model_copy(update={"at": at, "control_at": control_at, **more})
+        return pair
 
-    def check_pairs(
-        self,
-        primary: PrimaryTable | None,
-        contrasts: Sequence[ContrastTable],
-        firsts: Sequence[Request],
-        tasks: list[str],
-        methods: list[str],
-    ) -> None:
-        """Refuse a comparison that is asked for twice, or has a side without runs where it is to be judged.
-
-        Args:
-            primary, contrasts: Placed.
-            firsts: A request of every row.
-            tasks, methods: What is asked for of the study's; of what the command line leaves out nothing is said.
-        """
-
-        def is_there(task: str, method: str, at: Mapping[str, Any]) -> bool:
-            points = (dict(r.point) for r in firsts if (r.method, r.task) == (method, task))
-            return any(all(at.get(key, value) == value for key, value in point.items()) for point in points)
-
-        asked: list[tuple[Any, ...]] = []
-        for pair in (*([primary] if primary else []), *contrasts):
-            name = "primary" if isinstance(pair, PrimaryTable) else "contrasts"
-            sides = ((pair.method, pair.at), (pair.control, pair.at | pair.control_at))
-            if sides in asked:
-                raise self.wrong(f": {name} compares {pair.method} with {pair.control} twice; leave one out")
-            if not (isinstance(pair, PrimaryTable) and pair.minus_at):  # that one is of four rows
-                asked.append(sides)
-            over = pair.over if isinstance(pair, PrimaryTable) else tasks
-            if len(set(over)) < len(over):
-                raise self.wrong(f": primary.over has a task twice: {', '.join(over)}")
-            if not {pair.method, pair.control} <= set(methods):
-                continue
-            lacking = [(task, *side) for task in over if task in tasks for side in sides if not is_there(task, *side)]
-            if lacking and (isinstance(pair, PrimaryTable) or {task for task, _, _ in lacking} >= set(over)):
-                task, side, at = lacking[0]
-                place = f" at {', '.join(f'{key} {value}' for key, value in at.items())}" if at else ""
-                raise self.wrong(
-                    f": {name} needs {side}{place} on {task}, where it has no run (left out by the study, or not "
-                    "applicable); take another point, or leave the task out"
-                )
+    def check_sides(self, name: str, pair: Pair, firsts: Sequence[Request], tasks: list[str]) -> None:
+        """Refuse a comparison of which a side has no run: the primary on any task, a contrast on all of them."""
+        lacking = [
+            (task, method, at)
+            for task in tasks
+            for method, at in _sides(pair)
+            if not any(
+                (r.method, r.task) == (method, task) and all(at.get(axis, value) == value for axis, value in r.point)
+                for r in firsts
+            )
+        ]
+        if lacking and (name == "primary" or {task for task, _, _ in lacking} >= set(tasks)):
+            task, method, at = lacking[0]
+            place = f" at {', '.join(f'{key} {value}' for key, value in at.items())}" if at else ""
+            raise self.wrong(
+                f": {name} needs {method}{place} on {task}, where it has no run (left out by the study, or not "
+                "applicable); take another point, or leave the task out"
+            )
 
 
-def _set(owner: str | None) -> str:
-    return f"set.{owner}" if owner else "set"
-
-
-def _held(axis: str, value: Any) -> dict[str, Any]:
-    """The settings of one value of an axis."""
-    return {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {axis: value}
+def _sides(pair: Pair) -> list[tuple[str, dict[str, Any]]]:
+    return [(pair.method, pair.at), (pair.control, pair.at | pair.control_at)]
 
 
 def _called(value: Any) -> Any:
-    """What stands for one value of an axis in a request's `point`: itself, a table's name, a list's text."""
-    if isinstance(value, list):
-        return toml_value(value)
-    return value["name"] if isinstance(value, dict) else value
-
-
-def _has(axis: str, values: Sequence[Any], known: Collection[str]) -> bool:
-    """Whether a method with the settings `known` has an axis."""
-    return any(key in known for value in values for key in _held(axis, value))
+    """What stands for one value of an axis in a request's `point`: itself, or a list's text."""
+    return toml_value(value) if isinstance(value, list) else value

@@ -26,39 +26,35 @@ from delrec_bench.studies.draws import SpaceTable
 
 FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000
-MOST_POINTS = 1000  # of all axes together
-# to these a profile adds, as to `set` (`StudyFile.sets`); all else it replaces
-_MERGED = ("data", "margin", "notes")
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if any(value in values[:i] for i, value in enumerate(values)):
+        raise ValueError("a list of values that differ, not one twice")
+    return values
 
 
 def _chosen(value: Any) -> Any:
-    words = isinstance(value, list) and all(isinstance(word, str) for word in value)
-    if not ((words and value) or isinstance(value, dict)):
+    words = isinstance(value, list) and value and all(isinstance(word, str) for word in value)
+    if not (words or isinstance(value, dict)):
         raise ValueError("a list of names, or attributes and their values")
-    if words and len(set(value)) < len(value):
-        raise ValueError("names that differ, not one twice")
-    return value
+    return _distinct(value) if words else value
 
 
-def _is_point(table: dict[str, Any]) -> bool:
-    return isinstance(table.get("name"), str) and len(table) > 1 and bool(_line(table["name"]))
+def _is_point(table: Any) -> bool:
+    return (
+        isinstance(table, dict) and isinstance(table.get("name"), str) and len(table) > 1 and bool(_line(table["name"]))
+    )
 
 
 def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
     axes = dotted(value)
-    points = 1
     for name, values in axes.items():
         if not (isinstance(values, list) and values):
             raise ValueError(f"a list of values for every setting, which {name} = {values!r} is not")
-        tables = [value for value in values if isinstance(value, dict)]
-        if tables and not (len(tables) == len(values) and all(_is_point(table) for table in tables)):
+        if any(isinstance(value, dict) for value in values) and not all(map(_is_point, values)):
             raise ValueError(f"for {name}: tables alone, each with a name and at least one setting")
-        names = [value["name"] if tables else value for value in values]
-        if any(value in names[:i] for i, value in enumerate(names)):
-            raise ValueError(f"for {name}: values that differ, not one twice")
-        points *= len(values)
-    if points > MOST_POINTS:
-        raise ValueError(f"at most {MOST_POINTS} points in all, not {points}")
+        _distinct([value["name"] if isinstance(value, dict) else value for value in values])
     return axes
 
 
@@ -74,10 +70,9 @@ Margin = Annotated[float, Field(gt=0)]
 
 
 class Pair(Table):
-    """Two rows that are compared.
+    """Two rows that are compared: whether `method` is better than `control`.
 
     Attributes:
-        method, control: Names: whether the first is better than the second.
         at: Where on the axes of the sweep, where the two have them.
         control_at: Where the control stands instead, on the axes on which the two differ.
     """
@@ -97,16 +92,12 @@ class PrimaryTable(Pair):
             the place (an interaction).
     """
 
-    over: Annotated[list[str], Field(min_length=1)]
+    over: Annotated[list[str], Field(min_length=1), AfterValidator(_distinct)]
     minus_at: dict[str, Any] = Field(default_factory=dict)
 
 
 class ContrastTable(Pair):
-    """A comparison beside those of every method with its own control.
-
-    Attributes:
-        about: What the two share or differ in, in a few words.
-    """
+    """A comparison beside those of every method with its own control; `about` says what the two share or differ in."""
 
     about: Line
 
@@ -124,7 +115,7 @@ class FindingTable(Table):
 
 
 class Profile(Table):
-    """One profile of a study, or what stands above all of them.
+    """One profile of a study, with what it does not say taken from what stands above all of them.
 
     Attributes:
         methods, tasks: Names, or attributes (`methods/base.py`, `tasks/base.py`) and their values.
@@ -167,17 +158,6 @@ class Profile(Table):
     data: dict[str, str] = Field(default_factory=dict)
     minutes: Annotated[float, Field(gt=0)] | None = None
 
-    def over(self, general: "Profile") -> "Profile":
-        """This profile with what it does not say taken from what stands above the tables."""
-        said = {name: getattr(self, name) for name in self.model_fields_set}
-        merged = {name: _both(getattr(general, name), said[name]) for name in _MERGED if name in said}
-        both = {name: getattr(general, name) for name in Profile.model_fields} | said | merged
-        return Profile.model_construct(**both)
-
-
-def _both(general: Any, own: Any) -> Any:
-    return general | own if isinstance(general, dict) else [*general, *own]
-
 
 class StudyFile(Profile):
     """A whole study file.
@@ -188,7 +168,7 @@ class StudyFile(Profile):
         exhibits: A breach of protocol that the study shows on purpose and its page tells: "test selection" allows
             training.selection = "best-test", which every other study and `run` refuse.
         default: The profile meant where none is named: `quick` where there is one, else the first.
-        profiles: By name.
+        profiles: By name; `set` alone is not merged with what stands above, which may spell its keys in another way.
     """
 
     summary: Line
@@ -197,19 +177,10 @@ class StudyFile(Profile):
     default: str = "quick"
     profiles: dict[str, Profile] = Field(default_factory=dict)
 
-    def sets(self, profile: str) -> list[dict[str, Any]]:
-        """What `set` says above the profiles, and in one of them, which goes over it setting by setting."""
-        return [self.set, self.profiles[profile].set]
-
-    def page(self, study: str, profile: str) -> str:
-        """The name of a profile's page: the study's, and the profile where it is not the default."""
-        return study if profile == self.profile_named(None)[0] else f"{study}-{profile}"
-
-    def profile_named(self, name: str | None) -> tuple[str, Profile]:
-        """A profile with its name, over what stands above the tables; None stands for the default."""
-        usual = self.default if self.default in self.profiles else next(iter(self.profiles))
-        chosen = usual if name is None else name
-        return chosen, self.profiles[chosen].over(self)
+    @property
+    def usual(self) -> str:
+        """The profile that is meant where none is named."""
+        return self.default if self.default in self.profiles else next(iter(self.profiles))
 
 
 def study_file(path: Path) -> StudyFile:
@@ -220,30 +191,28 @@ def study_file(path: Path) -> StudyFile:
     """
     content = read_toml(path)
     where = f"study '{path.stem}'"
-    known = [name for name in StudyFile.model_fields if name != "profiles"]
-    tables = {name: value for name, value in content.items() if isinstance(value, Mapping) and name not in known}
-    for name in content:
-        if name not in known and name not in tables:
-            raise BenchError(f"{where}: unknown key '{name}'; {nearest(name, known)}")
+    tables = {name: of for name, of in content.items() if isinstance(of, dict) and name not in StudyFile.model_fields}
     if not tables:
         raise BenchError(f"{where} has no profile; write a table such as [quick] with its methods and tasks")
-    profiles = {name: checked(Profile, table, f"{where}, profile '{name}'") for name, table in tables.items()}
-    general = {name: value for name, value in content.items() if name in known}
+    general = {name: value for name, value in content.items() if name not in tables}
+    shared = {name: value for name, value in general.items() if name in Profile.model_fields and name != "set"}
+    profiles = {name: shared | table | _added(shared, table) for name, table in tables.items()}
     found = checked(StudyFile, general | {"profiles": profiles}, where)
-    if "default" in general and found.default not in profiles:
+    if found.default not in (*profiles, "quick"):
         raise BenchError(f"{where}: default is '{found.default}'; {nearest(found.default, profiles)}")
     return found
 
 
-def is_page_of_package(page: str) -> bool:
-    """Whether a study of this package has this page."""
-    near = {name: path for name, path in study_files().items() if page.startswith(name)}
-    return any(
-        page == file.page(name, of)
-        for name, path in near.items()
-        for file in [study_file(path)]
-        for of in file.profiles
-    )
+def _added(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What a profile adds to, and does not replace."""
+    out: dict[str, Any] = {}
+    for name in ("data", "margin", "notes"):
+        above, here = general.get(name), own.get(name)
+        if isinstance(above, dict) and isinstance(here, dict):
+            out[name] = above | here
+        elif isinstance(above, list) and isinstance(here, list):
+            out[name] = above + here
+    return out
 
 
 def study_files() -> dict[str, Path]:
@@ -251,16 +220,11 @@ def study_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
-def in_package(path: Path) -> bool:
-    """Whether a study's file is one of this package."""
-    return path.parent == FOLDER
-
-
 def study_path(name: str) -> Path:
     """The file of a study: one of this package by its name, or one of the user's own by its path.
 
     Raises:
-        BenchError: Neither; or a user's file under the name of a study of this package.
+        BenchError: Neither; or a user's file whose page could be that of a study of this package.
     """
     known = study_files()
     if name in known:
@@ -274,6 +238,7 @@ def study_path(name: str) -> Path:
         raise BenchError(
             f"study file '{name}' names a page and links to it; rename it in letters, digits, '.', '-', '_'"
         )
-    if path.stem in known and not path.samefile(known[path.stem]):
-        raise BenchError(f"study file '{name}' has the name of a study of this package; rename it")
+    for own, file in known.items():
+        if f"{path.stem}-".startswith(f"{own}-") and not path.samefile(file):
+            raise BenchError(f"study file '{name}' begins with the name of this package's study '{own}'; rename it")
     return path
