@@ -67,19 +67,6 @@ def refused(network: Mapping[str, Any]) -> str | None:
     return None
 
 
-def without_effect(network: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a network that another of its settings leaves without effect, and why.
-
-    Args:
-        network: Its settings; those of no stack are taken as they are.
-    """
-    kind = network.get("delay_init")
-    if kind is None:
-        return {}
-    why = f"while network.delay_init is '{kind}'"
-    return {f"network.delay_{name}": why for name in DelayInit(kind).unread}
-
-
 def builder(**fixed: Any) -> Any:
     """The `build` of a method: a `Network` of its settings with `fixed` fields."""
 
