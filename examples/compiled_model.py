@@ -1,4 +1,4 @@
-"""A compiled model: the whole graph, no breaks, the same numbers."""
+"""Compile a model with torch.compile, without graph breaks: outputs and gradients stay the same."""
 
 import torch
 from delrec import RecurrentDelays, SpikeLinear

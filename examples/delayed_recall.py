@@ -1,7 +1,7 @@
-"""Twenty lines: a spiking layer with learned recurrent delays in a plain PyTorch loop, on a toy that needs memory.
+"""Train a spiking layer with learned recurrent delays in a plain PyTorch loop, on a toy task that needs memory.
 
-One of four inputs fires at the start and then all is silent; the network is asked 20 steps later which one it was.
-Neurons forget within a few steps (tau 2), so the answer must travel through recurrent delays.
+One of four inputs fires at the start; 20 steps later, the network must say which one it was. Neurons forget within a
+few steps (tau = 2), so the answer must travel through recurrent delays.
 """
 
 import torch
@@ -12,11 +12,11 @@ torch.manual_seed(0)
 embed, readout = nn.Linear(4, 32), nn.Linear(32, 4)
 spiking = RecurrentDelays(32, neuron=LIF(tau=2.0), sigma=2.0, delay_init=DelayInit("uniform", low=5, high=15))
 model = nn.ModuleList([embed, spiking, readout])
-optimiser = torch.optim.Adam(parameter_groups(model, lr=5e-3, delay_lr=5e-2))  # delays at their own rate
+optimiser = torch.optim.Adam(parameter_groups(model, lr=5e-3, delay_lr=5e-2))  # separate learning rate for delays
 
 
 def answer(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the scores (B, 4) of a new batch, and what it was asked for (B,)."""
+    """Return scores (B, 4) and labels (B,) of a new batch."""
     label = torch.randint(4, (batch,))
     x = torch.zeros(25, batch, 4)
     x[:2, torch.arange(batch), label] = 8.0
@@ -30,7 +30,7 @@ for _ in range(300):
     loss.backward()
     optimiser.step()
 
-with deployed(model), torch.no_grad():  # whole delays, no spread
+with deployed(model), torch.no_grad():  # integer delays, no spread
     scores, label = answer(1000)
 accuracy = (scores.argmax(1) == label).float().mean().item()
 print(f"accuracy with deployed delays: {accuracy:.3f} (chance 0.250); delays {spiking.delays().round().tolist()}")

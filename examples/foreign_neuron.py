@@ -1,4 +1,4 @@
-"""Any neuron inside: a function (current, state) -> (spike, state), or, where installed, one of snntorch."""
+"""Use your own neuron function, (current, state) -> (spike, state), or one of snntorch if it is installed."""
 
 import importlib.util
 
@@ -7,7 +7,7 @@ from delrec import RecurrentDelays, Triangle, parameter_groups
 
 
 def function(current, state):
-    """A leaky neuron that resets to zero; the layer carries its state."""
+    """A leaky neuron that resets to zero; the layer keeps its state."""
     v = 0.8 * (torch.zeros_like(current) if state is None else state) + current
     spike = Triangle(1.0).spike(v - 1.0)
     return spike, v * (1 - spike)
@@ -31,4 +31,4 @@ for name, neuron in neurons.items():
         loss.backward()
         optimiser.step()
     rates[name] = layer(x).mean().item()
-    print(f"{name}: fires at {rates[name]:.3f} a step")
+    print(f"{name}: {rates[name]:.3f} spikes per step")

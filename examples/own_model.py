@@ -1,4 +1,4 @@
-"""Own model, batch first, samples of unequal length: three lines of ours in a plain PyTorch loop."""
+"""Use the layers in your own model, with batch-first input and samples of different lengths."""
 
 import torch
 from delrec import LIF, DelayInit, RecurrentDelays, SigmaSchedule, deployed, parameter_groups
@@ -6,7 +6,7 @@ from torch import nn
 
 
 class Echo(nn.Module):
-    """Tell which of four inputs fired first, at each sample's own end."""
+    """Classify which of four inputs fired first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ for _ in range(epochs):
         nn.functional.cross_entropy(model(x, lengths), label).backward()
         optimiser.step()
 
-with deployed(model), torch.no_grad():  # delays rounded, sigma 0, evaluation mode; all restored after
+with deployed(model), torch.no_grad():  # delays rounded, sigma 0, evaluation mode; all restored on exit
     x, lengths, label = batch(1000)
     accuracy = (model(x, lengths).argmax(1) == label).float().mean().item()
 print(f"accuracy with deployed delays: {accuracy:.3f} (chance 0.250)")

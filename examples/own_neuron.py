@@ -1,4 +1,4 @@
-"""Your own neuron in ten lines, compiled by the fast engine: each spike raises the threshold by 0.3, which fades."""
+"""Write your own neuron: each spike raises the threshold by 0.3, which then decays. The fast engine compiles it."""
 
 import torch
 from delrec import Neuron, RecurrentDelays, Triangle

@@ -1,4 +1,4 @@
-"""Streaming: the state is handed on from call to call, or carried by `Stateful`; both equal one long call."""
+"""Process a sequence in chunks: pass the state yourself, or let `Stateful` keep it. Both give the same as one call."""
 
 import torch
 from delrec import FeedforwardDelays, RecurrentDelays, SpikeLinear, Stateful
@@ -9,7 +9,7 @@ layer = RecurrentDelays(32, max_delay=20).eval()
 x = 2 * torch.rand(60, 4, 32)
 with torch.no_grad():
     whole, state, parts = layer(x), None, []
-    for part in x.split(1):  # a step at a time
+    for part in x.split(1):  # one step at a time
         spikes, state, _ = layer(part, state, return_state=True)
         parts.append(spikes)
 explicit = torch.equal(torch.cat(parts), whole)
@@ -20,4 +20,4 @@ with torch.no_grad():
     expected = model(x)
     carried = torch.allclose(torch.cat([stream(part) for part in x.split(7)]), expected, atol=1e-5)
     stream.reset()  # the next recording
-print(f"equal to one call: state handed on {explicit}, carried {carried}")
+print(f"same as one call: state passed on {explicit}, kept by Stateful {carried}")

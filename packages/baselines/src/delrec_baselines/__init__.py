@@ -1,4 +1,4 @@
-"""What DelRec is compared with, one module a paper."""
+"""The neurons and networks that DelRec is compared with, one module per paper."""
 
 from delrec_baselines.adlif import AdLIF, CAdLIF
 from delrec_baselines.alif import ALIF

@@ -1,4 +1,4 @@
-"""What the adaptive neurons share: a state that starts at zero, or at random as in the published code."""
+"""Base class of the adaptive neurons: states start at zero, or at random as in the published code."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ States = tuple[Tensor, ...]
 
 
 class AdaptiveNeuron(Neuron):
-    """A neuron whose states start at zero, or uniform in [0, 1) for every sample; a spike among them starts at zero.
+    """A neuron whose states start at zero, or uniform in [0, 1) for every sample; spikes always start at zero.
 
-    start: "zeros", or "random" as in the code of sparch, SiLIF and ALIF: there also at evaluation, whose accuracy is
+    start: "zeros", or "random" as in the code of sparch, SiLIF and ALIF: also at evaluation, so accuracy is
     then not deterministic. Their code draws a fractional spike before the first step too; here that step is silent.
     Raises ValueError for an unknown start.
     """

@@ -19,7 +19,7 @@ __all__ = ["AdLIF", "CAdLIF"]
 
 
 class AdLIF(AdaptiveNeuron):
-    """Adaptive leaky integrate-and-fire neuron (adLIF), in steps of one.
+    """Adaptive leaky integrate-and-fire neuron (adLIF).
 
         w[t] = beta w[t-1] + a u[t-1] + b S[t-1]
         u[t] = alpha (u[t-1] - S[t-1]) + (1 - alpha) (I[t] - w[t])
@@ -27,14 +27,14 @@ class AdLIF(AdaptiveNeuron):
 
     The states are u, w and S, as published: before the reset.
 
-    Four learned parameters a neuron, each drawn uniformly from its range and clamped to it wherever it is used, so
-    that a parameter may leave the range but then has no gradient: alpha in [e^(-1/5), e^(-1/25)], beta in
-    [e^(-1/30), e^(-1/120)], a in [-1, 1], b in [0, 2]. The drive of w carries no factor (1 - beta), as published.
+    Four learned parameters per neuron, each drawn uniformly from its range and clamped to it where it is used (a
+    parameter outside its range has no gradient): alpha in [e^(-1/5), e^(-1/25)], beta in
+    [e^(-1/30), e^(-1/120)], a in [-1, 1], b in [0, 2]. The input to w has no factor (1 - beta), as published.
     A recurrent current enters like I, inside the factor (1 - alpha): RadLIF is this neuron in a recurrent layer
     with `self_connections=False` and `delays="none"`.
 
     surrogate: default the boxcar of width 1. detach_reset: the published reset carries its gradient (False).
-    start: "zeros", or "random": u and w begin uniform in [0, 1) (see `AdaptiveNeuron`).
+    start: "zeros", or "random": u and w start uniform in [0, 1) (see `AdaptiveNeuron`).
 
     Source: Bittar & Garner 2022, doi 10.3389/fnins.2022.865897. Raises ValueError for an unknown start.
     """
@@ -84,15 +84,15 @@ class AdLIF(AdaptiveNeuron):
         return state[0] - self.resetting(state[2])
 
     def extra_repr(self) -> str:
-        """Name what was set."""
+        """Return the settings, for `print`."""
         return f"start={self.start!r}, detach_reset={self.detach_reset}, surrogate={self.surrogate!r}"
 
 
 class CAdLIF(AdLIF):
     """Constrained adaptive LIF neuron (cAdLIF): adLIF without negative coupling and with wider decays.
 
-    The equations of `AdLIF` with alpha in [.36, .96], beta in [.96, .99], a in [0, 1], b in [0, 2]; its networks draw
-    their weights with Xavier's uniform law. Source: Deckers et al. 2024, arXiv 2311.16112.
+    The equations of `AdLIF` with alpha in [.36, .96], beta in [.96, .99], a in [0, 1], b in [0, 2]; its networks use
+    Xavier uniform initialisation. Source: Deckers et al. 2024, arXiv 2311.16112.
     """
 
     alpha_range = (0.36, 0.96)

@@ -24,12 +24,12 @@ class ALIF(AdaptiveNeuron):
         u[t] = alpha u[t-1] + (1 - alpha) I[t] - threshold[t] S[t-1];    S[t] = 1[u[t] > threshold[t]]
         alpha = exp(-1/tau_m),  rho = exp(-1/tau_adp)
 
-    Two learned parameters a neuron, not clamped, as published: tau_m from N(20, 5), tau_adp from N(150, 10) (mean,
+    Two learned parameters per neuron, not clamped, as published: tau_m from N(20, 5), tau_adp from N(150, 10) (mean,
     standard deviation). b starts at `base`.
 
     base, scale: 0.01 and 1.8 in the authors' SHD script, 1.6 and 0.184 in their module for speech commands. tau_m,
     tau_adp: (mean, standard deviation) of the draw. surrogate: default the multi-Gaussian. detach_reset: the published
-    reset carries its gradient. start: "zeros", or "random": u begins uniform in [0, 1) as published, b at base.
+    reset carries its gradient. start: "zeros", or "random": u starts uniform in [0, 1) as published, b at base.
     Raises ValueError for an unknown start, or a mean or scale that is not positive.
     """
 
@@ -87,6 +87,6 @@ class ALIF(AdaptiveNeuron):
         return fired, (u_new, b_new, fired)
 
     def membrane(self, state: States, coefficients: States) -> Tensor:
-        """Return u[t] - threshold[t] S[t]; the update itself subtracts the threshold of the step after."""
+        """Return u[t] - threshold[t] S[t]; the update itself subtracts the threshold one step later."""
         (u, b, spike), (_, _, base, scale) = state, coefficients
         return u - (base + scale * b) * self.resetting(spike)

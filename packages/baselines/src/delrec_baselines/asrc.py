@@ -1,4 +1,4 @@
-"""ASRC: one learned recurrent delay a layer, as a softmax over all delays that sharpens in training.
+"""ASRC: one learned recurrent delay per layer, a softmax over all delays that sharpens during training.
 
 Source: Xu et al. 2025 (arXiv 2505.11455) and their code (dgxdn/ASRC-SNN).
 """
@@ -22,14 +22,13 @@ class SoftmaxRecurrence(RecurrentDelays):
         I[t,b,i] = current[t,b,i] + drop( sum_o W[i,o] sum_{k=1..K} p[k] S[t-k,b,o] )
         p = softmax(logits / temperature) in training;  p = 1 at the largest logit, else 0, in evaluation
 
-    One vector of logits a layer, at zero at the start: every delay alike. The temperature is `sigma`, which a schedule
-    lowers: as published it starts at 1 and falls by 0.96 an epoch, which `NetworkConfig` says as sigma=1 and
-    sigma_decay=0.96 for 100 epochs (and 0.96^(epochs/100) for another number). Evaluation takes the delay of the
-    largest logit, d = k - 1, on whatever engine is asked for; training runs on the reference engine, the one that takes
-    any kernel.
+    One vector of logits per layer, initially zero. The temperature is `sigma`, which a schedule lowers; as published,
+    it starts at 1 and is multiplied by 0.96 after every epoch: `SigmaSchedule(1.0, decay=0.96 ** (epochs / 100), ...)`.
+    Evaluation uses the delay of the largest logit, d = k - 1, on any engine; training runs on the reference engine,
+    the only one that accepts any kernel.
 
-    size: N. span: K, the longest skip in steps. The rest as in `RecurrentDelays`; delay_init, rounding and
-    learn_spread say nothing here. Attributes: logits (K,). Raises ValueError for a span below 1,
+    size: N. span: K, the longest skip in steps. Other arguments as in `RecurrentDelays`; delay_init, rounding and
+    learn_spread have no effect. Attributes: logits (K,). Raises ValueError for a span below 1,
     for delays other than "shared", for a max_delay (span bounds the delay), and in training when the temperature is not
     above 0.
     """
@@ -61,7 +60,7 @@ class SoftmaxRecurrence(RecurrentDelays):
         return self.delays().expand(self.size)
 
     def half_width(self) -> Tensor:
-        """Return 1: the evaluated delay is one whole step."""
+        """Return 1: the delay used in evaluation is an integer."""
         return torch.ones_like(self.sigma)
 
     def _connections(self, current: Tensor) -> dict[str, Any]:

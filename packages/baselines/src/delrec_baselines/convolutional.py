@@ -1,4 +1,4 @@
-"""Recurrent delays whose weights are one small convolution along the layer, in place of a dense matrix.
+"""Recurrent delays with a small convolution along the layer instead of a dense weight matrix.
 
 Source: Zebendo, Cicciarella & Rossi 2026 (arXiv 2604.15997) and their code.
 """
@@ -16,18 +16,18 @@ __all__ = ["ConvolutionalRecurrence"]
 
 
 class ConvolutionalRecurrence(RecurrentDelays):
-    """`RecurrentDelays` with one kernel of K weights that every neuron shares.
+    """`RecurrentDelays` with one kernel of K weights shared by all neurons.
 
         I[t,b,i] = current[t,b,i] + drop( sum_j kernel[j] sum_{k>=1} m_o[k] S[t-k,b,o] ),   o = i + j - K//2
 
-    Senders outside the layer are silence. Delays stay one a sender (or one a layer), so a layer has K + N recurrent
-    parameters in place of N^2 + N. The kernel starts uniform in [-1/sqrt(K), 1/sqrt(K)].
+    Senders outside the layer are silent. There is still one delay per sender (or per layer), so a layer has K + N
+    recurrent parameters instead of N^2 + N. The kernel starts uniform in [-1/sqrt(K), 1/sqrt(K)].
 
-    It is run as a banded matrix, by whatever engine is asked for: the parameters are saved, the products are not. The
-    published code scales the current by 1/tau; a LIF with threshold tau, and a surrogate as much wider, is the same.
+    It runs as a banded matrix on any engine, so it saves parameters but no computation. The published code scales the
+    current by 1/tau; a LIF with threshold tau and an accordingly wider surrogate is equivalent.
 
-    size: N. kernel_size: K, odd (published: 3). The rest as in `RecurrentDelays`. Attributes: weight (K,). Raises
-    ValueError for an even kernel_size, for synaptic delays, or for self_connections=False.
+    size: N. kernel_size: K, odd (published: 3). Other arguments as in `RecurrentDelays`. Attributes: weight (K,).
+    Raises ValueError for an even kernel_size, for synaptic delays, or for self_connections=False.
     """
 
     def __init__(self, size: int, *, kernel_size: int = 3, **settings: Any) -> None:
@@ -41,12 +41,12 @@ class ConvolutionalRecurrence(RecurrentDelays):
         super().__init__(size, **settings)
 
     def make_weight(self) -> Tensor:
-        """Return the kernel at the start, (K,)."""
+        """Return the initial kernel, (K,)."""
         bound = 1 / math.sqrt(self.kernel_size)
         return nn.init.uniform_(torch.empty(self.kernel_size), -bound, bound)
 
     def effective_weight(self) -> Tensor:
-        """Return the banded matrix (N, N), [receiver, sender], that the kernel stands for."""
+        """Return the banded matrix (N, N), [receiver, sender], equivalent to the kernel."""
         place = torch.arange(self.size, device=self.weight.device)
         tap = place - place.unsqueeze(-1) + self.kernel_size // 2  # [receiver, sender]
         inside = (tap >= 0) & (tap < self.kernel_size)
@@ -54,5 +54,5 @@ class ConvolutionalRecurrence(RecurrentDelays):
 
     @property
     def fan_out(self) -> int:
-        """How many synapses of this layer a spike reaches; neurons at the edge reach fewer."""
+        """Number of synapses in this layer that each spike activates; fewer for neurons at the edge."""
         return min(self.kernel_size, self.size)

@@ -1,14 +1,14 @@
 """DelGrad: exact gradients of first-spike times for weights and delays.
 
-Networks in which a neuron spikes at most once, the class is the output neuron that spikes first, and weights and
-transmission delays learn by the exact gradient of the spike times (`first_spike.py`). Source: Göltz et al. 2025,
+Each neuron spikes at most once, the predicted class is the output neuron that spikes first, and weights and delays are
+trained with the exact gradient of the spike times (`first_spike.py`). Source: Göltz et al. 2025,
 doi:10.1038/s41467-025-63120-y, and the authors' code, whose choices are the defaults here:
 
     delay = scale * sigmoid(raw), raw ~ N(0, 0.25), scale 1 tau_s
     loss  = mean over samples of 1/2 sum_n (t_n - t_true - 0.2 [n != true])^2
 
-Spikes that are missing have no gradient. A batch with too many of them (more than 30 percent in a hidden layer,
-any at the output) takes no optimiser step: the weights of the neurons that missed one are raised instead.
+Missing spikes have no gradient. If a batch has too many of them (more than 30 percent in a hidden layer, any at the
+output), there is no optimiser step: the weights onto the silent neurons are raised instead.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ class DelGradConfig:
         inputs, classes, hidden: Sizes.
         delays, learn_delays, raw_std, delay_scale: See `DelGradLayer`; all layers alike.
         ratio, threshold: See `FirstSpikeNeuron`.
-        weight_mean, weight_std: Initial weights, the last number given serves the layers that follow (published:
+        weight_mean, weight_std: Initial weights per layer; the last value is used for all further layers (published:
             mean 1 with delays, 0.5 without, standard deviation 1).
         encoding: "times": x (1, B, C) holds spike times. "first": x (T, B, C) holds counts, and a channel's first
             spike is its only one. "events": every count is used. The last two are adaptations.
         step: Length of a step of x, in tau_s, for "first" and "events".
         loss: "shift-invariant", or "cross-entropy" of the softmax over -t / separation (for many classes, whose
             times differ by more than one separation).
-        separation: By how much the true class is asked to be first.
+        separation: Target time difference between the true class and the others.
         max_gradient: See `first_spike_times`.
         missing_hidden, missing_output: Fraction of spikes that may be missing before weights are raised.
-        bump: By how much, doubled each time that the very next batch needs the same layer raised.
+        bump: By how much, doubled each time the next batch needs it for the same layer.
 
     Raises:
-        ValueError: A value out of range, named with what would be right.
+        ValueError: If a value is out of range; the message names it.
     """
 
     inputs: int
@@ -143,11 +143,11 @@ def first_spike_cross_entropy(times: Tensor, target: Tensor, separation: float =
 
 
 class DelGradNetwork(Trainable):
-    """Layers of neurons that spike once; the class is the output neuron that spikes first.
+    """Layers of neurons that spike once; the output neuron that spikes first is the predicted class.
 
-    `forward` takes x (T, B, C) in the form that `config.encoding` says and returns the output times (1, B, classes)
-    in tau_s, 1e6 for a missing spike. The network is a function of whole samples: it does not stream. Delays are
-    real numbers, and deployed as such.
+    `forward` takes x (T, B, C) encoded as in `config.encoding` and returns the output times (1, B, classes)
+    in tau_s, 1e6 for a missing spike. The network needs whole samples and cannot run step by step. Delays are
+    real numbers, also when deployed.
     """
 
     bump_layer: Tensor
@@ -205,15 +205,15 @@ class DelGradNetwork(Trainable):
         return times.clamp(max=MISSING_TIME)[None]
 
     def scores(self, outputs: Tensor) -> Tensor:
-        """(B, classes): minus the spike time. Of a sample without any output spike all scores are equal."""
+        """(B, classes): minus the spike time. Without any output spike, all scores are equal."""
         return -outputs[0]
 
     def predict(self, scores: Tensor) -> Tensor:
-        """Class of the first spike (B,); -1 where no output neuron spiked: counted wrong, as published."""
+        """Class of the first spike (B,); -1 where no output neuron spiked, which counts as wrong, as published."""
         return super().predict(scores).where((scores > -MISSING_TIME).any(-1), -1)
 
     def loss(self, scores: Tensor, target: Tensor) -> Tensor:
-        """Loss of the scores of the last `forward`.
+        """Return the loss of the last `forward`.
 
         In training, when too many spikes of that forward are missing, the value has no gradient to the
         parameters (an optimiser skips what has no gradient) and `after_step` raises weights instead.
@@ -241,7 +241,7 @@ class DelGradNetwork(Trainable):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Raise the weights onto neurons that missed a spike, when the last batch called for it."""
+        """Raise the weights onto silent neurons if the last batch had too many of them."""
         if self._missed is not None:
             weight = self.stack[int(self.bump_layer)].weight
             weight[self._missed] += self.bump_value.to(weight.dtype)
@@ -253,12 +253,12 @@ class DelGradNetwork(Trainable):
         return {name: delay.detach() / self.config.step for name, delay in found.items() if delay is not None}
 
     def start_recording(self) -> None:
-        """Begin to count spikes and operations of every forward."""
+        """Start counting spikes and operations of each forward pass."""
         hidden = len(self.config.hidden)
         self._counted = {"samples": 0, "steps": 0, "input": 0, "binary": True, "spikes": [0] * (hidden + 1)}
 
     def stop_recording(self) -> None:
-        """Stop counting, and forget."""
+        """Stop counting and discard the counts."""
         self._counted = None
 
     def _count_activity(self, x: Tensor, arrivals: int) -> None:
@@ -272,10 +272,10 @@ class DelGradNetwork(Trainable):
             self._counted["spikes"][i] += int(times.isfinite().sum())
 
     def activity(self) -> dict[str, Any]:
-        """Spikes per neuron and step by hidden layer, and synaptic operations a sample, since `start_recording`.
+        """Spikes per neuron and step by hidden layer, and synaptic operations per sample, since `start_recording`.
 
         An effective accumulate is one spike at one synapse, a multiply-accumulate several spikes at once. Every
-        neuron spikes at most once, so that a delay holds one pending spike at most: the delay buffer.
+        neuron spikes at most once, so a delay buffer holds at most one pending spike.
         """
         if self._counted is None or self._counted["samples"] == 0:
             return {}

@@ -1,4 +1,4 @@
-"""A layer of neurons that spike once, and how a sequence of counts becomes spike times for it."""
+"""A layer of neurons that spike once, and the conversion of spike counts to spike times."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _AT_ONCE = 2**18  # events times neurons
 
 
 class DelGradLayer(nn.Module):
-    """Neurons that spike once, behind learned weights and delays. No bias.
+    """Neurons that spike once, with learned input weights and delays. No bias.
 
     Args:
         inputs, outputs: Senders C and receivers N.
-        delays: "none"; "axonal" one a sender (C,); "dendritic" one a receiver (N,); "synaptic" (N, C).
+        delays: "none"; "axonal" one per sender (C,); "dendritic" one per receiver (N,); "synaptic" (N, C).
         neuron: Time constants and threshold.
         learn_delays: False keeps the delays as drawn.
         weight_mean, weight_std: Normal distribution of the initial weights.
-        raw_std: Standard deviation of `raw` at the start; its mean is 0, half the scale.
+        raw_std: Initial standard deviation of `raw`; its mean is 0, which is half the scale.
         delay_scale: Delays lie in (0, delay_scale), in the neuron's unit of time.
         max_gradient: See `first_spike_times`.
 
@@ -78,9 +78,9 @@ class DelGradLayer(nn.Module):
         """First-spike time of each neuron, (B, N) float64, inf where it never spikes.
 
         Args:
-            times: (B, C), one spike a sender; or (B, E) events in any order, with `channels`. inf: no spike.
+            times: (B, C), one spike per sender; or (B, E) events in any order, with `channels`. inf: no spike.
             channels: (B, E) int64, the sender of each event.
-            counts: (B, E), how many spikes arrive at once; default 1.
+            counts: (B, E), number of spikes that arrive at once; default 1.
         """
         # Samples are independent: taken a few at a time, the sums of thousands of events stay in the cache.
         samples = max(1, _AT_ONCE // max(1, times.shape[1] * self.outputs))
@@ -112,7 +112,7 @@ class DelGradLayer(nn.Module):
         return spikes + delay if delay is not None and self.delays == "dendritic" else spikes
 
     def extra_repr(self) -> str:
-        """Sizes and kind of delay, for printing."""
+        """Return sizes and kind of delay, for `print`."""
         return f"{self.inputs}, {self.outputs}, delays={self.delays!r}"
 
 

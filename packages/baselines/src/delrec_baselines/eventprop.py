@@ -1,7 +1,7 @@
 """EventProp with delays: exact gradients of weights and delays by the adjoint method.
 
-Spiking neurons that may spike many times, in layers that may be recurrent, with a delay on every connection. Between
-events, and at an arrival of the spike that i sent d_ji before, and at a spike,
+Neurons may spike many times, layers may be recurrent, and every connection has a delay. Between events, at the arrival
+of a spike that i sent d_ji earlier, and at a spike,
 
     tau_m V' = -V + I,   tau_s I' = -I;      I_j += w_ji;      V = threshold -> V = 0
 
@@ -16,8 +16,9 @@ the threshold; delays are real numbers, rounded where they act. The gradient is 
 exact as steps get short.
 
 Sources: Wunderlich & Pehle 2021, doi:10.1038/s41598-021-91786-z (EventProp); Mészáros, Knight & Nowotny 2025,
-arXiv:2501.07331 (delays), and the authors' code, https://github.com/mbalazs98/deventprop. Of it are the time constants,
-the readouts, the pull of spike numbers to a target and the raising of silent neurons; parallel code for GPUs is not.
+arXiv:2501.07331 (delays), and the authors' code, https://github.com/mbalazs98/deventprop. The time
+constants, the readouts, the regularisation of spike counts and the raising of silent neurons are theirs; there is no
+GPU code.
 """
 
 from __future__ import annotations

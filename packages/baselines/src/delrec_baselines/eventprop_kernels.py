@@ -6,8 +6,7 @@ Time is in steps. Between two steps V and I decay exactly,
     couple = tau_s (alpha - beta) / (tau_m - tau_s)
 
 and within a step come, in this order, the threshold and reset, then the arrivals of that step. Senders come first
-in `weight` and `delay` (C, N), and samples in everything that has time, (B, T, N), so that a sample is one piece of
-memory.
+in `weight` and `delay` (C, N), and samples in all sequences (B, T, N), so that a sample is contiguous in memory.
 """
 
 from __future__ import annotations

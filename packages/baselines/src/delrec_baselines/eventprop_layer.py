@@ -1,7 +1,7 @@
-"""Layers that learn by EventProp: spiking neurons with delayed inputs and recurrence, and a leaky readout.
+"""Layers trained with EventProp: spiking neurons with delayed inputs and recurrence, and a leaky readout.
 
 Between layers the gradient of a spike train (T, B, N) is, at each spike, dL/dt of that spike in time (per step), and
-nothing elsewhere: a spike has no size to differentiate by. Only in the last step may it be there without a spike, for
+0 elsewhere: a spike has no amplitude to differentiate. Only in the last step may it be there without a spike, for
 one that never came. See `eventprop.py` for the equations.
 """
 
@@ -32,7 +32,7 @@ class EventPropNeuron:
             only just touches the threshold.
 
     Raises:
-        ValueError: A value that is not positive and finite.
+        ValueError: If a value is not positive and finite.
     """
 
     tau_m: float = 20.0
@@ -56,7 +56,7 @@ class EventPropNeuron:
 
 
 class Connection(nn.Module):
-    """Weights from C senders to N receivers, with a delay for each or none. No bias.
+    """Weights from C senders to N receivers, each with or without a delay. No bias.
 
     Args:
         senders, receivers: C and N.
@@ -101,7 +101,7 @@ class Connection(nn.Module):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Bring the delays back between 0 and `max_delay`."""
+        """Clamp the delays to [0, max_delay]."""
         if self.delay is not None:
             self.delay.clamp_(0, self.max_delay)
 
@@ -133,7 +133,7 @@ class _Layer(nn.Module):
 
 
 class EventPropLayer(_Layer):
-    """Spiking neurons (LIF, hard reset to 0, any number of spikes) behind delayed connections.
+    """Spiking neurons (LIF, hard reset to 0, any number of spikes) with delayed input connections.
 
     Args:
         inward: Connections from the layer before.
@@ -142,7 +142,7 @@ class EventPropLayer(_Layer):
         neuron: Constants.
 
     Raises:
-        ValueError: A recurrence of another size than the layer.
+        ValueError: If the recurrence does not match the layer's size.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ gradient follows from V(T, w, t) = threshold by the implicit function theorem. S
 DelGrad, doi:10.1038/s41467-025-63120-y; without delays Göltz et al. 2021, doi:10.1038/s42256-021-00388-x.
 
 The published code builds one causal set for each input, O(inputs^2) memory, of exponentials of absolute time,
-which overflow at t > 88 tau_s in float32. Here the sums are carried along the sorted inputs and every prefix
-takes its own last input as the origin of time, in float64, so that thousands of inputs are no difficulty.
+which overflow at t > 88 tau_s in float32. Here the sums run along the sorted inputs, and every prefix uses its
+last input as the origin of time, in float64, so thousands of inputs are no problem.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FirstSpikeNeuron:
 
     @property
     def drive(self) -> float:
-        """What g V must reach: the leak conductance times the threshold."""
+        """The value that g V must reach: the leak conductance times the threshold."""
         return self.threshold / self.ratio
 
 

@@ -1,4 +1,4 @@
-"""GRU and LSTM, for scale: what a network of real numbers does with as many parameters."""
+"""GRU and LSTM, non-spiking references with the same number of parameters."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class GatedNetwork(Trainable):
     """A stack of torch's GRU or LSTM layers and a linear readout; it has no delays and no spikes.
 
     inputs, classes: widths of input and output. hidden: neurons of each layer. cell: "gru" or "lstm". dropout: on the
-    outputs of each hidden layer, fresh every step. aggregate: how outputs (T, B, classes) become scores: "mean",
-    "last" or "sum". loss: "cross-entropy" or "mse". Sources: Cho et al. 2014 (arXiv 1406.1078), Hochreiter &
-    Schmidhuber 1997 (doi 10.1162/neco.1997.9.8.1735), in torch's own form: two biases a gate.
-    Raises ValueError for a bad setting, naming it.
+    outputs of each hidden layer, with a new mask every step. aggregate: how outputs (T, B, classes) become scores:
+    "mean", "last" or "sum". loss: "cross-entropy" or "mse". Sources: Cho et al. 2014 (arXiv 1406.1078), Hochreiter &
+    Schmidhuber 1997 (doi 10.1162/neco.1997.9.8.1735), in torch's form, with two biases per gate.
+    Raises ValueError for a wrong setting.
     """
 
     def __init__(
@@ -80,18 +80,18 @@ class GatedNetwork(Trainable):
 
     @property
     def streams(self) -> bool:
-        """True: an output needs no later input."""
+        """True: no output depends on later inputs."""
         return True
 
     def initial_state(self, batch: int) -> list[Any]:
-        """Return the state before the first step: torch's zeros, as None."""
+        """Return the state before the first step: None, which torch treats as zeros."""
         return [None] * len(self.layers)
 
     @torch.no_grad()
     def step(self, inputs: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
         """Take one step of input (B, inputs); return its output (B, classes) and the next state.
 
-        Raises ValueError in training mode, where dropout belongs to the sequence.
+        Raises ValueError in training mode, where dropout applies to the whole sequence.
         """
         if self.training:
             raise ValueError("step() is for inference: call eval() first")
@@ -102,15 +102,15 @@ class GatedNetwork(Trainable):
         return self.readout(values[0]), after
 
     def start_recording(self) -> None:
-        """Begin to count operations of every forward."""
+        """Start counting operations of each forward pass."""
         self._counts = [0.0, 0.0, 0.0]
 
     def stop_recording(self) -> None:
-        """Stop counting, and forget."""
+        """Stop counting and discard the counts."""
         self._counts = None
 
     def activity(self) -> dict[str, Any]:
-        """Return synaptic operations a sample: every weight at every step, zeros of the input left out of the MACs."""
+        """Return synaptic operations per sample: every weight at every step; zero inputs do not count as MACs."""
         if self._counts is None or self._counts[2] == 0:
             return {}
         events, steps, samples = self._counts

@@ -1,4 +1,4 @@
-"""Readouts with a learned leak: leaky integrators that never fire, one decay an output neuron."""
+"""Readouts with a learned leak: leaky integrators that never fire, with one decay per output neuron."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["LearnedLeak"]
 
 
 class LearnedLeak(Neuron):
-    """Leaky integrator with one learned decay a neuron; it never fires.
+    """Leaky integrator with one learned decay per neuron; it never fires.
 
         u[t] = alpha u[t-1] + (1 - alpha) I[t]
 
     kind "decay": alpha is the parameter, uniform in adLIF's range [e^(-1/5), e^(-1/25)] and clamped to it where it is
     used (Bittar & Garner 2022). kind "tau": alpha = exp(-1/tau), tau from N(20, 5) steps and not clamped (Yin et al.
-    2021). Give it to `delrec.Network` as `leak`, with readout="leaky" and readout_gain="one": the gain is its own.
+    2021). Give it to `delrec.Network` as `leak`, with readout="leaky" and readout_gain="one": it has its own gain.
     Raises ValueError for an unknown kind.
     """
 

@@ -18,15 +18,15 @@ __all__ = ["SEAdLIF"]
 
 
 class SEAdLIF(AdaptiveNeuron):
-    """Adaptive LIF neuron whose adaptation sees the membrane of the same step; time constants in steps.
+    """Adaptive LIF neuron whose adaptation uses the membrane potential of the same step; time constants in steps.
 
         h[t] = alpha u[t-1] + (1 - alpha) (I[t] - w[t-1]);   S[t] = 1[h[t] > 1];   u[t] = h[t] (1 - S[t])
         w[t] = beta w[t-1] + (1 - beta) q (a u[t] + b S[t])                        symplectic: method "se"
         w[t] = beta w[t-1] + (1 - beta) q (a u[t-1] + b S[t-1])                    Euler-forward: method "ef"
         alpha = exp(-1/tau_u),  beta = exp(-1/tau_w),  tau = tau_min + r (tau_max - tau_min)
 
-    Four learned parameters a neuron: r_u and r_w, drawn from U[0, 1]; a from U[0, 1]; b from U[0, 2]. `clamp_()` puts
-    all four back in these ranges: the published code does so after every batch. The reset is detached (default).
+    Four learned parameters per neuron: r_u and r_w, drawn from U[0, 1]; a from U[0, 1]; b from U[0, 2]. `clamp_()`
+    clamps all four to these ranges, as the published code does after every batch. The reset is detached (default).
 
     The states are u, w and S after the step.
 
@@ -80,7 +80,7 @@ class SEAdLIF(AdaptiveNeuron):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Put r_u, r_w and a back in [0, 1] and b in [0, 2]."""
+        """Clamp r_u, r_w and a to [0, 1] and b to [0, 2]."""
         for parameter, largest in ((self.r_u, 1.0), (self.r_w, 1.0), (self.a, 1.0), (self.b, 2.0)):
             parameter.clamp_(0.0, largest)
 
@@ -94,5 +94,5 @@ class SEAdLIF(AdaptiveNeuron):
         return fired, (u_new, beta * w + (1 - beta) * jump, fired)
 
     def extra_repr(self) -> str:
-        """Name what was set."""
+        """Return the settings, for `print`."""
         return f"method={self.method!r}, tau_u={self.tau_u}, tau_w={self.tau_w}, q={self.q:g}, start={self.start!r}"

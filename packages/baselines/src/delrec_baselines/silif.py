@@ -18,15 +18,15 @@ __all__ = ["CSiLIF", "SiLIF"]
 
 
 class SiLIF(AdLIF):
-    """The equations of `AdLIF` with decays learned through a time step of each neuron's own.
+    """The equations of `AdLIF`, with decays parameterised by a learned time step per neuron.
 
         alpha = exp(-e^A e^D),    beta = exp(-e^B e^D)
 
-    Five learned parameters a neuron: D, the logarithm of the step, starts at log 0.004; A from U[log 10, log 250];
-    B from U[log 2.5, log 10]; a from U[0, 1] and b from U[0, 2], both clamped where they are used. At the start alpha
-    lies in [.37, .96] and beta in [.96, .99]. Networks draw their weights with Xavier's uniform law.
+    Five learned parameters per neuron: D, the logarithm of the step, starts at log 0.004; A from U[log 10, log 250];
+    B from U[log 2.5, log 10]; a from U[0, 1] and b from U[0, 2], both clamped where they are used. Initially, alpha
+    lies in [.37, .96] and beta in [.96, .99]. Networks use Xavier uniform initialisation.
 
-    time_step: the first value of e^D (0.004 as published, whatever the bin width). Raises ValueError unless positive.
+    time_step: the initial value of e^D (0.004 as published, whatever the bin width). Raises ValueError unless positive.
     """
 
     fixed = ("time_step",)
@@ -65,11 +65,11 @@ class SiLIF(AdLIF):
 
 
 class CSiLIF(AdaptiveNeuron):
-    """Complex SiLIF: one damped oscillator a neuron, carried as two real states.
+    """Complex SiLIF: one damped oscillator per neuron, stored as two real states.
 
         u[t] = lambda (u[t-1] - S[t-1]/2) + b I[t];    S[t] = 1[2 Re u[t] > 1];    lambda = exp((-e^p + i w) e^D)
 
-    Four learned parameters a neuron: p starts at log 0.5, w at pi, D log-uniform in [log step_min, log step_max], b
+    Four learned parameters per neuron: p starts at log 0.5, w at pi, D log-uniform in [log step_min, log step_max], b
     from U[0, 1). step_min, step_max: 0.01 and 0.5 on SHD; the SSC configuration has step_max 5.
     Raises ValueError for an unknown start or steps that are not 0 < step_min <= step_max.
     """

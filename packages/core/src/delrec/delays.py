@@ -5,7 +5,7 @@ a triangle of half-width s around k = 1 + d:
 
     m[k] = max(0, s - |k - (1 + d)|) / s^2        k = 1, 2, ...
 
-Tap k = 0 is never delivered and nothing is renormalised. s = 1 is linear interpolation between two steps.
+Tap k = 0 is never delivered, and the kernel is not renormalised. s = 1 is linear interpolation between two steps.
 Source: DelRec, arXiv 2509.24852, section 3.
 """
 
@@ -59,10 +59,10 @@ class _Project(torch.autograd.Function):
 
 
 def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) -> Tensor:
-    """Return the delay clamped to [lowest, highest], as every layer uses it; highest = None is no upper bound.
+    """Return the delay clamped to [lowest, highest], as every layer uses it; highest = None means no upper bound.
 
-    The gradient passes inside and AT the bounds, as in the published code. Outside, only a gradient that leads back
-    passes, so that a delay beyond its range is neither stuck there nor driven further.
+    The gradient passes inside and AT the bounds, as in the published code. Outside, it passes only if it points back
+    into the range, so a delay out of range is neither stuck nor driven further.
     """
     bounds = math.inf if highest is None else float(highest), float(lowest)
     if not (torch.is_grad_enabled() and delay.requires_grad):
@@ -110,7 +110,7 @@ def triangle_kernel(delay: Tensor, width: Tensor, length: int) -> Tensor:
 def triangle_support(delay: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first and the last tap k >= 1 inside each triangle, corners included, as `triangle_kernel` decides.
 
-    delay: any shape; width broadcast against it. Both are whole numbers in delay's dtype; last = first - 1 where no tap
+    delay: any shape; width broadcast against it. Both are integers in delay's dtype; last = first - 1 if no tap
     is inside.
     """
     centre, width = 1 + delay, width.to(delay.dtype).expand(delay.shape)
@@ -125,10 +125,10 @@ def triangle_support(delay: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def triangle_sides(delay: Tensor, width: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return of each triangle the first tap k in 1 .. length - 1, how many there are, and how many left and right.
+    """Return for each triangle the first tap k in 1 .. length - 1, the number of taps, and how many are left and right.
 
-    Whole numbers in delay's dtype, shaped like it; left is before 1 + d, right after it, and a tap may lie at it. Where
-    there are none, the first is 1.
+    Integers in delay's dtype and shape. Left means before 1 + d, right after it; a tap may also lie at 1 + d. Without
+    taps, the first is 1.
     """
     low, high = triangle_support(delay, width)
     high = high.clamp(max=length - 1)

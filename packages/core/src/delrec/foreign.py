@@ -1,8 +1,8 @@
 """Neurons of other libraries, and any function (current, state) -> (spike, state), as neurons of a layer.
 
-Their state is lifted out at every step and carried by the layer in `State.states`, nested containers flattened; the
-neuron itself is left as it was, so it can be copied, saved, and used elsewhere. They run on the reference engine.
-Those libraries are not imported: a neuron is recognised by the package of its class.
+The layer keeps their state in `State.states`, with nested containers flattened, and leaves the neuron itself unchanged,
+so it can be copied, saved and used elsewhere. They run on the reference engine. The other libraries are not imported: a
+neuron is recognised by the package of its class.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class ForeignNeuron(Neuron):
     """A callable as a neuron: (current, state) -> (spike, state), both currents and spikes (B, N).
 
     The state is a tensor, or tensors in nested tuples, lists and dicts (norse's are named tuples), each of a shape that
-    broadcasts to (B, N). At rest it is `cell.initial_state(current)` where there is such a method, else the first call
-    gets state None and makes it. Parameters of a module are trained, in the group "neuron".
+    broadcasts to (B, N). The initial state is `cell.initial_state(current)` if there is such a method; otherwise the
+    first call gets state None and creates it. Parameters of a module are trained, in the group "neuron".
 
-    cell: the callable. Membrane: the first tensor of the state named v or mem, else the first, as the cell hands it
-    out. Raises ValueError for a cell with recurrent connections of its own.
+    cell: the callable. Membrane: the first tensor of the state named v or mem, else the first, as the cell returns
+    it. Raises ValueError for a cell with recurrent connections of its own.
     """
 
     states = ()  # as many as the cell says
@@ -64,7 +64,7 @@ class ForeignNeuron(Neuron):
             raise _refused(cell, _RECURRENT, "LIFCell")
 
     def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
-        """Return the state at rest, each (B, N), or () where the cell makes it in its first step."""
+        """Return the state at rest, each (B, N), or () if the cell creates it in its first step."""
         make = getattr(self.cell, "initial_state", None)
         if make is None:
             return ()
@@ -74,7 +74,7 @@ class ForeignNeuron(Neuron):
     def step(
         self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Take one step: the cell's own, from its own state."""
+        """Take one step of the cell."""
         if state and self._structure is None:  # a state of another process: what holds it is seen by a step
             with torch.no_grad():
                 self._flat(self.cell(torch.zeros_like(current), None)[1], current)
@@ -89,7 +89,7 @@ class ForeignNeuron(Neuron):
         return spike.to(current.dtype), self._flat(after, current)
 
     def membrane(self, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]) -> Tensor:
-        """Return the state that is the membrane, as the cell hands it out."""
+        """Return the state that is the membrane, as the cell returns it."""
         names = self._state_names()
         if not state:
             raise ValueError(f"{self._name()} has no state: ask for no membrane, and give no lengths")
@@ -99,12 +99,12 @@ class ForeignNeuron(Neuron):
         return state[0]
 
     def attach(self, size: int) -> Neuron:
-        """Belong to a layer of `size` neurons; the cell has what it needs."""
+        """Return self; the cell needs nothing from a layer."""
         self.size = size
         return self
 
     def rules(self, dtype: torch.dtype) -> Rules:
-        """Raise RuleError: a foreign step is not compiled."""
+        """Raise RuleError: foreign neurons are not compiled."""
         raise RuleError("its step is code of another library")
 
     def _state_names(self) -> list[str]:
@@ -146,7 +146,7 @@ class SnntorchNeuron(ForeignNeuron):
     def step(
         self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Take one step, and take back what the neuron noted of it."""
+        """Take one step, and restore the neuron's attributes."""
         held = dict(self.cell._buffers)
         try:
             spike, *after = self.cell(current, *state)
@@ -159,7 +159,7 @@ class SnntorchNeuron(ForeignNeuron):
 
 
 class SpikingjellyNeuron(ForeignNeuron):
-    """A single-step neuron of spikingjelly (LIFNode, IFNode, ...): its memories are its states."""
+    """A single-step neuron of spikingjelly (LIFNode, IFNode, ...): its memories are the states."""
 
     def __init__(self, cell: Any) -> None:
         super().__init__(cell)
@@ -171,14 +171,14 @@ class SpikingjellyNeuron(ForeignNeuron):
         self._names = list(rest)
 
     def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
-        """Return what the memories are after a reset."""
+        """Return the memories after a reset."""
         rest = [self.cell._memories_rv[n] for n in self._names]
         return tuple((r.to(like) if isinstance(r, Tensor) else like.new_full((), r)).expand_as(like) for r in rest)
 
     def step(
         self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Take one step with the memories lent, and put them back."""
+        """Take one step with the given memories, then restore the neuron's own."""
         memories = self.cell._memories
         held = dict(memories)
         try:

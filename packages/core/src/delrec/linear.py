@@ -1,4 +1,4 @@
-"""A linear map that is fast for sparse inputs such as spikes, and gives the same bits on any processor."""
+"""A linear map that is fast for sparse inputs such as spikes and bitwise identical on all processors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SpikeLinear"]
 
 
 class SpikeLinear(nn.Linear):
-    """Linear map y = x W^T + b, as `torch.nn.Linear`; the cpu engine skips zeros and sums in one order.
+    """Linear map y = x W^T + b, like `torch.nn.Linear`; the cpu engine skips zeros and sums in a fixed order.
 
     Args:
         inputs, outputs: Sizes of the last axis.

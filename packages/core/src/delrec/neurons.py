@@ -191,7 +191,7 @@ class Neuron(nn.Module):
         return found
 
     def clamp_(self) -> None:
-        """Put parameters back in their range, after an optimiser step; the default does nothing."""
+        """Clamp parameters to their range, after an optimiser step; the default does nothing."""
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Spike functions and the surrogate derivatives that stand in for theirs.
+"""Spike functions and their surrogate derivatives.
 
 A spike is the Heaviside step of the drive u = (membrane - threshold); its derivative is zero or undefined, so
-training replaces it by a bounded bump around u = 0. A surrogate states that bump once, as one function of tensors.
+training replaces it by a bounded bump around u = 0.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Counts:
     """Numbers of parameters by kind, and by whether they are trained.
 
     weights include biases and normalisation, delays include spreads. total = weights + delays + neuron = trainable +
-    frozen. Of the delays, `spreads` are spreads, and `learned_delays` are trained and no spreads.
+    frozen. Of the delays, `spreads` are spreads, and `learned_delays` are trained delays without spreads.
     """
 
     weights: int
@@ -75,7 +75,7 @@ class Trainable(nn.Module):
         """Prepare for an epoch counted from 0: schedules of sigma and spread."""
 
     def after_step(self) -> None:
-        """Put parameters back in their range after an optimiser step."""
+        """Clamp parameters to their range, after an optimiser step."""
         for module in self.modules():
             if isinstance(module, Layer):
                 module.clamp_()
