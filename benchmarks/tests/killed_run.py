@@ -1,6 +1,6 @@
 """One short run in a process of its own that may be killed, or kills itself at a chosen moment.
 
-    python killed_run.py ROOT [--moment epoch|checkpoint|history|record|trained|finished] [--count N]
+    python killed_run.py ROOT [--moment epoch|checkpoint|record|finished] [--count N]
 
 The network draws from the generators of torch, numpy and Python while it trains, its two optimisers have different
 schedules, and every epoch is checkpointed. Beside a finished run `last.pt` is left: the whole training as it ended.
@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from delrec_bench.config import Request, resolve
-from delrec_bench.environment import machine, provenance
 from delrec_bench.methods.base import Method, MethodTable
 from delrec_bench.networks import Network, NetworkConfig
-from delrec_bench.runs import RunOutcome, folder, run
+from delrec_bench.runs import RunOutcome, folder, perform
 from delrec_bench.runs.folder import RunFolder
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.training import loop
@@ -75,13 +74,8 @@ def once(root: Path) -> RunOutcome:
         finish(self, record, checkpoint)
 
     RunFolder.finish = keeping  # type: ignore[method-assign]
-    return run(REQUEST, MethodTable(noisy=NOISY), find_tasks(), workspace_at(root))
-
-
-def prepare(root: Path) -> None:
-    """Do in this process what every child would do before its run begins, and what no kill can harm."""
-    provenance(), machine()
-    resolve(REQUEST, MethodTable(noisy=NOISY), find_tasks(), workspace_at(root))
+    workspace = workspace_at(root)
+    return perform(resolve(REQUEST, MethodTable(noisy=NOISY), find_tasks(), workspace), workspace)
 
 
 def die() -> None:
@@ -89,14 +83,32 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Half:
+    """A file that takes half of what is written, and then its process dies."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __enter__(self) -> "Half":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data[: len(data) // 2])
+        self.file.flush()
+        die()
+
+
 def dies_at(moment: str, count: int) -> None:
     """Let this process kill itself at the `count`-th time that it comes to a moment."""
-    came = 0
+    left = count
 
     def due() -> bool:
-        nonlocal came
-        came += 1
-        return came == count
+        nonlocal left
+        left -= 1
+        return left == 0
 
     if moment == "epoch":  # half-way through it
         step = loop.Optimisation.step
@@ -107,42 +119,16 @@ def dies_at(moment: str, count: int) -> None:
                 die()
 
         loop.Optimisation.step = stepping  # type: ignore[method-assign]
-    elif moment in ("checkpoint", "record", "trained"):  # its draft is half written
-        name = {"checkpoint": ".resume.pt.", "record": ".record.json.", "trained": ".checkpoint.pt."}[moment]
+    elif moment in ("checkpoint", "record"):  # its draft is half written
+        name = {"checkpoint": ".resume.pt.", "record": ".record.json."}[moment]
         fdopen = os.fdopen
 
         def opening(handle: int, *rest: Any) -> Any:
             file = fdopen(handle, *rest)
-            if name in str(Path(f"/proc/self/fd/{handle}").readlink()) and due():
-                write = file.write
-
-                class Half:
-                    def __enter__(self) -> "Half":
-                        return self
-
-                    def __exit__(self, *_: object) -> None:
-                        file.close()
-
-                    def write(self, data: bytes) -> None:
-                        write(data[: len(data) // 2])
-                        file.flush()
-                        die()
-
-                return Half()
-            return file
+            drafted = name in str(Path(f"/proc/self/fd/{handle}").readlink())
+            return Half(file) if drafted and due() else file
 
         os.fdopen = opening
-    elif moment == "history":  # a line is half written
-        add = folder._Lines.add
-
-        def adding(self: Any, line: str) -> None:
-            if due():
-                self._file.write(line[: len(line) // 2])
-                self._file.flush()
-                die()
-            add(self, line)
-
-        folder._Lines.add = adding  # type: ignore[method-assign]
     elif moment == "finished":  # the record is there, and what was kept for resuming as well
         RunFolder.tidy = lambda self: die()  # type: ignore[method-assign, assignment]
 

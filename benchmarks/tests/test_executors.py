@@ -15,8 +15,8 @@ from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.base import find_methods
-from delrec_bench.records import finished_record, load_records, read_failure, same_record
-from delrec_bench.runs import perform, run
+from delrec_bench.records import Record, finished_record, load_records, read_failure, same_record
+from delrec_bench.runs import perform
 from delrec_bench.runs.executors import Local, Place, carry_out, make_executor
 from delrec_bench.runs.executors.base import work
 from delrec_bench.tasks.base import find_tasks
@@ -73,12 +73,16 @@ def place(root: Path, methods: str, **more: object) -> Place:
     return Place(workspace_at(root), (methods,), **more)  # type: ignore[arg-type]
 
 
+def done_alone(request: Request, place: Place) -> Record:
+    return work(request, place).record(place.workspace)
+
+
 @pytest.fixture
 def dies_once(tmp_path, capfd):
     """A place whose one method kills its process once, in its third epoch, and its record when left alone."""
     folder = method(tmp_path / "methods", "dies-once", penalty=DIES_ONCE)
     (tmp_path / "methods" / "steps").write_text("more than five")
-    alone = run(request("dies-once"), find_methods([folder]), find_tasks(), workspace_at(tmp_path / "alone")).record
+    alone = done_alone(request("dies-once"), place(tmp_path / "alone", folder))
     (tmp_path / "methods" / "steps").unlink()
     return place(tmp_path / "root", folder), alone
 
@@ -137,7 +141,7 @@ def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_pat
     folder = method(tmp_path / "methods", "cut-off", penalty=CUT_OFF, seconds=3600.0)
     marker = tmp_path / "methods" / "cut-off"
     marker.touch()
-    alone = run(request("cut-off"), find_methods([folder]), find_tasks(), workspace_at(tmp_path / "alone")).record
+    alone = done_alone(request("cut-off"), place(tmp_path / "alone", folder))
     marker.unlink()
     there = place(tmp_path / "root", folder)
     options = {"cluster": "local", "timeout_min": 5}  # the last ten minutes of a job count as its limit

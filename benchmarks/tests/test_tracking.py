@@ -19,7 +19,7 @@ from delrec_bench.runs.single import perform
 from delrec_bench.runs.trained import network_of, with_example
 from delrec_bench.tasks.base import find_tasks
 from delrec_bench.tracking import log_page, records_from_mlflow, sync
-from delrec_bench.tracking.values import flat
+from delrec_bench.tracking.values import texts
 from mlflow import MlflowClient
 from tracked import children, losses, run
 
@@ -106,7 +106,7 @@ def test_an_interrupted_sync_is_completed(workspace, monkeypatch):
     sync(workspace, [run()])
     assert records_from_mlflow(workspace) == [run()]
     client, runs = children(workspace)
-    assert runs[run().key].data.params == flat(run().configuration)
+    assert runs[run().key].data.params == texts(run().configuration)
     assert [n for n, _, _ in losses(client, runs[run().key])] == list(range(1, 11))
 
 

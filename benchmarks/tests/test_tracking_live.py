@@ -7,15 +7,10 @@ import sys
 import time
 
 import pytest
-from delrec_bench.tracking import Begun, Follower, follow, records_from_mlflow, sync
+from delrec_bench.tracking import Follower, follow, records_from_mlflow, sync
 from tracked import children, losses, run
 
 pytestmark = pytest.mark.mlflow
-
-
-def begun(record, study=None):
-    names = ("key", "method", "task", "repetition", "configuration", "command")
-    return Begun(**{name: getattr(record, name) for name in names}, study=study)
 
 
 def history(workspace, record, epochs, more=""):
@@ -28,7 +23,7 @@ def history(workspace, record, epochs, more=""):
 
 def test_runs_are_seen_live_epoch_by_epoch_at_their_own_times(workspace):
     one, two = run(), run(repetition=1)
-    follower = Follower(workspace, [begun(one, "mine"), begun(two, "mine")])
+    follower = Follower(workspace, [one, two], "mine")
     follower.poll()
     history(workspace, one, 3, more='{"epoch": 4, "lo')  # the fourth line is being written
     follower.poll()
@@ -41,7 +36,7 @@ def test_runs_are_seen_live_epoch_by_epoch_at_their_own_times(workspace):
     history(workspace, one, 5)
     history(workspace, two, 1)
     follower.poll()
-    again = Follower(workspace, [begun(one), begun(two)])  # the parent was killed
+    again = Follower(workspace, [one, two])  # the parent was killed
     history(workspace, one, 6)
     again.poll()
     history(workspace, one, 10)
@@ -63,16 +58,16 @@ def test_a_damaged_history_stops_nothing(workspace):
     for content in (b"\xff\xfe\n", b"[]\n", number, b"[" * 9999 + b"\n"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        Follower(workspace, [begun(one)]).poll()
+        Follower(workspace, [one]).poll()
     sync(workspace, [one])
     assert records_from_mlflow(workspace) == [one]
 
 
 def test_a_thread_follows_and_an_interrupt_kills_what_has_not_ended(workspace):
     one, two, said = run(), run(repetition=1), []
-    with pytest.raises(KeyboardInterrupt), follow(workspace, said.append, [begun(one)], seconds=0.01) as live:
+    with pytest.raises(KeyboardInterrupt), follow(workspace, said.append, [one], seconds=0.01) as live:
         history(workspace, one, 2)
-        live.begin(begun(two))
+        live.begin(two)
         history(workspace, two, 2)
         live.end(two.key, "FINISHED")
         raise KeyboardInterrupt
@@ -84,7 +79,7 @@ def test_a_thread_follows_and_an_interrupt_kills_what_has_not_ended(workspace):
 def test_trouble_with_the_store_is_said_once_and_stops_nothing(workspace):
     workspace.database.write_bytes(b"garbage" * 1000)
     one, said = run(), []
-    with follow(workspace, said.append, [begun(one)], seconds=0.01):
+    with follow(workspace, said.append, [one], seconds=0.01):
         history(workspace, one, 4)
     assert len(said) == 1 and "is not a database" in said[0]
 

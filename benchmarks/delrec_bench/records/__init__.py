@@ -17,6 +17,6 @@ from delrec_bench.records.finished import (
     write_record,
 )
 from delrec_bench.records.parts import DATA_KINDS, PerSample
-from delrec_bench.records.record import Failure, Record, experiment
+from delrec_bench.records.record import Asked, Failure, Record, experiment
 from delrec_bench.records.results import COLUMNS, published_table, read_table, rows_table, table
 from delrec_bench.records.store import StoreChange, find_record, publish, read_store

@@ -15,7 +15,6 @@ rest: torch does not look at the sums in its files, and a bit that the disk lost
 import hashlib
 import io
 import json
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +32,6 @@ from delrec_bench.records import RESULTS_VERSION, Failure, Record, plain, read_f
 from delrec_bench.workspace import remove_drafts, write_atomic
 
 CHECKPOINT_SECONDS = 60.0  # from one checkpoint to the next, at least
-FSYNC_SECONDS = 1.0  # a line of history is on the disk this much later at most; it survives its process at once
 SCHEMA = 1
 LIBRARIES = ("torch", "numpy", "numba")  # another version of these may add in another order
 
@@ -44,24 +42,17 @@ def sealed(content: bytes) -> bytes:
 
 
 def unsealed(content: bytes) -> bytes:
-    """What `sealed` was given.
-
-    Raises:
-        ValueError: It is not the same any more.
-    """
+    """What `sealed` was given; a `ValueError` where it is not the same any more."""
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise ValueError("its content is not what its digest says")
     return content[32:]
 
 
 def why_unread(error: Exception) -> str:
-    """What torch says of a file that it cannot read, in one line.
-
-    Of a file that is more than plain numbers it says how to load it as a program; that advice is not passed on.
-    """
+    """What torch says of a file that it cannot read, in one line; not how to load it as a program."""
     if isinstance(error, pickle.UnpicklingError):
         return f"{type(error).__name__}: it holds more than tensors and plain values"
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 class BusyError(Exception):
@@ -132,8 +123,8 @@ class Checkpoints:
     """A run's history and its checkpoints (a `training.Keeper`), and what earlier calls have spent on it."""
 
     def __init__(self, folder: RunFolder, engine: str, threads: int, device: str = "cpu") -> None:
-        self._folder, self._device = folder, device
-        self._path = folder.path / "resume.pt"
+        self._device, self._name = device, f"run {folder.key[:12]}"
+        self._path, self._history = folder.path / "resume.pt", folder.path / "history.jsonl"
         versions = provenance()["versions"]
         self._belongs = {
             "schema": SCHEMA,
@@ -150,20 +141,17 @@ class Checkpoints:
         self._before: dict[str, Any] = {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0, "resumed_after": []}
         self._lines: list[str] = []
         self._latest: bytes | None = None  # the checkpoint of the last epoch
-        self._history = _Lines(folder.path / "history.jsonl")
         self._works = True
 
     def checkpoint(self) -> Mapping[str, Any] | None:
         """The training that an earlier call left, if it is of this run; a line says what comes of it."""
         saved = self._read()
-        if saved is None:
-            self._lines = []
-        else:
+        self._lines = []
+        if saved is not None:
             self._before, self._lines = saved["before"], saved["history"]
-            epoch = len(self._lines)
-            self._before["resumed_after"] = [*self._before["resumed_after"], epoch]
-            say(f"run {self._folder.key[:12]} goes on after epoch {epoch}, where it was cut short")
-        self._write(lambda: self._history.start(self._lines), "history.jsonl")
+            self._before["resumed_after"] = [*self._before["resumed_after"], len(self._lines)]
+            say(f"{self._name} goes on after epoch {len(self._lines)}, where it was cut short")
+        self._write(self._history, "".join(f"{line}\n" for line in self._lines))
         return None if saved is None else saved["training"]
 
     def _read(self) -> dict[str, Any] | None:
@@ -198,7 +186,7 @@ class Checkpoints:
         """Write the epoch's line of history, and its checkpoint if the last one is a minute old; else keep it ready."""
         line = json.dumps(plain({**entry, "time": _now()}, missing=True), ensure_ascii=False)
         self._lines.append(line)
-        self._write(lambda: self._history.add(line), "history.jsonl")
+        self._write(self._history, f"{line}\n", append=True)
         content = io.BytesIO()
         about = {"belongs": self._belongs, "before": self.spent(), "history": self._lines}
         torch.save({**about, "training": capture()}, content)
@@ -208,22 +196,23 @@ class Checkpoints:
 
     def save(self) -> None:
         """Write the checkpoint of the last epoch, if one has ended."""
-        if (latest := self._latest) is not None:
-            self._write(lambda: write_atomic(self._path, latest), "resume.pt")
+        if self._latest is not None:
+            self._write(self._path, self._latest)
             self._saved_at = time.perf_counter()
 
-    def _write(self, write: Callable[[], None], name: str) -> None:
+    def _write(self, path: Path, content: bytes | str, append: bool = False) -> None:
         """Write; where that is not possible the run goes on without, which is said once."""
         if not self._works:
             return
         try:
-            write()
+            if append:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(str(content))
+            else:
+                write_atomic(path, content)
         except OSError as error:
             self._works = False
-            say(
-                f"warning: {self._folder.path / name}: {error.strerror}; the run goes on, "
-                "but cannot be resumed if it is cut short"
-            )
+            say(f"warning: {path}: {error.strerror}; the run goes on, but cannot be resumed if it is cut short")
 
     def spent(self) -> dict[str, Any]:
         """Wall and processor seconds and peak memory over all calls, and the epochs after which it was resumed."""
@@ -233,40 +222,6 @@ class Checkpoints:
             "peak_bytes": max(self._before["peak_bytes"], peak_bytes(self._device)),
             "resumed_after": self._before["resumed_after"],
         }
-
-    def close(self) -> None:
-        """End the history file."""
-        self._history.close()
-
-
-class _Lines:
-    """A file of lines that grows; each line is with the kernel when `add` returns."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: Any = None
-        self._synced = time.perf_counter()
-
-    def start(self, lines: list[str]) -> None:
-        """Let the file hold exactly these lines."""
-        self.close()
-        write_atomic(self._path, "".join(line + "\n" for line in lines))
-        self._file = self._path.open("a", encoding="utf-8")
-
-    def add(self, line: str) -> None:
-        self._file.write(line + "\n")
-        self._file.flush()
-        if time.perf_counter() - self._synced >= FSYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.perf_counter()
-
-    def close(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):
-                os.fsync(self._file.fileno())
-            with suppress(OSError):
-                self._file.close()
-            self._file = None
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""One run, from a request to its record: load, build, train, score the test set once (a trial: not at all), write.
+"""One run, from what was resolved to its record: build, train, score the test set once (a trial: not at all), write.
 
 A run under a condition of evaluation is not trained: the run without it is done first, unless it is finished.
 
@@ -9,25 +9,21 @@ import io
 import math
 import time
 import traceback
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from delrec_bench.arithmetic import prepare
-from delrec_bench.config import Request, Resolved, resolve
+from delrec_bench.config import Resolved
 from delrec_bench.data.samples import Cast
 from delrec_bench.environment import need_device, peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError
-from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import Record, canonical_json, finished_record, plain
+from delrec_bench.records import Record, canonical_json, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
-from delrec_bench.runs.recording import activity_of, columns_of, counts_of, make_record, result_of
+from delrec_bench.runs.recording import about, activity_of, counts_of, make_record, scored
 from delrec_bench.runs.trained import load_weights
-from delrec_bench.tasks.base import TaskTable
 from delrec_bench.training import (
     CheckpointError,
     Fit,
@@ -46,36 +42,11 @@ CHECKPOINT_SCHEMA = 1
 Delays = dict[str, torch.Tensor]  # by layer, in steps
 
 
-@dataclass(frozen=True)
-class RunOutcome:
+class RunOutcome(NamedTuple):
     """A record, and whether it was there already."""
 
     record: Record
     reused: bool
-
-
-def run(
-    request: Request,
-    methods: MethodTable,
-    tasks: TaskTable,
-    workspace: Workspace,
-    progress: Progress | None = None,
-    *,
-    wait: bool = True,
-) -> RunOutcome:
-    """Do one run, or find that it was done; `progress` gets {"begun": ...} first, then each epoch.
-
-    Raises:
-        BenchError: The request or its data is wrong.
-        RunError: The run failed.
-        BusyError: Another process is doing it, and `wait` is False.
-    """
-    resolved = resolve(request, methods, tasks, workspace)
-    if progress is not None:
-        names = ("method", "task", "repetition", "configuration", "command")
-        about = {name: value for name, value in _about(resolved).items() if name in names}
-        progress({"begun": {**about, "key": resolved.key, "study": request.study, "trial": request.trial}})
-    return perform(resolved, workspace, progress, wait=wait)
 
 
 def perform(
@@ -95,60 +66,48 @@ def perform(
         RunError: The run failed; why, with the traceback, is kept in its folder.
     """
     folder = RunFolder(workspace.runs, resolved.key)
-    if resolved.derived and finished_record(workspace.runs, resolved.key) is None:
-        perform(resolved.trained(), workspace, progress, wait=wait)
-    with folder.locked(wait) if finished_record(workspace.runs, resolved.key) is None else nullcontext():
-        done = finished_record(workspace.runs, resolved.key)
-        if done is not None:
-            folder.tidy()
-            return RunOutcome(done, True)
-        try:
-            with multiplying(resolved):
-                record, checkpoint = _made(resolved, folder, workspace, progress)
-        except BenchError:
-            folder.forget()  # the request was refused
+    done = finished_record(workspace.runs, resolved.key)
+    if done is None:
+        if resolved.derived:
+            perform(resolved.trained(), workspace, progress, wait=wait)
+        with folder.locked(wait):
+            done = finished_record(workspace.runs, resolved.key)  # by another process, meanwhile
+            if done is None:
+                return RunOutcome(_kept(resolved, folder, workspace, progress), False)
+    folder.tidy()
+    return RunOutcome(done, True)
+
+
+def _kept(resolved: Resolved, folder: RunFolder, workspace: Workspace, progress: Progress | None) -> Record:
+    """The record, made and written; of a failure its folder says why."""
+    try:
+        with multiplying(resolved):
+            record, checkpoint = _made(resolved, folder, workspace, progress)
+    except BenchError:
+        folder.forget()  # the request was refused
+        raise
+    except (Exception, SystemExit) as error:
+        place = None if isinstance(error, RunError) else _place(resolved, error)
+        text = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}: "
+        text += str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
+        text += f" ({place})" if place else ""
+        diverged = {"diverged": isinstance(error, DivergedError)}
+        folder.failed(about(resolved) | diverged, text, "".join(traceback.format_exception(error)))
+        if place is None and not isinstance(error, RunError | SystemExit):
             raise
-        except (Exception, SystemExit) as error:
-            text = _told(resolved, error)
-            lines, diverged = "".join(traceback.format_exception(error)), isinstance(error, DivergedError)
-            folder.failed(_about(resolved) | {"diverged": diverged}, text, lines)
-            if isinstance(error, RunError | SystemExit) or _place(resolved, error) is not None:
-                raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
-            raise
-        folder.finish(record, checkpoint)
-    return RunOutcome(record, False)
-
-
-def _about(resolved: Resolved) -> dict[str, Any]:
-    """What names a run."""
-    return {
-        "method": resolved.method.name,
-        "task": resolved.data.name,
-        "repetition": resolved.request.repetition,
-        "configuration": resolved.configuration,
-        "profile": resolved.request.profile,
-        "point": plain(resolved.point),
-        "command": resolved.command,
-    }
-
-
-def _told(resolved: Resolved, error: BaseException) -> str:
-    what = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}"
-    if isinstance(error, RunError):
-        return f"{what}: {error}"
-    place = _place(resolved, error)
-    return f"{what}: {type(error).__name__}: {error}" + (f" ({place})" if place else "")
+        raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
+    folder.finish(record, checkpoint)
+    return record
 
 
 def _place(resolved: Resolved, error: BaseException) -> str | None:
     """Where a method's own code, or what it called, raised; None where it was this suite: a bug."""
     entry = resolved.method.build or resolved.method.floor
     of_methods = ("delrec", "delrec_baselines", "torch", "delrec_bench.methods", getattr(entry, "__module__", "torch"))
-    frames = list(traceback.walk_tb(error.__traceback__))
-    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in frames]
-    if not any(name == own or name.startswith(f"{own}.") for name in names for own in of_methods):
+    frames = [(str(f.f_globals.get("__name__")), f, line) for f, line in traceback.walk_tb(error.__traceback__)]
+    if not any(name == own or name.startswith(f"{own}.") for name, _, _ in frames for own in of_methods):
         return None
-    frame, line = [pair for pair, name in zip(frames, names, strict=True) if not name.startswith("torch")][-1]
+    _, frame, line = [entry for entry in frames if not entry[0].startswith("torch")][-1]
     return f"{Path(frame.f_code.co_filename).name}, line {line}"
 
 
@@ -162,28 +121,19 @@ def _made(
     if resolved.method.floor:
         return _floor(resolved), None
     if resolved.derived:
-        key = resolved.trained().key
-        trained = finished_record(workspace.runs, key)
-        assert trained is not None
-        return _derived(resolved, trained, workspace.runs / key / "checkpoint.pt"), None
+        return _derived(resolved, workspace.runs), None
     checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, resolved.device)
     try:
-        return (
-            _trial(resolved, checkpoints, progress)
-            if resolved.request.trial
-            else _train(resolved, checkpoints, progress)
-        )
+        return _trained(resolved, checkpoints, progress)
     except (Exception, SystemExit):
         raise
     except BaseException:  # an interrupt, or the signal before a job's time limit
         checkpoints.save()
         raise
-    finally:
-        checkpoints.close()
 
 
 def _fit(
-    resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None, test: HeldOut | None = None
+    resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None, test: HeldOut | None
 ) -> tuple[Any, Fit, Delays]:
     """The trained network, and the delays that it began with.
 
@@ -213,101 +163,82 @@ def _fit(
             checkpoints.set_aside(str(error))
 
 
-def _measured(checkpoints: Checkpoints, fitted: Fit) -> dict[str, Any]:
-    return {"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()}
+def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, bytes | None]:
+    """The record of a training, and its network.
 
-
-def _trial(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, None]:
-    """A trial of a search: trained as a run is, scored on validation data; the test set stays closed.
-
-    One that diverges is a result too: it holds its place among the trials and is never chosen.
+    A trial of a search is scored on validation data, and the test set stays closed. One that diverges is a result too:
+    it holds its place among the trials and is never chosen.
     """
-    fitted, failed = Fit(), None
+    trial, failed = resolved.request.trial, None
+    test = None if trial else HeldOut(Cast(resolved.data.test, resolved.dtype))
     try:
-        model, fitted, _ = _fit(resolved, checkpoints, progress)
-        if not math.isfinite(fitted.valid_score):
+        model, fitted, began = _fit(resolved, checkpoints, progress, test)
+        if trial and not math.isfinite(fitted.valid_score):
             failed = f"the validation score is {fitted.valid_score}"
     except RunError as error:
-        model, failed = build(resolved), str(error)
-    record = make_record(
-        resolved,
-        result={
+        if not trial:
+            raise
+        model, fitted, began, failed = build(resolved), Fit(), {}, str(error)
+    of_training: dict[str, Any] = {
+        "history": fitted.history,
+        "fingerprint": fitted.fingerprint or None,
+        "parameters": counts_of(model),
+    }
+    if test is None:
+        result = {
             "valid_score": None if failed else fitted.valid_score,
             "best_epoch": fitted.best_epoch,
             "epochs": len(fitted.history),
             "selection": resolved.training.selection,
             "failed": failed,
-        },
-        history=fitted.history,
-        fingerprint=fitted.fingerprint or None,
-        parameters=counts_of(model),
-        engine=model.engines(),
-        measured=_measured(checkpoints, fitted),
-    )
-    return record, None
-
-
-def _train(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, bytes]:
-    data = resolved.data
-    test = HeldOut(Cast(data.test, resolved.dtype))
-    model, fitted, began = _fit(resolved, checkpoints, progress, test)
-    scored = score_test(model, test, data.metric, resolved.device)
+        }
+        measured = {"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()}
+        return make_record(resolved, result=result, engine=model.engines(), measured=measured, **of_training), None
+    scores = score_test(model, test, resolved.data.metric, resolved.device)
     record = make_record(
         resolved,
-        result=result_of(data, scored.predictions.numpy(), fitted, resolved.training.selection),
-        **columns_of(data, scored.predictions.numpy()),
-        history=fitted.history,
-        fingerprint=fitted.fingerprint or None,
-        parameters=counts_of(model),
-        activity=activity_of(scored),
+        **scored(resolved, scores.predictions.numpy(), resolved.training.selection, fitted),
+        **of_training,
+        activity=activity_of(scores),
         delays=delays_of(began, model) or None,
         engine=model.engines(),
-        measured=_measured(checkpoints, fitted),
+        measured={"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()},
     )
     content = io.BytesIO()
-    state = {name: value.cpu() for name, value in fitted.state.items()}
-    torch.save(
-        {
-            "schema": CHECKPOINT_SCHEMA,
-            "key": resolved.key,
-            "configuration": canonical_json(resolved.configuration),
-            "best_epoch": fitted.best_epoch,
-            "state_dict": state,
-        },
-        content,
-    )
+    about_it = {
+        "schema": CHECKPOINT_SCHEMA,
+        "key": resolved.key,
+        "configuration": canonical_json(resolved.configuration),
+        "best_epoch": fitted.best_epoch,
+    }
+    torch.save({**about_it, "state_dict": {name: value.cpu() for name, value in fitted.state.items()}}, content)
     return record, content.getvalue()
 
 
-def _derived(resolved: Resolved, trained: Record, checkpoint: Path) -> Record:
+def _derived(resolved: Resolved, runs: Path) -> Record:
     """The record of a derived run: no history, a score; `resolved.trained()` says what it is derived from.
 
     What a condition draws, of events or of delays, is fixed by the seed of the repetition's order: methods compared at
     one repetition meet the same disturbed samples.
 
-    Args:
-        resolved: The derived run.
-        trained: The record of the run that was trained.
-        checkpoint: Its network.
-
     Raises:
         BenchError: The checkpoint is not there or of another run, or the condition does not suit the network.
     """
     start, cpu = time.perf_counter(), time.process_time()
-    data, under = resolved.data, resolved.evaluation
+    key, data, under = resolved.trained().key, resolved.data, resolved.evaluation
+    trained = finished_record(runs, key)
+    assert trained is not None
     seed = resolved.seeds.stream("order", "evaluation")
     model = build(resolved)
-    load_weights(model, checkpoint, trained)
+    load_weights(model, runs / key / "checkpoint.pt", trained)
     samples = data.test if under.condition is None else data.under(under.condition, seed)
     test = HeldOut(Cast(samples, resolved.dtype))
-    scored = score_test(model, test, data.metric, resolved.device, under=under, seed=seed)
-    predictions = scored.predictions.numpy()
+    scores = score_test(model, test, data.metric, resolved.device, under=under, seed=seed)
     return make_record(
         resolved,
-        result=result_of(data, predictions, None, trained.result["selection"]),
-        **columns_of(data, predictions),
+        **scored(resolved, scores.predictions.numpy(), trained.result["selection"]),
         parameters=counts_of(model),
-        activity=activity_of(scored),
+        activity=activity_of(scores),
         engine=model.engines(),
         measured={
             "wall_seconds": time.perf_counter() - start,
@@ -318,15 +249,8 @@ def _derived(resolved: Resolved, trained: Record, checkpoint: Path) -> Record:
 
 
 def _floor(resolved: Resolved) -> Record:
-    floor = resolved.method.floor
-    assert floor is not None
+    assert resolved.method.floor is not None
     start = time.perf_counter()
-    predictions = np.asarray(floor(resolved.data))
+    predictions = np.asarray(resolved.method.floor(resolved.data))
     measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
-    return make_record(
-        resolved,
-        result=result_of(resolved.data, predictions, None, "none"),
-        **columns_of(resolved.data, predictions),
-        engine="none",
-        measured=measured,
-    )
+    return make_record(resolved, **scored(resolved, predictions, "none"), engine="none", measured=measured)

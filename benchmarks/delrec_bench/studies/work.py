@@ -8,11 +8,12 @@ from functools import cached_property
 
 from delrec_bench.config import Request, resolve
 from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import Record, finished_record
+from delrec_bench.records import Asked, Record, finished_record
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
+from delrec_bench.runs.recording import about
 from delrec_bench.studies.cost import Cost, Past, misfit
 from delrec_bench.tasks.base import TaskTable
-from delrec_bench.tracking import Begun, follow
+from delrec_bench.tracking import follow
 
 
 def with_trained(requests: Sequence[Request]) -> list[Request]:
@@ -52,7 +53,7 @@ class Work:
     records: Sequence[Record]
     say: Callable[[str], None]
     bar: Callable[[str, int, int, float], None] = lambda *_: None
-    _known: dict[str, tuple[Begun, Cost]] = field(default_factory=dict)  # of what is missing, by command
+    _known: dict[str, tuple[Asked, Cost]] = field(default_factory=dict)  # of what is missing, by command
 
     @cached_property
     def past(self) -> Past:
@@ -71,10 +72,7 @@ class Work:
             key = found[request.command()] = resolved.key
             if key not in missing and finished_record(self.place.workspace.runs, key) is None:
                 missing[key] = request
-                begun = Begun(
-                    key, request.method, resolved.data.name, request.repetition, request.study, request.trial,
-                    resolved.configuration, resolved.command,
-                )  # fmt: skip
+                begun = Asked(key=key, **about(resolved))
                 self._known[request.command()] = begun, self.past.cost(resolved)
         return list(missing.values()), [found[request.command()] for request in requests]
 
@@ -95,7 +93,9 @@ class Work:
         if why := misfit(self.cost(missing), self.executor.jobs):
             self.say(f"warning: {why}")
         with (
-            follow(self.place.workspace, self.say, [self._known[r.command()][0] for r in missing]) as live,
+            follow(
+                self.place.workspace, self.say, [self._known[r.command()][0] for r in missing], missing[0].study
+            ) as live,
             closing(self._progress(missing, labels or {})) as progress,  # an interrupt ends the workers
         ):
             for done in progress:

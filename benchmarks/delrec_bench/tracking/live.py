@@ -8,16 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from delrec_bench.errors import BenchError
-from delrec_bench.tracking.store import Begun, opened
-from delrec_bench.tracking.values import milliseconds
+from delrec_bench.records import Asked
+from delrec_bench.tracking.store import opened
+from delrec_bench.tracking.values import Entries, milliseconds
 from delrec_bench.workspace import Workspace
 
 SECONDS = 5.0
-
-Entries = dict[int, tuple[dict[str, Any], int]]
 
 
 class Follower:
@@ -26,16 +24,17 @@ class Follower:
     Args:
         workspace: Its `runs` is read, its store written.
         runs: Those that are about to be made.
+        study: The study that asks for them.
     """
 
-    def __init__(self, workspace: Workspace, runs: Iterable[Begun] = ()) -> None:
-        self._workspace = workspace
+    def __init__(self, workspace: Workspace, runs: Iterable[Asked] = (), study: str | None = None) -> None:
+        self._workspace, self._study = workspace, study
         self._runs = {run.key: run for run in runs}
         self._sizes: dict[str, int] = {}  # of histories that are in the store
         self._ids: dict[str, str] = {}  # of runs in the store
         self._ended: dict[str, str] = {}  # key -> status, which the store does not have yet
 
-    def begin(self, run: Begun) -> None:
+    def begin(self, run: Asked) -> None:
         """A run is about to be made."""
         self._runs[run.key] = run
 
@@ -45,37 +44,31 @@ class Follower:
 
     def kill_the_rest(self) -> None:
         """Every run that was seen and has not ended is KILLED."""
-        for key in self._ids.keys() - self._ended.keys():
-            self.end(key, "KILLED")
+        self._ended = dict.fromkeys(self._ids, "KILLED") | self._ended
 
     def poll(self) -> None:
-        """Log what is new since the last call.
-
-        Raises:
-            BenchError: The store failed; the next call tries again.
-        """
-        ended, fresh = dict(self._ended), {}
-        for key in dict(self._runs):
-            path = self._workspace.runs / key / "history.jsonl"
-            size = path.stat().st_size if path.is_file() else 0
-            if size != self._sizes.get(key, 0) or key in ended:
-                fresh[key] = (_entries(path) if size else {}, size)
+        """Log what is new since the last call; a `BenchError` where the store fails: the next call tries again."""
+        ended = dict(self._ended)
+        paths = {key: self._workspace.runs / key / "history.jsonl" for key in dict(self._runs)}
+        sizes = {key: path.stat().st_size if path.is_file() else 0 for key, path in paths.items()}
+        fresh = [key for key, size in sizes.items() if size != self._sizes.get(key, 0) or key in ended]
         if not fresh:
             return
         with opened(self._workspace) as store:
-            for key, (entries, size) in fresh.items():
+            for key in fresh:
+                entries = _entries(paths[key]) if sizes[key] else {}
                 if entries or key in ended:
                     first = min((when for _, when in entries.values()), default=int(1000 * time.time()))
-                    run_id = self._ids[key] = self._ids.get(key) or store.start(self._runs[key], first)
+                    run_id = self._ids[key] = self._ids.get(key) or store.start(self._runs[key], first, self._study)
                     store.epochs(run_id, entries)
                     if key in ended:
                         store.client.set_terminated(run_id, ended[key])
                         del self._runs[key], self._ids[key], self._ended[key]
-                self._sizes[key] = size
+                self._sizes[key] = sizes[key]
 
 
 def _entries(path: Path) -> Entries:
-    """Epoch -> entry and time in ms of every whole line; one that is still being written is left for later."""
+    """Every whole line; one that is still being written, and what comes after a damaged one, is left to the record."""
     text = path.read_text(encoding="utf-8", errors="replace")
     out: Entries = {}
     for line in text[: text.rfind("\n") + 1].splitlines():
@@ -83,29 +76,32 @@ def _entries(path: Path) -> Entries:
             entry = json.loads(line)
             out[int(entry["epoch"])] = (entry, milliseconds(entry.pop("time")))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            break  # what comes after a damaged line is left to the record
+            break
     return out
 
 
 @contextmanager
 def follow(
-    workspace: Workspace, say: Callable[[str], None], runs: Iterable[Begun] = (), seconds: float = SECONDS
+    workspace: Workspace,
+    say: Callable[[str], None],
+    runs: Iterable[Asked] = (),
+    study: str | None = None,
+    seconds: float = SECONDS,
 ) -> Iterator[Follower]:
     """Follow runs in a thread of this process as long as the block lasts; those that have not ended then are KILLED.
 
     Trouble with the store is said once and stops nothing: the records are synced later.
     """
-    follower = Follower(workspace, runs)
-    over = threading.Event()
-    said: list[str] = []
+    follower = Follower(workspace, runs, study)
+    over, said = threading.Event(), threading.Event()
 
     def once() -> None:
         try:
             follower.poll()
         except BenchError as error:
-            if not said:
+            if not said.is_set():
                 say(f"warning: runs are not seen live: {error}")
-            said.append(str(error))
+            said.set()
 
     def repeat() -> None:
         while not over.wait(seconds):

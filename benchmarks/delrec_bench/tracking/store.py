@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError
-from delrec_bench.tracking.values import flat, numbers
+from delrec_bench.records import Asked
+from delrec_bench.tracking.values import Entries, numbers, texts
 from delrec_bench.workspace import Workspace, locked
 
 # Set before MLflow is imported: it reads them once. The suite sends nothing anywhere.
@@ -42,29 +42,7 @@ EXPERIMENT_TAGS = {
 }
 KEY, STUDY = "delrec.key", "delrec.study"
 _SOURCE = {"mlflow.source.name": "delrec-bench", "mlflow.source.type": "LOCAL"}
-_BATCH_METRICS, _BATCH_PARAMS = 1000, 100
-
-
-@dataclass(frozen=True)
-class Begun:
-    """A run that is about to be made: what is known before its record.
-
-    Attributes:
-        key, method, task, repetition: As in its record.
-        study: The study that asks for it.
-        trial: Whether it is a trial of a search.
-        configuration: As in its record.
-        command: What makes it.
-    """
-
-    key: str
-    method: str
-    task: str
-    repetition: int
-    study: str | None = None
-    trial: bool = False
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    command: str = ""
+_MOST_RUNS, _BATCH_METRICS, _BATCH_PARAMS = 50_000, 1000, 100  # what MLflow takes and gives at once
 
 
 def tracking_uri(workspace: Workspace) -> str:
@@ -100,13 +78,7 @@ def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator[Store]:
 
 
 class Store:
-    """An open store.
-
-    Attributes:
-        client: Speaks to it.
-        experiment: Id of the experiment `EXPERIMENT`.
-        uri: Its address.
-    """
+    """An open store: its `uri`, the `client` that speaks to it, and the id of the `experiment`."""
 
     def __init__(self, workspace: Workspace, uri: str) -> None:
         if uri == f"{SQLITE}{workspace.database}" and not workspace.database.exists():
@@ -134,53 +106,43 @@ class Store:
             if before is not None:
                 os.environ[VARIABLE] = before
 
-    def runs(self, clause: str = "") -> Iterator[Any]:
+    def runs(self, clause: str = "") -> list[Any]:
         """The runs that fit a clause, the oldest first."""
-        token: str | None = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment], clause, order_by=["attributes.start_time ASC"], max_results=1000, page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        order = ["attributes.start_time ASC"]
+        return list(self.client.search_runs([self.experiment], clause, order_by=order, max_results=_MOST_RUNS))
 
     def by_key(self) -> dict[str, Any]:
         """Every run that has a key; of two that two machines began at once, the first."""
-        found: dict[str, Any] = {}
-        for run in self.runs():
-            if KEY in run.data.tags:
-                found.setdefault(run.data.tags[KEY], run)
-        return found
+        return {run.data.tags[KEY]: run for run in reversed(self.runs()) if KEY in run.data.tags}
 
-    def start(self, of: Begun, start: int) -> str:
+    def start(self, of: Asked, start: int, study: str | None = None) -> str:
         """The id of the run of this key, which is RUNNING from now on; `start` in ms since 1970, of a new one."""
-        run = next(self.runs(f"tags.`{KEY}` = '{of.key}'"), None)
+        run = next(iter(self.runs(f"tags.`{KEY}` = '{of.key}'")), None)
         if run is None:
             tags = {KEY: of.key, "delrec.method": of.method, "delrec.task": of.task, "delrec.command": of.command}
-            if of.study is not None:
-                tags |= {STUDY: of.study, "mlflow.parentRunId": self.study(of.study)}
-            name = f"{of.method} / {of.task} / {'trial' if of.trial else f'r{of.repetition}'}"
+            if study is not None:
+                tags |= {STUDY: study, "mlflow.parentRunId": self.study(study)}
+            trial = of.configuration.get("kind") == "trial"
+            name = f"{of.method} / {of.task} / {'trial' if trial else f'r{of.repetition}'}"
             run = self.client.create_run(self.experiment, start_time=start, run_name=name, tags=_SOURCE | tags)
         elif run.info.status != "RUNNING":
             self.client.update_run(run.info.run_id, status="RUNNING")  # it was stopped, and goes on
-        params = [Param(k, v) for k, v in sorted(flat(of.configuration).items()) if k not in run.data.params]
+        params = [Param(k, v) for k, v in sorted(texts(of.configuration).items()) if k not in run.data.params]
         for i in range(0, len(params), _BATCH_PARAMS):
             self.client.log_batch(run.info.run_id, params=params[i : i + _BATCH_PARAMS])
         return str(run.info.run_id)
 
     def study(self, name: str) -> str:
         """The id of the run of a study, below which its runs stand."""
-        for run in self.runs(f"attributes.run_name = '{name}'"):
-            if run.data.tags.get(STUDY) == name and KEY not in run.data.tags:
-                return str(run.info.run_id)
-        run = self.client.create_run(self.experiment, run_name=name, tags=_SOURCE | {STUDY: name})
+        found = self.runs(f"attributes.run_name = '{name}'")
+        studies = (run for run in found if run.data.tags.get(STUDY) == name and KEY not in run.data.tags)
+        tags = _SOURCE | {STUDY: name}
+        run = next(studies, None) or self.client.create_run(self.experiment, run_name=name, tags=tags)
         self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
 
-    def epochs(self, run_id: str, entries: Mapping[int, tuple[Mapping[str, Any], int]]) -> None:
-        """Log epochs that are not there yet: number -> its entry of history, and when it ended in ms since 1970."""
+    def epochs(self, run_id: str, entries: Entries) -> None:
+        """Log epochs that are not there yet."""
         seen = max((m.step for m in self.client.get_metric_history(run_id, "loss")), default=0)
         metrics = [
             Metric(name, value, when, step)

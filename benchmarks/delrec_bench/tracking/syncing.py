@@ -14,14 +14,12 @@ from types import MappingProxyType
 from typing import Any
 
 import mlflow
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made when imported
-from mlflow.entities import DatasetInput, InputTag, Metric, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, in_order, read_record, record_text
-from delrec_bench.tracking.store import Begun, Store, opened
+from delrec_bench.tracking.store import Store, opened
 from delrec_bench.tracking.values import VALUE_LENGTH, numbers, timed_history, times
 from delrec_bench.workspace import Workspace
 
@@ -60,9 +58,6 @@ def sync(
         model_of: Makes the model of a record from its checkpoint; None logs none.
         shown: Goes through the records, and may say how far it is.
         study_of: Key of a run -> the study below which it stands, when it is new there.
-
-    Raises:
-        BenchError: The store cannot be opened or written; what is in it already stays.
     """
     added = replaced = unchanged = 0
     with opened(workspace) as store:
@@ -84,9 +79,6 @@ def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], file
     """Give the run of a study its page and figures, and the mean score of each row by `<task>/<method>`.
 
     MLflow allows no '@' in the name of a metric, which the rows of a user's own data have: it becomes '-'.
-
-    Raises:
-        BenchError: The store cannot be opened or written.
     """
     with opened(workspace) as store:
         run_id, now = store.study(study), int(1000 * time.time())
@@ -96,11 +88,7 @@ def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], file
 
 
 def records_from_mlflow(workspace: Workspace) -> list[Record]:
-    """The records that MLflow holds, in the order of `load_records`, as `sync` was given them.
-
-    Raises:
-        BenchError: The store cannot be read, a record in it was altered or is not there any more.
-    """
+    """The records that MLflow holds, as `sync` was given them; a `BenchError` where one was altered or is gone."""
     found = []
     with opened(workspace) as store:
         for run in store.by_key().values():
@@ -119,9 +107,7 @@ def records_from_mlflow(workspace: Workspace) -> list[Record]:
 def _write(store: Store, record: Record, workspace: Workspace, model_of: ModelOf | None, study: str | None) -> None:
     """Complete the run of a record: history, results, data, files and model; its content last, which makes it whole."""
     start, end = times(record)
-    names = ("key", "method", "task", "repetition", "configuration", "command")
-    about = Begun(**{name: getattr(record, name) for name in names}, study=study, trial=record.kind == "trial")
-    run_id = store.start(about, start)
+    run_id = store.start(record, start, study)
     store.epochs(run_id, timed_history(record))
     groups = ("result", "parameters", "activity", "measured")
     store.metrics(run_id, [Metric(f"{g}.{n}", v, end, 0) for g in groups for n, v in numbers(getattr(record, g))])
@@ -184,7 +170,7 @@ def _content(record: Record) -> str:
 
 def _dataset(record: Record) -> DatasetInput:
     # Absolute paths belong to a machine; the files' names and digests say what the data are.
-    source = LocalArtifactDatasetSource(f"data/{record.task.partition(':')[0]}")
-    entity = MetaDataset(source=source, name=record.task, digest=record.data["digest"][:36])._to_mlflow_entity()  # type: ignore[abstract]
-    entity._profile = json.dumps({k: v for k, v in record.data.items() if k != "notes"}, sort_keys=True)[:VALUE_LENGTH]
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "train, valid, test")])
+    source = json.dumps({"uri": f"data/{record.task.partition(':')[0]}"})
+    profile = json.dumps({k: v for k, v in record.data.items() if k != "notes"}, sort_keys=True)[:VALUE_LENGTH]
+    data = Dataset(record.task, record.data["digest"][:36], "local", source, profile=profile)
+    return DatasetInput(data, [InputTag("mlflow.data.context", "train, valid, test")])

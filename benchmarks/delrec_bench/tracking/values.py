@@ -10,28 +10,31 @@ from delrec_bench.records import Record
 VALUE_LENGTH = 6000
 """Characters of a parameter at most."""
 
-
-def flat(values: Any, prefix: str = "") -> dict[str, str]:
-    """A nested configuration as dotted names and text, as MLflow's params want it."""
-    if isinstance(values, Mapping):
-        out: dict[str, str] = {}
-        for name, value in values.items():
-            out |= flat(value, f"{prefix}.{name}" if prefix else str(name))
-        return out
-    text = values if isinstance(values, str) else json.dumps(values)
-    return {prefix: text[:VALUE_LENGTH]}
+Entries = dict[int, tuple[Mapping[str, Any], int]]
+"""Epoch -> its entry of history, and when it ended in ms since 1970."""
 
 
-def numbers(values: Mapping[str, Any], prefix: str = "", lists: bool = False) -> Iterator[tuple[str, float]]:
-    """The numbers of nested values by dotted name, with `lists` those of a list by their place in it."""
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names of nested values, and what they hold."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from numbers(value, f"{prefix}{name}.", lists)
-        elif isinstance(value, list):
-            if lists:
-                yield from numbers({str(i): v for i, v in enumerate(value)}, f"{prefix}{name}.", lists)
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """A nested configuration as dotted names and text, as MLflow's params want it."""
+    return {k: (v if isinstance(v, str) else json.dumps(v))[:VALUE_LENGTH] for k, v in flat(values)}
+
+
+def numbers(values: Mapping[str, Any], lists: bool = False) -> Iterator[tuple[str, float]]:
+    """The numbers of nested values by dotted name, with `lists` those of a list by their place in it."""
+    for name, value in flat(values):
+        if lists and isinstance(value, list):
+            yield from numbers({f"{name}.{i}": v for i, v in enumerate(value)}, lists)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield prefix + name, float(value)
+            yield name, float(value)
 
 
 def milliseconds(text: str) -> int:
@@ -48,11 +51,11 @@ def times(record: Record) -> tuple[int, int]:
     return end - int(1000 * (record.measured.get("wall_seconds") or 0.0)), end
 
 
-def timed_history(record: Record) -> dict[int, tuple[Mapping[str, Any], int]]:
-    """Epoch -> its entry of history, and when it ended in ms since 1970, by the epochs' durations."""
+def timed_history(record: Record) -> Entries:
+    """The history, each epoch after the one before by its duration."""
     at = float(times(record)[0])
     seconds = list(record.measured.get("epoch_seconds") or [])
-    out: dict[int, tuple[Mapping[str, Any], int]] = {}
+    out: Entries = {}
     for number, entry in enumerate(record.history, 1):
         at += 1000 * (seconds[number - 1] or 0.0 if number <= len(seconds) else 0.0)
         out[number] = (entry, int(at))

@@ -64,7 +64,7 @@ def command(
     from delrec_bench.config import Request, parse_setting
     from delrec_bench.runs.executors import Place, do
     from delrec_bench.runs.trained import with_example
-    from delrec_bench.tracking import Begun, follow, sync
+    from delrec_bench.tracking import follow, sync
 
     request = Request(
         method=method,
@@ -88,7 +88,7 @@ def command(
 
             def progress(entry: dict[str, Any]) -> None:
                 if "begun" in entry:
-                    begun.append(Begun(**entry["begun"]))
+                    begun.append(entry["begun"])
                     live.begin(begun[-1])
                 else:
                     display.epoch(entry)

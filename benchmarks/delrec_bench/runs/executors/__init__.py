@@ -29,7 +29,7 @@ def make_executor(
     scheduler: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Executor:
-    """The executor of a name.
+    """The executor of a name; a `BenchError` says which option is wrong, or which package is not installed.
 
     Args:
         name: One of `NAMES`.
@@ -38,17 +38,12 @@ def make_executor(
         per_device: Runs at a time on each CUDA device of this machine, in place of `jobs`.
         scheduler: Address of a Dask scheduler; None starts workers on this machine.
         options: What SLURM is asked for, in submitit's words.
-
-    Raises:
-        BenchError: Unknown, of options that do not go together, or its package is not installed.
     """
     if name not in NAMES:
         raise BenchError(f"--executor is '{name}'; {nearest(name, NAMES)}")
-    for option, value, owner in (
-        ("--per-device", per_device, "local"),
-        ("--scheduler", scheduler, "dask"),
-        ("--executor-option", options, "slurm"),
-    ):
+    given = {"--per-device": (per_device, "local"), "--scheduler": (scheduler, "dask"),
+             "--executor-option": (options, "slurm")}  # fmt: skip
+    for option, (value, owner) in given.items():
         if value and name != owner:
             raise BenchError(f"{option} is for --executor {owner}, not {name}; leave it out")
     for option, count in (("--jobs", jobs), ("--per-device", per_device)):

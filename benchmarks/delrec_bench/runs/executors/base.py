@@ -19,13 +19,11 @@ from delrec_bench.workspace import Workspace
 NO_ROOM = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 """What ends a study: no run could be kept."""
 
-
 Progress = Callable[[dict[str, Any]], None]
 
 
-def _variables() -> tuple[tuple[str, str], ...]:
-    ours = {name: value for name, value in os.environ.items() if name.startswith("DELREC_") and name != MARK}
-    return tuple(sorted(ours.items()))
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("DELREC_") and name != MARK}
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Place:
     task_dirs: tuple[str, ...] = ()
     retries: int = 0
     wait: bool = True
-    variables: tuple[tuple[str, str], ...] = field(default_factory=_variables)
+    variables: dict[str, str] = field(default_factory=_variables)
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,7 @@ class Done:
     busy: bool = False
 
     def record(self, workspace: Workspace) -> Record:
-        """The record of the run.
-
-        Raises:
-            BenchError: The request was refused.
-            RunError: The run failed.
-        """
+        """The record of the run; a `BenchError` where the request was refused, a `RunError` where it failed."""
         if self.key is None:
             raise (BenchError if self.refused else RunError)(self.error)
         found = finished_record(workspace.runs, self.key)
@@ -92,22 +85,31 @@ _one_at_a_time = threading.Lock()  # the generators of torch and numpy are the p
 
 
 def work(request: Request, place: Place, progress: Progress | None = None) -> Done:
-    """Do one run in this process; a failure is its result, and what ends a study is raised.
+    """Do one run in this process; a failure is its result, and what ends a study (`NO_ROOM`) is raised.
 
-    Raises:
-        OSError: There is no room for a record, or no permission.
+    Args:
+        request: What to do.
+        place: Where.
+        progress: Gets {"begun": the record's `Asked`} first, then the entry of each epoch.
     """
+    from delrec_bench.config import resolve
+    from delrec_bench.records import Asked
     from delrec_bench.runs.folder import BusyError
-    from delrec_bench.runs.single import run
+    from delrec_bench.runs.recording import about
+    from delrec_bench.runs.single import perform
 
     with _one_at_a_time:
-        start = time.perf_counter()
+        start, error = time.perf_counter(), ""
         os.environ.update(place.variables)
-        error = ""
         for _ in range(place.retries + 1):
             try:
-                tables = _tables(place.method_dirs, place.task_dirs, _stamp(*place.method_dirs, *place.task_dirs))
-                outcome = run(request, *tables, place.workspace, progress, wait=place.wait)
+                folders = place.method_dirs, place.task_dirs
+                resolved = resolve(request, *_tables(*folders, _stamp(*folders)), place.workspace)
+                if progress is not None:
+                    progress({"begun": Asked(key=resolved.key, **about(resolved))})
+                record, reused = perform(resolved, place.workspace, progress, wait=place.wait)
+                score = record.result["valid_score"] if record.kind == "trial" else record.score
+                return Done(request, record.key, score, reused, time.perf_counter() - start)
             except BusyError:
                 return Done(request, busy=True)
             except BenchError as refused:
@@ -118,17 +120,13 @@ def work(request: Request, place: Place, progress: Progress | None = None) -> Do
                 if isinstance(unforeseen, OSError) and unforeseen.errno in NO_ROOM:
                     raise
                 error = f"{request.method} on {request.task}: {bug(unforeseen)}"
-            else:
-                record = outcome.record
-                score = record.result["valid_score"] if record.kind == "trial" else record.score
-                return Done(request, record.key, score, outcome.reused, time.perf_counter() - start)
         return Done(request, seconds=time.perf_counter() - start, error=error)
 
 
-def _stamp(*folders: str) -> tuple[tuple[str, int, int], ...]:
+def _stamp(*folders: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
     """What tells whether a file of these folders was edited: a process does runs for hours, in a notebook say."""
-    files = [(path, path.stat()) for folder in folders for path in sorted(Path(folder).glob("*.py"))]
-    return tuple((str(path), state.st_mtime_ns, state.st_size) for path, state in files)
+    files = [path for folder in sum(folders, ()) for path in sorted(Path(folder).glob("*.py"))]
+    return tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
 
 
 @lru_cache(1)

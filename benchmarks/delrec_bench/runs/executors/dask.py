@@ -6,6 +6,7 @@ another one, which goes on from the run's checkpoint. Workers must see the works
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from distributed import Client, LocalCluster, as_completed
 
@@ -27,45 +28,31 @@ class Dask:
         if not requests:
             return
         with self._client() as client:
-            futures = {
-                client.submit(do, request, place, pure=False, priority=-number): request
-                for number, request in enumerate(requests)
-            }
+            futures = {client.submit(do, r, place, pure=False, priority=-n): r for n, r in enumerate(requests)}
             try:
                 for future in as_completed(futures):
                     request, error = futures[future], future.exception()
                     if isinstance(error, OSError):
                         raise error
-                    if error is None:
-                        yield future.result()
+                    if error is not None:
+                        what = f"{request.method} on {request.task}: {type(error).__name__}: {error}"
+                        yield Done(request, error=what)
                     else:
-                        yield Done(
-                            request, error=f"{request.method} on {request.task}: {type(error).__name__}: {error}"
-                        )
+                        yield future.result()
             finally:
                 client.cancel(list(futures), force=True)
 
-    def _client(self) -> Client:
+    @contextmanager
+    def _client(self) -> Iterator[Client]:
         if self._address is None:
-            cluster = LocalCluster(
-                n_workers=self.jobs, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
-            )
-            return _Owned(cluster)
+            quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+            with LocalCluster(n_workers=self.jobs, threads_per_worker=1, **quiet) as cluster, Client(cluster) as client:
+                yield client
+            return
         try:
             client = Client(self._address, timeout=self._timeout)
         except (OSError, ValueError) as error:
             raise BenchError(f"--scheduler '{self._address}' does not answer ({error}); start one there") from error
-        self.jobs = max(1, sum(client.nthreads().values()))
-        return client
-
-
-class _Owned(Client):
-    """A client that ends its cluster when it is closed."""
-
-    def __init__(self, cluster: LocalCluster) -> None:
-        self._own = cluster
-        super().__init__(cluster)
-
-    def __exit__(self, *failure: object) -> None:
-        super().__exit__(*failure)
-        self._own.close()
+        with client:
+            self.jobs = max(1, sum(client.nthreads().values()))
+            yield client

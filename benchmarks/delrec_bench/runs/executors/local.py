@@ -1,11 +1,9 @@
 """Runs in processes of this machine, which live from first to last and end with their parent.
 
-The parent sends (request, place); a child answers ("epoch", entry) for each epoch and ("done", Done) or ("raised",
-error) at the end, over a pipe of their own. A child ends with its parent, however that ends.
+The parent sends (request, place) over a pipe; a child answers with the dict of each epoch, and at the end with a `Done`
+or an error. It ends with its parent, however that ends.
 """
 
-import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -24,18 +22,13 @@ from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.runs.executors.base import Done, Place, Progress, work
 
-PR_SET_PDEATHSIG = 1
 SERVE = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
 
 
 class _Child:
     """A process that does runs one after the other. Its arithmetic is in the environment it starts with.
 
-    Attributes:
-        arithmetic: What it was started for.
-        connection: Where its answers come; at the end of the file it has died.
-        process: The process itself.
-        end: Ends it at once, whatever it does; so does losing the last reference to it.
+    `end` ends it at once, whatever it does; so does losing the last reference to it.
     """
 
     def __init__(self, kind: arithmetic.Arithmetic, variables: Mapping[str, str]) -> None:
@@ -83,25 +76,23 @@ class Local:
                     busy[child.connection] = seat, child, request, deaths
                 for connection in wait(list(busy)):
                     assert isinstance(connection, Connection)
-                    seat, child, request, deaths = busy[connection]
                     try:
-                        kind, content = connection.recv()
+                        content = connection.recv()
                     except (EOFError, ConnectionResetError):
-                        kind, content = "died", None
-                    if kind == "epoch":
+                        content = None
+                    if isinstance(content, dict):
                         if progress is not None:
                             progress(content)
                         continue
-                    del busy[connection]
+                    seat, child, request, deaths = busy.pop(connection)
                     seats.append(seat)
-                    if kind == "raised":
-                        child.end()
-                        raise content
-                    if kind == "done":
+                    if isinstance(content, Done):
                         self._idle[seat] = child
                         yield content
                         continue
                     child.end()
+                    if content is not None:
+                        raise content
                     name = f"{request.method} on {request.task}"
                     if deaths:
                         say(f"a worker was killed over {name}; another one goes on with it")
@@ -139,22 +130,17 @@ def serve(descriptor: int, parent: int) -> None:
         except EOFError:
             return
         try:
-            done = work(request, place, lambda entry: connection.send(("epoch", entry)))
+            connection.send(work(request, place, connection.send))
         except OSError as error:
-            connection.send(("raised", error))
-        else:
-            connection.send(("done", done))
+            connection.send(error)
 
 
-def _end_with(parent: int, every: float = 1.0) -> None:
-    """Let this process end when `parent` does: at once on Linux, elsewhere within a second."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _end_with(parent: int) -> None:
+    """Let this process end within a second of `parent`."""
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(every)
+            time.sleep(1.0)
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
@@ -174,7 +160,7 @@ def _arithmetic(request: Request) -> arithmetic.Arithmetic:
 
 
 def default_jobs() -> int:
-    """As many workers as this process may use cores."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -26,10 +26,6 @@ USUAL = {"name": "delrec-bench", "timeout_min": 240, "mem_gb": 8, "cpus_per_task
 class _Signalled(BaseException):
     """A signal came: the job is about to be ended."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = signal.Signals(number)
-
 
 def _leave(number: int, _: object) -> None:
     raise _Signalled(number)
@@ -43,15 +39,11 @@ class Job:
 
     def __call__(self) -> Done:
         """Do the run; submitit's answer to a signal waits until the run has been left."""
-        answers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
-        for number in answers:
-            signal.signal(number, _leave)
+        answers: dict[int, Any] = {n: signal.signal(n, _leave) for n in (signal.SIGUSR1, signal.SIGUSR2)}
         try:
             return do(self.request, self.place)
         except _Signalled as signalled:
-            answer = answers[signalled.number]
-            assert callable(answer)
-            answer(signalled.number, None)  # queues the job again, and ends this process
+            answers[signalled.args[0]](signalled.args[0], None)  # queues the job again, and ends this process
             raise
         finally:
             for number, answer in answers.items():
@@ -70,7 +62,7 @@ class Slurm:
         self._cluster = chosen.pop("cluster", "slurm")
         if self._cluster not in ("slurm", "local", "debug"):
             raise BenchError(f"--executor-option cluster={self._cluster}; it must be slurm, local or debug")
-        self._folder, self._every, self.jobs = folder, every, jobs
+        self._every, self.jobs = every, jobs
         try:
             again = {} if self._cluster == "debug" else {f"{self._cluster}_max_num_timeout": TIMES}
             self._executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self._cluster, **again)
@@ -94,7 +86,7 @@ class Slurm:
                         queued = [self._executor.submit(Job(request, place)) for request in fresh]
                     running |= dict(zip(queued, fresh, strict=True))
                 for job in [job for job in running if job.done()]:
-                    yield self._outcome(job, running.pop(job))
+                    yield _outcome(job, running.pop(job))
                 if running:
                     time.sleep(self._every)
         finally:
@@ -102,13 +94,11 @@ class Slurm:
                 with contextlib.suppress(Exception):
                     job.cancel()
 
-    def _outcome(self, job: Any, request: Request) -> Done:
-        error = job.exception()
-        if error is None:
-            done: Done = job.result()
-            return done
-        told = str(error).strip().splitlines()
-        log = f"; its log: {job.paths.stderr}"
-        return Done(
-            request, error=f"{request.method} on {request.task}: {told[-1] if told else type(error).__name__}{log}"
-        )
+
+def _outcome(job: Any, request: Request) -> Done:
+    error = job.exception()
+    if error is None:
+        done: Done = job.result()
+        return done
+    why = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return Done(request, error=f"{request.method} on {request.task}: {why}; its log: {job.paths.stderr}")
