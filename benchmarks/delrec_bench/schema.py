@@ -110,7 +110,7 @@ def told(error: ValidationError, known: list[str], prefix: str = "") -> str:
     value = repr(first["input"])
     value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
     context = {key: f"{limit:g}" if isinstance(limit, float) else limit for key, limit in first.get("ctx", {}).items()}
-    wanted = _WANTED.get(first["type"], first["msg"]).format(**context)
+    wanted = _WANTED[first["type"]].format(**context) if first["type"] in _WANTED else first["msg"]
     if first["type"] == "literal_error":
         guess = nearest(str(first["input"]), re.findall(r"'([^']*)'", context["expected"]))
         wanted += f"; {guess}" if guess.startswith("did") else ""

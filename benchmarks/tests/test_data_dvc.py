@@ -71,7 +71,7 @@ def test_dvc_update_fetches_an_official_file_from_its_address(checkout):
         dvc("update", str(file))
         server.shutdown()
     assert (folder / "data" / "shd" / "shd_train.h5.zip").read_bytes() == b"a corpus"
-    (entry,) = dvc_entries(file, "data/")
+    (entry,) = dvc_entries(file)
     assert entry.md5 == hashlib.md5(b"a corpus").hexdigest() and entry.meta.licence == "CC BY 4.0"
 
 

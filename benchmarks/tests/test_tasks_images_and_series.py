@@ -66,7 +66,7 @@ def test_the_published_split_has_49800_and_10200_images():
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("t10k-labels-idx1-ubyte", lambda c: c[:-3], "it is cut off"),
+        ("t10k-labels-idx1-ubyte", lambda c: c[:-3], "20 bytes, as its header says, are not there"),
         ("t10k-labels-idx1-ubyte", lambda c: b"\0\0\0\0" + c[4:], "it is no MNIST file"),
         ("t10k-labels-idx1-ubyte", lambda c: c[:2], "it is no MNIST file"),
         ("t10k-labels-idx1-ubyte", lambda c: c[:-1] + b"\x0b", "sample 19 has label 11"),
@@ -84,7 +84,7 @@ def test_bad_image_files_are_one_clear_line(load, images, name, change, message)
 
 
 def test_missing_and_foreign_files_in_the_own_folder_are_refused(load, images, tmp_path):
-    with pytest.raises(BenchError, match=r"work/data/ps-mnist .*data fetch ps-mnist"):
+    with pytest.raises(BenchError, match=r"work/data/ps-mnist/.*data fetch ps-mnist"):
         load(folder=None)
     own = tmp_path / "work" / "data" / "ps-mnist"
     own.parent.mkdir(parents=True)
@@ -172,8 +172,14 @@ def test_whatever_an_image_file_holds_only_our_own_error_comes(tmp_path, data):
         assert str(path) in str(error) and "\n" not in str(error)
 
 
-def test_a_header_that_promises_more_than_memory_is_refused_before_it_is_read(tmp_path):
-    path = tmp_path / "images"
-    path.write_bytes(struct.pack(">IIII", 0x803, 1 << 31, 1 << 10, 1 << 10))
-    with pytest.raises(BenchError, match="2147483648x1024x1024 bytes, as its header says, needs .* bytes of memory"):
-        read_idx(path, 3)
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1 << 31, 1 << 10, 1 << 10), "2147483648x1024x1024 bytes, as its header says,.* needs .* bytes of memory"),
+        ((2**32 - 1, 2**32 - 1, 0), "4294967295x4294967295x0 bytes, as its header says, are not there"),
+    ],
+)
+def test_a_header_that_no_file_can_keep_is_refused_before_more_is_read(tmp_path, shape, message):
+    (tmp_path / "images").write_bytes(struct.pack(">IIII", 0x803, *shape))
+    with pytest.raises(BenchError, match=message):
+        read_idx(tmp_path / "images", 3)

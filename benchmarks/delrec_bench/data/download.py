@@ -4,7 +4,6 @@ import hashlib
 import http.client
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 import zlib
@@ -46,13 +45,13 @@ def download(url: str, path: Path, md5: str, most: int | None) -> None:
 
     Args:
         url: http or https.
-        path: Where the file shall lie.
-        md5: What it must be.
-        most: Bytes that it can have; what comes beyond is not read.
+        path: Where the file goes.
+        md5: Its digest.
+        most: Bytes that it can have; nothing beyond is read.
 
     Raises:
-        BenchError: Another kind of address, a server that refuses or fails, a file cut off or longer than `most`,
-            another md5, no declared size, or no space.
+        BenchError: Another kind of address, a server that refuses or fails, a file longer than `most`, another md5 (of
+            one cut off, say), no declared size, or no space.
     """
     if not url.lower().startswith(SCHEMES):
         raise BenchError(f"{url}: not an http or https address; give one")
@@ -62,33 +61,23 @@ def download(url: str, path: Path, md5: str, most: int | None) -> None:
     with draft_of(path) as draft:
         try:
             # urllib follows no redirection to a file of this machine
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-                stated = answer.headers.get("Content-Length") or ""
-                size = int(stated) if stated.isdecimal() else 0
-                if size > most:
-                    raise BenchError(f"{url}: the server announces {size} bytes where {most} are the most; not fetched")
-                with wrap_file(answer, size or most, description=path.name, console=Console(stderr=True)) as stream:
-                    while received <= most and (block := stream.read(BLOCK)):
-                        with saving(path):
-                            draft.write(block)
-                        total.update(block)
-                        received += len(block)
-        except urllib.error.HTTPError as error:
-            raise BenchError(
-                f"{url}: the server answers {error.code} {error.reason}; get {path.name} elsewhere and put it at {path}"
-            ) from error
+            with (
+                urllib.request.urlopen(url, timeout=PATIENCE) as answer,
+                wrap_file(answer, most, description=path.name, console=Console(stderr=True)) as stream,
+            ):
+                while received <= most and (block := stream.read(BLOCK)):
+                    with saving(path):
+                        draft.write(block)
+                    total.update(block)
+                    received += len(block)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise BenchError(
-                f"{url}: cannot be fetched ({reason}); try again, or put the file at {path} yourself"
-            ) from error
+            raise BenchError(f"{url}: cannot be fetched ({error}); try again, or put the file at {path}") from error
         if received > most:
             raise BenchError(f"{url}: longer than the {most} bytes it can have; nothing was kept, try another source")
-        if received < size:
-            raise BenchError(f"{url}: cut off after {received} of {size} bytes; nothing was kept, try again")
         if total.hexdigest() != md5:
             raise BenchError(
-                f"{url}: md5 {total.hexdigest()} where its .dvc file says {md5}; nothing was kept, try another source"
+                f"{url}: {received} bytes of md5 {total.hexdigest()}, where its .dvc file says {md5}; nothing was "
+                "kept, try again or another source"
             )
 
 

@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from delrec_bench.errors import BenchError
+from delrec_bench.schema import checked
 from delrec_bench.workspace import MARKER, Workspace
 
 SCHEMES = ("http://", "https://")
@@ -31,16 +32,14 @@ class _Plain(yaml.BaseLoader):
 
 
 def _inside(path: str) -> str:
-    """A path that stays below its folder, in the one spelling it has."""
-    parts = path.split("/")
-    if not re.fullmatch(r"[\w.+=@,()~ /-]+", path) or set(parts) & {"", ".", ".."}:
-        raise ValueError("a path leads from its folder down to a file, with / between plain names")
+    if not re.fullmatch(r"data(/[\w.+=@,()~ -]+){2,}", path) or {".", ".."} & set(path.split("/")):
+        raise ValueError("data/TASK/FILE, with / between plain names")
     return path
 
 
 def _fetched(url: str) -> str:
     if not url.lower().startswith(SCHEMES):
-        raise ValueError("an address begins with http:// or https://")
+        raise ValueError("an address that begins with http:// or https://")
     return url
 
 
@@ -79,11 +78,6 @@ class Listed(BaseModel):
         return PurePosixPath(self.path).parts[1]
 
     @property
-    def digest(self) -> str:
-        """What a record says of a file that holds the same: of a generated one the digest of its content."""
-        return self.meta.content or self.md5
-
-    @property
     def most(self) -> int | None:
         """Bytes that it can have."""
         return self.size if self.size is not None else self.meta.at_most
@@ -93,52 +87,33 @@ def listed(workspace: Workspace) -> dict[str, Listed]:
     """Every file of data.dvc and data/*.dvc by its path below the root; the package has its own, for elsewhere.
 
     Raises:
-        BenchError: A .dvc file that cannot be read, with a wrong field, or with a path that is not data/TASK/FILE.
+        BenchError: As `dvc_entries`; a file that is listed twice.
     """
-    root: Any = workspace.root
+    root = workspace.root
     if not (root / MARKER).is_file():
-        package: Any = resources.files("delrec_bench")
-        root = package / PACKAGED if (package / PACKAGED).is_dir() else Path(str(package)).parents[1]
+        package = Path(str(resources.files("delrec_bench")))
+        root = package / PACKAGED if (package / PACKAGED).is_dir() else package.parents[1]
     found: dict[str, Listed] = {}
-    official = root / "data"
-    files = [root / MARKER] if (root / MARKER).is_file() else []
-    if official.is_dir():
-        files += sorted((file for file in official.iterdir() if file.name.endswith(".dvc")), key=lambda file: file.name)
-    for file in files:
-        for entry in dvc_entries(file, "" if file.name == MARKER else "data/"):
+    for file in [root / MARKER, *sorted((root / "data").glob("*.dvc"))]:
+        for entry in dvc_entries(file) if file.is_file() else ():
             if entry.path in found:
                 raise BenchError(f"{file}: lists '{entry.path}' a second time; leave it in one .dvc file")
             found[entry.path] = entry
     return found
 
 
-def dvc_entries(file: Any, prefix: str = "") -> list[Listed]:
-    """The entries of one .dvc file, their paths below `prefix`.
+def dvc_entries(file: Path) -> list[Listed]:
+    """The entries of one .dvc file, their paths below the root.
 
     Raises:
-        BenchError: As `listed`.
+        BenchError: It cannot be read, or has a wrong field or a path that is not data/TASK/FILE.
     """
+    prefix = "" if file.name == MARKER else "data/"
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _Plain)
-        outs, deps = (content["outs"], content.get("deps")) if content else ([], None)
-        if not isinstance(outs, list):
-            raise TypeError("outs is no list")
-        if deps is None:
-            entries = [Listed.model_validate(out) for out in outs]
-        else:
-            [out], [dep] = outs, deps  # an import has one of each
-            entries = [Listed.model_validate({**out, "url": dep["path"]})]
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "an entry of outs"
-        given = " ".join(repr(first["input"]).split())[:100]
-        raise BenchError(f"{file}: {place} is {given}: {first['msg']}; restore the file from git") from error
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        content = yaml.load(file.read_text(encoding="utf-8"), _Plain) or {"outs": []}
+        more = {"url": content["deps"][0]["path"]} if "deps" in content else {}
+        tables = [{**out, "path": f"{prefix}{out['path']}", **more} for out in content["outs"]]
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise BenchError(f"{file}: not a list of outs with path and md5 ({why}); restore it from git") from error
-    for number, entry in enumerate(entries):
-        full = prefix + entry.path
-        if not full.startswith("data/") or len(PurePosixPath(full).parts) < 3:
-            raise BenchError(f"{file}: path '{entry.path}' is not in data/TASK/; a data set's files lie there")
-        entries[number] = entry.model_copy(update={"path": full})
-    return entries
+    return [checked(Listed, table, str(file)) for table in tables]

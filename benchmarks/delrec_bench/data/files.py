@@ -1,11 +1,11 @@
-"""Dataset files: where they lie, what they are (md5), and how they are read and written."""
+"""Dataset files: how they are read, written and identified."""
 
 import errno
 import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -42,52 +42,61 @@ def saving(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL or "No space left" in str(error):  # HDF5 gives the words alone
+        if error.errno in FULL:
             remedy = "make room, or work in a folder on another disk (--root)"
             raise BenchError(f"no space to write {path}; {remedy}") from error
         raise BenchError(f"cannot write {path} ({error.strerror or error}); check the folder's rights") from error
 
 
 def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh: bool = False) -> str:
-    """md5 of a file's bytes, or of what is inside its .gz (`content`).
-
-    It is remembered by path, inode, size and times of change; `fresh` reads the file all the same.
+    """md5 of a file's bytes, or of what is inside its .gz (`content`); `fresh` reads it even where it is remembered.
 
     Raises:
         BenchError: As `reading`.
     """
     with reading(path, unpack=content) as stream:
-        facts = path.stat()
         key = f"{'content' if content and path.suffix == '.gz' else 'bytes'} {path.resolve()}"
-        mark = [facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
-        memory = workspace.cache / "digests.json"
-        entry = recalled(memory).get(key)
-        if not fresh and isinstance(entry, list) and entry[:-1] == mark:
-            return str(entry[-1])
-        digest = _digest(stream, "md5")
+        return _remembered(key, [path], lambda: file_digest(stream, "md5"), workspace, fresh)
+
+
+def folder_digest(folder: Path, workspace: Workspace) -> str:
+    """SHA-256 over the names and contents of all files below a folder.
+
+    Raises:
+        BenchError: As `reading`.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+
+    def whole() -> str:
+        digests = {}
+        for path in files:
+            with reading(path, unpack=False) as stream:
+                digests[path.relative_to(folder).as_posix()] = file_digest(stream, "sha256")
+        return files_digest(digests)
+
+    return _remembered(f"folder {folder.resolve()}", files, whole, workspace)
+
+
+def _remembered(
+    key: str, files: Iterable[Path], make: Callable[[], str], workspace: Workspace, fresh: bool = False
+) -> str:
+    """A digest, made once for as long as its files keep their names, inodes, sizes and times of change."""
+    stats = [(str(path), path.stat()) for path in files]
+    facts = [[name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for name, s in stats]
+    mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    memory = workspace.cache / "digests.json"
+    entry = _recalled(memory).get(key)
+    if not fresh and isinstance(entry, list) and entry[:1] == [mark]:
+        return str(entry[-1])
+    digest = make()
     # Another process may write meanwhile: the last one wins, and what is lost is only computed again.
-    remember(memory, {**recalled(memory), key: [*mark, digest]})
+    with saving(memory):
+        write_atomic(memory, json.dumps({**_recalled(memory), key: [mark, digest]}, indent=1, sort_keys=True))
     return digest
 
 
-def digest_of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with reading(path, unpack=False) as stream:
-        return _digest(stream, "sha256")
-
-
-def _digest(stream: Any, algorithm: str) -> str:
-    return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-
-
-def remember(path: Path, content: dict[str, Any]) -> None:
-    """Write a small JSON file of the cache; a full disk is a BenchError."""
-    with saving(path):
-        write_atomic(path, json.dumps(content, indent=1, sort_keys=True))
-
-
-def recalled(path: Path) -> dict[str, Any]:
-    """What `remember` wrote; nothing where there is no such file, or a damaged one."""
+def _recalled(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; nothing where there is none, or a damaged one."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
@@ -95,26 +104,27 @@ def recalled(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def file_digest(stream: Any, algorithm: str) -> str:
+    """Digest of all that a stream holds."""
+    return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
 def find_file(folder: Path, name: str) -> Path | None:
     """`name` or `name`.gz in the folder, whichever is there."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
-def need_files(folder: Path, names: tuple[str, ...], remedy: str) -> dict[str, Path]:
+def need_files(folder: Path, names: Iterable[str], remedy: str) -> dict[str, Path]:
     """All of `names` (each perhaps with .gz) in the folder.
 
     Raises:
-        BenchError: The folder or a file is not there; says what was looked for, and `remedy`.
+        BenchError: One is not there; says what was looked for, and `remedy`.
     """
-    if not folder.is_dir():
-        raise BenchError(f"no folder {folder} (it should hold {', '.join(names)}, .gz or not); {remedy}")
-    found = {}
-    for name in names:
-        path = find_file(folder, name)
+    found = {name: find_file(folder, name) for name in names}
+    for name, path in found.items():
         if path is None:
             raise BenchError(f"no {folder / name} (nor .gz); {remedy}")
-        found[name] = path
-    return found
+    return cast(dict[str, Path], found)
 
 
 def content_digest(arrays: Mapping[str, np.ndarray]) -> str:

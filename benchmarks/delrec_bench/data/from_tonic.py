@@ -29,7 +29,7 @@ import numpy as np
 
 from delrec_bench.data.binning import LONGEST, Bins, binned, steps_within
 from delrec_bench.data.events import BLOCK, CorpusHeader
-from delrec_bench.data.files import digest_of_file, files_digest, recalled, remember
+from delrec_bench.data.files import files_digest, folder_digest
 from delrec_bench.data.samples import order
 from delrec_bench.data.splits import TEST_SEED, Prepared, assemble
 from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
@@ -89,7 +89,7 @@ class TonicCorpus:
             raise BenchError(f"task option binning = '{options.binning}': {self.task} has 'clean' only")
         folder = data_dir or workspace.data / self.task
         opened = self._opened(folder)
-        digests = {split: _folder_digest(part.path, workspace) for split, part in opened.items()}
+        digests = {split: folder_digest(part.path, workspace) for split, part in opened.items()}
         step = (options.step_ms or self.step_ms) / 1000
         cap = steps_within(LONGEST, step)
         channels = math.prod(opened["train"].shape)
@@ -322,20 +322,6 @@ def targets_of(dataset: Any) -> list[Any]:
     if known is not None and len(known) == len(dataset) and isinstance(first, int | str) and known[0] == first:
         return list(known)
     return [dataset[number][1] for number in range(len(dataset))]
-
-
-def _folder_digest(folder: Path, workspace: Workspace) -> str:
-    """SHA-256 over names and contents; remembered by names, sizes and times of change."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    facts = [[path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    memory, key = workspace.cache / "digests.json", f"folder {folder.resolve()}"
-    known = recalled(memory).get(key)
-    if isinstance(known, list) and known[:1] == [mark]:
-        return str(known[1])
-    digest = files_digest({path.relative_to(folder).as_posix(): digest_of_file(path) for path in files})
-    remember(memory, {**recalled(memory), key: [mark, digest]})
-    return digest
 
 
 def _line(error: BaseException) -> str:

@@ -31,24 +31,16 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     """An idx file of unsigned bytes (.gz or not), as MNIST's files are.
 
     Raises:
-        BenchError: Another magic number, or another length than its header says.
+        BenchError: Another magic number, a size of 0, or another length than its header says.
     """
-    size = 4 + 4 * dimensions
     with reading(path) as stream:
-        head = stream.read(size)
-        magic = int.from_bytes(head[:4], "big")
-        if len(head) < size or magic != 0x800 + dimensions:
-            raise BenchError(
-                f"{path}: begins with {magic:#x}, not {0x800 + dimensions:#x}; it is no MNIST file of this kind"
-            )
+        head = stream.read(4 + 4 * dimensions)
+        if len(head) < 4 + 4 * dimensions or head[:4] != (0x800 + dimensions).to_bytes(4, "big"):
+            raise BenchError(f"{path}: begins with {head[:4].hex(' ')}; it is no MNIST file of this kind")
         shape = struct.unpack(f">{dimensions}I", head[4:])
-        wanted = math.prod(shape)
-        need_memory(2 * wanted, f"{path}: {'x'.join(map(str, shape))} bytes, as its header says,")
+        said, wanted = f"{'x'.join(map(str, shape))} bytes, as its header says,", math.prod(shape)
+        need_memory(2 * wanted, f"{path}: {said}")
         content = stream.read(wanted + 1)
-    if len(content) != wanted:
-        there = "more" if len(content) > wanted else len(content)
-        raise BenchError(
-            f"{path}: its header says {wanted} bytes of {'x'.join(map(str, shape))}, {there} are there; "
-            "it is cut off: copy or fetch it again"
-        )
+    if not content or len(content) != wanted:
+        raise BenchError(f"{path}: {said} are not there; it is empty, cut off or altered: copy or fetch it again")
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -17,6 +17,7 @@ from delrec_bench.errors import BenchError, nearest
 from delrec_bench.workspace import MARKER, Workspace, write_atomic
 
 ABSENT = "not there"
+MADE = {*generated.RECIPES, "digits"}
 
 
 @dataclass(frozen=True)
@@ -39,58 +40,45 @@ def status(workspace: Workspace, fresh: bool = False) -> list[Shelved]:
 
 
 def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
-    path = workspace.root / entry.path
-
-    def judged(there: Path, digest: str, right: bool, wanted: str) -> Shelved:
-        return Shelved(entry.task, there, "right" if right else f"WRONG: md5 {digest}, not {wanted}", not right)
-
+    path = looked_for = workspace.root / entry.path
+    wanted, note = entry.md5, "right"
+    is_image = path.stem in images.OFFICIAL
     if path.suffix == ".zip":  # the file inside is what a task reads; only the zip's md5 is published
-        inside = find_file(path.parent, path.stem)
-        if inside is not None:
+        looked_for = path.with_suffix("")
+        if inside := find_file(path.parent, path.stem):
             digest = digest_of(inside, workspace, content=True, fresh=fresh)
             return Shelved(entry.task, inside, f"there, md5 {digest} (not published; checked by counts when read)")
-        if path.is_file():
-            digest = digest_of(path, workspace, fresh=fresh)
-            unpack = f"{ABSENT}, but {path.name} is, md5 right: data fetch {entry.task} unpacks it"
-            right = digest == entry.md5
-            return (
-                Shelved(entry.task, path.with_suffix(""), unpack) if right else judged(path, digest, right, entry.md5)
-            )
-        return Shelved(entry.task, path.with_suffix(""), ABSENT)
-    if entry.task == "ps-mnist":
-        there = find_file(path.parent, path.stem) or find_file(path.parent / images.TORCHVISION, path.stem)
-        if there is not None:
-            digest = digest_of(there, workspace, content=True, fresh=fresh)
-            return judged(there, digest, digest == images.OFFICIAL[path.stem], images.OFFICIAL[path.stem])
-    elif path.is_file():
-        digest = digest_of(path, workspace, fresh=fresh)
-        return judged(path, digest, _agrees(entry, path, digest), entry.md5)
-    return Shelved(entry.task, path, ABSENT)
+        note = f"{ABSENT}, but {path.name} is, md5 right: data fetch {entry.task} unpacks it"
+    if is_image:
+        wanted = images.OFFICIAL[path.stem]
+        places = (path.parent, path.parent / images.TORCHVISION)
+        path = looked_for = next((found for place in places if (found := find_file(place, path.stem))), path)
+    if not path.is_file():
+        return Shelved(entry.task, looked_for, ABSENT)
+    digest = digest_of(path, workspace, content=is_image, fresh=fresh)
+    if digest == wanted or _same_content(entry, path):
+        return Shelved(entry.task, looked_for, note)
+    return Shelved(entry.task, path, f"WRONG: md5 {digest}, not {wanted}", True)
 
 
-def _agrees(entry: Listed, path: Path, digest: str) -> bool:
-    """Whether a file is the listed one; a generated one may differ in bytes between versions of HDF5."""
-    content = entry.meta.content
-    return digest == entry.md5 or (content is not None and generated.read_content(path) == content)
+def _same_content(entry: Listed, path: Path) -> bool:
+    """Whether a generated file is the listed one, whose bytes may differ between versions of HDF5."""
+    return entry.meta.content is not None and generated.read_content(path) == entry.meta.content
 
 
 def as_text(rows: list[Shelved]) -> str:
     """A table of files, their exact paths, and what was found there."""
     lines = [("task", "looked for at", "found"), *((row.task, str(row.path), row.found) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(2)]
-    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in lines)
+    first, second = (max(len(line[column]) for line in lines) for column in range(2))
+    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in lines)
 
 
 def advice(rows: list[Shelved]) -> str:
-    """How to come by what is not there."""
-    absent = {row.task for row in rows if row.found == ABSENT}
+    """How to get what is not there."""
+    absent = sorted({row.task for row in rows if row.found == ABSENT})
     lines = ["A .h5 or .gz form of a file serves as well; --data DIR reads another folder for one run."]
-    lines += [f"delrec-bench data make {task}   (a run makes it by itself)" for task in sorted(absent & _makers())]
-    return "\n".join([*lines, *(f"delrec-bench data fetch {task}" for task in sorted(absent - _makers()))])
-
-
-def _makers() -> set[str]:
-    return {*generated.RECIPES, "digits"}
+    lines += [f"delrec-bench data make {task}   (a run makes it by itself)" for task in absent if task in MADE]
+    return "\n".join([*lines, *(f"delrec-bench data fetch {task}" for task in absent if task not in MADE)])
 
 
 def make(workspace: Workspace, task: str | None = None, again: bool = False) -> list[Path]:
@@ -102,30 +90,23 @@ def make(workspace: Workspace, task: str | None = None, again: bool = False) -> 
     Raises:
         BenchError: A task that has nothing to make, no space, or content that is not what data.dvc says.
     """
-    if task is not None and task not in _makers():
-        raise BenchError(f"task '{task}' has no file to make; {nearest(task, _makers())}")
+    if task is not None and task not in MADE:
+        raise BenchError(f"task '{task}' has no file to make; {nearest(task, MADE)}")
     known = listed(workspace)
     written: list[Path] = []
-    for name in [task] if task else sorted(_makers()):
+    for name in [task] if task else sorted(MADE):
         folder = workspace.data / name
-        written += _copy_digits(folder, again) if name == "digits" else generated.make(name, folder, again)
+        if name != "digits":
+            written += generated.make(name, folder, again)
+        elif again or not (folder / images.DIGITS).is_file():
+            with saving(folder / images.DIGITS):
+                write_atomic(folder / images.DIGITS, images.raw_digits())
+            written.append(folder / images.DIGITS)
     for path in written:
         entry = known.get(path.relative_to(workspace.root).as_posix())
-        if entry and not _agrees(entry, path, digest := digest_of(path, workspace)):
-            raise BenchError(
-                f"{path}: generated with md5 {digest}, data.dvc says {entry.md5}; restore data.dvc and the generator "
-                "from git"
-            )
+        if entry and digest_of(path, workspace) != entry.md5 and not _same_content(entry, path):
+            raise BenchError(f"{path}: made, but not as {MARKER} says; restore {MARKER} and the generator from git")
     return written
-
-
-def _copy_digits(folder: Path, again: bool) -> list[Path]:
-    path = folder / images.DIGITS
-    if path.is_file() and not again:
-        return []
-    with saving(path):
-        write_atomic(path, images.raw_digits())
-    return [path]
 
 
 def register(workspace: Workspace) -> None:
@@ -163,7 +144,7 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
         The files a task reads.
 
     Raises:
-        BenchError: A task with nothing to fetch, a server or network that fails, a cut-off download, a wrong digest.
+        BenchError: A task with nothing to fetch, or as `download` and `unzip`.
     """
     entries = [entry for entry in listed(workspace).values() if entry.url is not None]
     wanted = [entry for entry in entries if entry.task == task]
@@ -174,10 +155,8 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
         path = workspace.root / entry.path
         packed = path.suffix == ".zip"
         there = find_file(path.parent, path.stem) if packed else None
-        if there is None:
-            if not (path.is_file() and digest_of(path, workspace) == entry.md5):
-                url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.url)
-                download(url, path, entry.md5, entry.most)
-            there = unzip(path, path.with_suffix("")) if packed else path
-        ready.append(there)
+        if there is None and not (path.is_file() and digest_of(path, workspace) == entry.md5):
+            url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.url)
+            download(url, path, entry.md5, entry.most)
+        ready.append(there or (unzip(path, path.with_suffix("")) if packed else path))
     return ready
