@@ -116,8 +116,9 @@ def test_it_is_the_score_of_a_record(exported, capsys):
         (lambda rows: [*rows, rows[3]], "position 3 is there twice"),
         (lambda rows: [*rows[:-1], (99999, 1)], "position 99999"),
         (lambda rows: [*rows[:-1], (359, 10)], "no class of 0 to 9"),
-        (lambda rows: [*rows[:-1], (359, "nan")], "not finite"),
-        (lambda rows: [*rows[:-1], (359, "")], "no number"),
+        (lambda rows: [*rows[:-1], (359, "nan")], "prediction nan is no finite number"),
+        (lambda rows: [*rows[:-1], (359, "")], "prediction nan is no finite number"),
+        (lambda rows: [*rows[:-1], (359, "yes")], "cannot be read"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(exported, capsys, spoil, said):

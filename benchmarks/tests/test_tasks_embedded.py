@@ -61,7 +61,7 @@ def corpus_of(task, folder, train, test):
     parts = {}
     for name, limit in zip([next(iter(recipe.splits)), list(recipe.splits)[-1]], (train, test), strict=True):
         path = folder / name
-        generated.write(path, joined(list(generate(recipe, name, limit))), recipe.words)
+        generated.write(path, joined(generate(recipe, name, limit)), recipe.words)
         with recordings(path) as file:
             parts[name] = bin_events(file, Bins("clean", 140, 0.01, 140, 700))
     steps = max(part.longest for part in parts.values())

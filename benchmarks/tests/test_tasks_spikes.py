@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import json
 import logging
 import shutil
 import subprocess
@@ -277,11 +278,8 @@ def test_a_well_formed_but_altered_cache_is_found_and_made_again(load, tmp_path,
     test, targets = every_frame(first.test), first.train.targets.clone()  # the cache is mapped, so copies of it
     (path,) = (tmp_path / "work" / "cache").glob("bins-*")
     content = bytearray(path.read_bytes())
-    if part == "facts":
-        at = content.index(b"longest") + len(b"longest") + 4
-        content[at] ^= 1
-    else:
-        content[-1] ^= 1
+    length = int.from_bytes(content[:8], "little")
+    content[8 + length + json.loads(content[8 : 8 + length])[f"train-{part}"]["data_offsets"][0]] ^= 1
     path.unlink()  # not in place: it is mapped
     path.write_bytes(content)
     again = load()
@@ -368,8 +366,8 @@ def made(tmp_path):
         (np.full(24, 4), "sample 0 has label 4, but there are 4 classes"),
         (np.full(24, -1), "sample 0 has label -1"),
         (np.full(24, 0.5), "sample 0 has label 0.5"),
-        (np.zeros(23, int), "labels of shape"),
-        (np.zeros(0, int), "labels of shape"),
+        (np.zeros(23, int), "it holds 23 of labels, 24 of"),
+        (np.zeros(0, int), "it holds 0 of labels"),
     ],
 )
 def test_bad_labels_are_named(load, corpus, labels, message):
@@ -405,22 +403,16 @@ def test_missing_files_say_where_they_were_looked_for(load, corpus, tmp_path):
     (corpus / "shd_test.h5").unlink()
     with pytest.raises(BenchError, match=r"no .*mine/shd_test.h5 \(nor .gz\); --data"):
         load()
-    with pytest.raises(BenchError, match="no folder .*/nowhere"):
-        load(folder=tmp_path / "nowhere")
-    with pytest.raises(BenchError, match=r"no folder .*work/data/shd .*data fetch shd"):
+    with pytest.raises(BenchError, match=r"no .*work/data/shd/shd_train.h5 .*data fetch shd"):
         load(folder=None)
-    with h5py.File(corpus / "shd_test.h5", "w") as file:
-        file["labels"] = np.zeros(3)
-    with pytest.raises(BenchError, match="no dataset 'spikes/times'"):
-        load()
 
 
 def test_options_that_do_not_fit_are_refused(load):
     for options, message in (
         ({"channels": 141}, "channels = 141 does not divide the file's 700; 140 would"),
-        ({"binning": "published"}, "shd has 'clean' only"),
-        ({"binning": "times"}, "shd has many spikes a channel; use 'clean'"),
-        ({"task": "ssc", "step_ms": 5.0, "binning": "published"}, "the published binning takes its step from T"),
+        ({"binning": "published"}, "binning = 'published': shd has 'clean'"),
+        ({"binning": "times"}, "binning = 'times': shd has 'clean'"),
+        ({"task": "ssc", "step_ms": 5.0, "binning": "published"}, "'published' takes its step from T"),
     ):
         with pytest.raises(BenchError, match=message):
             load(**options)

@@ -27,26 +27,27 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from delrec_bench.data.events import CorpusHeader
 from delrec_bench.data.files import saving
 from delrec_bench.data.samples import Counts
-from delrec_bench.data.transforms import EventBlock
+from delrec_bench.data.transforms import EventBlock, Transform
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
 LONGEST = 1.4  # seconds: the longest sample any of these tasks looks at
-VERSION = 3  # raise it when the arrays of the cache change their meaning
+VERSION = 4  # raise it when the arrays of the cache change their meaning
 # A time written in decimal may lie a rounding error below the edge that it means.
 SLACK = 1e-9
+
+_HELD = ("starts", "places", "values", "labels", "speakers", "beyond", "facts")  # of each split, in the cache
 
 log = logging.getLogger(__name__)
 
 
 class Recordings(Protocol):
-    """Samples of events, whatever they are read from."""
+    """Samples of events, whatever they are read from; `classes` is None where the largest label tells."""
 
     path: Path
-    header: CorpusHeader
+    classes: int | None
 
     def blocks(self) -> Iterator[EventBlock]:
         """All samples in order, checked."""
@@ -83,16 +84,17 @@ class Bins:
                 "or fewer steps"
             )
 
+    @classmethod
+    def clean(cls, step: float, steps: int | str, channels: int, source: int) -> "Bins":
+        """Clean bins over 1.4 s, or over more where more steps are asked for ("auto": not known yet)."""
+        cap = max(1, math.ceil(LONGEST / step - 1e-9))
+        return cls("clean", cap if steps == "auto" else max(cap, int(steps)), step, channels, source)
+
     def step_of(self, times: np.ndarray) -> np.ndarray:
         """Step of each time (seconds); `steps` or more where it lies after the end."""
         if self.mode == "published":
             return np.digitize(times, np.linspace(0, LONGEST, self.steps))
         return np.floor(times / self.step + SLACK).astype(np.int64)
-
-
-def steps_within(seconds: float, step: float) -> int:
-    """The fewest steps that cover `seconds`."""
-    return max(1, math.ceil(seconds / step - 1e-9))
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Binned:
         labels: (n,) class.    speakers: (n,) or None.
         beyond: (n,) spikes after the store's last step.
         longest: Steps up to the last spike of any sample, within the store.
-        classes: Classes the file names in extra/keys, or its largest label + 1.
+        classes: Classes that the file names, or its largest label + 1.
         top: Its largest unit + 1, before summing.
     """
 
@@ -117,39 +119,39 @@ class Binned:
     top: int
 
 
-def bin_events(file: Recordings, bins: Bins) -> Binned:
-    """Bin every sample.
+def bin_events(file: Recordings, bins: Bins, transform: Transform | None = None, seed: int = 0) -> Binned:
+    """Bin every sample, after a transform where there is one.
 
     Raises:
         BenchError: As the recordings' `blocks`; over 65,535 spikes in one bin.
     """
-    size = bins.steps * bins.channels
-    share = bins.source // bins.channels
+    size, share = bins.steps * bins.channels, bins.source // bins.channels
     number: Any = np.uint16 if size <= 1 << 16 else np.uint32
-    lengths, places, values, beyond = [], [], [], []
+    parts: list[tuple[np.ndarray, ...]] = []
+    speakers: list[np.ndarray] = []
     longest = top = 0
-    for block in file.blocks():
-        owner = np.repeat(np.arange(len(block.lengths)), block.lengths)
+    for whole in file.blocks():
+        block = whole.through(transform, seed) if transform else whole
+        count = len(block.lengths)
+        owner = np.repeat(np.arange(count), block.lengths)
         step = bins.step_of(block.times)
         inside = step < bins.steps
-        beyond.append(np.bincount(owner[~inside], minlength=len(block.lengths)))
-        top = max(top, int(block.units.max(initial=-1)) + 1)
         flat = owner[inside] * size + step[inside] * bins.channels + block.units[inside] // share
         flat, amount = np.unique(flat, return_counts=True)
         if amount.max(initial=0) > np.iinfo(np.uint16).max:
             raise BenchError(f"{file.path}: over 65535 spikes in one bin; take a shorter step_ms or more channels")
-        lengths.append(np.bincount(flat // size, minlength=len(block.lengths)))
-        places.append((flat % size).astype(number))
-        values.append(amount.astype(np.uint16))
+        lengths = np.bincount(flat // size, minlength=count)
+        beyond = np.bincount(owner[~inside], minlength=count).astype(np.int64)
+        parts.append((lengths, (flat % size).astype(number), amount.astype(np.uint16), block.labels, beyond))
+        speakers += [] if block.speakers is None else [block.speakers]
         longest = max(longest, int(step[inside].max(initial=0)) + 1)
-    header = file.header
-    amounts = np.concatenate(values)
-    if amounts.max(initial=0) <= np.iinfo(np.uint8).max:
-        amounts = amounts.astype(np.uint8)
-    starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    counts = Counts(starts, np.concatenate(places), amounts, bins.steps, bins.channels)
-    late = np.concatenate(beyond).astype(np.int64)
-    return Binned(counts, header.labels, header.speakers, late, longest, header.classes, top)
+        top = max(top, int(block.units.max(initial=-1)) + 1)
+    lengths, places, values, labels, beyond = map(np.concatenate, zip(*parts, strict=True))
+    if values.max(initial=0) <= np.iinfo(np.uint8).max:
+        values = values.astype(np.uint8)
+    counts = Counts(np.concatenate([[0], np.cumsum(lengths)]), places, values, bins.steps, bins.channels)
+    classes = file.classes or int(labels.max()) + 1
+    return Binned(counts, labels, np.concatenate(speakers) if speakers else None, beyond, longest, classes, top)
 
 
 def binned(
@@ -167,50 +169,42 @@ def binned(
     path = workspace.cache / f"bins-{key}.safetensors"
     if path.exists():
         try:
-            return _read(path, tuple(sources), bins)
+            return _read(path, bins)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             log.warning("%s: damaged (%s); it is made again", path, error)
-    parts = {}
+    arrays: dict[str, torch.Tensor] = {}
     for split, opened in sources.items():
         with opened(workspace.cache) as file:
-            parts[split] = bin_events(file, bins)
+            part = bin_events(file, bins)
+        held = vars(part.counts) | vars(part) | {"facts": np.array([part.longest, part.classes, part.top])}
+        arrays |= {f"{split}-{name}": torch.from_numpy(held[name]) for name in _HELD if held[name] is not None}
     with saving(path):
-        write_atomic(path, _image(parts))
-    return _read(path, tuple(sources), bins)
+        write_atomic(path, save(arrays, {"sum": _sum(arrays)}))
+    return _read(path, bins)
 
 
-def _image(parts: Mapping[str, Binned]) -> bytes:
-    """The file of the cache: arrays, and in its head what is said of each split and the checksum of both."""
-    arrays: dict[str, torch.Tensor] = {}
-    facts = {}
-    for split, part in parts.items():
-        held = {name: getattr(part.counts, name) for name in ("starts", "places", "values")}
-        held |= {name: getattr(part, name) for name in ("labels", "speakers", "beyond")}
-        arrays |= {f"{split}-{name}": torch.from_numpy(array) for name, array in held.items() if array is not None}
-        facts[split] = {name: getattr(part, name) for name in ("longest", "classes", "top")}
-    head = json.dumps(facts)
-    return save(arrays, {"facts": head, "sum": _sum(head, arrays)})
-
-
-def _read(path: Path, splits: tuple[str, ...], bins: Bins) -> dict[str, Binned]:
+def _read(path: Path, bins: Bins) -> dict[str, Binned]:
     # Mapped, not read: processes on one machine share the pages.
     with safe_open(path, framework="pt") as file:
-        head = file.metadata()
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if _sum(head["facts"], arrays) != head["sum"]:
-        raise ValueError("its content is not what its checksum says")
-    facts = json.loads(head["facts"])
+        if _sum(arrays) != file.metadata()["sum"]:
+            raise ValueError("its content is not what its checksum says")
+    splits: dict[str, dict[str, np.ndarray]] = {}
+    for place, array in arrays.items():
+        split, _, name = place.partition("-")
+        splits.setdefault(split, {})[name] = array.numpy()
+    return {
+        split: Binned(
+            Counts(of["starts"], of["places"], of["values"], bins.steps, bins.channels),
+            *(of["labels"], of.get("speakers"), of["beyond"]),
+            *of["facts"].tolist(),
+        )
+        for split, of in splits.items()
+    }
 
-    def part(split: str) -> Binned:
-        of = {name.removeprefix(f"{split}-"): array.numpy() for name, array in arrays.items()}
-        counts = Counts(of["starts"], of["places"], of["values"], bins.steps, bins.channels)
-        return Binned(counts, of["labels"], of.get("speakers"), of["beyond"], **facts[split])
 
-    return {split: part(split) for split in splits}
-
-
-def _sum(head: str, arrays: Mapping[str, torch.Tensor]) -> str:
-    total = zlib.crc32(head.encode())
+def _sum(arrays: Mapping[str, torch.Tensor]) -> str:
+    total = 0
     for name in sorted(arrays):
         total = zlib.crc32(arrays[name].numpy().data, zlib.crc32(name.encode(), total))
     return f"{total:08x}"

@@ -6,18 +6,16 @@ formula), row of it from 0, target, and speaker where known. Of two files A+B th
 and the pixel shown at each step in permuted tasks.
 """
 
-import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from delrec_bench.data.files import saving
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics import metric_named
 from delrec_bench.workspace import write_atomic
 
 
@@ -27,17 +25,13 @@ def export_splits(data: TaskData, repetition: int, seeds: Mapping[str, int], fol
     Raises:
         BenchError: No space, or no right to write.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("split", "position", "file", "row", "target", "speaker"))
+    parts = []
     for split, (source, rows) in data.rows.items():
-        samples = getattr(data, split)
-        targets = samples.targets[: len(rows)].tolist()  # an augmented set begins with the samples as they are
-        speakers = [""] * len(rows) if samples.speakers is None else samples.speakers[: len(rows)].tolist()
-        for position, (row, target, speaker) in enumerate(zip(rows.tolist(), targets, speakers, strict=True)):
-            writer.writerow((split, position, source, row, target, speaker))
-    about = {
-        **data.identity(),
+        samples, count = getattr(data, split), len(rows)  # an augmented set begins with the samples as they are
+        speakers = None if samples.speakers is None else samples.speakers[:count]
+        columns = {"split": split, "position": range(count), "file": source, "row": rows}
+        parts.append(pd.DataFrame(columns | {"target": samples.targets[:count].tolist(), "speaker": speakers}))
+    about = data.identity() | {
         "files": dict(data.files),
         "metric": data.metric,
         "stamp": data.stamp,
@@ -48,7 +42,7 @@ def export_splits(data: TaskData, repetition: int, seeds: Mapping[str, int], fol
     }
     table = folder / data.name.replace(":", "-") / f"repetition-{repetition}.csv"
     with saving(table):
-        write_atomic(table, text.getvalue())
+        write_atomic(table, pd.concat(parts).to_csv(index=False, lineterminator="\n"))
         write_atomic(table.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
     return [table, table.with_suffix(".json")]
 
@@ -60,36 +54,26 @@ def read_predictions(path: Path, data: TaskData) -> np.ndarray:
         BenchError: It cannot be read, a sample is missing, there twice or unknown, or a prediction is no class of the
             task (no finite number, of a forecast).
     """
-    total, classifies = len(data.test), metric_named(data.metric).classifies
-    found: dict[int, float] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            if not {"position", "prediction"} <= set(reader.fieldnames or ()):
-                raise BenchError(f"{path}: its first line must name the columns position and prediction")
-            for line, row in enumerate(reader, 2):
-                where = f"{path}, line {line}"
-                position, value = (_number(row[name], where, name) for name in ("position", "prediction"))
-                if not (position.is_integer() and 0 <= position < total):
-                    raise BenchError(f"{where}: position {row['position']} is none of 0 to {total - 1}")
-                if classifies and not (value.is_integer() and 0 <= value < data.classes):
-                    raise BenchError(f"{where}: prediction {row['prediction']} is no class of 0 to {data.classes - 1}")
-                if int(position) in found:
-                    raise BenchError(f"{where}: position {int(position)} is there twice; give each sample once")
-                found[int(position)] = value
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BenchError(f"{path} cannot be read ({error}); give a csv of predictions") from error
-    if len(found) < total:
-        missing = next(i for i in range(total) if i not in found)
-        raise BenchError(f"{path}: {len(found):,} of {total:,} test samples; position {missing} is the first to lack")
-    return np.array([found[i] for i in range(total)], np.int64 if classifies else np.float64)
-
-
-def _number(text: str | None, where: str, name: str) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        raise BenchError(f"{where}: {name} {text!r} is no number") from None
-    if not np.isfinite(value):
-        raise BenchError(f"{where}: {name} {text!r} is not finite")
-    return value
+        table = pd.read_csv(path, usecols=["position", "prediction"], dtype=float)
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise BenchError(
+            f"{path} cannot be read ({said}); give a csv of numbers with the columns position and prediction"
+        ) from error
+    total, position, value = len(data.test), table["position"], table["prediction"]
+    wrong = [
+        (position, ~position.isin(range(total)), f"none of 0 to {total - 1}"),
+        (position, position.duplicated(), "there twice; give each sample once"),
+        (value, ~np.isfinite(value), "no finite number"),
+    ]
+    if data.classifies:
+        wrong.append((value, ~value.isin(range(data.classes)), f"no class of 0 to {data.classes - 1}"))
+    for column, bad, why in wrong:
+        if bad.any():
+            line = int(bad.idxmax())
+            raise BenchError(f"{path}, line {line + 2}: {column.name} {column[line]:.15g} is {why}")
+    if len(table) < total:
+        missing = min(set(range(total)) - set(position))
+        raise BenchError(f"{path}: {len(table):,} of {total:,} test samples; position {missing} is the first to lack")
+    return value.to_numpy()[np.argsort(position)].astype(np.int64 if data.classifies else np.float64)

@@ -8,7 +8,7 @@ A task file names the class, how many pixels on a side make a channel, and the c
 Where the class has no argument `train`, the task declares the parts, or which share is the test set:
 
     TonicCorpus("words", "SSC", parts={part: {"split": part} for part in ("train", "valid", "test")})
-    TonicCorpus("cifar10-dvs", "CIFAR10DVS", held_out=0.1, from_first=True, pool=8)
+    TonicCorpus("cifar10-dvs", "CIFAR10DVS", held_out=0.1, events=from_first, pool=8)
 
 Files lie in data/TASK/ (or the folder of `--data`) as tonic unpacks them: CLASS/.... Nothing is downloaded: tonic would
 fetch again whatever it takes for incomplete, and hashes only the archive. Unit of an event at pixel (x, y) of polarity
@@ -19,25 +19,31 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from delrec_bench.data.binning import LONGEST, Bins, binned, steps_within
-from delrec_bench.data.events import BLOCK, CorpusHeader
+from delrec_bench.data.binning import Bins, Opener, binned
+from delrec_bench.data.events import BLOCK
 from delrec_bench.data.files import files_digest, folder_digest
 from delrec_bench.data.samples import order
-from delrec_bench.data.splits import TEST_SEED, Prepared, assemble
-from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
-from delrec_bench.data.transforms import EVENT, EventBlock, Transform, through
+from delrec_bench.data.splits import Prepared, assemble
+from delrec_bench.data.task_data import TEST_SEED, TaskData, TaskOptions, row_name
+from delrec_bench.data.transforms import EventBlock
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
 _PARTS: Mapping[str, Mapping[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
+
+
+def from_first(events: np.ndarray) -> np.ndarray:
+    """The events of a sample with time counted from its first event: for `events` of a corpus of absolute times."""
+    events = events.copy()
+    events["t"] -= events["t"].min(initial=events["t"].max(initial=0))
+    return events
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,9 @@ class TonicCorpus:
         parts: Arguments that open "train", "test" and, where there is one, "valid".
         held_out: In place of `parts`: the share of each class that is the test set, drawn once and for all.
         sensor: (width, height, polarities) where the class has no `sensor_size`, or a wrong one.
-        events: Takes the events out of what an item holds beside its target (images, an IMU); None where it is those.
-        label: Makes a class (a number, or a name) of an item's target; None where it is one.
-        from_first: Count a sample's time from its first event, not from 0.
+        events: Makes the events of a sample from the item that precedes its target (where that holds images as well, or
+            absolute times); None where it is those.
+        label: Makes a class (a number, or a name) from a sample's target; None where it is one.
     """
 
     task: str
@@ -70,7 +76,6 @@ class TonicCorpus:
     sensor: tuple[int, int, int] | None = None
     events: Callable[[Any], np.ndarray] | None = None
     label: Callable[[Any], int | str] | None = None
-    from_first: bool = False
 
     def load(
         self,
@@ -89,46 +94,36 @@ class TonicCorpus:
             raise BenchError(f"task option binning = '{options.binning}': {self.task} has 'clean' only")
         folder = data_dir or workspace.data / self.task
         opened = self._opened(folder)
-        digests = {split: folder_digest(part.path, workspace) for split, part in opened.items()}
-        step = (options.step_ms or self.step_ms) / 1000
-        cap = steps_within(LONGEST, step)
-        channels = math.prod(opened["train"].shape)
-        # Bins know no pixels: the pooling is part of what was read, and whatever else is said of it.
-        identities = {
-            split: f"{split} of {digest} pool {self.pool} {self._reading()}" for split, digest in digests.items()
-        }
-        bins = Bins("clean", cap if options.steps == "auto" else max(cap, int(options.steps)), step, channels, channels)
-        openers = {split: partial(self._recordings, dataset) for split, dataset in opened.items()}
-        parts = binned(openers, identities, bins, workspace)
-        said = {} if self._reading() == "{}" else {"reading": hashlib.sha256(self._reading().encode()).hexdigest()}
-        digest = files_digest({**digests, **said})
         official = bool(self.official) and all(len(opened[split]) == count for split, count in self.official.items())
         if data_dir is None and self.official and not official:
             counts = ", ".join(f"{split} {len(part)}" for split, part in opened.items())
             raise BenchError(f"{folder}: holds {counts} samples, unlike {self.task}'s; give others by --data {folder}")
-        kind: Kind = "OFFICIAL" if official else "STAND-IN"
-        prepared = Prepared(
-            parts,
-            {split: part.name for split, part in opened.items()},
-            bins,
-            parts["train"].longest if options.steps == "auto" else int(options.steps),
-            "file" if "valid" in opened else "random",
-            lambda split, transform, seed: partial(self._recordings, opened[split], transform=transform, seed=seed),
-        )
+        digests = {split: folder_digest(part.path, workspace) for split, part in opened.items()}
+        channels, reading = math.prod(opened["train"].shape), self._reading()
+        bins = Bins.clean((options.step_ms or self.step_ms) / 1000, options.steps, channels, channels)
+        # Bins know no pixels: the pooling is part of what was read, and whatever else is said of it.
+        identities = {split: f"{split} of {digest} pool {self.pool} {reading}" for split, digest in digests.items()}
+        openers: dict[str, Opener] = {split: lambda _, part=part: nullcontext(part) for split, part in opened.items()}  # type: ignore[misc]
+        parts = binned(openers, identities, bins, workspace)
+        said = {} if reading == "{}" else {"reading": hashlib.sha256(reading.encode()).hexdigest()}
+        digest = files_digest({**digests, **said})
+        names = {split: part.name for split, part in opened.items()}
+        steps = parts["train"].longest if options.steps == "auto" else int(options.steps)
         return assemble(
-            prepared,
+            Prepared(parts, openers, names, bins, steps, "file" if "valid" in opened else "random"),
             options,
             split_seed,
             workspace,
-            name=f"{self.task}:{folder.resolve().name}@{digest[:8]}" if data_dir else self.task,
-            kind=kind,
+            name=row_name(self.task, data_dir, digest),
+            kind="OFFICIAL" if official else "STAND-IN",
             digest=digest,
-            files={part.name: digests[split] for split, part in opened.items()},
-            notes=(f"{self._name}, {self.pool} x {self.pool} pixels a channel",),
+            files={names[split]: digest for split, digest in digests.items()},
+            notes=(f"{self.called}, {self.pool} x {self.pool} pixels a channel",),
         )
 
     @property
-    def _name(self) -> str:
+    def called(self) -> str:
+        """The name of the class."""
         return f"tonic.datasets.{self.dataset}" if isinstance(self.dataset, str) else self.dataset.__name__
 
     def _reading(self) -> str:
@@ -137,8 +132,8 @@ class TonicCorpus:
         Raises:
             BenchError: An option or function has no such text.
         """
-        names = ("parts", "held_out", "sensor", "events", "label", "from_first")
-        own = {name: value for name in names if (value := getattr(self, name)) not in (_PARTS, None, False)}
+        names = ("parts", "held_out", "sensor", "events", "label")
+        own = {name: value for name in names if (value := getattr(self, name)) not in (_PARTS, None)}
         said = {
             name: f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
             for name, value in {**self.options, **own}.items()
@@ -157,7 +152,7 @@ class TonicCorpus:
             return {split: Part(self, dataset, range(len(dataset)), split) for split, dataset in opened.items()}
         whole = self._open(folder, {})
         every = Part(self, whole, range(len(whole)), "whole")
-        labels = np.array([every.label_of(target) for target in targets_of(whole)])
+        labels = np.array([every.label_of(target) for target in every.targets()])
         test = np.zeros(len(labels), bool)
         for label in np.unique(labels):
             rows = np.flatnonzero(labels == label)
@@ -171,15 +166,12 @@ class TonicCorpus:
         base: Any = getattr(tonic.datasets, self.dataset) if isinstance(self.dataset, str) else self.dataset
         which = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
 
-        def missing(dataset: Any) -> BenchError:
-            return BenchError(
-                f"no {place_of(dataset)}, for {self._name}({which}); put its files there, as tonic unpacks them, or "
-                "name the folder above by --data"
-            )
-
         def exists(dataset: Any, *_: Any) -> bool:
             if not place_of(dataset).is_dir():
-                raise missing(dataset)
+                raise BenchError(
+                    f"no {place_of(dataset)}, for {self.called}({which}); put its files there, as tonic unpacks them, "
+                    "or name the folder above by --data"
+                )
             return True
 
         try:
@@ -188,27 +180,22 @@ class TonicCorpus:
             raise
         except Exception as error:  # whatever tonic's classes and a damaged file raise
             raise BenchError(
-                f"{folder / base.__name__}: tonic cannot read it by {self._name}({which}) ({_line(error)}); unpack it "
+                f"{folder / base.__name__}: tonic cannot read it by {self.called}({which}) ({_line(error)}); unpack it "
                 "again, or declare `parts` or `held_out` as the class has them"
             ) from error
         if len(dataset) == 0:
             raise BenchError(f"{place_of(dataset)}: tonic finds no sample in it; unpack it again")
         return dataset
 
-    @contextmanager
-    def _recordings(
-        self, part: "Part", scratch: Path, *, transform: Transform | None = None, seed: int = 0
-    ) -> Iterator["Pooled"]:
-        yield Pooled(part, transform, seed)
-
 
 class Part:
-    """Some samples of a dataset of tonic.
+    """Some samples of a dataset of tonic, as recordings for our bins (see `binning.Recordings`).
 
     Attributes:
         path: The folder of its files.
-        name: What it is called: its folder, and which part where the parts share that.
+        name: Its folder, and which part where the parts share that.
         shape: Polarities, rows, columns of channels.
+        classes: How many names of classes there are; None where classes are numbers alone.
     """
 
     def __init__(self, corpus: TonicCorpus, dataset: Any, rows: Sequence[int], split: str) -> None:
@@ -220,14 +207,10 @@ class Part:
         self.name = self.path.name if dataset.folder_name and corpus.held_out is None else f"{self.path.name}:{split}"
         width, height, polarities = self._sensor
         self.shape = polarities, math.ceil(height / corpus.pool), math.ceil(width / corpus.pool)
-        classes: Any = getattr(dataset, "classes", None) or ()
-        self.classes = tuple(map(str, classes)) or self._classes_by_name()
-
-    def _classes_by_name(self) -> tuple[str, ...] | None:
-        """The names that the targets have, where they are names, in order of the alphabet."""
-        if not isinstance(self._named(self._dataset[0][1]), str):
-            return None
-        return tuple(sorted({str(self._named(target)) for target in targets_of(self._dataset)}))
+        self._names = [str(name) for name in getattr(dataset, "classes", None) or ()]
+        if not self._names and isinstance(self._named(dataset[0][1]), str):
+            self._names = sorted({str(self._named(target)) for target in self.targets()})
+        self.classes = len(self._names) or None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -235,16 +218,24 @@ class Part:
     def _named(self, target: Any) -> Any:
         return target if self._corpus.label is None else self._corpus.label(target)
 
+    def targets(self) -> list[Any]:
+        """The targets of the whole dataset, from the list that most classes have, else by reading every sample."""
+        known, first = getattr(self._dataset, "targets", None), self._dataset[0][1]
+        whole = range(len(self._dataset))
+        if known is not None and len(known) == len(whole) and isinstance(first, int | str) and known[0] == first:
+            return list(known)
+        return [self._dataset[number][1] for number in whole]
+
     def label_of(self, target: Any) -> int:
         """The class of a target.
 
         Raises:
             BenchError: It is none.
         """
-        named, classes = self._named(target), self.classes
-        if isinstance(named, str) and classes is not None and named in classes:
-            return classes.index(named)
-        if isinstance(named, int | np.integer) and 0 <= named < (len(classes) if classes else 1 << 31):
+        named = self._named(target)
+        if isinstance(named, str) and named in self._names:
+            return self._names.index(named)
+        if isinstance(named, int | np.integer) and 0 <= named < (self.classes or 1 << 31):
             return int(named)
         raise BenchError(
             f"{self.path}: a sample has label {' '.join(repr(named).split())[:60]}, which is no class of "
@@ -267,61 +258,28 @@ class Part:
         width, height, polarities = self._sensor
         nothing = np.zeros(len(events), np.int64)
         fields = {"y": nothing, **fields, **({"p": nothing} if polarities == 1 else {})}  # its one polarity may be 1
-        if corpus.from_first and len(events):
-            fields["t"] = fields["t"] - fields["t"].min()
         for name, end in (("x", width), ("y", height), ("p", polarities), ("t", 1 << 53)):
             bad = np.flatnonzero((fields[name] < 0) | (fields[name] >= end))
             if len(bad):
-                raise BenchError(
-                    f"{self.path}: sample {index} has {name} {fields[name][bad[0]]}, outside 0 to {end - 1}"
-                )
+                said = f"{name} {fields[name][bad[0]]}, outside 0 to {end - 1}"
+                raise BenchError(f"{self.path}: sample {index} has {said}")
         _, rows, columns = self.shape
         units = (fields["p"] * rows + fields["y"] // corpus.pool) * columns + fields["x"] // corpus.pool
         return fields["t"] / 1e6, units, self.label_of(target)
 
-
-class Pooled:
-    """A part as recordings for our bins: see `binning.Recordings`.
-
-    Attributes:
-        path: The folder of its files.
-        header: Labels; known once all blocks were read.
-    """
-
-    def __init__(self, part: Part, transform: Transform | None, seed: int) -> None:
-        self._part, self._transform, self._seed = part, transform, seed
-        self.path = part.path
-        self.header = CorpusHeader(np.zeros(0, np.int64), None, None)
-
     def blocks(self) -> Iterator[EventBlock]:
-        """All samples in order, checked; through the transform where there is one."""
-        labels: list[int] = []
-        for first in range(0, len(self._part), BLOCK):
-            samples = [self._part.sample(i) for i in range(first, min(first + BLOCK, len(self._part)))]
-            labels += [label for _, _, label in samples]
-            times, units = (np.concatenate([sample[part] for sample in samples]) for part in (0, 1))
-            block = EventBlock(first, times, units, np.array([len(sample[0]) for sample in samples], np.int64))
-            yield through(block, _structured, self._transform, self._seed) if self._transform else block
-        self.header = CorpusHeader(np.array(labels, np.int64), None, self._part.classes)
-
-
-def _structured(times: np.ndarray, units: np.ndarray) -> np.ndarray:
-    events = np.ones(len(times), EVENT)
-    events["t"], events["x"] = np.rint(times * 1e6), units
-    return events
+        """All samples in order, checked."""
+        for first in range(0, len(self), BLOCK):
+            samples = [self.sample(i) for i in range(first, min(first + BLOCK, len(self)))]
+            times, units, labels = zip(*samples, strict=True)
+            lengths = np.array([len(part) for part in times], np.int64)
+            ends = np.concatenate(times), np.concatenate(units), lengths, np.array(labels, np.int64)
+            yield EventBlock(first, *ends, exact=True)
 
 
 def place_of(dataset: Any) -> Path:
     """The folder of a part's files."""
     return Path(dataset.location_on_system, dataset.folder_name)
-
-
-def targets_of(dataset: Any) -> list[Any]:
-    """The targets of all samples, from the list that most classes have of them, else by reading every sample."""
-    known, first = getattr(dataset, "targets", None), dataset[0][1]
-    if known is not None and len(known) == len(dataset) and isinstance(first, int | str) and known[0] == first:
-        return list(known)
-    return [dataset[number][1] for number in range(len(dataset))]
 
 
 def _line(error: BaseException) -> str:

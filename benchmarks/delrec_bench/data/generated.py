@@ -15,9 +15,10 @@ time must help (70 and 56), a nearest neighbour with time must not solve it (95 
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -84,8 +85,7 @@ COMMANDS = (
 )
 
 
-@dataclass(frozen=True)
-class CorpusFile:
+class CorpusFile(NamedTuple):
     """A file: samples, and the speakers (first, last + 1) that say them."""
 
     samples: int
@@ -199,14 +199,9 @@ def generate(recipe: Recipe, name: str, limit: int | None = None) -> Iterator[Ev
 
 
 def _block(
-    draw: Draws,
-    labels: np.ndarray,
-    speakers: tuple[int, int],
-    voices: dict[str, np.ndarray],
-    formants: np.ndarray,
-    durations: np.ndarray,
-    gaps: np.ndarray,
+    draw: Draws, labels: np.ndarray, speakers: tuple[int, int], voices: dict[str, np.ndarray], *lexicon: np.ndarray
 ) -> Events:
+    formants, durations, gaps = lexicon
     count = len(labels)
     who = np.floor(draw.between(*speakers, count)).astype(np.int64)
     voice = {name: of[who] for name, of in voices.items()}
@@ -243,26 +238,22 @@ def _block(
     there = np.concatenate([present.reshape(count, -1), stray_present], axis=1)
     there &= (places >= 0) & (places < CHANNELS)
     owner = np.nonzero(there)[0]
-    return _sorted(labels, who, owner, times[there], places[there])
-
-
-def _sorted(labels: np.ndarray, who: np.ndarray, owner: np.ndarray, times: np.ndarray, places: np.ndarray) -> Events:
     # The bits of a float16 that is not negative ascend with its value, so one integer sorts by sample, time, unit.
-    bits = times.astype(np.float16).view(np.uint16).astype(np.uint64)
-    key = (owner.astype(np.uint64) << 32) | (bits << 16) | places.astype(np.uint64)
+    bits = times[there].astype(np.float16).view(np.uint16).astype(np.uint64)
+    key = (owner.astype(np.uint64) << 32) | (bits << 16) | places[there].astype(np.uint64)
     key.sort()
     return Events(
         labels=labels.astype(np.uint16),
         speakers=who.astype(np.uint16),
-        lengths=np.bincount(owner, minlength=len(labels)).astype(np.int64),
+        lengths=np.bincount(owner, minlength=count).astype(np.int64),
         times=((key >> 16) & 0xFFFF).astype(np.uint16).view(np.float16),
         units=(key & 0xFFFF).astype(np.uint16),
     )
 
 
-def joined(blocks: list[Events]) -> Events:
+def joined(blocks: Iterable[Events]) -> Events:
     """Blocks as one."""
-    return Events(*(np.concatenate([getattr(block, name) for block in blocks]) for name in Events.__annotations__))
+    return Events(*(np.concatenate(parts) for parts in zip(*map(astuple, blocks), strict=True)))
 
 
 def write(path: Path, events: Events, names: tuple[str, ...]) -> None:
@@ -271,26 +262,19 @@ def write(path: Path, events: Events, names: tuple[str, ...]) -> None:
     Raises:
         BenchError: No space, or no right to write.
     """
-    with saving(path):
-        write_atomic(path, _image(events, names))
-
-
-def _image(events: Events, names: tuple[str, ...]) -> bytes:
-    """The file's bytes, made in memory: HDF5 crashes when the disk fills up while it writes."""
-    ends = np.cumsum(events.lengths)[:-1]
-    held = {"labels": events.labels, "extra/speaker": events.speakers}
-    held["extra/keys"] = np.array([name.encode() for name in names])
+    parts = {"labels": events.labels, "extra/speaker": events.speakers, "extra/keys": np.array(names, "S")}
+    for name, values in (("spikes/times", events.times), ("spikes/units", events.units)):
+        parts[name] = np.empty(len(events.lengths), h5py.vlen_dtype(values.dtype))
+        parts[name][:] = np.split(values, np.cumsum(events.lengths)[:-1])
+    # Made in memory, since HDF5 crashes when the disk fills up while it writes; without times of creation, so that the
+    # same content gives the same bytes.
     with h5py.File("image", "w", driver="core", backing_store=False) as file:
-        # Without times of creation the same content gives the same bytes.
-        for name, values in (("times", events.times), ("units", events.units)):
-            parts = np.empty(len(events.lengths), object)
-            parts[:] = np.split(values, ends)
-            kind = h5py.vlen_dtype(values.dtype)
-            file.create_dataset(f"spikes/{name}", data=parts, dtype=kind, track_times=False)
-        for name, values in held.items():
-            file.create_dataset(name, data=values, track_times=False)
+        for name in ("spikes/times", "spikes/units", "labels", "extra/speaker", "extra/keys"):
+            file.create_dataset(name, data=parts[name], track_times=False)
         file.flush()
-        return bytes(file.id.get_file_image())
+        image = bytes(file.id.get_file_image())
+    with saving(path):
+        write_atomic(path, image)
 
 
 def read_content(path: Path) -> str:
@@ -298,13 +282,9 @@ def read_content(path: Path) -> str:
     try:
         with h5py.File(path, "r") as file:
             times, units = file["spikes/times"][()], file["spikes/units"][()]
-            return Events(
-                labels=file["labels"][()],
-                speakers=file["extra/speaker"][()],
-                lengths=np.array([len(part) for part in times], np.int64),
-                times=np.concatenate(times),
-                units=np.concatenate(units),
-            ).digest()
+            lengths = np.array([len(part) for part in times], np.int64)
+            labels, speakers = file["labels"][()], file["extra/speaker"][()]
+            return Events(labels, speakers, lengths, np.concatenate(times), np.concatenate(units)).digest()
     except (OSError, KeyError, ValueError):
         return ""
 
@@ -319,11 +299,8 @@ def make(task: str, folder: Path, again: bool = False) -> list[Path]:
         BenchError: No space, or no right to write.
     """
     recipe = RECIPES[task]
-    written = []
-    for name in recipe.splits:
-        path = folder / name
-        if again or not path.is_file():
-            log.info("generating %s", path)
-            write(path, joined(list(generate(recipe, name))), recipe.words)
-            written.append(path)
+    written = [folder / name for name in recipe.splits if again or not (folder / name).is_file()]
+    for path in written:
+        log.info("generating %s", path)
+        write(path, joined(generate(recipe, path.name)), recipe.words)
     return written

@@ -2,8 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,11 +21,6 @@ def order(count: int, *seeds: int) -> np.ndarray:
     return np.argsort(words, kind="stable")
 
 
-def limited(rows: np.ndarray, limit: int | None) -> np.ndarray:
-    """The first `limit` of already shuffled rows, or all."""
-    return rows if limit is None else rows[:limit]
-
-
 class Samples(ABC):
     """One split of a task.
 
@@ -36,24 +30,21 @@ class Samples(ABC):
     """
 
     targets: Tensor
-    speakers: np.ndarray | None
+    speakers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     @abstractmethod
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
-        """Inputs of the samples `indices` (B,) as float32 (T, B, C) on a device, to which they travel as stored."""
+        """Inputs of the samples `indices` (B,) as contiguous float32 (T, B, C) on a device."""
 
     def begin_epoch(self, seed: int, epoch: int) -> None:  # noqa: B027
         """Fix what is random in the samples (augmentation) by (seed, epoch); nothing without augmentation."""
 
 
 class DenseSamples(Samples):
-    """Every value stored: (n, T) or (n, T, C), of any number type.
-
-    A batch is the stored number times `scale`.
-    """
+    """Every value stored: (n, T) or (n, T, C), of any number type. A batch is the stored number times `scale`."""
 
     def __init__(
         self, values: np.ndarray, targets: np.ndarray, scale: float = 1.0, speakers: np.ndarray | None = None
@@ -89,13 +80,6 @@ class Counts:
     values: np.ndarray
     steps: int
     channels: int
-    lengths: np.ndarray = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lengths", np.diff(self.starts))
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
 
     def frames(self, rows: np.ndarray, steps: int) -> np.ndarray:
         """Counts of the samples `rows` as (B, steps, C) of the stored number type; what lies later is cut."""
@@ -108,11 +92,10 @@ class Counts:
         """What is not zero in `frames`: places in it, flattened (int64), and counts."""
         size = steps * self.channels
         begins = self.starts[rows]
-        lengths = self.lengths[rows]
+        lengths = self.starts[rows + 1] - begins
         ends = np.cumsum(lengths)
-        total = int(ends[-1]) if len(ends) else 0
         # Entry number within the flat list of chosen entries -> entry number in the store.
-        where = np.arange(total) + np.repeat(begins - (ends - lengths), lengths)
+        where = np.arange(lengths.sum()) + np.repeat(begins - (ends - lengths), lengths)
         places = self.places[where].astype(np.int64)
         values = self.values[where]
         target = places + np.repeat(np.arange(len(rows)) * size, lengths)
@@ -153,11 +136,8 @@ class CountSamples(Samples):
 
     def events(self, index: int) -> np.ndarray:
         """Spikes of a sample in tonic's form, its t a step: one entry for each, sorted by t."""
-        row = self.rows[index]
-        first, last = self.counts.starts[row], self.counts.starts[row + 1]
-        values = np.ones(last - first, np.int64) if self.binary else self.counts.values[first:last]
-        places = np.repeat(self.counts.places[first:last].astype(np.int64), values)
-        places = places[places < self.steps * self.counts.channels]
+        places, values = self.counts.entries(self.rows[[index]], self.steps)
+        places = places if self.binary else np.repeat(places, values)
         events = np.ones(len(places), EVENT)
         events["t"], events["x"] = np.divmod(places, self.counts.channels)
         return events
@@ -187,21 +167,17 @@ class CountSamples(Samples):
         return np.concatenate(sums).reshape(len(self), -1)
 
 
-class Cast:
+class Cast(Samples):
     """Samples whose batches have another floating-point type."""
 
-    def __init__(self, samples: Any, dtype: str) -> None:
+    def __init__(self, samples: Samples, dtype: str) -> None:
         self._samples = samples
         self._dtype = torch.float64 if dtype == "float64" else torch.float32
         self.targets = samples.targets
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """As of the samples, in the other type."""
-        batch: Tensor = self._samples.batch(indices, device)
-        return batch.to(self._dtype)
+        return self._samples.batch(indices, device).to(self._dtype)
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
         """As of the samples."""

@@ -1,19 +1,19 @@
 """What the spoken tasks share: finding the files, the identity of a corpus, its bins and T."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from delrec_bench.data import generated
-from delrec_bench.data.binning import LONGEST, Binned, Bins, binned, steps_within
+from delrec_bench.data.binning import LONGEST, Binned, Bins, binned
 from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.events import CHANNELS, recordings
 from delrec_bench.data.files import digest_of, files_digest, need_files
 from delrec_bench.data.splits import Prepared, assemble
-from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
+from delrec_bench.data.task_data import Kind, TaskData, TaskOptions, row_name
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
@@ -57,46 +57,44 @@ class Corpus:
         Raises:
             BenchError: Missing or bad files, options that do not fit, no space for the cache.
         """
-        own = workspace.data / self.task
-        folder = data_dir or own
-        remedy = f"put the official files there, run `delrec-bench data fetch {self.task}`, or name a folder by --data"
-        if data_dir is not None:
-            remedy = f"--data names the folder of {', '.join(self.files.values())}"
+        folder = data_dir or workspace.data / self.task
+        remedy = f"--data names the folder of {', '.join(self.files.values())}"
+        if data_dir is None:
+            remedy = f"put the official files there, run `delrec-bench data fetch {self.task}`, or use --data"
         if not self.official:
             if data_dir is not None:
                 raise BenchError(f"--data {data_dir}: {self.task} brings its own data; take shd or ssc for your files")
-            generated.make(self.task, own)
-        paths = need_files(folder, tuple(self.files.values()), remedy)
-        found = {split: paths[name] for split, name in self.files.items()}
-        digests = {split: digest_of(path, workspace, content=True) for split, path in found.items()}
+            generated.make(self.task, folder)
+        found = need_files(folder, self.files.values(), remedy)
+        paths = {split: found[name] for split, name in self.files.items()}
+        digests = {split: digest_of(path, workspace, content=True) for split, path in paths.items()}
         if data_dir is None:
-            digests = self._checked(found, digests, workspace)
-        openers = {split: partial(recordings, path) for split, path in found.items()}
+            digests = {split: self._checked(split, paths[split], md5, workspace) for split, md5 in digests.items()}
+        openers = {split: partial(recordings, path) for split, path in paths.items()}
         bins = self.bins(options)
         parts = binned(openers, digests, bins, workspace)
         top = max(part.top for part in parts.values())
         if 0 < top <= bins.channels < CHANNELS:  # a corpus of fewer channels than a network is given: none are summed
-            bins = Bins(bins.mode, bins.steps, bins.step, top, top)
+            bins = replace(bins, channels=top, source=top)
             parts = binned(openers, digests, bins, workspace)
-        digest = files_digest({self.files[split]: value for split, value in digests.items()})
-        kind, notes = self._identity(parts, digests, data_dir, own)
-        prepared = Prepared(
-            parts,
-            {split: path.name for split, path in found.items()},
-            bins,
-            self._steps(options, bins, parts, own=data_dir is None),
-            self._validation(kind, parts),
-            lambda split, transform, seed: partial(openers[split], transform=transform, seed=seed),
-        )
+        kind, notes = self._identity(parts, digests, folder, own=data_dir is None)
+        names = {split: path.name for split, path in paths.items()}
+        speakers = all(part.speakers is not None for part in parts.values())
+        foreign = "speaker" if speakers and kind != "OFFICIAL" else "file"
+        validation = foreign if "valid" in parts else "random"
+        steps = int(options.steps) if options.steps != "auto" else bins.steps
+        if options.steps == "auto" and bins.mode == "clean" and (data_dir is not None or not self.official):
+            steps = max(part.longest for split, part in parts.items() if split != "test")
+        digest = files_digest({self.files[split]: md5 for split, md5 in digests.items()})
         return assemble(
-            prepared,
+            Prepared(parts, openers, names, bins, steps, validation),
             options,
             split_seed,
             workspace,
-            name=f"{self.task}:{folder.resolve().name}@{digest[:8]}" if data_dir else self.task,
+            name=row_name(self.task, data_dir, digest),
             kind=kind,
             digest=digest,
-            files={path.name: digests[split] for split, path in found.items()},
+            files={names[split]: md5 for split, md5 in digests.items()},
             notes=self.notes + notes,
         )
 
@@ -110,41 +108,21 @@ class Corpus:
             )
         # A step that the user chose asks for clean bins: the published edges follow from T alone.
         mode = options.binning or ("clean" if options.step_ms else self.binning)
-        if mode == "times":
-            raise BenchError(f"task option binning = 'times': {self.task} has many spikes a channel; use 'clean'")
-        if mode == "published":
-            if "valid" not in self.files:
-                raise BenchError(f"task option binning = 'published': SSC's edges; {self.task} has 'clean' only")
-            if options.step_ms is not None:
-                raise BenchError(
-                    f"task option step_ms = {options.step_ms}: the published binning takes its step from T; "
-                    "set steps, or binning = 'clean'"
-                )
-            steps = 250 if options.steps == "auto" else int(options.steps)
-            if steps < 2:
-                raise BenchError(f"task option steps = {steps}: the published binning needs at least 2")
-            return Bins(mode, steps, LONGEST / (steps - 1), options.channels, CHANNELS)
-        step = (options.step_ms or self.step_ms) / 1000
-        cap = steps_within(LONGEST, step)
-        steps = cap if options.steps == "auto" else max(cap, int(options.steps))
-        return Bins(mode, steps, step, options.channels, CHANNELS)
-
-    def _validation(self, kind: Kind, parts: Mapping[str, Binned]) -> str:
-        """Return how to validate: official files as published; others by speakers drawn anew for each repetition."""
-        if "valid" not in parts:
-            return "random"
-        known = all(part.speakers is not None for part in parts.values())
-        return "speaker" if known and kind != "OFFICIAL" else "file"
-
-    def _steps(self, options: TaskOptions, bins: Bins, parts: Mapping[str, Binned], own: bool) -> int:
-        if options.steps != "auto":
-            return int(options.steps)
-        if bins.mode == "published" or (own and self.official):
-            return bins.steps
-        return max(part.longest for split, part in parts.items() if split != "test")
+        if mode == "clean":
+            step = (options.step_ms or self.step_ms) / 1000
+            return Bins.clean(step, options.steps, options.channels, CHANNELS)
+        if mode == "times" or "valid" not in self.files:
+            raise BenchError(f"task option binning = '{mode}': {self.task} has 'clean' (and SSC 'published') only")
+        steps = 250 if options.steps == "auto" else int(options.steps)
+        if options.step_ms is not None or steps < 2:
+            raise BenchError(
+                "task option binning = 'published' takes its step from T, 2 steps at least; set steps and no step_ms, "
+                "or binning = 'clean'"
+            )
+        return Bins(mode, steps, LONGEST / (steps - 1), options.channels, CHANNELS)
 
     def _identity(
-        self, parts: Mapping[str, Binned], digests: Mapping[str, str], data_dir: Path | None, own: Path
+        self, parts: Mapping[str, Binned], digests: Mapping[str, str], folder: Path, own: bool
     ) -> tuple[Kind, tuple[str, ...]]:
         """The kind of the files, and what a reader must know of it."""
         if not self.official:
@@ -153,27 +131,24 @@ class Corpus:
         if unlike is None:
             md5 = ", ".join(f"{self.files[split]} {value}" for split, value in digests.items())
             return "OFFICIAL", (f"official files accepted by layout, counts and label histogram; md5 {md5}",)
-        if data_dir is None:
-            raise BenchError(f"{own}: {unlike}; give other corpora by --data {own}")
-        return "STAND-IN", (f"files of {data_dir.resolve().name}, read as {self.task}",)
+        if own:
+            raise BenchError(f"{folder}: {unlike}; give other corpora by --data {folder}")
+        return "STAND-IN", (f"files of {folder.resolve().name}, read as {self.task}",)
 
-    def _checked(self, paths: Mapping[str, Path], digests: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
-        """Compare with data.dvc; of a generated file its content decides, and its digest is what is recorded."""
-        known = listed(workspace)
-        result = dict(digests)
-        for split, name in self.files.items():
-            entry = known.get(f"data/{self.task}/{name}")
-            same = entry is None or entry.md5 == digests[split]
-            if not self.official:
-                wanted = entry.meta.content if entry else None
-                result[split] = wanted if wanted and same else generated.read_content(paths[split])
-                same = wanted in (None, result[split])
-            if entry is not None and not same:
-                raise BenchError(
-                    f"{paths[split]}: md5 {digests[split]}, data.dvc says {entry.md5}; delete it and make or fetch "
-                    f"it again (delrec-bench data), or name its folder by --data"
-                )
-        return result
+    def _checked(self, split: str, path: Path, md5: str, workspace: Workspace) -> str:
+        """Compare with data.dvc; return the digest to record, which is that of a generated file's content."""
+        entry = listed(workspace).get(f"data/{self.task}/{self.files[split]}")
+        digest, same = md5, entry is None or entry.md5 == md5
+        if not self.official:
+            wanted = entry.meta.content if entry else None
+            digest = wanted if wanted and same else generated.read_content(path)
+            same = wanted in (None, digest)
+        if entry is not None and not same:
+            raise BenchError(
+                f"{path}: md5 {md5}, data.dvc says {entry.md5}; delete it and make or fetch it again (delrec-bench "
+                "data), or name its folder by --data"
+            )
+        return digest
 
     def _unlike(self, parts: Mapping[str, Binned]) -> str | None:
         """What tells these files from the official ones (only the md5 of their zips are published), or None."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from delrec_bench.data.samples import Samples
+from delrec_bench.data.samples import Samples, order
 from delrec_bench.data.transforms import Transform, transform_of
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.base import metric_named
@@ -16,9 +17,9 @@ from delrec_bench.schema import settings
 Kind = Literal["DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL"]
 Representation = Literal["counts", "binary", "pixels", "values", "times"]
 
-
 Amount = Annotated[int, Field(ge=1, lt=2**31)]
 MOST_STEPS = 1_000_000
+TEST_SEED = 20_200_101  # a limited test set is the same part in every repetition
 
 
 def _steps(value: Any) -> Any:
@@ -145,3 +146,48 @@ class TaskData:
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
         sizes = {name: len(part) for name, part in parts.items() if part is not None}
         return {name: getattr(self, name) for name in names} | {"sizes": sizes}
+
+
+Rows = Mapping[str, np.ndarray]
+
+
+def limited(whole: Rows, options: TaskOptions, draw_test: bool = True) -> dict[str, np.ndarray]:
+    """The rows of each split within the options' limits; a validation set shrinks with the training set.
+
+    Args:
+        whole: Rows of "train" and "valid", shuffled, and of "test".
+        options: Hold the limits.
+        draw_test: Whether a limited test set is drawn, once and for all; else its first rows.
+    """
+    train, valid, test = (whole[split] for split in ("train", "valid", "test"))
+    if options.limit is not None and options.limit < len(train):
+        valid = valid[: max(1, round(len(valid) * options.limit / len(train)))]
+    if draw_test and options.test_limit is not None and options.test_limit < len(test):
+        test = np.sort(order(len(test), TEST_SEED)[: options.test_limit])
+    return {"train": train[: options.limit], "valid": valid, "test": test[: options.test_limit]}
+
+
+def divided(
+    make: Callable[[str, np.ndarray], Samples], rows: Rows, whole: Rows, sources: Mapping[str, str], **known: Any
+) -> TaskData:
+    """A task's data from the rows of each split.
+
+    Args:
+        make: Makes the samples of a split from its rows.
+        rows: Rows of "train", "valid" and "test".
+        whole: The same where nothing is limited.
+        sources: What the rows of each split are rows of.
+        known: The other fields of `TaskData`.
+    """
+    samples: dict[str, Any] = {split: make(split, chosen) for split, chosen in rows.items()}
+    return TaskData(
+        **samples,
+        **known,
+        whole={split: len(every) for split, every in whole.items()},
+        rows={split: (sources[split], chosen) for split, chosen in rows.items()},
+    )
+
+
+def row_name(task: str, folder: Path | None, digest: str) -> str:
+    """The task's name; on files of a user's own folder, `<task>:<folder>@<digest8>`."""
+    return task if folder is None else f"{task}:{folder.resolve().name}@{digest[:8]}"

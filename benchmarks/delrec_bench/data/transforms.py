@@ -1,15 +1,16 @@
-"""Transforms of events in tonic's form, callables on a structured array of t (microseconds or steps), x and p; and the
-conditions of the study `robustness`: what may happen to a test set's events, before they are binned.
+"""Events in tonic's form, a structured array of t (microseconds or steps), x and p; and the conditions of the study
+`robustness`: what may happen to a test set's events before they are binned.
 
-tonic's own are used as they are: DropEvent, DropEventByTime, TimeJitter, UniformNoise. Those here are what it lacks for
-a row of channels (its SpatialJitter wants two dimensions and cuts towards 0) and for SHD's published augmentation. Like
-tonic's they draw from numpy's global stream, whose values are frozen; `seeded` sets it for a while and puts it back.
+tonic's own transforms are used as they are: DropEvent, DropEventByTime, TimeJitter, UniformNoise. Those here are what
+it lacks for a row of channels (its SpatialJitter wants two dimensions and cuts towards 0). Like tonic's they draw from
+numpy's global stream, whose values are frozen; `seeded` sets it for a while and puts it back.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,49 @@ EVENT = np.dtype([("t", np.int64), ("x", np.int64), ("p", np.int64)])  # tonic's
 
 @dataclass(frozen=True)
 class EventBlock:
-    """Consecutive samples: times in seconds (float64) and units (int64) of all, and the spikes of each."""
+    """Consecutive samples, their events one after the other.
+
+    Attributes:
+        first: Number of the first sample.
+        times: Seconds (float64) of all events.
+        units: Channels (int64) of all events.
+        lengths: (n,) events of each sample.
+        labels: (n,) class (int64).
+        speakers: (n,), or None.
+        exact: Whether times are whole microseconds; else these are cut to whole ones, as by tonic.
+    """
 
     first: int
     times: np.ndarray
     units: np.ndarray
     lengths: np.ndarray
+    labels: np.ndarray
+    speakers: np.ndarray | None = None
+    exact: bool = False
+
+    def samples(self) -> Iterator[np.ndarray]:
+        """The events of each sample in tonic's form."""
+        ends = np.cumsum(self.lengths)
+        microseconds = self.times * 1e6
+        events = np.ones(len(self.times), EVENT)
+        events["t"], events["x"] = np.rint(microseconds) if self.exact else microseconds, self.units
+        return (events[end - length : end] for length, end in zip(self.lengths, ends, strict=True))
+
+    def through(self, transform: Transform, seed: int) -> "EventBlock":
+        """The block after a transform, which each sample meets with a stream fixed by the seed and its number.
+
+        Raises:
+            BenchError: The transform made an event before 0 or below channel 0.
+        """
+        made = []
+        for number, events in enumerate(self.samples(), self.first):
+            with seeded(seed, number):
+                made.append(transform(events) if len(events) else events)
+        events = np.concatenate(made)
+        if len(events) and min(events["t"].min(), events["x"].min()) < 0:
+            raise BenchError(f"{transform}: made an event before 0 or below channel 0; a transform must drop these")
+        lengths = np.array([len(events) for events in made], np.int64)
+        return replace(self, times=events["t"] / 1e6, units=events["x"].astype(np.int64), lengths=lengths)
 
 
 @contextmanager
@@ -42,123 +80,17 @@ def seeded(*seeds: int) -> Iterator[None]:
         np.random.set_state(before)
 
 
-@dataclass(frozen=True)
-class ChannelJitter:
-    """Move each event by a normal number of channels, rounded; what leaves the channels is lost.
-
-    Attributes:
-        channels: C.
-        std: Standard deviation in channels.
-    """
-
-    channels: int
-    std: float
-
-    def __call__(self, events: np.ndarray) -> np.ndarray:
-        """The events moved."""
-        events = events.copy()
-        events["x"] += np.rint(np.random.normal(0, self.std, len(events))).astype(np.int64)
-        return events[(events["x"] >= 0) & (events["x"] < self.channels)]
+def jitter_channels(events: np.ndarray, channels: int, std: float) -> np.ndarray:
+    """Move each event by a normal number of channels, rounded; what leaves the channels is lost."""
+    events = events.copy()
+    events["x"] += np.rint(np.random.normal(0, std, len(events))).astype(np.int64)
+    return events[(events["x"] >= 0) & (events["x"] < channels)]
 
 
-@dataclass(frozen=True)
-class AddedNoise:
-    """tonic's UniformNoise, its number of events a share of the sample's own.
-
-    Attributes:
-        channels: C.
-        share: Noise events for each event.
-    """
-
-    channels: int
-    share: float
-
-    def __call__(self, events: np.ndarray) -> np.ndarray:
-        """The events and the noise, sorted by time."""
-        noise = UniformNoise(sensor_size=(self.channels, 1, 1), n=round(self.share * len(events)))
-        noisy: np.ndarray = noise(events)
-        return noisy
-
-
-@dataclass(frozen=True)
-class ChannelShift:
-    """Move all events of a channel by one whole number, drawn for each channel from -by to by.
-
-    What leaves the time from 0 to `end` is lost.
-
-    Attributes:
-        channels: C.
-        by: Largest shift, in the unit of t.
-        end: Length of a sample.
-    """
-
-    channels: int
-    by: int
-    end: int
-
-    def __call__(self, events: np.ndarray) -> np.ndarray:
-        """The events moved."""
-        events = events.copy()
-        events["t"] += np.random.randint(-self.by, self.by + 1, self.channels)[events["x"]]
-        return events[(events["t"] >= 0) & (events["t"] < self.end)]
-
-
-@dataclass(frozen=True)
-class Merge:
-    """Merge with another sample, moved so that the centres of mass agree, each event kept with a probability.
-
-    What leaves the time from 0 to `end` is lost.
-
-    Attributes:
-        other: Events of a sample of the same class.
-        kept: Probability of an event to be kept.
-        end: Length of a sample.
-    """
-
-    other: np.ndarray
-    kept: float
-    end: int
-
-    def __call__(self, events: np.ndarray) -> np.ndarray:
-        """The events of both that were kept, sorted by time."""
-        moved = self.other.copy()
-        moved["t"] += round(self._centre(events) - self._centre(self.other))
-        both = np.concatenate([events, moved])
-        both = both[np.random.random_sample(len(both)) < self.kept]
-        both = both[(both["t"] >= 0) & (both["t"] < self.end)]
-        return both[np.argsort(both["t"], kind="stable")]
-
-    def _centre(self, events: np.ndarray) -> float:
-        """Mean time; the middle of an empty sample."""
-        return float(events["t"].mean()) if len(events) else (self.end - 1) / 2
-
-
-def structured(times: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Events in tonic's form, of times in seconds; microseconds are cut to whole ones, as by tonic."""
-    events = np.ones(len(times), EVENT)
-    events["t"], events["x"] = times * 1e6, units
-    return events
-
-
-def through(
-    block: EventBlock, structured: Callable[[np.ndarray, np.ndarray], np.ndarray], transform: Transform, seed: int
-) -> EventBlock:
-    """A block of samples through a transform, each sample with a stream fixed by the seed and its number.
-
-    Raises:
-        BenchError: The transform made an event before 0 or below channel 0.
-    """
-    made = []
-    ends = np.cumsum(block.lengths)
-    for number, (first, last) in enumerate(zip(ends - block.lengths, ends, strict=True)):
-        events = structured(block.times[first:last], block.units[first:last])
-        with seeded(seed, block.first + number):
-            made.append(transform(events) if len(events) else events)
-    lengths = np.array([len(events) for events in made], np.int64)
-    events = np.concatenate(made)
-    if len(events) and (events["t"].min() < 0 or events["x"].min() < 0):
-        raise BenchError(f"{transform}: made an event before 0 or below channel 0; a transform must drop these")
-    return EventBlock(block.first, events["t"] / 1e6, events["x"].astype(np.int64), lengths)
+def add_noise(events: np.ndarray, channels: int, share: float) -> np.ndarray:
+    """The events and `share` times as many anywhere in time and channel, sorted by time."""
+    noisy: np.ndarray = UniformNoise(sensor_size=(channels, 1, 1), n=round(share * len(events)))(events)
+    return noisy
 
 
 class Condition(NamedTuple):
@@ -188,10 +120,14 @@ CONDITIONS = {
     ),
     # every event moves by a normal number of channels; those outside are lost
     "channel-jitter": Condition(
-        "channels (standard deviation)", 1e6, lambda level, channels: ChannelJitter(channels, level)
+        "channels (standard deviation)",
+        1e6,
+        lambda level, channels: partial(jitter_channels, channels=channels, std=level),
     ),
     # events anywhere in time and channel are added
-    "noise": Condition("added for each event", 100.0, lambda level, channels: AddedNoise(channels, level)),
+    "noise": Condition(
+        "added for each event", 100.0, lambda level, channels: partial(add_noise, channels=channels, share=level)
+    ),
 }
 
 

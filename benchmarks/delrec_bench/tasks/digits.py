@@ -11,8 +11,8 @@ import numpy as np
 
 from delrec_bench.data.files import content_digest
 from delrec_bench.data.images import DIGITS, raw_digits
-from delrec_bench.data.samples import DenseSamples, limited, order
-from delrec_bench.data.task_data import TaskData, TaskOptions
+from delrec_bench.data.samples import DenseSamples, order
+from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import Task
 from delrec_bench.workspace import Workspace
@@ -48,18 +48,12 @@ def load(
     shown = pixels[:, permutation]
     pool = order(len(labels) - TEST, split_seed, len(labels))
     share = round(len(pool) * VALIDATION_SHARE)
-    train, valid = pool[share:], pool[:share]
-    if options.limit is not None and options.limit < len(train):
-        valid = valid[: max(1, round(share * options.limit / len(train)))]
-    train = limited(train, options.limit)
-    whole = {"train": len(pool) - share, "valid": share, "test": TEST}
-    test = limited(np.arange(len(labels) - TEST, len(labels)), options.test_limit)
-    rows = {"train": (DIGITS, train), "valid": (DIGITS, valid), "test": (DIGITS, test)}
-
-    def part(rows: np.ndarray) -> DenseSamples:
-        return DenseSamples(shown[rows], labels[rows], scale=1 / 16)
-
-    return TaskData(
+    whole = {"train": pool[share:], "valid": pool[:share], "test": np.arange(len(labels) - TEST, len(labels))}
+    return divided(
+        lambda _, rows: DenseSamples(shown[rows], labels[rows], scale=1 / 16),
+        limited(whole, options, draw_test=False),
+        whole,
+        dict.fromkeys(whole, DIGITS),
         name="digits",
         kind="EMBEDDED",
         metric="accuracy",
@@ -70,11 +64,6 @@ def load(
         representation="pixels",
         digest=digest,
         files={DIGITS: hashlib.md5(raw_digits()).hexdigest()},
-        train=part(train),
-        valid=part(valid),
-        test=part(test),
-        whole=whole,
-        rows=rows,
         permutation=permutation,
         notes=("real handwriting, 8 x 8 pixels; the last 360 images are the test set",),
     )

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from delrec_bench.data.files import content_digest
-from delrec_bench.data.samples import DenseSamples, limited, order
-from delrec_bench.data.task_data import TaskData, TaskOptions
+from delrec_bench.data.samples import DenseSamples, order
+from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import Task
 from delrec_bench.workspace import Workspace
@@ -70,14 +70,19 @@ def load(
     mean = math.fsum(learned) / len(learned)
     deviation = math.sqrt(math.fsum((value - mean) * (value - mean) for value in learned) / len(learned))
     scaled = ((values - mean) / deviation).astype(np.float32)
-    parts = [_windows(scaled[first:last], options.horizon) for first, last in pairwise(cuts)]
-    train = limited(order(len(parts[0][1]), split_seed, KEPT), options.limit)
-    test = limited(np.arange(len(parts[2][1])), options.test_limit)
-    chosen = (train, np.arange(len(parts[1][1])), test)
-    splits = [DenseSamples(x[rows], y[rows]) for (x, y), rows in zip(parts, chosen, strict=True)]
+    cut = {split: scaled[first:last] for split, (first, last) in zip(SPLITS, pairwise(cuts), strict=True)}
+    inputs = {
+        split: np.lib.stride_tricks.sliding_window_view(part[: -options.horizon], WINDOW) for split, part in cut.items()
+    }
+    whole = {split: np.arange(len(windows)) for split, windows in inputs.items()}
+    whole["train"] = order(len(whole["train"]), split_seed, KEPT)
     usual = TaskOptions()
     named = (options.tau, options.horizon) == (usual.tau, usual.horizon)
-    return TaskData(
+    return divided(
+        lambda split, rows: DenseSamples(inputs[split][rows], cut[split][WINDOW - 1 + options.horizon :][rows]),
+        limited(whole, options, draw_test=False) | {"valid": whole["valid"]},
+        whole,
+        {split: f"windows of the {split} part" for split in SPLITS},
         name="mackey-glass" if named else f"mackey-glass:tau{options.tau}-h{options.horizon}",
         kind="EMBEDDED",
         metric="nmse",
@@ -88,19 +93,8 @@ def load(
         representation="values",
         digest=content_digest({"values": values}),
         files={},
-        train=splits[0],
-        valid=splits[1],
-        test=splits[2],
-        whole={split: len(y) for split, (_, y) in zip(SPLITS, parts, strict=True)},
-        rows={split: (f"windows of the {split} part", rows) for split, rows in zip(SPLITS, chosen, strict=True)},
         notes=(f"tau {options.tau}, forecast {options.horizon} steps ahead",),
     )
-
-
-def _windows(values: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    count = len(values) - WINDOW - horizon + 1
-    inputs = np.lib.stride_tricks.sliding_window_view(values, WINDOW)[:count]
-    return inputs, values[WINDOW - 1 + horizon :][:count]
 
 
 TASK = Task(

@@ -11,14 +11,13 @@ import numpy as np
 
 from delrec_bench.data.files import digest_of, files_digest, need_files
 from delrec_bench.data.images import OFFICIAL, TORCHVISION, read_idx
-from delrec_bench.data.samples import DenseSamples, limited, order
-from delrec_bench.data.task_data import Kind, TaskData, TaskOptions
+from delrec_bench.data.samples import DenseSamples, order
+from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited, row_name
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import Task
 from delrec_bench.workspace import Workspace
 
 TRAIN_SHARE = 0.83
-TEST_SEED = 20_200_101
 LABELS = "train-labels-idx1-ubyte"
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 
@@ -34,12 +33,8 @@ def load(
     folder = data_dir or workspace.data / "ps-mnist"
     if (folder / TORCHVISION).is_dir():
         folder = folder / TORCHVISION
-    remedy = (
-        "--data names the folder of the four MNIST files"
-        if data_dir
-        else "put the four MNIST files there, run `delrec-bench data fetch ps-mnist`, or name a folder by --data"
-    )
-    paths = need_files(folder, tuple(OFFICIAL), remedy)
+    remedy = "put the four MNIST files there, run `delrec-bench data fetch ps-mnist`, or name a folder by --data"
+    paths = need_files(folder, OFFICIAL, remedy)
     digests = {name: digest_of(path, workspace, content=True) for name, path in paths.items()}
     official = digests == OFFICIAL
     if data_dir is None and not official:
@@ -65,23 +60,22 @@ def load(
             f"run from 0 to {classes - 1}; mend the label"
         )
     digest = files_digest(digests)
-    kind: Kind = "OFFICIAL" if official else "STAND-IN"
     shown = order(pixels, permutation_seed, pixels)
     pool = order(len(labels), split_seed, len(labels))
     cut = int(TRAIN_SHARE * len(labels))
-    train, valid = limited(pool[:cut], options.limit), pool[cut:]
-    if options.limit is not None and options.limit < cut:
-        valid = valid[: max(1, round(len(valid) * options.limit / cut))]
-    test = np.arange(len(answers))
-    if options.test_limit is not None and options.test_limit < len(test):
-        test = np.sort(order(len(test), TEST_SEED)[: options.test_limit])
+    whole = {"train": pool[:cut], "valid": pool[cut:], "test": np.arange(len(answers))}
 
-    def part(values: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> DenseSamples:
+    def part(split: str, rows: np.ndarray) -> DenseSamples:
+        values, targets = (tests, answers) if split == "test" else (images, labels)
         return DenseSamples(values[rows[:, None], shown], targets[rows], scale=1 / 255)
 
-    return TaskData(
-        name="ps-mnist" if data_dir is None else f"ps-mnist:{data_dir.resolve().name}@{digest[:8]}",
-        kind=kind,
+    return divided(
+        part,
+        limited(whole, options),
+        whole,
+        {"train": TRAIN, "valid": TRAIN, "test": TEST},
+        name=row_name("ps-mnist", data_dir, digest),
+        kind="OFFICIAL" if official else "STAND-IN",
         metric="accuracy",
         classes=classes,
         channels=1,
@@ -90,11 +84,6 @@ def load(
         representation="pixels",
         digest=digest,
         files=digests,
-        train=part(images, labels, train),
-        valid=part(images, labels, valid),
-        test=part(tests, answers, test),
-        whole={"train": cut, "valid": len(labels) - cut, "test": len(answers)},
-        rows={"train": (TRAIN, train), "valid": (TRAIN, valid), "test": (TEST, test)},
         permutation=shown,
     )
 

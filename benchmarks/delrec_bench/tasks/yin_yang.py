@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from delrec_bench.data.files import content_digest
-from delrec_bench.data.samples import DenseSamples, limited
-from delrec_bench.data.task_data import TaskData, TaskOptions
+from delrec_bench.data.samples import DenseSamples
+from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks.base import Task
 from delrec_bench.workspace import Workspace
@@ -86,17 +86,18 @@ def load(
     last = int(LATE * TAU_MS / step)
     if not exact and steps <= last:
         raise BenchError(f"task option steps = {steps}: the last input spike is in step {last}; give more, or 'auto'")
-    samples: dict[str, DenseSamples] = {}
-    used = {}
-    for split, limit in (("train", options.limit), ("valid", None), ("test", options.test_limit)):
+    whole = {split: np.arange(count) for split, (count, _) in SIZES.items()}
+
+    def part(split: str, rows: np.ndarray) -> DenseSamples:
         where, classes = raw[split]
-        if split == "valid" and options.limit is not None:
-            limit = max(1, round(len(classes) * min(1.0, options.limit / SIZES["train"][0])))
-        rows = limited(np.arange(len(classes)), limit)
-        used[split] = (f"points of seed {SIZES[split][1]}", rows)
         times = spike_times(where[rows])
-        samples[split] = DenseSamples(times[:, None] if exact else bins(times, step, steps), classes[rows])
-    return TaskData(
+        return DenseSamples(times[:, None] if exact else bins(times, step, steps), classes[rows])
+
+    return divided(
+        part,
+        limited(whole, options, draw_test=False),
+        whole,
+        {split: f"points of seed {seed}" for split, (_, seed) in SIZES.items()},
         name="yin-yang",
         kind="EMBEDDED",
         metric="accuracy",
@@ -107,11 +108,6 @@ def load(
         representation="times" if exact else "binary",
         digest=digest,
         files={},
-        train=samples["train"],
-        valid=samples["valid"],
-        test=samples["test"],
-        whole={split: count for split, (count, _) in SIZES.items()},
-        rows=used,
         notes=("a formula; the same samples in every repetition, as published; tau_s = 10 ms",),
     )
 
