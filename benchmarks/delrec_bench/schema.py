@@ -37,6 +37,7 @@ _WANTED = {
     "literal_error": "one of {expected}",
     "model_type": "a table",
     "string_type": "a word",
+    "too_short": "a list of at least {min_length}",
     "tuple_type": "a list",
     "value_error": "{error}",
 }
@@ -67,11 +68,12 @@ def checked(model: type[M], values: Mapping[str, Any], where: str, prefix: str =
 
 
 @dataclass_transform(frozen_default=True)
-def settings(prefix: str) -> Callable[[type[T]], type[T]]:
+def settings(prefix: str, error: type[Exception] = BenchError) -> Callable[[type[T]], type[T]]:
     """Make a class a frozen pydantic dataclass, checked whenever it is made.
 
     Args:
         prefix: What stands before a field's name where people write it, such as "training." or "--".
+        error: What is raised for a field that is not what it must be.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -82,8 +84,8 @@ def settings(prefix: str) -> Callable[[type[T]], type[T]]:
         def initialise(self: Any, *arguments: Any, **named: Any) -> None:
             try:
                 inner(self, *arguments, **named)
-            except ValidationError as error:
-                raise BenchError(told(error, [item.name for item in fields(made)], prefix)) from None
+            except ValidationError as found:
+                raise error(told(found, [item.name for item in fields(made)], prefix)) from None
 
         made.__init__ = initialise
         return made
@@ -107,6 +109,8 @@ def told(error: ValidationError, known: list[str], prefix: str = "") -> str:
         return f"unknown key '{name}'; {nearest(name, [prefix + field for field in known])}"
     if first["type"] in ("missing", "missing_argument"):
         return f"{name} is missing"
+    if not first["loc"]:
+        return str(first["ctx"]["error"])  # of the whole
     value = repr(first["input"])
     value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
     context = {key: f"{limit:g}" if isinstance(limit, float) else limit for key, limit in first.get("ctx", {}).items()}

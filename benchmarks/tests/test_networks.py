@@ -180,8 +180,8 @@ def test_a_stream_of_events_equals_the_deployed_network(name):
     "changes, words",
     [
         (dict(sigma=-1.0), ("sigma", "-1.0", "at least 0")),
-        (dict(hidden=()), ("hidden", "at least one layer")),
-        (dict(hidden=5), ("hidden", "5", "list", "[5]")),
+        (dict(hidden=()), ("hidden", "at least 1")),
+        (dict(hidden=5), ("hidden", "5", "list")),
         (dict(recurrent="axon"), ("recurrent", "axon", "axonal")),
         (dict(reset="none"), ("reset", "none", "soft")),
         (dict(tau=0.5), ("tau", "0.5", "at least 1")),
@@ -192,8 +192,8 @@ def test_a_stream_of_events_equals_the_deployed_network(name):
         (dict(learn_spread=True), ("learn_spread", "none")),
         (dict(recurrent="axonal", max_delay=-1), ("max_delay", "-1", "at least 0")),
         (dict(recurrent="plain", max_delay=4), ("max_delay", "4", "plain")),
-        (dict(inputs=2.5), ("inputs", "2.5", "int")),
-        (dict(bias="yes"), ("bias", "yes", "bool")),
+        (dict(inputs=2.5), ("inputs", "2.5", "whole")),
+        (dict(bias="yes"), ("bias", "yes", "true or false")),
     ],
 )
 def test_a_bad_setting_names_the_field_the_value_and_the_remedy(changes, words):

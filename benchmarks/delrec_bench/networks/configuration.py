@@ -1,35 +1,42 @@
 """The frozen, validated configuration that a `Network` is built from."""
 
-from __future__ import annotations
-
-import math
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
 from delrec.delays import DelayInit
 from delrec.neurons import LIF
 from delrec.surrogates import make_surrogate
 from delrec.training import SigmaSchedule
+from pydantic import Field
 
 from delrec_bench.networks.readouts import Aggregate
+from delrec_bench.schema import settings
 
 __all__ = ["NetworkConfig"]
 
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+Chance = Annotated[float, Field(ge=0, lt=1)]
+Listed = Field(strict=False)  # a list will do for a tuple
 
-@dataclass(frozen=True)
+
+@settings("", ValueError)
 class NetworkConfig:
     """A stack of spiking layers and its readout; every field is checked when it is built.
 
     Times are in steps. Layers are counted from 0. The published settings are presets of the suite.
+
+    Raises:
+        ValueError: naming the field, its value and what it must be.
     """
 
-    inputs: int
-    classes: int
-    hidden: tuple[int, ...] = (256, 256)
+    inputs: Positive
+    classes: Positive
+    hidden: Annotated[tuple[Positive, ...], Field(min_length=1), Listed] = (256, 256)
 
     recurrent: Literal["none", "plain", "axonal", "synaptic", "shared"] = "none"
     """Recurrent connections: none, without delays (plain), or with delays of that form."""
-    recurrent_layers: tuple[int, ...] | None = None
+    recurrent_layers: Annotated[tuple[int, ...], Listed] | None = None
     """Hidden layers that are recurrent; None is all (SHD: (1,))."""
     learn_delays: bool = True
     learn_spread: bool = False
@@ -40,27 +47,27 @@ class NetworkConfig:
     delay_std: float = 12.0
     delay_low: float = 0.0
     delay_high: float = 20.0
-    max_delay: int | None = None
+    max_delay: Count | None = None
     """No recurrent delay is longer, in steps (hardware; a state of a known length); feedforward ones have `window`."""
     rounding: Literal["restore", "in-place", "straight-through", "stochastic", "none"] = "restore"
     """See RecurrentDelays; feedforward positions follow "in-place" and "none" too, and are restored otherwise."""
     clamp_delays: Literal["step", "epoch"] = "step"
     """When delays are clamped at 0: after every step (SHD) or once an epoch (SSC, PS-MNIST)."""
-    recurrent_dropout: float = 0.0
+    recurrent_dropout: Chance = 0.0
     self_connections: bool = True
     """False holds the diagonal of recurrent weights at 0 (RadLIF)."""
 
     feedforward: Literal["none", "v1", "gauss", "max"] = "none"
     """Kernel of feedforward delays, or none."""
     feedforward_form: Literal["synaptic", "axonal", "dendritic"] = "synaptic"
-    feedforward_layers: tuple[int, ...] | None = None
+    feedforward_layers: Annotated[tuple[int, ...], Listed] | None = None
     """Hidden layers with feedforward delays; None is all (SHD: (1,))."""
     feedforward_readout: bool = False
     learn_positions: bool = True
-    window: int = 25
-    kernel_count: int = 1
-    right_padding: int = 0
-    feedforward_spread: float = 0.0
+    window: Positive = 25
+    kernel_count: Positive = 1
+    right_padding: Count = 0
+    feedforward_spread: Amount = 0.0
     """Spread of gauss and max kernels at the start."""
     anneal_spread: bool = False
     """Anneal it to 0.23 over the first quarter of training, then hold (arXiv 2306.17670)."""
@@ -68,9 +75,9 @@ class NetworkConfig:
     order: Literal["norm-spike-dropout", "dropout-spike"] = "norm-spike-dropout"
     """Linear, batch norm, neuron, dropout on spikes (SHD); or linear, dropout on currents, neuron (SSC, PS-MNIST)."""
     batch_norm: bool = False
-    norm_momentum: float = 0.1
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
     bias: bool = True
-    dropout: float = 0.0
+    dropout: Chance = 0.0
     dropout_mask: Literal["sequence", "step"] = "sequence"
     """One dropout mask a sequence (DelRec) or one a step; feedforward and recurrent alike."""
     weight_init: Literal["default", "relu", "xavier"] = "default"
@@ -87,11 +94,11 @@ class NetworkConfig:
     v_reset: float = 0.0
     detach_reset: bool = False
     surrogate: str = "triangle"
-    surrogate_parameters: tuple[float, ...] = ()
+    surrogate_parameters: Annotated[tuple[float, ...], Listed] = ()
 
     readout: Literal["linear", "leaky"] = "linear"
     """Linear, or linear then a leaky integrator that never fires; see `delrec_bench.networks.readouts`."""
-    readout_tau: float | None = None
+    readout_tau: Annotated[float, Field(ge=1)] | None = None
     """Time constant of the leaky readout; None is `tau`."""
     readout_gain: Literal["one", "complement"] = "one"
     """Gain of the leaky readout: 1, or 1/tau."""
@@ -101,42 +108,22 @@ class NetworkConfig:
     """Batch norm between the readout's connection and its leak (adLIF)."""
     aggregate: Aggregate = "sum"
     """How outputs become scores, see `delrec_bench.networks.readouts`."""
-    skip_steps: int = 0
+    skip_steps: Count = 0
     """First steps that the aggregate ignores."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
-    spike_penalty: float = 0.0
+    spike_penalty: Amount = 0.0
     """lambda of lambda * mean over layers and batch of 0.5 sum S^2 / (T N)."""
     engine: str = "auto"
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), hints[field.name]))
-        for name in ("inputs", "classes", "window", "kernel_count"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("right_padding", "skip_steps", "spike_penalty", "feedforward_spread"):
-            _at_least(name, getattr(self, name), 0)
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden = {self.hidden!r}: give at least one layer, each of at least one neuron")
-        for name in ("dropout", "recurrent_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: a probability in [0, 1)")
-        if not 0 < self.norm_momentum <= 1:
-            raise ValueError(f"norm_momentum = {self.norm_momentum!r}: must lie in (0, 1]")
         for name in ("recurrent_layers", "feedforward_layers"):
             for layer in getattr(self, name) or ():
                 if not 0 <= layer < len(self.hidden):
-                    last = len(self.hidden) - 1
-                    raise ValueError(f"{name} names layer {layer}; the hidden layers are 0 to {last}")
-        if self.readout_tau is not None and not self.readout_tau >= 1:
-            raise ValueError(f"readout_tau = {self.readout_tau!r}: a time constant is at least 1 step")
+                    raise ValueError(f"{name} names layer {layer}; the hidden layers are 0 to {len(self.hidden) - 1}")
         if self.recurrent in ("none", "plain"):
             for name, unset in (("learn_spread", False), ("max_delay", None)):
-                if getattr(self, name) != unset:
-                    asked = f"{name} = {getattr(self, name)!r}"
-                    raise ValueError(f"{asked} needs recurrent delays, but recurrent = {self.recurrent!r}")
-        if self.max_delay is not None:
-            _at_least("max_delay", self.max_delay, 0)
+                if (value := getattr(self, name)) != unset:
+                    raise ValueError(f"{name} = {value!r} needs recurrent delays, but recurrent = {self.recurrent!r}")
         # the parts check their own fields
         self.sigma_schedule()
         self.delay_start()
@@ -164,36 +151,3 @@ class NetworkConfig:
     def has_feedforward_delays(self, layer: int) -> bool:
         """Return whether the connections INTO a hidden layer are delayed."""
         return self.feedforward != "none" and (self.feedforward_layers is None or layer in self.feedforward_layers)
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not (math.isfinite(value) and value >= least):
-        raise ValueError(f"{name} = {value!r}: must be at least {least}")
-
-
-def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Return `value` as the type `hint` asks, or raise ValueError naming the field, the value and the remedy."""
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ValueError(f"{name} = {value!r} is unknown; choose one of {', '.join(map(str, get_args(hint)))}")
-        return value
-    options = get_args(hint)
-    if type(None) in options:
-        if value is None:
-            return None
-        (hint,) = (option for option in options if option is not type(None))
-    if get_origin(hint) is tuple:
-        (item, _) = get_args(hint)
-        if not isinstance(value, tuple | list):
-            raise ValueError(f"{name} = {value!r}: give a list of {item.__name__} values, even for one: [{value}]")
-        return tuple(_checked(name, element, item) for element in value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and number:
-        if math.isnan(value):
-            raise ValueError(f"{name} = nan: give a number")
-        return float(value)
-    if hint is int and number and float(value).is_integer():
-        return int(value)
-    if hint in (bool, str) and isinstance(value, hint):
-        return value
-    raise ValueError(f"{name} = {value!r}: expected {hint.__name__}, got {type(value).__name__}")

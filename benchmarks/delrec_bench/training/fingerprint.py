@@ -5,8 +5,7 @@ it. What it computes first is not. In float64 rounding moves hardly a spike, so 
 shows at once, whatever the precision of the run.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from delrec_bench.environment import say
-from delrec_bench.training.resuming import Untouched
+from delrec_bench.training.resuming import random_states, set_random_states
 
 SAMPLES = 32  # of the first batch at most: a long sequence takes memory
 KEPT = 4  # samples whose outputs are kept
@@ -41,37 +40,28 @@ def fingerprint(model: Any, samples: Any, device: str = "cpu") -> dict[str, Any]
     """
     batch = torch.arange(min(SAMPLES, len(samples)))
     inputs, targets = samples.batch(batch, device).double(), samples.targets[batch].to(device)
+    states, default = random_states(), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # for states that a method makes without naming a type
     try:
-        with _in_double(model):
-            logits, gradient = _first(model, inputs, targets)
-            with torch.no_grad():
-                for value in model.parameters():
-                    value *= 1 + NUDGE * torch.from_numpy(signs(value.numel(), 3)).to(value).view_as(value)
-            moved, other = _first(model, inputs, targets)
+        model = copy.deepcopy(model).eval().double()
+        for part in model.modules():
+            if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+                part.train()
+        logits, gradient = _first(model, inputs, targets)
+        with torch.no_grad():
+            for value in model.parameters():
+                value *= 1 + NUDGE * torch.from_numpy(signs(value.numel(), 3)).to(value).view_as(value)
+        moved, other = _first(model, inputs, targets)
     except (RuntimeError, TypeError) as error:
         say(f"warning: no fingerprint, the network does not compute in float64 ({error})")
         return {}
+    finally:
+        torch.set_default_dtype(default)
+        set_random_states(states)
     return {
         "logits": [_told(one, two) for one, two in zip(logits, moved, strict=True)],
         "gradient": {name: _told(value, other[name]) for name, value in gradient.items()},
     }
-
-
-@contextmanager
-def _in_double(model: Any) -> Iterator[None]:
-    """Inside: the model has float64 parameters and may be changed."""
-    dtype, training, default = next(model.parameters()).dtype, model.training, torch.get_default_dtype()
-    with Untouched(model):
-        torch.set_default_dtype(torch.float64)  # for states that a method makes without naming a type
-        model.eval().double()
-        for part in model.modules():
-            if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
-                part.train()
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(default)
-            model.to(dtype).train(training)
 
 
 def _first(model: Any, inputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

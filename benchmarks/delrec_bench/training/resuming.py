@@ -50,7 +50,7 @@ def restore(saved: Mapping[str, Any], model: Any, optimisation: Optimisation) ->
     """
     try:
         model.load_state_dict(saved["model"])
-        put_buffers(model, saved["buffers"])
+        _put_buffers(model, saved["buffers"])
         optimisation.restore(saved["optimisation"])
         set_random_states(saved["random"])
     except Exception as error:  # whatever a foreign or damaged file makes torch raise
@@ -84,7 +84,7 @@ def _unsaved_buffers(model: Any) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in model.named_buffers() if name not in kept}
 
 
-def put_buffers(model: Any, saved: Mapping[str, Tensor]) -> None:
+def _put_buffers(model: Any, saved: Mapping[str, Tensor]) -> None:
     """Fill the buffers that a state_dict leaves out."""
     buffers = _unsaved_buffers(model)
     if set(buffers) != set(saved):
@@ -92,20 +92,3 @@ def put_buffers(model: Any, saved: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, buffer in buffers.items():
             buffer.copy_(saved[name])
-
-
-class Untouched:
-    """A block after which the network and the random states are as before it, whatever was computed inside."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def __enter__(self) -> None:
-        self._state = {name: value.detach().clone() for name, value in self._model.state_dict().items()}
-        self._buffers = {name: value.clone() for name, value in _unsaved_buffers(self._model).items()}
-        self._random = random_states()
-
-    def __exit__(self, *_: object) -> None:
-        self._model.load_state_dict(self._state)
-        put_buffers(self._model, self._buffers)
-        set_random_states(self._random)
