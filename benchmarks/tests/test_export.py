@@ -1,10 +1,11 @@
 """`export`: a trained network as NIR and as safetensors, which is read back to the same logits."""
 
-import copy
 import io
 import json
 import struct
 import sys
+from collections import defaultdict
+from graphlib import TopologicalSorter
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from delrec import deployed
 from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.export import find_model, load_network
+from delrec_bench.export import Model, find_model, load_network
+from delrec_bench.export.models import Header, read_weights
 from delrec_bench.export.nir_graph import export_nir, readers, to_nir
-from delrec_bench.export.weights import OfMethod, read_weights, weights_bytes
 from delrec_bench.methods.base import find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.runs.single import perform
@@ -91,26 +92,42 @@ SAYABLE = {
 }
 
 
-def test_the_graph_is_the_one_that_nirs_equations_give_by_hand():
-    made = network(hidden=(7,), recurrent_layers=None)
-    graph, step = back(made), 0.01
-    assert float(graph.metadata["dt"]) == step and set(graph.nodes) == {
-        *("input", "hidden_1", "spikes_1", "delay_1", "recurrent_1", "readout", "leak", "output")
-    }
-    lif, affine = graph.nodes["spikes_1"], graph.nodes["hidden_1"]
-    delays = np.rint(graph.nodes["delay_1"].delay / step).astype(int)
-    assert np.array_equal(delays, np.round(made.blocks[0].spiking.delay.detach().numpy())) and delays.max() > 5
-    x, v, z = drawn().numpy(), np.tile(lif.v_reset, (3, 1)), np.zeros((60, 3, 7))
-    for t in range(60):
-        current = x[t] @ affine.weight.T + affine.bias
-        for sender in range(7):
-            sent = t - 1 - delays[sender]
-            if sent >= 0:
-                current = current + np.outer(z[sent, :, sender], graph.nodes["recurrent_1"].weight[:, sender])
-        v = v + step / lif.tau * ((lif.v_leak - v) + lif.r * current)
-        z[t] = v > lif.v_threshold
-        v = np.where(z[t] > 0, lif.v_reset, v)
-    assert z.mean() > 0.01 and np.array_equal(z, hidden(made, drawn())[0][0])
+def simulated(graph, x, step):
+    """What each node of a graph says, by NIR's equations in Euler steps; a loop's spikes arrive a step later."""
+    loops = {edge for edge in graph.edges if edge[0].startswith("recurrent")}
+    before = {name: [a for a, b in set(graph.edges) - loops if b == name] for name in graph.nodes}
+    said = defaultdict(list)
+    voltage = {name: node.v_leak for name, node in graph.nodes.items() if hasattr(node, "v_leak")}
+    for t in range(len(x)):
+        for name in TopologicalSorter(before).static_order():
+            node = graph.nodes[name]
+            got = x[t] if name == "input" else sum(said[source][t] for source in before[name])
+            got = got + sum(said[source][t - 1] for source, receiver in loops if receiver == name and t)
+            if name in voltage:
+                voltage[name] = got = voltage[name] + step / node.tau * (node.v_leak - voltage[name] + node.r * got)
+            if hasattr(node, "v_threshold"):
+                got = (got > node.v_threshold).astype(float)
+                voltage[name] = np.where(got > 0, node.v_reset, voltage[name])
+            elif hasattr(node, "weight"):
+                got = got @ node.weight.T + getattr(node, "bias", 0)
+            elif hasattr(node, "delay"):
+                past, lag = np.array([*said[name + " in"], got]), t - np.rint(node.delay / step).astype(int)
+                said[name + " in"].append(got)
+                got = np.stack([past[when, :, i] if when >= 0 else 0 * got[:, i] for i, when in enumerate(lag)], -1)
+            said[name].append(got)
+    return {name: np.array(values) for name, values in said.items()}
+
+
+@pytest.mark.parametrize("name", SAYABLE)
+def test_the_graph_is_the_network_by_nirs_equations(name):
+    made = network(**SAYABLE[name])
+    graph = back(made)
+    assert float(graph.metadata["dt"]) == 0.01
+    ours, readout = hidden(made, drawn())
+    theirs = simulated(graph, drawn().numpy(), 0.01)
+    for i, spikes in enumerate(ours, 1):
+        assert spikes.mean() > 0.01 and np.array_equal(theirs[f"spikes_{i}"], spikes)
+    np.testing.assert_allclose(theirs["output"], readout, rtol=1e-9, atol=1e-9)
 
 
 def test_ours_fires_at_the_threshold_and_so_does_the_graph():
@@ -170,15 +187,21 @@ def test_networks_of_other_methods_are_refused_by_name(method, said):
         to_nir(made, 0.01)
 
 
+def described(method, settings, inputs, classes, **about):
+    build = {"method": method, "settings": settings, "inputs": inputs, "classes": classes, "dtype": "float32"}
+    return Header.model_validate({"schema": 1, "build": build, "about": about})
+
+
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.build is not None])
-def test_every_methods_network_is_kept_whole_in_a_file_of_weights(method):
+def test_every_methods_network_is_kept_whole_in_a_file_of_weights(method, tmp_path):
     settings = {**METHODS[method].settings, "hidden": [5] * len(METHODS[method].settings["hidden"])}
     made = METHODS[method].build({**settings, "engine": "auto"}, 6, 3).float()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.01)
-    build = OfMethod(method=method, settings=settings, inputs=6, classes=3, dtype="float32")
-    there, _ = read_weights(weights_bytes(made, build, {}), "net", METHODS)
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(Model("net", made, described(method, settings, 6, 3)).weights())
+    there = read_weights(path, METHODS).network
     assert type(there) is type(made) and not there.training
     ours, theirs = made.state_dict(), there.state_dict()
     assert list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -256,45 +279,49 @@ def test_a_run_without_its_checkpoint_is_told_how_to_make_it(made, tmp_path, cap
     assert "is not there; run it again: delrec-bench run gru digits" in capsys.readouterr().err
 
 
-def test_files_of_weights_that_are_wrong_are_refused(tmp_path):
-    made = network(double=False, hidden=(5,), recurrent_layers=None).float()
-    build = OfMethod(
-        method="gru", settings={**METHODS["gru"].settings, "hidden": [5]}, inputs=9, classes=4, dtype="float32"
-    )
-    data = weights_bytes(made, build, {})
-    with pytest.raises(BenchError, match="do not fit the network that its header describes"):
-        read_weights(data, "net")
-    unknown = weights_bytes(made, build.model_copy(update={"method": "grru"}), {})
-    with pytest.raises(BenchError, match="did you mean 'gru'"):
-        read_weights(unknown, "net")
-    with pytest.raises(BenchError, match="does not fit|do not fit"):  # before 10 GB are asked for
-        huge = build.model_copy(update={"settings": {**METHODS["gru"].settings, "hidden": [30_000]}})
-        read_weights(weights_bytes(made, huge, {}), "net")
-    for wrong in ([1] * 100_000, [10**9], [5] * 3 + [10**7]):  # at once, not after building 100,000 layers
-        deep = nothing_but_core(made)
-        deep = deep.model_copy(update={"network": deep.network | {"hidden": wrong}})
-        with pytest.raises(BenchError, match="layers were described"):
-            read_weights(weights_bytes(made, deep, {}), "net")
-    good = weights_bytes(made, nothing_but_core(made), {"key": "k"})
-    network_, header = read_weights(good, "net")
-    assert header.about == {"key": "k"} and torch.equal(network_(drawn(torch.float32)), made(drawn(torch.float32)))
-    broken = copy.deepcopy(made)
-    with torch.no_grad():
-        broken.readout.weight[0, 0] = float("nan")
-    with pytest.raises(BenchError, match="'readout.weight' holds values that are NaN"):
-        read_weights(weights_bytes(broken, nothing_but_core(made), {}), "net")
-    for length in (*range(0, len(good), 211), len(good) - 1):
-        with pytest.raises(BenchError):
-            read_weights(good[:length], "net")
-    for lie in (2**63, 2**31, len(good)):
-        with pytest.raises(BenchError):
-            read_weights(struct.pack("<Q", lie) + good[8:], "net")
-    (tmp_path / "net.safetensors").write_bytes(good)
+@pytest.fixture
+def written(tmp_path):
+    """Writes a GRU of five neurons as a file whose header says what is asked."""
+    settings = {**METHODS["gru"].settings, "hidden": [5]}
+    made = METHODS["gru"].build({**settings, "engine": "auto"}, 9, 4)
+
+    def write(method="gru", content=None, spoilt=None, **changes):
+        if spoilt:
+            with torch.no_grad():
+                next(made.parameters()).view(-1)[0] = spoilt
+        path = tmp_path / "net.safetensors"
+        whole = Model("net", made, described(method, settings | changes, 9, 4, key="k")).weights()
+        path.write_bytes(whole if content is None else content(whole))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"method": "lif"}, "do not fit the network that its header describes"),
+        ({"method": "grru"}, "did you mean 'gru'"),
+        ({"method": "counts-only"}, "has no network"),
+        ({"hidden": [30_000]}, "do not fit"),  # before 10 GB are asked for
+        # at once, not after building 100,000 layers
+        *(({"hidden": wrong}, "layers were described") for wrong in ([1] * 100_000, [10**9], [5] * 3 + [10**7])),
+        ({"spoilt": float("nan")}, "holds values that are NaN"),
+        *(({"content": lambda whole, n=n: whole[:n]}, "is no network") for n in (0, 7, 8, 200, 900, -1)),
+        *(({"content": lambda w, n=n: struct.pack("<Q", n) + w[8:]}, "is no network") for n in (2**63, 2**31, 2000)),
+        ({"content": lambda whole: whole.replace(b'\\"inputs\\":9', b'\\"inputs\\":0')}, "its header"),
+        ({"content": lambda whole: whole.replace(b"delrec-bench", b"another-code")}, "is no network"),
+    ],
+)
+def test_a_wrong_file_of_weights_is_refused(written, how, message):
+    path = written(**how)
+    with pytest.raises(BenchError, match=message) as caught:
+        load_network(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_right_file_of_weights_is_read_and_one_that_is_not_there_is_said(written, tmp_path):
+    found = read_weights(written(), METHODS)
+    assert found.header.about == {"key": "k"} and found.weights() == written().read_bytes()
     with pytest.raises(BenchError, match="cannot be read"):
         load_network(tmp_path / "absent.safetensors")
-
-
-def nothing_but_core(made):
-    from delrec_bench.export.weights import build_of
-
-    return build_of(made)

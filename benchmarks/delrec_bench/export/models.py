@@ -1,17 +1,54 @@
-"""A trained network, from whatever names it: a finished run, its record or checkpoint, or a file of weights."""
+"""A trained network from whatever names it, and as one safetensors file; nothing in such a file can be executed.
+
+    header: {"delrec-bench": {"schema": 1, "build": {method, settings, inputs, classes, dtype}, "about": {...}}}
+
+`build` says how a method of the suite builds the network; `about` is free: key, task, score of the run that it is of.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
-from delrec_bench.export.weights import OfCore, OfMethod, read_weights, weights_bytes
-from delrec_bench.methods.base import MethodTable
-from delrec_bench.records import Record, find_record, read_record
+from delrec_bench.methods.base import MethodTable, find_methods
+from delrec_bench.records import Record, canonical_json, find_record, read_record
 from delrec_bench.runs.trained import network_of
-from delrec_bench.training.tensor_files import read_bytes
+from delrec_bench.training.tensor_files import LARGEST, checked_tensors
 from delrec_bench.workspace import Workspace
+
+HEADER = "delrec-bench"
+Whole = Annotated[int, Field(ge=1, le=100_000_000)]
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Build(BaseModel):
+    """How a method of the suite builds a network."""
+
+    model_config = STRICT
+
+    method: Annotated[str, Field(min_length=1, max_length=200)]
+    settings: dict[str, Any]
+    inputs: Whole
+    classes: Whole
+    dtype: Literal["float32", "float64"]
+
+
+class Header(BaseModel):
+    """The header of a file: how the network is built, and what is said of it."""
+
+    model_config = STRICT
+
+    schema_: Literal[1] = Field(alias="schema")
+    build: Build
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -21,41 +58,20 @@ class Model:
     Attributes:
         name: For people and for names of files.
         network: On the CPU, in evaluation mode, its delays as trained (not rounded).
-        build: How it is built.
-        record: Of the run that it is of; None of a network that came from elsewhere.
-        about: What its file says of it.
+        header: How it is built, and what is said of it.
+        record: Of its run; None where it came from a file.
     """
 
     name: str
     network: Any
-    build: OfCore | OfMethod
+    header: Header
     record: Record | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
 
     def weights(self) -> bytes:
-        """Its file of weights."""
-        return weights_bytes(self.network, self.build, self.about)
-
-
-def of_run(record: Record, checkpoint: Path, methods: MethodTable) -> Model:
-    """The network of a finished run.
-
-    Raises:
-        BenchError: Its checkpoint is not there, or does not fit.
-    """
-    if methods[record.method].build is not None and not checkpoint.is_file():
-        raise BenchError(f"{record}: its checkpoint {checkpoint} is not there; run it again: {record.command}")
-    network = network_of(record, checkpoint, methods)
-    build = OfMethod(
-        method=record.method,
-        settings=record.configuration["network"],
-        inputs=record.data["channels"],
-        classes=record.data["classes"],
-        dtype=record.configuration["dtype"],
-    )
-    about = {"key": record.key, "task": record.task, "metric": record.metric, "score": record.result.get("test_score")}
-    name = f"{record.method}-{record.task.partition(':')[0]}-{record.key[:8]}"
-    return Model(name, network, build, record, about)
+        """Its file of weights; equal networks give equal bytes."""
+        state = self.network.state_dict()
+        tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+        return bytes(save(tensors, metadata={HEADER: canonical_json(self.header.model_dump(by_alias=True))}))
 
 
 def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
@@ -70,18 +86,30 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
         BenchError: None is meant, or it cannot be read.
     """
     path = Path(what)
+    if path.suffix == ".safetensors":
+        return read_weights(path, methods)
     if path.is_dir() or path.suffix in (".json", ".pt"):
         folder = path if path.is_dir() else path.parent
-        record = path if path.suffix == ".json" else folder / "record.json"
-        return of_run(read_record(record), folder / "checkpoint.pt", methods)
-    if path.suffix == ".safetensors":
-        data = read_bytes(path)
-        network, header = read_weights(data, str(path), methods)
-        return Model(path.stem, network, header.build, None, header.about)
-    if path.is_file():
+        record = read_record(path if path.suffix == ".json" else folder / "record.json")
+    elif path.is_file():
         raise BenchError(f"'{what}' is neither a record, a checkpoint.pt nor .safetensors")
-    record_ = find_record(what, workspace)
-    return of_run(record_, workspace.runs / record_.key / "checkpoint.pt", methods)
+    else:
+        record = find_record(what, workspace)
+        folder = workspace.runs / record.key
+    checkpoint = folder / "checkpoint.pt"
+    if methods[record.method].build is not None and not checkpoint.is_file():
+        raise BenchError(f"{record}: its checkpoint {checkpoint} is not there; run it again: {record.command}")
+    build = {
+        "method": record.method,
+        "settings": record.configuration["network"],
+        "inputs": record.data["channels"],
+        "classes": record.data["classes"],
+        "dtype": record.configuration["dtype"],
+    }
+    about = {"key": record.key, "task": record.task, "metric": record.metric, "score": record.result.get("test_score")}
+    header = Header.model_validate({"schema": 1, "build": build, "about": about})
+    name = f"{record.method}-{record.task.partition(':')[0]}-{record.key[:8]}"
+    return Model(name, network_of(record, checkpoint, methods), header, record)
 
 
 def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
@@ -98,4 +126,53 @@ def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
     Raises:
         BenchError: It is no such file, or was altered.
     """
-    return read_weights(read_bytes(Path(path)), str(path), methods)[0]
+    return read_weights(Path(path), find_methods() if methods is None else methods).network
+
+
+def read_weights(path: Path, methods: MethodTable) -> Model:
+    """The network of a file of weights, and what the file says of it.
+
+    Raises:
+        BenchError: It is no such file, cut short, altered, or of a network that cannot be built here.
+    """
+    if not path.is_file() or path.stat().st_size > LARGEST:
+        raise BenchError(f"{path} cannot be read: it is no file, or has more than {LARGEST:,} bytes; name another")
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {})[HEADER]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = Header.model_validate_json(said)
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
+        text = "its header" if isinstance(error, ValidationError) else " ".join(str(error).split())[:300]
+        raise BenchError(f"{path} is no network that `export safetensors` wrote ({text}); copy it again") from error
+    state = checked_tensors(tensors, str(path))
+    need_memory(8 * 4 * sum(tensor.numel() for tensor in state.values()), str(path))
+    try:
+        network = _built(header.build, state, methods)
+        network.load_state_dict(state)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        text = " ".join(str(error).split())[:300]
+        raise BenchError(f"{path}: its tensors do not fit the network that its header describes ({text})") from error
+    return Model(path.stem, network.eval(), header)
+
+
+def _built(build: Build, state: Mapping[str, torch.Tensor], methods: MethodTable) -> Any:
+    """The network, unless the header describes a larger one than the file holds: that is told before it is built."""
+    held, hidden = sum(tensor.numel() for tensor in state.values()), build.settings.get("hidden")
+    widths = [n for n in hidden if isinstance(n, int)] if isinstance(hidden, list) else []
+    if len(widths) > len(state) or sum(widths) > held:  # a layer has a tensor, a neuron a weight
+        raise ValueError(f"{len(state)} tensors of {held} numbers are there, {len(widths)} layers were described")
+    of = methods[build.method].build
+    if of is None:
+        raise ValueError(f"method '{build.method}' has no network")
+    make = partial(of, {**build.settings, "engine": "auto"}, build.inputs, build.classes)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                described = sum(tensor.numel() for tensor in make().state_dict().values())
+        except (RuntimeError, NotImplementedError):  # it asks for values, which a tensor without memory has not
+            need_memory(16 * sum(widths) ** 2, "the network that the header describes")
+        else:
+            if described != held:
+                raise ValueError(f"{held} numbers are there, {described} were described")
+        return make().to(dtype=getattr(torch, build.dtype))

@@ -6,7 +6,6 @@ of feedforward delays also `P`), batch norm, recurrent connections (`recurrent_w
 """
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,7 @@ SIGMA = 0.06
 _RECURRENT = {"recurrent_weights": "weight", "recurrent_delays": "delay", "p_spread": "spread"}
 _SET = (".sigma", ".connection.spread", "readout.spread")  # buffers that the configuration sets
 
-
-@dataclass
-class _Layer:
-    """One connection, and what stands between it and the next."""
-
-    connection: dict[str, Tensor]
-    norm: dict[str, Tensor] = field(default_factory=dict)
-    recurrent: dict[str, Tensor] = field(default_factory=dict)
+_Layer = dict[str, dict[str, Tensor]]  # a connection, and what stands between it and the next: norm, recurrent
 
 
 def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int | None = None) -> Network:
@@ -68,8 +60,7 @@ def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int |
         config = _config(layers, setting, sigma, window)
         with torch.random.fork_rng(devices=[]):
             network = Network(config).to(next(iter(state.values())).dtype)
-        named = _named(layers, config)
-        missing, unexpected = network.load_state_dict(named, strict=False)
+        missing, unexpected = network.load_state_dict(_named(layers, config), strict=False)
         if lacking := [name for name in missing if not name.endswith(_SET)] + unexpected:
             raise ValueError(f"{lacking[0]} is missing, or has no place")
     except (ValueError, RuntimeError, KeyError, IndexError) as error:
@@ -90,17 +81,15 @@ def _layers(state: dict[str, Tensor]) -> list[_Layer]:
             raise ValueError(f"'{name[:100]}' is none of its parameters")
         groups.setdefault(int(match[1]), {})[match[2]] = tensor
     layers: list[_Layer] = []
-    for number in sorted(groups):
-        group = groups[number]
+    for _, group in sorted(groups.items()):
         if "running_mean" in group:
-            layers[-1].norm = group
+            layers[-1]["norm"] = group
         elif "recurrent_weights" in group:
-            spread = group.get("p_spread")
-            if spread is not None and spread.dim() == 2:  # the same at every receiver: one per sender
-                group["p_spread"] = spread[0].clone()
-            layers[-1].recurrent = group
+            if "p_spread" in group and group["p_spread"].dim() == 2:  # the same at every receiver: one per sender
+                group["p_spread"] = group["p_spread"][0].clone()
+            layers[-1]["recurrent"] = group
         else:
-            layers.append(_Layer(group))
+            layers.append({"connection": group, "norm": {}, "recurrent": {}})
     return layers
 
 
@@ -109,28 +98,28 @@ def _config(layers: list[_Layer], setting: str, sigma: float, window: int | None
     profile, task = SETTINGS[setting]
     known = preset(profile, find_tasks()[task])
     values: dict[str, Any] = {k.removeprefix("network."): v for k, v in known.items() if k.startswith("network.")}
-    hidden, readout = layers[:-1], layers[-1].connection
-    recurrent = [i for i, layer in enumerate(hidden) if layer.recurrent]
-    delayed = [i for i, layer in enumerate(hidden) if "P" in layer.connection]
-    kinds = {_kind(hidden[i].recurrent) for i in recurrent} or {"none"}
+    hidden, readout = layers[:-1], layers[-1]["connection"]
+    first = hidden[0]["connection"]
+    recurrent = {i: layer["recurrent"] for i, layer in enumerate(hidden) if layer["recurrent"]}
+    positions = [layer["connection"]["P"] for layer in layers if "P" in layer["connection"]]
+    kinds = {_kind(group) for group in recurrent.values()} or {"none"}
     if len(kinds) > 1:
         raise ValueError(f"it mixes forms of recurrent delays: {', '.join(sorted(kinds))}")
     kind = kinds.pop()
-    positions = [layer.connection["P"] for layer in layers if "P" in layer.connection]
     values |= {
         "recurrent": kind,
-        "inputs": hidden[0].connection["weight"].shape[1],
+        "inputs": first["weight"].shape[1],
         "classes": readout["weight"].shape[0],
-        "hidden": tuple(layer.connection["weight"].shape[0] for layer in hidden),
+        "hidden": tuple(layer["connection"]["weight"].shape[0] for layer in hidden),
         "recurrent_layers": tuple(recurrent) or None,
-        "learn_spread": kind != "plain" and any("p_spread" in hidden[i].recurrent for i in recurrent),
+        "learn_spread": kind != "plain" and any("p_spread" in group for group in recurrent.values()),
         "sigma": sigma if kind != "plain" else 0.0,
         "feedforward": "v1" if positions else "none",
-        "feedforward_layers": tuple(delayed),
+        "feedforward_layers": tuple(i for i, layer in enumerate(hidden) if "P" in layer["connection"]),
         "feedforward_readout": "P" in readout,
         "kernel_count": positions[0].shape[-1] if positions else 1,
-        "batch_norm": bool(hidden[0].norm),
-        "bias": "bias" in hidden[0].connection,
+        "batch_norm": bool(hidden[0]["norm"]),
+        "bias": "bias" in first,
         "readout_bias": "bias" in readout,
         "weight_init": "default",
     }
@@ -138,9 +127,7 @@ def _config(layers: list[_Layer], setting: str, sigma: float, window: int | None
         values |= {"window": window, "right_padding": (window - 1) // 2 if values.get("right_padding") else 0}
     config = NetworkConfig(**values)
     if any(float(position.abs().max()) > config.window // 2 for position in positions):
-        raise ValueError(
-            f"a position reaches beyond the window of {config.window} steps; give the window it was trained with"
-        )
+        raise ValueError(f"a position is beyond the window of {config.window} steps; give the one it was trained with")
     return config
 
 
@@ -156,12 +143,12 @@ def _named(layers: list[_Layer], config: NetworkConfig) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
     for i, layer in enumerate(layers):
         prefix = "readout" if i == len(layers) - 1 else f"blocks.{i}.connection"
-        for name, tensor in layer.connection.items():
+        for name, tensor in layer["connection"].items():
             # P (1, outputs, inputs, elements) is position (elements, outputs, inputs)
             moved = name == "P"
             out[f"{prefix}.{'position' if moved else name}"] = tensor[0].permute(2, 0, 1) if moved else tensor
-        out |= {f"blocks.{i}.norm.{name}": tensor for name, tensor in layer.norm.items()}
-        for name, tensor in layer.recurrent.items():
+        out |= {f"blocks.{i}.norm.{name}": tensor for name, tensor in layer["norm"].items()}
+        for name, tensor in layer["recurrent"].items():
             if name != "p_spread" or config.learn_spread:  # without delays that code leaves it untrained
                 out[f"blocks.{i}.spiking.{_RECURRENT[name]}"] = tensor
     return out

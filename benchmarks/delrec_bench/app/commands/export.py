@@ -42,7 +42,7 @@ def nir(
     found = find_model(model, workspace, places.tables()[0])
     step = step_ms or (found.record.data.get("step_ms") if found.record is not None else None) or 1.0
     path = out or workspace.root / "out" / "models" / f"{found.name}.nir"
-    about = {"model": found.name, **{k: str(v) for k, v in found.about.items()}}
+    about = {"model": found.name, **{k: str(v) for k, v in found.header.about.items()}}
     told = export_nir(path, found.network, step / 1000, about)
     if not places.as_json:
         print("\n".join([f"written: {path} ({step:g} ms per step)", *told]))
@@ -52,15 +52,12 @@ def nir(
 def safetensors(places: Places, model: ModelArgument, out: OutOption = None) -> Answer:
     """Export a network as one .safetensors file, which `delrec_bench.export.load_network` reads."""
     from delrec_bench.export import find_model
-    from delrec_bench.export.weights import read_weights
     from delrec_bench.workspace import write_atomic
 
     workspace = places.workspace
-    methods, _ = places.tables()
-    found = find_model(model, workspace, methods)
+    found = find_model(model, workspace, places.tables()[0])
     path = out or workspace.root / "out" / "models" / f"{found.name}.safetensors"
     data = found.weights()
-    read_weights(data, path.name, methods)  # what is written can be read
     write_atomic(path, data)
     if not places.as_json:
         print(f"written: {path}")
