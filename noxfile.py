@@ -189,7 +189,7 @@ def bench_engines(session: nox.Session) -> None:
 @nox.session(name="bench-arithmetic", venv_backend="none")
 def bench_arithmetic(session: nox.Session) -> None:
     """Measure what portable arithmetic costs and what flushing denormals gains. `-- --shapes SSC --readout last`"""
-    _run(session, "python", "-m", "benchmarks.latency.arithmetic_cost", *session.posargs, env=_shared(session))
+    _latency(session, "bench_arithmetic.py", _shared(session), "--threads", "1")
 
 
 @nox.session(name="bench-peers")
@@ -197,7 +197,7 @@ def bench_peers(session: nox.Session) -> None:
     """Try neurons of spikingjelly, snntorch and norse inside our layers; measure theirs and DCLS beside ours."""
     session.install("-e", "packages/core", "-e", "packages/baselines", "-e", ".", "spikingjelly", silent=True)
     session.install("snntorch", "norse", "nir", "nirtorch", "DCLS", "setuptools<81", silent=True)
-    session.run("python", "-m", "pytest", "benchmarks/latency/test_peers.py", env=QUIET)
+    session.run("python", "-m", "pytest", "benchmarks/tests/test_peers.py", env=QUIET)
     session.run("python", "-m", "pytest", *LATENCY, "benchmarks/latency/bench_peers.py", *session.posargs, env=QUIET)
 
 

@@ -1,10 +1,10 @@
-"""Options of the latency suites, and the one table that a run ends with."""
+"""Options of the latency suites, the one way in which they time, and the page that a run ends with."""
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,78 +12,78 @@ import pytest
 from delrec.engines.threads import keep_memory
 from delrec_bench.arithmetic import pin_threads
 from delrec_bench.environment import machine, provenance
+from delrec_bench.latency.timing import Work, quartiles, time_in_turn
 from delrec_bench.workspace import write_atomic
 
+from benchmarks.latency.contenders import SHAPES
+from benchmarks.latency.page import Row, markdown
+
 ROOT = Path(__file__).parents[2]
+ROWS = pytest.StashKey[list[Row]]()
+
+
+def some_shapes(text: str) -> list[str]:
+    """The names of --shapes."""
+    if unknown := set(text.split(",")) - set(SHAPES):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose of {', '.join(SHAPES)}")
+    return text.split(",")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("latency", "latency suites of delrec-bench")
-    group.addoption("--quick", action="store_true", help="three rounds; leaves out what takes minutes")
+    group.addoption("--quick", action="store_true", help="three rounds")
     group.addoption("--threads", type=int, default=os.cpu_count() or 1, help="threads of torch and numba (all cores)")
     group.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="engines: where networks are")
-    group.addoption("--shapes", help="engines: shapes, comma-separated (all three, on the cpu PS-MNIST-256 as well)")
-    group.addoption(
-        "--write", action="store_true", help="engines: write reports/engines.md (engines-cuda.md) and .json"
-    )
+    group.addoption("--shapes", type=some_shapes, help=f"engines, arithmetic: some of {','.join(SHAPES)}")
+    group.addoption("--readout", default="sum", help="arithmetic: sum, a gradient at every step; last, at the last one")
+    group.addoption("--write", action="store_true", help="engines: write reports/engines.md or engines-cuda.md")
     group.addoption("--plan", default="", help="methods: what to measure, as delrec-bench bench writes it")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     pin_threads(config.getoption("--threads"))
     keep_memory()
-    config.rows = []  # type: ignore[attr-defined]
+    config.stash[ROWS] = []
 
 
 @pytest.fixture(scope="session")
-def rows(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    """What was measured, a dict a row; the table is made of it."""
-    found: list[dict[str, Any]] = request.config.rows  # type: ignore[attr-defined]
-    return found
+def rows(pytestconfig: pytest.Config) -> list[Row]:
+    """What was measured."""
+    return pytestconfig.stash[ROWS]
 
 
-@pytest.fixture(scope="session")
-def threads(request: pytest.FixtureRequest) -> int:
-    count: int = request.config.getoption("--threads")
-    return count
+@pytest.fixture
+def timed(benchmark: Any, pytestconfig: pytest.Config, rows: list[Row]) -> Callable[..., None]:
+    """Times a contender beside its yardsticks, and makes a row of it."""
+    quick, threads, device = (pytestconfig.getoption(f"--{name}") for name in ("quick", "threads", "device"))
+
+    def run(
+        suite: str, shape: str, mode: str, contender: str, work: Work, yardsticks: Mapping[str, Work], note: str = ""
+    ) -> None:
+        times = time_in_turn(benchmark, work, yardsticks, group=f"{shape} {mode}", quick=quick)
+        benchmark.extra_info |= {"contender": contender, "note": note, "threads": threads, "device": device}
+        if benchmark.enabled:
+            against = {name: times.over(name) for name in yardsticks}
+            row = Row(suite, shape, mode, contender, quartiles(times.own), against, note)
+            rows.append(row)
+            print(f" {shape} | {mode} | {contender}: {row.ratios()}", flush=True)
+
+    return run
 
 
-@pytest.fixture(scope="session")
-def device(request: pytest.FixtureRequest) -> str:
-    name: str = request.config.getoption("--device")
-    return name
-
-
-@pytest.fixture(scope="session")
-def quick(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--quick"))
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None] | None:
-    rows = config.rows  # type: ignore[attr-defined]
-    if not rows:
-        return None
-    from benchmarks.latency.table import markdown
-
-    device = config.getoption("--device")
-    session, name = ("gpu", "engines-cuda") if device == "cuda" else ("bench-engines", "engines")
-    about = {
-        "machine": machine(device),
-        "device": device,
-        "threads": config.getoption("--threads"),
-        "quick": config.getoption("--quick"),
-        "command": f"nox -s {session}" + (" -- --quick" if config.getoption("--quick") else ""),
-        "failed": len(terminalreporter.stats.get("failed", [])) + len(terminalreporter.stats.get("error", [])),
-        **provenance(),
-    }
-    text = markdown(rows, about)
-    terminalreporter.write_line("")
-    terminalreporter.write_line(text)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if not (rows := config.stash[ROWS]):
+        return
+    device, made = config.getoption("--device"), provenance()
+    command = "nox -s gpu" if device == "cuda" else f"nox -s bench-{rows[0].suite}"
+    versions = ", ".join(f"{name} {made['versions'].get(name)}" for name in ("torch", "numba"))
+    changed = " (changed)" if made["dirty"] else ""
+    parts = [machine(device), f"{config.getoption('--threads')} threads", versions]
+    parts.append(f"revision {made['revision'][:12]}{changed}. Made again by `{command}`")
+    failed = sum(len(terminalreporter.stats.get(kind, [])) for kind in ("failed", "error"))
+    text = markdown(rows, "; ".join(parts), failed)
+    terminalreporter.write_line(f"\n{text}")
     if config.getoption("--write"):
-        write_atomic(ROOT / "reports" / f"{name}.md", text + "\n")
-        content = json.dumps({"schema": 1, **about, "rows": rows})
-        five = json.loads(content, parse_float=lambda text: float(f"{float(text):.5g}"))  # digits; no clock has more
-        line = json.dumps(five, sort_keys=True, separators=(",", ":"))
-        write_atomic(ROOT / "reports" / f"{name}.json", line + "\n")
-        terminalreporter.write_line(f"wrote reports/{name}.md and reports/{name}.json")
-    return None
+        path = ROOT / "reports" / ("engines-cuda.md" if device == "cuda" else "engines.md")
+        write_atomic(path, f"{text}\n")
+        terminalreporter.write_line(f"wrote {path}")

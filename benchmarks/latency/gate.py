@@ -6,131 +6,101 @@ rows) the engine's network against the reference engine's and the published one'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from delrec.engines import engine_for
+from delrec.engines.events import EventNetwork
 from delrec.verify import check_file
-from delrec_bench.latency import events
 from delrec_bench.networks import Network
 from torch import Tensor, nn
 
-from benchmarks.latency.published import PublishedLIF, RingLayer
-from benchmarks.latency.published_network import PublishedNetwork
-from benchmarks.latency.shapes import Shape, make_inputs, make_network, smaller, stream
+from benchmarks.latency.contenders import Shape, make_inputs, make_network, stream
+from benchmarks.latency.published import PublishedLIF, PublishedNetwork, RingLayer
 
 __all__ = ["GOLDEN", "GateError", "check_golden", "check_published_file", "check_shape"]
 
 GOLDEN = Path(__file__).parents[2] / "packages" / "core" / "tests" / "golden"
-_TOLERANCE = 1e-9
-_STREAM_TOLERANCE = 1e-4  # float32
+TOLERANCE = 1e-9
+STREAM_TOLERANCE = 1e-4  # float32
 
 
 class GateError(Exception):
     """Code that was to be timed gives a wrong result."""
 
 
-def check_published_file(path: Path) -> dict[str, float]:
-    """Run the published loop on a golden file; return the largest relative error of each array.
+def check_golden(device: str) -> None:
+    """Hold the published loop, the device's engine and the reference to every golden file.
+
+    Raises:
+        GateError: One disagrees.
+    """
+    for path in sorted(GOLDEN.glob("*.npz")):
+        if path.name.startswith("delrec_"):
+            check_published_file(path)
+        for engine in ("auto", "reference"):
+            wrong = [result for result in check_file(path, engine, "float64", device) if not result.agrees]
+            if wrong:
+                raise GateError(f"engine {engine!r} ({engine_for(engine, device)[0].name}), {path.name}: {wrong}")
+
+
+def check_published_file(path: Path) -> None:
+    """Run the published loop on a golden file.
 
     Raises:
         GateError: Spikes differ, or an error exceeds 1e-9.
     """
     with np.load(path, allow_pickle=False) as file:
-        golden = {name: file[name] for name in file.files}
-    soft = bool(golden["soft_reset"])
-    neuron = PublishedLIF(
-        tau=float(golden["tau"]),
-        threshold=float(golden["v_threshold"]),
-        v_reset=None if soft else float(golden["v_reset"]),
-        detach_reset=bool(golden["detach_reset"]),
-        surrogate=str(golden["surrogate"]),  # type: ignore[arg-type]
-        parameter=float(golden["surrogate_param"]),
-    )
-    spread = torch.from_numpy(golden["p_spread"]) if bool(golden["use_p_spread"]) else None
-    layer = RingLayer(
-        torch.from_numpy(golden["W"]),
-        torch.from_numpy(golden["d"]),
-        neuron,
-        sigma=float(golden["sigma"]),
-        spread=spread,
-    )
-    x = torch.from_numpy(golden["x"]).requires_grad_()
-    spikes, membrane = layer(x, membrane=True)
-    loss = (torch.from_numpy(golden["cot_s"]) * spikes).sum() + (torch.from_numpy(golden["cot_v"]) * membrane).sum()
+        golden = {name: torch.from_numpy(file[name]) if file[name].dtype.kind == "f" else file[name] for name in file}
+    settings = (float(golden[name]) for name in ("tau", "v_threshold", "v_reset", "surrogate_param"))
+    tau, threshold, v_reset, parameter = settings
+    v_reset, detach = None if golden["soft_reset"] else v_reset, bool(golden["detach_reset"])
+    neuron = PublishedLIF(tau, threshold, v_reset, detach, str(golden["surrogate"]), parameter)
+    spread = golden["p_spread"] if golden["use_p_spread"] else None
+    layer = RingLayer(golden["W"], golden["d"], neuron, float(golden["sigma"]), spread)
+    x = golden["x"].requires_grad_()
+    spikes = layer(x)
+    loss = (golden["cot_s"] * spikes).sum() + (golden["cot_v"] * layer.membranes).sum()
     loss.backward()
-    found = {"spikes": spikes, "v_seq": membrane, "loss": loss, "mask": layer.taps(), "grad_x": x.grad}
+    found = {"spikes": spikes, "v_seq": layer.membranes, "loss": loss, "mask": layer.taps(), "grad_x": x.grad}
     found |= {"grad_W": layer.weight.grad, "grad_d": layer.delay.grad}
     if layer.spread is not None:
         found["grad_p_spread"] = layer.spread.grad
-    errors = {name: _error(value, torch.from_numpy(golden[name])) for name, value in found.items()}
-    wrong = {name: error for name, error in errors.items() if not error <= (0 if name == "spikes" else _TOLERANCE)}
+    errors = errors_of(found, golden)
+    wrong = {name: error for name, error in errors.items() if not error <= (0 if name == "spikes" else TOLERANCE)}
     if wrong:
-        raise GateError(f"published loop, {path.name}: {wrong} exceed {_TOLERANCE}")
-    return errors
+        raise GateError(f"published loop, {path.name}: {wrong} exceed {TOLERANCE}")
 
 
-def check_golden(engines: Sequence[str] = ("auto",), folder: Path = GOLDEN, device: str = "cpu") -> int:
-    """Hold the published loop and the engines to every golden file; return how many comparisons were made.
-
-    Raises:
-        GateError: One disagrees, or there is none.
-    """
-    done = 0
-    for path in sorted(folder.glob("*.npz")):
-        if path.name.startswith("delrec_"):
-            done += len(check_published_file(path))
-        for engine in engines:
-            results = check_file(path, engine, "float64", device)
-            wrong = [result for result in results if not result.agrees]
-            if wrong:
-                raise GateError(f"engine {engine!r} ({engine_for(engine, device)[0].name}), {path.name}: {wrong}")
-            done += len(results)
-    if done == 0:
-        raise GateError(f"no golden file in {folder}")
-    return done
-
-
-def check_shape(shape: Shape, recurrent: str, sigma: float, engine: str = "auto") -> dict[str, float]:
-    """Hold an engine's network to the reference's and to the published one's in float64, on a part of the shape.
-
-    Returns the largest relative error of outputs and gradients against each.
+def check_shape(shape: Shape, recurrent: str, sigma: float) -> None:
+    """Hold the engine's network to the reference's and to the published one's in float64, on a part of the shape.
 
     Raises:
-        GateError: Outputs or gradients differ by more than 1e-9; a differing spike moves them by far more.
+        GateError: Outputs or gradients differ by more than 1e-9; a differing spike moves them by far more. Or streaming
+            gives other outputs.
     """
-    small = smaller(shape, 40, 4)
-    inputs, targets = make_inputs(small)
-    ours = make_network(small.config(recurrent, sigma, engine), inputs).double()
-    reference = Network(small.config(recurrent, sigma, "reference")).to(shape.device).double()
+    shape = replace(shape, steps=min(40, shape.steps), batch=min(4, shape.batch))
+    where = f"{shape.name}, {recurrent}, sigma {sigma:g}"
+    inputs, targets = make_inputs(shape)
+    ours = make_network(shape, recurrent, sigma).double()
+    reference = Network(shape.config(recurrent, sigma, "reference")).to(shape.device).double()
     reference.load_state_dict(ours.state_dict())
-    inputs = inputs.double()
-    errors = {}
-    results = _result(ours, inputs, targets)
-    for name, network in (("reference", reference), ("published", PublishedNetwork(ours).to(shape.device).double())):
-        other = _result(network, inputs, targets)
-        errors[name] = max(_error(results[key], other[key]) for key in results)
-        if not errors[name] <= _TOLERANCE:
-            worst = {key: _error(results[key], other[key]) for key in results}
-            raise GateError(f"{shape.name}, {recurrent}, sigma {sigma:g}: engine {engine!r} against {name}: {worst}")
-    errors["streamed"] = _check_stream(ours.float(), inputs.float())
-    if not errors["streamed"] <= _STREAM_TOLERANCE:
-        raise GateError(f"{shape.name}, {recurrent}, sigma {sigma:g}: streaming gives other outputs ({errors})")
-    return errors
-
-
-@torch.no_grad()
-def _check_stream(network: Network, inputs: Tensor) -> float:
-    """Hold the streamed outputs of one sample to those of the deployed network, in float32."""
-    with network.deployed():
-        streamer = (events(network) if inputs.is_cpu else None) or network
-        whole = network(inputs[:, :1])
-        worst = 0.0
-        for steps in (1, len(inputs) // 2, len(inputs)):
-            worst = max(worst, _error(stream(streamer, inputs[:steps, :1]), whole[steps - 1]))
-    return worst
+    published = PublishedNetwork(ours).to(shape.device)
+    results = _result(ours, inputs.double(), targets)
+    for name, network in (("reference", reference), ("published", published)):
+        errors = errors_of(results, _result(network, inputs.double(), targets))
+        if not max(errors.values()) <= TOLERANCE:
+            raise GateError(f"{where}: the engine against {name}: {errors}")
+    if shape.device == "cpu":
+        with torch.no_grad(), ours.float().deployed():
+            events, whole = EventNetwork(ours), ours(inputs[:, :1])
+            for steps in (1, shape.steps // 2, shape.steps):
+                error = error_of(stream(events, inputs[:steps, :1]), whole[steps - 1])
+                if not error <= STREAM_TOLERANCE:
+                    raise GateError(f"{where}: {steps} streamed steps give other outputs ({error:g})")
 
 
 def _result(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -139,24 +109,21 @@ def _result(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Te
     network.zero_grad()
     outputs = network(inputs)
     nn.functional.cross_entropy(network.scores(outputs), targets).backward()  # type: ignore[operator]
-    gradients = {f"grad {n}": g for n, g in enumerate(_gradients(network))}
-    return {"outputs": outputs.detach(), **gradients}
-
-
-def _gradients(network: nn.Module) -> list[Tensor]:
     if isinstance(network, Network):
-        connections, norms = [b.connection for b in network.blocks], [b.norm for b in network.blocks]
-        layers = [b.spiking for b in network.blocks]
+        layers = [part for b in network.blocks for part in (b.connection, b.norm, b.spiking)]
     else:
-        assert isinstance(network, PublishedNetwork)
-        connections, norms, layers = list(network.connections), list(network.norms), list(network.layers)
-    modules = [*connections, *(n for n in norms if n is not None), *layers, network.readout]
-    named = [dict(m.named_parameters(recurse=False)) for m in modules]
-    found = [p[name].grad for p in named for name in sorted(p)]
-    return [g for g in found if g is not None]
+        layers = [part for of in zip(network.connections, network.norms, network.layers, strict=True) for part in of]  # type: ignore[arg-type]
+    named = [dict(part.named_parameters(recurse=False)) for part in (*layers, network.readout) if part is not None]
+    gradients = [of[name].grad for of in named for name in sorted(of)]
+    return {"outputs": outputs} | {f"grad {n}": g for n, g in enumerate(g for g in gradients if g is not None)}
 
 
-def _error(ours: Tensor, golden: Tensor) -> float:
-    difference = (ours.detach().double() - golden.double()).abs()
-    scale = max(1.0, float(golden.abs().max()) if golden.numel() else 0.0)
-    return float(difference.max()) / scale if difference.numel() else 0.0
+def errors_of(found: Mapping[str, Tensor | None], golden: Mapping[str, Tensor]) -> dict[str, float]:
+    """The largest relative error of each array."""
+    return {name: float("nan") if value is None else error_of(value, golden[name]) for name, value in found.items()}
+
+
+def error_of(value: Tensor, golden: Tensor) -> float:
+    """max|a-b| / max(1, max|b|)."""
+    difference = (value.detach().double() - golden.detach().double()).abs()
+    return float(difference.max()) / max(1.0, float(golden.detach().abs().max()))

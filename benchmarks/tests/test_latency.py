@@ -1,13 +1,31 @@
-"""Latency: ratios of synthetic times, pairing inside pytest-benchmark, and the yardstick held to the golden vectors."""
+"""Latency: times paired by round, the yardstick held to golden vectors, what is timed, and what becomes a record."""
 
+import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from delrec_bench.latency.timing import ratio
+import torch
+from delrec_bench import app, environment, latency
+from delrec_bench.config import Request
+from delrec_bench.data.task_data import TaskOptions
+from delrec_bench.latency import measuring, timing
+from delrec_bench.latency.drawn import drawn
+from delrec_bench.latency.timing import Times, ratio
+from delrec_bench.methods.base import find_methods
+from delrec_bench.records import load_records, read_record, verify, write_record
+from delrec_bench.studies.expansion import expand
+from delrec_bench.tasks.base import find_tasks
+from delrec_bench.workspace import workspace_at
 
-GOLDEN = sorted((Path(__file__).parents[2] / "packages/core/tests/golden").glob("delrec_*.npz"))
+from benchmarks.latency import gate
+from benchmarks.latency.contenders import SHAPES
+from benchmarks.latency.published import RingLayer
+
+METHODS, TASKS = find_methods(), find_tasks()
+SMALL = (("network.hidden", (12, 12)), ("training.batch", 8))
 
 
 def test_ratio_is_paired_by_round_so_that_a_slow_moment_cancels():
@@ -18,69 +36,23 @@ def test_ratio_is_paired_by_round_so_that_a_slow_moment_cancels():
 
 def test_a_method_against_itself_contains_1_as_often_as_promised():
     draw = random.Random(1)
-    hits = 0
-    for _ in range(400):
-        a = [draw.lognormvariate(0, 0.2) for _ in range(31)]
-        b = [draw.lognormvariate(0, 0.2) for _ in range(31)]
-        hits += ratio(a, b).contains(1.0)
-    assert hits >= 390  # 99 percent are promised
-    slower = ratio(
-        [1.5 * draw.lognormvariate(0, 0.1) for _ in range(31)], [draw.lognormvariate(0, 0.1) for _ in range(31)]
-    )
-    assert not slower.contains(1.0)
 
+    def measured(factor, spread):
+        own, base = ([draw.lognormvariate(0, spread) for _ in range(31)] for _ in range(2))
+        low, high = ratio([factor * t for t in own], base).sure
+        return low <= 1 <= high
 
-@pytest.mark.parametrize("path", GOLDEN[::6], ids=lambda p: p.stem)
-def test_published_loop_passes_the_golden_vectors(path):
-    gate = pytest.importorskip("benchmarks.latency.gate")
-    errors = gate.check_published_file(path)
-    assert {"spikes", "v_seq", "grad_x", "grad_W", "grad_d"} <= set(errors)
-
-
-@pytest.mark.parametrize("recurrent", ["axonal", "plain", "none"])
-def test_the_gate_passes_on_a_tiny_shape(recurrent):
-    gate = pytest.importorskip("benchmarks.latency.gate")
-    from benchmarks.latency.shapes import SHAPES
-
-    errors = gate.check_shape(SHAPES["tiny"], recurrent, 3.0 if recurrent == "axonal" else 0.0)
-    assert errors["published"] < 1e-9
-
-
-def test_the_gate_stops_a_wrong_result(monkeypatch):
-    gate = pytest.importorskip("benchmarks.latency.gate")
-    from benchmarks.latency.published import RingLayer
-    from benchmarks.latency.shapes import SHAPES
-
-    right = RingLayer.block
-    monkeypatch.setattr(RingLayer, "block", lambda self, spike, taps: 1.01 * right(self, spike, taps))
-    with pytest.raises(gate.GateError, match="published"):
-        gate.check_shape(SHAPES["tiny"], "axonal", 3.0)
-
-
-class Benchmark:
-    """Stands for pytest-benchmark's fixture: rounds of set-up and target, on a clock that the work moves."""
-
-    enabled = True
-
-    def __init__(self, clock):
-        self.clock, self.extra_info = clock, {}
-
-    def pedantic(self, target, setup, rounds, iterations):
-        assert iterations == 1
-        data = []
-        for _ in range(rounds):
-            setup()
-            start = self.clock.now
-            target()
-            data.append(self.clock.now - start)
-        self.stats = SimpleNamespace(stats=SimpleNamespace(data=data))
+    assert sum(measured(1.0, 0.2) for _ in range(400)) >= 390  # 99 percent are promised
+    assert not measured(1.5, 0.1)
 
 
 class Clock:
-    """Time that passes only when work is done; each call of it may be slower than the one before."""
+    """Time that passes only when work is done, each call slower by `drift`; and what stands for pytest-benchmark."""
+
+    enabled, stats = True, None
 
     def __init__(self, drift=1.0):
-        self.now, self.pace, self.drift, self.calls = 0.0, 1.0, drift, []
+        self.now, self.pace, self.drift, self.calls, self.extra_info = 0.0, 1.0, drift, [], {}
 
     def work(self, name, seconds):
         def run():
@@ -90,32 +62,244 @@ class Clock:
 
         return run
 
+    def pedantic(self, target, setup, rounds, iterations):
+        assert iterations == 1 and self.group == "t train", "set before the measurement, which takes it over"
+        data = []
+        for _ in range(rounds):
+            setup()
+            start = self.now
+            target()
+            data.append(self.now - start)
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=data))
+
 
 @pytest.fixture
-def pairs(monkeypatch):
-    pairing = pytest.importorskip("benchmarks.latency.pairing")
-
-    def make(clock, candidate, baseline, **more):
-        monkeypatch.setattr(pairing.time, "perf_counter", lambda: clock.now)
+def in_turn(monkeypatch):
+    def run(clock, candidate, baseline, **more):
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
         works = clock.work("method", candidate), {"lif": clock.work("lif", baseline)}
-        return pairing.Pairs(*works, **more).run(Benchmark(clock), task="t", mode="train", contender="method")
+        return timing.time_in_turn(clock, *works, group="t train", quick=False, **more)
+
+    return run
+
+
+def test_every_round_of_a_method_follows_one_of_the_no_delay_network(in_turn):
+    times = in_turn(clock := Clock(), 0.3, 0.1, seconds=4.0)
+    assert clock.calls[-20:] == ["lif", "method"] * 10
+    assert len(times.own) == len(times.against["lif"]) == 10
+    assert clock.extra_info == {"ratio to lif": pytest.approx(3.0)}
+
+
+def test_a_machine_that_slows_down_threefold_moves_the_times_but_not_the_ratio(in_turn):
+    times = in_turn(Clock(drift=1.02), 0.3, 0.1, seconds=12.5)
+    assert max(times.own) > 3 * min(times.own)
+    assert times.over("lif").median == pytest.approx(3.0 * 1.02)
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.001, 301), (1.0, 8), (50.0, 3)])
+def test_short_work_has_more_rounds_and_slow_work_the_fewest(in_turn, seconds, rounds):
+    assert len(in_turn(Clock(), seconds, seconds, seconds=16.0).own) == rounds
+
+
+@pytest.mark.parametrize("path", sorted(gate.GOLDEN.glob("delrec_*.npz"))[::6], ids=lambda p: p.stem)
+def test_published_loop_passes_the_golden_vectors(path):
+    gate.check_published_file(path)
+
+
+@pytest.mark.parametrize(("recurrent", "sigma"), [("axonal", 3.0), ("synaptic", 3.0), ("plain", 0.0), ("none", 0.0)])
+def test_the_gate_passes_on_a_tiny_shape(recurrent, sigma):
+    gate.check_shape(SHAPES["tiny"], recurrent, sigma)
+
+
+def test_the_gate_stops_a_wrong_result(monkeypatch):
+    right = RingLayer.block
+    monkeypatch.setattr(RingLayer, "block", lambda self, spike, taps: 1.01 * right(self, spike, taps))
+    with pytest.raises(gate.GateError, match="published"):
+        gate.check_shape(SHAPES["tiny"], "axonal", 3.0)
+    with pytest.raises(gate.GateError, match="published"):
+        gate.check_published_file(next(gate.GOLDEN.glob("delrec_*.npz")))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A subject of a small network on drawn inputs, by method."""
+    held, workspace = {}, workspace_at(tmp_path_factory.mktemp("latency"))
+
+    def make(method):
+        if method not in held:
+            request = Request(method, "shd", profile="paper", overrides=SMALL)
+            held[method] = latency.subject(latency.resolved(request, METHODS, TASKS, workspace))
+        return held[method]
 
     return make
 
 
-def test_every_round_of_a_method_follows_one_of_the_no_delay_network(pairs):
-    row = pairs(clock := Clock(), 0.3, 0.1, seconds=4.0)
-    assert clock.calls[-20:] == ["lif", "method"] * 10
-    assert row["against"]["lif"]["ratio"] == pytest.approx(3.0)
-    assert len(row["seconds"]) == len(row["against"]["lif"]["seconds"]) == 10
+def record(made, method="delrec-axonal", slower=2.0):
+    """The record of three rounds in each mode."""
+    base = [0.1, 0.4, 0.2]
+    times = {mode: Times([slower * t for t in base], {"lif": base}) for mode in latency.MODES}
+    return measuring.record_of(made(method), times, 1, "delrec-bench bench")
 
 
-def test_a_machine_that_slows_down_threefold_moves_the_times_but_not_the_ratio(pairs):
-    row = pairs(Clock(drift=1.02), 0.3, 0.1, seconds=12.5)
-    assert max(row["seconds"]) > 3 * min(row["seconds"])
-    assert row["against"]["lif"]["ratio"] == pytest.approx(3.0 * 1.02)
+def test_times_become_a_record_with_milliseconds_ratio_and_what_identifies_it(made, tmp_path):
+    found = verify(record(made))
+    result = found.result
+    assert (found.kind, found.method, found.task, found.data["kind"]) == ("latency", "delrec-axonal", "shd", "DRAWN")
+    for mode in latency.MODES:
+        assert result[f"{mode}_ms"] == pytest.approx(400.0) and result[f"{mode}_ms_iqr"] == pytest.approx(
+            [300.0, 600.0]
+        )
+        assert result[f"{mode}_ratio"] == pytest.approx(2.0) and result[f"{mode}_ratio_iqr"] == pytest.approx(
+            [2.0, 2.0]
+        )
+    assert result["engines"] == {"train": "cpu", "infer": "cpu", "batch1": "events"}
+    assert result["threads"] == 1 and found.measured["host"] and found.provenance["versions"]["torch"]
+    assert found.parameters["delays"] == 12 and found.parameters["total"] > 12
+    assert read_record(write_record(tmp_path / found.key / "record.json", found)) == found
+    partial = measuring.record_of(made("lif"), {"infer": Times([0.2], {"lif": [0.1]})}, 1, "")
+    assert partial.result["train_ms"] is None and partial.result["infer_ratio"] == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize(("seconds", "rounds"), [(0.001, 301), (1.0, 8), (50.0, 3)])
-def test_short_work_has_more_rounds_and_slow_work_the_fewest(pairs, seconds, rounds):
-    assert len(pairs(Clock(), seconds, seconds, seconds=16.0)["seconds"]) == rounds
+@pytest.mark.parametrize("unlike", ["host", "engine"])
+def test_a_measurement_replaces_an_alike_one_alone(made, monkeypatch, unlike):
+    old, alike = record(made), record(made, slower=3.0)
+    if unlike == "host":
+        monkeypatch.setattr(measuring, "machine", lambda device: "another")
+    else:
+        monkeypatch.setattr(made("delrec-axonal").deployed, "engines", lambda: "reference")
+    assert old.key == alike.key != record(made).key
+
+
+def test_batch_1_is_a_whole_sample_by_events_and_gives_the_deployed_scores(made):
+    found = made("delrec-axonal")
+    scores = found.single()
+    assert found.engine("batch1") == "events" and found.deployed.delays() and not found.deployed.training
+    assert all(torch.equal(d, d.round()) for d in found.deployed.delays().values())
+    with torch.no_grad():
+        whole = found.deployed.classify(found.inputs[:, :1])
+    torch.testing.assert_close(scores, whole, rtol=1e-3, atol=1e-4)
+    assert scores.shape == (1, 20) and found.inputs.shape == (140, 8, 140)
+
+
+@pytest.mark.parametrize(("method", "engine"), [("gru", "torch"), ("asrc", "cpu"), ("delrec-dcls", "cpu")])
+def test_batch_1_of_what_does_not_run_by_events_is_by_its_own_engine_which_the_row_names(made, method, engine):
+    found = made(method)
+    assert found.by_events is None and found.single().shape == (1, 20) and found.engine("batch1") == engine
+
+
+@pytest.mark.parametrize("method", ["lif", "delrec-axonal", "adlif"])
+def test_layers_fire_as_trained_ones_do(made, method):
+    rates = made(method).rates
+    assert len(rates) == 2 and all(0.01 <= rate <= 0.15 for rate in rates)
+
+
+def test_a_training_step_changes_nothing_so_that_rounds_are_equal(made):
+    found = made("delrec-axonal")
+    before = [p.detach().clone() for p in found.model.parameters()]
+    found.train_step()
+    assert all(torch.equal(a, b) for a, b in zip(before, found.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "shape", "busy"),
+    [
+        ("shd", {}, (140, 140), (0.25, 0.35)),
+        ("shd", {"step_ms": 4.0, "steps": 250}, (250, 140), (0.12, 0.25)),
+        ("ssc", {}, (250, 140), (0.1, 0.25)),
+        ("ssc", {"step_ms": 14.0, "channels": 700}, (100, 700), (0.05, 0.15)),
+        ("ps-mnist", {}, (784, 1), (0.17, 0.21)),
+    ],
+)
+def test_drawn_inputs_have_the_shape_and_rate_of_the_official_files(task, options, shape, busy):
+    data = drawn(task, TaskOptions(**options), samples=16)
+    batch = data.train.batch(torch.arange(16))
+    assert batch.shape == (shape[0], 16, shape[1]) and data.kind == "DRAWN"
+    assert busy[0] < float((batch > 0).float().mean()) < busy[1]
+    if task != "ps-mnist" and not options.get("steps"):
+        assert 5000 < float(batch.sum()) / 16 < 8000, "spikes a sample"
+    assert drawn(task, TaskOptions(**options), samples=16).digest == data.digest
+
+
+def test_the_page_of_the_three_tasks_has_exact_parameters_without_any_data(workspace):
+    study = expand("three-tasks", None, METHODS, TASKS)
+    wanted = latency.to_measure(study.requests, METHODS, TASKS)
+    assert len(wanted) == len({(r.task, r.method) for r in wanted}) == 3 * 15 - 2, "adLIF overflows on ps-mnist"
+    assert next(r.method for r in wanted if r.task == "ssc") == "lif"
+    golden = {("ssc", "delrec-axonal"): 374_819, ("ssc", "delrec-dcls"): 550_691, ("shd", "delrec-axonal"): 173_844}
+    golden |= {("ps-mnist", "delrec-axonal"): 156_154, ("ps-mnist", "delrec-synaptic"): 249_650}
+    for request in wanted:
+        if (request.task, request.method) in golden:
+            found = latency.resolved(request, METHODS, TASKS, workspace)
+            assert found.data.kind == "DRAWN" and found.training.batch == 256
+            with torch.device("meta"):
+                count = found.method.build(found.network, found.data.channels, found.data.classes).count()
+            assert count.total == golden[request.task, request.method]
+
+
+def test_what_was_measured_is_not_measured_again_and_what_failed_or_was_killed_stops_no_other(
+    made, workspace, monkeypatch
+):
+    asked, fails, kills = [], {"gru"}, set()
+
+    def suite(plan, quick, options, say):
+        methods = [plan.requests[i].method for i in plan.measure]
+        asked.append(methods)
+        text = ""
+        for method in methods:
+            if method in kills:
+                return -9, ""
+            if method in fails:
+                text += f"FAILED bench_methods.py::test_method[shd-{method}-train] - MemoryError: too large\n"
+            else:
+                of = record(made, method, slower=1.0 + len(asked))
+                write_record(plan.workspace.runs / of.key / "record.json", of)
+        return int(bool(text)), text
+
+    def measure(**more):
+        requests = [Request(m, "shd", profile="paper", overrides=SMALL) for m in ("delrec-axonal", "gru")]
+        found = latency.measure(requests, METHODS, TASKS, workspace, **more)
+        return [r.method for r in found.records], found.measured, found.failed
+
+    monkeypatch.setattr(measuring, "_run_suite", suite)
+    assert measure() == (["lif", "delrec-axonal"], 2, ["gru on shd: MemoryError: too large"])
+    fails.clear()
+    assert measure() == (["lif", "delrec-axonal", "gru"], 1, [])
+    kills.add("delrec-axonal")
+    assert measure(again=True) == (["lif", "delrec-axonal", "gru"], 2, ["delrec-axonal on shd: pytest exit -9"])
+    assert asked == [["lif", "delrec-axonal", "gru"], ["gru"], ["lif", "delrec-axonal", "gru"], ["gru"]]
+
+
+@pytest.mark.slow
+def test_bench_measures_through_pytest_itself_and_keeps_what_benchmark_compare_reads(tmp_path, capsys):
+    words = ["bench", "--quick", "--only-tasks", "digits", "--only-methods", "rlif", "--each", "0.1", "--json"]
+    words += ["--root", str(Path(__file__).parents[2]), "--runs", str(tmp_path / "runs")]
+    storage = ["--benchmark-autosave", f"--benchmark-storage=file://{tmp_path / 'kept'}"]
+    assert app.main([*words, "--", *storage]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["measured"] == 2 and [row["method"] for row in content["latency"]] == ["lif", "rlif"]
+    assert all(
+        row[f"{mode}_ms"] > 0 and row[f"{mode}_rounds"] == 3 for row in content["latency"] for mode in latency.MODES
+    )
+    assert app.main([*words, "--again", "--", *storage, "--benchmark-compare"]) == 0
+    said = capsys.readouterr().err
+    assert "(NOW)" in said and "(0001_" in said, "the comparison is shown"
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "kept").rglob("*.json")]
+    assert len(kept) == 2 and {one["group"] for one in kept[0]["benchmarks"]} == {f"digits {m}" for m in latency.MODES}
+    assert len(load_records(tmp_path / "runs")) == 2, "alike: replaced"
+
+
+def test_networks_on_a_card_are_measured_there(workspace, monkeypatch):
+    """Without a card: a request that asks for one is refused by name, not measured on the CPU."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    outcome = latency.measure([Request("lif", "digits", device="cuda")], METHODS, TASKS, workspace)
+    assert not outcome.records and "torch finds no CUDA device" in outcome.failed[0]
+    assert environment.machine("cuda") == f"no card; {environment.machine()}"
+
+
+def test_folders_of_files_are_named_for_the_process_in_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(measuring, "resolved", lambda request, *_: seen.append(request) or request)
+    with pytest.raises(AttributeError):  # no key
+        latency.measure([Request("lif", "shd", data="corpora/shd")], METHODS, TASKS, workspace_at(tmp_path))
+    assert seen == [replace(seen[0], data=str(tmp_path / "corpora" / "shd"))]

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from delrec_bench import app
 from delrec_bench.app.options import Places
-from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
-from delrec_bench.latency import measuring
 from delrec_bench.methods.base import find_methods
 from delrec_bench.metrics.base import MetricTable
 from delrec_bench.tasks.base import find_tasks
@@ -111,9 +109,6 @@ def test_folders_are_named_for_whoever_reads_them_elsewhere(tmp_path, monkeypatc
     places = Places(methods=["mine"], tasks=["tasks"], metrics=["metrics"])
     assert places.folders() == ((str(tmp_path / "mine"), str(tmp_path / "shared")), (str(tmp_path / "tasks"),))
     assert os.environ["DELREC_BENCH_METRICS"] == str(tmp_path / "metrics"), "of every command, collect and audit too"
-    placed = measuring._placed(Request("lif", "shd", data="corpora/shd"))
-    assert placed.data == str(tmp_path / "corpora" / "shd")
-    assert measuring._placed(Request("lif", "digits")) == Request("lif", "digits")
 
 
 def test_methods_and_tasks_of_a_distribution_are_there_once_it_is_installed(installed, capsys):

@@ -14,7 +14,7 @@ from delrec_bench.app.progress import Display
 from delrec_bench.config import Request, parse_setting
 from delrec_bench.environment import need_device
 from delrec_bench.errors import BenchError
-from delrec_bench.latency import Order, Outcome, can_measure, measure
+from delrec_bench.latency import Outcome, measure
 from delrec_bench.methods.base import MethodTable
 from delrec_bench.records import Record, read_folder
 from delrec_bench.report.declared import page_of
@@ -82,7 +82,7 @@ def reproduce(
         again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
     missing, keys = work.missing(again)
     reused = sum(request not in missing for request in again)
-    measured = with_latency and len(again) == len(expanded.requests) and can_measure(say)
+    measured = with_latency and len(again) == len(expanded.requests)
     say(
         f"study {expanded.name}, profile {expanded.profile}: {len(again)} runs, {reused} finished, "
         f"{len(missing)} to do with {does.jobs} workers: "
@@ -92,7 +92,7 @@ def reproduce(
         + (f"; budget {expanded.minutes:g} minutes, installation included" if expanded.minutes else "")
     )
     failed = work.do(missing)
-    latency = _latency(expanded, places, methods, tasks, workspace, display) if measured else Outcome()
+    latency = _latency(expanded, places, methods, tasks, workspace, display) if measured else Outcome([], 0, [])
     trained = time.perf_counter() - start
     different, content = _finish(expanded, keys, methods, tasks, workspace, display)
     content |= {
@@ -119,8 +119,13 @@ def _latency(
     requests = networks([r for r in study.requests if r.repetition == 0 and methods[r.method].build is not None])
     each = LATENCY_SECONDS / max(1, len(requests))
     command = f"delrec-bench bench --study {study.argument} --profile {study.profile}"
-    order = Order(requests, methods, tasks, workspace, places.folders(), each, command=command)
-    return measure(order, display.say)
+    try:
+        return measure(
+            requests, methods, tasks, workspace, folders=places.folders(), each=each, command=command, say=display.say
+        )
+    except BenchError as error:
+        display.say(f"warning: no latency: {error}")
+        return Outcome([], 0, [])
 
 
 def _finish(

@@ -1,9 +1,4 @@
-"""Latency of a method on a task's shape: what is timed (`networks`), by pytest-benchmark, whose JSON becomes records.
+"""Latency: a method's network on a task's shape, timed by pytest-benchmark beside the no-delay network, as records."""
 
-measure(Order(...)) -> Outcome      runs the suite benchmarks/latency/bench_methods.py and imports what it wrote
-import_json(path) -> [Record]       of any --benchmark-json file of that suite
-"""
-
-from delrec_bench.latency.importing import About, Measured, alike, import_json, newest
-from delrec_bench.latency.measuring import Order, Outcome, Plan, can_measure, measure
-from delrec_bench.latency.networks import BASELINE, MODES, Subject, as_requests, cells, events, resolved, subject
+from delrec_bench.latency.measuring import Outcome, Plan, measure
+from delrec_bench.latency.subjects import BASELINE, MODES, Subject, resolved, subject, to_measure

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from delrec_bench.records import canonical_json
 from delrec_bench.records.canonical import digest
 from delrec_bench.tasks import shd, ssc
 from delrec_bench.tasks.base import Loader, Task
-from delrec_bench.workspace import Workspace
 
 SAMPLES = 256  # the largest published batch
 SPEECH: dict[str, tuple[Corpus, float]] = {"shd": (shd.CORPUS, 7000.0), "ssc": (ssc.CORPUS, 5700.0)}
@@ -31,17 +29,12 @@ CLASSES = {"shd": 20, "ssc": 35, "ps-mnist": 10}
 
 def with_drawn_inputs(task: Task) -> Task:
     """The task with drawn inputs in place of its files; itself where it makes its data or is not one of the three."""
-    return replace(task, load=_load(task.name)) if task.name in CLASSES else task
+    return replace(task, load=_loader(task.name)) if task.name in CLASSES else task
 
 
-@cache  # one loader, so that methods of equal options share what it drew
-def _load(name: str) -> Loader:
-    def load(
-        options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
-    ) -> TaskData:
-        return drawn(name, options)
-
-    return load
+@cache  # one loader for each, so that methods of equal options share what it drew
+def _loader(name: str) -> Loader:
+    return lambda options, *_: drawn(name, options)
 
 
 def drawn(name: str, options: TaskOptions, samples: int = SAMPLES) -> TaskData:

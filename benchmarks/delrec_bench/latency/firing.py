@@ -16,17 +16,14 @@ _ROWS = 16
 
 @torch.no_grad()
 def fire(network: Any, inputs: Tensor) -> None:
-    """Bring every layer of a stack of blocks to `RATE` on inputs (T, B, C); leave other networks alone.
+    """Bring every layer of a stack of blocks to `RATE` on inputs (T, B, C), in order; leave other networks alone.
 
     A layer's feedforward current is scaled to a standard deviation of half a threshold, then shifted by bisection on
-    its bias or batch norm's; where it has neither, its weights are scaled by bisection. Layer by layer.
+    its bias or batch norm's; where it has neither, its weights are scaled by bisection.
     """
-    if not hasattr(network, "blocks"):
-        return
-    training = network.training
+    training, values = network.training, inputs[:, :_ROWS]
     network.eval()
-    values = inputs[:, :_ROWS]
-    for block in network.blocks:
+    for block in getattr(network, "blocks", ()):
         weight, norm = block.connection.weight, block.norm
         shift = block.connection.bias if norm is None else norm.bias
         if norm is not None:  # evaluation's statistics are then those of this batch, as in training
@@ -54,23 +51,10 @@ def fire(network: Any, inputs: Tensor) -> None:
 @torch.no_grad()
 def spike_rates(network: Any, inputs: Tensor) -> list[float]:
     """Spikes per neuron and step of each layer, in evaluation mode; empty for a network that is no stack of blocks."""
-    if not hasattr(network, "blocks"):
-        return []
-    training = network.training
+    training, values, rates = network.training, inputs[:, : 2 * _ROWS], []
     network.eval()
-    rates, values = [], inputs[:, :32]
-    for block in network.blocks:
+    for block in getattr(network, "blocks", ()):
         values = block(values)
         rates.append(float(values.mean()))
     network.train(training)
     return rates
-
-
-@torch.no_grad()
-def take_over(block: Any, fired: Any) -> None:
-    """Give a block what `fire` changed in another one: its weights, biases and batch norm; delays stay."""
-    for name in ("weight", "bias"):
-        if getattr(fired.connection, name) is not None:
-            getattr(block.connection, name).copy_(getattr(fired.connection, name))
-    if fired.norm is not None:
-        block.norm.load_state_dict(fired.norm.state_dict())

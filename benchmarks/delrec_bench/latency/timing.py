@@ -1,4 +1,4 @@
-"""Times that compare: ratios paired by round, median and quartiles.
+"""Times that compare: a candidate and its yardsticks in turn, ratios paired by round, median and quartiles.
 
 Absolute times move with the machine's load and clock. Two candidates timed a moment apart share both, so that only
 their ratio, round by round, is worth quoting.
@@ -7,26 +7,32 @@ their ratio, round by round, is worth quoting.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import binom
 
-__all__ = ["Quartiles", "finished", "quartiles", "ratio", "undisturbed"]
+__all__ = ["Quartiles", "Times", "finished", "quartiles", "ratio", "time_in_turn"]
+
+Work = Callable[[], object]
+
+_MOST, _LEAST, _QUICK = 31, 5, 3
+_SHORT, _MOST_SHORT = 0.02, 301  # seconds of a round that is disturbed more easily, and takes more rounds
+_SLOW = 4.0  # seconds of a round from which three are enough
 
 
-def finished(work: Callable[[], object], device: str) -> Callable[[], object]:
-    """Work that ends when the device has done it."""
+def finished(work: Work, device: str) -> Work:
+    """Return work that ends when the device has done it."""
     if device != "cuda":
         return work
 
-    def run() -> object:
-        result = work()
+    def run() -> None:
+        work()
         torch.cuda.synchronize()
-        return result
 
     return run
 
@@ -45,19 +51,9 @@ class Quartiles:
     count: int
     sure: tuple[float, float]
 
-    def contains(self, value: float) -> bool:
-        """Whether `value` may be the true median: for a ratio of equals, 1."""
-        return self.sure[0] <= value <= self.sure[1]
-
 
 def quartiles(values: Sequence[float]) -> Quartiles:
-    """Median and quartiles of at least one value.
-
-    Raises:
-        ValueError: There is none.
-    """
-    if not len(values):
-        raise ValueError("no values: time at least one round")
+    """Return median and quartiles of at least one value."""
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     low, median, high = np.quantile(ordered, (0.25, 0.5, 0.75))
     below = int(binom.ppf(0.005, len(ordered), 0.5))  # values that may all lie on one side by chance
@@ -66,24 +62,66 @@ def quartiles(values: Sequence[float]) -> Quartiles:
 
 
 def ratio(times: Sequence[float], baseline: Sequence[float]) -> Quartiles:
-    """Quartiles of times[r] / baseline[r], both of round r, which share the state of the machine.
+    """Return the quartiles of times[r] / baseline[r], both of round r, which share the state of the machine.
 
     Raises:
         ValueError: They are not of the same rounds.
     """
-    if len(times) != len(baseline):
-        raise ValueError(f"{len(times)} times for {len(baseline)} of the baseline: both must be of the same rounds")
     return quartiles([a / b for a, b in zip(times, baseline, strict=True)])
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Inside: no garbage collection, which would fall on whoever happens to be timed."""
-    enabled = gc.isenabled()
+@dataclass
+class Times:
+    """Seconds of each round: of the candidate, and of each yardstick a moment before it."""
+
+    own: list[float] = field(default_factory=list)
+    against: dict[str, list[float]] = field(default_factory=dict)
+
+    def over(self, yardstick: str) -> Quartiles:
+        """The ratio to a yardstick."""
+        return ratio(self.own, self.against[yardstick])
+
+
+def time_in_turn(
+    benchmark: Any, candidate: Work, yardsticks: Mapping[str, Work], *, group: str, quick: bool, seconds: float = 12.0
+) -> Times:
+    """Time a candidate with pytest-benchmark, and its yardsticks once before each of its rounds (A B A B).
+
+    Args:
+        benchmark: pytest-benchmark's fixture. Its `extra_info` gets the ratios.
+        candidate: What is timed.
+        yardsticks: What its times are divided by, by name.
+        group: pytest-benchmark's group.
+        quick: Three rounds.
+        seconds: Aimed at for all rounds; slow work has the fewest.
+    """
+
+    def once() -> float:
+        start = time.perf_counter()
+        for work in (candidate, *yardsticks.values()):
+            work()
+        return time.perf_counter() - start
+
+    def before_round() -> None:
+        for name, work in yardsticks.items():
+            start = time.perf_counter()
+            work()
+            times.against[name].append(time.perf_counter() - start)
+
+    cost = once()  # compiles
+    if cost < 3 * _SLOW:  # perhaps because it compiled
+        cost = once()
+    least, most = _LEAST if cost < _SLOW else _QUICK, _MOST if cost > _SHORT else _MOST_SHORT
+    rounds = _QUICK if quick else max(least, min(most, int(seconds / max(cost, 1e-9))))
+    times = Times(against={name: [] for name in yardsticks})
+    benchmark.group = group  # pedantic takes it over
     gc.collect()
-    gc.disable()
+    gc.disable()  # collected garbage would fall on whoever happens to be timed
     try:
-        yield
+        benchmark.pedantic(candidate, setup=before_round, rounds=rounds, iterations=1)
     finally:
-        if enabled:
-            gc.enable()
+        gc.enable()
+    if benchmark.enabled:
+        times.own = list(benchmark.stats.stats.data)
+        benchmark.extra_info |= {f"ratio to {name}": times.over(name).median for name in yardsticks}
+    return times

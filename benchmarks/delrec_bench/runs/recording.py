@@ -26,23 +26,21 @@ def about(resolved: Resolved) -> dict[str, Any]:
 
 
 def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
-    """The record of a run; `more` are fields of `Record`."""
+    """The record of a run; `more` are fields of `Record`, some in place of the usual ones."""
     searched = {} if resolved.searched is None else {"searched": resolved.searched}
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(
-        **about(resolved),
-        kind="trial" if resolved.request.trial else resolved.method.kind,
-        key=resolved.key,
-        data=_described(resolved),
-        metric=resolved.data.metric,
-        result=result,
-        control=resolved.method.control,
-        learned=resolved.method.learned,
-        device=resolved.device,
-        provenance={"results_version": RESULTS_VERSION, **searched, **provenance()},
-        measured={**measured, "host": machine(resolved.device), "finished_at": finished},
-        **more,
-    )
+    usual: dict[str, Any] = {
+        "kind": "trial" if resolved.request.trial else resolved.method.kind,
+        "key": resolved.key,
+        "data": _described(resolved),
+        "metric": resolved.data.metric,
+        "control": resolved.method.control,
+        "learned": resolved.method.learned,
+        "device": resolved.device,
+        "provenance": {"results_version": RESULTS_VERSION, **searched, **provenance()},
+        "measured": {**measured, "host": machine(resolved.device), "finished_at": finished},
+    }
+    return Record(result=result, **about(resolved) | usual | more)
 
 
 def _described(resolved: Resolved) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def command(
     """
     from dataclasses import replace
 
-    from delrec_bench.latency import Order, as_requests, measure
+    from delrec_bench.config import Request
+    from delrec_bench.latency import measure
     from delrec_bench.studies.expansion import Wanted, expand
     from delrec_bench.studies.work import networks
 
@@ -75,14 +76,15 @@ def command(
         usual = [n for n, m in methods.items() if m.build is not None and (every or m.board)]
         embedded = [n for n, t in tasks.items() if t.embedded]
         profile = profile or "quick"
-        requests = as_requests(chosen or usual, where or embedded, methods, tasks, profile, threads, placed)
+        pairs = [(method, task) for task in where or embedded for method in chosen or usual]
+        requests = [Request(*pair, profile=profile, threads=threads, device=placed) for pair in pairs]
         words = f"delrec-bench bench --profile {profile}"
     words += f" --threads {threads}" * (threads > 1) + f" --device {device}" * (device != "cpu")
     each = each if each is not None else _USUAL if study is None or quick else _EACH
-    order = Order(
-        requests, methods, tasks, places.workspace, places.folders(), each, quick, again, options or (), words
-    )
-    outcome = measure(order, say)
+    outcome = measure(
+        requests, methods, tasks, places.workspace, folders=places.folders(), each=each, quick=quick, again=again,
+        pytest=options or (), command=words, say=say,
+    )  # fmt: skip
     rows = [
         {"method": r.method, "task": r.task, "parameters": r.parameters, "host": r.measured["host"], **r.result}
         for r in outcome.records
