@@ -107,7 +107,7 @@ def test_whole_files_have_the_digests_of_data_dvc_and_load(tmp_path, task):
     for name in RECIPES[task].splits:
         entry = listed(workspace)[f"data/{task}/{name}"]
         path = workspace.data / task / name
-        assert generated.read_content(path) == entry.meta.content
+        assert generated.read_content(path) == entry.content
     found = find_tasks()[task]
     data = found.load(TaskOptions(**found.quick), 0, 0, None, workspace)
     assert data.kind == "EMBEDDED" and data.name == task and data.dropped_events == 0

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field
 
 from delrec_bench.errors import BenchError
 from delrec_bench.schema import checked
@@ -43,34 +43,26 @@ def _fetched(url: str) -> str:
     return url
 
 
-class Source(BaseModel):
-    """The `meta` of a file.
+class Listed(BaseModel):
+    """One file of a data set.
 
     Attributes:
-        source, licence, citation: For people.
+        path: Below the root.
+        md5: Of its bytes.
+        size: Its bytes, where known.
+        url: Where it is fetched; None of a file that is made.
         at_most: Bytes that a download may have where its size is not published.
         content: Content digest of a generated file, whatever bytes a version of HDF5 writes it in.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    source: str | None = None
-    licence: str | None = None
-    citation: str | None = None
-    at_most: Annotated[int, Field(gt=0)] | None = None
-    content: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-
-
-class Listed(BaseModel):
-    """One file: its path below the root, its md5 and size (where known), what it is, and where it is fetched."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
     path: Annotated[str, AfterValidator(_inside)]
     md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
     size: Annotated[int, Field(ge=0)] | None = None
-    meta: Source = Source()
     url: Annotated[str, AfterValidator(_fetched)] | None = None
+    at_most: int | None = Field(None, gt=0, validation_alias=AliasPath("meta", "at_most"))
+    content: str | None = Field(None, pattern="^[0-9a-f]{64}$", validation_alias=AliasPath("meta", "content"))
 
     @property
     def task(self) -> str:
@@ -80,7 +72,7 @@ class Listed(BaseModel):
     @property
     def most(self) -> int | None:
         """Bytes that it can have."""
-        return self.size if self.size is not None else self.meta.at_most
+        return self.at_most if self.size is None else self.size
 
 
 def listed(workspace: Workspace) -> dict[str, Listed]:

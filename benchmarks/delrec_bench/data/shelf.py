@@ -3,15 +3,12 @@
 Behind `delrec-bench data status|make|fetch|verify`. What a file must be stands in data.dvc.
 """
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from delrec_bench.data import generated, images
 from delrec_bench.data.download import download, unzip
-from delrec_bench.data.dvc_files import Listed, dvc_entries, listed
+from delrec_bench.data.dvc_files import Listed, listed
 from delrec_bench.data.files import digest_of, find_file, saving
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.workspace import MARKER, Workspace, write_atomic
@@ -63,7 +60,7 @@ def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
 
 def _same_content(entry: Listed, path: Path) -> bool:
     """Whether a generated file is the listed one, whose bytes may differ between versions of HDF5."""
-    return entry.meta.content is not None and generated.read_content(path) == entry.meta.content
+    return entry.content is not None and generated.read_content(path) == entry.content
 
 
 def as_text(rows: list[Shelved]) -> str:
@@ -107,27 +104,6 @@ def make(workspace: Workspace, task: str | None = None, again: bool = False) -> 
         if entry and digest_of(path, workspace) != entry.md5 and not _same_content(entry, path):
             raise BenchError(f"{path}: made, but not as {MARKER} says; restore {MARKER} and the generator from git")
     return written
-
-
-def register(workspace: Workspace) -> None:
-    """Tell DVC, where it is set up, that the files of data.dvc are there: its cache has them, `dvc status` is clean.
-
-    Only where every file is the listed one to the byte, so that data.dvc stays as it is; another version of HDF5 may
-    write the same content in other bytes, and then `dvc status` says so.
-
-    Raises:
-        BenchError: DVC fails.
-    """
-    entries = dvc_entries(workspace.root / MARKER) if (workspace.root / ".dvc").is_dir() else []
-    paths = {entry.md5: workspace.root / entry.path for entry in entries}
-    if not paths or not all(path.is_file() and digest_of(path, workspace) == md5 for md5, path in paths.items()):
-        return
-    command = [sys.executable, "-m", "dvc", "commit", "--quiet", "--force", MARKER]
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "true"}
-    done = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        why = " ".join(done.stderr.split())[-300:]
-        raise BenchError(f"{MARKER}: the files are made, but `dvc commit {MARKER}` fails ({why}); run it yourself")
 
 
 def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[Path]:

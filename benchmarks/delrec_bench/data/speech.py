@@ -77,11 +77,19 @@ class Corpus:
         if 0 < top <= bins.channels < CHANNELS:  # a corpus of fewer channels than a network is given: none are summed
             bins = replace(bins, channels=top, source=top)
             parts = binned(openers, digests, bins, workspace)
-        kind, notes = self._identity(parts, digests, folder, own=data_dir is None)
+        kind: Kind = "EMBEDDED"
+        note = ""
+        if self.official:
+            unlike = self._unlike(parts)
+            if unlike and data_dir is None:
+                raise BenchError(f"{folder}: {unlike}; give other corpora by --data {folder}")
+            kind = "STAND-IN" if unlike else "OFFICIAL"
+            md5 = ", ".join(f"{self.files[split]} {value}" for split, value in digests.items())
+            note = f"official files accepted by layout, counts and label histogram; md5 {md5}"
+            note = f"files of {folder.resolve().name}, read as {self.task}" if unlike else note
         names = {split: path.name for split, path in paths.items()}
-        speakers = all(part.speakers is not None for part in parts.values())
-        foreign = "speaker" if speakers and kind != "OFFICIAL" else "file"
-        validation = foreign if "valid" in parts else "random"
+        drawn = kind != "OFFICIAL" and all(part.speakers is not None for part in parts.values())
+        validation = "random" if "valid" not in parts else "speaker" if drawn else "file"
         steps = int(options.steps) if options.steps != "auto" else bins.steps
         if options.steps == "auto" and bins.mode == "clean" and (data_dir is not None or not self.official):
             steps = max(part.longest for split, part in parts.items() if split != "test")
@@ -95,7 +103,7 @@ class Corpus:
             kind=kind,
             digest=digest,
             files={names[split]: md5 for split, md5 in digests.items()},
-            notes=self.notes + notes,
+            notes=self.notes + ((note,) if note else ()),
         )
 
     def bins(self, options: TaskOptions) -> Bins:
@@ -121,26 +129,12 @@ class Corpus:
             )
         return Bins(mode, steps, LONGEST / (steps - 1), options.channels, CHANNELS)
 
-    def _identity(
-        self, parts: Mapping[str, Binned], digests: Mapping[str, str], folder: Path, own: bool
-    ) -> tuple[Kind, tuple[str, ...]]:
-        """The kind of the files, and what a reader must know of it."""
-        if not self.official:
-            return "EMBEDDED", ()
-        unlike = self._unlike(parts)
-        if unlike is None:
-            md5 = ", ".join(f"{self.files[split]} {value}" for split, value in digests.items())
-            return "OFFICIAL", (f"official files accepted by layout, counts and label histogram; md5 {md5}",)
-        if own:
-            raise BenchError(f"{folder}: {unlike}; give other corpora by --data {folder}")
-        return "STAND-IN", (f"files of {folder.resolve().name}, read as {self.task}",)
-
     def _checked(self, split: str, path: Path, md5: str, workspace: Workspace) -> str:
         """Compare with data.dvc; return the digest to record, which is that of a generated file's content."""
         entry = listed(workspace).get(f"data/{self.task}/{self.files[split]}")
         digest, same = md5, entry is None or entry.md5 == md5
         if not self.official:
-            wanted = entry.meta.content if entry else None
+            wanted = entry.content if entry else None
             digest = wanted if wanted and same else generated.read_content(path)
             same = wanted in (None, digest)
         if entry is not None and not same:

@@ -49,7 +49,6 @@ def make(
     _known(places, names)
     chosen: list[str] | list[None] = names or [None]
     groups = [shelf.make(places.workspace, name, again) for name in chosen]
-    shelf.register(places.workspace)
     return _written(places, groups)
 
 
