@@ -62,7 +62,7 @@ def test_it_has_every_method_of_the_board_and_all_tasks_of_all_profiles(page):
 
 def test_a_head_says_whose_data_it_is_and_a_stand_in_is_never_called_official(page):
     heads = {group.task: group for group in board_of(page).groups}
-    assert heads[STAND_IN].title == "SHD stand-in: spoken-digits"
+    assert heads[STAND_IN].title == "SHD stand-in (spoken-digits)"
     assert "10 classes" in heads[STAND_IN].brief and "not comparable with published values" in heads[STAND_IN].brief
     assert "made by the suite" in heads["digits"].brief and heads["ssc"].brief == "not run yet"
 
@@ -136,7 +136,7 @@ def test_the_setup_says_of_each_task_how_long_was_trained_and_leaves_out_what_no
     of_floors = {"engine": "none", "selection": "none"}
     rows = tuple(replace(r, values={**r.values, **of_floors}) if r.kind == "floor" else r for r in page.rows)
     first, second, *shared = setup(replace(page, rows=rows))
-    assert first.startswith("spoken-digits (in SHD's layout): 1 run per row, ")
+    assert first.startswith("spoken-digits (SHD format): 1 run per row, ")
     assert second.startswith("digits: 2 runs per row, ") and " epochs, " in second
     assert shared[0] == "Checkpoint: chosen on validation data; the test set is scored once"
     assert "none" not in " ".join(shared)
@@ -150,7 +150,7 @@ def test_few_runs_get_no_verdict_anywhere(page):
 
 def test_the_pictures_name_every_point_and_fall_back_to_operations_at_equal_sizes(page):
     (picture,) = pictures(page)
-    assert picture.name == "operations" and "about as many trainable parameters" in picture.caption
+    assert picture.name == "operations" and "about the same number of trainable parameters" in picture.caption
     for name in NAMES[:3]:
         assert METHODS[name].called in picture.svg
     sizes = {"lif": 5_000, "delrec-axonal": 10_000, "delrec-axonal-fixed": 20_000}

@@ -121,7 +121,7 @@ def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_
     theirs = written(tmp_path / "theirs", pair()[:-5])
     code, lines = compared(tmp_path, str(ours), str(theirs), capsys=capsys)
     assert code == 0 and lines[-1] == "Reproduced: 3 of 3 rows equal."
-    assert lines[0] == "nothing to compare with: 1 row (dcls on tones)"
+    assert lines[0] == "no stored run for 1 row (dcls on tones)"
     moved = pair()[0].changed(history=[{**pair()[0].history[0], "loss": 0.1}, *pair()[0].history[1:]])
     written(tmp_path / "theirs", [moved])
     code, lines = compared(tmp_path, str(ours), str(theirs), capsys=capsys)

@@ -88,11 +88,11 @@ def test_several_axes_are_panels_and_an_axis_of_names_keeps_the_studys_order(dra
     records, runs = made_up.swept({"rounding": ["restore", "in-place", "none"], "sigma": [3, 0]}, tasks=("digits",))
     page = page_of(records, runs=runs, primary=None)
     figure, drawn = drawing("sweep", page)
-    assert [axes.get_title("left").partition(", ")[2][-1] for axes in figure.axes] == ["0", "3"]
+    assert [axes.get_title("left").partition(", ")[2] for axes in figure.axes] == [f"initial spread {s} steps" for s in "03"]
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["restore", "in-place", "none"]
-    assert "in the table alone" not in drawn.caption
+    assert "only in the table" not in drawn.caption
     monkeypatch.setattr(module("sweep"), "MOST_PANELS", 1)
-    assert "1 panel more are in the table alone" in drawing("sweep", page)[1].caption
+    assert "1 more panel only in the table" in drawing("sweep", page)[1].caption
 
 
 def test_a_control_shares_its_methods_colour_and_beyond_six_methods_are_grey():

@@ -215,7 +215,7 @@ def test_publishing_writes_the_page_from_a_clean_tree_alone(clone, tmp_path_fact
 
 def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
     declared, records = small()
-    with pytest.raises(BenchError, match="no record belongs to it"):
+    with pytest.raises(BenchError, match="it has no runs"):
         publish(clone, declared, [])
     other = records[0].changed(configuration=records[0].configuration | {"epochs": 99})
     with pytest.raises(BenchError, match="settings or data are mixed in lif on digits"):
@@ -247,7 +247,7 @@ def test_a_page_is_published_though_a_run_diverged_and_says_so(clone):
     publish(clone, replace(declared, diverged=(failure,)), records[1:])
     folder = clone.reports / "made-up"
     text = (folder / "made-up.md").read_text()
-    said = "1 run diverged and have no score; those rows are not ranked."
+    said = "1 run diverged and have no score; their rows are not ranked."
     assert said in text and said in (folder / "made-up.html").read_text()
     assert "| 2 of 3 |" in text and "r0 diverged, r1 " in text
     counts = {line["method"]: (line["n"], line["lost"]) for line in csv.DictReader((folder / "made-up.csv").open())}

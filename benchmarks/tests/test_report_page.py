@@ -83,7 +83,7 @@ def test_the_mean_is_over_these_very_tasks_and_of_one_metric():
 
 def test_fewer_than_five_repetitions_have_neither_verdict_nor_place_nor_interval():
     page = page_of(pair_of(0.1, n=4))
-    assert content.SHOWN in page.caveats and page.answer.endswith("too few runs for a verdict.")
+    assert content.SHOWN in page.caveats and page.answer.endswith("Too few runs for a verdict.")
     assert "inconclusive" not in page.answer and {"verdict", "95 % interval"}.isdisjoint(verdict_table(page).head)
     assert {(r["rank_group"], r["score_low"], r["score_high"]) for r in page.rows} == {(None, None, None)}
     assert score_cell(page.rows[0]).note == "range 79.60 to 80.40"
@@ -123,7 +123,7 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     assert page.footnotes == ("1 of 6 runs are missing.", "made sounds favour memory", content.EXPLORATORY)
     late = [made_up.history(r, 10) for r in records]
     chosen = [r.changed(history=[e | {"valid_accuracy": i / 10} for i, e in enumerate(r.history)]) for r in late]
-    assert any("too often for lif on digits" in text for text in page_of(chosen, primary=None).footnotes)
+    assert any("too often the best for lif on digits" in text for text in page_of(chosen, primary=None).footnotes)
     cheating = [r.changed(result=r.result | {"selection": "best-test"}) for r in records]
     assert content.TEST_SELECTED in page_of(cheating, primary=None).footnotes
 

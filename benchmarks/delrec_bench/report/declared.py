@@ -141,7 +141,7 @@ class Declaration:
     def task_title(self, task: str) -> str:
         """What people call a row's task: other files in the layout of SHD are called by their folder."""
         title, folder = self.about(task).called, base_and_folder(task)[1]
-        return f"{folder} (in {title}'s layout)" if folder else title
+        return f"{folder} ({title} format)" if folder else title
 
     def title_of(self, name: str) -> str:
         """What people call a row."""

@@ -139,7 +139,7 @@ def more_table(page: Page, task: str) -> Table:
             "batch 1": [Cell(words.milliseconds(r["latency_batch1_ms"])) for r in rows],
             "spikes per neuron and step": [Cell("" if s is None else f"{s:.3f}", value=s) for s in spikes],
             "synaptic operations": [Cell(words.count(r["synaptic_operations"])) for r in rows],
-            "every run": [Cell(repetitions(r)) for r in rows],
+            "all runs": [Cell(repetitions(r)) for r in rows],
         }
     )
 
@@ -155,20 +155,21 @@ def verdict_table(page: Page) -> Table | None:
     columns: dict[str, list[Cell]] = {}
     for d in page.judged.differences:
         v, metric = d.verdict, d.method["metric"]
-        less = "less" + v.hypothesis.partition(", less")[2] if ", less" in v.hypothesis else ""
+        minus = page.declared.primary.minus if page.declared.primary and v.kind == "primary" else ()
+        less = f"compared with {' − '.join(map(page.declared.title_of, minus))}" if minus else ""
         wide = "" if d.wide is None else words.difference_range(metric, d.wide.low, d.wide.high)
         cells = {
             "comparison": Cell(f"{d.method.title} − {d.control.title}", d.about or less or v.kind),
             "task": Cell(page.declared.task_title(v.task)),
             "difference": _size(metric, v.difference),
             "95 % interval": Cell(words.difference_range(metric, v.low, v.high) * v.compared),
-            "over test samples too": Cell(wide * v.compared),
+            "95 % interval, also over samples": Cell(wide * v.compared),
             "runs": Cell(str(v.n), value=v.n),
             "p": Cell(words.probability(v.p), value=v.p),
             "p (Holm)": Cell(words.probability(v.p_holm), value=v.p_holm),
             "margin": _size(metric, v.margin, signed=False),
             "verdict": Cell(v.verdict * v.compared),
-            "detectable": _size(metric, v.detectable, signed=False),
+            "detectable difference": _size(metric, v.detectable, signed=False),
         }
         for name, cell in cells.items():
             columns.setdefault(name, []).append(cell)

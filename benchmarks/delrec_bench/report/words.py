@@ -1,4 +1,4 @@
-"""How numbers are written: the same way in every table and figure."""
+"""The format of numbers and names in tables and figures."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,10 +7,11 @@ from typing import Any
 from delrec_bench.metrics import metric_named
 
 _SETTINGS = {
-    "delay_high": "longest delay at the start (steps)",
-    "sigma": "spread (sigma) at the start of training (steps)",
-    "step_ms": "time step (ms)",
+    "delay_high": ("longest initial delay", "steps"),
+    "sigma": ("initial spread", "steps"),
+    "step_ms": ("time step", "ms"),
 }
+"""Swept setting -> what people call it, and its unit."""
 
 
 def score(metric: str, value: float | None) -> str:
@@ -63,15 +64,21 @@ def probability(value: float | None) -> str:
 
 
 def setting(name: str) -> str:
-    """A swept setting as an axis calls it, with its unit."""
-    return _SETTINGS.get(name, name.replace("_", " "))
+    """A swept setting as the label of an axis: name (unit)."""
+    called, unit = _SETTINGS.get(name, (name.replace("_", " "), ""))
+    return f"{called} ({unit})" if unit else called
+
+
+def setting_at(name: str, value: Any) -> str:
+    """A swept setting at a value: longest initial delay 80 steps."""
+    called, unit = _SETTINGS.get(name, (name.replace("_", " "), ""))
+    return f"{called} {f'{value:g}' if isinstance(value, float) else value} {unit}".rstrip()
 
 
 def place(point: Iterable[tuple[str, Any]]) -> str:
-    """Where a row stands on the axes of a sweep, in brackets; empty without any."""
-    short = [(setting(axis), f"{value:g}" if isinstance(value, float) else value) for axis, value in point]
-    told = [f"{name} {value}" for name, value in short]
-    return f" ({', '.join(told)})" if told else ""
+    """A row's point in a sweep, in brackets; empty without a sweep."""
+    told = ", ".join(setting_at(name, value) for name, value in point)
+    return f" ({told})" if told else ""
 
 
 def one_command(commands: Iterable[str]) -> str | None:

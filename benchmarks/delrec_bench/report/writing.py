@@ -84,7 +84,7 @@ def publish(
     """
     page = build(declared, records, source)
     if why := refusal(page, allow_mixed=allow_mixed, changes=changes(workspace.root)):
-        raise BenchError(f"page '{declared.page}' is not published: {why}")
+        raise BenchError(f"report '{declared.page}' cannot be published: {why}")
     done = publish_runs(workspace.reports, page.records, declared.diverged)
     page = build(declared, read_store(workspace.reports)[0], "published")
     paths = [*done.paths, *write_page(workspace.reports, page)]
@@ -104,12 +104,12 @@ def refusal(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> str | N
     if changes:
         return f"the tree has uncommitted changes ({words.some(changes)}); commit them"
     if not page.rows:
-        return f"no record belongs to it; {declared.again} first"
+        return f"it has no runs; run {declared.again} first"
     if page.mixed:
-        return f"settings or data are mixed in {words.some(page.mixed)}; delete the records that do not belong"
+        return f"settings or data are mixed in {words.some(page.mixed)}; delete the runs that do not belong"
     if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
-        what = "revisions" if len(page.revisions) > 1 else "code that was not committed, revision"
-        return f"its records come from {what} {words.some(page.revisions)}; --allow-mixed prints that on the page"
+        what = "revisions" if len(page.revisions) > 1 else "uncommitted code, revision"
+        return f"its records come from {what} {words.some(page.revisions)}; use --allow-mixed to publish with a note"
     return None
 
 

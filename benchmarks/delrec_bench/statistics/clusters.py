@@ -48,7 +48,7 @@ def crossed(method: ArrayLike, control: ArrayLike, clusters: Sequence[object] | 
     mean = float(difference.mean())
     G = int(ids.max()) + 1
     if G < 2:
-        return Estimate(mean, repetitions, reason="all samples are of one cluster")
+        return Estimate(mean, repetitions, reason="all samples belong to one cluster")
     u = np.zeros((repetitions, G))
     np.add.at(u.T, ids, (difference - mean).T)
     se, df = _two_way(u * G / samples)

@@ -126,14 +126,14 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0) ->
         return Estimate(None, 0, reason="no repetition in common")
     mean = float(x.mean())
     if n == 1:
-        return Estimate(mean, 1, reason="one repetition says nothing about spread")
+        return Estimate(mean, 1, reason="one repetition gives no interval")
     rounding = 8 * np.finfo(float).eps * max(float(np.abs(a).max()), float(np.abs(b).max()))
     sd = float(x.std(ddof=1))
     if sd <= rounding:
         sd = 0.0
         mean = 0.0 if abs(mean) <= rounding else mean
         if mean != 0.0 and resolution == 0.0:
-            return Estimate(mean, n, sd=0.0, reason=f"all {n} differences are equal: their spread is unknown")
+            return Estimate(mean, n, sd=0.0, reason=f"all {n} differences are equal, so there is no interval")
     se = max(sd, resolution / math.sqrt(6)) / math.sqrt(n)
     return Estimate(mean, n, se=se, df=float(n - 1), sd=sd)
 

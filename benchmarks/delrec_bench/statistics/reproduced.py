@@ -103,14 +103,14 @@ class Reproduction:
         lines = [str(row) for row in self.rows if row.word != "equal"]
         if self.new:
             some = "; ".join(self.new[:4]) + ("; ..." if len(self.new) > 4 else "")
-            lines.append(f"nothing to compare with: {len(self.new)} row{'s' * (len(self.new) > 1)} ({some})")
+            lines.append(f"no stored run for {len(self.new)} row{'s' * (len(self.new) > 1)} ({some})")
         return lines
 
     def __str__(self) -> str:
         """The last line of a reproduction."""
         total = len(self.rows)
         if not total:
-            return "Nothing to compare with: no published run is of these settings."
+            return "Nothing to compare with: there is no stored run with these settings."
         names = {word: [row.name for row in self.rows if row.word == word] for word in get_args(Word)}
         parts = [f"{len(names['equal'])} of {total} rows equal"]
         parts += [f"{len(of)} {word}" for word, of in names.items() if of and word != "equal"]
@@ -118,7 +118,7 @@ class Reproduction:
         if names["different"]:
             text += f" Different: {'; '.join(names['different'])}."
         if self.p is not None and self.p < LEVEL:
-            text += f" Over all rows that are not equal the scores are shifted (p = {self.p:.1g})."
+            text += f" Over all rows that are not equal, scores are systematically shifted (p = {self.p:.1g})."
         return text
 
 
@@ -161,7 +161,7 @@ def judge(rows: Sequence[MadeTwice], new: tuple[str, ...] = ()) -> Reproduction:
     for i, p in zip(open_, corrected, strict=True):
         judged[i] = replace(judged[i], p=p)
         if judged[i].word == "consistent" and p is not None and p < LEVEL:
-            reason = f"the score differs by {judged[i].difference:+.3g}, more than repetitions do"
+            reason = f"the score differs by {judged[i].difference:+.3g}, more than between repetitions"
             judged[i] = replace(judged[i], word="different", reason=reason)
     known = [value for value in z if value is not None]
     return Reproduction(tuple(judged), _two_sided(sum(known) / math.sqrt(len(known))) if known else None, new)
@@ -178,24 +178,24 @@ def _first_look(row: MadeTwice) -> JudgedRow:
 def pair_word(published: Record, ours: Record) -> tuple[Word, str]:
     """Judge two makings of one run without their scores; the word and what decided."""
     if published.digest == ours.digest:
-        return "equal", "all that was computed is the same, bit for bit"
+        return "equal", "bitwise identical"
     where = first_difference(published, ours)
     versions = [{n: v for n, v in r.provenance.get("versions", {}).items() if n not in _OWN} for r in (published, ours)]
     portable = {r.configuration.get("arithmetic") for r in (published, ours)} == {"portable"}
     if published.key == ours.key and portable and versions[0] == versions[1]:
-        return "different", f"the same versions and portable arithmetic, but not the same {where}"
+        return "different", f"same versions and portable arithmetic, but a different {where}"
     if published.fingerprint is None or ours.fingerprint is None:
-        return "consistent", f"without a fingerprint; first in {where}"
+        return "consistent", f"no fingerprint to compare; first difference: {where}"
     apart = fingerprint_difference(published.fingerprint, ours.fingerprint)
     if apart is not None:
         return "different", f"the first batch in float64 differs by more than rounding: {apart}"
-    return "consistent", f"the first batch agrees in float64; first in {where}"
+    return "consistent", f"the first batch agrees in float64; first difference: {where}"
 
 
 def fingerprint_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
     """Where two fingerprints differ by more than rounding explains; None where they agree."""
     if len(a["logits"]) != len(b["logits"]) or a["gradient"].keys() != b["gradient"].keys():
-        return "they are of other tensors"
+        return "the tensors are not the same ones"
     logits = [(*_deviation(x, y), "outputs") for x, y in zip(a["logits"], b["logits"], strict=True)]
     if logits:
         deviation, rounding = (float(np.median([one[i] for one in logits])) for i in (0, 1))
@@ -268,7 +268,7 @@ def first_difference(a: Record, b: Record) -> str:
                 return f"prediction of test sample {at} ({left[at]} and {right[at]})"
         for name, (old, new) in unequal(x, y, part).items():
             return f"{name} ({_short(old)} and {_short(new)})"
-    return "detail that is not published"
+    return "detail that is not stored"
 
 
 def _short(value: Any) -> str:

@@ -71,7 +71,7 @@ def _picture(page: Page, cost: str) -> Drawn | None:
         svg = text_of(figure)
     title = f"{page.declared.task_title(task)}: accuracy against {label.partition(',')[0]}"
     why = (
-        " All networks have about as many trainable parameters, so this shows what a trained network computes."
+        " All networks have about the same number of trainable parameters; this shows how much they compute."
         if cost == "synaptic_operations"
         else ""
     )

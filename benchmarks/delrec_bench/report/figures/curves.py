@@ -48,7 +48,7 @@ def curves(page: Page) -> Drawn | None:
             axis.set_title(page.declared.task_title(task))
         svg = text_of(figure)
     caption = (
-        f"Validation score after each epoch, mean and range over runs: the best {_FEW} rows of each task in colour. A "
-        "curve that still rises at the end says that longer training would help."
+        f"Validation score after each epoch (mean and range over runs); the best {_FEW} rows of each task in colour. "
+        "A curve that still rises at the end suggests that longer training would help."
     )
     return Drawn("curves", "Learning curves", caption, svg)

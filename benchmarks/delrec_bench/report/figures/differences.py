@@ -26,8 +26,8 @@ def differences(page: Page) -> Drawn | None:
     name = f"{shown[0].method.title} minus {shown[0].control.title}"
     margins = any(page.declared.margin(d.method["task"]) for d in shown)
     caption = (
-        "Diamonds are means of paired differences, lines 95 % intervals, rings single runs."
-        + " Shaded: too small to matter, as set beforehand." * margins
+        "Diamonds are mean paired differences, lines 95 % intervals, rings single runs."
+        + " Shaded: too small to matter (set in advance)." * margins
     )
     return Drawn("differences", name, caption, svg)
 
@@ -85,4 +85,4 @@ def scores(page: Page) -> Drawn | None:
             axis.set_xlabel(metric.label)
             axis.set_title(page.declared.task_title(task))
         svg = text_of(figure)
-    return Drawn("scores", "Score of every row", "Diamonds are means, lines 95 % intervals, rings single runs.", svg)
+    return Drawn("scores", "Scores", "Diamonds are means, lines 95 % intervals, rings single runs.", svg)

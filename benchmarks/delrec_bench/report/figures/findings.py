@@ -43,5 +43,5 @@ def findings(board: Page) -> Drawn | None:
             axes[1].set_title("DelRec: learned minus fixed delays")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
         svg = text_of(figure)
-    title = "What delays add, and what learning them adds"
+    title = "Effect of delays and of learning them"
     return Drawn("findings", title, "Means over runs; rings are single runs.", svg)

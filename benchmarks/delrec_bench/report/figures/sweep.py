@@ -87,12 +87,12 @@ def sweep(page: Page) -> Drawn | None:
                 level, across = metric_named(row["metric"]).shown(row["score_mean"]), axis.get_yaxis_transform()
                 axis.axhline(level, color=INK, linewidth=0.8, linestyle="--", alpha=0.6)
                 axis.text(1, level, row.title, ha="right", va="bottom", fontsize=7.5, transform=across)
-            axis.set_title(", ".join([page.declared.task_title(task), *(f"{words.setting(a)} {v}" for a, v in place)]))
+            axis.set_title(", ".join([page.declared.task_title(task), *(words.setting_at(a, v) for a, v in place)]))
         handles = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=8.5)
         svg = text_of(figure)
     left_out = len(layout.panels) - len(shown)
-    left = f" {words.plural(left_out, 'panel')} more are in the table alone." * (left_out > 0)
+    left = f" {words.plural(left_out, 'more panel')} only in the table." * (left_out > 0)
     caption = f"Mean test score; bars are 95 % intervals. Solid: learned delays, dashed: fixed, dotted: none.{left}"
     return Drawn("sweep", f"Score by {words.setting(layout.axis)}", caption, svg)
 
