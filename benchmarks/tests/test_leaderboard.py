@@ -72,7 +72,7 @@ def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked
         ("--methods mine --only-tasks shdd", "no task 'shdd'; it has digits, formants-20, formants-35, mackey-glass, "
          "shd, ssc, ps-mnist"),
         ("--methods mine --only-tasks digits --data shd=there", "remove shd"),
-        ("--methods mine/mine.py", "mine.py' is a file; name its folder: --methods /"),
+        ("--methods mine/mine.py", "mine.py' is a file; give a folder of method files"),
         ("--only-tasks digits", "nothing to train; give the folder of your method with --methods DIR"),
     ],
 )  # fmt: skip

@@ -88,7 +88,9 @@ def test_several_axes_are_panels_and_an_axis_of_names_keeps_the_studys_order(dra
     records, runs = made_up.swept({"rounding": ["restore", "in-place", "none"], "sigma": [3, 0]}, tasks=("digits",))
     page = page_of(records, runs=runs, primary=None)
     figure, drawn = drawing("sweep", page)
-    assert [axes.get_title("left").partition(", ")[2] for axes in figure.axes] == [f"initial spread {s} steps" for s in "03"]
+    assert [axes.get_title("left").partition(", ")[2] for axes in figure.axes] == [
+        f"initial spread {s} steps" for s in "03"
+    ]
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["restore", "in-place", "none"]
     assert "only in the table" not in drawn.caption
     monkeypatch.setattr(module("sweep"), "MOST_PANELS", 1)

@@ -229,7 +229,7 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
     with pytest.raises(BenchError, match="--allow-mixed"):
         publish(clone, declared, [older, *records[1:]])
     dirty = [r.changed(provenance=r.provenance | {"dirty": True}) for r in records]
-    with pytest.raises(BenchError, match=r"code that was not committed, revision .*\+dirty; --allow-mixed"):
+    with pytest.raises(BenchError, match=r"uncommitted code, revision .*\+dirty; use --allow-mixed"):
         publish(clone, declared, dirty)
     assert not clone.reports.exists()
     publish(clone, declared, [older, *records[1:]], allow_mixed=True)
