@@ -33,8 +33,7 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
     Raises:
         BenchError: A folder has no runs, a record is broken, or two of one key differ; it names both and where.
     """
-    runs = workspace.runs
-    result = Collected()
+    runs, result = workspace.runs, Collected()
     chosen: dict[str, tuple[Record, Path]] = {}  # here already, or to be taken
     for source in map(runs_below, folders):
         if source == runs:
@@ -50,10 +49,9 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
                 result.same.append(record.key)
             other, place = chosen.setdefault(record.key, (record, folder))
             if found := list(differences(other, record)):
-                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
                 raise BenchError(
                     f"{record.method} on {record.task}, repetition {record.repetition}: '{place}' and '{folder}' "
-                    f"differ in {', '.join(found[:3])}{more}; nothing was collected: delete the one that is wrong"
+                    f"differ in {', '.join(found[:3])}; nothing was collected: delete the one that is wrong"
                 )
     result.added = sorted(chosen.keys() - set(result.same))
     for key in result.added:

@@ -22,8 +22,7 @@ class Cost:
     """What runs are expected to take.
 
     Attributes:
-        runs: How many.
-        known: Those of a method and task that have past runs; the others are guessed.
+        runs, known: How many, and those of a method and task that have past runs; the others are guessed.
         seconds, longest: Of one core, in all and of the longest run.
         memory: Bytes of the largest process.
     """
@@ -61,31 +60,32 @@ class Past:
                 task, trained = record.task.partition(":")[0], "evaluation" not in record.configuration
                 of = here if record.measured.get("host") == machine(record.device) else elsewhere
                 of[record.method, task, trained].append(record)
-                self._samples[task] = max(self._samples[task], record.data.get("sizes", {}).get("train", 0))
+                self._samples[task] = max(self._samples[task], _samples(record))
         self._runs = elsewhere | here
 
     def cost(self, settings: Settings) -> Cost:
         """What one run is expected to take."""
         request = settings.request
-        samples = self._samples[request.task]
-        samples = min(samples, settings.options.limit or samples)
-        if isinstance(settings, Resolved):
-            samples = len(settings.data.train)
-        amount = 0 if settings.method.build is None else settings.training.epochs * samples
         runs = self._runs.get((request.method, request.task, not request.derived))
         if not runs:
             return Cost(1, 0, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
         seconds = median(map(_core_seconds, runs))
-        if amount and not request.derived:
-            seconds = amount * median(_core_seconds(record) / max(1.0, _amount(record)) for record in runs)
+        if settings.method.build is not None and not request.derived:
+            samples = min(whole := self._samples[request.task], settings.options.limit or whole)
+            if isinstance(settings, Resolved):
+                samples = len(settings.data.train)
+            rate = median(_core_seconds(record) / max(1.0, _epochs(record) * _samples(record)) for record in runs)
+            seconds = settings.training.epochs * samples * rate or seconds
         memory = max(record.measured.get("peak_bytes") or BYTES_OF_A_PROCESS for record in runs)
         return Cost(1, 1, seconds, seconds, memory)
 
 
-def _amount(record: Record) -> float:
-    """Training epochs times samples of a run; 0 of one that trains nothing."""
-    epochs = (record.configuration.get("training") or {}).get("epochs") or 0
-    return float(epochs * record.data.get("sizes", {}).get("train", 0))
+def _samples(record: Record) -> int:
+    return int(record.data.get("sizes", {}).get("train", 0))
+
+
+def _epochs(record: Record) -> float:
+    return float((record.configuration.get("training") or {}).get("epochs") or 0)
 
 
 def _core_seconds(record: Record) -> float:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from delrec_bench.config import Request, Search, settle
+from delrec_bench.config import Request, Search, defaults, settle
 from delrec_bench.config.searched import SPACE, Draw, folder_of, searched_keys, size_of
 from delrec_bench.environment import provenance
 from delrec_bench.errors import BenchError, RunError
@@ -65,42 +65,39 @@ class Searching:
             raise BenchError(
                 f"{plan.finals} finals of {plan.draws} draws on {plan.splits} splits; give 1 or more of each"
             )
-        self._values, self._epochs = {}, {}
+        self._keys: dict[str, set[str]] = {}
+        self._epochs: dict[str, int] = {}
         for method in plan.methods:
-            settings = settle(self._request(method, {}, 0), work.methods[method], work.tasks[plan.task])
-            network = {f"network.{name}": value for name, value in settings.network.items()}
-            training = {f"training.{name}": value for name, value in settings.training.canonical().items()}
-            self._values[method] = {**network, **training, "budget": settings.values["budget"]}
-            self._epochs[method] = settings.training.epochs
-        self.size = size_of(self._values[plan.methods[0]])
+            of, task = work.methods[method], work.tasks[plan.task]
+            self._keys[method] = searched_keys(of, defaults(of))
+            settled = settle(self._request(method, {}, 0), of, task)
+            self._epochs[method] = settled.training.epochs
+            if method == plan.methods[0]:
+                self.size = size_of({"budget": settled.values["budget"], "network.hidden": settled.network["hidden"]})
 
     def _request(self, method: str, settings: Mapping[str, Any], split: int, epochs: int | None = None) -> Request:
         plan = self.plan
         budget = {} if plan.size is None else {"budget": plan.size}
-        overrides = tuple(sorted({**budget, **settings}.items()))
+        own = {key: value for key, value in settings.items() if key in self._keys[method]}
         return Request(
-            method, plan.task, split, plan.profile, epochs, data=plan.data, device=plan.device, overrides=overrides,
-            trial=True,
+            method, plan.task, split, plan.profile, epochs, data=plan.data, device=plan.device,
+            overrides=tuple(sorted({**budget, **own}.items())), trial=True,
         )  # fmt: skip
 
     def settings(self, number: int) -> dict[str, Any]:
         """What a draw has drawn, of all settings that a method of the entry has."""
-        keys = set().union(*(searched_keys(self.work.methods[m], self._values[m]) for m in self.plan.methods))
-        space = {key: choice for key, choice in SPACE.items() if key in keys}
+        space = {key: choice for key, choice in SPACE.items() if any(key in keys for keys in self._keys.values())}
         return {} if number == 0 else drawn(space, "search", self.plan.task, self.size, self.plan.seed, number)
 
     def short(self, number: int) -> list[Request]:
         """The trials of a draw: each method at a quarter of its epochs on one split."""
-        return [self._of(m, number, 0, max(1, math.ceil(self._epochs[m] / SHORT))) for m in self.plan.methods]
+        settings = self.settings(number)
+        return [self._request(m, settings, 0, max(1, math.ceil(self._epochs[m] / SHORT))) for m in self.plan.methods]
 
     def full(self, number: int) -> list[Request]:
         """The trials of a draw that came far: each method in full on several splits."""
-        return [self._of(m, number, split) for m in self.plan.methods for split in range(self.plan.splits)]
-
-    def _of(self, method: str, number: int, split: int, epochs: int | None = None) -> Request:
-        keys = searched_keys(self.work.methods[method], self._values[method])
-        own = {key: value for key, value in self.settings(number).items() if key in keys}
-        return self._request(method, own, split, epochs)
+        settings = self.settings(number)
+        return [self._request(m, settings, split) for m in self.plan.methods for split in range(self.plan.splits)]
 
     def cost(self) -> Cost:
         """What all trials are expected to take; the first draws stand for the best."""
@@ -114,11 +111,10 @@ class Searching:
         Raises:
             RunError: A trial failed in another way than by diverging; the next call goes on after those that are done.
         """
-        plan = self.plan
+        plan, metric = self.plan, self.work.tasks[self.plan.task].metric
         draws = self._scored({number: self.short(number) for number in range(plan.draws)})
-        best = ranked(draws, self._metric)[: plan.finals]
-        finals = self._scored({draw.number: self.full(draw.number) for draw in best})
-        winner = ranked(finals, self._metric)[0]
+        finals = self._scored({draw.number: self.full(draw.number) for draw in ranked(draws, metric)[: plan.finals]})
+        winner = ranked(finals, metric)[0]
         return Search(
             entry=self.work.methods[plan.methods[0]].entry,
             size=self.size,
@@ -134,26 +130,19 @@ class Searching:
             finals=finals,
         )
 
-    @property
-    def _metric(self) -> str:
-        return self.work.tasks[self.plan.task].metric
-
     def _scored(self, requests: Mapping[int, Sequence[Request]]) -> list[Draw]:
         every = [request for of in requests.values() for request in of]
         missing, keys = self.work.missing(every)
         labels = {request.command(): f"draw {number}" for number, of in requests.items() for request in of}
         if failed := self.work.do(missing, labels):
             raise RunError(f"{len(failed)} trials failed, the first so: {failed[0]['error']}")
-        scores = {}
-        for request, key in zip(every, keys, strict=True):
+        scores: dict[int, list[float]] = {number: [] for number in requests}
+        for number, key in zip((n for n, of in requests.items() for _ in of), keys, strict=True):
             record = finished_record(self.work.place.workspace.runs, key)
             assert record is not None
             score = record.result["valid_score"]
-            scores[request.command()] = math.nan if score is None else float(score)
-        return [
-            Draw(number=number, settings=self.settings(number), scores=[scores[request.command()] for request in of])
-            for number, of in requests.items()
-        ]
+            scores[number].append(math.nan if score is None else float(score))
+        return [Draw(number=n, settings=self.settings(n), scores=of) for n, of in scores.items()]
 
 
 def ranked(draws: Sequence[Draw], metric: str) -> list[Draw]:

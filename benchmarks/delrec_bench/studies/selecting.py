@@ -21,12 +21,7 @@ def keys_of(
     """The key of the run that each request is answered by; of none that is there the request's command.
 
     Where a run is there several times, by another engine, device, number of threads or arithmetic, the one that is
-    most like the request is taken, and a run before a failure.
-
-    Args:
-        requests: Of a study, every setting that its file leaves out being the preset's.
-        methods, tasks: The tables.
-        records, failures: What there is; of one key the first counts.
+    most like the request is taken, and a run before a failure; of one key the first counts.
     """
     known: dict[str, list[Record | Failure]] = {}
     there: list[Record | Failure] = [*records, *failures]
@@ -36,7 +31,11 @@ def keys_of(
     keys = []
     for request in requests:
         values = settle(request, methods[request.method], tasks[request.task]).values
-        found = [one for one in known.get(_settings(values), ()) if _of_data(one.task, request)]
+        folder = "" if request.data is None else Path(request.data).expanduser().resolve().name
+        # a row's task is `<task>` or `<task>:<folder>@<digest>`
+        found = [
+            one for one in known.get(_settings(values), ()) if one.task.partition(":")[2].rpartition("@")[0] == folder
+        ]
         best = min(found, key=lambda one: (isinstance(one, Failure), _unlike(one.configuration, request)), default=None)
         keys.append(request.command() if best is None else best.key)
     return keys
@@ -50,19 +49,7 @@ def _settings(configuration: Mapping[str, Any]) -> str:
     return canonical_json(kept)
 
 
-def _of_data(task: str, request: Request) -> bool:
-    """Whether a row's task, `<task>` or `<task>:<folder>@<digest>`, is on the data that a request names."""
-    folder = task.partition(":")[2].rpartition("@")[0]
-    return folder == ("" if request.data is None else Path(request.data).expanduser().resolve().name)
-
-
 def _unlike(configuration: Mapping[str, Any], request: Request) -> tuple[int, str]:
-    wanted = {
-        "device": request.device,
-        "arithmetic": request.arithmetic,
-        "threads": request.threads,
-        "engine": request.engine,
-    }
-    return sum(configuration.get(name) not in (value, None) for name, value in wanted.items()), canonical_json(
-        {name: configuration.get(name) for name in HOW}
-    )
+    how = {name: configuration.get(name) for name in HOW}
+    asked = ("device", "arithmetic", "threads", "engine")
+    return sum(how[name] not in (getattr(request, name), None) for name in asked), canonical_json(how)

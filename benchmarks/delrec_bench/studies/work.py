@@ -80,12 +80,10 @@ class Work:
         """What the requests that `missing` gave are expected to take."""
         return sum((self._known[request.command()][1] for request in missing), Cost())
 
-    def do(self, missing: Sequence[Request], labels: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+    def do(self, missing: Sequence[Request], labels: Mapping[str, str] = {}) -> list[dict[str, str]]:
         """Do what `missing` gave; return method, task, message and command of those that failed.
 
-        Args:
-            missing: In order.
-            labels: What to call a request, by its command; else by its repetition.
+        `labels` say what to call a request, by its command; else it is called by its repetition and its point.
         """
         if not missing:
             return []
@@ -93,19 +91,17 @@ class Work:
         if why := misfit(self.cost(missing), self.executor.jobs):
             self.say(f"warning: {why}")
         with (
-            follow(
-                self.place.workspace, self.say, [self._known[r.command()][0] for r in missing], missing[0].study
-            ) as live,
-            closing(self._progress(missing, labels or {})) as progress,  # an interrupt ends the workers
+            follow(self.place.workspace, self.say, [self._known[r.command()][0] for r in missing]) as live,
+            closing(self._progress(missing, labels)) as progress,  # an interrupt ends the workers
         ):
             for done in progress:
+                request = done.request
                 if not done.reused:
-                    key = self._known[done.request.command()][0].key
+                    key = self._known[request.command()][0].key
                     live.end(key, "FAILED" if done.error is not None else "FINISHED")
                 if done.error is not None:
-                    command = replace(done.request, study=None).command()
-                    what = {"method": done.request.method, "task": done.request.task}
-                    failed.append({**what, "error": done.error, "command": command})
+                    what = {"method": request.method, "task": request.task, "error": done.error}
+                    failed.append({**what, "command": replace(request, study=None).command()})
         return failed
 
     def _progress(self, requests: Sequence[Request], labels: Mapping[str, str]) -> Generator[Done, None, None]:
@@ -115,31 +111,27 @@ class Work:
             behind += self.cost([request]).seconds
             # How fast it goes is first the estimate's word, then more and more what was seen.
             share = behind / total
-            pace = share * elapsed / behind + (1 - share) / self.executor.jobs
-            seconds = pace * (total - behind)
+            seconds = (share * elapsed / behind + (1 - share) / self.executor.jobs) * (total - behind)
             self.bar("trials" if request.trial else "runs", count, len(requests), seconds)
+            point = (f", {key.rpartition('.')[2]} {value}" for key, value in request.point)
+            label = labels.get(request.command(), f"r{request.repetition}" + "".join(point))
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
             self.say(
-                f"[{count}/{len(requests)}] {request.task} {request.method} "
-                f"{labels.get(request.command(), _called(request))}: {outcome} "
+                f"[{count}/{len(requests)}] {request.task} {request.method} {label}: {outcome} "
                 f"({done.seconds:.0f} s); about {seconds / 60:.1f} minutes left"
             )
             yield done
 
     def _carried(self, requests: Sequence[Request]) -> Iterator[Done]:
         """Do what is trained, then what is derived; where the training failed there is nothing to score."""
-        failed = set()
+        failed, derived = set(), []
         for done in carry_out(self.executor, [r for r in requests if not r.derived], self.place):
             if done.error is not None:
                 failed.add(done.request.command())
             yield done
-        derived = [request for request in requests if request.derived]
-        lost = [request for request in derived if request.trained().command() in failed]
-        for request in lost:
-            yield Done(request, error=f"{request.method} on {request.task}: the run it is derived from failed")
-        yield from carry_out(self.executor, [request for request in derived if request not in lost], self.place)
-
-
-def _called(request: Request) -> str:
-    """A request's repetition, and where on the axes of its study it stands."""
-    return ", ".join([f"r{request.repetition}", *(f"{key.rpartition('.')[2]} {value}" for key, value in request.point)])
+        for request in (r for r in requests if r.derived):
+            if request.trained().command() in failed:
+                yield Done(request, error=f"{request.method} on {request.task}: the run it is derived from failed")
+            else:
+                derived.append(request)
+        yield from carry_out(self.executor, derived, self.place)
