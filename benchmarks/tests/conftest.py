@@ -12,7 +12,6 @@ from unittest.mock import MagicMock
 
 import pytest
 from delrec_bench import tracking
-from delrec_bench.app import reproducing
 from delrec_bench.studies import work
 from delrec_bench.tracking import store
 from delrec_bench.workspace import workspace_at
@@ -20,7 +19,7 @@ from delrec_bench.workspace import workspace_at
 ROOT = Path(__file__).parents[2]
 MLFLOW = {
     (module, name): getattr(module, name)
-    for module in (tracking, reproducing, work)
+    for module in (tracking, work)
     for name in ("sync", "log_page", "follow")
     if hasattr(module, name)
 }

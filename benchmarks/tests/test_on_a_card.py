@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from delrec_bench import app, environment
-from delrec_bench.app import reproducing
 from delrec_bench.errors import BenchError
-from delrec_bench.runs import folder
+from delrec_bench.runs import executors, folder
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.training.resuming import random_states, set_random_states
 
@@ -31,7 +30,7 @@ def test_networks_on_cards_have_one_worker_a_card_unless_told_otherwise(words, w
         seen.update(options)
         raise BenchError("chosen")
 
-    monkeypatch.setattr(reproducing, "make_executor", choose)
+    monkeypatch.setattr(executors, "make_executor", choose)
     (tmp_path / "data.dvc").touch()
     app.main(["reproduce", "--study", "leaderboard", "--root", str(tmp_path), *words.split()])
     assert {name: seen[name] for name in workers} == workers

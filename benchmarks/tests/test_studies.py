@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from delrec_bench import app
-from delrec_bench.app import reproducing
+from delrec_bench.app.commands import reproduce
 from delrec_bench.config import settle
 from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
@@ -372,7 +372,7 @@ def corpus(folder: Path) -> Path:
 def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
     tmp_path, checkout, capsys, monkeypatch
 ):
-    monkeypatch.setattr(reproducing, "LATENCY_SECONDS", 0.5)
+    monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
     (checkout / "mine.toml").write_text(MINE)
     words = (
         "reproduce --study mine.toml --jobs 1 --json --only-tasks shd --only-methods lif,counts-only --repetitions 1"

@@ -6,10 +6,8 @@ from delrec_bench.environment import say
 from delrec_bench.records import Failure, Record, read_folder, read_store, runs_below
 from delrec_bench.workspace import Workspace
 
-Runs = tuple[list[Record], list[Failure]]
 
-
-def read_runs(workspace: Workspace, source: str | None = None) -> Runs:
+def read_runs(workspace: Workspace, source: str | None = None) -> tuple[list[Record], list[Failure]]:
     """The finished runs of a source, and those that failed.
 
     Args:
@@ -28,11 +26,9 @@ def read_runs(workspace: Workspace, source: str | None = None) -> Runs:
         return records_from_mlflow(workspace), []
     if source is not None:
         return read_folder(runs_below(Path(source)), say)
-    own, failures = read_folder(workspace.runs, say)
+    records, failures = read_folder(workspace.runs, say)
     published, diverged = read_store(workspace.reports)
-    made = {record.key for record in own}
+    made = {record.key for record in records}
     there = made | {failure.key for failure in failures}
-    return (
-        [*own, *(record for record in published if record.key not in made)],
-        [*failures, *(failure for failure in diverged if failure.key not in there)],
-    )
+    records += [record for record in published if record.key not in made]
+    return records, failures + [failure for failure in diverged if failure.key not in there]

@@ -5,7 +5,6 @@ import errno
 import io
 import json
 import os
-import select
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,51 +30,63 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         # Libraries print to stdout now and then; what is for a program stays alone there.
         with interruptible(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            code, content = _answer(words)
-        if as_json:
-            print(json.dumps({"schema": SCHEMA, **content}, allow_nan=False))
-        sys.stdout.flush()
-        return code
+            # Not the group's own `main`, which answers interrupts and broken pipes in its own way.
+            group = typer.main.get_command(build())
+            with group.make_context(NAME, list(words)) as context:
+                content, text, code = group.invoke(context)
     except typer.Exit as stop:  # --help
         return stop.exit_code
-    except BenchError as error:
-        return _ended(str(error), 2, as_json)
-    except typer.TyperException as error:
-        return _ended(_complaint(error), 2, as_json)
-    except RunError as error:
-        return _ended(str(error), 1, as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        return _ended("interrupted; finished runs are kept", 130, as_json)
-    except OSError as error:
+    except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
-            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (exit without a complaint)
             return 0
-        if error.errno in REFUSED and error.filename:
-            return _ended(f"{error.filename}: {error.strerror}; make room or choose another folder", 2, as_json)
-        return _ended(bug(error), 1, as_json)
-    except Exception as error:
-        return _ended(bug(error), 1, as_json)
+        message, code = _told(error)
+        print(f"{NAME}: {message}", file=sys.stderr)
+        content, text = {"error": message, "exit_code": code}, ""
+    with contextlib.suppress(BrokenPipeError):
+        if as_json:
+            print(json.dumps({"schema": SCHEMA, **content}, allow_nan=False))
+        elif text:
+            print(text)
+    _nobody_reads()
+    return int(code)
 
 
-def _answer(words: list[str]) -> tuple[int, dict[str, Any]]:
-    # Not the group's own `main`, which answers interrupts and broken pipes in its own way.
-    group = typer.main.get_command(build())
-    with group.make_context(NAME, words) as context:
-        code, content = group.invoke(context)
-    return code, content
+def _nobody_reads() -> bool:
+    """Whether the reader of stdout has gone, which is no reason to complain."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        return True
+    return False
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    if isinstance(error, BenchError):
+        return str(error), 2
+    if isinstance(error, typer.TyperException):
+        return _complaint(error), 2
+    if isinstance(error, RunError):
+        return str(error), 1
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return "interrupted; finished runs are kept", 130
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename:
+        return f"{error.filename}: {error.strerror}; make room or choose another folder", 2
+    return bug(error), 1  # type: ignore[arg-type]
 
 
 def _complaint(error: typer.TyperException) -> str:
     """What the parser found wrong, in one line: where, and the nearest name for one that is not known."""
-    context = getattr(error, "ctx", None)
+    context: Any = getattr(error, "ctx", None)
     if context is None:
         return error.format_message()
     where = context.command_path.removeprefix(NAME).strip() or "before a command"
-    unknown = getattr(error, "option_name", None)
-    if unknown is not None and unknown not in _flags(context.command):
+    unknown, known = getattr(error, "option_name", None), _flags(context.command)
+    if unknown is not None and unknown not in known:
         commands = getattr(context.find_root().command, "commands", {})
         others = [name for name, command in commands.items() if unknown in _flags(command)]
-        guess = f"it is an option of {', '.join(others)}" if others else nearest(unknown, _flags(context.command))
+        guess = f"it is an option of {', '.join(others)}" if others else nearest(unknown, known)
         return f"{where}: unknown option '{unknown}'; {guess}"
     message = error.format_message().strip().rstrip(".")
     return f"{where}: {message[:1].lower()}{message[1:]}; see {context.command_path} --help"
@@ -83,21 +94,3 @@ def _complaint(error: typer.TyperException) -> str:
 
 def _flags(command: Any) -> list[str]:
     return [name for option in command.params for name in option.opts if name.startswith("--")]
-
-
-def _nobody_reads() -> bool:
-    """Whether stdout is a pipe whose reader has gone."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):  # stdout is no file
-        return False
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _ended(message: str, code: int, as_json: bool) -> int:
-    print(f"{NAME}: {message}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"schema": SCHEMA, "error": message, "exit_code": code}))
-    return code

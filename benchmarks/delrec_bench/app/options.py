@@ -1,10 +1,9 @@
-"""What all commands share: where things are, how folders of plug-ins are named, and lists of names."""
+"""What commands share: their options, what they return, and where things are."""
 
-import inspect
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,58 +14,62 @@ if TYPE_CHECKING:
     from delrec_bench.tasks.base import TaskTable
     from delrec_bench.workspace import Workspace
 
-Answer = tuple[int, dict[str, Any]]
-"""What a command returns: its exit code, and its content for --json."""
-
-DataOfTasks = Annotated[
-    list[str] | None, typer.Option("--data", metavar="TASK=DIR", help="Your own files for a task, in its file format.")
-]
-"""An option read by `by_task`."""
-
-ArithmeticOption = Annotated[
-    str,
-    typer.Option(metavar="portable|native", help="portable: bitwise identical on all x86-64-v3 CPUs; native: fastest."),
-]
-
 METHODS_VARIABLE = "DELREC_BENCH_METHODS"
 TASKS_VARIABLE = "DELREC_BENCH_TASKS"
 
 
-def _option(text: str, *flags: str, metavar: str | None = "DIR") -> Any:
-    return typer.Option(*flags, help=text, metavar=metavar, rich_help_panel="Common options")
+class Answer(NamedTuple):
+    """What a command returns: its content for --json, the text that people read instead, and its exit code."""
+
+    content: dict[str, Any]
+    text: str = ""
+    code: int = 0
 
 
-def _options(
-    root: Annotated[
-        str | None, _option("Repository root (default: DELREC_BENCH_ROOT, or the repository you are in).")
-    ] = None,
-    runs: Annotated[str | None, _option("Folder for runs (default: ROOT/runs).")] = None,
-    methods: Annotated[list[str] | None, _option(f"Folder with your method files (also {METHODS_VARIABLE}).")] = None,
-    tasks: Annotated[list[str] | None, _option(f"Folder with your task files (also {TASKS_VARIABLE}).")] = None,
-    metrics: Annotated[list[str] | None, _option("Folder with your metric files (also DELREC_BENCH_METRICS).")] = None,
-    as_json: Annotated[
-        bool, _option("Print one JSON object to stdout, everything else to stderr.", "--json", metavar=None)
-    ] = False,
-) -> None:
-    """The options of every command; `Places` holds their values."""
+def option(text: str, *flags: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option of a command, its help first."""
+    return typer.Option(*flags, help=text, metavar=metavar, **more)
 
 
-PLACES = tuple(inspect.signature(_options, eval_str=True).parameters.values())
+StudyOption = Annotated[
+    str, option("A study (see delrec-bench list studies), or your own study file.", metavar="NAME|FILE.toml")
+]
+ProfileOption = Annotated[str | None, option("A profile of the study (default: the study's default).", metavar="P")]
+MethodsOption = Annotated[str | None, option("Only these methods of the study.", metavar="A,B")]
+TasksOption = Annotated[str | None, option("Only these tasks of the study.", metavar="A,B")]
+DataOption = Annotated[str | None, option("Your own files in the task's file format.", metavar="DIR")]
+DataOfTasks = Annotated[
+    list[str] | None, option("Your own files for a task, in its file format.", "--data", metavar="TASK=DIR")
+]
+DeviceOption = Annotated[str, option("Device to run on.", metavar="cpu|cuda|auto")]
+ArithmeticOption = Annotated[
+    str, option("portable: bitwise identical on all x86-64-v3 CPUs; native: fastest.", metavar="portable|native")
+]
+JobsOption = Annotated[int | None, option("Number of worker processes (default: one per core).", metavar="N")]
+DryRunOption = Annotated[bool, option("Only show the runs and the time needed.", "--dry-run")]
+
+
+def _common(text: str, *flags: str, metavar: str | None = "DIR") -> Any:
+    return option(text, *flags, metavar=metavar, rich_help_panel="Common options")
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are: the values of the options that every command has.
+    """Where things are: the options that every command has.
 
     Folders of more metrics are noted in the environment, where every reader of a record finds them, workers too.
     """
 
-    root: str | None = None
-    runs: str | None = None
-    methods: list[str] | None = None
-    tasks: list[str] | None = None
-    metrics: list[str] | None = None
-    as_json: bool = False
+    root: Annotated[
+        str | None, _common("Repository root (default: DELREC_BENCH_ROOT, or the repository you are in).")
+    ] = None
+    runs: Annotated[str | None, _common("Folder for runs (default: ROOT/runs).")] = None
+    methods: Annotated[list[str] | None, _common(f"Folder with your method files (also {METHODS_VARIABLE}).")] = None
+    tasks: Annotated[list[str] | None, _common(f"Folder with your task files (also {TASKS_VARIABLE}).")] = None
+    metrics: Annotated[list[str] | None, _common("Folder with your metric files (also DELREC_BENCH_METRICS).")] = None
+    as_json: Annotated[
+        bool, _common("Print one JSON object to stdout, everything else to stderr.", "--json", metavar=None)
+    ] = False
 
     def __post_init__(self) -> None:
         for name in ("root", "runs", "methods", "tasks", "metrics"):
@@ -76,8 +79,7 @@ class Places:
         if self.metrics:
             from delrec_bench.metrics.base import VARIABLE
 
-            folders = dict.fromkeys([*_from_variable(VARIABLE), *map(_placed, self.metrics)])
-            os.environ[VARIABLE] = os.pathsep.join(folders)
+            os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*_folders((), VARIABLE), *_folders(self.metrics)]))
 
     @property
     def workspace(self) -> "Workspace":
@@ -88,10 +90,7 @@ class Places:
 
     def folders(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Folders of more methods and of more tasks, options and variables; absolute, for a worker elsewhere."""
-        return (
-            (*map(_placed, self.methods or ()), *_from_variable(METHODS_VARIABLE)),
-            (*map(_placed, self.tasks or ()), *_from_variable(TASKS_VARIABLE)),
-        )
+        return _folders(self.methods, METHODS_VARIABLE), _folders(self.tasks, TASKS_VARIABLE)
 
     def tables(self) -> tuple["MethodTable", "TaskTable"]:
         """Every method and task, those of more folders included."""
@@ -102,40 +101,33 @@ class Places:
         return find_methods(methods), find_tasks(tasks)
 
 
-def _placed(folder: str) -> str:
-    return str(Path(folder).absolute())
+def _folders(given: "list[str] | tuple[()] | None", variable: str = "") -> tuple[str, ...]:
+    found = [*(given or ()), *filter(None, os.environ.get(variable, "").split(os.pathsep))]
+    return tuple(str(Path(folder).absolute()) for folder in found)
 
 
-def _from_variable(name: str) -> list[str]:
-    return [_placed(folder) for folder in os.environ.get(name, "").split(os.pathsep) if folder]
-
-
-def names(option: str, text: str | None) -> tuple[str, ...] | None:
+def names(flag: str, text: str | None) -> tuple[str, ...] | None:
     """Names separated by commas; None where the option was not given.
 
     Raises:
         BenchError: The option was given and names nothing.
     """
-    if text is None:
-        return None
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not found:
-        raise BenchError(
-            f"{option} is {text!r} and names nothing; write for instance {option} lif,rlif, or leave it out"
-        )
-    return found
+    found = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    if text is not None and not found:
+        raise BenchError(f"{flag} is {text!r} and names nothing; write for instance {flag} lif,rlif, or leave it out")
+    return found or None
 
 
-def by_task(option: str, texts: list[str] | None) -> dict[str, str]:
-    """TASK=DIR, ... by task.
+def by_task(texts: list[str] | None) -> dict[str, str]:
+    """The folders of --data TASK=DIR by task.
 
     Raises:
         BenchError: One has no '=', or nothing beside it.
     """
     found = {}
     for text in texts or ():
-        task, equals, folder = text.partition("=")
-        if not (equals and task and folder):
-            raise BenchError(f"{option} {text!r} is not TASK=DIR; write for instance {option} shd=corpora/shd")
+        task, _, folder = text.partition("=")
+        if not (task and folder):
+            raise BenchError(f"--data {text!r} is not TASK=DIR; write for instance --data shd=corpora/shd")
         found[task] = folder
     return found

@@ -20,9 +20,7 @@ def left(seconds: float) -> str:
     """Time left, as a person would say it."""
     if seconds < 90:
         return f"about {seconds:.0f} s left"
-    if seconds < 90 * 60:
-        return f"about {seconds / 60:.0f} minutes left"
-    return f"about {seconds / 3600:.1f} hours left"
+    return f"about {seconds / 60:.0f} minutes left" if seconds < 90 * 60 else f"about {seconds / 3600:.1f} hours left"
 
 
 class Display:
@@ -34,15 +32,13 @@ class Display:
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        self.bars: Progress | None = None
-        if console.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[left]}"),
-            )
-            self.bars = Progress(*columns, console=console, transient=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        self.bars = Progress(*columns, console=console, transient=True) if console.is_terminal else None
         self.tasks: dict[str, TaskID] = {}
         self.start = self.said = time.perf_counter()
         self.last: tuple[str, float] | None = None  # what a bar would show, and when it is expected to be full
@@ -91,8 +87,7 @@ class Display:
         start = time.perf_counter()
         for count, item in enumerate(items, 1):
             yield item
-            now = time.perf_counter()
-            self.bar(name, count, len(items), (now - start) / count * (len(items) - count))
+            self.bar(name, count, len(items), (time.perf_counter() - start) / count * (len(items) - count))
 
     def epoch(self, entry: dict[str, Any]) -> None:
         """One epoch of this command's own run."""

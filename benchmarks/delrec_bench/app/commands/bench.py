@@ -1,17 +1,23 @@
 """`bench`: latency and parameters of a study's methods, by pytest-benchmark."""
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any
 
 import typer
 
-from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task, names
+from delrec_bench.app.options import (
+    Answer,
+    DataOfTasks,
+    DeviceOption,
+    MethodsOption,
+    Places,
+    TasksOption,
+    by_task,
+    names,
+    option,
+)
 from delrec_bench.app.progress import say
 from delrec_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from delrec_bench.config import Device
-
-PANEL = "Run"
 EXAMPLES = (
     ("bench", "the leaderboard's methods on the tasks that need no download, about two minutes"),
     ("bench --study three-tasks", "SHD, SSC and PS-MNIST at published widths; needs no data"),
@@ -21,7 +27,6 @@ EXAMPLES = (
     ),
     ("bench --again -- --benchmark-autosave --benchmark-compare", "save, and compare with the last saved measurement"),
 )
-_USUAL, _EACH = 2.0, 15.0
 
 
 def command(
@@ -30,24 +35,20 @@ def command(
         list[str] | None, typer.Argument(help="Passed to pytest, after --, for example --benchmark-compare.")
     ] = None,
     study: Annotated[
-        str | None, typer.Option(metavar="S", help="Measure the methods of this study, with its tasks and settings.")
+        str | None, option("Measure the methods of this study, with its tasks and settings.", metavar="S")
     ] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="A profile of the study, or of the presets (default: quick).")
-    ] = None,
+    profile: Annotated[str | None, option("A profile of the study, or of the presets (default: quick).")] = None,
     data: DataOfTasks = None,
-    only_methods: Annotated[str | None, typer.Option(metavar="A,B", help="Measure only these methods.")] = None,
-    only_tasks: Annotated[str | None, typer.Option(metavar="A,B", help="Measure only on these tasks.")] = None,
+    only_methods: MethodsOption = None,
+    only_tasks: TasksOption = None,
     each: Annotated[
-        float | None, typer.Option(metavar="S", help="Seconds per method and task (default: 2; with --study: 15).")
+        float | None, option("Seconds per method and task (default: 2; with --study: 15).", metavar="S")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Three rounds only, as a quick check.")] = False,
-    threads: Annotated[int, typer.Option(metavar="N", help="Number of threads for torch and numba.")] = 1,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Device to run on.")] = "cpu",
-    every: Annotated[
-        bool, typer.Option("--all", help="Every method, not only those on the leaderboard (without --study).")
-    ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Repeat existing measurements.")] = False,
+    quick: Annotated[bool, option("Three rounds only, as a quick check.", "--quick")] = False,
+    threads: Annotated[int, option("Number of threads for torch and numba.", metavar="N")] = 1,
+    device: DeviceOption = "cpu",
+    every: Annotated[bool, option("Every method, not only the leaderboard's (without --study).", "--all")] = False,
+    again: Annotated[bool, option("Repeat existing measurements.", "--again")] = False,
 ) -> Answer:
     """Measure parameter counts and latency: a training step, inference of a batch, inference of one sample.
 
@@ -62,10 +63,10 @@ def command(
     from delrec_bench.studies.work import networks
 
     methods, tasks = places.tables()
-    placed = cast("Device", device)  # checked by each request
+    placed: Any = device  # checked by each request
     chosen, where = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
     if study is not None:
-        wanted = Wanted(methods=chosen, tasks=where, repetitions=1, data=by_task("--data", data), device=placed)
+        wanted = Wanted(methods=chosen, tasks=where, repetitions=1, data=by_task(data), device=placed)
         expanded = expand(study, profile, methods, tasks, wanted)
         requests = [replace(r, threads=threads) for r in networks(expanded.requests)]
         words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
@@ -80,22 +81,19 @@ def command(
         requests = [Request(*pair, profile=profile, threads=threads, device=placed) for pair in pairs]
         words = f"delrec-bench bench --profile {profile}"
     words += f" --threads {threads}" * (threads > 1) + f" --device {device}" * (device != "cpu")
-    each = each if each is not None else _USUAL if study is None or quick else _EACH
+    seconds = each if each is not None else 2.0 if study is None or quick else 15.0
     outcome = measure(
-        requests, methods, tasks, places.workspace, folders=places.folders(), each=each, quick=quick, again=again,
+        requests, methods, tasks, places.workspace, folders=places.folders(), each=seconds, quick=quick, again=again,
         pytest=options or (), command=words, say=say,
     )  # fmt: skip
     rows = [
         {"method": r.method, "task": r.task, "parameters": r.parameters, "host": r.measured["host"], **r.result}
         for r in outcome.records
     ]
-    if not places.as_json:
-        for row in rows:
-            cells = "  ".join(f"{name} {_cell(row, name)}" for name in ("train", "infer", "batch1"))
-            print(f"{row['task']:<12} {row['method']:<24} {row['parameters']['total']:>9,}  {cells}")
-    return (1 if outcome.failed else 0), {"latency": rows, "measured": outcome.measured, "failed": outcome.failed}
-
-
-def _cell(row: dict[str, object], name: str) -> str:
-    ms, ratio = row[f"{name}_ms"], row[f"{name}_ratio"]
-    return "-" if ms is None else f"{ms:.4g} ms ({ratio:.2f})"
+    lines = []
+    for row in rows:
+        times = [(name, row[f"{name}_ms"], row[f"{name}_ratio"]) for name in ("train", "infer", "batch1")]
+        told = [f"{name} -" if ms is None else f"{name} {ms:.4g} ms ({ratio:.2f})" for name, ms, ratio in times]
+        lines.append(f"{row['task']:<12} {row['method']:<24} {row['parameters']['total']:>9,}  {'  '.join(told)}")
+    content = {"latency": rows, "measured": outcome.measured, "failed": outcome.failed}
+    return Answer(content, "\n".join(lines), 1 if outcome.failed else 0)

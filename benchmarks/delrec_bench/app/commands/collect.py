@@ -7,7 +7,6 @@ import typer
 
 from delrec_bench.app.options import Answer, Places
 
-PANEL = "Files"
 EXAMPLES = (("collect ../node1 ../node2", "combine the runs of two machines"),)
 
 
@@ -21,7 +20,6 @@ def command(
     from delrec_bench.studies.collecting import merge
 
     found = merge(places.workspace, sources)
-    if not places.as_json:
-        unfinished = f"; {found.unfinished} without a record skipped" if found.unfinished else ""
-        print(f"{len(found.added)} runs added, {len(found.same)} already here{unfinished}")
-    return 0, {"added": found.added, "same": found.same, "unfinished": found.unfinished}
+    unfinished = f"; {found.unfinished} without a record skipped" if found.unfinished else ""
+    text = f"{len(found.added)} runs added, {len(found.same)} already here{unfinished}"
+    return Answer({"added": found.added, "same": found.same, "unfinished": found.unfinished}, text)

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task
+from delrec_bench.app.options import Answer, DataOfTasks, Places, ProfileOption, by_task, option
 from delrec_bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     from delrec_bench.records import Record
     from delrec_bench.workspace import Workspace
 
-PANEL = "Results"
 EXAMPLES = (
     ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, using the runs of one study"),
     ("compare 'delrec-axonal (sigma 10.0)' 'delrec-axonal (sigma 0.0)' --of sigma", "two settings of a sweep"),
@@ -28,8 +27,8 @@ def command(
         str, typer.Argument(metavar="A", help="A method, a folder of runs, a record file, or 'published' (our runs).")
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="What to compare A with.")],
-    of: Annotated[str | None, typer.Option(metavar="STUDY", help="Use only the runs of this study.")] = None,
-    profile: Annotated[str | None, typer.Option(help="A profile of the study (default: the study's default).")] = None,
+    of: Annotated[str | None, option("Use only the runs of this study.", metavar="STUDY")] = None,
+    profile: ProfileOption = None,
     data: DataOfTasks = None,
 ) -> Answer:
     """Compare two methods on each task, or check whether two sets of runs are equal, consistent or different.
@@ -52,23 +51,18 @@ def command(
         )
     if left is not None and right is not None:
         found = judge(*match(left, right, lambda record: f"{record.method} on {record.task}"))
-        lines = [*found.lines, str(found)]
         content: dict[str, Any] = {"word": found.word, "rows": [dict(vars(row)) for row in found.rows]}
-        code = 1 if found.word == "different" else 0
-    else:
-        records, failures = read_runs(workspace)
-        rows = {record.key: record.method for record in records if record.kind in ("run", "floor")}
-        if of is not None:
-            methods, tasks = places.tables()
-            study = expand(of, profile, methods, tasks, Wanted(data=by_task("--data", data)))
-            keys, names = keys_of(study.requests, methods, tasks, records, failures), names_of(study)
-            rows = {key: names[request.spot] for request, key in zip(study.requests, keys, strict=True) if key in rows}
-        compared = _compare_rows(records, rows, a, b)
-        lines = [f"{a} - {b}", *(line for line, _ in compared)]
-        content, code = {"differences": [numbers for _, numbers in compared]}, 0
-    if not places.as_json:
-        print("\n".join(lines))
-    return code, content
+        return Answer(content, "\n".join([*found.lines, str(found)]), 1 if found.word == "different" else 0)
+    records, failures = read_runs(workspace)
+    rows = {record.key: record.method for record in records if record.kind in ("run", "floor")}
+    if of is not None:
+        methods, tasks = places.tables()
+        study = expand(of, profile, methods, tasks, Wanted(data=by_task(data)))
+        keys, names = keys_of(study.requests, methods, tasks, records, failures), names_of(study)
+        rows = {key: names[request.spot] for request, key in zip(study.requests, keys, strict=True) if key in rows}
+    compared = _compare_rows(records, rows, a, b)
+    lines = [f"{a} - {b}", *(line for line, _ in compared)]
+    return Answer({"differences": [numbers for _, numbers in compared]}, "\n".join(lines))
 
 
 def _runs_of(text: str, workspace: "Workspace") -> "list[Record] | None":

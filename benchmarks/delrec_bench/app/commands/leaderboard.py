@@ -2,20 +2,17 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from delrec_bench.app.options import Answer, DataOfTasks, Places, by_task, names
+from delrec_bench.app.options import Answer, DataOfTasks, DryRunOption, JobsOption, Places, by_task, names, option
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from delrec_bench.config import Request
     from delrec_bench.methods.base import MethodTable
     from delrec_bench.tasks.base import TaskTable
 
-PANEL = "Results"
 EXAMPLES = (
     ("leaderboard", "our results and yours"),
     ("leaderboard --methods my-methods", "train the methods in a folder and add them"),
@@ -27,15 +24,12 @@ EXAMPLES = (
 def command(
     places: Places,
     only_tasks: Annotated[
-        str | None,
-        typer.Option(metavar="A,B", help="Train only on these tasks (default: those that need no download)."),
+        str | None, option("Train only on these tasks (default: those that need no download).", metavar="A,B")
     ] = None,
     data: DataOfTasks = None,
-    repetitions: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each new method on each task.")] = 1,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of worker processes (default: one per core).")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the runs and the time needed.")] = False,
+    repetitions: Annotated[int, option("Runs of each new method on each task.", min=1, metavar="N")] = 1,
+    jobs: JobsOption = None,
+    dry_run: DryRunOption = False,
 ) -> Answer:
     """Print the leaderboard and write it to out/leaderboard/. Trains only the methods that --methods adds."""
     from dataclasses import replace
@@ -52,8 +46,7 @@ def command(
     from delrec_bench.studies.expansion import expand
     from delrec_bench.studies.work import Work
 
-    workspace = places.workspace
-    methods, tasks = places.tables()
+    workspace, (methods, tasks) = places.workspace, places.tables()
     typed = {Path(folder).absolute(): folder for folder in places.methods or ()}
     new = {n: typed.get(path.parent, str(path.parent)) for n, path in methods.files.items() if path.parent != FOLDER}
     if not new and (only_tasks or data or dry_run):
@@ -62,8 +55,7 @@ def command(
         methods[name] = replace(methods[name], board=True)
     failed: list[dict[str, str]] = []
     if new:
-        chosen = names("--only-tasks", only_tasks)
-        requests = _requests(tuple(new), methods, tasks, chosen, by_task("--data", data), repetitions)
+        requests = _requests(tuple(new), methods, tasks, names("--only-tasks", only_tasks), by_task(data), repetitions)
         executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
         with Display() as display:
             place, known = Place(workspace, *places.folders()), read_runs(workspace)[0]
@@ -75,7 +67,7 @@ def command(
                 f"{words.plural(executor.jobs, 'worker')}: about {minutes:.1f} minutes"
             )
             if dry_run:
-                return 0, {"new": list(new), "runs": len(requests), "to_do": len(missing), "minutes": minutes}
+                return Answer({"new": [*new], "runs": len(requests), "to_do": len(missing), "minutes": minutes})
             display.bar("runs", 0, len(missing), 60 * minutes)
             failed = work.do(missing)
             for failure in failed:
@@ -83,26 +75,23 @@ def command(
     records, failures = read_runs(workspace)
     page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
     paths = write_page(workspace.root / "out", page)
-    if not places.as_json:
-        print("Test accuracy in percent; NMSE: lower is better.\n")
-        print(board_of(page).short().text() + "\n")
-        for d in page.judged.differences:
-            if d.method["method"] in new and d.verdict.difference is not None:
-                size = words.difference(d.method["metric"], d.verdict.difference)
-                where = f"{page.declared.task_title(d.method['task'])}: {size} ({words.plural(d.verdict.n, 'run')})"
-                print(f"{d.method.title} − {d.control.title} on {where}")
-        print(f"All columns: {paths[0]}")
+    lines = ["Test accuracy in percent; NMSE: lower is better.\n", board_of(page).short().text() + "\n"]
+    for d in page.judged.differences:
+        if d.method["method"] in new and d.verdict.difference is not None:
+            size = words.difference(d.method["metric"], d.verdict.difference)
+            where = f"{page.declared.task_title(d.method['task'])}: {size} ({words.plural(d.verdict.n, 'run')})"
+            lines.append(f"{d.method.title} − {d.control.title} on {where}")
     shown = ("task", "method", "metric", "n", "score_mean", "command")
     rows = [{name: row[name] for name in shown} for row in page.rows]
-    content = {"new": list(new), "failed": failed, "rows": rows, "files": [str(path) for path in paths]}
-    return (1 if failed else 0), content
+    content = {"new": [*new], "failed": failed, "rows": rows, "files": [str(path) for path in paths]}
+    return Answer(content, "\n".join([*lines, f"All columns: {paths[0]}"]), 1 if failed else 0)
 
 
 def _requests(
     new: tuple[str, ...],
     methods: "MethodTable",
     tasks: "TaskTable",
-    chosen: "Sequence[str] | None",
+    chosen: tuple[str, ...] | None,
     data: "Mapping[str, str]",
     repetitions: int,
 ) -> "list[Request]":
@@ -115,20 +104,20 @@ def _requests(
     from delrec_bench.studies.expansion import Wanted, expand
     from delrec_bench.studies.file import study_file, study_path
 
-    profiles = study_file(study_path(BOARD)).profiles
-    asked = [(name, request) for name in profiles for request in expand(BOARD, name, methods, tasks).requests]
-    board = dict.fromkeys(request.task for _, request in asked)
-    offered = {request.task: profile for profile, request in asked if request.method in new}
-    if chosen is None:
-        chosen = [task for task in offered if tasks[task].embedded or task in data]
-    for task in (*chosen, *data):
-        if task not in board:
-            raise BenchError(f"the leaderboard has no task '{task}'; it has {', '.join(board)}")
-        if task not in offered or task not in chosen:
-            raise BenchError(f"{task} does not apply to {', '.join(new)}, or --only-tasks leaves it out; remove {task}")
     requests: list[Request] = []
-    for profile in dict.fromkeys(offered[task] for task in chosen):
-        of = tuple(task for task in chosen if offered[task] == profile)
-        wanted = Wanted(new, of, repetitions, {task: data[task] for task in of if task in data})
-        requests += expand(BOARD, profile, methods, tasks, wanted).requests
+    offered: list[str] = []
+    for profile in study_file(study_path(BOARD)).profiles:
+        there = dict.fromkeys(r.task for r in expand(BOARD, profile, methods, tasks).requests if r.method in new)
+        offered += there
+        usual = [task for task in there if tasks[task].embedded or task in data]
+        of = tuple(task for task in there if task in (usual if chosen is None else chosen))
+        if of:
+            wanted = Wanted(new, of, repetitions, {task: data[task] for task in of if task in data})
+            requests += expand(BOARD, profile, methods, tasks, wanted).requests
+    for task in (*(chosen or ()), *data):
+        if task not in {request.task for request in requests}:
+            raise BenchError(
+                f"{', '.join(new)} would not be trained on '{task}': --only-tasks leaves it out, or it is none of the "
+                f"leaderboard's tasks for it ({', '.join(offered)})"
+            )
     return requests

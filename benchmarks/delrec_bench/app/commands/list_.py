@@ -8,7 +8,6 @@ import typer
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.errors import BenchError, nearest
 
-PANEL = "Results"
 EXAMPLES = (
     ("list", "how many of each there are"),
     ("list methods", "each method's source and what it learns"),
@@ -32,58 +31,39 @@ def command(
     """List methods, tasks, metrics, profiles, studies or JSON schemas."""
     if what is None:
         found = {name: [row["name"] for row in _rows(name, places)] for name in COLUMNS}
-        if not places.as_json:
-            for name, rows in found.items():
-                print(f"{name:<9} {len(rows):>3}   {', '.join(rows[:5])}{', ...' if len(rows) > 5 else ''}")
-        return 0, found
+        lines = [f"{n:<9} {len(of):>3}   {', '.join(of[:5])}{', ...' * (len(of) > 5)}" for n, of in found.items()]
+        return Answer(found, "\n".join(lines))
     if what not in COLUMNS:
         raise BenchError(f"list: unknown '{what}'; {nearest(what, COLUMNS)}")
-    rows = [{name: row[name] for name in COLUMNS[what]} for row in _rows(what, places)]
-    if not places.as_json:
-        for row in rows:
-            print(_shown(what, row))
-    return 0, {what: rows}
-
-
-def schemas() -> dict[str, dict[str, Any]]:
-    """The JSON schema of what people write (a request, its settings, a study file) and what runs leave, by name."""
-    from delrec_bench.config import Evaluation, Request, Seeds, TrainingConfig
-    from delrec_bench.data.task_data import TaskOptions
-    from delrec_bench.records import Failure, Record
-    from delrec_bench.schema import json_schema
-    from delrec_bench.studies.file import Profile, StudyFile
-
-    models = {"request": Request, "training": TrainingConfig, "task": TaskOptions, "seeds": Seeds}
-    models |= {"evaluation": Evaluation}
-    models |= {"study": StudyFile, "study-profile": Profile, "record": Record, "failure": Failure}
-    return {name: json_schema(model) for name, model in models.items()}
+    rows = _rows(what, places)
+    return Answer({what: rows}, "\n".join(_shown(what, row) for row in rows))
 
 
 def _rows(what: str, places: Places) -> list[dict[str, Any]]:
+    from delrec_bench.config import Evaluation, Request, Seeds, TrainingConfig, profiles
+    from delrec_bench.data.task_data import TaskOptions
+    from delrec_bench.metrics.base import find_metrics
+    from delrec_bench.records import Failure, Record
+    from delrec_bench.schema import json_schema
+    from delrec_bench.studies.file import Profile, StudyFile, study_file, study_files
+
     if what == "schemas":
-        return [{"name": name, "schema": schema} for name, schema in schemas().items()]
+        models = {"request": Request, "training": TrainingConfig, "task": TaskOptions, "seeds": Seeds}
+        models |= {"evaluation": Evaluation, "study": StudyFile, "study-profile": Profile}
+        models |= {"record": Record, "failure": Failure}
+        return [{"name": name, "schema": json_schema(model)} for name, model in models.items()]
     if what == "studies":
-        from delrec_bench.studies.file import study_file, study_files
-
         files = {name: study_file(path) for name, path in study_files().items()}
-        return [
-            {"name": name, "summary": file.summary, "profiles": list(file.profiles)} for name, file in files.items()
-        ]
+        return [{"name": n, "summary": file.summary, "profiles": [*file.profiles]} for n, file in files.items()]
     if what == "profiles":
-        from delrec_bench.config import profiles
-
         return [{"name": name, "summary": f"for {', '.join(tables)}"} for name, tables in profiles().items()]
     methods, tasks = places.tables()
-    if what == "metrics":
-        from delrec_bench.metrics.base import find_metrics
-
-        entries: Any = find_metrics()
-    else:
-        entries = methods if what == "methods" else tasks
+    entries: Any = {"methods": methods, "tasks": tasks, "metrics": find_metrics()}[what]
     return [{name: getattr(entry, name) for name in COLUMNS[what]} for entry in entries.values()]
 
 
 def _shown(what: str, row: dict[str, Any]) -> str:
+    """A row as people read it."""
     if what == "schemas":
         return json.dumps(row["schema"], indent=2)
     if what == "metrics":
@@ -93,10 +73,9 @@ def _shown(what: str, row: dict[str, Any]) -> str:
         text += f"\n    profiles: {', '.join(row['profiles'])}"
     if what == "methods":
         control = f"; compared with {row['control']}" if row["control"] else ""
-        board = "; on the leaderboard" if row["board"] else ""
+        board = "; on the leaderboard" * row["board"]
         text += f"\n    source: {row['source']}\n    learned: {row['learned']}{control}{board}"
     if what == "tasks":
-        embedded = "; needs no download" if row["embedded"] else ""
-        own = "; takes --data DIR" if row["accepts_data"] else ""
-        text += f"\n    source: {row['source']}\n    licence: {row['licence']}; metric: {row['metric']}{embedded}{own}"
+        more = "; needs no download" * row["embedded"] + "; takes --data DIR" * row["accepts_data"]
+        text += f"\n    source: {row['source']}\n    licence: {row['licence']}; metric: {row['metric']}{more}"
     return text

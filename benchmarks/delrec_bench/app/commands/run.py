@@ -1,61 +1,44 @@
 """`run`: one run, from its configuration to a record."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from delrec_bench.app.options import Answer, ArithmeticOption, Places
+from delrec_bench.app.options import Answer, ArithmeticOption, DataOption, DeviceOption, Places, option
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from delrec_bench.arithmetic import Arithmetic
-    from delrec_bench.config import Device
     from delrec_bench.records import Record
-    from delrec_bench.workspace import Workspace
 
-PANEL = "Run"
 EXAMPLES = (
     ("run lif digits", "about a minute"),
     ("run delrec-axonal shd --data ~/corpora/shd --profile equi-parameter --repetition 2", "on your own files"),
     ("run dcls ps-mnist --data ~/mnist --limit 2000 --epochs 2 --set hidden=32,64,64", "with other settings"),
     ("run mine digits --methods ./my-methods --json", "your own method, with JSON output"),
 )
+_PROFILES = "Preset: quick (minutes), embedded (hours), paper, paper-2025 or equi-parameter (published settings)."
+_SETTINGS = "Change a setting: training.*, network.*, task.*, seeds.*, dtype, budget, products."
 
 
 def command(
     places: Places,
     method: Annotated[str, typer.Argument(help="A method (see delrec-bench list methods).")],
     task: Annotated[str, typer.Argument(help="A task (see delrec-bench list tasks).")],
-    repetition: Annotated[int, typer.Option(metavar="R", help="Which repetition: 0, 1, ... Determines all seeds.")] = 0,
-    profile: Annotated[
-        str,
-        typer.Option(
-            metavar="P",
-            help="Preset: quick (minutes), embedded (hours), paper, paper-2025 or equi-parameter (published settings).",
-        ),
-    ] = "quick",
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Number of training epochs.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Maximum number of training samples.")] = None,
-    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files in the task's file format.")] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Device to run on.")] = "cpu",
-    engine: Annotated[str, typer.Option(metavar="NAME", help="Engine: auto, reference, cpu or triton.")] = "auto",
+    repetition: Annotated[int, option("Which repetition: 0, 1, ... Determines all seeds.", metavar="R")] = 0,
+    profile: Annotated[str, option(_PROFILES, metavar="P")] = "quick",
+    epochs: Annotated[int | None, option("Number of training epochs.", metavar="N")] = None,
+    limit: Annotated[int | None, option("Maximum number of training samples.", metavar="N")] = None,
+    data: DataOption = None,
+    device: DeviceOption = "cpu",
+    engine: Annotated[str, option("Engine: auto, reference, cpu or triton.", metavar="NAME")] = "auto",
     threads: Annotated[
-        int, typer.Option(metavar="N", help="Threads for delrec's kernels (with native arithmetic also for torch).")
+        int, option("Threads for delrec's kernels (with native arithmetic also for torch).", metavar="N")
     ] = 1,
     arithmetic: ArithmeticOption = "portable",
-    trial: Annotated[
-        bool, typer.Option("--trial", help="Hyperparameter trial: separate seeds, validation score only.")
-    ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a setting: training.*, network.*, task.*, seeds.*, dtype, budget, products.",
-        ),
-    ] = None,
+    trial: Annotated[bool, option("Hyperparameter trial: separate seeds, validation score only.", "--trial")] = False,
+    settings: Annotated[list[str] | None, option(_SETTINGS, "--set", metavar="KEY=VALUE")] = None,
 ) -> Answer:
     """Train one network and store the result.
 
@@ -74,10 +57,10 @@ def command(
         epochs=epochs,
         limit=limit,
         data=data,
-        device=cast("Device", device),  # checked by the model
+        device=device,  # type: ignore[arg-type]  # checked by the model, like arithmetic
         engine=engine,
         threads=threads,
-        arithmetic=cast("Arithmetic", arithmetic),
+        arithmetic=arithmetic,  # type: ignore[arg-type]
         overrides=tuple(parse_setting(text) for text in settings or ()),
         trial=trial,
     )
@@ -101,61 +84,36 @@ def command(
             sync(workspace, [record], partial(with_example, methods=places.tables()[0]))
         except BenchError as error:  # a view of the record, which holds without it
             display.say(f"warning: {error}")
-    content = run_content(record, workspace)
-    if not places.as_json:
-        _print_run(record, content["record"], done.reused)
-    return 0, content
+    path = str(workspace.runs / record.key / "record.json")
+    text = f"{_shown(record)}\n{'found' if done.reused else 'written'}: {path}"
+    return Answer(_content(record) | {"record": path}, text)
 
 
-def run_content(record: "Record", workspace: "Workspace") -> dict[str, Any]:
-    """What `run --json` says of a record."""
-    result, accuracy = record.result, record.metric == "accuracy"
-    return {
-        "key": record.key,
-        "method": record.method,
-        "task": record.task,
-        "repetition": record.repetition,
-        "data_digest": record.data["digest"],
-        "engine": record.engine,
-        "device": record.device,
-        "epochs": result.get("epochs"),
-        "best_epoch": result.get("best_epoch"),
-        "metric": record.metric,
-        "valid_score": result.get("valid_score"),
-        "test_score": result.get("test_score"),
-        "valid_accuracy": result.get("valid_score") if accuracy else None,
-        "test_accuracy": result.get("test_score") if accuracy else None,
-        "correct": result.get("correct"),
-        "total": result.get("total"),
-        "parameters": record.parameters,
-        "spikes_per_neuron_step": record.activity.get("spikes_per_neuron_step"),
-        "synaptic_operations": record.activity.get("synaptic_operations"),
-        "wall_seconds": record.measured.get("wall_seconds"),
-        "peak_bytes": record.measured.get("peak_bytes"),
-        "record": str(workspace.runs / record.key / "record.json"),
-    }
+def _content(record: "Record") -> dict[str, Any]:
+    names = ("key", "method", "task", "repetition", "engine", "device", "metric", "parameters")
+    content = {name: getattr(record, name) for name in names} | {"data_digest": record.data["digest"]}
+    results = ("epochs", "best_epoch", "valid_score", "test_score", "correct", "total")
+    content |= {name: record.result.get(name) for name in results}
+    for part in ("valid", "test"):
+        content[f"{part}_accuracy"] = content[f"{part}_score"] if record.metric == "accuracy" else None
+    content |= {name: record.activity.get(name) for name in ("spikes_per_neuron_step", "synaptic_operations")}
+    return content | {name: record.measured.get(name) for name in ("wall_seconds", "peak_bytes")}
 
 
-def _print_run(record: "Record", path: str, reused: bool) -> None:
+def _shown(record: "Record") -> str:
     from delrec_bench.metrics import metric_named
 
-    result = record.result
+    result, metric = record.result, metric_named(record.metric)
     if record.kind == "trial":
-        failed = f"failed: {result['failed']}"
-        score = failed if result["failed"] else f"{record.metric} {result['valid_score']:.4f}"
+        failed, score = result["failed"], result["valid_score"]
+        said = "trial, validation " + (f"failed: {failed}" if failed else f"{record.metric} {score:.4f}")
     else:
-        metric = metric_named(record.metric)
         of = f" ({result['correct']} of {result['total']})" if metric.classifies else ""
-        score = f"{metric.format(record.score)} {metric.unit}{of}"
-    epoch = (
-        f", epoch {result['best_epoch']} of {result['epochs']} by {result['selection']}"
-        if result.get("best_epoch")
-        else ""
-    )
-    part = "trial, validation" if record.kind == "trial" else "test"
-    print(f"{record.method} on {record.task}, repetition {record.repetition}: {part} {score}{epoch}")
+        said = f"test {metric.format(record.score)} {metric.unit}{of}"
+    if result.get("best_epoch"):
+        said += f", epoch {result['best_epoch']} of {result['epochs']} by {result['selection']}"
+    text = f"{record.method} on {record.task}, repetition {record.repetition}: {said}"
     if record.parameters:
-        counts = record.parameters
-        parts = ", ".join(f"{counts[name]} {name}" for name in ("weights", "delays", "neuron"))
-        print(f"parameters {counts['total']} ({parts})")
-    print(f"{'found' if reused else 'written'}: {path}")
+        parts = ", ".join(f"{record.parameters[name]} {name}" for name in ("weights", "delays", "neuron"))
+        text += f"\nparameters {record.parameters['total']} ({parts})"
+    return text

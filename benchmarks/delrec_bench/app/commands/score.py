@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from delrec_bench.app.options import Answer, Places
+from delrec_bench.app.options import Answer, DataOption, Places, option
 
-PANEL = "Results"
 EXAMPLES = (
     ("score predictions.csv --task shd --repetition 0", "score a csv with the columns position and prediction"),
 )
@@ -16,11 +15,9 @@ EXAMPLES = (
 def command(
     places: Places,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A csv with the columns position and prediction.")],
-    task: Annotated[
-        str, typer.Option(metavar="TASK", help="The task (its test split is written by data export-splits).")
-    ],
-    repetition: Annotated[int, typer.Option(min=0, metavar="R", help="The repetition whose split was used.")] = 0,
-    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files for the task.")] = None,
+    task: Annotated[str, option("The task (its test split is written by data export-splits).", metavar="TASK")],
+    repetition: Annotated[int, option("The repetition whose split was used.", min=0, metavar="R")] = 0,
+    data: DataOption = None,
 ) -> Answer:
     """Score predictions from other code on the test split of a task."""
     from delrec_bench.config import Seeds
@@ -36,8 +33,7 @@ def command(
     metric, total = metric_named(loaded.metric), len(targets)
     score = float(metric.score(predictions, targets))
     correct = int((predictions == targets).sum()) if metric.classifies else None
-    if not places.as_json:
-        counted = "" if correct is None else f" ({correct} of {total})"
-        print(f"{loaded.name}, repetition {repetition}: {metric.format(score)} {metric.unit}{counted}")
-    content = {"metric": loaded.metric, "score": score, "correct": correct, "total": total}
-    return 0, {"task": loaded.name, "data_digest": loaded.digest, "repetition": repetition, **content}
+    counted = "" if correct is None else f" ({correct} of {total})"
+    text = f"{loaded.name}, repetition {repetition}: {metric.format(score)} {metric.unit}{counted}"
+    content = {"task": loaded.name, "data_digest": loaded.digest, "repetition": repetition, "metric": loaded.metric}
+    return Answer(content | {"score": score, "correct": correct, "total": total}, text)

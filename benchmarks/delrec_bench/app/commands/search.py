@@ -1,15 +1,11 @@
 """`search`: the settings of a method on a task at a size, chosen on validation data, kept as a preset."""
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
-from delrec_bench.app.options import Answer, Places
+from delrec_bench.app.options import Answer, DataOption, DeviceOption, DryRunOption, JobsOption, Places, option
 
-if TYPE_CHECKING:
-    from delrec_bench.config import Device
-
-PANEL = "Run"
 EXAMPLES = (
     ("search delrec-axonal digits --size 10000 --dry-run", "number of trials and core hours"),
     ("search delrec-axonal digits --size 10000 --jobs 2", "search, and store the settings for all studies"),
@@ -27,26 +23,21 @@ def command(
     ],
     task: Annotated[str, typer.Argument(help="A task (see delrec-bench list tasks).")],
     size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of parameters (default: the profile's widths).")
+        int | None, option("Number of parameters (default: the profile's widths).", min=1, metavar="N")
     ] = None,
-    profile: Annotated[
-        str, typer.Option(metavar="P", help="Preset for all other settings, including epochs.")
-    ] = "embedded",
-    data: Annotated[str | None, typer.Option(metavar="DIR", help="Your own files in the task's file format.")] = None,
+    profile: Annotated[str, option("Preset for all other settings, including epochs.", metavar="P")] = "embedded",
+    data: DataOption = None,
     draws: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="Random draws, each trained for a quarter of the epochs on one split."),
+        int, option("Random draws, each trained for a quarter of the epochs on one split.", min=1, metavar="N")
     ] = 24,
-    finals: Annotated[int, typer.Option(min=1, metavar="N", help="Number of best draws to train in full.")] = 6,
-    splits: Annotated[int, typer.Option(min=1, metavar="N", help="Number of validation splits for those.")] = 3,
+    finals: Annotated[int, option("Number of best draws to train in full.", min=1, metavar="N")] = 6,
+    splits: Annotated[int, option("Number of validation splits for those.", min=1, metavar="N")] = 3,
     independent: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of independent searches; the first one sets the preset.")
+        int, option("Number of independent searches; the first one sets the preset.", min=1, metavar="N")
     ] = 1,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Device to run on.")] = "cpu",
-    jobs: Annotated[
-        int | None, typer.Option(metavar="N", help="Number of worker processes (default: one per core).")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the runs and the time needed.")] = False,
+    device: DeviceOption = "cpu",
+    jobs: JobsOption = None,
+    dry_run: DryRunOption = False,
 ) -> Answer:
     """Search the hyperparameters of a method on a task.
 
@@ -60,15 +51,14 @@ def command(
     from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
     from delrec_bench.studies.work import Work
 
-    workspace = places.workspace
-    methods, tasks = places.tables()
+    workspace, (methods, tasks) = places.workspace, places.tables()
     members = entry_of(method, methods)
     workers = default_jobs() if jobs is None else jobs
     with Display() as display:
         place = Place(workspace, *places.folders())
         work = Work(place, methods, tasks, Local(workers, None), read_runs(workspace)[0], display.say, display.bar)
         plans = [
-            SearchPlan(task, profile, members, size, data, cast("Device", device), draws, finals, splits, seed)
+            SearchPlan(task, profile, members, size, data, device, draws, finals, splits, seed)
             for seed in range(independent)
         ]
         searching = [Searching(plan, work) for plan in plans]
@@ -80,11 +70,10 @@ def command(
         )
         content = {"methods": list(members), "size": searching[0].size, "trials": trials, "core_hours": hours}
         if dry_run:
-            return 0, content
+            return Answer(content)
         for one in searching:
             found = one.run()
             path = keep(task, found)
             display.say(f"seed {found.seed}: draw {found.chosen}, mean validation score {found.score:.4f}: {path}")
     name = found.name(task)
-    content |= {"name": name, "file": str(path), "tuning_variance": tuning_variance(name)}
-    return 0, content
+    return Answer(content | {"name": name, "file": str(path), "tuning_variance": tuning_variance(name)})

@@ -4,7 +4,7 @@ from functools import partial
 
 from delrec_bench.app.options import Answer, Places
 
-PANEL = "Files"
+EXAMPLES = (("sync", "after runs that were made while MLflow could not be reached"),)
 
 
 def command(places: Places) -> Answer:
@@ -20,7 +20,5 @@ def command(places: Places) -> Answer:
         shown = partial(display.each, "MLflow")
         records, _ = read_folder(workspace.runs, display.say)
         summary = sync(workspace, records, partial(with_example, methods=methods), shown)
-    if not places.as_json:
-        print(summary)
     content = {name: getattr(summary, name) for name in ("added", "replaced", "unchanged")}
-    return 0, content | {"database": summary.place}
+    return Answer(content | {"database": summary.place}, str(summary))
