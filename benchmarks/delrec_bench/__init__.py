@@ -102,15 +102,14 @@ def evaluate(
     from delrec_bench.workspace import find_workspace
 
     names = [tasks] if isinstance(tasks, str) else list(tasks)
+    asked = [(task, repetition) for task in names for repetition in range(repetitions)]
     if isinstance(method, str):
         folders: dict[str, Any] = {"methods": tuple(methods), "tasks": tuple(task_folders), "root": root, "runs": runs}
-        asked = [(task, repetition) for task in names for repetition in range(repetitions)]
         return table([run(method, task, repetition=number, **folders, **settings) for task, number in asked])
     from delrec_bench.runs.evaluating import evaluate_network
     from delrec_bench.tasks.base import find_tasks
 
     workspace, known = find_workspace(root, runs), find_tasks(tuple(task_folders))
-    asked = [(task, repetition) for task in names for repetition in range(repetitions)]
     return rows_table([evaluate_network(method, known[task], workspace, number, settings) for task, number in asked])
 
 

@@ -66,13 +66,18 @@ def why_not_portable() -> str:
     """Return why this machine cannot compute portably, or nothing where it can."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return f"its processor is {platform.machine()}, not x86-64"
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return f"{platform.system()} does not say what its processor can do"
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    flags = system_line("/proc/cpuinfo", "flags").split()
     missing = [name for name in _LEVEL if name not in flags]
     return f"its processor lacks {', '.join(missing)}" if missing else ""
+
+
+def system_line(path: str, name: str) -> str:
+    """Return what a file of the system says of a name; empty where there is no such line, or no such file."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def current() -> Arithmetic:
@@ -86,19 +91,16 @@ def environment(arithmetic: Arithmetic) -> dict[str, str]:
     Native arithmetic leaves everything to the caller; in a portable process it drops what makes that portable.
     """
     ours = dict(os.environ)
-    settings = {*_SETTINGS, _NUMPY}
+    if arithmetic == current() == "native":
+        return ours
     if arithmetic == "native":
-        return ours if current() == "native" else {name: value for name, value in ours.items() if name not in settings}
+        return {name: value for name, value in ours.items() if name not in (*_SETTINGS, _NUMPY)}
     kept = {name: value for name, value in ours.items() if name not in _DROPPED}
     return {**kept, **_SETTINGS, _NUMPY: " ".join(_beyond(_numpy_targets()))}
 
 
 def enter() -> None:
-    """Make this process portable, before it loads what computes.
-
-    Raises:
-        BenchError: torch, numpy or numba is loaded already, or the C library was told to choose other code.
-    """
+    """Make this process portable, before it loads what computes; a `BenchError` where that is loaded already."""
     if current() == "portable":
         return
     loaded = [name for name in ("torch", "numpy", "numba") if name in sys.modules]
@@ -113,12 +115,10 @@ def enter() -> None:
 @contextmanager
 def started(arithmetic: Arithmetic) -> Iterator[None]:
     """Inside: processes that are started without an environment of their own get that of this arithmetic."""
-    before = dict(os.environ)
+    before, wanted = dict(os.environ), environment(arithmetic)
     try:
-        wanted = environment(arithmetic)
+        os.environ.clear()
         os.environ.update(wanted)
-        for name in before.keys() - wanted.keys():
-            del os.environ[name]
         yield
     finally:
         os.environ.clear()
@@ -132,9 +132,6 @@ def prepare(arithmetic: Arithmetic, threads: int) -> None:
         arithmetic: That of the run.
         threads: Threads of delrec's own kernels, whose results do not depend on their number; in native arithmetic
             also those of torch.
-
-    Raises:
-        BenchError: A setting of portable arithmetic is not in force; names them all.
     """
     import torch
     from delrec.engines.threads import keep_memory, use_threads
@@ -167,11 +164,6 @@ def pin_threads(threads: int) -> None:
 
         torch.set_num_threads(threads)
         keep_memory()
-
-
-def c_library() -> str:
-    """Return the name and version of the C library, whose exp and log others may compute otherwise."""
-    return " ".join(platform.libc_ver()).strip() or "unknown"
 
 
 @cache

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from delrec_bench.arithmetic import c_library
+from delrec_bench.arithmetic import system_line
 from delrec_bench.errors import BenchError
 
 # What commands of the suite, and DVC's of its pipeline, write into a checkout: no change of the code.
@@ -51,12 +51,11 @@ def say(text: str) -> None:
 @cache
 def provenance() -> dict[str, Any]:
     """Revision of the code, whether it was changed since (reports/ apart), and versions of what it stands on."""
-    versions = {"python": platform.python_version(), "c-library": c_library()}
+    c_library = " ".join(platform.libc_ver()).strip() or "unknown"  # whose exp and log others may compute otherwise
+    versions = {"python": platform.python_version(), "c-library": c_library}
     for name in DISTRIBUTIONS:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     here = Path(__file__).parent
     return {"revision": _git(here, "rev-parse", "HEAD") or "unknown", "dirty": changed(here), "versions": versions}
 
@@ -68,13 +67,10 @@ def changed(folder: Path) -> bool:
 
 
 def _git(folder: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=30
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
+    with suppress(OSError, subprocess.SubprocessError):
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    return ""
 
 
 @cache
@@ -85,14 +81,7 @@ def machine(device: str = "cpu") -> str:
 
         card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no card"
         return f"{card}; {machine()}"
-    model = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
+    model = system_line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
     return f"{model}, {os.cpu_count()} cores, {platform.system()}"
 
 
@@ -115,11 +104,7 @@ def free_bytes(device: str = "cpu") -> int:
 
 
 def need_device(device: str) -> None:
-    """Compare what a request needs with this machine.
-
-    Raises:
-        BenchError: It is "cuda", and there is none.
-    """
+    """Raise a `BenchError` for "cuda" where there is none."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
@@ -127,11 +112,7 @@ def need_device(device: str) -> None:
 
 
 def need_memory(size: int, what: str) -> None:
-    """Compare what a request needs with what there is, before any of it is allocated.
-
-    Raises:
-        BenchError: It is more; names what, and both numbers.
-    """
+    """Raise a `BenchError` where a request needs more bytes than are free, before any of them is allocated."""
     free = free_bytes()
     if size > free:
         raise BenchError(f"{what} needs {size:,} bytes of memory, {free:,} are free; ask for less, or free some")
@@ -143,10 +124,8 @@ def reset_peak(device: str = "cpu") -> None:
         import torch
 
         torch.cuda.reset_peak_memory_stats()
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
 
 
 def peak_bytes(device: str = "cpu") -> int:
@@ -158,11 +137,7 @@ def peak_bytes(device: str = "cpu") -> int:
         import torch
 
         return int(torch.cuda.max_memory_allocated())
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    if most := system_line("/proc/self/status", "VmHWM"):
+        return int(most.split()[0]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -2,8 +2,8 @@
 
 import glob
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,9 +28,8 @@ class Workspace:
         runs: One folder a run, `<key>/record.json` and `<key>/checkpoint.pt`; ignored by git.
         cache: Binned data; may be deleted at any time.
         data: Dataset files, as listed in data.dvc.
-        reports: What the suite generates and the repository shows; a page's records.jsonl.xz stands behind it.
-        database: The SQLite file of MLflow.
-        artifacts: MLflow's artifacts.
+        reports: What the suite generates and the repository shows.
+        database, artifacts: MLflow's SQLite file and its artifacts.
     """
 
     root: Path
@@ -45,47 +44,35 @@ class Workspace:
 def workspace_at(root: Path, runs: Path | None = None) -> Workspace:
     """The workspace whose root is `root`; `runs` puts the runs elsewhere."""
     root = root.resolve()
-    return Workspace(
-        root=root,
-        runs=(runs or root / "runs").resolve(),
-        cache=root / "cache",
-        data=root / "data",
-        reports=root / "reports",
-        database=root / "mlflow.db",
-        artifacts=root / "mlartifacts",
-    )
+    names = ("cache", "data", "reports", "mlflow.db", "mlartifacts")
+    return Workspace(root, (runs or root / "runs").resolve(), *(root / name for name in names))
 
 
 def find_workspace(root: str | None = None, runs: str | None = None) -> Workspace:
     """Find the workspace: `root`, else DELREC_BENCH_ROOT, else the nearest folder upward with data.dvc, else here.
 
-    What processes that were killed left in it a day ago is swept.
-
-    Raises:
-        BenchError: When the named folder does not exist.
+    What processes that were killed left in it a day ago is swept; a run's folder is swept by the process that holds it.
     """
-    elsewhere = Path(runs) if runs else None
     named = root or os.environ.get(ROOT_VARIABLE)
-    if named:
-        if not Path(named).is_dir():
-            source = "--root" if root else ROOT_VARIABLE
-            raise BenchError(f"{source} '{named}' is not a folder; name one that exists (it should hold {MARKER})")
-        return _swept(workspace_at(Path(named), elsewhere))
+    if named and not Path(named).is_dir():
+        source = "--root" if root else ROOT_VARIABLE
+        raise BenchError(f"{source} '{named}' is not a folder; name one that exists (it should hold {MARKER})")
     here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
-        if (folder / MARKER).is_file():
-            return _swept(workspace_at(folder, elsewhere))
-    return _swept(workspace_at(here, elsewhere))
+    marked = (folder for folder in (here, *here.parents) if (folder / MARKER).is_file())
+    workspace = workspace_at(Path(named) if named else next(marked, here), Path(runs) if runs else None)
+    remove_drafts(workspace.cache, older=DRAFT_SECONDS)
+    for above in (workspace.data, workspace.root / "out", workspace.reports):
+        for folder in above.glob("*/"):
+            remove_drafts(folder, older=DRAFT_SECONDS)
+    return workspace
 
 
 @contextmanager
 def locked(path: Path, seconds: float = 60.0) -> Iterator[None]:
     """Hold the lock of a file, `.<name>.lock` beside it, so that one process at a time reads it, changes it, writes it.
 
-    The system gives it up when its process ends, however it ends. Folders above are made.
-
-    Raises:
-        BenchError: Another process has held it for `seconds`, or it cannot be made.
+    The system gives it up when its process ends, however it ends. Folders above are made. A `BenchError` says that
+    another process has held it for `seconds`.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
@@ -105,17 +92,15 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with draft.open("xb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        draft.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say what was being written
         raise
@@ -128,23 +113,6 @@ def remove_drafts(folder: Path, name: str = "*", older: float = 0.0) -> None:
         with suppress(OSError):  # another process swept it, or the folder is read-only
             if time.time() - draft.stat().st_mtime >= older:
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
-
-
-def _swept(workspace: Workspace) -> Workspace:
-    """The workspace without drafts that no process can be writing any more; a run's folder is swept by who holds it."""
-    folders = [workspace.cache]
-    for above in (workspace.data, workspace.root / "out", workspace.reports):
-        folders += [path for path in above.glob("*") if path.is_dir()]
-    for folder in folders:
-        remove_drafts(folder, older=DRAFT_SECONDS)
-    return workspace
-
-
-def _umask() -> int:
-    # The mask can only be read by setting it; the value is put back at once.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def here(path: Path, workspace: Workspace) -> str:

@@ -67,34 +67,22 @@ def test_a_run_killed_after_its_record_is_finished_and_tidied_at_the_next_call(t
     assert compare(whole, folder) == []
 
 
-def damaged(content: dict) -> bytes:
-    return b"PK\x03\x04 this was a checkpoint"
+def saved(content: dict) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return sealed(stream.getvalue())
 
 
 def with_another_bit(content: dict) -> bytes:
-    whole = bytearray(sealed(saved(content)))
+    whole = bytearray(saved(content))
     at = whole.index(next(iter(content["training"]["model"].values())).numpy().tobytes())
     whole[at] ^= 1
     return bytes(whole)
 
 
-def saved(content: dict) -> bytes:
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    return stream.getvalue()
-
-
-def of_another_network(content: dict) -> dict:
+def of_another_network(content: dict) -> bytes:
     content["training"]["model"].popitem()
-    return content
-
-
-def without_history(content: dict) -> dict:
-    return {**content, "history": content["history"][:1]}
-
-
-def of_another_engine(content: dict) -> dict:
-    return {**content, "belongs": {**content["belongs"], "engine": "another"}}
+    return saved(content)
 
 
 class Pickled:
@@ -102,24 +90,17 @@ class Pickled:
         return os.mkdir, ("executed",)
 
 
-def hostile(content: dict) -> dict:
-    return {**content, "extra": Pickled()}
+ANEW = {
+    "cannot be used (ValueError: its content is not what its digest says)": with_another_bit,
+    "cannot be used (RuntimeError: Error(s) in loading state_dict": of_another_network,
+    "cannot be used (ValueError: it is incomplete)": lambda c: saved({**c, "history": c["history"][:1]}),
+    "cannot be used (UnpicklingError": lambda c: saved({**c, "extra": Pickled()}),
+    "is of engine another, not cpu": lambda c: saved({**c, "belongs": {**c["belongs"], "engine": "another"}}),
+}
 
 
-@pytest.mark.parametrize(
-    ("change", "said", "aside"),
-    [
-        (damaged, "cannot be used (ValueError: its content is not what its digest says)", True),
-        (with_another_bit, "cannot be used (ValueError: its content is not what its digest says)", True),
-        (of_another_network, "cannot be used (RuntimeError: Error(s) in loading state_dict", True),
-        (without_history, "cannot be used (ValueError: it is incomplete)", True),
-        (hostile, "cannot be used (UnpicklingError", True),
-        (of_another_engine, "is of engine another, not cpu; the run starts anew", False),
-    ],
-)
-def test_a_checkpoint_that_does_not_fit_is_told_and_the_run_starts_anew(
-    tmp_path, whole, monkeypatch, capsys, change, said, aside
-):
+@pytest.mark.parametrize("said", ANEW)
+def test_a_checkpoint_that_does_not_fit_is_told_and_the_run_starts_anew(tmp_path, whole, monkeypatch, capsys, said):
     monkeypatch.setattr(driver.folder, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(RunFolder, "finish", RunFolder.finish)  # put back afterwards
     with monkeypatch.context() as patch:
@@ -129,14 +110,12 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_run_starts_anew(
         with pytest.raises(KeyboardInterrupt):
             driver.once(tmp_path)
     folder = run_folder(tmp_path)
-    changed = change(read_training(folder / "resume.pt"))
-    content = changed if isinstance(changed, bytes) else sealed(saved(changed))
-    (folder / "resume.pt").write_bytes(content)
+    (folder / "resume.pt").write_bytes(ANEW[said](read_training(folder / "resume.pt")))
     monkeypatch.chdir(tmp_path)
     driver.once(tmp_path)
     assert said in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
-    assert compare(whole, folder) == (["file resume.broken.pt"] if aside else [])
+    assert compare(whole, folder) == (["file resume.broken.pt"] if "cannot be used" in said else [])
 
 
 def test_a_clock_that_was_set_back_changes_nothing(tmp_path, whole, monkeypatch, capsys):
