@@ -32,23 +32,15 @@ LONGEST = 60  # steps, of delays that are as initialised: with a bound no step w
 
 @dataclass(frozen=True)
 class Shape:
-    """A network's shape and batch.
-
-    Attributes:
-        name: As in tables.
-        task: Task whose `paper-2025` preset gives the network.
-        steps, batch, inputs, classes: T, B, C and classes.
-        density: Share of inputs that are not 0.
-        device: Where network and inputs are: "cpu" or "cuda".
-    """
+    """A network's shape and batch, and where they are: on "cpu" or "cuda"."""
 
     name: str
-    task: str
+    task: str  # whose `paper-2025` preset gives the network
     steps: int
     batch: int
     inputs: int
     classes: int
-    density: float
+    density: float  # share of inputs that are not 0
     device: str = "cpu"
 
     def config(self, recurrent: str, sigma: float, engine: str = "auto", **more: Any) -> NetworkConfig:

@@ -33,23 +33,15 @@ TARGETS: dict[tuple[str, str, str], Aims] = {
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one contender.
+    """What was measured of one contender."""
 
-    Attributes:
-        suite: "engines", "arithmetic" or "peers".
-        shape, mode, contender: What it is.
-        seconds: Of a round; None where it is not time that was measured.
-        against: The ratio to each yardstick.
-        note: Engine and spikes, for instance.
-    """
-
-    suite: str
+    suite: str  # "engines", "arithmetic" or "peers"
     shape: str
     mode: str
     contender: str
-    seconds: Quartiles | None
-    against: Mapping[str, Quartiles]
-    note: str = ""
+    seconds: Quartiles | None  # of a round; None where it is not time that was measured
+    against: Mapping[str, Quartiles]  # the ratio to each yardstick
+    note: str = ""  # engine and spikes
 
     def ratios(self) -> str:
         """The ratios in words."""

@@ -38,12 +38,7 @@ def _loader(name: str) -> Loader:
 
 
 def drawn(name: str, options: TaskOptions, samples: int = SAMPLES) -> TaskData:
-    """Draw a task's inputs: the same for the same options.
-
-    Args:
-        name: shd, ssc or ps-mnist.
-        options: They decide steps, step and channels, as for the task's own files.
-        samples: In each split, which are one and the same.
+    """Draw the inputs of shd, ssc or ps-mnist: the same for the same options, and for each split.
 
     Raises:
         BenchError: Options that the task refuses.

@@ -33,23 +33,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a process of the suite is to measure; it is pickled.
+    """What a process of the suite is to measure; it is pickled."""
 
-    Attributes:
-        requests: Networks and settings, the no-delay network of each task among them.
-        measure: Which of them, by place; the others are only compared with.
-        folders: Folders of more methods, and of more tasks.
-        workspace: Where records are kept; None keeps none.
-        seconds: Time for one method on one task.
-        command: The command that measures again.
-    """
-
-    requests: Sequence[Request]
-    measure: Sequence[int]
-    folders: tuple[Sequence[str], Sequence[str]]
-    workspace: Workspace | None
-    seconds: float
-    command: str
+    requests: Sequence[Request]  # the no-delay network of each task among them
+    measure: Sequence[int]  # their places; the others are only compared with
+    folders: tuple[Sequence[str], Sequence[str]]  # of more methods, and of more tasks
+    workspace: Workspace | None  # where records are kept; None keeps none
+    seconds: float  # for one method on one task
+    command: str  # that measures again
 
 
 class Outcome(NamedTuple):

@@ -49,27 +49,16 @@ def events(network: Any) -> EventNetwork | None:
 
 @dataclass
 class Subject:
-    """One method on one task's shape, ready to be timed.
+    """One method on one task's shape, ready to be timed."""
 
-    Attributes:
-        resolved: The run whose configuration, data and key are meant.
-        model: The network, its sigma that of the first epoch.
-        deployed: A copy of it as deployed.
-        optimisation: Of the model, at learning rate 0.
-        inputs: The first training samples (T, B, C), again from the start where they are fewer than a batch.
-        targets: Theirs (B,).
-        by_events: `deployed` by events, or None.
-        rates: Spikes per neuron and step of each layer, as deployed.
-    """
-
-    resolved: Resolved
-    model: Any
-    deployed: Any
-    optimisation: Optimisation
-    inputs: Tensor
-    targets: Tensor
-    by_events: EventNetwork | None
-    rates: list[float]
+    resolved: Resolved  # the run whose configuration, data and key are meant
+    model: Any  # its sigma is that of the first epoch
+    deployed: Any  # a copy of it as deployed
+    optimisation: Optimisation  # of the model, at learning rate 0
+    inputs: Tensor  # the first training samples (T, B, C), again from the start where they are fewer than a batch
+    targets: Tensor  # (B,)
+    by_events: EventNetwork | None  # `deployed`, where that engine runs it
+    rates: list[float]  # spikes per neuron and step of each layer, as deployed
 
     def work(self, mode: str) -> Callable[[], object]:
         """What is timed in `mode`."""
