@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 CONTENT = b"spikes " * 5000
 
 
-def zipped(name="shd_train.h5", content=CONTENT):
+def zipped(name="shd_train.h5", content=CONTENT, how=zipfile.ZIP_STORED):
     memory = io.BytesIO()
-    with zipfile.ZipFile(memory, "w") as archive:
+    with zipfile.ZipFile(memory, "w", how) as archive:
         archive.writestr(name, content)
     return memory.getvalue()
 
@@ -113,15 +113,21 @@ def test_no_server_is_one_clear_line(workspace):
     assert kept(workspace) == []
 
 
-def test_a_zip_without_its_file_is_refused(workspace, server):
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (zipped("other.h5"), "holds no shd_train.h5, or one too large"),
+        (zipped(content=bytes(1 << 20), how=zipfile.ZIP_DEFLATED), "holds no shd_train.h5, or one too large"),
+        (zipped()[:-30], "not a whole zip"),
+    ],
+)
+def test_a_zip_that_holds_another_file_or_grows_is_refused(workspace, server, body, message):
     path = workspace.data / "shd" / "shd_train.h5.zip"
-    body = zipped("other.h5")
     listing = workspace.data / "shd-0.dvc"
     old = hashlib.md5(ARCHIVES[path.name]).hexdigest()
     listing.write_text(listing.read_text().replace(old, hashlib.md5(body).hexdigest()))
-    assert len(body) <= len(ARCHIVES[path.name])
     server[path.name] = (200, len(body), body)
-    with pytest.raises(BenchError, match="holds no shd_train.h5"):
+    with pytest.raises(BenchError, match=message):
         fetch(workspace, "shd", server["url"])
     assert kept(workspace) == ["shd_train.h5.zip"]
 

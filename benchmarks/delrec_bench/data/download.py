@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import wrap_file
 
 from delrec_bench.data.dvc_files import SCHEMES
-from delrec_bench.data.files import saving
+from delrec_bench.data.files import MOST_GROWTH, saving
 from delrec_bench.errors import BenchError
 
 BLOCK = 1 << 18
@@ -85,13 +85,13 @@ def unzip(archive: Path, path: Path) -> Path:
     """Unpack the member named as `path` from a checked zip.
 
     Raises:
-        BenchError: No zip, no such member, or no space.
+        BenchError: No zip, no such member, one that grows beyond `MOST_GROWTH` times the zip's size, or no space.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
-            inside = next((name for name in packed.namelist() if Path(name).name == path.name), None)
-            if inside is None:
-                raise BenchError(f"{archive}: holds no {path.name}; delete it and fetch it again")
+            inside = next((member for member in packed.infolist() if Path(member.filename).name == path.name), None)
+            if inside is None or inside.file_size > MOST_GROWTH * archive.stat().st_size:
+                raise BenchError(f"{archive}: holds no {path.name}, or one too large for it; fetch it again")
             with draft_of(path) as draft, packed.open(inside) as source, saving(path):
                 shutil.copyfileobj(source, draft, BLOCK)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from delrec_bench.data.files import reading, saving
+from delrec_bench.data.files import MOST_GROWTH, reading, saving
 from delrec_bench.data.transforms import EventBlock
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
@@ -25,8 +25,7 @@ from delrec_bench.errors import BenchError
 BLOCK = 256  # samples
 CHANNELS = 700
 CLASSES = 1 << 16  # labels below this: a network has an output for each
-LAYOUT = "the layout is spikes/times, spikes/units and labels, as in SHD"
-MOST_GROWTH = 50  # of a .gz: spike files shrink to a third or a half
+LAYOUT = "SHD's layout is spikes/times and spikes/units, lists of numbers, and labels, numbers; all in this one file"
 COPY = 1 << 20
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class EventFile:
             self._times, self._units = self._dataset("spikes/times"), self._dataset("spikes/units")
             self._labels = self._numbers("labels")
             self._speakers = self._numbers("extra/speaker") if "extra/speaker" in file else None
-            names = self._dataset("extra/keys").size if "extra/keys" in file else 0
+            names = self._dataset("extra/keys", "SOUuif").size if "extra/keys" in file else 0
         if not len(self):
             raise BenchError(f"{path}: holds no sample; give a file with some")
         limit = min(names or len(self), CLASSES)
@@ -96,26 +95,21 @@ class EventFile:
             sample = at if owner is None else owner[at]
             raise BenchError(f"{self.path}: sample {sample} has {said.format(*(value[at] for value in values))}")
 
-    def _dataset(self, name: str) -> Any:
-        """A dataset of one entry per sample, in this file and small enough for the memory."""
+    def _dataset(self, name: str, kinds: str = "uif") -> Any:
+        """A dataset of one number per sample (a list of them, of spikes), in this file and small enough for memory."""
         found = self._file.get(name)
-        if not isinstance(found, h5py.Dataset):
-            raise BenchError(f"{self.path}: no dataset '{name}'; {LAYOUT}")
-        if found.is_virtual or found.external or Path(found.file.filename) != Path(self._file.filename):
-            raise BenchError(f"{self.path}: '{name}' lies in another file; a corpus holds its own events")
-        if found.ndim != 1:
-            raise BenchError(f"{self.path}: '{name}' has shape {found.shape}; it must have one entry per sample")
-        kind = h5py.check_vlen_dtype(found.dtype)
-        if name.startswith("spikes/") and (kind is None or np.dtype(kind).kind not in "uif"):
-            raise BenchError(f"{self.path}: '{name}' holds {found.dtype}; it must hold a list of numbers per sample")
-        need_memory(found.size * found.dtype.itemsize, f"{self.path}: '{name}' with {found.size} entries")
-        return found
+        usable = isinstance(found, h5py.Dataset) and found.ndim == 1 and not found.is_virtual and not found.external
+        if usable and Path(found.file.filename) == Path(self._file.filename):
+            lists = h5py.check_vlen_dtype(found.dtype)
+            kind = lists if name.startswith("spikes/") and lists is not None else found.dtype
+            if np.dtype(kind).kind in kinds and (kind is lists) == name.startswith("spikes/"):
+                need_memory(found.size * found.dtype.itemsize, f"{self.path}: '{name}' with {found.size} entries")
+                return found
+        raise BenchError(f"{self.path}: has {found} for '{name}'; {LAYOUT}")
 
     def _numbers(self, name: str) -> np.ndarray:
         """A dataset of whole numbers as int64, one per sample."""
         found = self._dataset(name)
-        if found.dtype.kind not in "uif":
-            raise BenchError(f"{self.path}: '{name}' holds {found.dtype}; it must hold whole numbers")
         counts = {of: len(self._dataset(of)) for of in (name, "spikes/times", "spikes/units")}
         if len(set(counts.values())) > 1:
             said = ", ".join(f"{count} of {of}" for of, count in counts.items())

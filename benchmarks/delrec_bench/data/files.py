@@ -16,6 +16,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MOST_GROWTH = 50  # of a packed file: spike files shrink to a third or a half
 
 
 @contextmanager

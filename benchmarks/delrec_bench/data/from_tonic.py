@@ -19,7 +19,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from delrec_bench.data.binning import Bins, Opener, binned
 from delrec_bench.data.events import BLOCK
 from delrec_bench.data.files import files_digest, folder_digest
 from delrec_bench.data.samples import order
-from delrec_bench.data.splits import Prepared, assemble
+from delrec_bench.data.splits import assemble
 from delrec_bench.data.task_data import TEST_SEED, TaskData, TaskOptions, row_name
 from delrec_bench.data.transforms import EventBlock
 from delrec_bench.errors import BenchError
@@ -52,7 +52,7 @@ class TonicCorpus:
 
     Attributes:
         task: The task's name, also its folder below data/.
-        dataset: Name of the class in tonic.datasets, or a class of the same kind.
+        dataset: Name of the class in tonic.datasets.
         pool: Pixels on a side that make one channel.
         step_ms: Default step.
         official: Samples of "train" and "test" of the official files.
@@ -66,7 +66,7 @@ class TonicCorpus:
     """
 
     task: str
-    dataset: str | Callable[..., Any]
+    dataset: str
     pool: int = 1
     step_ms: float = 10.0
     official: Mapping[str, int] = field(default_factory=dict)
@@ -110,40 +110,30 @@ class TonicCorpus:
         names = {split: part.name for split, part in opened.items()}
         steps = parts["train"].longest if options.steps == "auto" else int(options.steps)
         return assemble(
-            Prepared(parts, openers, names, bins, steps, "file" if "valid" in opened else "random"),
-            options,
-            split_seed,
-            workspace,
+            *(parts, openers, names, bins, options, split_seed, workspace),
+            steps=steps,
+            validation="file" if "valid" in opened else "random",
             name=row_name(self.task, data_dir, digest),
             kind="OFFICIAL" if official else "STAND-IN",
             digest=digest,
             files={names[split]: digest for split, digest in digests.items()},
-            notes=(f"{self.called}, {self.pool} x {self.pool} pixels a channel",),
+            notes=(f"tonic.datasets.{self.dataset}, {self.pool} x {self.pool} pixels a channel",),
         )
 
-    @property
-    def called(self) -> str:
-        """The name of the class."""
-        return f"tonic.datasets.{self.dataset}" if isinstance(self.dataset, str) else self.dataset.__name__
-
     def _reading(self) -> str:
-        """What decides the events beside the files, as text that is the same in every process.
-
-        Raises:
-            BenchError: An option or function has no such text.
-        """
-        names = ("parts", "held_out", "sensor", "events", "label")
-        own = {name: value for name in names if (value := getattr(self, name)) not in (_PARTS, None)}
+        """What decides the events beside the files, as text that is the same in every process. Raises BenchError."""
+        own = {name: getattr(self, name) for name in ("parts", "held_out", "sensor", "events", "label")}
         said = {
             name: f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
             for name, value in {**self.options, **own}.items()
+            if value not in (_PARTS, None)
         }
-        bad = [name for name, text in said.items() if " at 0x" in text or "<lambda>" in text]
-        if bad:
-            raise BenchError(
-                f"{self.task}: {', '.join(bad)} has no text that is the same in every process; give a function that "
-                "has a name, or an object with a repr of its own, as tonic's transforms have"
-            )
+        for name, text in said.items():
+            if " at 0x" in text or "<lambda>" in text:
+                raise BenchError(
+                    f"{self.task}: {name} has no text that is the same in every process; give a function that has a "
+                    "name, or an object with a repr of its own, as tonic's transforms have"
+                )
         return json.dumps(said)
 
     def _opened(self, folder: Path) -> "dict[str, Part]":
@@ -163,26 +153,22 @@ class TonicCorpus:
     def _open(self, folder: Path, arguments: Mapping[str, Any]) -> Any:
         import tonic
 
-        base: Any = getattr(tonic.datasets, self.dataset) if isinstance(self.dataset, str) else self.dataset
-        which = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        base: Any = getattr(tonic.datasets, self.dataset)
+        asked = f"tonic.datasets.{self.dataset}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
         def exists(dataset: Any, *_: Any) -> bool:
             if not place_of(dataset).is_dir():
                 raise BenchError(
-                    f"no {place_of(dataset)}, for {self.called}({which}); put its files there, as tonic unpacks them, "
-                    "or name the folder above by --data"
+                    f"no {place_of(dataset)}, for {asked}; put its files there, as tonic unpacks them, or name the "
+                    "folder above by --data"
                 )
             return True
 
-        try:
+        with _reading_by_tonic(
+            f"{folder / self.dataset}: {asked}",
+            "unpack it again, or declare `parts` or `held_out` as the class has them",
+        ):
             dataset = type(base.__name__, (base,), {"_check_exists": exists})(str(folder), **arguments, **self.options)
-        except BenchError:
-            raise
-        except Exception as error:  # whatever tonic's classes and a damaged file raise
-            raise BenchError(
-                f"{folder / base.__name__}: tonic cannot read it by {self.called}({which}) ({_line(error)}); unpack it "
-                "again, or declare `parts` or `held_out` as the class has them"
-            ) from error
         if len(dataset) == 0:
             raise BenchError(f"{place_of(dataset)}: tonic finds no sample in it; unpack it again")
         return dataset
@@ -249,12 +235,10 @@ class Part:
             BenchError: tonic cannot read it, an event is outside the sensor, or its target is no class.
         """
         index, corpus = self._rows[number], self._corpus
-        try:
+        with _reading_by_tonic(f"{self.path}: sample {index}", "unpack it again"):
             item, target = self._dataset[index]
             events = np.ravel(item if corpus.events is None else corpus.events(item))
             fields = {name: np.asarray(events[name], np.int64) for name in events.dtype.names or ()}
-        except Exception as error:  # whatever tonic's readers and a damaged file raise
-            raise BenchError(f"{self.path}: sample {index}: tonic cannot read it ({_line(error)})") from error
         width, height, polarities = self._sensor
         nothing = np.zeros(len(events), np.int64)
         fields = {"y": nothing, **fields, **({"p": nothing} if polarities == 1 else {})}  # its one polarity may be 1
@@ -282,5 +266,13 @@ def place_of(dataset: Any) -> Path:
     return Path(dataset.location_on_system, dataset.folder_name)
 
 
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+@contextmanager
+def _reading_by_tonic(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever tonic's classes and a damaged file raise into one line."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise BenchError(f"{what}: tonic cannot read it ({said}); {remedy}") from error

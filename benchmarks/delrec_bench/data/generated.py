@@ -25,6 +25,7 @@ import numpy as np
 
 from delrec_bench.data.events import CHANNELS
 from delrec_bench.data.files import content_digest, saving
+from delrec_bench.data.samples import order
 from delrec_bench.workspace import write_atomic
 
 BLOCK = 250  # samples drawn from one stream
@@ -52,36 +53,18 @@ SOUNDS = {
 GAP = 20.0  # ms between two sounds without a dash
 DASH = 60.0  # ms that a dash adds
 
-# Families of the same sounds stand on one line.
-DIGITS = (
-    ("kti", "tik", "ikt", "kit"),
-    ("sam", "ams", "mas"),
-    ("kso", "osk", "sok"),
-    ("r-t--a", "r--t-a"),
-    ("m-i--o", "m--i-o"),
-    ("tsr", "Tsr"),
-    ("ika",),
-    ("mor",),
-    ("oat",),
-    ("rim",),
+
+def _families(words: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(family.split()) for family in words.split(","))
+
+
+# Between commas stands a family of words that hold the same sounds.
+DIGITS = _families(
+    "kti tik ikt kit, sam ams mas, kso osk sok, r-t--a r--t-a, m-i--o m--i-o, tsr Tsr, ika, mor, oat, rim"
 )
-COMMANDS = (
-    ("kti", "tik", "ikt", "kit"),
-    ("sam", "ams", "mas", "asm"),
-    ("kso", "osk", "sok"),
-    ("rat", "tar", "art"),
-    ("imo", "omi", "mio"),
-    ("r-t--o", "r--t-o"),
-    ("m-i--k", "m--i-k"),
-    ("a-s--i", "a--s-i"),
-    ("tsr", "Tsr", "tsR"),
-    ("oka", "oKa"),
-    ("rim", "riM"),
-    ("tmo",),
-    ("ari",),
-    ("ksm",),
-    ("ots",),
-    ("kar",),
+COMMANDS = _families(
+    "kti tik ikt kit, sam ams mas asm, kso osk sok, rat tar art, imo omi mio, r-t--o r--t-o, m-i--k m--i-k,"
+    "a-s--i a--s-i, tsr Tsr tsR, oka oKa, rim riM, tmo, ari, ksm, ots, kar"
 )
 
 
@@ -191,8 +174,7 @@ def generate(recipe: Recipe, name: str, limit: int | None = None) -> Iterator[Ev
     lexicon = tuple(np.array(table, np.float64) for table in zip(*map(spelled, recipe.words), strict=True))
     number = 1 + list(recipe.splits).index(name)
     # Balanced, in an order without pattern: any first part of a file serves as a smaller corpus.
-    raw = np.random.PCG64(np.random.SeedSequence([recipe.seed, number])).random_raw(split.samples)
-    labels = np.argsort(raw, kind="stable") % len(recipe.words)
+    labels = order(split.samples, recipe.seed, number) % len(recipe.words)
     for first in range(0, min(split.samples, limit or split.samples), BLOCK):
         draw = Draws(recipe.seed, number, first)
         yield _block(draw, labels[first : first + BLOCK], split.speakers, voices, *lexicon)
@@ -220,12 +202,8 @@ def _block(
     first, last, bend = (formants[labels][..., i, None] for i in range(3))
     track = first + (last - first) * along + bend * (4.0 * along * (1.0 - along))
     middle = CHANNELS / 2
-    place = (
-        middle
-        + (track - middle) * voice["tract"][:, None, None, None]
-        + moved[:, None, None, None]
-        + scatter * voice["width"][:, None, None, None]
-    )
+    tract, shift, width = (of[:, None, None, None] for of in (voice["tract"], moved, voice["width"]))
+    place = middle + (track - middle) * tract + shift + scatter * width
     time = starts[:, :, None, None] + lasting[:, :, None, None] * along
 
     ends = starts[:, -1] + lasting[:, -1]

@@ -46,15 +46,12 @@ class Samples(ABC):
 class DenseSamples(Samples):
     """Every value stored: (n, T) or (n, T, C), of any number type. A batch is the stored number times `scale`."""
 
-    def __init__(
-        self, values: np.ndarray, targets: np.ndarray, scale: float = 1.0, speakers: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, values: np.ndarray, targets: np.ndarray, scale: float = 1.0) -> None:
         self.values = torch.from_numpy(np.ascontiguousarray(values))
         if self.values.dim() == 2:
             self.values = self.values.unsqueeze(-1)
         self.targets = torch.from_numpy(np.ascontiguousarray(targets))
         self.scale = scale
-        self.speakers = speakers
 
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
         """Inputs (T, B, C) of the samples `indices`."""

@@ -12,7 +12,7 @@ from delrec_bench.data.binning import LONGEST, Binned, Bins, binned
 from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.events import CHANNELS, recordings
 from delrec_bench.data.files import digest_of, files_digest, need_files
-from delrec_bench.data.splits import Prepared, assemble
+from delrec_bench.data.splits import assemble
 from delrec_bench.data.task_data import Kind, TaskData, TaskOptions, row_name
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
@@ -95,10 +95,9 @@ class Corpus:
             steps = max(part.longest for split, part in parts.items() if split != "test")
         digest = files_digest({self.files[split]: md5 for split, md5 in digests.items()})
         return assemble(
-            Prepared(parts, openers, names, bins, steps, validation),
-            options,
-            split_seed,
-            workspace,
+            *(parts, openers, names, bins, options, split_seed, workspace),
+            steps=steps,
+            validation=validation,
             name=row_name(self.task, data_dir, digest),
             kind=kind,
             digest=digest,

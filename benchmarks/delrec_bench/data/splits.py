@@ -8,7 +8,7 @@ of the speakers, who then speak neither in the training data nor, where the corp
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,52 +26,53 @@ VALIDATION_SHARE = 0.2
 BATCH = 256  # samples that evaluation shows at once
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Recordings of a corpus, binned.
+def assemble(
+    parts: Mapping[str, Binned],
+    openers: Mapping[str, Opener],
+    names: Mapping[str, str],
+    bins: Bins,
+    options: TaskOptions,
+    seed: int,
+    workspace: Workspace,
+    *,
+    steps: int,
+    validation: str,
+    notes: tuple[str, ...],
+    **known: Any,
+) -> TaskData:
+    """A task's data from the binned recordings of a corpus.
 
-    Attributes:
+    Args:
         parts: By "train", "test" and, where the corpus has one, "valid".
         openers: Open the recordings of each part.
         names: What each part is called in messages and in exported splits: its file.
         bins: How they were binned.
+        options: Limits and the wish for another validation.
+        seed: Of the split.
+        workspace: Where a file may be unpacked.
         steps: T.
         validation: The corpus' own way to validate: "file", "random" or "speaker".
-    """
-
-    parts: Mapping[str, Binned]
-    openers: Mapping[str, Opener]
-    names: Mapping[str, str]
-    bins: Bins
-    steps: int
-    validation: str
-
-
-def assemble(
-    prepared: Prepared, options: TaskOptions, seed: int, workspace: Workspace, *, notes: tuple[str, ...], **known: Any
-) -> TaskData:
-    """Split, limit and wrap; `known` are the fields of `TaskData` that the recordings do not tell.
+        notes, known: The fields of `TaskData` that the recordings do not tell.
 
     Raises:
         BenchError: Labels or options that do not fit the recordings, or more memory than there is for a batch.
     """
-    steps, bins = prepared.steps, prepared.bins
-    channels = prepared.parts["train"].counts.channels
+    channels = parts["train"].counts.channels
     need_memory(4 * BATCH * steps * channels, f"{BATCH} samples of {steps:,} steps and {channels} channels")
-    _check_labels(prepared)
-    parts, sources, whole = _split(options, prepared, seed, known["name"])
+    _check_labels(parts, names)
+    chosen, sources, whole = _split(parts, names, options.validation or validation, seed, known["name"])
     rows = limited(whole, options)
-    samples = {split: _counted(parts[split], chosen, steps, options.binary) for split, chosen in rows.items()}
-    dropped = sum(
-        int(parts[split].beyond[chosen].sum()) + parts[split].counts.after(chosen, steps)
-        for split, chosen in rows.items()
-    )
+    samples = {split: _counted(chosen[split], some, steps, options.binary) for split, some in rows.items()}
+    late = [
+        int(chosen[split].beyond[some].sum()) + chosen[split].counts.after(some, steps) for split, some in rows.items()
+    ]
+    dropped = sum(late)
     if dropped:
         notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
 
     def perturbed(transform: Transform, seed: int) -> CountSamples:
         """The test samples with their events through a transform, binned as before."""
-        with prepared.openers["test"](workspace.cache) as file:
+        with openers["test"](workspace.cache) as file:
             return _counted(bin_events(file, bins, transform, seed), rows["test"], steps, options.binary)
 
     return divided(
@@ -80,7 +81,7 @@ def assemble(
         whole,
         sources,
         metric="accuracy",
-        classes=prepared.parts["train"].classes,
+        classes=parts["train"].classes,
         channels=channels,
         steps=steps,
         step_ms=bins.step * 1000,
@@ -98,12 +99,11 @@ def _counted(part: Binned, rows: np.ndarray, steps: int, binary: bool) -> CountS
 
 
 def _split(
-    options: TaskOptions, prepared: Prepared, seed: int, task: str
+    of: Mapping[str, Binned], named: Mapping[str, str], how: str, seed: int, task: str
 ) -> tuple[dict[str, Binned], dict[str, str], dict[str, np.ndarray]]:
     """The recordings that each split is taken from, their file's name, and all rows of them that it holds."""
-    parts, names = dict(prepared.parts), dict(prepared.names)
+    parts, names = dict(of), dict(named)
     test = np.arange(len(parts["test"].labels))
-    how = options.validation or prepared.validation
     if how == "file":
         if "valid" not in parts:
             raise BenchError(f"task option validation = 'file': {task} has no validation file; use 'random'")
@@ -153,17 +153,15 @@ def _held_out(how: str, pool: Binned, test: Binned, shuffled: np.ndarray, seed: 
     return np.isin(known, candidates[order(len(candidates), seed, len(candidates))[:wanted]])
 
 
-def _check_labels(prepared: Prepared) -> None:
+def _check_labels(parts: Mapping[str, Binned], names: Mapping[str, str]) -> None:
     """Refuse recordings without two classes to tell apart, or with classes in the other parts only."""
-    train = prepared.parts["train"]
+    train = parts["train"]
     if len(np.unique(train.labels)) < 2:
-        raise BenchError(
-            f"{prepared.names['train']}: every sample has label {train.labels[0]}; there must be two classes at least"
-        )
-    for split, part in prepared.parts.items():
+        raise BenchError(f"{names['train']}: every sample has label {train.labels[0]}; two classes are needed at least")
+    for split, part in parts.items():
         bad = np.flatnonzero(part.labels >= train.classes)
         if len(bad):
             raise BenchError(
-                f"{prepared.names[split]}: sample {bad[0]} has label {part.labels[bad[0]]}, the training file has "
-                f"classes 0 to {train.classes - 1}; mend the label, or name all classes in extra/keys"
+                f"{names[split]}: sample {bad[0]} has label {part.labels[bad[0]]}, the training file has classes 0 to "
+                f"{train.classes - 1}; mend the label, or name all classes in extra/keys"
             )
