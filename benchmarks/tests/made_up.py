@@ -12,7 +12,7 @@ from delrec_bench.tasks.base import find_tasks
 
 TASKS = {
     "digits": ("EMBEDDED", 64, 10, 0.80, 0.70),
-    "tones": ("EMBEDDED", 100, 20, 0.72, 0.75),
+    "formants-20": ("EMBEDDED", 100, 20, 0.72, 0.75),
     "shd": ("OFFICIAL", 100, 20, 0.80, 0.60),
 }
 METHODS = {  # name: (learned, control, weights, delays, gain)
@@ -27,7 +27,6 @@ METHODS = {  # name: (learned, control, weights, delays, gain)
 }
 PAIR = ("delrec-synaptic", "delrec-synaptic-fixed")
 KNOWN = {name: replace(task, title="") for name, task in find_tasks().items()}
-KNOWN["tones"] = replace(KNOWN["digits"], name="tones")
 
 
 def made(**values):
@@ -163,7 +162,7 @@ def declared(records, primary=PAIR, **changes):
     runs = {r.key: Expected(r.method, r.control) for r in records if r.kind in ("run", "floor")}
     values = {"page": "made-up", "title": "Does learning help?", "study": "made-up", "profile": "quick", "runs": runs}
     values |= {"primary": Comparison(*primary) if isinstance(primary, tuple) else primary, "tasks": KNOWN}
-    values |= {"margins": {"digits": 0.01, "tones": 0.01, "shd": 0.01, "mackey-glass": 0.02}}
+    values |= {"margins": {"digits": 0.01, "formants-20": 0.01, "shd": 0.01, "mackey-glass": 0.02}}
     return Declaration(**(values | changes))
 
 
@@ -182,7 +181,7 @@ def scored_at(method, repetition, score, task="digits", total=1000, **changes):
     return remade(like, **(columns | {"result": like.result | result, "data": data} | changes))
 
 
-def pair_of(gain, n=8, tasks=("digits", "tones", "shd"), spread=0.004):
+def pair_of(gain, n=8, tasks=("digits", "formants-20", "shd"), spread=0.004):
     """`PAIR` with a gain in accuracy that varies a little with task and repetition."""
     return [
         scored_at(m, r, 0.70 + (gain + spread * ((r + i) % 3 - 1) if m == PAIR[0] else 0.0), task=t)
@@ -198,7 +197,7 @@ def history(record_, epochs=6):
     return record_.changed(history=lines)
 
 
-def swept(axes, methods=PAIR, tasks=("digits", "tones"), n=4, gain=0.02):
+def swept(axes, methods=PAIR, tasks=("digits", "formants-20"), n=4, gain=0.02):
     """Records of a sweep, and what its page declares of them: (records, runs).
 
     Scores rise by 0.01 a value along the first axis; a method without "-fixed" gains `gain` over its control.

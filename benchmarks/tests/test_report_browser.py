@@ -62,7 +62,7 @@ def path(tmp_path_factory):
     records = []
     for r in range(3):
         for i, m in enumerate(METHODS):
-            for task in ("digits", "tones"):
+            for task in ("digits", "formants-20"):
                 records.append(made_up.history(made_up.scored_at(m, r, 0.5 + 0.1 * i, task=task)))
         records.append(made_up.scored_at("counts-only", r, 0.2, kind="floor", parameters={}))
     return write_page(folder, build(made_up.declared(records, primary=None), records))[0]

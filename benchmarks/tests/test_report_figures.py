@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from benchmarks.tests import made_up
 from benchmarks.tests.made_up import PAIR, page_of, pair_of
 
-TWO = ("digits", "tones")
+TWO = ("digits", "formants-20")
 
 
 def module(name):

@@ -18,7 +18,7 @@ from scipy import stats
 from benchmarks.tests import made_up
 from benchmarks.tests.made_up import PAIR, page_of, pair_of
 
-TASKS = ("digits", "tones", "shd")
+TASKS = ("digits", "formants-20", "shd")
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def test_holm_is_over_the_tasks_of_the_declared_comparison_alone(whole):
     assert min(d.verdict.p_holm for d in page.judged.primary) == pytest.approx(min(1.0, 3 * least))
     others = [d.verdict for d in whole.judged.differences if d.verdict.kind == "exploratory"]
     assert len(others) > 50 and {v.p_holm for v in others} == {None}
-    page = page_of(pair_of(0.1), primary=Comparison(*PAIR, over=("digits", "tones")))
-    assert [d.verdict.task for d in page.judged.primary] == ["digits", "tones"], "those of its own tasks"
+    page = page_of(pair_of(0.1), primary=Comparison(*PAIR, over=("digits", "formants-20")))
+    assert [d.verdict.task for d in page.judged.primary] == ["digits", "formants-20"], "those of its own tasks"
 
 
 def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repetition():
@@ -105,7 +105,7 @@ def test_a_contrast_and_a_rows_own_control_are_exploratory_and_a_floor_is_compar
 
 def test_a_finding_is_filled_with_numbers_where_the_runs_support_it():
     text = "Learned delays gain {digits.difference} {digits.interval} on digits, {mean.difference} on all."
-    finding = FindingTable(text=text, verdicts={"digits": "better", "tones": "better"})
+    finding = FindingTable(text=text, verdicts={"digits": "better", "formants-20": "better"})
     said = page_of(pair_of(0.1), finding=finding).finding
     assert said.startswith("Learned delays gain +9.95 points [+9.") and "{" not in said
     assert page_of(pair_of(-0.1), finding=finding).finding is None, "the runs say otherwise"
