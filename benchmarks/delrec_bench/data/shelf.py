@@ -74,7 +74,7 @@ def advice(rows: list[Shelved]) -> str:
     """How to get what is not there."""
     absent = sorted({row.task for row in rows if row.found == ABSENT})
     lines = ["A .h5 or .gz form of a file serves as well; --data DIR reads another folder for one run."]
-    lines += [f"delrec-bench data make {task}   (a run makes it by itself)" for task in absent if task in MADE]
+    lines += [f"delrec-bench data make {task}   (runs do this automatically)" for task in absent if task in MADE]
     return "\n".join([*lines, *(f"delrec-bench data fetch {task}" for task in absent if task not in MADE)])
 
 

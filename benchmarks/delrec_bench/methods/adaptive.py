@@ -135,7 +135,7 @@ def _method(
 def _own_network(name: str, family: str, control: str, **fixed: Any) -> Method:
     recurrent = "ordinary recurrent connections" if fixed["recurrent"] == "plain" else "feedforward"
     title = "RadLIF" if name == "radlif" else FAMILIES[family].title
-    return _method(name, family, title, f", {recurrent}, no delay", "", control, "", **fixed)
+    return _method(name, family, title, f", {recurrent}, no delays", "", control, "", **fixed)
 
 
 def _pair(
@@ -156,7 +156,7 @@ def _with_delays(family: str) -> list[Method]:
     # Where the paper's network is recurrent, the LIF behind the same delays differs by the neuron alone.
     before = family if family in FEEDFORWARD else "dcls-fixed"
     recurrent = "with recurrent delays, one per sending neuron"
-    feedforward = "behind feedforward delays, one per connection"
+    feedforward = "with feedforward delays, one per connection"
     return [
         *_pair(family, "delrec-axonal", "DelRec", recurrent, "recurrent delays", plain, f"; {DELREC}", AXONAL, FIXED),
         *_pair(family, "dcls", "DCLS", feedforward, "feedforward delays", before, f"; {HAMMOUAMRI}", DCLS, DCLS_FIXED),

@@ -41,8 +41,8 @@ def _method(delays: Delays, what: str, learned: str) -> Method:
 
 
 METHODS = [
-    _method("none", "no delay", "weights"),
-    _method("axonal", "a delay for each sending neuron", "weights, feedforward delays"),
-    _method("dendritic", "a delay for each receiving neuron", "weights, feedforward delays"),
-    _method("synaptic", "a delay for each connection", "weights, feedforward delays"),
+    _method("none", "no delays", "weights"),
+    _method("axonal", "one delay per sending neuron", "weights, feedforward delays"),
+    _method("dendritic", "one delay per receiving neuron", "weights, feedforward delays"),
+    _method("synaptic", "one delay per connection", "weights, feedforward delays"),
 ]

@@ -38,7 +38,7 @@ def _methods(kind: str, learned: str, drawn: str) -> list[Method]:
     return [
         _method(kind, "", learned, "learned", fixed, **LEARNED),
         _method(kind, "-fixed", drawn, "random and fixed", "rlif", **FIXED),
-        _method(kind, "-fixed-spread", f"{drawn}, with spread", SPREAD, fixed, **FIXED_SPREAD),
+        _method(kind, "-fixed-spread", f"{drawn} with spread", SPREAD, fixed, **FIXED_SPREAD),
     ]
 
 

@@ -30,7 +30,7 @@ def _method(kind: str, what: str, learned: str) -> Method:
         name=f"eventprop-{kind}",
         title=f"EventProp, {what}",
         family="exact gradients",
-        summary=f"exact gradients of neurons that spike many times, {what}",
+        summary=f"exact gradients for neurons that spike several times, {what}",
         source=SOURCE,
         learned=learned,
         control=None if kind == "none" else "eventprop-none",
@@ -42,7 +42,7 @@ def _method(kind: str, what: str, learned: str) -> Method:
 
 
 METHODS = [
-    _method("none", "no delay", "weights"),
-    _method("feedforward", "a delay for each connection", "weights, feedforward delays"),
-    _method("recurrent", "recurrent, a delay for each connection", "weights, feedforward delays, recurrent delays"),
+    _method("none", "no delays", "weights"),
+    _method("feedforward", "one delay per connection", "weights, feedforward delays"),
+    _method("recurrent", "recurrent, one delay per connection", "weights, feedforward delays, recurrent delays"),
 ]

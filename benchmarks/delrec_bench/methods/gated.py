@@ -20,7 +20,7 @@ def _method(cell: Any, source: str) -> Method:
         name=cell,
         title=cell.upper(),
         family="not spiking",
-        summary=f"{cell.upper()}, real numbers in place of spikes, no delay",
+        summary=f"{cell.upper()}, real-valued, without spikes or delays",
         source=source,
         learned="weights",
         board=cell == "gru",

@@ -31,11 +31,11 @@ def _method(name: str, title: str, summary: str, source: str, control: str | Non
 
 
 METHODS = [
-    _method("lif", "LIF", "leaky integrate-and-fire neurons, feedforward, no delay", "SNN", None, **FEEDFORWARD),
+    _method("lif", "LIF", "leaky integrate-and-fire neurons, feedforward, no delays", "SNN", None, **FEEDFORWARD),
     _method(
         "rlif",
         "Recurrent LIF",
-        "LIF with ordinary recurrent connections: one step, no delay",
+        "LIF neurons with ordinary recurrent connections, no delays",
         "RSNN",
         "lif",
         **RECURRENT,
@@ -43,7 +43,7 @@ METHODS = [
     _method(
         "lif-learned-tau",
         "LIF",
-        "LIF neurons that learn their time constants, feedforward, no delay",
+        "LIF neurons that learn their time constants, feedforward, no delays",
         "SNN",
         "lif",
         **FEEDFORWARD,
@@ -52,7 +52,7 @@ METHODS = [
     _method(
         "rlif-learned-tau",
         "Recurrent LIF",
-        "LIF neurons that learn their time constants, with ordinary recurrent connections, no delay",
+        "LIF neurons that learn their time constants, with ordinary recurrent connections, no delays",
         "RSNN",
         "rlif",
         **RECURRENT,

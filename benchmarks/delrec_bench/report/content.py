@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
@@ -140,7 +141,10 @@ class Page:
 
 def _said(d: Difference) -> str:
     value = d.verdict.difference
-    return "no shared repetition" if value is None else words.difference(d.method["metric"], value)
+    if value is None:
+        return "no shared repetition"
+    lower = "" if metric_named(d.method["metric"]).more_is_better else " (lower is better)"
+    return words.difference(d.method["metric"], value) + lower
 
 
 def build(declared: Declaration, records: Sequence[Record], source: str = "records") -> Page:

@@ -157,9 +157,10 @@ def verdict_table(page: Page) -> Table | None:
         v, metric = d.verdict, d.method["metric"]
         minus = page.declared.primary.minus if page.declared.primary and v.kind == "primary" else ()
         less = f"compared with {' − '.join(map(page.declared.title_of, minus))}" if minus else ""
+        kind = "declared" if v.kind == "primary" else "exploratory"
         wide = "" if d.wide is None else words.difference_range(metric, d.wide.low, d.wide.high)
         cells = {
-            "comparison": Cell(f"{d.method.title} − {d.control.title}", d.about or less or v.kind),
+            "comparison": Cell(f"{d.method.title} − {d.control.title}", d.about or less or kind),
             "task": Cell(page.declared.task_title(v.task)),
             "difference": _size(metric, v.difference),
             "95 % interval": Cell(words.difference_range(metric, v.low, v.high) * v.compared),

@@ -15,7 +15,7 @@ CORPUS = Corpus(
 
 TASK = Task(
     name=NAME,
-    summary="synthetic words of formant sweeps in SSC's layout, 35 classes; many differ only in the order and "
+    summary="synthetic words of formant sweeps in SSC's file format; many differ only in the order and "
     "timing of their sounds, so they favour methods with memory",
     source="delrec_bench.data.generated",
     licence="CC0-1.0",

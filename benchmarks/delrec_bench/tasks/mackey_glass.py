@@ -100,7 +100,7 @@ def load(
 TASK = Task(
     name="mackey-glass",
     title="Mackey-Glass",
-    summary="forecast of a chaotic series `horizon` steps ahead from 150 values (NMSE, lower is better)",
+    summary="forecast of a chaotic series from its last 150 values (NMSE, lower is better)",
     source="M. C. Mackey, L. Glass: Oscillation and chaos in physiological control systems, Science 197, 1977",
     licence="CC0-1.0",
     family="forecast",

@@ -123,7 +123,7 @@ def bins(times: np.ndarray, step: float, steps: int) -> np.ndarray:
 TASK = Task(
     name="yin-yang",
     title="Yin-Yang",
-    summary="points of a Yin-Yang figure in three classes, a spike time for each of four coordinates",
+    summary="points of a Yin-Yang figure in three classes, one spike time per coordinate",
     source="L. Kriener, J. Göltz, M. A. Petrovici: The Yin-Yang dataset, NICE 2022, arXiv:2102.08211; encoding of "
     "J. Göltz et al.: DelGrad, Nature Communications 2025, doi:10.1038/s41467-025-63120-y",
     licence="none: a formula",

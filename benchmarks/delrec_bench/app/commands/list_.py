@@ -67,7 +67,7 @@ def _shown(what: str, row: dict[str, Any]) -> str:
     if what == "schemas":
         return json.dumps(row["schema"], indent=2)
     if what == "metrics":
-        return f"{row['name']}\n    {row['label']}; {row['direction']} is better; predicts a {row['predicts']}"
+        return f"{row['name']}\n    {row['label']}; predicts a {row['predicts']}"
     text = f"{row['name']}\n    {row['summary']}"
     if what == "studies":
         text += f"\n    profiles: {', '.join(row['profiles'])}"
