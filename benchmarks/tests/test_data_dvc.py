@@ -1,4 +1,4 @@
-"""data.dvc is a file DVC works with: per-file status, push and pull through a folder, nothing else needed."""
+"""The .dvc files and dvc.yaml are files that DVC works with, and say what every file is."""
 
 import hashlib
 import os
@@ -35,8 +35,8 @@ def test_the_zips_have_the_digests_that_tonic_checks():
     from tonic.datasets import SHD, SSC
 
     entries = listed(find_workspace())
-    for task, source in (("shd", SHD), ("ssc", SSC)):
-        for split in ("train", "valid", "test") if task == "ssc" else ("train", "test"):
+    for task, source, splits in (("shd", SHD, ("train", "test")), ("ssc", SSC, ("train", "valid", "test"))):
+        for split in splits:
             entry = entries[f"data/{task}/{task}_{split}.h5.zip"]
             assert entry.md5 == getattr(source, f"{split}_md5")
             assert entry.url == source.base_url + getattr(source, f"{split}_zip")
@@ -116,7 +116,7 @@ def checkout(tmp_path):
 
 
 @pytest.mark.slow
-def test_status_is_clean_after_make_and_push_and_pull_work_through_a_folder(checkout, tmp_path):
+def test_dvc_takes_what_is_made_for_the_listed_files(checkout):
     folder, dvc = checkout
     before = (folder / "data.dvc").read_text()
     assert "not in cache" in dvc("status", "data.dvc")
@@ -124,12 +124,6 @@ def test_status_is_clean_after_make_and_push_and_pull_work_through_a_folder(chec
     dvc("commit", "--force", "data.dvc")
     assert "up to date" in dvc("status", "data.dvc")  # SHD, SSC and MNIST are absent, and stop nobody
     assert yaml.safe_load((folder / "data.dvc").read_text()) == yaml.safe_load(before)
-    dvc("remote", "add", "-d", "folder", str(tmp_path / "remote"))
-    dvc("push", "data.dvc")
-    (folder / FILE).unlink()
-    shutil.rmtree(folder / ".dvc" / "cache")
-    dvc("pull", "data.dvc")
-    assert (folder / FILE).is_file() and "up to date" in dvc("status", "data.dvc")
 
 
 @pytest.mark.slow

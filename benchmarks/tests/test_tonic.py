@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tonic
 import torch
-from delrec_bench.data.augment import merged, shifted
+from delrec_bench.data.augment import merged
 from delrec_bench.data.events import recordings
 from delrec_bench.data.from_tonic import TonicCorpus, from_first
 from delrec_bench.data.generated import RECIPES, generate, write
@@ -117,14 +117,6 @@ def test_added_noise_is_a_share_of_the_events_sorted_by_time():
         after = add_noise(before, 700, 0.5)
     assert len(after) == 1500 and (np.diff(after["t"]) >= 0).all() and after["x"].max() < 700
     assert (after["x"] == 5).sum() >= 1000
-
-
-def test_the_shift_moves_a_channel_as_a_whole():
-    before = events_of(np.tile(np.arange(40, 60), 3), np.repeat([0, 1, 2], 20))
-    with seeded(3):
-        after = shifted(before, 3, by=100)
-    moves = {int((after["t"] - before["t"])[i * 20]) for i in range(3)}
-    assert len(moves) == 3 and all((after["t"] - before["t"])[i * 20 :][:20].std() == 0 for i in range(3))
 
 
 def test_the_merge_aligns_the_centres_and_keeps_the_share():

@@ -1,15 +1,18 @@
-"""Adaptive neurons as methods: their published sizes, their presets, and that nothing of the LIF leaks into them."""
+"""Methods of papers: their published sizes and settings, where they apply, and that the suite's loop trains them."""
 
 import tomllib
 
 import pytest
 import torch
 from delrec import RecurrentDelays
-from delrec_bench.config import Request, defaults, profiles, settle
+from delrec_bench.config import Request, Seeds, defaults, profiles, settle
 from delrec_bench.config.sizes import with_budget
+from delrec_bench.errors import BenchError
 from delrec_bench.methods._published import FOLDER
 from delrec_bench.methods.base import find_methods
 from delrec_bench.tasks.base import find_tasks
+from delrec_bench.training import evaluate, fit
+from delrec_bench.workspace import workspace_at
 
 TABLE = find_methods()
 TASKS = find_tasks()
@@ -85,3 +88,45 @@ def test_the_leak_and_the_start_are_settings():
     assert network.blocks[0].spiking.neuron.start == "random"
     with pytest.raises(ValueError, match="leak = 'some'"):
         TABLE["adlif"].build({**run.network, "leak": "some"}, 140, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "parameters"),
+    [
+        ("delgrad-none", (0.02, 0.0), (210, 0)),
+        ("delgrad-axonal", (0.005, 0.005), (210, 34)),
+        ("delgrad-synaptic", (0.01, 0.003), (210, 210)),
+    ],
+)
+def test_delgrads_published_setting_of_yin_yang(name, rates, parameters):
+    run = settle(Request(name, "yin-yang", profile="paper"), TABLE[name], TASKS["yin-yang"])
+    training = run.training
+    assert (training.lr_weights, training.lr_delays) == rates
+    assert (training.epochs, training.batch, training.optimiser, training.weight_decay) == (300, 150, "adam", 0.0)
+    assert (training.schedule_weights, training.schedule_every, training.schedule_factor) == ("step", 20, 0.95)
+    assert training.selection == "last"
+    assert run.options.binning == "times"
+    model = run.method.build(run.network, 4, 3)
+    counts = model.count()
+    assert (counts.weights, counts.delays) == parameters
+
+
+def test_the_loop_trains_delgrad(tmp_path):
+    name = "delgrad-axonal"
+    request = Request(name, "yin-yang", epochs=3, limit=900)
+    run = settle(request, TABLE[name], TASKS["yin-yang"])
+    data = TASKS["yin-yang"].load(run.options, 0, 0, None, workspace_at(tmp_path))
+    torch.manual_seed(0)
+    model = run.method.build(run.network, data.channels, data.classes)
+    before = evaluate(model, data.valid).score
+    result = fit(model, data.train, data.valid, run.training, seeds=Seeds.of(0))
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert result.valid_score > before + 0.1
+    assert 0.5 < result.history[-1]["rates"][0] <= 1
+
+
+def test_pixels_and_forecasts_say_why_not():
+    for task in TASKS.values():
+        if task.family in ("pixels", "forecast"):
+            with pytest.raises(BenchError, match=r"grey values|forecasts a value"):
+                settle(Request("delgrad-axonal", task.name), TABLE["delgrad-axonal"], task)
