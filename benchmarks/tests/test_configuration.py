@@ -1,6 +1,7 @@
 """From a request to a configuration: order of precedence, keys, types, and messages that name the nearest."""
 
 import math
+import re
 import shlex
 import sys
 from dataclasses import replace
@@ -12,7 +13,6 @@ from delrec_bench import app
 from delrec_bench.config import (
     Request,
     Seeds,
-    TrainingConfig,
     defaults,
     full_key,
     parse_setting,
@@ -49,25 +49,40 @@ def resolved(method: str = "lif", task: str = "digits", **asked):
         ("binary=true", True),
         ("optimiser=adam", "adam"),
         ('optimiser="adam"', "adam"),
-        ("step_ms=5", 5),
         ("clip_norm=none", None),
     ],
 )
 def test_settings_are_toml_numbers_or_words(text, value):
-    key, read = parse_setting(text)
-    assert read == value
-    assert parse_setting(f"{key}={toml_value(read)}") == (key, read)
+    assert parse_setting(text)[1] == value
 
 
 @pytest.mark.parametrize(
-    "value", ["1", "true", "none", "1e5", "", " a", '"a"', "[1", "it's", ["a,b", 'c"d'], "é = \\", "2026-11-25"]
+    "value",
+    [
+        5,
+        1e-3,
+        True,
+        None,
+        [64, 64],
+        "1",
+        "true",
+        "none",
+        "1e5",
+        "",
+        " a",
+        '"a"',
+        "[1",
+        "it's",
+        ["a,b", 'c"d'],
+        "é = \\",
+    ],
 )
-def test_a_word_of_a_study_is_read_back_from_the_command_of_its_run_as_that_word(value):
+def test_a_value_is_read_back_from_the_command_of_its_run_as_that_value(value):
     """The word "1" became the number 1, and "none" nothing: the command of the record made another run."""
     assert parse_setting(f"key={toml_value(value)}") == ("key", value)
 
 
-@pytest.mark.parametrize("text", ["hidden", "=3", "hidden=", "hidden=[1", 'a="b'])
+@pytest.mark.parametrize("text", ["hidden", "=3", "hidden=", "hidden=[1", 'a="b', "hidden=" + "[" * 100_000])
 def test_a_setting_that_does_not_parse_is_refused(text):
     with pytest.raises(BenchError, match="--set"):
         parse_setting(text)
@@ -90,21 +105,6 @@ def test_an_unknown_key_names_the_nearest_and_a_short_one_must_be_clear():
         full_key("hiden", known)
     with pytest.raises(BenchError, match=r"unknown key 'training\.epoch'; did you mean 'training\.epochs'"):
         full_key("training.epoch", known)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "wanted"),
-    [
-        ("training.epochs", 2.5, "a whole number"),
-        ("training.lr_weights", "fast", "a number"),
-        ("training.optimiser", 3, "one of 'adam' or 'adamw'"),
-        ("task.binary", 1, "true or false"),
-        ("network.bias", "yes", "true or false"),
-    ],
-)
-def test_a_value_of_the_wrong_type_is_named(key, value, wanted):
-    with pytest.raises(BenchError, match=rf"{key} is {value!r}; it must be {wanted}"):
-        resolved(overrides=((key, value),))
 
 
 def test_a_profile_must_exist_and_speak_of_the_task():
@@ -213,48 +213,36 @@ def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
     assert len(streams) == 4
     assert seeds.stream("order", 1) != seeds.stream("order", 2)
     assert Seeds(order=9).stream("split") == Seeds().stream("split")
-    with pytest.raises(BenchError, match=r"seeds\.order is -1"):
-        Seeds(order=-1)
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("key", "value", "wanted"),
     [
-        ("epochs", 0),
-        ("epochs", True),
-        ("batch", 2.5),
-        ("lr_weights", -1.0),
-        ("lr_delays", math.nan),
-        ("optimiser", "sgd"),
-        ("schedule_delays", "linear"),
-        ("schedule_step", "batch"),
-        ("clip_value", 0.0),
-        ("ties", "any"),
+        ("training.epochs", 0, "at least 1"),
+        ("training.epochs", True, "a whole number"),
+        ("training.batch", 2.5, "a whole number"),
+        ("training.batch", 10**20, "at most 1000000"),
+        ("training.lr_weights", "fast", "a number"),
+        ("training.lr_weights", -1.0, "at least 0"),
+        ("training.lr_weights", 1e300, "at most 10000"),
+        ("training.lr_delays", math.nan, "a finite number"),
+        ("training.optimiser", "adamv", "one of 'adam' or 'adamw'; did you mean"),
+        ("training.clip_value", 0.0, "above 0"),
+        ("task.binary", 1, "true or false"),
+        ("task.steps", 100_000_000, ".*from 1 to 1000000"),
+        ("task.step_ms", 1e-9, r"at least 0\.001"),
+        ("seeds.order", -1, "at least 0"),
+        ("network.bias", "yes", "true or false"),
+        ("network.hidden", [1_000_000_000], ".* from 1 to 10000000"),
+        ("network.hidden", 10**20, ".* from 1 to 10000000"),
+        ("network.window", 1_000_000_000, "from"),
+        ("network.sigma", 1e300, "from"),
+        ("budget", 10**10, ".* at most 1000000000"),
     ],
 )
-def test_a_bad_training_setting_is_named_with_its_value(field, value):
-    with pytest.raises(BenchError, match=rf"training\.{field} is {value!r}"):
-        TrainingConfig(**{field: value})
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ({"network.hidden": [1_000_000_000]}, r"network\.hidden is \[1000000000\]; .* from 1 to 10000000"),
-        ({"network.hidden": 99999999999999999999}, "network.hidden is 99999999999999999999"),
-        ({"network.window": 1_000_000_000}, r"network\.window is 1000000000; it must be from"),
-        ({"task.steps": 100_000_000}, r"task\.steps is 100000000; .* from 1 to 1000000"),
-        ({"task.step_ms": 1e-9}, r"task\.step_ms is 1e-09; it must be at least 0\.001"),
-        ({"budget": 10**10}, r"budget is 10000000000; .* at most 1000000000"),
-        ({"training.lr_weights": 1e300}, r"training\.lr_weights is 1e\+300; it must be at most 10000"),
-        ({"training.lr_delays": math.inf}, r"training\.lr_delays is inf"),
-        ({"network.sigma": 1e300}, r"network\.sigma is 1e\+300; it must be from"),
-        ({"training.batch": 10**20}, r"training\.batch is 1"),
-    ],
-)
-def test_a_setting_beyond_all_use_is_refused_by_its_field(words, message):
-    with pytest.raises(BenchError, match=message):
-        resolved("delrec-dcls", "shd", overrides=tuple(words.items()))
+def test_a_value_of_the_wrong_type_or_beyond_all_use_is_named(key, value, wanted):
+    with pytest.raises(BenchError, match=rf"{key} is {re.escape(repr(value))}.*; it must be {wanted}"):
+        resolved("delrec-dcls", "shd", overrides=((key, value),))
 
 
 @pytest.mark.parametrize(
@@ -294,8 +282,6 @@ def test_deep_nesting_is_an_error_of_the_file(tmp_path):
     path.write_text(".".join("a" * 3_000) + " = 1")
     with pytest.raises(BenchError, match="nested too deeply"):
         read_toml(path)
-    with pytest.raises(BenchError, match="nested too deeply|does not parse"):
-        parse_setting("hidden=" + "[" * 100_000)
 
 
 def whole_run(folder, **asked):
