@@ -237,7 +237,7 @@ def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
         ("network.hidden", 10**20, ".* from 1 to 10000000"),
         ("network.window", 1_000_000_000, "from"),
         ("network.sigma", 1e300, "from"),
-        ("budget", 10**10, ".* at most 1000000000"),
+        ("budget", 10**10, "at most 1000000000"),
     ],
 )
 def test_a_value_of_the_wrong_type_or_beyond_all_use_is_named(key, value, wanted):

@@ -10,8 +10,9 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import Request, defaults, resolve
-from delrec_bench.config.evaluation import LESIONS, parse_lesion
+from delrec_bench.config.evaluation import LESIONS
 from delrec_bench.data.generated import Events, write
+from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.records import finished_record, load_records, read_store
@@ -173,7 +174,7 @@ def test_a_lesion_changes_delays_and_nothing_else(settled, workspace, method, le
 
     was, now = ({name: d.double() for name, d in m.delays().items()} for m in (whole, model))
     for name, delay in now.items():
-        old, level = was[name], parse_lesion(lesion)[1]
+        old, level = was[name], parse_level(lesion, LESIONS, "lesion")[1]
         assert delay.min() >= 0
         if lesion == "permute":
             assert torch.allclose(delay.flatten().sort().values, old.flatten().sort().values, atol=1e-5)

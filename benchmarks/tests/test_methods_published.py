@@ -21,7 +21,7 @@ CLASSES = {"shd": 20, "ssc": 35}
 
 def resolved(method: str, task: str, profile: str = "paper"):
     settings = settle(Request(method, task, profile=profile), TABLE[method], TASKS[task])
-    return with_budget(settings, TABLE, settings.options.channels, CLASSES[task])
+    return with_budget(settings, settings.options.channels, CLASSES[task])
 
 
 def built(method: str, task: str, profile: str = "paper"):

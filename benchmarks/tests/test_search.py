@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from delrec_bench import app
 from delrec_bench.config import AXES, Request, Seeds, resolve, searched, settle
-from delrec_bench.config.seeds import TRIAL_SEED
+from delrec_bench.config.tree import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.base import find_methods
 from delrec_bench.report.content import build

@@ -3,8 +3,7 @@
 A lesion, `name` or `name=level`, maps the delays of one layer, in steps and of any shape, to others of that shape.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,8 +11,8 @@ import torch
 from pydantic import AfterValidator, BeforeValidator
 from torch import Generator, Tensor
 
-from delrec_bench.data.transforms import CONDITIONS, transform_of
-from delrec_bench.errors import BenchError, nearest
+from delrec_bench.data.transforms import CONDITIONS, parse_level
+from delrec_bench.errors import BenchError
 from delrec_bench.schema import settings
 
 
@@ -53,58 +52,23 @@ LESIONS = {
 }
 
 
-def parse_lesion(text: str) -> tuple[str, float]:
-    """Name and level of `name` or `name=level`; the level is 0 where the kind has none.
-
-    Raises:
-        BenchError: An unknown kind, or a level that is missing, not wanted, no number or out of range.
-    """
-    name, equals, given = text.partition("=")
-    if name not in LESIONS:
-        raise BenchError(f"no lesion '{name}'; {nearest(name, LESIONS)}")
-    lesion = LESIONS[name]
-    if not lesion.unit:
-        if equals:
-            raise BenchError(f"lesion '{text}': {name} has no level; write {name} alone")
-        return name, 0.0
-    try:
-        level = float(given)
-    except ValueError:
-        level = math.nan
-    if not lesion.least <= level <= lesion.most:
-        raise BenchError(
-            f"lesion '{text}': the level is a number from {lesion.least:g} to {lesion.most:g} ({lesion.unit})"
-        )
-    return name, level
-
-
 PLAIN = (None, "", "none")
 """How a setting of `evaluation` says that nothing is to be done."""
 
 
-def _given(value: Any) -> Any:
-    return None if value in PLAIN else value
+def _levelled(what: str, kinds: Mapping[str, Any], example: str) -> AfterValidator:
+    """Take one of `kinds`, or None; its level is then written in one way, which the key holds."""
 
+    def check(text: str | None) -> str | None:
+        if text in PLAIN:
+            return None
+        try:
+            name, level = parse_level(str(text), kinds, what)
+        except BenchError as error:
+            raise ValueError(f"none, or one of {', '.join(kinds)}, as {example}: {error}") from error
+        return f"{name}={level:.12g}" if kinds[name].unit else name
 
-def _condition(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        transform_of(text, 1)
-    except BenchError as error:
-        raise ValueError(f"none, or one of {', '.join(CONDITIONS)} with its level, as deletion=0.3: {error}") from error
-    name, _, level = text.partition("=")
-    return f"{name}={float(level):.12g}"
-
-
-def _lesion(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        name, level = parse_lesion(text)
-    except BenchError as error:
-        raise ValueError(f"none, or one of {', '.join(LESIONS)}, as permute or noise=2: {error}") from error
-    return f"{name}={level:.12g}" if LESIONS[name].unit else name
+    return AfterValidator(check)
 
 
 @settings("evaluation.")
@@ -120,9 +84,11 @@ class Evaluation:
         deployment: "unrounded" leaves delays real, "sigma" leaves the spread on at which the training stood.
     """
 
-    condition: Annotated[str | None, AfterValidator(_condition), BeforeValidator(_given)] = None
-    lesion: Annotated[str | None, AfterValidator(_lesion), BeforeValidator(_given)] = None
-    deployment: Annotated[Literal["unrounded", "sigma"] | None, BeforeValidator(_given)] = None
+    condition: Annotated[str | None, _levelled("condition", CONDITIONS, "deletion=0.3")] = None
+    lesion: Annotated[str | None, _levelled("lesion", LESIONS, "permute or noise=2")] = None
+    deployment: Annotated[
+        Literal["unrounded", "sigma"] | None, BeforeValidator(lambda v: None if v in PLAIN else v)
+    ] = None
 
     def canonical(self) -> dict[str, str]:
         """What is set, for the key and the record: nothing of a plain run."""

@@ -75,7 +75,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     except ValueError as error:
         raise BenchError(str(error)) from error
     data = _read(settings, _folder(request, settings.task), workspace)
-    settings = with_budget(settings, methods, data.channels, data.classes)
+    settings = with_budget(settings, data.channels, data.classes)
     refuse_too_large(settings, data, device)
     if settings.products != "ieee" and (device != "cuda" or settings.dtype != "float32"):
         raise BenchError(

@@ -10,55 +10,25 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, create_model
 
 from delrec_bench.config.evaluation import NAMES, Evaluation
 from delrec_bench.config.requests import Request
 from delrec_bench.config.searched import searched_settings
-from delrec_bench.config.seeds import AXES, Seeds
 from delrec_bench.config.toml import dotted, preset
-from delrec_bench.config.training import TrainingConfig
+from delrec_bench.config.tree import AXES, Products, Seeds, TrainingConfig, Whole
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.base import Method
 from delrec_bench.methods.stack import refused
-from delrec_bench.schema import Table, checked, settings
+from delrec_bench.schema import Table, checked
 from delrec_bench.tasks.base import Task
 
-Products = Literal["ieee", "tf32", "bfloat16"]
 FORECAST = {"task.tau", "task.horizon"}  # options that only a forecast has: elsewhere `tau` is the neuron's
-MOST_PARAMETERS = 1_000_000_000
 LARGEST = 100_000_000  # of any number in a network's settings
 WIDEST = 10_000_000  # neurons of a hidden layer
-
-
-def _is_whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _budget(value: Any) -> Any:
-    if value != "paper" and not _is_whole(value, 0, MOST_PARAMETERS):
-        raise ValueError(f"a number of parameters, at most {MOST_PARAMETERS}, or 'paper'")
-    return value
-
-
-@settings("")
-class Whole:
-    """What is set for a run as a whole.
-
-    Attributes:
-        dtype: Number type of network and inputs.
-        budget: Trainable parameters at most, or "paper", those of DelRec's published network: the widths follow. 0
-            takes network.hidden as it is.
-        products: How float32 is multiplied on a CUDA device: "ieee", or on tensor cores "tf32" or "bfloat16"; sums and
-            states are float32 in any case.
-    """
-
-    dtype: Literal["float32", "float64"] = "float32"
-    products: Products = "ieee"
-    budget: Annotated[Any, AfterValidator(_budget)] = 0
 
 
 def _within(value: Any) -> Any:
@@ -69,7 +39,7 @@ def _within(value: Any) -> Any:
 
 
 def _widths(value: list[Any]) -> list[Any]:
-    if not value or not all(_is_whole(width, 1, WIDEST) for width in value):
+    if not value or any(type(width) is not int or not 1 <= width <= WIDEST for width in value):
         raise ValueError(f"a list of whole numbers from 1 to {WIDEST}, one a layer")
     return value
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import torch
 
-from delrec_bench.config.requests import Request
-from delrec_bench.config.settings import Settings, settle
+from delrec_bench.config.settings import Settings
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import free_bytes
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import Method, MethodTable, broken, refused
+from delrec_bench.methods.base import Method, broken, refused
 from delrec_bench.records import canonical_json
 
-PAPER = "delrec-axonal"  # whose published network is the budget called "paper"
 LARGEST = 1 << 16  # neurons a layer, where the search gives up
 COPIES = 4  # a parameter, its gradient, and the two moments of its optimiser
 GIB = 2**30
@@ -92,24 +90,15 @@ def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classe
     return [fits - 1 + bisect_right(range(fits, beyond), budget, key=count)] * depth
 
 
-def with_budget(settings: Settings, methods: MethodTable, inputs: int, classes: int) -> Settings:
-    """Give a run the widths that its setting `budget` allows; without one (0) the run stays as it is.
-
-    "paper" is the number of trainable parameters of DelRec's published network on the task. The record's configuration
-    then holds both, the budget and the widths.
+def with_budget(settings: Settings, inputs: int, classes: int) -> Settings:
+    """Give a run the widths that its setting `budget` allows; the record's configuration then holds both.
 
     Raises:
-        BenchError: As `solve_width`; or DelRec has no network for the task.
+        BenchError: As `solve_width`.
     """
-    budget = settings.values.get("budget", 0)
+    budget = settings.values["budget"]
     if not budget:
         return settings
-    if budget == "paper":
-        try:
-            published = settle(Request(PAPER, settings.task.name, profile="paper"), methods[PAPER], settings.task)
-        except BenchError as error:
-            raise BenchError(f"budget 'paper': {error}; or give a number, such as 10000") from error
-        budget = counted(methods[PAPER], published.network, inputs, classes)
     network = settings.network | {"hidden": solve_width(settings.method, settings.network, inputs, classes, budget)}
     return replace(settings, network=network, values={**settings.values, "network": network})
 

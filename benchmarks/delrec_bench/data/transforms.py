@@ -7,11 +7,11 @@ numpy's global stream, whose values are frozen; `seeded` sets it for a while and
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tonic.transforms import DropEvent, DropEventByTime, TimeJitter, UniformNoise
@@ -98,13 +98,14 @@ class Condition(NamedTuple):
 
     Attributes:
         unit: Of a level.
-        most: Largest level that means anything.
+        most: Largest level that means anything; the least is 0, the clean set.
         make: The transform, from the level and the number of channels.
     """
 
     unit: str
     most: float
     make: Callable[[float, int], Transform]
+    least: float = 0.0
 
 
 CONDITIONS = {
@@ -131,20 +132,34 @@ CONDITIONS = {
 }
 
 
+def parse_level(text: str, kinds: Mapping[str, Any], what: str) -> tuple[str, float]:
+    """Name and level of `name=level`; of `name` alone, and 0, where its kind has no unit.
+
+    Raises:
+        BenchError: An unknown kind, or a level that is missing, not wanted, no number or out of range.
+    """
+    name, equals, given = text.partition("=")
+    if name not in kinds:
+        raise BenchError(f"no {what} '{name}'; {nearest(name, kinds)}")
+    kind = kinds[name]
+    if not kind.unit:
+        if equals:
+            raise BenchError(f"{what} '{text}': {name} has no level; write {name} alone")
+        return name, 0.0
+    try:
+        level = float(given)
+    except ValueError:
+        level = math.nan
+    if not kind.least <= level <= kind.most:
+        raise BenchError(f"{what} '{text}': the level is a number from {kind.least:g} to {kind.most:g} ({kind.unit})")
+    return name, level
+
+
 def transform_of(text: str, channels: int) -> Transform:
     """The transform of `name=level`.
 
     Raises:
         BenchError: An unknown condition, or a level that is no number or out of range.
     """
-    name, _, given = text.partition("=")
-    if name not in CONDITIONS:
-        raise BenchError(f"no condition '{name}'; {nearest(name, CONDITIONS)}")
-    condition = CONDITIONS[name]
-    try:
-        level = float(given)
-    except ValueError:
-        level = math.nan
-    if not 0 <= level <= condition.most:
-        raise BenchError(f"condition '{text}': the level is a number from 0 to {condition.most:g} ({condition.unit})")
-    return condition.make(level, channels)
+    name, level = parse_level(text, CONDITIONS, "condition")
+    return CONDITIONS[name].make(level, channels)

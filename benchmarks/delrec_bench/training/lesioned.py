@@ -9,7 +9,8 @@ from delrec import FeedforwardDelays, RecurrentDelays
 from delrec.delays import project
 from torch import Tensor
 
-from delrec_bench.config.evaluation import LESIONS, parse_lesion
+from delrec_bench.config.evaluation import LESIONS
+from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError
 
 
@@ -45,7 +46,7 @@ def lesion_(model: Any, text: str, seed: int) -> None:
     Raises:
         BenchError: The network has no delays.
     """
-    name, level = parse_lesion(text)
+    name, level = parse_level(text, LESIONS, "lesion")
     generator = torch.Generator().manual_seed(seed)
 
     def changed(delay: Tensor) -> Tensor:

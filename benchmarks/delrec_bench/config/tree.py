@@ -1,5 +1,6 @@
-"""How a network is trained: the settings of the one loop."""
+"""The settings of a run that do not depend on its method: of its training, its seeds and as a whole."""
 
+import hashlib
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ from pydantic import Field
 from delrec_bench.schema import settings
 
 Schedule = Literal["constant", "one-cycle", "cosine", "step", "plateau"]
-Whole = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(ge=0, le=1e4)]
 
 
@@ -41,8 +42,8 @@ class TrainingConfig:
         ties: Of equal validation scores take the "first" or the "last" epoch (the papers' >=).
     """
 
-    epochs: Whole = 30
-    batch: Whole = 128
+    epochs: Count = 30
+    batch: Count = 128
     optimiser: Literal["adam", "adamw"] = "adamw"
     lr_weights: Rate = 1e-3
     lr_delays: Rate = 5e-2
@@ -51,7 +52,7 @@ class TrainingConfig:
     schedule_weights: Schedule = "one-cycle"
     schedule_delays: Schedule = "one-cycle"
     schedule_step: Literal["update", "epoch"] = "update"
-    schedule_every: Whole = 10
+    schedule_every: Count = 10
     schedule_factor: Annotated[float, Field(gt=0, le=1e4)] = 0.5
     schedule_patience: Annotated[int, Field(ge=0, le=1_000_000)] = 1
     clip_value: Annotated[float, Field(gt=0)] | None = None
@@ -62,3 +63,56 @@ class TrainingConfig:
     def canonical(self) -> dict[str, Any]:
         """Every field, for a record."""
         return asdict(self)
+
+
+AXES = ("split", "permutation", "initialisation", "order")
+TRIAL_SEED = 2**31 - 1  # a search's, for initialisation and order: that of no repetition ever reported
+
+Seed = Annotated[int, Field(ge=0, le=TRIAL_SEED)]
+
+
+@settings("seeds.")
+class Seeds:
+    """What differs between repetitions; methods compared at one repetition share the split and the permutation.
+
+    Attributes:
+        split: Which training samples are held out for validation.
+        permutation: The order of pixels in permuted tasks.
+        initialisation: Weights and delays at the start.
+        order: Batch order, dropout masks and augmentation.
+    """
+
+    split: Seed = 0
+    permutation: Seed = 0
+    initialisation: Seed = 0
+    order: Seed = 0
+
+    @classmethod
+    def of(cls, repetition: int, trial: bool = False) -> "Seeds":
+        """Those of a repetition, the same number on every axis; a search's trial starts and orders by its own."""
+        own = TRIAL_SEED if trial else repetition
+        return cls(repetition, repetition, own, own)
+
+    def stream(self, axis: str, *extra: int | str) -> int:
+        """A 63-bit seed for one axis, independent of the other axes; `extra` may be an epoch, or what it is for."""
+        text = ":".join(["delrec-bench", axis, str(getattr(self, axis)), *map(str, extra)])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+Products = Literal["ieee", "tf32", "bfloat16"]
+
+
+@settings("")
+class Whole:
+    """What is set for a run as a whole.
+
+    Attributes:
+        dtype: Number type of network and inputs.
+        budget: Trainable parameters at most: the widths follow. 0 takes network.hidden as it is.
+        products: How float32 is multiplied on a CUDA device: "ieee", or on tensor cores "tf32" or "bfloat16"; sums and
+            states are float32 in any case.
+    """
+
+    dtype: Literal["float32", "float64"] = "float32"
+    products: Products = "ieee"
+    budget: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
