@@ -107,7 +107,7 @@ def evaluate(
         folders: dict[str, Any] = {"methods": tuple(methods), "tasks": tuple(task_folders), "root": root, "runs": runs}
         return table([run(method, task, repetition=number, **folders, **settings) for task, number in asked])
     from delrec_bench.runs.evaluating import evaluate_network
-    from delrec_bench.tasks.base import find_tasks
+    from delrec_bench.tasks.task import find_tasks
 
     workspace, known = find_workspace(root, runs), find_tasks(tuple(task_folders))
     return rows_table([evaluate_network(method, known[task], workspace, number, settings) for task, number in asked])

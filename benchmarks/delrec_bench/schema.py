@@ -43,7 +43,7 @@ _WANTED = {
 }
 
 
-class Table(BaseModel):
+class FileTable(BaseModel):
     """A table of a file: frozen, without unknown keys, of exactly the types it declares. Made by `checked`."""
 
     model_config = ConfigDict(**STRICT, frozen=True)

@@ -19,9 +19,9 @@ from delrec_bench.config import Request
 from delrec_bench.latency import BASELINE, MODES, Plan, Subject, resolved, subject, to_measure
 from delrec_bench.latency.measuring import record_of
 from delrec_bench.latency.timing import Times, time_in_turn
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import write_record
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import find_workspace
 
 

@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 import pytest
 from delrec_bench import tracking
 from delrec_bench.studies import work
-from delrec_bench.tracking import store
+from delrec_bench.tracking import mlflow_store
 from delrec_bench.workspace import workspace_at
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def migrated(tmp_path_factory):
 
     def given():
         if not path.exists():
-            store.make_database(path)
+            mlflow_store.make_database(path)
         return path
 
     return given
@@ -51,14 +51,14 @@ def migrated(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick_database(migrated, monkeypatch):
     """A database that a test would make is copied."""
-    whole = store.Store.__init__
+    whole = mlflow_store.Store.__init__
 
     def opened(self, workspace, uri):
         if uri == f"sqlite:///{workspace.database}" and not workspace.database.exists():
             shutil.copy(migrated(), workspace.database)
         whole(self, workspace, uri)
 
-    monkeypatch.setattr(store.Store, "__init__", opened)
+    monkeypatch.setattr(mlflow_store.Store, "__init__", opened)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from delrec_bench.config import Request, defaults
 from delrec_bench.environment import provenance
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import RESULTS_VERSION, Record
 from delrec_bench.runs.executors import Local, Place
 from delrec_bench.workspace import workspace_at

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from delrec_bench.config import Request, resolve
-from delrec_bench.methods.base import Method, MethodTable
+from delrec_bench.methods.method import Method, MethodTable
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.runs import RunOutcome, folder, perform
 from delrec_bench.runs.folder import RunFolder
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import loop
 from delrec_bench.workspace import workspace_at
 

@@ -8,7 +8,7 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record, expected_key
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Declaration, Expected
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 
 TASKS = {
     "digits": ("EMBEDDED", 64, 10, 0.80, 0.70),

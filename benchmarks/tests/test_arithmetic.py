@@ -8,8 +8,8 @@ import pytest
 from delrec_bench import arithmetic
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.methods.method import find_methods
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 

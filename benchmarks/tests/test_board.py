@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 from delrec_bench.config import settle
-from delrec_bench.methods.base import FAMILIES, find_methods
+from delrec_bench.methods.method import FAMILIES, find_methods
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
-from delrec_bench.report.figures.board import pictures
+from delrec_bench.report.figures.costs import pictures
 from delrec_bench.report.figures.findings import findings
 from delrec_bench.report.pages import to_html, to_markdown
 from delrec_bench.report.tables import setup, to_csv
 from delrec_bench.studies.expansion import expand
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 
 from benchmarks.tests import made_up
 

@@ -5,8 +5,8 @@ import torch
 from delrec_bench.config import Request, settle
 from delrec_bench.config.sizes import counted, solve_width, with_budget
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.methods.method import find_methods
+from delrec_bench.tasks.task import find_tasks
 
 TABLE, TASKS = find_methods(), find_tasks()
 

@@ -15,12 +15,12 @@ from delrec_bench import app
 from delrec_bench.app import progress, tree
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import RunError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import read_record, same_record
 from delrec_bench.report.declared import names_of
 from delrec_bench.runs import single
 from delrec_bench.studies.expansion import Wanted, expand
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from rich.console import Console
 
 PROGRAM = [sys.executable, "-m", "delrec_bench.app"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import find_record, load_records, publish, read_record, write_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.workspace import workspace_at

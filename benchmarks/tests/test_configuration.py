@@ -26,10 +26,10 @@ from delrec_bench.config import (
 from delrec_bench.config.sizes import counted
 from delrec_bench.environment import peak_bytes
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import Method, find_methods
+from delrec_bench.methods.method import Method, find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
-from delrec_bench.tasks.base import TaskTable, find_tasks
+from delrec_bench.tasks.task import TaskTable, find_tasks
 from delrec_bench.training import multiplying
 from delrec_bench.workspace import workspace_at
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from delrec_bench import app
-from delrec_bench.metrics.base import VARIABLE
+from delrec_bench.metrics.metric import VARIABLE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -3,10 +3,10 @@
 import pytest
 from delrec_bench.config import Request
 from delrec_bench.environment import machine
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.studies import cost
 from delrec_bench.studies.cost import UNKNOWN_SECONDS, Cost, Past, estimate, misfit
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 
 from benchmarks.tests import made_up
 

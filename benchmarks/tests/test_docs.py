@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 from delrec_bench.app.tree import build
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -14,7 +14,7 @@ from delrec_bench.config.evaluation import LESIONS
 from delrec_bench.data.generated import Events, write
 from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError, RunError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import finished_record, load_records, read_store
 from delrec_bench.report.content import SCORED_ANEW
 from delrec_bench.report.declared import declaration
@@ -25,7 +25,7 @@ from delrec_bench.runs.trained import network_of
 from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.work import networks
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import evaluate
 from delrec_bench.training.lesioned import deployed_as, layers_with_delays, lesion_
 from delrec_bench.workspace import workspace_at

@@ -14,12 +14,12 @@ import torch
 from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Record, finished_record, load_records, read_failure, same_record
 from delrec_bench.runs import perform
 from delrec_bench.runs.executors import Local, Place, carry_out, make_executor
-from delrec_bench.runs.executors.base import work
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.runs.executors.executor import work
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 SETTINGS = (("training.batch", 16), ("task.test_limit", 30))
@@ -27,7 +27,7 @@ METHOD = """
 import os, signal, time
 from pathlib import Path
 from delrec_bench.networks import Network, NetworkConfig
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 from delrec_bench.runs import folder
 
 folder.CHECKPOINT_SECONDS = {seconds}

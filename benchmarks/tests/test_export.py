@@ -17,10 +17,10 @@ from delrec_bench.errors import BenchError
 from delrec_bench.export import Model, find_model, load_network
 from delrec_bench.export.models import Header, read_weights
 from delrec_bench.export.nir_graph import export_nir, readers, to_nir
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.runs.single import perform
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 nir = pytest.importorskip("nir")

@@ -9,12 +9,12 @@ import pytest
 import torch
 from delrec_bench.config import Resolved, parse_setting, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import MethodTable, find_methods
+from delrec_bench.methods.method import MethodTable, find_methods
 from delrec_bench.records import finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder, sealed, unsealed
 from delrec_bench.runs.trained import load_weights, network_of
 from delrec_bench.studies.expansion import Wanted, expand
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import CheckpointError, Fit
 from delrec_bench.training.optimisation import Optimisation
 from delrec_bench.workspace import workspace_at

@@ -11,7 +11,7 @@ import pytest
 import torch
 from delrec import deployed
 from delrec_bench.errors import BenchError
-from delrec_bench.export.published import read_published
+from delrec_bench.export.state_dicts import read_published
 from delrec_bench.training import tensor_files as files
 
 FOLDER = Path(__file__).parent / "checkpoints"

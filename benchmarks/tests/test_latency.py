@@ -14,10 +14,10 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.latency import measuring, timing
 from delrec_bench.latency.drawn import drawn
 from delrec_bench.latency.timing import Times, ratio
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import load_records, read_record, verify, write_record
 from delrec_bench.studies.expansion import expand
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.latency import gate

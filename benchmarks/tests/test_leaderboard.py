@@ -8,7 +8,7 @@ from delrec_bench.studies.cost import Cost
 from delrec_bench.studies.work import Work
 
 METHOD = """
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 from delrec_bench.methods.plain import METHODS as PLAIN
 
 METHODS = [Method(name="mine", title="My method", summary="a method of mine", source="a test", learned="weights",

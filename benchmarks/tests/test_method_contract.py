@@ -15,11 +15,11 @@ import pytest
 import torch
 from delrec_bench.config import Request, Resolved, defaults, resolve
 from delrec_bench.config.sizes import counted, solve_width
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.networks import Network
 from delrec_bench.records import same_record
 from delrec_bench.runs import perform
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import build
 from delrec_bench.workspace import workspace_at
 

@@ -9,8 +9,8 @@ from delrec_bench.config import Request, Seeds, defaults, profiles, settle
 from delrec_bench.config.sizes import with_budget
 from delrec_bench.errors import BenchError
 from delrec_bench.methods._published import FOLDER
-from delrec_bench.methods.base import find_methods
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.methods.method import find_methods
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import evaluate, fit
 from delrec_bench.workspace import workspace_at
 

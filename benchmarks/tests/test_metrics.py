@@ -9,7 +9,7 @@ from delrec_bench.config import TrainingConfig
 from delrec_bench.config.searched import Draw
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics.base import MINUS, find_metrics, metric_named
+from delrec_bench.metrics.metric import MINUS, find_metrics, metric_named
 from delrec_bench.records import Record, run_key
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Declaration, Expected
@@ -20,7 +20,7 @@ from torch import nn
 CLOSE = """
 import numpy as np
 
-from delrec_bench.metrics.base import Metric
+from delrec_bench.metrics.metric import Metric
 
 
 def close(predictions, targets):

@@ -9,9 +9,9 @@ import pytest
 from delrec_bench import app
 from delrec_bench.app.options import Places
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
-from delrec_bench.metrics.base import MetricTable
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.methods.method import find_methods
+from delrec_bench.metrics.metric import MetricTable
+from delrec_bench.tasks.task import find_tasks
 
 METHODS = """
 from dataclasses import replace

@@ -8,11 +8,11 @@ import pytest
 from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import find_record, publish
 from delrec_bench.runs.again import request_of, rerun
 from delrec_bench.runs.single import perform
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 METHODS, TASKS = find_methods(), find_tasks()

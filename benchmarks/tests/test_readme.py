@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
@@ -14,7 +14,7 @@ from delrec_bench.report.readme import END, START, board_part, numbers, write_bo
 from delrec_bench.report.tables import verdict_table
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.file import study_file, study_files
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 from delrec_bench.config import Request
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Failure
 from delrec_bench.report.declared import declaration
 from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.file import PrimaryTable, study_path
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 
 METHODS, TASKS = find_methods(), find_tasks()
 PAIR = ("delrec-axonal", "delrec-axonal-fixed")

@@ -12,7 +12,7 @@ from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Empty, Expected
 from delrec_bench.report.tables import published_tables, score_cell, verdict_table
 from delrec_bench.studies.file import FindingTable
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from scipy import stats
 
 from benchmarks.tests import made_up

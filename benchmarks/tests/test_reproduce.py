@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError, DivergedError, RunError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import load_records
 from delrec_bench.studies import expansion, file
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -120,7 +120,7 @@ KILLER = """
 import os, signal
 import torch
 from delrec import Trainable
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 
 class Killer(Trainable):
     def __init__(self):

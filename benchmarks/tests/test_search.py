@@ -10,14 +10,14 @@ from delrec_bench import app
 from delrec_bench.config import AXES, Request, Seeds, resolve, searched, settle
 from delrec_bench.config.tree import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Expected
 from delrec_bench.runs import perform
 from delrec_bench.studies import searching
 from delrec_bench.studies.draws import drawn
 from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up

@@ -8,14 +8,14 @@ import pytest
 from delrec_bench import app
 from delrec_bench.config import Request, settle
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import load_records
 from delrec_bench.report.content import TEST_SELECTED
 from delrec_bench.runs import single
 from delrec_bench.runs.again import rerun
 from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies import file
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import torch
 from delrec_bench.app import main
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.records import read_record
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import find_workspace
 
 

@@ -11,10 +11,10 @@ from delrec_bench.app.commands import reproduce
 from delrec_bench.config import settle
 from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import load_records
 from delrec_bench.studies import expansion, file
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 
 ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()

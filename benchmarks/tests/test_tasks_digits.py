@@ -5,7 +5,7 @@ import pytest
 import torch
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 

@@ -16,7 +16,7 @@ from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.floors import counts_only, features, time_slices
 from delrec_bench.metrics.accuracy import accuracy
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import find_workspace, workspace_at
 
 # Of the first block of each file; data.dvc holds those of the whole files.

@@ -12,8 +12,8 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.nmse import nmse
 from delrec_bench.tasks import ps_mnist
-from delrec_bench.tasks.base import find_tasks
 from delrec_bench.tasks.mackey_glass import series
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 from fuzzing import fuzz
 from hypothesis import given

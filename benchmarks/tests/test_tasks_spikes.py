@@ -20,7 +20,7 @@ from delrec_bench.data.generated import Events, write
 from delrec_bench.data.samples import CountSamples
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
 CLASSES = 4
@@ -318,7 +318,7 @@ LOAD = """
 import sys, torch
 from pathlib import Path
 from delrec_bench.data.task_data import TaskOptions
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 data = find_tasks()["shd"].load(TaskOptions(), 0, 0, Path(sys.argv[1]), workspace_at(Path(sys.argv[2])))
 print(data.digest, float(data.test.batch(torch.arange(len(data.test))).sum()))

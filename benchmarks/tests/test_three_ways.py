@@ -29,7 +29,7 @@ METHOD = """
 import os, signal
 from pathlib import Path
 from delrec_bench.networks import Network, NetworkConfig
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 from delrec_bench.runs import folder
 
 folder.CHECKPOINT_SECONDS = 0.0

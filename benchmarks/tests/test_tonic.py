@@ -22,7 +22,7 @@ from delrec_bench.data.transforms import (
 )
 from delrec_bench.errors import BenchError
 from delrec_bench.tasks import nmnist
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 from tonic.transforms import ToFrame
 

@@ -13,11 +13,11 @@ import torch
 from delrec_bench import records, results, tracking
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import find_methods
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records.store import store_text
 from delrec_bench.runs.single import perform
 from delrec_bench.runs.trained import network_of, with_example
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.tracking import log_page, records_from_mlflow, sync
 from delrec_bench.tracking.values import texts
 from mlflow import MlflowClient

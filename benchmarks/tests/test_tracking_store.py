@@ -43,7 +43,9 @@ def test_a_store_that_is_broken_is_told_in_one_line_with_what_to_do(workspace, m
 
 @pytest.mark.slow
 def test_a_database_whose_making_is_killed_is_made_anew(workspace):
-    making = "import sys; from pathlib import Path; from delrec_bench.tracking.store import make_database as make; "
+    making = (
+        "import sys; from pathlib import Path; from delrec_bench.tracking.mlflow_store import make_database as make; "
+    )
     process = subprocess.Popen([sys.executable, "-c", making + "make(Path(sys.argv[1]))", workspace.database])
     while not list(workspace.root.glob(".mlflow.db.*")):
         time.sleep(0.05)

@@ -10,8 +10,8 @@ import typer
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from delrec_bench.methods.base import MethodTable
-    from delrec_bench.tasks.base import TaskTable
+    from delrec_bench.methods.method import MethodTable
+    from delrec_bench.tasks.task import TaskTable
     from delrec_bench.workspace import Workspace
 
 METHODS_VARIABLE = "DELREC_BENCH_METHODS"
@@ -77,7 +77,7 @@ class Places:
             if "" in (given if isinstance(given, list) else [given]):
                 raise BenchError(f"--{name} is ''; name a folder, or leave the option out")
         if self.metrics:
-            from delrec_bench.metrics.base import VARIABLE
+            from delrec_bench.metrics.metric import VARIABLE
 
             os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*_folders((), VARIABLE), *_folders(self.metrics)]))
 
@@ -94,8 +94,8 @@ class Places:
 
     def tables(self) -> tuple["MethodTable", "TaskTable"]:
         """Every method and task, those of more folders included."""
-        from delrec_bench.methods.base import find_methods
-        from delrec_bench.tasks.base import find_tasks
+        from delrec_bench.methods.method import find_methods
+        from delrec_bench.tasks.task import find_tasks
 
         methods, tasks = self.folders()
         return find_methods(methods), find_tasks(tasks)

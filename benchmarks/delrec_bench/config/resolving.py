@@ -16,9 +16,9 @@ from delrec_bench.config.sizes import refuse_too_large, with_budget
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import run_key
-from delrec_bench.tasks.base import Task, TaskTable
+from delrec_bench.tasks.task import Task, TaskTable
 from delrec_bench.workspace import Workspace
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
-from delrec_bench.methods.base import Method
-from delrec_bench.schema import Table, checked
+from delrec_bench.methods.method import Method
+from delrec_bench.schema import FileTable, checked
 from delrec_bench.workspace import write_atomic
 
 FOLDER = Path(__file__).parent / "searched"
@@ -27,7 +27,7 @@ SPACE: Mapping[str, Any] = {
 """What is searched: dotted setting -> values, or a range that is even in the logarithm."""
 
 
-class Draw(Table):
+class Draw(FileTable):
     """One draw of a search, number 0 being the profile's own settings.
 
     `scores` are those of validation: of a short draw in the order of the search's methods, of a final method after
@@ -38,7 +38,7 @@ class Draw(Table):
     settings: dict[str, Any]
     scores: list[float]
 
-    model_config = Table.model_config | {"allow_inf_nan": True}
+    model_config = FileTable.model_config | {"allow_inf_nan": True}
 
     @property
     def mean(self) -> float:
@@ -46,7 +46,7 @@ class Draw(Table):
         return fmean(self.scores)
 
 
-class Search(Table):
+class Search(FileTable):
     """One search: for `entry` at `size`, "10000" parameters or "128x128" neurons, in a profile of presets, on `data`.
 
     Attributes:
@@ -86,7 +86,7 @@ class Search(Table):
         return f"{task}/{'/'.join(part for part in self.place if part)}"
 
 
-class _File(Table):
+class _File(FileTable):
     search: list[Search]
 
 

@@ -21,10 +21,10 @@ from delrec_bench.config.toml import dotted, preset
 from delrec_bench.config.tree import AXES, Products, Seeds, TrainingConfig, Whole
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 from delrec_bench.methods.stack import refused
-from delrec_bench.schema import Table, checked
-from delrec_bench.tasks.base import Task
+from delrec_bench.schema import FileTable, checked
+from delrec_bench.tasks.task import Task
 
 FORECAST = {"task.tau", "task.horizon"}  # options that only a forecast has: elsewhere `tau` is the neuron's
 LARGEST = 100_000_000  # of any number in a network's settings
@@ -57,7 +57,7 @@ def _network_model(method: Method) -> type[BaseModel]:
         if isinstance(default, list | tuple):
             kind, default = Annotated[list[Any], BeforeValidator(_listed)], list(default)
         declared[name] = (Annotated[kind, AfterValidator(_widths if name == "hidden" else _within)], default)
-    return create_model(f"Network of {method.name}", __base__=Table, **declared)
+    return create_model(f"Network of {method.name}", __base__=FileTable, **declared)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from delrec_bench.config.settings import Settings
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import free_bytes
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import Method, broken, refused
+from delrec_bench.methods.method import Method, broken, refused
 from delrec_bench.records import canonical_json
 
 LARGEST = 1 << 16  # neurons a layer, where the search gives up

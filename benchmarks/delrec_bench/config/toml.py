@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.tasks.base import Task
+from delrec_bench.tasks.task import Task
 
 
 @cache

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from delrec_bench.data.samples import Samples, order
 from delrec_bench.data.transforms import Transform, transform_of
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics.base import metric_named
+from delrec_bench.metrics.metric import metric_named
 from delrec_bench.schema import settings
 
 Kind = Literal["DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL"]

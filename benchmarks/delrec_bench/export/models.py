@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import MethodTable, find_methods
+from delrec_bench.methods.method import MethodTable, find_methods
 from delrec_bench.records import Record, canonical_json, find_record, read_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.training.tensor_files import LARGEST, checked_tensors

@@ -18,7 +18,7 @@ from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.records import canonical_json
 from delrec_bench.records.canonical import digest
 from delrec_bench.tasks import shd, ssc
-from delrec_bench.tasks.base import Loader, Task
+from delrec_bench.tasks.task import Loader, Task
 
 SAMPLES = 256  # the largest published batch
 SPEECH: dict[str, tuple[Corpus, float]] = {"shd": (shd.CORPUS, 7000.0), "ssc": (ssc.CORPUS, 5700.0)}

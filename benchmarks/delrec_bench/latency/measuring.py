@@ -18,10 +18,10 @@ from delrec_bench.environment import machine
 from delrec_bench.errors import BenchError
 from delrec_bench.latency.subjects import BASELINE, MODES, Subject, resolved, to_measure
 from delrec_bench.latency.timing import Times, quartiles
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import RESULTS_VERSION, Record, latency_key, read_folder
 from delrec_bench.runs.recording import counts_of, make_record
-from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tasks.task import TaskTable
 from delrec_bench.workspace import Workspace
 
 CHECKOUT = Path(__file__).parents[3]

@@ -27,9 +27,9 @@ from delrec_bench.environment import need_device
 from delrec_bench.latency.drawn import with_drawn_inputs
 from delrec_bench.latency.firing import fire, spike_rates
 from delrec_bench.latency.timing import finished
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.networks import Network
-from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tasks.task import TaskTable
 from delrec_bench.training import Optimisation, build, multiplying
 from delrec_bench.workspace import Workspace
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from delrec_bench.methods._published import published
-from delrec_bench.methods.base import Method
 from delrec_bench.methods.delrec import LEARNED
+from delrec_bench.methods.method import Method
 from delrec_bench.methods.stack import DELREC, builder, settings_of
 
 DCLS = "Hammouamri et al. 2024, https://arxiv.org/abs/2306.17670"

@@ -6,11 +6,11 @@ from delrec_baselines.delgrad import DelGradConfig, DelGradNetwork
 from delrec_baselines.delgrad_layer import Delays
 
 from delrec_bench.methods._published import published
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 from delrec_bench.methods.stack import configured
 
 if TYPE_CHECKING:
-    from delrec_bench.tasks.base import Task
+    from delrec_bench.tasks.task import Task
 
 SOURCE = "DelGrad, https://doi.org/10.1038/s41467-025-63120-y; on spoken tasks an adaptation"
 

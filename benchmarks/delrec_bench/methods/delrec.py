@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 from delrec_bench.methods.stack import DELREC, builder, settings_of
 
 # The published control draws its delays as the learned ones start, rounds them, and runs at sigma 0 throughout.

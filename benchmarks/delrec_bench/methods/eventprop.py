@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from delrec_baselines.eventprop import EventPropConfig, EventPropNetwork
 
 from delrec_bench.methods._published import published
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 from delrec_bench.methods.stack import configured
 
 if TYPE_CHECKING:
-    from delrec_bench.tasks.base import Task
+    from delrec_bench.tasks.task import Task
 
 SOURCE = "Mészáros, Knight & Nowotny 2025, arXiv:2501.07331, after EventProp, doi:10.1038/s41598-021-91786-z"
 

@@ -18,8 +18,8 @@ import torch
 from delrec_bench.data.augment import Tripled
 from delrec_bench.data.samples import CountSamples, Samples
 from delrec_bench.data.task_data import TaskData
-from delrec_bench.methods.base import Method
-from delrec_bench.tasks.base import Task
+from delrec_bench.methods.method import Method
+from delrec_bench.tasks.task import Task
 
 SLICES = 10
 REGULARISATION = 0.1  # scikit-learn's C

@@ -6,7 +6,7 @@ from typing import Any
 from delrec_baselines import GatedNetwork
 
 from delrec_bench.methods._published import EQUAL
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 
 SETTINGS = {"hidden": [128, 128], "dropout": 0.1, "pool": "mean", "loss": "cross-entropy"}
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from delrec_bench.methods._published import published
-from delrec_bench.methods.base import Method
+from delrec_bench.methods.method import Method
 from delrec_bench.methods.stack import DELREC, builder, settings_of
 
 FEEDFORWARD = {"recurrent": "none", "feedforward": "none"}

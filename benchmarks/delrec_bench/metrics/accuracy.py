@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from delrec_bench.metrics.base import Metric
+from delrec_bench.metrics.metric import Metric
 
 
 def hits(predictions: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics.base import Metric
+from delrec_bench.metrics.metric import Metric
 
 
 def errors(predictions: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics.base import find_metrics, metric_named
+from delrec_bench.metrics.metric import find_metrics, metric_named
 from delrec_bench.records.canonical import compact, digest, plain
 from delrec_bench.records.parts import (
     Data,
@@ -24,7 +24,7 @@ from delrec_bench.records.parts import (
     RunResult,
     TrialResult,
 )
-from delrec_bench.schema import Table, told
+from delrec_bench.schema import FileTable, told
 
 SCHEMA: Final = 3
 """Version of the layout of a record."""
@@ -47,7 +47,7 @@ _RESULTS: dict[str, TypeAdapter[Any]] = {
 }
 
 
-class Asked(Table):
+class Asked(FileTable):
     """What was asked of a run; what is wrong with one is a `BenchError` in one line."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)

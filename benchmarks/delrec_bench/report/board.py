@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from delrec_bench.methods.base import FAMILIES
+from delrec_bench.methods.method import FAMILIES
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import STAMPS, Page

@@ -7,13 +7,13 @@ from typing import Any
 
 from delrec_bench.config import Spot
 from delrec_bench.config.evaluation import is_set
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Failure, Record
 from delrec_bench.report import words
 from delrec_bench.studies.expansion import Study, expand
 from delrec_bench.studies.file import FindingTable, Pair, study_file, study_path
 from delrec_bench.studies.selecting import keys_of
-from delrec_bench.tasks.base import Task, TaskTable
+from delrec_bench.tasks.task import Task, TaskTable
 
 BOARD = "leaderboard"
 """The study whose page is the board, over all of its profiles."""

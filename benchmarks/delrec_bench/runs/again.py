@@ -7,10 +7,10 @@ from pathlib import Path
 from delrec_bench.config import Request, resolve
 from delrec_bench.config.settings import FORECAST
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.runs.executors import Place, do
-from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tasks.task import TaskTable
 from delrec_bench.training import Progress
 from delrec_bench.workspace import Workspace
 

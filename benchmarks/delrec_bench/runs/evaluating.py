@@ -14,7 +14,7 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
 from delrec_bench.runs.recording import counts_of
-from delrec_bench.tasks.base import Task
+from delrec_bench.tasks.task import Task
 from delrec_bench.training import HeldOut, score_test
 from delrec_bench.workspace import Workspace
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.runs.folder import why_unread
 from delrec_bench.training.tensor_files import load_checkpoint

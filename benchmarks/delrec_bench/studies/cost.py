@@ -9,9 +9,9 @@ from statistics import median
 
 from delrec_bench.config import Request, Resolved, Settings, settle
 from delrec_bench.environment import free_bytes, machine
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Record
-from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tasks.task import TaskTable
 
 UNKNOWN_SECONDS = 60.0  # of a run of a method and a task without any past
 BYTES_OF_A_PROCESS = 800e6

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from delrec_bench.arithmetic import Arithmetic
 from delrec_bench.config import FORECAST, Device, Request, defaults, full_key, full_keys, settle, toml_value
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import canonical_json
 from delrec_bench.studies.draws import drawn
@@ -23,7 +23,7 @@ from delrec_bench.studies.file import (
     study_files,
     study_path,
 )
-from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tasks.task import TaskTable
 
 GROUPS = ("task", "training", "network", "evaluation")
 
@@ -191,7 +191,7 @@ class _Expansion:
             return rule
         for attribute in rule:
             if any(not hasattr(entry, attribute) for entry in table.values()):
-                raise self.wrong(f": {what} have no attribute '{attribute}'; see methods/base.py, tasks/base.py")
+                raise self.wrong(f": {what} have no attribute '{attribute}'; see methods/method.py, tasks/task.py")
         return [name for name, of in table.items() if all(getattr(of, key) == value for key, value in rule.items())]
 
     def only(self, what: str, names: Collection[str] | None, known: list[str]) -> list[str]:

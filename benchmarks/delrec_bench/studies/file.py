@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field
 from delrec_bench.config import dotted, read_toml
 from delrec_bench.config.requests import Exhibit
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.schema import Table, checked
+from delrec_bench.schema import FileTable, checked
 from delrec_bench.studies.draws import SpaceTable
 
 FOLDER = Path(__file__).parent
@@ -69,7 +69,7 @@ Chosen = Annotated[Any, AfterValidator(_chosen)]
 Margin = Annotated[float, Field(gt=0)]
 
 
-class Pair(Table):
+class Pair(FileTable):
     """Two rows that are compared: whether `method` is better than `control`.
 
     Attributes:
@@ -102,7 +102,7 @@ class ContrastTable(Pair):
     about: Line
 
 
-class FindingTable(Table):
+class FindingTable(FileTable):
     """What people found, filled with numbers and checked by the page (`report.finding`).
 
     Attributes:
@@ -114,11 +114,11 @@ class FindingTable(Table):
     verdicts: Annotated[dict[str, Literal["better", "worse", "equivalent", "inconclusive"]], Field(min_length=1)]
 
 
-class Profile(Table):
+class Profile(FileTable):
     """One profile of a study, with what it does not say taken from what stands above all of them.
 
     Attributes:
-        methods, tasks: Names, or attributes (`methods/base.py`, `tasks/base.py`) and their values.
+        methods, tasks: Names, or attributes (`methods/method.py`, `tasks/task.py`) and their values.
         without: Method -> tasks that it is left out of.
         not_at: Method -> where on the axes it is left out: dotted setting -> values.
         repetitions: Runs of each method on each task and point, each with seeds of its own.

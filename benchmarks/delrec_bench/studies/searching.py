@@ -20,7 +20,7 @@ from delrec_bench.config import Request, Search, defaults, settle
 from delrec_bench.config.searched import SPACE, Draw, folder_of, searched_keys, size_of
 from delrec_bench.environment import provenance
 from delrec_bench.errors import BenchError, RunError
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import canonical_json, finished_record
 from delrec_bench.studies.cost import Cost, estimate

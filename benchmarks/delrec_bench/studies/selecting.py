@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from delrec_bench.config import Request, settle
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Failure, Record, canonical_json
 from delrec_bench.records.record import HOW
-from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tasks.task import TaskTable
 
 
 def keys_of(

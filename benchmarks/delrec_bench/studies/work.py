@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from delrec_bench.config import Request, resolve
-from delrec_bench.methods.base import MethodTable
+from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Asked, Record, finished_record
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
 from delrec_bench.runs.recording import about
 from delrec_bench.studies.cost import Cost, Past, misfit
-from delrec_bench.tasks.base import TaskTable
+from delrec_bench.tasks.task import TaskTable
 from delrec_bench.tracking import follow
 
 

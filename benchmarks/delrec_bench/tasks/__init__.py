@@ -1,1 +1,1 @@
-"""The tasks, one file each, found by folder (see `delrec_bench.tasks.base.find_tasks`)."""
+"""The tasks, one file each, found by folder (see `delrec_bench.tasks.task.find_tasks`)."""

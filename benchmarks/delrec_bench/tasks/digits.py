@@ -14,7 +14,7 @@ from delrec_bench.data.images import DIGITS, raw_digits
 from delrec_bench.data.samples import DenseSamples, order
 from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
 from delrec_bench.errors import BenchError
-from delrec_bench.tasks.base import Task
+from delrec_bench.tasks.task import Task
 from delrec_bench.workspace import Workspace
 
 PIXELS = 64

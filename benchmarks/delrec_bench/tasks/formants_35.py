@@ -2,7 +2,7 @@
 
 from delrec_bench.data.generated import MADE
 from delrec_bench.data.speech import Corpus
-from delrec_bench.tasks.base import Task
+from delrec_bench.tasks.task import Task
 
 NAME = "formants-35"
 

@@ -1,7 +1,7 @@
 """N-MNIST: MNIST's digits seen by an event camera in three saccades; 34 x 34 pixels, 2 polarities to 288 channels."""
 
 from delrec_bench.data.from_tonic import TonicCorpus
-from delrec_bench.tasks.base import Task
+from delrec_bench.tasks.task import Task
 
 CORPUS = TonicCorpus("nmnist", "NMNIST", pool=3, step_ms=5.0, official={"train": 60_000, "test": 10_000})
 TASK = Task(

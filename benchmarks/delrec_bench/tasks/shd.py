@@ -1,7 +1,7 @@
 """Spiking Heidelberg Digits: ten digits in two languages, 12 speakers, through a model of the cochlea."""
 
 from delrec_bench.data.speech import Corpus
-from delrec_bench.tasks.base import Task
+from delrec_bench.tasks.task import Task
 
 CORPUS = Corpus(
     task="shd",

@@ -4,7 +4,7 @@ T = 250 as published by default (see `delrec_bench.data.binning`); `binning = "c
 """
 
 from delrec_bench.data.speech import Corpus
-from delrec_bench.tasks.base import Task
+from delrec_bench.tasks.task import Task
 
 # Recordings of each word in Speech Commands v0.02, which SSC holds all of, split anew.
 WORDS = {

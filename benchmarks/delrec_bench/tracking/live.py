@@ -11,7 +11,7 @@ from pathlib import Path
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Asked
-from delrec_bench.tracking.store import opened
+from delrec_bench.tracking.mlflow_store import opened
 from delrec_bench.tracking.values import Entries, milliseconds
 from delrec_bench.workspace import Workspace
 

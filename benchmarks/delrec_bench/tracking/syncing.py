@@ -19,7 +19,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, in_order, read_record, record_text
-from delrec_bench.tracking.store import Store, opened
+from delrec_bench.tracking.mlflow_store import Store, opened
 from delrec_bench.tracking.values import VALUE_LENGTH, numbers, timed_history, times
 from delrec_bench.workspace import Workspace
 

@@ -8,7 +8,7 @@ import torch
 
 from delrec_bench.config import Resolved
 from delrec_bench.errors import RunError
-from delrec_bench.methods.base import broken, refused
+from delrec_bench.methods.method import broken, refused
 from delrec_bench.training.resuming import seed_everything
 
 

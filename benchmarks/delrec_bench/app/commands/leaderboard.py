@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from delrec_bench.config import Request
-    from delrec_bench.methods.base import MethodTable
-    from delrec_bench.tasks.base import TaskTable
+    from delrec_bench.methods.method import MethodTable
+    from delrec_bench.tasks.task import TaskTable
 
 EXAMPLES = (
     ("leaderboard", "our results and yours"),
@@ -36,7 +36,7 @@ def command(
     from pathlib import Path
 
     from delrec_bench.app.common import read_runs
-    from delrec_bench.methods.base import FOLDER
+    from delrec_bench.methods.method import FOLDER
     from delrec_bench.report import words
     from delrec_bench.report.board import board_of
     from delrec_bench.report.content import build

@@ -42,7 +42,7 @@ def command(
 def _rows(what: str, places: Places) -> list[dict[str, Any]]:
     from delrec_bench.config import Evaluation, Request, Seeds, TrainingConfig, profiles
     from delrec_bench.data.task_data import TaskOptions
-    from delrec_bench.metrics.base import find_metrics
+    from delrec_bench.metrics.metric import find_metrics
     from delrec_bench.records import Failure, Record
     from delrec_bench.schema import json_schema
     from delrec_bench.studies.file import Profile, StudyFile, study_file, study_files

@@ -1,7 +1,7 @@
 """The figures of a page, each with what to see in it: one that answers, and the learning curves."""
 
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.board import pictures
+from delrec_bench.report.figures.costs import pictures
 from delrec_bench.report.figures.curves import curves
 from delrec_bench.report.figures.differences import differences, scores
 from delrec_bench.report.figures.style import Drawn

@@ -13,7 +13,7 @@ from typing import Any
 from delrec_bench.config import Request
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.runs.executors.base import Done, Executor, Place
+from delrec_bench.runs.executors.executor import Done, Executor, Place
 from delrec_bench.runs.executors.local import Local, default_jobs, do
 from delrec_bench.workspace import Workspace
 

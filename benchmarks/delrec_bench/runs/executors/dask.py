@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster, as_completed
 
 from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.base import Done, Place
+from delrec_bench.runs.executors.executor import Done, Place
 from delrec_bench.runs.executors.local import do
 
 

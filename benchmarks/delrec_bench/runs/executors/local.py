@@ -20,7 +20,7 @@ from delrec_bench import arithmetic
 from delrec_bench.config import Request
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.base import Done, Place, Progress, work
+from delrec_bench.runs.executors.executor import Done, Place, Progress, work
 
 SERVE = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
 

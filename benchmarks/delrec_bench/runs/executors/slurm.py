@@ -16,7 +16,7 @@ import submitit
 from delrec_bench.arithmetic import started
 from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.base import Done, Place
+from delrec_bench.runs.executors.executor import Done, Place
 from delrec_bench.runs.executors.local import do
 
 TIMES = 1000  # that a job may come to its time limit: each time it is further on

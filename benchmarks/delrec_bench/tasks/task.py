@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.metrics.base import metric_named
+from delrec_bench.metrics.metric import metric_named
 from delrec_bench.plugins import Plugins
 from delrec_bench.workspace import Workspace
 

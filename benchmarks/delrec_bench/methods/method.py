@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from delrec import Trainable
 
     from delrec_bench.data.task_data import TaskData
-    from delrec_bench.tasks.base import Task
+    from delrec_bench.tasks.task import Task
 
 FOLDER = Path(__file__).parent
 Build = Callable[[Mapping[str, Any], int, int], "Trainable"]

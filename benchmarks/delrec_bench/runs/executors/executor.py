@@ -131,7 +131,7 @@ def _stamp(*folders: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
 
 @lru_cache(1)
 def _tables(method_dirs: tuple[str, ...], task_dirs: tuple[str, ...], _: object) -> tuple[Any, Any]:
-    from delrec_bench.methods.base import find_methods
-    from delrec_bench.tasks.base import find_tasks
+    from delrec_bench.methods.method import find_methods
+    from delrec_bench.tasks.task import find_tasks
 
     return find_methods(map(Path, method_dirs)), find_tasks(map(Path, task_dirs))

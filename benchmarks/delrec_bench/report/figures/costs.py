@@ -2,7 +2,7 @@
 
 from matplotlib.lines import Line2D
 
-from delrec_bench.methods.base import FAMILIES
+from delrec_bench.methods.method import FAMILIES
 from delrec_bench.metrics import metric_named
 from delrec_bench.report.board import FIELD
 from delrec_bench.report.content import Page

@@ -17,7 +17,7 @@ from torch import Tensor
 from delrec_bench.config import preset
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.networks import Network, NetworkConfig
-from delrec_bench.tasks.base import find_tasks
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training.tensor_files import checked_tensors, load_checkpoint
 
 SETTINGS = {
