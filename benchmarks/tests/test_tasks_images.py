@@ -1,4 +1,4 @@
-"""Permuted MNIST from its four files, and the Mackey-Glass series from its formula."""
+"""Permuted MNIST from its four files."""
 
 import gzip
 import struct
@@ -10,9 +10,7 @@ from delrec_bench.data.images import read_idx
 from delrec_bench.data.samples import order
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics.nmse import nmse
 from delrec_bench.tasks import ps_mnist
-from delrec_bench.tasks.mackey_glass import series
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 from fuzzing import fuzz
@@ -42,9 +40,9 @@ def images(tmp_path):
 
 @pytest.fixture
 def load(tmp_path, images):
-    def call(task="ps-mnist", folder=images, split_seed=0, permutation_seed=0, **options):
+    def call(folder=images, split_seed=0, permutation_seed=0, **options):
         workspace = workspace_at(tmp_path / "work")
-        return find_tasks()[task].load(TaskOptions(**options), split_seed, permutation_seed, folder, workspace)
+        return find_tasks()["ps-mnist"].load(TaskOptions(**options), split_seed, permutation_seed, folder, workspace)
 
     return call
 
@@ -94,65 +92,6 @@ def test_missing_and_foreign_files_in_the_own_folder_are_refused(load, images, t
     (own / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(BenchError, match="no .*t10k-labels-idx1-ubyte"):
         load(folder=own)
-
-
-def test_the_series_follows_the_equation():
-    """The first values against a plain Euler integration; the whole by its digest, which no machine may change."""
-    past = [1.2] * 171
-    for _ in range(20_000):
-        delayed = past[-171]
-        past.append(past[-1] + 0.1 * (0.2 * delayed / (1 + delayed**10) - 0.1 * past[-1]))
-    from delrec_bench.tasks import mackey_glass
-
-    kept, discarded = mackey_glass.KEPT, mackey_glass.DISCARDED
-    try:
-        mackey_glass.KEPT, mackey_glass.DISCARDED = 100, 0
-        ours = series(17)
-    finally:
-        mackey_glass.KEPT, mackey_glass.DISCARDED = kept, discarded
-    np.testing.assert_allclose(ours, past[171 + 9 :: 10][:100], rtol=1e-9)
-
-
-def test_mackey_glass_windows_end_before_their_target(load):
-    data = load("mackey-glass", folder=None)
-    assert (data.metric, data.classes, data.channels, data.steps) == ("nmse", 1, 1, 150)
-    assert [len(part) for part in (data.train, data.valid, data.test)] == [3431, 1031, 1031]
-    assert data.digest == "6ec628e8cd79538f6bf13f759d80225fcf0073fbc51a981d62cab1052787a7b1"
-    windows, targets = data.test.batch(torch.arange(1031))[:, :, 0], data.test.targets
-    assert torch.equal(windows[-1, 20:], targets[:-20])  # the end of window i + 20 is what window i aims at
-    assert torch.equal(windows[1:, 0], windows[:-1, 1])
-
-
-def test_a_linear_forecast_is_ridge_regression_on_the_window(load):
-    """Networks at an NMSE of .2 stood on a page on which a linear forecast would have shown .13."""
-    from delrec_bench.methods.floors import RIDGE, linear_forecast
-
-    data = load("mackey-glass", folder=None, limit=1000)
-    x, y = data.train.batch(torch.arange(1000))[..., 0].T.double(), data.train.targets.double()
-    mean, scale = x.mean(0), x.std(0, correction=0)
-    z = (x - mean) / scale
-    weights = torch.linalg.solve(z.T @ z + RIDGE * torch.eye(150, dtype=torch.float64), z.T @ (y - y.mean()))
-    test = (data.test.batch(torch.arange(len(data.test)))[..., 0].T.double() - mean) / scale
-    found = linear_forecast(data)
-    torch.testing.assert_close(torch.from_numpy(found), test @ weights + y.mean(), rtol=1e-6, atol=1e-6)
-    assert 0.05 < nmse(found, data.test.targets.numpy()) < 0.2
-
-
-def test_mackey_glass_is_scored_against_the_variance_of_its_targets(load):
-    data = load("mackey-glass", folder=None)
-    targets = data.test.targets.numpy()
-    last = data.test.batch(torch.arange(len(targets)))[-1, :, 0].numpy()
-    assert nmse(np.full(len(targets), targets.mean()), targets) == pytest.approx(1)
-    assert nmse(last, targets) > 1  # repeating the last value is no forecast
-
-
-def test_other_equations_have_other_rows_and_impossible_ones_are_refused(load, tmp_path):
-    assert load("mackey-glass", folder=None, tau=30, horizon=50).name == "mackey-glass:tau30-h50"
-    for options, message in (({"horizon": 5000}, "horizon = 5000"), ({"steps": 100}, "steps = 100")):
-        with pytest.raises(BenchError, match=message):
-            load("mackey-glass", folder=None, **options)
-    with pytest.raises(BenchError, match="made by a formula"):
-        load("mackey-glass", folder=tmp_path)
 
 
 @fuzz(200)

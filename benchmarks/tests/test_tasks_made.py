@@ -1,0 +1,198 @@
+"""Tasks that need no file of their own: digits, Yin-Yang and Mackey-Glass are what they claim; and their options."""
+
+import numpy as np
+import pytest
+import torch
+from delrec_bench.data.files import content_digest
+from delrec_bench.data.task_data import TaskOptions
+from delrec_bench.errors import BenchError
+from delrec_bench.methods.floors import RIDGE, linear_forecast
+from delrec_bench.metrics.nmse import nmse
+from delrec_bench.tasks import mackey_glass
+from delrec_bench.tasks.mackey_glass import series
+from delrec_bench.tasks.task import find_tasks
+from delrec_bench.tasks.yin_yang import SIZES, class_of, points, spike_times
+from delrec_bench.workspace import workspace_at
+
+
+@pytest.fixture
+def load(tmp_path):
+    def call(task="digits", split_seed=0, permutation_seed=0, data_dir=None, **options):
+        return find_tasks()[task].load(
+            TaskOptions(**options), split_seed, permutation_seed, data_dir, workspace_at(tmp_path)
+        )
+
+    return call
+
+
+def test_digits_are_permuted_pixels_in_three_disjoint_splits(load):
+    data = load()
+    assert (data.kind, data.classes, data.channels, data.steps) == ("EMBEDDED", 10, 1, 64)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [1150, 287, 360]
+    batch = data.train.batch(torch.arange(5))
+    assert batch.shape == (64, 5, 1) and batch.dtype == torch.float32 and batch.is_contiguous()
+    assert batch.min() >= 0 and batch.max() <= 1
+    plain = np.sort(batch[:, :, 0].numpy(), axis=0)
+    other = np.sort(load(permutation_seed=1).train.batch(torch.arange(5))[:, :, 0].numpy(), axis=0)
+    np.testing.assert_array_equal(plain, other)
+
+
+def test_the_two_seeds_of_a_task_change_only_their_own_axis(load):
+    first, split, permutation = load(), load(split_seed=1), load(permutation_seed=1)
+    everything = torch.arange(len(first.train))
+    assert not torch.equal(first.train.batch(everything), split.train.batch(everything))
+    assert torch.equal(first.test.batch(torch.arange(9)), split.test.batch(torch.arange(9)))
+    assert torch.equal(first.train.targets, permutation.train.targets)
+    assert not torch.equal(first.train.batch(everything), permutation.train.batch(everything))
+    assert first.digest == split.digest == permutation.digest
+
+
+def test_a_limit_shrinks_training_and_validation_but_not_the_test(load):
+    data = load(limit=100)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [100, 25, 360]
+    assert len(load(test_limit=7).test) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"step_ms": 0.0}, "step_ms"),
+        ({"step_ms": "ten"}, "step_ms"),
+        ({"steps": 0}, "steps"),
+        ({"steps": "longest"}, "steps"),
+        ({"channels": 0}, "channels"),
+        ({"limit": 0}, "limit"),
+        ({"binary": 1}, "binary"),
+        ({"validation": "speakers"}, "did you mean 'speaker'"),
+        ({"binning": "cleen"}, "did you mean 'clean'"),
+    ],
+)
+def test_a_bad_option_names_field_and_remedy(options, field):
+    with pytest.raises(BenchError, match=field):
+        TaskOptions(**options)
+
+
+def test_golden_hash_of_the_published_samples():
+    arrays = {}
+    for split, (count, seed) in SIZES.items():
+        arrays[f"{split}_x"], arrays[f"{split}_y"] = points(count, seed)
+    assert content_digest(arrays) == "21a3aedd0d5c3a013bf145afae2d48393952e7ea17a066d48d0bf297dbacb38b"
+    assert {split: (len(arrays[f"{split}_y"]), seed) for split, (_, seed) in SIZES.items()} == {
+        "train": (5000, 42),
+        "valid": (1000, 41),
+        "test": (1000, 40),
+    }
+    assert np.bincount(arrays["test_y"]).tolist() == [350, 316, 334]
+    assert arrays["train_x"][0].tolist() == pytest.approx([0.68030754, 0.45049925], abs=1e-8)
+
+
+def test_classes_of_the_figure():
+    assert class_of(0.25, 0.5) == 2
+    assert class_of(0.75, 0.59) == 2
+    assert class_of(0.25, 0.65) == 1  # around the left dot
+    assert class_of(0.75, 0.65) == 0  # around the right dot
+    assert class_of(0.5, 0.9) == 1  # above
+    assert class_of(0.5, 0.1) == 0  # below
+    where, classes = points(300, 7)
+    for (x, y), label in zip(where, classes, strict=True):
+        assert (x - 0.5) ** 2 + (y - 0.5) ** 2 <= 0.25
+        if label != 2:  # the figure turned by half a turn swaps yin and yang
+            assert class_of(1 - x, 1 - y) == 1 - label
+
+
+def test_encoding():
+    times = spike_times(np.array([[0.0, 1.0], [0.5, 0.2]]))
+    np.testing.assert_allclose(times, [[0.15, 2.0, 2.0, 0.15], [1.075, 0.52, 1.075, 1.63]], rtol=1e-12)
+
+
+def test_times_arrive_as_one_step_of_four_values(load):
+    data = load("yin-yang", binning="times")
+    assert (data.representation, data.steps, data.channels, data.classes) == ("times", 1, 4, 3)
+    batch = data.train.batch(torch.tensor([3, 0]))
+    assert batch.shape == (1, 2, 4)
+    expected = spike_times(points(5000, 42)[0][[3, 0]])
+    np.testing.assert_allclose(batch[0].numpy(), expected, rtol=1e-6)
+    assert data.train.targets[:5].tolist() == [2, 1, 2, 1, 1]
+
+
+def test_bins_hold_one_spike_a_channel_at_its_time(load):
+    data = load("yin-yang")
+    assert (data.representation, data.steps, data.step_ms) == ("binary", 60, 0.5)
+    batch = data.test.batch(torch.arange(50))
+    assert bool((batch.sum(0) == 1).all())
+    times = spike_times(points(1000, 40)[0][:50]) * 10
+    assert np.array_equal(batch.argmax(0).numpy(), np.floor(times / 0.5))
+
+
+def test_splits_do_not_depend_on_the_repetition_and_limits_cut_them(load):
+    first, second = load("yin-yang", binning="times"), load("yin-yang", split_seed=3, binning="times")
+    everything = torch.arange(5000)
+    assert torch.equal(first.train.batch(everything), second.train.batch(everything))
+    small = load("yin-yang", limit=500, test_limit=20)
+    assert (len(small.train), len(small.valid), len(small.test)) == (500, 100, 20)
+
+
+def test_the_series_follows_the_equation():
+    """The first values against a plain Euler integration; the whole by its digest, which no machine may change."""
+    past = [1.2] * 171
+    for _ in range(20_000):
+        delayed = past[-171]
+        past.append(past[-1] + 0.1 * (0.2 * delayed / (1 + delayed**10) - 0.1 * past[-1]))
+    kept, discarded = mackey_glass.KEPT, mackey_glass.DISCARDED
+    try:
+        mackey_glass.KEPT, mackey_glass.DISCARDED = 100, 0
+        ours = series(17)
+    finally:
+        mackey_glass.KEPT, mackey_glass.DISCARDED = kept, discarded
+    np.testing.assert_allclose(ours, past[171 + 9 :: 10][:100], rtol=1e-9)
+
+
+def test_mackey_glass_windows_end_before_their_target(load):
+    data = load("mackey-glass")
+    assert (data.metric, data.classes, data.channels, data.steps) == ("nmse", 1, 1, 150)
+    assert [len(part) for part in (data.train, data.valid, data.test)] == [3431, 1031, 1031]
+    assert data.digest == "6ec628e8cd79538f6bf13f759d80225fcf0073fbc51a981d62cab1052787a7b1"
+    windows, targets = data.test.batch(torch.arange(1031))[:, :, 0], data.test.targets
+    assert torch.equal(windows[-1, 20:], targets[:-20])  # the end of window i + 20 is what window i aims at
+    assert torch.equal(windows[1:, 0], windows[:-1, 1])
+
+
+def test_a_linear_forecast_is_ridge_regression_on_the_window(load):
+    """Networks at an NMSE of .2 stood on a page on which a linear forecast would have shown .13."""
+    data = load("mackey-glass", limit=1000)
+    x, y = data.train.batch(torch.arange(1000))[..., 0].T.double(), data.train.targets.double()
+    mean, scale = x.mean(0), x.std(0, correction=0)
+    z = (x - mean) / scale
+    weights = torch.linalg.solve(z.T @ z + RIDGE * torch.eye(150, dtype=torch.float64), z.T @ (y - y.mean()))
+    test = (data.test.batch(torch.arange(len(data.test)))[..., 0].T.double() - mean) / scale
+    found = linear_forecast(data)
+    torch.testing.assert_close(torch.from_numpy(found), test @ weights + y.mean(), rtol=1e-6, atol=1e-6)
+    assert 0.05 < nmse(found, data.test.targets.numpy()) < 0.2
+
+
+def test_mackey_glass_is_scored_against_the_variance_of_its_targets(load):
+    data = load("mackey-glass")
+    targets = data.test.targets.numpy()
+    last = data.test.batch(torch.arange(len(targets)))[-1, :, 0].numpy()
+    assert nmse(np.full(len(targets), targets.mean()), targets) == pytest.approx(1)
+    assert nmse(last, targets) > 1  # repeating the last value is no forecast
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("digits", {"steps": 32}, "steps = 32: digits has 64 pixels"),
+        ("mackey-glass", {"steps": 100}, "steps = 100"),
+        ("mackey-glass", {"horizon": 5000}, "horizon = 5000"),
+        ("yin-yang", {"steps": 20}, "last input spike"),
+        ("yin-yang", {"steps": 60, "binning": "times"}, "one step"),
+        *((task, {"data_dir": "somewhere"}, "--data somewhere") for task in ("digits", "mackey-glass", "yin-yang")),
+    ],
+)
+def test_what_cannot_be_is_refused(load, task, options, message):
+    with pytest.raises(BenchError, match=message):
+        load(task, **options)
+
+
+def test_other_equations_have_other_rows(load):
+    assert load("mackey-glass", tau=30, horizon=50).name == "mackey-glass:tau30-h50"
