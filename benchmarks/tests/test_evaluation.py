@@ -162,34 +162,31 @@ def trained(settled, workspace, method="delrec-axonal"):
 @pytest.mark.parametrize("method", ["delrec-synaptic", "delrec-dcls"])
 @pytest.mark.parametrize("lesion", ["permute", "zero", "shrink=0.5", "noise=3", "quantise=4", "prune=0.5"])
 def test_a_lesion_changes_delays_and_nothing_else(settled, workspace, method, lesion):
-    model, whole = trained(settled, workspace, method), trained(settled, workspace, method)
+    model, again, whole = (trained(settled, workspace, method) for _ in range(3))
     lesion_(model, lesion, 1)
+    lesion_(again, lesion, 1)
     before, after = whole.state_dict(), model.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    delays = {name for name in before if name.rpartition(".")[2] in ("delay", "position")}
-    assert changed == delays != set()
-    again = trained(settled, workspace, method)
-    lesion_(again, lesion, 1)
+    assert changed == {name for name in before if name.rpartition(".")[2] in ("delay", "position")} != set()
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in after.items()), "the seed repeats it"
 
-    was, now = ({name: d.double() for name, d in m.delays().items()} for m in (whole, model))
+    was, now = ({name: d.double().flatten() for name, d in m.delays().items()} for m in (whole, model))
+    kind, level = parse_level(lesion, LESIONS, "lesion")
     for name, delay in now.items():
-        old, level = was[name], parse_level(lesion, LESIONS, "lesion")[1]
+        old = was[name]
         assert delay.min() >= 0
-        if lesion == "permute":
-            assert torch.allclose(delay.flatten().sort().values, old.flatten().sort().values, atol=1e-5)
-        elif lesion == "zero":
-            assert not delay.any()
-        elif lesion.startswith("shrink"):
-            assert torch.allclose(delay, old * level, atol=1e-5)
-        elif lesion.startswith("quantise"):
-            longest = old.max() if "blocks.1.connection" not in name else 24
-            assert torch.equal(delay % level, torch.zeros_like(delay)) or delay.max() == longest
-        elif lesion.startswith("prune"):
+        if kind == "permute":
+            assert torch.allclose(delay.sort().values, old.sort().values, atol=1e-5)
+        elif kind == "prune":
             assert int((delay == 0).sum()) >= round(level * delay.numel())
             assert torch.allclose(delay[delay > 0], old[delay > 0], atol=1e-5)
-        elif delay.numel() > 50:
-            assert 1 < (delay - old).std() < 3.5
+        elif kind == "noise":
+            assert delay.numel() <= 50 or 1 < (delay - old).std() < 3.5
+        elif kind == "quantise":
+            longest = old.max() if "blocks.1.connection" not in name else 24
+            assert torch.equal(delay % level, torch.zeros_like(delay)) or delay.max() == longest
+        else:
+            assert torch.allclose(delay, old * level, atol=1e-5)  # the level of "zero" is 0
 
 
 def test_two_levels_of_noise_are_one_draw(settled, workspace):
@@ -259,12 +256,6 @@ def test_a_derived_record_is_verified_and_made_again_from_its_configuration(sett
     [judged] = judge([MadeTwice(str(made), [(made, again)], [])]).rows
     assert (again.key, judged.word) == (made.key, "equal"), judged.reason
     assert "--set evaluation.condition=time-jitter=20 --set evaluation.lesion=noise=2" in made.command
-    path = workspace.runs / made.key / "record.json"
-    text = path.read_text()
-    path.write_text(text.replace("time-jitter=20", "time-jitter=10"))
-    with pytest.raises(BenchError, match="altered"):
-        finished_record(workspace.runs, made.key)
-    path.write_text(text)
 
 
 def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(settled, workspace):

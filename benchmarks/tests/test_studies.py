@@ -4,17 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from delrec_bench import app
 from delrec_bench.app.commands import reproduce
 from delrec_bench.config import settle
-from delrec_bench.data.generated import Events, write
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import load_records
 from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.task import find_tasks
+
+from benchmarks.tests.test_evaluation import corpus
 
 ROOT = Path(__file__).parents[2]
 METHODS, TASKS = find_methods(), find_tasks()
@@ -354,18 +354,6 @@ def test_every_study_of_this_package_expands_in_every_profile(name):
     for profile in file.study_file(file.study_path(name)).profiles:
         assert expansion.expand(name, profile, METHODS, TASKS).requests, profile
     assert expansion.expand(name, None, METHODS, TASKS).page == name
-
-
-def corpus(folder: Path) -> Path:
-    """A few samples in SHD's layout."""
-    for number, part in enumerate(("train", "test")):
-        random = np.random.default_rng(number)
-        counts = np.full(20, 30)
-        times = np.sort(random.uniform(0, 0.2, (20, 30)), axis=1).ravel().astype(np.float16)
-        labels = (np.arange(20) % 2).astype(np.uint16)
-        units = random.integers(0, 700, 600).astype(np.uint16)
-        write(folder / f"shd_{part}.h5", Events(labels, labels, counts, times, units), ("a", "b"))
-    return folder
 
 
 @pytest.mark.slow
