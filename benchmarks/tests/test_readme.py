@@ -10,7 +10,7 @@ from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
-from delrec_bench.report.readme import END, START, board_part, numbers, write_board_part
+from delrec_bench.report.readme import END, START, board_part, write_board_part
 from delrec_bench.report.tables import verdict_table
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.file import study_file, study_files
@@ -18,6 +18,12 @@ from delrec_bench.tasks.task import find_tasks
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def numbers(text):
+    """The numbers of a text with a decimal point, thousands or a sign: those that are measured."""
+    found = re.findall(r"(?<![\w.,])[+−-]?\d+(?:[.,]\d+)+(?![\w.,]*\d)|[+−]\d+", text)
+    return {number.rstrip(".,") for number in found}
 
 
 def published(study, profile=None):

@@ -375,7 +375,7 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
     page = next((checkout / "out").glob("*/*.md"))
     page.unlink()
     assert app.main(["report", "--study", "mine.toml", "--data", f"shd={tmp_path / 'own'}"]) == 0
-    assert "| lif" in page.read_text(), "a page on files of one's own could be made by `reproduce` alone"
+    assert "| LIF" in page.read_text(), "a page on files of one's own could be made by `reproduce` alone"
     capsys.readouterr()
     assert app.main(["reproduce", "--study", "mine.toml", "--data", "shd"]) == 2
     assert "--data 'shd' is not TASK=DIR" in capsys.readouterr().err

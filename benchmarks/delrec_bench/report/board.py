@@ -1,7 +1,7 @@
 """The board: one table of every method on every task, from the rows of a page that has them all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from delrec_bench.methods.method import FAMILIES
 from delrec_bench.metrics import metric_named
@@ -27,16 +27,8 @@ README_ROWS = (
 )
 
 
-@dataclass(frozen=True)
-class Group:
-    """The columns of one task's data.
-
-    Attributes:
-        task, title: Its name in rows, and what people call it.
-        label: What its score is called.
-        brief, about: Whose data it is, how much, and whether published values compare with it; and that at length.
-        head: The names of its columns; those that no line fills are left out.
-    """
+class Group(NamedTuple):
+    """The columns of one task's data: what its score is called, whose data it is, and the names of its columns."""
 
     task: str
     title: str
@@ -46,16 +38,9 @@ class Group:
     head: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Line:
-    """A method of the board.
-
-    Attributes:
-        method, title, family: Its name, what people call it, and the group that it stands in.
-        cells: By task and name of the column.
-        parameters: How many of its parameters are trained, on each task.
-        command: What makes its rows again.
-        new: Whether it is none of ours.
+class Line(NamedTuple):
+    """A method of the board: its cells by task and name of the column, how many parameters are trained on each task,
+    the command that makes its rows again, and whether it is a user's.
     """
 
     method: str
@@ -64,11 +49,10 @@ class Line:
     cells: Mapping[tuple[str, str], Cell]
     parameters: tuple[int, ...]
     command: str
-    new: bool = False
+    new: bool
 
 
-@dataclass(frozen=True)
-class Board:
+class Board(NamedTuple):
     """What the board shows: `groups` of columns, and `lines` family by family; `waiting` are tasks without runs."""
 
     groups: tuple[Group, ...]

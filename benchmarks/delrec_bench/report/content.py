@@ -33,9 +33,6 @@ class Page:
     """Everything a page shows.
 
     Attributes:
-        declared: What was declared before the runs.
-        rows: In order.
-        judged: All verdicts.
         finding: The study's own, filled with numbers; None where it has none, or the runs do not support it.
         footnotes: What a reader must know before trusting a row, the gravest first.
         records: Every record behind the rows, latency included.

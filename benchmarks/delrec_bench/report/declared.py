@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from delrec_bench.config import Spot
 from delrec_bench.config.evaluation import is_set
@@ -25,8 +25,7 @@ def base_and_folder(task: str) -> tuple[str, str]:
     return base, own.rpartition("@")[0]
 
 
-@dataclass(frozen=True)
-class Expected:
+class Expected(NamedTuple):
     """A row that the page asks for.
 
     Attributes:
@@ -34,8 +33,7 @@ class Expected:
         control: The row that it is compared with, or None.
         base: The method of a point of a sweep; empty for the row's own name.
         point: Where the row stands on the axes that its method is swept along, (axis, value) pairs.
-        title: What people call it; empty for its name.
-        family: The group that it stands in.
+        title, family: What people call it (empty for its name), and the group that it stands in.
     """
 
     method: str
@@ -46,15 +44,8 @@ class Expected:
     family: str = "other methods"
 
 
-@dataclass(frozen=True)
-class Empty:
-    """A row that the page shows though nothing may have been run: its size, latency and published score.
-
-    Attributes:
-        task, expected: Where it stands.
-        command: What fills it.
-        budget: The parameters that its network is given, or None.
-    """
+class Empty(NamedTuple):
+    """A row that is shown though nothing may have been run: the command that fills it, and its network's budget."""
 
     task: str
     expected: Expected
@@ -62,12 +53,10 @@ class Empty:
     budget: int | None = None
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Two rows that the study wants compared, by name.
 
     Attributes:
-        method, control: Rows.
         about: What the two share or differ in, in a few words.
         over: Tasks; empty for all of the page.
         minus: Rows whose difference is taken off that of the two: the claim is then an interaction.
@@ -89,19 +78,15 @@ class Declaration:
     """What was declared before the runs.
 
     Attributes:
-        page: Name of the page: the study's, with its profile where that is not the default.
-        title: The question.
-        study, profile: Their names.
+        page, title: Its name (the study's, with its profile where that is not the default) and the question.
         runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
         tasks: Those of the page among others.
         primary: The one comparison that the study's repetitions are meant for, or None.
-        finding: What was found, or None.
         contrasts: What else is compared than each row with its own control; exploratory.
         margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
         empty: Rows that are shown also without runs.
         again: The command that makes the page.
         narrowed: Options by which the page is less, or other, than the study's file declares.
-        notes: What the study wants its readers to know.
         drawn: Dotted settings in which the repetitions of a row differ.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
         new: Methods of the board that are not the suite's -> the folder that they are in.
@@ -192,7 +177,7 @@ def page_of(
     declared = declaration(whole, all_keys, methods, tasks, records, failures)
     asked = {(r.task, r.method): r for r in reversed(requests) if r.repetition == 0 and r.data is None}
     empty = [
-        replace(one, command=request.command(), budget=dict(request.overrides).get("budget"))
+        one._replace(command=request.command(), budget=dict(request.overrides).get("budget"))
         for one in declared.empty
         if (request := asked.get((one.task, one.expected.method))) is not None
     ]

@@ -12,22 +12,17 @@ from delrec_bench.records import Record
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.rows import Row
 from delrec_bench.statistics.clusters import crossed, window_blocks
-from delrec_bench.statistics.paired import Estimate, paired
+from delrec_bench.statistics.paired import Estimate, paired, with_tuning
 from delrec_bench.statistics.ranks import rank_groups
-from delrec_bench.statistics.tuning import with_tuning
 from delrec_bench.statistics.verdicts import Answer, Claim, Verdict, answer_of, judge, mean_over
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A row against another on one task.
+    """A row against another on one task: the verdict over repetitions, and method minus control of each.
 
-    Attributes:
-        verdict: Over repetitions.
-        method, control: The rows.
-        each: Method minus control, by repetition.
-        wide: The same difference over repetitions AND samples, clustered; None where predictions do not match.
-        about: What the comparison is of, where the study says it.
+    `wide` is the same difference over repetitions AND samples, clustered; None where predictions do not match. `about`
+    is what the comparison is of, where the study says it.
     """
 
     verdict: Verdict

@@ -1,6 +1,5 @@
-"""README's part of the board: ten rows between two markers, and the numbers that its sentences may hold."""
+"""README's part of the board: ten rows between two markers."""
 
-import re
 from pathlib import Path
 
 from delrec_bench.errors import BenchError
@@ -9,7 +8,6 @@ from delrec_bench.report.board import OF_THE_SUITE, README_ROWS, Board
 from delrec_bench.workspace import write_atomic
 
 START, END = "<!-- board:start -->", "<!-- board:end -->"
-_NUMBER = re.compile(r"(?<![\w.,])[+−-]?\d+(?:[.,]\d+)+(?![\w.,]*\d)|[+−]\d+")
 
 
 def board_part(board: Board) -> str:
@@ -36,8 +34,3 @@ def write_board_part(readme: Path, board: Board) -> bool:
     if made != text:
         write_atomic(readme, made)
     return made != text
-
-
-def numbers(text: str) -> set[str]:
-    """The numbers of a text with a decimal point, thousands or a sign: those that are measured."""
-    return {found.rstrip(".,") for found in _NUMBER.findall(text)}

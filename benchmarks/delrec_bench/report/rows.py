@@ -36,9 +36,7 @@ class Row:
     Attributes:
         kind: "run", "floor", or "empty" for a row without runs.
         values: By name of `COLUMNS`; None is missing.
-        asked: What the page asks for: its title, family, control and point.
-        records: The records behind the row, by repetition.
-        latency: The latency record that belongs to it, or None.
+        records, latency: Those behind the row: runs by repetition, and the measurement that belongs to it, or None.
         diverged: The repetitions that have no score, since their training left the finite numbers.
     """
 

@@ -1,7 +1,8 @@
 """Two methods on one task, paired by repetition: the difference, its interval, and what may be said of it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -136,6 +137,27 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0) ->
             return Estimate(mean, n, sd=0.0, reason=f"all {n} differences are equal, so there is no interval")
     se = max(sd, resolution / math.sqrt(6)) / math.sqrt(n)
     return Estimate(mean, n, se=se, df=float(n - 1), sd=sd)
+
+
+def with_tuning(estimate: Estimate, variances: Iterable[tuple[float, float]]) -> Estimate:
+    """A difference between rows that were searched separately, its interval with the variance of their tuning.
+
+    Repetitions share one tuning. So with s^2 the squared standard error over repetitions, of f degrees of freedom, and
+    v_i the tuning variance of each row, of f_i,
+
+        se^2 = s^2 + sum_i v_i      df = (s^2 + sum_i v_i)^2 / (s^4 / f + sum_i v_i^2 / f_i)      (Satterthwaite)
+
+    Args:
+        estimate: Over repetitions.
+        variances: (v_i, f_i) of each of the rows that was searched on its own.
+    """
+    parts = [(v, f) for v, f in variances if v > 0]
+    if estimate.se is None or not parts:
+        return estimate
+    own = estimate.se**2
+    total = own + sum(v for v, _ in parts)
+    spread = (own**2 / estimate.df if own else 0.0) + sum(v**2 / f for v, f in parts)
+    return replace(estimate, se=math.sqrt(total), df=total**2 / spread)
 
 
 def decide(

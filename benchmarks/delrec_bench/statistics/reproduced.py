@@ -11,9 +11,10 @@ they differ more than those of repetitions do: for the page as a whole, and row 
 """
 
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy import stats
@@ -38,15 +39,8 @@ ROUNDING = 10.0
 _OWN = ("delrec", "delrec-baselines", "delrec-bench")
 
 
-@dataclass(frozen=True)
-class MadeTwice:
-    """Runs of one row, made twice.
-
-    Attributes:
-        name: What the row is called.
-        pairs: (published, made here) of the same experiment and repetition.
-        scores: Of all published repetitions: how much they differ is what a difference is held against.
-    """
+class MadeTwice(NamedTuple):
+    """Runs of one row, made twice: (published, made here) pairs, and the scores of all published repetitions."""
 
     name: str
     pairs: Sequence[tuple[Record, Record]]
@@ -55,13 +49,10 @@ class MadeTwice:
 
 @dataclass(frozen=True)
 class JudgedRow:
-    """A row, judged.
+    """A row, judged: the word, and what decided.
 
-    Attributes:
-        name, word, reason: What it is called, how it came out, and what decided.
-        n: How many pairs.
-        difference: Score made here minus published, mean over the pairs; None of trials, which have no test score.
-        p: Of "the scores differ no more than repetitions do", after Holm; None of an equal row.
+    `difference` is the score made here minus the published one, mean over n pairs; None of trials, which have no test
+    score. `p` is that of "the scores differ no more than repetitions do", after Holm; None of an equal row.
     """
 
     name: str
@@ -77,12 +68,9 @@ class JudgedRow:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A page, judged.
+    """A page, judged; `new` are names of rows that were made here alone.
 
-    Attributes:
-        rows: In the order given.
-        p: Of "over all rows that are not equal, the scores are neither better nor worse"; None where all are equal.
-        new: Names of the rows that were made here alone.
+    `p` is that of "over all rows that are not equal, scores are neither better nor worse"; None where all are equal.
     """
 
     rows: tuple[JudgedRow, ...]
@@ -267,10 +255,5 @@ def first_difference(a: Record, b: Record) -> str:
                 at = int(np.flatnonzero(left != right)[0])
                 return f"prediction of test sample {at} ({left[at]} and {right[at]})"
         for name, (old, new) in unequal(x, y, part).items():
-            return f"{name} ({_short(old)} and {_short(new)})"
+            return f"{name} ({reprlib.repr(old)} and {reprlib.repr(new)})"
     return "detail that is not stored"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

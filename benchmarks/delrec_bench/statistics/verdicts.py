@@ -18,15 +18,10 @@ Answer = Literal["better on all", "worse on all", "equivalent on all", "depends 
 
 @dataclass(frozen=True)
 class Claim:
-    """A hypothesis with its estimate, before it is judged.
+    """A hypothesis ("delrec-axonal against delrec-axonal-fixed") with its estimate, before it is judged.
 
-    Attributes:
-        hypothesis: what is asked: "delrec-axonal against delrec-axonal-fixed".
-        task: name of a task.
-        estimate: method minus control in the score's unit.
-        more_is_better: direction of the score.
-        margin: largest difference that does not matter, in the estimate's unit.
-        kind: primary, if the study declared it so before its runs; exploratory otherwise.
+    `margin` is the largest difference that does not matter, in the estimate's unit; `kind` is primary if the study
+    declared it so before its runs.
     """
 
     hypothesis: str
