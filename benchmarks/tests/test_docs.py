@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from delrec_bench.app.tree import build
+from delrec_bench.app.command_line import build
 from delrec_bench.tasks.task import find_tasks
 
 ROOT = Path(__file__).parents[2]

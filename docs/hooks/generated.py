@@ -14,7 +14,7 @@ import delrec_baselines
 import delrec_bench.tasks
 import griffe
 import typer
-from delrec_bench.app.tree import build
+from delrec_bench.app.command_line import build
 from delrec_bench.methods.method import find_methods
 from delrec_bench.studies import file
 from mkdocs.config.defaults import MkDocsConfig

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from delrec_bench.app.tree import build
+from delrec_bench.app.command_line import build
 from delrec_bench.environment import interruptible
 from delrec_bench.errors import BenchError, RunError, bug, nearest
 

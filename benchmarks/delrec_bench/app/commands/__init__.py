@@ -1,1 +1,1 @@
-"""The commands, a file each, found by folder (`delrec_bench.app.tree` says what a file declares)."""
+"""The commands, a file each, found by folder (`delrec_bench.app.command_line` says what a file declares)."""
