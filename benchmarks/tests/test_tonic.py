@@ -438,6 +438,7 @@ def test_a_held_out_share_is_the_same_in_every_repetition_and_leaves_no_sample_o
     corpus = TonicCorpus("images", "NCALTECH101", held_out=0.34, sensor=(240, 180, 2), pool=20)
     loaded = [corpus.load(TaskOptions(), seed, seed, tmp_path / "mine", workspace_at(tmp_path)) for seed in (0, 1)]
     one, other = (data.test.batch(torch.arange(6)) for data in loaded)
+    assert loaded[0].notes[0].endswith("test set: 34% of each class, drawn once")
     assert torch.equal(one, other) and sorted(loaded[0].test.targets.tolist()) == [0, 0, 1, 1, 2, 2]
     rows = [set(loaded[0].rows[split][1].tolist()) for split in ("train", "valid")]
     assert len(rows[0] | rows[1]) == 12

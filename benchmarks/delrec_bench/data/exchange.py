@@ -55,7 +55,7 @@ def read_predictions(path: Path, data: TaskData) -> np.ndarray:
             task (no finite number, of a forecast).
     """
     try:
-        table = pd.read_csv(path, usecols=["position", "prediction"], dtype=float)
+        table = pd.read_csv(path, usecols=["position", "prediction"], index_col=False, dtype=float)
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())
         raise BenchError(

@@ -108,6 +108,7 @@ class TonicCorpus:
         said = {} if reading == "{}" else {"reading": hashlib.sha256(reading.encode()).hexdigest()}
         digest = files_digest({**digests, **said})
         names = {split: part.name for split, part in opened.items()}
+        held_out = "" if self.held_out is None else f"; test set: {self.held_out:.0%} of each class, drawn once"
         steps = parts["train"].longest if options.steps == "auto" else int(options.steps)
         return assemble(
             *(parts, openers, names, bins, options, split_seed, workspace),
@@ -117,7 +118,7 @@ class TonicCorpus:
             kind="OFFICIAL" if official else "STAND-IN",
             digest=digest,
             files={names[split]: digest for split, digest in digests.items()},
-            notes=(f"tonic.datasets.{self.dataset}, {self.pool} x {self.pool} pixels a channel",),
+            notes=(f"tonic.datasets.{self.dataset}, {self.pool} x {self.pool} pixels a channel{held_out}",),
         )
 
     def _reading(self) -> str:
