@@ -1,10 +1,10 @@
 """A metric is one file: its direction chooses the epoch, and records, statistics and tables read the same object."""
 
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from delrec import Trainable
 from delrec_bench.config import TrainingConfig
 from delrec_bench.config.searched import Draw
 from delrec_bench.data.samples import DenseSamples
@@ -34,7 +34,7 @@ METRIC = Metric(
 """
 
 
-class Scripted(nn.Module):
+class Scripted(Trainable):
     """A network that says, epoch by epoch, what it was told to."""
 
     def __init__(self, *epochs):
@@ -48,26 +48,6 @@ class Scripted(nn.Module):
 
     def classify(self, inputs):
         return torch.tensor(self.said[int(self.epoch)]).unsqueeze(1) + self.weight
-
-    def loss(self, scores, targets):
-        return (scores[:, 0] - targets).square().mean()
-
-    def grouped(self, trainable=False):
-        return {"weights": [self.weight]}
-
-    def deployed(self):
-        return nullcontext()
-
-    def delays(self):
-        return {}
-
-    def penalty(self):
-        return 0.0
-
-    def nothing(self):
-        """What a network may do at these moments; this one does nothing."""
-
-    end_epoch = after_step = nothing
 
 
 @pytest.fixture
