@@ -220,11 +220,11 @@ set = {{ {own_} }}
     assert dict(request) == wanted
 
 
-def test_a_profile_adds_to_the_notes_data_and_margins_of_its_study(own):
+def test_a_profile_adds_to_the_notes_data_and_margins_of_its_study(own, tmp_path):
     assert own().margin == {"digits": 0.01, "mackey-glass": 0.005}
     noted = own(SWEEP.replace("[small]", 'notes = ["above"]\n[small]\nnotes = ["here"]', 1))
     assert noted.notes == ("above", "here")
-    assert file.study_file(Path(noted.path)).profiles["large"].notes == ["above"]
+    assert file.study_file(tmp_path / "mine.toml").profiles["large"].notes == ["above"]
 
 
 def test_draws_are_anew_for_each_repetition_and_shared_by_the_rows_of_a_task():

@@ -58,9 +58,9 @@ class Study:
         requests: Every run, repetition by repetition, so that early results cover all methods.
         skipped: (method, task, reason) of pairs that do not apply.
         page: Its page: the study's name, and the profile where it is not the study's default.
+        argument: What `--study` takes for it: for a user's own file, the file.
         axes: What is swept, by dotted setting or a name of the study's; a request's `point` says where it stands.
         drawn: What is drawn anew for each repetition, by dotted setting.
-        path: Its file.
         narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
 
@@ -70,10 +70,10 @@ class Study:
     skipped: tuple[tuple[str, str, str], ...] = ()
     minutes: float | None = None
     page: str = ""
+    argument: str = ""
     summary: str = ""
     question: str | None = None
     finding: FindingTable | None = None
-    repetitions: int = 1
     axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     drawn: tuple[str, ...] = ()
     primary: PrimaryTable | None = None
@@ -81,15 +81,8 @@ class Study:
     notes: tuple[str, ...] = ()
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
-    path: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
     narrowed: tuple[str, ...] = ()
-
-    @property
-    def argument(self) -> str:
-        """What `--study` takes for it: for a user's own file, the file."""
-        path = Path(self.path)
-        return self.name if path in study_files().values() else path.name
 
 
 def expand(
@@ -164,22 +157,17 @@ class _Expansion:
             profile=self.profile,
             requests=tuple(self.repeated(first, r, space) for r in range(repetitions) for first in firsts),
             skipped=tuple(skipped),
-            minutes=table.minutes,
             page=self.name if self.profile == self.file.usual else f"{self.name}-{self.profile}",
+            argument=self.name if self.path in study_files().values() else self.path.name,
             summary=self.file.summary,
-            question=table.question,
-            finding=table.finding,
-            repetitions=repetitions,
             axes={axis: list(points) for axis, points in self.axes.items()},
             drawn=tuple(space),
             primary=primary,
             contrasts=contrasts,
             notes=tuple(table.notes),
-            margin=table.margin,
-            scored=table.scored,
-            path=str(self.path),
             data=data,
             narrowed=tuple(narrowed),
+            **{name: getattr(table, name) for name in ("minutes", "question", "finding", "margin", "scored")},
         )
 
     # names

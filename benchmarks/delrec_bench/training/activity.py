@@ -7,7 +7,8 @@ multiply-accumulate (MAC) one non-binary event at one synapse; dense counts ever
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,8 +31,14 @@ def recording(model: Any) -> Iterator[Activity]:
     effective_macs, dense}, delay_buffer.
     """
     if isinstance(model, Network):
-        with _Recorder(model).watching() as summary:
-            yield summary
+        seen = _Seen(model)
+        first = model.blocks[0].register_forward_pre_hook(lambda _, given: seen.inputs(given[0]))
+        hooks = [first, *(block.register_forward_hook(partial(seen.layer, i)) for i, block in enumerate(model.blocks))]
+        try:
+            yield seen.summary
+        finally:
+            for hook in hooks:
+                hook.remove()
     elif hasattr(model, "start_recording"):
         model.start_recording()
         try:
@@ -42,33 +49,22 @@ def recording(model: Any) -> Iterator[Activity]:
         yield dict
 
 
-class _Recorder:
+class _Seen:
     def __init__(self, network: Network) -> None:
-        hidden = network.config.hidden
+        layers = len(network.config.hidden)
         self.network = network
-        self.widths = (*hidden, network.config.classes)
-        self.events, self.steps = [0.0] * len(hidden), [0] * len(hidden)
+        self.events, self.steps = [0.0] * layers, [0] * layers
         self.input_events, self.samples, self.input_steps, self.binary = 0.0, 0, 0, True
 
-    @contextmanager
-    def watching(self) -> Iterator[Activity]:
-        with ExitStack() as stack:
-            blocks = self.network.blocks
-            stack.callback(blocks[0].register_forward_pre_hook(lambda _, given: self._inputs(given[0])).remove)
-            for i, block in enumerate(blocks):
-                hook = block.register_forward_hook(lambda _, given, spikes, i=i: self._layer(i, spikes))
-                stack.callback(hook.remove)
-            yield self.summary
-
     @torch.no_grad()
-    def _inputs(self, values: Tensor) -> None:
+    def inputs(self, values: Tensor) -> None:
         self.input_events += float(torch.count_nonzero(values))
         self.binary = self.binary and bool(((values == 0) | (values == 1)).all())
         self.samples += values.shape[1]
         self.input_steps += values.shape[0] * values.shape[1]
 
     @torch.no_grad()
-    def _layer(self, index: int, spikes: Tensor) -> None:
+    def layer(self, index: int, block: nn.Module, given: Any, spikes: Tensor) -> None:
         self.events[index] += float(spikes.sum())
         self.steps[index] += spikes.shape[0] * spikes.shape[1]
 
@@ -76,13 +72,14 @@ class _Recorder:
         if self.samples == 0:
             return {}
         config, network = self.network.config, self.network
+        widths = (*config.hidden, config.classes)
         rates = [e / (s * n) for e, s, n in zip(self.events, self.steps, config.hidden, strict=True)]
         neurons = sum(s * n for s, n in zip(self.steps, config.hidden, strict=True))
         acs = dense = 0.0
         for i, events in enumerate(self.events):
             onward = i + 1 < len(config.hidden)
             delayed = config.has_feedforward_delays(i + 1) if onward else config.feedforward_readout
-            fan_out = self.widths[i + 1] * (config.kernel_count if delayed else 1)
+            fan_out = widths[i + 1] * (config.kernel_count if delayed else 1)
             layer = network.blocks[i].spiking
             fan_out += layer.fan_out if isinstance(layer, RecurrentDelays) else 0
             acs += events * fan_out
