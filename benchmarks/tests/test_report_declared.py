@@ -8,7 +8,7 @@ from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Failure
 from delrec_bench.report.declared import declaration
 from delrec_bench.studies.expansion import Study
-from delrec_bench.studies.file import PrimaryTable, study_path
+from delrec_bench.studies.file import PrimaryTable
 from delrec_bench.tasks.task import find_tasks
 
 METHODS, TASKS = find_methods(), find_tasks()
@@ -18,7 +18,7 @@ PAIR = ("delrec-axonal", "delrec-axonal-fixed")
 def declared(requests, profile="quick", failures=(), **more):
     """What a study of these requests declares; the key of request i is i."""
     points = [of for request in requests for of in request.point]
-    values = {"page": "sigma" if profile == "quick" else f"sigma-{profile}", "path": str(study_path("sigma"))}
+    values = {"page": "sigma" if profile == "quick" else f"sigma-{profile}", "argument": "sigma"}
     values["axes"] = {key: sorted({v for k, v in points if k == key}) for key, _ in points}
     study = Study("sigma", profile, tuple(requests), **(values | more))
     return declaration(study, [f"{i:064x}" for i in range(len(requests))], METHODS, TASKS, failures=failures)
