@@ -1,4 +1,4 @@
-"""Every task of this repository, as a nox session: `nox -l` lists them, `nox -s NAME` runs one. Times are of two cores.
+"""All tasks of this repository as nox sessions: `nox -l` lists them, `nox -s NAME` runs one. Times are for two cores.
 
 The sessions share one environment under .nox/, made in three minutes from this checkout with the versions of
 constraints.txt, and made again when one of these changes. `core-alone`, `core-lowest` and `bench-peers` have
@@ -35,7 +35,7 @@ PEERS = ("spikingjelly", "snntorch", "norse", "nir", "nirtorch", "DCLS", "setupt
 
 
 def _shared(session: nox.Session) -> None:
-    """Make the shared environment if it is not there as it should be."""
+    """Create the shared environment if it is missing or outdated."""
     stamp, text = SHARED / "made-from.txt", sys.version + str(ROOT)
     wanted = hashlib.sha256("\0".join([text, *((ROOT / name).read_text("utf-8") for name in MADE_FROM)]).encode())
     if stamp.exists() and stamp.read_text("utf-8") == wanted.hexdigest():
@@ -59,13 +59,13 @@ def _run(session: nox.Session, name: str, *arguments: str, **env: str) -> None:
 
 @nox.session
 def reproduce(session: nox.Session) -> None:
-    """Rerun the leaderboard and compare it with the published runs (35 minutes). `-- --profile P`"""
+    """Repeat one run per row of the leaderboard and compare it with ours (35 minutes). `-- --profile P`"""
     _run(session, "delrec-bench", "reproduce", *session.posargs)
 
 
 @nox.session
 def ablate(session: nox.Session) -> None:
-    """Make the quick page of every ablation study in out/ (hours). `-- --dry-run` says what it takes."""
+    """Run the ablation studies in their quick form, into out/ (hours). `-- --dry-run` shows how long they take."""
     for path in sorted((ROOT / "benchmarks/delrec_bench/studies").glob("*.toml")):
         if nox.project.load_toml(path).get("ablation"):
             _run(session, "delrec-bench", "reproduce", "--study", path.stem, "--profile", "quick", *session.posargs)
@@ -73,7 +73,7 @@ def ablate(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests of suite and baselines, then core-alone (15 minutes). `-- --all`: every method on every task"""
+    """Run the tests of the suite and baselines, then core-alone (15 minutes). `-- --all`: every method on every task"""
     arguments = [argument for argument in session.posargs if argument != "--all"]
     every = {"DELREC_BENCH_ALL": "1"} if "--all" in session.posargs else {}
     paths = arguments or ("benchmarks/tests", "packages/baselines/tests")
@@ -84,20 +84,20 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="tests-slow")
 def tests_slow(session: nox.Session) -> None:
-    """Run the tests that `tests` leaves out: kills, executors, broken files, the browser, all data (30 minutes)."""
+    """Run the slow tests: killed processes, executors, broken files, browser, all data (30 minutes)."""
     _run(session, "pytest", "-q", "-n", "2", "-m", "slow", *session.posargs, **SINGLE)
 
 
 @nox.session(name="core-alone", venv_backend="virtualenv")  # the uv backend would fetch the CUDA build of torch, 3 GB
 def core_alone(session: nox.Session) -> None:
-    """Run core's tests where nothing of the suite is installed (5 minutes)."""
+    """Run core's tests in an environment without the suite (5 minutes)."""
     session.install("-c", "constraints.txt", "-e", "packages/core[triton]", *CORE_TESTS, silent=True)
     session.run("pytest", "-q", "-n", "2", "packages/core/tests", *session.posargs, env=SINGLE)
 
 
 @nox.session(name="core-lowest", venv_backend="virtualenv", python="3.11")
 def core_lowest(session: nox.Session) -> None:
-    """Run core's tests on the lowest Python and the lowest versions that its pyproject.toml allows (5 minutes)."""
+    """Run core's tests with the lowest supported versions of Python and its dependencies (5 minutes)."""
     requirements = nox.project.load_toml(ROOT / "packages/core/pyproject.toml")["project"]["dependencies"]
     lowest = [f"{requirement.replace('>=', '==')}.*" for requirement in requirements]
     session.install(*lowest, silent=True)
@@ -108,7 +108,7 @@ def core_lowest(session: nox.Session) -> None:
 
 @nox.session(name="gpu-check")
 def gpu_check(session: nox.Session) -> None:
-    """Check the triton engine without a card, and its kernels against cards' limits (5 minutes). `-- --cards sm_100`"""
+    """Check the triton engine without a GPU, and its kernels against GPUs' limits (5 minutes). `-- --cards sm_100`"""
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     interpreted = threads | {"TRITON_INTERPRET": "1", "DELREC_ALL_GOLDEN": "1", "CUDA_VISIBLE_DEVICES": ""}
     chosen = "triton and not every_kernel_fits"  # that one compiles what the last line compiles
@@ -148,20 +148,20 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="bench-engines")
 def bench_engines(session: nox.Session) -> None:
-    """Measure engines beside the published loop (half an hour). `-- --quick`, `-- --shapes SHD`, `-- --write`"""
+    """Measure our engines and the published loop (half an hour). `-- --quick`, `-- --shapes SHD`, `-- --write`"""
     _run(session, "python", "-m", *BENCHMARKS, "benchmarks/latency/bench_engines.py", *session.posargs)
 
 
 @nox.session(name="bench-arithmetic")
 def bench_arithmetic(session: nox.Session) -> None:
-    """Measure portable arithmetic and flushed denormals (5 minutes). `-- --shapes SSC --readout last`"""
+    """Measure portable arithmetic and flushing denormals (5 minutes). `-- --shapes SSC --readout last`"""
     suite = ("benchmarks/latency/bench_arithmetic.py", "--threads", "1")
     _run(session, "python", "-m", *BENCHMARKS, *suite, *session.posargs)
 
 
 @nox.session(name="bench-peers", venv_backend="virtualenv")
 def bench_peers(session: nox.Session) -> None:
-    """Test and measure layers beside those of spikingjelly, snntorch, norse and DCLS (10 minutes)."""
+    """Test and measure our layers and those of spikingjelly, snntorch, norse and DCLS (10 minutes)."""
     session.install(*EDITABLE, *PEERS, silent=True)
     session.run("python", "-m", "pytest", "benchmarks/tests/test_peers.py", env=QUIET)
     session.run("python", "-m", *BENCHMARKS, "benchmarks/latency/bench_peers.py", *session.posargs, env=QUIET)
@@ -169,17 +169,17 @@ def bench_peers(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build docs/ into site/, strictly and without a network (half a minute). `-- serve` shows it as it is written."""
+    """Build docs/ into site/ (half a minute). `-- serve` shows it live."""
     _run(session, "mkdocs", *(session.posargs or ["build", "--strict", "--quiet"]), NO_MKDOCS_2_WARNING="1")
 
 
 @nox.session
 def report(session: nox.Session) -> None:
-    """Write a study's page from the records that are there (seconds). `-- --publish`: into reports/ and README"""
+    """Write a report on existing runs (seconds). `-- --publish`: to reports/ and README"""
     _run(session, "delrec-bench", "report", *session.posargs)
 
 
 @nox.session
 def data(session: nox.Session) -> None:
-    """Make the corpora that need no download (seconds). `-- status`, `-- fetch shd` and others: delrec-bench data"""
+    """Write the datasets that need no download (seconds). `-- status`, `-- fetch shd`: as delrec-bench data"""
     _run(session, "delrec-bench", "data", *(session.posargs or ["make"]))

@@ -106,7 +106,7 @@ def enter() -> None:
     loaded = [name for name in ("torch", "numpy", "numba") if name in sys.modules]
     if loaded or "GLIBC_TUNABLES" in os.environ:
         what = f"{' and '.join(loaded)} loaded" if loaded else "GLIBC_TUNABLES set"
-        raise BenchError(f"this process has {what} already; start another one for portable arithmetic")
+        raise BenchError(f"this process has already {what}; start a new one for portable arithmetic")
     os.environ.update(environment("portable"))
     for name in _DROPPED:
         os.environ.pop(name, None)
@@ -146,8 +146,8 @@ def prepare(arithmetic: Arithmetic, threads: int) -> None:
     wrong = (*_settings_not_in_force(), *_threads_not_in_force())
     if wrong:
         raise BenchError(
-            f"portable arithmetic is not in force: {'; '.join(wrong)}; run it by delrec_bench.run or delrec-bench, "
-            "which start a process of their own, or ask for --arithmetic native"
+            f"portable arithmetic is not active: {'; '.join(wrong)}; use delrec_bench.run or delrec-bench, "
+            "which start a new process, or use --arithmetic native"
         )
 
 

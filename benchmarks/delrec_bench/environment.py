@@ -108,14 +108,14 @@ def need_device(device: str) -> None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise BenchError("--device is 'cuda', and torch finds no CUDA device; use cpu or auto")
+        raise BenchError("--device is 'cuda', but torch finds no CUDA device; use cpu or auto")
 
 
 def need_memory(size: int, what: str) -> None:
     """Raise a `BenchError` where a request needs more bytes than are free, before any of them is allocated."""
     free = free_bytes()
     if size > free:
-        raise BenchError(f"{what} needs {size:,} bytes of memory, {free:,} are free; ask for less, or free some")
+        raise BenchError(f"{what} needs {size:,} bytes of memory, but only {free:,} are free")
 
 
 def reset_peak(device: str = "cpu") -> None:

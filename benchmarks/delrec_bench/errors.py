@@ -42,4 +42,4 @@ def bug(error: Exception) -> str:
     handle, name = tempfile.mkstemp(prefix="delrec-bench-", suffix=".traceback.txt")
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         traceback.print_exception(error, file=file)
-    return f"this is a bug ({type(error).__name__}: {error}); its traceback is in {name}"
+    return f"this is a bug ({type(error).__name__}: {error}); the traceback is in {name}"

@@ -68,13 +68,15 @@ class Plugins(dict[str, T]):
     def _add(self, where: str, module: ModuleType) -> None:
         entries = getattr(module, self.declared, None)
         if entries is None:
-            raise BenchError(f"{where}: no {self.declared} in it; declare one, or begin the file's name with '_'")
+            raise BenchError(f"{where}: it defines no {self.declared}; add one, or let the file name start with '_'")
         for entry in entries if isinstance(entries, list | tuple) else [entries]:
             if not isinstance(entry, self.of):
                 wanted = f"{self.of.__module__}.{self.of.__name__}"
-                raise BenchError(f"{where}: {self.declared} holds a {type(entry).__name__}; it must hold a {wanted}")
+                raise BenchError(
+                    f"{where}: {self.declared} has an entry of type {type(entry).__name__}, not {wanted}"
+                )
             if entry.name in self:
-                raise BenchError(f"{where}: {self.kind} '{entry.name}' exists already; give it another name")
+                raise BenchError(f"{where}: {self.kind} '{entry.name}' already exists; choose another name")
             self[entry.name] = entry
             self.files[entry.name] = Path(str(module.__file__))
 
@@ -89,10 +91,10 @@ def _installed(kind: str) -> Iterator[tuple[str, ModuleType]]:
             module = point.load()
         except (Exception, SystemExit) as error:
             raise BenchError(
-                f"{where}: does not import ({type(error).__name__}: {error}); mend or uninstall {owner}"
+                f"{where}: import failed ({type(error).__name__}: {error}); fix or uninstall {owner}"
             ) from error
         if not isinstance(module, ModuleType):
-            raise BenchError(f"{where}: names a {type(module).__name__}; it must name a module that declares {kind}s")
+            raise BenchError(f"{where}: names a {type(module).__name__}; it must name a module that defines {kind}s")
         yield where, module
 
 
@@ -109,5 +111,5 @@ def import_file(path: Path, kind: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise BenchError(f"{path}: does not import ({type(error).__name__}: {error}); mend the file") from error
+        raise BenchError(f"{path}: import failed ({type(error).__name__}: {error})") from error
     return module

@@ -56,7 +56,7 @@ def find_workspace(root: str | None = None, runs: str | None = None) -> Workspac
     named = root or os.environ.get(ROOT_VARIABLE)
     if named and not Path(named).is_dir():
         source = "--root" if root else ROOT_VARIABLE
-        raise BenchError(f"{source} '{named}' is not a folder; name one that exists (it should hold {MARKER})")
+        raise BenchError(f"{source} '{named}' is not a folder; give one that contains {MARKER}")
     here = Path.cwd().resolve()
     marked = (folder for folder in (here, *here.parents) if (folder / MARKER).is_file())
     workspace = workspace_at(Path(named) if named else next(marked, here), Path(runs) if runs else None)
@@ -81,7 +81,7 @@ def locked(path: Path, seconds: float = 60.0) -> Iterator[None]:
             yield
     except Timeout as error:
         raise BenchError(
-            f"{path} is in use: another process has held {lock.name} for {seconds:.0f} s; wait for it, or end it"
+            f"{path} is in use: another process has held {lock.name} for {seconds:.0f} s; wait for it or stop it"
         ) from error
 
 

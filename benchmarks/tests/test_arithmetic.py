@@ -61,6 +61,6 @@ except arithmetic.BenchError as error:
 
 def test_settings_that_another_undid_are_named():
     said = subprocess.run([sys.executable, "-c", FORCED], capture_output=True, text=True, check=True).stdout
-    assert "portable arithmetic is not in force" in said
+    assert "portable arithmetic is not active" in said
     assert "torch computes at DEFAULT, not AVX2" in said
     assert "MKL is at branch" in said

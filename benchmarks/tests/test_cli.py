@@ -81,7 +81,7 @@ def test_a_record_made_again_is_the_same_outside_measured(root, capsys):
         ("run lif digits --set hiden=3", "unknown key 'hiden'; did you mean 'hidden'"),
         ("run lif digits --set hidden=a,b", "hidden"),
         ("run lif digits --set training.epochs=1.5", "training.epochs is 1.5"),
-        ("run lif digits --set tau=[1", "does not parse"),
+        ("run lif digits --set tau=[1", "is not valid TOML"),
         ("run lif digits --set tau", "is not key=value"),
         ("run lif digits --set network.hidden=99999999999999999999", "network.hidden is 99999999999999999999"),
         ("run lif mackey-glass --set task.tau=100000", "task.tau is 100000; it must be at most 1000"),
@@ -108,7 +108,7 @@ def test_a_record_made_again_is_the_same_outside_measured(root, capsys):
         ("reproduce --jobs 0", "--jobs is 0"),
         ("reproduce --only-tasks=,", "--only-tasks is ',' and names nothing"),
         ("run lif digits --root nowhere", "--root 'nowhere' is not a folder"),
-        ("list methods --methods=", "--methods is ''; name a folder"),
+        ("list methods --methods=", "--methods is ''; give a folder"),
     ],
 )
 def test_a_bad_request_exits_2_with_one_line_and_writes_nothing(root, capsys, words, message):

@@ -37,7 +37,7 @@ def test_a_run_is_found_by_the_beginning_of_its_key(tmp_path):
     (workspace.runs / "broken" / "record.json").write_text("{")
     assert [find_record(record.key[:12], workspace) for record in made] == made
     first = max((record.key[0] for record in made), key=[record.key[0] for record in made].count)
-    with pytest.raises(BenchError, match=f"runs are '{first}': .*write more of a key"):
+    with pytest.raises(BenchError, match=f"runs match '{first}': .*give more characters"):
         find_record(first, workspace)
 
 

@@ -94,10 +94,10 @@ def test_a_good_download_is_checked_unpacked_and_not_repeated(workspace, server,
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda body: (200, len(body), body[:-100]), ".* bytes of md5 .* where its .dvc file says"),
-        (lambda body: (200, len(body), b"x" + body[1:]), ".* bytes of md5 .* where its .dvc file says"),
-        (lambda body: (200, "many", body * 50), "longer than the .* bytes it can have"),
-        (lambda body: (404, 0, b""), "cannot be fetched .*404"),
+        (lambda body: (200, len(body), body[:-100]), ".* bytes with md5 .* but its .dvc file says"),
+        (lambda body: (200, len(body), b"x" + body[1:]), ".* bytes with md5 .* but its .dvc file says"),
+        (lambda body: (200, "many", body * 50), "longer than .* bytes"),
+        (lambda body: (404, 0, b""), "download failed .*404"),
     ],
 )
 def test_a_bad_download_is_one_clear_line_and_leaves_nothing(workspace, server, answer, message):
@@ -108,7 +108,7 @@ def test_a_bad_download_is_one_clear_line_and_leaves_nothing(workspace, server, 
 
 
 def test_no_server_is_one_clear_line(workspace):
-    with pytest.raises(BenchError, match="cannot be fetched .*refused.*put the file at"):
+    with pytest.raises(BenchError, match="download failed .*refused.*save the file as"):
         fetch(workspace, "shd")
     assert kept(workspace) == []
 
@@ -116,9 +116,12 @@ def test_no_server_is_one_clear_line(workspace):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (zipped("other.h5"), "holds no shd_train.h5, or one too large"),
-        (zipped(content=bytes(1 << 20), how=zipfile.ZIP_DEFLATED), "holds no shd_train.h5, or one too large"),
-        (zipped()[:-30], "not a whole zip"),
+        (zipped("other.h5"), "does not contain shd_train.h5, or one that is too large"),
+        (
+            zipped(content=bytes(1 << 20), how=zipfile.ZIP_DEFLATED),
+            "does not contain shd_train.h5, or one that is too large",
+        ),
+        (zipped()[:-30], "incomplete zip"),
     ],
 )
 def test_a_zip_that_holds_another_file_or_grows_is_refused(workspace, server, body, message):
@@ -133,9 +136,9 @@ def test_a_zip_that_holds_another_file_or_grows_is_refused(workspace, server, bo
 
 
 def test_unknown_tasks_name_the_nearest(workspace):
-    with pytest.raises(BenchError, match="'sdh' has no file to fetch; did you mean 'shd'"):
+    with pytest.raises(BenchError, match="'sdh' has no file to download; did you mean 'shd'"):
         fetch(workspace, "sdh")
-    with pytest.raises(BenchError, match="'digit' has no file to make; did you mean 'digits'"):
+    with pytest.raises(BenchError, match="'digit' has no file to generate; did you mean 'digits'"):
         make(workspace, "digit")
 
 
@@ -261,7 +264,7 @@ def test_a_download_without_declared_size_or_from_a_file_is_refused(workspace, s
         content = yaml.safe_load(file.read_text())
         del content["outs"][0]["size"]
         file.write_text(yaml.safe_dump(content))
-    with pytest.raises(BenchError, match="gives neither size nor meta.at_most"):
+    with pytest.raises(BenchError, match="has neither size nor meta.at_most"):
         fetch(workspace, "shd", server["url"])
     assert kept(workspace) == []
 

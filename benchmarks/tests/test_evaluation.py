@@ -219,16 +219,16 @@ def test_deployment_leaves_delays_real_or_the_blur_on_and_is_undone(settled, wor
 @pytest.mark.parametrize(
     ("method", "evaluation", "message"),
     [
-        ("lif", {"lesion": "permute"}, "method 'lif' has no delays to be scored under evaluation.lesion"),
+        ("lif", {"lesion": "permute"}, "method 'lif' has no delays to evaluate with evaluation.lesion"),
         ("asrc", {"lesion": "permute"}, "method 'asrc' has no delays"),
         ("counts-only", {"condition": "deletion=0.1"}, "method 'counts-only' has no trained network"),
         ("delrec-axonal", {"lesion": "permutee"}, "evaluation.lesion is 'permutee'.*did you mean 'permute'"),
-        ("delrec-axonal", {"lesion": "noise"}, "the level is a number from 0 to 1e"),
+        ("delrec-axonal", {"lesion": "noise"}, "the level must be a number from 0 to 1e"),
         ("delrec-axonal", {"lesion": "prune=1.5"}, r"from 0 to 1 \(share of delays\)"),
         ("delrec-axonal", {"lesion": "quantise=0"}, r"from 1 to 1e\+06 \(steps\)"),
         ("delrec-axonal", {"lesion": "zero=1"}, "zero has no level"),
         ("delrec-axonal", {"condition": "deletoin=0.1"}, "no condition 'deletoin'; did you mean 'deletion'"),
-        ("delrec-axonal", {"condition": "deletion=2"}, "the level is a number from 0 to 1"),
+        ("delrec-axonal", {"condition": "deletion=2"}, "the level must be a number from 0 to 1"),
         ("delrec-axonal", {"deployment": "sgima"}, "evaluation.deployment is 'sgima'.*did you mean 'sigma'"),
         ("delrec-axonal", {"lession": "zero"}, "did you mean 'evaluation.lesion'"),
     ],
@@ -240,11 +240,11 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_trained(data, wo
 
 
 def test_pixels_have_no_events_and_a_trial_no_test_set(settled, workspace):
-    with pytest.raises(BenchError, match="digits is not made of events; take a task of spikes"):
+    with pytest.raises(BenchError, match="digits has no events; use a spiking task"):
         resolve(Request("lif", "digits", overrides=(("condition", "deletion=0.1"),)), METHODS, TASKS, workspace)
     with pytest.raises(BenchError, match="a trial never sees the test set"):
         settled(trial=True, lesion="zero")
-    with pytest.raises(BenchError, match="has no recurrent delays"):
+    with pytest.raises(BenchError, match="only recurrent delays have a sigma"):
         perform(settled("dcls", deployment="sigma"), workspace)
 
 
@@ -263,7 +263,7 @@ def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(settled, workspace):
     path = workspace.runs / plain.key / "checkpoint.pt"
     content = path.read_bytes()
     path.unlink()
-    with pytest.raises(BenchError, match="has no .*checkpoint.pt; delete its folder, and the run is made again"):
+    with pytest.raises(BenchError, match="has no .*checkpoint.pt; delete its folder to repeat the run"):
         perform(settled("rlif", condition="noise=1"), workspace)
     path.write_bytes(content)
     assert perform(settled("rlif", condition="noise=1"), workspace).record.score is not None

@@ -171,7 +171,7 @@ def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_pat
         ("local", {"per_device": 2}, "torch finds no CUDA device"),
         ("slurm", {"options": {"cluster": "cloud"}}, "cluster=cloud; it must be slurm, local or debug"),
         ("slurm", {"options": {"cluster": "local", "memory": 3}}, "memory"),
-        ("dask", {"scheduler": "tcp://127.0.0.1:1"}, "does not answer"),
+        ("dask", {"scheduler": "tcp://127.0.0.1:1"}, "does not respond"),
     ],
 )
 def test_an_executor_that_cannot_be_is_refused(tmp_path, name, options, message):

@@ -59,7 +59,7 @@ HUGE = {"shape": (1 << 31,), "maxshape": (None,), "chunks": (1 << 16,)}
 BROKEN = {
     "2^31 samples declared": (
         {"labels": lambda f: f.create_dataset("labels", dtype="u2", **HUGE)},
-        "it holds 2147483648 of labels, 4 of spikes/times, 4 of spikes/units",
+        "it contains 2147483648 of labels, 4 of spikes/times, 4 of spikes/units",
     ),
     "2^31 lists declared": (
         {
@@ -80,7 +80,7 @@ BROKEN = {
     "ragged": ({"spikes__units": [[1], [5], [], [0, 1, 2]]}, "sample 0 has 2 times but 1 units"),
     "no sample": (
         {"spikes__times": [], "spikes__units": [], "labels": np.zeros(0, "u2"), "extra__speaker": None},
-        "holds no sample",
+        "contains no samples",
     ),
     **{
         f"unit {value}": ({"spikes__units": lambda f, value=value: floats(f, value)}, "sample 0 has unit")

@@ -167,6 +167,8 @@ def test_a_checkpoint_that_is_a_program_is_refused_without_torchs_advice_to_run_
     path = tmp_path / "checkpoint.pt"
     torch.save({"key": Path("a")}, path)
     record = made_up.record("lif", "digits", 0)
-    with pytest.raises(BenchError, match="holds .*, which is neither a tensor nor a number; nothing was read") as told:
+    with pytest.raises(
+        BenchError, match="contains .*, which is neither a tensor nor a number; nothing was read"
+    ) as told:
         load_weights(torch.nn.Linear(1, 1), path, record)
     assert "weights_only" not in str(told.value) and "\n" not in str(told.value)

@@ -103,15 +103,15 @@ def changed(**entries):
 
 
 WRONG = {
-    "another code": ({"fc1.weight": torch.zeros(3, 3)}, "none of its parameters"),
-    "nothing": ({}, "no network's state"),
+    "another code": ({"fc1.weight": torch.zeros(3, 3)}, "not one of its parameters"),
+    "nothing": ({}, "not a network's state"),
     "a number for a tensor": (changed(layers__0__bias=0.5), "layers.0.bias' is a float"),
-    "NaN": (changed(layers__0__bias=torch.full((8,), float("nan"))), "layers.0.bias' holds values that are NaN"),
+    "NaN": (changed(layers__0__bias=torch.full((8,), float("nan"))), "layers.0.bias' contains NaN"),
     "inputs that do not meet": (changed(layers__10__weight=torch.zeros(4, 7)), "size mismatch"),
     "delays of another size": (changed(layers__2__recurrent_delays=torch.zeros(5)), "size mismatch"),
-    "weights alone missing": (changed(layers__2__recurrent_weights=None), "is no network"),
-    "axonal and synaptic": (changed(layers__7__recurrent_delays=torch.zeros(8, 8)), "mixes forms of recurrent delays"),
-    "positions beyond the window": (changed(layers__5__P=torch.full((1, 8, 8, 1), 14.6)), "beyond the window of 25"),
+    "weights alone missing": (changed(layers__2__recurrent_weights=None), "is not a network"),
+    "axonal and synaptic": (changed(layers__7__recurrent_delays=torch.zeros(8, 8)), "mixes kinds of recurrent delays"),
+    "positions beyond the window": (changed(layers__5__P=torch.full((1, 8, 8, 1), 14.6)), "outside the window of 25"),
     "complex numbers": (changed(layers__0__weight=torch.zeros(8, 6, dtype=torch.complex64)), "numbers were expected"),
     "a tensor without memory": (changed(layers__0__weight=torch.zeros(8, 6, device="meta")), "meta"),
     "a tensor of one number and huge shape": (

@@ -91,7 +91,7 @@ class Pickled:
 
 
 ANEW = {
-    "cannot be used (ValueError: its content is not what its digest says)": with_another_bit,
+    "cannot be used (ValueError: its content does not match its checksum)": with_another_bit,
     "cannot be used (RuntimeError: Error(s) in loading state_dict": of_another_network,
     "cannot be used (ValueError: it is incomplete)": lambda c: saved({**c, "history": c["history"][:1]}),
     "cannot be used (UnpicklingError": lambda c: saved({**c, "extra": Pickled()}),

@@ -71,8 +71,8 @@ def test_a_dry_run_says_how_many_runs_and_minutes_and_trains_nothing(mine, asked
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--methods mine --only-tasks shdd", "mine would not be trained on 'shdd': "),
-        ("--methods mine --only-tasks digits --data shd=there", "on 'shd': --only-tasks leaves it out"),
+        ("--methods mine --only-tasks shdd", "mine is not trained on 'shdd': "),
+        ("--methods mine --only-tasks digits --data shd=there", "on 'shd': --only-tasks excludes it"),
         ("--only-tasks digits", "nothing to train; give the folder of your method with --methods DIR"),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_new_metric_where_more_is_better_does_not_select_its_worst_epoch(close
 
 
 def test_nmse_of_equal_targets_is_an_error_and_no_number():
-    with pytest.raises(BenchError, match="nmse of 3 equal targets is not defined"):
+    with pytest.raises(BenchError, match="nmse of 3 equal targets is undefined"):
         metric_named("nmse").score([0.1, 0.2, 0.3], [1.0, 1.0, 1.0])
 
 

@@ -44,10 +44,10 @@ def test_a_record_is_made_again_to_the_bit_from_its_configuration_alone(made, ki
 def test_a_run_on_other_data_is_refused_and_files_of_ones_own_need_their_folder(made):
     workspace, records = made
     other = records["network"].changed(data=records["network"].data | {"digest": "0" * 64})
-    with pytest.raises(BenchError, match="was made on data 000000000000, here are"):
+    with pytest.raises(BenchError, match="used data 000000000000, but these are"):
         rerun(other, METHODS, TASKS, workspace)
     own = records["network"].changed(task="shd:mine@01234567", data=records["network"].data | {"kind": "OFFICIAL"})
-    with pytest.raises(BenchError, match=r"a user's own files, shd:mine@01234567: give their folder"):
+    with pytest.raises(BenchError, match=r"used your own files .shd:mine@01234567.; give their folder"):
         request_of(own, TASKS)
 
 
@@ -58,7 +58,7 @@ def test_the_command_answers_in_json_and_by_exit_code(tmp_path, made, capsys):
     assert app.main(["rerun", str(path), "--root", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["word"] == "equal"
     assert app.main(["rerun", "abcdef", "--root", str(tmp_path)]) == 2
-    assert "no run is 'abcdef'" in capsys.readouterr().err
+    assert "no run 'abcdef'" in capsys.readouterr().err
     one = made_up.record("lif", "digits", 0)
     publish(tmp_path / "reports", [one])
     assert find_record(records["network"].key[:12], workspace) == records["network"]

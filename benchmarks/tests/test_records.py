@@ -96,7 +96,7 @@ def result(**changes):
         ({"predictions": None}, "predictions or targets are missing"),
         ({"predictions": ["a", "b"]}, "predictions is ['a', 'b']; it must be a list of numbers"),
         ({"predictions": [float("nan")] * 4}, "predictions is [nan, nan, nan, nan]; it must be finite numbers"),
-        ({"configuration": {"f": object()}}, "a object is no number"),
+        ({"configuration": {"f": object()}}, "a object is not a number"),
         ({"kind": "trial", "result": {"valid_score": 0.5}}, "a trial never sees the test set"),
         ({"kind": "latency", "result": {"train_ratio": 1.0}}, "infer_ratio is missing"),
         ({"kind": "latency", "result": dict.fromkeys(RATIOS, 0)}, "train_ratio is 0; it must be above 0"),
@@ -233,7 +233,7 @@ def test_a_damaged_record_is_an_error_of_ours_or_the_record(tmp_path, data):
 def test_a_record_in_the_folder_of_another_key_is_refused(tmp_path):
     assert records.finished_record(tmp_path, "0" * 64) is None
     records.write_record(tmp_path / ("0" * 64) / "record.json", make())
-    with pytest.raises(BenchError, match="not that of its folder"):
+    with pytest.raises(BenchError, match="unlike its folder"):
         records.finished_record(tmp_path, "0" * 64)
 
 

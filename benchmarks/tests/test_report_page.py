@@ -110,7 +110,7 @@ def test_a_finding_is_filled_with_numbers_where_the_runs_support_it():
     assert said.startswith("Learned delays gain +9.95 points [+9.") and "{" not in said
     assert page_of(pair_of(-0.1), finding=finding).finding is None, "the runs say otherwise"
     assert page_of(pair_of(0.1, tasks=("digits",)), finding=finding).finding is None, "a task is not there"
-    with pytest.raises(BenchError, match="is no placeholder .there are: .*digits.difference"):
+    with pytest.raises(BenchError, match="is not a placeholder .available: .*digits.difference"):
         page_of(pair_of(0.1), finding=finding.model_copy(update={"text": "{digits.gain}"}))
     page = page_of([], finding=finding)
     assert (page.finding, page.answer, page.rows) == (None, None, ())

@@ -115,7 +115,7 @@ def test_a_draw_that_diverges_is_never_chosen_and_another_failure_ends_the_searc
     found = Searching(plan, Work(monkeypatch, lost={best})).run()
     assert best not in [final.settings.get(SETTING) for final in found.finals]
     assert sum(math.isnan(draw.mean) for draw in found.draws) == 1
-    with pytest.raises(RunError, match="1 trials failed, the first so: out of memory"):
+    with pytest.raises(RunError, match="1 trials failed, the first with: out of memory"):
         Searching(plan, Work(monkeypatch, failed=[{"error": "out of memory"}])).run()
 
 

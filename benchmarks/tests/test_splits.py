@@ -112,7 +112,7 @@ def test_it_is_the_score_of_a_record(exported, capsys):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda rows: rows[:-1], "position 359 is the first to lack"),
+        (lambda rows: rows[:-1], "the first missing position is 359"),
         (lambda rows: [*rows, rows[3]], "position 3 is there twice"),
         (lambda rows: [*rows[:-1], (99999, 1)], "position 99999"),
         (lambda rows: [*rows[:-1], (359, 10)], "no class of 0 to 9"),

@@ -56,11 +56,11 @@ def test_what_is_published_is_what_pages_show_and_holds_the_digest_of_the_whole(
 def test_a_run_that_came_out_differently_does_not_replace_the_published_one(tmp_path):
     records.publish(tmp_path, [RUN])
     with pytest.raises(
-        BenchError, match="1 published runs came out differently here, the first being .*run of lif on digits"
+        BenchError, match="1 stored runs have different results here, the first being .*run of lif on digits"
     ):
         records.publish(tmp_path, [again(RUN), made_up.record("lif", "digits", 1)])
     assert [r.digest for r in records.read_store(tmp_path)[0]] == [RUN.digest]
-    with pytest.raises(BenchError, match="given with two outcomes"):
+    with pytest.raises(BenchError, match="has two different results"):
         records.publish(tmp_path, [RUN, again(RUN)])
 
 
@@ -111,7 +111,7 @@ def test_results_are_the_same_from_a_folder_and_from_the_store(tmp_path):
         records.write_record(tmp_path / "runs" / record.key / "record.json", record)
     records.publish(tmp_path / "reports", made)
     assert results(str(tmp_path)).equals(results(root=str(tmp_path)))
-    with pytest.raises(BenchError, match="name a workspace"):
+    with pytest.raises(BenchError, match="give a repository root"):
         results(str(tmp_path / "none"))
 
 
@@ -126,15 +126,15 @@ def packed(*of):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"garbage" * 50, "not an xz file"),
+        (b"garbage" * 50, "not a readable xz file"),
         (b"", "cut short"),
         (packed(*lines())[:-40], "cut short"),
         (packed(*lines()) + b"more", "goes on after its end"),
         (packed(*lines()[1:]), "line 1: the targets '.*' are not above it"),
-        (packed("[" * 100_000), "line 1 is not JSON"),
-        (packed('{"kind": NaN}'), "line 1 is not JSON"),
+        (packed("[" * 100_000), "line 1 is not valid JSON"),
+        (packed('{"kind": NaN}'), "line 1 is not valid JSON"),
         (packed("3"), "line 1 holds a int"),
-        (packed('{"kind":"targets","id":"x"}'), "was altered"),
+        (packed('{"kind":"targets","id":"x"}'), "was modified"),
         (packed(lines()[0], lines()[1].replace("lif", "rlif")), "line 2: record"),
         (packed('{"kind":"failure"}'), "line 1: failure"),
     ],
@@ -151,7 +151,7 @@ def test_a_store_that_unfolds_without_end_is_refused_in_bounded_memory(tmp_path,
     monkeypatch.setattr(store, "LARGEST", 1 << 20)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "bomb.jsonl.xz").write_bytes(lzma.compress(bytes(64 << 20)))
-    with pytest.raises(BenchError, match="unfolds to more than 1048576 bytes"):
+    with pytest.raises(BenchError, match="decompresses to more than 1048576 bytes"):
         records.read_store(tmp_path)
 
 

@@ -64,13 +64,13 @@ def test_the_published_split_has_49800_and_10200_images():
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("t10k-labels-idx1-ubyte", lambda c: c[:-3], "20 bytes, as its header says, are not there"),
-        ("t10k-labels-idx1-ubyte", lambda c: b"\0\0\0\0" + c[4:], "it is no MNIST file"),
-        ("t10k-labels-idx1-ubyte", lambda c: c[:2], "it is no MNIST file"),
+        ("t10k-labels-idx1-ubyte", lambda c: c[:-3], "20 bytes, as its header says, are missing"),
+        ("t10k-labels-idx1-ubyte", lambda c: b"\0\0\0\0" + c[4:], "it is not an MNIST file"),
+        ("t10k-labels-idx1-ubyte", lambda c: c[:2], "it is not an MNIST file"),
         ("t10k-labels-idx1-ubyte", lambda c: c[:-1] + b"\x0b", "sample 19 has label 11"),
-        ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "holds 20 images, .* 19 labels"),
-        ("t10k-images-idx3-ubyte.gz", lambda c: c[:200], "broken or cut-off gzip"),
-        ("t10k-images-idx3-ubyte.gz", lambda c: gzip.compress(idx(np.zeros((20, 8, 8)))), "take one size"),
+        ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "has 20 images, .* 19 labels"),
+        ("t10k-images-idx3-ubyte.gz", lambda c: c[:200], "damaged or incomplete gzip"),
+        ("t10k-images-idx3-ubyte.gz", lambda c: gzip.compress(idx(np.zeros((20, 8, 8)))), "must be the same size"),
     ],
 )
 def test_bad_image_files_are_one_clear_line(load, images, name, change, message):
@@ -87,7 +87,7 @@ def test_missing_and_foreign_files_in_the_own_folder_are_refused(load, images, t
     own = tmp_path / "work" / "data" / "ps-mnist"
     own.parent.mkdir(parents=True)
     images.rename(own)
-    with pytest.raises(BenchError, match="md5 of its content .* MNIST's is"):
+    with pytest.raises(BenchError, match="its content has md5 .* MNIST's is"):
         load(folder=None)
     (own / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(BenchError, match="no .*t10k-labels-idx1-ubyte"):
@@ -115,7 +115,7 @@ def test_whatever_an_image_file_holds_only_our_own_error_comes(tmp_path, data):
     ("shape", "message"),
     [
         ((1 << 31, 1 << 10, 1 << 10), "2147483648x1024x1024 bytes, as its header says,.* needs .* bytes of memory"),
-        ((2**32 - 1, 2**32 - 1, 0), "4294967295x4294967295x0 bytes, as its header says, are not there"),
+        ((2**32 - 1, 2**32 - 1, 0), "4294967295x4294967295x0 bytes, as its header says, are missing"),
     ],
 )
 def test_a_header_that_no_file_can_keep_is_refused_before_more_is_read(tmp_path, shape, message):

@@ -346,8 +346,8 @@ def made(tmp_path):
         (np.full(24, 4), "sample 0 has label 4, but there are 4 classes"),
         (np.full(24, -1), "sample 0 has label -1"),
         (np.full(24, 0.5), "sample 0 has label 0.5"),
-        (np.zeros(23, int), "it holds 23 of labels, 24 of"),
-        (np.zeros(0, int), "it holds 0 of labels"),
+        (np.zeros(23, int), "it contains 23 of labels, 24 of"),
+        (np.zeros(0, int), "it contains 0 of labels"),
     ],
 )
 def test_bad_labels_are_named(load, corpus, labels, message):
@@ -375,7 +375,7 @@ def test_a_truncated_file_is_one_clear_line(load, corpus, packed):
         path = corpus / "shd_test.h5.gz"
         content = gzip.compress(content)
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(BenchError, match=f"{path.name}: (not a whole HDF5|broken or cut-off gzip)"):
+    with pytest.raises(BenchError, match=f"{path.name}: (incomplete HDF5|damaged or incomplete gzip)"):
         load()
 
 
@@ -392,7 +392,7 @@ def test_options_that_do_not_fit_are_refused(load):
         ({"channels": 141}, "channels = 141 does not divide the file's 700; 140 would"),
         ({"binning": "published"}, "binning = 'published': shd has 'clean'"),
         ({"binning": "times"}, "binning = 'times': shd has 'clean'"),
-        ({"task": "ssc", "step_ms": 5.0, "binning": "published"}, "'published' takes its step from T"),
+        ({"task": "ssc", "step_ms": 5.0, "binning": "published"}, "'published' derives the step from T"),
     ):
         with pytest.raises(BenchError, match=message):
             load(**options)
@@ -417,6 +417,6 @@ def test_counts_above_255_are_kept(tmp_path):
 def test_a_gz_that_grows_beyond_all_spike_files_is_refused_before_it_fills_the_disk(load, corpus, tmp_path):
     (corpus / "shd_test.h5").unlink()
     (corpus / "shd_test.h5.gz").write_bytes(gzip.compress(bytes(1 << 22)))
-    with pytest.raises(BenchError, match="shd_test.h5.gz: grows to more than 50 times its size"):
+    with pytest.raises(BenchError, match="shd_test.h5.gz: expands to more than 50 times its size"):
         load()
     assert made(tmp_path) == set()

@@ -181,9 +181,9 @@ def test_a_condition_without_effect_gives_the_clean_set(corpus):
     ("text", "message"),
     [
         ("deletoin=0.1", "no condition 'deletoin'; did you mean 'deletion'"),
-        ("deletion", "condition 'deletion': the level is a number from 0 to 1"),
-        ("deletion=1.5", "the level is a number from 0 to 1"),
-        ("noise=nan", "the level is a number from 0 to 100"),
+        ("deletion", "condition 'deletion': the level must be a number from 0 to 1"),
+        ("deletion=1.5", "the level must be a number from 0 to 1"),
+        ("noise=nan", "the level must be a number from 0 to 100"),
     ],
 )
 def test_a_wrong_condition_is_named(text, message):
@@ -193,7 +193,7 @@ def test_a_wrong_condition_is_named(text, message):
 
 def test_pixels_have_no_events_to_disturb(tmp_path):
     digits = find_tasks()["digits"].load(TaskOptions(), 0, 0, None, workspace_at(tmp_path))
-    with pytest.raises(BenchError, match="digits is not made of events"):
+    with pytest.raises(BenchError, match="digits has no events"):
         digits.under("deletion=0.1", 0)
 
 
@@ -448,9 +448,9 @@ def test_what_must_be_declared_is_said(tmp_path):
     caltech(tmp_path / "mine")
     for declared, words in (
         ({}, "unexpected keyword argument 'train'.*declare `parts` or `held_out`"),
-        ({"held_out": 0.3}, "does not say how large its sensor is; declare `sensor`"),
+        ({"held_out": 0.3}, "does not state its sensor size; declare `sensor`"),
         ({"held_out": 0.3, "sensor": (9, 9, 2)}, "outside 0 to 8"),
-        ({"held_out": 0.3, "sensor": (240, 180, 2), "label": list}, "which is no class .*; declare `label`"),
+        ({"held_out": 0.3, "sensor": (240, 180, 2), "label": list}, "which is not a class .*; declare `label`"),
     ):
         with pytest.raises(BenchError, match=words):
             TonicCorpus("c", "NCALTECH101", **declared).load(

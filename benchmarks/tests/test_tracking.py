@@ -124,7 +124,7 @@ def test_deleted_artifacts_are_restored(workspace):
     made = [run(repetition=r) for r in range(2)]
     sync(workspace, made)
     shutil.rmtree(workspace.artifacts)
-    with pytest.raises(BenchError, match="has lost its record.json: sync again"):
+    with pytest.raises(BenchError, match="has lost its record.json; sync again"):
         records_from_mlflow(workspace)
     summary = sync(workspace, made)
     assert summary.added == 2
@@ -147,7 +147,7 @@ def test_a_record_altered_in_mlflow_is_refused(workspace):
     sync(workspace, [run()])
     (path,) = workspace.artifacts.rglob("record.json")
     path.write_text(path.read_text().replace('"method":"lif"', '"method":"rlif"'))
-    with pytest.raises(BenchError, match="it was altered"):
+    with pytest.raises(BenchError, match="it was modified"):
         records_from_mlflow(workspace)
 
 

@@ -37,7 +37,7 @@ def test_a_store_that_is_broken_is_told_in_one_line_with_what_to_do(workspace, m
     with pytest.raises(BenchError) as error:
         sync(workspace, [run()])
     told = str(error.value)
-    assert words in told and "mlflow.db" in told and "move the store away, and sync again" in told
+    assert words in told and "mlflow.db" in told and "move the store away and sync again" in told
     assert "\n" not in told
 
 

@@ -75,7 +75,7 @@ class Places:
         for name in ("root", "runs", "methods", "tasks", "metrics"):
             given = getattr(self, name)
             if "" in (given if isinstance(given, list) else [given]):
-                raise BenchError(f"--{name} is ''; name a folder, or leave the option out")
+                raise BenchError(f"--{name} is ''; give a folder, or omit the option")
         if self.metrics:
             from delrec_bench.metrics.metric import VARIABLE
 
@@ -114,7 +114,7 @@ def names(flag: str, text: str | None) -> tuple[str, ...] | None:
     """
     found = tuple(name.strip() for name in (text or "").split(",") if name.strip())
     if text is not None and not found:
-        raise BenchError(f"{flag} is {text!r} and names nothing; write for instance {flag} lif,rlif, or leave it out")
+        raise BenchError(f"{flag} is {text!r} and names nothing; write, for example, {flag} lif,rlif, or omit it")
     return found or None
 
 

@@ -79,13 +79,13 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     refuse_too_large(settings, data, device)
     if settings.products != "ieee" and (device != "cuda" or settings.dtype != "float32"):
         raise BenchError(
-            f"products is '{settings.products}', which is how a CUDA device multiplies float32, but this run is of "
-            f"{settings.dtype} on {device}; leave it out"
+            f"products is '{settings.products}', which applies to float32 on a CUDA device, but this run uses "
+            f"{settings.dtype} on {device}; omit it"
         )
     if settings.evaluation.condition is not None and data.perturbed is None:
         raise BenchError(
-            f"evaluation.condition is '{settings.evaluation.condition}', but {data.name} is not made of events; take a "
-            "task of spikes"
+            f"evaluation.condition is '{settings.evaluation.condition}', but {data.name} has no events; use a "
+            "spiking task"
         )
     arithmetic = _arithmetic(request.arithmetic, device)
     configuration = {**settings.values, "device": device, "engine": engine, "arithmetic": arithmetic}
@@ -106,7 +106,7 @@ def _check_trial(settings: Settings, data: TaskData) -> None:
     elif data.valid is None or not len(data.valid):
         why = f"task '{data.name}' has no validation data, which alone score a trial"
     if why:
-        raise BenchError(f"{why}; leave out --trial")
+        raise BenchError(f"{why}; omit --trial")
 
 
 def _folder(request: Request, task: Task) -> Path | None:
@@ -116,12 +116,14 @@ def _folder(request: Request, task: Task) -> Path | None:
     folder = Path(request.data)
     if not request.data.isprintable():
         raise BenchError(
-            f"--data {request.data!r}: the row is named after the folder; give it a name of plain characters"
+            f"--data {request.data!r}: rows are named after the folder; rename it, using plain characters only"
         )
     if not task.accepts_data:
-        raise BenchError(f"--data {folder}: task '{request.task}' makes its own data; choose shd, ssc or ps-mnist")
+        raise BenchError(
+            f"--data {folder}: task '{request.task}' does not accept your own files; choose shd, ssc or ps-mnist"
+        )
     if not folder.is_dir():
-        raise BenchError(f"--data '{folder}' is not a folder; name the one that holds the files")
+        raise BenchError(f"--data '{folder}' is not a folder; give the folder that contains the files")
     return folder
 
 
@@ -158,7 +160,8 @@ def _read(settings: Settings, folder: Path | None, workspace: Workspace) -> Task
         data = task.load(options, seeds.split, seeds.permutation, folder, workspace)
         if data.metric != task.metric:
             raise BenchError(
-                f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; give one"
+                f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; they must "
+                "be the same"
             )
         _loaded[place] = data
     return _loaded[place]

@@ -115,7 +115,7 @@ def full_key(key: str, known: Iterable[str]) -> str:
     if len(ends) == 1:
         return ends[0]
     if ends:
-        raise BenchError(f"key '{key}' could be {' or '.join(ends)}; write which")
+        raise BenchError(f"key '{key}' is ambiguous; write {' or '.join(ends)}")
     short = [name.rpartition(".")[2] for name in names]
     guess = nearest(key, [*names, *short])
     raise BenchError(
@@ -137,7 +137,7 @@ def full_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> dic
         except BenchError as error:
             raise BenchError(f"{where}: {error}") from error
         if full in out:
-            raise BenchError(f"{where}: {full} is set twice, once as '{key}'; leave one of them out")
+            raise BenchError(f"{where}: {full} is set twice, once as '{key}'; remove one")
         out[full] = value
     return out
 
@@ -181,7 +181,7 @@ def _given(request: Request, method: Method, task: Task, known: Mapping[str, Any
         name = key.removeprefix("evaluation.")
         if name in NAMES and f"evaluation.{name}" not in meant:
             what = "trained network" if method.build is None or name == "condition" else "delays"
-            raise BenchError(f"method '{method.name}' has no {what} to be scored under {key}; leave one of them out")
+            raise BenchError(f"method '{method.name}' has no {what} to evaluate with {key}; remove one of the two")
         given[full_key(key, meant)] = value
     return given
 
@@ -206,9 +206,9 @@ def _settled(
     if training.selection == "best-test" and request.exhibits != "test selection":
         whose = f"study '{request.study}': " if request.study else ""
         raise BenchError(
-            f"{whose}training.selection is 'best-test', which chooses the epoch by the test set, so that its score is "
-            "no result; use 'validation' or 'last'. Only a study whose file says exhibits = 'test selection' may show "
-            "what that gains, as `delrec-bench reproduce --study selection` does"
+            f"{whose}training.selection is 'best-test', which chooses the epoch on the test set, so its score is "
+            "not a result; use 'validation' or 'last'. Only a study with exhibits = 'test selection' may show "
+            "its effect, as `delrec-bench reproduce --study selection` does"
         )
     where = f"method '{method.name}'"
     network = checked(_network_model(method), tree["network"], where, "network.").model_dump()

@@ -77,14 +77,15 @@ def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classe
 
     if (least := count(1)) > budget:
         raise BenchError(
-            f"budget {budget} is too small for method '{method.name}': one neuron a layer has {least} parameters"
+            f"budget {budget} is too small for method '{method.name}': one neuron per layer already needs "
+            f"{least} parameters"
         )
     beyond = 2
     while count(beyond) <= budget:
         beyond *= 2
         if beyond > LARGEST:
             raise BenchError(
-                f"budget {budget}: method '{method.name}' stays below it even with {LARGEST} neurons a layer"
+                f"budget {budget}: method '{method.name}' stays below it even with {LARGEST} neurons per layer"
             )
     fits = beyond // 2
     return [fits - 1 + bisect_right(range(fits, beyond), budget, key=count)] * depth
@@ -117,7 +118,7 @@ def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:
     network = settings.network
     if (skipped := network.get("skip_steps", 0)) >= data.steps:
         raise BenchError(
-            f"network.skip_steps is {skipped}; data of '{data.name}' has {data.steps} steps, so it must be below that"
+            f"network.skip_steps is {skipped}, but '{data.name}' has only {data.steps} steps; give a smaller number"
         )
     try:
         weights = counted(settings.method, network, data.channels, data.classes)
@@ -132,6 +133,6 @@ def refuse_too_large(settings: Settings, data: TaskData, device: str) -> None:
     if needed > (available := free_bytes(device)):
         raise BenchError(
             f"method '{settings.method.name}' on '{settings.task.name}' ({weights} parameters) needs at least "
-            f"{needed / GIB:.3g} GiB of memory, {available / GIB:.3g} GiB are free; take smaller network.hidden, "
-            "network.window or training.batch, or fewer steps"
+            f"{needed / GIB:.3g} GiB of memory, {available / GIB:.3g} GiB are free; reduce network.hidden, "
+            "network.window, training.batch or the number of steps"
         )

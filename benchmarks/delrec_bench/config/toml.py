@@ -33,7 +33,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} is not TOML: {error}") from error
     except RecursionError:
-        raise BenchError(f"{path} is nested too deeply to be read; write its tables flat") from None
+        raise BenchError(f"{path} is nested too deeply; use fewer levels") from None
 
 
 def preset(profile: str, task: Task) -> dict[str, Any]:
@@ -76,16 +76,18 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, equals, raw = text.partition("=")
     key, raw = key.strip(), raw.strip()
     if not equals or not key or not raw:
-        raise BenchError(f"--set {text!r} is not key=value; write for instance --set network.hidden=64,64")
+        raise BenchError(f"--set {text!r} is not key=value; write, for example, --set network.hidden=64,64")
     for candidate in (raw, f"[{raw}]" if "," in raw else raw):
         try:
             return key, tomllib.loads(f"value = {candidate}")["value"]
         except tomllib.TOMLDecodeError:
             continue
         except RecursionError:
-            raise BenchError(f"--set {key}: the value is nested too deeply; write a number, a list or a word") from None
+            raise BenchError(
+                f"--set {key}: the value is nested too deeply; write a number, a list or a string"
+            ) from None
     if raw[0] in "[{\"'":
-        raise BenchError(f'--set {text!r}: the value does not parse as TOML; write numbers, [lists], true or "text"')
+        raise BenchError(f'--set {text!r}: the value is not valid TOML; write numbers, [lists], true or "text"')
     return key, None if raw in ("none", "null") else raw
 
 

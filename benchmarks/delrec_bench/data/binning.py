@@ -80,7 +80,8 @@ class Bins:
         """Refuse what a place (step * channels + channel) of 32 bits could not tell apart."""
         if self.steps * self.channels >= 1 << 32:
             raise BenchError(
-                f"{self.steps:,} steps of {self.channels} channels are over 2^32 bins a sample; take a longer step_ms, "
+                f"{self.steps:,} steps of {self.channels} channels are more than 2^32 bins per sample; use a "
+                "longer step_ms "
                 "or fewer steps"
             )
 
@@ -139,7 +140,7 @@ def bin_events(file: Recordings, bins: Bins, transform: Transform | None = None,
         flat = owner[inside] * size + step[inside] * bins.channels + block.units[inside] // share
         flat, amount = np.unique(flat, return_counts=True)
         if amount.max(initial=0) > np.iinfo(np.uint16).max:
-            raise BenchError(f"{file.path}: over 65535 spikes in one bin; take a shorter step_ms or more channels")
+            raise BenchError(f"{file.path}: over 65535 spikes in one bin; use a shorter step_ms or more channels")
         lengths = np.bincount(flat // size, minlength=count)
         beyond = np.bincount(owner[~inside], minlength=count).astype(np.int64)
         parts.append((lengths, (flat % size).astype(number), amount.astype(np.uint16), block.labels, beyond))
@@ -188,7 +189,7 @@ def _read(path: Path, bins: Bins) -> dict[str, Binned]:
     with safe_open(path, framework="pt") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _sum(arrays) != file.metadata()["sum"]:
-            raise ValueError("its content is not what its checksum says")
+            raise ValueError("its content does not match its checksum")
     splits: dict[str, dict[str, np.ndarray]] = {}
     for place, array in arrays.items():
         split, _, name = place.partition("-")

@@ -54,9 +54,9 @@ def download(url: str, path: Path, md5: str, most: int | None) -> None:
             one cut off, say), no declared size, or no space.
     """
     if not url.lower().startswith(SCHEMES):
-        raise BenchError(f"{url}: not an http or https address; give one")
+        raise BenchError(f"{url}: not an http or https address")
     if most is None:
-        raise BenchError(f"{path.name}: its .dvc file gives neither size nor meta.at_most; add one before fetching it")
+        raise BenchError(f"{path.name}: its .dvc file has neither size nor meta.at_most; add one of them")
     total, received = hashlib.md5(usedforsecurity=False), 0
     with draft_of(path) as draft:
         try:
@@ -71,12 +71,14 @@ def download(url: str, path: Path, md5: str, most: int | None) -> None:
                     total.update(block)
                     received += len(block)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise BenchError(f"{url}: cannot be fetched ({error}); try again, or put the file at {path}") from error
+            raise BenchError(f"{url}: download failed ({error}); try again, or save the file as {path}") from error
         if received > most:
-            raise BenchError(f"{url}: longer than the {most} bytes it can have; nothing was kept, try another source")
+            raise BenchError(
+                f"{url}: longer than {most} bytes, the most it may have; nothing was kept, try another source"
+            )
         if total.hexdigest() != md5:
             raise BenchError(
-                f"{url}: {received} bytes of md5 {total.hexdigest()}, where its .dvc file says {md5}; nothing was "
+                f"{url}: {received} bytes with md5 {total.hexdigest()}, but its .dvc file says {md5}; nothing was "
                 "kept, try again or another source"
             )
 
@@ -91,9 +93,9 @@ def unzip(archive: Path, path: Path) -> Path:
         with zipfile.ZipFile(archive) as packed:
             inside = next((member for member in packed.infolist() if Path(member.filename).name == path.name), None)
             if inside is None or inside.file_size > MOST_GROWTH * archive.stat().st_size:
-                raise BenchError(f"{archive}: holds no {path.name}, or one too large for it; fetch it again")
+                raise BenchError(f"{archive}: does not contain {path.name}, or one that is too large; fetch it again")
             with draft_of(path) as draft, packed.open(inside) as source, saving(path):
                 shutil.copyfileobj(source, draft, BLOCK)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BenchError(f"{archive}: not a whole zip ({error}); delete it and fetch it again") from error
+        raise BenchError(f"{archive}: incomplete zip file ({error}); delete it and fetch it again") from error
     return path

@@ -27,7 +27,7 @@ class _Plain(yaml.BaseLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         """A node, which is no alias: a few of them stand for more than any memory holds."""
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it holds an alias, which DVC never writes")
+            raise yaml.YAMLError("it contains an alias, which DVC never writes")
         return super().compose_node(parent, index)
 
 
@@ -89,7 +89,7 @@ def listed(workspace: Workspace) -> dict[str, Listed]:
     for file in [root / MARKER, *sorted((root / "data").glob("*.dvc"))]:
         for entry in dvc_entries(file) if file.is_file() else ():
             if entry.path in found:
-                raise BenchError(f"{file}: lists '{entry.path}' a second time; leave it in one .dvc file")
+                raise BenchError(f"{file}: lists '{entry.path}' a second time; list it in one .dvc file only")
             found[entry.path] = entry
     return found
 

@@ -47,7 +47,7 @@ class EventFile:
             self._speakers = self._numbers("extra/speaker") if "extra/speaker" in file else None
             names = self._dataset("extra/keys", "SOUuif").size if "extra/keys" in file else 0
         if not len(self):
-            raise BenchError(f"{path}: holds no sample; give a file with some")
+            raise BenchError(f"{path}: contains no samples")
         limit = min(names or len(self), CLASSES)
         known = f"{limit} classes in extra/keys" if names else f"{limit} samples and no extra/keys"
         bad = (self._labels < 0) | (self._labels >= limit)
@@ -113,7 +113,7 @@ class EventFile:
         counts = {of: len(self._dataset(of)) for of in (name, "spikes/times", "spikes/units")}
         if len(set(counts.values())) > 1:
             said = ", ".join(f"{count} of {of}" for of, count in counts.items())
-            raise BenchError(f"{self.path}: it holds {said}; give one of each per sample")
+            raise BenchError(f"{self.path}: it contains {said}; give one of each per sample")
         raw = np.asarray(found[()])
         number = raw.astype(np.float64)
         whole = np.isfinite(number) & (number == np.floor(number)) & (np.abs(number) < 2.0**53)
@@ -155,7 +155,9 @@ def _unpacked(path: Path, scratch: Path | None) -> Iterator[Path]:
             left = MOST_GROWTH * path.stat().st_size
             while block := packed.read(COPY):
                 if (left := left - len(block)) < 0:
-                    raise BenchError(f"{path}: grows to more than {MOST_GROWTH} times its size; no spike file does")
+                    raise BenchError(
+                        f"{path}: expands to more than {MOST_GROWTH} times its size, which no spike file does"
+                    )
                 copy.write(block)
             copy.flush()
         yield place
@@ -167,9 +169,7 @@ def _whole(shown: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise BenchError(f"{shown}: no such file; put it there or name its folder by --data") from error
+        raise BenchError(f"{shown}: no such file; put it there, or give its folder with --data") from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError) as error:
         said = " ".join(str(error).split())
-        raise BenchError(
-            f"{shown}: not a whole HDF5 file ({said}); it may be cut off: copy or fetch it again"
-        ) from error
+        raise BenchError(f"{shown}: incomplete HDF5 file ({said}); copy or fetch it again") from error

@@ -75,5 +75,5 @@ def read_predictions(path: Path, data: TaskData) -> np.ndarray:
             raise BenchError(f"{path}, line {line + 2}: {column.name} {column[line]:.15g} is {why}")
     if len(table) < total:
         missing = min(set(range(total)) - set(position))
-        raise BenchError(f"{path}: {len(table):,} of {total:,} test samples; position {missing} is the first to lack")
+        raise BenchError(f"{path}: {len(table):,} of {total:,} test samples; the first missing position is {missing}")
     return value.to_numpy()[np.argsort(position)].astype(np.int64 if data.classifies else np.float64)

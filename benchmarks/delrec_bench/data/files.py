@@ -30,11 +30,11 @@ def reading(path: Path, *, unpack: bool = True) -> Iterator[BinaryIO]:
         with path.open("rb") as raw:
             yield cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if unpack and path.suffix == ".gz" else raw
     except FileNotFoundError as error:
-        raise BenchError(f"{path}: no such file; put it there or name its folder by --data") from error
+        raise BenchError(f"{path}: no such file; put it there, or give its folder with --data") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BenchError(f"{path}: broken or cut-off gzip ({error}); copy or fetch the file again") from error
+        raise BenchError(f"{path}: damaged or incomplete gzip file ({error}); copy or fetch it again") from error
     except PermissionError as error:
-        raise BenchError(f"{path}: may not be read; give yourself the right to read it") from error
+        raise BenchError(f"{path}: no permission to read it") from error
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def saving(path: Path) -> Iterator[None]:
         if error.errno in FULL:
             remedy = "make room, or work in a folder on another disk (--root)"
             raise BenchError(f"no space to write {path}; {remedy}") from error
-        raise BenchError(f"cannot write {path} ({error.strerror or error}); check the folder's rights") from error
+        raise BenchError(f"cannot write {path} ({error.strerror or error}); check the folder's permissions") from error
 
 
 def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh: bool = False) -> str:

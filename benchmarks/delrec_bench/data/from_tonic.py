@@ -91,13 +91,15 @@ class TonicCorpus:
             BenchError: Missing or bad files, options that do not fit, no space for the cache.
         """
         if options.binning not in (None, "clean"):
-            raise BenchError(f"task option binning = '{options.binning}': {self.task} has 'clean' only")
+            raise BenchError(f"task option binning = '{options.binning}': {self.task} only has 'clean'")
         folder = data_dir or workspace.data / self.task
         opened = self._opened(folder)
         official = bool(self.official) and all(len(opened[split]) == count for split, count in self.official.items())
         if data_dir is None and self.official and not official:
             counts = ", ".join(f"{split} {len(part)}" for split, part in opened.items())
-            raise BenchError(f"{folder}: holds {counts} samples, unlike {self.task}'s; give others by --data {folder}")
+            raise BenchError(
+                f"{folder}: contains {counts} samples, unlike {self.task}'s; pass other data with --data {folder}"
+            )
         digests = {split: folder_digest(part.path, workspace) for split, part in opened.items()}
         channels, reading = math.prod(opened["train"].shape), self._reading()
         bins = Bins.clean((options.step_ms or self.step_ms) / 1000, options.steps, channels, channels)
@@ -160,18 +162,18 @@ class TonicCorpus:
         def exists(dataset: Any, *_: Any) -> bool:
             if not place_of(dataset).is_dir():
                 raise BenchError(
-                    f"no {place_of(dataset)}, for {asked}; put its files there, as tonic unpacks them, or name the "
-                    "folder above by --data"
+                    f"no {place_of(dataset)}, for {asked}; put its files there, as unpacked by tonic, or give the "
+                    "parent folder with --data"
                 )
             return True
 
         with _reading_by_tonic(
             f"{folder / self.dataset}: {asked}",
-            "unpack it again, or declare `parts` or `held_out` as the class has them",
+            "unpack it again, or declare `parts` or `held_out` to match the class",
         ):
             dataset = type(base.__name__, (base,), {"_check_exists": exists})(str(folder), **arguments, **self.options)
         if len(dataset) == 0:
-            raise BenchError(f"{place_of(dataset)}: tonic finds no sample in it; unpack it again")
+            raise BenchError(f"{place_of(dataset)}: tonic finds no samples in it; unpack it again")
         return dataset
 
 
@@ -189,7 +191,7 @@ class Part:
         self._corpus, self._dataset, self._rows = corpus, dataset, rows
         self._sensor = corpus.sensor or dataset.sensor_size
         if self._sensor is None:
-            raise BenchError(f"{corpus.task}: {dataset!r} does not say how large its sensor is; declare `sensor`")
+            raise BenchError(f"{corpus.task}: {dataset!r} does not state its sensor size; declare `sensor`")
         self.path = place_of(dataset)
         self.name = self.path.name if dataset.folder_name and corpus.held_out is None else f"{self.path.name}:{split}"
         width, height, polarities = self._sensor
@@ -225,8 +227,8 @@ class Part:
         if isinstance(named, int | np.integer) and 0 <= named < (self.classes or 1 << 31):
             return int(named)
         raise BenchError(
-            f"{self.path}: a sample has label {' '.join(repr(named).split())[:60]}, which is no class of "
-            f"{self._dataset!r}; declare `label`, which makes one of it"
+            f"{self.path}: a sample has label {' '.join(repr(named).split())[:60]}, which is not a class of "
+            f"{self._dataset!r}; declare `label` to convert it"
         )
 
     def sample(self, number: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -36,11 +36,11 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     with reading(path) as stream:
         head = stream.read(4 + 4 * dimensions)
         if len(head) < 4 + 4 * dimensions or head[:4] != (0x800 + dimensions).to_bytes(4, "big"):
-            raise BenchError(f"{path}: begins with {head[:4].hex(' ')}; it is no MNIST file of this kind")
+            raise BenchError(f"{path}: starts with {head[:4].hex(' ')}; it is not an MNIST file of this kind")
         shape = struct.unpack(f">{dimensions}I", head[4:])
         said, wanted = f"{'x'.join(map(str, shape))} bytes, as its header says,", math.prod(shape)
         need_memory(2 * wanted, f"{path}: {said}")
         content = stream.read(wanted + 1)
     if not content or len(content) != wanted:
-        raise BenchError(f"{path}: {said} are not there; it is empty, cut off or altered: copy or fetch it again")
+        raise BenchError(f"{path}: {said} are missing; the file is incomplete or modified: copy or fetch it again")
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -88,7 +88,7 @@ def make(workspace: Workspace, task: str | None = None, again: bool = False) -> 
         BenchError: A task that has nothing to make, no space, or content that is not what data.dvc says.
     """
     if task is not None and task not in MADE:
-        raise BenchError(f"task '{task}' has no file to make; {nearest(task, MADE)}")
+        raise BenchError(f"task '{task}' has no file to generate; {nearest(task, MADE)}")
     known = listed(workspace)
     written: list[Path] = []
     for name in [task] if task else sorted(MADE):
@@ -102,7 +102,9 @@ def make(workspace: Workspace, task: str | None = None, again: bool = False) -> 
     for path in written:
         entry = known.get(path.relative_to(workspace.root).as_posix())
         if entry and digest_of(path, workspace) != entry.md5 and not _same_content(entry, path):
-            raise BenchError(f"{path}: made, but not as {MARKER} says; restore {MARKER} and the generator from git")
+            raise BenchError(
+                f"{path}: the generated file does not match {MARKER}; restore {MARKER} and the generator from git"
+            )
     return written
 
 
@@ -125,7 +127,7 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
     entries = [entry for entry in listed(workspace).values() if entry.url is not None]
     wanted = [entry for entry in entries if entry.task == task]
     if not wanted:
-        raise BenchError(f"task '{task}' has no file to fetch; {nearest(task, {entry.task for entry in entries})}")
+        raise BenchError(f"task '{task}' has no file to download; {nearest(task, {entry.task for entry in entries})}")
     ready = []
     for entry in wanted:
         path = workspace.root / entry.path

@@ -63,7 +63,7 @@ class Corpus:
             remedy = f"put the official files there, run `delrec-bench data fetch {self.task}`, or use --data"
         if not self.official:
             if data_dir is not None:
-                raise BenchError(f"--data {data_dir}: {self.task} brings its own data; take shd or ssc for your files")
+                raise BenchError(f"--data {data_dir}: {self.task} has its own data; use shd or ssc for your files")
             generated.make(self.task, folder)
         found = need_files(folder, self.files.values(), remedy)
         paths = {split: found[name] for split, name in self.files.items()}
@@ -82,7 +82,7 @@ class Corpus:
         if self.official:
             unlike = self._unlike(parts)
             if unlike and data_dir is None:
-                raise BenchError(f"{folder}: {unlike}; give other corpora by --data {folder}")
+                raise BenchError(f"{folder}: {unlike}; pass other data with --data {folder}")
             kind = "STAND-IN" if unlike else "OFFICIAL"
             md5 = ", ".join(f"{self.files[split]} {value}" for split, value in digests.items())
             note = f"official files accepted by layout, counts and label histogram; md5 {md5}"
@@ -123,7 +123,8 @@ class Corpus:
         steps = 250 if options.steps == "auto" else int(options.steps)
         if options.step_ms is not None or steps < 2:
             raise BenchError(
-                "task option binning = 'published' takes its step from T, 2 steps at least; set steps and no step_ms, "
+                "task option binning = 'published' derives the step from T, at least 2 steps; set steps and "
+                "not step_ms, "
                 "or binning = 'clean'"
             )
         return Bins(mode, steps, LONGEST / (steps - 1), options.channels, CHANNELS)
@@ -138,8 +139,8 @@ class Corpus:
             same = wanted in (None, digest)
         if entry is not None and not same:
             raise BenchError(
-                f"{path}: md5 {md5}, data.dvc says {entry.md5}; delete it and make or fetch it again (delrec-bench "
-                "data), or name its folder by --data"
+                f"{path}: md5 {md5}, but data.dvc says {entry.md5}; delete it and make or fetch it again (delrec-bench "
+                "data), or give another folder with --data"
             )
         return digest
 

@@ -140,7 +140,7 @@ def _held_out(how: str, pool: Binned, test: Binned, shuffled: np.ndarray, seed: 
     """Which samples of the pool validate, (n,) bool: a random fifth, or all of a fifth of the speakers."""
     count = len(shuffled)
     if count < 2:
-        raise BenchError(f"{task}: {count} training sample; at least 2 are needed to set some aside")
+        raise BenchError(f"{task}: {count} training sample; at least 2 are needed to hold some out")
     if how == "random":
         return np.isin(np.arange(count), shuffled[: max(1, round(count * VALIDATION_SHARE))])
     known = np.zeros(0) if pool.speakers is None else pool.speakers
@@ -163,5 +163,5 @@ def _check_labels(parts: Mapping[str, Binned], names: Mapping[str, str]) -> None
         if len(bad):
             raise BenchError(
                 f"{names[split]}: sample {bad[0]} has label {part.labels[bad[0]]}, the training file has classes 0 to "
-                f"{train.classes - 1}; mend the label, or name all classes in extra/keys"
+                f"{train.classes - 1}; correct the label, or list all classes in extra/keys"
             )

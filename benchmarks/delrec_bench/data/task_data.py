@@ -25,7 +25,7 @@ TEST_SEED = 20_200_101  # a limited test set is the same part in every repetitio
 def _steps(value: Any) -> Any:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if value != "auto" and not (whole and 1 <= value <= MOST_STEPS):
-        raise ValueError(f"'auto' or a whole number from 1 to {MOST_STEPS}")
+        raise ValueError(f"'auto' or an integer from 1 to {MOST_STEPS}")
     return value
 
 
@@ -132,7 +132,7 @@ class TaskData:
             BenchError: An unknown condition, a level out of range, or a task whose input is not made of events.
         """
         if self.perturbed is None:
-            raise BenchError(f"condition '{condition}': {self.name} is not made of events; take a task of spikes")
+            raise BenchError(f"condition '{condition}': {self.name} has no events; use a spiking task")
         return self.perturbed(transform_of(condition, self.source_channels), seed)
 
     @property

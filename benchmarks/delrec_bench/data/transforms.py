@@ -64,7 +64,9 @@ class EventBlock:
                 made.append(transform(events) if len(events) else events)
         events = np.concatenate(made)
         if len(events) and min(events["t"].min(), events["x"].min()) < 0:
-            raise BenchError(f"{transform}: made an event before 0 or below channel 0; a transform must drop these")
+            raise BenchError(
+                f"{transform}: produced an event before time 0 or below channel 0; a transform must drop these"
+            )
         lengths = np.array([len(events) for events in made], np.int64)
         return replace(self, times=events["t"] / 1e6, units=events["x"].astype(np.int64), lengths=lengths)
 

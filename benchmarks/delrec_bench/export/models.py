@@ -92,13 +92,13 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
         folder = path if path.is_dir() else path.parent
         record = read_record(path if path.suffix == ".json" else folder / "record.json")
     elif path.is_file():
-        raise BenchError(f"'{what}' is neither a record, a checkpoint.pt nor .safetensors")
+        raise BenchError(f"'{what}' is not a record, a checkpoint.pt or a .safetensors file")
     else:
         record = find_record(what, workspace)
         folder = workspace.runs / record.key
     checkpoint = folder / "checkpoint.pt"
     if methods[record.method].build is not None and not checkpoint.is_file():
-        raise BenchError(f"{record}: its checkpoint {checkpoint} is not there; run it again: {record.command}")
+        raise BenchError(f"{record}: its checkpoint {checkpoint} is missing; run it again: {record.command}")
     build = {
         "method": record.method,
         "settings": record.configuration["network"],
@@ -136,7 +136,7 @@ def read_weights(path: Path, methods: MethodTable) -> Model:
         BenchError: It is no such file, cut short, altered, or of a network that cannot be built here.
     """
     if not path.is_file() or path.stat().st_size > LARGEST:
-        raise BenchError(f"{path} cannot be read: it is no file, or has more than {LARGEST:,} bytes; name another")
+        raise BenchError(f"{path} cannot be read: it is not a file, or has more than {LARGEST:,} bytes")
     try:
         with safe_open(path, framework="pt") as file:
             said = (file.metadata() or {})[HEADER]
@@ -144,7 +144,7 @@ def read_weights(path: Path, methods: MethodTable) -> Model:
         header = Header.model_validate_json(said)
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
         text = "its header" if isinstance(error, ValidationError) else " ".join(str(error).split())[:300]
-        raise BenchError(f"{path} is no network that `export safetensors` wrote ({text}); copy it again") from error
+        raise BenchError(f"{path} is not a network written by `export safetensors` ({text}); copy it again") from error
     state = checked_tensors(tensors, str(path))
     need_memory(8 * 4 * sum(tensor.numel() for tensor in state.values()), str(path))
     try:
@@ -152,7 +152,7 @@ def read_weights(path: Path, methods: MethodTable) -> Model:
         network.load_state_dict(state)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         text = " ".join(str(error).split())[:300]
-        raise BenchError(f"{path}: its tensors do not fit the network that its header describes ({text})") from error
+        raise BenchError(f"{path}: its tensors do not match the network described in its header ({text})") from error
     return Model(path.stem, network.eval(), header)
 
 
@@ -161,7 +161,7 @@ def _built(build: Build, state: Mapping[str, torch.Tensor], methods: MethodTable
     held, hidden = sum(tensor.numel() for tensor in state.values()), build.settings.get("hidden")
     widths = [n for n in hidden if isinstance(n, int)] if isinstance(hidden, list) else []
     if len(widths) > len(state) or sum(widths) > held:  # a layer has a tensor, a neuron a weight
-        raise ValueError(f"{len(state)} tensors of {held} numbers are there, {len(widths)} layers were described")
+        raise ValueError(f"{len(state)} tensors with {held} numbers for {len(widths)} layers in the header")
     of = methods[build.method].build
     if of is None:
         raise ValueError(f"method '{build.method}' has no network")
@@ -174,5 +174,5 @@ def _built(build: Build, state: Mapping[str, torch.Tensor], methods: MethodTable
             need_memory(16 * sum(widths) ** 2, "the network that the header describes")
         else:
             if described != held:
-                raise ValueError(f"{held} numbers are there, {described} were described")
+                raise ValueError(f"{held} numbers, but the header describes {described}")
         return make().to(dtype=getattr(torch, build.dtype))

@@ -34,14 +34,14 @@ def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = 
         about: Texts that are kept in the graph's metadata.
 
     Raises:
-        BenchError: NIR has no word for a part of it, which is named; the package nir is not installed.
+        BenchError: NIR cannot express a part of it, which is named; the package nir is not installed.
     """
     try:
         import nir
     except ImportError as error:
         raise BenchError("NIR files need the package nir: pip install 'delrec-bench[nir]'") from error
     if type(network) is not Network:
-        raise BenchError(f"{type(network).__name__} is no stack of layers that NIR has words for; a delrec.Network is")
+        raise BenchError(f"{type(network).__name__} cannot be expressed in NIR; only a network of the suite can")
     config, graph = network.config, _Graph(nir, step_seconds)
     graph.add("input", nir.Input(input_type={"input": np.array([config.inputs])}))
     with deployed(network), torch.no_grad():
@@ -69,7 +69,7 @@ def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = 
 def _constants(neuron: Any, size: int, what: str) -> list[np.ndarray]:
     """Time constant in steps, threshold and resting potential of a neuron, (N,) in float64."""
     if type(neuron) is not LIF:
-        raise BenchError(f"{what}: its neuron is {type(neuron).__name__}; NIR has leaky integrate-and-fire only")
+        raise BenchError(f"{what}: its neuron is {type(neuron).__name__}; NIR only has leaky integrate-and-fire")
     like = torch.zeros(0, dtype=torch.float64)
     decay, threshold, rest = (c.expand(size).numpy(force=True).copy() for c in neuron.coefficients_like(like))
     return [1 / (1 - decay), threshold, rest]
@@ -78,12 +78,10 @@ def _constants(neuron: Any, size: int, what: str) -> list[np.ndarray]:
 def _neurons(layer: Any, what: str) -> list[np.ndarray]:
     """The constants of a spiking layer."""
     if type(layer) not in (SpikingLayer, RecurrentDelays):
-        raise BenchError(f"{what}: NIR has no word for a {type(layer).__name__}")
+        raise BenchError(f"{what}: NIR cannot express a {type(layer).__name__}")
     constants = _constants(layer.neuron, layer.size, what)
     if layer.neuron.reset != "hard":
-        raise BenchError(
-            f"{what}: its neuron subtracts the threshold (reset='soft'); NIR has only a reset to a voltage"
-        )
+        raise BenchError(f"{what}: its neuron subtracts the threshold (reset='soft'); NIR can only reset to a voltage")
     return constants
 
 
@@ -105,7 +103,7 @@ class _Graph:
         """Add a node of delays, which are whole steps."""
         if not torch.equal(steps, steps.round()):
             first = float(steps[steps != steps.round()][0])
-            raise BenchError(f"{what}: a delay of {first:g} steps (rounding='none'); exported delays are whole")
+            raise BenchError(f"{what}: a delay of {first:g} steps (rounding='none'); exported delays must be integers")
         delay = steps.flatten().expand(size).numpy(force=True).astype(np.float64)
         self.add(name, self.nir.Delay(delay=delay * self.step))
 
@@ -116,7 +114,7 @@ class _Graph:
             if layer.delay_kind != "axonal" or layer.kernel_count != 1:
                 raise BenchError(
                     f"{what}: feedforward delays are {layer.delay_kind}, {layer.kernel_count} a connection; NIR delays "
-                    "a sender's spikes alike for all receivers (axonal, one element)"
+                    "a neuron's spikes by the same amount for all receivers (axonal, one element)"
                 )
             if layer.right_padding or layer.left_padding != layer.window - 1:
                 raise BenchError(f"{what}: its delays pad the sequence on the right; NIR has no sequences")
@@ -125,11 +123,11 @@ class _Graph:
         elif type(layer) in (SpikeLinear, torch.nn.Linear):
             weight = layer.weight
         else:
-            raise BenchError(f"{what}: NIR has no word for its connection, a {type(layer).__name__}")
+            raise BenchError(f"{what}: NIR cannot express its connection, a {type(layer).__name__}")
         bias = layer.bias
         if norm is not None:
             if not isinstance(norm, torch.nn.BatchNorm1d) or norm.running_mean is None or norm.running_var is None:
-                raise BenchError(f"{what}: NIR has no word for its {type(norm).__name__}, or it depends on the batch")
+                raise BenchError(f"{what}: NIR cannot express its {type(norm).__name__}, or it depends on the batch")
             scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
             shift = -norm.running_mean.double() if bias is None else bias.double() - norm.running_mean.double()
             weight, bias = weight.double() * scale.unsqueeze(-1), shift * scale + norm.bias.double()

@@ -50,10 +50,10 @@ def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int |
         BenchError: It is no such file; names what is wrong in it.
     """
     if setting not in SETTINGS:
-        raise BenchError(f"setting '{setting}' is not known; {nearest(setting, SETTINGS)}")
+        raise BenchError(f"unknown setting '{setting}'; {nearest(setting, SETTINGS)}")
     content = load_checkpoint(path)
     if "net" not in content:
-        raise BenchError(f"{path} holds no 'net'; a checkpoint of DelRec's code of 2025 does")
+        raise BenchError(f"{path} has no 'net', unlike checkpoints of DelRec's 2025 code")
     state = checked_tensors(content["net"], str(path))
     try:
         layers = _layers(state)
@@ -62,10 +62,10 @@ def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int |
             network = Network(config).to(next(iter(state.values())).dtype)
         missing, unexpected = network.load_state_dict(_named(layers, config), strict=False)
         if lacking := [name for name in missing if not name.endswith(_SET)] + unexpected:
-            raise ValueError(f"{lacking[0]} is missing, or has no place")
+            raise ValueError(f"{lacking[0]} is missing or unexpected")
     except (ValueError, RuntimeError, KeyError, IndexError) as error:
         text = " ".join(str(error).split())[:300]
-        raise BenchError(f"{path} is no network of DelRec's code of 2025 ({text})") from error
+        raise BenchError(f"{path} is not a network of DelRec's 2025 code ({text})") from error
     for module in network.modules():
         if isinstance(module, RecurrentDelays | FeedforwardDelays):
             module.round_()
@@ -78,7 +78,7 @@ def _layers(state: dict[str, Tensor]) -> list[_Layer]:
     for name, tensor in state.items():
         match = re.fullmatch(r"layers\.(\d{1,4})\.(\w+)", name)
         if match is None:
-            raise ValueError(f"'{name[:100]}' is none of its parameters")
+            raise ValueError(f"'{name[:100]}' is not one of its parameters")
         groups.setdefault(int(match[1]), {})[match[2]] = tensor
     layers: list[_Layer] = []
     for _, group in sorted(groups.items()):
@@ -104,7 +104,7 @@ def _config(layers: list[_Layer], setting: str, sigma: float, window: int | None
     positions = [layer["connection"]["P"] for layer in layers if "P" in layer["connection"]]
     kinds = {_kind(group) for group in recurrent.values()} or {"none"}
     if len(kinds) > 1:
-        raise ValueError(f"it mixes forms of recurrent delays: {', '.join(sorted(kinds))}")
+        raise ValueError(f"it mixes kinds of recurrent delays: {', '.join(sorted(kinds))}")
     kind = kinds.pop()
     values |= {
         "recurrent": kind,
@@ -127,7 +127,9 @@ def _config(layers: list[_Layer], setting: str, sigma: float, window: int | None
         values |= {"window": window, "right_padding": (window - 1) // 2 if values.get("right_padding") else 0}
     config = NetworkConfig(**values)
     if any(float(position.abs().max()) > config.window // 2 for position in positions):
-        raise ValueError(f"a position is beyond the window of {config.window} steps; give the one it was trained with")
+        raise ValueError(
+            f"a position lies outside the window of {config.window} steps; give the window used in training"
+        )
     return config
 
 

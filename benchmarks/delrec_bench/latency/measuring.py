@@ -66,7 +66,7 @@ def measure(
         BenchError: Time that is not above 0, no checkout, or a suite that cannot run.
     """
     if not each > 0:
-        raise BenchError(f"latency: {each!r} seconds a method; it must be above 0")
+        raise BenchError(f"latency: {each!r} seconds per method; it must be above 0")
     if not (CHECKOUT / SUITE).is_file():
         raise BenchError(f"latency is measured in a checkout, and {CHECKOUT / SUITE} is not there")
     # the suite runs in the checkout, wherever a folder of files was named from

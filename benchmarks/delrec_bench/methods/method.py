@@ -83,7 +83,7 @@ class Method:
     def __post_init__(self) -> None:
         for name in ("name", "summary", "source", "learned"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
-                raise BenchError(f"method {self.name!r}: {name} is {getattr(self, name)!r}; give a line of text")
+                raise BenchError(f"method {self.name!r}: {name} is {getattr(self, name)!r}; give one line of text")
         if self.family not in FAMILIES:
             raise BenchError(f"method '{self.name}': family {self.family!r}; {nearest(self.family, FAMILIES)}")
         if (self.build is None) == (self.floor is None):

@@ -16,7 +16,7 @@ def errors(predictions: ArrayLike, targets: ArrayLike) -> NDArray[np.float64]:
     wanted = np.asarray(targets, np.float64)
     variance = float(np.var(wanted))
     if variance == 0.0:
-        raise BenchError(f"nmse of {len(wanted)} equal targets is not defined; score targets that differ")
+        raise BenchError(f"nmse of {len(wanted)} equal targets is undefined")
     squared: NDArray[np.float64] = (np.asarray(predictions, np.float64) - wanted) ** 2
     return squared / variance
 

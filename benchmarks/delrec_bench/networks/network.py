@@ -183,7 +183,9 @@ class Network(Trainable):
         if self.training:
             raise ValueError("step() is for inference: call eval() first")
         if not self.streams:
-            raise ValueError("right_padding > 0: the last outputs come after the last input, so nothing can stream")
+            raise ValueError(
+                "right_padding > 0: outputs depend on later inputs, so the network cannot run step by step"
+            )
         values, after = inputs.unsqueeze(0), []
         for block, (buffer, neurons) in zip(self.blocks, state, strict=False):
             assert isinstance(block, Block)

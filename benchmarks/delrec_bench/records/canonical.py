@@ -36,11 +36,11 @@ def _converted(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Path):
         return value.as_posix()
-    raise TypeError(f"a {type(value).__name__} is no number, string, list or dict")
+    raise TypeError(f"a {type(value).__name__} is not a number, string, list or dict")
 
 
 def _not_finite(word: str) -> None:
-    raise BenchError(f"{word} is not finite: a record holds finite numbers; leave out what is missing (None)")
+    raise BenchError(f"{word} is not finite: records hold finite numbers only; use None for missing values")
 
 
 def canonical_json(value: Any) -> str:
@@ -53,7 +53,7 @@ def compact(value: Any) -> str:
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except ValueError as error:
-        raise BenchError(f"a number is not finite ({error}): a record holds finite numbers") from error
+        raise BenchError(f"a number is not finite ({error}): records hold finite numbers only") from error
 
 
 def run_key(

@@ -29,7 +29,7 @@ def expected_key(r: Record) -> str:
         version = r.provenance["results_version"]
         key = run_key(r.configuration, identity(r.task, r.data), version)
     except KeyError as error:
-        raise BenchError(f"{r}: {error} is missing, of which its key is made; make the record again") from error
+        raise BenchError(f"{r}: {error} is missing, which its key depends on; repeat the run") from error
     if r.kind != "latency":
         return key
     return latency_key(key, r.result.get("baseline"), r.measured.get("host"), version, r.result.get("engines"))
@@ -61,7 +61,7 @@ def verify(r: Record) -> Record:
     }
     for field, (there, right) in stated.items():
         if there != right:
-            raise BenchError(f"{r}: {field} is {there!r}, but the rest of the record gives {right!r}; it was altered")
+            raise BenchError(f"{r}: {field} is {there!r}, but the rest of the record gives {right!r}; it was modified")
     return r
 
 
@@ -80,7 +80,7 @@ def in_order(records: Iterable[Record]) -> list[Record]:
         for name in ("targets", "groups"):
             if getattr(r, name) != getattr(first, name):
                 where = f"on the same data {r.data['digest'][:12]}"
-                raise BenchError(f"{r}: its {name} are not those of {first}, {where}; one of the two was altered")
+                raise BenchError(f"{r}: its {name} are not those of {first}, {where}; one of the two was modified")
     return ordered
 
 

@@ -29,11 +29,11 @@ def to_dict(record: Record) -> dict[str, Any]:
 def from_dict(values: Mapping[str, Any]) -> Record:
     """Return the record that `to_dict` wrote; a `BenchError` where its key, scores or digest do not follow from it."""
     if "version" not in values:
-        raise BenchError("it has no field 'version', so it is no record: make it again")
+        raise BenchError("it has no field 'version', so it is not a record; repeat the run")
     record = verify(Record(**{name: value for name, value in values.items() if name != "content"}))
     if values.get("content") != record.content:
         raise BenchError(
-            f"{record}: content is {values.get('content')!r}, but its fields give '{record.content}'; it was altered"
+            f"{record}: content is {values.get('content')!r}, but its fields give '{record.content}'; it was modified"
         )
     return record
 
@@ -54,27 +54,27 @@ def parse_json(text: str | bytes, where: object) -> dict[str, Any]:
     try:
         values = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise BenchError(f"{where} is not JSON ({error}): delete it and make the run again") from error
+        raise BenchError(f"{where} is not valid JSON ({error}); delete it and repeat the run") from error
     if not isinstance(values, dict):
-        raise BenchError(f"{where} holds a {type(values).__name__}, not a record: delete it and make the run again")
+        raise BenchError(f"{where} holds a {type(values).__name__}, not a record; delete it and repeat the run")
     return values
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def read_limited(path: Path, largest: int) -> bytes:
     """Return the content of a regular file of at most `largest` bytes; a `BenchError` says why not."""
     try:
         if not path.is_file():
-            raise BenchError(f"{path} {'is not a file' if path.exists() else 'is not there'}")
+            raise BenchError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
         with path.open("rb") as file:
             data = file.read(largest + 1)
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > largest:
-        raise BenchError(f"{path} is larger than {largest} bytes, which no record is: delete it")
+        raise BenchError(f"{path} is larger than {largest} bytes, so it is not a record; delete it")
     return data
 
 
@@ -103,7 +103,7 @@ def finished_record(runs: Path, key: str) -> Record | None:
         return None
     record = read_record(path)
     if record.key != key:
-        raise BenchError(f"{path} holds the key {record.key[:12]}, not that of its folder: delete it and run again")
+        raise BenchError(f"{path} has the key {record.key[:12]}, unlike its folder; delete it and repeat the run")
     return record
 
 
@@ -119,7 +119,7 @@ def runs_below(folder: Path) -> Path:
     for candidate in (folder / "runs", folder):
         if next(candidate.glob(f"*/{RECORD}"), None) is not None:
             return candidate.resolve()
-    raise BenchError(f"'{folder}' holds no runs/<key>/{RECORD}; name a workspace, or its folder of runs")
+    raise BenchError(f"'{folder}' contains no runs/<key>/{RECORD}; give a repository root or its folder of runs")
 
 
 def load_records(runs: Path) -> list[Record]:

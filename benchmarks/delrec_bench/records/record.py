@@ -167,7 +167,7 @@ class Record(Asked):
     @classmethod
     def _metric(cls, name: str) -> str:
         if name not in find_metrics():
-            raise ValueError(f"one of {', '.join(find_metrics())} (of your own: --metrics DIR)")
+            raise ValueError(f"one of {', '.join(find_metrics())} (for your own: --metrics DIR)")
         return name
 
     @model_validator(mode="after")

@@ -122,7 +122,7 @@ def published_table(reports: Path) -> pd.DataFrame:
     for folder in (Path(reports), package / "listed", package.parents[1] / "reports"):
         if (folder / TABLE).is_file():
             return read_table(folder / TABLE)
-    raise BenchError(f"no runs are published here: {Path(reports) / TABLE} is not there; give a folder of runs")
+    raise BenchError(f"there are no stored runs here ({Path(reports) / TABLE} is missing); give a folder of runs")
 
 
 def write_table(path: Path, rows: pd.DataFrame) -> None:
@@ -139,4 +139,4 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path, engine="pyarrow").astype(COLUMNS)[list(COLUMNS)]
     except (OSError, ValueError, KeyError) as error:
-        raise BenchError(f"{path} is no table of results ({error}): take it from git again") from error
+        raise BenchError(f"{path} is not a table of results ({error}); restore it from git") from error

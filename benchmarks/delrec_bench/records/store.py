@@ -86,13 +86,13 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         given: dict[str, Record] = {}
         for record in records:
             if record.kind != "trial" and given.setdefault(record.key, record).digest != record.digest:
-                raise BenchError(f"{record} is given with two outcomes: publish from one folder of runs")
+                raise BenchError(f"{record} has two different results; publish from one folder of runs")
         fresh = {key: r for key, r in given.items() if key not in kept or kept[key].digest != r.digest}
         other = [r for key, r in fresh.items() if key in kept and r.kind != "latency"]
         if other:
             raise BenchError(
-                f"{len(other)} published runs came out differently here, the first being {other[0]}: raise "
-                "RESULTS_VERSION if a change altered results, else find out which of the two is wrong"
+                f"{len(other)} stored runs have different results here, the first being {other[0]}; raise "
+                "RESULTS_VERSION if a code change altered results; otherwise find out which of the two is wrong"
             )
         runs = kept | {key: short_form(r) for key, r in fresh.items()}
         diverged = {f.key: f for f in lost if f.provenance.get("results_version") == RESULTS_VERSION}
@@ -162,7 +162,7 @@ def _read(path: Path) -> Runs:
                 case "targets":
                     name = values.pop("id", None)
                     if name != digest(compact(values))[:16]:
-                        raise BenchError(f"these targets are not those that their id {name!r} names; it was altered")
+                        raise BenchError(f"these targets do not match their id {name!r}; it was modified")
                     sets[name] = values
                 case "failure":
                     failures.append(Failure(**{name: value for name, value in values.items() if name != "kind"}))
@@ -179,7 +179,7 @@ def _joined(sets: dict[str, dict[str, Any]], values: dict[str, Any]) -> dict[str
     if not isinstance(name, str):
         return values
     if name not in sets:
-        raise BenchError(f"the targets {name!r} are not above it; the file was altered")
+        raise BenchError(f"the targets {name!r} are not above it; the file was modified")
     return values | {part: sets[name][part] for part in _SHARED if part in sets[name]}
 
 
@@ -189,12 +189,12 @@ def _unfolded(path: Path) -> bytes:
     try:
         text = unpack.decompress(read_limited(path, _PACKED), max_length=LARGEST + 1)
     except lzma.LZMAError as error:
-        raise BenchError(f"{path} is not an xz file that can be read ({error}): take it from git again") from error
+        raise BenchError(f"{path} is not a readable xz file ({error}); restore it from git") from error
     if len(text) > LARGEST:
-        raise BenchError(f"{path} unfolds to more than {LARGEST} bytes: take it from git again")
+        raise BenchError(f"{path} decompresses to more than {LARGEST} bytes; restore it from git")
     if not unpack.eof or unpack.unused_data:
         what = "goes on after its end" if unpack.eof else "is cut short"
-        raise BenchError(f"{path} {what}: take it from git again (git checkout -- {path})")
+        raise BenchError(f"{path} {what}; restore it from git (git checkout -- {path})")
     return text
 
 
@@ -211,13 +211,15 @@ def find_record(what: str, workspace: Workspace) -> Record:
     found = [record for record in done if record is not None]
     found = found or [r for r in read_store(workspace.reports)[0] if what and r.key.startswith(what)]
     if len(found) > 1:
-        raise BenchError(f"{len(found)} runs are '{what}': {', '.join(r.key[:16] for r in found)}; write more of a key")
+        raise BenchError(
+            f"{len(found)} runs match '{what}': {', '.join(r.key[:16] for r in found)}; give more characters"
+        )
     if found:
         return found[0]
     for path in (folder / FAILURE for folder in folders if (folder / FAILURE).exists()):
         failure = read_failure(path)
         raise BenchError(
-            f"the run {failure.key[:12]} failed, so there is no record of it: {failure.error}; traceback: {path}; "
-            f"once more: {failure.command}"
+            f"the run {failure.key[:12]} failed, so it has no record: {failure.error}; traceback: {path}; "
+            f"to retry: {failure.command}"
         )
-    raise BenchError(f"no run is '{what}'; give the beginning of a key, or a record's file")
+    raise BenchError(f"no run '{what}'; give the first characters of a key, or a record file")

@@ -39,7 +39,7 @@ def filled(finding: FindingTable, judged: Judged) -> str | None:
         if isinstance(error, KeyError) and error.args[0] in (*finding.verdicts, "mean"):
             return None
         known = ", ".join(f"{{{name}.{field}}}" for name, of in names.items() for field in vars(of)) or "none"
-        raise BenchError(f"finding: {error} is no placeholder (there are: {known})") from error
+        raise BenchError(f"finding: {error} is not a placeholder (available: {known})") from error
 
 
 def _numbers(metric: str, of: Verdict | Estimate) -> dict[str, str]:

@@ -29,7 +29,7 @@ def write_board_part(readme: Path, board: Board) -> bool:
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not (start and end):
-        raise BenchError(f"{readme} has no {START} followed by {END}; the board's rows stand between them")
+        raise BenchError(f"{readme} has no {START} followed by {END}; the leaderboard's rows go between them")
     made = f"{before}{START}\n\n{board_part(board)}\n{END}{after}"
     if made != text:
         write_atomic(readme, made)

@@ -46,7 +46,7 @@ def write_page(above: Path, page: Page) -> list[Path]:
     }
     size = len(contents[f"{name}.html"].encode())
     if size > LARGEST:
-        raise BenchError(f"{name}.html would be {size:,} bytes, of at most {LARGEST:,}: split the study into pages")
+        raise BenchError(f"{name}.html would be {size:,} bytes, more than {LARGEST:,}; split the study")
     paths = [above / name / file for file in contents]
     for path, content in zip(paths, contents.values(), strict=True):
         if not path.exists() or path.read_text(encoding="utf-8") != content:
@@ -123,5 +123,5 @@ def changes(root: Path) -> list[str]:
     try:
         done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
-        raise BenchError(f"'{root}' is no git checkout that can be asked for changes; publish from a clone") from error
+        raise BenchError(f"'{root}' is not a git repository; publish from a clone") from error
     return [line[3:] for line in done.stdout.splitlines()]

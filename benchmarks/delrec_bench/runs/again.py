@@ -27,11 +27,11 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
         BenchError: A latency measurement, which is no run; a user's own files without their folder.
     """
     if record.kind == "latency":
-        raise BenchError(f"{record} is a measurement of this machine, not a run: `bench` measures again")
+        raise BenchError(f"{record} is a latency measurement, not a run; repeat it with `bench`")
     c = record.configuration
     name = c["task"]["name"]
     if record.data["kind"] == "OFFICIAL" and ":" in record.task and data is None:
-        raise BenchError(f"{record} was made on a user's own files, {record.task}: give their folder (--data DIR)")
+        raise BenchError(f"{record} used your own files ({record.task}); give their folder with --data DIR")
     given = {f"task.{k}": v for k, v in c["task"].items() if k != "name"}
     given |= {f"{group}.{k}": v for group in ("training", "network", "seeds") for k, v in c[group].items()}
     given |= {f"evaluation.{k}": v for k, v in c.get("evaluation", {}).items()}
@@ -74,8 +74,8 @@ def rerun(
     resolved = resolve(request, methods, tasks, workspace)
     if resolved.data.digest != record.data["digest"]:
         raise BenchError(
-            f"{record} was made on data {record.data['digest'][:12]}, here are {resolved.data.digest[:12]}: "
-            "give the folder of the same files (--data DIR)"
+            f"{record} used data {record.data['digest'][:12]}, but these are {resolved.data.digest[:12]}; "
+            "give the folder of the same files with --data DIR"
         )
     with tempfile.TemporaryDirectory(prefix="delrec-bench-rerun-") as folder:
         elsewhere = replace(workspace, runs=Path(folder))

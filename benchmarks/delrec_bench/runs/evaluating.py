@@ -49,7 +49,7 @@ def evaluate_network(
     """
     unknown = sorted(set(options or {}) - set(asdict(TaskOptions())))
     if unknown:
-        raise BenchError(f"unknown option '{unknown[0]}' of a task's data; known: {', '.join(asdict(TaskOptions()))}")
+        raise BenchError(f"unknown task option '{unknown[0]}'; known: {', '.join(asdict(TaskOptions()))}")
     seeds = Seeds.of(repetition)
     data = task.load(TaskOptions(**(options or {})), seeds.split, seeds.permutation, None, workspace)
     model: Any = network if isinstance(network, Trainable) else _Wrapped(network)

@@ -44,7 +44,7 @@ def sealed(content: bytes) -> bytes:
 def unsealed(content: bytes) -> bytes:
     """What `sealed` was given; a `ValueError` where it is not the same any more."""
     if hashlib.sha256(content[32:]).digest() != content[:32]:
-        raise ValueError("its content is not what its digest says")
+        raise ValueError("its content does not match its checksum")
     return content[32:]
 
 

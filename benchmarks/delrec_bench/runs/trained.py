@@ -30,7 +30,7 @@ def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
     try:
         model = method.build({**settings["network"], "engine": "auto"}, record.data["channels"], record.data["classes"])
     except (RuntimeError, ValueError, TypeError) as error:
-        raise BenchError(f"{record} gives no network ({type(error).__name__}: {error})") from error
+        raise BenchError(f"{record} has no usable network ({type(error).__name__}: {error})") from error
     model.to(dtype=torch.float64 if settings["dtype"] == "float64" else torch.float32)
     load_weights(model, checkpoint, record)
     return model.eval()
@@ -48,14 +48,14 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
         BenchError: The checkpoint is not there, is of another run, cannot be read, or does not fit the network.
     """
     if not checkpoint.exists():
-        raise BenchError(f"{record} has no {checkpoint}; delete its folder, and the run is made again")
+        raise BenchError(f"{record} has no {checkpoint}; delete its folder to repeat the run")
     try:
         saved = load_checkpoint(checkpoint)  # it may come from another folder, see `collect`
         key, state = saved["key"], saved["state_dict"]
     except KeyError as error:
         raise _none(checkpoint, record, error) from error
     if key != record.key:
-        raise BenchError(f"{checkpoint} is of run {str(key)[:12]}, not of {record}")
+        raise BenchError(f"{checkpoint} belongs to run {str(key)[:12]}, not to {record}")
     try:
         model.load_state_dict(state)
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -63,7 +63,7 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
 
 
 def _none(checkpoint: Path, record: Record, error: Exception) -> BenchError:
-    return BenchError(f"{checkpoint} gives no network of {record} ({why_unread(error)})")
+    return BenchError(f"{checkpoint} does not contain the network of {record} ({why_unread(error)})")
 
 
 class Deployed(torch.nn.Module):

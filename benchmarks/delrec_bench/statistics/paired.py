@@ -121,7 +121,7 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0) ->
     if a.shape != b.shape or a.ndim != 1:
         raise BenchError(f"paired scores of shapes {a.shape} and {b.shape}: give the same repetitions of both methods")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise BenchError("a score is not finite: leave the repetition out of both methods and say so")
+        raise BenchError("a score is not finite")
     n, x = len(a), a - b
     if n == 0:
         return Estimate(None, 0, reason="no repetition in common")

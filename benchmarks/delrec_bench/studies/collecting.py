@@ -37,7 +37,7 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
     chosen: dict[str, tuple[Record, Path]] = {}  # here already, or to be taken
     for source in map(runs_below, folders):
         if source == runs:
-            raise BenchError(f"'{source}' is this workspace's own folder of runs; name other ones")
+            raise BenchError(f"'{source}' is this workspace's own folder of runs; give another one")
         for folder in sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith(".")):
             linked = folder.is_symlink() or (folder / "record.json").is_symlink()
             record = None if linked else finished_record(source, folder.name)
@@ -51,7 +51,7 @@ def merge(workspace: Workspace, folders: Sequence[Path]) -> Collected:
             if found := list(differences(other, record)):
                 raise BenchError(
                     f"{record.method} on {record.task}, repetition {record.repetition}: '{place}' and '{folder}' "
-                    f"differ in {', '.join(found[:3])}; nothing was collected: delete the one that is wrong"
+                    f"differ in {', '.join(found[:3])}; nothing was copied; delete the wrong one"
                 )
     result.added = sorted(chosen.keys() - set(result.same))
     for key in result.added:

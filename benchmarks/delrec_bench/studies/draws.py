@@ -11,7 +11,7 @@ def _space(value: dict[str, Any]) -> dict[str, Any]:
     for name, choice in value.items():
         bounds = isinstance(choice, dict) and set(choice) == {"low", "high"} and 0 < choice["low"] < choice["high"]
         if not (bounds or (isinstance(choice, list) and choice)):
-            raise ValueError(f"for {name}: a list of values, or {{ low, high }} with 0 < low < high")
+            raise ValueError(f"for {name}: give a list of values, or {{ low, high }} with 0 < low < high")
     return value
 
 

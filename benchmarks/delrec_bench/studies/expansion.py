@@ -242,7 +242,7 @@ class _Expansion:
         ):
             for name, value in said.items():
                 if isinstance(value, dict) != (name in names or name in GROUPS):
-                    raise self.wrong(f": set.{name} is no table of a task or a method; {nearest(name, names)}")
+                    raise self.wrong(f": set.{name} does not name a task or a method; {nearest(name, names)}")
             self.only("method or task", [name for name in said if name in names], owners)
             parts: dict[str | None, Any] = {None: {k: v for k, v in said.items() if k not in names}}
             for owner, of in (parts | {k: v for k, v in said.items() if k in names}).items():
@@ -256,9 +256,9 @@ class _Expansion:
         space = {full_key(key, self.keys): choice for key, choice in self.table.draw.items()}
         for key in space:
             if not key.startswith(("network.", "training.")) or key == "training.epochs":
-                raise self.wrong(f", draw: {key} is no hyperparameter; draw settings of network.* and training.*")
+                raise self.wrong(f", draw: {key} is not a hyperparameter; draw settings of network.* and training.*")
             if key in taken:
-                raise self.wrong(f", draw: {key} is set or swept as well; leave one of them out")
+                raise self.wrong(f", draw: {key} is also set or swept; remove one")
         return space
 
     # rows
@@ -305,7 +305,7 @@ class _Expansion:
             there = list(self.axes[axis])
             out[axis] = [_called(value) for value in values] if isinstance(values, list) else [values]
             if not all(value in there for value in out[axis]) or all(value in out[axis] for value in there):
-                raise BenchError(f"{where}.{axis} is {values!r}; it must be a part of what is swept: {there}")
+                raise BenchError(f"{where}.{axis} is {values!r}; it must be a subset of the swept values: {there}")
         return out
 
     def repeated(self, first: Request, repetition: int, space: Mapping[str, Any]) -> Request:
@@ -326,7 +326,7 @@ class _Expansion:
             if other is not request:
                 a, b = (", ".join(f"{axis} {value}" for axis, value in one.point) for one in (other, request))
                 of = f"of {request.method} on {request.task}"
-                raise self.wrong(f", sweep: {a} and {b} {of} are one and the same run; leave one of them out")
+                raise self.wrong(f", sweep: {a} and {b} {of} are the same run; remove one")
 
     # comparisons
 
@@ -349,7 +349,7 @@ class _Expansion:
                     raise self.wrong(f": {name}.at lacks '{axis}', which {method} is swept along; give its value")
         own = [(method, {axis: at.get(axis) for axis in self.along(method)}) for method, at in sides]
         if own[0] == own[1]:
-            raise self.wrong(f": {name} compares {pair.method} with itself; name another control, or control_at")
+            raise self.wrong(f": {name} compares {pair.method} with itself; give another control or control_at")
         return pair
 
     def check_sides(self, name: str, pair: Pair, firsts: Sequence[Request], tasks: list[str]) -> None:
@@ -367,8 +367,8 @@ class _Expansion:
             task, method, at = lacking[0]
             place = f" at {', '.join(f'{key} {value}' for key, value in at.items())}" if at else ""
             raise self.wrong(
-                f": {name} needs {method}{place} on {task}, where it has no run (left out by the study, or not "
-                "applicable); take another point, or leave the task out"
+                f": {name} needs {method}{place} on {task}, where it has no run (excluded by the study, or not "
+                "applicable); choose another point, or remove the task"
             )
 
 

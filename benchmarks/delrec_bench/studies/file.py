@@ -30,7 +30,7 @@ MOST_REPETITIONS = 1000
 
 def _distinct(values: list[Any]) -> list[Any]:
     if any(value in values[:i] for i, value in enumerate(values)):
-        raise ValueError("a list of values that differ, not one twice")
+        raise ValueError("a list of each value only once")
     return values
 
 
@@ -51,9 +51,9 @@ def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
     axes = dotted(value)
     for name, values in axes.items():
         if not (isinstance(values, list) and values):
-            raise ValueError(f"a list of values for every setting, which {name} = {values!r} is not")
+            raise ValueError(f"a list of values for every setting; {name} = {values!r} is not one")
         if any(isinstance(value, dict) for value in values) and not all(map(_is_point, values)):
-            raise ValueError(f"for {name}: tables alone, each with a name and at least one setting")
+            raise ValueError(f"for {name}: only tables, each with a name and at least one setting")
         _distinct([value["name"] if isinstance(value, dict) else value for value in values])
     return axes
 
@@ -193,7 +193,7 @@ def study_file(path: Path) -> StudyFile:
     where = f"study '{path.stem}'"
     tables = {name: of for name, of in content.items() if isinstance(of, dict) and name not in StudyFile.model_fields}
     if not tables:
-        raise BenchError(f"{where} has no profile; write a table such as [quick] with its methods and tasks")
+        raise BenchError(f"{where} has no profile; add a table such as [quick] with methods and tasks")
     general = {name: value for name, value in content.items() if name not in tables}
     shared = {name: value for name, value in general.items() if name in Profile.model_fields and name != "set"}
     profiles = {name: shared | table | _added(shared, table) for name, table in tables.items()}
@@ -236,9 +236,9 @@ def study_path(name: str) -> Path:
         raise BenchError(f"no study file '{name}'; give the path of a .toml file that exists")
     if not re.fullmatch(r"[\w.-]+", path.stem):
         raise BenchError(
-            f"study file '{name}' names a page and links to it; rename it in letters, digits, '.', '-', '_'"
+            f"study file '{name}' is also used in links; use only letters, digits, '.', '-' and '_' in its name"
         )
     for own, file in known.items():
         if f"{path.stem}-".startswith(f"{own}-") and not path.samefile(file):
-            raise BenchError(f"study file '{name}' begins with the name of this package's study '{own}'; rename it")
+            raise BenchError(f"study file '{name}' starts with the name of this package's study '{own}'; rename it")
     return path

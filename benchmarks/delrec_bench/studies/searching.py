@@ -135,7 +135,7 @@ class Searching:
         missing, keys = self.work.missing(every)
         labels = {request.command(): f"draw {number}" for number, of in requests.items() for request in of}
         if failed := self.work.do(missing, labels):
-            raise RunError(f"{len(failed)} trials failed, the first so: {failed[0]['error']}")
+            raise RunError(f"{len(failed)} trials failed, the first with: {failed[0]['error']}")
         scores: dict[int, list[float]] = {number: [] for number in requests}
         for number, key in zip((n for n, of in requests.items() for _ in of), keys, strict=True):
             record = finished_record(self.work.place.workspace.runs, key)
@@ -158,6 +158,6 @@ def entry_of(method: str, methods: MethodTable) -> tuple[str, ...]:
         BenchError: The method is unknown, or has no network.
     """
     if methods[method].build is None:
-        raise BenchError(f"method '{method}' has no network, so nothing to search; leave it out")
+        raise BenchError(f"method '{method}' has no network, so there is nothing to search")
     entry = methods[method].entry
     return (entry, *(name for name, other in methods.items() if other.entry == entry and name != entry))

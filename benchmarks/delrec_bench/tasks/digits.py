@@ -33,9 +33,9 @@ def load(
         BenchError: `--data`, another T, or a scikit-learn whose digits are not the known ones.
     """
     if data_dir is not None:
-        raise BenchError(f"--data {data_dir}: task digits brings its own data; use ps-mnist for images of yours")
+        raise BenchError(f"--data {data_dir}: task digits has its own data; use ps-mnist for your own images")
     if options.steps not in ("auto", PIXELS):
-        raise BenchError(f"task option steps = {options.steps}: digits has {PIXELS} pixels; leave it 'auto'")
+        raise BenchError(f"task option steps = {options.steps}: digits has {PIXELS} pixels; use 'auto'")
     from sklearn.datasets import load_digits  # half a second that `list tasks` need not wait for
 
     bunch = load_digits()

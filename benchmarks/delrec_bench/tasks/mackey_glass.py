@@ -59,9 +59,9 @@ def load(
         BenchError: `--data`, another T, or a horizon that leaves no window.
     """
     if data_dir is not None:
-        raise BenchError(f"--data {data_dir}: mackey-glass is made by a formula; leave --data out")
+        raise BenchError(f"--data {data_dir}: mackey-glass is generated; remove --data")
     if options.steps not in ("auto", WINDOW):
-        raise BenchError(f"task option steps = {options.steps}: the window has {WINDOW} steps; leave it 'auto'")
+        raise BenchError(f"task option steps = {options.steps}: the window has {WINDOW} steps; use 'auto'")
     values = series(options.tau)
     cuts = [0, round(SHARES[0] * KEPT), round(sum(SHARES) * KEPT), KEPT]
     if options.horizon >= cuts[2] - cuts[1] - WINDOW:

@@ -40,24 +40,26 @@ def load(
     if data_dir is None and not official:
         name = next(name for name in OFFICIAL if digests[name] != OFFICIAL[name])
         raise BenchError(
-            f"{paths[name]}: md5 of its content {digests[name]}, MNIST's is {OFFICIAL[name]}; delete it and "
-            f"fetch it again (delrec-bench data fetch ps-mnist), or name its folder by --data"
+            f"{paths[name]}: its content has md5 {digests[name]}, but MNIST's is {OFFICIAL[name]}; delete it and "
+            f"fetch it again (delrec-bench data fetch ps-mnist), or give another folder with --data"
         )
     images, labels = _pair(paths, "train")
     tests, answers = _pair(paths, "t10k")
     if len(np.unique(labels)) < 2:
-        raise BenchError(f"{paths[LABELS]}: every label is {labels[0]}; there must be two classes at least")
+        raise BenchError(f"{paths[LABELS]}: every label is {labels[0]}; at least two classes are needed")
     pixels = images.shape[1]
     if tests.shape[1] != pixels:
-        raise BenchError(f"{folder}: training images have {pixels} pixels, test images {tests.shape[1]}; take one size")
+        raise BenchError(
+            f"{folder}: training images have {pixels} pixels, test images {tests.shape[1]}; they must be the same size"
+        )
     if options.steps not in ("auto", pixels):
-        raise BenchError(f"task option steps = {options.steps}: these images have {pixels} pixels; leave it 'auto'")
+        raise BenchError(f"task option steps = {options.steps}: these images have {pixels} pixels; use 'auto'")
     classes = int(labels.max()) + 1
     bad = np.flatnonzero(answers >= classes)
     if len(bad):
         raise BenchError(
             f"{paths['t10k-labels-idx1-ubyte']}: sample {bad[0]} has label {answers[bad[0]]}, the training labels "
-            f"run from 0 to {classes - 1}; mend the label"
+            f"run from 0 to {classes - 1}; correct the label"
         )
     digest = files_digest(digests)
     shown = order(pixels, permutation_seed, pixels)
@@ -93,8 +95,8 @@ def _pair(paths: Mapping[str, Path], part: str) -> tuple[np.ndarray, np.ndarray]
     images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
     if images.size == 0 or len(images) != len(labels) or len(labels) < 2:
         raise BenchError(
-            f"{image_path} holds {len(images)} images, {label_path} {len(labels)} labels; "
-            "one label an image, 2 at least"
+            f"{image_path} has {len(images)} images, {label_path} {len(labels)} labels; "
+            "give one label per image, at least 2"
         )
     return images.reshape(len(images), -1), labels.astype(np.int64)
 

@@ -69,7 +69,7 @@ def load(
         BenchError: `--data`; steps too few for the last input spike; generated points that are not the known ones.
     """
     if data_dir is not None:
-        raise BenchError(f"--data {data_dir}: yin-yang is a formula and reads no files; leave --data out")
+        raise BenchError(f"--data {data_dir}: yin-yang is generated; remove --data")
     raw = {split: points(*how) for split, how in SIZES.items()}
     arrays = {f"{split}_{name}": a for split, pair in raw.items() for name, a in zip("xy", pair, strict=True)}
     digest = content_digest(arrays)
@@ -82,7 +82,7 @@ def load(
     step = STEP_MS if options.step_ms is None else float(options.step_ms)
     steps = 1 if exact else math.ceil(LENGTH_MS / step) if options.steps == "auto" else int(options.steps)
     if exact and options.steps not in ("auto", 1):
-        raise BenchError(f"task option steps = {options.steps}: binning 'times' has one step; leave it 'auto'")
+        raise BenchError(f"task option steps = {options.steps}: binning 'times' has one step; use 'auto'")
     last = int(LATE * TAU_MS / step)
     if not exact and steps <= last:
         raise BenchError(f"task option steps = {steps}: the last input spike is in step {last}; give more, or 'auto'")

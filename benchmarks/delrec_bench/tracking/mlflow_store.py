@@ -72,8 +72,8 @@ def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator[Store]:
     except (SQLAlchemyError, mlflow.MlflowException, OSError) as error:
         why = " ".join(str(getattr(error, "message", error)).split())[:300]
         raise BenchError(
-            f"MLflow's store {uri} cannot be used ({type(error).__name__}: {why}): mend that, or move the store "
-            "away, and sync again; the records hold everything"
+            f"MLflow's store {uri} cannot be used ({type(error).__name__}: {why}); fix that, or move the store "
+            "away and sync again (the records contain everything)"
         ) from error
 
 

@@ -98,7 +98,7 @@ def records_from_mlflow(workspace: Workspace) -> list[Record]:
                 path = store.client.download_artifacts(run.info.run_id, RECORD)
             except (mlflow.MlflowException, OSError) as error:
                 raise BenchError(
-                    f"MLflow's run {run.info.run_name} has lost its {RECORD}: sync again, which restores it"
+                    f"MLflow's run {run.info.run_name} has lost its {RECORD}; sync again to restore it"
                 ) from error
             found.append(read_record(Path(path)))
     return in_order(found)

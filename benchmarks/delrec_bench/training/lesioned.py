@@ -76,7 +76,7 @@ def deployed_as(model: Any, deployment: str | None) -> Iterator[None]:
     sigmas = [(layer, layer.sigma.clone()) for layer in layers if isinstance(layer, RecurrentDelays)]
     if deployment == "sigma" and not sigmas:
         raise BenchError(
-            "evaluation.deployment is 'sigma', but the network has no recurrent delays, which alone have one"
+            "evaluation.deployment is 'sigma', but only recurrent delays have a sigma, and the network has none"
         )
     roundings = [layer.rounding for layer in layers]
     try:

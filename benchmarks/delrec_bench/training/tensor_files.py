@@ -35,13 +35,13 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
     """
     try:
         if path.exists() and not path.is_file():
-            raise BenchError(f"{path} is not a file; name one")
+            raise BenchError(f"{path} is not a file")
         with path.open("rb") as file:
             data = file.read(largest + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BenchError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > largest:
-        raise BenchError(f"{path} has more than {largest:,} bytes, the most that is taken; it is refused")
+        raise BenchError(f"{path} has more than {largest:,} bytes, the largest size accepted")
     return data
 
 
@@ -57,7 +57,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             members = archive.infolist()
             if len(members) > MOST or any(member.compress_type != zipfile.ZIP_STORED for member in members):
                 raise BenchError(
-                    f"{path} holds compressed members, or more than {MOST:,}; torch.save writes no such file"
+                    f"{path} contains compressed members, or more than {MOST:,}; torch.save does not write such files"
                 )
             names = [member for member in members if member.filename.endswith("/data.pkl")]
             for name in names:
@@ -68,9 +68,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # whatever a damaged file makes zipfile, torch and pickle raise
         # Only the kind of error: torch's own text advises to load the file unsafely.
-        raise BenchError(f"{path} cannot be read as tensors and numbers alone ({type(error).__name__})") from error
+        raise BenchError(f"{path} cannot be read as tensors and numbers only ({type(error).__name__})") from error
     if not isinstance(content, dict):
-        raise BenchError(f"{path} holds a {type(content).__name__}, not the dict of a checkpoint")
+        raise BenchError(f"{path} contains a {type(content).__name__}, not the dict of a checkpoint")
     return content
 
 
@@ -84,13 +84,13 @@ def _refuse_objects(pickled: bytes, path: Path) -> None:
             name = argument if operation.name == "GLOBAL" else " ".join(strings[-2:])
             module, _, kind = str(name).partition(" ")
             if name not in _PICKLED and not (module == "torch" and kind.endswith("Storage")):
-                raise BenchError(f"{path} holds {name!r}, which is neither a tensor nor a number; nothing was read")
+                raise BenchError(f"{path} contains {name!r}, which is neither a tensor nor a number; nothing was read")
 
 
 def _scalar(dtype: Any, data: Any) -> float:
     """A numpy scalar of a pickle, as Python's own number."""
     if not isinstance(dtype, np.dtype) or dtype.kind not in "fiu" or not isinstance(data, bytes | str):
-        raise pickle.UnpicklingError("a numpy scalar that is no number")
+        raise pickle.UnpicklingError("a numpy scalar that is not a number")
     raw = data.encode("latin-1") if isinstance(data, str) else data
     return np.frombuffer(raw, dtype, count=1).item()
 
@@ -105,12 +105,14 @@ def checked_tensors(values: Any, where: str) -> dict[str, torch.Tensor]:
         BenchError: naming the first that is not.
     """
     if not isinstance(values, Mapping) or not values or len(values) > MOST:
-        raise BenchError(f"{where} holds no tensors by name, or more than {MOST:,}; it is no network's state")
+        raise BenchError(f"{where} contains no named tensors, or more than {MOST:,}; it is not a network's state")
     stored: dict[int, int] = {}
     needed = 0
     for name, tensor in values.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise BenchError(f"{where}: {name!r} is a {type(tensor).__name__}; a network's state holds tensors by name")
+            raise BenchError(
+                f"{where}: {name!r} is a {type(tensor).__name__}; a network's state contains only named tensors"
+            )
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
         if not plain or not (tensor.is_floating_point() or tensor.dtype == torch.int64):
             raise BenchError(f"{where}: {name!r} is {tensor.dtype} on {tensor.device.type}; numbers were expected")
@@ -118,7 +120,9 @@ def checked_tensors(values: Any, where: str) -> dict[str, torch.Tensor]:
         stored[storage.data_ptr()] = storage.nbytes()
         needed += tensor.numel() * tensor.element_size()
         if needed > sum(stored.values()):
-            raise BenchError(f"{where}: {name!r} says {tuple(tensor.shape)}, more than is stored; the file was altered")
+            raise BenchError(
+                f"{where}: {name!r} says {tuple(tensor.shape)}, more than is stored; the file was modified"
+            )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise BenchError(f"{where}: {name!r} holds values that are NaN or infinite; the training diverged")
+            raise BenchError(f"{where}: {name!r} contains NaN or infinity; the training diverged")
     return {name: tensor.detach().clone() for name, tensor in values.items()}

@@ -117,7 +117,7 @@ def _requests(
     for task in (*(chosen or ()), *data):
         if task not in {request.task for request in requests}:
             raise BenchError(
-                f"{', '.join(new)} would not be trained on '{task}': --only-tasks leaves it out, or it is none of the "
-                f"leaderboard's tasks for it ({', '.join(offered)})"
+                f"{', '.join(new)} is not trained on '{task}': --only-tasks excludes it, or the leaderboard does not "
+                f"train it on that task (it has {', '.join(offered)})"
             )
     return requests

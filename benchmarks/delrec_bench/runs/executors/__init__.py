@@ -45,7 +45,7 @@ def make_executor(
              "--executor-option": (options, "slurm")}  # fmt: skip
     for option, (value, owner) in given.items():
         if value and name != owner:
-            raise BenchError(f"{option} is for --executor {owner}, not {name}; leave it out")
+            raise BenchError(f"{option} is for --executor {owner}, not {name}; omit it")
     for option, count in (("--jobs", jobs), ("--per-device", per_device)):
         if count is not None and count < 1:
             raise BenchError(f"{option} is {count}; it must be at least 1")

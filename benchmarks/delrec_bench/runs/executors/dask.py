@@ -52,7 +52,7 @@ class Dask:
         try:
             client = Client(self._address, timeout=self._timeout)
         except (OSError, ValueError) as error:
-            raise BenchError(f"--scheduler '{self._address}' does not answer ({error}); start one there") from error
+            raise BenchError(f"--scheduler '{self._address}' does not respond ({error})") from error
         with client:
             self.jobs = max(1, sum(client.nthreads().values()))
             yield client

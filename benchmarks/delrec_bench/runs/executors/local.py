@@ -170,6 +170,6 @@ def _cuda_devices() -> tuple[str, ...]:
 
     count = torch.cuda.device_count()
     if not count:
-        raise BenchError("--per-device: torch finds no CUDA device; leave it out, and use --jobs")
+        raise BenchError("--per-device: torch finds no CUDA device; use --jobs")
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return tuple(named.split(",")[:count]) if named else tuple(map(str, range(count)))
