@@ -72,9 +72,7 @@ class Plugins(dict[str, T]):
         for entry in entries if isinstance(entries, list | tuple) else [entries]:
             if not isinstance(entry, self.of):
                 wanted = f"{self.of.__module__}.{self.of.__name__}"
-                raise BenchError(
-                    f"{where}: {self.declared} has an entry of type {type(entry).__name__}, not {wanted}"
-                )
+                raise BenchError(f"{where}: {self.declared} has an entry of type {type(entry).__name__}, not {wanted}")
             if entry.name in self:
                 raise BenchError(f"{where}: {self.kind} '{entry.name}' already exists; choose another name")
             self[entry.name] = entry

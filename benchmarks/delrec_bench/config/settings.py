@@ -40,7 +40,7 @@ def _within(value: Any) -> Any:
 
 def _widths(value: list[Any]) -> list[Any]:
     if not value or any(type(width) is not int or not 1 <= width <= WIDEST for width in value):
-        raise ValueError(f"a list of whole numbers from 1 to {WIDEST}, one a layer")
+        raise ValueError(f"a list of integers from 1 to {WIDEST}, one per layer")
     return value
 
 

@@ -153,7 +153,9 @@ def parse_level(text: str, kinds: Mapping[str, Any], what: str) -> tuple[str, fl
     except ValueError:
         level = math.nan
     if not kind.least <= level <= kind.most:
-        raise BenchError(f"{what} '{text}': the level is a number from {kind.least:g} to {kind.most:g} ({kind.unit})")
+        raise BenchError(
+            f"{what} '{text}': the level must be a number from {kind.least:g} to {kind.most:g} ({kind.unit})"
+        )
     return name, level
 
 
