@@ -31,7 +31,7 @@ from delrec.neurons import LIF
 from delrec_bench.networks import Network
 from torch import Tensor, nn
 
-__all__ = ["PublishedLIF", "PublishedNetwork", "RingLayer", "ring_layer"]
+__all__ = ["PlainLayer", "PublishedLIF", "PublishedNetwork", "PublishedReadout", "RingLayer", "ring_layer"]
 
 SLOPES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "atan": lambda u, alpha: alpha / 2 / (1 + (math.pi / 2 * alpha * u).pow_(2)),

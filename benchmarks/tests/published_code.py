@@ -1,12 +1,14 @@
-"""DelRec's code of 2025 in plain loops: a state in its layout, and what it gives in evaluation mode.
+"""DelRec's code of 2025: a state in its layout, and what it gives in evaluation mode, by the loops that we time.
 
-Written from the equations, sharing nothing with `delrec`; the checkpoints in checkpoints/ hold it to the real code.
+They share nothing with `delrec`; the checkpoints in checkpoints/ hold them to the real code.
 """
 
 from itertools import pairwise
 
 import numpy as np
 import torch
+
+from benchmarks.latency.published import PlainLayer, PublishedLIF, PublishedReadout, RingLayer
 
 SHD = {"tau": 1.05, "hard": True, "leaky": True, "window": 25, "right": 12}
 EQUAL = {"tau": 2.0, "hard": True, "leaky": True, "window": 25, "right": 0}
@@ -44,61 +46,50 @@ def state(widths, *, norm=False, bias=True, recurrent=(), delays="axonal", delay
     return {k: torch.tensor(v, dtype=torch.int64 if k.endswith("tracked") else torch.float32) for k, v in out.items()}
 
 
+@torch.no_grad()
 def run(net, x, setting, sigma=0.06):
     """Outputs (T', B, classes), and the spike rate of each hidden layer, of inputs (T, B, N) in float64."""
     groups = {}
     for name, tensor in net.items():
         _, number, parameter = name.split(".")
-        groups.setdefault(int(number), {})[parameter] = tensor.double().numpy()
+        groups.setdefault(int(number), {})[parameter] = tensor.double()
     ordered = [groups[number] for number in sorted(groups)]
     starts = [i for i, g in enumerate(ordered) if "weight" in g and "running_mean" not in g]
-    values, rates = np.asarray(x, np.float64), []
-    for place, start in enumerate(starts):
-        end = starts[place + 1] if place + 1 < len(starts) else len(ordered)
-        values = connect(ordered[start], values, setting)
-        recurrent = {}
+    values, rates = torch.as_tensor(x, dtype=torch.float64), []
+    for start, end in pairwise([*starts, len(ordered)]):
+        values, recurrent = connect(ordered[start], values, setting), {}
         for group in ordered[start + 1 : end]:
             if "running_mean" in group:
-                scale = group["weight"] / np.sqrt(group["running_var"] + 1e-5)
+                scale = group["weight"] / (group["running_var"] + 1e-5).sqrt()
                 values = (values - group["running_mean"]) * scale + group["bias"]
             else:
                 recurrent = group
-        if place + 1 < len(starts):
-            values = spikes(values, recurrent, setting, sigma)
-            rates.append(values.mean())
+        if end < len(ordered):
+            values = layer(recurrent, values.shape[-1], setting, sigma)(values)
+            rates.append(float(values.mean()))
         elif setting["leaky"]:
-            v, decay = np.zeros(values.shape[1:]), 1 - 1 / setting["tau"]
-            values = np.stack([v := decay * v + current for current in values])
-    return values, rates
+            values = PublishedReadout(setting["tau"])(values)
+    return values.numpy(), rates
 
 
 def connect(group, x, setting):
     weight, bias = group["weight"], group.get("bias", 0)
     if "P" not in group:
         return x @ weight.T + bias
-    window = setting["window"]
-    position = np.clip(np.round(group["P"][0, ..., 0]), -(window // 2), window // 2).astype(int) + window // 2
-    padded = np.pad(x, ((window - 1, setting["right"]), (0, 0), (0, 0)))
-    out = np.zeros((len(padded) - window + 1, x.shape[1], len(weight))) + bias
-    for o, i in np.ndindex(position.shape):
-        heard = padded[position[o, i] : position[o, i] + len(out), :, i]
-        out[:, :, o] += weight[o, i, 0] / (1 + 1e-7) * heard
+    half = setting["window"] // 2
+    position = group["P"][0, ..., 0].round().clamp(-half, half).int() + half
+    padded = torch.nn.functional.pad(x, (0, 0, 0, 0, setting["window"] - 1, setting["right"]))
+    out = torch.zeros(len(padded) - setting["window"] + 1, x.shape[1], len(weight), dtype=torch.float64) + bias
+    for o, i in np.ndindex(*position.shape):
+        out[:, :, o] += weight[o, i, 0] / (1 + 1e-7) * padded[position[o, i] : position[o, i] + len(out), :, i]
     return out
 
 
-def spikes(current, group, setting, sigma):
-    steps, batch, size = current.shape
-    out, v, decay = np.zeros_like(current), np.zeros((batch, size)), 1 - 1 / setting["tau"]
-    if group:
-        delay = np.broadcast_to(np.maximum(np.round(group.get("recurrent_delays", np.zeros(size))), 0), (size, size))
-        width = 1 + (2 * sigma / (1 + np.exp(-group["p_spread"])) if "p_spread" in group else sigma)
-        width = np.broadcast_to(width if "recurrent_delays" in group else 1.0, (size, size))
-    for t in range(steps):
-        total = current[t].copy()
-        for k in range(1, t + 1) if group else ():
-            taps = np.maximum(0, width - abs(k - (1 + delay))) / width**2  # receiver, sender
-            total += out[t - k] @ (group["recurrent_weights"] * taps).T
-        h = decay * v + total
-        out[t] = h >= 1
-        v = np.where(out[t] > 0, 0, h) if setting["hard"] else h - out[t]
-    return out
+def layer(group, size, setting, sigma):
+    neuron = PublishedLIF(tau=setting["tau"], v_reset=0.0 if setting["hard"] else None)
+    if not group:
+        return PlainLayer(neuron)
+    delay = group.get("recurrent_delays", torch.zeros(size, dtype=torch.float64)).round().clamp(min=0)
+    delay = delay.expand(size) if delay.dim() == 1 else delay
+    sigma = sigma if "recurrent_delays" in group else 0.0
+    return RingLayer(group["recurrent_weights"], delay, neuron, sigma, group.get("p_spread"))
