@@ -268,15 +268,11 @@ def test_a_run_leaves_as_nir_or_says_why_not(made, tmp_path, capsys):
         assert said in capsys.readouterr().err
     assert not (workspace.root / "out" / "models").exists()
     assert app.main(["export", "nir", "0123", *root]) == 2
-
-
-def test_a_run_without_its_checkpoint_is_told_how_to_make_it(made, tmp_path, capsys):
-    workspace, records = made
-    copy_ = tmp_path / records["gru"].key
-    copy_.mkdir()
-    (copy_ / "record.json").write_bytes((workspace.runs / records["gru"].key / "record.json").read_bytes())
-    assert app.main(["export", "safetensors", str(copy_), "--root", str(workspace.root)]) == 2
-    assert "is missing; run it again: delrec-bench run gru digits" in capsys.readouterr().err
+    alone = tmp_path / records["gru"].key
+    alone.mkdir()
+    (alone / "record.json").write_bytes((workspace.runs / records["gru"].key / "record.json").read_bytes())
+    assert app.main(["export", "safetensors", str(alone), *root]) == 2
+    assert "checkpoint.pt; delete its folder to repeat the run" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -19,14 +19,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from delrec_bench.data.binning import Bins, Opener, binned
+from delrec_bench.data.binning import Bins, binned
 from delrec_bench.data.events import BLOCK
 from delrec_bench.data.files import files_digest, folder_digest
 from delrec_bench.data.samples import order
@@ -42,7 +42,8 @@ _PARTS: Mapping[str, Mapping[str, Any]] = {"train": {"train": True}, "test": {"t
 def from_first(events: np.ndarray) -> np.ndarray:
     """The events of a sample with time counted from its first event: for `events` of a corpus of absolute times."""
     events = events.copy()
-    events["t"] -= events["t"].min(initial=events["t"].max(initial=0))
+    if len(events):
+        events["t"] -= events["t"].min()
     return events
 
 
@@ -105,7 +106,7 @@ class TonicCorpus:
         bins = Bins.clean((options.step_ms or self.step_ms) / 1000, options.steps, channels, channels)
         # Bins know no pixels: the pooling is part of what was read, and whatever else is said of it.
         identities = {split: f"{split} of {digest} pool {self.pool} {reading}" for split, digest in digests.items()}
-        openers: dict[str, Opener] = {split: lambda _, part=part: nullcontext(part) for split, part in opened.items()}  # type: ignore[misc]
+        openers = {split: part.opened for split, part in opened.items()}
         parts = binned(openers, identities, bins, workspace)
         said = {} if reading == "{}" else {"reading": hashlib.sha256(reading.encode()).hexdigest()}
         digest = files_digest({**digests, **said})
@@ -203,6 +204,10 @@ class Part:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def opened(self, scratch: Path) -> AbstractContextManager["Part"]:
+        """Itself, which needs no unpacking: see `binning.Opener`."""
+        return nullcontext(self)
 
     def _named(self, target: Any) -> Any:
         return target if self._corpus.label is None else self._corpus.label(target)

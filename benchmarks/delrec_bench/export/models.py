@@ -96,9 +96,6 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
     else:
         record = find_record(what, workspace)
         folder = workspace.runs / record.key
-    checkpoint = folder / "checkpoint.pt"
-    if methods[record.method].build is not None and not checkpoint.is_file():
-        raise BenchError(f"{record}: its checkpoint {checkpoint} is missing; run it again: {record.command}")
     build = {
         "method": record.method,
         "settings": record.configuration["network"],
@@ -109,7 +106,7 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
     about = {"key": record.key, "task": record.task, "metric": record.metric, "score": record.result.get("test_score")}
     header = Header.model_validate({"schema": 1, "build": build, "about": about})
     name = f"{record.method}-{record.task.partition(':')[0]}-{record.key[:8]}"
-    return Model(name, network_of(record, checkpoint, methods), header, record)
+    return Model(name, network_of(record, folder / "checkpoint.pt", methods), header, record)
 
 
 def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
