@@ -116,40 +116,6 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     assert not json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())["complete"]
 
 
-KILLER = """
-import os, signal
-import torch
-from delrec import Trainable
-from delrec_bench.methods.method import Method
-
-class Killer(Trainable):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, inputs):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-METHODS = [Method("killer", "kills", "a test", "weights", build=lambda *given: Killer())]
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_run_that_kills_its_worker_fails_alone(root, capsys, tmp_path, monkeypatch):
-    (tmp_path / "methods").mkdir()
-    (tmp_path / "methods" / "killer.py").write_text(KILLER)
-    study = STUDY.replace('"delrec-axonal", "time-slices"', '"killer"').replace("repetitions = 2", "repetitions = 1")
-    (tmp_path / "studies" / "leaderboard.toml").write_text(study)
-    code = app.main(["reproduce", "--no-latency", "--jobs", "2", "--methods", str(tmp_path / "methods")])
-    assert code == 1
-    said = capsys.readouterr().err
-    assert (
-        "failed: killer on digits: its worker was killed (out of memory?)\n  to retry: delrec-bench run killer" in said
-    )
-    assert [record.method for record in load_records(root / "runs")] == ["lif"]
-
-
 def test_a_study_chooses_by_attribute(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(
         "summary = 'x'\n[quick]\nmethods = {board = true}\ntasks = {embedded = true}\nrepetitions = 1\n"
