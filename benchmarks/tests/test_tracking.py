@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import made_up
@@ -32,6 +32,8 @@ def test_a_record_becomes_a_run_below_its_study(workspace):
     assert (summary.added, summary.replaced, summary.unchanged) == (3, 0, 0)
     client, runs = children(workspace)
     child = runs[record.key]
+    tags = client.get_experiment(child.info.experiment_id).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development", "its page opens on training runs"
     assert client.get_run(child.data.tags["mlflow.parentRunId"]).info.run_name == "leaderboard"
     assert "mlflow.parentRunId" not in runs[run("rlif").key].data.tags
     assert child.data.params["network.hidden"] == "[42, 42]"
@@ -46,43 +48,25 @@ def test_a_record_becomes_a_run_below_its_study(workspace):
     assert {a.path for a in client.list_artifacts(child.info.run_id)} == {"record.json"}
 
 
-def test_its_page_opens_on_training_runs(workspace):
-    with tracking.opened(workspace) as store:
-        tags = store.client.get_experiment(store.experiment).tags
-    assert tags["mlflow.experimentKind"] == "custom_model_development"
-
-
 def test_syncing_twice_changes_nothing(workspace):
     made = [run(repetition=r) for r in range(2)]
-    sync(workspace, made)
+    seen = []
+    sync(workspace, made, shown=lambda records: (seen.append(record) or record for record in records))
+    assert seen == made
     before = {k: r.to_dictionary() for k, r in children(workspace)[1].items()}
     summary = sync(workspace, made)
     assert (summary.added, summary.replaced, summary.unchanged) == (0, 0, 2)
     assert {k: r.to_dictionary() for k, r in children(workspace)[1].items()} == before
 
 
-def test_whoever_watches_a_sync_sees_every_record(workspace):
-    made, seen = [run(repetition=r) for r in range(2)], []
-
-    def shown(records):
-        for count, record in enumerate(records, 1):
-            yield record
-            seen.append((record, count, len(records)))
-
-    assert sync(workspace, made, shown=shown).added == 2
-    assert seen == [(made[0], 1, 2), (made[1], 2, 2)]
-
-
 def test_two_syncs_at_once_do_not_duplicate(workspace):
     made = [run(repetition=r) for r in range(6)]
-    threads = [threading.Thread(target=sync, args=(workspace, made)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as threads:
+        summaries = list(threads.map(lambda _: sync(workspace, made), range(2)))
+    assert sorted((one.added, one.unchanged) for one in summaries) == [(0, 6), (6, 0)]
     with tracking.opened(workspace) as opened:
-        found = [r for r in opened.client.search_runs([opened.experiment]) if "delrec.key" in r.data.tags]
-    assert sorted(r.data.tags["delrec.key"] for r in found) == sorted(r.key for r in made)
+        keys = [r.data.tags["delrec.key"] for r in opened.runs()]
+    assert sorted(keys) == sorted(r.key for r in made)
 
 
 def test_a_record_made_again_replaces_its_run(workspace):

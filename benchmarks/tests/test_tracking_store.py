@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from unittest.mock import MagicMock
 
 import pytest
 from delrec_bench import tracking
@@ -58,20 +59,16 @@ def test_a_database_whose_making_is_killed_is_made_anew(workspace):
 
 
 def test_a_folder_that_is_read_only_is_told_at_once(workspace, monkeypatch):
-    def refused(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("delrec_bench.workspace.FileLock", refused)
+    refused = PermissionError(13, "Permission denied")
+    monkeypatch.setattr("delrec_bench.workspace.FileLock", MagicMock(side_effect=refused))
     with pytest.raises(BenchError, match="Permission denied"):
         sync(workspace, [run()])
 
 
-def test_a_full_disk_is_told(workspace, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(MlflowClient, "log_batch", full)
-    with pytest.raises(BenchError, match="No space left on device"):
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("No such constraint")])
+def test_whatever_mlflow_raises_is_told_in_one_line(workspace, monkeypatch, error):
+    monkeypatch.setattr(MlflowClient, "log_batch", MagicMock(side_effect=error))
+    with pytest.raises(BenchError, match=error.args[-1]):
         sync(workspace, [run()])
 
 

@@ -18,13 +18,7 @@ from delrec_bench.workspace import Workspace
 def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Request:
     """The request that a record's configuration amounts to: every setting is given, none is left to a preset.
 
-    Args:
-        record: A run, a floor or a trial.
-        tasks: Names the record's task.
-        data: Folder of a user's own files, which a record does not name.
-
-    Raises:
-        BenchError: A latency measurement, which is no run; a user's own files without their folder.
+    `data` is the folder of a user's own files, which a record does not name.
     """
     if record.kind == "latency":
         raise BenchError(f"{record} is a latency measurement, not a run; repeat it with `bench`")
@@ -64,12 +58,7 @@ def rerun(
     progress: Progress | None = None,
     folders: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> Record:
-    """Make a record's run again; the finished run of its key is neither read nor touched.
-
-    Raises:
-        BenchError: It cannot be asked for, its data is not there, or is not the data of the record.
-        RunError: It failed.
-    """
+    """Make a record's run again; the finished run of its key is neither read nor touched."""
     request = request_of(record, tasks, data)
     resolved = resolve(request, methods, tasks, workspace)
     if resolved.data.digest != record.data["digest"]:

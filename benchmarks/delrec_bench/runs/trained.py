@@ -18,11 +18,8 @@ def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
 
     Args:
         record: Says how it is built.
-        checkpoint: Its checkpoint.pt, read as numbers only.
+        checkpoint: Its checkpoint.pt, read as numbers only; a `BenchError` says why it gives no network.
         methods: Builds it.
-
-    Raises:
-        BenchError: The checkpoint is of another run, cannot be read, or does not fit the network.
     """
     method, settings = methods[record.method], record.configuration
     if method.build is None:
@@ -37,33 +34,19 @@ def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
 
 
 def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
-    """Give a network the parameters and buffers that a finished run came to.
+    """Give a network, as it was built for a run, what the run came to: its checkpoint.pt, read as numbers only.
 
-    Args:
-        model: As it was built for the run.
-        checkpoint: The run's checkpoint.pt, read as numbers only.
-        record: The run's.
-
-    Raises:
-        BenchError: The checkpoint is not there, is of another run, cannot be read, or does not fit the network.
+    A `BenchError` says that the checkpoint is not there, is of another run, cannot be read, or does not fit.
     """
     if not checkpoint.exists():
         raise BenchError(f"{record} has no {checkpoint}; delete its folder to repeat the run")
+    saved = load_checkpoint(checkpoint)  # it may come from another folder, see `collect`
+    if saved.get("key") != record.key:
+        raise BenchError(f"{checkpoint} belongs to run {str(saved.get('key'))[:12]}, not to {record}")
     try:
-        saved = load_checkpoint(checkpoint)  # it may come from another folder, see `collect`
-        key, state = saved["key"], saved["state_dict"]
-    except KeyError as error:
-        raise _none(checkpoint, record, error) from error
-    if key != record.key:
-        raise BenchError(f"{checkpoint} belongs to run {str(key)[:12]}, not to {record}")
-    try:
-        model.load_state_dict(state)
+        model.load_state_dict(saved["state_dict"])
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _none(checkpoint, record, error) from error
-
-
-def _none(checkpoint: Path, record: Record, error: Exception) -> BenchError:
-    return BenchError(f"{checkpoint} does not contain the network of {record} ({why_unread(error)})")
+        raise BenchError(f"{checkpoint} does not contain the network of {record} ({why_unread(error)})") from error
 
 
 class Deployed(torch.nn.Module):

@@ -25,7 +25,6 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from sqlalchemy.exc import SQLAlchemyError
 
 # Migrations announce themselves table by table; errors are reported here, in one line.
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -53,7 +52,8 @@ def tracking_uri(workspace: Workspace) -> str:
 def make_database(path: Path) -> None:
     """Make a database beside its place and move it there: MLflow cannot go on with tables that it made half of."""
     draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
+    for left in path.parent.glob(f"{draft.name}*"):
+        left.unlink()
     MlflowClient(f"{SQLITE}{draft}").search_experiments()
     draft.replace(path)
 
@@ -62,14 +62,15 @@ def make_database(path: Path) -> None:
 def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator[Store]:
     """The store, made if it is not there; one writer of this workspace at a time.
 
-    Raises:
-        BenchError: It cannot be opened, or failed meanwhile; one line with the remedy.
+    Whatever MLflow raises of a store that is damaged, locked or not there is a `BenchError`: it stops no run or page.
     """
     uri = tracking_uri(workspace)
     try:
         with locked(workspace.database, seconds):
             yield Store(workspace, uri)
-    except (SQLAlchemyError, mlflow.MlflowException, OSError) as error:
+    except BenchError:
+        raise
+    except Exception as error:
         why = " ".join(str(getattr(error, "message", error)).split())[:300]
         raise BenchError(
             f"MLflow's store {uri} cannot be used ({type(error).__name__}: {why}); fix that, or move the store "
