@@ -159,7 +159,7 @@ def test_a_checkpoint_that_would_fill_the_memory_is_refused_before_it_is_read(tm
 
     path = tmp_path / "checkpoint.pt"
     torch.save({"key": "k", "state_dict": {"weight": Large()}}, path)
-    with pytest.raises(BenchError, match="holds .*bytearray.*; nothing was read"):
+    with pytest.raises(BenchError, match="contains .*bytearray.*; nothing was read"):
         load_weights(torch.nn.Linear(1, 1), path, made_up.record("lif", "digits", 0))
 
 
