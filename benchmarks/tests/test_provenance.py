@@ -63,5 +63,5 @@ def test_the_command_answers_in_json_and_by_exit_code(tmp_path, made, capsys):
     publish(tmp_path / "reports", [one])
     assert find_record(records["network"].key[:12], workspace) == records["network"]
     assert find_record(one.key[:12], workspace_at(tmp_path)).digest == one.digest, "in the store"
-    with pytest.raises(BenchError, match="no run is ''"):
+    with pytest.raises(BenchError, match="no run ''"):
         find_record("", workspace)
