@@ -12,7 +12,7 @@ from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
 from delrec_bench.report.figures.costs import pictures
-from delrec_bench.report.figures.findings import findings
+from delrec_bench.report.figures.differences import findings
 from delrec_bench.report.pages import to_html, to_markdown
 from delrec_bench.report.tables import setup, to_csv
 from delrec_bench.studies.expansion import expand

@@ -10,8 +10,8 @@ from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
-from delrec_bench.report.readme import END, START, board_part, write_board_part
 from delrec_bench.report.tables import verdict_table
+from delrec_bench.report.writing import END, START, board_part, write_board_part
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.file import study_file, study_files
 from delrec_bench.tasks.task import find_tasks

@@ -72,29 +72,41 @@ class Board(NamedTuple):
 
     def part(self, group: Group) -> Table:
         """The columns of one group."""
-        columns = {name: [line.cells[group.task, name] for line in self.lines] for name in group.head}
-        return Table.of({"method": [Cell(line.title, f"`{line.method}`") for line in self.lines]} | columns)
+        return Table.of(
+            {"method": Cell(line.title, f"`{line.method}`")}
+            | {name: line.cells[group.task, name] for name in group.head}
+            for line in self.lines
+        )
 
     def short(self, methods: Sequence[str] | None = None) -> Table:
         """The scores on all tasks, the number of trainable parameters and the training step."""
         lines = [line for line in self.lines if methods is None or line.method in methods]
-        columns = {"method": [Cell(line.title, "new, run here" * line.new) for line in lines]}
-
-        def alone(group: Group, name: str) -> list[Cell]:  # without what stands small under it
-            cells = [line.cells[group.task, name] for line in lines]
-            return [Cell(cell.text, value=cell.value) for cell in cells]
-
+        columns: dict[str, tuple[str, str]] = {}  # -> task and name of the column there
         for group in self.groups:
-            title = group.title if group.label.startswith("accuracy") else f"{group.title}, {group.label}"
             if group.label in group.head:
-                columns[title] = alone(group, group.label)
-        ends = [sorted({min(line.parameters), max(line.parameters)}) if line.parameters else [] for line in lines]
-        columns["trainable parameters"] = [Cell("–".join(map(words.count, pair))) for pair in ends]
-        timed = [(group, alone(group, STEP)) for group in self.groups if STEP in group.head]
-        if timed:  # on the task with the most
-            group, cells = max(timed, key=lambda pair: sum(bool(cell.text) for cell in pair[1]))
-            columns[f"{STEP}, {group.title.partition(' (')[0]}"] = cells
-        return Table.of(columns)
+                accuracy = group.label.startswith("accuracy")
+                columns[group.title if accuracy else f"{group.title}, {group.label}"] = group.task, group.label
+
+        def known(group: Group) -> int:
+            return sum(bool(line.cells[group.task, STEP].text) for line in lines)
+
+        timed = max((group for group in self.groups if STEP in group.head), key=known, default=None)
+        step = {f"{STEP}, {timed.title.partition(' (')[0]}": (timed.task, STEP)} if timed else {}
+
+        def texts(line: Line, of: Mapping[str, tuple[str, str]]) -> dict[str, Cell | str]:  # without what is under them
+            return {name: Cell(line.cells[at].text, value=line.cells[at].value) for name, at in of.items()}
+
+        return Table.of(
+            {"method": Cell(line.title, "new, run here" * line.new)}
+            | texts(line, columns)
+            | {"trainable parameters": "–".join(map(words.count, sorted(_ends(line.parameters))))}
+            | texts(line, step)
+            for line in lines
+        )
+
+
+def _ends(counts: Sequence[int]) -> set[int]:
+    return {min(counts), max(counts)} if counts else set()
 
 
 def board_of(page: Page) -> Board:

@@ -1,6 +1,6 @@
 """A page's tables: its csv, and the cells that people read in Markdown and HTML alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import pandas as pd
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
-from delrec_bench.report.published import dataset_of, published_values
+from delrec_bench.report.judging import Difference
+from delrec_bench.report.published import Published, dataset_of, published_values
 from delrec_bench.report.rows import COLUMNS, Row
 
 
@@ -42,10 +43,15 @@ class Table:
     left: int = 1
 
     @staticmethod
-    def of(columns: dict[str, list[Cell]], left: int = 1) -> "Table":
-        """A table from its columns."""
-        filled = {name: cells for name, cells in columns.items() if any(c.text for c in cells)}
-        return Table(tuple(filled), tuple(zip(*filled.values(), strict=True)), left)
+    def of(rows: Iterable[Mapping[str, Cell | str]], left: int = 1) -> "Table":
+        """A table from its lines, by the names of their columns."""
+        lines = [{name: Cell(of) if isinstance(of, str) else of for name, of in row.items()} for row in rows]
+        names = dict.fromkeys(name for line in lines for name in line)
+        head = tuple(name for name in names if any(name in line and line[name].text for line in lines))
+        return Table(head, tuple(tuple(line.get(name, Cell("")) for name in head) for line in lines), left)
+
+    def __bool__(self) -> bool:
+        return bool(self.lines)
 
     def text(self) -> str:
         """As a terminal shows it."""
@@ -117,31 +123,36 @@ def row_table(rows: Sequence[Row]) -> Table:
     metric = next((row["metric"] for row in rows if row["metric"]), None)
     return Table.of(
         {
-            "method": [Cell(r.title) for r in rows],
-            metric_named(metric).label if metric else "score": [score_cell(r) for r in rows],
-            "runs": [runs_cell(r) for r in rows],
-            "trainable parameters": [parameters_cell(r) for r in rows],
-            "training step": [step_cell(r) for r in rows],
+            "method": row.title,
+            metric_named(metric).label if metric else "score": score_cell(row),
+            "runs": runs_cell(row),
+            "trainable parameters": parameters_cell(row),
+            "training step": step_cell(row),
         }
+        for row in rows
     )
 
 
 def more_table(page: Page, task: str) -> Table:
     """What is folded of the rows of a task: rank, cost, and every run."""
-    rows = [row for row in page.of(task) if row.records]
-    spikes = [row["spikes_per_neuron_step"] for row in rows]
     return Table.of(
         {
-            "method": [Cell(r.title, f"`{r['method']}`") for r in rows],
-            "rank": [Cell(r["rank_group"] or "") for r in rows],
-            "delay parameters": [Cell(words.count(r["parameters_delays"] or None), r.delays) for r in rows],
-            "inference": [Cell(words.milliseconds(r["latency_infer_ms"])) for r in rows],
-            "batch 1": [Cell(words.milliseconds(r["latency_batch1_ms"])) for r in rows],
-            "spikes per neuron and step": [Cell("" if s is None else f"{s:.3f}", value=s) for s in spikes],
-            "synaptic operations": [Cell(words.count(r["synaptic_operations"])) for r in rows],
-            "all runs": [Cell(repetitions(r)) for r in rows],
+            "method": Cell(row.title, f"`{row['method']}`"),
+            "rank": row["rank_group"] or "",
+            "delay parameters": Cell(words.count(row["parameters_delays"] or None), row.delays),
+            "inference": words.milliseconds(row["latency_infer_ms"]),
+            "batch 1": words.milliseconds(row["latency_batch1_ms"]),
+            "spikes per neuron and step": _rate(row["spikes_per_neuron_step"]),
+            "synaptic operations": words.count(row["synaptic_operations"]),
+            "all runs": repetitions(row),
         }
+        for row in page.of(task)
+        if row.records
     )
+
+
+def _rate(value: float | None) -> Cell:
+    return Cell("" if value is None else f"{value:.3f}", value=value)
 
 
 def repetitions(row: Row) -> str:
@@ -150,31 +161,30 @@ def repetitions(row: Row) -> str:
     return ", ".join(f"r{i} {text}" for i, text in sorted(told.items()))
 
 
-def verdict_table(page: Page) -> Table | None:
+def verdict_table(page: Page) -> Table:
     """Every comparison of the page, the declared one first; of few repetitions the difference alone."""
-    columns: dict[str, list[Cell]] = {}
-    for d in page.judged.differences:
-        v, metric = d.verdict, d.method["metric"]
-        minus = page.declared.primary.minus if page.declared.primary and v.kind == "primary" else ()
-        less = f"compared with {' − '.join(map(page.declared.title_of, minus))}" if minus else ""
-        kind = "declared" if v.kind == "primary" else "exploratory"
-        wide = "" if d.wide is None else words.difference_range(metric, d.wide.low, d.wide.high)
-        cells = {
-            "comparison": Cell(f"{d.method.title} − {d.control.title}", d.about or less or kind),
-            "task": Cell(page.declared.task_title(v.task)),
-            "difference": _size(metric, v.difference),
-            "95 % interval": Cell(words.difference_range(metric, v.low, v.high) * v.compared),
-            "95 % interval, also over samples": Cell(wide * v.compared),
-            "runs": Cell(str(v.n), value=v.n),
-            "p": Cell(words.probability(v.p), value=v.p),
-            "p (Holm)": Cell(words.probability(v.p_holm), value=v.p_holm),
-            "margin": _size(metric, v.margin, signed=False),
-            "verdict": Cell(v.verdict * v.compared),
-            "detectable difference": _size(metric, v.detectable, signed=False),
-        }
-        for name, cell in cells.items():
-            columns.setdefault(name, []).append(cell)
-    return Table.of(columns, left=2) if columns else None
+    return Table.of((_verdict(d, page) for d in page.judged.differences), left=2)
+
+
+def _verdict(d: Difference, page: Page) -> dict[str, Cell | str]:
+    v, metric = d.verdict, d.method["metric"]
+    minus = page.declared.primary.minus if page.declared.primary and v.kind == "primary" else ()
+    less = f"compared with {' − '.join(map(page.declared.title_of, minus))}" if minus else ""
+    kind = "declared" if v.kind == "primary" else "exploratory"
+    wide = "" if d.wide is None else words.difference_range(metric, d.wide.low, d.wide.high)
+    return {
+        "comparison": Cell(f"{d.method.title} − {d.control.title}", d.about or less or kind),
+        "task": page.declared.task_title(v.task),
+        "difference": _size(metric, v.difference),
+        "95 % interval": words.difference_range(metric, v.low, v.high) * v.compared,
+        "95 % interval, also over samples": wide * v.compared,
+        "runs": Cell(str(v.n), value=v.n),
+        "p": Cell(words.probability(v.p), value=v.p),
+        "p (Holm)": Cell(words.probability(v.p_holm), value=v.p_holm),
+        "margin": _size(metric, v.margin, signed=False),
+        "verdict": v.verdict * v.compared,
+        "detectable difference": _size(metric, v.detectable, signed=False),
+    }
 
 
 def _size(metric: str, value: float | None, *, signed: bool = True) -> Cell:
@@ -184,9 +194,9 @@ def _size(metric: str, value: float | None, *, signed: bool = True) -> Cell:
     return Cell(text if signed else text.lstrip("+"), value=value)
 
 
-def delay_table(page: Page) -> Table | None:
+def delay_table(page: Page) -> Table:
     """Where training moved learned delays, layer by layer: medians in steps, means over repetitions."""
-    columns: dict[str, list[Cell]] = {name: [] for name in ("method", "task", "layer", "start", "end", "moved")}
+    lines: list[dict[str, Cell | str]] = []
     for row in (row for row in page.rows if row.delays == "learned"):
         layers: dict[tuple[str, str], list[Any]] = {}
         for record in row.records:
@@ -195,48 +205,46 @@ def delay_table(page: Page) -> Table | None:
         for (name, kind), of in layers.items():
             start, end, moved = (np.mean([layer[what] for layer in of], axis=0) for what in ("start", "end", "moved"))
             number = next((int(part) + 1 for part in name.split(".") if part.isdigit()), name)
-            cells = [row.title, page.declared.task_title(row["task"]), f"{number}, {kind}"]
-            cells += [f"{q[5]:.1f} ({q[0]:.1f} to {q[10]:.1f})" for q in (start, end)]
-            cells += [f"{100 * float(moved):.0f} %"]
-            for column, text in zip(columns.values(), cells, strict=True):
-                column.append(Cell(text))
-    return Table.of(columns, left=3) if columns["method"] else None
+            ends = {"start": start, "end": end}
+            line = {"method": row.title, "task": page.declared.task_title(row["task"]), "layer": f"{number}, {kind}"}
+            line |= {name: f"{q[5]:.1f} ({q[0]:.1f} to {q[10]:.1f})" for name, q in ends.items()}
+            lines.append({**line, "moved": f"{100 * float(moved):.0f} %"})
+    return Table.of(lines, left=3)
 
 
-def rate_table(page: Page) -> Table | None:
+def rate_table(page: Page) -> Table:
     """Spikes per neuron and step in each layer on the test set, means over repetitions."""
     rates = [(row, [r.activity["rates"] for r in row.records if r.activity.get("rates")]) for row in page.rows]
-    means = [(row, np.mean(of, axis=0)) for row, of in rates if len({len(one) for one in of}) == 1]
-    if not means:
-        return None
-    columns = {
-        "method": [Cell(row.title) for row, _ in means],
-        "task": [Cell(page.declared.task_title(row["task"])) for row, _ in means],
-    }
-    for layer in range(max(len(of) for _, of in means)):
-        columns[f"layer {layer + 1}"] = [Cell(f"{of[layer]:.3f}" if layer < len(of) else "") for _, of in means]
-    return Table.of(columns, left=2)
+    return Table.of(
+        (
+            {"method": row.title, "task": page.declared.task_title(row["task"])}
+            | {f"layer {number}": f"{rate:.3f}" for number, rate in enumerate(np.mean(of, axis=0), 1)}
+            for row, of in rates
+            if len({len(one) for one in of}) == 1
+        ),
+        left=2,
+    )
 
 
 def published_tables(page: Page) -> list[tuple[str, Table]]:
     """The published values of each of the page's own datasets, best first."""
-    out = []
-    for dataset in filter(None, dict.fromkeys(dataset_of(row["task"], row["data"]) for row in page.rows)):
-        values = [p for p in published_values() if p.dataset == dataset]
-        values.sort(key=lambda p: metric_named(p.metric).rank(p.value))
-        told = [words.score(p.metric, p.value) + (f" ± {words.score(p.metric, p.sd)}" if p.sd else "") for p in values]
-        columns = {
-            "method": [Cell(p.method, p.neuron) for p in values],
-            "published": [Cell(text, value=p.value) for p, text in zip(values, told, strict=True)],
-            "runs": [Cell(p.n) for p in values],
-            "parameters": [Cell(p.parameters) for p in values],
-            "delays": [Cell(p.delays) for p in values],
-            "checkpoint chosen on": [Cell(p.selection or "not stated") for p in values],
-            "year": [Cell(p.year) for p in values],
-            "source": [Cell(p.source.partition("://")[2].partition("/")[0], link=p.source) for p in values],
-        }
-        out.append((dataset, Table.of(columns)))
-    return out
+    datasets = filter(None, dict.fromkeys(dataset_of(row["task"], row["data"]) for row in page.rows))
+    values = sorted(published_values(), key=lambda p: metric_named(p.metric).rank(p.value))
+    return [(dataset, Table.of(_published(p) for p in values if p.dataset == dataset)) for dataset in datasets]
+
+
+def _published(p: Published) -> dict[str, Cell | str]:
+    spread = f" ± {words.score(p.metric, p.sd)}" if p.sd else ""
+    return {
+        "method": Cell(p.method, p.neuron),
+        "published": Cell(words.score(p.metric, p.value) + spread, value=p.value),
+        "runs": p.n,
+        "parameters": p.parameters,
+        "delays": p.delays,
+        "checkpoint chosen on": p.selection or "not stated",
+        "year": p.year,
+        "source": Cell(p.source.partition("://")[2].partition("/")[0], link=p.source),
+    }
 
 
 def setup(page: Page) -> list[str]:

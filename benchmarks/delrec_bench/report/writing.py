@@ -8,15 +8,15 @@ from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, read_store
 from delrec_bench.records import publish as publish_runs
 from delrec_bench.report import pages, words
-from delrec_bench.report.board import board_of
+from delrec_bench.report.board import OF_THE_SUITE, README_ROWS, Board, board_of
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.figures import draw
-from delrec_bench.report.figures.findings import findings
-from delrec_bench.report.readme import write_board_part
+from delrec_bench.report.figures.differences import findings
 from delrec_bench.report.tables import to_csv
 from delrec_bench.workspace import Workspace, write_atomic
 
+START, END = "<!-- board:start -->", "<!-- board:end -->"
 LARGEST = 1_000_000  # bytes of a page's html
 _MAY_CHANGE = ("reports", "README.md", "dvc.lock")  # of a clean tree
 
@@ -96,6 +96,32 @@ def publish(
             write_atomic(figure, drawn.svg)
             paths.append(figure)
     return paths
+
+
+def board_part(board: Board) -> str:
+    """The rows, and whose data each column is of."""
+    there = [group for group in board.groups if group.label in group.head]
+    own = [group.title for group in there if group.brief.startswith(OF_THE_SUITE)]
+    data = [f"{group.title}: {group.brief}." for group in there if group.title not in own]
+    data += [f"{words.listed(own)}: {OF_THE_SUITE}."] if own else []
+    return f"{board.short(README_ROWS).markdown()}\n{' '.join(data)}\n"
+
+
+def write_board_part(readme: Path, board: Board) -> bool:
+    """Put the board's part between the markers of README; whether that changed it.
+
+    Raises:
+        BenchError: A marker is missing.
+    """
+    text = readme.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise BenchError(f"{readme} has no {START} followed by {END}; the leaderboard's rows go between them")
+    made = f"{before}{START}\n\n{board_part(board)}\n{END}{after}"
+    if made != text:
+        write_atomic(readme, made)
+    return made != text
 
 
 def refusal(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> str | None:

@@ -103,7 +103,7 @@ class ContrastTable(Pair):
 
 
 class FindingTable(FileTable):
-    """What people found, filled with numbers and checked by the page (`report.finding`).
+    """What people found, filled with numbers and checked by the page (`report.content`).
 
     Attributes:
         text: Plain English with placeholders such as {digits.difference}.

@@ -112,29 +112,28 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) ->
     frame = axes.get_window_extent(renderer)
     sides = [(dx, dy) for dx in (1, -1, 0) for dy in (0, 1, -1) if (dx, dy) != (0, 0)]
     reach = [(far * dx, far * dy) for far in (7, 14, 24, 36, 50, 66) for dx, dy in sides]
-    for x, y, name, colour in points:
-        best: tuple[float, Any, Any] | None = None
-        for dx, dy in reach:
-            side = "left" if dx > 0 else "right" if dx < 0 else "center"
-            text = axes.annotate(
-                name, (x, y), xytext=(dx * 0.72, dy * 0.72), textcoords="offset points", fontsize=7.2, color=colour,
-                ha=side, va="center" if dy == 0 else "bottom" if dy > 0 else "top",
-                arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3}
-                if abs(dx) + abs(dy) > 14 else None,
-            )  # fmt: skip
-            text.update_positions(renderer)
-            box = Text.get_window_extent(text, renderer)  # without its arrow
-            at = (box.x0, box.y0, box.x1, box.y1)
-            outside = max(0.0, frame.x0 - box.x0, box.x1 - frame.x1) + max(0.0, frame.y0 - box.y0, box.y1 - frame.y1)
-            cost = sum(_overlap(at, other) for other in taken) + 20 * outside + 0.05 * (abs(dx) + abs(dy))
-            if best is None or cost < best[0]:
-                if best is not None:
-                    best[1].remove()
-                best = (cost, text, at)
-            else:
-                text.remove()
-        assert best is not None
-        taken.append(best[2])
+
+    def write(point: tuple[float, float, str, str], dx: int, dy: int) -> tuple[Text, tuple[float, ...]]:
+        x, y, name, colour = point
+        text = axes.annotate(
+            name, (x, y), xytext=(dx * 0.72, dy * 0.72), textcoords="offset points", fontsize=7.2, color=colour,
+            ha="left" if dx > 0 else "right" if dx < 0 else "center",
+            va="center" if dy == 0 else "bottom" if dy > 0 else "top",
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3}
+            if abs(dx) + abs(dy) > 14 else None,
+        )  # fmt: skip
+        text.update_positions(renderer)
+        return text, tuple(Text.get_window_extent(text, renderer).extents)  # without its arrow
+
+    def cost(point: tuple[float, float, str, str], dx: int, dy: int) -> float:
+        text, (x0, y0, x1, y1) = write(point, dx, dy)
+        text.remove()
+        outside = max(0.0, frame.x0 - x0, x1 - frame.x1) + max(0.0, frame.y0 - y0, y1 - frame.y1)
+        return sum(_overlap((x0, y0, x1, y1), other) for other in taken) + 20 * outside + 0.05 * (abs(dx) + abs(dy))
+
+    for point in points:
+        best = min(reach, key=lambda at: cost(point, *at))
+        taken.append(write(point, *best)[1])
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
