@@ -42,18 +42,6 @@ PROCESSORS = {
         },
         2,
     ),
-    "Zen 4": (
-        {
-            "ATEN_CPU_CAPABILITY": "avx2",
-            "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-            "MKL_CBWR": "AVX2",
-            "NUMBA_CPU_NAME": "znver4",
-            "NUMBA_CPU_FEATURES": "",
-            "NPY_DISABLE_CPU_FEATURES": "AVX512_ICL",
-            "OPENBLAS_CORETYPE": "Zen",
-        },
-        1,
-    ),
 }
 SENSITIVE = tuple((method, "digits") for method in ("lif", "delrec-axonal", "dcls", "silif", "gru"))
 
