@@ -22,7 +22,6 @@ from delrec_bench.config.tree import AXES, Products, Seeds, TrainingConfig, Whol
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import Method
-from delrec_bench.methods.stack import refused
 from delrec_bench.schema import FileTable, checked
 from delrec_bench.tasks.task import Task
 
@@ -210,10 +209,8 @@ def _settled(
             "not a result; use 'validation' or 'last'. Only a study with exhibits = 'test selection' may show "
             "its effect, as `delrec-bench reproduce --study selection` does"
         )
-    where = f"method '{method.name}'"
-    network = checked(_network_model(method), tree["network"], where, "network.").model_dump()
-    if (why := refused(network)) is not None:
-        raise BenchError(f"{where}: {why}")
+    model = _network_model(method)
+    network = checked(model, tree["network"], f"method '{method.name}'", "network.").model_dump()
     evaluation = Evaluation(**tree["evaluation"])
     whole = Whole(**tree[""]) if method.build is not None else Whole(dtype="float64")
     asked = {axis: value for axis, value in tree["seeds"].items() if value is not None}

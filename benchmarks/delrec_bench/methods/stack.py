@@ -4,8 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from delrec import DelayInit
-
 from delrec_bench.networks import Network, NetworkConfig
 
 RECURRENT = ("recurrent_layers", "recurrent_dropout", "self_connections")
@@ -54,17 +52,6 @@ def configured(config: type[Any], network: Any, **fixed: Any) -> tuple[dict[str,
         return network(config(inputs=inputs, classes=classes, **fixed, **known))
 
     return defaults, build
-
-
-def refused(network: Mapping[str, Any]) -> str | None:
-    """Why recurrent delays cannot start as a network's settings say; None where they can, or where it has none."""
-    if not {"delay_init", "delay_std", "delay_low", "delay_high"} <= network.keys():
-        return None
-    try:
-        DelayInit(network["delay_init"], network["delay_std"], network["delay_low"], network["delay_high"])
-    except ValueError as error:
-        return f"network.delay_init, delay_std, delay_low and delay_high: {error}"
-    return None
 
 
 def builder(**fixed: Any) -> Any:

@@ -20,7 +20,7 @@ Chance = Annotated[float, Field(ge=0, lt=1)]
 Listed = Field(strict=False)  # a list will do for a tuple
 
 
-@settings("", ValueError)
+@settings("network.", ValueError)
 class NetworkConfig:
     """A stack of spiking layers and its readout; every field is checked when it is built.
 
