@@ -143,11 +143,10 @@ class _Expansion:
         self.check_points(firsts)
         primary = None if table.primary is None else self.placed("primary", table.primary)
         contrasts = tuple(self.placed("contrasts", contrast) for contrast in table.contrasts)
-        for what, pair, over in [("contrasts", contrast, tasks) for contrast in contrasts] + (
-            [("primary", primary, [task for task in primary.over if task in tasks])] if primary else []
-        ):
-            if {pair.method, pair.control} <= set(methods):
-                self.check_sides(what, pair, firsts, over)
+        for contrast in contrasts:
+            self.check_sides("contrasts", contrast, firsts, methods, tasks)
+        if primary is not None:
+            self.check_sides("primary", primary, firsts, methods, [task for task in primary.over if task in tasks])
         space = self.space({key for first in firsts for key, _ in first.overrides})
         narrowed = [f"--only-methods {','.join(methods)}"] if methods != self.all_methods else []
         narrowed += [f"--only-tasks {','.join(tasks)}"] if tasks != self.all_tasks else []
@@ -352,8 +351,15 @@ class _Expansion:
             raise self.wrong(f": {name} compares {pair.method} with itself; give another control or control_at")
         return pair
 
-    def check_sides(self, name: str, pair: Pair, firsts: Sequence[Request], tasks: list[str]) -> None:
-        """Refuse a comparison of which a side has no run: the primary on any task, a contrast on all of them."""
+    def check_sides(
+        self, name: str, pair: Pair, firsts: Sequence[Request], methods: list[str], tasks: list[str]
+    ) -> None:
+        """Refuse a comparison of which a side has no run: the primary on any task, a contrast on all of them.
+
+        Of methods and tasks that the command line leaves out nothing is said.
+        """
+        if not {pair.method, pair.control} <= set(methods):
+            return
         lacking = [
             (task, method, at)
             for task in tasks
