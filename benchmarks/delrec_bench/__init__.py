@@ -23,22 +23,22 @@ def run(
     runs: str | None = None,
     **settings: Any,
 ) -> "Record":
-    """Return the record of a run, which is made unless it is there already.
+    """Train a network, or reuse the run if it exists, and return its record.
 
-    It is made in a process of its own, so that its arithmetic does not depend on what this one has loaded.
+    The run uses a separate process, so its arithmetic does not depend on what this process has loaded.
 
         delrec_bench.run("delrec-axonal", "digits", repetition=1, hidden=[32, 32], lr_weights=0.01)
 
     Args:
-        method, task: Names, as `delrec-bench list` has them.
-        methods, tasks: Folders of more of them.
-        root, runs: Folders: the workspace, and that of finished runs.
-        settings: What `delrec-bench run` takes as options (repetition, profile, epochs, limit, data, device, engine,
-            threads, arithmetic, trial), or as `--set` (hidden, training={"lr_weights": 0.01}, ...).
+        method, task: Names, see `delrec-bench list`.
+        methods, tasks: Folders with further method and task files.
+        root, runs: The repository root, and the folder of runs.
+        settings: The options of `delrec-bench run` (repetition, profile, epochs, limit, data, device, engine,
+            threads, arithmetic, trial), and settings as for `--set` (hidden, training={"lr_weights": 0.01}, ...).
 
     Raises:
-        BenchError: The request or its data is wrong.
-        RunError: The run failed.
+        BenchError: If the request or its data is wrong.
+        RunError: If the run fails.
     """
     from delrec_bench.runs.executors import Place, do
     from delrec_bench.workspace import find_workspace
@@ -48,18 +48,17 @@ def run(
 
 
 def results(source: str = "published", *, root: str | None = None, runs: str | None = None) -> "pd.DataFrame":
-    """Return runs as one tidy table, a row a run; `delrec_bench.records.COLUMNS` says what its columns hold.
+    """Return runs as one tidy table, one row per run; `delrec_bench.records.COLUMNS` describes the columns.
 
         scores = delrec_bench.results()
         scores.groupby(["task", "method", "point"]).score.agg(["mean", "std", "count"])
 
     Args:
-        source: "published" for the store of this checkout (of an installed package: the table that it carries),
-            "mlflow", or a folder: a workspace, or its folder of runs.
-        root, runs: Folders: the workspace, and that of finished runs.
+        source: "published" for our stored runs, "mlflow", or a folder (a repository root or its folder of runs).
+        root, runs: The repository root, and the folder of runs.
 
     Raises:
-        BenchError: There is no such source, or it cannot be read.
+        BenchError: If the source does not exist or cannot be read.
     """
     from delrec_bench.app.common import read_runs
     from delrec_bench.records import published_table, table
@@ -80,23 +79,23 @@ def evaluate(
     task_folders: Iterable[str] = (),
     **settings: Any,
 ) -> "pd.DataFrame":
-    """Return the scores of a method, or of a trained network, on tasks: rows as of `results`.
+    """Evaluate a method or a trained network on tasks; return rows as in `results`.
 
         delrec_bench.evaluate("delrec-axonal", ["digits", "yin-yang"], repetitions=3)
         delrec_bench.evaluate(network, "shd", step_ms=10.0)
 
     Args:
-        method: The name of a method, which is trained; or a network (a `torch.nn.Module`) that is trained already,
-            from sequences (T, B, C) to outputs (T', B, classes), which is scored as deployed, in this process.
+        method: The name of a method, which is trained; or a trained `torch.nn.Module` that maps sequences (T, B, C) to
+            outputs (T', B, classes), which is evaluated as deployed, in this process.
         tasks: Names of tasks.
-        repetitions: Runs on each task; of a network, the splits and permutations that it is scored on.
-        root, runs: Folders: the workspace, and that of finished runs.
-        methods, task_folders: Folders of more methods and tasks.
-        settings: Of a method as for `run`; of a network, options of the task's data (step_ms, channels, ...).
+        repetitions: Runs per task; for a network, the number of splits and permutations it is evaluated on.
+        root, runs: The repository root, and the folder of runs.
+        methods, task_folders: Folders with further method and task files.
+        settings: For a method, as for `run`; for a network, task options (step_ms, channels, ...).
 
     Raises:
-        BenchError: A name or setting is wrong, or the data is not there.
-        RunError: A run failed.
+        BenchError: If a name or setting is wrong, or data is missing.
+        RunError: If a run fails.
     """
     from delrec_bench.records import rows_table, table
     from delrec_bench.workspace import find_workspace

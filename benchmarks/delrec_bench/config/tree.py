@@ -15,15 +15,15 @@ Rate = Annotated[float, Field(ge=0, le=1e4)]
 
 @settings("training.")
 class TrainingConfig:
-    """How a network is trained: every method goes through the one loop that reads this.
+    """Settings of the training loop, which all methods share.
 
     Attributes:
-        epochs: Passes over the training set.
-        batch: Samples an update; a ragged last batch is kept.
+        epochs: Number of epochs.
+        batch: Batch size; an incomplete last batch is used too.
         optimiser: "adam" (weight decay coupled, as L2) or "adamw" (decoupled).
         lr_weights: Learning rate of weights, biases and batch norm; the maximum for "one-cycle".
-        lr_delays: Learning rate of delays and spreads, which have their own optimiser and no weight decay.
-        lr_neuron: Learning rate of neuron parameters; None means that of the weights.
+        lr_delays: Learning rate of delays and spreads, which have a separate optimiser and no weight decay.
+        lr_neuron: Learning rate of neuron parameters; None: the same as for weights.
         weight_decay: On weights and biases; never on batch norm, delays, spreads or neuron parameters.
         schedule_weights: One of `Schedule`. "one-cycle" is torch's default OneCycleLR over the whole training:
             lr/25 to lr in 30 percent of it, then to lr/25e4, while Adam's beta1 goes .95, .85, .95. "cosine"
@@ -32,14 +32,14 @@ class TrainingConfig:
         schedule_step: When "one-cycle" and "cosine" advance: after every "update", or once an "epoch" as the
             published code does, whose last epoch has the smallest rate. "step" and "plateau" always count epochs.
         schedule_every: Epochs between the drops of "step".
-        schedule_factor: What the rate is multiplied by at a drop of "step" or "plateau".
-        schedule_patience: Epochs without a better validation score that "plateau" forgives.
-        clip_value: Largest absolute gradient of a parameter, or None.
+        schedule_factor: Factor for the rate at each drop of "step" or "plateau".
+        schedule_patience: Epochs without a better validation score before "plateau" drops the rate.
+        clip_value: Largest absolute value of each gradient entry, or None.
         clip_norm: Largest norm of the whole gradient, or None.
-        selection: "validation" takes the epoch with the best validation score, "last" the last epoch.
-            "best-test" scores the test set after every epoch and takes the best: what tables gain by cheating, for
-            studies that exhibit it alone.
-        ties: Of equal validation scores take the "first" or the "last" epoch (the papers' >=).
+        selection: "validation" uses the epoch with the best validation score, "last" the last epoch.
+            "best-test" evaluates the test set after every epoch and uses the best; only for studies that show how
+            much this inflates scores.
+        ties: If validation scores are equal, use the "first" or the "last" epoch (the papers' >=).
     """
 
     epochs: Count = 30

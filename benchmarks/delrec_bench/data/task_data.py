@@ -31,25 +31,25 @@ def _steps(value: Any) -> Any:
 
 @settings("task.")
 class TaskOptions:
-    """How a task's data is prepared. Part of a run's key; what a task has no use for is ignored by it.
+    """Options for preparing a task's data. They are part of a run's key; a task ignores those it does not need.
 
     Attributes:
         step_ms: Length of a time step in ms; None: the task's own.
-        steps: T, or "auto": the task's own rule.
+        steps: T, or "auto" for the task's own rule.
         channels: Input channels of a spike task; neighbouring channels of the file are summed.
-        binary: 1 where a bin holds any spike, instead of their number.
-        validation: "file": the corpus' own validation file; "random": a fifth of the samples of the training and
+        binary: Use 1 for bins with at least one spike instead of the number of spikes.
+        validation: "file": the dataset's own validation file; "random": a fifth of the samples of the training and
             validation files; "speaker": all samples of a fifth of their speakers. The last two are drawn anew for
             each repetition. None: the task's own; official files as published, others by speaker where they
             come with a validation file.
         augment: Triple the training set by SHD's published recipe.
-        binning: "clean" (bin k holds [k step, (k+1) step)), "published" (SSC's own edges), "times" (no bins but
-            spike times, where a task has one spike a channel), None: the task's own (clean, where
+        binning: "clean" (bin k holds [k step, (k+1) step)), "published" (SSC's own edges), "times" (spike times
+            instead of bins, for tasks with one spike per channel), None: the task's own (clean, where
             step_ms is given).
-        limit: Training samples at most; a validation set drawn from them shrinks in proportion.
-        test_limit: Test samples at most (a fixed part, the same in every repetition).
+        limit: Maximum number of training samples; a validation set drawn from them shrinks in proportion.
+        test_limit: Maximum number of test samples (the same ones in every repetition).
         tau: Delay of the Mackey-Glass equation.
-        horizon: Steps ahead that the forecast aims at.
+        horizon: Number of steps to forecast ahead.
     """
 
     step_ms: Annotated[float, Field(ge=1e-3, lt=1e4)] | None = None

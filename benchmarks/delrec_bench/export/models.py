@@ -110,18 +110,18 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
 
 
 def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
-    """The network of a file of weights that `export safetensors` wrote.
+    """Load a network from a file written by `export safetensors`.
 
     Args:
         path: The file.
-        methods: Builds it; None for the methods of the suite and of what is installed.
+        methods: The known methods; None: those of the suite and of installed packages.
 
     Returns:
-        The network on the CPU in evaluation mode: (T, B, inputs) -> outputs. `delrec.deployed(network)` rounds delays
-        and sets sigma to 0, as this suite scores.
+        The network, on the CPU and in evaluation mode: (T, B, inputs) -> outputs. `delrec.deployed(network)` rounds
+        delays and sets sigma to 0, as the suite does for evaluation.
 
     Raises:
-        BenchError: It is no such file, or was altered.
+        BenchError: If the file is not one of these, or was modified.
     """
     return read_weights(Path(path), find_methods() if methods is None else methods).network
 

@@ -38,16 +38,16 @@ _Layer = dict[str, dict[str, Tensor]]  # a connection, and what stands between i
 
 
 def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int | None = None) -> Network:
-    """The network of a checkpoint of that code, in evaluation mode, its delays rounded, as that code evaluates it.
+    """Load a checkpoint of DelRec's 2025 code as a network in evaluation mode with rounded delays, as that code does.
 
     Args:
-        path: The file; it is read as numbers alone.
+        path: The file; only tensors and numbers are read.
         setting: One of `SETTINGS`.
-        sigma: Spread in steps; `delrec.deployed(network)` sets it to 0, as this suite scores.
-        window: Of feedforward delays, in steps; None is the setting's.
+        sigma: Spread in steps; `delrec.deployed(network)` sets it to 0, as the suite does for evaluation.
+        window: Window of feedforward delays, in steps; None: that of the setting.
 
     Raises:
-        BenchError: It is no such file; names what is wrong in it.
+        BenchError: If the file is not such a checkpoint; the message says why.
     """
     if setting not in SETTINGS:
         raise BenchError(f"unknown setting '{setting}'; {nearest(setting, SETTINGS)}")

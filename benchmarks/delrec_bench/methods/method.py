@@ -43,12 +43,12 @@ def broken(method: str, error: BaseException) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A method as its file declares it, in the list `METHODS`.
+    """A method, declared by a file in the list `METHODS`.
 
     Attributes:
         name: Name on the command line and in rows.
         summary: One-line description.
-        source: Paper or code that it comes from.
+        source: Paper or code it comes from.
         learned: What training changes, such as "weights, recurrent delays".
         title: Display name, such as "DelRec, fixed random delays"; defaults to `name`.
         family: Its group on the leaderboard, one of `FAMILIES`.
@@ -58,7 +58,7 @@ class Method:
         floor: For a non-neural baseline: a function from the task data to one prediction per test sample.
         board: Whether the leaderboard shows it.
         control: The baseline to compare it with, declared before any run; None for none.
-        searched_with: The method whose searched settings it shares, as fixed delays share those of learned ones; None
+        searched_with: The method whose searched settings it shares (fixed delays use those of learned ones); None
             if it has its own.
         presets: Dotted settings by (task or task family, profile); they take precedence over those of the profile.
             "*" stands for any task, or any profile.

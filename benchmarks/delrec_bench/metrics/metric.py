@@ -22,20 +22,20 @@ MINUS = "\u2212"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric as its file declares it, in the module variable `METRIC`.
+    """A metric, declared by a file as `METRIC`.
 
     Attributes:
         name: Name in records and columns.
-        label: Label of an axis or a table's column, its unit included.
-        unit: What follows a score where people read it.
-        direction: Whether a "greater" or a "smaller" score is the better one.
-        predicts: What a network gives for each sample: a "class" (int64), or a "value" (float64).
+        label: Label for axes and table columns, including the unit.
+        unit: Unit shown after a score.
+        direction: Whether "greater" or "smaller" scores are better.
+        predicts: What a network predicts for each sample: a "class" (int64), or a "value" (float64).
         score: (predictions (n,), targets (n,)) -> the score of all samples.
         per_sample: (predictions (n,), targets (n,)) -> (n,) contributions whose mean is the score.
-        limits: Least and greatest possible score; None for no limit.
-        factor: What a score is multiplied by where people read it.
-        digits: Decimals there.
-        difference_unit: What follows a difference of two scores there; else `unit`.
+        limits: Smallest and largest possible score; None for no limit.
+        factor: Factor applied to scores for display (100 for percent).
+        digits: Number of decimals displayed.
+        difference_unit: Unit shown after a difference of two scores; default `unit`.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Metric:
 
     @property
     def more_is_better(self) -> bool:
-        """Whether the greater score is the better one."""
+        """Whether greater scores are better."""
         return self.direction == "greater"
 
     @property
@@ -71,25 +71,25 @@ class Metric:
         return -score if self.more_is_better else score
 
     def better(self, one: float, other: float) -> bool:
-        """Whether `one` is the better score of the two; equal ones are not."""
+        """Whether `one` is the better of two scores; False if they are equal."""
         return self.rank(one) < self.rank(other)
 
     def clipped(self, value: float) -> float:
-        """The value, or the limit that it lies beyond."""
+        """The value, clipped to the limits."""
         low, high = self.limits
         value = value if low is None else max(low, value)
         return value if high is None else min(high, value)
 
     def within(self, score: float) -> bool:
-        """Whether such a score is possible."""
+        """Whether a score is possible."""
         return self.clipped(score) == score
 
     def shown(self, value: float) -> float:
-        """A score or difference on the scale where people read it."""
+        """A score or difference, scaled for display."""
         return self.factor * value
 
     def format(self, value: float | None) -> str:
-        """A score as people read it, without its unit; empty when missing."""
+        """A score formatted for display, without its unit; empty if missing."""
         if value is None:
             return ""
         text = f"{self.shown(value):.{self.digits}f}"

@@ -22,12 +22,12 @@ Listed = Field(strict=False)  # a list will do for a tuple
 
 @settings("network.", ValueError)
 class NetworkConfig:
-    """A stack of spiking layers and its readout; every field is checked when it is built.
+    """Settings of a stack of spiking layers and its readout, checked on construction.
 
-    Times are in steps. Layers are counted from 0. The published settings are presets of the suite.
+    Times are in steps. Layers are counted from 0. Published settings are available as presets.
 
     Raises:
-        ValueError: naming the field, its value and what it must be.
+        ValueError: If a field is wrong; the message names it, its value and what it must be.
     """
 
     inputs: Positive
@@ -35,40 +35,40 @@ class NetworkConfig:
     hidden: Annotated[tuple[Positive, ...], Field(min_length=1), Listed] = (256, 256)
 
     recurrent: Literal["none", "plain", "axonal", "synaptic", "shared"] = "none"
-    """Recurrent connections: none, without delays (plain), or with delays of that form."""
+    """Recurrent connections: none, without delays (plain), or with delays of this kind."""
     recurrent_layers: Annotated[tuple[int, ...], Listed] | None = None
-    """Hidden layers that are recurrent; None is all (SHD: (1,))."""
+    """Hidden layers that are recurrent; None: all (SHD: (1,))."""
     learn_delays: bool = True
     learn_spread: bool = False
     sigma: float = 0.0
-    """Spread at the start; `sigma_decay` anneals it (see SigmaSchedule)."""
+    """Initial spread; `sigma_decay` anneals it (see SigmaSchedule)."""
     sigma_decay: float = 0.95
     delay_init: Literal["half-normal", "uniform", "constant"] = "half-normal"
     delay_std: float = 12.0
     delay_low: float = 0.0
     delay_high: float = 20.0
     max_delay: Count | None = None
-    """No recurrent delay is longer, in steps (hardware; a state of a known length); feedforward ones have `window`."""
+    """Longest recurrent delay, in steps; feedforward delays are limited by `window`."""
     rounding: Literal["restore", "in-place", "straight-through", "stochastic", "none"] = "restore"
-    """See RecurrentDelays; feedforward positions follow "in-place" and "none" too, and are restored otherwise."""
+    """See RecurrentDelays; "in-place" and "none" also apply to feedforward positions, which are restored otherwise."""
     clamp_delays: Literal["step", "epoch"] = "step"
     """When delays are clamped at 0: after every step (SHD) or once an epoch (SSC, PS-MNIST)."""
     recurrent_dropout: Chance = 0.0
     self_connections: bool = True
-    """False holds the diagonal of recurrent weights at 0 (RadLIF)."""
+    """If False, the diagonal of the recurrent weights is 0 (RadLIF)."""
 
     feedforward: Literal["none", "v1", "gauss", "max"] = "none"
     """Kernel of feedforward delays, or none."""
     feedforward_form: Literal["synaptic", "axonal", "dendritic"] = "synaptic"
     feedforward_layers: Annotated[tuple[int, ...], Listed] | None = None
-    """Hidden layers with feedforward delays; None is all (SHD: (1,))."""
+    """Hidden layers with feedforward delays; None: all (SHD: (1,))."""
     feedforward_readout: bool = False
     learn_positions: bool = True
     window: Positive = 25
     kernel_count: Positive = 1
     right_padding: Count = 0
     feedforward_spread: Amount = 0.0
-    """Spread of gauss and max kernels at the start."""
+    """Initial spread of gauss and max kernels."""
     anneal_spread: bool = False
     """Anneal it to 0.23 over the first quarter of training, then hold (arXiv 2306.17670)."""
 
@@ -79,11 +79,11 @@ class NetworkConfig:
     bias: bool = True
     dropout: Chance = 0.0
     dropout_mask: Literal["sequence", "step"] = "sequence"
-    """One dropout mask a sequence (DelRec) or one a step; feedforward and recurrent alike."""
+    """One dropout mask per sequence (DelRec) or per step, for feedforward and recurrent dropout."""
     weight_init: Literal["default", "relu", "xavier"] = "default"
-    """Linear layers: torch's default, kaiming uniform for relu (SHD), or Xavier's uniform law (cAdLIF, SiLIF)."""
+    """Linear layers: torch's default, kaiming uniform for relu (SHD), or Xavier uniform (cAdLIF, SiLIF)."""
     zero_bias: bool = False
-    """Biases of linear layers start at 0 (SE-adLIF) instead of torch's default."""
+    """Initialise the biases of linear layers with 0 (SE-adLIF) instead of torch's default."""
     position_weight_init: Literal["default", "relu"] = "default"
     """The same for layers with feedforward delays."""
 
@@ -99,17 +99,17 @@ class NetworkConfig:
     readout: Literal["linear", "leaky"] = "linear"
     """Linear, or linear then a leaky integrator that never fires; see `delrec_bench.networks.readouts`."""
     readout_tau: Annotated[float, Field(ge=1)] | None = None
-    """Time constant of the leaky readout; None is `tau`."""
+    """Time constant of the leaky readout; None: `tau`."""
     readout_gain: Literal["one", "complement"] = "one"
     """Gain of the leaky readout: 1, or 1/tau."""
     readout_bias: bool | None = None
-    """Bias of the readout; None is `bias`."""
+    """Bias of the readout; None: `bias`."""
     readout_norm: bool = False
-    """Batch norm between the readout's connection and its leak (adLIF)."""
+    """Batch norm between the readout's linear layer and its leaky integrator (adLIF)."""
     aggregate: Aggregate = "sum"
-    """How outputs become scores, see `delrec_bench.networks.readouts`."""
+    """Reduction of outputs to scores, see `delrec_bench.networks.readouts`."""
     skip_steps: Count = 0
-    """First steps that the aggregate ignores."""
+    """Number of initial steps that the aggregate ignores."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
     spike_penalty: Amount = 0.0
     """lambda of lambda * mean over layers and batch of 0.5 sum S^2 / (T N)."""
@@ -134,11 +134,11 @@ class NetworkConfig:
         return SigmaSchedule(self.sigma, self.sigma_decay)
 
     def delay_start(self) -> DelayInit:
-        """Return how recurrent delays start."""
+        """Return the initialisation of recurrent delays."""
         return DelayInit(self.delay_init, self.delay_std, self.delay_low, self.delay_high)
 
     def make_neuron(self) -> LIF:
-        """Return a new LIF of this configuration."""
+        """Return a new LIF neuron with these settings."""
         surrogate = make_surrogate(self.surrogate, *self.surrogate_parameters)
         return LIF(
             self.tau, self.threshold, self.reset, self.v_reset, self.detach_reset, surrogate, learn_tau=self.learn_tau

@@ -31,21 +31,21 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """A task as its file declares it, in the module variable `TASK`.
+    """A task, declared by a file as `TASK`.
 
     Attributes:
         name: Name on the command line and in rows.
-        summary: One line: what is to be learned.
+        summary: One-line description.
         source: Where the data or formula comes from.
         licence: Licence of the data.
-        family: "speech", "pixels", "forecast" or "points": which preset of a method fits.
-        load: Reads the data, as `Loader`.
-        embedded: Whether it works on a machine without network.
+        family: "speech", "pixels", "forecast" or "points": determines which presets of a method apply.
+        load: Function that loads the data, see `Loader`.
+        embedded: Whether it needs no download.
         metric: Name of the metric.
-        quick: Options of the quick profile (its stated part of the data).
+        quick: Options for the quick profile.
         accepts_data: Whether `--data DIR` can replace its files.
         title: Display name; defaults to `name`.
-        overlap: Test samples i and j share values where |i - j| < overlap: windows of a series. 1 where none do.
+        overlap: Test samples i and j share values if |i - j| < overlap (windows of a series); 1 if none do.
     """
 
     name: str
