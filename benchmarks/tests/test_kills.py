@@ -9,16 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from delrec_bench.records import load_records, read_record, same_record
-from delrec_bench.runs import folder, recording
+from delrec_bench.records import load_records, same_record
 from delrec_bench.runs.folder import RunFolder, sealed
-from delrec_bench.tracking.values import timed_history
 from delrec_bench.training import loop
 
 from benchmarks.tests import killed_run as driver
@@ -116,27 +112,6 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_run_starts_anew(tmp_path
     assert said in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
     assert compare(whole, folder) == (["file resume.broken.pt"] if "cannot be used" in said else [])
-
-
-def test_a_clock_that_was_set_back_changes_nothing(tmp_path, whole, monkeypatch, capsys):
-    """Killed in the third epoch, and called again a year earlier."""
-    assert drive(tmp_path, "--moment", "epoch", "--count", "18").returncode == -signal.SIGKILL
-    past = datetime.now(UTC) - timedelta(days=365)
-    monkeypatch.setattr(folder, "_now", lambda: past.isoformat(timespec="milliseconds"))
-    monkeypatch.setattr(driver.folder.time, "time", past.timestamp)
-    monkeypatch.setattr(recording, "datetime", SimpleNamespace(now=lambda zone: past))
-    monkeypatch.setattr(driver.folder, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(RunFolder, "finish", RunFolder.finish)  # put back afterwards
-    driver.once(tmp_path)
-    assert "goes on after epoch 3" in capsys.readouterr().err
-    assert compare(whole, run_folder(tmp_path)) == []
-    record = read_record(run_folder(tmp_path) / "record.json")
-    assert record.measured["finished_at"].startswith(str(past.year))
-    assert record.measured["wall_seconds"] > 0 and min(record.measured["epoch_seconds"]) > 0
-    times = [json.loads(line)["time"] for line in (run_folder(tmp_path) / "history.jsonl").read_text().splitlines()]
-    assert times[2] > times[3]
-    ends = [when for _, when in timed_history(record).values()]
-    assert len(ends) == 6 and ends == sorted(ends)
 
 
 def interrupted() -> None:

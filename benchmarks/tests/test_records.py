@@ -16,51 +16,23 @@ from fuzzing import damaged, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-CONFIGURATION = {
-    "method": "lif",
-    "repetition": 0,
-    "device": "cpu",
-    "task": {"name": "digits", "steps": 64},
-    "network": {"hidden": [64, 64]},
-    "training": {"epochs": 2, "lr": 1e-3},
-    "seeds": {"split": 0},
+BASE = made_up.record("lif", "digits", 0)
+CONFIGURATION, DATA = BASE.configuration, BASE.data | {"sizes": {"train": 9, "valid": 3, "test": 4}}
+VALUES = {
+    "data": DATA,
+    "result": {"test_score": 0.75, "correct": 3, "total": 4, "selection": "validation"},
+    "predictions": [0, 1, 2, 3],
+    "targets": [0, 1, 2, 4],
+    "groups": [7, 7, 300, 300],
+    "fingerprint": {"logits": [[0.1, -0.2, 0.3, 1e-7]], "gradient": {"weight": [2.0, 1.0, -1.0, 1e-7]}},
+    "history": [{"epoch": 0, "loss": 2.3, "rates": {"0": 0.05}}],
+    "measured": {"wall_seconds": 1.5},
 }
-DATA = {
-    "kind": "EMBEDDED",
-    "digest": "ab" * 32,
-    "classes": 10,
-    "channels": 1,
-    "steps": 64,
-    "step_ms": 0.0,
-    "representation": "pixels",
-    "sizes": {"train": 9, "valid": 3, "test": 4},
-}
-
-
 RATIOS = ("train_ratio", "infer_ratio", "batch1_ratio")
 
 
 def make(**changes):
-    values = {
-        "kind": "run",
-        "method": "lif",
-        "task": "digits",
-        "repetition": 0,
-        "configuration": CONFIGURATION,
-        "data": DATA,
-        "metric": "accuracy",
-        "device": "cpu",
-        "result": {"test_score": 0.75, "correct": 3, "total": 4, "selection": "validation"},
-        "predictions": [0, 1, 2, 3],
-        "targets": [0, 1, 2, 4],
-        "groups": [7, 7, 300, 300],
-        "fingerprint": {"logits": [[0.1, -0.2, 0.3, 1e-7]], "gradient": {"weight": [2.0, 1.0, -1.0, 1e-7]}},
-        "history": [{"epoch": 0, "loss": 2.3, "rates": {"0": 0.05}}],
-        "parameters": {"weights": 10, "delays": 0, "neuron": 0, "trainable": 10, "frozen": 0, "total": 10},
-        "provenance": {"results_version": RESULTS_VERSION, "revision": "f" * 40},
-        "measured": {"wall_seconds": 1.5},
-    }
-    return made_up.made(**(values | changes))
+    return made_up.remade(BASE, **(VALUES | changes))
 
 
 def forecast(**changes):
@@ -215,7 +187,7 @@ def test_targets_are_compared_across_records_of_one_digest(tmp_path):
     for record in (make(), other):
         records.write_record(tmp_path / record.key / "record.json", record)
     for act in (lambda: records.load_records(tmp_path), lambda: records.publish(tmp_path, [make(), other])):
-        with pytest.raises(BenchError, match="its targets are not those of record .*abababababab"):
+        with pytest.raises(BenchError, match="its targets are not those of record "):
             act()
 
 
@@ -256,7 +228,7 @@ def test_the_same_record_may_differ_only_in_what_was_measured():
     other = record.changed(history=[{"epoch": 0, "loss": 2.30000001, "rates": {"0": 0.05}}])
     assert not records.same_record(record, other)
     assert records.differences(record, other) == ["history[0].loss"]
-    assert records.differences(record, record.changed(engine="cpu")) == ["engine"]
+    assert records.differences(record, record.changed(engine="events")) == ["engine"]
 
 
 def test_a_failure_is_kept_apart_and_is_no_record(tmp_path):
