@@ -17,29 +17,6 @@ pytestmark = [
 METHODS = ("lif", "dcls", "delrec-axonal", "delrec-axonal-fixed")
 
 
-class Watched:
-    """A page in the browser, with every request and error that it makes."""
-
-    def __init__(self, page):
-        self.page, self.errors, self.requests = page, [], []
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-
-    def open(self, path):
-        self.page.goto(path.as_uri())
-        assert self.requests == [path.as_uri()] and self.errors == []
-
-    def names(self):
-        """The first cell of every line of the first table, in order."""
-        return self.page.eval_on_selector_all(
-            "table", "all => [...all[0].tBodies[0].rows].map(row => row.cells[0].textContent)"
-        )
-
-    def fits(self):
-        return self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-
-
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as driver:
@@ -49,10 +26,17 @@ def browser():
 
 
 @pytest.fixture(params=[1400, 500])
-def watched(browser, request):
+def opened(browser, request, path):
+    """The page in the browser, which asks for nothing else and makes no error."""
     context = browser.new_context(viewport={"width": request.param, "height": 900}, offline=True)
     context.set_default_timeout(120_000)
-    yield Watched(context.new_page())
+    page, errors, requests = context.new_page(), [], []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    yield page
+    assert requests == [path.as_uri()] and errors == []
     context.close()
 
 
@@ -68,26 +52,27 @@ def path(tmp_path_factory):
     return write_page(folder, build(made_up.declared(records, primary=None), records))[0]
 
 
-def test_it_sorts_both_ways_and_what_is_missing_stays_last(watched, path):
-    watched.open(path)
-    page = watched.page
-    head = page.locator("table").first.get_by_role("button", name="accuracy (%)")
+def test_it_sorts_both_ways_and_what_is_missing_stays_last(opened):
+    def names():
+        """The first cell of every line of the first table, in order."""
+        rows = "all => [...all[0].tBodies[0].rows].map(row => row.cells[0].textContent)"
+        return opened.eval_on_selector_all("table", rows)
+
+    table = opened.locator("table").first
+    head = table.get_by_role("button", name="accuracy (%)")
     head.focus()
-    page.keyboard.press("Enter")
-    up = watched.names()
-    assert up == ["counts-only", *METHODS]
+    opened.keyboard.press("Enter")
+    assert names() == ["counts-only", *METHODS]
     head.click()
-    assert watched.names() == up[::-1]
-    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    assert names() == ["counts-only", *METHODS][::-1]
+    assert opened.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     for _ in range(2):
-        page.locator("table").first.get_by_role("button", name="parameters").click()
-        assert watched.names()[-1] == "counts-only"  # a floor has no parameters, whichever way
-    assert watched.errors == [] and watched.fits()
+        table.get_by_role("button", name="parameters").click()
+        assert names()[-1] == "counts-only"  # a floor has no parameters, whichever way
+    assert opened.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_every_figure_has_a_name_and_what_is_folded_opens(watched, path):
-    watched.open(path)
-    page = watched.page
-    assert all(page.eval_on_selector_all("figure img", "all => all.map(image => image.alt && image.naturalWidth)"))
-    page.locator("summary").last.click()
-    assert page.locator("details[open]").count() == 1 and watched.errors == []
+def test_every_figure_has_a_name_and_what_is_folded_opens(opened):
+    assert all(opened.eval_on_selector_all("figure img", "all => all.map(image => image.alt && image.naturalWidth)"))
+    opened.locator("summary").last.click()
+    assert opened.locator("details[open]").count() == 1

@@ -214,18 +214,9 @@ def _row(
         "n": len(group),
         "lost": len(lost) / (len(group) + len(lost)) if group else None,
         "selection": _joined(r.result.get("selection") for r in group),
-        "step_ms": data.get("step_ms") or None,  # pixels have no duration
-        "steps": data.get("steps"),
-        "representation": data.get("representation"),
-        "augmentation": data.get("augmentation") or None,
-        "engine": _joined(r.engine for r in of),
-        "device": _joined(r.device for r in of),
         "host": _joined(map(host_of, of)),
         "code_revision": _joined(map(revision, of)),
         "data_digest": data.get("digest"),
-        "published_score": published.value if published else None,
-        "published_source": published.source if published else None,
-        "published_selection": (published.selection or None) if published else None,
         "command": words.one_command(command + folder for command in commands if command),
     }
     if group and metric:
@@ -234,8 +225,14 @@ def _row(
         if len(group) > SHOWN_ONLY and estimate.low is not None and estimate.high is not None:
             known = metric_named(metric)  # no score can be beyond its limits
             values |= {"score_low": known.clipped(estimate.low), "score_high": known.clipped(estimate.high)}
+    # pixels have no duration: a step of 0 ms is none
+    values |= {n: data.get(n) or None for n in ("step_ms", "steps", "representation", "augmentation")}
+    values |= {name: _joined(getattr(r, name) for r in of) for name in ("engine", "device")}
     counts = source.parameters if source else {}
     values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}
+    if published:
+        named = {"score": published.value, "source": published.source, "selection": published.selection or None}
+        values |= {f"published_{name}": value for name, value in named.items()}
     counted = [activity(r) for r in group]
     for name in ("spikes_per_neuron_step", "synaptic_operations", "delay_buffer"):
         told = [value for one in counted if (value := one[name]) is not None]
