@@ -88,7 +88,8 @@ def test_batches_equal_those_of_the_published_loader(corpus):
             batch.extend([place] * len(times[place]))
             step.extend(np.digitize(times[place], np.linspace(0, 1.4, 250)))
             unit.extend(units[place])
-    sparse = torch.sparse_coo_tensor(np.array([batch, step, unit], int), torch.ones(len(batch)), (128, 250, 700))
+    where, ones = np.array([batch, step, unit], int), torch.ones(len(batch))
+    sparse = torch.sparse_coo_tensor(where, ones, (128, 250, 700), check_invariants=True)
     wanted = torch.stack([part.sum(-1) for part in sparse.to_dense().split(5, -1)], -1).transpose(0, 1)
     assert torch.equal(ours(corpus, "SSC").test.batch(torch.tensor(rows)), wanted)
 
