@@ -1,4 +1,4 @@
-"""The tree of commands: one a file of commands/, each with the options that all share.
+"""The tree of commands: one per file in commands/, each with the options that all share.
 
 A file `commands/NAME.py` (a trailing `_` keeps a word of Python apart, as in `list_.py`) declares
 

@@ -142,8 +142,8 @@ class _Graph:
         what, neurons = f"hidden layer {i}", self.last
         if layer.delay_kind == "synaptic":
             raise BenchError(
-                f"{what}: its recurrent delays are synaptic, one per connection; NIR delays a sender's spikes alike "
-                "for all receivers (axonal)"
+                f"{what}: its recurrent delays are synaptic, one per connection; NIR has one delay per sending neuron "
+                "(axonal)"
             )
         if bool((layer.delays() > 0).any()):
             self.delay(f"delay_{i}", layer.delays(), layer.size, what)

@@ -1,1 +1,1 @@
-"""The methods, one file a family, found by folder (see `delrec_bench.methods.method.find_methods`)."""
+"""The methods, one file per family, found by folder (see `delrec_bench.methods.method.find_methods`)."""

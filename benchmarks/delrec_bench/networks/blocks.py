@@ -65,7 +65,7 @@ class Block(nn.Module):
         return spikes
 
     def dropped(self, values: Tensor) -> Tensor:
-        """Apply dropout to (T, B, N) in training: one mask a sequence, or one a step."""
+        """Apply dropout to (T, B, N) in training: one mask per sequence or per step."""
         if not self.training or self.dropout == 0:
             return values
         if self.dropout_mask == "step":

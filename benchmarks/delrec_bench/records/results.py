@@ -1,4 +1,4 @@
-"""Runs as one tidy table: a row a run, the columns of `COLUMNS`."""
+"""Runs as one tidy table with the columns of `COLUMNS`, one row per run."""
 
 from __future__ import annotations
 

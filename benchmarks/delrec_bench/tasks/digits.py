@@ -1,4 +1,4 @@
-"""Handwritten digits of 8 x 8 pixels, shown one pixel a step in a permuted order: real data without download.
+"""Handwritten digits of 8 x 8 pixels, shown one pixel per step in a permuted order: real data without a download.
 
 The 1,797 images are the test part of UCI's "Optical Recognition of Handwritten Digits", written by 13 people, and come
 with scikit-learn. Their order follows the writers, so the last fifth, kept for the test, is mostly by other hands.

@@ -1,4 +1,4 @@
-"""MNIST as a sequence: one pixel a step, 784 steps, in an order drawn once by the permutation seed.
+"""MNIST as a sequence: one pixel per step, 784 steps, in an order drawn once by the permutation seed.
 
 Published split (DelRec): int(0.83 x 60,000) = 49,800 training images, the other 10,200 for validation, official test.
 Input is pixel / 255 as a current, not normalised.

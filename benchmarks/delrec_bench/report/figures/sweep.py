@@ -1,4 +1,4 @@
-"""The score along the axis of a sweep: a line a method, a panel for each task and place on the other axes."""
+"""Score along the axis of a sweep: one line per method, one panel per task and point on the other axes."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product

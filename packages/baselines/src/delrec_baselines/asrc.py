@@ -41,7 +41,7 @@ class SoftmaxRecurrence(RecurrentDelays):
         if not (isinstance(span, int) and span >= 1):
             raise ValueError(f"span = {span!r}: the longest skip is a whole number of steps, at least 1")
         if delays != "shared":
-            raise ValueError(f"delays = {delays!r}: the softmax is over one delay a layer; use 'shared'")
+            raise ValueError(f"delays = {delays!r}: there is one delay per layer; use 'shared'")
         if settings.get("max_delay") is not None:
             raise ValueError(f"max_delay = {settings['max_delay']!r}: the longest delay here is span - 1; set span")
         settings |= {"learn": False, "learn_spread": False, "rounding": "none"}

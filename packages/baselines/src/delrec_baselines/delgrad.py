@@ -96,7 +96,7 @@ class DelGradConfig:
             raise ValueError(f"hidden = {self.hidden}: every width must be at least 1")
         for name in ("weight_mean", "weight_std"):
             if not getattr(self, name):
-                raise ValueError(f"{name} is empty: give one number, or one a layer")
+                raise ValueError(f"{name} is empty: give one number, or one per layer")
         for name in ("step", "separation", "bump"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

@@ -110,7 +110,7 @@ class EventPropConfig:
             raise ValueError(f"hidden = {self.hidden}: give one width or more, each at least 1")
         for name in ("weight_mean", "weight_std"):
             if not getattr(self, name):
-                raise ValueError(f"{name} is empty: give one number, or one a layer")
+                raise ValueError(f"{name} is empty: give one number, or one per layer")
         if self.average not in ("exponential", "mean"):
             raise ValueError(f"average = {self.average!r}: choose exponential or mean")
         if self.output not in ("membrane", "first-spike"):

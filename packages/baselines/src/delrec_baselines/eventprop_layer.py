@@ -156,7 +156,7 @@ class EventPropLayer(_Layer):
     def forward(self, spikes: Tensor, rate_target: float = 0.0, rate_strength: float = 0.0) -> Tensor:
         """Spikes (T, B, N), 0 or 1, of `spikes` (T, B, C), counts.
 
-        `rate_strength` x (mean spikes a sample - `rate_target`) / B is added to dL/dV of a neuron at each of its
+        `rate_strength` x (mean spikes per sample - `rate_target`) / B is added to dL/dV of a neuron at each of its
         spikes: a push to the target, and no gradient (a number of spikes has none).
         """
         return self._run(spikes, (rate_target, rate_strength))
