@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from delrec_bench import app
-from delrec_bench.app import progress, tree
+from delrec_bench.app import command_line, progress
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import RunError
 from delrec_bench.methods.method import find_methods
@@ -238,7 +238,7 @@ def test_list_knows_everything_that_may_be_named_and_every_schema(root, capsys):
     assert "repetition" in schemas["request"]["properties"]
 
 
-EXAMPLES = [words for modules in tree.PANELS.values() for module in modules for words, _ in module.EXAMPLES]
+EXAMPLES = [words for modules in command_line.PANELS.values() for module in modules for words, _ in module.EXAMPLES]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -55,7 +55,7 @@ def reproduce(capsys, *more: str) -> tuple[dict, str]:
 @pytest.mark.mlflow
 @pytest.mark.timeout(300)
 def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(root, capsys):
-    first, said = reproduce(capsys, "--jobs", "2")
+    first, said = reproduce(capsys, "--jobs", "1")
     assert (first["runs"], first["trained"], first["failed"]) == (6, 6, [])
     assert "budget 1 minutes" in said
     assert "minutes left" in said
@@ -77,7 +77,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     capsys.readouterr()
 
     (root / "mlflow.db").unlink()
-    second, said = reproduce(capsys, "--jobs", "2")
+    second, said = reproduce(capsys, "--jobs", "1")
     assert (second["trained"], second["reused"]) == (0, 6)
     assert "MLflow: 6 added" in said, "a deleted database is filled again"
     assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
