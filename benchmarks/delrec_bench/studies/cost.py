@@ -45,7 +45,8 @@ class Cost:
     def __str__(self) -> str:
         hours = self.seconds / 3600
         time = f"{hours:.1f} core hours" if hours >= 1 else f"{self.seconds / 60:.1f} core minutes"
-        return f"{self.runs} runs ({self.known} by past ones), {time}, {self.memory / 1e9:.1f} GB of memory per worker"
+        runs = f"{self.runs} runs ({self.known} estimated from past runs)"
+        return f"{runs}, {time}, {self.memory / 1e9:.1f} GB of memory per worker"
 
 
 class Past:

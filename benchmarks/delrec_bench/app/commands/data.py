@@ -46,7 +46,7 @@ def make(
 
 def fetch(
     places: Places,
-    names: Tasks = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="TASK...", help="Tasks.", show_default=False)] = None,
     url: Annotated[str | None, option("Download from this folder of another server instead.")] = None,
 ) -> Answer:
     """Download the official files and verify their checksums."""

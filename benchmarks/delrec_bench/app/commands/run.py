@@ -85,7 +85,7 @@ def command(
         except BenchError as error:  # a view of the record, which holds without it
             display.say(f"warning: {error}")
     path = str(workspace.runs / record.key / "record.json")
-    text = f"{_shown(record)}\n{'found' if done.reused else 'written'}: {path}"
+    text = f"{_shown(record)}\n{'already done' if done.reused else 'written'}: {path}"
     return Answer(_content(record) | {"record": path}, text)
 
 
@@ -111,7 +111,7 @@ def _shown(record: "Record") -> str:
         of = f" ({result['correct']} of {result['total']})" if metric.classifies else ""
         said = f"test {metric.format(record.score)} {metric.unit}{of}"
     if result.get("best_epoch"):
-        said += f", epoch {result['best_epoch']} of {result['epochs']} by {result['selection']}"
+        said += f", epoch {result['best_epoch']} of {result['epochs']} (chosen by: {result['selection']})"
     text = f"{record.method} on {record.task}, repetition {record.repetition}: {said}"
     if record.parameters:
         parts = ", ".join(f"{record.parameters[name]} {name}" for name in ("weights", "delays", "neuron"))

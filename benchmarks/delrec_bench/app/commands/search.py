@@ -66,7 +66,7 @@ def command(
         trials, hours = sum(cost.runs for cost in costs), sum(cost.seconds for cost in costs) / 3600
         display.say(
             f"{', '.join(members)} on {task}, size {searching[0].size}: {trials} trials in {independent} searches, "
-            f"about {hours:.1f} core hours ({costs[0].known} of {costs[0].runs} known by past runs)"
+            f"about {hours:.1f} core hours ({costs[0].known} of {costs[0].runs} estimated from past runs)"
         )
         content = {"methods": list(members), "size": searching[0].size, "trials": trials, "core_hours": hours}
         if dry_run:

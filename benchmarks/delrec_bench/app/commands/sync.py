@@ -4,7 +4,7 @@ from functools import partial
 
 from delrec_bench.app.options import Answer, Places
 
-EXAMPLES = (("sync", "after runs that were made while MLflow could not be reached"),)
+EXAMPLES = (("sync", "after training without a connection to MLflow"),)
 
 
 def command(places: Places) -> Answer:
