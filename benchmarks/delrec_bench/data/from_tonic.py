@@ -79,12 +79,7 @@ class TonicCorpus:
     label: Callable[[Any], int | str] | None = None
 
     def load(
-        self,
-        options: TaskOptions,
-        split_seed: int,
-        permutation_seed: int,
-        data_dir: Path | None,
-        workspace: Workspace,
+        self, options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
     ) -> TaskData:
         """Open, check, bin (or take from the cache) and split.
 

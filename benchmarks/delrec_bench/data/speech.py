@@ -45,12 +45,7 @@ class Corpus:
     notes: tuple[str, ...] = ()
 
     def load(
-        self,
-        options: TaskOptions,
-        split_seed: int,
-        permutation_seed: int,
-        data_dir: Path | None,
-        workspace: Workspace,
+        self, options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
     ) -> TaskData:
         """Read, check, bin (or take from the cache) and split.
 

@@ -18,12 +18,7 @@ class Loader(Protocol):
     """Reads and prepares a task's data."""
 
     def __call__(
-        self,
-        options: TaskOptions,
-        split_seed: int,
-        permutation_seed: int,
-        data_dir: Path | None,
-        workspace: Workspace,
+        self, options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
     ) -> TaskData:
         """Load; `data_dir` is the folder of `--data`, None for the task's own files."""
         ...
