@@ -65,7 +65,6 @@ def test_a_checkpoint_goes_on_on_the_card_that_it_is_of(tmp_path, monkeypatch, c
     assert first.checkpoint() is None
     training = {"fit": {"history": [{"epoch": 1}]}}
     first.epoch_ended({"epoch": 1}, lambda: training)
-    first.close()
     assert on("this card").checkpoint() == training
     assert on("another card").checkpoint() is None
     assert "machine" in capsys.readouterr().err
