@@ -146,20 +146,20 @@ def test_status_prints_the_exact_path_and_what_is_there(workspace, server):
     text = as_text(status(workspace)) + advice(status(workspace))
     for name in ("shd/shd_train.h5", "shd/shd_test.h5", "digits/digits.csv.gz"):
         assert f"{workspace.data / name}" in text
-    assert text.count("not there") == 3 and "data fetch shd" in text
+    assert text.count("missing") == 3 and "data fetch shd" in text
     assert make(workspace, "digits") == [workspace.data / "digits" / "digits.csv.gz"]
     assert make(workspace, "digits") == []
     (workspace.data / "shd").mkdir()
     (workspace.data / "shd" / "shd_train.h5").write_bytes(CONTENT)
     (workspace.data / "shd" / "shd_test.h5.zip").write_bytes(ARCHIVES["shd_test.h5.zip"])
     text = as_text(status(workspace))
-    assert f"there, md5 {hashlib.md5(CONTENT).hexdigest()} (not published" in text
-    assert "shd_test.h5.zip is, md5 right" in text and "right" in text
+    assert f"present, md5 {hashlib.md5(CONTENT).hexdigest()} (not published" in text
+    assert "shd_test.h5.zip is present (md5 correct)" in text
 
 
 def test_verify_reads_again_what_status_remembers(workspace, monkeypatch):
     (path,) = make(workspace, "digits")
-    assert status(workspace)[0].found == "right"
+    assert status(workspace)[0].found == "correct"
     facts = path.stat()
     content = bytearray(path.read_bytes())
     content[100] ^= 1

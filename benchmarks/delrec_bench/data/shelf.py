@@ -13,7 +13,7 @@ from delrec_bench.data.files import digest_of, find_file, saving
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.workspace import MARKER, Workspace, write_atomic
 
-ABSENT = "not there"
+ABSENT = "missing"
 MADE = {*generated.RECIPES, "digits"}
 
 
@@ -38,14 +38,14 @@ def status(workspace: Workspace, fresh: bool = False) -> list[Shelved]:
 
 def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
     path = looked_for = workspace.root / entry.path
-    wanted, note = entry.md5, "right"
+    wanted, note = entry.md5, "correct"
     is_image = path.stem in images.OFFICIAL
     if path.suffix == ".zip":  # the file inside is what a task reads; only the zip's md5 is published
         looked_for = path.with_suffix("")
         if inside := find_file(path.parent, path.stem):
             digest = digest_of(inside, workspace, content=True, fresh=fresh)
-            return Shelved(entry.task, inside, f"there, md5 {digest} (not published; checked by counts when read)")
-        note = f"{ABSENT}, but {path.name} is, md5 right: data fetch {entry.task} unpacks it"
+            return Shelved(entry.task, inside, f"present, md5 {digest} (not published; counts are checked when read)")
+        note = f"{ABSENT}, but {path.name} is present (md5 correct): data fetch {entry.task} unpacks it"
     if is_image:
         wanted = images.OFFICIAL[path.stem]
         places = (path.parent, path.parent / images.TORCHVISION)
@@ -65,15 +65,15 @@ def _same_content(entry: Listed, path: Path) -> bool:
 
 def as_text(rows: list[Shelved]) -> str:
     """A table of files, their exact paths, and what was found there."""
-    lines = [("task", "looked for at", "found"), *((row.task, str(row.path), row.found) for row in rows)]
+    lines = [("task", "path", "status"), *((row.task, str(row.path), row.found) for row in rows)]
     first, second = (max(len(line[column]) for line in lines) for column in range(2))
     return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in lines)
 
 
 def advice(rows: list[Shelved]) -> str:
-    """How to get what is not there."""
+    """How to get missing files."""
     absent = sorted({row.task for row in rows if row.found == ABSENT})
-    lines = ["A .h5 or .gz form of a file serves as well; --data DIR reads another folder for one run."]
+    lines = ["Files may also end in .h5 or .gz. Use --data DIR to read another folder for one run."]
     lines += [f"delrec-bench data make {task}   (runs do this automatically)" for task in absent if task in MADE]
     return "\n".join([*lines, *(f"delrec-bench data fetch {task}" for task in absent if task not in MADE)])
 

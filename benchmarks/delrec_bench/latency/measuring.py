@@ -68,7 +68,7 @@ def measure(
     if not each > 0:
         raise BenchError(f"latency: {each!r} seconds per method; it must be above 0")
     if not (CHECKOUT / SUITE).is_file():
-        raise BenchError(f"latency is measured in a checkout, and {CHECKOUT / SUITE} is not there")
+        raise BenchError(f"latency can only be measured in a clone: {CHECKOUT / SUITE} is missing")
     # the suite runs in the checkout, wherever a folder of files was named from
     requests = [r if r.data is None else replace(r, data=str(Path(r.data).absolute())) for r in requests]
     requests = to_measure(requests, methods, tasks)
