@@ -112,7 +112,7 @@ class ForeignNeuron(Neuron):
         return list(getattr(context, "_fields", ()))
 
     def _flat(self, state: Any, like: Tensor) -> tuple[Tensor, ...]:
-        leaves, self._structure = pytree.tree_flatten(state)
+        leaves, self.__dict__["_structure"] = pytree.tree_flatten(state)  # no setting, which would be a new neuron
         for leaf in leaves:
             if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
                 told = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__

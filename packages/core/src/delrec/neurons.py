@@ -34,11 +34,15 @@ _neurons: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary
 
 
 def neuron_of(handle: str) -> Neuron:
-    """Return the neuron with this handle.
+    """Return the neuron with this handle, which it has until an attribute is assigned.
 
     The handle is a string because a compiled graph cannot store a module, and torch 2.5 would turn a changing int into
     a symbolic value.
     """
+    if handle not in _neurons:
+        raise RuntimeError(
+            "a setting of a neuron was changed between the forward and the backward pass: call backward() first"
+        )
     return _neurons[handle]
 
 
@@ -69,7 +73,6 @@ class Neuron(nn.Module):
         self.surrogate = surrogate if surrogate is not None else Triangle(1.0)
         self.detach_reset = bool(detach_reset)
         self.size: int | None = None
-        self._enlist()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.fixed and name in self.__dict__:
@@ -77,10 +80,10 @@ class Neuron(nn.Module):
             raise AttributeError(f"{name} of {kind} is fixed once made: make another {kind}({name}={value!r}, ...)")
         super().__setattr__(name, value)
         if name != "training":
-            self.__dict__["traced"] = {}  # by dtype: what `rules` found
+            self._enlist()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"traced": {}}
+        return self.__dict__ | {"traced": {}, "handle": ""}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -90,8 +93,11 @@ class Neuron(nn.Module):
         return super()._apply(keeping_exact(fn, [*self.parameters(), *self.buffers()]), recurse)
 
     def _enlist(self) -> None:
-        self.handle = str(next(_numbers))
-        _neurons[self.handle] = self
+        """Take a new handle and forget what was traced."""
+        handle = str(next(_numbers))
+        _neurons.pop(self.__dict__.get("handle", ""), None)
+        _neurons[handle] = self
+        self.__dict__.update(handle=handle, traced={})  # by dtype: what `rules` found
 
     def attach(self, size: int) -> Neuron:
         """Make the parameters for a layer of `size` neurons, try one step, and return self.

@@ -16,7 +16,7 @@ from delrec.engines.interface import Engine, Output, Request, State, check_histo
 from delrec.layer import readable
 from delrec.neurons import Neuron, neuron_of
 
-__all__ = ["Compiled", "Grads", "Inputs", "Operator", "refuse_twice", "scan_operator"]
+__all__ = ["Compiled", "Inputs", "Operator", "scan_operator"]
 
 # the scan looks at values, which waits for a device: mode="reduce-overhead" leaves it out of its CUDA graphs; older
 # torch knows no such mark
@@ -27,29 +27,60 @@ _TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
 class Operator:
     """A function of tensors and its gradient: recorded by autograd in eager code, one operator in a compiled graph.
 
-    name: of the operator, in the namespace `delrec`. run: the function. shapes: its results without values. setup and
-    gradient: as `setup_context` and `backward` of `torch.autograd.Function`; None without a gradient. traced: what the
-    operator runs, by default `run`. schema: where the annotations of `run` do not give it.
+    Args:
+        name: Of the operator, in the namespace `delrec`; it begins with the engine's.
+        forward: (*tensors, *settings) -> a tensor, or several.
+        shapes: The same function, without values.
+        backward: (*tensors, *settings, kept, grads, needs) -> the gradient of each tensor, or None. kept: the results
+            from number `given` on; grads: the gradients of those before, or None; needs: of which tensors it is wanted.
+        given: How many results have a gradient.
+        stand_in: Makes, of what is kept, a tensor for the backward pass in the place of the first one.
+        holds: (first setting) -> what must live until the backward pass.
+        traced: What the operator of a graph runs, by default `forward`.
+        schema: Where the annotations of `forward` do not give it.
     """
 
     def __init__(
         self,
         name: str,
-        run: Callable[..., Any],
+        forward: Callable[..., Any],
         shapes: Callable[..., Any],
-        setup: Callable[..., None] | None = None,
-        gradient: Callable[..., Any] | None = None,
+        backward: Callable[..., Any],
         *,
+        given: int = 1,
+        stand_in: Callable[..., Tensor] | None = None,
+        holds: Callable[..., Any] | None = None,
         traced: Callable[..., Any] | None = None,
+        schema: str | None = None,
         **options: Any,
     ) -> None:
-        defined = torch.library.custom_op(f"delrec::{name}", traced or run, mutates_args=(), **options)
+        schema = schema or torch.library.infer_schema(forward, mutates_args=())
+        arguments = schema[1 : schema.index(") -> ")]
+        self.engine, self.count, self.given = name.partition("_")[0], arguments.count("Tensor"), given
+        self.forward, self.backward, self.stand_in, self.holds = forward, backward, stand_in, holds
+        defined = torch.library.custom_op(
+            f"delrec::{name}", traced or forward, mutates_args=(), schema=schema, **options
+        )
         defined.register_fake(shapes)
-        self.run = self.recorded = run
-        if gradient is not None and setup is not None:
-            defined.register_autograd(gradient, setup_context=setup)
-            self.recorded = _function(name, run, setup, gradient)
-        self.operator = getattr(torch.ops.delrec, name)
+        back = torch.library.custom_op(
+            f"delrec::{name}_backward",
+            self._own_gradients,
+            mutates_args=(),
+            schema=f"({arguments}, Tensor[] kept, Tensor?[] grads, bool[] needs) -> Tensor[]",
+            **options,
+        )
+        back.register_fake(self._gradient_shapes)
+        defined.register_autograd(self._gradient, setup_context=self._setup)
+        self.operator, self.operator_back = (getattr(torch.ops.delrec, n) for n in (name, f"{name}_backward"))
+
+        def recorded(ctx: Any, *args: Any) -> Any:  # with a setup_context torch asks for the signature every time
+            out = forward(*args)
+            self._setup(ctx, args, out)
+            return out
+
+        parts = {"forward": staticmethod(recorded), "backward": staticmethod(self._gradient)}
+        function: Any = type(name, (torch.autograd.Function,), parts)
+        self.recorded: Callable[..., Any] = function.apply
 
     def __call__(self, *args: Any) -> Any:
         """Return the result for these arguments, the first of them a tensor."""
@@ -59,38 +90,50 @@ class Operator:
         """Return the function to call, and whether autograd records it."""
         recorded = False
         if torch.is_grad_enabled():
-            for value in args:
-                if isinstance(value, Tensor) and value.requires_grad:
+            for value in args[: self.count]:
+                if value is not None and value.requires_grad:
                     recorded = True
                     break
         if not readable(args[0]):
             return self.operator, recorded
-        return self.recorded if recorded else self.run, recorded
+        return self.recorded if recorded else self.forward, recorded
 
+    def _setup(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        kept = () if isinstance(output, Tensor) else output[self.given :]
+        ctx.settings = inputs[self.count :]
+        ctx.held = None if self.holds is None else self.holds(ctx.settings[0])
+        # everything through save_for_backward, so that an edit in place before the backward pass is an error
+        ctx.save_for_backward(*inputs[self.stand_in is not None : self.count], *kept)
+        ctx.set_materialize_grads(False)
 
-def _function(
-    name: str, run: Callable[..., Any], setup: Callable[..., None], gradient: Callable[..., Any]
-) -> Callable[..., Any]:
-    def forward(
-        ctx: Any, *args: Any
-    ) -> Any:  # with a setup_context of its own, torch asks for the signature every time
-        out = run(*args)
-        setup(ctx, args, out)
-        return out
+    def _gradient(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                f"the {self.engine} engine gives first gradients only, and create_graph=True asks for second ones: "
+                "use engine='reference' for this layer"
+            )
+        saved = ctx.saved_tensors
+        count = self.count - (self.stand_in is not None)
+        tensors, kept = saved[:count], saved[count:]
+        if self.stand_in is not None:
+            tensors = self.stand_in(*kept), *tensors
+        needs = list(ctx.needs_input_grad[: self.count])
+        call = self.backward if readable(tensors[0]) else self.operator_back
+        found = call(*tensors, *ctx.settings, list(kept), list(grads[: self.given]), needs)
+        wanted = [g if needed else None for g, needed in zip(found, needs, strict=True)]
+        return *wanted, *(None for _ in ctx.settings)
 
-    parts = {"forward": staticmethod(forward), "backward": staticmethod(gradient)}
-    function: Any = type(name, (torch.autograd.Function,), parts)
-    apply: Callable[..., Any] = function.apply
-    return apply
+    def _own_gradients(self, *args: Any) -> list[Tensor]:
+        """Return contiguous gradients with memory of their own: results of an operator may not share theirs."""
+        found = []
+        for g in self.backward(*args):
+            g = args[0].new_empty(0) if g is None else g.contiguous()
+            found.append(g if g.untyped_storage().nbytes() == g.nbytes else g.clone())
+        return found
 
-
-def refuse_twice(engine: str) -> None:
-    """Raise RuntimeError where a gradient of the gradient is asked for: a hand-written adjoint has none."""
-    if torch.is_grad_enabled():
-        raise RuntimeError(
-            f"the {engine} engine gives first gradients only, and create_graph=True asks for second ones: "
-            "use engine='reference' for this layer"
-        )
+    def _gradient_shapes(self, *args: Any) -> list[Tensor]:
+        tensors, needs = args[: self.count], args[-1]
+        return [args[0].new_empty(t.shape if n else 0) for n, t in zip(needs, tensors, strict=True)]
 
 
 class Inputs(NamedTuple):
@@ -109,22 +152,10 @@ class Inputs(NamedTuple):
     history: Tensor
 
 
-class Grads(NamedTuple):
-    """Gradients of what a scan gave: spikes (T, B, N), final states (states, B, N), trace (states, T, B, N)."""
-
-    spikes: Tensor | None
-    final: Tensor | None
-    trace: Tensor | None
-
-
-_OF_INPUTS = "Tensor? weight, Tensor? delay, Tensor? width, Tensor? mask, Tensor coef, Tensor start, Tensor history"
-_FORWARD = (
-    f"(Tensor current, {_OF_INPUTS}, str handle, int? limit, bool cut, bool keep, bool trace)"
+_SCHEMA = (
+    "(Tensor current, Tensor? weight, Tensor? delay, Tensor? width, Tensor? mask, Tensor coef, Tensor start, "
+    "Tensor history, str handle, int? limit, bool cut, bool keep, bool trace)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
-)
-_BACKWARD = (
-    f"(Tensor like, {_OF_INPUTS}, Tensor kept, Tensor bits, Tensor? g_spikes, Tensor? g_final, Tensor? g_trace, "
-    "str handle, int? limit, bool[] needs) -> Tensor[]"
 )
 
 
@@ -137,8 +168,7 @@ def scan_operator(
     T, B, N) or of no steps, kept (planes, T, B, N) or of no steps, what the backward pass needs, and the bits of the
     spikes. limit: a tap that none is longer than, or None, where the delays say it.
 
-    backward(*inputs, kept, bits, *grads, handle, limit, needs) -> a gradient of each of the inputs, or None where it is
-    not needed. Of inputs.current, it may read shape and dtype.
+    backward: see `Operator`. Of inputs.current, it may read shape and dtype.
 
     room(neuron, inputs, limit) -> how many planes are kept, and the bits, of the right shape: without a value.
     """
@@ -160,44 +190,13 @@ def scan_operator(
             raise ValueError(f"the {engine} engine {reason}")
         return forward(*given)
 
-    def taken_back(*given: Any) -> list[Tensor]:
-        return [given[0].new_empty(0) if g is None else _own(g) for g in backward(*given)]
+    def stand_in(kept: Tensor, bits: Tensor) -> Tensor:
+        return kept.new_empty(()).expand(kept.shape[1:])
 
-    def gradient_shapes(*given: Any) -> list[Tensor]:
-        needs = given[-1]
-        return [given[0].new_empty(t.shape if n else 0) for n, t in zip(needs, given[:8], strict=True)]
-
-    back = Operator(f"{engine}_scan_backward", taken_back, gradient_shapes, schema=_BACKWARD, **_TAGS)
-
-    def setup(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.handle, ctx.limit = inputs[8:10]
-        ctx.neuron = neuron_of(ctx.handle)  # kept alive: the backward pass needs it
-        ctx.traced = ctx.neuron.traced
-        # everything through save_for_backward, so that an edit in place before the backward pass is an error
-        ctx.save_for_backward(*inputs[1:8], *output[3:])
-        ctx.set_materialize_grads(False)
-
-    def gradient(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        refuse_twice(engine)
-        saved = ctx.saved_tensors
-        kept = saved[-2]
-        if ctx.neuron.traced is not ctx.traced:
-            raise RuntimeError(
-                f"a setting of {type(ctx.neuron).__name__} was changed between the forward and the backward pass: "
-                "call backward() first"
-            )
-        needs = list(ctx.needs_input_grad[:8])
-        like = kept.new_empty(()).expand(kept.shape[1:])
-        found = back(like, *saved, *grads[:3], ctx.handle, ctx.limit, needs)
-        return *(g if n else None for g, n in zip(found, needs, strict=True)), *(None,) * 5
-
-    return Operator(f"{engine}_scan", forward, shapes, setup, gradient, traced=traced, schema=_FORWARD, **_TAGS)
-
-
-def _own(gradient: Tensor) -> Tensor:
-    """Return a contiguous gradient with memory of its own: results of an operator may not share theirs."""
-    gradient = gradient.contiguous()
-    return gradient if gradient.untyped_storage().nbytes() == gradient.nbytes else gradient.clone()
+    return Operator(
+        f"{engine}_scan", forward, shapes, backward, given=3, stand_in=stand_in, traced=traced, schema=_SCHEMA,
+        holds=neuron_of, **_TAGS,
+    )  # fmt: skip
 
 
 def _check_reach(history: Tensor, delay: Tensor | None, width: Tensor | None, limit: int | None) -> None:

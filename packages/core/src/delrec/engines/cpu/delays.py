@@ -22,7 +22,7 @@ from delrec.engines.cpu.line_vector import read_pairs
 from delrec.engines.cpu.linear import list_row
 from delrec.engines.cpu.synaptic_kernels import NEAR, make_room, push_lines
 from delrec.engines.cpu.vector import LANES, get, put, transpose_block
-from delrec.engines.ops import Operator, refuse_twice
+from delrec.engines.ops import Operator
 from delrec.engines.threads import parallel
 
 __all__ = ["convolution", "delayed_linear"]
@@ -61,8 +61,10 @@ def _shapes(
 
 
 def _backward(
-    g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, right: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int, _: Any,
+    grads: list[Tensor], needs: list[bool],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    (g,) = grads
     outputs, size = place.shape
     tiles = tile_count(inputs.shape[1])
     groups = min(tiles, GROUPS)
@@ -78,30 +80,10 @@ def _backward(
 
     parallel(run, groups)
     g_factor = add_up(parts).view(size, outputs, 2).transpose(0, 1).contiguous()
-    return g_inputs, g_factor, product.sum_rows(g.flatten(0, 1))
+    return g_inputs, g_factor, None, product.sum_rows(g.flatten(0, 1)) if needs[3] else None
 
 
-def _backward_shapes(
-    g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, right: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    return inputs.new_empty(inputs.shape), factor.new_empty(factor.shape), g.new_empty(factor.shape[:1])
-
-
-_back = Operator("cpu_delayed_linear_backward", _backward, _backward_shapes)
-
-
-def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.save_for_backward(*inputs[:3])
-    ctx.biased, ctx.padding = inputs[3] is not None, inputs[4:]
-
-
-def _gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-    refuse_twice("cpu")
-    g_inputs, g_factor, g_bias = _back(g, *ctx.saved_tensors, *ctx.padding)
-    return g_inputs, g_factor, None, g_bias if ctx.biased else None, None, None, None
-
-
-_delayed = Operator("cpu_delayed_linear", _forward, _shapes, _setup, _gradient)
+_delayed = Operator("cpu_delayed_linear", _forward, _shapes, _backward)
 
 
 def _convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -118,35 +100,19 @@ def _convolution_shapes(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> 
     return inputs.new_empty(inputs.shape[0] - kernel.shape[2] + 1, inputs.shape[1], kernel.shape[0])
 
 
-def _convolution_backward(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    batch, rows, g = inputs.shape[1], inputs.flatten(0, 1), g.flatten(0, 1)
+def _convolution_backward(
+    inputs: Tensor, kernel: Tensor, bias: Tensor | None, _: Any, grads: list[Tensor], needs: list[bool]
+) -> tuple[Tensor | None, ...]:
+    batch, rows, g = inputs.shape[1], inputs.flatten(0, 1), grads[0].flatten(0, 1)
     g_inputs, g_kernel = rows.new_zeros(rows.shape), kernel.new_empty(kernel.shape)
     for k in range(kernel.shape[2]):
         part = slice(k * batch, k * batch + len(g))
         product.input_gradient(g, kernel[..., k], g_inputs[part])
         g_kernel[..., k] = product.weight_gradient(g, rows[part])
-    return g_inputs.view(inputs.shape), g_kernel, product.sum_rows(g)
+    return g_inputs.view(inputs.shape), g_kernel, product.sum_rows(g) if needs[2] else None
 
 
-def _convolution_backward_shapes(g: Tensor, inputs: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return inputs.new_empty(inputs.shape), kernel.new_empty(kernel.shape), g.new_empty(kernel.shape[:1])
-
-
-_convolution_back = Operator("cpu_convolution_backward", _convolution_backward, _convolution_backward_shapes)
-
-
-def _convolution_setup(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.save_for_backward(inputs[0], inputs[1])
-    ctx.biased = inputs[2] is not None
-
-
-def _convolution_gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-    refuse_twice("cpu")
-    g_inputs, g_kernel, g_bias = _convolution_back(g, *ctx.saved_tensors)
-    return g_inputs, g_kernel, g_bias if ctx.biased else None
-
-
-convolution = Operator("cpu_convolution", _convolution, _convolution_shapes, _convolution_setup, _convolution_gradient)
+convolution = Operator("cpu_convolution", _convolution, _convolution_shapes, _convolution_backward)
 """Return y[t] = bias + sum_k inputs[t + k] kernel[:, :, k]^T, one product per tap.
 
 inputs: (T, B, N_in), T >= K. kernel: (N_out, N_in, K). bias: (N_out,) or None. Returns (T - K + 1, B, N_out).

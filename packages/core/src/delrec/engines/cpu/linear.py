@@ -16,7 +16,7 @@ from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.common import add_up, chunks, flat, mostly_zero, padded, padded_rows, row_groups
 from delrec.engines.cpu.kernels import add_rows, aligned
 from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
-from delrec.engines.ops import Operator, refuse_twice
+from delrec.engines.ops import Operator
 from delrec.engines.threads import parallel
 
 __all__ = ["linear", "list_row"]
@@ -39,43 +39,18 @@ def _shapes(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _backward(
-    g: Tensor, inputs: Tensor, weight: Tensor, to_inputs: bool, to_weight: bool, to_bias: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    g, rows = g.reshape(-1, g.shape[-1]), inputs.reshape(-1, inputs.shape[-1])
-    g_inputs, g_weight, g_bias = (g.new_empty(0) for _ in range(3))
-    if to_inputs:
-        g_inputs = product.input_gradient(g, weight).view(inputs.shape)
-    if to_weight:
-        find = _sparse_gradient if mostly_zero(rows, _SPARSE_SHARE) else product.weight_gradient
-        g_weight = find(g, rows)
-    if to_bias:
-        g_bias = product.sum_rows(g)
-    return g_inputs, g_weight, g_bias
+    inputs: Tensor, weight: Tensor, bias: Tensor | None, _: Any, grads: list[Tensor], needs: list[bool]
+) -> tuple[Tensor | None, ...]:
+    g, rows = grads[0].reshape(-1, grads[0].shape[-1]), inputs.reshape(-1, inputs.shape[-1])
+    sparse = needs[1] and mostly_zero(rows, _SPARSE_SHARE)
+    return (
+        product.input_gradient(g, weight).view(inputs.shape) if needs[0] else None,
+        (_sparse_gradient if sparse else product.weight_gradient)(g, rows) if needs[1] else None,
+        product.sum_rows(g) if needs[2] else None,
+    )
 
 
-def _backward_shapes(
-    g: Tensor, inputs: Tensor, weight: Tensor, to_inputs: bool, to_weight: bool, to_bias: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    shapes = (inputs.shape, to_inputs), (weight.shape, to_weight), (weight.shape[:1], to_bias)
-    g_inputs, g_weight, g_bias = (g.new_empty(shape if wanted else (0,)) for shape, wanted in shapes)
-    return g_inputs, g_weight, g_bias
-
-
-_back = Operator("cpu_linear_backward", _backward, _backward_shapes)
-
-
-def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.save_for_backward(inputs[0], inputs[1])
-
-
-def _gradient(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-    refuse_twice("cpu")
-    needs = ctx.needs_input_grad
-    found = _back(g, *ctx.saved_tensors, *needs)
-    return tuple(t if need else None for t, need in zip(found, needs, strict=True))
-
-
-linear = Operator("cpu_linear", _linear, _shapes, _setup, _gradient)
+linear = Operator("cpu_linear", _linear, _shapes, _backward)
 """Return inputs weight^T + bias. inputs: (..., N_in). weight: (N_out, N_in). bias: (N_out,). One dtype for all."""
 
 

@@ -13,7 +13,7 @@ from delrec.engines.cpu.codegen import kernels_for
 from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import COLUMNS, LANES
-from delrec.engines.ops import Grads, Inputs, scan_operator
+from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron, neuron_of
 from delrec.rules import Rules
@@ -67,7 +67,7 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 
 def backward(*given: Any) -> tuple[Tensor | None, ...]:
     """See `ops.scan_operator`."""
-    inputs, (kept, bits), grads, (handle, _, needs) = Inputs(*given[:8]), given[8:10], Grads(*given[10:13]), given[13:]
+    inputs, (handle, *_, (kept, bits), grads, needs) = Inputs(*given[:8]), given[8:]
     current, weight, delay, width, _, coef, start, history = inputs
     steps, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from delrec.delays import window_taps
-from delrec.engines.ops import Operator, refuse_twice
+from delrec.engines.ops import Operator
 from delrec.engines.triton.tiles import launch
 
 __all__ = ["delayed_linear"]
@@ -115,17 +115,19 @@ def _shapes(
 
 
 def _backward(
-    g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, to_inputs: bool, to_factor: bool
-) -> tuple[Tensor, Tensor]:
+    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int, _: Any,
+    grads: list[Tensor], needs: list[bool],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    (g,) = grads
     (steps, batch, senders), (after, _, receivers) = inputs.shape, g.shape
     shift = window - 1 - left
     before = max(0, shift)
     back = _lines(g, before, before + max(_whole(after), _whole(steps) - shift + window - 1))
-    g_inputs, g_factor = g.new_empty(0), g.new_empty(0)
-    if to_inputs:  # x[s] reaches y at s - shift + place and one later: the same kernel, read forwards
+    g_inputs = g_factor = None
+    if needs[0]:  # x[s] reaches y at s - shift + place and one later: the same kernel, read forwards
         flipped = factor.flip(-1).permute(0, 2, 1).contiguous()
         g_inputs = _read(back, -1 - place, flipped, None, steps, before - shift)
-    if to_factor:
+    if needs[1]:
         lines, tiles = _lines(inputs, left, _whole(after) + window - 1), triton.cdiv(receivers, _RECEIVERS)
         rows = triton.cdiv(batch, min(batch, triton.cdiv(_PROGRAMS, tiles * senders)))
         parts = g.new_empty(triton.cdiv(batch, rows), senders, 2, receivers)
@@ -135,32 +137,10 @@ def _backward(
             after, batch, senders, receivers, rows, R=_RECEIVERS, T=_TIME,
         )  # fmt: skip
         g_factor = parts.sum(0).permute(2, 0, 1).contiguous()
-    return g_inputs, g_factor
+    return g_inputs, g_factor, None, g.sum((0, 1)) if needs[3] else None
 
 
-def _backward_shapes(
-    g: Tensor, inputs: Tensor, factor: Tensor, place: Tensor, window: int, left: int, to_inputs: bool, to_factor: bool
-) -> tuple[Tensor, Tensor]:
-    return g.new_empty(inputs.shape if to_inputs else (0,)), g.new_empty(factor.shape if to_factor else (0,))
-
-
-_back = Operator("triton_delayed_linear_backward", _backward, _backward_shapes)
-
-
-def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.save_for_backward(*inputs[:3])
-    ctx.window, ctx.left = inputs[4:6]
-
-
-def _gradient(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-    refuse_twice("triton")
-    to_inputs, to_factor, _, to_bias, *_ = ctx.needs_input_grad
-    found = _back(g, *ctx.saved_tensors, ctx.window, ctx.left, to_inputs, to_factor)
-    g_inputs, g_factor = (part if wanted else None for part, wanted in zip(found, (to_inputs, to_factor), strict=True))
-    return g_inputs, g_factor, None, g.sum((0, 1)) if to_bias else None, None, None, None
-
-
-_delayed = Operator("triton_delayed_linear", _forward, _shapes, _setup, _gradient)
+_delayed = Operator("triton_delayed_linear", _forward, _shapes, _backward)
 
 
 def _whole(steps: int) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length
-from delrec.engines.ops import Grads, Inputs, scan_operator
+from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.triton.axonal import sender_gradients
 from delrec.engines.triton.recurrence import COLS, Recurrence, recurrence_of
 from delrec.engines.triton.scan_kernels import backward_scan, forward_scan, weight_gradient
@@ -127,8 +127,8 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 
 def backward(*given: Any) -> tuple[Tensor | None, ...]:
     """See `ops.scan_operator`."""
-    inputs, (kept, bits), grads = Inputs(*given[:8]), given[8:10], Grads(*given[10:13])
-    handle, limit, needs = given[13:]
+    inputs, (handle, limit, *_, (kept, bits), grads, needs) = Inputs(*given[:8]), given[8:]
+    g_spikes, g_final, g_trace = grads
     neuron = neuron_of(handle)
     plan = plan_of(neuron, inputs, limit)
     coef, start, history, recurrence, tiles = inputs.coef, inputs.start, inputs.history, plan.recurrence, plan.tiles
@@ -137,10 +137,10 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     need_taps = recurrence is not None and (need_delay or need_width)
     none = bits
     g_x = kept.new_empty(steps, batch, size)
-    carry = (torch.zeros_like if grads.final is None else torch.clone)(
-        start if grads.final is None else grads.final, memory_format=torch.contiguous_format
+    carry = (torch.zeros_like if g_final is None else torch.clone)(
+        start if g_final is None else g_final, memory_format=torch.contiguous_format
     )
-    g_spikes, g_trace = (none if g is None else g.contiguous() for g in (grads.spikes, grads.trace))
+    came = [none if g is None else g.contiguous() for g in (g_spikes, g_trace)]
     g_coef = kept.new_zeros(tiles.programs, len(coef), size, dtype=torch.float64) if need_coef else none
     g_history = kept.new_zeros(history.shape) if need_history else none
     weight = tables = edges = sent = ring = running = sums = none
@@ -160,10 +160,10 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     launch(
         backward_scan, (tiles.programs,), tiles.options,
         weight, tables, edges, none if plan.mask is None else plan.mask, coef.contiguous(), kept,
-        start.contiguous(), bits, ring, sent, running, g_spikes, g_trace, g_x, carry, g_history, sums, g_coef, steps,
+        start.contiguous(), bits, ring, sent, running, *came, g_x, carry, g_history, sums, g_coef, steps,
         batch, size, len(history), prefix, past, slots - 1,
-        **plan.constants(size, coef), ADJOINT=plan.steps.adjoint_tile, SPIKES_GIVEN=grads.spikes is not None,
-        TRACE_GIVEN=grads.trace is not None, TAPS=plan.kind == 1 and need_taps, COEF=need_coef, HISTORY=need_history,
+        **plan.constants(size, coef), ADJOINT=plan.steps.adjoint_tile, SPIKES_GIVEN=g_spikes is not None,
+        TRACE_GIVEN=g_trace is not None, TAPS=plan.kind == 1 and need_taps, COEF=need_coef, HISTORY=need_history,
     )  # fmt: skip
     g_weight = g_delay = g_width = None
     if recurrence is not None and plan.kind == 1:
