@@ -30,12 +30,11 @@ class Shape(NamedTuple):
 class Given(NamedTuple):
     """What both passes read.
 
-    mask: flat (B, N) or (T, B, N); mask_on 0 or 1; mask_step: its stride in time. coef: flat (C, N). numbers: the
-    neuron's constants, `rules.Rules.numbers`. start: flat (states, B, N).
+    mask: flat (B, N) or (T, B, N), or empty; mask_step: its stride in time. coef: flat (C, N). numbers: the neuron's
+    constants, `rules.Rules.numbers`. start: flat (states, B, N).
     """
 
     mask: Array
-    mask_on: int
     mask_step: int
     coef: Array
     numbers: Array
@@ -53,17 +52,12 @@ class Planes(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """Gradients of what the scan gave: spikes (T, B, N), final (states, B, N), trace (states, T, B, N).
-
-    *_on: whether it is given, 0 or 1.
-    """
+    """Gradients of spikes (T, B, N), final states (states, B, N) and trace (states, T, B, N), each empty if there is
+    none."""
 
     spikes: Array
-    spikes_on: int
     final: Array
-    final_on: int
     trace: Array
-    trace_on: int
 
 
 class Wanted(NamedTuple):
@@ -110,13 +104,13 @@ class Taps(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Synaptic delays: where each connection reads, as pairs of neighbouring steps (see `synaptic`).
+    """Synaptic delays: where each connection reads, as pairs of neighbouring steps (see `recurrence.Synaptic`).
 
     place, factor: (N, N, per) and (N, N, per, 2), [receiver, sender] in the forward pass, its transpose in the
     backward pass, like weight; span: (sender, receiver, 4), the steps that bound the triangle's sides. All are
-    `synaptic.blocked`, and steps are elements from the first ring of the block on. ahead: how far places lie before
-    step 1. length: steps that a ring must hold. direct: 1 where pairs are taps of the sequence itself. g_span, g_total:
-    sums of one group, laid out as weight.
+    `blocked`, and steps are elements from the first ring of the block on. ahead: how far places lie before step 1.
+    length: steps that a ring must hold. direct: 1 where pairs are taps of the sequence itself. g_span, g_total: sums of
+    one group, laid out as weight.
     """
 
     place: Array

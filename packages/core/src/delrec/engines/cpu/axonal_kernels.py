@@ -1,7 +1,8 @@
-"""One delay per sender, as the scan uses it: delay, then weight; see `blocks` for what each function does.
+"""One delay per sender, as the scan uses it: delay, then weight. `blocks` says what each of its functions does.
 
-Time runs down in a ring of gz: sender o has reach[o] + SLACK lines of LANES values, line `position + k` is k steps
-ahead. The weight's gradient is one product for SEGMENT steps.
+What is indexed by a sender is laid out (sender, lane), so that one vector holds the 16 rows of a tile; neurons are
+computed row by row. Time runs down in a ring of gz, the gradient of z: sender o has reach[o] + SLACK lines of LANES
+values, and line `position + k` is k steps ahead. The weight's gradient is one product for SEGMENT steps.
 """
 
 from __future__ import annotations
@@ -11,32 +12,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from delrec.engines.cpu.cache import allocating, compiled
-from delrec.engines.cpu.kernels import (
-    SEGMENT,
-    SLACK,
-    aligned,
-    delay_gradient,
-    delayed_spikes,
-    gather_gradient,
-    push_ring,
-    send_back,
-    slide_ring,
-    to_lanes,
-    to_rows,
-    weigh_dense,
-    weigh_sparse,
-    weight_gradient,
-    weight_gradient_sparse,
+from delrec.engines.cpu.kernels import SLACK, add_rows, aligned, to_lanes, to_rows
+from delrec.engines.cpu.vector import (
+    LANES,
+    ROWS,
+    count_bits,
+    get,
+    masked_sum,
+    multiply_rows,
+    next_bit,
+    put,
+    spread_bits,
+    weigh_lines,
 )
-from delrec.engines.cpu.vector import LANES
 
+SEGMENT = 8  # steps whose part of the weight gradient is one product
 POSITION, LIVE, STEPS = 0, 1, 2  # of `now`: place in the ring; live entries of z, and steps, in this segment
 
 
 class Forward(NamedTuple):
     """Scratch of a tile, forward."""
 
-    rec: Any
+    y: Any
     z: Any
     live: Any
     index: Any
@@ -63,7 +60,7 @@ class Backward(NamedTuple):
 
 @allocating
 def forward_room(shape, tables, bits, bits_at):
-    """See `blocks`."""
+    """Make room."""
     real, row = tables.weight.dtype.type, shape.row
     return Forward(
         aligned(LANES * row, real), aligned(row * LANES, real), np.zeros(row, np.uint16),
@@ -72,20 +69,46 @@ def forward_room(shape, tables, bits, bits_at):
 
 
 @compiled
+def delayed_spikes(t, shape, tables, bits, bits_at, z, z_at, z_row, live):
+    """z[o, lane] = sum_k m_o[k] S[t-k, lane, o]; live[o] gets the lanes that are not silent. Return how many are."""
+    alive = 0
+    for o in range(shape.size):
+        newest = bits_at + o * (shape.prefix + shape.steps) + t - get(tables.first, o)
+        seen = spread_bits(bits, newest, tables.taps, o * tables.width, get(tables.counts, o), z, z_at + o * z_row)
+        put(live, o, seen)
+        alive += count_bits(seen)
+    return alive
+
+
+@compiled
 def receive(t, shape, tables, room, bits, bits_at):
-    """See `blocks`."""
-    length = shape.prefix + shape.steps
-    alive = delayed_spikes(
-        t, shape.size, bits, bits_at, length, tables.first, tables.counts, tables.taps, tables.width, room.z, 0, LANES,
-        room.live,
-    )  # fmt: skip
+    """y[lane, i] = sum_o z[o, lane] weight[o, i]."""
+    row = shape.row
+    alive = delayed_spikes(t, shape, tables, bits, bits_at, room.z, 0, LANES, room.live)
     if alive > tables.dense_above:
-        weigh_dense(shape.size, shape.row, room.z, 0, LANES, tables.weight, room.rec)
-    else:
-        weigh_sparse(
-            shape.size, shape.row, room.live, room.z, 0, LANES, tables.weight, room.rec, room.index, room.value,
-            room.count,
-        )  # fmt: skip
+        room.y[: LANES * row] = 0
+        for i in range(0, row, 64 // room.y.itemsize):
+            for b in range(0, LANES, ROWS):
+                c = b * row + i
+                multiply_rows(
+                    room.z, b, 1, LANES, tables.weight, i, row, room.y, c, row, room.y, c, row,
+                    min(ROWS, LANES - b), shape.size,
+                )  # fmt: skip
+        return
+    for b in range(LANES):
+        put(room.count, b, 0)
+    for o in range(shape.size):
+        word = get(room.live, o)
+        while word != 0:
+            b = next_bit(word)
+            word &= word - np.uint16(1)
+            n = get(room.count, b)
+            put(room.index, b * row + n, np.int32(o))
+            put(room.value, b * row + n, get(room.z, o * LANES + b))
+            put(room.count, b, n + 1)
+    for b in range(LANES):
+        room.y[b * row : (b + 1) * row] = 0.0
+        add_rows(room.y, b * row, row, room.index, room.value, b * row, get(room.count, b), tables.weight, 0, row)
 
 
 @compiled
@@ -95,7 +118,7 @@ def send(t, shape, tables, room, bits, bits_at):
 
 @allocating
 def backward_room(shape, tables):
-    """See `blocks`."""
+    """Make room."""
     real, row = tables.weight.dtype.type, shape.row
     start = np.zeros(shape.size + 1, np.int64)
     for o in range(shape.size):
@@ -113,58 +136,107 @@ def backward_room(shape, tables):
 
 @compiled
 def g_row(room):
-    """See `blocks`."""
+    """Return the first row of the segment that is free."""
     return room.now[STEPS] * LANES
 
 
 @compiled
 def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
-    """See `blocks`."""
-    now, size, length = room.now, shape.size, shape.prefix + shape.steps
-    if now[POSITION] == 0:
-        slide_ring(size, room.ring, room.start, tables.reach, SLACK)
+    """y[lane, o] = sum_k m_o[k] gz[t+k, lane, o], and what the spikes of step t give to delay and half-width."""
+    now, ring, start = room.now, room.ring, room.start
+    if now[POSITION] == 0:  # the newest lines move up
+        for o in range(shape.size):
+            for j in range((start[o] + tables.reach[o]) * LANES - 1, start[o] * LANES - 1, -1):
+                put(ring, j + SLACK * LANES, get(ring, j))
         now[POSITION] = SLACK
     now[POSITION] -= 1
-    at = now[POSITION]
-    gather_gradient(
-        size, room.ring, at, room.start, tables.first, tables.counts, tables.taps, tables.width, room.y_lanes
-    )
-    if wanted.taps:
-        delay_gradient(
-            size, bits, bits_at + t, length, room.ring, at, room.start, tables.first, tables.left, tables.middle,
-            tables.right, room.y_lanes, tables.slope, tables.g_delay, tables.g_width,
-        )  # fmt: skip
+    for o in range(shape.size):
+        first = (start[o] + now[POSITION] + tables.first[o]) * LANES
+        weigh_lines(ring, first, tables.taps, o * tables.width, tables.counts[o], room.y_lanes, o * LANES)
+        word = bits[bits_at + o * (shape.prefix + shape.steps) + t]
+        if wanted.taps and word != 0:
+            # dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s inside the triangle, its corners included
+            low = masked_sum(ring, first, tables.left[o], word)
+            first += tables.left[o] * LANES
+            middle = masked_sum(ring, first, tables.middle[o], word)
+            high = masked_sum(ring, first + tables.middle[o] * LANES, tables.right[o], word)
+            s = np.float64(tables.slope[o])
+            met = np.float64(masked_sum(room.y_lanes, o * LANES, 1, word))
+            tables.g_delay[o] += np.float64(high - low) * s * s
+            tables.g_width[o] += np.float64(low + middle + high) * s * s - 2.0 * s * met
     to_rows(shape.row, room.y_lanes, room.y)
 
 
 @compiled
+def push(shape, room):
+    """Write gz at the ring's position."""
+    for o in range(shape.size):
+        at = (room.start[o] + room.now[POSITION]) * LANES
+        for lane in range(LANES):
+            put(room.ring, at + lane, get(room.gz, o * LANES + lane))
+
+
+@compiled
 def send_silence(shape, tables, room):
-    """See `blocks`."""
+    """Send zeros back."""
     room.gz[:] = 0
-    push_ring(shape.size, room.gz, room.ring, room.now[POSITION], room.start)
+    push(shape, room)
 
 
 @compiled
 def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
-    """See `blocks`."""
-    now, size, row, length = room.now, shape.size, shape.row, shape.prefix + shape.steps
+    """gz[o, lane] = sum_i weight[i, o] g[i, lane], and the weight's gradient at the end of each segment."""
+    now, size, row = room.now, shape.size, shape.row
     to_lanes(row, room.g, now[STEPS] * LANES * row, room.g_lanes)
-    send_back(size, row, tables.weight, room.g_lanes, room.gz)
-    push_ring(size, room.gz, room.ring, now[POSITION], room.start)
+    room.gz[: size * LANES] = 0
+    for o in range(0, size, ROWS):
+        for lane in range(0, LANES, 64 // room.gz.itemsize):
+            c = o * LANES + lane
+            multiply_rows(
+                tables.weight, o, 1, row, room.g_lanes, lane, LANES, room.gz, c, LANES, room.gz, c, LANES,
+                min(ROWS, size - o), size,
+            )  # fmt: skip
+    push(shape, room)
     if not wanted.weight:
         return
     now[LIVE] += delayed_spikes(
-        t, size, bits, bits_at, length, tables.first, tables.counts, tables.taps, tables.width, room.z,
-        now[STEPS] * LANES, SEGMENT * LANES, room.live[now[STEPS] * row :],
-    )  # fmt: skip
+        t, shape, tables, bits, bits_at, room.z, now[STEPS] * LANES, SEGMENT * LANES, room.live[now[STEPS] * row :]
+    )
     now[STEPS] += 1
     if now[STEPS] == SEGMENT or t == 0:
         if now[LIVE] > tables.dense_above * now[STEPS]:
-            weight_gradient(size, row, room.z, SEGMENT * LANES, room.g, now[STEPS] * LANES, sums.weight)
+            weight_gradient(shape, room, now[STEPS] * LANES, sums.weight)
         else:
-            weight_gradient_sparse(
-                size, row, room.live, row, now[STEPS], room.z, SEGMENT * LANES, room.g, sums.weight, room.index,
-                room.value,
-            )  # fmt: skip
+            weight_gradient_sparse(shape, room, now[STEPS], sums.weight)
         now[STEPS] = 0
         now[LIVE] = 0
+
+
+@compiled
+def weight_gradient(shape, room, count, out):
+    """out[o, i] += sum_{j < count} z[o, j] g[j, i]: j runs over the lanes of a few steps."""
+    row, z_row = shape.row, SEGMENT * LANES
+    for o in range(0, shape.size, ROWS):
+        for i in range(0, row, 64 // out.itemsize):
+            c = o * row + i
+            multiply_rows(
+                room.z, o * z_row, z_row, 1, room.g, i, row, out, c, row, out, c, row, min(ROWS, shape.size - o), count
+            )  # fmt: skip
+
+
+@compiled
+def weight_gradient_sparse(shape, room, steps, out):
+    """As `weight_gradient`, from the entries of z that are live."""
+    row, index, value = shape.row, room.index, room.value
+    for o in range(shape.size):
+        n = 0
+        for s in range(steps):
+            word = room.live[s * row + o]
+            while word != 0:
+                j = s * LANES + next_bit(word)
+                index[n] = j
+                value[n] = room.z[o * SEGMENT * LANES + j]
+                n += 1
+                word &= word - np.uint16(1)
+        if n:
+            add_rows(out, o * row, row, index, value, 0, n, room.g, 0, row)

@@ -34,27 +34,28 @@ def adjoint_block(work: Any, numbers: Any) -> None:
     """Gradients of SPIKE and NEW to those of the states before, of CURRENT (in its place) and of COEF."""
 
 
-# of `axonal_kernels` or `synaptic_kernels`
+# of `axonal_kernels` or `synaptic_kernels`; `room` is the scratch of a tile, and rows of room.y are the recurrent
+# current of a step in the forward pass, the gradient of its spikes in the backward pass
 
 
 def forward_room(shape: Any, tables: Any, bits: Any, bits_at: Any) -> Any:
-    """Make the scratch of a tile; rows of `room.rec` are the recurrent current."""
+    """Make the scratch of the forward pass."""
 
 
 def receive(t: Any, shape: Any, tables: Any, room: Any, bits: Any, bits_at: Any) -> None:
-    """Fill room.rec for step t."""
+    """Fill room.y for step t."""
 
 
 def send(t: Any, shape: Any, tables: Any, room: Any, bits: Any, bits_at: Any) -> None:
-    """Take note of the spikes of step t."""
+    """Send the spikes of step t."""
 
 
 def backward_room(shape: Any, tables: Any) -> Any:
-    """Make the scratch of a tile; room.y: gradient of the step's spikes; room.g: rows of gI from g_row(room) on."""
+    """Make the scratch of the backward pass."""
 
 
 def g_row(room: Any) -> Any:
-    """Return the first row of room.g that this step fills."""
+    """Return the first row of room.g, the gradient of the recurrent current, that this step fills."""
 
 
 def receive_gradient(

@@ -8,14 +8,12 @@ in another file, and two processes that save different signatures at a time can 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import hashlib
 import os
 import pickle
 import platform
-import shutil
 import stat
 import tempfile
 import warnings
@@ -76,13 +74,15 @@ class _Kept(_Cache):
         target_context.refresh()
         path = self._path(sig, target_context.codegen())
         try:
-            if not _unsafe(path):
+            if path and not _unsafe(path):
                 return CompileResult._rebuild(target_context, *pickle.loads(path.read_bytes()))
         except Exception:  # missing, cut or garbage, in the words of whichever reader met it
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         path = self._path(sig, data.codegen)
+        if path is None:
+            return
         with contextlib.suppress(OSError):  # a full disk costs the next process a compilation
             handle, name = tempfile.mkstemp(dir=path.parent)
             try:
@@ -92,42 +92,39 @@ class _Kept(_Cache):
             finally:
                 Path(name).unlink(missing_ok=True)
 
-    def _path(self, sig: Any, codegen: Any) -> Path:
-        f = self._function
+    def _path(self, sig: Any, codegen: Any) -> Path | None:
+        f, folder = self._function, cache_folder()
         key = (sources(), f.__globals__.get("STAMP", ""), f.__qualname__, str(sig), repr(codegen.magic_tuple()))
-        return cache_folder() / f"{f.__module__}.{f.__name__}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}"
+        name = f"{f.__module__}.{f.__name__}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}"
+        return None if folder is None else folder / name
 
 
-def cache_folder() -> Path:
+def cache_folder() -> Path | None:
     """Return the folder of compiled kernels: DELREC_CACHE, or `delrec` in XDG_CACHE_HOME or ~/.cache.
 
-    Where it cannot be made, or others could write in it, a private folder that lasts as long as the process, with one
-    warning.
+    None, with one warning, where it cannot be made or written, or others could write in it.
     """
     return _folder(os.environ.get("DELREC_CACHE"), os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
 
 
 @functools.cache
-def _folder(chosen: str | None, cache_home: str | None, home: str | None) -> Path:
+def _folder(chosen: str | None, cache_home: str | None, home: str | None) -> Path | None:
     folder = None
     try:
         folder = Path(chosen) if chosen else Path(cache_home or Path.home() / ".cache") / "delrec"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        reason = _unsafe(folder)
-        if not reason:
-            with tempfile.TemporaryFile(dir=folder):  # a folder of ours on a disk that cannot be written
-                return folder
+        reason = _unsafe(folder) or ("" if os.access(folder, os.W_OK) else "it cannot be written")
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
         reason = str(error)
+    if not reason:
+        return folder
     warnings.warn(
         f"compiled kernels cannot be kept in {folder or 'a cache folder'} ({reason}): every process compiles its own; "
         "name a folder of your own in DELREC_CACHE",
         RuntimeWarning,
         stacklevel=2,
     )
-    made = tempfile.mkdtemp(prefix="delrec-")
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return Path(made)
+    return None
 
 
 def _unsafe(path: Path) -> str:

@@ -20,7 +20,7 @@ from delrec.engines.cpu.common import GROUPS, Array, add_up, flat, tile_count
 from delrec.engines.cpu.kernels import SLACK, aligned
 from delrec.engines.cpu.line_vector import read_pairs
 from delrec.engines.cpu.linear import list_row
-from delrec.engines.cpu.synaptic_kernels import NEAR, make_room, push_lines
+from delrec.engines.cpu.synaptic_kernels import NEAR
 from delrec.engines.cpu.vector import LANES, get, put, transpose_block
 from delrec.engines.ops import Operator
 from delrec.engines.threads import parallel
@@ -186,6 +186,21 @@ def store_rows(lanes, whole, rows, size, scratch, offset, y, at):
 
 
 @compiled
+def push(senders, lines, position, values, ring):
+    """Write the values of the next step in the ring and return its position, after moving all lines up by SLACK."""
+    if position == 0:
+        for n in range(senders):
+            for j in range((n + 1) * lines * LANES - SLACK * LANES - 1, n * lines * LANES - 1, -1):
+                put(ring, j + SLACK * LANES, get(ring, j))
+        position += SLACK
+    position -= 1
+    for n in range(senders):
+        for lane in range(LANES):
+            put(ring, (n * lines + position) * LANES + lane, get(values, n * LANES + lane))
+    return position
+
+
+@compiled
 def read(receivers, senders, lines, position, place, factor, ones, ring, out):
     """out[a, lane] = sum_b factor[a, b] . ring[b, position + place[a, b] .. + 1, lane], places in elements (`Taps`)."""
     out[:] = 0
@@ -206,8 +221,6 @@ def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
     scratch = aligned(LANES * max(whole_in, whole_out), real)
     values = aligned(whole_in * LANES, real)
     arrived = aligned(whole_out * LANES, real)
-    once = aligned(whole_in * LANES, real)
-    twice = aligned(whole_in * LANES, real)
     ones = np.ones(NEAR, real)
     index, value = np.empty(receivers, np.int32), np.empty(receivers, real)
     lines = window + 1 + SLACK
@@ -218,7 +231,6 @@ def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
     total = max(steps, shift + after)
     for j in range(total - min(0, shift)):
         clock = total - 1 - j if backward else j + min(0, shift)
-        position = make_room(senders, lines, window + 1, 0, position, True, ring, ring, False, once, twice)
         arrives = clock - shift if backward else clock
         count = after if backward else steps
         if 0 <= arrives < count:
@@ -226,7 +238,7 @@ def delayed_tile(tile, sizes, backward, taps, x, y, gradient):
             load_lanes(x, (arrives * batch + first_row) * senders, rows, senders, whole_in, scratch, values)
         else:
             values[:] = 0
-        push_lines(senders, lines, position, True, values, ring, ring, False, once, twice)
+        position = push(senders, lines, position, values, ring)
         leaves = clock if backward else clock - shift
         count = steps if backward else after
         if leaves < 0 or leaves >= count:

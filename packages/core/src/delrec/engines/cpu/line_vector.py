@@ -9,34 +9,11 @@ from delrec.engines.cpu.vector import LANES, Loop, emitted
 __all__ = [
     "add_column",
     "add_sides",
-    "copy_line",
-    "fill_line",
-    "go_on",
     "read_pairs",
     "read_pairs_keep",
     "read_triples",
     "read_triples_keep",
 ]
-
-
-@emitted("out out_at")
-def fill_line(e, builder, out):
-    """out[lane] = 0."""
-    e.store(e.zero(), out)
-
-
-@emitted("line at out out_at")
-def copy_line(e, builder, line, out):
-    """out[lane] = line[lane]."""
-    e.store(e.load(line), out)
-
-
-@emitted("value slope at steps out out_at")
-def go_on(e, builder, value, slope, steps, out):
-    """out[lane] = value[lane] + steps * slope[lane]."""
-    count = e.splat(builder.sitofp(steps, e.element))
-    rise = builder.fmul(count, e.load(slope))
-    e.store(builder.fadd(e.load(value), rise), out)
 
 
 def _make_reader(per: int, keep: bool) -> Any:

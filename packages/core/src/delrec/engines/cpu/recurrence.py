@@ -9,45 +9,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.delays import kernel_length, triangle_kernel, triangle_sides
-from delrec.engines.cpu import synaptic
+from delrec.delays import kernel_length, triangle_kernel, triangle_sides, triangle_support
 from delrec.engines.cpu.arguments import Pairs, Taps
 from delrec.engines.cpu.common import Array, add_up, flat, padded, padded_rows
+from delrec.engines.cpu.kernels import SLACK
+from delrec.engines.cpu.synaptic_kernels import NEAR
 from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs
 from delrec.neurons import Neuron
 
-__all__ = ["Axonal", "Nothing", "Recurrence", "Synaptic", "recurrence_of"]
+__all__ = ["Axonal", "Recurrence", "Synaptic", "recurrence_of"]
 
 _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product is faster
+_latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
 
 
 def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
     """Return the tables of a scan's recurrence, or of none; they are made again only where the delays have changed."""
     current, delay, width, history = inputs.current, inputs.delay, inputs.width, inputs.history.shape[0]
     if delay is None or width is None:
-        return Nothing(current.shape[-1], current.dtype)
+        return Recurrence(current.shape[-1], current.dtype)
     reach = current.shape[0] - 1 + history
     made_of = current.dtype, delay.dtype, delay.shape, reach, history
     latest = _latest.get(neuron)
-    # by value, as an edit in place leaves no trace everywhere
     same = latest is not None and latest.made_of == made_of
+    # by value, as an edit in place leaves no trace everywhere
     if same and torch.equal(latest.delay, delay) and torch.equal(latest.width, width):  # type: ignore[union-attr]
         return latest  # type: ignore[return-value]
     kind = Synaptic if delay.dim() == 2 else Axonal
     # never in less than float32, nor in less than either side has
     precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
-    found = kind(delay.detach().to(precise), width.detach().to(precise), current.dtype, reach, history)
+    found: Recurrence = kind(delay.detach().to(precise), width.detach().to(precise), current.dtype, reach, history)
     found.delay, found.width, found.made_of = delay.detach().clone(), width.detach().clone(), made_of
     _latest[neuron] = found
     return found
 
 
-_latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
-
-
 class Recurrence:
-    """Tables for the two passes.
+    """Tables for the two passes; here of a layer without recurrence.
 
     kind: of kernels. past: how many given steps are met. delay, width, made_of: what the tables are of.
     """
@@ -60,39 +59,28 @@ class Recurrence:
     _tables: Any
     _laid_out: tuple[Tensor, Array] | None = None
 
+    def __init__(self, size: int, dtype: torch.dtype) -> None:
+        none, whole, sums = torch.zeros(0, dtype=dtype).numpy(), np.zeros(size, np.int64), np.zeros(0, np.float64)
+        self._tables = Taps(whole, whole, none, 0, whole, whole, whole, none, whole, none, 0.0, sums, sums)
+
     def forward(self, weight: Tensor | None) -> Taps | Pairs:
         """Return the tables of the forward pass, with the weight laid out, which is kept until the weight changes."""
-        assert weight is not None
+        if weight is None:
+            return self._tables  # type: ignore[no-any-return]
         if self._laid_out is None or not torch.equal(self._laid_out[0], weight):
-            self._laid_out = weight.detach().clone(), self._lay_out(weight)
+            self._laid_out = weight.detach().clone(), self._lay_out(weight.t())
         return self._tables._replace(weight=self._laid_out[1])
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
         """Return the tables of the backward pass, those of each group of tiles with sums of its own, and all sums."""
-        raise NotImplementedError
+        return [self._tables] * groups, torch.zeros(0)
 
     def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients of delay, shaped like it, and of half-width, (N,); g_weight is [sender, receiver]."""
         raise NotImplementedError
 
-    def _lay_out(self, weight: Tensor) -> Array:
-        raise NotImplementedError
-
-
-class Nothing(Recurrence):
-    """A layer without recurrence."""
-
-    def __init__(self, size: int, dtype: torch.dtype) -> None:
-        none, whole, sums = torch.zeros(0, dtype=dtype).numpy(), np.zeros(size, np.int64), np.zeros(0, np.float64)
-        self._tables = Taps(whole, whole, none, 0, whole, whole, whole, none, whole, none, 0.0, sums, sums)
-
-    def forward(self, weight: Tensor | None) -> Taps:
-        """Return empty tables."""
-        return self._tables
-
-    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
-        """Return empty tables."""
-        return [self._tables] * groups, torch.zeros(0)
+    def _lay_out(self, matrix: Tensor) -> Array:
+        return padded_rows(matrix, padded(len(matrix)))
 
 
 class Axonal(Recurrence):
@@ -118,14 +106,11 @@ class Axonal(Recurrence):
         )  # fmt: skip
         self.past = min(history, int((first + rounded).max()))
 
-    def _lay_out(self, weight: Tensor) -> Array:
-        return padded_rows(weight.t(), padded(len(weight)))
-
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
         """Return the taps and the weights by receiver, with sums for delay and half-width in float64."""
         assert weight is not None
         sums = torch.zeros(2, groups, len(weight), dtype=torch.float64)
-        tables = self._tables._replace(weight=padded_rows(weight, padded(len(weight))))
+        tables = self._tables._replace(weight=self._lay_out(weight))
         return [tables._replace(g_delay=d, g_width=w) for d, w in zip(*sums.numpy(), strict=True)], sums
 
     def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,29 +119,81 @@ class Axonal(Recurrence):
 
 
 class Synaptic(Recurrence):
-    """One delay per connection: pairs of neighbouring steps to read, see `synaptic`."""
+    """One delay per connection, at a cost that does not grow with the spread.
+
+    A triangle of half-width s is the second difference of a ramp, so that its sum over a sequence is read off the twice
+    accumulated sequence G2 at three places, each between two steps (c = 1 + d, a = n + f with n = floor(a)):
+
+        sum_k max(0, s - |k - c|) g[k] = R(c - s) - 2 R(c) + R(c + s),   R(a) = (1 - f) G2[n+1] + f G2[n+2]
+
+    With s = 1 the two taps are applied directly. What is not delivered (k < 1) lies in steps that are still zero, where
+    G2 goes on as a straight line. The tables are in the order in which they are read: NEAR rings at a time, for which
+    every reader comes in turn (`_blocked`). Connections that no spike within `reach` steps can meet are dropped.
+    """
 
     kind = "synaptic"
 
+    @torch.no_grad()
     def __init__(self, delay: Tensor, width: Tensor, dtype: torch.dtype, reach: int, history: int) -> None:
-        self._tables, self._backward = synaptic.pairs(delay, width, reach, dtype)
-        self._half = width.to(dtype).expand(len(delay))
-        self.past = max(1, min(history, self._tables.length))
+        centre, half = 1 + delay, width.expand(delay.shape)
+        direct = bool((half == 1).all())
+        points = [(centre, torch.ones_like(centre))]
+        if not direct:
+            scale = 1 / half**2
+            points = [(centre - half, scale), (centre, -2 * scale), (centre + half, scale)]
+        met = (centre - half < reach + 1).to(centre.dtype)
+        places, factors = [], []
+        for at, weight in points:
+            n = at.floor()
+            f = at - n
+            # the ramp that starts at n + f reads G2 at n + 1 and n + 2; a tap between n and n + 1 reads those
+            places.append(torch.where(met > 0, n + (0 if direct else 1), 1).to(torch.int32))
+            factors.append(torch.stack([(1 - f) * weight * met, f * weight * met], -1))
+        place, factor = torch.stack(places, -1), torch.stack(factors, -2).to(dtype)
+        low, high = triangle_support(delay, half)
+        span = torch.stack([low, (centre.ceil() - 1) + 1, centre.floor() + 1, high + 1], -1)
+        span[..., 1:3] = torch.minimum(torch.maximum(span[..., 1:3], span[..., :1]), span[..., 3:])
+        span = torch.where(met.unsqueeze(-1) > 0, span, 1).to(torch.int32)
+        ahead = max(0, -int(place.min()))
+        length = max(int(place.max()) + 2, int(span.max()) + 1) + ahead
+        ring = (torch.arange(len(delay), dtype=torch.int32) % NEAR * (length + SLACK)).view(-1, 1)
 
-    def _lay_out(self, weight: Tensor) -> Array:
-        return flat(synaptic.blocked(weight))
+        def elements(table: Tensor) -> Array:
+            """Steps as elements from the block's first ring on, for readers (rows) of rings (columns)."""
+            return flat(_blocked((table + ring) * LANES))
+
+        none = np.zeros(0, flat(factor).dtype)
+        rest = (len(points), ahead, length, int(direct), elements(span.transpose(0, 1)), none, none, none)
+        self._tables = Pairs(elements(place), flat(_blocked(factor)), *rest)
+        self._back = Pairs(elements(place.transpose(0, 1)), flat(_blocked(factor.transpose(0, 1))), *rest)
+        self._half = width.to(dtype).expand(len(delay))
+        self.past = max(1, min(history, length))
+
+    def _lay_out(self, matrix: Tensor) -> Array:
+        return flat(_blocked(matrix.t()))
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
         """Return what each sender reads, with sums a connection."""
         assert weight is not None
         sums = weight.new_zeros(2, groups, weight.numel())
-        tables = self._backward._replace(weight=flat(synaptic.blocked(weight.t())))
+        tables = self._back._replace(weight=self._lay_out(weight))
         return [tables._replace(g_span=s, g_total=t) for s, t in zip(*sums.numpy(), strict=True)], sums
 
     def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s, inside the triangle; (N, N) and (N,)."""
-        sides, total = (synaptic.unblocked(s, len(weight)) for s in map(add_up, sums))  # [sender, receiver]
-        scale = 1 / self._half.unsqueeze(-1)
-        by_sender = weight.t()
+        size = len(weight)
+        counts = [min(NEAR, size - b) for b in range(0, size, NEAR)]
+
+        def unblocked(row: Tensor) -> Tensor:
+            blocks = row.split([size * n for n in counts])
+            return torch.cat([block.view(size, n) for block, n in zip(blocks, counts, strict=True)], 1)
+
+        sides, total = (unblocked(add_up(s)) for s in sums)  # [sender, receiver]
+        scale, by_sender = 1 / self._half.unsqueeze(-1), weight.t()
         g_width = (by_sender * (total * scale**2 - 2 * scale * g_weight)).sum(1)
         return (by_sender * sides * scale**2).t(), g_width
+
+
+def _blocked(table: Tensor) -> Tensor:
+    """Return (N, N, ...), [reader, ring, ...], as a row of blocks of NEAR rings (the last may have fewer)."""
+    return torch.cat([block.reshape(-1) for block in table.split(NEAR, 1)])

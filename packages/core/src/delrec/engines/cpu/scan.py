@@ -87,9 +87,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     g_past = coef.new_zeros(recurrence.past, batch, size)
     tables, sums = recurrence.backward(weight, groups)
     words = bits.numpy().view(np.uint16)
-    spikes, final, trace = (flat(empty if g is None else g) for g in grads)
-    on = [int(g is not None) for g in grads]
-    incoming = Incoming(spikes, on[0], final, on[1], trace, on[2])
+    incoming = Incoming(*(empty.numpy() if g is None else flat(g) for g in grads))
     wanted = Wanted(int(sum_weight), int(need_taps), int(need_coef), int(need_start))
     planes, out, starts, pasts = flat(kept), flat(g_x), flat(g_start), flat(g_past)
 
@@ -127,10 +125,10 @@ def _arguments(
     row = -(-size // COLUMNS) * COLUMNS
     shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
     numbers = np.array(rules.numbers, np.float64 if coef.dtype == torch.float64 else np.float32)
-    masks, masked, step = numbers[:0], 0, 0
+    masks, step = numbers[:0], 0
     if mask is not None and recurrent:
-        masks, masked, step = flat(mask), 1, batch * size if mask.dim() == 3 else 0
-    return shape, Given(masks, masked, step, flat(coef.expand(-1, size)), numbers, flat(inputs.start))
+        masks, step = flat(mask), batch * size if mask.dim() == 3 else 0
+    return shape, Given(masks, step, flat(coef.expand(-1, size)), numbers, flat(inputs.start))
 
 
 def pack(bits: Tensor, history: Tensor, shape: Shape) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: F403, F405
 """The scan of one tile of the batch through time, and its adjoint, for any neuron.
 
 `codegen` compiles a copy of this file for each neuron, where the names of `blocks` are that neuron's; arguments are
@@ -8,37 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from delrec.engines.cpu.blocks import (
-    BLOCK,
-    COEF,
-    COEFFICIENTS_READ_OLD,
-    COEFS,
-    CURRENT,
-    G_COEF,
-    G_NEW,
-    G_SPIKE,
-    KEPT,
-    NEW,
-    OLD,
-    PLANES,
-    READS_OLD,
-    REAL,
-    ROWS,
-    SPIKE,
-    STATES,
-    ZERO,
-    adjoint_block,
-    backward_room,
-    forward_room,
-    g_row,
-    receive,
-    receive_gradient,
-    restore_block,
-    send,
-    send_gradient,
-    send_silence,
-    step_block,
-)
+from delrec.engines.cpu.blocks import *
 from delrec.engines.cpu.cache import compiled, entry, inlined
 from delrec.engines.cpu.vector import LANES, get, prefetch, put
 
@@ -99,7 +70,6 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits
             for b in range(rows):
                 at = (first_row + b) * size + c
                 now = t * plane + at
-                rec = b * row + c
                 prefetch(x, now + plane, m)  # of the next step, too far away for the processor to foresee
                 prefetch(planes.spikes, now + plane, m)
                 if shape.keep:
@@ -107,14 +77,14 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits
                         prefetch(planes.kept, j * shape.steps * plane + now + plane, m)
                 if not shape.recurrent:
                     load(work, CURRENT, x, now, m)
-                elif given.mask_on:
+                elif len(given.mask):
                     mask_at = t * given.mask_step + at
                     for n in range(m):
-                        v = get(room.rec, rec + n) * get(given.mask, mask_at + n)
+                        v = get(room.y, b * row + c + n) * get(given.mask, mask_at + n)
                         put(work, CURRENT + n, get(x, now + n) + v)
                 else:
                     for n in range(m):
-                        put(work, CURRENT + n, get(x, now + n) + get(room.rec, rec + n))
+                        put(work, CURRENT + n, get(x, now + n) + get(room.y, b * row + c + n))
                 for j in range(STATES):
                     load(work, OLD + j * BLOCK, planes.states, j * plane + at, m)
                 step_block(work, given.numbers)
@@ -158,7 +128,7 @@ def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, in
     plane = shape.batch * size
     read_old = READS_OLD or (COEFFICIENTS_READ_OLD and wanted.coef)
     ahead = 2 * plane if read_old else plane
-    if incoming.final_on:
+    if len(incoming.final):
         for j in range(STATES):
             load(carry, j * LANES * size, incoming.final, j * plane + first_row * size, rows * size)
     for t in range(shape.steps - 1, -1 - shape.past, -1):
@@ -179,7 +149,7 @@ def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, in
                 prefetch(sums.current, now - plane, m)
                 for j in range(PLANES):
                     prefetch(kept, j * shape.steps * plane + now - ahead, m)
-                if incoming.spikes_on:
+                if len(incoming.spikes):
                     prefetch(incoming.spikes, now - plane, m)
                     load(work, G_SPIKE, incoming.spikes, now, m)
                 else:
@@ -188,7 +158,7 @@ def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, in
                     add(work, G_SPIKE, room.y, b * row + c, m)
                 for j in range(STATES):
                     load(work, G_NEW + j * BLOCK, carry, j * LANES * size + held, m)
-                    if incoming.trace_on:
+                    if len(incoming.trace):
                         add(work, G_NEW + j * BLOCK, incoming.trace, j * shape.steps * plane + now, m)
                 if read_old and t == 0:
                     for j in range(STATES):
@@ -210,7 +180,7 @@ def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, in
                             put(sums.coef, to, get(sums.coef, to) + np.float64(get(work, G_COEF + j * BLOCK + n)))
                 if shape.recurrent:
                     to = (g_row(room) + b) * row + c
-                    if given.mask_on:
+                    if len(given.mask):
                         mask_at = t * given.mask_step + at
                         for n in range(m):
                             put(room.g, to + n, get(work, CURRENT + n) * get(given.mask, mask_at + n))
