@@ -270,9 +270,6 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         ("mask", lambda t: t.float(), "one dtype"),
         ("delay", lambda t: t.to(torch.complex64), "floating-point"),
         ("lengths", lambda _: np.array([1, 2]), "lengths is a ndarray"),
-        ("taps", lambda _: torch.ones(3, 1, dtype=torch.float64), "taps has shape"),
-        ("taps", lambda _: torch.ones(2, 4, dtype=torch.float64), "taps has shape"),
-        ("taps", lambda _: torch.ones(3, 4), "one dtype"),
         ("lengths", lambda _: torch.ones(3, dtype=torch.int64), "lengths has shape"),
         ("lengths", lambda _: torch.ones(2), "whole numbers"),
         ("keep", lambda _: 0, "keep = 0"),
@@ -322,10 +319,8 @@ def test_a_layer_is_compiled_whole_with_sizes_that_may_change():
 
 
 def test_what_is_not_read_is_not_looked_at():
-    """Taps in the place of delays; tensors that have no numbers."""
+    """Tensors that have no numbers."""
     arguments = problem("soft", "axonal", 5, 2, 3, 1.0)
-    taps = {"taps": torch.rand(3, 4, dtype=torch.float64), "delay": arguments["delay"].detach() - 100}
-    interface.scan("reference", interface.Request(**(arguments | taps)))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = {k: mode.from_tensor(v.detach()) for k, v in arguments.items() if isinstance(v, torch.Tensor)}
         request = interface.Request(**fake, neuron=SpikingLayer(3).double().neuron, limit=6)

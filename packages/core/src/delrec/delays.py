@@ -21,20 +21,6 @@ from torch.nn.functional import relu
 
 from delrec.layer import readable
 
-__all__ = [
-    "DelayInit",
-    "half_width",
-    "kernel_length",
-    "project",
-    "round_delays",
-    "round_stochastic",
-    "round_straight_through",
-    "triangle_kernel",
-    "triangle_sides",
-    "triangle_support",
-    "window_taps",
-]
-
 _EPSILON = 1e-7  # of DCLS's normalisation: finite where a kernel misses every tap
 
 

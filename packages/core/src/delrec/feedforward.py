@@ -19,8 +19,6 @@ from delrec.delays import project
 from delrec.engines import engine_for, map_engine
 from delrec.layer import FiniteWatch, Layer, Lengths, autocasts, exact_dtype, lengths_of, plain_arithmetic, trainable
 
-__all__ = ["DelayedOutput", "FeedforwardDelays"]
-
 Kernel = Literal["v1", "gauss", "max"]
 DelayForm = Literal["synaptic", "axonal", "dendritic"]
 

@@ -18,8 +18,6 @@ from delrec.neurons import LIF, Neuron
 from delrec.rules import RuleError, Rules
 from delrec.surrogates import Triangle
 
-__all__ = ["ForeignNeuron", "as_neuron"]
-
 _RECURRENT = "has recurrent connections of its own, which would be added to the layer's"
 
 

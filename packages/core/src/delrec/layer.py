@@ -11,22 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = [
-    "FiniteWatch",
-    "Layer",
-    "Lengths",
-    "NotFiniteError",
-    "check_finite",
-    "deployed",
-    "exact_dtype",
-    "keeping_exact",
-    "lengths_of",
-    "number",
-    "plain_arithmetic",
-    "readable",
-    "trainable",
-]
-
 Lengths = Tensor | Sequence[int]
 
 

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 from delrec.engines import engine_for, map_engine
 from delrec.layer import autocasts
 
-__all__ = ["SpikeLinear"]
-
 
 class SpikeLinear(nn.Linear):
     """Linear map y = x W^T + b, like `torch.nn.Linear`; the cpu engine skips zeros and sums in a fixed order.

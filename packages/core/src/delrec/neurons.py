@@ -23,8 +23,6 @@ from delrec.layer import keeping_exact
 from delrec.rules import RuleError, Rules, trace
 from delrec.surrogates import Surrogate, Triangle
 
-__all__ = ["LIF", "Coefficient", "Neuron", "neuron_of"]
-
 States = tuple[Tensor, ...]
 Coefficient = Tensor | float
 """Either one value for the whole layer, shape (), or one per neuron, shape (N,)."""
@@ -67,6 +65,7 @@ class Neuron(nn.Module):
     strict: ClassVar[bool] = False  # True: fires where u > 0, False: where u >= 0
     fixed: ClassVar[tuple[str, ...]] = ()
     traced: dict[torch.dtype, Rules | RuleError]
+    handle: str
 
     def __init__(self, surrogate: Surrogate | None = None, detach_reset: bool = False) -> None:
         super().__init__()

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from delrec.layer import Lengths, lengths_of
 
-__all__ = ["BatchNorm"]
-
 
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation with one mean and variance per channel, taken over time and batch.

@@ -17,8 +17,6 @@ from delrec.layer import exact_dtype, number, readable
 from delrec.neurons import Neuron
 from delrec.spiking import SpikingLayer
 
-__all__ = ["RecurrentDelays"]
-
 DelayKind = Literal["axonal", "synaptic", "shared", "none"]
 Rounding = Literal["restore", "in-place", "straight-through", "stochastic", "none"]
 

@@ -27,8 +27,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 if TYPE_CHECKING:
     from delrec.neurons import Neuron
 
-__all__ = ["RuleError", "Rules", "Spelling", "trace"]
-
 CONDITIONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
 
 

@@ -12,8 +12,6 @@ from delrec.engines import State
 from delrec.feedforward import FeedforwardDelays
 from delrec.spiking import SpikingLayer
 
-__all__ = ["Stateful"]
-
 
 class Stateful(nn.Module):
     """A module whose layers continue from the state of the last call, until `reset()`.

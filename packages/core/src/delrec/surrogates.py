@@ -14,17 +14,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-__all__ = [
-    "ATan",
-    "Boxcar",
-    "FastSigmoid",
-    "MultiGaussian",
-    "Slayer",
-    "Surrogate",
-    "Triangle",
-    "make_surrogate",
-]
-
 
 class _Spike(torch.autograd.Function):
     """Heaviside forward, surrogate backward."""

@@ -8,8 +8,6 @@ from torch import Tensor
 from delrec.engines import Request, scan
 from delrec.neurons import Neuron
 
-__all__ = ["check_rules"]
-
 
 def check_rules(
     neuron: Neuron, *, engine: str = "cpu", steps: int = 8, batch: int = 16, seed: int = 0, tolerance: float = 1e-9

@@ -18,8 +18,6 @@ from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 from delrec.training import grouped
 
-__all__ = ["Counts", "Trainable"]
-
 
 @dataclass(frozen=True)
 class Counts:

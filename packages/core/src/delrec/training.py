@@ -11,8 +11,6 @@ from torch import nn
 from delrec.layer import Layer
 from delrec.neurons import Neuron
 
-__all__ = ["GROUPS", "SigmaSchedule", "grouped", "parameter_groups"]
-
 GROUPS = ("weights", "norm", "delays", "neuron")
 DELAYS = ("delay", "delays", "spread")
 

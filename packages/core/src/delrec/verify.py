@@ -20,14 +20,14 @@ import argparse
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from delrec.delays import kernel_length, triangle_kernel
@@ -36,8 +36,6 @@ from delrec.feedforward import FeedforwardDelays
 from delrec.neurons import LIF
 from delrec.recurrent import RecurrentDelays
 from delrec.surrogates import make_surrogate
-
-__all__ = ["GoldenError", "check_file", "main"]
 
 Arrays = Mapping[str, NDArray]
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
@@ -70,8 +68,8 @@ class Comparison(NamedTuple):
         return self.error <= self.tolerance
 
 
-def _compare(name: str, found: Tensor | NDArray | None, golden: NDArray, tolerance: float) -> Comparison:
-    mine = found.detach().double().cpu().numpy() if isinstance(found, Tensor) else np.asarray(found, dtype=np.float64)
+def _compare(name: str, found: Any, golden: NDArray, tolerance: float) -> Comparison:
+    mine = torch.as_tensor(found).detach().double().cpu().numpy()
     want = np.asarray(golden, dtype=np.float64)
     if mine.shape != want.shape:
         raise GoldenError(f"array {name!r} has shape {want.shape}, the settings of the file imply {mine.shape}")
@@ -92,17 +90,10 @@ def _require(arrays: Arrays, keys: Sequence[str]) -> None:
     # gradients of the published Triangle, which rounds them to float32: the exact ones are compared
     unknown = [key for key in arrays if key not in keys and not key.endswith("_f32surr")]
     if missing or unknown:
-        raise GoldenError(
-            f"missing arrays: {', '.join(missing) or 'none'}; unknown arrays: {', '.join(unknown) or 'none'}"
-        )
+        raise GoldenError(f"missing arrays: {missing or 'none'}; unknown arrays: {unknown or 'none'}")
     for key in keys:
         if arrays[key].dtype.kind in "fc" and key != "v_reset" and not np.isfinite(arrays[key]).all():
             raise GoldenError(f"array {key!r} holds NaN or infinity")
-
-
-def _load(layer: nn.Module, values: Mapping[str, NDArray], device: str, dtype: str) -> None:
-    layer.double().load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
-    layer.to(device, getattr(torch, dtype))
 
 
 def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Comparison]:
@@ -122,10 +113,10 @@ def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[C
     )
     layer = RecurrentDelays(size, neuron=neuron, delays=kind, learn_spread=learned, engine=engine)
     names = {"weight": "W", "delay": "d", "sigma": "sigma"} | ({"spread": "p_spread"} if learned else {})
-    _load(layer, {name: arrays[key] for name, key in names.items()}, device, dtype)
-    x, cot_s, cot_v = (
-        torch.from_numpy(arrays[key]).to(device, getattr(torch, dtype)) for key in ("x", "cot_s", "cot_v")
-    )
+    layer.double().load_state_dict({name: torch.as_tensor(arrays[key]) for name, key in names.items()})
+    real = getattr(torch, dtype)
+    layer.to(device, real)
+    x, cot_s, cot_v = (torch.from_numpy(arrays[key]).to(device, real) for key in ("x", "cot_s", "cot_v"))
     if not engine_for(engine, device)[0].gradients:
         return _check_deployed(layer, x)
     spikes, _, membrane = layer(x.requires_grad_(), return_membrane=True)
@@ -142,7 +133,7 @@ def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[C
     }
     if layer.spread is not None:
         found["grad_p_spread"] = layer.spread.grad
-    results = [_compare_spikes(spikes, arrays, dtype), _compare("L", np.asarray(length), arrays["L"], 0.0)]
+    results = [_compare_spikes(spikes, arrays, dtype), _compare("L", length, arrays["L"], 0.0)]
     return results + [_compare(name, value, arrays[name], TOLERANCE[dtype]) for name, value in found.items()]
 
 
@@ -177,9 +168,11 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
         inputs, outputs, window=window, kernel_count=count, left_padding=left, right_padding=right, engine=engine
     )
     position = np.moveaxis(arrays["P"], -1, 0).reshape(count, outputs, inputs)
-    values = {"weight": arrays["weight"], "position": position, "bias": arrays["bias"], "spread": np.asarray(0.0)}
-    _load(layer, values, device, dtype)
-    x, cot_y = (torch.from_numpy(arrays[key]).to(device, getattr(torch, dtype)) for key in ("x", "cot_y"))
+    values = {"weight": arrays["weight"], "position": position, "bias": arrays["bias"], "spread": 0.0}
+    layer.double().load_state_dict({name: torch.as_tensor(value) for name, value in values.items()})
+    real = getattr(torch, dtype)
+    layer.to(device, real)
+    x, cot_y = (torch.from_numpy(arrays[key]).to(device, real) for key in ("x", "cot_y"))
     steps = x.requires_grad_().permute(2, 0, 1)
     if engine not in ("auto", "reference"):  # torch's convolution says nothing about the engine
         parts = layer.weight[..., 0], layer.effective_position()[0], layer.bias
@@ -202,19 +195,14 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
     return [_compare(name, value, arrays[name], TOLERANCE[dtype]) for name, value in found.items()]
 
 
-_KINDS: dict[str, Callable[[Arrays, str, str, str], list[Comparison]]] = {
-    "delrec_": _check_layer,
-    "dcls1d_": _check_conv,
-}
-
-
 def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device: str = "cpu") -> list[Comparison]:
     """Run one golden file through an engine and return one comparison per array.
 
     Raises GoldenError if the file is unreadable, of neither kind or incomplete, or the engine cannot run its layer;
     NotCheckedError if the engine leaves it to another.
     """
-    check = next((check for prefix, check in _KINDS.items() if path.name.startswith(prefix)), None)
+    kinds = {"delrec": _check_layer, "dcls1d": _check_conv}
+    check = kinds.get(path.name.partition("_")[0])
     if check is None:
         raise GoldenError("is of neither kind: the name begins with neither delrec_ nor dcls1d_")
     arrays = _read(path)

@@ -1,32 +1,9 @@
-"""Modules whose text is generated for a neuron, a dtype and a kind of kernel; most of it is the text of real files.
+"""Modules whose text is generated for a neuron, a dtype and a kind of kernel."""
 
-A real file is written against names (of `blocks`) that stand for what is generated. Its import of them is left out, and
-the same names of one neuron are put in its place: `inspect` and tracebacks find the text as they would a file's.
-"""
-
-from __future__ import annotations
-
-import ast
 import hashlib
-import importlib.resources
 import linecache
 import sys
 from types import ModuleType
-
-__all__ = ["load", "read_source", "without_blocks"]
-
-
-def read_source(package: str, name: str) -> str:
-    """Return the text of one file of kernels."""
-    return importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
-
-
-def without_blocks(source: str) -> str:
-    """Leave out a file's import of `blocks`: here the names are the neuron's."""
-    tree = ast.parse(source)
-    tree.body = [n for n in tree.body if not (isinstance(n, ast.ImportFrom) and n.module and "blocks" in n.module)]
-    tree.body = [n for n in tree.body if not (isinstance(n, ast.ImportFrom) and n.module == "__future__")]
-    return ast.unparse(tree)
 
 
 def load(name: str, text: str) -> ModuleType:

@@ -25,24 +25,6 @@ from torch import Tensor
 from delrec.layer import readable
 from delrec.neurons import Neuron
 
-__all__ = [
-    "ENGINES",
-    "Engine",
-    "EngineError",
-    "Output",
-    "Request",
-    "State",
-    "at_steps",
-    "check",
-    "check_history",
-    "check_state",
-    "engine_for",
-    "map_engine",
-    "rest_state",
-    "run",
-    "scan",
-]
-
 
 class EngineError(ValueError):
     """A named engine cannot run what it was asked for; the message says why and what can."""
@@ -91,7 +73,6 @@ class Request(NamedTuple):
         lengths: (B,) whole numbers, 0 to T, or None. After its end a sample keeps its state and does not spike.
         trace: Return the states of every step.
         keep: Steps of history in the final state; None leaves it to the engine.
-        taps: m itself, (N, K) per sender, K >= 2, instead of delay and width.
         limit: The longest tap, where it is known without looking at the delays (`max_delay`). Taps beyond it may be
             read or not.
     """
@@ -106,7 +87,6 @@ class Request(NamedTuple):
     lengths: Tensor | None = None
     trace: bool = False
     keep: int | None = None
-    taps: Tensor | None = None
     limit: int | None = None
 
 
@@ -208,47 +188,45 @@ def run(name: str, request: Request) -> Output:
     reason = chosen.broken or chosen.supports(request)
     if reason is None:
         return chosen.scan(request)
-    if named:
-        raise EngineError(f"engine = {chosen.name!r}: it {reason}; use engine='auto' or 'reference'")
-    _warn_once(f"the reference engine runs instead of the {chosen.name} engine: it {reason}")
-    return loaded["reference"].scan(request)
+    return _give_way(chosen, named, reason).scan(request)
 
 
 def check(request: Request) -> None:
     """Raise ValueError for shapes, dtypes and devices that do not fit, which engines take for granted; TypeError for a
     state that is not a `State`. Values are the caller's: layers keep delays finite and within their range.
     """
-    current, weight, mask, lengths, taps = request.current, request.weight, request.mask, request.lengths, request.taps
+    current = request.current
     if current.dim() != 3:
         raise ValueError(f"current is {_shown(current)}; it must be (T, B, N)")
-    batch, size = current.shape[1:]
-    wanted: list[tuple[str, Any, tuple[tuple[int, ...], ...]]] = [
-        ("weight", weight, ((size, size),)),
-        ("delay", request.delay, ((size,), (size, size))),
-        ("width", request.width, ((), (size,))),
-        ("mask", mask, ((batch, size), tuple(current.shape))),
-        ("taps", taps, () if taps is None else ((size, max(2, taps.shape[-1] if taps.dim() else 0)),)),
-        ("lengths", lengths, ((batch,),)),
-    ]
-    for name, tensor, shapes in wanted:
+    steps, batch, size = current.shape
+    wanted = {
+        "weight": ((size, size),),
+        "delay": ((size,), (size, size)),
+        "width": ((), (size,)),
+        "mask": ((batch, size), (steps, batch, size)),
+        "lengths": ((batch,),),
+    }
+    for name, shapes in wanted.items():
+        tensor = getattr(request, name)
         if tensor is None:
             continue
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} is a {type(tensor).__name__}: give a tensor")
-        if not _is_of(tensor, *shapes):
-            raise ValueError(f"{name} has shape {_allowed(tensor, shapes, current)}")
-        if name in ("weight", "mask", "taps") and tensor.dtype != current.dtype:
+        if not any(_is_of(tensor, shape) for shape in shapes):
+            allowed = " or ".join(map(str, shapes))
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}")
+        if name in ("weight", "mask") and tensor.dtype != current.dtype:
             raise ValueError(f"{name} is {_shown(tensor)} and current {_shown(current)}: give both one dtype")
         if name in ("delay", "width") and not tensor.is_floating_point():
             raise ValueError(f"{name} is {_shown(tensor)}: give floating-point numbers, in steps")
+        if name == "lengths" and (tensor.is_floating_point() or tensor.dtype == torch.bool):
+            raise ValueError(f"lengths is {_shown(tensor)}: whole numbers of steps, one per sample")
         if tensor.device != current.device:
             raise ValueError(f"{name} is on {tensor.device} and current on {current.device}: give both one device")
-    if lengths is not None and lengths.dtype not in _WHOLE:
-        raise ValueError(f"lengths is {_shown(lengths)}: whole numbers of steps, one per sample")
-    if mask is not None and mask.requires_grad:
+    if request.mask is not None and request.mask.requires_grad:
         raise ValueError("mask requires a gradient, and is a factor that has none: give mask.detach()")
-    if weight is not None and taps is None and (request.delay is None or request.width is None):
-        raise ValueError("weight is given without delay and width, or taps: a recurrent current needs them")
+    if request.weight is not None and (request.delay is None or request.width is None):
+        raise ValueError("weight is given without delay and width: a recurrent current needs them")
     for name, count in (("keep", request.keep), ("limit", request.limit)):
         if count is not None and count < 1:
             raise ValueError(f"{name} = {count!r}: at least 1 step, or None")
@@ -256,22 +234,11 @@ def check(request: Request) -> None:
         check_state(request.state, request.neuron, current)
 
 
-_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-
-
-def _is_of(tensor: Tensor, *shapes: tuple[int, ...]) -> bool:
-    for shape in shapes:  # number by number: torch.compile knows sizes by symbols, and compares no tuples of them
-        same = tensor.dim() == len(shape)
-        for a, b in zip(tensor.shape, shape, strict=False):
-            same = same and a == b
-        if same:
-            return True
-    return False
-
-
-def _allowed(tensor: Tensor, shapes: tuple[tuple[int, ...], ...], current: Tensor) -> str:
-    allowed = " or ".join(map(str, shapes))
-    return f"{tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}"
+def _is_of(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    same = tensor.dim() == len(shape)
+    for a, b in zip(tensor.shape, shape, strict=False):  # torch.compile compares no tuples of symbolic sizes
+        same = same and a == b
+    return same
 
 
 def check_state(state: State, neuron: Neuron, current: Tensor) -> None:
@@ -313,12 +280,8 @@ def map_engine(name: str, inputs: Tensor) -> Engine:
     """
     engine, named = engine_for(name, inputs.device.type)
     if engine.broken:
-        if named:
-            raise EngineError(f"engine = {engine.name!r}: it {engine.broken}; use engine='auto' or 'reference'")
-        _warn_once(f"the reference engine runs instead of the {engine.name} engine: it {engine.broken}")
-    elif not (inputs.numel() == 0 or torch.jit.is_tracing() or transforming()):
-        return engine
-    return loaded["reference"]
+        return _give_way(engine, named, engine.broken)
+    return loaded["reference"] if inputs.numel() == 0 or torch.jit.is_tracing() or transforming() else engine
 
 
 def rest_state(neuron: Neuron, like: Tensor) -> State:
@@ -354,7 +317,11 @@ def _with_lengths(name: str, request: Request) -> Output:
                 "lengths holds 0, but the neuron makes its first state in a step: give it an initial_state"
             )
         first = tuple(s[0] for s in out.states)
-    held = tuple(at_steps(torch.cat([f.unsqueeze(0), s]), lengths) for f, s in zip(first, out.states, strict=True))
+    place = torch.minimum(torch.arange(steps + 1, device=lengths.device).unsqueeze(-1), lengths).unsqueeze(-1)
+    held = tuple(  # each sample as it was at its end
+        torch.cat([f.unsqueeze(0), s]).gather(0, place.expand(-1, -1, s.shape[-1]))
+        for f, s in zip(first, out.states, strict=True)
+    )
     past = torch.cat([start.history, spikes])
     kept = out.final.history.shape[0] if request.keep is None else min(request.keep, past.shape[0])
     place = start.history.shape[0] + lengths - kept + torch.arange(kept, device=lengths.device).unsqueeze(-1)
@@ -364,13 +331,12 @@ def _with_lengths(name: str, request: Request) -> Output:
     return Output(spikes, tuple(h[1:] for h in held) if request.trace else (), final, out.engine)
 
 
-def at_steps(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """Return sequence (1 + T, B, N), what was before step 0 first, with each sample held at what it was at its end."""
-    place = torch.minimum(torch.arange(len(sequence), device=lengths.device).unsqueeze(-1), lengths)
-    return sequence.gather(0, place.unsqueeze(-1).expand_as(sequence))
-
-
-def _warn_once(message: str) -> None:
+def _give_way(engine: Engine, named: bool, reason: str) -> Engine:
+    """Return the reference engine, with one warning; raise EngineError where the other was named."""
+    if named:
+        raise EngineError(f"engine = {engine.name!r}: it {reason}; use engine='auto' or 'reference'")
+    message = f"the reference engine runs instead of the {engine.name} engine: it {reason}"
     if message not in _warned:
         _warned.add(message)
         warnings.warn(message, RuntimeWarning, stacklevel=4)
+    return loaded["reference"]

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from delrec.delays import kernel_length
+from delrec.delays import kernel_length, window_taps
 from delrec.engines.interface import Engine, Output, Request, State, check_history
 from delrec.layer import readable
 from delrec.neurons import Neuron, neuron_of
-
-__all__ = ["Compiled", "Inputs", "Operator", "scan_operator"]
 
 # the scan looks at values, which waits for a device: mode="reduce-overhead" leaves it out of its CUDA graphs; older
 # torch knows no such mark
@@ -199,6 +197,21 @@ def scan_operator(
     )  # fmt: skip
 
 
+def delayed_operator(engine: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Operator:
+    """Return the map of `FeedforwardDelays`, version v1 with one element, as an operator.
+
+    forward(inputs (T, B, N_in), factor (N_out, N_in, 2), place (N_out, N_in), bias, window, left, right) ->
+    (T + left + right - window + 1, B, N_out); see `delays.window_taps`.
+    """
+
+    def shapes(
+        inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
+    ) -> Tensor:
+        return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
+
+    return Operator(f"{engine}_delayed_linear", forward, shapes, backward)
+
+
 def _check_reach(history: Tensor, delay: Tensor | None, width: Tensor | None, limit: int | None) -> None:
     """Raise ValueError where a tap may reach past a history from which older steps were dropped."""
     if delay is not None and width is not None:
@@ -216,6 +229,7 @@ class Compiled(Engine):
     """An engine that compiles a neuron, and runs a scan as one function of tensors."""
 
     operator: Operator
+    delayed: Operator
 
     def __init__(self) -> None:
         _engines[self.name] = self
@@ -224,11 +238,23 @@ class Compiled(Engine):
         """Return why the neuron cannot be compiled for a type of device and a dtype, or None."""
         raise NotImplementedError
 
+    def takes_map(self, inputs: Tensor, weight: Tensor, steps: int) -> bool:
+        """Return whether delayed maps of these inputs and this weight are compiled, of as many steps and padding."""
+        raise NotImplementedError
+
+    def delayed_linear(
+        self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
+    ) -> Tensor | None:
+        """Read two taps per connection, however many of the inputs are zeros."""
+        if window < 2 or not self.takes_map(inputs, weight, inputs.shape[0] + window + left + right):
+            return None
+        taps = window_taps(weight, position, window, inputs.dtype)
+        out: Tensor = self.delayed(inputs, *taps, bias, window, left, right)
+        return out
+
     def supports(self, request: Request) -> str | None:
         """Return why the compiled scan cannot run this, or None."""
         current, state = request.current, request.state
-        if request.taps is not None:
-            return "takes delays and half-widths, not taps"
         if torch.jit.is_tracing():
             return "cannot be followed by torch.jit.trace (torch.export can)"
         if torch.compiler.is_compiling():

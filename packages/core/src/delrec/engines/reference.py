@@ -12,8 +12,6 @@ from delrec.delays import kernel_length, triangle_kernel
 from delrec.engines.interface import Engine, Output, Request, State, check_history, rest_state
 from delrec.layer import readable
 
-__all__ = ["ENGINE", "Reference"]
-
 
 class Reference(Engine):
     """Runs every request, everything differentiable, the given state included."""
@@ -57,8 +55,8 @@ class Reference(Engine):
 
 def _taps(request: Request, reach: int) -> Tensor | None:
     """Return m, (N, K) per sender, or weight times m, (N, N, K); None without recurrence."""
-    if request.weight is None or request.taps is not None:
-        return request.taps
+    if request.weight is None:
+        return None
     assert request.delay is not None and request.width is not None
     if request.limit is not None:
         length = min(reach, request.limit) + 1

@@ -8,8 +8,6 @@ from torch.utils.checkpoint import checkpoint
 
 from delrec.engines.interface import Output, Request, State, check, rest_state, run
 
-__all__ = ["scan_in_segments"]
-
 
 def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Output:
     """Run `scan` over segments of `segment` steps, each run again in the backward pass.
@@ -28,7 +26,7 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     used: set[str] = set()
 
     # what `piece` reads apart from its arguments: torch does not know that the backward pass reads it again
-    read = [t for t in (request.weight, request.delay, request.width, mask, request.taps) if t is not None]
+    read = [t for t in (request.weight, request.delay, request.width, mask) if t is not None]
     eager = not torch.compiler.is_compiling()
     read = [*read, *request.neuron.parameters()] if eager else []
     versions = [t._version for t in read]

@@ -17,8 +17,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["flush_denormals", "flushes_denormals", "keep_memory", "parallel", "use_threads"]
-
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # (process, threads, pool)
 _chosen: int | None = None
 _SMALLEST_NORMAL = sys.float_info.min

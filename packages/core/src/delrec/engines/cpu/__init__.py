@@ -22,8 +22,6 @@ else:  # an error of our own modules is raised
     from delrec.engines.cpu import delays, linear, scan
     from delrec.engines.cpu.codegen import kernels_for
 
-__all__ = ["ENGINE", "Cpu"]
-
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -33,7 +31,7 @@ class Cpu(Compiled):
     name = "cpu"
     broken = _BROKEN
     if _BROKEN is None:
-        operator = scan.operator
+        operator, delayed = scan.operator, delays.delayed
 
     def takes(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
         """Return why a neuron cannot be compiled for a device and dtype, or None."""
@@ -48,27 +46,17 @@ class Cpu(Compiled):
             return f"cannot compile {type(neuron).__name__}: {error}"
         return None
 
+    def takes_map(self, inputs: Tensor, weight: Tensor, steps: int = 0) -> bool:
+        """Return whether inputs are on the CPU, in float32 or float64."""
+        return inputs.device.type == "cpu" and inputs.dtype in _DTYPES
+
     def linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         """Take our own product, sparse where inputs are sparse."""
-        found: Tensor | None = linear.linear(inputs, weight, bias) if _takes_map(inputs) else None
-        return found
-
-    def delayed_linear(
-        self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
-    ) -> Tensor | None:
-        """Read two taps per connection, however many of the inputs are zeros."""
-        if window < 2 or not _takes_map(inputs):
-            return None
-        return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
+        return linear.linear(inputs, weight, bias) if self.takes_map(inputs, weight) else None
 
     def convolution(self, inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor | None:
         """Take our own product, once per tap."""
-        found: Tensor | None = delays.convolution(inputs, kernel, bias) if _takes_map(inputs) else None
-        return found
-
-
-def _takes_map(inputs: Tensor) -> bool:
-    return inputs.device.type == "cpu" and inputs.dtype in _DTYPES
+        return delays.convolution(inputs, kernel, bias) if self.takes_map(inputs, kernel) else None
 
 
 ENGINE = Cpu()

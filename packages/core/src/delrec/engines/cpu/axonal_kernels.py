@@ -5,8 +5,6 @@ computed row by row. Time runs down in a ring of gz, the gradient of z: sender o
 values, and line `position + k` is k steps ahead. The weight's gradient is one product for SEGMENT steps.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,16 +185,17 @@ def send_silence(shape, tables, room):
 def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
     """gz[o, lane] = sum_i weight[i, o] g[i, lane], and the weight's gradient at the end of each segment."""
     now, size, row = room.now, shape.size, shape.row
-    to_lanes(row, room.g, now[STEPS] * LANES * row, room.g_lanes)
-    room.gz[: size * LANES] = 0
-    for o in range(0, size, ROWS):
-        for lane in range(0, LANES, 64 // room.gz.itemsize):
-            c = o * LANES + lane
-            multiply_rows(
-                tables.weight, o, 1, row, room.g_lanes, lane, LANES, room.gz, c, LANES, room.gz, c, LANES,
-                min(ROWS, size - o), size,
-            )  # fmt: skip
-    push(shape, room)
+    if t > -shape.past:  # else nothing is before this step
+        to_lanes(row, room.g, now[STEPS] * LANES * row, room.g_lanes)
+        room.gz[: size * LANES] = 0
+        for o in range(0, size, ROWS):
+            for lane in range(0, LANES, 64 // room.gz.itemsize):
+                c = o * LANES + lane
+                multiply_rows(
+                    tables.weight, o, 1, row, room.g_lanes, lane, LANES, room.gz, c, LANES, room.gz, c, LANES,
+                    min(ROWS, size - o), size,
+                )  # fmt: skip
+        push(shape, room)
     if not wanted.weight:
         return
     now[LIVE] += delayed_spikes(

@@ -28,8 +28,6 @@ from numba.core import serialize
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
-__all__ = ["allocating", "cache_folder", "compiled", "entry", "inlined", "sources"]
-
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # of what only kernels call: no way in from Python, which would cost a third of the compilation
 _INSIDE: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}

@@ -1,23 +1,20 @@
 """Make and compile one module for a neuron's rules, a dtype and a kind of kernel.
 
-What depends on the neuron is generated: its rules (`delrec.rules`) and the names of `blocks`. The rest of the module is
-the text of a real file (`scan_kernels`, `events.kernels`). One module, because numba compiles a function that is passed
-as an argument anew in every process.
+What depends on the neuron is generated, the rest is the text of a template (`scan_kernels`, `events.kernels`). One
+module, because numba compiles a function that is passed as an argument anew in every process.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import torch
 
-from delrec.engines.cpu.blocks import BLOCK
-from delrec.engines.generated import load, read_source, without_blocks
+from delrec.engines.generated import load
 from delrec.neurons import Neuron
 from delrec.rules import Rules, Spelling
 
-__all__ = ["NUMBA", "kernels_for"]
+BLOCK = 64  # neurons of a block
 
 # Scalars inside a loop, of the module's type REAL; selects, no branches, so that the compiler makes vectors. A minimum
 # is NaN where an argument is, as torch's.
@@ -49,13 +46,6 @@ NUMBA = Spelling(
     lifts=True,
 )
 
-# kind -> the real file, and where the recurrence's part comes from
-_KINDS = {
-    "axonal": ("delrec.engines.cpu", "scan_kernels.py", "axonal_kernels"),
-    "synaptic": ("delrec.engines.cpu", "scan_kernels.py", "synaptic_kernels"),
-    "events": ("delrec.engines.events", "kernels.py", None),
-}
-
 
 def kernels_for(neuron: Neuron, dtype: torch.dtype, kind: str) -> ModuleType:
     """Return the compiled kernels of a neuron.
@@ -73,19 +63,27 @@ def kernels_for(neuron: Neuron, dtype: torch.dtype, kind: str) -> ModuleType:
 
 
 def _module_text(rules: Rules, dtype: str, kind: str) -> str:
-    package, name, recurrence = _KINDS[kind]
     head = "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled, inlined\n"
-    if recurrence:
+    template, spelling, numbers = Path(__file__).with_name("scan_kernels.py"), NUMBA, len(rules.numbers)
+    if kind == "events":  # its numbers are written in: it is compiled once, and its calls have few arguments
+        template = Path(__file__).parents[1] / "events" / "kernels.py"
+        spelling, numbers = replace(NUMBA, lifts=False), 0
+    else:
         names = "backward_room, forward_room, g_row, receive, receive_gradient, send, send_gradient, send_silence"
-        head += f"from delrec.engines.cpu.{recurrence} import {names}\n"
-    # a layer by its events has its numbers written in: it is compiled once, and its calls have few arguments
-    spelling = NUMBA if recurrence else replace(NUMBA, lifts=False)
-    blocks = _blocks_text(rules, dtype, len(rules.numbers) if recurrence else 0)
-    return "\n\n".join((head, blocks, rules.text(spelling), without_blocks(read_source(package, name))))
+        head += f"from delrec.engines.cpu.{kind}_kernels import {names}\n"
+    texts = _blocks_text(rules, dtype, numbers), rules.text(spelling), template.read_text(encoding="utf-8")
+    return "\n\n".join((head, *texts))
 
 
 def _blocks_text(rules: Rules, dtype: str, numbers: int) -> str:
-    """Return the names of `blocks` for a neuron: the rows of `work`, and its rules on whole blocks of it."""
+    """Return what a template needs of a neuron, besides its rules.
+
+    `work` is one small array of ROWS blocks of BLOCK values, each at a constant place: a compiler then knows that
+    nothing overlaps and makes vectors of any neuron's step. It holds the spike, the current (then its gradient), old
+    and new states, coefficients, what is kept, and the gradients of spike, new (then old) states and coefficients.
+    `step_block` turns CURRENT, OLD and COEF into SPIKE, NEW and KEPT, `restore_block` KEPT and COEF of the step before
+    into OLD, `adjoint_block` gradients of SPIKE and NEW into those of OLD, CURRENT (in their places) and COEF.
+    """
     states, coefs, planes = rules.states, rules.coefficients, len(rules.kept)
     sizes = {
         "SPIKE": 1, "CURRENT": 1, "OLD": states, "NEW": states, "COEF": coefs, "KEPT": planes, "G_SPIKE": 1,

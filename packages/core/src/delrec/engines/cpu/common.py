@@ -10,19 +10,6 @@ from torch import Tensor
 
 from delrec.engines.cpu.vector import COLUMNS, LANES
 
-__all__ = [
-    "GROUPS",
-    "Array",
-    "add_up",
-    "chunks",
-    "flat",
-    "mostly_zero",
-    "padded",
-    "padded_rows",
-    "row_groups",
-    "tile_count",
-]
-
 Array = np.ndarray[Any, Any]
 GROUPS = 16  # partial sums of a weight's gradient: a constant, so that results do not depend on threads
 _CHUNK = 512  # rows of one task

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.delays import window_taps
 from delrec.engines.cpu import product
 from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.common import GROUPS, Array, add_up, flat, tile_count
@@ -22,23 +21,8 @@ from delrec.engines.cpu.line_vector import read_pairs
 from delrec.engines.cpu.linear import list_row
 from delrec.engines.cpu.synaptic_kernels import NEAR
 from delrec.engines.cpu.vector import LANES, get, put, transpose_block
-from delrec.engines.ops import Operator
+from delrec.engines.ops import Operator, delayed_operator
 from delrec.engines.threads import parallel
-
-__all__ = ["convolution", "delayed_linear"]
-
-
-def delayed_linear(
-    inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
-) -> Tensor:
-    """Return y of `delrec.feedforward.FeedforwardDelays` for the kernel "v1" with one element.
-
-    inputs: (T, B, N_in). weight: (N_out, N_in). position: (N_out|1, N_in|1), relative to the window's centre. bias:
-    (N_out,) or None. left, right: zeros around the sequence. Returns (T + left + right - window + 1, B, N_out).
-    """
-    factor, place = window_taps(weight, position, window, inputs.dtype)
-    out: Tensor = _delayed(inputs, factor, place, bias, window, left, right)
-    return out
 
 
 def _forward(
@@ -52,12 +36,6 @@ def _forward(
     nothing = Gradient(x[:0], whole, x[:0])
     parallel(lambda tile: delayed_tile(tile, sizes, False, taps, x, y, nothing), tile_count(sizes.batch))
     return out
-
-
-def _shapes(
-    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
-) -> Tensor:
-    return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
 
 
 def _backward(
@@ -83,7 +61,7 @@ def _backward(
     return g_inputs, g_factor, None, product.sum_rows(g.flatten(0, 1)) if needs[3] else None
 
 
-_delayed = Operator("cpu_delayed_linear", _forward, _shapes, _backward)
+delayed = delayed_operator("cpu", _forward, _backward)
 
 
 def _convolution(inputs: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,7 +1,5 @@
 """What several kinds of kernels share. A batch is cut into tiles of LANES = 16 rows."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from delrec.engines.cpu.cache import allocating, compiled

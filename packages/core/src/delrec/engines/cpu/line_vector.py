@@ -1,19 +1,8 @@
 """The inner loops of synaptic delays as LLVM vectors, as `vector` has those of the rest: a line is LANES values."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from delrec.engines.cpu.vector import LANES, Loop, emitted
-
-__all__ = [
-    "add_column",
-    "add_sides",
-    "read_pairs",
-    "read_pairs_keep",
-    "read_triples",
-    "read_triples_keep",
-]
 
 
 def _make_reader(per: int, keep: bool) -> Any:

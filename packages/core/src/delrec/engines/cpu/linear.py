@@ -19,8 +19,6 @@ from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
 from delrec.engines.ops import Operator
 from delrec.engines.threads import parallel
 
-__all__ = ["linear", "list_row"]
-
 _SPARSE_SHARE = 0.35  # share of inputs that are not zero, above which the dense product is as fast
 _TILE = 128  # rows whose events are sorted by sender at a time
 

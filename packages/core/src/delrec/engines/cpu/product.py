@@ -21,8 +21,6 @@ from delrec.engines.cpu.kernels import aligned
 from delrec.engines.cpu.vector import ROWS, get, multiply_rows, put
 from delrec.engines.threads import parallel
 
-__all__ = ["input_gradient", "multiply", "sum_rows", "weight_gradient"]
-
 _DEPTH = 256  # terms of a panel
 _HEIGHT = 96  # rows that meet a panel before the next one is fetched
 _TASK = 1 << 25  # multiply-adds of a task, about

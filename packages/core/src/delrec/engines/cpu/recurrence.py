@@ -18,8 +18,6 @@ from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs
 from delrec.neurons import Neuron
 
-__all__ = ["Axonal", "Recurrence", "Synaptic", "recurrence_of"]
-
 _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product is faster
 _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
 
@@ -66,7 +64,7 @@ class Recurrence:
     def forward(self, weight: Tensor | None) -> Taps | Pairs:
         """Return the tables of the forward pass, with the weight laid out, which is kept until the weight changes."""
         if weight is None:
-            return self._tables  # type: ignore[no-any-return]
+            return self._tables
         if self._laid_out is None or not torch.equal(self._laid_out[0], weight):
             self._laid_out = weight.detach().clone(), self._lay_out(weight.t())
         return self._tables._replace(weight=self._laid_out[1])

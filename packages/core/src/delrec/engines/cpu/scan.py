@@ -18,8 +18,6 @@ from delrec.engines.threads import parallel
 from delrec.neurons import Neuron, neuron_of
 from delrec.rules import Rules
 
-__all__ = ["operator"]
-
 _ROUNDED = 4  # taps are read by as many at once
 
 
@@ -75,6 +73,8 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     recurrence = recurrence_of(neuron, inputs)
     module = kernels_for(neuron, coef.dtype, recurrence.kind)
     shape, arguments = _arguments(neuron.rules(coef.dtype), inputs, recurrence, bits, True, False)
+    if not need_history and not history.any():  # silence gives no gradient
+        shape = shape._replace(past=0)
     groups = min(tile_count(batch), GROUPS)
     need_taps = need_delay or need_width
     # the sums of a synaptic half-width are made of those of the weight
@@ -84,7 +84,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     g_wt = coef.new_zeros(groups, shape.row * shape.row if sum_weight else 0)
     g_coef = torch.zeros(groups, len(coef) * size, dtype=torch.float64)
     g_start = start.new_empty(start.shape if need_start else (0,))
-    g_past = coef.new_zeros(recurrence.past, batch, size)
+    g_past = coef.new_zeros(shape.past, batch, size)
     tables, sums = recurrence.backward(weight, groups)
     words = bits.numpy().view(np.uint16)
     incoming = Incoming(*(empty.numpy() if g is None else flat(g) for g in grads))

@@ -1,15 +1,19 @@
-# ruff: noqa: F403, F405
-"""The scan of one tile of the batch through time, and its adjoint, for any neuron.
+# ruff: noqa: F821
+# mypy: disable-error-code="name-defined"
+"""The scan of one tile of the batch through time, and its adjoint: a template, which `codegen` completes.
 
-`codegen` compiles a copy of this file for each neuron, where the names of `blocks` are that neuron's; arguments are
-named in `arguments`. Loops over a neuron fetch BLOCK values into `work`, run the neuron, and store.
+In front of this text it puts, for each neuron, the names that are not defined here: BLOCK and the like, the neuron's
+step on a block of neurons, and the functions of `axonal_kernels` or `synaptic_kernels`. Arguments are named in
+`arguments`. Loops over a neuron fetch BLOCK values into `work`, run the neuron, and store.
+
+A recurrence keeps the scratch of a tile in `room`: rows of room.y are the recurrent current of a step in the forward
+pass (`receive`), the gradient of its spikes in the backward pass (`receive_gradient`, which also adds what its spikes
+give to the delays). `send` takes the spikes of a step; `send_gradient` takes the gradient of the recurrent current, the
+rows of room.g from g_row(room) on, and adds to that of the weight; `send_silence` stands for a step before the first.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
-from delrec.engines.cpu.blocks import *
 from delrec.engines.cpu.cache import compiled, entry, inlined
 from delrec.engines.cpu.vector import LANES, get, prefetch, put
 

@@ -4,8 +4,6 @@ Time runs down in a ring: position + k is k steps ago (forward) or k steps ahead
 tables.length + SLACK lines of LANES values.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

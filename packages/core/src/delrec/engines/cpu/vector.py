@@ -17,25 +17,6 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic as _intrinsic
 
-__all__ = [
-    "COLUMNS",
-    "LANES",
-    "ROWS",
-    "count_bits",
-    "gather_rows",
-    "gather_rows_wide",
-    "get",
-    "masked_sum",
-    "multiply_rows",
-    "next_bit",
-    "nonzero_bits",
-    "prefetch",
-    "put",
-    "spread_bits",
-    "transpose_block",
-    "weigh_lines",
-]
-
 intrinsic: Any = _intrinsic
 
 LANES = 16
@@ -64,7 +45,7 @@ def emitted(
             kinds = [k if isinstance(k, types.Array) or k == types.uint16 else types.intp for k in given]
 
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                e = Emit(context, builder, real, _VECTOR_BYTES * 8 // real.dtype.bitwidth if width is None else width)
+                e = _Emit(context, builder, real, _VECTOR_BYTES * 8 // real.dtype.bitwidth if width is None else width)
                 values: list[Any] = []
                 waiting: list[int] = []  # places of arrays whose offset comes
                 for kind, value in (*zip(kinds, args, strict=True), (types.intp, e.number(0))):
@@ -94,7 +75,7 @@ def emitted(
     return make
 
 
-class Emit:
+class _Emit:
     """Shorthand for one code generation: element type, vector types, loads and stores."""
 
     def __init__(self, context: Any, builder: Any, array: Any, width: int) -> None:
@@ -174,6 +155,7 @@ class Loop:
         builder.position_at_end(self.body)
 
     def close(self, after: list[Any], step: int = 1) -> None:
+        """End the body; after: the values of the next turn."""
         block = self.builder.block
         self.counter.add_incoming(self.builder.add(self.counter, ir.Constant(self.counter.type, step)), block)
         for value, new in zip(self.values, after, strict=True):

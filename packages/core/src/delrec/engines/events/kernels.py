@@ -1,13 +1,12 @@
-"""One layer by its events, for any neuron; `codegen` compiles a copy of this file for each, as of `scan_kernels`."""
-
-from __future__ import annotations
+# ruff: noqa: F821
+# mypy: disable-error-code="name-defined"
+"""One layer by its events: a template for each neuron, as `delrec.engines.cpu.scan_kernels` is."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from delrec.engines.cpu.blocks import BLOCK, CURRENT, NEW, OLD, ROWS, SPIKE, STATES, ZERO, step_block
 from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.kernels import add_rows
 from delrec.engines.cpu.linear import list_row

@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from delrec.engines.cpu.blocks import BLOCK
-from delrec.engines.cpu.codegen import kernels_for
+from delrec.engines.cpu.codegen import BLOCK, kernels_for
 from delrec.engines.cpu.common import Array, flat, padded
 from delrec.engines.threads import parallel
 from delrec.neurons import LIF, Neuron
-
-__all__ = ["EventLayer"]
 
 _CHUNKS = 16  # parts of a batch that may run on different threads
 

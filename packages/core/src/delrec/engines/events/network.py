@@ -18,8 +18,6 @@ from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 
-__all__ = ["EventNetwork"]
-
 
 class EventNetwork:
     """A model as deployed (delays rounded, sigma 0, batch norm folded into the weights), run by events.

@@ -26,16 +26,13 @@ else:  # an error of our own modules is raised
     from delrec.engines.triton.spellings import steps_of
     from delrec.engines.triton.tiles import INTERPRETED, precision_of
 
-__all__ = ["ENGINE", "Triton"]
-
-
 class Triton(Compiled):
     """Runs the whole scan in one launch per pass."""
 
     name = "triton"
     broken = _BROKEN
     if _BROKEN is None:
-        operator = scan.operator
+        operator, delayed = scan.operator, delays.delayed
 
     def supports(self, request: Request) -> str | None:
         """Return why the scan cannot be launched for this, or None."""
@@ -54,13 +51,11 @@ class Triton(Compiled):
             return f"cannot compile {type(neuron).__name__}: {error}"
         return None
 
-    def delayed_linear(
-        self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
-    ) -> Tensor | None:
-        """Read two taps per connection."""
-        if _refuses(inputs.device.type, inputs.dtype):
-            return None
-        return delays.delayed_linear(inputs, weight, position, bias, window, left, right)
+    def takes_map(self, inputs: Tensor, weight: Tensor, steps: int) -> bool:
+        """Return whether taps can be numbered in 32 bits, and tiles by a launch."""
+        if _refuses(inputs.device.type, inputs.dtype) or weight.numel() >= 2**30:
+            return False
+        return max(weight.shape) <= delays.GRID * delays.RECEIVERS and steps <= delays.GRID * delays.TIME
 
 
 def _refuses(device: str, dtype: torch.dtype) -> str | None:

@@ -15,14 +15,11 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn.functional import pad
 
-from delrec.delays import window_taps
-from delrec.engines.ops import Operator
+from delrec.engines.ops import delayed_operator
 from delrec.engines.triton.tiles import launch
 
-__all__ = ["delayed_linear"]
-
-_RECEIVERS, _TIME = 16, 64  # of a tile: 8 sums a thread, few enough registers for a full card
-_GRID = 65_535  # programs along the second and third axis of a launch
+RECEIVERS, TIME = 16, 64  # of a tile: 8 sums a thread, few enough registers for a full card
+GRID = 65_535  # programs along the second and third axis of a launch
 _PROGRAMS = 2048  # of the kernel's gradient, at least, if the batch has rows enough: they fill the largest card
 _OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 
@@ -82,23 +79,6 @@ def sum_taps(
     tl.store(to + receivers, tl.sum(older, axis=1), mask=r < receivers)
 
 
-def delayed_linear(
-    inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
-) -> Tensor | None:
-    """Return y of `delrec.feedforward.FeedforwardDelays` for the kernel "v1", or None where the convolution is better.
-
-    Arguments and result as `delrec.engines.cpu.delays.delayed_linear`; None from 2^30 weights on, since taps are
-    numbered in 32 bits, and of a million channels or four million steps, whose tiles a launch cannot number.
-    """
-    if window < 2 or weight.numel() >= 2**30:
-        return None
-    if max(weight.shape) > _GRID * _RECEIVERS or inputs.shape[0] + window + left + right > _GRID * _TIME:
-        return None
-    factor, place = window_taps(weight, position, window, inputs.dtype)
-    out: Tensor = _delayed(inputs, factor, place, None if bias is None else bias.to(inputs.dtype), window, left, right)
-    return out
-
-
 def _forward(
     inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
 ) -> Tensor:
@@ -106,12 +86,6 @@ def _forward(
     after = inputs.shape[0] + left + right - window + 1
     lines = _lines(inputs, left, _whole(after) + window - 1)
     return _read(lines, place.t().contiguous(), factor.permute(1, 2, 0).contiguous(), bias, after, window - 1)
-
-
-def _shapes(
-    inputs: Tensor, factor: Tensor, place: Tensor, bias: Tensor | None, window: int, left: int, right: int
-) -> Tensor:
-    return inputs.new_empty(inputs.shape[0] + left + right - window + 1, inputs.shape[1], factor.shape[0])
 
 
 def _backward(
@@ -128,24 +102,24 @@ def _backward(
         flipped = factor.flip(-1).permute(0, 2, 1).contiguous()
         g_inputs = _read(back, -1 - place, flipped, None, steps, before - shift)
     if needs[1]:
-        lines, tiles = _lines(inputs, left, _whole(after) + window - 1), triton.cdiv(receivers, _RECEIVERS)
+        lines, tiles = _lines(inputs, left, _whole(after) + window - 1), triton.cdiv(receivers, RECEIVERS)
         rows = triton.cdiv(batch, min(batch, triton.cdiv(_PROGRAMS, tiles * senders)))
         parts = g.new_empty(triton.cdiv(batch, rows), senders, 2, receivers)
         launch(
             sum_taps, (senders, tiles, len(parts)), _OPTIONS,
             lines, lines.shape[2], window - 1, back, back.shape[2], before, place.t().contiguous(), parts,
-            after, batch, senders, receivers, rows, R=_RECEIVERS, T=_TIME,
+            after, batch, senders, receivers, rows, R=RECEIVERS, T=TIME,
         )  # fmt: skip
         g_factor = parts.sum(0).permute(2, 0, 1).contiguous()
     return g_inputs, g_factor, None, g.sum((0, 1)) if needs[3] else None
 
 
-_delayed = Operator("triton_delayed_linear", _forward, _shapes, _backward)
+delayed = delayed_operator("triton", _forward, _backward)
 
 
 def _whole(steps: int) -> int:
     """Return steps rounded up to whole tiles."""
-    return triton.cdiv(steps, _TIME) * _TIME
+    return triton.cdiv(steps, TIME) * TIME
 
 
 def _lines(sequence: Tensor, before: int, length: int) -> Tensor:
@@ -159,10 +133,10 @@ def _read(lines: Tensor, place: Tensor, factor: Tensor, offset: Tensor | None, a
     batch, senders, length = lines.shape
     receivers = place.shape[1]
     out = lines.new_empty(after, batch, receivers)
-    grid = (batch, triton.cdiv(receivers, _RECEIVERS), triton.cdiv(after, _TIME))
+    grid = (batch, triton.cdiv(receivers, RECEIVERS), triton.cdiv(after, TIME))
     launch(
         read_taps, grid, _OPTIONS,
         lines, place, factor, factor if offset is None else offset.contiguous(), out,
-        length, lead, after, batch, senders, receivers, R=_RECEIVERS, T=_TIME, BIAS=offset is not None,
+        length, lead, after, batch, senders, receivers, R=RECEIVERS, T=TIME, BIAS=offset is not None,
     )  # fmt: skip
     return out

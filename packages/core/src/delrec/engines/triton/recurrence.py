@@ -17,8 +17,6 @@ from delrec.engines.triton.axonal import lay_out_senders
 from delrec.engines.triton.synaptic import lay_out_connections
 from delrec.engines.triton.tiles import OPTIONS, launch, power_of_two
 
-__all__ = ["COLS", "EDGE", "REALS", "Recurrence", "recurrence_of"]
-
 REALS = {torch.float32: tl.float32, torch.float64: tl.float64}
 EDGE, COLS = 32, 256  # of the tiles that tables are made in
 

@@ -28,8 +28,6 @@ from delrec.engines.triton.tiles import (
 )
 from delrec.neurons import Neuron, neuron_of
 
-__all__ = ["Plan", "backward", "forward", "operator", "plan_of", "room"]
-
 
 class Plan(NamedTuple):
     """How a scan is run, and so how it is run back."""

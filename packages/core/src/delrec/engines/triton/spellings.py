@@ -17,8 +17,6 @@ from delrec.engines.generated import load
 from delrec.neurons import Neuron
 from delrec.rules import Rules, Spelling
 
-__all__ = ["TRITON", "steps_of"]
-
 
 @triton.jit
 def div(x, y):

@@ -14,20 +14,6 @@ import torch
 import triton.language as tl
 from triton.runtime.jit import JITFunction
 
-__all__ = [
-    "INTERPRETED",
-    "OPTIONS",
-    "Tiles",
-    "connection_tiles",
-    "edge_of",
-    "launch",
-    "parts_of",
-    "power_of_two",
-    "precision_of",
-    "processors_of",
-    "tiles_for",
-]
-
 INTERPRETED = not isinstance(tl.zeros, JITFunction)  # decided when triton was imported, whatever is set by now
 # products are not contracted with sums, so that a pass finds again what another computed; without a limit of its own
 # ptxas spills a few numbers to reach the next step of occupancy
