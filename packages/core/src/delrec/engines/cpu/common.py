@@ -27,7 +27,7 @@ def padded(size: int) -> int:
 
 def flat(tensor: Tensor) -> Array:
     """Return the values of a tensor as one row, copied only where they are not contiguous."""
-    out: Array = tensor.detach().contiguous().view(-1).numpy()
+    out: Array = tensor.detach().numpy().reshape(-1)
     return out
 
 
@@ -54,8 +54,8 @@ def row_groups(rows: int) -> list[tuple[int, int]]:
 def add_up(parts: Tensor) -> Tensor:
     """Return parts[0] + parts[1] + ..., in this order; of a single part, the part."""
     total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    for j in range(1, len(parts)):  # to walk through a tensor is slow
+        total = total + parts[j]
     return total
 
 

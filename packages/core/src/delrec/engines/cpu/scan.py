@@ -10,9 +10,9 @@ from torch import Tensor
 
 from delrec.engines.cpu.arguments import Given, Incoming, Planes, Shape, Sums, Wanted
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
+from delrec.engines.cpu.common import GROUPS, add_up, flat, padded, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
-from delrec.engines.cpu.vector import COLUMNS, LANES
+from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron, neuron_of
@@ -67,51 +67,50 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     """See `ops.scan_operator`."""
     inputs, (handle, *_, (kept, bits), grads, needs) = Inputs(*given[:8]), given[8:]
     current, weight, delay, width, _, coef, start, history = inputs
-    steps, batch, size = current.shape
+    _, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
     neuron = neuron_of(handle)
     recurrence = recurrence_of(neuron, inputs)
     module = kernels_for(neuron, coef.dtype, recurrence.kind)
     shape, arguments = _arguments(neuron.rules(coef.dtype), inputs, recurrence, bits, True, False)
-    if not need_history and not history.any():  # silence gives no gradient
+    if not (need_history or history.any()):  # silence gives no gradient
         shape = shape._replace(past=0)
-    groups = min(tile_count(batch), GROUPS)
+    tiles = tile_count(batch)
+    groups = min(tiles, GROUPS)
     need_taps = need_delay or need_width
     # the sums of a synaptic half-width are made of those of the weight
     sum_weight = need_weight or (need_taps and recurrence.kind == "synaptic")
-    empty = coef.new_zeros(0)
-    g_x = coef.new_empty(steps, batch, size)
+    none = arguments.start[:0]
+    g_x = coef.new_empty(current.shape)
     g_wt = coef.new_zeros(groups, shape.row * shape.row if sum_weight else 0)
-    g_coef = torch.zeros(groups, len(coef) * size, dtype=torch.float64)
-    g_start = start.new_empty(start.shape if need_start else (0,))
-    g_past = coef.new_zeros(shape.past, batch, size)
+    g_coef = torch.zeros(groups, len(coef) * size if need_coef else 0, dtype=torch.float64)
+    g_start = start.new_empty(start.shape) if need_start else None
+    g_history = torch.zeros_like(history, memory_format=torch.contiguous_format) if need_history else None
+    g_past = coef.new_zeros(0 if g_history is not None else shape.past, batch, size)
+    if g_history is not None:
+        g_past = g_history[len(history) - shape.past :]
     tables, sums = recurrence.backward(weight, groups)
     words = bits.numpy().view(np.uint16)
-    incoming = Incoming(*(empty.numpy() if g is None else flat(g) for g in grads))
+    incoming = Incoming(*(none if g is None else flat(g) for g in grads))
     wanted = Wanted(int(sum_weight), int(need_taps), int(need_coef), int(need_start))
-    planes, out, starts, pasts = flat(kept), flat(g_x), flat(g_start), flat(g_past)
+    planes, to = flat(kept), (flat(g_x), g_wt.numpy(), g_coef.numpy(), none if g_start is None else flat(g_start))
 
     def run(group: int) -> None:
-        own = Sums(out, g_wt[group].numpy(), g_coef[group].numpy(), starts, pasts)
-        for tile in range(group, tile_count(batch), groups):
+        own = Sums(to[0], to[1][group], to[2][group], to[3], flat(g_past))
+        for tile in range(group, tiles, groups):
             module.backward_tile(tile, shape, arguments, tables[group], planes, words, incoming, wanted, own)
 
     parallel(run, groups)
-    g_weight = add_up(g_wt).view(shape.row, shape.row)[:size, :size] if sum_weight else empty
-    g_delay = g_width = g_history = None
+    g_weight = add_up(g_wt).view(shape.row, shape.row)[:size, :size] if sum_weight else g_wt
+    g_delay = g_width = None
     if need_taps:
         assert weight is not None and delay is not None and width is not None
-        g_delay, g_width = (
-            g.sum_to_size(like.shape).to(like.dtype)
-            for g, like in zip(recurrence.gradients(weight, sums, g_weight), (delay, width), strict=True)
-        )
-    if need_history:
-        g_history = torch.zeros_like(history)
-        g_history[len(history) - recurrence.past :] = g_past
+        by_delay, by_width = recurrence.gradients(weight, sums, g_weight)
+        g_delay = by_delay.to(delay.dtype)
+        g_width = by_width.sum_to_size(width.shape).to(width.dtype) if need_width else None
     return (
         g_x, g_weight.t() if need_weight else None, g_delay, g_width, None,
-        add_up(g_coef).view(-1, size).sum_to_size(coef.shape).to(coef.dtype) if need_coef else None,
-        g_start if need_start else None, g_history,
+        add_up(g_coef).view(-1, size).sum_to_size(coef.shape).to(coef.dtype) if need_coef else None, g_start, g_history,
     )  # fmt: skip
 
 
@@ -121,9 +120,8 @@ def _arguments(
     """Return what both passes read."""
     coef, mask, recurrent = inputs.coef, inputs.mask, inputs.weight is not None
     steps, batch, size = inputs.current.shape
-    prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
-    row = -(-size // COLUMNS) * COLUMNS
-    shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
+    prefix = len(bits) // (tile_count(batch) * size) - steps if recurrent else 0
+    shape = Shape(steps, batch, size, padded(size), int(keep), int(trace), prefix, recurrence.past, int(recurrent))
     numbers = np.array(rules.numbers, np.float64 if coef.dtype == torch.float64 else np.float32)
     masks, step = numbers[:0], 0
     if mask is not None and recurrent:

@@ -26,6 +26,7 @@ else:  # an error of our own modules is raised
     from delrec.engines.triton.spellings import steps_of
     from delrec.engines.triton.tiles import INTERPRETED, precision_of
 
+
 class Triton(Compiled):
     """Runs the whole scan in one launch per pass."""
 
