@@ -85,7 +85,7 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
     For a batch of 256, and of 2,048. products: "float32", IEEE and TF32, "bfloat16", or "float64", of numbers too. The
     engine runs on tensors without storage, and its launches are written down instead.
     """
-    from delrec.engines.triton import delays, recurrence, scan
+    from delrec.engines.triton import delays, scan
 
     seen: set[str] = set()
     launched: list[Compilation] = []
@@ -103,7 +103,7 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
                 yield kernel._replace(name=f"{title}: {kernel.name}")
         launched.clear()
 
-    scan.launch = recurrence.launch = delays.launch = note
+    scan.launch = delays.launch = note
     scan.processors_of = lambda _: 132
     real = torch.float64 if products == "float64" else torch.float32
     modes = {"float32": ("highest", "high"), "bfloat16": ("medium",), "float64": ("highest",)}[products]
@@ -113,21 +113,21 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
         torch.set_float32_matmul_precision(mode)
         inputs = _inputs(form, size, batch, real, delay)
         neuron = LIF().attach(size)
-        _, _, trace, kept, bits = scan.forward(*inputs, neuron.handle, delay, False, True, True)
-        grads = inputs.current, inputs.start, trace
-        scan.backward(*inputs, kept, bits, *grads, neuron.handle, delay, (True,) * len(inputs))
+        settings = neuron.handle, delay, False, True, True
+        _, _, trace, *kept = scan.forward(*inputs, *settings)
+        scan.backward(*inputs, *settings, kept, [inputs.current, inputs.start, trace], [True] * len(inputs))
         yield from written_down(f"{form}, {mode}, B = {batch:,}, delays to {delay}")
         if (batch, delay) == (256, 6):  # and the least that may be asked for
             inputs = inputs._replace(mask=None)
             scan.forward(*inputs, neuron.handle, delay, False, False, False)
-            needs = (True, *(False,) * (len(inputs) - 1))
-            scan.backward(*inputs, kept, bits, inputs.current, None, None, neuron.handle, delay, needs)
+            needs = [True, *[False] * (len(inputs) - 1)]
+            scan.backward(*inputs, *settings, kept, [inputs.current, None, None], needs)
             yield from written_down(f"{form}, {mode}, spikes alone")
     if products != "bfloat16":  # there are no products
         x, factor = _empty(50, 256, size, dtype=real), _empty(size, size, 2, dtype=real)
         place = _empty(size, size, dtype=torch.int32)
-        y = delays._forward(x, factor, place, _empty(size, dtype=real), 25, 24, 0)
-        delays._backward(y, x, factor, place, 25, 24, True, True)
+        given = x, factor, place, _empty(size, dtype=real), 25, 24, 0
+        delays._backward(*given, [], [delays._forward(*given)], [True] * 4)
         yield from written_down("feedforward delays")
 
 

@@ -17,24 +17,14 @@ from hypothesis import strategies as st
 from problems import F64, NEURONS, assert_equal, difference, problem, result, run
 
 pytest.importorskip("triton", reason="the triton engine needs triton: pip install 'delrec[triton]'")
-import triton
-import triton.language as tl
 from delrec.engines.triton import ENGINE, tiles
 from delrec.engines.triton import scan as passes
 from delrec.engines.triton.axonal import MANY
-from delrec.engines.triton.spellings import power
 from delrec.engines.triton.tiles import INTERPRETED, Tiles, tiles_for
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no card, and TRITON_INTERPRET is not set")
 FEW = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@triton.jit
-def to_the_power(x, y, count, EXPONENT: tl.constexpr):
-    place = tl.arange(0, 16)
-    value = tl.load(x + place, mask=place < count, other=1.0)
-    tl.store(y + place, power(value, EXPONENT), mask=place < count)
 
 
 def made(*arguments, **options):
@@ -265,17 +255,6 @@ class Steep(Surrogate):
 
 def test_whole_powers_of_negative_numbers():
     agrees(made(LIF(surrogate=Steep(1e-3)).attach(4), "none", 8, 6, 4, 0.0))
-
-
-@pytest.mark.parametrize("exponent", [-7, -2.3, -2, -1, -0.5, 0, 0.5, 1, 1.7, 2, 2.5, 3, 5, 6, 31])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (F64, 1e-14)])
-def test_powers_are_those_of_torch(exponent, dtype, tolerance):
-    """NaN included: of a negative number to a fraction."""
-    values = [-math.inf, -1.7, -1.0, -0.3, 0.0, 1e-9, 0.6, 1.0, 1.9, 7.0, math.inf, math.nan]
-    x = torch.tensor([v for v in values if not (v == -math.inf and exponent % 1)], dtype=dtype, device=DEVICE)
-    found = torch.empty_like(x)
-    tiles.launch(to_the_power, (1,), {}, x, found, len(x), EXPONENT=exponent)
-    torch.testing.assert_close(found, x**exponent, rtol=tolerance, atol=0, equal_nan=True)
 
 
 class Everything(Neuron):

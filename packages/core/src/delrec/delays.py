@@ -167,12 +167,6 @@ class DelayInit:
         if self.kind == "uniform" and self.low > self.high:
             raise ValueError(f"delay init range [{self.low!r}, {self.high!r}]: low must not exceed high")
 
-    @property
-    def unread(self) -> tuple[str, ...]:
-        """Names of the fields that this kind does not use: low and high for "half-normal"."""
-        reads = {"half-normal": ("std",), "uniform": ("low", "high"), "constant": ("low",)}[self.kind]
-        return tuple(name for name in ("std", "low", "high") if name not in reads)
-
     @torch.no_grad()
     def fill_(self, delay: Tensor) -> Tensor:
         """Fill `delay` in place from torch's global generator and return it."""

@@ -309,7 +309,7 @@ def _power(read: _Reader, base: Any, exponent: Any) -> Any:
         return read.call("div", 1.0, _power(read, base, -exponent))
     if exponent == 0.5:
         return read.call("sqrt", base)
-    if exponent != int(exponent) or exponent > 64:
+    if not float(exponent).is_integer():
         return read.call("pow", base, exponent)
     result, square, left = None, base, int(exponent)
     while left:

@@ -1,4 +1,4 @@
-"""The two passes of the scan as launches; see `engines.ops.scan_operator`."""
+"""The two passes of the scan as launches; see `engines.ops.scan_operator`. Nothing is read back to the host."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
+import triton
+import triton.language as tl
 from torch import Tensor
 
 from delrec.delays import kernel_length
 from delrec.engines.ops import Inputs, scan_operator
-from delrec.engines.triton.axonal import sender_gradients
-from delrec.engines.triton.recurrence import COLS, Recurrence, recurrence_of
+from delrec.engines.triton.axonal import lay_out_senders, sender_gradients
 from delrec.engines.triton.scan_kernels import backward_scan, forward_scan, weight_gradient
 from delrec.engines.triton.spellings import steps_of
-from delrec.engines.triton.synaptic import LONGEST, connection_gradients
+from delrec.engines.triton.synaptic import LONGEST, connection_gradients, lay_out_connections
 from delrec.engines.triton.tiles import (
     OPTIONS,
     Tiles,
@@ -22,58 +23,102 @@ from delrec.engines.triton.tiles import (
     edge_of,
     launch,
     parts_of,
+    power_of_two,
     precision_of,
     processors_of,
     tiles_for,
 )
 from delrec.neurons import Neuron, neuron_of
 
+EDGE, COLS = 32, 256  # of the tiles that tables are made in
+
 
 class Plan(NamedTuple):
-    """How a scan is run, and so how it is run back."""
+    """How a scan is run, and so how it is run back.
 
-    recurrence: Recurrence | None
+    kind: 0 without recurrence, 1 with one delay per sender, 2 with one per connection.
+    masked: 0 without a mask, 1 with one that holds all steps, 2 with one per step. reach: a tap that none is longer
+    than. past: how many given steps can be met; they fill the last bits of the first `prefix` words. slots: how many
+    steps a ring holds, or with a delay per connection a block, a power of 2. precise: of delays, never less than
+    float32, nor less than delays or weights have.
+    """
+
     steps: ModuleType
     tiles: Tiles
     precision: str
-    mask: Tensor | None
-
-    @property
-    def kind(self) -> int:
-        """0 without recurrence, 1 with one delay per sender, 2 with one per connection."""
-        return 0 if self.recurrence is None else self.recurrence.kind
-
-    @property
-    def masked(self) -> int:
-        """0 without a mask, 1 with one that holds all steps, 2 with one per step."""
-        return 0 if self.mask is None else self.mask.dim() - 1
+    kind: int = 0
+    weight: Any = None
+    delay: Any = None
+    width: Any = None
+    mask: Any = None
+    masked: int = 0
+    reach: int = 0
+    past: int = 0
+    prefix: int = 0
+    slots: int = 0
+    precise: torch.dtype = torch.float32
 
     def constants(self, size: int, coef: Tensor) -> dict[str, Any]:
         """Return the constants that both passes are compiled for."""
         tiles = self.tiles
         return {
             "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
-            "PRECISION": self.precision, "KIND": self.kind, "MASKED": self.masked,
-            "ACROSS": coef.shape[1],
+            "PRECISION": self.precision, "KIND": self.kind, "MASKED": self.masked, "ACROSS": coef.shape[1],
         }  # fmt: skip
+
+    def types(self) -> dict[str, Any]:
+        """Return what kernels of delays are compiled for."""
+        precise = tl.float64 if self.precise == torch.float64 else tl.float32
+        return {"PRECISE": precise, "ONE_WIDTH": self.width.numel() == 1}
+
+    def tables(self, by_sender: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return weight, tables and edges as the scan takes them, [sender, receiver] or [receiver, sender].
+
+        See `axonal.lay_out_senders`, and `synaptic.lay_out_connections`, whose `longest` is the only table and whose
+        triangles are the edges.
+        """
+        weight, size = self.weight, len(self.weight)
+        if self.kind == 1:
+            tables, edges = self.delay.new_empty(6 * size + 2, dtype=torch.int32), weight.new_empty(9, size)
+            launch(
+                lay_out_senders, (1,), OPTIONS, self.delay, self.width, tables, edges, size, self.reach, COLS=COLS,
+                **self.types(),
+            )  # fmt: skip
+            return (weight.t().contiguous() if by_sender else weight), tables, edges
+        heights, longest = torch.empty_like(weight), weight.new_empty(1, dtype=torch.int32)
+        edges = weight.new_empty(size + 1, size, dtype=self.precise)
+        launch(
+            lay_out_connections, (triton.cdiv(size, EDGE),) * 2, OPTIONS, self.delay, self.width, weight, edges,
+            heights, longest, size, self.reach, BY_SENDER=by_sender, EDGE=EDGE, **self.types(),
+        )  # fmt: skip
+        return heights, longest, edges
 
 
 def plan_of(neuron: Neuron, inputs: Inputs, limit: int | None) -> Plan:
     """Return how a scan is run; limit: a tap that none is longer than. inputs.current need not hold values."""
-    steps, batch, size = inputs.current.shape
-    dtype, mask = inputs.current.dtype, None
-    precision, recurrence = precision_of(dtype), None
-    tiles = tiles_for(size, batch, dtype, precision)
-    if inputs.delay is not None and inputs.width is not None:
-        # to read the longest delay waits for the device: not where `max_delay` is set
-        reach = kernel_length(inputs.delay, inputs.width) - 1 if limit is None else limit
-        recurrence = recurrence_of(inputs, reach, past_of(inputs, limit))
-        if recurrence.kind == 2:
-            number = _kept(recurrence.slots(steps), dtype).itemsize
-            tiles = connection_tiles(size, batch, processors_of(inputs.current.device), number)
-        if inputs.mask is not None:
-            mask = inputs.mask.expand(inputs.current.shape[3 - inputs.mask.dim() :]).contiguous()
-    return Plan(recurrence, steps_of(neuron, dtype), tiles, precision, mask)
+    current, weight, delay, width, mask = inputs[:5]
+    steps, batch, size = current.shape
+    precision = precision_of(current.dtype)
+    tiles, own = tiles_for(size, batch, current.dtype, precision), steps_of(neuron, current.dtype)
+    if weight is None or delay is None or width is None:
+        return Plan(own, tiles, precision)
+    # to read the longest delay waits for the device: not where `max_delay` is set
+    reach = kernel_length(delay, width) - 1 if limit is None else limit
+    reach = min(reach, steps - 1 + len(inputs.history))
+    kind, past = delay.dim(), past_of(inputs, limit)
+    slots = power_of_two(min(reach + 2, steps) if kind == 1 else reach + 3)
+    if kind == 2:
+        number = _kept(slots, current.dtype).itemsize
+        tiles = connection_tiles(size, batch, processors_of(current.device), number)
+    masked = 0
+    if mask is not None:
+        masked = mask.dim() - 1
+        mask = mask.expand(current.shape[3 - mask.dim() :]).contiguous()
+    precise = torch.float64 if torch.float64 in (delay.dtype, weight.dtype) else torch.float32
+    return Plan(
+        own, tiles, precision, kind, weight.contiguous(), delay.contiguous(), width.contiguous(), mask, masked, reach,
+        past, (past + 31) // 32, slots, precise,
+    )  # fmt: skip
 
 
 def past_of(inputs: Inputs, limit: int | None) -> int:
@@ -96,7 +141,7 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     inputs, (handle, limit, _, keep, trace) = Inputs(*given[:8]), given[8:]
     neuron = neuron_of(handle)
     plan = plan_of(neuron, inputs, limit)
-    current, history, recurrence, tiles = inputs.current.contiguous(), inputs.history, plan.recurrence, plan.tiles
+    current, history, tiles, slots = inputs.current.contiguous(), inputs.history, plan.tiles, plan.slots
     steps, batch, size = current.shape
     count, words = room(neuron, inputs, limit)
     spikes, states = torch.empty_like(current), inputs.start.clone(memory_format=torch.contiguous_format)
@@ -104,20 +149,18 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     planes = current.new_empty(count, steps if keep else 0, batch, size)
     none = words
     weight = tables = edges = z = live = running = none
-    prefix = past = slots = 0
-    if recurrence is not None:
-        prefix, past, slots = recurrence.prefix, recurrence.past, recurrence.slots(steps)
-        weight, tables, edges = recurrence.tables(by_sender=True)
-        if plan.kind == 1:
-            z, live = _handed_over(2, tiles, batch, size, current), none.new_empty(tiles.programs, size + tiles.deep)
-        else:
-            slots *= 2
-            z, running = _lines(tiles, size, slots + 1, slots // 2, current, torch.zeros)
+    if plan.kind:
+        weight, tables, edges = plan.tables(by_sender=True)
+    if plan.kind == 1:
+        z, live = _handed_over(2, tiles, batch, size, current), none.new_empty(tiles.programs, size + tiles.deep)
+    elif plan.kind == 2:
+        z, running = _lines(tiles, size, 2 * slots + 1, slots, current, torch.zeros)
+        slots *= 2
     launch(
         forward_scan, (tiles.programs,), tiles.options,
         current, weight, tables, edges, none if plan.mask is None else plan.mask, inputs.coef.contiguous(),
         history.contiguous(), states, traced, planes, spikes, words, z, live, running, steps, batch, size,
-        len(history), prefix, past, slots - 1,
+        len(history), plan.prefix, plan.past, slots - 1,
         **plan.constants(size, inputs.coef), STEP=plan.steps.step_tile, TRACED=trace, KEEP=keep,
     )  # fmt: skip
     return spikes, states, traced, planes, words
@@ -126,49 +169,43 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 def backward(*given: Any) -> tuple[Tensor | None, ...]:
     """See `ops.scan_operator`."""
     inputs, (handle, limit, *_, (kept, bits), grads, needs) = Inputs(*given[:8]), given[8:]
-    g_spikes, g_final, g_trace = grads
-    neuron = neuron_of(handle)
-    plan = plan_of(neuron, inputs, limit)
-    coef, start, history, recurrence, tiles = inputs.coef, inputs.start, inputs.history, plan.recurrence, plan.tiles
+    plan = plan_of(neuron_of(handle), inputs, limit)
+    coef, start, history, tiles, slots = inputs.coef, inputs.start, inputs.history, plan.tiles, plan.slots
     steps, batch, size = inputs.current.shape
     _, need_weight, need_delay, need_width, _, need_coef, _, need_history = needs
-    need_taps = recurrence is not None and (need_delay or need_width)
+    need_taps = plan.kind > 0 and (need_delay or need_width)
     none = bits
     g_x = kept.new_empty(steps, batch, size)
-    carry = (torch.zeros_like if g_final is None else torch.clone)(
-        start if g_final is None else g_final, memory_format=torch.contiguous_format
-    )
-    came = [none if g is None else g.contiguous() for g in (g_spikes, g_trace)]
+    g_spikes, g_trace = (none if g is None else g.contiguous() for g in (grads[0], grads[2]))
+    carry = start.new_zeros(start.shape) if grads[1] is None else grads[1].clone(memory_format=torch.contiguous_format)
     g_coef = kept.new_zeros(tiles.programs, len(coef), size, dtype=torch.float64) if need_coef else none
     g_history = kept.new_zeros(history.shape) if need_history else none
     weight = tables = edges = sent = ring = running = sums = none
-    prefix = past = slots = 0
-    if recurrence is not None:
-        prefix, slots = recurrence.prefix, recurrence.slots(steps)
-        past = recurrence.past if need_history or need_taps or (plan.kind == 2 and need_weight) else 0
-        weight, tables, edges = recurrence.tables(by_sender=False)
-        if plan.kind == 1:
-            sent = _handed_over(1, tiles, batch, size, kept)
-            ring = kept.new_empty(tiles.programs, size, slots, tiles.rows)
-            running = kept.new_zeros(3, tiles.programs, size, tiles.rows)
-            sums = kept.new_zeros(tiles.programs, 3, size, dtype=torch.float64) if need_taps else none
-        else:
-            sent, running = _lines(tiles, size, steps + past + 2, slots, kept, torch.empty)
-            sent[..., -2:, :] = 0
+    past = plan.past if need_history or need_taps or (plan.kind == 2 and need_weight) else 0
+    if plan.kind:
+        weight, tables, edges = plan.tables(by_sender=False)
+    if plan.kind == 1:
+        sent = _handed_over(1, tiles, batch, size, kept)
+        ring = kept.new_empty(tiles.programs, size, slots, tiles.rows)
+        running = kept.new_zeros(3, tiles.programs, size, tiles.rows)
+        sums = kept.new_zeros(tiles.programs, 3, size, dtype=torch.float64) if need_taps else none
+    elif plan.kind == 2:
+        sent, running = _lines(tiles, size, steps + past + 2, slots, kept, torch.empty)
+        sent[..., -2:, :] = 0
     launch(
         backward_scan, (tiles.programs,), tiles.options,
         weight, tables, edges, none if plan.mask is None else plan.mask, coef.contiguous(), kept,
-        start.contiguous(), bits, ring, sent, running, *came, g_x, carry, g_history, sums, g_coef, steps,
-        batch, size, len(history), prefix, past, slots - 1,
-        **plan.constants(size, coef), ADJOINT=plan.steps.adjoint_tile, SPIKES_GIVEN=g_spikes is not None,
-        TRACE_GIVEN=g_trace is not None, TAPS=plan.kind == 1 and need_taps, COEF=need_coef, HISTORY=need_history,
+        start.contiguous(), bits, ring, sent, running, g_spikes, g_trace, g_x, carry, g_history, sums, g_coef, steps,
+        batch, size, len(history), plan.prefix, past, slots - 1,
+        **plan.constants(size, coef), ADJOINT=plan.steps.adjoint_tile, SPIKES_GIVEN=grads[0] is not None,
+        TRACE_GIVEN=grads[2] is not None, TAPS=plan.kind == 1 and need_taps, COEF=need_coef, HISTORY=need_history,
     )  # fmt: skip
     g_weight = g_delay = g_width = None
-    if recurrence is not None and plan.kind == 1:
+    if plan.kind == 1:
         g_weight = _weight_gradient(plan, tables, edges, bits, g_x) if need_weight else None
-        g_delay, g_width = _sender_gradients(recurrence, sums) if need_taps else (None, None)
-    elif recurrence is not None and (need_weight or need_taps):
-        g_weight, g_delay, g_width = _connection_gradients(recurrence, tables, bits, sent, batch, past)
+        g_delay, g_width = _sender_gradients(plan, sums) if need_taps else (None, None)
+    elif plan.kind == 2 and (need_weight or need_taps):
+        g_weight, g_delay, g_width = _connection_gradients(plan, tables, bits, sent, batch, past)
     found = (
         g_x, g_weight, _like(g_delay, inputs.delay), _like(g_width, inputs.width), None,
         _like(g_coef.sum(0), coef) if need_coef else None, carry, g_history,
@@ -183,42 +220,40 @@ def _like(gradient: Tensor | None, of: Tensor | None) -> Tensor | None:
 
 def _weight_gradient(plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_x: Tensor) -> Tensor:
     """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
-    (steps, batch, size), recurrence = g_x.shape, plan.recurrence
-    assert recurrence is not None
+    steps, batch, size = g_x.shape
     edge, count, share = parts_of(size, steps)
     parts, tiles = g_x.new_empty(count, size, size), -(-size // edge)
     launch(
         weight_gradient, (tiles, tiles, count), OPTIONS | {"num_warps": 4},
-        g_x, bits if plan.mask is None else plan.mask, tables, edges, bits, parts, steps, batch, recurrence.prefix,
-        share, SIZE=size, EDGE=edge, DEEP=16, PRECISION=plan.precision, MASKED=plan.masked,
+        g_x, bits if plan.mask is None else plan.mask, tables, edges, bits, parts, steps, batch, plan.prefix, share,
+        SIZE=size, EDGE=edge, DEEP=16, PRECISION=plan.precision, MASKED=plan.masked,
     )  # fmt: skip
     return parts.sum(0)
 
 
-def _sender_gradients(recurrence: Recurrence, sums: Tensor) -> tuple[Tensor, Tensor]:
+def _sender_gradients(plan: Plan, sums: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of delay and half-width, (N,) each."""
     programs, _, size = sums.shape
-    g_delay, g_width = recurrence.weight.new_empty(size), recurrence.weight.new_empty(size)
+    g_delay, g_width = plan.weight.new_empty(size), plan.weight.new_empty(size)
     launch(
-        sender_gradients, (-(-size // COLS),), OPTIONS, sums, recurrence.width, g_delay, g_width, size, programs,
-        ONE_WIDTH=recurrence.width.numel() == 1, COLS=COLS,
+        sender_gradients, (-(-size // COLS),), OPTIONS, sums, plan.width, g_delay, g_width, size, programs,
+        ONE_WIDTH=plan.width.numel() == 1, COLS=COLS,
     )  # fmt: skip
     return g_delay, g_width
 
 
 def _connection_gradients(
-    recurrence: Recurrence, longest: Tensor, bits: Tensor, sent: Tensor, batch: int, past: int
+    plan: Plan, longest: Tensor, bits: Tensor, sent: Tensor, batch: int, past: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of weight and delay, [receiver, sender], and of the half-widths, (N,)."""
     _, size, _, length, rows = sent.shape
-    weight, cols = recurrence.weight, edge_of(size, 128)
+    weight, cols = plan.weight, edge_of(size, 128)
     g_weight, g_delay = torch.empty_like(weight), torch.empty_like(weight)
     g_width = weight.new_empty(-(-size // cols), size)
     launch(
         connection_gradients, (size, len(g_width)), OPTIONS | {"num_warps": -(-cols // 32)},
-        sent, recurrence.delay, recurrence.width, weight, longest, bits, g_weight, g_delay, g_width, batch,
-        recurrence.prefix, len(bits), past, length - 2, recurrence.slots(length), recurrence.reach,
-        SIZE=size, ROWS=rows, COLS=cols, **recurrence.constants,
+        sent, plan.delay, plan.width, weight, longest, bits, g_weight, g_delay, g_width, batch, plan.prefix, len(bits),
+        past, length - 2, plan.slots, plan.reach, SIZE=size, ROWS=rows, COLS=cols, **plan.types(),
     )  # fmt: skip
     return g_weight, g_delay, g_width.sum(0)
 

@@ -44,30 +44,6 @@ def tanh(x):
 
 
 @triton.jit
-def power(x, exponent: tl.constexpr):
-    """x to a constant: its whole part by products, a half by the root, any other rest as exp(rest log x).
-
-    So a negative number has its whole powers, and NaN for every other one.
-    """
-    size: tl.constexpr = exponent if exponent >= 0 else -exponent
-    whole: tl.constexpr = int(size)
-    rest: tl.constexpr = size - whole
-    result = tl.full(x.shape, 1.0, x.dtype)
-    square = x
-    for bit in tl.static_range(24):  # squares that nothing multiplies are left out by the compiler
-        if (whole >> bit) % 2 == 1:
-            result = result * square
-        square = square * square
-    if rest == 0.5:
-        result = result * sqrt(x)
-    elif rest > 0:
-        result = result * tl.exp(rest * tl.log(x))
-    if exponent < 0:
-        result = div(tl.full(x.shape, 1.0, x.dtype), result)
-    return result
-
-
-@triton.jit
 def log1p(x):
     """log(1 + x), as exact for a small x: what 1 + x lost in rounding is made up for."""
     y = 1 + x
@@ -88,7 +64,7 @@ TRITON = Spelling(
         "mul": "{0} * {1}",
         "div": "div({0}, {1})",
         "neg": "-{0}",
-        "pow": "power({0}, {last})",
+        "pow": "tl.exp({last} * tl.log({0}))",  # of no whole exponent: a negative number has none
         **{name: f"tl.{name}({{0}})" for name in ("abs", "exp", "log", "sin", "cos")},
         **{name: f"{name}({{0}})" for name in ("log1p", "sqrt", "tanh")},
         "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
@@ -133,7 +109,7 @@ def steps_of(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
 import triton
 import triton.language as tl
 
-from {__name__} import add_rows, div, log1p, power, sqrt, tanh
+from {__name__} import add_rows, div, log1p, sqrt, tanh
 
 REAL = tl.constexpr(tl.{_DTYPES[dtype]})
 
