@@ -1,7 +1,5 @@
 """The interpolation kernel, its schedule, and how delays start and are rounded."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,7 @@ from delrec.delays import (
     kernel_length,
     project,
     round_delays,
-    round_stochastic,
-    round_straight_through,
+    round_while_training,
     triangle_kernel,
 )
 from hypothesis import given
@@ -91,13 +88,6 @@ def test_initial_delays():
     whole = DelayInit("uniform", low=10, high=30, integers=True).fill_(torch.empty(50))
     assert torch.equal(whole, whole.round())
     assert torch.equal(DelayInit("constant", low=3).fill_(torch.empty(4)), torch.full((4,), 3.0))
-    for kind in ("half-normal", "uniform", "constant"):
-        law, drawn = DelayInit(kind, std=2, low=1, high=5), {}
-        for name in ("std", "low", "high"):
-            for start in (law, dataclasses.replace(law, **{name: getattr(law, name) + 1})):
-                torch.manual_seed(0)
-                drawn[start] = start.fill_(torch.empty(50))
-            assert (name in law.unread) == torch.equal(drawn[law], drawn[start])
     for bad in (dict(kind="normal"), dict(std=-1), dict(low=-1), dict(kind="uniform", low=4, high=3)):
         with pytest.raises(ValueError, match="delay init"):
             DelayInit(**bad)
@@ -106,7 +96,7 @@ def test_initial_delays():
 def test_rounding():
     delay = torch.tensor([0.5, 1.5, 2.49, -0.2, -3.0, 7.51], dtype=F64, requires_grad=True)
     assert round_delays(delay).tolist() == [0, 2, 2, 0, 0, 8]  # half to even, at least 0
-    straight = round_straight_through(delay)
+    straight = round_while_training(delay)
     assert torch.equal(straight.detach(), round_delays(delay))
     straight.sum().backward()
     assert torch.equal(delay.grad, torch.ones(6, dtype=F64))
@@ -115,7 +105,7 @@ def test_rounding():
 def test_stochastic_rounding_is_right_on_average():
     torch.manual_seed(0)
     delay = torch.full((40_000,), 2.3, dtype=F64, requires_grad=True)
-    rounded = round_stochastic(delay)
+    rounded = round_while_training(delay, stochastic=True)
     assert set(rounded.tolist()) == {2.0, 3.0}
     assert rounded.mean().item() == pytest.approx(2.3, abs=0.02)
     rounded.sum().backward()

@@ -9,8 +9,6 @@ Tap k = 0 is never delivered, and the kernel is not renormalised. s = 1 is linea
 Source: DelRec, arXiv 2509.24852, section 3.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -130,17 +128,17 @@ def round_delays(delay: Tensor) -> Tensor:
     return delay.round().clamp(min=0)
 
 
-def round_straight_through(delay: Tensor) -> Tensor:
-    """Return the rounded delay, with the gradient of the unrounded one."""
-    return delay + (round_delays(delay) - delay).detach()
+def round_while_training(delay: Tensor, stochastic: bool = False) -> Tensor:
+    """Return the rounded delay with the gradient of the unrounded one.
 
-
-def round_stochastic(delay: Tensor) -> Tensor:
-    """Return floor(d) or floor(d) + 1, the latter with probability d - floor(d); straight-through gradient."""
-    floor = delay.detach().floor()
-    up = torch.rand_like(floor) < (delay.detach() - floor)
-    rounded = (floor + up.to(floor.dtype)).clamp(min=0)
-    return delay + (rounded - delay).detach()
+    stochastic: floor(d), or with probability d - floor(d) floor(d) + 1, instead of the nearest.
+    """
+    given = delay.detach()
+    if not stochastic:
+        return delay + (round_delays(given) - given)
+    floor = given.floor()
+    up = torch.rand_like(floor) < given - floor
+    return delay + ((floor + up.to(floor.dtype)).clamp(min=0) - given)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ Sources: Hammouamri et al. 2024 (arXiv 2306.17670) and Khalfaoui-Hassani et al. 
 kernels; axonal and dendritic forms after arXiv 2602.09746.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ so it can be copied, saved and used elsewhere. They run on the reference engine.
 neuron is recognised by the package of its class.
 """
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Code shared by all layers: precision, deployment, checks of inputs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -88,17 +86,15 @@ def exact_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def autocasts(device: str) -> bool:
+    """Return whether autocast is on for a type of device; the meta device has none, and torch would raise."""
+    return device != "meta" and torch.is_autocast_enabled(device)
+
+
 def plain_arithmetic(device: str) -> AbstractContextManager[Any]:
     """Return a context that turns autocast off for a type of device."""
-    # of the meta device, which has no autocast, torch would raise
-    if device != "meta" and torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    return _AS_IT_IS
-
-
-def autocasts(device: str) -> bool:
-    """Return whether autocast is on for a type of device."""
-    return device != "meta" and torch.is_autocast_enabled(device)
+    on = device != "meta" and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else _AS_IT_IS
 
 
 _AS_IT_IS = nullcontext()
@@ -150,35 +146,27 @@ def number(value: Tensor) -> float | None:
         return None
     if value.is_cpu or value.is_inference():
         return float(value)
-    version = value._version
-    if value not in _numbers or _numbers[value][0] != version:
-        _numbers[value] = (version, float(value))
+    if _numbers.get(value, (None,))[0] != value._version:
+        _numbers[value] = (value._version, float(value))
     found: float = _numbers[value][1]
     return found
 
 
 class FiniteWatch:
-    """Check for NaN and infinity: on the CPU at once, on CUDA without waiting, in a later call.
-
-    On CUDA a flag is copied to the host behind the work and read by a later call. While a graph is compiled or captured
-    nothing is checked.
+    """Check for NaN and infinity: on the CPU at once; on CUDA a flag is copied to the host behind the work, and read by
+    a later call. While a graph is compiled or captured nothing is checked.
     """
 
     def __init__(self) -> None:
         self._pending: list[tuple[Any, Tensor, str]] = []
 
-    def __deepcopy__(self, memo: Any) -> FiniteWatch:
-        return FiniteWatch()
-
     def __reduce__(self) -> tuple[Any, tuple[()]]:
-        return FiniteWatch, ()
+        return FiniteWatch, ()  # of a copy too
 
     def check(self, values: Tensor, message: str) -> None:
         """Raise NotFiniteError(message) if `values` hold NaN or infinity, now or in a later call."""
-        if torch.compiler.is_compiling() or values.is_meta or not values.numel():
-            return
-        values = values.detach()
-        if type(values) is not Tensor:
+        values = values.detach()  # `readable`, which is not called: three checks in each forward pass
+        if torch.compiler.is_compiling() or values.is_meta or type(values) is not Tensor or not values.numel():
             return
         if values.is_cpu:
             low, high = torch.aminmax(values)  # one pass, and NaN comes through
@@ -190,7 +178,7 @@ class FiniteWatch:
                     return
                 self._read()
                 flag = torch.empty((), dtype=torch.bool, pin_memory=True)
-                flag.copy_(_finite(values), non_blocking=True)
+                flag.copy_(torch.isfinite(torch.stack(torch.aminmax(values))).all(), non_blocking=True)
                 event = torch.cuda.Event()
                 event.record()
             self._pending.append((event, flag, message))
@@ -218,8 +206,3 @@ def check_finite(module: nn.Module) -> None:
         watch = getattr(part, "_watch", None)
         if isinstance(watch, FiniteWatch):
             watch.flush()
-
-
-def _finite(values: Tensor) -> Tensor:
-    low, high = torch.aminmax(values.detach())  # one pass, and NaN comes through
-    return torch.isfinite(low) & torch.isfinite(high)

@@ -1,7 +1,5 @@
 """A linear map that is fast for sparse inputs such as spikes and bitwise identical on all processors."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

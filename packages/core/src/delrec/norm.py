@@ -1,7 +1,5 @@
 """Batch normalisation of sequences."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Layers with learned or fixed recurrent delays (DelRec)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -182,10 +180,9 @@ class RecurrentDelays(SpikingLayer):
         if self.delay is None:
             return self.delays()
         delay = _delays.project(self.delay, self.max_delay)
-        if self.training and self.rounding == "straight-through":
-            delay = _delays.round_straight_through(delay)
-        elif self.training and self.rounding == "stochastic":
-            delay = _delays.round_stochastic(delay)
+        rounding = self.rounding if self.training else None
+        if rounding in ("straight-through", "stochastic"):
+            delay = _delays.round_while_training(delay, stochastic=rounding == "stochastic")
         return delay.expand(self.size) if self.delay_kind == "shared" else delay
 
     @torch.no_grad()

@@ -3,8 +3,6 @@
 Every sequence is (T, B, N): time first, then batch, then neuron; with `batch_first` (B, T, N).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -122,10 +120,7 @@ class SpikingLayer(Layer):
             request = Request(
                 sequence, self.neuron, **parts, state=state, lengths=ends, trace=return_membrane, keep=keep
             )
-            if segment is None:
-                out = run(self._engine_name(), request)
-            else:
-                out = scan_in_segments(self._engine_name(), request, segment)
+            out = run(self.engine, request) if segment is None else scan_in_segments(self.engine, request, segment)
             self.engine_used = out.engine
             for values in out.final.states:
                 self._watch.check(
@@ -155,9 +150,6 @@ class SpikingLayer(Layer):
         time = 1 if self.batch_first else 0
         out = self(current.unsqueeze(time), state, return_state=True)
         return out.spikes.squeeze(time), out.state
-
-    def _engine_name(self) -> str:
-        return self.engine
 
     def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
         """Return the number of past steps that a state keeps; parts: of `_connections`."""

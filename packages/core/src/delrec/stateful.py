@@ -1,7 +1,5 @@
 """A wrapper that carries the state of layers from call to call."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A check for authors of neurons and surrogates: the compiled neuron against autograd."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -3,8 +3,6 @@
 The defaults suit any `nn.Module` that maps a sequence (T, B, C) to outputs (T', B, classes).
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Parameter groups and the sigma schedule, for any module that contains layers of this package."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

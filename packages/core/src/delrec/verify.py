@@ -14,8 +14,6 @@ Agreement: spikes are equal; for every other array max|a-b| <= tol max(1, max|b|
 in float32 (where spikes must be equal wherever |H - threshold| >= 1e-5).
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import zipfile

@@ -3,8 +3,6 @@
 A neuron is passed as its handle (`delrec.neurons.neuron_of`): a graph can hold a string, but not a neuron.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -3,8 +3,6 @@
 It defines what every other engine must reproduce. Cost: O(T L B N) for axonal delays, O(T L B N^2) for synaptic.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

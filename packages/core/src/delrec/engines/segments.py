@@ -1,7 +1,5 @@
 """A scan that keeps little for the backward pass: only the state between segments of time, the rest is run again."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint

@@ -5,8 +5,6 @@ Kernels release Python's lock and run on a pool of as many threads as torch has 
 that results do not depend on it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys

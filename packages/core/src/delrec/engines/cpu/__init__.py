@@ -4,8 +4,6 @@ See docs/engines.md. What it cannot run (other dtypes, a neuron whose step canno
 engine, with one warning that says why.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -3,8 +3,6 @@
 A tile is LANES rows of the batch; row = N padded to whole vectors; "flat" names how an index runs.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -6,8 +6,6 @@ another user, or that others may write, is ignored. numba's own cache does not n
 in another file, and two processes that save different signatures at a time can leave an index that mixes them up.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib
@@ -38,6 +36,8 @@ _BARE: dict[str, Any] = {**_INSIDE, "_nrt": False}
 compiled: Callable[[Any], Any] = numba.njit(**_BARE)
 inlined: Callable[[Any], Any] = numba.njit(**_BARE, forceinline=True)  # a call costs as much as the body
 
+_NO_KERNELS = ("__init__.py", "codegen.py", "recurrence.py", "scan.py")  # codegen's text has a hash of its own
+
 
 def entry(function: Any) -> Any:
     """Compile a kernel that Python calls: as `compiled`, and kept on disk."""
@@ -50,8 +50,9 @@ def entry(function: Any) -> Any:
 def sources() -> str:
     """Return a hash of all kernels' sources and of the versions that compile them."""
     here = Path(__file__).parent
+    files = [f for f in here.glob("*.py") if f.name not in _NO_KERNELS]
     versions = platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__
-    texts = [path.read_bytes() for path in (*sorted(here.glob("*.py")), here.parent / "events" / "kernels.py")]
+    texts = [path.read_bytes() for path in (*sorted(files), here.parent / "events" / "kernels.py")]
     return hashlib.sha256(repr((versions, texts)).encode()).hexdigest()
 
 

@@ -1,7 +1,5 @@
 """What every part of the cpu engine needs once: rows padded to vectors, groups of sums, samples of zeros."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Both ways sum in the same order (see `product`) and give the same bits. An event
 its gradient.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -9,8 +9,6 @@ Matrices are contiguous tensors of float32 or float64. Blocks follow Goto and va
 high-performance matrix multiplication": panels of one vector's width and DEPTH terms stay in the first cache.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The two passes of the scan on tensors; see `engines.ops.scan_operator`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -10,9 +8,9 @@ from torch import Tensor
 
 from delrec.engines.cpu.arguments import Given, Incoming, Planes, Shape, Sums, Wanted
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, add_up, flat, padded, tile_count
+from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
-from delrec.engines.cpu.vector import LANES
+from delrec.engines.cpu.vector import COLUMNS, LANES
 from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron, neuron_of
@@ -120,8 +118,9 @@ def _arguments(
     """Return what both passes read."""
     coef, mask, recurrent = inputs.coef, inputs.mask, inputs.weight is not None
     steps, batch, size = inputs.current.shape
-    prefix = len(bits) // (tile_count(batch) * size) - steps if recurrent else 0
-    shape = Shape(steps, batch, size, padded(size), int(keep), int(trace), prefix, recurrence.past, int(recurrent))
+    prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
+    row = -(-size // COLUMNS) * COLUMNS
+    shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
     numbers = np.array(rules.numbers, np.float64 if coef.dtype == torch.float64 else np.float32)
     masks, step = numbers[:0], 0
     if mask is not None and recurrent:

@@ -7,8 +7,6 @@ is generic LLVM: it compiles for any CPU that LLVM knows. `multiply_rows` is the
 Offsets and strides are in elements. Nothing checks bounds.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

@@ -5,8 +5,6 @@ it arrives; no spike, no work. `EventNetwork` runs the layers of a model over a 
 arrives, without allocating anything per step.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import torch

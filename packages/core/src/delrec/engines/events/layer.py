@@ -1,7 +1,5 @@
 """One layer by its events: what a step needs lies in one array per type, and a spike costs the synapses it meets."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A model as deployed, run by events from a list of its layers."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -4,8 +4,6 @@ See docs/engines.md. The interpreter runs where the variable TRITON_INTERPRET=1 
 imported: it is slow, and there to check the kernels without a card.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import torch

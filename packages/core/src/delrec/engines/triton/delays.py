@@ -6,8 +6,6 @@ exchanged and time reversed, gives the gradient of the input. No atomics: two ru
 neither window nor rate. Always IEEE arithmetic, where torch's convolution takes TF32 unless told otherwise.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import triton

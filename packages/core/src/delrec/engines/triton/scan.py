@@ -1,7 +1,5 @@
 """The two passes of the scan as launches; see `engines.ops.scan_operator`. Nothing is read back to the host."""
 
-from __future__ import annotations
-
 from types import ModuleType
 from typing import Any, NamedTuple
 

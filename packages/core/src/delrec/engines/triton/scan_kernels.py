@@ -8,8 +8,6 @@ STEP and ADJOINT are one neuron's, see `spellings.steps_of`. Whole numbers are n
 history is not another kernel.
 """
 
-from __future__ import annotations
-
 import triton
 import triton.language as tl
 

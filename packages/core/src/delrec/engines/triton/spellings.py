@@ -4,8 +4,6 @@ What Triton has for one dtype only, or rounds otherwise than IEEE asks, is a fun
 the text: a value that is looked up on the host costs a launch nothing.
 """
 
-from __future__ import annotations
-
 import weakref
 from types import ModuleType
 

@@ -4,8 +4,6 @@ ROWS x COLS numbers are one tile of registers, so the two are chosen together: n
 T, the batch or a delay.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 
