@@ -270,6 +270,8 @@ def test_a_cpu_tensor_outside_of_tritons_interpreter_is_refused(monkeypatch):
         ("mask", lambda t: t.float(), "one dtype"),
         ("delay", lambda t: t.to(torch.complex64), "floating-point"),
         ("lengths", lambda _: np.array([1, 2]), "lengths is a ndarray"),
+        ("taps", lambda _: torch.ones(3, 1, dtype=torch.float64), "taps has shape"),
+        ("taps", lambda _: torch.ones(3, 4), "one dtype"),
         ("lengths", lambda _: torch.ones(3, dtype=torch.int64), "lengths has shape"),
         ("lengths", lambda _: torch.ones(2), "whole numbers"),
         ("keep", lambda _: 0, "keep = 0"),

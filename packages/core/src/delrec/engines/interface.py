@@ -73,6 +73,7 @@ class Request(NamedTuple):
         lengths: (B,) whole numbers, 0 to T, or None. After its end a sample keeps its state and does not spike.
         trace: Return the states of every step.
         keep: Steps of history in the final state; None leaves it to the engine.
+        taps: m itself, (N, K) per sender, K >= 2, instead of delay and width.
         limit: The longest tap, where it is known without looking at the delays (`max_delay`). Taps beyond it may be
             read or not.
     """
@@ -87,6 +88,7 @@ class Request(NamedTuple):
     lengths: Tensor | None = None
     trace: bool = False
     keep: int | None = None
+    taps: Tensor | None = None
     limit: int | None = None
 
 
@@ -205,6 +207,7 @@ def check(request: Request) -> None:
         "width": ((), (size,)),
         "mask": ((batch, size), (steps, batch, size)),
         "lengths": ((batch,),),
+        "taps": () if request.taps is None else ((size, max(2, request.taps.shape[-1] if request.taps.dim() else 0)),),
     }
     for name, shapes in wanted.items():
         tensor = getattr(request, name)
@@ -215,7 +218,7 @@ def check(request: Request) -> None:
         if not any(_is_of(tensor, shape) for shape in shapes):
             allowed = " or ".join(map(str, shapes))
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; of a current {_shown(current)} it is {allowed}")
-        if name in ("weight", "mask") and tensor.dtype != current.dtype:
+        if name in ("weight", "mask", "taps") and tensor.dtype != current.dtype:
             raise ValueError(f"{name} is {_shown(tensor)} and current {_shown(current)}: give both one dtype")
         if name in ("delay", "width") and not tensor.is_floating_point():
             raise ValueError(f"{name} is {_shown(tensor)}: give floating-point numbers, in steps")
@@ -225,8 +228,8 @@ def check(request: Request) -> None:
             raise ValueError(f"{name} is on {tensor.device} and current on {current.device}: give both one device")
     if request.mask is not None and request.mask.requires_grad:
         raise ValueError("mask requires a gradient, and is a factor that has none: give mask.detach()")
-    if request.weight is not None and (request.delay is None or request.width is None):
-        raise ValueError("weight is given without delay and width: a recurrent current needs them")
+    if request.weight is not None and request.taps is None and (request.delay is None or request.width is None):
+        raise ValueError("weight is given without delay and width, or taps: a recurrent current needs them")
     for name, count in (("keep", request.keep), ("limit", request.limit)):
         if count is not None and count < 1:
             raise ValueError(f"{name} = {count!r}: at least 1 step, or None")

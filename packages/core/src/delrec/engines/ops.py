@@ -187,7 +187,7 @@ def scan_operator(
         return forward(*given)
 
     def stand_in(kept: Tensor, bits: Tensor) -> Tensor:
-        return kept.new_empty(()).expand(kept.shape[1:])
+        return kept[0] if len(kept) else kept.new_empty(kept.shape[1:])
 
     return Operator(
         f"{engine}_scan", forward, shapes, backward, given=3, stand_in=stand_in, traced=traced, schema=_SCHEMA,
@@ -253,6 +253,8 @@ class Compiled(Engine):
     def supports(self, request: Request) -> str | None:
         """Return why the compiled scan cannot run this, or None."""
         current, state = request.current, request.state
+        if request.taps is not None:
+            return "takes delays and half-widths, not taps"
         if torch.jit.is_tracing():
             return "cannot be followed by torch.jit.trace (torch.export can)"
         if torch.compiler.is_compiling():

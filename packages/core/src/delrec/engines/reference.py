@@ -53,8 +53,8 @@ class Reference(Engine):
 
 def _taps(request: Request, reach: int) -> Tensor | None:
     """Return m, (N, K) per sender, or weight times m, (N, N, K); None without recurrence."""
-    if request.weight is None:
-        return None
+    if request.weight is None or request.taps is not None:
+        return request.taps
     assert request.delay is not None and request.width is not None
     if request.limit is not None:
         length = min(reach, request.limit) + 1

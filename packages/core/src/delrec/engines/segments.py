@@ -24,7 +24,7 @@ def scan_in_segments(engine: str, request: Request, segment: int = 100) -> Outpu
     used: set[str] = set()
 
     # what `piece` reads apart from its arguments: torch does not know that the backward pass reads it again
-    read = [t for t in (request.weight, request.delay, request.width, mask) if t is not None]
+    read = [t for t in (request.weight, request.delay, request.width, mask, request.taps) if t is not None]
     eager = not torch.compiler.is_compiling()
     read = [*read, *request.neuron.parameters()] if eager else []
     versions = [t._version for t in read]

@@ -128,7 +128,7 @@ def backward_room(shape, tables):
         aligned(LANES * row, real), aligned(SEGMENT * LANES * row, real), now, aligned(row * LANES, real),
         aligned(row * LANES, real), aligned(row * LANES, real), aligned(row * LANES * SEGMENT, real),
         np.zeros(row * SEGMENT, np.uint16), np.zeros(most, np.int32), np.zeros(most, real), start,
-        aligned(start[shape.size] * LANES if shape.recurrent else 0, real),
+        aligned(start[shape.size] * LANES if shape.recurrent and shape.steps + shape.past > 1 else 0, real),
     )  # fmt: skip
 
 
@@ -142,6 +142,8 @@ def g_row(room):
 def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
     """y[lane, o] = sum_k m_o[k] gz[t+k, lane, o], and what the spikes of step t give to delay and half-width."""
     now, ring, start = room.now, room.ring, room.start
+    if len(ring) == 0:  # of a single step nothing comes back
+        return
     if now[POSITION] == 0:  # the newest lines move up
         for o in range(shape.size):
             for j in range((start[o] + tables.reach[o]) * LANES - 1, start[o] * LANES - 1, -1):

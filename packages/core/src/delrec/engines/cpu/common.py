@@ -49,7 +49,7 @@ def row_groups(rows: int) -> list[tuple[int, int]]:
     return chunks(rows, max(128, -(-rows // GROUPS)))
 
 
-def add_up(parts: Tensor) -> Tensor:
+def add_up(parts: Any) -> Any:
     """Return parts[0] + parts[1] + ..., in this order; of a single part, the part."""
     total = parts[0]
     for j in range(1, len(parts)):  # to walk through a tensor is slow

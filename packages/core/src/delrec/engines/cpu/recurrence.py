@@ -55,7 +55,7 @@ class Recurrence:
     width: Tensor
     made_of: tuple[Any, ...]
     _tables: Any
-    _laid_out: tuple[Tensor, Array] | None = None
+    _laid_out: tuple[Array, Array] | None = None
 
     def __init__(self, size: int, dtype: torch.dtype) -> None:
         none, whole, sums = torch.zeros(0, dtype=dtype).numpy(), np.zeros(size, np.int64), np.zeros(0, np.float64)
@@ -65,16 +65,17 @@ class Recurrence:
         """Return the tables of the forward pass, with the weight laid out, which is kept until the weight changes."""
         if weight is None:
             return self._tables
-        if self._laid_out is None or not torch.equal(self._laid_out[0], weight):
-            self._laid_out = weight.detach().clone(), self._lay_out(weight.t())
+        values = flat(weight)
+        if self._laid_out is None or not np.array_equal(self._laid_out[0], values):
+            self._laid_out = values.copy(), self._lay_out(weight.t())
         return self._tables._replace(weight=self._laid_out[1])
 
-    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
+    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Array]:
         """Return the tables of the backward pass, those of each group of tiles with sums of its own, and all sums."""
-        return [self._tables] * groups, torch.zeros(0)
+        return [self._tables] * groups, np.zeros(0)
 
-    def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients of delay, shaped like it, and of half-width, (N,); g_weight is [sender, receiver]."""
+    def gradients(self, weight: Tensor, sums: Array, g_weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of delay, shaped like it, and of half-width, (N,); g_weight is shaped like weight."""
         raise NotImplementedError
 
     def _lay_out(self, matrix: Tensor) -> Array:
@@ -104,16 +105,15 @@ class Axonal(Recurrence):
         )  # fmt: skip
         self.past = min(history, int((first + rounded).max()))
 
-    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
+    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Array]:
         """Return the taps and the weights by receiver, with sums for delay and half-width in float64."""
         assert weight is not None
-        sums = torch.zeros(2, groups, len(weight), dtype=torch.float64)
-        tables = self._tables._replace(weight=self._lay_out(weight))
-        return [tables._replace(g_delay=d, g_width=w) for d, w in zip(*sums.numpy(), strict=True)], sums
+        sums, rows = np.zeros((2, groups, len(weight))), self._lay_out(weight)
+        return [self._tables._replace(weight=rows, g_delay=d, g_width=w) for d, w in zip(*sums, strict=True)], sums
 
-    def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, weight: Tensor, sums: Array, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N,) and (N,)."""
-        return add_up(sums[0]), add_up(sums[1])
+        return torch.from_numpy(add_up(sums[0])), torch.from_numpy(add_up(sums[1]))
 
 
 class Synaptic(Recurrence):
@@ -170,14 +170,14 @@ class Synaptic(Recurrence):
     def _lay_out(self, matrix: Tensor) -> Array:
         return flat(_blocked(matrix.t()))
 
-    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Tensor]:
+    def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Array]:
         """Return what each sender reads, with sums a connection."""
         assert weight is not None
-        sums = weight.new_zeros(2, groups, weight.numel())
-        tables = self._back._replace(weight=self._lay_out(weight))
-        return [tables._replace(g_span=s, g_total=t) for s, t in zip(*sums.numpy(), strict=True)], sums
+        rows = self._lay_out(weight)
+        sums = np.zeros((2, groups, len(rows)), rows.dtype)
+        return [self._back._replace(weight=rows, g_span=s, g_total=t) for s, t in zip(*sums, strict=True)], sums
 
-    def gradients(self, weight: Tensor, sums: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, weight: Tensor, sums: Array, g_weight: Tensor) -> tuple[Tensor, Tensor]:
         """dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s, inside the triangle; (N, N) and (N,)."""
         size = len(weight)
         counts = [min(NEAR, size - b) for b in range(0, size, NEAR)]
@@ -186,9 +186,9 @@ class Synaptic(Recurrence):
             blocks = row.split([size * n for n in counts])
             return torch.cat([block.view(size, n) for block, n in zip(blocks, counts, strict=True)], 1)
 
-        sides, total = (unblocked(add_up(s)) for s in sums)  # [sender, receiver]
+        sides, total = (unblocked(torch.from_numpy(add_up(s))) for s in sums)  # [sender, receiver]
         scale, by_sender = 1 / self._half.unsqueeze(-1), weight.t()
-        g_width = (by_sender * (total * scale**2 - 2 * scale * g_weight)).sum(1)
+        g_width = (by_sender * (total * scale**2 - 2 * scale * g_weight.t())).sum(1)
         return (by_sender * sides * scale**2).t(), g_width
 
 

@@ -52,7 +52,7 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     traced = current.new_empty(len(final), steps if trace else 0, batch, size)
     kept = current.new_empty(len(rules.kept), steps if keep else 0, batch, size)
     shape, arguments = _arguments(rules, inputs, recurrence, bits, keep, trace)
-    if shape.recurrent and inputs.history.any():
+    if shape.recurrent and np.count_nonzero(flat(inputs.history)):
         pack(bits, inputs.history, shape)
     filled = Planes(spikes.view(-1).numpy(), final.view(-1).numpy(), traced.view(-1).numpy(), kept.view(-1).numpy())
     x = current.detach().contiguous().view(-1).numpy()
@@ -71,7 +71,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     recurrence = recurrence_of(neuron, inputs)
     module = kernels_for(neuron, coef.dtype, recurrence.kind)
     shape, arguments = _arguments(neuron.rules(coef.dtype), inputs, recurrence, bits, True, False)
-    if not (need_history or history.any()):  # silence gives no gradient
+    if not need_history and not np.count_nonzero(flat(history)):  # silence gives no gradient
         shape = shape._replace(past=0)
     tiles = tile_count(batch)
     groups = min(tiles, GROUPS)
@@ -81,17 +81,16 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     none = arguments.start[:0]
     g_x = coef.new_empty(current.shape)
     g_wt = coef.new_zeros(groups, shape.row * shape.row if sum_weight else 0)
-    g_coef = torch.zeros(groups, len(coef) * size if need_coef else 0, dtype=torch.float64)
+    g_coef = np.zeros((groups, len(coef) * size if need_coef else 0))
     g_start = start.new_empty(start.shape) if need_start else None
     g_history = torch.zeros_like(history, memory_format=torch.contiguous_format) if need_history else None
-    g_past = coef.new_zeros(0 if g_history is not None else shape.past, batch, size)
-    if g_history is not None:
-        g_past = g_history[len(history) - shape.past :]
+    # where no gradient of the history is wanted, its last steps are filled in vain
+    g_past = coef.new_zeros(shape.past, batch, size) if g_history is None else g_history[len(history) - shape.past :]
     tables, sums = recurrence.backward(weight, groups)
     words = bits.numpy().view(np.uint16)
     incoming = Incoming(*(none if g is None else flat(g) for g in grads))
     wanted = Wanted(int(sum_weight), int(need_taps), int(need_coef), int(need_start))
-    planes, to = flat(kept), (flat(g_x), g_wt.numpy(), g_coef.numpy(), none if g_start is None else flat(g_start))
+    planes, to = flat(kept), (flat(g_x), g_wt.numpy(), g_coef, none if g_start is None else flat(g_start))
 
     def run(group: int) -> None:
         own = Sums(to[0], to[1][group], to[2][group], to[3], flat(g_past))
@@ -99,16 +98,19 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
             module.backward_tile(tile, shape, arguments, tables[group], planes, words, incoming, wanted, own)
 
     parallel(run, groups)
-    g_weight = add_up(g_wt).view(shape.row, shape.row)[:size, :size] if sum_weight else g_wt
+    g_weight = add_up(g_wt).as_strided((size, size), (1, shape.row)) if sum_weight else g_wt
     g_delay = g_width = None
     if need_taps:
         assert weight is not None and delay is not None and width is not None
         by_delay, by_width = recurrence.gradients(weight, sums, g_weight)
         g_delay = by_delay.to(delay.dtype)
         g_width = by_width.sum_to_size(width.shape).to(width.dtype) if need_width else None
+    g_coefficients = None
+    if need_coef:
+        g_coefficients = torch.from_numpy(add_up(g_coef)).view(-1, size).sum_to_size(coef.shape).to(coef.dtype)
     return (
-        g_x, g_weight.t() if need_weight else None, g_delay, g_width, None,
-        add_up(g_coef).view(-1, size).sum_to_size(coef.shape).to(coef.dtype) if need_coef else None, g_start, g_history,
+        g_x, g_weight if need_weight else None, g_delay, g_width, None,
+        g_coefficients, g_start, g_history,
     )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def _arguments(
     masks, step = numbers[:0], 0
     if mask is not None and recurrent:
         masks, step = flat(mask), batch * size if mask.dim() == 3 else 0
-    return shape, Given(masks, step, flat(coef.expand(-1, size)), numbers, flat(inputs.start))
+    return shape, Given(masks, step, np.repeat(flat(coef), size // coef.shape[1]), numbers, flat(inputs.start))
 
 
 def pack(bits: Tensor, history: Tensor, shape: Shape) -> None:
