@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from delrec.engines import Request, State, engine_for
-from delrec.engines.interface import check_state, run, transforming
+from delrec.engines.interface import check_state, run
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
@@ -120,7 +120,8 @@ class SpikingLayer(Layer):
             request = Request(
                 sequence, self.neuron, **parts, state=state, lengths=ends, trace=return_membrane, keep=keep
             )
-            out = run(self.engine, request) if segment is None else scan_in_segments(self.engine, request, segment)
+            name = self._engine_name()
+            out = run(name, request) if segment is None else scan_in_segments(name, request, segment)
             self.engine_used = out.engine
             for values in out.final.states:
                 self._watch.check(
@@ -151,6 +152,9 @@ class SpikingLayer(Layer):
         out = self(current.unsqueeze(time), state, return_state=True)
         return out.spikes.squeeze(time), out.state
 
+    def _engine_name(self) -> str:
+        return self.engine
+
     def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
         """Return the number of past steps that a state keeps; parts: of `_connections`."""
         return 1
@@ -165,7 +169,7 @@ class SpikingLayer(Layer):
             raise ValueError(f"current has shape {tuple(current.shape)}; this layer takes {shape} with N = {self.size}")
         if not current.is_floating_point():
             raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
-        if transforming():
+        if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
             raise NotImplementedError(
                 f"{type(self).__name__} does not support torch.func (grad, vmap, jvp): use torch.autograd.grad, "
                 "and a batch dimension instead of vmap"

@@ -52,7 +52,7 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     traced = current.new_empty(len(final), steps if trace else 0, batch, size)
     kept = current.new_empty(len(rules.kept), steps if keep else 0, batch, size)
     shape, arguments = _arguments(rules, inputs, recurrence, bits, keep, trace)
-    if shape.recurrent and np.count_nonzero(flat(inputs.history)):
+    if shape.recurrent and np.count_nonzero(inputs.history.detach().numpy()):
         pack(bits, inputs.history, shape)
     filled = Planes(spikes.view(-1).numpy(), final.view(-1).numpy(), traced.view(-1).numpy(), kept.view(-1).numpy())
     x = current.detach().contiguous().view(-1).numpy()
@@ -71,7 +71,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     recurrence = recurrence_of(neuron, inputs)
     module = kernels_for(neuron, coef.dtype, recurrence.kind)
     shape, arguments = _arguments(neuron.rules(coef.dtype), inputs, recurrence, bits, True, False)
-    if not need_history and not np.count_nonzero(flat(history)):  # silence gives no gradient
+    if not need_history and not np.count_nonzero(history.detach().numpy()):  # silence gives no gradient
         shape = shape._replace(past=0)
     tiles = tile_count(batch)
     groups = min(tiles, GROUPS)
