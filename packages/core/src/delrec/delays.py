@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
+from delrec.layer import readable
+
 _EPSILON = 1e-7  # of DCLS's normalisation: finite where a kernel misses every tap
 
 
@@ -49,7 +51,7 @@ def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) ->
     bounds = math.inf if highest is None else float(highest), float(lowest)
     if not (torch.is_grad_enabled() and delay.requires_grad):
         return delay.clamp(lowest, highest)
-    if delay.is_cpu and delay.numel() and not torch.compiler.is_compiling() and type(delay.detach()) is Tensor:
+    if delay.is_cpu and readable(delay) and delay.numel():
         smallest, largest = torch.aminmax(delay.detach())
         if lowest <= smallest and largest <= bounds[0]:
             return delay  # the usual case, which a `Function` would make twice as slow in a short call

@@ -142,7 +142,7 @@ def number(value: Tensor) -> float | None:
 
     From an accelerator it is copied again only after an in-place change.
     """
-    if torch.compiler.is_compiling() or value.is_meta or type(value.detach()) is not Tensor:
+    if not readable(value):
         return None
     if value.is_cpu or value.is_inference():
         return float(value)

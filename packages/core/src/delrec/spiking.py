@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from delrec.engines import Request, State, engine_for
-from delrec.engines.interface import check_state, run
+from delrec.engines.interface import check_state, run, transforming
 from delrec.engines.segments import scan_in_segments
 from delrec.foreign import as_neuron
 from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
@@ -169,7 +169,7 @@ class SpikingLayer(Layer):
             raise ValueError(f"current has shape {tuple(current.shape)}; this layer takes {shape} with N = {self.size}")
         if not current.is_floating_point():
             raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
-        if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
+        if transforming():
             raise NotImplementedError(
                 f"{type(self).__name__} does not support torch.func (grad, vmap, jvp): use torch.autograd.grad, "
                 "and a batch dimension instead of vmap"

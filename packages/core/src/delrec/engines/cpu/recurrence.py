@@ -65,7 +65,7 @@ class Recurrence:
         """Return the tables of the forward pass, with the weight laid out, which is kept until the weight changes."""
         if weight is None:
             return self._tables
-        values = flat(weight)
+        values = weight.detach().numpy()
         if self._laid_out is None or not np.array_equal(self._laid_out[0], values):
             self._laid_out = values.copy(), self._lay_out(weight.t())
         return self._tables._replace(weight=self._laid_out[1])

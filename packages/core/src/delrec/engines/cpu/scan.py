@@ -118,16 +118,17 @@ def _arguments(
     rules: Rules, inputs: Inputs, recurrence: Recurrence, bits: Tensor, keep: bool, trace: bool
 ) -> tuple[Shape, Given]:
     """Return what both passes read."""
-    coef, mask, recurrent = inputs.coef, inputs.mask, inputs.weight is not None
+    mask, recurrent = inputs.mask, inputs.weight is not None
     steps, batch, size = inputs.current.shape
     prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
     row = -(-size // COLUMNS) * COLUMNS
     shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
-    numbers = np.array(rules.numbers, np.float64 if coef.dtype == torch.float64 else np.float32)
-    masks, step = numbers[:0], 0
+    coef, start = inputs.coef.detach().numpy().reshape(-1), inputs.start.detach().numpy().reshape(-1)
+    masks, step = coef[:0], 0
     if mask is not None and recurrent:
         masks, step = flat(mask), batch * size if mask.dim() == 3 else 0
-    return shape, Given(masks, step, np.repeat(flat(coef), size // coef.shape[1]), numbers, flat(inputs.start))
+    numbers = np.array(rules.numbers, coef.dtype)
+    return shape, Given(masks, step, np.repeat(coef, size // inputs.coef.shape[1]), numbers, start)
 
 
 def pack(bits: Tensor, history: Tensor, shape: Shape) -> None:
