@@ -282,7 +282,8 @@ class Compiled(Engine):
         held = len(history) + len(spikes)
         kept = min(request.keep or _reach(request) or held, held)
         # copies: a view would keep the whole sequence alive, and an edit of the output would change it
-        last = spikes[-kept:].clone() if len(spikes) >= kept else torch.cat([history, spikes])[-kept:]
+        ending = spikes if len(spikes) >= kept else torch.cat([history, spikes])
+        last = ending.narrow(0, len(ending) - kept, kept).clone()
         states = tuple(trace.unbind(0)) if request.trace else ()
         return Output(spikes, states, State(final.unbind(0), last, cut or kept < held), self.name)
 

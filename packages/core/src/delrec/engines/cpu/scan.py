@@ -65,7 +65,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     """See `ops.scan_operator`."""
     inputs, (handle, *_, (kept, bits), grads, needs) = Inputs(*given[:8]), given[8:]
     current, weight, delay, width, _, coef, start, history = inputs
-    _, batch, size = current.shape
+    steps, batch, size = current.shape
     _, need_weight, need_delay, need_width, _, need_coef, need_start, need_history = needs
     neuron = neuron_of(handle)
     recurrence = recurrence_of(neuron, inputs)
@@ -76,8 +76,9 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     tiles = tile_count(batch)
     groups = min(tiles, GROUPS)
     need_taps = need_delay or need_width
+    heard = steps + shape.past > 1  # else no spike was, and weights and delays have no gradient
     # the sums of a synaptic half-width are made of those of the weight
-    sum_weight = need_weight or (need_taps and recurrence.kind == "synaptic")
+    sum_weight = heard and (need_weight or (need_taps and recurrence.kind == "synaptic"))
     none = arguments.start[:0]
     g_x = coef.new_empty(current.shape)
     g_wt = coef.new_zeros(groups, shape.row * shape.row if sum_weight else 0)
@@ -89,7 +90,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     tables, sums = recurrence.backward(weight, groups)
     words = bits.numpy().view(np.uint16)
     incoming = Incoming(*(none if g is None else flat(g) for g in grads))
-    wanted = Wanted(int(sum_weight), int(need_taps), int(need_coef), int(need_start))
+    wanted = Wanted(int(sum_weight), int(heard and need_taps), int(need_coef), int(need_start))
     planes, to = flat(kept), (flat(g_x), g_wt.numpy(), g_coef, none if g_start is None else flat(g_start))
 
     def run(group: int) -> None:
@@ -98,7 +99,9 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
             module.backward_tile(tile, shape, arguments, tables[group], planes, words, incoming, wanted, own)
 
     parallel(run, groups)
-    g_weight = add_up(g_wt).as_strided((size, size), (1, shape.row)) if sum_weight else g_wt
+    g_weight = g_wt
+    if need_weight or need_taps:
+        g_weight = add_up(g_wt).as_strided((size, size), (1, shape.row)) if sum_weight else coef.new_zeros(size, size)
     g_delay = g_width = None
     if need_taps:
         assert weight is not None and delay is not None and width is not None
