@@ -25,8 +25,8 @@ def padded(size: int) -> int:
 
 def flat(tensor: Tensor) -> Array:
     """Return the values of a tensor as one row, copied only where they are not contiguous."""
-    out: Array = tensor.detach().numpy().reshape(-1)
-    return out
+    # a gradient of `sum` is one number in the shape of many, of which `reshape` alone would make no copy
+    return np.ascontiguousarray(tensor.detach().numpy()).reshape(-1)
 
 
 def padded_rows(matrix: Tensor, rows: int | None = None) -> Array:

@@ -126,7 +126,7 @@ def _arguments(
     prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
     row = -(-size // COLUMNS) * COLUMNS
     shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
-    coef, start = inputs.coef.detach().numpy().reshape(-1), inputs.start.detach().numpy().reshape(-1)
+    coef, start = flat(inputs.coef), flat(inputs.start)
     masks, step = coef[:0], 0
     if mask is not None and recurrent:
         masks, step = flat(mask), batch * size if mask.dim() == 3 else 0
