@@ -126,12 +126,12 @@ def _arguments(
     prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
     row = -(-size // COLUMNS) * COLUMNS
     shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
-    coef, start = flat(inputs.coef), flat(inputs.start)
-    masks, step = coef[:0], 0
+    coef, start = inputs.coef.detach().numpy(), np.ascontiguousarray(inputs.start.detach().numpy()).reshape(-1)
+    masks, step = start[:0], 0
     if mask is not None and recurrent:
         masks, step = flat(mask), batch * size if mask.dim() == 3 else 0
     numbers = np.array(rules.numbers, coef.dtype)
-    return shape, Given(masks, step, np.repeat(coef, size // inputs.coef.shape[1]), numbers, start)
+    return shape, Given(masks, step, np.repeat(coef, size // coef.shape[1]), numbers, start)
 
 
 def pack(bits: Tensor, history: Tensor, shape: Shape) -> None:
