@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("triton")
 import cards
-from cards import CARDS, DEFAULT_CARDS, Resources, main, problems, programs
+from cards import CARDS, DEFAULT_CARDS, Resources, problems
 
 TRIAL = """
 import triton, triton.language as tl
@@ -80,19 +80,3 @@ def test_a_kernel_too_large_for_a_card_compiles_and_is_told(tmp_path):
 def test_what_does_not_fit_is_named(found, said):
     given = problems(found, CARDS["sm_86"])
     assert len(given) == len(said) and all(a in b for a, b in zip(said, given, strict=True))
-
-
-def test_programs_of_a_multiprocessor_by_registers_shared_memory_and_warps():
-    card = CARDS["sm_86"]
-    assert programs(Resources(72, 0, 128, 4), card) == 65_536 // (72 * 128)
-    assert programs(Resources(16, 0, 34_816, 4), card) == 2
-    assert programs(Resources(16, 0, 0, 8), card) == 6
-
-
-def test_a_wrong_choice_is_told(monkeypatch, capsys):
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    with pytest.raises(SystemExit, match="--cards sm_75: choose of sm_80"):
-        main(["--cards", "sm_75"])
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    assert main([]) == 2
-    assert "TRITON_INTERPRET is set" in capsys.readouterr().out
