@@ -163,8 +163,8 @@ REFUSED = {
     "delays not rounded": ({"rounding": "none"}, "hidden layer 2: a delay of .* steps"),
     "synaptic feedforward": ({"feedforward": "v1"}, "hidden layer 1: feedforward delays are synaptic"),
     "dendritic": ({"feedforward": "v1", "feedforward_form": "dendritic"}, "feedforward delays are dendritic"),
-    "two elements": ({"feedforward": "v1", "feedforward_form": "axonal", "kernel_count": 2}, "2 a connection"),
-    "right padding": ({"feedforward": "v1", "feedforward_form": "axonal", "right_padding": 4}, "pad .* on the right"),
+    "two elements": ({"feedforward": "v1", "feedforward_form": "axonal", "kernel_count": 2}, "2 per connection"),
+    "right padding": ({"feedforward": "v1", "feedforward_form": "axonal", "right_padding": 4}, "use right padding"),
 }
 
 
