@@ -113,8 +113,8 @@ class _Graph:
         if isinstance(layer, FeedforwardDelays):
             if layer.delay_kind != "axonal" or layer.kernel_count != 1:
                 raise BenchError(
-                    f"{what}: feedforward delays are {layer.delay_kind}, {layer.kernel_count} per connection; NIR delays "
-                    "a neuron's spikes by the same amount for all receivers (axonal, one element)"
+                    f"{what}: feedforward delays are {layer.delay_kind}, {layer.kernel_count} per connection; NIR "
+                    "delays a neuron's spikes by the same amount for all receivers (axonal, one element)"
                 )
             if layer.right_padding or layer.left_padding != layer.window - 1:
                 raise BenchError(f"{what}: its delays use right padding, which NIR cannot express")
