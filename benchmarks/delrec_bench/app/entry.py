@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -53,12 +54,19 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _nobody_reads() -> bool:
     """Whether the reader of stdout has gone, which is no reason to complain."""
+    gone = False
     try:
         sys.stdout.flush()
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # a pipe that nobody reads reports an error even when asked for nothing
+        gone = bool(poll.poll(0))
     except BrokenPipeError:
+        gone = True
+    except (OSError, AttributeError):  # stdout has no descriptor, or the system no poll
+        pass
+    if gone:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-        return True
-    return False
+    return gone
 
 
 def _told(error: BaseException) -> tuple[str, int]:
