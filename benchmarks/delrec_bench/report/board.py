@@ -183,7 +183,8 @@ def _cells(page: Page, task: str, method: str) -> dict[str, Cell]:
     cells = {_label(page, task): score, "runs": runs}
     if base not in FIELD:
         return cells
-    head = "published" if task == base else f"published, on {DATASETS[base]} (official)"
+    ours = task == base or task in page.declared.official
+    head = "published" if ours else f"published, on {DATASETS[base]} (official)"
     more = {"trainable parameters": size, STEP: step, "batch 1": once}
     return cells | more | {head: _published(base, method)}
 

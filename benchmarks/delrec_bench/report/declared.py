@@ -90,6 +90,7 @@ class Declaration:
         drawn: Dotted settings in which the repetitions of a row differ.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
         new: Methods of the board that are not the suite's -> the folder that they are in.
+        official: Tasks whose files, though a user's own, are the official ones.
     """
 
     page: str
@@ -109,6 +110,7 @@ class Declaration:
     drawn: tuple[str, ...] = ()
     diverged: tuple[Failure, ...] = ()
     new: Mapping[str, str] = field(default_factory=dict)
+    official: frozenset[str] = frozenset()
 
     @property
     def board(self) -> bool:
@@ -126,7 +128,7 @@ class Declaration:
     def task_title(self, task: str) -> str:
         """What people call a row's task: other files in the layout of SHD are called by their folder."""
         title, folder = self.about(task).called, base_and_folder(task)[1]
-        return f"{folder} ({title} format)" if folder else title
+        return f"{folder} ({title} format)" if folder and task not in self.official else title
 
     def title_of(self, name: str) -> str:
         """What people call a row."""
@@ -248,6 +250,7 @@ def declaration(
         notes=study.notes,
         drawn=study.drawn,
         diverged=tuple(_diverged(study, keys, failures, runs)),
+        official=frozenset(record.task for record in records if record.data.get("stamp") == "OFFICIAL"),
     )
 
 
