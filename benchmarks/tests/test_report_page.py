@@ -123,7 +123,11 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     assert page.footnotes == ("1 of 6 runs are missing.", "made sounds favour memory", content.EXPLORATORY)
     late = [made_up.history(r, 10) for r in records]
     chosen = [r.changed(history=[e | {"valid_accuracy": i / 10} for i, e in enumerate(r.history)]) for r in late]
-    assert any("too often the best for lif on digits" in text for text in page_of(chosen, primary=None).footnotes)
+    notes = page_of(chosen, primary=None).footnotes
+    assert any("Training may be too short" in text and "digits (6 of 6 runs)" in text for text in notes)
+    others = [made_up.scored_at("gru", r, 0.3).changed(history=chosen[0].history[::-1]) for r in range(30)]
+    notes = page_of([*chosen[:3], *others], primary=None).footnotes
+    assert any("lif on digits (3 of 3 runs)" in text and "gru" not in text for text in notes)
     cheating = [r.changed(result=r.result | {"selection": "best-test"}) for r in records]
     assert content.TEST_SELECTED in page_of(cheating, primary=None).footnotes
 

@@ -22,8 +22,8 @@ STAND_INS = {
 }
 """Folder of a stand-in that we used -> what it is."""
 README_ROWS = (
-    *("lif", "rlif", "dcls", "delrec-axonal-fixed", "delrec-axonal", "delrec-dcls", "se-adlif", "silif"),
-    *("delrec-axonal-silif-fixed", "time-slices"),
+    *("lif", "rlif", "dcls-fixed", "dcls", "delrec-axonal-fixed", "delrec-axonal-fixed-spread", "delrec-axonal"),
+    *("silif", "delrec-axonal-silif-fixed", "time-slices"),
 )
 
 

@@ -10,7 +10,7 @@ from delrec_bench.records import Record
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.judging import Difference, Judged, judge_page
-from delrec_bench.report.rows import Row, build_rows, setting
+from delrec_bench.report.rows import Row, build_rows, setting, too_short
 from delrec_bench.statistics.paired import Estimate
 from delrec_bench.statistics.verdicts import SHOWN_ONLY, Verdict
 from delrec_bench.studies.file import FindingTable
@@ -23,7 +23,7 @@ STAMPS = {
     "OFFICIAL SUBSET": "part of the official files; not comparable with published values",
 }
 SHOWN = f"Rows with fewer than {SHOWN_ONLY + 1} runs show mean and range, without an interval or a verdict."
-EXPLORATORY = "No comparison was declared in advance, so all comparisons are exploratory."
+EXPLORATORY = "No comparison was declared as the primary one, so all comparisons are exploratory."
 SCORED_ANEW = "Rows with a condition, lesion or deployment evaluate the trained networks of another row."
 TEST_SELECTED = (
     "Do not cite the best-test rows: their epoch was chosen on the test set, to show how much that inflates scores."
@@ -209,6 +209,17 @@ def _numbers(metric: str, of: Verdict | Estimate) -> dict[str, str]:
     return {"difference": difference, "interval": words.difference_range(metric, of.low, of.high)}
 
 
+def _too_short(declared: Declaration, runs: Sequence[Row]) -> Iterable[str]:
+    """Tasks on which networks needed more epochs, and else single rows."""
+    for task in dict.fromkeys(row["task"] for row in runs):
+        on_task = [row for row in runs if row["task"] == task]
+        if told := too_short(on_task):
+            yield f"{declared.task_title(task)} ({told})"
+        else:
+            found = ((row, too_short([row])) for row in on_task)
+            yield from (f"{row.title} on {declared.task_title(task)} ({told})" for row, told in found if told)
+
+
 def _footnotes(declared: Declaration, rows: Sequence[Row], missing: int) -> Iterable[str]:
     runs = [row for row in rows if row.kind == "run"]
     if any(row["selection"] == "best-test" for row in runs):
@@ -219,9 +230,8 @@ def _footnotes(declared: Declaration, rows: Sequence[Row], missing: int) -> Iter
         yield f"{words.plural(len(declared.diverged), 'run')} diverged and have no score; their rows are not ranked."
     if missing and not declared.new:
         yield f"{missing} of {words.plural(len(declared.runs), 'run')} are missing."
-    short = [f"{row.title} on {declared.task_title(row['task'])}" for row in runs if row.compared and row.too_short]
-    if short:
-        yield f"Training may be too short: the last epoch was too often the best for {words.some(short)}."
+    if short := list(_too_short(declared, runs)):
+        yield f"Training may be too short, because the best epoch was the last: {words.some(short)}."
     yield from declared.notes
     if any(row.derived for row in runs):
         yield SCORED_ANEW

@@ -99,15 +99,12 @@ class Row:
         return self.counts.get("trainable") or self.counts.get("total")
 
     @property
-    def too_short(self) -> bool:
-        """Whether its last epoch was the best more often than chance allows (binomial, 5 percent)."""
+    def last_was_best(self) -> list[tuple[bool, int]]:
+        """Of each run whose epoch validation chose: whether it was the last one, and of how many epochs."""
         sign = 1 if metric_named(self["metric"]).more_is_better else -1
-        curves = [[sign * e[f"valid_{r.metric}"] for e in r.history if f"valid_{r.metric}" in e] for r in self.records]
-        curves = [curve for curve in curves if len(curve) > 1]
-        if not curves or any(r.result.get("selection") != "validation" for r in self.records):
-            return False
-        last = sum(curve[-1] > max(curve[:-1]) for curve in curves)
-        return float(binom.sf(last - 1, len(curves), 1 / max(map(len, curves)))) < 0.05
+        chosen = [record for record in self.records if record.result.get("selection") == "validation"]
+        curves = [[sign * e[f"valid_{r.metric}"] for e in r.history if f"valid_{r.metric}" in e] for r in chosen]
+        return [(curve[-1] > max(curve[:-1]), len(curve)) for curve in curves if len(curve) > 1]
 
     @property
     def derived(self) -> bool:
@@ -118,6 +115,15 @@ class Row:
     def revisions(self) -> set[str]:
         """The code revisions among the row's records."""
         return set(map(revision, self.records))
+
+
+def too_short(rows: Iterable[Row]) -> str:
+    """In how many of their runs the last epoch was the best, if chance hardly allows that (binomial, 5 percent)."""
+    runs = [run for row in rows for run in row.last_was_best]
+    last = sum(was_best for was_best, _ in runs)
+    if not runs or binom.sf(last - 1, len(runs), 1 / max(epochs for _, epochs in runs)) >= 0.05:
+        return ""
+    return f"{last} of {words.plural(len(runs), 'run')}"
 
 
 def resolution(records: Iterable[Record]) -> float:
