@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("triton")
-from delrec.engines.triton.delays import delayed_linear
+from delrec.engines.triton import ENGINE
 
+delayed_linear = ENGINE.delayed_linear
 F32, F64 = torch.float32, torch.float64
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = {F64: 1e-9, F32: 1e-4}
