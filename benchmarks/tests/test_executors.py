@@ -96,7 +96,7 @@ def test_a_run_whose_worker_is_killed_goes_on(tmp_path, capfd, dies_once, name):
     executor = make_executor(name, there.workspace, jobs=2, options={"cluster": "local"} if name == "slurm" else None)
     executor._every = 0.2
     (done,) = carry_out(executor, [request("dies-once")], there)
-    if name == "slurm":  # a job that was killed is told, and the next one goes on
+    if name == "slurm":  # a killed job is reported, and the next one resumes its run
         assert "dies-once on digits: " in done.error and "its log: " in done.error
         (done,) = carry_out(executor, [request("dies-once")], there)
     else:

@@ -126,7 +126,7 @@ def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
     keys = ("network.sigma", "network.delay_high")
     crossed = [dict(zip(keys, (s, h), strict=True)) for s in (0, 1, 10) for h in (20, 150)]
     assert points(study, "delrec-axonal") == crossed
-    assert points(study, "lif") == [{}], "no delays, so one run a repetition"
+    assert points(study, "lif") == [{}], "without delays there is one point"
     assert {tuple(point) for point in points(study, "delrec-axonal-fixed")} == {("network.delay_high",)}
     assert all(dict(r.point).items() <= dict(r.overrides).items() for r in study.requests)
     settled = [settle(r, METHODS[r.method], TASKS[r.task]) for r in study.requests if r.method == "delrec-axonal"]
@@ -373,7 +373,7 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
     page = next((checkout / "out").glob("*/*.md"))
     page.unlink()
     assert app.main(["report", "--study", "mine.toml", "--data", f"shd={tmp_path / 'own'}"]) == 0
-    assert "| LIF" in page.read_text(), "a page on files of one's own could be made by `reproduce` alone"
+    assert "| LIF" in page.read_text(), "`report` must also accept the user's own files"
     capsys.readouterr()
     assert app.main(["reproduce", "--study", "mine.toml", "--data", "shd"]) == 2
     assert "--data 'shd' is not TASK=DIR" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_a_clean_bin_holds_its_own_spikes_and_every_spike_has_one(load, corpus, 
         np.add.at(wanted, (step, units[number] // (700 // data.channels)), 1)
         np.testing.assert_array_equal(frames[:, number], wanted)
     assert data.dropped_events == 0
-    if "step_ms" in options:  # a step of one's own choice means clean bins
+    if "step_ms" in options:  # setting step_ms selects the clean binning
         assert torch.equal(every_frame(load(task, **options).test), every_frame(data.test))
 
 

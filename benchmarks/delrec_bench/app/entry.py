@@ -58,7 +58,7 @@ def _nobody_reads() -> bool:
     try:
         sys.stdout.flush()
         poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)  # a pipe that nobody reads reports an error even when asked for nothing
+        poll.register(sys.stdout.fileno(), 0)  # an event mask of 0 still reports a pipe without a reader
         gone = bool(poll.poll(0))
     except BrokenPipeError:
         gone = True

@@ -154,7 +154,7 @@ def read_weights(path: Path, methods: MethodTable) -> Model:
 
 
 def _built(build: Build, state: Mapping[str, torch.Tensor], methods: MethodTable) -> Any:
-    """The network, unless the header describes a larger one than the file holds: that is told before it is built."""
+    """Build the network, after checking that the file is large enough for the one that its header describes."""
     held, hidden = sum(tensor.numel() for tensor in state.values()), build.settings.get("hidden")
     widths = [n for n in hidden if isinstance(n, int)] if isinstance(hidden, list) else []
     if len(widths) > len(state) or sum(widths) > held:  # a layer has a tensor, a neuron a weight
