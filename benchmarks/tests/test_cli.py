@@ -2,17 +2,20 @@
 
 import io
 import json
+import math
 import os
 import shlex
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from delrec_bench import app
-from delrec_bench.app import command_line, progress
+from delrec_bench.app import command_line, entry, progress
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import RunError
 from delrec_bench.methods.method import find_methods
@@ -162,6 +165,18 @@ def test_a_run_that_fails_has_its_exit_code_and_leaves_no_record(root, capsys, m
         saved = Path(err.rpartition("is in ")[2].strip())
         assert type(error).__name__ in saved.read_text()
         saved.unlink()
+
+
+def test_a_number_that_json_does_not_know_is_told_in_json(capsys, monkeypatch):
+    group = SimpleNamespace(make_context=lambda *_: nullcontext(), invoke=lambda _: ({"score": math.nan}, "", 0))
+    monkeypatch.setattr(entry.typer.main, "get_command", lambda _: group)
+    code, out, _ = call(capsys, "list", "--json")
+    assert code == 1 and "this is a bug (ValueError" in json.loads(out)["error"]
+
+
+def test_a_search_in_no_workers_is_refused(root, capsys):
+    code, _, err = call(capsys, "search", "lif", "digits", "--jobs", "0")
+    assert code == 2 and "--jobs is 0; it must be at least 1" in err
 
 
 def test_help_and_complaints_come_without_torch(root):

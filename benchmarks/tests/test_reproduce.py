@@ -11,6 +11,8 @@ from delrec_bench.methods.method import find_methods
 from delrec_bench.records import load_records
 from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.task import find_tasks
+from delrec_bench.workspace import workspace_at
+from tracked import children
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -57,6 +59,8 @@ def reproduce(capsys, *more: str) -> tuple[dict, str]:
 def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(root, capsys):
     first, said = reproduce(capsys, "--jobs", "1")
     assert (first["runs"], first["trained"], first["failed"]) == (6, 6, [])
+    runs = children(workspace_at(root))[1].values()
+    assert len(runs) == 6 and all("mlflow.parentRunId" in found.data.tags for found in runs)
     assert "budget 1 minutes" in said
     assert "minutes left" in said
     folder = root / "out" / "leaderboard"

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from delrec_bench import tracking
 from delrec_bench.tracking import Follower, follow, records_from_mlflow, sync
 from tracked import children, losses, run
 
@@ -82,6 +83,11 @@ def test_trouble_with_the_store_is_said_once_and_stops_nothing(workspace):
     with follow(workspace, said.append, [one], seconds=0.01):
         history(workspace, one, 4)
     assert len(said) == 1 and "is not a database" in said[0]
+
+
+def test_what_another_than_the_store_raises_is_not_blamed_on_it(workspace):
+    with pytest.raises(KeyError, match="own"), tracking.opened(workspace):
+        raise KeyError("a mistake of our own")
 
 
 @pytest.mark.slow

@@ -65,9 +65,15 @@ def test_a_folder_that_is_read_only_is_told_at_once(workspace, monkeypatch):
         sync(workspace, [run()])
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("No such constraint")])
-def test_whatever_mlflow_raises_is_told_in_one_line(workspace, monkeypatch, error):
-    monkeypatch.setattr(MlflowClient, "log_batch", MagicMock(side_effect=error))
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("log_batch", OSError(28, "No space left on device")),
+        ("get_experiment_by_name", ValueError("No such constraint")),  # alembic's, of a store made half
+    ],
+)
+def test_what_mlflow_raises_of_its_store_is_told_in_one_line(workspace, monkeypatch, call, error):
+    monkeypatch.setattr(MlflowClient, call, MagicMock(side_effect=error))
     with pytest.raises(BenchError, match=error.args[-1]):
         sync(workspace, [run()])
 

@@ -7,7 +7,7 @@ import json
 import os
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -35,6 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
             group = typer.main.get_command(build())
             with group.make_context(NAME, list(words)) as context:
                 content, text, code = group.invoke(context)
+                text = _object(content) if as_json else text
     except typer.Exit as stop:  # --help
         return stop.exit_code
     except (Exception, KeyboardInterrupt) as error:
@@ -42,14 +43,16 @@ def main(words: Sequence[str] | None = None) -> int:
             return 0
         message, code = _told(error)
         print(f"{NAME}: {message}", file=sys.stderr)
-        content, text = {"error": message, "exit_code": code}, ""
+        text = _object({"error": message, "exit_code": code}) if as_json else ""
     with contextlib.suppress(BrokenPipeError):
-        if as_json:
-            print(json.dumps({"schema": SCHEMA, **content}, allow_nan=False))
-        elif text:
+        if text:
             print(text)
     _nobody_reads()
     return int(code)
+
+
+def _object(content: Mapping[str, Any]) -> str:
+    return json.dumps({"schema": SCHEMA, **content}, allow_nan=False)
 
 
 def _nobody_reads() -> bool:

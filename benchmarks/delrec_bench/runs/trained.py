@@ -70,5 +70,8 @@ def with_example(record: Record, checkpoint: Path, methods: MethodTable) -> tupl
     model = Deployed(network_of(record, checkpoint, methods))
     dtype = next(iter(model.parameters())).dtype
     example = torch.zeros(1, record.data["steps"], record.data["channels"], dtype=dtype)
-    with torch.no_grad():
-        return model, example.numpy(), model(example).numpy()
+    try:
+        with torch.no_grad():
+            return model, example.numpy(), model(example).numpy()
+    except Exception as error:  # the method's own code
+        raise BenchError(f"{record.method} fails on a silent sample ({type(error).__name__}: {error})") from error

@@ -90,8 +90,9 @@ class Work:
         failed = []
         if why := misfit(self.cost(missing), self.executor.jobs):
             self.say(f"warning: {why}")
+        asked, study = [self._known[r.command()][0] for r in missing], next((r.study for r in missing if r.study), None)
         with (
-            follow(self.place.workspace, self.say, [self._known[r.command()][0] for r in missing]) as live,
+            follow(self.place.workspace, self.say, asked, study) as live,
             closing(self._progress(missing, labels)) as progress,  # an interrupt ends the workers
         ):
             for done in progress:

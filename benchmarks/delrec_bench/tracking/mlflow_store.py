@@ -25,6 +25,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from sqlalchemy.exc import SQLAlchemyError
 
 # Migrations announce themselves table by table; errors are reported here, in one line.
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -62,20 +63,26 @@ def make_database(path: Path) -> None:
 def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator[Store]:
     """The store, made if it is not there; one writer of this workspace at a time.
 
-    Whatever MLflow raises of a store that is damaged, locked or not there is a `BenchError`: it stops no run or page.
+    A store that is damaged, locked or not there is a `BenchError`: it stops no run or page.
     """
     uri = tracking_uri(workspace)
     try:
         with locked(workspace.database, seconds):
-            yield Store(workspace, uri)
-    except BenchError:
-        raise
-    except Exception as error:
-        why = " ".join(str(getattr(error, "message", error)).split())[:300]
-        raise BenchError(
-            f"MLflow's store {uri} cannot be used ({type(error).__name__}: {why}); fix that, or move the store "
-            "away and sync again (the records contain everything)"
-        ) from error
+            try:
+                store = Store(workspace, uri)
+            except Exception as error:  # of a damaged store MLflow, alembic and sqlalchemy raise what they like
+                raise _unusable(uri, error) from error
+            yield store
+    except (mlflow.MlflowException, SQLAlchemyError, OSError) as error:
+        raise _unusable(uri, error) from error
+
+
+def _unusable(uri: str, error: Exception) -> BenchError:
+    why = " ".join(str(getattr(error, "message", error)).split())[:300]
+    return BenchError(
+        f"MLflow's store {uri} cannot be used ({type(error).__name__}: {why}); fix that, or move the store "
+        "away and sync again (the records contain everything)"
+    )
 
 
 class Store:

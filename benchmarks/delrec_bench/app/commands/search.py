@@ -47,16 +47,16 @@ def command(
     from delrec_bench.app.common import read_runs
     from delrec_bench.app.progress import Display
     from delrec_bench.config.searched import keep, tuning_variance
-    from delrec_bench.runs.executors import Local, Place, default_jobs
+    from delrec_bench.runs.executors import Place, default_jobs, make_executor
     from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
     from delrec_bench.studies.work import Work
 
     workspace, (methods, tasks) = places.workspace, places.tables()
     members = entry_of(method, methods)
-    workers = default_jobs() if jobs is None else jobs
+    executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
     with Display() as display:
         place = Place(workspace, *places.folders())
-        work = Work(place, methods, tasks, Local(workers, None), read_runs(workspace)[0], display.say, display.bar)
+        work = Work(place, methods, tasks, executor, read_runs(workspace)[0], display.say, display.bar)
         plans = [
             SearchPlan(task, profile, members, size, data, device, draws, finals, splits, seed)
             for seed in range(independent)

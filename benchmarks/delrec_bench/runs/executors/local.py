@@ -124,15 +124,23 @@ def serve(descriptor: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair; it ends its children
     _end_with(parent)
     os.dup2(2, 1)  # stdout belongs to the parent, which may write one JSON object there
+
+    def send(content: object) -> None:
+        try:
+            connection.send(content)
+        except OSError:  # the parent has gone, which is no failure of the run
+            os._exit(1)
+
     while True:
         try:
             request, place = connection.recv()
         except EOFError:
             return
         try:
-            connection.send(work(request, place, connection.send))
+            done: object = work(request, place, send)
         except OSError as error:
-            connection.send(error)
+            done = error
+        send(done)
 
 
 def _end_with(parent: int) -> None:
