@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from delrec import FeedforwardDelays, SpikeLinear
-from delrec.engines.cpu import linear, product
+from delrec.engines.cpu import delays, linear, product
 from torch.nn import functional as F
 
 F32, F64 = torch.float32, torch.float64
@@ -55,6 +55,38 @@ def ways(monkeypatch):
         return found
 
     return run
+
+
+class Cut(torch.autograd.Function):
+    """Passes values on, and no gradient back."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None
+
+
+@pytest.mark.parametrize("kernel", ["v1", "gauss"])
+def test_a_result_without_a_gradient_gives_none(kernel):
+    """Torch then passes None, not zeros: the products failed on it."""
+    x = drawn(6, 2, 5).requires_grad_()
+    for module in (SpikeLinear(5, 3, dtype=F64), FeedforwardDelays(5, 3, window=4, kernel=kernel, dtype=F64)):
+        Cut.apply(module(x)).sum().backward()
+        assert x.grad is None and all(p.grad is None for p in module.parameters())
+
+
+@pytest.mark.parametrize("needed", [(True, True), (True, False), (False, True)])
+def test_a_backward_operator_gives_the_shapes_of_its_fake(needed):
+    x, weight = drawn(7, 2, 5), drawn(3, 5, seed=1)
+    factor, place, needs = torch.stack([weight, weight], -1), torch.ones(3, 5, dtype=torch.int32), list(needed)
+    for back, arguments in (
+        (delays.convolution.operator_back, (x, factor, None, [], [drawn(6, 2, 3)], [*needs, False])),
+        (delays.delayed.operator_back, (x, factor, place, None, 4, 3, 0, [], [drawn(7, 2, 3)], [*needs, False, False])),
+    ):
+        torch.library.opcheck(back.default, arguments, test_utils="test_faketensor")
 
 
 def with_threads(count, function):

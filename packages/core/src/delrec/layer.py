@@ -93,8 +93,7 @@ def autocasts(device: str) -> bool:
 
 def plain_arithmetic(device: str) -> AbstractContextManager[Any]:
     """Return a context that turns autocast off for a type of device."""
-    on = device != "meta" and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if on else _AS_IT_IS
+    return torch.autocast(device, enabled=False) if autocasts(device) else _AS_IT_IS
 
 
 _AS_IT_IS = nullcontext()

@@ -37,11 +37,13 @@ def neuron_of(handle: str) -> Neuron:
     The handle is a string because a compiled graph cannot store a module, and torch 2.5 would turn a changing int into
     a symbolic value.
     """
-    if handle not in _neurons:
+    neuron = _neurons.get(handle)
+    if neuron is None:
         raise RuntimeError(
-            "a setting of a neuron was changed between the forward and the backward pass: call backward() first"
+            "a neuron was deleted, or one of its settings changed, since this forward pass ran or this graph was "
+            "compiled: call backward() before such a change, or compile again"
         )
-    return _neurons[handle]
+    return neuron
 
 
 class Neuron(nn.Module):

@@ -140,6 +140,7 @@ class Engine:
         return None
 
 
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)  # torch computes with no other whole numbers
 # the module whose ENGINE is the engine of that name; of several that serve a device, "auto" takes the first
 ENGINES: dict[str, str] = {
     "reference": "delrec.engines.reference",
@@ -222,7 +223,7 @@ def check(request: Request) -> None:
             raise ValueError(f"{name} is {_shown(tensor)} and current {_shown(current)}: give both one dtype")
         if name in ("delay", "width") and not tensor.is_floating_point():
             raise ValueError(f"{name} is {_shown(tensor)}: give floating-point numbers, in steps")
-        if name == "lengths" and (tensor.is_floating_point() or tensor.dtype == torch.bool):
+        if name == "lengths" and tensor.dtype not in _WHOLE:
             raise ValueError(f"lengths is {_shown(tensor)}: whole numbers of steps, one per sample")
         if tensor.device != current.device:
             raise ValueError(f"{name} is on {tensor.device} and current on {current.device}: give both one device")

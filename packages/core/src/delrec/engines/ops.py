@@ -30,8 +30,8 @@ class Operator:
         backward: (*tensors, *settings, kept, grads, needs) -> the gradient of each tensor, or None. kept: the results
             from number `given` on; grads: the gradients of those before, or None; needs: of which tensors it is wanted.
         given: How many results have a gradient.
-        stand_in: Makes, of what is kept, a tensor for the backward pass in the place of the first one.
-        holds: (first setting) -> what must live until the backward pass.
+        stand_in: (*kept) -> a tensor of the first argument's shape and dtype, which is then not saved itself.
+        holds: (first setting) -> an object to keep alive until the backward pass.
         traced: What the operator of a graph runs, by default `forward`.
         schema: Where the annotations of `forward` do not give it.
     """
@@ -108,6 +108,8 @@ class Operator:
                 f"the {self.engine} engine gives first gradients only, and create_graph=True asks for second ones: "
                 "use engine='reference' for this layer"
             )
+        if all(g is None for g in grads[: self.given]):  # what follows the result has no gradient
+            return (None,) * (self.count + len(ctx.settings))
         saved = ctx.saved_tensors
         count = self.count - (self.stand_in is not None)
         tensors, kept = saved[:count], saved[count:]
@@ -122,14 +124,14 @@ class Operator:
     def _own_gradients(self, *args: Any) -> list[Tensor]:
         """Return contiguous gradients with memory of their own: results of an operator may not share theirs."""
         found = []
-        for g in self.backward(*args):
-            g = args[0].new_empty(0) if g is None else g.contiguous()
+        for g, needed in zip(self.backward(*args), args[-1], strict=True):
+            g = g.contiguous() if needed and g is not None else args[0].new_empty(0)
             found.append(g if g.untyped_storage().nbytes() == g.nbytes else g.clone())
         return found
 
     def _gradient_shapes(self, *args: Any) -> list[Tensor]:
         tensors, needs = args[: self.count], args[-1]
-        return [args[0].new_empty(t.shape if n else 0) for n, t in zip(needs, tensors, strict=True)]
+        return [t.new_empty(t.shape) if n else args[0].new_empty(0) for n, t in zip(needs, tensors, strict=True)]
 
 
 class Inputs(NamedTuple):
@@ -236,8 +238,8 @@ class Compiled(Engine):
         """Return why the neuron cannot be compiled for a type of device and a dtype, or None."""
         raise NotImplementedError
 
-    def takes_map(self, inputs: Tensor, weight: Tensor, steps: int) -> bool:
-        """Return whether delayed maps of these inputs and this weight are compiled, of as many steps and padding."""
+    def takes_map(self, inputs: Tensor, weight: Tensor, steps: int = 0) -> bool:
+        """Return whether maps of these inputs and this weight are compiled; steps: T, window and padding if delayed."""
         raise NotImplementedError
 
     def delayed_linear(

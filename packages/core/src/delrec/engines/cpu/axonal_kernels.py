@@ -1,4 +1,4 @@
-"""One delay per sender, as the scan uses it: delay, then weight. `blocks` says what each of its functions does.
+"""One delay per sender, as used by the scan: delay, then weight. `scan_kernels` says what each function does.
 
 What is indexed by a sender is laid out (sender, lane), so that one vector holds the 16 rows of a tile; neurons are
 computed row by row. Time runs down in a ring of gz, the gradient of z: sender o has reach[o] + SLACK lines of LANES

@@ -36,7 +36,12 @@ _BARE: dict[str, Any] = {**_INSIDE, "_nrt": False}
 compiled: Callable[[Any], Any] = numba.njit(**_BARE)
 inlined: Callable[[Any], Any] = numba.njit(**_BARE, forceinline=True)  # a call costs as much as the body
 
-_NO_KERNELS = ("__init__.py", "codegen.py", "recurrence.py", "scan.py")  # codegen's text has a hash of its own
+_NO_KERNELS = (
+    "__init__.py",
+    "codegen.py",
+    "recurrence.py",
+    "scan.py",
+)  # define no kernels; codegen's text has its own hash
 
 
 def entry(function: Any) -> Any:

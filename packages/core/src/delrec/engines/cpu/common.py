@@ -1,4 +1,4 @@
-"""What every part of the cpu engine needs once: rows padded to vectors, groups of sums, samples of zeros."""
+"""Helpers shared by the cpu engine: rows padded to vectors, groups of sums, samples of zeros."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def padded(size: int) -> int:
 
 def flat(tensor: Tensor) -> Array:
     """Return the values of a tensor as one row, copied only where they are not contiguous."""
-    # a gradient of `sum` is one number in the shape of many, of which `reshape` alone would make no copy
+    # the gradient of `sum` is an expanded scalar (stride 0), and `reshape` alone would keep that stride
     return np.ascontiguousarray(tensor.detach().numpy()).reshape(-1)
 
 
@@ -52,7 +52,7 @@ def row_groups(rows: int) -> list[tuple[int, int]]:
 def add_up(parts: Any) -> Any:
     """Return parts[0] + parts[1] + ..., in this order; of a single part, the part."""
     total = parts[0]
-    for j in range(1, len(parts)):  # to walk through a tensor is slow
+    for j in range(1, len(parts)):  # iterating over a tensor is slow
         total = total + parts[j]
     return total
 

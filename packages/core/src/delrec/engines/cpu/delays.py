@@ -82,12 +82,19 @@ def _convolution_backward(
     inputs: Tensor, kernel: Tensor, bias: Tensor | None, _: Any, grads: list[Tensor], needs: list[bool]
 ) -> tuple[Tensor | None, ...]:
     batch, rows, g = inputs.shape[1], inputs.flatten(0, 1), grads[0].flatten(0, 1)
-    g_inputs, g_kernel = rows.new_zeros(rows.shape), kernel.new_empty(kernel.shape)
+    g_inputs = rows.new_zeros(rows.shape) if needs[0] else None
+    g_kernel = kernel.new_empty(kernel.shape) if needs[1] else None
     for k in range(kernel.shape[2]):
         part = slice(k * batch, k * batch + len(g))
-        product.input_gradient(g, kernel[..., k], g_inputs[part])
-        g_kernel[..., k] = product.weight_gradient(g, rows[part])
-    return g_inputs.view(inputs.shape), g_kernel, product.sum_rows(g) if needs[2] else None
+        if g_inputs is not None:
+            product.input_gradient(g, kernel[..., k], g_inputs[part])
+        if g_kernel is not None:
+            g_kernel[..., k] = product.weight_gradient(g, rows[part])
+    return (
+        None if g_inputs is None else g_inputs.view(inputs.shape),
+        g_kernel,
+        product.sum_rows(g) if needs[2] else None,
+    )
 
 
 convolution = Operator("cpu_convolution", _convolution, _convolution_shapes, _convolution_backward)

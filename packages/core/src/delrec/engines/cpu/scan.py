@@ -8,9 +8,9 @@ from torch import Tensor
 
 from delrec.engines.cpu.arguments import Given, Incoming, Planes, Shape, Sums, Wanted
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
+from delrec.engines.cpu.common import GROUPS, add_up, flat, padded, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
-from delrec.engines.cpu.vector import COLUMNS, LANES
+from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron, neuron_of
@@ -35,7 +35,7 @@ def _bits(inputs: Inputs, limit: int | None) -> Tensor:
     if delay is not None:
         reach = steps - 1 + history
         before = history if delay.dim() == 2 else (reach if limit is None else min(limit, reach)) + _ROUNDED
-        length = (batch + LANES - 1) // LANES * size * (before + steps)
+        length = tile_count(batch) * size * (before + steps)
     return current.new_zeros(length, dtype=torch.int16)
 
 
@@ -54,10 +54,9 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     shape, arguments = _arguments(rules, inputs, recurrence, bits, keep, trace)
     if shape.recurrent and np.count_nonzero(inputs.history.detach().numpy()):
         pack(bits, inputs.history, shape)
-    filled = Planes(spikes.view(-1).numpy(), final.view(-1).numpy(), traced.view(-1).numpy(), kept.view(-1).numpy())
-    x = current.detach().contiguous().view(-1).numpy()
+    filled, x = Planes(*map(flat, (spikes, final, traced, kept))), flat(current)
     tables, words = recurrence.forward(inputs.weight), bits.numpy().view(np.uint16)
-    parallel(module.forward_tile, -(-batch // LANES), shape, arguments, tables, x, filled, words)
+    parallel(module.forward_tile, tile_count(batch), shape, arguments, tables, x, filled, words)
     return spikes, final, traced, kept, bits
 
 
@@ -76,7 +75,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     tiles = tile_count(batch)
     groups = min(tiles, GROUPS)
     need_taps = need_delay or need_width
-    heard = steps + shape.past > 1  # else no spike was, and weights and delays have no gradient
+    heard = steps + shape.past > 1  # otherwise no spike could arrive: weights and delays have zero gradients
     # the sums of a synaptic half-width are made of those of the weight
     sum_weight = heard and (need_weight or (need_taps and recurrence.kind == "synaptic"))
     none = arguments.start[:0]
@@ -85,7 +84,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     g_coef = np.zeros((groups, len(coef) * size if need_coef else 0))
     g_start = start.new_empty(start.shape) if need_start else None
     g_history = torch.zeros_like(history, memory_format=torch.contiguous_format) if need_history else None
-    # where no gradient of the history is wanted, its last steps are filled in vain
+    # if the history needs no gradient, the kernel writes its part to scratch
     g_past = coef.new_zeros(shape.past, batch, size) if g_history is None else g_history[len(history) - shape.past :]
     tables, sums = recurrence.backward(weight, groups)
     words = bits.numpy().view(np.uint16)
@@ -123,10 +122,9 @@ def _arguments(
     """Return what both passes read."""
     mask, recurrent = inputs.mask, inputs.weight is not None
     steps, batch, size = inputs.current.shape
-    prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
-    row = -(-size // COLUMNS) * COLUMNS
-    shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
-    coef, start = inputs.coef.detach().numpy(), np.ascontiguousarray(inputs.start.detach().numpy()).reshape(-1)
+    prefix = len(bits) // (tile_count(batch) * size) - steps if recurrent else 0
+    shape = Shape(steps, batch, size, padded(size), int(keep), int(trace), prefix, recurrence.past, int(recurrent))
+    coef, start = inputs.coef.detach().numpy(), flat(inputs.start)
     masks, step = start[:0], 0
     if mask is not None and recurrent:
         masks, step = flat(mask), batch * size if mask.dim() == 3 else 0

@@ -1,4 +1,4 @@
-"""One delay per connection, as the scan uses it: `recurrence` has the equation, `blocks` what each function does.
+"""One delay per connection, as used by the scan. `recurrence` has the equation; `scan_kernels` explains the functions.
 
 Time runs down in a ring: position + k is k steps ago (forward) or k steps ahead (backward). Each neuron has
 tables.length + SLACK lines of LANES values.

@@ -50,7 +50,7 @@ class Triton(Compiled):
             return f"cannot compile {type(neuron).__name__}: {error}"
         return None
 
-    def takes_map(self, inputs: Tensor, weight: Tensor, steps: int) -> bool:
+    def takes_map(self, inputs: Tensor, weight: Tensor, steps: int = 0) -> bool:
         """Return whether taps can be numbered in 32 bits, and tiles by a launch."""
         if _refuses(inputs.device.type, inputs.dtype) or weight.numel() >= 2**30:
             return False
