@@ -93,7 +93,8 @@ def autocasts(device: str) -> bool:
 
 def plain_arithmetic(device: str) -> AbstractContextManager[Any]:
     """Return a context that turns autocast off for a type of device."""
-    return torch.autocast(device, enabled=False) if autocasts(device) else _AS_IT_IS
+    on = device != "meta" and torch.is_autocast_enabled(device)  # `autocasts`, without another call per forward pass
+    return torch.autocast(device, enabled=False) if on else _AS_IT_IS
 
 
 _AS_IT_IS = nullcontext()

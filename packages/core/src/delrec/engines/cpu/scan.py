@@ -8,9 +8,9 @@ from torch import Tensor
 
 from delrec.engines.cpu.arguments import Given, Incoming, Planes, Shape, Sums, Wanted
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, add_up, flat, padded, tile_count
+from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
-from delrec.engines.cpu.vector import LANES
+from delrec.engines.cpu.vector import COLUMNS, LANES
 from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.threads import parallel
 from delrec.neurons import Neuron, neuron_of
@@ -35,7 +35,7 @@ def _bits(inputs: Inputs, limit: int | None) -> Tensor:
     if delay is not None:
         reach = steps - 1 + history
         before = history if delay.dim() == 2 else (reach if limit is None else min(limit, reach)) + _ROUNDED
-        length = tile_count(batch) * size * (before + steps)
+        length = (batch + LANES - 1) // LANES * size * (before + steps)
     return current.new_zeros(length, dtype=torch.int16)
 
 
@@ -54,9 +54,10 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     shape, arguments = _arguments(rules, inputs, recurrence, bits, keep, trace)
     if shape.recurrent and np.count_nonzero(inputs.history.detach().numpy()):
         pack(bits, inputs.history, shape)
-    filled, x = Planes(*map(flat, (spikes, final, traced, kept))), flat(current)
+    filled = Planes(spikes.view(-1).numpy(), final.view(-1).numpy(), traced.view(-1).numpy(), kept.view(-1).numpy())
+    x = current.detach().contiguous().view(-1).numpy()
     tables, words = recurrence.forward(inputs.weight), bits.numpy().view(np.uint16)
-    parallel(module.forward_tile, tile_count(batch), shape, arguments, tables, x, filled, words)
+    parallel(module.forward_tile, -(-batch // LANES), shape, arguments, tables, x, filled, words)
     return spikes, final, traced, kept, bits
 
 
@@ -122,9 +123,10 @@ def _arguments(
     """Return what both passes read."""
     mask, recurrent = inputs.mask, inputs.weight is not None
     steps, batch, size = inputs.current.shape
-    prefix = len(bits) // (tile_count(batch) * size) - steps if recurrent else 0
-    shape = Shape(steps, batch, size, padded(size), int(keep), int(trace), prefix, recurrence.past, int(recurrent))
-    coef, start = inputs.coef.detach().numpy(), flat(inputs.start)
+    prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
+    row = -(-size // COLUMNS) * COLUMNS
+    shape = Shape(steps, batch, size, row, int(keep), int(trace), prefix, recurrence.past, int(recurrent))
+    coef, start = inputs.coef.detach().numpy(), np.ascontiguousarray(inputs.start.detach().numpy()).reshape(-1)
     masks, step = start[:0], 0
     if mask is not None and recurrent:
         masks, step = flat(mask), batch * size if mask.dim() == 3 else 0
