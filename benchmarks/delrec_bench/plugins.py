@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self, TypeVar
@@ -18,13 +18,15 @@ from typing import Any, ClassVar, Self, TypeVar
 from delrec_bench.errors import BenchError, nearest
 
 T = TypeVar("T")
+KNOWN: dict[tuple[Any, ...], Any] = {}
+"""The tables that were made in this process, by class, files and the times of their last change."""
 
 
 class Plugins(dict[str, T]):
     """Plug-ins by name, and in `files` the file that declares each; an unknown name is a BenchError with the nearest.
 
     Attributes:
-        kind: What they are: "method", "task" or "metric".
+        kind: "method", "task" or "metric".
         declared: The variable of a module that holds one, or a list of them.
         of: Their class.
     """
@@ -41,29 +43,51 @@ class Plugins(dict[str, T]):
         raise BenchError(f"no {self.kind} '{name}'; {nearest(name, self)} (see: delrec-bench list {self.kind}s)")
 
     @classmethod
-    def found(cls, folders: Iterable[Path | str]) -> Self:
+    def found(cls, folders: Iterable[Path | str] = ()) -> Self:
         """Those of this package, of installed distributions, and of every *.py file in the folders.
 
-        Files whose name begins with '_' are passed over.
+        Files whose name begins with '_' are passed over. A file is executed once, until it changes.
 
         Raises:
             BenchError: A folder that is not there, a file that does not import or declares none, a name twice.
         """
-        table = cls()
-        package = importlib.import_module(f"delrec_bench.{cls.kind}s")
-        for path in sorted(Path(package.__path__[0]).glob("[!_]*.py")):
-            module = importlib.import_module(f"{package.__name__}.{path.stem}")
-            if hasattr(module, cls.declared):
-                table._add(str(path), module)
-        for where, module in _installed(cls.kind):
-            table._add(where, module)
+        files: list[Path] = []
         for folder in map(Path, folders):
             if not folder.is_dir():
                 wrong = "is a file" if folder.exists() else "does not exist"
                 raise BenchError(f"{cls.kind} folder '{folder}' {wrong}; give a folder of {cls.kind} files")
-            for path in sorted(folder.glob("[!_]*.py")):
+            files += sorted(folder.glob("[!_]*.py"))
+        key = (cls, *((path.resolve(), path.stat().st_mtime_ns) for path in files))
+        if key not in KNOWN:
+            table = cls()
+            table._add_own()
+            table._add_installed()
+            for path in files:
                 table._add(str(path), import_file(path, cls.kind))
-        return table
+            KNOWN[key] = table
+        return KNOWN[key]
+
+    def _add_own(self) -> None:
+        package = importlib.import_module(f"delrec_bench.{self.kind}s")
+        for path in sorted(Path(package.__path__[0]).glob("[!_]*.py")):
+            module = importlib.import_module(f"{package.__name__}.{path.stem}")
+            if hasattr(module, self.declared):
+                self._add(str(path), module)
+
+    def _add_installed(self) -> None:
+        points = importlib.metadata.entry_points(group=f"delrec_bench.{self.kind}s")
+        for point in sorted(points, key=lambda point: (point.name, point.value)):
+            owner = point.dist.name if point.dist is not None else "unknown"
+            where = f"entry point '{point.name} = {point.value}' of distribution '{owner}'"
+            try:
+                module = point.load()
+            except (Exception, SystemExit) as error:
+                why = f"{type(error).__name__}: {error}"
+                raise BenchError(f"{where}: import failed ({why}); fix or uninstall {owner}") from error
+            if not isinstance(module, ModuleType):
+                wanted = f"it must name a module that defines {self.declared}"
+                raise BenchError(f"{where}: names a {type(module).__name__}; {wanted}")
+            self._add(where, module)
 
     def _add(self, where: str, module: ModuleType) -> None:
         entries = getattr(module, self.declared, None)
@@ -79,29 +103,8 @@ class Plugins(dict[str, T]):
             self.files[entry.name] = Path(str(module.__file__))
 
 
-def _installed(kind: str) -> Iterator[tuple[str, ModuleType]]:
-    """The modules that installed distributions name in the entry points `delrec_bench.<kind>s`, by name."""
-    points = importlib.metadata.entry_points(group=f"delrec_bench.{kind}s")
-    for point in sorted(points, key=lambda point: (point.name, point.value)):
-        owner = point.dist.name if point.dist is not None else "unknown"
-        where = f"entry point '{point.name} = {point.value}' of distribution '{owner}'"
-        try:
-            module = point.load()
-        except (Exception, SystemExit) as error:
-            raise BenchError(
-                f"{where}: import failed ({type(error).__name__}: {error}); fix or uninstall {owner}"
-            ) from error
-        if not isinstance(module, ModuleType):
-            raise BenchError(f"{where}: names a {type(module).__name__}; it must name a module that defines {kind}s")
-        yield where, module
-
-
 def import_file(path: Path, kind: str) -> ModuleType:
-    """Import one file under a name that no other file can have.
-
-    Raises:
-        BenchError: It does not import; the message says why.
-    """
+    """Import one file under a name that no other file can have."""
     name = f"delrec_bench_{kind}_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from delrec_bench import app
+from delrec_bench import app, plugins
 from delrec_bench.app.options import Places
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
@@ -74,6 +74,15 @@ def test_a_wrong_file_is_named(kind, text, message, tmp_path):
         FIND[kind]([tmp_path])
 
 
+def test_a_file_is_executed_once_until_it_changes(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(TASK)
+    first = find_tasks([tmp_path])
+    assert find_tasks([tmp_path])["visited"] is first["visited"]
+    path.write_text(TASK.replace("visited", "changed"))
+    assert "changed" in find_tasks([tmp_path]) and "changed" not in first
+
+
 @pytest.mark.parametrize("role", ["control", "searched_with"])
 def test_another_method_that_is_named_must_be_there(role, tmp_path):
     (tmp_path / "mine.py").write_text(METHODS.replace("control=None", f'{role}="rlf"'))
@@ -86,11 +95,13 @@ def installed(tmp_path, monkeypatch):
     """Install a made-up distribution: its modules, and what it names as entry points."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(plugins, "KNOWN", {})
 
     def install(name: str, modules: dict[str, str], points: str) -> Path:
         for module, source in modules.items():
             (tmp_path / f"{module}.py").write_text(source)
             monkeypatch.delitem(sys.modules, module, raising=False)
+        plugins.KNOWN.clear()
         folder = tmp_path / f"{name}-1.0.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")

@@ -22,7 +22,7 @@ from delrec_bench.methods.method import MethodTable, find_methods
 from delrec_bench.records import Record, canonical_json, find_record, read_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.training.tensor_files import LARGEST, checked_tensors
-from delrec_bench.workspace import Workspace
+from delrec_bench.workspace import Workspace, base_and_folder
 
 HEADER = "delrec-bench"
 Whole = Annotated[int, Field(ge=1, le=100_000_000)]
@@ -105,7 +105,7 @@ def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
     }
     about = {"key": record.key, "task": record.task, "metric": record.metric, "score": record.result.get("test_score")}
     header = Header.model_validate({"schema": 1, "build": build, "about": about})
-    name = f"{record.method}-{record.task.partition(':')[0]}-{record.key[:8]}"
+    name = f"{record.method}-{base_and_folder(record.task)[0]}-{record.key[:8]}"
     return Model(name, network_of(record, folder / "checkpoint.pt", methods), header, record)
 
 

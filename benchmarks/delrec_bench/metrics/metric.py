@@ -7,7 +7,6 @@ searches, records, statistics, tables and figures all ask it.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -109,23 +108,10 @@ class MetricTable(Plugins[Metric]):
 
 
 def find_metrics() -> MetricTable:
-    """All metrics: of this package, of installed distributions, and of the folders in DELREC_BENCH_METRICS.
-
-    Raises:
-        BenchError: As `Plugins.found`.
-    """
-    return _found(os.environ.get(VARIABLE, ""))
-
-
-@cache
-def _found(folders: str) -> MetricTable:
-    return MetricTable.found(filter(None, folders.split(os.pathsep)))
+    """All metrics: of this package, of installed distributions, and of the folders in DELREC_BENCH_METRICS."""
+    return MetricTable.found(filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)))
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of this name.
-
-    Raises:
-        BenchError: There is none; names the nearest.
-    """
+    """The metric of this name."""
     return find_metrics()[name]

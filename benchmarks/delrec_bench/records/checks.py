@@ -6,6 +6,7 @@ from typing import Any
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import run_key
 from delrec_bench.records.record import Record, contents
+from delrec_bench.workspace import base_and_folder
 
 IDENTITY = ("kind", "digest", "classes", "channels", "steps", "step_ms", "representation", "sizes")
 """What a key says of the data, beside the row's name."""
@@ -54,7 +55,7 @@ def verify(r: Record) -> Record:
         "method": (r.method, r.configuration.get("method")),
         "repetition": (r.repetition, r.configuration.get("repetition")),
         "device": (r.device, r.configuration.get("device")),
-        "task": (r.task.partition(":")[0], task.get("name") if isinstance(task, dict) else task),
+        "task": (base_and_folder(r.task)[0], task.get("name") if isinstance(task, dict) else task),
         "kind": (r.kind == "trial", r.configuration.get("kind") == "trial"),
         "data.sizes.test": (tests and r.data.get("sizes", {}).get("test"), tests),
         "key": (r.key, expected_key(r)),

@@ -30,7 +30,7 @@ from delrec_bench.records.finished import (
 )
 from delrec_bench.records.record import Failure, Record
 from delrec_bench.records.results import TABLE, read_table, table, write_table
-from delrec_bench.workspace import Workspace, locked, write_atomic
+from delrec_bench.workspace import Workspace, base_and_folder, locked, write_atomic
 
 RUNS, SUFFIX = "runs", ".jsonl.xz"
 LARGEST = 512 << 20
@@ -58,16 +58,11 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
     records: list[Record] = []
     failures: list[Failure] = []
     for path in sorted((Path(reports) / RUNS).glob(f"*{SUFFIX}")):
-        if tasks is None or path.name.removesuffix(SUFFIX) in map(_file, tasks):
+        if tasks is None or path.name.removesuffix(SUFFIX) in (base_and_folder(task)[0] for task in tasks):
             found, lost = _read(path)
             records += found
             failures += lost
     return in_order(records), failures
-
-
-def _file(task: str) -> str:
-    """The name of a task's file."""
-    return task.partition(":")[0]
 
 
 def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> StoreChange:
@@ -116,14 +111,15 @@ def short_form(record: Record) -> Record:
 def _write(reports: Path, records: list[Record], failures: list[Failure]) -> list[Path]:
     """Write what differs from what is there; the paths that changed."""
     changed = []
-    tasks = {_file(of.task) for of in (*records, *failures)}
+    tasks = {base_and_folder(of.task)[0] for of in (*records, *failures)}
     for path in (reports / RUNS).glob(f"*{SUFFIX}"):
         if path.name.removesuffix(SUFFIX) not in tasks:
             path.unlink()
             changed.append(path)
     for task in sorted(tasks):
         path = reports / RUNS / f"{task}{SUFFIX}"
-        text = store_text((r for r in records if _file(r.task) == task), (f for f in failures if _file(f.task) == task))
+        finished = [one for one in records if base_and_folder(one.task)[0] == task]
+        text = store_text(finished, [one for one in failures if base_and_folder(one.task)[0] == task])
         if not path.exists() or _unfolded(path).decode() != text:
             write_atomic(path, lzma.compress(text.encode(), check=lzma.CHECK_CRC64, preset=9))
             changed.append(path)

@@ -7,9 +7,9 @@ from delrec_bench.methods.method import FAMILIES
 from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import STAMPS, Page
-from delrec_bench.report.declared import base_and_folder
 from delrec_bench.report.published import DATASETS, published_for
 from delrec_bench.report.tables import Cell, Table, parameters_cell, runs_cell, score_cell, step_cell
+from delrec_bench.workspace import base_and_folder
 
 FIELD = ("shd", "ssc", "ps-mnist")
 """The tasks of the field: they come first, with size, times and published values; of the others the score is shown."""

@@ -14,15 +14,10 @@ from delrec_bench.studies.expansion import Study, expand
 from delrec_bench.studies.file import FindingTable, Pair, study_file, study_path
 from delrec_bench.studies.selecting import keys_of
 from delrec_bench.tasks.task import Task, TaskTable
+from delrec_bench.workspace import base_and_folder
 
 BOARD = "leaderboard"
 """The study whose page is the board, over all of its profiles."""
-
-
-def base_and_folder(task: str) -> tuple[str, str]:
-    """The task of a row's task, and the folder of a user's own files: ("shd", "mine") of `shd:mine@298f8453`."""
-    base, _, own = task.partition(":")
-    return base, own.rpartition("@")[0]
 
 
 class Expected(NamedTuple):

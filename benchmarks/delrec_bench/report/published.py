@@ -6,6 +6,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from delrec_bench.workspace import base_and_folder
+
 DATASETS = {
     "shd": "SHD",
     "ssc": "SSC",
@@ -64,7 +66,7 @@ def dataset_of(task: str, stamp: str | None) -> str | None:
     """
     if stamp in ("OFFICIAL SUBSET", "STAND-IN"):
         return None
-    return DATASETS.get(task.partition(":")[0] if stamp == "OFFICIAL" else task)
+    return DATASETS.get(base_and_folder(task)[0] if stamp == "OFFICIAL" else task)
 
 
 def published_for(dataset: str | None, method: str, configuration: Mapping[str, Any]) -> Published | None:

@@ -12,6 +12,7 @@ from delrec_bench.environment import free_bytes, machine
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.tasks.task import TaskTable
+from delrec_bench.workspace import base_and_folder
 
 UNKNOWN_SECONDS = 60.0  # of a run of a method and a task without any past
 BYTES_OF_A_PROCESS = 800e6
@@ -58,7 +59,7 @@ class Past:
         self._samples: dict[str, int] = defaultdict(int)
         for record in records:
             if record.kind != "latency" and record.measured.get("wall_seconds"):
-                task, trained = record.task.partition(":")[0], "evaluation" not in record.configuration
+                task, trained = base_and_folder(record.task)[0], "evaluation" not in record.configuration
                 of = here if record.measured.get("host") == machine(record.device) else elsewhere
                 of[record.method, task, trained].append(record)
                 self._samples[task] = max(self._samples[task], _samples(record))

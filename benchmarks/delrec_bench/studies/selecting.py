@@ -1,14 +1,15 @@
 """The runs of a study among records: found by their settings, so that no data is needed to draw a page."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from delrec_bench.config import Request, settle
+from delrec_bench.config.searched import folder_of
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Failure, Record, canonical_json
 from delrec_bench.records.record import HOW
 from delrec_bench.tasks.task import TaskTable
+from delrec_bench.workspace import base_and_folder
 
 
 def keys_of(
@@ -31,11 +32,8 @@ def keys_of(
     keys = []
     for request in requests:
         values = settle(request, methods[request.method], tasks[request.task]).values
-        folder = "" if request.data is None else Path(request.data).expanduser().resolve().name
-        # a row's task is `<task>` or `<task>:<folder>@<digest>`
-        found = [
-            one for one in known.get(_settings(values), ()) if one.task.partition(":")[2].rpartition("@")[0] == folder
-        ]
+        folder = folder_of(request.data)
+        found = [one for one in known.get(_settings(values), ()) if base_and_folder(one.task)[1] == folder]
         best = min(found, key=lambda one: (isinstance(one, Failure), _unlike(one.configuration, request)), default=None)
         keys.append(request.command() if best is None else best.key)
     return keys

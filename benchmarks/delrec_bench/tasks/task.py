@@ -79,9 +79,5 @@ class TaskTable(Plugins[Task]):
 
 
 def find_tasks(extra_dirs: Iterable[Path | str] = ()) -> TaskTable:
-    """All tasks: of this package, of installed distributions, and of every *.py file in the extra folders.
-
-    Raises:
-        BenchError: As `Plugins.found`.
-    """
+    """All tasks: of this package, of installed distributions, and of every *.py file in the extra folders."""
     return TaskTable.found(extra_dirs)

@@ -6,9 +6,9 @@ from delrec_bench.methods.method import FAMILIES
 from delrec_bench.metrics import metric_named
 from delrec_bench.report.board import FIELD
 from delrec_bench.report.content import Page
-from delrec_bench.report.declared import base_and_folder
 from delrec_bench.report.figures.style import GREY, Drawn, cost_axis, label_points, panels, style, text_of
 from delrec_bench.report.rows import Row
+from delrec_bench.workspace import base_and_folder
 
 COLOURS = dict(
     zip(
