@@ -60,7 +60,7 @@ def results(source: str = "published", *, root: str | None = None, runs: str | N
     Raises:
         BenchError: If the source does not exist or cannot be read.
     """
-    from delrec_bench.app.common import read_runs
+    from delrec_bench.app.options import read_runs
     from delrec_bench.records import published_table, table
     from delrec_bench.workspace import find_workspace
 

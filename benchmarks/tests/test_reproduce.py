@@ -22,7 +22,6 @@ summary = "a study of this test"
 methods = ["lif", "delrec-axonal", "time-slices"]
 tasks = ["digits"]
 repetitions = 2
-minutes = 1
 
 [quick.set]
 training.epochs = 1
@@ -61,7 +60,6 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert (first["runs"], first["trained"], first["failed"]) == (6, 6, [])
     runs = children(workspace_at(root))[1].values()
     assert len(runs) == 6 and all("mlflow.parentRunId" in found.data.tags for found in runs)
-    assert "budget 1 minutes" in said
     assert "minutes left" in said
     folder = root / "out" / "leaderboard"
     page = {name: (folder / name).read_bytes() for name in OUTPUTS}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from delrec_bench import app
-from delrec_bench.app.commands import reproduce
+from delrec_bench.app import study_commands
 from delrec_bench.config import resolve, settle
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
@@ -358,7 +358,7 @@ def test_every_study_of_this_package_expands_in_every_profile(name):
 def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
     tmp_path, checkout, capsys, monkeypatch
 ):
-    monkeypatch.setattr(reproduce, "LATENCY_SECONDS", 0.5)
+    monkeypatch.setattr(study_commands, "LATENCY_SECONDS", 0.5)
     (checkout / "mine.toml").write_text(MINE)
     words = (
         "reproduce --study mine.toml --jobs 1 --json --only-tasks shd --only-methods lif,counts-only --repetitions 1"

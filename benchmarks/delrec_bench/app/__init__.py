@@ -1,3 +1,3 @@
-"""The command line, `delrec-bench`, a file a command. It joins the rooms, and no room knows of it."""
+"""The command line, `delrec-bench`. It joins the rooms, and no room knows of it."""
 
-from delrec_bench.app.entry import main
+from delrec_bench.app.command_line import main

@@ -1,48 +1,48 @@
-"""The tree of commands: one per file in commands/, each with the options that all share.
+"""The command line: `command` adds a function to it, `main` goes from words to an exit code.
 
-A file `commands/NAME.py` (a trailing `_` keeps a word of Python apart, as in `list_.py`) declares
-
-    def command(places: Places, ...) -> Answer      its arguments and options in typer's words, its help as docstring
-    EXAMPLES = (("command line", "what it does"), ...)
-
-or, for a command with commands of its own, `COMMANDS` (name -> such a function) instead of `command`. What takes long
-to import (torch) is imported inside the function: help and complaints come at once.
+Exit codes: 0 done, 1 a run or check failed, 2 the request or its input is wrong, 130 interrupted. What takes long to
+import (torch) is imported inside commands, so that help and complaints come at once.
 """
 
+import contextlib
+import errno
 import inspect
-from collections.abc import Callable, Sequence
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from delrec_bench.app.commands import (
-    bench,
-    collect,
-    compare,
-    data,
-    export,
-    leaderboard,
-    list_,
-    report,
-    reproduce,
-    rerun,
-    run,
-    score,
-    search,
-    sync,
-)
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.arithmetic import MOST_THREADS, pin_threads
-from delrec_bench.errors import BenchError, nearest
+from delrec_bench.environment import interruptible
+from delrec_bench.errors import BenchError, RunError, bug
 
-PANELS = {
-    "Run": (bench, reproduce, rerun, run, search),
-    "Results": (compare, leaderboard, list_, report, score),
-    "Files": (collect, data, export, sync),
-}
-EXAMPLES = (
+SCHEMA = 1
+NAME = "delrec-bench"
+REFUSED = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)  # of a named file: the user's affair
+_HELP: Any = {"context_settings": {"help_option_names": ["-h", "--help"]}}
+
+
+def group(text: str, *examples: tuple[str, str]) -> typer.Typer:
+    """A group of commands."""
+    return typer.Typer(
+        help=text, epilog=_epilog(examples), rich_markup_mode="rich", add_completion=False,
+        pretty_exceptions_enable=False, **_HELP,
+    )  # fmt: skip
+
+
+def _epilog(examples: Sequence[tuple[str, str]]) -> str:
+    return "\n\n".join(["Examples:", *(f"[bold]{NAME} {words}[/]   {what}" for words, what in examples)])
+
+
+top = group(
+    "Benchmark and reproducibility suite for delay learning in spiking networks.",
     ("list methods", "list the methods"),
     ("run lif digits", "one run, about a minute"),
     ("run delrec-axonal shd --data DIR", "train on your own files"),
@@ -50,68 +50,101 @@ EXAMPLES = (
     ("reproduce --dry-run", "how long a rerun of the leaderboard takes"),
     ("reproduce", "rerun the leaderboard and compare it with our results"),
 )
-_HELP: Any = {"context_settings": {"help_option_names": ["-h", "--help"]}}
 
 
-def build() -> typer.Typer:
-    """The whole command line."""
-    top = _group("Benchmark and reproducibility suite for delay learning in spiking networks.", EXAMPLES)
-    for panel, modules in PANELS.items():
-        for module in modules:
-            name = module.__name__.rpartition(".")[2].rstrip("_")
-            if hasattr(module, "COMMANDS"):
-                group = _group(str(module.__doc__), module.EXAMPLES)
-                for inner, function in module.COMMANDS.items():
-                    group.command(inner, **_HELP)(with_places(function))
-                top.add_typer(group, name=name, rich_help_panel=panel)
-            else:
-                made = top.command(name, epilog=_epilog(module.EXAMPLES), rich_help_panel=panel, **_HELP)
-                made(with_places(module.command))
-    return top
+def command(panel: str, *examples: tuple[str, str], of: typer.Typer = top) -> Callable[..., Any]:
+    """Add a function to the command line, under its own name.
 
-
-class _Group(TyperGroup):
-    """A group that answers an unknown command with the nearest."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that the words begin with."""
-        word = args[0]
-        if word not in self.commands and not word.startswith("-"):
-            raise BenchError(f"there is no command '{word}'; {nearest(word, self.commands)}")
-        return super().resolve_command(ctx, args)
-
-
-def _group(text: str, examples: Sequence[tuple[str, str]]) -> typer.Typer:
-    return typer.Typer(
-        cls=_Group,
-        help=text,
-        epilog=_epilog(examples),
-        rich_markup_mode="rich",
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        **_HELP,
-    )
-
-
-def _epilog(examples: Sequence[tuple[str, str]]) -> str:
-    return "\n\n".join(["Examples:", *(f"[bold]delrec-bench {words}[/]   {what}" for words, what in examples)])
-
-
-def with_places(function: Callable[..., Answer]) -> Callable[..., Answer]:
-    """A command whose options are the function's and those of `Places`, which it is given as its first argument.
-
-    Threads are set before it starts, and so before torch does.
+    Its first parameter is `places`, the options that all commands share; its docstring is the help.
     """
+
+    def add(function: Callable[..., Answer]) -> Callable[..., Answer]:
+        name = function.__name__.rstrip("_").replace("_", "-")
+        epilog = _epilog(examples) if examples else None
+        of.command(name, epilog=epilog, rich_help_panel=panel or None, **_HELP)(_with_places(function))
+        return function
+
+    return add
+
+
+def _with_places(function: Callable[..., Answer]) -> Callable[..., Answer]:
+    """The function with the options of `Places`; threads are set before it starts, and so before torch does."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     common = inspect.signature(Places).parameters
 
     @wraps(function)
-    def command(**values: Any) -> Answer:
+    def called(**values: Any) -> Answer:
         places = Places(**{name: values.pop(name) for name in common})
         pin_threads(min(max(1, values.get("threads", 1)), MOST_THREADS))
         return function(places, **values)
 
     kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *common.values())]
-    command.__signature__ = inspect.Signature(kept, return_annotation=Answer)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in kept}
-    return command
+    called.__signature__ = inspect.Signature(kept, return_annotation=Answer)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in kept}
+    return called
+
+
+def build() -> typer.Typer:
+    """The whole command line, to which the files of commands have added theirs."""
+    for name in ("run", "study", "result", "file"):
+        import_module(f"delrec_bench.app.{name}_commands")
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if words is None else words) or ["--help"]
+    as_json = "--json" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII, a path that is not UTF-8
+    try:
+        # Libraries print to stdout now and then; what is for a program stays alone there.
+        with interruptible(), contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            # Not the group's own `main`, which answers interrupts and broken pipes in its own way.
+            tree = typer.main.get_command(build())
+            with tree.make_context(NAME, list(words)) as context:
+                content, text, code = tree.invoke(context)
+                text = _object(content) if as_json else text
+    except typer.Exit as stop:  # --help
+        return stop.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, BrokenPipeError) and {"-h", "--help"} & set(words):
+            return _seen_enough(0)
+        message, code = _told(error)
+        print(f"{NAME}: {message}", file=sys.stderr)
+        text = _object({"error": message, "exit_code": code}) if as_json else ""
+    try:
+        if text:
+            print(text, flush=True)
+    except BrokenPipeError:
+        return _seen_enough(code)
+    return int(code)
+
+
+def _seen_enough(code: int) -> int:
+    """The exit code where whoever reads stdout has gone, which is no reason to complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _object(content: Mapping[str, Any]) -> str:
+    return json.dumps({"schema": SCHEMA, **content}, allow_nan=False)
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    if isinstance(error, BenchError):
+        return str(error), 2
+    if isinstance(error, typer.TyperException):
+        context: Any = getattr(error, "ctx", None)
+        message = " ".join(error.format_message().split())
+        where = f" See {context.command_path} --help" if context is not None else ""
+        return message + "." * (message[-1] not in ".?") + where, 2
+    if isinstance(error, RunError):
+        return str(error), 1
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return "interrupted; finished runs are kept", 130
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename:
+        return f"{error.filename}: {error.strerror}; make room or choose another folder", 2
+    return bug(error), 1  # type: ignore[arg-type]

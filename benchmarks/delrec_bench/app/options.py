@@ -1,6 +1,7 @@
-"""What commands share: their options, what they return, and where things are."""
+"""What commands share: their options, what they return, where things are, and the runs that they read."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -11,6 +12,7 @@ from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from delrec_bench.methods.method import MethodTable
+    from delrec_bench.records import Failure, Record
     from delrec_bench.tasks.task import TaskTable
     from delrec_bench.workspace import Workspace
 
@@ -24,6 +26,11 @@ class Answer(NamedTuple):
     content: dict[str, Any]
     text: str = ""
     code: int = 0
+
+
+def argument(text: str, metavar: str | None = None) -> Any:
+    """An argument of a command, its help first."""
+    return typer.Argument(help=text, metavar=metavar, show_default=False)
 
 
 def option(text: str, *flags: str, metavar: str | None = None, **more: Any) -> Any:
@@ -101,17 +108,13 @@ class Places:
         return find_methods(methods), find_tasks(tasks)
 
 
-def _folders(given: "list[str] | tuple[()] | None", variable: str = "") -> tuple[str, ...]:
+def _folders(given: Sequence[str] | None, variable: str = "") -> tuple[str, ...]:
     found = [*(given or ()), *filter(None, os.environ.get(variable, "").split(os.pathsep))]
     return tuple(str(Path(folder).absolute()) for folder in found)
 
 
 def names(flag: str, text: str | None) -> tuple[str, ...] | None:
-    """Names separated by commas; None where the option was not given.
-
-    Raises:
-        BenchError: The option was given and names nothing.
-    """
+    """Names separated by commas; None where the option was not given."""
     found = tuple(name.strip() for name in (text or "").split(",") if name.strip())
     if text is not None and not found:
         raise BenchError(f"{flag} is {text!r} and names nothing; write, for example, {flag} lif,rlif, or omit it")
@@ -119,15 +122,41 @@ def names(flag: str, text: str | None) -> tuple[str, ...] | None:
 
 
 def by_task(texts: list[str] | None) -> dict[str, str]:
-    """The folders of --data TASK=DIR by task.
-
-    Raises:
-        BenchError: One has no '=', or nothing beside it.
-    """
-    found = {}
+    """The folders of --data TASK=DIR by task."""
+    found = dict(text.partition("=")[::2] for text in texts or ())
     for text in texts or ():
-        task, _, folder = text.partition("=")
-        if not (task and folder):
-            raise BenchError(f"--data {text!r} is not TASK=DIR; write for instance --data shd=corpora/shd")
-        found[task] = folder
+        if not all(text.partition("=")):
+            raise BenchError(f"--data {text!r} is not TASK=DIR; write, for example, --data shd=corpora/shd")
     return found
+
+
+def read_runs(workspace: "Workspace", source: str | None = None) -> "tuple[list[Record], list[Failure]]":
+    """The finished runs of a source, and those that failed.
+
+    Args:
+        workspace: Where the store, `runs/` and MLflow are.
+        source: "published", "mlflow", or a folder (a workspace, or its folder of runs); None for this workspace's runs
+            and, of what is not among them, the published ones.
+    """
+    from delrec_bench.environment import say
+    from delrec_bench.records import read_folder, read_store, runs_below
+
+    if source == "published":
+        return read_store(workspace.reports)
+    if source == "mlflow":
+        from delrec_bench.tracking import records_from_mlflow
+
+        return records_from_mlflow(workspace), []
+    if source is not None:
+        return read_folder(runs_below(Path(source)), say)
+    return together(read_folder(workspace.runs, say), read_store(workspace.reports))
+
+
+def together(
+    own: "tuple[list[Record], list[Failure]]", published: "tuple[list[Record], list[Failure]]"
+) -> "tuple[list[Record], list[Failure]]":
+    """A workspace's finished and failed runs, and the published ones that are not among them."""
+    made = {record.key for record in own[0]}
+    there = made | {failure.key for failure in own[1]}
+    records = [record for record in published[0] if record.key not in made]
+    return own[0] + records, own[1] + [failure for failure in published[1] if failure.key not in there]

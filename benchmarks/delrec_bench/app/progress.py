@@ -1,6 +1,5 @@
-"""Progress, for people, on stderr: a bar for a study and one for each run on a terminal, plain lines elsewhere."""
+"""Progress, for people, on stderr: a bar for a study and one for each run on a terminal, and lines everywhere."""
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -8,10 +7,6 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-
-from delrec_bench.environment import say
-
-LINE_SECONDS = 30.0  # of silence, where there are no bars
 
 T = TypeVar("T")
 
@@ -26,56 +21,29 @@ def left(seconds: float) -> str:
 class Display:
     """Bars and lines of one command; use it as a context.
 
-    Bars have names: the first call with a name makes one, and one that is full goes. Where stderr is no terminal there
-    are none: `epoch` writes a line, and after half a minute of silence there is one with the time left.
+    Bars have names: the first call with a name makes one, and one that is full goes. They show on a terminal only.
     """
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
-        )
-        self.bars = Progress(*columns, console=console, transient=True) if console.is_terminal else None
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
+        self.bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.tasks: dict[str, TaskID] = {}
-        self.start = self.said = time.perf_counter()
-        self.last: tuple[str, float] | None = None  # what a bar would show, and when it is expected to be full
-        self.over = threading.Event()
+        self.start = time.perf_counter()
 
     def __enter__(self) -> "Display":
-        if self.bars is not None:
-            self.bars.start()
-        else:
-            threading.Thread(target=self._remind, daemon=True).start()
+        self.bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.over.set()
-        if self.bars is not None:
-            self.bars.stop()
-
-    def _remind(self) -> None:
-        while not self.over.wait(LINE_SECONDS / 10):
-            if self.last is not None and time.perf_counter() - self.said >= LINE_SECONDS:
-                shown, end = self.last
-                seconds = end - time.perf_counter()
-                self.say(f"{shown}, {left(seconds) if seconds > 0 else 'takes longer than estimated'}")
+        self.bars.stop()
 
     def say(self, text: str) -> None:
         """A line, above the bars."""
-        self.said = time.perf_counter()
-        if self.bars is None:
-            say(text)
-        else:
-            self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def bar(self, name: str, done: int, total: int, seconds: float) -> None:
         """Set a bar: `done` of `total`, and the seconds left."""
-        if self.bars is None:
-            self.last = (f"{name}: {done} of {total}", time.perf_counter() + seconds) if done < total else None
-            return
         if name not in self.tasks:
             self.tasks[name] = self.bars.add_task(name, total=total, left="")
         self.bars.update(self.tasks[name], completed=done, total=total, left=left(seconds))

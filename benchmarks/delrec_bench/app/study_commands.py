@@ -1,9 +1,11 @@
-"""`reproduce`: a study from beginning to end: its runs, latency, MLflow, page, and comparison with the store."""
+"""Commands that do the runs of a study: reproduce, leaderboard."""
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from delrec_bench.app.command_line import command
 from delrec_bench.app.options import (
     Answer,
     ArithmeticOption,
@@ -19,6 +21,8 @@ from delrec_bench.app.options import (
     by_task,
     names,
     option,
+    read_runs,
+    together,
 )
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import BenchError
@@ -26,12 +30,15 @@ from delrec_bench.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from delrec_bench.latency import Outcome
     from delrec_bench.records import Record
     from delrec_bench.statistics.reproduced import Reproduction
     from delrec_bench.studies.expansion import Study
 
-EXAMPLES = (
+LATENCY_SECONDS = 90.0  # for all methods and tasks together
+
+
+@command(
+    "Run",
     ("reproduce", "rerun one run per row of the leaderboard and compare it with ours"),
     ("reproduce --all --dry-run", "how long all runs of the leaderboard take"),
     ("reproduce --study sigma --jobs 8", "run a study in eight processes"),
@@ -39,10 +46,7 @@ EXAMPLES = (
     ("reproduce --only-methods lif,rlif,delrec-axonal --only-tasks digits", "part of the leaderboard"),
     ("reproduce --study path/to/mine.toml", "your own study"),
 )
-LATENCY_SECONDS = 90.0  # for all methods and tasks together
-
-
-def command(
+def reproduce(
     places: Places,
     study: StudyOption = "leaderboard",
     profile: ProfileOption = None,
@@ -65,7 +69,6 @@ def command(
     executor_option: Annotated[
         list[str] | None, option("Option for SLURM: timeout_min, mem_gb, slurm_partition, ...", metavar="KEY=VALUE")
     ] = None,
-    retries: Annotated[int, option("Number of times to retry a failed run.", min=0, max=100, metavar="N")] = 0,
     dry_run: DryRunOption = False,
     everything: Annotated[
         bool, option("All runs of the leaderboard, not only repetition 0 of tasks that need no download.", "--all")
@@ -79,7 +82,6 @@ def command(
     """
     import torch
 
-    from delrec_bench.app.common import read_runs
     from delrec_bench.config import parse_setting
     from delrec_bench.environment import need_device
     from delrec_bench.runs.executors import Place, default_jobs, make_executor
@@ -87,15 +89,9 @@ def command(
     from delrec_bench.studies.work import Work
 
     start, workspace, (methods, tasks) = time.perf_counter(), places.workspace, places.tables()
-    wanted = Wanted(
-        methods=names("--only-methods", only_methods),
-        tasks=names("--only-tasks", only_tasks),
-        repetitions=repetitions,
-        data=by_task(data),
-        device=device,  # type: ignore[arg-type]  # checked by each request, like arithmetic
-        arithmetic=arithmetic,  # type: ignore[arg-type]
-    )
-    expanded = expand(study, profile, methods, tasks, wanted)
+    checked: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # by each request
+    only = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
+    expanded = expand(study, profile, methods, tasks, Wanted(*only, repetitions, by_task(data), **checked))
     if per_device is not None and device == "cpu":
         raise BenchError(f"--per-device {per_device} needs --device cuda")
     if executor == "local":
@@ -114,47 +110,30 @@ def command(
     if dry_run:
         return _dry_run(expanded, places, known, does.jobs)
     with Display() as display:
-        say = display.say
-        place = Place(workspace, *places.folders(), retries=retries)
-        work = Work(place, methods, tasks, does, known, say, display.bar)
+        work = Work(Place(workspace, *places.folders()), methods, tasks, does, known, display.say, display.bar)
         again = list(expanded.requests)
         if expanded.name == "leaderboard" and not everything:
             # repetition 0 of every row on a task that every clone has, or that was named with its data
             again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
         missing, keys = work.missing(again)
-        reused = sum(request not in missing for request in again)
-        measured = not no_latency and len(again) == len(expanded.requests)
-        say(
-            f"study {expanded.name}, profile {expanded.profile}: {len(again)} runs, {reused} finished, "
-            f"{len(missing)} to do with {does.jobs} workers: "
-            f"about {work.cost(missing).seconds / does.jobs / 60:.1f} minutes"
-            + (f", then latency (about {LATENCY_SECONDS:.0f} s)" if measured else "")
-            + " and the report"
-            + (f"; budget {expanded.minutes:g} minutes, installation included" if expanded.minutes else "")
+        display.say(
+            f"study {expanded.name}, profile {expanded.profile}: {len(again)} runs, {len(missing)} to do with "
+            f"{does.jobs} workers: about {work.cost(missing).seconds / does.jobs / 60:.1f} minutes"
         )
         failed = work.do(missing)
-        latency = _latency(expanded, places, display) if measured else None
-        trained = time.perf_counter() - start
+        if not no_latency and len(again) == len(expanded.requests):
+            _measure_latency(expanded, places, display)
         outcome, content = _finish(expanded, keys, places, display)
-        content |= {
-            "study": expanded.name,
-            "profile": expanded.profile,
-            "runs": len(again),
-            "trained": len(missing) - len(failed),
-            "reused": reused,
-            "failed": failed,
-            "latency": len(latency.records) if latency else 0,
-            "latency_failed": latency.failed if latency else [],
-            "seconds": round(time.perf_counter() - start, 1),
-        }
         for failure in failed:
-            say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
-        say(f"done in {content['seconds']:.0f} s (runs and latency: {trained:.0f} s), {len(failed)} failed")
-        say(str(outcome))
+            display.say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
+        display.say(f"done in {time.perf_counter() - start:.0f} s, {len(failed)} failed")
+        display.say(str(outcome))
+    reused = sum(request not in missing for request in again)
+    content |= {"runs": len(again), "trained": len(missing) - len(failed), "reused": reused, "failed": failed}
     return Answer(content, code=1 if failed or outcome.word == "different" else 0)
 
 
-def _latency(study: "Study", places: Places, display: Display) -> "Outcome | None":
+def _measure_latency(study: "Study", places: Places, display: Display) -> None:
     from delrec_bench.latency import measure
     from delrec_bench.studies.work import networks
 
@@ -163,20 +142,18 @@ def _latency(study: "Study", places: Places, display: Display) -> "Outcome | Non
     each = LATENCY_SECONDS / max(1, len(requests))
     command = f"delrec-bench bench --study {study.argument} --profile {study.profile}"
     try:
-        return measure(
+        measure(
             requests, methods, tasks, places.workspace, folders=places.folders(), each=each, command=command,
             say=display.say,
         )  # fmt: skip
     except BenchError as error:
         display.say(f"warning: no latency: {error}")
-        return None
 
 
 def _finish(
     study: "Study", keys: "Sequence[str]", places: Places, display: Display
 ) -> "tuple[Reproduction, dict[str, Any]]":
     """MLflow, the page in out/, and the comparison of the runs that were made here with the store."""
-    from delrec_bench.app.common import read_runs
     from delrec_bench.records import read_folder, read_store
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import BOARD, declaration, page_of
@@ -187,13 +164,13 @@ def _finish(
     from delrec_bench.workspace import here
 
     say, workspace, (methods, tasks) = display.say, places.workspace, places.tables()
-    own, _ = read_folder(workspace.runs, say)
+    own, published = read_folder(workspace.runs, say), read_store(workspace.reports)
     try:
         shown, model_of = partial(display.each, "MLflow"), partial(with_example, methods=methods)
-        say(f"MLflow: {sync(workspace, own, model_of, shown, dict.fromkeys(keys, study.name))}")
+        say(f"MLflow: {sync(workspace, own[0], model_of, shown, dict.fromkeys(keys, study.name))}")
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
-    records, failures = read_runs(workspace)
+    records, failures = together(own, published)
     if study.name == BOARD:
         declared = page_of(study, methods, tasks, records, failures)
     else:
@@ -204,8 +181,7 @@ def _finish(
     def name(record: "Record") -> str:
         return f"{declared.runs[record.key].method if record.key in declared.runs else record.method} on {record.task}"
 
-    ours = [record for record in own if record.key in set(keys)]
-    outcome = judge(*match(ours, read_store(workspace.reports, [record.task for record in ours])[0], name))
+    outcome = judge(*match([r for r in own[0] if r.key in set(keys)], published[0], name))
     for line in filter(None, (page.finding, page.answer, *outcome.lines)):
         say(line)
     say("written: " + ", ".join(here(path, workspace) for path in paths))
@@ -215,16 +191,15 @@ def _finish(
     except BenchError as error:
         say(f"warning: {error}")
     return outcome, {
+        "study": study.name,
+        "profile": study.profile,
         "page": declared.page,
         "files": [str(path) for path in paths],
+        "complete": page.complete,
         "answer": page.judged.answer,
         "comparison": str(outcome),
         "word": outcome.word,
-        "p": outcome.p,
         "rows": [dict(vars(row)) for row in outcome.rows],
-        "new": list(outcome.new),
-        "complete": page.complete,
-        "scores": scores,
     }
 
 
@@ -233,26 +208,102 @@ def _dry_run(study: "Study", places: Places, records: "Sequence[Record]", jobs: 
     from delrec_bench.studies.work import with_trained
 
     (methods, tasks), past, whole = places.tables(), Past(records), Cost()
-    rows, lines = [], [f"study {study.name}, profile {study.profile}"]
+    lines = [f"study {study.name}, profile {study.profile}"]
     for task in dict.fromkeys(request.task for request in study.requests):
-        lines.append(f"  {task}")
-        for method in dict.fromkeys(request.method for request in study.requests if request.task == task):
-            of_row = [request for request in study.requests if (request.method, request.task) == (method, task)]
-            cost = estimate(with_trained(of_row), methods, tasks, past)
-            whole += cost
-            points = len({request.point for request in of_row})
-            lines.append(f"    {method}{f' x up to {points} points' if points > 1 else ''}: {cost}")
-            rows.append({"task": task, "method": method, **vars(cost)})
+        cost = estimate(with_trained([r for r in study.requests if r.task == task]), methods, tasks, past)
+        whole += cost
+        lines.append(f"  {task}: {cost}")
     lines += [f"  not applicable: {method} on {task}: {reason}" for method, task, reason in study.skipped]
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     lines.append(f"total: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
-    unfit = misfit(whole, jobs)
-    lines += [f"does not fit: {unfit}"] if unfit else []
-    content: dict[str, Any] = {
-        "study": study.name,
-        "profile": study.profile,
-        "rows": rows,
-        "misfits": [unfit] if unfit else [],
-    }
-    content |= {"runs": len(study.requests), "core_hours": whole.seconds / 3600, "hours": hours}
-    return Answer(content | {"jobs": jobs, "memory_bytes": whole.memory * jobs}, "\n".join(lines))
+    if unfit := misfit(whole, jobs):
+        lines.append(f"does not fit: {unfit}")
+    content = {"study": study.name, "profile": study.profile, "runs": len(study.requests), "hours": hours}
+    return Answer(content | {"memory_bytes": whole.memory * jobs}, "\n".join(lines))
+
+
+@command(
+    "Results",
+    ("leaderboard", "our results and yours"),
+    ("leaderboard --methods my-methods", "train the methods in a folder and add them"),
+    ("leaderboard --methods my-methods --only-tasks digits --repetitions 5", "five runs of each, on one task"),
+    ("leaderboard --methods my-methods --data shd=corpora/shd", "also on your own files in SHD's format"),
+)
+def leaderboard(
+    places: Places,
+    only_tasks: Annotated[
+        str | None, option("Train only on these tasks (default: those that need no download).", metavar="A,B")
+    ] = None,
+    data: DataOfTasks = None,
+    repetitions: Annotated[int, option("Runs of each new method on each task.", min=1, metavar="N")] = 1,
+    jobs: JobsOption = None,
+    dry_run: DryRunOption = False,
+) -> Answer:
+    """Print the leaderboard and write it to out/leaderboard/. Trains only the methods that --methods adds."""
+    from dataclasses import replace
+
+    from delrec_bench.methods.method import FOLDER
+    from delrec_bench.report import words
+    from delrec_bench.report.board import board_of
+    from delrec_bench.report.content import build
+    from delrec_bench.report.declared import BOARD, page_of
+    from delrec_bench.report.writing import write_page
+    from delrec_bench.runs.executors import Place, default_jobs, make_executor
+    from delrec_bench.studies.expansion import expand
+    from delrec_bench.studies.file import study_file, study_path
+    from delrec_bench.studies.work import Work
+
+    workspace, (methods, tasks) = places.workspace, places.tables()
+    typed = {Path(folder).absolute(): folder for folder in places.methods or ()}
+    new = {n: typed.get(path.parent, str(path.parent)) for n, path in methods.files.items() if path.parent != FOLDER}
+    if not new and (only_tasks or data or dry_run):
+        raise BenchError("there is nothing to train; give the folder of your method with --methods DIR")
+    for name in new:
+        methods[name] = replace(methods[name], board=True)
+    failed: list[dict[str, str]] = []
+    if new:
+        profiles = study_file(study_path(BOARD)).profiles
+        asked = [r for profile in profiles for r in expand(BOARD, profile, methods, tasks).requests]
+        asked = [r for r in asked if r.method in new and r.repetition == 0]
+        own, offered = by_task(data), list(dict.fromkeys(r.task for r in asked))
+        chosen = names("--only-tasks", only_tasks) or [t for t in offered if tasks[t].embedded or t in own]
+        for task in (*chosen, *own):
+            if task not in offered or task not in chosen:
+                raise BenchError(
+                    f"{', '.join(new)} is not trained on '{task}': --only-tasks excludes it, or the leaderboard does "
+                    f"not train it on that task (it has {', '.join(offered)})"
+                )
+        requests = [
+            replace(r, repetition=repetition, data=own.get(r.task))
+            for r in asked
+            for repetition in range(repetitions)
+            if r.task in chosen
+        ]
+        executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
+        with Display() as display:
+            place, known = Place(workspace, *places.folders()), read_runs(workspace)[0]
+            work = Work(place, methods, tasks, executor, known, display.say, display.bar)
+            missing = work.missing(requests)[0]
+            minutes = work.cost(missing).seconds / executor.jobs / 60
+            display.say(
+                f"{words.plural(len(requests), 'run')}, {len(missing)} to do with "
+                f"{words.plural(executor.jobs, 'worker')}: about {minutes:.1f} minutes"
+            )
+            if dry_run:
+                return Answer({"new": [*new], "runs": len(requests), "to_do": len(missing), "minutes": minutes})
+            failed = work.do(missing)
+            for failure in failed:
+                display.say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
+    records, failures = read_runs(workspace)
+    page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
+    paths = write_page(workspace.root / "out", page)
+    lines = ["Test accuracy in percent; NMSE: lower is better.\n", board_of(page).short().text() + "\n"]
+    for d in page.judged.differences:
+        if d.method["method"] in new and d.verdict.difference is not None:
+            size = words.difference(d.method["metric"], d.verdict.difference)
+            where = f"{page.declared.task_title(d.method['task'])}: {size} ({words.plural(d.verdict.n, 'run')})"
+            lines.append(f"{d.method.title} − {d.control.title} on {where}")
+    shown = ("task", "method", "metric", "n", "score_mean", "command")
+    rows = [{name: row[name] for name in shown} for row in page.rows]
+    content = {"new": [*new], "failed": failed, "rows": rows, "files": [str(path) for path in paths]}
+    return Answer(content, "\n".join([*lines, f"All columns: {paths[0]}"]), 1 if failed else 0)

@@ -1,0 +1,194 @@
+"""Commands on files: data, export, collect, sync."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from delrec_bench.app.command_line import command, group, top
+from delrec_bench.app.options import Answer, Places, argument, option
+from delrec_bench.errors import BenchError
+from delrec_bench.workspace import here
+
+data = group(
+    "List, generate, download and check dataset files.",
+    ("data status", "which files each task needs, and which are present"),
+    ("data make", "write the datasets that need no download"),
+    ("data fetch shd", "download the official files and verify their checksums"),
+)
+export = group(
+    "Export a trained network to NIR or safetensors.",
+    ("export safetensors 3f2a", "the network of the run whose key starts with 3f2a"),
+    ("export nir model.safetensors", "convert a file to NIR"),
+)
+top.add_typer(data, name="data", rich_help_panel="Files")
+top.add_typer(export, name="export", rich_help_panel="Files")
+Tasks = Annotated[list[str] | None, argument("Tasks (default: all).", "[TASK]...")]
+ModelArgument = Annotated[
+    str, argument("First characters of a run's key, its folder or record, or a .safetensors file.", "MODEL")
+]
+OutOption = Annotated[Path | None, option("Output file (default: out/models/MODEL.FORMAT).", metavar="FILE")]
+
+
+@command("Files", ("collect ../node1 ../node2", "combine the runs of two machines"))
+def collect(
+    places: Places,
+    sources: Annotated[list[Path], argument("Another repository root, or its folder of runs.", "DIR...")],
+) -> Answer:
+    """Copy finished runs from other folders into this one. Runs with the same key must be identical."""
+    from delrec_bench.studies.collecting import merge
+
+    found = merge(places.workspace, sources)
+    unfinished = f"; {found.unfinished} without a record skipped" if found.unfinished else ""
+    text = f"{len(found.added)} runs added, {len(found.same)} already here{unfinished}"
+    return Answer({"added": found.added, "same": found.same, "unfinished": found.unfinished}, text)
+
+
+@command("Files", ("sync", "after training without a connection to MLflow"))
+def sync(places: Places) -> Answer:
+    """Copy all runs to MLflow (to its local database, or to the server in MLFLOW_TRACKING_URI)."""
+    from functools import partial
+
+    from delrec_bench.app.progress import Display
+    from delrec_bench.records import read_folder
+    from delrec_bench.runs.trained import with_example
+    from delrec_bench.tracking import sync as synced
+
+    workspace, (methods, _) = places.workspace, places.tables()
+    with Display() as display:
+        records, _ = read_folder(workspace.runs, display.say)
+        model_of, shown = partial(with_example, methods=methods), partial(display.each, "MLflow")
+        summary = synced(workspace, records, model_of, shown)
+    content = {name: getattr(summary, name) for name in ("added", "replaced", "unchanged")}
+    return Answer(content | {"database": summary.place}, str(summary))
+
+
+@command("", of=data)
+def status(places: Places, names: Tasks = None) -> Answer:
+    """Show which files each task needs, and which are present."""
+    return _shelf(places, names, fresh=False)
+
+
+@command("", of=data)
+def verify(places: Places, names: Tasks = None) -> Answer:
+    """Check the files against their recorded md5 sums."""
+    return _shelf(places, names, fresh=True)
+
+
+@command("", of=data)
+def make(
+    places: Places, names: Tasks = None, again: Annotated[bool, option("Overwrite existing files.", "--again")] = False
+) -> Answer:
+    """Write the datasets that need no download."""
+    from delrec_bench.data import shelf
+
+    chosen: list[str] | list[None] = _known(places, names) or [None]
+    return _written(places, [path for name in chosen for path in shelf.make(places.workspace, name, again)])
+
+
+@command("", of=data)
+def fetch(
+    places: Places,
+    names: Annotated[list[str] | None, argument("Tasks.", "TASK...")] = None,
+    url: Annotated[str | None, option("Download from this folder of another server instead.")] = None,
+) -> Answer:
+    """Download the official files and verify their checksums."""
+    from delrec_bench.data import shelf
+
+    if not (chosen := _known(places, names)):
+        raise BenchError("data fetch needs a task: shd, ssc or ps-mnist; `data status` shows what is missing")
+    return _written(places, [path for name in chosen for path in shelf.fetch(places.workspace, name, url)])
+
+
+@command("", of=data)
+def export_splits(
+    places: Places,
+    names: Tasks = None,
+    repetitions: Annotated[int, option("Write repetitions 0 to N - 1.", min=1, metavar="N")] = 10,
+    out: Annotated[Path | None, option("Output folder (default: ROOT/out/splits).", metavar="DIR")] = None,
+) -> Answer:
+    """Write splits, permutations and seeds to files, for use in other code."""
+    from dataclasses import asdict
+
+    from delrec_bench.config import Seeds
+    from delrec_bench.data.exchange import export_splits as written_splits
+    from delrec_bench.data.task_data import TaskOptions
+
+    _, tasks = places.tables()
+    folder = out or places.workspace.root / "out" / "splits"
+    written: list[Path] = []
+    for name in _known(places, names) or tasks:
+        try:
+            for repetition in range(repetitions):
+                seeds = Seeds.of(repetition)
+                loaded = tasks[name].load(TaskOptions(), seeds.split, seeds.permutation, None, places.workspace)
+                written += written_splits(loaded, repetition, asdict(seeds), folder)
+        except BenchError as error:
+            if names:
+                raise
+            typer.echo(f"{name}: skipped ({error})", err=True)
+    return _written(places, written)
+
+
+def _known(places: Places, names: list[str] | None) -> list[str]:
+    """The names, each of a task; an unknown one is an error that names the nearest."""
+    _, tasks = places.tables()
+    return [tasks[name].name for name in names or ()]
+
+
+def _written(places: Places, paths: Iterable[Path]) -> Answer:
+    shown = [here(path, places.workspace) for path in paths]
+    return Answer({"files": shown}, "\n".join(shown) or "nothing to do: every file is there")
+
+
+def _shelf(places: Places, names: list[str] | None, fresh: bool) -> Answer:
+    """What was found of each file; `fresh` checks those that are present once more."""
+    from delrec_bench.data import shelf
+
+    chosen = _known(places, names)
+    rows = [row for row in shelf.status(places.workspace, fresh) if not chosen or row.task in chosen]
+    rows = [row for row in rows if not fresh or row.found != shelf.ABSENT]
+    failed = sum(row.wrong for row in rows) if fresh else 0
+    files = [{**vars(row), "path": here(row.path, places.workspace)} for row in rows]
+    last = f"{len(rows)} files present, {failed} wrong" if fresh else shelf.advice(rows)
+    return Answer({"files": files, "failed": failed}, f"{shelf.as_text(rows)}\n\n{last}", 1 if failed else 0)
+
+
+@command("", of=export)
+def nir(
+    places: Places,
+    model: ModelArgument,
+    out: OutOption = None,
+    step_ms: Annotated[
+        float | None, option("Length of a time step (default: the run's, or 1 ms).", min=1e-6, metavar="MS")
+    ] = None,
+) -> Answer:
+    """Export a network as a NIR graph.
+
+    NIR can express hard resets, integer axonal or shared delays, batch norm (folded), and linear or leaky readouts. For
+    anything else this command reports an error that names the layer.
+    """
+    from delrec_bench.export import find_model
+    from delrec_bench.export.nir_graph import export_nir
+
+    found = find_model(model, places.workspace, places.tables()[0])
+    step = step_ms or (found.record.data.get("step_ms") if found.record is not None else None) or 1.0
+    path = out or places.workspace.root / "out" / "models" / f"{found.name}.nir"
+    about = {"model": found.name, **{k: str(v) for k, v in found.header.about.items()}}
+    told = export_nir(path, found.network, step / 1000, about)
+    content = {"model": found.name, "file": str(path), "step_ms": step, "readers": told}
+    return Answer(content, "\n".join([f"written: {path} ({step:g} ms per step)", *told]))
+
+
+@command("", of=export)
+def safetensors(places: Places, model: ModelArgument, out: OutOption = None) -> Answer:
+    """Export a network as one .safetensors file, which `delrec_bench.export.load_network` reads."""
+    from delrec_bench.export import find_model
+    from delrec_bench.workspace import write_atomic
+
+    found = find_model(model, places.workspace, places.tables()[0])
+    path = out or places.workspace.root / "out" / "models" / f"{found.name}.safetensors"
+    content = found.weights()
+    write_atomic(path, content)
+    return Answer({"model": found.name, "file": str(path), "bytes": len(content)}, f"written: {path}")

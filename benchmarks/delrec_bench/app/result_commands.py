@@ -1,0 +1,221 @@
+"""Commands that show what there is: report, compare, list, score."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from delrec_bench.app.command_line import command
+from delrec_bench.app.options import (
+    Answer,
+    DataOfTasks,
+    DataOption,
+    Places,
+    ProfileOption,
+    StudyOption,
+    argument,
+    by_task,
+    option,
+    read_runs,
+)
+from delrec_bench.errors import BenchError, nearest
+
+if TYPE_CHECKING:
+    from delrec_bench.records import Record
+    from delrec_bench.workspace import Workspace
+
+
+@command(
+    "Results",
+    ("report", "write out/leaderboard/ from existing runs"),
+    ("report --study sigma --source mlflow", "a study, from the runs in MLflow"),
+    ("report --study adaptive --profile speech --data shd=DIR --data ssc=DIR", "runs on your own files"),
+    ("report --publish", "add your runs to our stored ones and write reports/leaderboard/"),
+    ("report --source published --publish", "redraw a report from stored runs"),
+)
+def report(
+    places: Places,
+    study: StudyOption = "leaderboard",
+    profile: ProfileOption = None,
+    data: DataOfTasks = None,
+    source: Annotated[
+        str | None, option("Runs to read (default: yours, plus our stored ones).", metavar="published|mlflow|DIR")
+    ] = None,
+    publish: Annotated[bool, option("Write to reports/. Needs a clean git tree.", "--publish")] = False,
+    allow_mixed: Annotated[bool, option("Allow runs from several code revisions.", "--allow-mixed")] = False,
+) -> Answer:
+    """Write a report on existing runs to out/, or with --publish to reports/. Trains nothing."""
+    from delrec_bench.report.content import build
+    from delrec_bench.report.declared import page_of
+    from delrec_bench.report.writing import publish as published
+    from delrec_bench.report.writing import write_page
+    from delrec_bench.studies.expansion import Wanted, expand
+
+    workspace, (methods, tasks) = places.workspace, places.tables()
+    expanded = expand(study, profile, methods, tasks, Wanted(data=by_task(data)))
+    records, failures = read_runs(workspace, source)
+    declared = page_of(expanded, methods, tasks, records, failures)
+    shown = source or "records"
+    if publish:
+        paths = published(workspace, declared, records, source=shown, allow_mixed=allow_mixed)
+    else:
+        paths = write_page(workspace.root / "out", build(declared, records, shown))
+    files = [str(path) for path in paths]
+    return Answer({"page": declared.page, "files": files}, "\n".join(files))
+
+
+@command(
+    "Results",
+    ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, using the runs of one study"),
+    ("compare 'delrec-axonal (sigma 10.0)' 'delrec-axonal (sigma 0.0)' --of sigma", "two settings of a sweep"),
+    ("compare runs published", "your runs and our stored ones"),
+    ("compare ../other/runs runs", "runs from another machine and yours"),
+)
+def compare(
+    places: Places,
+    a: Annotated[str, argument("A method, a folder of runs, a record file, or 'published' (our runs).", "A")],
+    b: Annotated[str, argument("What to compare A with.", "B")],
+    of: Annotated[str | None, option("Use only the runs of this study.", metavar="STUDY")] = None,
+    profile: ProfileOption = None,
+) -> Answer:
+    """Compare two methods on each task, or check whether two sets of runs are equal, consistent or different.
+
+    Two sets of runs that are different exit with code 1.
+    """
+    from delrec_bench.statistics.reproduced import judge, match
+
+    left, right = (None if of is not None else _runs_of(text, places.workspace) for text in (a, b))
+    if left is None and right is None:
+        return _compare_methods(places, a, b, of, profile)
+    if left is None or right is None:
+        method, folder = (a, b) if left is None else (b, a)
+        raise BenchError(
+            f"'{folder}' is a set of runs, but '{method}' is not; give two methods, or two sets of runs ('published', "
+            "a folder of runs, a record file)"
+        )
+    found = judge(*match(left, right, lambda record: f"{record.method} on {record.task}"))
+    content: dict[str, Any] = {"word": found.word, "rows": [dict(vars(row)) for row in found.rows]}
+    return Answer(content, "\n".join([*found.lines, str(found)]), 1 if found.word == "different" else 0)
+
+
+def _runs_of(text: str, workspace: "Workspace") -> "list[Record] | None":
+    """The records that a word names; None for what names none, such as a method."""
+    from delrec_bench.records import read_record
+
+    path = Path(text)
+    if path.is_file():
+        return [read_record(path)]
+    return read_runs(workspace, text)[0] if text == "published" or path.is_dir() else None
+
+
+def _compare_methods(places: Places, a: str, b: str, of: str | None, profile: str | None) -> Answer:
+    from dataclasses import replace
+
+    from delrec_bench.report import words
+    from delrec_bench.report.content import build
+    from delrec_bench.report.declared import Comparison, Declaration, Expected, page_of
+    from delrec_bench.studies.expansion import expand
+
+    records, failures = read_runs(places.workspace)
+    methods, tasks = places.tables()
+    if of is None:
+        runs = {r.key: Expected(r.method) for r in records if r.kind in ("run", "floor")}
+        declared = Declaration("", "", "", "", runs, tasks)
+    else:
+        declared = page_of(expand(of, profile, methods, tasks), methods, tasks, records, failures)
+    known = {expected.method for expected in declared.runs.values()}
+    for name in (a, b):
+        if name not in known:
+            raise BenchError(f"there are no runs of '{name}' to compare; {nearest(name, known)}")
+    runs = {key: expected for key, expected in declared.runs.items() if expected.method in (a, b)}
+    asked = replace(declared, runs=runs, primary=None, finding=None, empty=(), contrasts=(Comparison(a, b),))
+    page = build(asked, records)
+    if page.mixed:
+        raise BenchError(f"{words.some(page.mixed)}: there are runs with several settings; choose a study with --of")
+    shown = [d for d in page.judged.differences if (d.method["method"], d.control["method"]) == (a, b) and d.verdict.n]
+    if not shown:
+        raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")
+    lines = [f"{a} - {b}"]
+    for d in shown:
+        v, metric, told = d.verdict, d.method["metric"], words.plural(d.verdict.n, "run")
+        if v.compared and v.p is not None:
+            told += f", 95 % interval {words.difference_range(metric, v.low, v.high)}, p {v.p:.2g}"
+        elif not v.compared:
+            told += ", too few for an interval"
+        lines.append(f"{declared.task_title(v.task)}: {words.difference(metric, v.difference or 0.0)} ({told})")
+    fields = ("task", "difference", "low", "high", "n", "p")
+    found = [{name: getattr(d.verdict, name) for name in fields} for d in shown]
+    return Answer({"differences": found}, "\n".join(lines))
+
+
+LISTED = {
+    "methods": ("name", "summary", "source", "learned", "control", "board", "kind"),
+    "tasks": ("name", "summary", "source", "licence", "family", "metric", "embedded", "accepts_data"),
+    "metrics": ("name", "label", "unit", "direction", "predicts"),
+    "profiles": ("name", "summary"),
+    "studies": ("name", "summary", "profiles"),
+}
+
+
+@command(
+    "Results",
+    ("list", "how many of each there are"),
+    ("list methods", "each method's source and what it learns"),
+    ("list tasks", "each task's data, licence and metric"),
+)
+def list_(places: Places, what: Annotated[str | None, argument("One of: " + ", ".join(LISTED) + ".")] = None) -> Answer:
+    """List methods, tasks, metrics, profiles or studies."""
+    from delrec_bench.config import profiles
+    from delrec_bench.metrics.metric import find_metrics
+    from delrec_bench.studies.file import study_file, study_files
+
+    if what is not None and what not in LISTED:
+        raise BenchError(f"list: unknown '{what}'; {nearest(what, LISTED)}")
+    methods, tasks = places.tables()
+    found: dict[str, list[dict[str, Any]]] = {
+        kind: [{name: getattr(entry, name) for name in LISTED[kind]} for entry in table.values()]
+        for kind, table in (("methods", methods), ("tasks", tasks), ("metrics", find_metrics()))
+    }
+    found["profiles"] = [{"name": name, "summary": f"for {', '.join(of)}"} for name, of in profiles().items()]
+    files = {name: study_file(path) for name, path in study_files().items()}
+    found["studies"] = [{"name": n, "summary": of.summary, "profiles": [*of.profiles]} for n, of in files.items()]
+    if what is not None:
+        return Answer({what: found[what]}, "\n".join(map(_shown, found[what])))
+    named = {kind: [row["name"] for row in rows] for kind, rows in found.items()}
+    lines = [f"{kind:<9} {len(of):>3}   {', '.join(of[:5])}{', ...' * (len(of) > 5)}" for kind, of in named.items()]
+    return Answer(named, "\n".join(lines))
+
+
+def _shown(row: dict[str, Any]) -> str:
+    """A row as people read it: its name, then what there is to say."""
+    told = {name: ", ".join(of) if isinstance(of, list) else of for name, of in row.items() if of and name != "name"}
+    return "\n    ".join([row["name"], *(f"{name.replace('_', ' ')}: {of}" for name, of in told.items())])
+
+
+@command(
+    "Results",
+    ("score predictions.csv --task shd --repetition 0", "score a csv with the columns position and prediction"),
+)
+def score(
+    places: Places,
+    file: Annotated[Path, argument("A csv with the columns position and prediction.", "FILE")],
+    task: Annotated[str, option("The task (its test split is written by data export-splits).", metavar="TASK")],
+    repetition: Annotated[int, option("The repetition whose split was used.", min=0, metavar="R")] = 0,
+    data: DataOption = None,
+) -> Answer:
+    """Score predictions from other code on the test split of a task."""
+    from delrec_bench.config import Seeds
+    from delrec_bench.data.exchange import read_predictions
+    from delrec_bench.data.task_data import TaskOptions
+    from delrec_bench.metrics import metric_named
+
+    _, tasks = places.tables()
+    seeds = Seeds.of(repetition)
+    folder = None if data is None else Path(data)
+    loaded = tasks[task].load(TaskOptions(), seeds.split, seeds.permutation, folder, places.workspace)
+    predictions, targets = read_predictions(file, loaded), loaded.test.targets.numpy()
+    metric, total = metric_named(loaded.metric), len(targets)
+    value = float(metric.score(predictions, targets))
+    correct = int((predictions == targets).sum()) if metric.classifies else None
+    counted = "" if correct is None else f" ({correct} of {total})"
+    text = f"{loaded.name}, repetition {repetition}: {metric.format(value)} {metric.unit}{counted}"
+    content = {"task": loaded.name, "data_digest": loaded.digest, "repetition": repetition, "metric": loaded.metric}
+    return Answer(content | {"score": value, "correct": correct, "total": total}, text)

@@ -1,0 +1,291 @@
+"""Commands that make runs of their own: run, rerun, search, bench."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from delrec_bench.app.command_line import command
+from delrec_bench.app.options import (
+    Answer,
+    ArithmeticOption,
+    DataOfTasks,
+    DataOption,
+    DeviceOption,
+    DryRunOption,
+    JobsOption,
+    MethodsOption,
+    Places,
+    TasksOption,
+    argument,
+    by_task,
+    names,
+    option,
+    read_runs,
+)
+from delrec_bench.app.progress import Display
+from delrec_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from delrec_bench.records import Record
+
+_PROFILES = "Preset: quick (minutes), embedded (hours), paper, paper-2025 or equi-parameter (published settings)."
+_SETTINGS = "Change a setting: training.*, network.*, task.*, seeds.*, dtype, budget, products."
+TaskArgument = Annotated[str, argument("A task (see delrec-bench list tasks).")]
+
+
+@command(
+    "Run",
+    ("run lif digits", "about a minute"),
+    ("run delrec-axonal shd --data ~/corpora/shd --profile equi-parameter --repetition 2", "on your own files"),
+    ("run dcls ps-mnist --data ~/mnist --limit 2000 --epochs 2 --set hidden=32,64,64", "with other settings"),
+    ("run mine digits --methods ./my-methods --json", "your own method, with JSON output"),
+)
+def run(
+    places: Places,
+    method: Annotated[str, argument("A method (see delrec-bench list methods).")],
+    task: TaskArgument,
+    repetition: Annotated[int, option("Which repetition: 0, 1, ... Determines all seeds.", metavar="R")] = 0,
+    profile: Annotated[str, option(_PROFILES, metavar="P")] = "quick",
+    epochs: Annotated[int | None, option("Number of training epochs.", metavar="N")] = None,
+    limit: Annotated[int | None, option("Maximum number of training samples.", metavar="N")] = None,
+    data: DataOption = None,
+    device: DeviceOption = "cpu",
+    engine: Annotated[str, option("Engine: auto, reference, cpu or triton.", metavar="NAME")] = "auto",
+    threads: Annotated[
+        int, option("Threads for delrec's kernels (with native arithmetic also for torch).", metavar="N")
+    ] = 1,
+    arithmetic: ArithmeticOption = "portable",
+    trial: Annotated[bool, option("Hyperparameter trial: separate seeds, validation score only.", "--trial")] = False,
+    settings: Annotated[list[str] | None, option(_SETTINGS, "--set", metavar="KEY=VALUE")] = None,
+) -> Answer:
+    """Train one network and store the result.
+
+    If the run already exists, its result is shown instead.
+    """
+    from functools import partial
+
+    from delrec_bench.config import Request, parse_setting
+    from delrec_bench.runs.executors import Place, do
+    from delrec_bench.runs.trained import with_example
+    from delrec_bench.tracking import follow, sync
+
+    values: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # checked by the model
+    values |= {"profile": profile, "epochs": epochs, "limit": limit, "data": data, "engine": engine}
+    overrides = tuple(parse_setting(text) for text in settings or ())
+    request = Request(method, task, repetition, threads=threads, overrides=overrides, trial=trial, **values)
+    workspace, begun = places.workspace, []
+    with Display() as display:
+        with follow(workspace, display.say) as live:
+
+            def progress(entry: dict[str, Any]) -> None:
+                if "begun" in entry:
+                    begun.append(entry["begun"])
+                    live.begin(begun[-1])
+                else:
+                    display.epoch(entry)
+
+            done = do(request, Place(workspace, *places.folders()), progress)
+            if done.key is None and begun:
+                live.end(begun[-1].key, "FAILED")
+        record = done.record(workspace)
+        try:
+            sync(workspace, [record], partial(with_example, methods=places.tables()[0]))
+        except BenchError as error:  # a view of the record, which holds without it
+            display.say(f"warning: {error}")
+    path = str(workspace.runs / record.key / "record.json")
+    text = f"{_shown(record)}\n{'already done' if done.reused else 'written'}: {path}"
+    return Answer(_content(record) | {"record": path}, text)
+
+
+def _content(record: "Record") -> dict[str, Any]:
+    names = ("key", "method", "task", "repetition", "engine", "device", "metric", "parameters")
+    content = {name: getattr(record, name) for name in names} | {"data_digest": record.data["digest"]}
+    results = ("epochs", "best_epoch", "valid_score", "test_score", "correct", "total")
+    content |= {name: record.result.get(name) for name in results}
+    for part in ("valid", "test"):
+        content[f"{part}_accuracy"] = content[f"{part}_score"] if record.metric == "accuracy" else None
+    content |= {name: record.activity.get(name) for name in ("spikes_per_neuron_step", "synaptic_operations")}
+    return content | {name: record.measured.get(name) for name in ("wall_seconds", "peak_bytes")}
+
+
+def _shown(record: "Record") -> str:
+    from delrec_bench.metrics import metric_named
+
+    result, metric = record.result, metric_named(record.metric)
+    if record.kind == "trial":
+        failed, score = result["failed"], result["valid_score"]
+        said = "trial, validation " + (f"failed: {failed}" if failed else f"{record.metric} {score:.4f}")
+    else:
+        of = f" ({result['correct']} of {result['total']})" if metric.classifies else ""
+        said = f"test {metric.format(record.score)} {metric.unit}{of}"
+    if result.get("best_epoch"):
+        said += f", epoch {result['best_epoch']} of {result['epochs']} (chosen by: {result['selection']})"
+    text = f"{record.method} on {record.task}, repetition {record.repetition}: {said}"
+    if record.parameters:
+        parts = ", ".join(f"{record.parameters[name]} {name}" for name in ("weights", "delays", "neuron"))
+        text += f"\nparameters {record.parameters['total']} ({parts})"
+    return text
+
+
+@command("Run", ("rerun 3f2a", "repeat the run whose key starts with 3f2a and compare"))
+def rerun(
+    places: Places,
+    record: Annotated[str, argument("A record.json, or the first characters of a run's key.")],
+    data: Annotated[str | None, option("The files it was trained on, if they are your own.", metavar="DIR")] = None,
+) -> Answer:
+    """Repeat a run and check whether it is equal, consistent or different (exit code 1)."""
+    from delrec_bench.records import find_record, read_store
+    from delrec_bench.runs.again import rerun as made_again
+    from delrec_bench.statistics.reproduced import MadeTwice, judge, row_of
+
+    workspace = places.workspace
+    found = find_record(record, workspace)
+    made = made_again(found, *places.tables(), workspace, data, folders=places.folders())
+    stored = [r for r in read_store(workspace.reports, [found.task])[0] if r.kind == found.kind]
+    alike = [r.score for r in stored if row_of(r) == row_of(found)]
+    [row] = judge([MadeTwice(str(found), [(found, made)], alike)]).rows
+    content = {"key": found.key, "again": made.key, "word": row.word, "reason": row.reason}
+    return Answer(content, str(row), 1 if row.word == "different" else 0)
+
+
+@command(
+    "Run",
+    ("search delrec-axonal digits --size 10000 --dry-run", "number of trials and core hours"),
+    ("search delrec-axonal digits --size 10000 --jobs 2", "search, and store the settings for all studies"),
+    (
+        "search delrec-axonal digits --size 10000 --independent 5",
+        "five searches, to measure the variance due to tuning",
+    ),
+)
+def search(
+    places: Places,
+    method: Annotated[str, argument("The method; versions with learned and fixed delays are searched together.")],
+    task: TaskArgument,
+    size: Annotated[
+        int | None, option("Number of parameters (default: the profile's widths).", min=1, metavar="N")
+    ] = None,
+    profile: Annotated[str, option("Preset for all other settings, including epochs.", metavar="P")] = "embedded",
+    data: DataOption = None,
+    draws: Annotated[
+        int, option("Random draws, each trained for a quarter of the epochs on one split.", min=1, metavar="N")
+    ] = 24,
+    finals: Annotated[int, option("Number of best draws to train in full.", min=1, metavar="N")] = 6,
+    splits: Annotated[int, option("Number of validation splits for those.", min=1, metavar="N")] = 3,
+    independent: Annotated[
+        int, option("Number of independent searches; the first one sets the preset.", min=1, metavar="N")
+    ] = 1,
+    device: DeviceOption = "cpu",
+    jobs: JobsOption = None,
+    dry_run: DryRunOption = False,
+) -> Answer:
+    """Search the hyperparameters of a method on a task.
+
+    Draws learning rates, tau, sigma and dropout at random and selects on validation data; the test set is not used.
+    Finished trials are reused. The result is written to config/searched/TASK.json.
+    """
+    from delrec_bench.config.searched import keep, tuning_variance
+    from delrec_bench.runs.executors import Place, default_jobs, make_executor
+    from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
+    from delrec_bench.studies.work import Work
+
+    workspace, (methods, tasks) = places.workspace, places.tables()
+    members = entry_of(method, methods)
+    executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
+    with Display() as display:
+        place = Place(workspace, *places.folders())
+        work = Work(place, methods, tasks, executor, read_runs(workspace)[0], display.say, display.bar)
+        plans = [
+            SearchPlan(task, profile, members, size, data, device, draws, finals, splits, seed)
+            for seed in range(independent)
+        ]
+        searching = [Searching(plan, work) for plan in plans]
+        costs = [one.cost() for one in searching]
+        trials, hours = sum(cost.runs for cost in costs), sum(cost.seconds for cost in costs) / 3600
+        display.say(
+            f"{', '.join(members)} on {task}, size {searching[0].size}: {trials} trials in {independent} searches, "
+            f"about {hours:.1f} core hours ({costs[0].known} of {costs[0].runs} estimated from past runs)"
+        )
+        content = {"methods": list(members), "size": searching[0].size, "trials": trials, "core_hours": hours}
+        if dry_run:
+            return Answer(content)
+        for one in searching:
+            found = one.run()
+            path = keep(task, found)
+            display.say(f"seed {found.seed}: draw {found.chosen}, mean validation score {found.score:.4f}: {path}")
+    name = found.name(task)
+    return Answer(content | {"name": name, "file": str(path), "tuning_variance": tuning_variance(name)})
+
+
+@command(
+    "Run",
+    ("bench", "the leaderboard's methods on the tasks that need no download, about two minutes"),
+    ("bench --study three-tasks", "SHD, SSC and PS-MNIST at published widths; needs no data"),
+    ("bench --study leaderboard --profile speech --data shd=DIR --data ssc=DIR", "on your own files"),
+    ("bench --again -- --benchmark-autosave --benchmark-compare", "save, and compare with the last saved measurement"),
+)
+def bench(
+    places: Places,
+    options: Annotated[
+        list[str] | None, argument("Passed to pytest, after --, for example --benchmark-compare.")
+    ] = None,
+    study: Annotated[
+        str | None, option("Measure the methods of this study, with its tasks and settings.", metavar="S")
+    ] = None,
+    profile: Annotated[str | None, option("A profile of the study, or of the presets (default: quick).")] = None,
+    data: DataOfTasks = None,
+    only_methods: MethodsOption = None,
+    only_tasks: TasksOption = None,
+    each: Annotated[
+        float | None, option("Seconds per method and task (default: 2; with --study: 15).", metavar="S")
+    ] = None,
+    quick: Annotated[bool, option("Three rounds only, as a quick check.", "--quick")] = False,
+    threads: Annotated[int, option("Number of threads for torch and numba.", metavar="N")] = 1,
+    device: DeviceOption = "cpu",
+    again: Annotated[bool, option("Repeat existing measurements.", "--again")] = False,
+) -> Answer:
+    """Measure parameter counts and latency: a training step, inference of a batch, inference of one sample.
+
+    Use an idle machine. Existing measurements from this machine are kept, so you can resume an interrupted command.
+    SHD, SSC and PS-MNIST need no data: inputs are random, with the task's shape and spike rate.
+    """
+    from dataclasses import replace
+
+    from delrec_bench.config import Request
+    from delrec_bench.environment import say
+    from delrec_bench.latency import measure
+    from delrec_bench.studies.expansion import Wanted, expand
+    from delrec_bench.studies.work import networks
+
+    methods, tasks = places.tables()
+    placed: Any = device  # checked by each request
+    chosen, where = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
+    if study is not None:
+        wanted = Wanted(methods=chosen, tasks=where, repetitions=1, data=by_task(data), device=placed)
+        expanded = expand(study, profile, methods, tasks, wanted)
+        requests = [replace(r, threads=threads) for r in networks(expanded.requests)]
+        words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
+        words += "".join(f" --data {task}=DIR" for task in expanded.data)
+    elif data:
+        raise BenchError("--data needs a study here; add --study NAME")
+    else:
+        usual = [name for name, method in methods.items() if method.build is not None and method.board]
+        embedded = [name for name, task in tasks.items() if task.embedded]
+        profile = profile or "quick"
+        pairs = [(method, task) for task in where or embedded for method in chosen or usual]
+        requests = [Request(*pair, profile=profile, threads=threads, device=placed) for pair in pairs]
+        words = f"delrec-bench bench --profile {profile}"
+    words += f" --threads {threads}" * (threads > 1) + f" --device {device}" * (device != "cpu")
+    seconds = each if each is not None else 2.0 if study is None or quick else 15.0
+    outcome = measure(
+        requests, methods, tasks, places.workspace, folders=places.folders(), each=seconds, quick=quick, again=again,
+        pytest=options or (), command=words, say=say,
+    )  # fmt: skip
+    rows = [
+        {"method": r.method, "task": r.task, "parameters": r.parameters, "host": r.measured["host"], **r.result}
+        for r in outcome.records
+    ]
+    lines = []
+    for row in rows:
+        times = [(name, row[f"{name}_ms"], row[f"{name}_ratio"]) for name in ("train", "infer", "batch1")]
+        told = [f"{name} -" if ms is None else f"{name} {ms:.4g} ms ({ratio:.2f})" for name, ms, ratio in times]
+        lines.append(f"{row['task']:<12} {row['method']:<24} {row['parameters']['total']:>9,}  {'  '.join(told)}")
+    content = {"latency": rows, "measured": outcome.measured, "failed": outcome.failed}
+    return Answer(content, "\n".join(lines), 1 if outcome.failed else 0)
