@@ -1,6 +1,5 @@
 """Where the suite's files live, and how they are written."""
 
-import glob
 import os
 import secrets
 import shutil
@@ -106,10 +105,23 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         raise
 
 
-def remove_drafts(folder: Path, name: str = "*", older: float = 0.0) -> None:
-    """Remove what killed writes left behind: drafts (files, folders) of `name`, all for "*", `older` seconds old."""
-    stem = "*" if name == "*" else glob.escape(name)
-    for draft in [path for mark in ".-" for path in folder.glob(f".{stem}{mark}????????")]:
+def read_limited(path: Path, largest: int) -> bytes:
+    """Return the content of a regular file; a `BenchError` where it has more than `largest` bytes or is unreadable."""
+    try:
+        if path.exists() and not path.is_file():
+            raise BenchError(f"{path} is not a file")
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BenchError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > largest:
+        raise BenchError(f"{path} has more than {largest:,} bytes, the largest size accepted")
+    return data
+
+
+def remove_drafts(folder: Path, older: float = 0.0) -> None:
+    """Remove what killed writes left behind: drafts (files, folders) that are `older` seconds old."""
+    for draft in [path for mark in ".-" for path in folder.glob(f".*{mark}????????")]:
         with suppress(OSError):  # another process swept it, or the folder is read-only
             if time.time() - draft.stat().st_mtime >= older:
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink()

@@ -5,7 +5,7 @@ import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import find_record, load_records, publish, read_record, write_record
+from delrec_bench.records import find_record, publish, read_folder, read_record, write_record
 from delrec_bench.runs.trained import network_of
 from delrec_bench.workspace import workspace_at
 
@@ -17,7 +17,7 @@ TINY = "--epochs 2 --limit 60 --set hidden=8,8 --set task.test_limit=40".split()
 def test_a_record_says_where_its_delays_began_and_ended(tmp_path):
     for method in ("delrec-dcls", "lif"):
         assert app.main(["run", method, "digits", *TINY, "--root", str(tmp_path)]) == 0
-    record, plain = sorted(load_records(tmp_path / "runs"), key=lambda r: r.method)
+    record, plain = sorted(read_folder(tmp_path / "runs")[0], key=lambda r: r.method)
     assert {layer["kind"] for layer in record.delays} == {"recurrent", "feedforward"} and plain.delays is None
     folder = workspace_at(tmp_path).runs / record.key
     model = network_of(record, folder / "checkpoint.pt", find_methods())

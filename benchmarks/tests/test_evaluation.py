@@ -15,7 +15,7 @@ from delrec_bench.data.generated import Events, write
 from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import finished_record, load_records, read_store
+from delrec_bench.records import finished_record, read_folder, read_store
 from delrec_bench.report.content import SCORED_ANEW
 from delrec_bench.report.declared import declaration
 from delrec_bench.runs import perform, single
@@ -311,7 +311,7 @@ def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in
     assert planned["runs"] == 5 and sum(row["runs"] for row in planned["rows"]) == 7, "and two that are trained"
     first, said = reproduced(capsys, data)
     assert (first["runs"], first["trained"], first["reused"]) == (5, 7, 0), said
-    records = load_records(root / "runs")
+    records = read_folder(root / "runs")[0]
     assert len(records) == 7 and sum(bool(r.history) for r in records) == 3
     with next(Path(name) for name in first["files"] if name.endswith(".csv")).open() as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}

@@ -16,7 +16,7 @@ from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import Record, finished_record, load_records, read_failure, same_record
+from delrec_bench.records import Record, finished_record, read_failure, read_folder
 from delrec_bench.runs import perform
 from delrec_bench.runs.executors import Local, Place, carry_out, make_executor
 from delrec_bench.runs.executors.executor import work
@@ -102,7 +102,7 @@ def test_a_run_whose_worker_is_killed_goes_on(tmp_path, capfd, dies_once, name):
     else:
         assert "a worker was killed over dies-once on digits; another one goes on with it" in capfd.readouterr().err
     record = done.record(there.workspace)
-    assert same_record(record, alone) and record.measured["resumed_after"] == [2]
+    assert record.content == alone.content and record.measured["resumed_after"] == [2]
 
 
 STUDY = """
@@ -145,12 +145,12 @@ def test_processes_dask_with_a_killed_worker_and_two_folders_give_the_same_page(
     assert app.main(["collect", str(one), str(two), "--root", str(joined)]) == 0
     capsys.readouterr()
     assert trained(joined) == 0
-    records = [load_records(root / "runs") for root in (local, dask, joined)]
+    records = [read_folder(root / "runs")[0] for root in (local, dask, joined)]
     assert any(r.measured.get("resumed_after") for r in records[1])
     pages = [{p.name: p.read_bytes() for p in (root / "out" / "ways").iterdir()} for root in (local, dask, joined)]
     assert len(pages[0]) >= 5 and b"dies-once" in pages[0]["ways.csv"]
     for found, page in zip(records, pages, strict=True):
-        assert len(found) == 6 and all(same_record(a, b) for a, b in zip(records[0], found, strict=True))
+        assert len(found) == 6 and all(a.content == b.content for a, b in zip(records[0], found, strict=True))
         assert page == pages[0]
 
 
@@ -189,7 +189,7 @@ def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_pat
     (done,) = carry_out(executor, [request("cut-off")], there)
     assert done.error is None
     record = finished_record(there.workspace.runs, done.key)
-    assert same_record(record, alone) and record.measured["resumed_after"] == [2]
+    assert record.content == alone.content and record.measured["resumed_after"] == [2]
     (log,) = (there.workspace.runs / ".slurm").glob("*/*_log.err")
     assert "this job is timed-out" in log.read_text() and "goes on after epoch 2" in log.read_text()
 
@@ -279,7 +279,7 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     kept = read_failure(path)  # of the very form that the documentation's schema has
     assert (kept.status, kept.attempts, kept.method) == ("failed", 2, "faulty")
     assert "Traceback" in kept.traceback and "faulty.py" in kept.traceback
-    assert load_records(tmp_path / "runs") == []
+    assert read_folder(tmp_path / "runs")[0] == []
     method(tmp_path / "methods", "faulty")
     assert app.main(words) == 0, "mended"
     assert not path.exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from delrec_bench.records import load_records, same_record
+from delrec_bench.records import read_folder
 from delrec_bench.runs.folder import RunFolder, sealed
 from delrec_bench.training import loop
 
@@ -157,9 +157,9 @@ def test_a_study_that_is_killed_ten_times_at_random_moments_ends_as_one_left_alo
             process.wait()
             kills += 1
     assert start(roots["killed"]).wait() == 0, said.read_text()
-    whole, killed = ({r.key: r for r in load_records(root / "runs")} for root in roots.values())
+    whole, killed = ({r.key: r for r in read_folder(root / "runs")[0]} for root in roots.values())
     assert whole.keys() == killed.keys() and len(whole) == 6
-    assert all(same_record(whole[key], killed[key]) for key in whole)
+    assert all(whole[key].content == killed[key].content for key in whole)
     pages = [{p.name: p.read_bytes() for p in (root / "out" / "killed").iterdir()} for root in roots.values()]
     assert pages[0] == pages[1]
     assert not list((roots["killed"] / "runs").glob("[0-9a-f]*/.*")), "no draft is left in a run's folder"

@@ -14,7 +14,7 @@ from delrec_bench.latency import measuring, timing
 from delrec_bench.latency.drawn import drawn
 from delrec_bench.latency.timing import Times, ratio
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import load_records, read_record, verify, write_record
+from delrec_bench.records import expected_key, read_folder, read_record, write_record
 from delrec_bench.studies.expansion import expand
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
@@ -135,8 +135,9 @@ def record(made, method="delrec-axonal", slower=2.0):
 
 
 def test_times_become_a_record_with_milliseconds_ratio_and_what_identifies_it(made, tmp_path):
-    found = verify(record(made))
+    found = record(made)
     result = found.result
+    assert found.key == expected_key(found)
     assert (found.kind, found.method, found.task, found.data["kind"]) == ("latency", "delrec-axonal", "shd", "DRAWN")
     for mode in latency.MODES:
         assert result[f"{mode}_ms"] == pytest.approx(400.0) and result[f"{mode}_ms_iqr"] == pytest.approx(
@@ -265,7 +266,7 @@ def test_bench_measures_through_pytest_itself_and_keeps_what_benchmark_compare_r
     assert "(NOW)" in said and "(0001_" in said, "the comparison is shown"
     kept = [json.loads(path.read_text()) for path in (tmp_path / "kept").rglob("*.json")]
     assert len(kept) == 2 and {one["group"] for one in kept[0]["benchmarks"]} == {f"digits {m}" for m in latency.MODES}
-    assert len(load_records(tmp_path / "runs")) == 2, "alike: replaced"
+    assert len(read_folder(tmp_path / "runs")[0]) == 2, "alike: replaced"
 
 
 def test_a_network_on_a_card_is_refused_by_name_without_one_and_a_folder_is_named_from_everywhere(

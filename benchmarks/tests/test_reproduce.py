@@ -8,7 +8,7 @@ import pytest
 from delrec_bench import app
 from delrec_bench.errors import BenchError, DivergedError, RunError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import load_records
+from delrec_bench.records import read_folder
 from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
@@ -65,7 +65,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     page = {name: (folder / name).read_bytes() for name in OUTPUTS}
     assert b"delrec-axonal" in page["leaderboard.md"] and first["complete"] and first["page"] == "leaderboard"
     assert not (root / "reports").exists()
-    records = load_records(root / "runs")
+    records = read_folder(root / "runs")[0]
     assert len(records) == 6
     assert app.main(["report"]) == 0
     assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
@@ -84,7 +84,7 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert "MLflow: 6 added" in said, "a deleted database is filled again"
     assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
     assert second["comparison"].startswith("Nothing to compare with") and second["rows"] == []
-    assert load_records(root / "runs") == records
+    assert read_folder(root / "runs")[0] == records
 
     assert app.main(["sync"]) == 0
     assert "0 added, 0 replaced" in capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_a_failed_run_is_counted_and_the_others_are_kept(root, capsys, monkeypat
     content = json.loads(capsys.readouterr().out)
     assert code == 1
     assert {entry["method"] for entry in content["failed"]} == {"delrec-axonal"}
-    assert len(load_records(root / "runs")) == 4
+    assert len(read_folder(root / "runs")[0]) == 4
     page = json.loads((root / "out" / "leaderboard" / "leaderboard.json").read_text())
     assert page["complete"] == content["complete"] == (kind is DivergedError)
     assert [one["method"] for one in page["diverged"]] == ["delrec-axonal"] * (2 if kind is DivergedError else 0)

@@ -9,7 +9,7 @@ from delrec_bench import app
 from delrec_bench.config import Request, settle
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import load_records
+from delrec_bench.records import read_folder
 from delrec_bench.report.content import TEST_SELECTED
 from delrec_bench.runs import single
 from delrec_bench.runs.again import rerun
@@ -51,7 +51,7 @@ def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
     content = json.loads(reproduced(checkout, capsys).out)
     epochs = [f"epoch {n}" for n in (1, 2, 3, 4)]
     assert sorted(released) == sorted(2 * ["deployed", "deployed", "deployed", *epochs])
-    records = {(r.result["selection"], r.repetition): r for r in load_records(checkout / "runs")}
+    records = {(r.result["selection"], r.repetition): r for r in read_folder(checkout / "runs")[0]}
     assert len(records) == 6
     for repetition in (0, 1):
         validation, last, cheated = (records[s, repetition] for s in ("validation", "last", "best-test"))

@@ -27,7 +27,7 @@ def test_equal_runs_give_equal_files_and_targets_stand_there_once(tmp_path):
     made = made_up.everything()
     one = records.publish(tmp_path / "a", made)
     other = records.publish(tmp_path / "b", reversed(made))
-    assert (one.added, one.dropped) == (len(made), 0)
+    assert one.added == len(made)
     for path, same in zip(one.paths, other.paths, strict=True):
         assert path.read_bytes() == same.read_bytes()
     names = [path.name for path in one.paths]
@@ -35,7 +35,7 @@ def test_equal_runs_give_equal_files_and_targets_stand_there_once(tmp_path):
     lines = [json.loads(line) for line in lzma.decompress(one.paths[0].read_bytes()).splitlines()]
     assert [line["kind"] == "targets" for line in lines] == [True] + [False] * (len(lines) - 1)
     assert [line["key"] for line in lines[1:]] == sorted(line["key"] for line in lines[1:])
-    assert records.publish(tmp_path / "a", made).paths == (), "what is there already is not written again"
+    assert records.publish(tmp_path / "a", made).paths == [], "what is there already is not written again"
 
 
 def test_what_is_published_is_what_pages_show_and_holds_the_digest_of_the_whole(tmp_path):
@@ -55,13 +55,10 @@ def test_what_is_published_is_what_pages_show_and_holds_the_digest_of_the_whole(
 
 def test_a_run_that_came_out_differently_does_not_replace_the_published_one(tmp_path):
     records.publish(tmp_path, [RUN])
-    with pytest.raises(
-        BenchError, match="1 stored runs have different results here, the first being .*run of lif on digits"
-    ):
-        records.publish(tmp_path, [again(RUN), made_up.record("lif", "digits", 1)])
+    for runs in ([again(RUN), made_up.record("lif", "digits", 1)], [RUN, again(RUN)]):
+        with pytest.raises(BenchError, match="run of lif on digits, .* has two different results"):
+            records.publish(tmp_path, runs)
     assert [r.digest for r in records.read_store(tmp_path)[0]] == [RUN.digest]
-    with pytest.raises(BenchError, match="has two different results"):
-        records.publish(tmp_path, [RUN, again(RUN)])
 
 
 def test_runs_of_an_older_results_version_leave_the_store(tmp_path, monkeypatch):
@@ -69,7 +66,7 @@ def test_runs_of_an_older_results_version_leave_the_store(tmp_path, monkeypatch)
     monkeypatch.setattr(store, "RESULTS_VERSION", records.RESULTS_VERSION + 1)
     provenance = RUN.provenance | {"results_version": records.RESULTS_VERSION + 1}
     done = records.publish(tmp_path, [made_up.remade(RUN, provenance=provenance)])
-    assert (done.added, done.dropped) == (1, 1)
+    assert done.added == 1 and len(records.read_store(tmp_path)[0]) == 1
 
 
 def failure(**changes):
@@ -131,9 +128,10 @@ def packed(*of):
         (packed(*lines())[:-40], "cut short"),
         (packed(*lines()) + b"more", "goes on after its end"),
         (packed(*lines()[1:]), "line 1: the targets '.*' are not above it"),
-        (packed("[" * 100_000), "line 1 is not valid JSON"),
-        (packed('{"kind": NaN}'), "line 1 is not valid JSON"),
-        (packed("3"), "line 1 holds a int"),
+        (packed("[" * 100_000), "line 1: it is not valid JSON"),
+        (packed('{"kind": NaN}'), "line 1: NaN is not finite"),
+        (packed("3"), "line 1: it holds a int"),
+        (packed('{"kind":"run","data":3}'), "line 1: record"),
         (packed('{"kind":"targets","id":"x"}'), "was modified"),
         (packed(lines()[0], lines()[1].replace("lif", "rlif")), "line 2: record"),
         (packed('{"kind":"failure"}'), "line 1: failure"),
@@ -166,6 +164,6 @@ def test_a_damaged_store_is_an_error_of_ours_or_the_records(tmp_path, data):
     content = damaged(data, text if inside else lzma.compress(text), b"\n", b"{}")
     path.write_bytes(lzma.compress(content) if inside else content)
     try:
-        assert all(any(records.same_record(r, w) for w in whole) for r in records.read_store(tmp_path)[0])
+        assert all(any(r.content == w.content for w in whole) for r in records.read_store(tmp_path)[0])
     except BenchError as error:
         assert "digits.jsonl.xz" in str(error) and "\n" not in str(error)

@@ -10,7 +10,7 @@ from delrec_bench.app import study_commands
 from delrec_bench.config import resolve, settle
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import load_records
+from delrec_bench.records import read_folder
 from delrec_bench.studies import expansion, file
 from delrec_bench.tasks.task import find_tasks
 
@@ -366,7 +366,7 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
     assert app.main([*words.split(), "--data", f"shd={corpus(tmp_path / 'own')}"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert (content["trained"], content["latency"]) == (2, 1)
-    records = load_records(checkout / "runs")
+    records = read_folder(checkout / "runs")[0]
     assert len({r.task for r in records}) == 1 and records[0].task.startswith("shd:own@")
     networks = [r.configuration["network"] for r in records if r.kind in ("run", "latency")]
     assert networks[0] == networks[1], "latency is that of the study's networks"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from delrec_bench import app
-from delrec_bench.records import load_records, read_record, same_record
+from delrec_bench.records import read_folder, read_record
 from delrec_bench.runs import folder
 from delrec_bench.workspace import find_workspace, workspace_at
 
@@ -35,7 +35,7 @@ def alone(tmp_path, capsys):
     """The record of the run where nothing fails."""
     assert app.main([*RUN, "--root", str(made(tmp_path / "alone"))]) == 0
     capsys.readouterr()
-    (record,) = load_records(tmp_path / "alone" / "runs")
+    (record,) = read_folder(tmp_path / "alone" / "runs")[0]
     return record
 
 
@@ -67,11 +67,11 @@ def test_no_room_for_a_result_is_told_and_the_next_call_goes_on(tmp_path, monkey
         assert no_room_for(patch, name) is not None
         assert app.main([*RUN, "--root", str(root)]) == 2
     assert f"{name}: No space left on device; make room" in capsys.readouterr().err
-    assert load_records(root / "runs") == []
+    assert read_folder(root / "runs")[0] == []
     assert app.main([*RUN, "--root", str(root)]) == 0
     assert "goes on after epoch 2" in capsys.readouterr().err
-    (record,) = load_records(root / "runs")
-    assert same_record(record, alone) and not list((root / "runs").glob("*/.*"))
+    (record,) = read_folder(root / "runs")[0]
+    assert record.content == alone.content and not list((root / "runs").glob("*/.*"))
 
 
 @pytest.mark.parametrize("name", ["resume.pt", "history.jsonl"])
@@ -81,7 +81,7 @@ def test_no_room_for_a_checkpoint_is_told_once_and_the_run_goes_on(tmp_path, mon
     assert app.main([*RUN, "--root", str(made(tmp_path / "root"))]) == 0
     said = capsys.readouterr().err
     assert len(seen) == 1 and said.count("the run goes on, but cannot be resumed if it is cut short") == 1
-    assert same_record(load_records(tmp_path / "root" / "runs")[0], alone)
+    assert read_folder(tmp_path / "root" / "runs")[0][0].content == alone.content
 
 
 @pytest.mark.mlflow
@@ -101,7 +101,7 @@ def test_no_room_for_a_page_or_what_belongs_to_it_is_told_and_the_next_call_make
     assert f"{name}: No space left on device; make room" in capsys.readouterr().err
     assert app.main(words) == 0, capsys.readouterr().err
     assert "warning: MLflow" in capsys.readouterr().err
-    assert len(load_records(root / "runs")) == 4
+    assert len(read_folder(root / "runs")[0]) == 4
     assert "counts-only" in (root / "out" / "mine" / "mine.csv").read_text()
     assert not [path for path in root.rglob(".*.????????") if not path.name.endswith(".lock")]
 
@@ -139,7 +139,7 @@ def test_a_disk_that_is_really_full_or_read_only_is_told_and_costs_nothing(tmp_p
     full, emptied, shown, other, text = done.stdout.splitlines()
     assert (full, emptied, shown, other) == ("2", "0", "0", "2"), done.stderr
     (root / "record.json").write_text(text)
-    assert same_record(read_record(root / "record.json"), alone)
+    assert read_record(root / "record.json").content == alone.content
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ def test_no_home_is_no_error(tmp_path, alone, home):
     words = [sys.executable, "-m", "delrec_bench.app", *RUN, "--root", str(made(tmp_path / "root"))]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=280)
     assert done.returncode == 0, done.stderr
-    assert same_record(load_records(tmp_path / "root" / "runs")[0], alone)
+    assert read_folder(tmp_path / "root" / "runs")[0][0].content == alone.content
 
 
 def test_what_killed_writes_left_is_swept_a_day_later(tmp_path):
@@ -189,7 +189,7 @@ def test_two_studies_at_once_in_one_folder_with_a_space_and_foreign_letters_lose
     assert [process.returncode for process in running] == [0, 0], said
     first, second = (json.loads(out) for out, _ in said)
     assert first["complete"] and second["complete"]
-    assert len(load_records(root / "runs")) == 6  # two of lif in common
+    assert len(read_folder(root / "runs")[0]) == 6  # two of lif in common
     assert [content["runs"] for content in (first, second)] == [4, 4]
     assert app.main(["sync", "--root", str(root)]) == 0
     from delrec_bench.tracking import records_from_mlflow

@@ -15,8 +15,7 @@ import numpy as np
 from delrec_bench.data.samples import DenseSamples
 from delrec_bench.data.speech import Corpus
 from delrec_bench.data.task_data import TaskData, TaskOptions
-from delrec_bench.records import canonical_json
-from delrec_bench.records.canonical import digest
+from delrec_bench.records import canonical_json, digest
 from delrec_bench.tasks import shd, ssc
 from delrec_bench.tasks.task import Loader, Task
 

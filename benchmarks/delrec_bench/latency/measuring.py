@@ -167,7 +167,7 @@ def record_of(subject: Subject, times: Mapping[str, Times], threads: int, comman
     return make_record(
         of,
         kind="latency",
-        key=latency_key(of.key, BASELINE, host, RESULTS_VERSION, engines),
+        key=latency_key(of.key, BASELINE, host, engines),
         result=result,
         measured={},
         engine=engines.get("train", next(iter(engines.values()))),

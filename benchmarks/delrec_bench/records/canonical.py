@@ -43,6 +43,17 @@ def _not_finite(word: str) -> None:
     raise BenchError(f"{word} is not finite: records hold finite numbers only; use None for missing values")
 
 
+def parse_json(text: str | bytes) -> dict[str, Any]:
+    """Return a JSON object without NaN or infinity."""
+    try:
+        values = json.loads(text, parse_constant=_not_finite)
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"it is not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise BenchError(f"it holds a {type(values).__name__}, not an object")
+    return values
+
+
 def canonical_json(value: Any) -> str:
     """Return JSON with sorted keys and no spaces: equal values give equal text, on any machine."""
     return compact(plain(value))
@@ -50,25 +61,18 @@ def canonical_json(value: Any) -> str:
 
 def compact(value: Any) -> str:
     """Return `canonical_json` of a value that is made of JSON's own types already."""
-    try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except ValueError as error:
-        raise BenchError(f"a number is not finite ({error}): records hold finite numbers only") from error
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def run_key(
-    configuration: Mapping[str, Any], data_identity: Mapping[str, Any], results_version: int | None = None
-) -> str:
-    """Return the SHA-256 of the canonical JSON of configuration, data identity and results version, in hexadecimal.
+def run_key(configuration: Mapping[str, Any], data: Mapping[str, Any], results_version: int = RESULTS_VERSION) -> str:
+    """Return the SHA-256 of the canonical JSON of configuration, data and results version, in hexadecimal.
 
     Args:
         configuration: Everything resolved.
-        data_identity: What the key says of the data.
-        results_version: That of an older record; None for `RESULTS_VERSION`.
+        data: What a key says of the data.
+        results_version: That of an older record.
     """
-    version = RESULTS_VERSION if results_version is None else results_version
-    content = {"configuration": configuration, "data": data_identity, "results_version": version}
-    return digest(canonical_json(content))
+    return digest(canonical_json({"configuration": configuration, "data": data, "results_version": results_version}))
 
 
 def digest(text: str) -> str:

@@ -1,24 +1,46 @@
-"""Records of finished runs: ``runs/<key>/record.json``, canonical JSON that stands alone."""
+"""Records in files, ``runs/<key>/record.json`` and ``failure.json``, and what must hold of one that was read."""
 
-from __future__ import annotations
-
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.records.canonical import compact
-from delrec_bench.records.checks import in_order, verify
+from delrec_bench.records.canonical import RESULTS_VERSION, compact, parse_json, run_key
 from delrec_bench.records.record import Failure, Record, contents
-from delrec_bench.workspace import write_atomic
+from delrec_bench.workspace import read_limited, write_atomic
 
 RECORD, FAILURE = "record.json", "failure.json"
+LARGEST = 64 << 20
+"""Bytes of a record's file at most: predictions of ten million samples."""
+IDENTITY = ("kind", "digest", "classes", "channels", "steps", "step_ms", "representation", "sizes")
+"""What a key says of the data, beside the row's name."""
 
 T = TypeVar("T")
 
-LARGEST = 64 << 20
-"""Bytes of a record's file at most: predictions of ten million samples."""
+
+def expected_key(r: Record) -> str:
+    """Return the key that configuration, data and results version give.
+
+    A latency record's is that of the run it times (its threads included), of the baseline, and of the machine and the
+    engines that it was measured on: an unlike measurement has another key and replaces nothing.
+    """
+    try:
+        version = r.provenance["results_version"]
+        key = run_key(r.configuration, {"name": r.task} | {name: r.data[name] for name in IDENTITY}, version)
+    except KeyError as error:
+        raise BenchError(f"{r}: {error} is missing, which its key depends on") from error
+    if r.kind != "latency":
+        return key
+    return latency_key(key, r.result.get("baseline"), r.measured.get("host"), r.result.get("engines"), version)
+
+
+def latency_key(
+    run: str, baseline: Any, host: Any, engines: Mapping[str, str] | None, results_version: int = RESULTS_VERSION
+) -> str:
+    """Return the key of a latency record: of the run's key, the baseline, the machine, and the engine of each mode."""
+    setup = {"kind": "latency", "baseline": baseline, "host": host} | ({"engines": engines} if engines else {})
+    return run_key(setup, {"run": run}, results_version)
 
 
 def to_dict(record: Record) -> dict[str, Any]:
@@ -28,14 +50,52 @@ def to_dict(record: Record) -> dict[str, Any]:
 
 def from_dict(values: Mapping[str, Any]) -> Record:
     """Return the record that `to_dict` wrote; a `BenchError` where its key, scores or digest do not follow from it."""
-    if "version" not in values:
-        raise BenchError("it has no field 'version', so it is not a record; repeat the run")
-    record = verify(Record(**{name: value for name, value in values.items() if name != "content"}))
-    if values.get("content") != record.content:
-        raise BenchError(
-            f"{record}: content is {values.get('content')!r}, but its fields give '{record.content}'; it was modified"
-        )
+    try:
+        record = Record(**{name: value for name, value in values.items() if name != "content"})
+        right = {"key": expected_key(record), "content": record.content}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BenchError(f"it is not a record ({type(error).__name__}: {error})") from error
+    for name, value in right.items():
+        if values.get(name) != value:
+            found = values.get(name)
+            raise BenchError(f"{record}: {name} is {found!r}, but its fields give {value!r}; it was modified")
     return record
+
+
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Return records by task, method, repetition, kind and key; on the same data all have the same targets and groups.
+
+    Raises:
+        BenchError: Naming two records that do not agree.
+    """
+    ordered = sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))
+    seen: dict[tuple[str, str, int], Record] = {}
+    for r in ordered:
+        if r.targets is not None:
+            first = seen.setdefault((r.task, r.data["digest"], len(r.targets)), r)
+            for name in ("targets", "groups"):
+                if getattr(r, name) != getattr(first, name):
+                    raise BenchError(f"{r}: its {name} are not those of {first}, on the same data; one was modified")
+    return ordered
+
+
+def differences(a: Record, b: Record) -> list[str]:
+    """Return dotted names of what differs between two records outside ``measured``; empty for the same record."""
+    aside = ("measured", "digest")  # the digest follows from the rest
+    one, two = ({name: value for name, value in contents(r).items() if name not in aside} for r in (a, b))
+    return list(unequal(one, two))
+
+
+def unequal(x: Any, y: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return dotted name -> both values, of all that differs between two plain values; "absent" of a missing one."""
+    if isinstance(x, dict) and isinstance(y, dict):
+        dot = "." if where else ""
+        parts = [(f"{where}{dot}{k}", x.get(k, "absent"), y.get(k, "absent")) for k in sorted({*x, *y})]
+    elif isinstance(x, list) and isinstance(y, list) and len(x) == len(y):
+        parts = [(f"{where}[{i}]", xi, yi) for i, (xi, yi) in enumerate(zip(x, y, strict=True))]
+    else:
+        return {where: (x, y)} if type(x) is not type(y) or x != y else {}
+    return {name: pair for part, xi, yi in parts for name, pair in unequal(xi, yi, part).items()}
 
 
 def record_text(record: Record) -> str:
@@ -49,69 +109,39 @@ def write_record(path: Path, record: Record) -> Path:
     return path
 
 
-def parse_json(text: str | bytes, where: object) -> dict[str, Any]:
-    """Return a JSON object without NaN or infinity; a `BenchError` names `where`."""
-    try:
-        values = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise BenchError(f"{where} is not valid JSON ({error}); delete it and repeat the run") from error
-    if not isinstance(values, dict):
-        raise BenchError(f"{where} holds a {type(values).__name__}, not a record; delete it and repeat the run")
-    return values
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not a JSON number")
-
-
-def read_limited(path: Path, largest: int) -> bytes:
-    """Return the content of a regular file of at most `largest` bytes; a `BenchError` says why not."""
-    try:
-        if not path.is_file():
-            raise BenchError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
-        with path.open("rb") as file:
-            data = file.read(largest + 1)
-    except OSError as error:
-        raise BenchError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > largest:
-        raise BenchError(f"{path} is larger than {largest} bytes, so it is not a record; delete it")
-    return data
+def write_failure(path: Path, failure: Failure) -> Path:
+    """Write the file of a failure."""
+    write_atomic(path, compact(failure.model_dump()) + "\n")
+    return path
 
 
 def read_record(path: Path) -> Record:
     """Return the record in `path`, its key and scores computed again; a `BenchError` names the path."""
-    return _read(path, "record", from_dict)
+    return _read(path, from_dict)
 
 
 def read_failure(path: Path) -> Failure:
     """Return the failure in `path`; a `BenchError` names the path."""
-    return _read(path, "failure", lambda values: Failure(**values))
+    return _read(path, lambda values: Failure(**values))
 
 
-def _read(path: Path, what: str, made: Callable[[dict[str, Any]], T]) -> T:
-    values = parse_json(read_limited(Path(path), LARGEST), f"{what} {path}")
+def _read(path: Path, made: Callable[[dict[str, Any]], T]) -> T:
+    content = read_limited(path, LARGEST)
     try:
-        return made(values)
+        return made(parse_json(content))
     except BenchError as error:
-        raise BenchError(f"{path}: {error}") from error
+        raise BenchError(f"{path}: {error}; delete it and repeat the run") from error
 
 
 def finished_record(runs: Path, key: str) -> Record | None:
     """Return the record of a finished run, ``runs/<key>/record.json``, or None."""
-    path = Path(runs) / key / RECORD
+    path = runs / key / RECORD
     if not path.exists():
         return None
     record = read_record(path)
     if record.key != key:
         raise BenchError(f"{path} has the key {record.key[:12]}, unlike its folder; delete it and repeat the run")
     return record
-
-
-def write_failure(runs: Path, failure: Failure) -> Path:
-    """Write ``runs/<key>/failure.json``."""
-    path = Path(runs) / failure.key / FAILURE
-    write_atomic(path, compact(failure.model_dump()) + "\n")
-    return path
 
 
 def runs_below(folder: Path) -> Path:
@@ -122,12 +152,7 @@ def runs_below(folder: Path) -> Path:
     raise BenchError(f"'{folder}' contains no runs/<key>/{RECORD}; give a repository root or its folder of runs")
 
 
-def load_records(runs: Path) -> list[Record]:
-    """Return every record in ``runs/*/record.json``, as `in_order` sorts them; a broken one is a `BenchError`."""
-    return in_order(read_record(path) for path in Path(runs).glob(f"*/{RECORD}"))
-
-
-def read_folder(runs: Path, say: Callable[[str], None]) -> tuple[list[Record], list[Failure]]:
+def read_folder(runs: Path, say: Callable[[str], None] = say) -> tuple[list[Record], list[Failure]]:
     """Return the finished runs of a folder, and those that only failed; a broken file is said and left out."""
     records: list[Record] = []
     failures: list[Failure] = []

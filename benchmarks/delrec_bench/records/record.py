@@ -4,26 +4,17 @@ A record is the only thing that passes from a run to the tracker, the statistics
 neither torch nor mlflow, so that anything can read a record in milliseconds.
 """
 
-from __future__ import annotations
-
+import base64
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from delrec_bench.errors import BenchError
-from delrec_bench.metrics.metric import find_metrics, metric_named
+from delrec_bench.metrics.metric import metric_named
 from delrec_bench.records.canonical import compact, digest, plain
-from delrec_bench.records.parts import (
-    Data,
-    Fingerprint,
-    LatencyResult,
-    LayerDelays,
-    Parameters,
-    PerSample,
-    RunResult,
-    TrialResult,
-)
 from delrec_bench.schema import FileTable, told
 
 SCHEMA: Final = 3
@@ -38,39 +29,78 @@ COMPUTED = ("metric", "result", "predictions", "targets", "fingerprint", "histor
 HOW = ("engine", "device", "threads", "arithmetic", "products")
 """What of a configuration says how a run is computed, not what is."""
 
+DATA_KINDS = ("DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL")
+
+_COLUMNS = ("predictions", "targets", "groups")
 _MISSING = ("history", "measured", "activity", "fingerprint")  # where a number that is not finite is kept as missing
-_RESULTS: dict[str, TypeAdapter[Any]] = {
-    "run": TypeAdapter(RunResult),
-    "floor": TypeAdapter(RunResult),
-    "trial": TypeAdapter(TrialResult),
-    "latency": TypeAdapter(LatencyResult),
-}
+
+DType = Literal["|u1", "<u2", "<u4", "<i8", "<f4", "<f8"]  # the first that holds every value exactly is taken
+
+
+class PerSample(BaseModel):
+    """A column of numbers in the order of the test samples: base64 of their little-endian bytes.
+
+    It is built from any sequence or array of finite numbers, and `numpy.asarray` gives the numbers back unchanged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dtype: DType
+    base64: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _packed(cls, values: Any) -> Any:
+        if isinstance(values, dict | PerSample):
+            return values
+        array = np.asarray(values.tolist() if hasattr(values, "tolist") else values)
+        if array.ndim != 1 or not array.size or array.dtype.kind not in "iuf":
+            raise ValueError("a list of numbers, one for each test sample")
+        kinds = [kind for kind in get_args(DType) if (kind[1] == "f") == (array.dtype.kind == "f")]
+        with np.errstate(over="ignore"):
+            exact = [kind for kind in kinds if np.array_equal(array, array.astype(kind))]
+        if not exact:
+            raise ValueError("finite numbers of 64 bits")
+        return {"dtype": exact[0], "base64": base64.b64encode(array.astype(exact[0]).tobytes()).decode()}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        try:
+            finite = np.isfinite(np.frombuffer(base64.b64decode(self.base64, validate=True), self.dtype)).all()
+        except ValueError as error:
+            raise ValueError(f"base64 of {self.dtype} ({error})") from error
+        if not finite or not self.base64:
+            raise ValueError("finite numbers")
+        return self
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """(n,) numbers of the type `dtype`, read-only."""
+        return np.frombuffer(base64.b64decode(self.base64), self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.array if dtype is None else self.array.astype(dtype)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def tolist(self) -> list[Any]:
+        """The numbers as Python's own."""
+        return list(self.array.tolist())
 
 
 class Asked(FileTable):
     """What was asked of a run; what is wrong with one is a `BenchError` in one line."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
     key: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """SHA-256 of configuration, data and results version (`run_key`), in hexadecimal."""
     method: str = Field(min_length=1)
-    """Name of the method."""
-    task: str = Field(min_length=1)
-    """Name of the row's task; ``<task>:<folder>@<digest8>`` for a user's own corpus."""
+    task: str = Field(min_length=1)  # ``<task>:<folder>@<digest8>`` for a user's own corpus
     repetition: int = Field(ge=0)
-    """0, 1, ...: methods are paired by it."""
-    configuration: dict[str, Any]
-    """Everything resolved: method, task options, training, network, seeds, dtype, engine, device, threads, arithmetic,
-    epochs, limit, budget."""
-    profile: str = ""
-    """The profile of presets that it was first asked for with; the key knows its settings only."""
-    point: dict[str, Any] = Field(default_factory=dict)
-    """The settings by dotted key that differ from that profile's preset."""
-    command: str = ""
-    """The command that makes it again."""
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    """Results version, code revision, whether it was changed since, versions of libraries."""
+    configuration: dict[str, Any]  # everything resolved
+    profile: str = ""  # of presets, with which it was first asked for; the key knows its settings only
+    point: dict[str, Any] = Field(default_factory=dict)  # settings by dotted key that differ from that profile's preset
+    command: str = ""  # that makes it again
+    provenance: dict[str, Any] = Field(default_factory=dict)  # results version, code revision, versions of libraries
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -85,17 +115,11 @@ class Failure(Asked):
     """What is kept of a run that failed, in ``runs/<key>/failure.json``; it is never counted."""
 
     status: Literal["failed"] = "failed"
-    """A failure is no record."""
     error: str
-    """What went wrong, in one line."""
     traceback: str
-    """Where."""
-    diverged: bool = False
-    """Whether training left the finite numbers, which it does wherever it is tried."""
+    diverged: bool = False  # its training left the finite numbers, which it does wherever it is tried
     attempts: int = Field(ge=1)
-    """How often it was tried."""
-    failed_at: str
-    """When it was tried last, ISO 8601."""
+    failed_at: str  # the last time, ISO 8601
 
 
 class Record(Asked):
@@ -106,45 +130,25 @@ class Record(Asked):
     """
 
     kind: Literal["run", "floor", "latency", "trial"]
-    """What was done."""
-    data: Data
-    """The data: its digest and what a reader must know of it."""
+    data: dict[str, Any]  # what its key says of it (`finished.IDENTITY`), its files, and what a reader must know
     metric: str
-    """Name of the metric."""
-    result: dict[str, Any]
-    """By kind: `RunResult`, `TrialResult` or `LatencyResult`."""
-    predictions: PerSample | None = None
-    """Of each test sample: a class, or a value."""
+    result: dict[str, Any]  # the score, and how the epoch was chosen; of a latency record medians, quartiles and ratios
+    predictions: PerSample | None = None  # of each test sample: a class, or a value
     targets: PerSample | None = None
-    """What was right, sample by sample."""
-    groups: PerSample | None = None
-    """Whole numbers: the cluster (speaker, block of a series) of each test sample; None where samples stand alone."""
-    fingerprint: Fingerprint | None = None
-    """Outputs and gradient before training, which another machine must find; None of a floor."""
-    control: str | None = None
-    """The method this one is compared with, declared by the method before any run."""
-    learned: str = ""
-    """What is learned, in words."""
-    engine: str = ""
-    """What ran the network."""
+    groups: PerSample | None = None  # the cluster (speaker, block) of each test sample; None where samples stand alone
+    fingerprint: dict[str, Any] | None = None  # outputs and gradient before training, which another machine must find
+    control: str | None = None  # the method this one is compared with, declared by the method before any run
+    learned: str = ""  # in words
+    engine: str = ""  # what ran the network
     device: str = ""
-    """``cpu`` or ``cuda``."""
-    history: list[dict[str, Any]] = Field(default_factory=list)
-    """One entry an epoch."""
-    parameters: Parameters = Field(default_factory=dict)
-    """Counts of parameters."""
-    activity: dict[str, Any] = Field(default_factory=dict)
-    """Spikes per neuron and step, synaptic operations, delay buffer."""
-    delays: list[LayerDelays] | None = None
-    """Where the delays began and ended, a layer each; None where there are none."""
-    measured: dict[str, Any] = Field(default_factory=dict)
-    """Times, memory, attempts, host: the only field in which two makings of one record may differ."""
-    digest: str = ""
-    """SHA-256 of all that the run computed (`computed`), given when it was made: a published record holds less."""
-    published: bool = False
-    """Whether it is the short form that `reports/runs/` holds: without what no page shows."""
+    history: list[dict[str, Any]] = Field(default_factory=list)  # an entry for each epoch
+    parameters: dict[str, int | None] = Field(default_factory=dict)
+    activity: dict[str, Any] = Field(default_factory=dict)  # spikes per neuron and step, synaptic operations, buffer
+    delays: list[dict[str, Any]] | None = None  # of each layer, as training began and at the chosen epoch
+    measured: dict[str, Any] = Field(default_factory=dict)  # times, memory, host: all that two makings may differ in
+    digest: str = ""  # of all that the run computed, given when it was made: a published record holds less
+    published: bool = False  # the short form that `reports/runs/` holds
     version: Literal[3] = SCHEMA
-    """Version of this layout."""
 
     if TYPE_CHECKING:  # fields come as plain values, arrays and tuples too, and are checked when it is built
 
@@ -153,22 +157,10 @@ class Record(Asked):
     @model_validator(mode="before")
     @classmethod
     def _plain(cls, values: Any) -> Any:
-        columns = {name: values[name] for name in ("predictions", "targets", "groups") if name in values}
+        columns = {name: values[name] for name in _COLUMNS if name in values}
         missing = {name: plain(values[name], missing=True) for name in _MISSING if name in values}
         others = {name: value for name, value in values.items() if name not in columns and name not in missing}
         return {**plain(others), **missing, **columns}
-
-    @field_validator("result", mode="plain", json_schema_input_type=RunResult | TrialResult | LatencyResult)
-    @classmethod
-    def _result(cls, value: Any, info: ValidationInfo) -> Any:
-        return _RESULTS[info.data["kind"]].validate_python(value) if "kind" in info.data else value
-
-    @field_validator("metric")
-    @classmethod
-    def _metric(cls, name: str) -> str:
-        if name not in find_metrics():
-            raise ValueError(f"one of {', '.join(find_metrics())} (for your own: --metrics DIR)")
-        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -184,32 +176,23 @@ class Record(Asked):
         if self.kind not in ("run", "floor"):
             if columns:
                 yield f"predictions, targets or groups are there; a {self.kind} never sees the test set"
-            score, failed = self.result.get("valid_score"), self.result.get("failed")
-            if self.kind == "trial" and (score is None) == (failed is None):
-                yield f"result.valid_score is {score!r}, result.failed {failed!r}: one of the two must be there"
             return
         if self.predictions is None or self.targets is None:
             yield f"predictions or targets are missing; a {self.kind} has one of each for every test sample"
             return
         n = len(self.predictions)
         yield from (f"{n} predictions but {len(column)} targets or groups" for column in columns if len(column) != n)
-        if self.groups is not None and self.groups.array.dtype.kind not in "iu":
-            yield f"groups are {self.groups.dtype}, must be whole numbers"
         metric, predictions, targets = metric_named(self.metric), self.predictions.array, self.targets.array
         right = metric.score(predictions, targets)
         if not abs(self.score - right) <= TOLERANCE * max(1.0, abs(right)):
             yield f"result.test_score is {self.score!r}, but its predictions score {right!r}"
-        if not metric.within(self.score):
-            yield f"result.test_score {self.score!r} is beyond the limits of {self.metric}, {metric.limits}"
-        counts = {"total": n} | ({"correct": int((predictions == targets).sum())} if metric.classifies else {})
-        for name, count in counts.items():
-            if self.result.get(name, n if name == "total" else None) != count:
-                yield f"result.{name} is {self.result.get(name)}, but its predictions give {count}"
+        if metric.classifies and self.result.get("correct") != (count := int((predictions == targets).sum())):
+            yield f"result.correct is {self.result.get('correct')}, but its predictions give {count}"
 
     def __str__(self) -> str:
         return f"record {self.key[:12]} ({self.kind} of {self.method} on {self.task}, repetition {self.repetition})"
 
-    def changed(self, **fields: Any) -> Record:
+    def changed(self, **fields: Any) -> "Record":
         """This record with some fields set anew, checked like any other."""
         kept = {name: getattr(self, name) for name in type(self).model_fields}
         shorter = self.published or fields.get("published")  # the digest stays that of the whole record
@@ -227,17 +210,14 @@ class Record(Asked):
 
     @property
     def content(self) -> str:
-        """SHA-256 of all that is not in ``measured``: equal for the same record."""
+        """SHA-256 of all that is not in ``measured`` (times, memory, host): equal for the same record."""
         return digest(compact({name: value for name, value in contents(self).items() if name != "measured"}))
 
 
 def contents(record: Record) -> dict[str, Any]:
     """The record's fields by name, in JSON's own types; columns and parts that were left out (None) stay out."""
     out = record.model_dump()
-    for name in ("predictions", "targets", "groups", "fingerprint", "delays"):
-        if out[name] is None:
-            del out[name]
-    return out
+    return {name: value for name, value in out.items() if value is not None or name == "control"}
 
 
 def computed(record: Record) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Runs as one tidy table with the columns of `COLUMNS`, one row per run."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 
 TABLE = "results.parquet"
 
-_MODES = ("train", "infer", "batch1")
 _GROUPS = (  # type of the columns, where in a record their values stand, their names
     ("string", "", "task data method profile hidden budget point"),
     ("Int64", "", "repetition"),
@@ -30,7 +27,7 @@ _GROUPS = (  # type of the columns, where in a record their values stand, their 
     ("string", "", "failed"),
     ("Int64", "parameters", "total weights delays spreads learned_delays neuron trainable frozen"),
     ("Float64", "", "spikes_per_neuron_step synaptic_operations delay_buffer"),
-    ("Float64", "latency", " ".join(f"{mode}_{unit}" for mode in _MODES for unit in ("ms", "ratio"))),
+    ("Float64", "latency", "train_ms train_ratio infer_ms infer_ratio batch1_ms batch1_ratio"),
     ("string", "", "kind control learned"),
     ("Float64", "data", "step_ms"),
     ("Int64", "data", "steps"),
@@ -48,9 +45,8 @@ _GROUPS = (  # type of the columns, where in a record their values stand, their 
     ("Int64", "provenance", "results_version"),
     ("string", "", "data_digest key experiment digest command"),
 )
-_PREFIXED = ("parameters", "latency")
 _PLACES = {
-    f"{part}_{name}" if part in _PREFIXED else name: (kind, part, name)
+    f"{part}_{name}" if part in ("parameters", "latency") else name: (kind, part, name)
     for kind, part, names in _GROUPS
     for name in names.split()
 }
@@ -63,15 +59,15 @@ COLUMNS: dict[str, str] = {column: kind for column, (kind, _, _) in _PLACES.item
 """
 
 
-def table(records: Iterable[Record], failures: Iterable[Failure] = ()) -> pd.DataFrame:
+def table(records: Iterable[Record], failures: Iterable[Failure] = ()) -> "pd.DataFrame":
     """The runs and floors among records, and those that diverged, sorted by task, method, point and repetition."""
     records = sorted(records, key=lambda r: str(r.measured.get("finished_at")))  # of two latencies the last one counts
-    latency = {_network(r): r for r in records if r.kind == "latency"}
-    rows = [_row(r, latency.get(_network(r))) for r in records if r.kind in ("run", "floor")]
-    return rows_table([*rows, *(_row(failure) for failure in failures if failure.diverged)])
+    latency = {_network(r): r.result for r in records if r.kind == "latency"}
+    rows = [_row(r, latency.get(_network(r), {})) for r in records if r.kind in ("run", "floor")]
+    return rows_table([*rows, *(_row(failure, {}) for failure in failures if failure.diverged)])
 
 
-def rows_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """Rows by the names of `COLUMNS` as a table; what a row leaves out is missing."""
     import pandas as pd
 
@@ -84,13 +80,15 @@ def _network(record: Record) -> str:
     return canonical_json([record.task, record.method, record.configuration.get("network")])
 
 
-def _row(of: Record | Failure, latency: Record | None = None) -> dict[str, Any]:
-    parts = {part: getattr(of, part, {}) for _, part, _ in _GROUPS if part}
-    parts["latency"] = latency.result if latency else {}
-    places = _PLACES.items()
-    row = {column: parts[part].get(name) if part else getattr(of, name, None) for column, (_, part, name) in places}
-    configuration, versions = of.configuration, of.provenance.get("versions")
-    hidden, budget = (configuration.get("network") or {}).get("hidden"), configuration.get("budget")
+def _row(of: Record | Failure, latency: Mapping[str, Any]) -> dict[str, Any]:
+    row = {}
+    for column, (_, part, name) in _PLACES.items():
+        if part == "latency":
+            row[column] = latency.get(name)
+        else:
+            row[column] = getattr(of, part, {}).get(name) if part else getattr(of, name, None)
+    hidden = (of.configuration.get("network") or {}).get("hidden")
+    budget, versions = of.configuration.get("budget"), of.provenance.get("versions")
     row |= {
         "hidden": ",".join(map(str, hidden)) if isinstance(hidden, list) else hidden,
         "budget": str(budget) if budget else None,
@@ -98,10 +96,11 @@ def _row(of: Record | Failure, latency: Record | None = None) -> dict[str, Any]:
         "versions": canonical_json(versions) if versions else None,
     }
     if isinstance(of, Failure):
-        return row | {"kind": "run", "failed": of.error, "epochs": configuration.get("epochs")}
+        return row | {"kind": "run", "failed": of.error, "epochs": of.configuration.get("epochs")}
+    for name in ("learned", "engine", "step_ms", "steps", "representation", "augmentation"):
+        row[name] = row[name] or None
     row |= {"data": of.data.get("stamp") or of.data["kind"], "data_digest": of.data["digest"]}
-    unknown = ("learned", "engine", "step_ms", "steps", "representation", "augmentation")
-    return row | {name: row[name] or None for name in unknown} | {"experiment": experiment(of)} | activity(of)
+    return row | {"experiment": experiment(of)} | activity(of)
 
 
 def activity(record: Record) -> dict[str, float | None]:
@@ -116,23 +115,23 @@ def activity(record: Record) -> dict[str, float | None]:
     }
 
 
-def published_table(reports: Path) -> pd.DataFrame:
+def published_table(reports: Path) -> "pd.DataFrame":
     """The table of the store, which an installed package carries; a `BenchError` where there is none."""
     package = Path(__file__).parents[1]
-    for folder in (Path(reports), package / "listed", package.parents[1] / "reports"):
+    for folder in (reports, package / "listed", package.parents[1] / "reports"):
         if (folder / TABLE).is_file():
             return read_table(folder / TABLE)
-    raise BenchError(f"there are no stored runs here ({Path(reports) / TABLE} is missing); give a folder of runs")
+    raise BenchError(f"there are no stored runs here ({reports / TABLE} is missing); give a folder of runs")
 
 
-def write_table(path: Path, rows: pd.DataFrame) -> None:
+def write_table(path: Path, rows: "pd.DataFrame") -> None:
     """Write the table as Parquet; equal tables give equal bytes."""
     stream = io.BytesIO()
     rows.to_parquet(stream, engine="pyarrow", compression="zstd", index=False)
     write_atomic(path, stream.getvalue())
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """The table that `write_table` wrote; a `BenchError` where it cannot be read."""
     import pandas as pd
 

@@ -8,29 +8,18 @@ Canonical JSON, one object a line, sorted: equal runs give equal bytes. ``report
 them (`records.results`).
 """
 
-from __future__ import annotations
-
 import lzma
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from delrec_bench.errors import BenchError
-from delrec_bench.records.canonical import RESULTS_VERSION, compact, digest
-from delrec_bench.records.checks import in_order
-from delrec_bench.records.finished import (
-    FAILURE,
-    finished_record,
-    from_dict,
-    parse_json,
-    read_failure,
-    read_limited,
-    read_record,
-    to_dict,
-)
+from delrec_bench.records.canonical import RESULTS_VERSION, compact, digest, parse_json
+from delrec_bench.records.finished import finished_record, from_dict, in_order, read_record, to_dict
 from delrec_bench.records.record import Failure, Record
 from delrec_bench.records.results import TABLE, read_table, table, write_table
-from delrec_bench.workspace import Workspace, base_and_folder, locked, write_atomic
+from delrec_bench.workspace import Workspace, base_and_folder, locked, read_limited, write_atomic
 
 RUNS, SUFFIX = "runs", ".jsonl.xz"
 LARGEST = 512 << 20
@@ -42,11 +31,10 @@ Runs = tuple[list[Record], list[Failure]]
 
 
 class StoreChange(NamedTuple):
-    """What publishing did: runs that are new in the store, runs of an older results version, files that changed."""
+    """What publishing did: how many runs are new in the store, and the files that changed."""
 
     added: int
-    dropped: int
-    paths: tuple[Path, ...]
+    paths: list[Path]
 
 
 def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
@@ -57,7 +45,7 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
     """
     records: list[Record] = []
     failures: list[Failure] = []
-    for path in sorted((Path(reports) / RUNS).glob(f"*{SUFFIX}")):
+    for path in sorted((reports / RUNS).glob(f"*{SUFFIX}")):
         if tasks is None or path.name.removesuffix(SUFFIX) in (base_and_folder(task)[0] for task in tasks):
             found, lost = _read(path)
             records += found
@@ -74,27 +62,24 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         BenchError: One key with two outcomes, here or in the store; a store that cannot be read; or records that do not
             agree on targets.
     """
-    reports = Path(reports)
     with locked(reports / TABLE):
         old, lost = read_store(reports)
-        kept = {r.key: r for r in old if r.provenance.get("results_version") == RESULTS_VERSION}
-        given: dict[str, Record] = {}
+        runs = {r.key: r for r in old if r.provenance.get("results_version") == RESULTS_VERSION}
+        before = len(runs)
         for record in records:
-            if record.kind != "trial" and given.setdefault(record.key, record).digest != record.digest:
-                raise BenchError(f"{record} has two different results; publish from one folder of runs")
-        fresh = {key: r for key, r in given.items() if key not in kept or kept[key].digest != r.digest}
-        other = [r for key, r in fresh.items() if key in kept and r.kind != "latency"]
-        if other:
-            raise BenchError(
-                f"{len(other)} stored runs have different results here, the first being {other[0]}; raise "
-                "RESULTS_VERSION if a code change altered results; otherwise find out which of the two is wrong"
-            )
-        runs = kept | {key: short_form(r) for key, r in fresh.items()}
+            known = runs.get(record.key)
+            if record.kind == "trial" or (known is not None and known.digest == record.digest):
+                continue
+            if known is not None and record.kind != "latency":
+                raise BenchError(
+                    f"{record} has two different results, here or in the store; raise RESULTS_VERSION if a code change "
+                    "altered results; otherwise find out which of the two is wrong"
+                )
+            runs[record.key] = short_form(record)
         diverged = {f.key: f for f in lost if f.provenance.get("results_version") == RESULTS_VERSION}
         diverged |= {f.key: f.model_copy(update={"traceback": ""}) for f in failures}
         still = [failure for key, failure in diverged.items() if key not in runs]
-        paths = _write(reports, in_order(runs.values()), still)
-    return StoreChange(len(fresh.keys() - kept.keys()), len(old) - len(kept), tuple(paths))
+        return StoreChange(len(runs) - before, _write(reports, in_order(runs.values()), still))
 
 
 def short_form(record: Record) -> Record:
@@ -110,17 +95,17 @@ def short_form(record: Record) -> Record:
 
 def _write(reports: Path, records: list[Record], failures: list[Failure]) -> list[Path]:
     """Write what differs from what is there; the paths that changed."""
-    changed = []
-    tasks = {base_and_folder(of.task)[0] for of in (*records, *failures)}
-    for path in (reports / RUNS).glob(f"*{SUFFIX}"):
-        if path.name.removesuffix(SUFFIX) not in tasks:
-            path.unlink()
-            changed.append(path)
+    tasks: dict[str, Runs] = defaultdict(lambda: ([], []))
+    for record in records:
+        tasks[base_and_folder(record.task)[0]][0].append(record)
+    for failure in failures:
+        tasks[base_and_folder(failure.task)[0]][1].append(failure)
+    changed = [path for path in (reports / RUNS).glob(f"*{SUFFIX}") if path.name.removesuffix(SUFFIX) not in tasks]
+    for path in changed:
+        path.unlink()
     for task in sorted(tasks):
-        path = reports / RUNS / f"{task}{SUFFIX}"
-        finished = [one for one in records if base_and_folder(one.task)[0] == task]
-        text = store_text(finished, [one for one in failures if base_and_folder(one.task)[0] == task])
-        if not path.exists() or _unfolded(path).decode() != text:
+        path, text = reports / RUNS / f"{task}{SUFFIX}", store_text(*tasks[task])
+        if not path.exists() or _unfolded(path) != text.encode():
             write_atomic(path, lzma.compress(text.encode(), check=lzma.CHECK_CRC64, preset=9))
             changed.append(path)
     rows, path = table(records, failures), reports / TABLE
@@ -151,32 +136,24 @@ def _read(path: Path) -> Runs:
     records: list[Record] = []
     failures: list[Failure] = []
     for number, line in enumerate(_unfolded(path).splitlines(), 1):
-        where = f"{path}, line {number}"
-        values = parse_json(line, where)
         try:
-            match values.get("kind"):
-                case "targets":
-                    name = values.pop("id", None)
-                    if name != digest(compact(values))[:16]:
-                        raise BenchError(f"these targets do not match their id {name!r}; it was modified")
-                    sets[name] = values
-                case "failure":
-                    failures.append(Failure(**{name: value for name, value in values.items() if name != "kind"}))
-                case _:
-                    records.append(from_dict(_joined(sets, values)))
+            values = parse_json(line)
+            if values.get("kind") == "targets":
+                name = str(values.pop("id", None))
+                if name != digest(compact(values))[:16]:
+                    raise BenchError(f"these targets do not match their id {name!r}; it was modified")
+                sets[name] = {part: values[part] for part in _SHARED if part in values}
+            elif values.get("kind") == "failure":
+                failures.append(Failure(**{name: value for name, value in values.items() if name != "kind"}))
+            else:
+                if isinstance(shared := values.get("targets"), str):
+                    if shared not in sets:
+                        raise BenchError(f"the targets {shared!r} are not above it; the file was modified")
+                    values |= sets[shared]
+                records.append(from_dict(values))
         except BenchError as error:
-            raise BenchError(f"{where}: {error}") from error
+            raise BenchError(f"{path}, line {number}: {error}; restore it from git") from error
     return records, failures
-
-
-def _joined(sets: dict[str, dict[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
-    """A record's line with its targets."""
-    name = values.get("targets")
-    if not isinstance(name, str):
-        return values
-    if name not in sets:
-        raise BenchError(f"the targets {name!r} are not above it; the file was modified")
-    return values | {part: sets[name][part] for part in _SHARED if part in sets[name]}
 
 
 def _unfolded(path: Path) -> bytes:
@@ -189,8 +166,7 @@ def _unfolded(path: Path) -> bytes:
     if len(text) > LARGEST:
         raise BenchError(f"{path} decompresses to more than {LARGEST} bytes; restore it from git")
     if not unpack.eof or unpack.unused_data:
-        what = "goes on after its end" if unpack.eof else "is cut short"
-        raise BenchError(f"{path} {what}; restore it from git (git checkout -- {path})")
+        raise BenchError(f"{path} {'goes on after its end' if unpack.eof else 'is cut short'}; restore it from git")
     return text
 
 
@@ -198,7 +174,7 @@ def find_record(what: str, workspace: Workspace) -> Record:
     """The record in a file, or that whose key begins so: of a finished run, else in the store.
 
     Raises:
-        BenchError: None is meant, or more than one; of a run that failed it says why.
+        BenchError: None is meant, or more than one.
     """
     if Path(what).is_file():
         return read_record(Path(what))
@@ -212,10 +188,4 @@ def find_record(what: str, workspace: Workspace) -> Record:
         )
     if found:
         return found[0]
-    for path in (folder / FAILURE for folder in folders if (folder / FAILURE).exists()):
-        failure = read_failure(path)
-        raise BenchError(
-            f"the run {failure.key[:12]} failed, so it has no record: {failure.error}; traceback: {path}; "
-            f"to retry: {failure.command}"
-        )
     raise BenchError(f"no run '{what}'; give the first characters of a key, or a record file")

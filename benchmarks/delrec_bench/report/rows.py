@@ -7,8 +7,7 @@ from typing import Any
 from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import DATA_KINDS, Record, canonical_json
-from delrec_bench.records.results import activity
+from delrec_bench.records import DATA_KINDS, Record, activity, canonical_json
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Empty, Expected
 from delrec_bench.report.published import dataset_of, published_for

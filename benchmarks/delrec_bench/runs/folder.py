@@ -116,7 +116,7 @@ class RunFolder:
             before = read_failure(self.path / "failure.json").attempts
         why: dict[str, Any] = {"error": error, "traceback": traceback, "attempts": before + 1, "failed_at": _now()}
         made = {"results_version": RESULTS_VERSION, **provenance()}
-        write_failure(self.path.parent, Failure(key=self.key, **about, **why, provenance=made))
+        write_failure(self.path / "failure.json", Failure(key=self.key, **about, **why, provenance=made))
 
 
 class Checkpoints:

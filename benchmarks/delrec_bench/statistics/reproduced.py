@@ -20,9 +20,7 @@ import numpy as np
 from scipy import stats
 
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import Record, experiment
-from delrec_bench.records.checks import unequal
-from delrec_bench.records.record import COMPUTED, computed
+from delrec_bench.records import COMPUTED, Record, computed, experiment, unequal
 from delrec_bench.statistics.verdicts import holm
 
 Word = Literal["equal", "consistent", "different"]

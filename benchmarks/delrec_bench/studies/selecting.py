@@ -6,8 +6,7 @@ from typing import Any
 from delrec_bench.config import Request, settle
 from delrec_bench.config.searched import folder_of
 from delrec_bench.methods.method import MethodTable
-from delrec_bench.records import Failure, Record, canonical_json
-from delrec_bench.records.record import HOW
+from delrec_bench.records import HOW, Failure, Record, canonical_json
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.workspace import base_and_folder
 

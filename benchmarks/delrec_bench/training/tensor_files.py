@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from delrec_bench.errors import BenchError
+from delrec_bench.workspace import read_limited
 
 LARGEST = 256 << 20  # bytes: a hundred times the largest published network
 MOST = 10_000  # tensors
@@ -27,31 +28,13 @@ _PICKLED = (
 )
 
 
-def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """A regular file's bytes.
-
-    Raises:
-        BenchError: It cannot be read, is no file, or is larger than `largest`.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            raise BenchError(f"{path} is not a file")
-        with path.open("rb") as file:
-            data = file.read(largest + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BenchError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(data) > largest:
-        raise BenchError(f"{path} has more than {largest:,} bytes, the largest size accepted")
-    return data
-
-
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The dict that a file of torch.save holds: tensors and plain values.
 
     Raises:
         BenchError: It is too large, cut short, compressed, or holds anything but tensors and plain values.
     """
-    data = read_bytes(path)
+    data = read_limited(path, LARGEST)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
