@@ -1,16 +1,15 @@
-"""Models (pydantic): what comes from people or files is checked once, field by field.
+"""Strict models (pydantic) of what comes from people or files.
 
-A wrong field is a `BenchError` of one line that names the field, its value, and what it must be; a wrong key names the
+A wrong field is a `BenchError` of one line that names the field, its value and what it must be; a wrong key names the
 nearest right one.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
 from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
 from delrec_bench.errors import BenchError, nearest
@@ -20,27 +19,6 @@ LONGEST = 80  # characters of a value in a message
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-
-_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
-_WANTED = {
-    "bool_type": "true or false",
-    "dict_type": "a table",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "greater_than": "above {gt}",
-    "greater_than_equal": "at least {ge}",
-    "int_from_float": "a whole number",
-    "int_type": "a whole number",
-    "less_than": "below {lt}",
-    "less_than_equal": "at most {le}",
-    "list_type": "a list",
-    "literal_error": "one of {expected}",
-    "model_type": "a table",
-    "string_type": "a word",
-    "too_short": "a list of at least {min_length}",
-    "tuple_type": "a list",
-    "value_error": "{error}",
-}
 
 
 class FileTable(BaseModel):
@@ -55,11 +33,11 @@ def checked(model: type[M], values: Mapping[str, Any], where: str, prefix: str =
     Args:
         model: Its class.
         values: What the file says.
-        where: What stands before the message: the file, and the table in it.
-        prefix: What stands before a field's name where people write it.
+        where: Stands before the message: the file, and the table in it.
+        prefix: Stands before a field's name where people write it.
 
     Raises:
-        BenchError: A key that is not known, or a value that is not what it must be.
+        BenchError: A key is unknown, or a value is wrong.
     """
     try:
         return model.model_validate(dict(values))
@@ -72,8 +50,8 @@ def settings(prefix: str, error: type[Exception] = BenchError) -> Callable[[type
     """Make a class a frozen pydantic dataclass, checked whenever it is made.
 
     Args:
-        prefix: What stands before a field's name where people write it, such as "training." or "--".
-        error: What is raised for a field that is not what it must be.
+        prefix: Stands before a field's name where people write it, such as "training." or "--".
+        error: Raised for a wrong field.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -94,18 +72,13 @@ def settings(prefix: str, error: type[Exception] = BenchError) -> Callable[[type
 
 
 def told(error: ValidationError, known: list[str], prefix: str = "") -> str:
-    """One complaint of pydantic in the suite's words.
-
-    Args:
-        error: What pydantic raised.
-        known: The model's fields, in order.
-        prefix: As for `settings`.
-    """
+    """One line about the first fault that pydantic found in a model with the `known` fields."""
+    unknown = ("extra_forbidden", "unexpected_keyword_argument")
     # A misspelt key is often a missing one too; the misspelling says more.
-    first = min(error.errors(), key=lambda one: one["type"] not in _UNKNOWN)
+    first = min(error.errors(), key=lambda one: one["type"] not in unknown)
     place = [known[part] if isinstance(part, int) and not index else part for index, part in enumerate(first["loc"])]
     name = prefix + ".".join(str(part) for part in place)
-    if first["type"] in _UNKNOWN:
+    if first["type"] in unknown:
         return f"unknown key '{name}'; {nearest(name, [prefix + field for field in known])}"
     if first["type"] in ("missing", "missing_argument"):
         return f"{name} is missing"
@@ -113,14 +86,6 @@ def told(error: ValidationError, known: list[str], prefix: str = "") -> str:
         return str(first["ctx"]["error"])  # of the whole
     value = repr(first["input"])
     value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
-    context = {key: f"{limit:g}" if isinstance(limit, float) else limit for key, limit in first.get("ctx", {}).items()}
-    wanted = _WANTED[first["type"]].format(**context) if first["type"] in _WANTED else first["msg"]
-    if first["type"] == "literal_error":
-        guess = nearest(str(first["input"]), re.findall(r"'([^']*)'", context["expected"]))
-        wanted += f"; {guess}" if guess.startswith("did") else ""
-    return f"{name} is {value}; it must be {wanted}"
-
-
-def json_schema(model: Any) -> dict[str, Any]:
-    """The JSON schema of a model or of a class made by `settings`."""
-    return TypeAdapter(model).json_schema()
+    if first["type"] == "value_error":
+        return f"{name} is {value}; it must be {first['ctx']['error']}"
+    return f"{name} is {value}; {first['msg'].replace('Input should', 'it must')}"

@@ -24,13 +24,11 @@ from delrec_bench.config import (
     toml_value,
 )
 from delrec_bench.config.sizes import counted
-from delrec_bench.environment import peak_bytes
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import Method, find_methods
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.records import canonical_json
 from delrec_bench.tasks.task import TaskTable, find_tasks
-from delrec_bench.training import multiplying
 from delrec_bench.workspace import workspace_at
 
 METHODS, TASKS = find_methods(), find_tasks()
@@ -209,49 +207,35 @@ def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "wanted"),
+    ("key", "value"),
     [
-        ("training.epochs", 0, "at least 1"),
-        ("training.epochs", True, "a whole number"),
-        ("training.batch", 2.5, "a whole number"),
-        ("training.batch", 10**20, "at most 1000000"),
-        ("training.lr_weights", "fast", "a number"),
-        ("training.lr_weights", -1.0, "at least 0"),
-        ("training.lr_weights", 1e300, "at most 10000"),
-        ("training.lr_delays", math.nan, "a finite number"),
-        ("training.optimiser", "adamv", "one of 'adam' or 'adamw'; did you mean"),
-        ("training.clip_value", 0.0, "above 0"),
-        ("task.binary", 1, "true or false"),
-        ("task.steps", 100_000_000, ".*from 1 to 1000000"),
-        ("task.step_ms", 1e-9, r"at least 0\.001"),
-        ("seeds.order", -1, "at least 0"),
-        ("network.bias", "yes", "true or false"),
-        ("network.hidden", [1_000_000_000], ".* from 1 to 10000000"),
-        ("network.hidden", 10**20, ".* from 1 to 10000000"),
-        ("network.window", 1_000_000_000, "from"),
-        ("network.sigma", 1e300, "from"),
-        ("budget", 10**10, "at most 1000000000"),
+        ("training.epochs", 0),
+        ("training.epochs", True),
+        ("training.batch", 2.5),
+        ("training.batch", 10**20),
+        ("training.lr_weights", "fast"),
+        ("training.lr_weights", 1e300),
+        ("training.lr_delays", math.nan),
+        ("training.optimiser", "adamv"),
+        ("training.clip_value", 0.0),
+        ("task.binary", 1),
+        ("task.steps", 100_000_000),
+        ("task.step_ms", 1e-9),
+        ("seeds.order", -1),
+        ("network.bias", "yes"),
+        ("network.hidden", 10**20),
+        ("network.sigma", math.inf),
+        ("budget", 10**10),
     ],
 )
-def test_a_value_of_the_wrong_type_or_beyond_all_use_is_named(key, value, wanted):
-    with pytest.raises(BenchError, match=rf"{key} is {re.escape(repr(value))}.*; it must be {wanted}"):
+def test_a_value_of_the_wrong_type_or_beyond_all_use_is_named(key, value):
+    with pytest.raises(BenchError, match=rf"{key}(\.0)? is {re.escape(repr(value))}; it must be "):
         resolved("delrec-dcls", "shd", overrides=((key, value),))
 
 
-@pytest.mark.parametrize(
-    ("method", "asked", "message"),
-    [
-        ("rlif", {"hidden": [1_000_000, 1_000_000]}, r"needs at least [\d.e+]+ GiB of memory, [\d.]+ GiB are free"),
-        ("gru", {"hidden": [1_000_000], "batch": 16}, r"\(3\d{12} parameters\) needs at least .* GiB"),
-        ("dcls", {"window": 100_000_000}, "needs at least .* GiB"),
-        ("silif", {"skip_steps": 64}, r"network\.skip_steps is 64, but 'digits' has only 64 steps"),
-    ],
-)
-def test_what_cannot_fit_is_refused_with_the_number_needed_before_it_is_allocated(tmp_path, method, asked, message):
-    before = peak_bytes()
-    with pytest.raises(BenchError, match=message):
-        resolve(Request(method, "digits", overrides=tuple(asked.items())), METHODS, TASKS, workspace_at(tmp_path))
-    assert peak_bytes() - before < 2**28
+def test_a_method_that_sees_no_step_of_its_samples_is_refused(tmp_path):
+    with pytest.raises(BenchError, match=r"network\.skip_steps is 64, but 'digits' has only 64 steps"):
+        resolve(Request("silif", "digits", overrides=(("skip_steps", 64),)), METHODS, TASKS, workspace_at(tmp_path))
 
 
 def test_a_network_of_a_plug_in_that_cannot_be_counted_without_memory_is_built(tmp_path):
@@ -275,41 +259,6 @@ def test_deep_nesting_is_an_error_of_the_file(tmp_path):
     path.write_text(".".join("a" * 3_000) + " = 1")
     with pytest.raises(BenchError, match="nested too deeply"):
         read_toml(path)
-
-
-def whole_run(folder, **asked):
-    return resolve(Request("lif", "digits", overrides=tuple(asked.items())), METHODS, TASKS, workspace_at(folder))
-
-
-def test_products_are_a_recorded_choice_that_leaves_other_keys_alone(tmp_path, monkeypatch):
-    usual = whole_run(tmp_path)
-    assert "products" not in usual.configuration and usual.products == "ieee"
-    assert whole_run(tmp_path, products="ieee").key == usual.key
-    with pytest.raises(BenchError, match="products is 'bfloat16', which applies to .* float32 on cpu"):
-        whole_run(tmp_path, products="bfloat16")
-    with pytest.raises(BenchError, match="products"):
-        whole_run(tmp_path, products="half")
-    monkeypatch.setattr("delrec_bench.config.resolving.device_class", lambda name: "cuda")
-    monkeypatch.setattr("delrec_bench.config.resolving.refuse_too_large", lambda *of: None)  # looks at the card
-    there, asked = whole_run(tmp_path), whole_run(tmp_path, products="bfloat16")
-    assert asked.configuration == {**there.configuration, "products": "bfloat16"} and asked.key != there.key
-    assert "--set products=bfloat16" in asked.command
-
-
-@pytest.mark.parametrize("products, precision", [("ieee", "highest"), ("tf32", "high"), ("bfloat16", "medium")])
-def test_products_hold_while_a_run_is_made_and_not_after_it(products, precision, tmp_path):
-    usual = whole_run(tmp_path)
-    cudnn = torch.backends.cudnn
-
-    def now():
-        return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
-
-    before = now()
-    with multiplying(replace(usual, device="cuda", products=products)):
-        assert now() == (precision, products != "ieee", True)
-    with multiplying(usual):
-        assert now() == before
-    assert now() == before
 
 
 def test_a_task_of_another_metric_than_its_data_or_of_no_known_family_is_refused_by_name(tmp_path):

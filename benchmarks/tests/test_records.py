@@ -55,7 +55,7 @@ def result(**changes):
     ("changes", "words"),
     [
         ({"metric": "f1"}, "no metric 'f1'"),
-        ({"repetition": -1}, "repetition is -1; it must be at least 0"),
+        ({"repetition": -1}, "repetition is -1; it must be"),
         ({"colour": 1}, "unknown key 'colour'"),
         ({"result": result(test_score=0.8)}, "its predictions score 0.75"),
         ({"result": result(test_score=float("nan"))}, "finite"),

@@ -85,8 +85,8 @@ def test_a_single_run_is_refused_it(checkout, capsys):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('exhibits = "test selection"\n', "", "study 'choosing': training.selection is 'best-test'"),
-        ('"test selection"', '"test set"', "exhibits is 'test set'; it must be one of 'test selection'"),
+        ('exhibits = "test selection"\n', "", "training.selection is 'best-test'"),
+        ('"test selection"', '"test set"', "exhibits is 'test set'; it must be 'test selection'"),
     ],
 )
 def test_a_study_must_say_what_it_exhibits(checkout, capsys, old, new, message):

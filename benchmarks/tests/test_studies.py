@@ -271,10 +271,10 @@ def axis(text):
     ("old", "new", "message"),
     [
         ('summary = "what sigma does"', "", "summary is missing"),
-        ("repetitions = 40", "repetitions = 100000000", "large.repetitions is 100000000; .* at most 1000"),
+        ("repetitions = 40", "repetitions = 100000000", "large.repetitions is 100000000; it must be .* 1000"),
         ("repetitions = 2", "repetition = 2", "unknown key 'repetition'; did you mean 'repetitions'"),
         ("repetitions = 40", "methods = 'lif'", "large.methods is 'lif'; it must be a list"),
-        ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be above 0"),
+        ("digits = 0.01", "digits = 0", "margin.digits is 0; it must be greater than 0"),
         ("digits = 0.01", "digits = 2.0", "digits is 2, but accuracy lies in 0 to 1"),
         ('tasks = ["digits", "mackey-glass"]', 'tasks = ["digits", "digits"]', "each value only once"),
         ("[0, 1, 10]", "0.5", "a list of values for every setting"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from delrec_bench.records import Record
 
 _PROFILES = "Preset: quick (minutes), embedded (hours), paper, paper-2025 or equi-parameter (published settings)."
-_SETTINGS = "Change a setting: training.*, network.*, task.*, seeds.*, dtype, budget, products."
+_SETTINGS = "Change a setting: training.*, network.*, task.*, seeds.*, dtype, budget."
 TaskArgument = Annotated[str, argument("A task (see delrec-bench list tasks).")]
 
 

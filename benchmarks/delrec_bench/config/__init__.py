@@ -1,9 +1,8 @@
 """Configuration: a `Request` comes in by `resolve` and leaves as a `Resolved`, which decides everything of a run."""
 
 from delrec_bench.config.evaluation import Evaluation
-from delrec_bench.config.requests import Device, Request, Spot
 from delrec_bench.config.resolving import Resolved, resolve
 from delrec_bench.config.searched import Search
 from delrec_bench.config.settings import FORECAST, Settings, defaults, full_key, full_keys, settle
 from delrec_bench.config.toml import dotted, parse_setting, preset, profiles, read_toml, toml_value
-from delrec_bench.config.tree import AXES, Seeds, TrainingConfig
+from delrec_bench.config.tree import AXES, Device, Request, Seeds, Spot, TrainingConfig

@@ -1,4 +1,4 @@
-"""Conditions of evaluation: what a trained network is scored under once more, beside the plain score of its run.
+"""Conditions of evaluation: a trained network is scored under one of them once more, beside the plain score of its run.
 
 A lesion, `name` or `name=level`, maps the delays of one layer, in steps and of any shape, to others of that shape.
 """
@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator
 from torch import Generator, Tensor
 
 from delrec_bench.data.transforms import CONDITIONS, parse_level
@@ -52,20 +52,16 @@ LESIONS = {
 }
 
 
-PLAIN = (None, "", "none")
-"""How a setting of `evaluation` says that nothing is to be done."""
-
-
-def _levelled(what: str, kinds: Mapping[str, Any], example: str) -> AfterValidator:
+def _levelled(what: str, kinds: Mapping[str, Any]) -> AfterValidator:
     """Take one of `kinds`, or None; its level is then written in one way, which the key holds."""
 
     def check(text: str | None) -> str | None:
-        if text in PLAIN:
+        if text is None:
             return None
         try:
-            name, level = parse_level(str(text), kinds, what)
+            name, level = parse_level(text, kinds, what)
         except BenchError as error:
-            raise ValueError(f"none, or one of {', '.join(kinds)}, as {example}: {error}") from error
+            raise ValueError(f"none, or one of {', '.join(kinds)}: {error}") from error
         return f"{name}={level:.12g}" if kinds[name].unit else name
 
     return AfterValidator(check)
@@ -76,7 +72,7 @@ class Evaluation:
     """How a trained network is scored, where it is not as deployed on the untouched test set.
 
     A run under a condition is derived from the run with the same remaining settings, whose network is loaded and
-    scored anew; an ordinary run has none of these in its configuration or key. "" and "none" mean None.
+    scored anew; an ordinary run has none of these in its configuration or key.
 
     Attributes:
         condition: What happens to the events of the test set, a `name=level` of `delrec_bench.data.transforms`.
@@ -84,11 +80,9 @@ class Evaluation:
         deployment: "unrounded" leaves delays real, "sigma" leaves the spread on at which the training stood.
     """
 
-    condition: Annotated[str | None, _levelled("condition", CONDITIONS, "deletion=0.3")] = None
-    lesion: Annotated[str | None, _levelled("lesion", LESIONS, "permute or noise=2")] = None
-    deployment: Annotated[
-        Literal["unrounded", "sigma"] | None, BeforeValidator(lambda v: None if v in PLAIN else v)
-    ] = None
+    condition: Annotated[str | None, _levelled("condition", CONDITIONS)] = None
+    lesion: Annotated[str | None, _levelled("lesion", LESIONS)] = None
+    deployment: Literal["unrounded", "sigma"] | None = None
 
     def canonical(self) -> dict[str, str]:
         """What is set, for the key and the record: nothing of a plain run."""
@@ -108,4 +102,4 @@ def is_evaluation(key: str) -> bool:
 
 def is_set(key: str, value: Any) -> bool:
     """Whether an override asks for a condition of evaluation."""
-    return is_evaluation(key) and value not in PLAIN
+    return is_evaluation(key) and value is not None

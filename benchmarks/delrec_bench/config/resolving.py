@@ -1,7 +1,8 @@
 """The one door from a request to a run: everything that decides it, settled once, its data read and its key named."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
 from delrec_bench.config.evaluation import Evaluation
-from delrec_bench.config.requests import Request
 from delrec_bench.config.settings import Settings, settle
-from delrec_bench.config.sizes import refuse_too_large, with_budget
+from delrec_bench.config.sizes import BrokenBuildError, counted, with_budget
+from delrec_bench.config.tree import Request
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
@@ -69,32 +70,52 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         BenchError: The request or its data is wrong.
     """
     settings = settle(request, methods[request.method], tasks[request.task])
-    device = device_class(request.device)
+    method, task, seeds = settings.method, settings.task, settings.seeds
+    # Runs on "cuda" may be queued where there is none.
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if request.device == "auto" else request.device
     try:
-        engine = "none" if settings.method.floor else engine_for(request.engine, device)[0].name
+        engine = "none" if method.floor else engine_for(request.engine, device)[0].name
     except ValueError as error:
         raise BenchError(str(error)) from error
-    data = _read(settings, _folder(request, settings.task), workspace)
-    settings = with_budget(settings, data.channels, data.classes)
-    refuse_too_large(settings, data, device)
-    if settings.products != "ieee" and (device != "cuda" or settings.dtype != "float32"):
+    where = settings.options, seeds.split, seeds.permutation, _folder(request, task), workspace
+    data = _read(task.load, *where)  # type: ignore[arg-type]  # a function is hashable
+    if data.metric != task.metric:
         raise BenchError(
-            f"products is '{settings.products}', which applies to float32 on a CUDA device, but this run uses "
-            f"{settings.dtype} on {device}; omit it"
+            f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; they must be the same"
         )
+    if method.build is not None:
+        settings = with_budget(settings, data.channels, data.classes)
+        _check_network(settings, data)
     if settings.evaluation.condition is not None and data.perturbed is None:
         raise BenchError(
             f"evaluation.condition is '{settings.evaluation.condition}', but {data.name} has no events; use a "
             "spiking task"
         )
-    arithmetic = _arithmetic(request.arithmetic, device)
-    configuration = {**settings.values, "device": device, "engine": engine, "arithmetic": arithmetic}
     if request.trial:
         _check_trial(settings, data)
-        configuration["kind"] = "trial"  # a run of the same settings and seeds is another thing, with another key
+    arithmetic = _arithmetic(request.arithmetic, device)
+    configuration = {**settings.values, "device": device, "engine": engine, "arithmetic": arithmetic}
+    if request.trial:  # a run of the same settings and seeds is another thing, with another key
+        configuration["kind"] = "trial"
     key = run_key(configuration, data.identity())
     return Resolved(**vars(settings), data=data, device=device, engine=engine, arithmetic=arithmetic,
                     configuration=configuration, key=key)  # fmt: skip
+
+
+@lru_cache(2)  # the methods of one task and repetition follow each other in a study and share their data
+def _read(load: Any, *where: Any) -> TaskData:
+    data: TaskData = load(*where)
+    return data
+
+
+def _check_network(settings: Settings, data: TaskData) -> None:
+    """Refuse a network that sees no step of the data, or that its method does not build."""
+    if (skipped := settings.network.get("skip_steps", 0)) >= data.steps:
+        raise BenchError(
+            f"network.skip_steps is {skipped}, but '{data.name}' has only {data.steps} steps; give a smaller number"
+        )
+    with suppress(BrokenBuildError):  # the run itself will fail by it, and leave a record of that
+        counted(settings.method, settings.network, data.channels, data.classes)
 
 
 def _check_trial(settings: Settings, data: TaskData) -> None:
@@ -113,17 +134,15 @@ def _folder(request: Request, task: Task) -> Path | None:
     """The folder of `--data`."""
     if request.data is None:
         return None
-    folder = Path(request.data)
+    why, folder = "", Path(request.data)
     if not request.data.isprintable():
-        raise BenchError(
-            f"--data {request.data!r}: rows are named after the folder; rename it, using plain characters only"
-        )
-    if not task.accepts_data:
-        raise BenchError(
-            f"--data {folder}: task '{request.task}' does not accept your own files; choose shd, ssc or ps-mnist"
-        )
-    if not folder.is_dir():
-        raise BenchError(f"--data '{folder}' is not a folder; give the folder that contains the files")
+        why = "rows are named after the folder; rename it, using plain characters only"
+    elif not task.accepts_data:
+        why = f"task '{request.task}' does not accept your own files; choose shd, ssc or ps-mnist"
+    elif not folder.is_dir():
+        why = "this is not a folder; give the folder that contains the files"
+    if why:
+        raise BenchError(f"--data {request.data!r}: {why}")
     return folder
 
 
@@ -138,30 +157,3 @@ def _arithmetic(asked: Arithmetic, device: str) -> Arithmetic:
 @cache
 def _say_native(why: str) -> None:
     say(f"this machine cannot compute portably ({why}): its runs are of native arithmetic")
-
-
-def device_class(device: str) -> str:
-    """ "cpu" or "cuda" for a device of the command line; runs on "cuda" may be queued where there is none."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
-_loaded: dict[tuple[Any, ...], TaskData] = {}
-
-
-def _read(settings: Settings, folder: Path | None, workspace: Workspace) -> TaskData:
-    # The methods of one task and repetition follow each other in a study and share their data.
-    task, options, seeds = settings.task, settings.options, settings.seeds
-    place = (task.name, task.load, options, seeds.split, seeds.permutation, folder, workspace)
-    if place not in _loaded:
-        while len(_loaded) > 1:
-            _loaded.pop(next(iter(_loaded)))
-        data = task.load(options, seeds.split, seeds.permutation, folder, workspace)
-        if data.metric != task.metric:
-            raise BenchError(
-                f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; they must "
-                "be the same"
-            )
-        _loaded[place] = data
-    return _loaded[place]

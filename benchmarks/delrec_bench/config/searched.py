@@ -91,11 +91,7 @@ class _File(FileTable):
 
 
 def searches(task: str) -> list[Search]:
-    """The searches on a task.
-
-    Raises:
-        BenchError: Its file is damaged.
-    """
+    """The searches on a task; a `BenchError` says that its file is damaged."""
     return _read(FOLDER / f"{task}.json")
 
 
@@ -137,7 +133,7 @@ def folder_of(data: str | None) -> str:
 
 
 def keep(task: str, search: Search) -> Path:
-    """Write a search into the task's file, in place of the same one of before."""
+    """Write a search into the task's file, in place of an earlier one of the same place and seed."""
     path = FOLDER / f"{task}.json"
     others = [one for one in searches(task) if (one.place, one.seed) != (search.place, search.seed)]
     every = sorted([*others, search], key=lambda one: (one.place, one.seed))

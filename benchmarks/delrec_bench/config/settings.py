@@ -6,19 +6,17 @@
 Settings are named with dots: `training.epochs`, `network.hidden`, `task.step_ms`, `seeds.split`.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, create_model
+from pydantic import BaseModel, BeforeValidator, Field, create_model
 
 from delrec_bench.config.evaluation import NAMES, Evaluation
-from delrec_bench.config.requests import Request
 from delrec_bench.config.searched import searched_settings
 from delrec_bench.config.toml import dotted, preset
-from delrec_bench.config.tree import AXES, Products, Seeds, TrainingConfig, Whole
+from delrec_bench.config.tree import AXES, Request, Seeds, TrainingConfig, Whole
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import Method
@@ -26,21 +24,7 @@ from delrec_bench.schema import FileTable, checked
 from delrec_bench.tasks.task import Task
 
 FORECAST = {"task.tau", "task.horizon"}  # options that only a forecast has: elsewhere `tau` is the neuron's
-LARGEST = 100_000_000  # of any number in a network's settings
-WIDEST = 10_000_000  # neurons of a hidden layer
-
-
-def _within(value: Any) -> Any:
-    for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, int | float) and not (math.isfinite(number) and abs(number) <= LARGEST):
-            raise ValueError(f"from -{LARGEST} to {LARGEST}")
-    return value
-
-
-def _widths(value: list[Any]) -> list[Any]:
-    if not value or any(type(width) is not int or not 1 <= width <= WIDEST for width in value):
-        raise ValueError(f"a list of integers from 1 to {WIDEST}, one per layer")
-    return value
+Width = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 def _listed(value: Any) -> Any:
@@ -54,8 +38,9 @@ def _network_model(method: Method) -> type[BaseModel]:
     for name, default in method.settings.items():
         kind: Any = Any if default is None else type(default)
         if isinstance(default, list | tuple):
-            kind, default = Annotated[list[Any], BeforeValidator(_listed)], list(default)
-        declared[name] = (Annotated[kind, AfterValidator(_widths if name == "hidden" else _within)], default)
+            items: Any = list[Width] if name == "hidden" else list[Any]
+            kind, default = Annotated[items, BeforeValidator(_listed)], list(default)
+        declared[name] = (kind, default)
     return create_model(f"Network of {method.name}", __base__=FileTable, **declared)
 
 
@@ -71,7 +56,7 @@ class Settings:
         network: What the method's `build` reads.
         seeds: Of every axis.
         evaluation: How the trained network is scored.
-        dtype, products: As `Whole`.
+        dtype: Number type of network and inputs.
         values: All of it as plain values.
         point: What was asked for beside the profile's preset, by dotted key.
         searched: Name of the searched preset whose settings it has; None where there is none, and of a trial.
@@ -86,21 +71,21 @@ class Settings:
     seeds: Seeds
     evaluation: Evaluation
     dtype: str
-    products: Products
     values: dict[str, Any]
     point: dict[str, Any]
     searched: str | None
 
 
-def defaults(method: Method) -> dict[str, Any]:
-    """Every setting of a run of `method`, by dotted key, with its default."""
+def defaults(method: Method, forecast: bool = True) -> dict[str, Any]:
+    """Every setting of a run of `method`, on a forecast or on another task, by dotted key, with its default."""
     groups: dict[str, Mapping[str, Any]] = {"task": asdict(TaskOptions()), "seeds": dict.fromkeys(AXES)}
     if method.build is not None:
         groups |= {"training": asdict(TrainingConfig()), "network": method.settings}
         # The method that can round delays has layers whose delays can be changed.
         groups["evaluation"] = dict.fromkeys(NAMES if "rounding" in method.settings else ("condition",))
     flat = {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}
-    return flat if method.build is None else flat | asdict(Whole())
+    flat |= asdict(Whole()) if method.build is not None else {}
+    return {key: value for key, value in flat.items() if forecast or key not in FORECAST}
 
 
 def full_key(key: str, known: Iterable[str]) -> str:
@@ -111,15 +96,14 @@ def full_key(key: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     ends = [key] if key in names else [name for name in names if name.endswith("." + key)]
-    if len(ends) == 1:
-        return ends[0]
-    if ends:
+    if len(ends) > 1:
         raise BenchError(f"key '{key}' is ambiguous; write {' or '.join(ends)}")
-    short = [name.rpartition(".")[2] for name in names]
-    guess = nearest(key, [*names, *short])
-    raise BenchError(
-        f"unknown key '{key}'; {guess if guess.startswith('did') else nearest(key.rpartition('.')[2], short)}"
-    )
+    if not ends:
+        short = [name.rpartition(".")[2] for name in names]
+        guess = nearest(key, [*names, *short])
+        guess = guess if guess.startswith("did") else nearest(key.rpartition(".")[2], short)
+        raise BenchError(f"unknown key '{key}'; {guess}")
+    return ends[0]
 
 
 def full_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:
@@ -151,15 +135,14 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     reason = method.applicable(task)
     if reason is not None:
         raise BenchError(f"method '{method.name}' does not apply to task '{task.name}': {reason}")
-    values = defaults(method)
+    values = defaults(method, task.family == "forecast")
     # A preset speaks for every method: what a method does not know (delays, for one without) is not for it.
     values |= {key: value for key, value in preset(request.profile, task).items() if key in values}
     values |= {full_key(key, values): value for key, value in method.preset(task, request.profile).items()}
     usual = dict(values)
-    for key, value in (("training.epochs", request.epochs), ("task.limit", request.limit)):
-        if value is not None and key in values:
-            values[key] = value
-    given = _given(request, method, task, values)
+    short = {"training.epochs": request.epochs, "task.limit": request.limit}
+    values |= {key: value for key, value in short.items() if value is not None and key in values}
+    given = {full_key(key, values): value for key, value in request.overrides}
     values |= given
     if "network.hidden" in given:
         _fit_layers(values, given)
@@ -170,19 +153,6 @@ def settle(request: Request, method: Method, task: Task) -> Settings:
     values |= {key: value for key, value in chosen.items() if key not in given}
     point = {name: values[name] for name in sorted(values) if values[name] != usual[name]}
     return _settled(request, method, task, values, point, searched)
-
-
-def _given(request: Request, method: Method, task: Task, known: Mapping[str, Any]) -> dict[str, Any]:
-    """What `--set` says, by full key."""
-    meant = known.keys() if task.family == "forecast" else known.keys() - FORECAST
-    given = {}
-    for key, value in request.overrides:
-        name = key.removeprefix("evaluation.")
-        if name in NAMES and f"evaluation.{name}" not in meant:
-            what = "trained network" if method.build is None or name == "condition" else "delays"
-            raise BenchError(f"method '{method.name}' has no {what} to evaluate with {key}; remove one of the two")
-        given[full_key(key, meant)] = value
-    return given
 
 
 def _fit_layers(values: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -202,27 +172,26 @@ def _settled(
         group, _, name = key.rpartition(".")
         tree.setdefault(group, {})[name] = value
     options, training = TaskOptions(**tree["task"]), TrainingConfig(**tree["training"])
+    evaluation = Evaluation(**tree["evaluation"])
     if training.selection == "best-test" and request.exhibits != "test selection":
-        whose = f"study '{request.study}': " if request.study else ""
         raise BenchError(
-            f"{whose}training.selection is 'best-test', which chooses the epoch on the test set, so its score is "
-            "not a result; use 'validation' or 'last'. Only a study with exhibits = 'test selection' may show "
-            "its effect, as `delrec-bench reproduce --study selection` does"
+            "training.selection is 'best-test', which chooses the epoch on the test set, so its score is not a "
+            "result; use 'validation' or 'last'. Only `delrec-bench reproduce --study selection` shows its effect"
         )
     model = _network_model(method)
     network = checked(model, tree["network"], f"method '{method.name}'", "network.").model_dump()
-    evaluation = Evaluation(**tree["evaluation"])
-    whole = Whole(**tree[""]) if method.build is not None else Whole(dtype="float64")
+    trains = method.build is not None
+    whole = Whole(**tree[""]) if trains else Whole(dtype="float64")
     asked = {axis: value for axis, value in tree["seeds"].items() if value is not None}
     seeds = Seeds(**(asdict(Seeds.of(request.repetition, request.trial)) | asked))
     plain = {
         "method": method.name,
-        "task": {"name": task.name, **options.canonical()},
-        "training": training.canonical() if method.build is not None else {},
+        "task": {"name": task.name, **asdict(options)},
+        "training": asdict(training) if trains else {},
         "network": network,
         "seeds": asdict(seeds),
         "repetition": request.repetition,
-        "epochs": training.epochs if method.build is not None else 0,
+        "epochs": training.epochs if trains else 0,
         "limit": options.limit,
         "dtype": whole.dtype,
         "budget": whole.budget,
@@ -232,9 +201,6 @@ def _settled(
     }
     if evaluation.canonical():  # absent where there is none, so that the key of an ordinary run knows nothing of it
         plain["evaluation"] = evaluation.canonical()
-    if whole.products != "ieee":  # absent likewise
-        plain["products"] = whole.products
     return Settings(
-        request, method, task, options, training, network, seeds, evaluation, whole.dtype, whole.products, plain, point,
-        searched,
-    )  # fmt: skip
+        request, method, task, options, training, network, seeds, evaluation, whole.dtype, plain, point, searched
+    )

@@ -1,4 +1,4 @@
-"""What comes in as TOML: profiles of presets, and the values of `--set`."""
+"""TOML: profiles of presets, and the values of `--set`."""
 
 import json
 import tomllib
@@ -73,39 +73,23 @@ def parse_setting(text: str) -> tuple[str, Any]:
     Raises:
         BenchError: There is no '=', or no key or value beside it.
     """
-    key, equals, raw = text.partition("=")
-    key, raw = key.strip(), raw.strip()
-    if not equals or not key or not raw:
+    key, _, raw = (part.strip() for part in text.partition("="))
+    if not key or not raw:
         raise BenchError(f"--set {text!r} is not key=value; write, for example, --set network.hidden=64,64")
     for candidate in (raw, f"[{raw}]" if "," in raw else raw):
-        try:
+        with suppress(tomllib.TOMLDecodeError, RecursionError):
             return key, tomllib.loads(f"value = {candidate}")["value"]
-        except tomllib.TOMLDecodeError:
-            continue
-        except RecursionError:
-            raise BenchError(
-                f"--set {key}: the value is nested too deeply; write a number, a list or a string"
-            ) from None
     if raw[0] in "[{\"'":
-        raise BenchError(f'--set {text!r}: the value is not valid TOML; write numbers, [lists], true or "text"')
+        raise BenchError(f'--set {key}: the value is not valid TOML; write numbers, [lists], true or "text"')
     return key, None if raw in ("none", "null") else raw
 
 
 def toml_value(value: Any) -> str:
-    """A value as `parse_setting` reads it back."""
+    """A value as `parse_setting` reads it back: a plain word without quotes."""
     if value is None:
         return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_quoted(v) if isinstance(v, str) else toml_value(v) for v in value) + "]"
     if isinstance(value, str):
         with suppress(BenchError):
             if parse_setting(f"key={value}")[1] == value:
                 return value
-        return _quoted(value)
-    return str(value)
-
-
-def _quoted(word: str) -> str:
-    return json.dumps(word, ensure_ascii=False)  # JSON's strings are TOML's basic ones
+    return json.dumps(value, ensure_ascii=False)  # JSON's strings, numbers and lists are TOML's too

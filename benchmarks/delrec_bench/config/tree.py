@@ -1,16 +1,98 @@
-"""The settings of a run that do not depend on its method: of its training, its seeds and as a whole."""
+"""A run's request, and the settings that do not depend on its method: its training, its seeds, the whole."""
 
 import hashlib
-from dataclasses import asdict
+import shlex
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from delrec_bench.arithmetic import MOST_THREADS, Arithmetic
+from delrec_bench.config.evaluation import is_evaluation, is_set
+from delrec_bench.config.toml import toml_value
 from delrec_bench.schema import settings
 
+Device = Literal["cpu", "cuda", "auto"]
+Exhibit = Literal["test selection"]
 Schedule = Literal["constant", "one-cycle", "cosine", "step", "plateau"]
+Spot = tuple[str, str, tuple[tuple[str, Any], ...]]  # method, task, and where on the axes of a sweep
+
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Samples = Annotated[int, Field(ge=1, lt=2**31)]
 Rate = Annotated[float, Field(ge=0, le=1e4)]
+
+AXES = ("split", "permutation", "initialisation", "order")
+TRIAL_SEED = 2**31 - 1  # a search's, for initialisation and order: that of no repetition ever reported
+Seed = Annotated[int, Field(ge=0, le=TRIAL_SEED)]
+
+
+@settings("--")
+class Request:
+    """What one run is asked to be.
+
+    Attributes:
+        method, task: Names.
+        repetition: 0, 1, ...: the seeds.
+        profile: A file of presets, see `profiles`.
+        epochs, limit: Short for training.epochs and task.limit; None leaves the preset's.
+        data: Folder of `--data`, or None for the task's own files.
+        device, engine: Where the network is, and what runs it.
+        threads: Threads of delrec's kernels; of torch too in native arithmetic.
+        arithmetic: "portable" has the same bits on every x86-64-v3 processor, "native" is the fastest here.
+        overrides: (dotted key, value) pairs of `--set`.
+        study: Study that asks for the run, or None.
+        trial: Whether it is a trial of a search: on its own seeds, scored on validation data only.
+        point: Where it stands on the axes that its study sweeps, (axis, value or its name) pairs; `overrides` hold the
+            settings of it.
+        exhibits: A breach of protocol that its study shows on purpose, and that is refused elsewhere.
+    """
+
+    method: str
+    task: str
+    repetition: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    profile: str = "quick"
+    epochs: Samples | None = None
+    limit: Samples | None = None
+    data: str | None = None
+    device: Device = "cpu"
+    engine: str = "auto"
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
+    arithmetic: Arithmetic = "portable"
+    overrides: tuple[tuple[str, Any], ...] = ()
+    study: str | None = None
+    trial: bool = False
+    point: tuple[tuple[str, Any], ...] = ()
+    exhibits: Exhibit | None = None
+
+    @property
+    def spot(self) -> Spot:
+        """What it is a repetition of."""
+        return self.method, self.task, self.point
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is the run of `trained()`, scored under a condition of evaluation."""
+        return any(is_set(key, value) for key, value in self.overrides)
+
+    def trained(self) -> "Request":
+        """The same without a condition of evaluation: what is trained."""
+        return replace(self, overrides=tuple(pair for pair in self.overrides if not is_evaluation(pair[0])))
+
+    def command(self) -> str:
+        """The command line that makes this run again; the data folder by its last name."""
+        words = ["delrec-bench", "run", self.method, self.task]
+        words += ["--repetition", str(self.repetition), "--profile", self.profile]
+        usual = Request(self.method, self.task)
+        for name in ("epochs", "limit", "data", "device", "engine", "threads", "arithmetic"):
+            value = getattr(self, name)
+            if value != getattr(usual, name):
+                words += [f"--{name}", Path(value).resolve().name if name == "data" else str(value)]
+        for key, value in self.overrides:
+            words += ["--set", f"{key}={toml_value(value)}"]
+        words += ["--trial"] * self.trial
+        words += [] if self.study is None else ["--study", self.study]
+        return shlex.join(words)
 
 
 @settings("training.")
@@ -60,16 +142,6 @@ class TrainingConfig:
     selection: Literal["validation", "last", "best-test"] = "validation"
     ties: Literal["first", "last"] = "last"
 
-    def canonical(self) -> dict[str, Any]:
-        """Every field, for a record."""
-        return asdict(self)
-
-
-AXES = ("split", "permutation", "initialisation", "order")
-TRIAL_SEED = 2**31 - 1  # a search's, for initialisation and order: that of no repetition ever reported
-
-Seed = Annotated[int, Field(ge=0, le=TRIAL_SEED)]
-
 
 @settings("seeds.")
 class Seeds:
@@ -99,9 +171,6 @@ class Seeds:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-Products = Literal["ieee", "tf32", "bfloat16"]
-
-
 @settings("")
 class Whole:
     """What is set for a run as a whole.
@@ -109,10 +178,7 @@ class Whole:
     Attributes:
         dtype: Number type of network and inputs.
         budget: Trainable parameters at most: the widths follow. 0 takes network.hidden as it is.
-        products: How float32 is multiplied on a CUDA device: "ieee", or on tensor cores "tf32" or "bfloat16"; sums and
-            states are float32 in any case.
     """
 
     dtype: Literal["float32", "float64"] = "float32"
-    products: Products = "ieee"
     budget: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0

@@ -26,7 +26,7 @@ TOLERANCE = 1e-9
 COMPUTED = ("metric", "result", "predictions", "targets", "fingerprint", "history", "parameters", "activity", "delays")
 """What a run computes: two makings of it are equal where these are."""
 
-HOW = ("engine", "device", "threads", "arithmetic", "products")
+HOW = ("engine", "device", "threads", "arithmetic")
 """What of a configuration says how a run is computed, not what is."""
 
 DATA_KINDS = ("DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL")

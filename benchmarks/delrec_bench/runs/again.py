@@ -30,7 +30,7 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
     given |= {f"{group}.{k}": v for group in ("training", "network", "seeds") for k, v in c[group].items()}
     given |= {f"evaluation.{k}": v for k, v in c.get("evaluation", {}).items()}
     if c.get("network"):
-        given |= {name: c[name] for name in ("dtype", "budget", "products") if name in c}
+        given |= {name: c[name] for name in ("dtype", "budget") if name in c}
     if tasks[name].family != "forecast":
         given = {key: value for key, value in given.items() if key not in FORECAST}
     return Request(

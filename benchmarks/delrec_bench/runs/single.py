@@ -30,8 +30,8 @@ from delrec_bench.training import (
     HeldOut,
     Progress,
     build,
+    exact,
     fit,
-    multiplying,
     score_test,
     seed_everything,
 )
@@ -81,7 +81,7 @@ def perform(
 def _kept(resolved: Resolved, folder: RunFolder, workspace: Workspace, progress: Progress | None) -> Record:
     """The record, made and written; of a failure its folder says why."""
     try:
-        with multiplying(resolved):
+        with exact(resolved.device):
             record, checkpoint = _made(resolved, folder, workspace, progress)
     except BenchError:
         folder.forget()  # the request was refused

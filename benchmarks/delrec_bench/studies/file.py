@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from delrec_bench.config import dotted, read_toml
-from delrec_bench.config.requests import Exhibit
+from delrec_bench.config.tree import Exhibit
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import FileTable, checked
 from delrec_bench.studies.draws import SpaceTable

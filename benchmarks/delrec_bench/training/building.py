@@ -1,7 +1,6 @@
-"""Building the network of a run, and how a CUDA device multiplies for it."""
+"""Building the network of a run, and the arithmetic of its CUDA device."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -32,19 +31,8 @@ def build(resolved: Resolved) -> Any:
     return model.to(device=resolved.device, dtype=dtype)
 
 
-@contextmanager
-def multiplying(resolved: Resolved) -> Iterator[None]:
-    """Multiply float32 on a CUDA device as a run says, by torch and by core's engines; on the CPU nothing is set."""
-    if resolved.device != "cuda":
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
-    torch.set_float32_matmul_precision({"ieee": "highest", "tf32": "high", "bfloat16": "medium"}[resolved.products])
-    cudnn.deterministic = True  # else a convolution's gradient may differ from run to run
-    cudnn.allow_tf32 = resolved.products != "ieee"  # torch's own default takes TF32 for convolutions
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        cudnn.allow_tf32, cudnn.deterministic = before[1:]
+def exact(device: str) -> AbstractContextManager[None]:
+    """Inside, cudnn on a CUDA device neither rounds to TF32, as torch's default does, nor differs from run to run."""
+    if device != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
