@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -84,17 +85,14 @@ def locked(path: Path, seconds: float = 60.0) -> Iterator[None]:
         ) from error
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader finds the old content or the new one, never a part of it.
-
-    Folders above are made. Text is UTF-8.
-    """
+@contextmanager
+def drafted(path: Path) -> Iterator[BinaryIO]:
+    """A file beside `path` that takes its place when the block ends well, and vanishes otherwise; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with draft.open("xb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(path)
@@ -103,6 +101,12 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say what was being written
         raise
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader finds the old content or the new one, never a part of it; text is UTF-8."""
+    with drafted(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def read_limited(path: Path, largest: int) -> bytes:

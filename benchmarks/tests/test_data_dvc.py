@@ -11,9 +11,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.generated import RECIPES
-from delrec_bench.data.shelf import make
+from delrec_bench.data.shelf import listed, make
 from delrec_bench.environment import changed
 from delrec_bench.workspace import find_workspace, workspace_at
 

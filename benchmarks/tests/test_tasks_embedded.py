@@ -7,11 +7,10 @@ import pytest
 import torch
 from delrec_bench.data import generated
 from delrec_bench.data.binning import Bins, bin_events
-from delrec_bench.data.dvc_files import listed
 from delrec_bench.data.events import recordings
 from delrec_bench.data.generated import RECIPES, Events, generate, joined, spelled
 from delrec_bench.data.samples import CountSamples
-from delrec_bench.data.shelf import make
+from delrec_bench.data.shelf import listed, make
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.floors import counts_only, features, time_slices
@@ -65,7 +64,7 @@ def corpus_of(task, folder, train, test):
         with recordings(path) as file:
             parts[name] = bin_events(file, Bins("clean", 140, 0.01, 140, 700))
     steps = max(part.longest for part in parts.values())
-    splits = [CountSamples(part.counts, np.arange(len(part.labels)), part.labels, steps) for part in parts.values()]
+    splits = [CountSamples(part, np.arange(len(part.labels)), steps) for part in parts.values()]
     classes = len(recipe.words)
     return TaskData(
         task, "EMBEDDED", "accuracy", classes, 140, steps, 10.0, "counts", "", {}, splits[0], splits[1], splits[1]
@@ -112,8 +111,8 @@ def test_whole_files_have_the_digests_of_data_dvc_and_load(tmp_path, task):
     data = found.load(TaskOptions(**found.quick), 0, 0, None, workspace)
     assert data.kind == "EMBEDDED" and data.name == task and data.dropped_events == 0
     assert (len(data.train), len(data.test)) == (found.quick["limit"], found.quick["test_limit"])
-    with pytest.raises(BenchError, match="has its own data"):
-        found.load(TaskOptions(), 0, 0, tmp_path, workspace)
+    with pytest.raises(BenchError, match="does not accept your own files"):
+        found.folder(str(tmp_path))
 
 
 def tiny(value=0):

@@ -17,10 +17,8 @@ from delrec_bench.workspace import workspace_at
 
 @pytest.fixture
 def load(tmp_path):
-    def call(task="digits", split_seed=0, permutation_seed=0, data_dir=None, **options):
-        return find_tasks()[task].load(
-            TaskOptions(**options), split_seed, permutation_seed, data_dir, workspace_at(tmp_path)
-        )
+    def call(task="digits", split_seed=0, permutation_seed=0, **given):
+        return find_tasks()[task].load(TaskOptions(**given), split_seed, permutation_seed, None, workspace_at(tmp_path))
 
     return call
 
@@ -186,7 +184,6 @@ def test_mackey_glass_is_scored_against_the_variance_of_its_targets(load):
         ("mackey-glass", {"horizon": 5000}, "horizon = 5000"),
         ("yin-yang", {"steps": 20}, "last input spike"),
         ("yin-yang", {"steps": 60, "binning": "times"}, "one step"),
-        *((task, {"data_dir": "somewhere"}, "--data somewhere") for task in ("digits", "mackey-glass", "yin-yang")),
     ],
 )
 def test_what_cannot_be_is_refused(load, task, options, message):

@@ -409,8 +409,8 @@ def test_counts_above_255_are_kept(tmp_path):
     write(tmp_path / "many.h5", many, ("a",))
     with recordings(tmp_path / "many.h5") as file:
         result = binning.bin_events(file, Bins("clean", 10, 0.01, 140, 700))
-    assert result.counts.frames(np.array([0]), 10)[0, 0, 0] == 300
-    samples, every = CountSamples(result.counts, np.arange(2), np.zeros(2), 10), torch.arange(2)
+    assert result.frames(np.array([0]), 10)[0, 0, 0] == 300
+    samples, every = CountSamples(result, np.arange(2), 10), torch.arange(2)
     assert torch.equal(samples.batch(every), samples.unpacked(every, "cpu")), "on their way to a device too"
 
 

@@ -103,19 +103,19 @@ def events_of(times, channels):
 def test_channel_jitter_moves_channels_and_nothing_else():
     before = events_of(np.arange(4000), 350)
     with seeded(1):
-        after = jitter_channels(before, 700, 10.0)
+        after = jitter_channels(10.0, 700, before)
     np.testing.assert_array_equal(after["t"], before["t"])
     moved = after["x"] - 350
     assert abs(moved.mean()) < 1 and 9 < moved.std() < 11 and (before["x"] == 350).all()
     with seeded(1):
-        at_edge = jitter_channels(events_of(np.arange(4000), 0), 700, 10.0)
+        at_edge = jitter_channels(10.0, 700, events_of(np.arange(4000), 0))
     assert 1500 < len(at_edge) < 2500 and at_edge["x"].min() >= 0
 
 
 def test_added_noise_is_a_share_of_the_events_sorted_by_time():
     before = events_of(np.arange(0, 10_000, 10), 5)
     with seeded(2):
-        after = add_noise(before, 700, 0.5)
+        after = add_noise(0.5, 700, before)
     assert len(after) == 1500 and (np.diff(after["t"]) >= 0).all() and after["x"].max() < 700
     assert (after["x"] == 5).sum() >= 1000
 

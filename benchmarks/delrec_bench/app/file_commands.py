@@ -91,14 +91,13 @@ def make(
 def fetch(
     places: Places,
     names: Annotated[list[str] | None, argument("Tasks.", "TASK...")] = None,
-    url: Annotated[str | None, option("Download from this folder of another server instead.")] = None,
 ) -> Answer:
     """Download the official files and verify their checksums."""
     from delrec_bench.data import shelf
 
     if not (chosen := _known(places, names)):
         raise BenchError("data fetch needs a task: shd, ssc or ps-mnist; `data status` shows what is missing")
-    return _written(places, [path for name in chosen for path in shelf.fetch(places.workspace, name, url)])
+    return _written(places, [path for name in chosen for path in shelf.fetch(places.workspace, name)])
 
 
 @command("", of=data)

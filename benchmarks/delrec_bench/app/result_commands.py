@@ -209,8 +209,7 @@ def score(
 
     _, tasks = places.tables()
     seeds = Seeds.of(repetition)
-    folder = None if data is None else Path(data)
-    loaded = tasks[task].load(TaskOptions(), seeds.split, seeds.permutation, folder, places.workspace)
+    loaded = tasks[task].load(TaskOptions(), seeds.split, seeds.permutation, tasks[task].folder(data), places.workspace)
     predictions, targets = read_predictions(file, loaded), loaded.test.targets.numpy()
     metric, total = metric_named(loaded.metric), len(targets)
     value = float(metric.score(predictions, targets))

@@ -3,7 +3,6 @@
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import run_key
-from delrec_bench.tasks.task import Task, TaskTable
+from delrec_bench.tasks.task import TaskTable
 from delrec_bench.workspace import Workspace
 
 
@@ -77,7 +76,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         engine = "none" if method.floor else engine_for(request.engine, device)[0].name
     except ValueError as error:
         raise BenchError(str(error)) from error
-    where = settings.options, seeds.split, seeds.permutation, _folder(request, task), workspace
+    where = settings.options, seeds.split, seeds.permutation, task.folder(request.data), workspace
     data = _read(task.load, *where)  # type: ignore[arg-type]  # a function is hashable
     if data.metric != task.metric:
         raise BenchError(
@@ -128,22 +127,6 @@ def _check_trial(settings: Settings, data: TaskData) -> None:
         why = f"task '{data.name}' has no validation data, which alone score a trial"
     if why:
         raise BenchError(f"{why}; omit --trial")
-
-
-def _folder(request: Request, task: Task) -> Path | None:
-    """The folder of `--data`."""
-    if request.data is None:
-        return None
-    why, folder = "", Path(request.data)
-    if not request.data.isprintable():
-        why = "rows are named after the folder; rename it, using plain characters only"
-    elif not task.accepts_data:
-        why = f"task '{request.task}' does not accept your own files; choose shd, ssc or ps-mnist"
-    elif not folder.is_dir():
-        why = "this is not a folder; give the folder that contains the files"
-    if why:
-        raise BenchError(f"--data {request.data!r}: {why}")
-    return folder
 
 
 def _arithmetic(asked: Arithmetic, device: str) -> Arithmetic:

@@ -20,8 +20,8 @@ KEPT = 0.5
 class Tripled(Samples):
     """A training set and its two augmented copies; random parts are fixed by (seed, epoch, item)."""
 
-    def __init__(self, base: CountSamples, shift: int = SHIFT, kept: float = KEPT) -> None:
-        self.base, self.shift, self.kept = base, shift, kept
+    def __init__(self, base: CountSamples, shift: int = SHIFT) -> None:
+        self.base, self.shift = base, shift
         self.targets = base.targets.repeat(3)
         self.speakers = None if base.speakers is None else np.tile(base.speakers, 3)
         labels = base.targets.numpy()
@@ -48,9 +48,10 @@ class Tripled(Samples):
         events = self.base.events(position)
         alike = self._alike[int(self.base.targets[position])]
         if copy == 1 or len(alike) < 2:  # as published: a class of one is shifted instead
-            return shifted(events, self.base.counts.channels, self.shift)
+            events["t"] += np.random.randint(-self.shift, self.shift + 1, self.base.counts.channels)[events["x"]]
+            return events
         others = alike[alike != position]
-        return merged(events, self.base.events(int(others[np.random.randint(len(others))])), self.kept, self.base.steps)
+        return merged(events, self.base.events(int(others[np.random.randint(len(others))])), self.base.steps)
 
     def _framed(self, events: np.ndarray) -> np.ndarray:
         """Counts (T, C) of those events whose t is a step of the sample."""
@@ -61,14 +62,7 @@ class Tripled(Samples):
         return np.minimum(frame, np.iinfo(kind).max).astype(kind).reshape(steps, channels)
 
 
-def shifted(events: np.ndarray, channels: int, by: int) -> np.ndarray:
-    """Move all events of a channel by one whole number of steps, drawn for each channel from -by to by."""
-    events = events.copy()
-    events["t"] += np.random.randint(-by, by + 1, channels)[events["x"]]
-    return events
-
-
-def merged(events: np.ndarray, other: np.ndarray, kept: float, steps: int) -> np.ndarray:
+def merged(events: np.ndarray, other: np.ndarray, steps: int, kept: float = KEPT) -> np.ndarray:
     """Merge with another sample, moved so that the centres of mass agree, each event kept with a probability.
 
     The centre of an empty sample is the middle of its `steps` steps.

@@ -16,20 +16,19 @@ import json
 import logging
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from delrec_bench.data.files import saving
 from delrec_bench.data.samples import Counts
-from delrec_bench.data.transforms import EventBlock, Transform
+from delrec_bench.data.transforms import Transform
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -38,24 +37,14 @@ VERSION = 4  # raise it when the arrays of the cache change their meaning
 # A time written in decimal may lie a rounding error below the edge that it means.
 SLACK = 1e-9
 
-_HELD = ("starts", "places", "values", "labels", "speakers", "beyond", "facts")  # of each split, in the cache
+_FACTS = ("longest", "classes", "top")  # numbers of each split, in the cache as one array
+_ARRAYS = ("starts", "places", "values", "labels", "beyond", "speakers")
 
 log = logging.getLogger(__name__)
 
-
-class Recordings(Protocol):
-    """Samples of events, whatever they are read from; `classes` is None where the largest label tells."""
-
-    path: Path
-    classes: int | None
-
-    def blocks(self) -> Iterator[EventBlock]:
-        """All samples in order, checked."""
-        ...
-
-
-# Opens the recordings of a split; the folder is for what must be unpacked meanwhile.
-Opener = Callable[[Path], AbstractContextManager[Recordings]]
+# Opens the recordings of a split, as those of `events`: path, classes (None where the largest label tells) and
+# blocks(), all samples in order, checked.
+Opener = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -79,11 +68,8 @@ class Bins:
     def __post_init__(self) -> None:
         """Refuse what a place (step * channels + channel) of 32 bits could not tell apart."""
         if self.steps * self.channels >= 1 << 32:
-            raise BenchError(
-                f"{self.steps:,} steps of {self.channels} channels are more than 2^32 bins per sample; use a "
-                "longer step_ms "
-                "or fewer steps"
-            )
+            said = f"{self.steps:,} steps of {self.channels} channels are more than 2^32 bins per sample"
+            raise BenchError(f"{said}; use a longer step_ms or fewer steps")
 
     @classmethod
     def clean(cls, step: float, steps: int | str, channels: int, source: int) -> "Bins":
@@ -98,34 +84,8 @@ class Bins:
         return np.floor(times / self.step + SLACK).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Binned:
-    """One file, binned.
-
-    Attributes:
-        counts: The spikes.
-        labels: (n,) class.    speakers: (n,) or None.
-        beyond: (n,) spikes after the store's last step.
-        longest: Steps up to the last spike of any sample, within the store.
-        classes: Classes that the file names, or its largest label + 1.
-        top: Its largest unit + 1, before summing.
-    """
-
-    counts: Counts
-    labels: np.ndarray
-    speakers: np.ndarray | None
-    beyond: np.ndarray
-    longest: int
-    classes: int
-    top: int
-
-
-def bin_events(file: Recordings, bins: Bins, transform: Transform | None = None, seed: int = 0) -> Binned:
-    """Bin every sample, after a transform where there is one.
-
-    Raises:
-        BenchError: As the recordings' `blocks`; over 65,535 spikes in one bin.
-    """
+def bin_events(file: Any, bins: Bins, transform: Transform | None = None, seed: int = 0) -> Counts:
+    """Bin every sample of recordings (see `Opener`), after a transform where there is one."""
     size, share = bins.steps * bins.channels, bins.source // bins.channels
     number: Any = np.uint16 if size <= 1 << 16 else np.uint32
     parts: list[tuple[np.ndarray, ...]] = []
@@ -150,20 +110,17 @@ def bin_events(file: Recordings, bins: Bins, transform: Transform | None = None,
     lengths, places, values, labels, beyond = map(np.concatenate, zip(*parts, strict=True))
     if values.max(initial=0) <= np.iinfo(np.uint8).max:
         values = values.astype(np.uint8)
-    counts = Counts(np.concatenate([[0], np.cumsum(lengths)]), places, values, bins.steps, bins.channels)
-    classes = file.classes or int(labels.max()) + 1
-    return Binned(counts, labels, np.concatenate(speakers) if speakers else None, beyond, longest, classes, top)
+    starts, said = np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(speakers) if speakers else None
+    facts = longest, file.classes or int(labels.max()) + 1, top
+    return Counts(bins.steps, bins.channels, *facts, starts, places, values, labels, beyond, said)
 
 
 def binned(
     sources: Mapping[str, Opener], digests: Mapping[str, str], bins: Bins, workspace: Workspace
-) -> dict[str, Binned]:
+) -> dict[str, Counts]:
     """Splits by name, binned; from the cache where the same content was binned the same way before.
 
     A file of the cache appears whole or not at all, and carries a checksum that every reader looks at.
-
-    Raises:
-        BenchError: Bad content, or no space for the cache.
     """
     identity = {"version": VERSION, "digests": dict(digests), "bins": asdict(bins)}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
@@ -175,33 +132,25 @@ def binned(
             log.warning("%s: damaged (%s); it is made again", path, error)
     arrays: dict[str, torch.Tensor] = {}
     for split, opened in sources.items():
-        with opened(workspace.cache) as file:
-            part = bin_events(file, bins)
-        held = vars(part.counts) | vars(part) | {"facts": np.array([part.longest, part.classes, part.top])}
-        arrays |= {f"{split}-{name}": torch.from_numpy(held[name]) for name in _HELD if held[name] is not None}
-    with saving(path):
-        write_atomic(path, save(arrays, {"sum": _sum(arrays)}))
+        with opened() as file:
+            held = vars(bin_events(file, bins))
+        arrays |= {f"{split}-{name}": torch.from_numpy(held[name]) for name in _ARRAYS if held[name] is not None}
+        arrays[f"{split}-facts"] = torch.tensor([held[name] for name in _FACTS])
+    write_atomic(path, save(arrays, {"sum": _sum(arrays)}))
     return _read(path, bins)
 
 
-def _read(path: Path, bins: Bins) -> dict[str, Binned]:
+def _read(path: Path, bins: Bins) -> dict[str, Counts]:
     # Mapped, not read: processes on one machine share the pages.
     with safe_open(path, framework="pt") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _sum(arrays) != file.metadata()["sum"]:
             raise ValueError("its content does not match its checksum")
-    splits: dict[str, dict[str, np.ndarray]] = {}
+    splits: dict[str, dict[str, Any]] = {}
     for place, array in arrays.items():
         split, _, name = place.partition("-")
         splits.setdefault(split, {})[name] = array.numpy()
-    return {
-        split: Binned(
-            Counts(of["starts"], of["places"], of["values"], bins.steps, bins.channels),
-            *(of["labels"], of.get("speakers"), of["beyond"]),
-            *of["facts"].tolist(),
-        )
-        for split, of in splits.items()
-    }
+    return {split: Counts(bins.steps, bins.channels, *of.pop("facts").tolist(), **of) for split, of in splits.items()}
 
 
 def _sum(arrays: Mapping[str, torch.Tensor]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from delrec_bench.data.files import MOST_GROWTH, reading, saving
+from delrec_bench.data.files import MOST_GROWTH, reading
 from delrec_bench.data.transforms import EventBlock
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
@@ -41,31 +41,26 @@ class EventFile:
 
     def __init__(self, path: Path, file: Any) -> None:
         self.path, self._file = path, file
-        with _whole(path):
-            self._times, self._units = self._dataset("spikes/times"), self._dataset("spikes/units")
-            self._labels = self._numbers("labels")
-            self._speakers = self._numbers("extra/speaker") if "extra/speaker" in file else None
-            names = self._dataset("extra/keys", "SOUuif").size if "extra/keys" in file else 0
-        if not len(self):
+        self._times, self._units = self._dataset("spikes/times"), self._dataset("spikes/units")
+        self._labels = self._numbers("labels")
+        self._speakers = self._numbers("extra/speaker") if "extra/speaker" in file else None
+        names = self._dataset("extra/keys", "SOUuif").size if "extra/keys" in file else 0
+        if not len(self._labels):
             raise BenchError(f"{path}: contains no samples")
-        limit = min(names or len(self), CLASSES)
+        limit = min(names or len(self._labels), CLASSES)
         known = f"{limit} classes in extra/keys" if names else f"{limit} samples and no extra/keys"
         bad = (self._labels < 0) | (self._labels >= limit)
         self._refuse(bad, f"label {{}}, but there are {known}; labels run from 0 to classes - 1", self._labels)
         self.classes = names or int(self._labels.max()) + 1
 
-    def __len__(self) -> int:
-        return len(self._labels)
-
     def blocks(self) -> Iterator[EventBlock]:
         """All samples in order, checked and sorted by time, with one warning if any had to be sorted.
 
-        Raises:
-            BenchError: Naming file, sample and value: unequal lengths, a time that is NaN, infinite or negative, a
-                unit that is not a channel.
+        A `BenchError` names file, sample and value: unequal lengths, a time that is NaN, infinite or negative, a unit
+        that is not a channel.
         """
         unsorted = 0
-        for first in range(0, len(self), BLOCK):
+        for first in range(0, len(self._labels), BLOCK):
             part = slice(first, first + BLOCK)
             with _whole(self.path):
                 times, units = self._times[part], self._units[part]
@@ -109,12 +104,11 @@ class EventFile:
 
     def _numbers(self, name: str) -> np.ndarray:
         """A dataset of whole numbers as int64, one per sample."""
-        found = self._dataset(name)
         counts = {of: len(self._dataset(of)) for of in (name, "spikes/times", "spikes/units")}
         if len(set(counts.values())) > 1:
             said = ", ".join(f"{count} of {of}" for of, count in counts.items())
             raise BenchError(f"{self.path}: it contains {said}; give one of each per sample")
-        raw = np.asarray(found[()])
+        raw = np.asarray(self._dataset(name)[()])
         number = raw.astype(np.float64)
         whole = np.isfinite(number) & (number == np.floor(number)) & (np.abs(number) < 2.0**53)
         self._refuse(~whole, f"{name.removesuffix('s')} {{}}; it must be a whole number below 2^53", raw)
@@ -123,21 +117,14 @@ class EventFile:
 
 @contextmanager
 def recordings(path: Path, scratch: Path | None = None) -> Iterator[EventFile]:
-    """Open a .h5 file, or a .h5.gz through a copy that lives as long as it is open.
-
-    Args:
-        path: The file.
-        scratch: Folder of that copy; None for the system's own.
-
-    Raises:
-        BenchError: Not readable as HDF5 (missing, truncated, something else), not of the layout, or a .gz that grows
-            beyond `MOST_GROWTH` times its size.
-    """
+    """Open a .h5 file, or a .h5.gz through a copy in the folder `scratch` that lives as long as it is open."""
     with _unpacked(path, scratch) as plain:
         with _whole(path):
             file = h5py.File(plain, "r")
         with file:
-            yield EventFile(path, file)
+            with _whole(path):
+                found = EventFile(path, file)
+            yield found
 
 
 @contextmanager
@@ -145,31 +132,26 @@ def _unpacked(path: Path, scratch: Path | None) -> Iterator[Path]:
     if path.suffix != ".gz":
         yield path
         return
-    with saving(scratch or path):
-        if scratch is not None:
-            scratch.mkdir(parents=True, exist_ok=True)
-        copy = tempfile.NamedTemporaryFile(dir=scratch, prefix=".gunzip-")  # noqa: SIM115
-    with copy:
-        place = Path(copy.name)
-        with saving(place), reading(path) as packed:
-            left = MOST_GROWTH * path.stat().st_size
-            while block := packed.read(COPY):
-                if (left := left - len(block)) < 0:
-                    raise BenchError(
-                        f"{path}: expands to more than {MOST_GROWTH} times its size, which no spike file does"
-                    )
-                copy.write(block)
-            copy.flush()
-        yield place
+    with tempfile.NamedTemporaryFile(dir=scratch, prefix=".gunzip-") as copy:
+        left = MOST_GROWTH * path.stat().st_size
+        try:
+            with reading(path) as packed:
+                while (block := packed.read(COPY)) and (left := left - len(block)) >= 0:
+                    copy.write(block)
+                copy.flush()
+        except OSError as error:
+            error.filename = error.filename or copy.name  # a full disk does not say what was being written
+            raise
+        if left < 0:
+            raise BenchError(f"{path}: expands to more than {MOST_GROWTH} times its size, which no spike file does")
+        yield Path(copy.name)
 
 
 @contextmanager
 def _whole(shown: Path) -> Iterator[None]:
-    """What HDF5 and h5py say of a broken file, as one line; nothing else happens inside."""
+    """What HDF5 and h5py say of a broken file, as one line."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise BenchError(f"{shown}: no such file; put it there, or give its folder with --data") from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, SystemError) as error:
         said = " ".join(str(error).split())
         raise BenchError(f"{shown}: incomplete HDF5 file ({said}); copy or fetch it again") from error

@@ -13,18 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from delrec_bench.data.files import saving
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import write_atomic
 
 
 def export_splits(data: TaskData, repetition: int, seeds: Mapping[str, int], folder: Path) -> list[Path]:
-    """Write both files of one task and repetition below `folder`.
-
-    Raises:
-        BenchError: No space, or no right to write.
-    """
+    """Write both files of one task and repetition below `folder`."""
     parts = []
     for split, (source, rows) in data.rows.items():
         samples, count = getattr(data, split), len(rows)  # an augmented set begins with the samples as they are
@@ -41,26 +36,22 @@ def export_splits(data: TaskData, repetition: int, seeds: Mapping[str, int], fol
         "notes": list(data.notes),
     }
     table = folder / data.name.replace(":", "-") / f"repetition-{repetition}.csv"
-    with saving(table):
-        write_atomic(table, pd.concat(parts).to_csv(index=False, lineterminator="\n"))
-        write_atomic(table.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+    write_atomic(table, pd.concat(parts).to_csv(index=False, lineterminator="\n"))
+    write_atomic(table.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
     return [table, table.with_suffix(".json")]
 
 
 def read_predictions(path: Path, data: TaskData) -> np.ndarray:
     """Read a csv of `position` (of the exported test split, from 0) and `prediction` into the order of the test split.
 
-    Raises:
-        BenchError: It cannot be read, a sample is missing, there twice or unknown, or a prediction is no class of the
-            task (no finite number, of a forecast).
+    A `BenchError` names the line that is wrong, or the first sample that is missing.
     """
     try:
         table = pd.read_csv(path, usecols=["position", "prediction"], index_col=False, dtype=float)
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())
-        raise BenchError(
-            f"{path} cannot be read ({said}); give a csv of numbers with the columns position and prediction"
-        ) from error
+        wanted = "give a csv of numbers with the columns position and prediction"
+        raise BenchError(f"{path} cannot be read ({said}); {wanted}") from error
     total, position, value = len(data.test), table["position"], table["prediction"]
     wrong = [
         (position, ~position.isin(range(total)), f"none of 0 to {total - 1}"),

@@ -1,6 +1,5 @@
 """Dataset files: how they are read, written and identified."""
 
-import errno
 import gzip
 import hashlib
 import json
@@ -15,17 +14,12 @@ import numpy as np
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MOST_GROWTH = 50  # of a packed file: spike files shrink to a third or a half
 
 
 @contextmanager
 def reading(path: Path, *, unpack: bool = True) -> Iterator[BinaryIO]:
-    """The content of a file as a stream, decompressed where its name ends in .gz.
-
-    Raises:
-        BenchError: The file is missing, unreadable, or its compression is broken.
-    """
+    """The content of a file as a stream, decompressed where its name ends in .gz; a `BenchError` says why not."""
     try:
         with path.open("rb") as raw:
             yield cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if unpack and path.suffix == ".gz" else raw
@@ -33,39 +27,17 @@ def reading(path: Path, *, unpack: bool = True) -> Iterator[BinaryIO]:
         raise BenchError(f"{path}: no such file; put it there, or give its folder with --data") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BenchError(f"{path}: damaged or incomplete gzip file ({error}); copy or fetch it again") from error
-    except PermissionError as error:
-        raise BenchError(f"{path}: no permission to read it") from error
-
-
-@contextmanager
-def saving(path: Path) -> Iterator[None]:
-    """Turn an operating system's refusal to write `path` into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            remedy = "make room, or work in a folder on another disk (--root)"
-            raise BenchError(f"no space to write {path}; {remedy}") from error
-        raise BenchError(f"cannot write {path} ({error.strerror or error}); check the folder's permissions") from error
 
 
 def digest_of(path: Path, workspace: Workspace, *, content: bool = False, fresh: bool = False) -> str:
-    """md5 of a file's bytes, or of what is inside its .gz (`content`); `fresh` reads it even where it is remembered.
-
-    Raises:
-        BenchError: As `reading`.
-    """
+    """md5 of a file's bytes, or of what is inside its .gz (`content`); `fresh` reads it even where it is remembered."""
     with reading(path, unpack=content) as stream:
         key = f"{'content' if content and path.suffix == '.gz' else 'bytes'} {path.resolve()}"
         return _remembered(key, [path], lambda: file_digest(stream, "md5"), workspace, fresh)
 
 
 def folder_digest(folder: Path, workspace: Workspace) -> str:
-    """SHA-256 over the names and contents of all files below a folder.
-
-    Raises:
-        BenchError: As `reading`.
-    """
+    """SHA-256 over the names and contents of all files below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
 
     def whole() -> str:
@@ -91,8 +63,7 @@ def _remembered(
         return str(entry[-1])
     digest = make()
     # Another process may write meanwhile: the last one wins, and what is lost is only computed again.
-    with saving(memory):
-        write_atomic(memory, json.dumps({**_recalled(memory), key: [mark, digest]}, indent=1, sort_keys=True))
+    write_atomic(memory, json.dumps({**_recalled(memory), key: [mark, digest]}, indent=1, sort_keys=True))
     return digest
 
 
@@ -116,11 +87,7 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 
 def need_files(folder: Path, names: Iterable[str], remedy: str) -> dict[str, Path]:
-    """All of `names` (each perhaps with .gz) in the folder.
-
-    Raises:
-        BenchError: One is not there; says what was looked for, and `remedy`.
-    """
+    """All of `names` (each perhaps with .gz) in the folder; a `BenchError` names one that is not there."""
     found = {name: find_file(folder, name) for name in names}
     for name, path in found.items():
         if path is None:

@@ -19,14 +19,15 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from delrec_bench.data.binning import Bins, binned
+from delrec_bench.data.binning import Bins, Opener, binned
 from delrec_bench.data.events import BLOCK
 from delrec_bench.data.files import files_digest, folder_digest
 from delrec_bench.data.samples import order
@@ -81,11 +82,7 @@ class TonicCorpus:
     def load(
         self, options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
     ) -> TaskData:
-        """Open, check, bin (or take from the cache) and split.
-
-        Raises:
-            BenchError: Missing or bad files, options that do not fit, no space for the cache.
-        """
+        """Open, check, bin (or take from the cache) and split; a `BenchError` names the file or option at fault."""
         if options.binning not in (None, "clean"):
             raise BenchError(f"task option binning = '{options.binning}': {self.task} only has 'clean'")
         folder = data_dir or workspace.data / self.task
@@ -93,24 +90,21 @@ class TonicCorpus:
         official = bool(self.official) and all(len(opened[split]) == count for split, count in self.official.items())
         if data_dir is None and self.official and not official:
             counts = ", ".join(f"{split} {len(part)}" for split, part in opened.items())
-            raise BenchError(
-                f"{folder}: contains {counts} samples, unlike {self.task}'s; pass other data with --data {folder}"
-            )
+            raise BenchError(f"{folder}: {counts} samples, unlike {self.task}'s; pass other data with --data {folder}")
         digests = {split: folder_digest(part.path, workspace) for split, part in opened.items()}
         channels, reading = math.prod(opened["train"].shape), self._reading()
         bins = Bins.clean((options.step_ms or self.step_ms) / 1000, options.steps, channels, channels)
         # Bins know no pixels: the pooling is part of what was read, and whatever else is said of it.
         identities = {split: f"{split} of {digest} pool {self.pool} {reading}" for split, digest in digests.items()}
-        openers = {split: part.opened for split, part in opened.items()}
+        openers: dict[str, Opener] = {split: partial(nullcontext, part) for split, part in opened.items()}
         parts = binned(openers, identities, bins, workspace)
         said = {} if reading == "{}" else {"reading": hashlib.sha256(reading.encode()).hexdigest()}
         digest = files_digest({**digests, **said})
         names = {split: part.name for split, part in opened.items()}
         held_out = "" if self.held_out is None else f"; test set: {self.held_out:.0%} of each class, drawn once"
-        steps = parts["train"].longest if options.steps == "auto" else int(options.steps)
         return assemble(
-            *(parts, openers, names, bins, options, split_seed, workspace),
-            steps=steps,
+            *(parts, names, openers["test"], bins, options, split_seed),
+            steps=parts["train"].longest if options.steps == "auto" else int(options.steps),
             validation="file" if "valid" in opened else "random",
             name=row_name(self.task, data_dir, digest),
             kind="OFFICIAL" if official else "STAND-IN",
@@ -120,7 +114,7 @@ class TonicCorpus:
         )
 
     def _reading(self) -> str:
-        """What decides the events beside the files, as text that is the same in every process. Raises BenchError."""
+        """What decides the events beside the files, as text that is the same in every process."""
         own = {name: getattr(self, name) for name in ("parts", "held_out", "sensor", "events", "label")}
         said = {
             name: f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
@@ -156,25 +150,22 @@ class TonicCorpus:
         asked = f"tonic.datasets.{self.dataset}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
         def exists(dataset: Any, *_: Any) -> bool:
-            if not place_of(dataset).is_dir():
-                raise BenchError(
-                    f"no {place_of(dataset)}, for {asked}; put its files there, as unpacked by tonic, or give the "
-                    "parent folder with --data"
-                )
+            place = Path(dataset.location_on_system, dataset.folder_name)
+            if not place.is_dir():
+                remedy = "put its files there, as unpacked by tonic, or give the parent folder with --data"
+                raise BenchError(f"no {place}, for {asked}; {remedy}")
             return True
 
-        with _reading_by_tonic(
-            f"{folder / self.dataset}: {asked}",
-            "unpack it again, or declare `parts` or `held_out` to match the class",
-        ):
+        remedy = "unpack it again, or declare `parts` or `held_out` to match the class"
+        with _reading_by_tonic(f"{folder / self.dataset}: {asked}", remedy):
             dataset = type(base.__name__, (base,), {"_check_exists": exists})(str(folder), **arguments, **self.options)
         if len(dataset) == 0:
-            raise BenchError(f"{place_of(dataset)}: tonic finds no samples in it; unpack it again")
+            raise BenchError(f"{folder / self.dataset}: tonic finds no samples for {asked}; unpack it again")
         return dataset
 
 
 class Part:
-    """Some samples of a dataset of tonic, as recordings for our bins (see `binning.Recordings`).
+    """Some samples of a dataset of tonic, as recordings for our bins (see `binning.Opener`).
 
     Attributes:
         path: The folder of its files.
@@ -188,7 +179,7 @@ class Part:
         self._sensor = corpus.sensor or dataset.sensor_size
         if self._sensor is None:
             raise BenchError(f"{corpus.task}: {dataset!r} does not state its sensor size; declare `sensor`")
-        self.path = place_of(dataset)
+        self.path = Path(dataset.location_on_system, dataset.folder_name)
         self.name = self.path.name if dataset.folder_name and corpus.held_out is None else f"{self.path.name}:{split}"
         width, height, polarities = self._sensor
         self.shape = polarities, math.ceil(height / corpus.pool), math.ceil(width / corpus.pool)
@@ -199,10 +190,6 @@ class Part:
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    def opened(self, scratch: Path) -> AbstractContextManager["Part"]:
-        """Itself, which needs no unpacking: see `binning.Opener`."""
-        return nullcontext(self)
 
     def _named(self, target: Any) -> Any:
         return target if self._corpus.label is None else self._corpus.label(target)
@@ -216,11 +203,7 @@ class Part:
         return [self._dataset[number][1] for number in whole]
 
     def label_of(self, target: Any) -> int:
-        """The class of a target.
-
-        Raises:
-            BenchError: It is none.
-        """
+        """The class of a target."""
         named = self._named(target)
         if isinstance(named, str) and named in self._names:
             return self._names.index(named)
@@ -232,11 +215,7 @@ class Part:
         )
 
     def sample(self, number: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Times in seconds, units and label.
-
-        Raises:
-            BenchError: tonic cannot read it, an event is outside the sensor, or its target is no class.
-        """
+        """Times in seconds, units and label."""
         index, corpus = self._rows[number], self._corpus
         with _reading_by_tonic(f"{self.path}: sample {index}", "unpack it again"):
             item, target = self._dataset[index]
@@ -262,11 +241,6 @@ class Part:
             lengths = np.array([len(part) for part in times], np.int64)
             ends = np.concatenate(times), np.concatenate(units), lengths, np.array(labels, np.int64)
             yield EventBlock(first, *ends, exact=True)
-
-
-def place_of(dataset: Any) -> Path:
-    """The folder of a part's files."""
-    return Path(dataset.location_on_system, dataset.folder_name)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from delrec_bench.data.events import CHANNELS
-from delrec_bench.data.files import content_digest, saving
+from delrec_bench.data.files import content_digest
 from delrec_bench.data.samples import order
 from delrec_bench.workspace import write_atomic
 
@@ -235,11 +235,7 @@ def joined(blocks: Iterable[Events]) -> Events:
 
 
 def write(path: Path, events: Events, names: tuple[str, ...]) -> None:
-    """Write a file in SHD's layout; it appears whole or not at all.
-
-    Raises:
-        BenchError: No space, or no right to write.
-    """
+    """Write a file in SHD's layout; it appears whole or not at all."""
     parts = {"labels": events.labels, "extra/speaker": events.speakers, "extra/keys": np.array(names, "S")}
     for name, values in (("spikes/times", events.times), ("spikes/units", events.units)):
         parts[name] = np.empty(len(events.lengths), h5py.vlen_dtype(values.dtype))
@@ -251,8 +247,7 @@ def write(path: Path, events: Events, names: tuple[str, ...]) -> None:
             file.create_dataset(name, data=parts[name], track_times=False)
         file.flush()
         image = bytes(file.id.get_file_image())
-    with saving(path):
-        write_atomic(path, image)
+    write_atomic(path, image)
 
 
 def read_content(path: Path) -> str:
@@ -268,14 +263,7 @@ def read_content(path: Path) -> str:
 
 
 def make(task: str, folder: Path, again: bool = False) -> list[Path]:
-    """Generate the files of an embedded corpus into `folder`: those that are missing, or all (`again`).
-
-    Returns:
-        The files that were written.
-
-    Raises:
-        BenchError: No space, or no right to write.
-    """
+    """Generate the files of an embedded corpus into `folder`, those that are missing or all (`again`); return them."""
     recipe = RECIPES[task]
     written = [folder / name for name in recipe.splits if again or not (folder / name).is_file()]
     for path in written:

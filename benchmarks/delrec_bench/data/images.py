@@ -18,7 +18,6 @@ OFFICIAL = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-TORCHVISION = Path("MNIST") / "raw"  # where torchvision keeps them below its root
 DIGITS = "digits.csv.gz"
 
 
@@ -28,11 +27,7 @@ def raw_digits() -> bytes:
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """An idx file of unsigned bytes (.gz or not), as MNIST's files are.
-
-    Raises:
-        BenchError: Another magic number, a size of 0, or another length than its header says.
-    """
+    """An idx file of unsigned bytes (.gz or not), as MNIST's files are; a `BenchError` says what is wrong with it."""
     with reading(path) as stream:
         head = stream.read(4 + 4 * dimensions)
         if len(head) < 4 + 4 * dimensions or head[:4] != (0x800 + dimensions).to_bytes(4, "big"):

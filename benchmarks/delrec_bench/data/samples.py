@@ -14,8 +14,8 @@ from delrec_bench.data.transforms import EVENT
 def order(count: int, *seeds: int) -> np.ndarray:
     """A permutation of range(count) fixed by the seeds.
 
-    It sorts raw 64-bit words of PCG64, so that it depends on no distribution of numpy's and is the same
-    under every version.
+    It sorts raw 64-bit words of PCG64, so that it depends on no distribution of numpy's and is the same under every
+    version.
     """
     words = np.random.PCG64(np.random.SeedSequence(list(seeds))).random_raw(count)
     return np.argsort(words, kind="stable")
@@ -62,21 +62,33 @@ class DenseSamples(Samples):
 
 @dataclass(frozen=True)
 class Counts:
-    """Binned spikes of many samples, compressed: sample i owns entries starts[i] to starts[i+1].
+    """Binned spikes of many samples, compressed: sample i owns entries starts[i] to starts[i + 1].
 
     Attributes:
+        steps: Steps a place may reach (T, or more before a cut).
+        channels: C.
+        longest: Steps up to the last spike of any sample, within `steps`.
+        classes: Classes that the file names, or its largest label + 1.
+        top: Its largest unit + 1, before neighbouring channels are summed.
         starts: (n + 1,) int64.
         places: Step * channels + channel of each non-zero bin, ascending within a sample.
         values: Spikes in that bin.
-        steps: Steps a place may reach (T, or more before a cut).
-        channels: C.
+        labels: (n,) class.
+        beyond: (n,) spikes after the last step.
+        speakers: (n,), or None.
     """
 
+    steps: int
+    channels: int
+    longest: int
+    classes: int
+    top: int
     starts: np.ndarray
     places: np.ndarray
     values: np.ndarray
-    steps: int
-    channels: int
+    labels: np.ndarray
+    beyond: np.ndarray
+    speakers: np.ndarray | None = None
 
     def frames(self, rows: np.ndarray, steps: int) -> np.ndarray:
         """Counts of the samples `rows` as (B, steps, C) of the stored number type; what lies later is cut."""
@@ -102,29 +114,25 @@ class Counts:
         return target, values
 
     def after(self, rows: np.ndarray, steps: int) -> int:
-        """Spikes of the samples `rows` that lie after the first `steps` steps."""
-        running = np.concatenate([[0], np.cumsum(self.values * (self.places >= steps * self.channels), dtype=np.int64)])
-        return int((running[self.starts[rows + 1]] - running[self.starts[rows]]).sum()) if steps < self.steps else 0
+        """Spikes of the samples `rows` that lie after the first `steps` steps, those beyond the last one included."""
+        late = int(self.beyond[rows].sum())
+        if steps < self.steps:
+            cut = self.values * (self.places >= steps * self.channels)
+            running = np.concatenate([[0], np.cumsum(cut, dtype=np.int64)])
+            late += int((running[self.starts[rows + 1]] - running[self.starts[rows]]).sum())
+        return late
 
 
 class CountSamples(Samples):
     """Spike counts (or, if `binary`, their presence) of chosen rows of a compressed store."""
 
-    def __init__(
-        self,
-        counts: Counts,
-        rows: np.ndarray,
-        labels: np.ndarray,
-        steps: int,
-        binary: bool = False,
-        speakers: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, counts: Counts, rows: np.ndarray, steps: int, binary: bool = False) -> None:
         self.counts = counts
         self.rows = np.asarray(rows, np.int64)
         self.steps = steps
         self.binary = binary
-        self.targets = torch.from_numpy(labels[self.rows].astype(np.int64))
-        self.speakers = None if speakers is None else speakers[self.rows]
+        self.targets = torch.from_numpy(counts.labels[self.rows].astype(np.int64))
+        self.speakers = None if counts.speakers is None else counts.speakers[self.rows]
 
     def frames(self, indices: np.ndarray) -> np.ndarray:
         """Stored counts (B, T, C) before any conversion."""

@@ -1,20 +1,110 @@
-"""Dataset files at work: what is where, make the embedded ones, fetch the official ones.
+"""Dataset files at work: what the .dvc files list, what is there, make the embedded ones, fetch the official ones.
 
-Behind `delrec-bench data status|make|fetch|verify`. What a file must be stands in data.dvc.
+`data.dvc` at the root lists what every clone has or makes; each official file is an import of its address in a file of
+its own, `data/TASK-PART.dvc`, so that an absent file is no error and `dvc update` fetches it. These files come from git
+but may be anyone's: nothing in them may lead out of data/. Behind `delrec-bench data status|make|fetch|verify`.
 """
 
+import hashlib
+import http.client
+import re
+import shutil
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.progress import wrap_file
 
 from delrec_bench.data import generated, images
-from delrec_bench.data.download import download, unzip
-from delrec_bench.data.dvc_files import Listed, listed
-from delrec_bench.data.files import digest_of, find_file, saving
+from delrec_bench.data.files import MOST_GROWTH, digest_of, find_file
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.workspace import MARKER, Workspace, write_atomic
+from delrec_bench.schema import checked
+from delrec_bench.workspace import MARKER, Workspace, drafted, write_atomic
 
+PACKAGED = "listed"  # folder of the copies that an installed package carries
 ABSENT = "missing"
 MADE = {*generated.RECIPES, "digits"}
+BLOCK = 1 << 18
+PATIENCE = 30.0  # seconds without a byte
+
+
+class _Plain(yaml.BaseLoader):
+    """Words and numbers alike as text: a digest of digits alone is no number, and no tag makes an object."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """A node, which is no alias: a few of them stand for more than any memory holds."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it contains an alias, which DVC never writes")
+        return super().compose_node(parent, index)
+
+
+def _inside(path: str) -> str:
+    if not re.fullmatch(r"data(/[\w.+=@,()~ -]+){2,}", path) or {".", ".."} & set(path.split("/")):
+        raise ValueError("data/TASK/FILE, with / between plain names")
+    return path
+
+
+class Listed(BaseModel):
+    """One file of a data set.
+
+    Attributes:
+        path: Below the root.
+        md5: Of its bytes.
+        size: Its bytes, where known.
+        url: Where it is fetched; None of a file that is made.
+        at_most: Bytes that a download may have where its size is not published.
+        content: Content digest of a generated file, whatever bytes a version of HDF5 writes it in.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    path: Annotated[str, AfterValidator(_inside)]
+    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    size: Annotated[int, Field(ge=0)] | None = None
+    url: Annotated[str, Field(pattern="(?i)^https?://")] | None = None
+    at_most: int | None = Field(None, gt=0, validation_alias=AliasPath("meta", "at_most"))
+    content: str | None = Field(None, pattern="^[0-9a-f]{64}$", validation_alias=AliasPath("meta", "content"))
+
+    @property
+    def task(self) -> str:
+        """The task it belongs to: the folder below data/."""
+        return self.path.split("/")[1]
+
+
+def listed(workspace: Workspace) -> dict[str, Listed]:
+    """Every file of data.dvc and data/*.dvc by its path below the root; the package has its own, for elsewhere."""
+    root = workspace.root
+    if not (root / MARKER).is_file():
+        package = Path(str(resources.files("delrec_bench")))
+        root = package / PACKAGED if (package / PACKAGED).is_dir() else package.parents[1]
+    found: dict[str, Listed] = {}
+    for file in [root / MARKER, *sorted((root / "data").glob("*.dvc"))]:
+        for entry in _entries(file) if file.is_file() else ():
+            if entry.path in found:
+                raise BenchError(f"{file}: lists '{entry.path}' a second time; list it in one .dvc file only")
+            found[entry.path] = entry
+    return found
+
+
+def _entries(file: Path) -> list[Listed]:
+    """The entries of one .dvc file, their paths below the root."""
+    prefix = "" if file.name == MARKER else "data/"
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), _Plain) or {"outs": []}
+        more = {"url": content["deps"][0]["path"]} if "deps" in content else {}
+        tables = [{**out, "path": f"{prefix}{out['path']}", **more} for out in content["outs"]]
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BenchError(f"{file}: not a list of outs with path and md5 ({why}); restore it from git") from error
+    return [checked(Listed, table, str(file)) for table in tables]
 
 
 @dataclass(frozen=True)
@@ -28,39 +118,29 @@ class Shelved:
 
 
 def status(workspace: Workspace, fresh: bool = False) -> list[Shelved]:
-    """Every listed file, and what was found; `fresh` reads each again, where else an unchanged file is remembered.
-
-    Raises:
-        BenchError: A .dvc file that does not parse, or a file that cannot be read.
-    """
+    """Every listed file, and what was found; `fresh` reads each again, where else an unchanged file is remembered."""
     return [_looked_at(entry, workspace, fresh) for entry in listed(workspace).values()]
 
 
 def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
-    path = looked_for = workspace.root / entry.path
+    path = shown = workspace.root / entry.path
     wanted, note = entry.md5, "correct"
     is_image = path.stem in images.OFFICIAL
     if path.suffix == ".zip":  # the file inside is what a task reads; only the zip's md5 is published
-        looked_for = path.with_suffix("")
+        shown = path.with_suffix("")
         if inside := find_file(path.parent, path.stem):
             digest = digest_of(inside, workspace, content=True, fresh=fresh)
             return Shelved(entry.task, inside, f"present, md5 {digest} (not published; counts are checked when read)")
         note = f"{ABSENT}, but {path.name} is present (md5 correct): data fetch {entry.task} unpacks it"
     if is_image:
         wanted = images.OFFICIAL[path.stem]
-        places = (path.parent, path.parent / images.TORCHVISION)
-        path = looked_for = next((found for place in places if (found := find_file(place, path.stem))), path)
+        path = shown = find_file(path.parent, path.stem) or path
     if not path.is_file():
-        return Shelved(entry.task, looked_for, ABSENT)
+        return Shelved(entry.task, shown, ABSENT)
     digest = digest_of(path, workspace, content=is_image, fresh=fresh)
-    if digest == wanted or _same_content(entry, path):
-        return Shelved(entry.task, looked_for, note)
+    if digest == wanted or (entry.content and generated.read_content(path) == entry.content):
+        return Shelved(entry.task, shown, note)
     return Shelved(entry.task, path, f"WRONG: md5 {digest}, not {wanted}", True)
-
-
-def _same_content(entry: Listed, path: Path) -> bool:
-    """Whether a generated file is the listed one, whose bytes may differ between versions of HDF5."""
-    return entry.content is not None and generated.read_content(path) == entry.content
 
 
 def as_text(rows: list[Shelved]) -> str:
@@ -72,57 +152,32 @@ def as_text(rows: list[Shelved]) -> str:
 
 def advice(rows: list[Shelved]) -> str:
     """How to get missing files."""
-    absent = sorted({row.task for row in rows if row.found == ABSENT})
     lines = ["Files may also end in .h5 or .gz. Use --data DIR to read another folder for one run."]
-    lines += [f"delrec-bench data make {task}   (runs do this automatically)" for task in absent if task in MADE]
-    return "\n".join([*lines, *(f"delrec-bench data fetch {task}" for task in absent if task not in MADE)])
+    for task in sorted({row.task for row in rows if row.found == ABSENT}):
+        made = task in MADE
+        lines.append(f"delrec-bench data {'make' if made else 'fetch'} {task}{'   (runs do this too)' * made}")
+    return "\n".join(lines)
 
 
 def make(workspace: Workspace, task: str | None = None, again: bool = False) -> list[Path]:
-    """Generate the embedded files of a task (or of all) into data/: those missing, or all if `again`.
-
-    Returns:
-        The files written.
-
-    Raises:
-        BenchError: A task that has nothing to make, no space, or content that is not what data.dvc says.
-    """
+    """Generate the embedded files of a task (or of all) into data/: those missing, or all if `again`."""
     if task is not None and task not in MADE:
         raise BenchError(f"task '{task}' has no file to generate; {nearest(task, MADE)}")
-    known = listed(workspace)
     written: list[Path] = []
     for name in [task] if task else sorted(MADE):
         folder = workspace.data / name
         if name != "digits":
             written += generated.make(name, folder, again)
         elif again or not (folder / images.DIGITS).is_file():
-            with saving(folder / images.DIGITS):
-                write_atomic(folder / images.DIGITS, images.raw_digits())
+            write_atomic(folder / images.DIGITS, images.raw_digits())
             written.append(folder / images.DIGITS)
-    for path in written:
-        entry = known.get(path.relative_to(workspace.root).as_posix())
-        if entry and digest_of(path, workspace) != entry.md5 and not _same_content(entry, path):
-            raise BenchError(
-                f"{path}: the generated file does not match {MARKER}; restore {MARKER} and the generator from git"
-            )
     return written
 
 
-def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[Path]:
-    """Download the official files of a task, check their md5, and unpack zips beside them.
+def fetch(workspace: Workspace, task: str) -> list[Path]:
+    """Download the official files of a task, check their md5, and unpack zips beside them; return what a task reads.
 
     What is already there and right is not fetched again. A file appears whole and checked, or not at all.
-
-    Args:
-        workspace: Where data/ is.
-        task: shd, ssc or ps-mnist.
-        base_url: Another server's folder in place of the published addresses.
-
-    Returns:
-        The files a task reads.
-
-    Raises:
-        BenchError: A task with nothing to fetch, or as `download` and `unzip`.
     """
     entries = [entry for entry in listed(workspace).values() if entry.url is not None]
     wanted = [entry for entry in entries if entry.task == task]
@@ -134,7 +189,52 @@ def fetch(workspace: Workspace, task: str, base_url: str | None = None) -> list[
         packed = path.suffix == ".zip"
         there = find_file(path.parent, path.stem) if packed else None
         if there is None and not (path.is_file() and digest_of(path, workspace) == entry.md5):
-            url = f"{base_url.rstrip('/')}/{path.name}" if base_url else str(entry.url)
-            download(url, path, entry.md5, entry.most)
-        ready.append(there or (unzip(path, path.with_suffix("")) if packed else path))
+            _download(entry, path)
+        ready.append(there or (_unzip(path, path.with_suffix("")) if packed else path))
     return ready
+
+
+def _download(entry: Listed, path: Path) -> None:
+    """Fetch a file to `path`, with progress on stderr; nothing beyond the bytes that it may have is read."""
+    most = entry.size or entry.at_most
+    if most is None:
+        raise BenchError(f"{path.name}: its .dvc file has neither size nor meta.at_most; add one of them")
+    total, received = hashlib.md5(usedforsecurity=False), 0
+    with drafted(path) as draft:
+        for block in _blocks(str(entry.url), path, most):
+            received += len(block)
+            if received > most:
+                raise BenchError(f"{entry.url}: longer than {most} bytes, the most it may have; try another source")
+            draft.write(block)
+            total.update(block)
+        if total.hexdigest() != entry.md5:
+            raise BenchError(
+                f"{entry.url}: {received} bytes with md5 {total.hexdigest()}, but its .dvc file says {entry.md5}; "
+                "nothing was kept, try again or another source"
+            )
+
+
+def _blocks(url: str, path: Path, most: int) -> Iterator[bytes]:
+    try:  # urllib follows no redirection to a file of this machine
+        with (
+            urllib.request.urlopen(url, timeout=PATIENCE) as answer,
+            wrap_file(answer, most, description=path.name, console=Console(stderr=True)) as stream,
+        ):
+            while block := stream.read(BLOCK):
+                yield block
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise BenchError(f"{url}: download failed ({error}); try again, or save the file as {path}") from error
+
+
+def _unzip(archive: Path, path: Path) -> Path:
+    """Unpack the member named as `path` from a checked zip."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            inside = next((member for member in packed.infolist() if Path(member.filename).name == path.name), None)
+            if inside is None or inside.file_size > MOST_GROWTH * archive.stat().st_size:
+                raise BenchError(f"{archive}: does not contain {path.name}, or one that is too large; fetch it again")
+            with drafted(path) as draft, packed.open(inside) as source:
+                shutil.copyfileobj(source, draft, BLOCK)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BenchError(f"{archive}: incomplete zip file ({error}); delete it and fetch it again") from error
+    return path

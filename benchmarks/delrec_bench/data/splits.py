@@ -14,26 +14,24 @@ from typing import Any
 import numpy as np
 
 from delrec_bench.data.augment import Tripled
-from delrec_bench.data.binning import Binned, Bins, Opener, bin_events
+from delrec_bench.data.binning import Bins, Opener, bin_events
 from delrec_bench.data.samples import Counts, CountSamples, order
 from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
 from delrec_bench.data.transforms import Transform
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
-from delrec_bench.workspace import Workspace
 
 VALIDATION_SHARE = 0.2
 BATCH = 256  # samples that evaluation shows at once
 
 
 def assemble(
-    parts: Mapping[str, Binned],
-    openers: Mapping[str, Opener],
+    parts: Mapping[str, Counts],
     names: Mapping[str, str],
+    test: Opener,
     bins: Bins,
     options: TaskOptions,
     seed: int,
-    workspace: Workspace,
     *,
     steps: int,
     validation: str,
@@ -44,12 +42,11 @@ def assemble(
 
     Args:
         parts: By "train", "test" and, where the corpus has one, "valid".
-        openers: Open the recordings of each part.
-        names: What each part is called in messages and in exported splits: its file.
+        names: The name of each part in messages and in exported splits: its file.
+        test: Opens the recordings of the test part.
         bins: How they were binned.
         options: Limits and the wish for another validation.
         seed: Of the split.
-        workspace: Where a file may be unpacked.
         steps: T.
         validation: The corpus' own way to validate: "file", "random" or "speaker".
         notes, known: The fields of `TaskData` that the recordings do not tell.
@@ -57,23 +54,20 @@ def assemble(
     Raises:
         BenchError: Labels or options that do not fit the recordings, or more memory than there is for a batch.
     """
-    channels = parts["train"].counts.channels
+    channels = parts["train"].channels
     need_memory(4 * BATCH * steps * channels, f"{BATCH} samples of {steps:,} steps and {channels} channels")
     _check_labels(parts, names)
     chosen, sources, whole = _split(parts, names, options.validation or validation, seed, known["name"])
     rows = limited(whole, options)
-    samples = {split: _counted(chosen[split], some, steps, options.binary) for split, some in rows.items()}
-    late = [
-        int(chosen[split].beyond[some].sum()) + chosen[split].counts.after(some, steps) for split, some in rows.items()
-    ]
-    dropped = sum(late)
+    samples = {split: CountSamples(chosen[split], some, steps, options.binary) for split, some in rows.items()}
+    dropped = sum(chosen[split].after(some, steps) for split, some in rows.items())
     if dropped:
         notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
 
     def perturbed(transform: Transform, seed: int) -> CountSamples:
         """The test samples with their events through a transform, binned as before."""
-        with openers["test"](workspace.cache) as file:
-            return _counted(bin_events(file, bins, transform, seed), rows["test"], steps, options.binary)
+        with test() as file:
+            return CountSamples(bin_events(file, bins, transform, seed), rows["test"], steps, options.binary)
 
     return divided(
         lambda split, _: Tripled(samples[split]) if split == "train" and options.augment else samples[split],
@@ -94,13 +88,9 @@ def assemble(
     )
 
 
-def _counted(part: Binned, rows: np.ndarray, steps: int, binary: bool) -> CountSamples:
-    return CountSamples(part.counts, rows, part.labels, steps, binary, part.speakers)
-
-
 def _split(
-    of: Mapping[str, Binned], named: Mapping[str, str], how: str, seed: int, task: str
-) -> tuple[dict[str, Binned], dict[str, str], dict[str, np.ndarray]]:
+    of: Mapping[str, Counts], named: Mapping[str, str], how: str, seed: int, task: str
+) -> tuple[dict[str, Counts], dict[str, str], dict[str, np.ndarray]]:
     """The recordings that each split is taken from, their file's name, and all rows of them that it holds."""
     parts, names = dict(of), dict(named)
     test = np.arange(len(parts["test"].labels))
@@ -114,46 +104,38 @@ def _split(
         names["train"] += f"+{names['valid']}"
     parts["valid"], names["valid"] = parts["train"], names["train"]
     count = len(parts["train"].labels)
+    if count < 2:
+        raise BenchError(f"{task}: {count} training sample; at least 2 are needed to hold some out")
     shuffled = order(count, seed, count)
-    chosen = _held_out(how, parts["train"], parts["test"], shuffled, seed, task)
+    if how == "random":
+        cut = max(1, round(count * VALIDATION_SHARE))
+        return parts, names, {"train": shuffled[cut:], "valid": shuffled[:cut], "test": test}
+    chosen = _of_speakers(parts["train"].speakers, parts["test"].speakers, seed, task)
     return parts, names, {"train": shuffled[~chosen[shuffled]], "valid": shuffled[chosen[shuffled]], "test": test}
 
 
-def _pooled(first: Binned, second: Binned) -> Binned:
+def _pooled(first: Counts, second: Counts) -> Counts:
     """Two files as one: the rows of the second follow those of the first."""
-    a, b = first.counts, second.counts
-
-    def joined(name: str, one: Any = first, other: Any = second) -> np.ndarray:
-        return np.concatenate([getattr(one, name), getattr(other, name)])
-
-    starts = np.concatenate([a.starts, a.starts[-1] + b.starts[1:]])
-    return replace(
-        first,
-        counts=Counts(starts, joined("places", a, b), joined("values", a, b), a.steps, a.channels),
-        labels=joined("labels"),
-        speakers=None if first.speakers is None or second.speakers is None else joined("speakers"),
-        beyond=joined("beyond"),
-    )
+    names = ["places", "values", "labels", "beyond"]
+    if first.speakers is not None and second.speakers is not None:
+        names.append("speakers")
+    joined: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in (first, second)]) for name in names}
+    starts = np.concatenate([first.starts, first.starts[-1] + second.starts[1:]])
+    return replace(first, starts=starts, **{"speakers": None, **joined})
 
 
-def _held_out(how: str, pool: Binned, test: Binned, shuffled: np.ndarray, seed: int, task: str) -> np.ndarray:
-    """Which samples of the pool validate, (n,) bool: a random fifth, or all of a fifth of the speakers."""
-    count = len(shuffled)
-    if count < 2:
-        raise BenchError(f"{task}: {count} training sample; at least 2 are needed to hold some out")
-    if how == "random":
-        return np.isin(np.arange(count), shuffled[: max(1, round(count * VALIDATION_SHARE))])
-    known = np.zeros(0) if pool.speakers is None else pool.speakers
-    speakers = np.unique(known)
-    if len(speakers) < 2:
+def _of_speakers(known: np.ndarray | None, tested: np.ndarray | None, seed: int, task: str) -> np.ndarray:
+    """The samples of a fifth of the speakers, (n,) bool; of those who are not in the test data, if they suffice."""
+    speakers = np.unique([] if known is None else known)
+    if known is None or len(speakers) < 2:
         raise BenchError(f"task option validation = 'speaker': {task} has {len(speakers)} speakers; use 'random'")
     wanted = max(1, math.floor(len(speakers) * VALIDATION_SHARE + 0.5))
-    unheard = speakers if test.speakers is None else np.setdiff1d(speakers, test.speakers)
+    unheard = speakers if tested is None else np.setdiff1d(speakers, tested)
     candidates = unheard if len(unheard) >= wanted else speakers  # in SHD nearly all speak in the test data too
     return np.isin(known, candidates[order(len(candidates), seed, len(candidates))[:wanted]])
 
 
-def _check_labels(parts: Mapping[str, Binned], names: Mapping[str, str]) -> None:
+def _check_labels(parts: Mapping[str, Counts], names: Mapping[str, str]) -> None:
     """Refuse recordings without two classes to tell apart, or with classes in the other parts only."""
     train = parts["train"]
     if len(np.unique(train.labels)) < 2:

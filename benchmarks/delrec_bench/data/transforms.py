@@ -53,20 +53,12 @@ class EventBlock:
         return (events[end - length : end] for length, end in zip(self.lengths, ends, strict=True))
 
     def through(self, transform: Transform, seed: int) -> "EventBlock":
-        """The block after a transform, which each sample meets with a stream fixed by the seed and its number.
-
-        Raises:
-            BenchError: The transform made an event before 0 or below channel 0.
-        """
+        """The block after a transform, which each sample meets with a stream fixed by the seed and its number."""
         made = []
         for number, events in enumerate(self.samples(), self.first):
             with seeded(seed, number):
                 made.append(transform(events) if len(events) else events)
         events = np.concatenate(made)
-        if len(events) and min(events["t"].min(), events["x"].min()) < 0:
-            raise BenchError(
-                f"{transform}: produced an event before time 0 or below channel 0; a transform must drop these"
-            )
         lengths = np.array([len(events) for events in made], np.int64)
         return replace(self, times=events["t"] / 1e6, units=events["x"].astype(np.int64), lengths=lengths)
 
@@ -82,14 +74,14 @@ def seeded(*seeds: int) -> Iterator[None]:
         np.random.set_state(before)
 
 
-def jitter_channels(events: np.ndarray, channels: int, std: float) -> np.ndarray:
+def jitter_channels(std: float, channels: int, events: np.ndarray) -> np.ndarray:
     """Move each event by a normal number of channels, rounded; what leaves the channels is lost."""
     events = events.copy()
     events["x"] += np.rint(np.random.normal(0, std, len(events))).astype(np.int64)
     return events[(events["x"] >= 0) & (events["x"] < channels)]
 
 
-def add_noise(events: np.ndarray, channels: int, share: float) -> np.ndarray:
+def add_noise(share: float, channels: int, events: np.ndarray) -> np.ndarray:
     """The events and `share` times as many anywhere in time and channel, sorted by time."""
     noisy: np.ndarray = UniformNoise(sensor_size=(channels, 1, 1), n=round(share * len(events)))(events)
     return noisy
@@ -110,36 +102,26 @@ class Condition(NamedTuple):
     least: float = 0.0
 
 
+def _jittered(level: float, channels: int) -> Transform:
+    return TimeJitter(std=level * 1000, clip_negative=True, sort_timestamps=True)
+
+
 CONDITIONS = {
     # every event is deleted with this probability
     "deletion": Condition("share of events", 1.0, lambda level, channels: DropEvent(p=level)),
     # all events of one stretch of the sample are deleted
     "gap": Condition("share of the sample", 0.99, lambda level, channels: DropEventByTime(duration_ratio=level)),
     # every event moves by a normal time; those before 0 are lost
-    "time-jitter": Condition(
-        "ms (standard deviation)",
-        1e6,
-        lambda level, channels: TimeJitter(std=level * 1000, clip_negative=True, sort_timestamps=True),
-    ),
+    "time-jitter": Condition("ms (standard deviation)", 1e6, _jittered),
     # every event moves by a normal number of channels; those outside are lost
-    "channel-jitter": Condition(
-        "channels (standard deviation)",
-        1e6,
-        lambda level, channels: partial(jitter_channels, channels=channels, std=level),
-    ),
+    "channel-jitter": Condition("channels (standard deviation)", 1e6, lambda *of: partial(jitter_channels, *of)),
     # events anywhere in time and channel are added
-    "noise": Condition(
-        "added for each event", 100.0, lambda level, channels: partial(add_noise, channels=channels, share=level)
-    ),
+    "noise": Condition("added for each event", 100.0, lambda *of: partial(add_noise, *of)),
 }
 
 
 def parse_level(text: str, kinds: Mapping[str, Any], what: str) -> tuple[str, float]:
-    """Name and level of `name=level`; of `name` alone, and 0, where its kind has no unit.
-
-    Raises:
-        BenchError: An unknown kind, or a level that is missing, not wanted, no number or out of range.
-    """
+    """Name and level of `name=level`; of `name` alone, and 0, where its kind has no unit."""
     name, equals, given = text.partition("=")
     if name not in kinds:
         raise BenchError(f"no {what} '{name}'; {nearest(name, kinds)}")
@@ -153,17 +135,12 @@ def parse_level(text: str, kinds: Mapping[str, Any], what: str) -> tuple[str, fl
     except ValueError:
         level = math.nan
     if not kind.least <= level <= kind.most:
-        raise BenchError(
-            f"{what} '{text}': the level must be a number from {kind.least:g} to {kind.most:g} ({kind.unit})"
-        )
+        wanted = f"a number from {kind.least:g} to {kind.most:g} ({kind.unit})"
+        raise BenchError(f"{what} '{text}': the level must be {wanted}")
     return name, level
 
 
 def transform_of(text: str, channels: int) -> Transform:
-    """The transform of `name=level`.
-
-    Raises:
-        BenchError: An unknown condition, or a level that is no number or out of range.
-    """
+    """The transform of a condition, `name=level`."""
     name, level = parse_level(text, CONDITIONS, "condition")
     return CONDITIONS[name].make(level, channels)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from delrec_bench.data.files import digest_of, files_digest, need_files
-from delrec_bench.data.images import OFFICIAL, TORCHVISION, read_idx
+from delrec_bench.data.images import OFFICIAL, read_idx
 from delrec_bench.data.samples import DenseSamples, order
 from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited, row_name
 from delrec_bench.errors import BenchError
@@ -25,14 +25,8 @@ TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 def load(
     options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
 ) -> TaskData:
-    """Permuted sequential MNIST, or any images in its files' format (T = rows x columns, C = 1).
-
-    Raises:
-        BenchError: Missing, cut-off or foreign files, unequal counts, a label out of range, a wrong digest, another T.
-    """
+    """Permuted sequential MNIST, or any images in its files' format (T = rows x columns, C = 1)."""
     folder = data_dir or workspace.data / "ps-mnist"
-    if (folder / TORCHVISION).is_dir():
-        folder = folder / TORCHVISION
     remedy = "put the four MNIST files there, run `delrec-bench data fetch ps-mnist`, or name a folder by --data"
     paths = need_files(folder, OFFICIAL, remedy)
     digests = {name: digest_of(path, workspace, content=True) for name, path in paths.items()}
@@ -41,7 +35,7 @@ def load(
         name = next(name for name in OFFICIAL if digests[name] != OFFICIAL[name])
         raise BenchError(
             f"{paths[name]}: its content has md5 {digests[name]}, but MNIST's is {OFFICIAL[name]}; delete it and "
-            f"fetch it again (delrec-bench data fetch ps-mnist), or give another folder with --data"
+            "fetch it again (delrec-bench data fetch ps-mnist), or give another folder with --data"
         )
     images, labels = _pair(paths, "train")
     tests, answers = _pair(paths, "t10k")

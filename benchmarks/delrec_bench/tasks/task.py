@@ -66,6 +66,21 @@ class Task:
         """The display name."""
         return self.title or self.name
 
+    def folder(self, data: str | None) -> Path | None:
+        """The folder of `--data`; a `BenchError` where the task takes none, or it is no folder."""
+        if data is None:
+            return None
+        why, folder = "", Path(data)
+        if not data.isprintable():
+            why = "rows are named after the folder; rename it, using plain characters only"
+        elif not self.accepts_data:
+            why = f"task '{self.name}' does not accept your own files; choose shd, ssc or ps-mnist"
+        elif not folder.is_dir():
+            why = "this is not a folder; give the folder that contains the files"
+        if why:
+            raise BenchError(f"--data {data!r}: {why}")
+        return folder
+
     @property
     def classifies(self) -> bool:
         """Whether what is predicted is a class; else a value."""
