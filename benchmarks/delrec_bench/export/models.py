@@ -5,14 +5,13 @@
 `build` says how a method of the suite builds the network; `about` is free: key, task, score of the run that it is of.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -21,30 +20,26 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import MethodTable, find_methods
 from delrec_bench.records import Record, canonical_json, find_record, read_record
 from delrec_bench.runs.trained import network_of
+from delrec_bench.schema import FileTable
 from delrec_bench.training.tensor_files import LARGEST, checked_tensors
 from delrec_bench.workspace import Workspace, base_and_folder
 
 HEADER = "delrec-bench"
 Whole = Annotated[int, Field(ge=1, le=100_000_000)]
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Build(BaseModel):
+class Build(FileTable):
     """How a method of the suite builds a network."""
 
-    model_config = STRICT
-
-    method: Annotated[str, Field(min_length=1, max_length=200)]
+    method: str
     settings: dict[str, Any]
     inputs: Whole
     classes: Whole
     dtype: Literal["float32", "float64"]
 
 
-class Header(BaseModel):
+class Header(FileTable):
     """The header of a file: how the network is built, and what is said of it."""
-
-    model_config = STRICT
 
     schema_: Literal[1] = Field(alias="schema")
     build: Build
@@ -75,24 +70,13 @@ class Model:
 
 
 def find_model(what: str, workspace: Workspace, methods: MethodTable) -> Model:
-    """The network that is meant.
-
-    Args:
-        what: The beginning of a finished run's key, its folder, record.json or checkpoint.pt, or a file of weights.
-        workspace: Where runs are.
-        methods: Build it.
-
-    Raises:
-        BenchError: None is meant, or it cannot be read.
-    """
+    """The network of a run (the beginning of its key, its folder, record.json or checkpoint.pt) or file of weights."""
     path = Path(what)
     if path.suffix == ".safetensors":
         return read_weights(path, methods)
     if path.is_dir() or path.suffix in (".json", ".pt"):
         folder = path if path.is_dir() else path.parent
         record = read_record(path if path.suffix == ".json" else folder / "record.json")
-    elif path.is_file():
-        raise BenchError(f"'{what}' is not a record, a checkpoint.pt or a .safetensors file")
     else:
         record = find_record(what, workspace)
         folder = workspace.runs / record.key
@@ -127,25 +111,19 @@ def load_network(path: Path | str, methods: MethodTable | None = None) -> Any:
 
 
 def read_weights(path: Path, methods: MethodTable) -> Model:
-    """The network of a file of weights, and what the file says of it.
-
-    Raises:
-        BenchError: It is no such file, cut short, altered, or of a network that cannot be built here.
-    """
+    """The network of a file of weights, and what the file says of it."""
     if not path.is_file() or path.stat().st_size > LARGEST:
         raise BenchError(f"{path} cannot be read: it is not a file, or has more than {LARGEST:,} bytes")
     try:
         with safe_open(path, framework="pt") as file:
-            said = (file.metadata() or {})[HEADER]
+            header = Header.model_validate_json((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        header = Header.model_validate_json(said)
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
         text = "its header" if isinstance(error, ValidationError) else " ".join(str(error).split())[:300]
         raise BenchError(f"{path} is not a network written by `export safetensors` ({text}); copy it again") from error
     state = checked_tensors(tensors, str(path))
-    need_memory(8 * 4 * sum(tensor.numel() for tensor in state.values()), str(path))
     try:
-        network = _built(header.build, state, methods)
+        network = _built(header.build, len(state), sum(tensor.numel() for tensor in state.values()), methods)
         network.load_state_dict(state)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         text = " ".join(str(error).split())[:300]
@@ -153,12 +131,12 @@ def read_weights(path: Path, methods: MethodTable) -> Model:
     return Model(path.stem, network.eval(), header)
 
 
-def _built(build: Build, state: Mapping[str, torch.Tensor], methods: MethodTable) -> Any:
+def _built(build: Build, tensors: int, numbers: int, methods: MethodTable) -> Any:
     """Build the network, after checking that the file is large enough for the one that its header describes."""
-    held, hidden = sum(tensor.numel() for tensor in state.values()), build.settings.get("hidden")
+    hidden = build.settings.get("hidden")
     widths = [n for n in hidden if isinstance(n, int)] if isinstance(hidden, list) else []
-    if len(widths) > len(state) or sum(widths) > held:  # a layer has a tensor, a neuron a weight
-        raise ValueError(f"{len(state)} tensors with {held} numbers for {len(widths)} layers in the header")
+    if len(widths) > tensors or sum(widths) > numbers:  # a layer has a tensor, a neuron a weight
+        raise ValueError(f"{tensors} tensors with {numbers} numbers for {len(widths)} layers in the header")
     of = methods[build.method].build
     if of is None:
         raise ValueError(f"method '{build.method}' has no network")
@@ -170,6 +148,6 @@ def _built(build: Build, state: Mapping[str, torch.Tensor], methods: MethodTable
         except (RuntimeError, NotImplementedError):  # it asks for values, which a tensor without memory has not
             need_memory(16 * sum(widths) ** 2, "the network that the header describes")
         else:
-            if described != held:
-                raise ValueError(f"{held} numbers, but the header describes {described}")
+            if described != numbers:
+                raise ValueError(f"{numbers} numbers, but the header describes {described}")
         return make().to(dtype=getattr(torch, build.dtype))

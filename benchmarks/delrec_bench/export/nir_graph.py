@@ -28,13 +28,12 @@ SNNTORCH_SECONDS = 1e-4  # its step, whatever a file says
 def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> Any:
     """The graph of a network as it is deployed: delays rounded, no spread, no dropout.
 
+    A `BenchError` names a part that NIR cannot express.
+
     Args:
-        network: A `delrec.Network`.
+        network: A `Network` of the suite.
         step_seconds: Length of a step, which gives time constants and delays their seconds.
         about: Texts that are kept in the graph's metadata.
-
-    Raises:
-        BenchError: NIR cannot express a part of it, which is named; the package nir is not installed.
     """
     try:
         import nir
@@ -46,14 +45,20 @@ def to_nir(network: Any, step_seconds: float, about: Mapping[str, str] | None = 
     graph.add("input", nir.Input(input_type={"input": np.array([config.inputs])}))
     with deployed(network), torch.no_grad():
         for i, block in enumerate(network.blocks, 1):
-            tau, threshold, rest = _neurons(block.spiking, f"hidden layer {i}")
+            layer: Any = block.spiking
+            what = f"hidden layer {i}"
+            if type(layer) not in (SpikingLayer, RecurrentDelays):
+                raise BenchError(f"{what}: NIR cannot express a {type(layer).__name__}")
+            tau, threshold, rest = _constants(layer.neuron, layer.size, what)
+            if layer.neuron.reset != "hard":
+                raise BenchError(f"{what}: its neuron subtracts the threshold (reset='soft'); NIR resets to a voltage")
             graph.connect(f"hidden_{i}", block.connection, block.norm, tau)
             number: Any = np.float64 if next(network.parameters()).dtype == torch.float64 else np.float32
             below = np.nextafter(threshold.astype(number), number(-np.inf))
             same = {"tau": tau * step_seconds, "r": np.ones_like(tau), "v_leak": rest, "v_reset": rest}
             graph.add(f"spikes_{i}", nir.LIF(v_threshold=below, **same))
-            if isinstance(block.spiking, RecurrentDelays):
-                graph.loop(i, block.spiking, tau)
+            if isinstance(layer, RecurrentDelays):
+                graph.loop(i, layer, tau)
         if network.leak is None:
             graph.connect("readout", network.readout, network.readout_norm)
         else:
@@ -73,16 +78,6 @@ def _constants(neuron: Any, size: int, what: str) -> list[np.ndarray]:
     like = torch.zeros(0, dtype=torch.float64)
     decay, threshold, rest = (c.expand(size).numpy(force=True).copy() for c in neuron.coefficients_like(like))
     return [1 / (1 - decay), threshold, rest]
-
-
-def _neurons(layer: Any, what: str) -> list[np.ndarray]:
-    """The constants of a spiking layer."""
-    if type(layer) not in (SpikingLayer, RecurrentDelays):
-        raise BenchError(f"{what}: NIR cannot express a {type(layer).__name__}")
-    constants = _constants(layer.neuron, layer.size, what)
-    if layer.neuron.reset != "hard":
-        raise BenchError(f"{what}: its neuron subtracts the threshold (reset='soft'); NIR can only reset to a voltage")
-    return constants
 
 
 class _Graph:
@@ -112,10 +107,8 @@ class _Graph:
         what = name.replace("_", " layer ")
         if isinstance(layer, FeedforwardDelays):
             if layer.delay_kind != "axonal" or layer.kernel_count != 1:
-                raise BenchError(
-                    f"{what}: feedforward delays are {layer.delay_kind}, {layer.kernel_count} per connection; NIR "
-                    "delays a neuron's spikes by the same amount for all receivers (axonal, one element)"
-                )
+                said = f"feedforward delays are {layer.delay_kind}, {layer.kernel_count} per connection"
+                raise BenchError(f"{what}: {said}; NIR has one delay per sending neuron (axonal, one element)")
             if layer.right_padding or layer.left_padding != layer.window - 1:
                 raise BenchError(f"{what}: its delays use right padding, which NIR cannot express")
             self.delay(f"{name}_delay", layer.delays(), layer.inputs, what)
@@ -126,8 +119,6 @@ class _Graph:
             raise BenchError(f"{what}: NIR cannot express its connection, a {type(layer).__name__}")
         bias = layer.bias
         if norm is not None:
-            if not isinstance(norm, torch.nn.BatchNorm1d) or norm.running_mean is None or norm.running_var is None:
-                raise BenchError(f"{what}: NIR cannot express its {type(norm).__name__}, or it depends on the batch")
             scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
             shift = -norm.running_mean.double() if bias is None else bias.double() - norm.running_mean.double()
             weight, bias = weight.double() * scale.unsqueeze(-1), shift * scale + norm.bias.double()
@@ -142,8 +133,7 @@ class _Graph:
         what, neurons = f"hidden layer {i}", self.last
         if layer.delay_kind == "synaptic":
             raise BenchError(
-                f"{what}: its recurrent delays are synaptic, one per connection; NIR has one delay per sending neuron "
-                "(axonal)"
+                f"{what}: its recurrent delays are synaptic; NIR has one delay per sending neuron (axonal)"
             )
         if bool((layer.delays() > 0).any()):
             self.delay(f"delay_{i}", layer.delays(), layer.size, what)
@@ -158,39 +148,32 @@ def readers(graph: Any) -> list[str]:
 
     As snntorch 1.0 (`import_from_nir`) and norse 1.1 (`from_nir`) do.
     """
-    kinds = {type(node).__name__ for node in graph.nodes.values()}
+    kinds = {type(node).__name__ for node in graph.nodes.values()} & {"Delay", "LI"}
     neurons = [node for node in graph.nodes.values() if type(node).__name__ == "LIF"]
-    step = graph.metadata["dt"]
-    missing = [f"it has no {', '.join(sorted(kinds & {'Delay', 'LI'}))}"] if kinds & {"Delay", "LI"} else []
-    rests = any(np.any(node.v_reset != 0) for node in neurons)
-    snntorch, norse = [*missing], [*missing]
+    snntorch = [f"it has no {', '.join(sorted(kinds))}"] if kinds else []
+    norse = list(snntorch)
     if any(name.startswith("recurrent_") for name in graph.nodes):
         snntorch.append("it has no such loop")
     if any(len(np.unique(values)) > 1 for node in neurons for values in (node.tau, node.v_threshold)):
         snntorch.append("it takes one tau and threshold per layer")
-    if rests:
+    if any(np.any(node.v_reset != 0) for node in neurons):
         snntorch.append("it takes a resting voltage of 0 only")
         norse.append("it resets to 0, not to v_reset")
-    told = [f"norse: from_nir(graph, dt={step:g}), else it takes 1 ms"]
-    if norse:
-        told = [f"norse cannot read it: {'; '.join(norse)}"]
+    step, told = graph.metadata["dt"], []
     if snntorch:
-        told.insert(0, f"snntorch cannot read it: {'; '.join(snntorch)}")
+        told.append(f"snntorch cannot read it: {'; '.join(snntorch)}")
     elif not np.isclose(step, SNNTORCH_SECONDS):
-        told.insert(0, f"snntorch takes a step for {SNNTORCH_SECONDS * 1000:g} ms: write the file with --step-ms 0.1")
-    return told
+        told.append(f"snntorch takes a step for {SNNTORCH_SECONDS * 1000:g} ms: write the file with --step-ms 0.1")
+    if norse:
+        return [*told, f"norse cannot read it: {'; '.join(norse)}"]
+    return [*told, f"norse: from_nir(graph, dt={step:g}), else it takes 1 ms"]
 
 
 def export_nir(path: Path, network: Any, step_seconds: float, about: Mapping[str, str] | None = None) -> list[str]:
-    """Write a network as a NIR file, once the package nir has read it back; return what `readers` says of it.
-
-    Raises:
-        BenchError: As `to_nir`.
-    """
+    """Write a network as a NIR file; return what `readers` says of it."""
     graph, content = to_nir(network, step_seconds, about), io.BytesIO()
     import nir
 
     nir.write(content, graph)
-    nir.read(io.BytesIO(content.getvalue()))
     write_atomic(path, content.getvalue())
     return readers(graph)

@@ -40,14 +40,13 @@ _Layer = dict[str, dict[str, Tensor]]  # a connection, and what stands between i
 def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int | None = None) -> Network:
     """Load a checkpoint of DelRec's 2025 code as a network in evaluation mode with rounded delays, as that code does.
 
+    A `BenchError` says why a file is no such checkpoint.
+
     Args:
         path: The file; only tensors and numbers are read.
         setting: One of `SETTINGS`.
         sigma: Spread in steps; `delrec.deployed(network)` sets it to 0, as the suite does for evaluation.
         window: Window of feedforward delays, in steps; None: that of the setting.
-
-    Raises:
-        BenchError: If the file is not such a checkpoint; the message says why.
     """
     if setting not in SETTINGS:
         raise BenchError(f"unknown setting '{setting}'; {nearest(setting, SETTINGS)}")
