@@ -133,11 +133,11 @@ def test_outside_a_checkout_a_run_is_kept_where_it_was_asked_for(tmp_path, monke
     assert code == 0 and Path(json.loads(out)["record"]).resolve().is_relative_to(tmp_path)
 
 
-def test_a_dry_run_says_runs_hours_and_memory(root, capsys):
+def test_a_dry_run_says_runs_and_hours(root, capsys):
     code, out, _ = call(capsys, "reproduce", "--dry-run")
-    assert code == 0 and "total: " in out and "memory" in out
+    assert code == 0 and "total: " in out
     content = json.loads(call(capsys, "reproduce", "--dry-run", "--profile", "speech", "--json")[1])
-    assert content["runs"] > 0 and {"hours", "memory_bytes"} <= set(content)
+    assert content["runs"] > 0 and content["hours"] > 0
     assert not (root / "runs").exists()
 
 

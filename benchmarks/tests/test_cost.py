@@ -4,8 +4,7 @@ import pytest
 from delrec_bench.config import Request
 from delrec_bench.environment import machine
 from delrec_bench.methods.method import find_methods
-from delrec_bench.studies import cost
-from delrec_bench.studies.cost import UNKNOWN_SECONDS, Cost, Past, estimate, misfit
+from delrec_bench.studies.cost import UNKNOWN_SECONDS, Cost, Past, estimate
 from delrec_bench.tasks.task import find_tasks
 
 from benchmarks.tests import made_up
@@ -17,7 +16,7 @@ def past(seconds, method="lif", host=None, under=None, **measured):
     """A run of 10 epochs on 1,000 samples as if it took so long."""
     like = made_up.record(method, "digits", 0)
     configuration = like.configuration | {"training": {"epochs": 10}} | ({"evaluation": under} if under else {})
-    measured = {"host": host or machine(), "wall_seconds": seconds, "peak_bytes": int(9e8)} | measured
+    measured = {"host": host or machine(), "wall_seconds": seconds} | measured
     data = like.data | {"sizes": like.data["sizes"] | {"train": 1000}}
     return like.changed(configuration=configuration, measured=measured, data=data)
 
@@ -28,7 +27,7 @@ def asked(records, method="lif", limit=None, **more):
 
 def test_the_median_of_past_runs_is_scaled_to_epochs_and_samples():
     found = asked([past(10.0), past(30.0), past(11.0)])
-    assert (found.known, found.seconds, found.memory) == (1, pytest.approx(22.0), 9e8)
+    assert (found.known, found.seconds) == (1, pytest.approx(22.0))
     assert asked([past(11.0)], limit=100).seconds == pytest.approx(2.2)
     assert asked([past(11.0, cpu_seconds=5.5)]).seconds == pytest.approx(11.0), "others used the machine as well"
 
@@ -49,12 +48,5 @@ def test_scoring_a_network_once_more_is_no_measure_of_a_training_nor_the_other_w
     assert asked(records, "dcls", overrides=(("evaluation.lesion", "zero"),)).seconds == pytest.approx(2.0)
 
 
-def test_what_does_not_fit_is_told_with_what_would(monkeypatch):
-    monkeypatch.setattr(cost, "free_bytes", lambda device: 4e9)
-    assert misfit(Cost(memory=3e9), 1) is None
-    assert misfit(Cost(memory=3e9), 2) == "2 workers need 6.0 GB of memory, and 4.0 GB are free; use --jobs 1"
-
-
-def test_costs_add_up_but_for_what_the_largest_takes():
-    both = Cost(1, 1, 10.0, 10.0, 1e9) + Cost(1, 0, 60.0, 60.0, 2e9)
-    assert both == Cost(2, 1, 70.0, 60.0, 2e9)
+def test_costs_add_up_but_for_the_longest():
+    assert Cost(1, 1, 10.0, 10.0) + Cost(1, 0, 60.0, 60.0) == Cost(2, 1, 70.0, 60.0)

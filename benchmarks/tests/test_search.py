@@ -15,7 +15,7 @@ from delrec_bench.report.content import build
 from delrec_bench.report.declared import Expected
 from delrec_bench.runs import perform
 from delrec_bench.studies import searching
-from delrec_bench.studies.draws import drawn
+from delrec_bench.studies.expansion import drawn
 from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at

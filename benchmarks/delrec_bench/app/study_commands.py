@@ -204,7 +204,7 @@ def _finish(
 
 
 def _dry_run(study: "Study", places: Places, records: "Sequence[Record]", jobs: int) -> Answer:
-    from delrec_bench.studies.cost import Cost, Past, estimate, misfit
+    from delrec_bench.studies.cost import Cost, Past, estimate
     from delrec_bench.studies.work import with_trained
 
     (methods, tasks), past, whole = places.tables(), Past(records), Cost()
@@ -216,10 +216,8 @@ def _dry_run(study: "Study", places: Places, records: "Sequence[Record]", jobs: 
     lines += [f"  not applicable: {method} on {task}: {reason}" for method, task, reason in study.skipped]
     hours = max(whole.seconds / jobs, whole.longest) / 3600
     lines.append(f"total: {whole}; about {hours:.1f} hours with {jobs} workers (--jobs)")
-    if unfit := misfit(whole, jobs):
-        lines.append(f"does not fit: {unfit}")
     content = {"study": study.name, "profile": study.profile, "runs": len(study.requests), "hours": hours}
-    return Answer(content | {"memory_bytes": whole.memory * jobs}, "\n".join(lines))
+    return Answer(content, "\n".join(lines))
 
 
 @command(

@@ -1,4 +1,4 @@
-"""What runs are expected to take: the median of past runs of that method and task, by epochs and samples."""
+"""The expected time of runs: the median of past runs of that method and task, by epochs and samples."""
 
 from __future__ import annotations
 
@@ -7,47 +7,37 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from delrec_bench.config import Request, Resolved, Settings, settle
-from delrec_bench.environment import free_bytes, machine
+from delrec_bench.config import Request, Settings, settle
+from delrec_bench.environment import machine
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Record
 from delrec_bench.tasks.task import TaskTable
-from delrec_bench.workspace import base_and_folder
 
 UNKNOWN_SECONDS = 60.0  # of a run of a method and a task without any past
-BYTES_OF_A_PROCESS = 800e6
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What runs are expected to take.
+    """The expected time of runs.
 
     Attributes:
         runs, known: How many, and those of a method and task that have past runs; the others are guessed.
         seconds, longest: Of one core, in all and of the longest run.
-        memory: Bytes of the largest process.
     """
 
     runs: int = 0
     known: int = 0
     seconds: float = 0.0
     longest: float = 0.0
-    memory: float = BYTES_OF_A_PROCESS
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.runs + other.runs,
-            self.known + other.known,
-            self.seconds + other.seconds,
-            max(self.longest, other.longest),
-            max(self.memory, other.memory),
-        )
+        runs, known = self.runs + other.runs, self.known + other.known
+        return Cost(runs, known, self.seconds + other.seconds, max(self.longest, other.longest))
 
     def __str__(self) -> str:
         hours = self.seconds / 3600
         time = f"{hours:.1f} core hours" if hours >= 1 else f"{self.seconds / 60:.1f} core minutes"
-        runs = f"{self.runs} runs ({self.known} estimated from past runs)"
-        return f"{runs}, {time}, {self.memory / 1e9:.1f} GB of memory per worker"
+        return f"{self.runs} runs ({self.known} estimated from past runs), {time}"
 
 
 class Past:
@@ -59,14 +49,14 @@ class Past:
         self._samples: dict[str, int] = defaultdict(int)
         for record in records:
             if record.kind != "latency" and record.measured.get("wall_seconds"):
-                task, trained = base_and_folder(record.task)[0], "evaluation" not in record.configuration
+                task, trained = record.task.partition(":")[0], "evaluation" not in record.configuration
                 of = here if record.measured.get("host") == machine(record.device) else elsewhere
                 of[record.method, task, trained].append(record)
                 self._samples[task] = max(self._samples[task], _samples(record))
         self._runs = elsewhere | here
 
     def cost(self, settings: Settings) -> Cost:
-        """What one run is expected to take."""
+        """The expected time of one run."""
         request = settings.request
         runs = self._runs.get((request.method, request.task, not request.derived))
         if not runs:
@@ -74,12 +64,9 @@ class Past:
         seconds = median(map(_core_seconds, runs))
         if settings.method.build is not None and not request.derived:
             samples = min(whole := self._samples[request.task], settings.options.limit or whole)
-            if isinstance(settings, Resolved):
-                samples = len(settings.data.train)
             rate = median(_core_seconds(record) / max(1.0, _epochs(record) * _samples(record)) for record in runs)
             seconds = settings.training.epochs * samples * rate or seconds
-        memory = max(record.measured.get("peak_bytes") or BYTES_OF_A_PROCESS for record in runs)
-        return Cost(1, 1, seconds, seconds, memory)
+        return Cost(1, 1, seconds, seconds)
 
 
 def _samples(record: Record) -> int:
@@ -91,21 +78,12 @@ def _epochs(record: Record) -> float:
 
 
 def _core_seconds(record: Record) -> float:
-    """What a run took of one core: less than the clock says on a machine that others use as well."""
+    """The time that a run took of one core: less than the clock says on a machine that others use as well."""
     cpu, wall = (record.measured.get(name) for name in ("cpu_seconds", "wall_seconds"))
     return float(cpu if cpu and record.device == "cpu" else wall or 0.0)
 
 
 def estimate(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, past: Past) -> Cost:
-    """What runs are expected to take, in time and memory."""
+    """The expected time of runs."""
     settled = (settle(request, methods[request.method], tasks[request.task]) for request in requests)
     return sum(map(past.cost, settled), Cost())
-
-
-def misfit(cost: Cost, jobs: int) -> str | None:
-    """Why so many workers would not fit into this machine's memory; None where they would."""
-    need, free = cost.memory * jobs, free_bytes("cpu")
-    if need <= free:
-        return None
-    fewer = max(1, int(free // cost.memory))
-    return f"{jobs} workers need {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; use --jobs {fewer}"

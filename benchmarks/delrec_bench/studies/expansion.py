@@ -1,5 +1,6 @@
-"""Studies: which runs one asks for, and that its file says nothing else than it asks."""
+"""Studies: the runs that one asks for; a file that would say something else than it asks is refused."""
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -7,17 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from delrec_bench.arithmetic import Arithmetic
-from delrec_bench.config import FORECAST, Device, Request, defaults, full_key, full_keys, settle, toml_value
+from delrec_bench.config import Device, Request, defaults, full_key, full_keys, toml_value
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import canonical_json
-from delrec_bench.studies.draws import drawn
 from delrec_bench.studies.file import (
     MOST_REPETITIONS,
     ContrastTable,
     FindingTable,
-    Pair,
     PrimaryTable,
     study_file,
     study_files,
@@ -28,6 +26,24 @@ from delrec_bench.tasks.task import TaskTable
 GROUPS = ("task", "training", "network", "evaluation")
 
 P = TypeVar("P", PrimaryTable, ContrastTable)
+
+
+def drawn(space: Mapping[str, Any], *seed: str | int) -> dict[str, Any]:
+    """Draw every setting of a space, each from u = SHA-256(seed, setting) / 2^256: the same on every machine.
+
+    Args:
+        space: Dotted setting -> a list of values, or {low, high}: even in the logarithm, to three digits.
+        seed: What the draw depends on, in words and numbers.
+    """
+    out = {}
+    for key, choice in space.items():
+        text = ":".join(["delrec-bench", *map(str, seed), key])
+        u = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big") / 2**256
+        if isinstance(choice, list):
+            out[key] = choice[int(u * len(choice))]
+        else:
+            out[key] = float(f"{choice['low'] * (choice['high'] / choice['low']) ** u:.3g}")
+    return out
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ class Study:
         argument: What `--study` takes for it: for a user's own file, the file.
         axes: What is swept, by dotted setting or a name of the study's; a request's `point` says where it stands.
         drawn: What is drawn anew for each repetition, by dotted setting.
+        data: Folder of a user's own files by task.
         narrowed: The options of the command line by which it is less, or other, than its file declares.
     """
 
@@ -68,7 +85,6 @@ class Study:
     profile: str
     requests: tuple[Request, ...]
     skipped: tuple[tuple[str, str, str], ...] = ()
-    minutes: float | None = None
     page: str = ""
     argument: str = ""
     summary: str = ""
@@ -112,20 +128,23 @@ class _Expansion:
         if self.profile not in file.profiles:
             raise self.wrong(f" has no profile '{profile}'; {nearest(self.profile, file.profiles)}")
         self.table = file.profiles[self.profile]
-        self.all_methods = self.choose("methods", self.table.methods, methods)
-        self.all_tasks = self.choose("tasks", self.table.tasks, tasks)
+        self.all_methods = self.choose("method", self.table.methods, methods)
+        self.all_tasks = self.choose("task", self.table.tasks, tasks)
         forecasts = any(tasks[task].family == "forecast" for task in self.all_tasks)
         self.known = {  # seeds belong to the repetitions
-            name: {key: value for key, value in defaults(method).items()
-                   if not key.startswith("seeds.") and (forecasts or key not in FORECAST)}
+            name: {key: value for key, value in defaults(method, forecasts).items() if not key.startswith("seeds.")}
             for name, method in methods.items()
-        }  # fmt: skip
+        }
         self.keys = set().union(*(self.known[method] for method in self.all_methods))
         self.axes = self.swept()
 
     def wrong(self, text: str) -> BenchError:
         """The error of this study."""
         return BenchError(f"study '{self.name}'{text}")
+
+    def full(self, values: Mapping[str, Any], known: Collection[str], where: str) -> dict[str, Any]:
+        """The values by full key; an error says where in the study they stand."""
+        return full_keys(values, known, f"study '{self.name}', {where}")
 
     def study(self, wanted: Wanted) -> Study:
         """The study, narrowed to what is wanted."""
@@ -134,19 +153,11 @@ class _Expansion:
         tasks = self.only("task", wanted.tasks, self.all_tasks)
         self.check_names()
         self.only("task", wanted.data, tasks)
-        data = {task: str(Path(folder).expanduser()) for task, folder in (table.data | dict(wanted.data)).items()}
-        data = {task: folder for task, folder in data.items() if task in tasks}
+        data = {task: str(Path(folder).expanduser()) for task, folder in wanted.data.items()}
         repetitions = table.repetitions if wanted.repetitions is None else wanted.repetitions
         if not 1 <= repetitions <= MOST_REPETITIONS:
             raise BenchError(f"--repetitions is {repetitions}; it must be from 1 to {MOST_REPETITIONS}")
         firsts, skipped = self.rows(methods, tasks, data, wanted)
-        self.check_points(firsts)
-        primary = None if table.primary is None else self.placed("primary", table.primary)
-        contrasts = tuple(self.placed("contrasts", contrast) for contrast in table.contrasts)
-        for contrast in contrasts:
-            self.check_sides("contrasts", contrast, firsts, methods, tasks)
-        if primary is not None:
-            self.check_sides("primary", primary, firsts, methods, [task for task in primary.over if task in tasks])
         space = self.space({key for first in firsts for key, _ in first.overrides})
         narrowed = [f"--only-methods {','.join(methods)}"] if methods != self.all_methods else []
         narrowed += [f"--only-tasks {','.join(tasks)}"] if tasks != self.all_tasks else []
@@ -161,12 +172,12 @@ class _Expansion:
             summary=self.file.summary,
             axes={axis: list(points) for axis, points in self.axes.items()},
             drawn=tuple(space),
-            primary=primary,
-            contrasts=contrasts,
+            primary=None if table.primary is None else self.placed("primary", table.primary),
+            contrasts=tuple(self.placed("contrasts", contrast) for contrast in table.contrasts),
             notes=tuple(table.notes),
             data=data,
             narrowed=tuple(narrowed),
-            **{name: getattr(table, name) for name in ("minutes", "question", "finding", "margin", "scored")},
+            **{name: getattr(table, name) for name in ("question", "finding", "margin", "scored")},
         )
 
     # names
@@ -174,11 +185,11 @@ class _Expansion:
     def choose(self, what: str, rule: Any, table: Mapping[str, Any]) -> list[str]:
         """The methods or tasks of the study: those that it names, or those with the attributes that it asks for."""
         if isinstance(rule, list):
-            self.only(what.removesuffix("s"), rule, list(table))
+            self.only(what, rule, list(table))
             return rule
         for attribute in rule:
             if any(not hasattr(entry, attribute) for entry in table.values()):
-                raise self.wrong(f": {what} have no attribute '{attribute}'; see methods/method.py, tasks/task.py")
+                raise self.wrong(f": a {what} has no attribute '{attribute}'; see {what}s/{what}.py")
         return [name for name, of in table.items() if all(getattr(of, key) == value for key, value in rule.items())]
 
     def only(self, what: str, names: Collection[str] | None, known: list[str]) -> list[str]:
@@ -197,8 +208,7 @@ class _Expansion:
         self.only("method", table.not_at, self.all_methods)
         # these may stand above the profiles, and be for others
         self.only("method", table.without, list(self.methods))
-        self.only("task", [task for of in table.without.values() for task in of], list(self.tasks))
-        self.only("task", [*table.data, *table.margin], list(self.tasks))
+        self.only("task", [*table.margin, *(task for of in table.without.values() for task in of)], list(self.tasks))
         for task, value in table.margin.items():
             metric = metric_named(self.tasks[task].metric)
             low, high = metric.limits
@@ -209,20 +219,19 @@ class _Expansion:
 
     def swept(self) -> dict[str, dict[Any, dict[str, Any]]]:
         """What is swept: axis -> value, as a request's `point` has it -> the settings that hold there."""
-        where = f"study '{self.name}', sweep"
         axes: dict[str, dict[Any, dict[str, Any]]] = {}
         for key, values in self.table.sweep.items():
             if isinstance(values[0], dict):
-                settings = [{name: value for name, value in point.items() if name != "name"} for point in values]
                 axes[key] = {
-                    point["name"]: full_keys(of, self.keys, where) for point, of in zip(values, settings, strict=True)
+                    point["name"]: self.full({k: v for k, v in point.items() if k != "name"}, self.keys, "sweep")
+                    for point in values
                 }
             else:
-                (axis,) = full_keys({key: values}, self.keys, where)
+                (axis,) = self.full({key: values}, self.keys, "sweep")
                 axes[axis] = {_called(value): {axis: value} for value in values}
-        held = [name for points in axes.values() for name in {name for of in points.values() for name in of}]
+        held = [key for points in axes.values() for key in {key for of in points.values() for key in of}]
         if len(axes) < len(self.table.sweep) or len(set(held)) < len(held):
-            raise BenchError(f"{where}: a setting is held by two of {', '.join(self.table.sweep)}; sweep it once")
+            raise self.wrong(f", sweep: a setting is held by two of {', '.join(self.table.sweep)}; sweep it once")
         return axes
 
     def along(self, method: str) -> list[str]:
@@ -246,8 +255,7 @@ class _Expansion:
             parts: dict[str | None, Any] = {None: {k: v for k, v in said.items() if k not in names}}
             for owner, of in (parts | {k: v for k, v in said.items() if k in names}).items():
                 theirs = self.known.get(str(owner), keys)
-                where = f"study '{self.name}', set" + (f".{owner}" if owner else "")
-                found.setdefault(owner, {}).update(full_keys(of, theirs, where))
+                found.setdefault(owner, {}).update(self.full(of, theirs, f"set.{owner}" if owner else "set"))
         return found
 
     def space(self, taken: Collection[str]) -> dict[str, Any]:
@@ -299,12 +307,12 @@ class _Expansion:
 
     def left_out(self, method: str) -> dict[str, list[Any]]:
         """Where on the axes a method is left out: axis -> values as a request's `point` has them."""
-        where, out = f"study '{self.name}', not_at.{method}", {}
-        for axis, values in full_keys(self.table.not_at[method], self.along(method), where).items():
+        where, out = f"not_at.{method}", {}
+        for axis, values in self.full(self.table.not_at[method], self.along(method), where).items():
             there = list(self.axes[axis])
             out[axis] = [_called(value) for value in values] if isinstance(values, list) else [values]
             if not all(value in there for value in out[axis]) or all(value in out[axis] for value in there):
-                raise BenchError(f"{where}.{axis} is {values!r}; it must be a subset of the swept values: {there}")
+                raise self.wrong(f", {where}.{axis} is {values!r}; it must be a subset of the swept values: {there}")
         return out
 
     def repeated(self, first: Request, repetition: int, space: Mapping[str, Any]) -> Request:
@@ -313,73 +321,22 @@ class _Expansion:
         own = {key: value for key, value in values.items() if key in self.known[first.method]}
         return replace(first, repetition=repetition, overrides=tuple(sorted((dict(first.overrides) | own).items())))
 
-    def check_points(self, firsts: Sequence[Request]) -> None:
-        """Refuse two points that settle to one run: one row, under the name of the later."""
-        there: dict[str, Request] = {}
-        for request in (first for first in firsts if first.point):
-            try:
-                settled = settle(request, self.methods[request.method], self.tasks[request.task])
-            except BenchError:  # which the run itself will say
-                continue
-            other = there.setdefault(canonical_json(settled.values), request)
-            if other is not request:
-                a, b = (", ".join(f"{axis} {value}" for axis, value in one.point) for one in (other, request))
-                of = f"of {request.method} on {request.task}"
-                raise self.wrong(f", sweep: {a} and {b} {of} are the same run; remove one")
-
     # comparisons
 
     def placed(self, name: str, pair: P) -> P:
         """The hypothesis, or a contrast, with dotted keys, checked to stand at one point of the axes."""
         places: dict[str, dict[str, Any]] = {}
-        for where in ("at", "control_at", "minus_at"):
-            found = full_keys(getattr(pair, where, {}), self.axes, f"study '{self.name}', {name}.{where}")
+        for where in (known for known in ("at", "control_at", "minus_at") if hasattr(pair, known)):
+            found = self.full(getattr(pair, where), self.axes, f"{name}.{where}")
             places[where] = {key: _called(value) for key, value in found.items()}
             for key, value in places[where].items():
                 if value not in self.axes[key]:
                     raise self.wrong(f": {name}.{where}.{key} is {value!r}; it is swept over {list(self.axes[key])}")
-        if not isinstance(pair, PrimaryTable):
-            del places["minus_at"]
-        pair = pair.model_copy(update=places)
-        sides = _sides(pair)
-        for method, at in sides:
+        for method, at in ((pair.method, places["at"]), (pair.control, places["at"] | places["control_at"])):
             for axis in self.along(method):
                 if axis not in at and len(self.axes[axis]) > 1:
                     raise self.wrong(f": {name}.at lacks '{axis}', which {method} is swept along; give its value")
-        own = [(method, {axis: at.get(axis) for axis in self.along(method)}) for method, at in sides]
-        if own[0] == own[1]:
-            raise self.wrong(f": {name} compares {pair.method} with itself; give another control or control_at")
-        return pair
-
-    def check_sides(
-        self, name: str, pair: Pair, firsts: Sequence[Request], methods: list[str], tasks: list[str]
-    ) -> None:
-        """Refuse a comparison of which a side has no run: the primary on any task, a contrast on all of them.
-
-        Of methods and tasks that the command line leaves out nothing is said.
-        """
-        if not {pair.method, pair.control} <= set(methods):
-            return
-        lacking = [
-            (task, method, at)
-            for task in tasks
-            for method, at in _sides(pair)
-            if not any(
-                (r.method, r.task) == (method, task) and all(at.get(axis, value) == value for axis, value in r.point)
-                for r in firsts
-            )
-        ]
-        if lacking and (name == "primary" or {task for task, _, _ in lacking} >= set(tasks)):
-            task, method, at = lacking[0]
-            place = f" at {', '.join(f'{key} {value}' for key, value in at.items())}" if at else ""
-            raise self.wrong(
-                f": {name} needs {method}{place} on {task}, where it has no run (excluded by the study, or not "
-                "applicable); choose another point, or remove the task"
-            )
-
-
-def _sides(pair: Pair) -> list[tuple[str, dict[str, Any]]]:
-    return [(pair.method, pair.at), (pair.control, pair.at | pair.control_at)]
+        return pair.model_copy(update=places)
 
 
 def _called(value: Any) -> Any:

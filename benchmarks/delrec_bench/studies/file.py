@@ -1,7 +1,7 @@
 """What a study's TOML file may say, as models; what stands above its tables goes for every profile that says no other.
 
 summary = "..."                            what the study asks, in a line
-methods = ["lif", "delrec-axonal"]         names, or attributes and their values: { quick = true }
+methods = ["lif", "delrec-axonal"]         names, or attributes and their values: { board = true }
 sweep = { "network.sigma" = [0, 1, 3] }    axes, crossed with the methods that have the setting
 sweep = { step = [{ name = "10 ms", "task.step_ms" = 10, tau = 4 }, ...] }    an axis of several settings at once
 margin = { digits = 0.01 }                 what counts as a difference, by task, in the unit of its score
@@ -12,7 +12,6 @@ repetitions = 3
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,6 @@ from delrec_bench.config import dotted, read_toml
 from delrec_bench.config.tree import Exhibit
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import FileTable, checked
-from delrec_bench.studies.draws import SpaceTable
 
 FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000
@@ -34,6 +32,26 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
+    axes = dotted(value)
+    for name, values in axes.items():
+        if not (isinstance(values, list) and values):
+            raise ValueError(f"a list of values for every setting; {name} = {values!r} is not one")
+        points = [point for point in values if isinstance(point, dict)]
+        if points and (len(points) < len(values) or not all(isinstance(point.get("name"), str) for point in points)):
+            raise ValueError(f"for {name}: only tables, each with a name and its settings")
+        _distinct([point["name"] for point in points] or values)
+    return axes
+
+
+def _space(value: dict[str, Any]) -> dict[str, Any]:
+    for name, choice in value.items():
+        bounds = isinstance(choice, dict) and set(choice) == {"low", "high"} and 0 < choice["low"] < choice["high"]
+        if not (bounds or (isinstance(choice, list) and choice)):
+            raise ValueError(f"for {name}: give a list of values, or {{ low, high }} with 0 < low < high")
+    return value
+
+
 def _chosen(value: Any) -> Any:
     words = isinstance(value, list) and value and all(isinstance(word, str) for word in value)
     if not (words or isinstance(value, dict)):
@@ -41,32 +59,14 @@ def _chosen(value: Any) -> Any:
     return _distinct(value) if words else value
 
 
-def _is_point(table: Any) -> bool:
-    return (
-        isinstance(table, dict) and isinstance(table.get("name"), str) and len(table) > 1 and bool(_line(table["name"]))
-    )
-
-
-def _axes(value: dict[str, Any]) -> dict[str, list[Any]]:
-    axes = dotted(value)
-    for name, values in axes.items():
-        if not (isinstance(values, list) and values):
-            raise ValueError(f"a list of values for every setting; {name} = {values!r} is not one")
-        if any(isinstance(value, dict) for value in values) and not all(map(_is_point, values)):
-            raise ValueError(f"for {name}: only tables, each with a name and at least one setting")
-        _distinct([value["name"] if isinstance(value, dict) else value for value in values])
-    return axes
-
-
 def _line(value: str) -> str:
-    if not value.strip() or "\n" in value or "<!--" in value:
-        raise ValueError("a line of text, without <!--")
+    if not value.strip() or "\n" in value:
+        raise ValueError("a line of text")
     return value.strip()
 
 
 Line = Annotated[str, AfterValidator(_line)]
 Chosen = Annotated[Any, AfterValidator(_chosen)]
-Margin = Annotated[float, Field(gt=0)]
 
 
 class Pair(FileTable):
@@ -121,13 +121,13 @@ class Profile(FileTable):
         methods, tasks: Names, or attributes (`methods/method.py`, `tasks/task.py`) and their values.
         without: Method -> tasks that it is left out of.
         not_at: Method -> where on the axes it is left out: dotted setting -> values.
-        repetitions: Runs of each method on each task and point, each with seeds of its own.
+        repetitions: Runs of each method on each task and point, each with its own seeds.
         profile: Profile of presets; by itself the one of the same name.
         set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
         sweep: Dotted setting -> the values it takes; or a name of your own -> tables, each with its `name` and the
             settings that hold there together.
         draw: Settings that are drawn anew for each repetition and task, and shared by all methods and points of the
-            sweep there: dotted setting -> values, or bounds (`studies.draws`). A method takes those that it has.
+            sweep there: dotted setting -> values, or bounds (`drawn`). A method takes those that it has.
         primary: The declared comparison.
         question, finding: The page's title, and what was found.
         contrasts: What else is compared, exploratory.
@@ -135,8 +135,6 @@ class Profile(FileTable):
         scored: Whether its runs are expected on the page; else a method's row is its size, latency and published score,
             and a run that is there stands in it.
         margin: By task: a smaller difference of scores is none, in the score's own unit.
-        data: Folders of files by task, as `run --data`.
-        minutes: Time that the profile may take.
     """
 
     methods: Chosen = Field(default_factory=dict)
@@ -147,16 +145,14 @@ class Profile(FileTable):
     profile: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
-    draw: SpaceTable = Field(default_factory=dict)
+    draw: Annotated[dict[str, Any], AfterValidator(_space)] = Field(default_factory=dict)
     primary: PrimaryTable | None = None
     question: Line | None = None
     finding: FindingTable | None = None
     contrasts: list[ContrastTable] = Field(default_factory=list)
     notes: list[Line] = Field(default_factory=list)
     scored: bool = True
-    margin: dict[str, Margin] = Field(default_factory=dict)
-    data: dict[str, str] = Field(default_factory=dict)
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    margin: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class StudyFile(Profile):
@@ -189,30 +185,23 @@ def study_file(path: Path) -> StudyFile:
     Raises:
         BenchError: It does not parse, or says what a study file may not say; names the field and the nearest key.
     """
-    content = read_toml(path)
-    where = f"study '{path.stem}'"
+    content, where = read_toml(path), f"study '{path.stem}'"
     tables = {name: of for name, of in content.items() if isinstance(of, dict) and name not in StudyFile.model_fields}
     if not tables:
         raise BenchError(f"{where} has no profile; add a table such as [quick] with methods and tasks")
     general = {name: value for name, value in content.items() if name not in tables}
     shared = {name: value for name, value in general.items() if name in Profile.model_fields and name != "set"}
-    profiles = {name: shared | table | _added(shared, table) for name, table in tables.items()}
-    found = checked(StudyFile, general | {"profiles": profiles}, where)
-    if found.default not in (*profiles, "quick"):
-        raise BenchError(f"{where}: default is '{found.default}'; {nearest(found.default, profiles)}")
+    for name, table in tables.items():
+        added: dict[str, Any] = {}
+        if isinstance(table.get("margin"), dict):  # a profile adds to these two, and replaces the others
+            added["margin"] = shared.get("margin", {}) | table["margin"]
+        if isinstance(table.get("notes"), list):
+            added["notes"] = shared.get("notes", []) + table["notes"]
+        tables[name] = shared | table | added
+    found = checked(StudyFile, general | {"profiles": tables}, where)
+    if found.default not in (*tables, "quick"):
+        raise BenchError(f"{where}: default is '{found.default}'; {nearest(found.default, tables)}")
     return found
-
-
-def _added(general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """What a profile adds to, and does not replace."""
-    out: dict[str, Any] = {}
-    for name in ("data", "margin", "notes"):
-        above, here = general.get(name), own.get(name)
-        if isinstance(above, dict) and isinstance(here, dict):
-            out[name] = above | here
-        elif isinstance(above, list) and isinstance(here, list):
-            out[name] = above + here
-    return out
 
 
 def study_files() -> dict[str, Path]:
@@ -221,7 +210,7 @@ def study_files() -> dict[str, Path]:
 
 
 def study_path(name: str) -> Path:
-    """The file of a study: one of this package by its name, or one of the user's own by its path.
+    """The file of a study: one of this package by its name, or a user's own by its path.
 
     Raises:
         BenchError: Neither; or a user's file whose page could be that of a study of this package.
@@ -229,9 +218,9 @@ def study_path(name: str) -> Path:
     known = study_files()
     if name in known:
         return known[name]
+    path = Path(name).expanduser()
     if not name.endswith(".toml"):
         raise BenchError(f"no study '{name}'; {nearest(name, known)}; or give the path of a .toml file")
-    path = Path(name).expanduser()
     if not path.is_file():
         raise BenchError(f"no study file '{name}'; give the path of a .toml file that exists")
     if not re.fullmatch(r"[\w.-]+", path.stem):

@@ -11,7 +11,7 @@ from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Asked, Record, finished_record
 from delrec_bench.runs.executors import Done, Executor, Place, carry_out
 from delrec_bench.runs.recording import about
-from delrec_bench.studies.cost import Cost, Past, misfit
+from delrec_bench.studies.cost import Cost, Past
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.tracking import follow
 
@@ -88,8 +88,6 @@ class Work:
         if not missing:
             return []
         failed = []
-        if why := misfit(self.cost(missing), self.executor.jobs):
-            self.say(f"warning: {why}")
         asked, study = [self._known[r.command()][0] for r in missing], next((r.study for r in missing if r.study), None)
         with (
             follow(self.place.workspace, self.say, asked, study) as live,
