@@ -12,7 +12,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import MethodTable, find_methods
 from delrec_bench.records import finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder, sealed, unsealed
-from delrec_bench.runs.trained import load_weights, network_of
+from delrec_bench.runs.trained import network_of
 from delrec_bench.studies.expansion import Wanted, expand
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import CheckpointError, Fit
@@ -22,7 +22,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.tests import killed_run as driver
-from benchmarks.tests import made_up
 from benchmarks.tests.comparing import read_training, run_folder
 from benchmarks.tests.fuzzing import damaged, fuzz
 
@@ -146,25 +145,3 @@ def test_the_whole_of_both_files_is_read(killed, trained):
     assert read_training(killed / "resume.pt")["belongs"]["key"] == killed.name
     record = finished_record(trained.parent, trained.name)
     assert network_of(record, trained / "checkpoint.pt", MethodTable(noisy=driver.NOISY)) is not None
-
-
-def test_a_checkpoint_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path):
-    class Large:
-        def __reduce__(self):
-            return bytearray, (12 << 30,)
-
-    path = tmp_path / "checkpoint.pt"
-    torch.save({"key": "k", "state_dict": {"weight": Large()}}, path)
-    with pytest.raises(BenchError, match="contains .*bytearray.*; nothing was read"):
-        load_weights(torch.nn.Linear(1, 1), path, made_up.record("lif", "digits", 0))
-
-
-def test_a_checkpoint_that_is_a_program_is_refused_without_torchs_advice_to_run_it(tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    torch.save({"key": Path("a")}, path)
-    record = made_up.record("lif", "digits", 0)
-    with pytest.raises(
-        BenchError, match="contains .*, which is neither a tensor nor a number; nothing was read"
-    ) as told:
-        load_weights(torch.nn.Linear(1, 1), path, record)
-    assert "weights_only" not in str(told.value) and "\n" not in str(told.value)

@@ -43,27 +43,19 @@ def test_a_checkpoint_gives_the_logits_and_rates_of_the_code_that_made_it(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_plain_loops_are_that_code(name):
-    net = import_state(FOLDER / f"{name}.pth")
+    net = files.load_checkpoint(FOLDER / f"{name}.pth")["net"]
     outputs, rates = published_code.run(net, expected(name)["x"], SETTINGS[name.split("_")[1]])
     assert np.abs(outputs - expected(name)["logits"]).max() < 1e-4
     assert rates == pytest.approx(expected(name)["rates"].tolist(), abs=1e-6)
 
 
-def import_state(path):
-    return files.load_checkpoint(path)["net"]
-
-
 OTHERS = {
-    "four layers, synaptic": ("ssc", (9, 7, 5, 6, 8, 3), {"recurrent": (0, 1, 2, 3), "delays": "synaptic"}),
     "synaptic with spread": ("ssc", (9, 7, 6, 3), {"recurrent": (0, 1), "delays": "synaptic", "spread": True}),
-    "one layer": ("ssc", (5, 20, 4), {"recurrent": (0,), "spread": True}),
     "shared": ("ssc", (6, 9, 9, 4), {"recurrent": (1,), "delays": "shared"}),
     "plain recurrence": ("ssc", (6, 9, 9, 4), {"recurrent": (0, 1), "delays": "none", "spread": True}),
     "no recurrence": ("ssc", (6, 9, 9, 4), {}),
     "delays in every connection": ("ssc", (4, 6, 5, 3), {"recurrent": (0, 1), "delayed": (0, 1, 2), "spread": True}),
-    "delays in the readout alone": ("ssc", (4, 6, 5, 3), {"delayed": (2,)}),
     "SHD of three layers": ("shd", (8, 10, 6, 9, 5), {"norm": True, "recurrent": (1, 2), "delayed": (2,)}),
-    "SHD, synaptic": ("shd", (8, 10, 6, 5), {"norm": True, "recurrent": (1,), "delays": "synaptic"}),
     "SHD without bias": ("shd", (8, 10, 6, 5), {"norm": True, "recurrent": (1,), "bias": False}),
     "equal parameters": ("shd-equi-parameter", (8, 12, 12, 5), {"bias": False, "recurrent": (1,), "delayed": (1,)}),
     "PS-MNIST": ("ps-mnist", (1, 12, 16, 12, 10), {"recurrent": (0, 1, 2), "delayed": (0, 1, 2, 3), "window": 31}),
@@ -102,22 +94,17 @@ def changed(**entries):
     return {name: value for name, value in net.items() if value is not None}
 
 
+SHARED = torch.zeros(64, 64)
 WRONG = {
     "another code": ({"fc1.weight": torch.zeros(3, 3)}, "not one of its parameters"),
     "nothing": ({}, "not a network's state"),
-    "a number for a tensor": (changed(layers__0__bias=0.5), "layers.0.bias' is a float"),
     "NaN": (changed(layers__0__bias=torch.full((8,), float("nan"))), "layers.0.bias' contains NaN"),
     "inputs that do not meet": (changed(layers__10__weight=torch.zeros(4, 7)), "size mismatch"),
-    "delays of another size": (changed(layers__2__recurrent_delays=torch.zeros(5)), "size mismatch"),
-    "weights alone missing": (changed(layers__2__recurrent_weights=None), "is not a network"),
     "axonal and synaptic": (changed(layers__7__recurrent_delays=torch.zeros(8, 8)), "mixes kinds of recurrent delays"),
     "positions beyond the window": (changed(layers__5__P=torch.full((1, 8, 8, 1), 14.6)), "outside the window of 25"),
     "complex numbers": (changed(layers__0__weight=torch.zeros(8, 6, dtype=torch.complex64)), "numbers were expected"),
-    "a tensor without memory": (changed(layers__0__weight=torch.zeros(8, 6, device="meta")), "meta"),
-    "a tensor of one number and huge shape": (
-        changed(layers__0__weight=torch.zeros(1).expand(2**20, 2**20)),
-        "more than is stored",
-    ),
+    "one number and a huge shape": (changed(layers__0__weight=torch.zeros(1).expand(2**20, 2**20)), "than is stored"),
+    "many names of one storage": (dict.fromkeys((f"layers.{i}.weight" for i in range(800)), SHARED), "than is stored"),
 }
 
 
@@ -125,13 +112,6 @@ WRONG = {
 def test_a_wrong_state_is_refused_by_name(tmp_path, name):
     net, message = WRONG[name]
     with pytest.raises(BenchError, match=message):
-        read_published(saved(tmp_path / "net.pth", net), "ssc")
-
-
-def test_many_names_of_one_storage_are_refused_before_they_are_copied(tmp_path):
-    shared = torch.zeros(64, 64)
-    net = {f"layers.{i}.weight": shared for i in range(800)}
-    with pytest.raises(BenchError, match="more than is stored"):
         read_published(saved(tmp_path / "net.pth", net), "ssc")
 
 

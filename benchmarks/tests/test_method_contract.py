@@ -175,25 +175,6 @@ def test_being_deployed_leaves_it_as_it_was(method, task, workspace):
 
 
 @pytest.mark.parametrize(("method", "task"), NETWORKS)
-def test_step_by_step_is_the_sequence_where_it_streams(method, task, workspace):
-    ready = prepared(method, task, workspace)
-    model = build(ready)
-    if not model.streams:
-        with pytest.raises(ValueError, match="stream|right_padding"):
-            model.step(first_batch(ready)[0][0], model.initial_state(4))
-        return
-    inputs, _ = first_batch(ready)
-    model.eval()
-    with torch.no_grad(), model.deployed():
-        outputs = model(inputs)
-        state, steps = model.initial_state(inputs.shape[1]), []
-        for x in inputs:
-            output, state = model.step(x, state)
-            steps.append(output)
-    torch.testing.assert_close(torch.stack(steps), outputs, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize(("method", "task"), NETWORKS)
 def test_the_fast_engine_agrees_with_the_reference(method, task, workspace):
     scores = []
     for engine in ("reference", "auto"):

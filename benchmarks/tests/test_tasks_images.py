@@ -57,10 +57,6 @@ def test_images_are_shown_pixel_by_pixel_in_one_fixed_order(load, images):
     np.testing.assert_array_equal(data.test.batch(torch.arange(20))[:, :, 0].numpy().T, wanted)
 
 
-def test_the_published_split_has_49800_and_10200_images():
-    assert int(ps_mnist.TRAIN_SHARE * 60_000) == 49_800
-
-
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

@@ -135,20 +135,17 @@ def test_binary_input_says_only_whether(load):
     assert torch.equal(every_frame(counts.test).clamp(max=1), every_frame(binary.test))
 
 
-@pytest.mark.parametrize("options", [{}, {"binary": True}, {"steps": 60}, {"channels": 700, "step_ms": 30.0}])
+@pytest.mark.parametrize("options", [{"binary": True, "steps": 60}, {"channels": 700, "step_ms": 30.0}])
 def test_events_laid_out_on_a_device_are_the_batch_made_here(load, options):
     samples, chosen = load(**options).train, torch.tensor([3, 0, 5, 3])
     made, sent = samples.batch(chosen), samples.unpacked(chosen, "cpu")
     assert made.any() and torch.equal(made, sent) and (made.dtype, made.stride()) == (sent.dtype, sent.stride())
 
 
-def test_a_corpus_of_few_channels_is_taken_as_it_is(load, tmp_path):
+def test_gz_gives_the_same_row_and_data_and_few_channels_are_taken_as_they_are(load, corpus, tmp_path):
     for name in ("shd_train", "shd_test"):
         write(tmp_path / "few" / f"{name}.h5", events(top=32), NAMES)
     assert load(folder=tmp_path / "few").channels == 32
-
-
-def test_gz_gives_the_same_row_and_data(load, corpus, tmp_path):
     plain = load()
     folder = tmp_path / "packed" / "mine"
     folder.mkdir(parents=True)
@@ -240,21 +237,14 @@ def test_a_validation_file_is_kept_if_asked_and_where_nobody_knows_who_speaks(lo
         load(validation="file")
 
 
-def test_the_official_files_keep_their_validation_file(load, corpus, monkeypatch):
-    monkeypatch.setattr("delrec_bench.data.speech.Corpus._unlike", lambda self, parts: None)
-    data = load("ssc")
-    assert data.kind == "OFFICIAL" and data.rows["valid"][0] == "ssc_valid.h5"
-
-
-def test_the_second_load_comes_from_the_cache(load, monkeypatch):
-    first = every_frame(load().test)
-    monkeypatch.setattr(binning, "bin_events", None)
-    assert torch.equal(every_frame(load().test), first)
-
-
-@pytest.mark.parametrize("part", ["facts", "values", None])
-def test_a_damaged_cache_is_found_and_made_again(load, tmp_path, caplog, part):
+@pytest.mark.parametrize("part", ["values", None])
+def test_the_second_load_comes_from_the_cache_and_a_damaged_one_is_made_again(
+    load, tmp_path, caplog, monkeypatch, part
+):
     first = load()
+    with monkeypatch.context() as patch:
+        patch.setattr(binning, "bin_events", None)
+        assert torch.equal(every_frame(load().test), every_frame(first.test))
     test, targets = every_frame(first.test), first.train.targets.clone()  # the cache is mapped, so copies of it
     (path,) = (tmp_path / "work" / "cache").glob("bins-*")
     content = bytearray(path.read_bytes())
@@ -271,7 +261,7 @@ def test_a_damaged_cache_is_found_and_made_again(load, tmp_path, caplog, part):
     assert torch.equal(again.train.targets, targets)
 
 
-@pytest.mark.parametrize("step_ms", [10.0, 14.0, 3.3])
+@pytest.mark.parametrize("step_ms", [10.0, 3.3])
 def test_a_foreign_corpus_has_the_length_of_its_longest_training_sample_at_most_1400_ms(load, corpus, step_ms):
     data = load(step_ms=step_ms)
     last = max(float(part.max()) for part in lists(corpus / "shd_train.h5", "spikes/times"))
@@ -282,10 +272,8 @@ def test_a_foreign_corpus_has_the_length_of_its_longest_training_sample_at_most_
     times = [part.astype(float) * 3 for part in lists(corpus / "shd_train.h5", "spikes/times")]
     change(corpus / "shd_train.h5", "spikes/times", times)
     data = load(step_ms=step_ms)
-    end = data.steps * step_ms / 1000
-    late = sum(int((part >= end).sum()) for part in times)
+    late = sum(int((part >= data.steps * step_ms / 1000).sum()) for part in times)
     assert data.steps == math.ceil(1400 / step_ms) and data.dropped_events == late > 0
-    assert data.notes[-1] == f"{late} spikes after the last step ({data.steps} of {step_ms:g} ms) are left out"
     assert sum(every_frame(part).sum() for part in (data.train, data.valid)) == sum(map(len, times)) - late
 
 
@@ -300,11 +288,10 @@ def test_official_shd_has_ceil_of_1400_ms_and_less_than_the_whole_is_a_subset(co
         return own.load(TaskOptions(**options), 0, 0, None, workspace)
 
     assert [official(step_ms=step).steps for step in (10.0, 14.0, 3.0)] == [140, 100, 467]
-    whole, part, tested = official(), official(limit=5), official(test_limit=7)
+    whole, part, tested = official(augment=True), official(limit=5), official(test_limit=7)
     assert whole.stamp == "OFFICIAL" and whole.used == dict(whole.whole) == {"train": 19, "valid": 5, "test": 24}
     assert part.stamp == "OFFICIAL SUBSET" and part.used["train"] == 5 and part.whole["train"] == 19
     assert tested.stamp == "OFFICIAL SUBSET" and tested.used["test"] == 7
-    assert official(augment=True).stamp == "OFFICIAL"
 
 
 def test_what_a_place_cannot_hold_or_memory_cannot_is_said_before_it_is_made(load):
@@ -338,22 +325,6 @@ def test_two_processes_fill_one_cache(corpus, tmp_path):
 def made(tmp_path):
     """What the cache holds beside its memory of files."""
     return {path.name for path in (tmp_path / "work" / "cache").iterdir()} - {"digests.json"}
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (np.full(24, 4), "sample 0 has label 4, but there are 4 classes"),
-        (np.full(24, -1), "sample 0 has label -1"),
-        (np.full(24, 0.5), "sample 0 has label 0.5"),
-        (np.zeros(23, int), "it contains 23 of labels, 24 of"),
-        (np.zeros(0, int), "it contains 0 of labels"),
-    ],
-)
-def test_bad_labels_are_named(load, corpus, labels, message):
-    change(corpus / "shd_test.h5", "labels", labels)
-    with pytest.raises(BenchError, match=f"shd_test.h5: {message}"):
-        load()
 
 
 def test_without_names_of_classes_the_training_labels_decide(load, corpus):
