@@ -12,7 +12,7 @@ from delrec import Trainable
 from delrec.engines.events import EventNetwork
 from delrec_baselines import AdLIF, LearnedLeak, SEAdLIF, SoftmaxRecurrence
 from delrec_bench.networks import Network, NetworkConfig
-from delrec_bench.networks.readouts import Aggregate
+from delrec_bench.networks.configuration import Aggregate
 from delrec_bench.training.activity import recording
 
 
@@ -22,39 +22,18 @@ def small(**changes):
 
 
 STREAMS = {
-    "feedforward": {},
     "axonal, SHD order": dict(
         recurrent="axonal", batch_norm=True, readout="leaky", aggregate="softmax-sum", dropout=0.4
     ),
-    "synaptic, SSC order": dict(recurrent="synaptic", learn_spread=True, order="dropout-spike", dropout=0.1),
-    "shared": dict(recurrent="shared"),
     "feedforward delays": dict(feedforward="v1", window=5, feedforward_readout=True),
-    "axonal feedforward delays": dict(feedforward="gauss", window=5, feedforward_form="axonal", recurrent="axonal"),
     "complement": dict(
         recurrent="plain", readout="leaky", readout_gain="complement", readout_tau=15.0, aggregate="mean"
     ),
 }
 
 
-@pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_of_steps_equals_the_sequence(name):
-    torch.manual_seed(0)
-    network = Network(small(**STREAMS[name])).double()
-    x = torch.rand(15, 4, 5, dtype=torch.float64) * 3
-    network(x)  # batch norm statistics
-    with network.deployed(), torch.no_grad():
-        whole = network(x)
-        state, steps = network.initial_state(4), []
-        for t in range(15):
-            output, state = network.step(x[t], state)
-            steps.append(output)
-    assert network.blocks[0].spiking.engine_used == "reference"
-    torch.testing.assert_close(torch.stack(steps), whole, rtol=1e-10, atol=1e-12)
-    assert network.training
-
-
 def plain_scores(outputs, aggregate, skipped):
-    """A loop over steps, as the equations of `delrec_bench.networks.readouts` say."""
+    """A loop over steps, as the equations of `delrec_bench.networks.network` say."""
     steps = len(outputs)
     first = {"second-half": skipped + (steps - skipped) // 2, "last": steps - 1}.get(aggregate, skipped)
     total = 0
@@ -107,12 +86,9 @@ def test_a_sequence_without_a_step_that_counts_scores_0(aggregate):
     assert torch.equal(network.scores(network(x)), torch.zeros(2, 3))
 
 
-def test_right_padding_lengthens_the_output_and_forbids_streaming():
+def test_right_padding_lengthens_the_output():
     network = Network(small(feedforward="v1", window=5, right_padding=2, feedforward_layers=(1,))).eval()
     assert network(torch.rand(10, 2, 5)).shape == (12, 2, 3)
-    assert not network.streams
-    with pytest.raises(ValueError, match="right_padding"):
-        network.step(torch.rand(2, 5), network.initial_state(2))
 
 
 def test_gauss_spread_is_annealed_over_a_quarter_then_held():
@@ -151,7 +127,7 @@ def test_no_steps_and_no_samples(shape):
     assert Network(small(recurrent="axonal"))(torch.rand(*shape, 5)).shape == (*shape, 3)
 
 
-@pytest.mark.parametrize("name", ["axonal, SHD order", "feedforward delays", "complement"])
+@pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_of_events_equals_the_deployed_network(name):
     torch.manual_seed(3)
     network = Network(small(**STREAMS[name])).double()
@@ -220,15 +196,11 @@ def test_the_leak_of_se_adlif_decays_by_its_time_constant():
     assert float(network.blocks[0].connection.bias.abs().max()) == 0
 
 
-def readout_network(**settings) -> Network:
-    torch.manual_seed(0)
-    settings |= {"bias": False, "batch_norm": True, "readout": "leaky", "readout_norm": True, "engine": "reference"}
-    config = NetworkConfig(5, 3, (8,), aggregate="softmax-sum", **settings)
-    return Network(config, AdLIF, leak=LearnedLeak)
-
-
 def test_the_readout_of_adlif_is_batch_norm_a_learned_leak_and_summed_softmax():
-    network = readout_network(norm_momentum=0.05).double()
+    torch.manual_seed(0)
+    settings = {"bias": False, "batch_norm": True, "readout": "leaky", "readout_norm": True, "engine": "reference"}
+    config = NetworkConfig(5, 3, (8,), aggregate="softmax-sum", norm_momentum=0.05, **settings)
+    network = Network(config, AdLIF, leak=LearnedLeak).double()
     x = 8 * torch.rand(30, 2, 5, dtype=torch.float64)
     network(x)  # moves the running statistics
     network.eval()
@@ -240,23 +212,9 @@ def test_the_readout_of_adlif_is_batch_norm_a_learned_leak_and_summed_softmax():
     for i in current:
         u = alpha * u + (1 - alpha) * i
         total = total + torch.softmax(u, -1)
-    torch.testing.assert_close(network.classify(x), total)
-
-
-@pytest.mark.parametrize("skip", [0, 10])
-def test_single_steps_equal_the_sequence_with_a_learned_leak(skip):
-    network = readout_network(skip_steps=skip)
-    x = 8 * torch.rand(30, 2, 5)
-    network(x)
-    network.eval()
-    state = network.initial_state(2)
-    outputs = []
-    for t in range(30):
-        output, state = network.step(x[t], state)
-        outputs.append(output)
-    torch.testing.assert_close(torch.stack(outputs), network(x))
-    torch.testing.assert_close(network.classify(x), torch.softmax(torch.stack(outputs[skip:]), -1).sum(0))
-    network.classify(x).sum().backward()
+    scores = network.classify(x)
+    torch.testing.assert_close(scores, total)
+    scores.sum().backward()
     assert any(p is network.leak.alpha for p in network.grouped()["neuron"]) and network.leak.alpha.grad is not None
 
 

@@ -8,11 +8,9 @@ from delrec.surrogates import make_surrogate
 from delrec.training import SigmaSchedule
 from pydantic import Field
 
-from delrec_bench.networks.readouts import Aggregate
 from delrec_bench.schema import settings
 
-__all__ = ["NetworkConfig"]
-
+Aggregate = Literal["sum", "softmax-sum", "mean", "second-half", "last"]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
@@ -97,7 +95,7 @@ class NetworkConfig:
     surrogate_parameters: Annotated[tuple[float, ...], Listed] = ()
 
     readout: Literal["linear", "leaky"] = "linear"
-    """Linear, or linear then a leaky integrator that never fires; see `delrec_bench.networks.readouts`."""
+    """Linear, or linear then a leaky integrator that never fires; see `delrec_bench.networks.network`."""
     readout_tau: Annotated[float, Field(ge=1)] | None = None
     """Time constant of the leaky readout; None: `tau`."""
     readout_gain: Literal["one", "complement"] = "one"
@@ -107,7 +105,7 @@ class NetworkConfig:
     readout_norm: bool = False
     """Batch norm between the readout's linear layer and its leaky integrator (adLIF)."""
     aggregate: Aggregate = "sum"
-    """Reduction of outputs to scores, see `delrec_bench.networks.readouts`."""
+    """Reduction of outputs to scores, see `delrec_bench.networks.network`."""
     skip_steps: Count = 0
     """Number of initial steps that the aggregate ignores."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"

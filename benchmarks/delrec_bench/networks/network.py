@@ -1,7 +1,20 @@
 """Networks: stacks of spiking layers built from a frozen configuration, with the published layer orders.
 
 SHD: linear -> batch norm -> neuron -> dropout on spikes. SSC and PS-MNIST: linear -> dropout on currents -> neuron.
-Source: DelRec, arXiv 2509.24852, section 4 and its code. Readouts are in `delrec_bench.networks.readouts`.
+Source: DelRec, arXiv 2509.24852, section 4 and its code.
+
+The outputs y (T, B, C) are the logits of a linear layer, y[t] = W S[t] + b (`readout = "linear"`), or the membrane of
+a leaky integrator behind it that never fires, y[t] = (1 - 1/tau) y[t-1] + g (W S[t] + b) (`readout = "leaky"`), with
+its own tau (`readout_tau`) and a gain g of 1 or 1/tau (`readout_gain`). `aggregate` reduces them to the scores
+(B, C), from step s = `skip_steps` on:
+
+    sum           sum over s <= t < T of y[t]            DelRec on SSC and PS-MNIST, arXiv 2509.24852
+    softmax-sum   sum over s <= t < T of softmax(y[t])   DelRec on SHD; DCLS, arXiv 2306.17670
+    mean          mean over s <= t < T of y[t]
+    second-half   mean over s + (T - s) // 2 <= t < T of y[t]
+    last          y[T - 1]
+
+A sequence without any step that counts scores 0.
 """
 
 from __future__ import annotations
@@ -10,9 +23,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from delrec.engines import Output, Request, State, scan
+from delrec.engines import Output, Request, scan
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import exact_dtype, plain_arithmetic
+from delrec.linear import SpikeLinear
 from delrec.neurons import LIF, Neuron
 from delrec.norm import BatchNorm
 from delrec.recurrent import RecurrentDelays
@@ -21,14 +35,96 @@ from delrec.trainable import Trainable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec_bench.networks.blocks import Block, connect, connection_of
 from delrec_bench.networks.configuration import NetworkConfig
-from delrec_bench.networks.readouts import scores_of, scores_of_linear
-
-__all__ = ["Network"]
 
 _OUT_OF_REACH = 1e9  # threshold of the leaky readout, which never fires
 _SPREAD_FLOOR = 0.23  # where the annealed feedforward spread ends, arXiv 2306.17670
+_MEANS = ("mean", "second-half")
+
+
+class Block(nn.Module):
+    """One hidden layer: connection, batch norm, neurons, dropout, in the configured order."""
+
+    def __init__(
+        self, config: NetworkConfig, layer: int, inputs: int, neuron: Neuron, recurrence: Callable[..., RecurrentDelays]
+    ) -> None:
+        super().__init__()
+        size = config.hidden[layer]
+        delayed = config.has_feedforward_delays(layer)
+        self.connection = connection_of(config, inputs, size, delayed, config.bias)
+        self.norm = BatchNorm(size, momentum=config.norm_momentum) if config.batch_norm else None
+        self.spiking: SpikingLayer
+        if config.is_recurrent(layer):
+            self.spiking = recurrence(
+                size,
+                neuron=neuron,
+                delays="none" if config.recurrent == "plain" else config.recurrent,
+                learn=config.learn_delays,
+                learn_spread=config.learn_spread,
+                sigma=config.sigma,
+                dropout=config.recurrent_dropout,
+                max_delay=config.max_delay,
+                delay_init=config.delay_start(),
+                dropout_mask=config.dropout_mask,
+                self_connections=config.self_connections,
+                rounding=config.rounding,
+                engine=config.engine,
+            )
+        else:
+            self.spiking = SpikingLayer(size, neuron=neuron, engine=config.engine)
+        self.dropout = config.dropout
+        self.dropout_mask = config.dropout_mask
+        self.dropout_first = config.order == "dropout-spike"
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (T, B, inputs) to spikes (T', B, N)."""
+        current = self.connection(inputs)
+        if self.norm is not None:
+            current = self.norm(current)
+        if self.dropout_first:
+            current = self.dropped(current)
+        spikes = self.spiking(current)
+        assert isinstance(spikes, Tensor)
+        return spikes
+
+    def dropped(self, values: Tensor) -> Tensor:
+        """Apply dropout to (T, B, N) in training: one mask per sequence or per step."""
+        if not self.training or self.dropout == 0:
+            return values
+        if self.dropout_mask == "step":
+            return F.dropout(values, self.dropout)
+        mask = torch.empty(values.shape[1:], dtype=values.dtype, device=values.device)
+        return values * mask.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
+
+
+def connection_of(config: NetworkConfig, inputs: int, outputs: int, delayed: bool, bias: bool) -> nn.Module:
+    """Return a connection of the configuration, with feedforward delays or without."""
+    if delayed:
+        layer = FeedforwardDelays(
+            inputs,
+            outputs,
+            window=config.window,
+            kernel=config.feedforward,  # type: ignore[arg-type]
+            kernel_count=config.kernel_count,
+            bias=bias,
+            right_padding=config.right_padding,
+            delays=config.feedforward_form,
+            learn=config.learn_positions,
+            spread=config.feedforward_spread,
+            rounding=config.rounding if config.rounding in ("in-place", "none") else "restore",
+            engine=config.engine,
+        )
+        if config.position_weight_init == "relu":
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+        return layer
+    linear = SpikeLinear(inputs, outputs, bias=bias, engine=config.engine)
+    if config.weight_init == "relu":
+        nn.init.kaiming_uniform_(linear.weight, nonlinearity="relu")
+    elif config.weight_init == "xavier":
+        nn.init.xavier_uniform_(linear.weight)
+    if config.zero_bias and bias:
+        nn.init.zeros_(linear.bias)
+    return linear
 
 
 class Network(Trainable):
@@ -164,53 +260,48 @@ class Network(Trainable):
             layers += [gain, self.leak]
         return [layer for layer in layers if layer is not None]
 
-    @property
-    def streams(self) -> bool:
-        """Whether no connection pads on the right: padded outputs come after the last input."""
-        return all(m.right_padding == 0 for m in self.modules() if isinstance(m, FeedforwardDelays))
-
-    def initial_state(self, batch: int) -> list[tuple[Any, Any]]:
-        """Return the state before the first step: (connection, neurons) of each layer, then of the readout."""
-        return [(None, None)] * (len(self.blocks) + 1)
-
-    @torch.no_grad()
-    def step(self, inputs: Tensor, state: list[tuple[Any, Any]]) -> tuple[Tensor, list[tuple[Any, Any]]]:
-        """Take one step of input (B, inputs); return this step's output (B, classes) and the next state.
-
-        A sequence of steps equals `forward` in evaluation mode. Raises ValueError in training mode, where dropout and
-        batch norm need the whole sequence, and for a network that does not stream.
-        """
-        if self.training:
-            raise ValueError("step() is for inference: call eval() first")
-        if not self.streams:
-            raise ValueError(
-                "right_padding > 0: outputs depend on later inputs, so the network cannot run step by step"
-            )
-        values, after = inputs.unsqueeze(0), []
-        for block, (buffer, neurons) in zip(self.blocks, state, strict=False):
-            assert isinstance(block, Block)
-            current, buffer = connect(block.connection, values, buffer)
-            current = current if block.norm is None else block.norm(current)
-            values, neurons, _ = block.spiking(current, neurons, return_state=True)
-            after.append((buffer, neurons))
-        buffer, neurons = state[-1]
-        output, buffer = connect(self.readout, values, buffer)
-        output = output if self.readout_norm is None else self.readout_norm(output)
-        if self.leak is not None:
-            leaky = self._leak_scan(output, neurons)
-            output, neurons = leaky.states[0], leaky.final
-        return output[0], [*after, (buffer, neurons)]
-
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_spikes": []}  # of the last forward, with its graph: no part of a copy
 
-    def _leak_scan(self, current: Tensor, state: State | None = None) -> Output:
+    def _leak_scan(self, current: Tensor) -> Output:
         assert self.leak is not None
         with plain_arithmetic(current.device.type):
             current = current.to(exact_dtype(current.dtype))
             gain = self._gain(self.leak.coefficients_like(current)[0])
             current = current if isinstance(gain, float) else current * gain
-            return scan(self.config.engine, Request(current, self.leak, state=state, trace=True))
+            return scan(self.config.engine, Request(current, self.leak, trace=True))
 
     def _gain(self, decay: Tensor | float) -> Tensor | float:
         return 1 - decay if self.config.readout_gain == "complement" else 1.0
+
+
+def scores_of(outputs: Tensor, aggregate: str, skipped: int = 0) -> Tensor:
+    """Reduce outputs (T, B, C) to scores (B, C)."""
+    counted = _counted(outputs, aggregate, skipped)
+    if aggregate == "softmax-sum":
+        counted = torch.softmax(counted, -1)
+    return _divided(counted.sum(0), aggregate, len(counted))
+
+
+def scores_of_linear(readout: nn.Linear, spikes: Tensor, aggregate: str, skipped: int = 0) -> Tensor:
+    """Return what `scores_of` gives of the logits of spikes (T, B, N), with one product of their sum over time.
+
+    Not for "softmax-sum", which is not linear in the logits.
+    """
+    counted = _counted(spikes, aggregate, skipped)
+    scores: Tensor = readout(counted.sum(0))
+    if readout.bias is not None:
+        scores = scores + readout.bias * (len(counted) - 1)
+    return _divided(scores, aggregate, len(counted))
+
+
+def _counted(values: Tensor, aggregate: str, skipped: int) -> Tensor:
+    """Return the steps that an aggregate takes."""
+    values = values[skipped:]
+    if aggregate == "second-half":
+        return values[len(values) // 2 :]
+    return values[-1:] if aggregate == "last" else values
+
+
+def _divided(total: Tensor, aggregate: str, steps: int) -> Tensor:
+    return total / max(steps, 1) if aggregate in _MEANS else total
