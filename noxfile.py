@@ -152,13 +152,6 @@ def bench_engines(session: nox.Session) -> None:
     _run(session, "python", "-m", *BENCHMARKS, "benchmarks/latency/bench_engines.py", *session.posargs)
 
 
-@nox.session(name="bench-arithmetic")
-def bench_arithmetic(session: nox.Session) -> None:
-    """Measure portable arithmetic and flushing denormals (5 minutes). `-- --shapes SSC --readout last`"""
-    suite = ("benchmarks/latency/bench_arithmetic.py", "--threads", "1")
-    _run(session, "python", "-m", *BENCHMARKS, *suite, *session.posargs)
-
-
 @nox.session(name="bench-peers", venv_backend="virtualenv")
 def bench_peers(session: nox.Session) -> None:
     """Test and measure our layers and those of spikingjelly, snntorch, norse and DCLS (10 minutes)."""

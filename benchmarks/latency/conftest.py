@@ -34,8 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--quick", action="store_true", help="three rounds")
     group.addoption("--threads", type=int, default=os.cpu_count() or 1, help="threads of torch and numba (all cores)")
     group.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="engines: where networks are")
-    group.addoption("--shapes", type=some_shapes, help=f"engines, arithmetic: some of {','.join(SHAPES)}")
-    group.addoption("--readout", default="sum", help="arithmetic: sum, a gradient at every step; last, at the last one")
+    group.addoption("--shapes", type=some_shapes, help=f"engines: some of {','.join(SHAPES)}")
     group.addoption("--write", action="store_true", help="engines: write reports/engines.md or engines-cuda.md")
     group.addoption("--plan", default="", help="methods: what to measure, as delrec-bench bench writes it")
 

@@ -24,8 +24,6 @@ from torch import Tensor, nn
 
 from benchmarks.latency.published import PublishedNetwork
 
-__all__ = ["CONTENDERS", "SHAPES", "Contender", "Shape", "floor", "make_inputs", "make_network", "on", "stream"]
-
 Work = Callable[[], object]
 LONGEST = 60  # steps, of delays that are as initialised: with a bound no step waits for a card's answer
 
@@ -43,7 +41,7 @@ class Shape:
     density: float  # share of inputs that are not 0
     device: str = "cpu"
 
-    def config(self, recurrent: str, sigma: float, engine: str = "auto", **more: Any) -> NetworkConfig:
+    def config(self, recurrent: str, sigma: float, engine: str = "auto") -> NetworkConfig:
         """The configuration of a network of this shape."""
         known = {item.name for item in fields(NetworkConfig)}
         preset = profiles()["paper-2025"][self.task]["network"]
@@ -53,7 +51,7 @@ class Shape:
             values |= {"learn_spread": False, "sigma": 0.0}
         elif self.device == "cuda":
             values["max_delay"] = LONGEST
-        return NetworkConfig(inputs=self.inputs, classes=self.classes, **(values | more))
+        return NetworkConfig(inputs=self.inputs, classes=self.classes, **values)
 
 
 SHAPES = {
@@ -79,10 +77,10 @@ def make_inputs(shape: Shape) -> tuple[Tensor, Tensor]:
     return (values * present).to(shape.device), targets.to(shape.device)
 
 
-def make_network(shape: Shape, recurrent: str, sigma: float, engine: str = "auto", **more: Any) -> Network:
+def make_network(shape: Shape, recurrent: str, sigma: float, engine: str = "auto") -> Network:
     """Build a network of a shape that fires as trained ones do; what two have in common has the same values."""
     torch.manual_seed(0)
-    network = Network(shape.config(recurrent, sigma, engine, **more)).to(shape.device)
+    network = Network(shape.config(recurrent, sigma, engine)).to(shape.device)
     fire(network, make_inputs(shape)[0])
     return network.train()
 
@@ -142,8 +140,8 @@ def stream(events: EventNetwork, inputs: Tensor) -> Tensor:
     return output
 
 
-def _ours(shape: Shape, recurrent: str, sigma: float, **more: Any) -> Contender:
-    network = make_network(shape, recurrent, sigma, **more)
+def _ours(shape: Shape, recurrent: str, sigma: float) -> Contender:
+    network = make_network(shape, recurrent, sigma)
     if shape.device == "cuda":
         return Contender(network, shape)
     events, sample, no_grad = EventNetwork(network.eval()), make_inputs(shape)[0][:, :1], torch.no_grad()

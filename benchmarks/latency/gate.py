@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from benchmarks.latency.contenders import Shape, make_inputs, make_network, stream
 from benchmarks.latency.published import PublishedLIF, PublishedNetwork, RingLayer
 
-__all__ = ["GOLDEN", "GateError", "check_golden", "check_published_file", "check_shape"]
-
 GOLDEN = Path(__file__).parents[2] / "packages" / "core" / "tests" / "golden"
 TOLERANCE = 1e-9
 STREAM_TOLERANCE = 1e-4  # float32

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from delrec_bench.latency.timing import Quartiles
 
-__all__ = ["FLOOR", "OURS", "OURS_0", "PLAIN", "PUBLISHED", "Row", "markdown"]
-
 OURS, OURS_0 = "ours, axonal, sigma 10", "ours, axonal, sigma 0"
 FLOOR, PLAIN, PUBLISHED = "floor: matrix products alone", "ours, plain recurrent", "published, axonal, sigma 10"
 Aims = Mapping[str, tuple[float, float]] | tuple[float, float]
@@ -35,7 +33,7 @@ TARGETS: dict[tuple[str, str, str], Aims] = {
 class Row:
     """What was measured of one contender."""
 
-    suite: str  # "engines", "arithmetic" or "peers"
+    suite: str  # "engines" or "peers"
     shape: str
     mode: str
     contender: str

@@ -31,8 +31,6 @@ from delrec.neurons import LIF
 from delrec_bench.networks import Network
 from torch import Tensor, nn
 
-__all__ = ["PlainLayer", "PublishedLIF", "PublishedNetwork", "PublishedReadout", "RingLayer", "ring_layer"]
-
 SLOPES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "atan": lambda u, alpha: alpha / 2 / (1 + (math.pi / 2 * alpha * u).pow_(2)),
     "triangle": lambda u, gamma: (1 / gamma) ** 2 * (gamma - u.abs()).clamp(min=0),

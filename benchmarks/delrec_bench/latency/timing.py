@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from scipy.stats import binom
 
-__all__ = ["Quartiles", "Times", "finished", "quartiles", "ratio", "time_in_turn"]
-
 Work = Callable[[], object]
 
 _MOST, _LEAST, _QUICK = 31, 5, 3

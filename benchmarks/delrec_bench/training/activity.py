@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from delrec_bench.networks import Network
 
-__all__ = ["recording"]
-
 Activity = Callable[[], dict[str, Any]]
 
 
