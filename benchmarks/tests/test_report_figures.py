@@ -1,13 +1,12 @@
-"""The figures of a page: when each is drawn, and from which numbers."""
+"""The figures of a page: when each is drawn, from which numbers, and that their letters can be read."""
 
-import importlib
 import itertools
+import re
 
 import numpy as np
 import pytest
-from delrec_bench.report import figures
+from delrec_bench.report import drawing, figures
 from delrec_bench.report.declared import Expected
-from delrec_bench.report.figures import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
@@ -17,17 +16,11 @@ from benchmarks.tests.made_up import PAIR, page_of, pair_of
 TWO = ("digits", "formants-20")
 
 
-def module(name):
-    """A figure's module, which in its package stands behind its function of the same name."""
-    return importlib.import_module(f"delrec_bench.report.figures.{name}")
-
-
 @pytest.fixture
-def drawing(monkeypatch):
+def drawn(monkeypatch):
     """Draws a figure, and gives what it drew: the matplotlib figure and its `Drawn`."""
-    kept, whole = [], style.text_of
-    for name in ("sweep", "differences", "curves"):
-        monkeypatch.setattr(module(name), "text_of", lambda figure: kept.append(figure) or whole(figure))
+    kept, whole = [], drawing.text_of
+    monkeypatch.setattr(figures, "text_of", lambda figure: kept.append(figure) or whole(figure))
 
     def draw(name, page):
         made = getattr(figures, name)(page)
@@ -45,91 +38,76 @@ def means(axes):
     return [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "D"]
 
 
-def words(axes):
-    return [text.get_text() for text in axes.texts]
+def names(axis):
+    return [text.get_text() for text in axis.get_ticklabels()]
 
 
-def test_the_differences_are_those_of_the_declared_comparison_and_right_is_better(drawing):
+def test_the_differences_are_those_of_the_declared_comparison_and_right_is_better(drawn):
     errors = ((PAIR[0], 0.3), (PAIR[1], 0.4))
     records = pair_of(0.05, n=6, tasks=TWO)
     records += [made_up.forecast(m, r, e + 0.001 * r, None) for m, e in errors for r in range(6)]
     page = page_of(records)
-    figure, drawn = drawing("differences", page)
+    figure, made = drawn("differences", page)
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in rings] == [6, 6]
     for axes, task in zip(figure.axes, ("digits", "mackey-glass"), strict=True):
         verdict = next(d.verdict for d in page.judged.primary if d.verdict.task == task)
         shown = 100 * verdict.difference if task == "digits" else -verdict.difference
         assert means(axes)[0] == pytest.approx(shown) and shown > 0
-    assert all("(6 runs), better" in text for text in words(figure.axes[0]))
-    assert drawing("differences", page_of(records, primary=None)) == (None, None)
-    assert figures.draw(page)[0] == drawn, "it stands first"
+    assert all(name.endswith(", better") for name in names(figure.axes[0].yaxis))
+    assert drawn("differences", page_of(records, primary=None)) == (None, None)
+    assert figures.draw(page)[0] == made, "it stands first"
 
 
-def test_of_few_runs_there_is_neither_an_interval_nor_a_word(drawing):
-    figure, _ = drawing("differences", page_of(pair_of(0.05, n=4, tasks=TWO)))
-    assert all(text.endswith("runs)") for text in words(figure.axes[0]))
+def test_of_few_runs_there_is_neither_an_interval_nor_a_word(drawn):
+    figure, _ = drawn("differences", page_of(pair_of(0.05, n=4, tasks=TWO)))
+    assert all(name.endswith(", 4 runs") for name in names(figure.axes[0].yaxis))
     assert [len(line) for line in lines(figure.axes[0])] == [4, 4, 2], "rings of both tasks, and the line at 0"
 
 
-def test_the_lines_of_a_sweep_are_its_rows(drawing):
+def test_the_lines_of_a_sweep_are_its_rows_and_a_control_shares_its_methods_colour(drawn):
     records, runs = made_up.swept({"sigma": [0, 1, 3, 10]}, n=5)
     page = page_of(records, runs=runs, primary=None)
-    figure, drawn = drawing("sweep", page)
+    figure, made = drawn("sweep", page)
     assert [axes.get_title("left") for axes in figure.axes] == [*TWO]
     rows = sorted((r for r in page.of("digits") if r.base == PAIR[0]), key=lambda r: r.asked.point)
-    expected = [(dict(r.asked.point)["sigma"], 100 * r["score_mean"]) for r in rows]
+    expected = [(place, 100 * row["score_mean"]) for place, row in enumerate(rows)]
     assert any(line.shape == (4, 2) and np.allclose(line, expected) for line in lines(figure.axes[0]))
-    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0", "1", "3", "10"]
-    assert figures.draw(page)[0] == drawn and drawing("sweep", page_of(pair_of(0.0, n=1))) == (None, None)
+    assert names(figure.axes[0].xaxis) == ["0", "1", "3", "10"]
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 1
+    assert figures.draw(page)[0] == made and drawn("sweep", page_of(pair_of(0.0, n=1))) == (None, None)
 
 
-def test_several_axes_are_panels_and_an_axis_of_names_keeps_the_studys_order(drawing, monkeypatch):
+def test_a_second_axis_is_lines_of_their_own_and_an_axis_of_names_keeps_the_studys_order(drawn):
     records, runs = made_up.swept({"rounding": ["restore", "in-place", "none"], "sigma": [3, 0]}, tasks=("digits",))
-    page = page_of(records, runs=runs, primary=None)
-    figure, drawn = drawing("sweep", page)
-    assert [axes.get_title("left").partition(", ")[2] for axes in figure.axes] == [
-        f"initial spread {s} steps" for s in "03"
-    ]
-    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["restore", "in-place", "none"]
-    assert "only in the table" not in drawn.caption
-    monkeypatch.setattr(module("sweep"), "MOST_PANELS", 1)
-    assert "1 more panel only in the table" in drawing("sweep", page)[1].caption
+    figure, made = drawn("sweep", page_of(records, runs=runs, primary=None))
+    assert names(figure.axes[0].xaxis) == ["restore", "in-place", "none"]
+    assert {len(line) for line in lines(figure.axes[0], 2)} == {3} and made.svg.count("(initial spread 0 steps)") == 2
 
 
-def test_a_control_shares_its_methods_colour_and_beyond_six_methods_are_grey():
-    def colours(methods):
-        records, runs = made_up.swept({"sigma": [0, 3]}, methods, ("digits",), n=1)
-        return module("sweep").colours(module("sweep").sweep_of(page_of(records, runs=runs, primary=None)))
-
-    assert len(set(colours(PAIR).values())) == 1
-    many = list(colours([f"m{i}" for i in range(9)]).values())
-    assert many.count(style.GREY) == 3 and len(set(many)) == 7
-
-
-def test_a_page_without_a_sweep_or_a_declared_comparison_shows_its_scores(drawing):
+def test_a_page_without_a_sweep_or_a_declared_comparison_shows_its_scores(drawn):
     page = page_of(pair_of(0.05, n=5), primary=None)
-    figure, drawn = drawing("scores", page)
+    figure, made = drawn("scores", page)
     scores = [100 * row["score_mean"] for row in page.of(page.tasks[0])]
     assert means(figure.axes[0]) == pytest.approx(scores), "the best on top"
-    assert figures.draw(page)[0] == drawn
-    assert drawing("scores", page_of(pair_of(0.05)[:1], primary=None)) == (None, None)
+    assert figures.draw(page)[0] == made
+    assert drawn("scores", page_of(pair_of(0.05)[:1], primary=None)) == (None, None)
 
 
-def test_curves_have_a_panel_a_task_and_one_epoch_is_none(drawing):
-    figure, _ = drawing("curves", page_of([made_up.history(r) for r in pair_of(0.05, n=2, tasks=TWO)]))
-    assert len(figure.axes) == 2 and any(np.allclose(line[:, 0], range(1, 7)) for line in lines(figure.axes[0]))
-    assert drawing("curves", page_of([made_up.history(r, epochs=1) for r in pair_of(0.05, n=2)])) == (None, None)
+def test_curves_have_a_panel_a_task_and_one_epoch_is_none(drawn):
+    figure, _ = drawn("curves", page_of([made_up.history(r) for r in pair_of(0.05, n=2, tasks=TWO)]))
+    expected = np.array([range(1, 7), [50.5 + 5 * epoch for epoch in range(6)]]).T  # the mean of 50 and 51, and so on
+    assert len(figure.axes) == 2 and any(np.allclose(line, expected) for line in lines(figure.axes[0]))
+    assert drawn("curves", page_of([made_up.history(r, epochs=1) for r in pair_of(0.05, n=2)])) == (None, None)
 
 
 def test_names_of_points_lie_neither_on_each_other_nor_outside():
-    with style.style():
-        figure, (axes,) = style.panels([4], 7)
+    with drawing.panels([4], 7) as (figure, (axes,)):
         points = [(1 + 0.05 * (i % 4), 0.5 + 0.01 * (i // 4), f"a name of number {i}", "#000000") for i in range(12)]
         for x, y, *_ in points:
             axes.plot(x, y, "o")
         axes.margins(0.12, 0.1)
-        style.label_points(axes, points)
+        drawing.label_points(axes, points)
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
         boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]
@@ -137,13 +115,19 @@ def test_names_of_points_lie_neither_on_each_other_nor_outside():
     assert min(box.x0 for box in boxes) > 0 and max(box.x1 for box in boxes) < figure.bbox.x1
 
 
-def test_long_names_leave_their_axes_room(drawing):
-    """Beside names of 40 letters a panel was 0.1 inches wide."""
-    pair = pair_of(0.05, n=2, tasks=("digits",))
-    runs = {r.key: Expected(f"a-method-of-a-very-long-name-{r.method}-of-four") for r in pair}
-    figure, _ = drawing("scores", page_of(pair, runs=runs, primary=None))
-    figure.draw(FigureCanvasAgg(figure).get_renderer())
-    assert figure.axes[0].get_window_extent().width / figure.dpi > 1.2
+def test_letters_are_eleven_pixels_high_in_a_column_of_370_and_long_names_leave_their_axes_room(drawn):
+    pair = pair_of(0.05, n=5, tasks=("digits",))
+    runs = {r.key: Expected(r.method, title=f"A method of a very long name: {r.method} of four") for r in pair}
+    swept, of_sweep = made_up.swept({"sigma": [0, 3]}, tasks=("digits",), n=5)
+    pages = {"scores": page_of(pair, runs=runs, primary=None), "differences": page_of(pair)}
+    pages |= {"sweep": page_of(swept, runs=of_sweep, primary=None), "curves": page_of(pair)}
+    for name, page in pages.items():
+        figure, made = drawn(name, page)
+        (width,) = (float(found) for found in re.findall(r'<svg [^>]*width="([\d.]+)pt"', made.svg))
+        sizes = {float(size) for size in re.findall(r"font(?:-size)?: (?:\w+ )?([\d.]+)px", made.svg)}
+        assert sizes and min(sizes) * min(4 / 3, 370 / width) >= 10.99, name
+        figure.draw(FigureCanvasAgg(figure).get_renderer())
+        assert figure.axes[0].get_window_extent().width / figure.dpi > 1.2, name
 
 
 def test_figures_are_the_same_bytes_every_time():

@@ -85,7 +85,7 @@ class Declaration:
         drawn: Dotted settings in which the repetitions of a row differ.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
         new: Methods of the board that are not the suite's -> the folder that they are in.
-        official: Tasks whose files, though a user's own, are the official ones.
+        official: Tasks whose files, though a user's own, are official ones.
     """
 
     page: str
@@ -121,9 +121,9 @@ class Declaration:
         return self.tasks[base_and_folder(task)[0]]
 
     def task_title(self, task: str) -> str:
-        """What people call a row's task: other files in the layout of SHD are called by their folder."""
+        """What people call a row's task: other files in the layout of SHD are a stand-in, called by their folder."""
         title, folder = self.about(task).called, base_and_folder(task)[1]
-        return f"{folder} ({title} format)" if folder and task not in self.official else title
+        return f"{title} stand-in ({folder})" if folder and task not in self.official else title
 
     def title_of(self, name: str) -> str:
         """What people call a row."""
@@ -245,7 +245,7 @@ def declaration(
         notes=study.notes,
         drawn=study.drawn,
         diverged=tuple(_diverged(study, keys, failures, runs)),
-        official=frozenset(record.task for record in records if record.data.get("stamp") == "OFFICIAL"),
+        official=frozenset(record.task for record in records if str(record.data.get("stamp")).startswith("OFFICIAL")),
     )
 
 

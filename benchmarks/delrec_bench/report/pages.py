@@ -12,8 +12,8 @@ from markupsafe import Markup
 from delrec_bench.report import tables
 from delrec_bench.report.board import Board
 from delrec_bench.report.content import Page
-from delrec_bench.report.figures.costs import COLOURS
-from delrec_bench.report.figures.style import Drawn
+from delrec_bench.report.drawing import Drawn
+from delrec_bench.report.figures import COLOURS
 from delrec_bench.report.judging import Difference
 from delrec_bench.report.rows import Row
 

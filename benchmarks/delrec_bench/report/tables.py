@@ -118,6 +118,11 @@ def step_cell(row: Row) -> Cell:
     return Cell(shown if ratio is None else f"{ratio:.1f}×", "" if ratio is None else shown, ratio or time)
 
 
+def time_cell(value: float | None) -> Cell:
+    """A time in milliseconds."""
+    return Cell(words.milliseconds(value), value=value)
+
+
 def row_table(rows: Sequence[Row]) -> Table:
     """The rows of a task as people read them."""
     metric = next((row["metric"] for row in rows if row["metric"]), None)

@@ -11,8 +11,7 @@ from delrec_bench.report import pages, words
 from delrec_bench.report.board import OF_THE_SUITE, README_ROWS, Board, board_of
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
-from delrec_bench.report.figures import draw
-from delrec_bench.report.figures.differences import findings
+from delrec_bench.report.figures import draw, findings
 from delrec_bench.report.tables import to_csv
 from delrec_bench.workspace import Workspace, write_atomic
 
@@ -100,9 +99,8 @@ def publish(
 
 def board_part(board: Board) -> str:
     """The rows, and whose data each column is of."""
-    there = [group for group in board.groups if group.label in group.head]
-    own = [group.title for group in there if group.brief.startswith(OF_THE_SUITE)]
-    data = [f"{group.title}: {group.brief}." for group in there if group.title not in own]
+    own = [data.title for data in board.scored if data.brief.startswith(OF_THE_SUITE)]
+    data = [f"{one.title}: {one.brief}." for one in board.scored if one.title not in own]
     data += [f"{words.listed(own)}: {OF_THE_SUITE}."] if own else []
     return f"{board.short(README_ROWS).markdown()}\n{' '.join(data)}\n"
 

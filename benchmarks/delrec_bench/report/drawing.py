@@ -1,0 +1,136 @@
+"""What all figures share: one look, panels, and SVG text that depends on the page alone."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from textwrap import fill
+from typing import Any
+
+import matplotlib
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+INK, GREY, BLUE = "#1f2937", "#8a93a3", "#3b76d6"
+WIDTH = 4.8  # inches; on a telephone, in a column of 370 pixels, letters of 10.5 points are 11 pixels high
+BROAD = 9.2  # of a figure that scrolls there: its letters of 8.5 points are 11 pixels high
+LETTERS, SMALL = 10.5, 8.5
+RING: Any = {
+    "markersize": 3.6,
+    "markerfacecolor": "none",
+    "markeredgecolor": INK,
+    "markeredgewidth": 0.6,
+    "alpha": 0.45,
+}
+"""A single run."""
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "delrec-bench",
+    "font.size": LETTERS,
+    "axes.labelsize": LETTERS,
+    "xtick.labelsize": LETTERS,
+    "ytick.labelsize": LETTERS,
+    "legend.fontsize": LETTERS,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "grid.color": "#e3e7ee",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "axes.titlesize": LETTERS,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure: the name of its file without ending, a title, what to see in it, and its SVG text."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+    @property
+    def uri(self) -> str:
+        """The figure as an address that needs no file."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+
+
+@contextmanager
+def panels(heights: Sequence[float], width: float = WIDTH) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure with a panel below the other, each of a height in inches, in the look of all figures."""
+    with matplotlib.rc_context(), sns.axes_style("whitegrid", rc=_STYLE), matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+        axes = figure.subplots(len(heights), height_ratios=heights, squeeze=False)[:, 0]
+        yield figure, list(axes)
+
+
+def text_of(figure: Figure) -> str:
+    """A figure as SVG text on white: no date, no random ids."""
+    for axes in figure.axes:
+        sns.despine(ax=axes)
+    out = io.StringIO()
+    FigureCanvasSVG(figure)
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
+def name_lines(axes: Axes, names: Sequence[str]) -> None:
+    """Names along y, the first on top."""
+    axes.set_yticks(range(len(names)), [wrapped(name) for name in names], multialignment="right")
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+
+
+def wrapped(name: str) -> str:
+    """A name in lines that leave its axes room."""
+    return "\n".join(fill(line, 24, break_on_hyphens=False) for line in name.splitlines())
+
+
+def lines_height(names: Sequence[str]) -> float:
+    """The height of a panel with these names along y, in inches."""
+    return 1.1 + len(names) * (0.1 + 0.18 * max(1 + wrapped(name).count("\n") for name in names))
+
+
+def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write the name of every (x, y, name, colour) by its mark, where no other name or mark is in the way."""
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    figure.set_layout_engine("none")  # places are in pixels of this very layout
+    frame = axes.get_window_extent(renderer)
+    marks = axes.transData.transform([(x, y) for x, y, *_ in points])
+    taken = [Bbox.from_bounds(mx - 4, my - 4, 8, 8) for mx, my in marks]
+    taken += [text.get_window_extent(renderer) for text in axes.texts]
+    sides = [side for side in product((1, -1, 0), (0, 1, -1)) if side != (0, 0)]
+
+    def cost(box: Bbox) -> float:
+        parts = filter(None, (Bbox.intersection(box, other) for other in taken))
+        outside = max(0.0, frame.x0 - box.x0, box.x1 - frame.x1) + max(0.0, frame.y0 - box.y0, box.y1 - frame.y1)
+        return sum(part.width * part.height for part in parts) + 20 * outside
+
+    for (x, y, name, colour), (mx, my) in zip(points, marks, strict=True):
+        text = axes.text(x, y, name, fontsize=SMALL)
+        width, height = text.get_window_extent(renderer).size
+        text.remove()
+        boxes = {}
+        for far, (dx, dy) in product((7, 14, 24, 36, 50, 66), sides):  # pixels, the nearest first
+            corner = mx + far * dx - width * (1 - dx) / 2, my + far * dy - height * (1 - dy) / 2
+            boxes[far, dx, dy] = Bbox.from_bounds(*corner, width, height)
+        far, dx, dy = best = min(boxes, key=lambda at: cost(boxes[at]) + 0.1 * at[0])
+        taken.append(boxes[best])
+        axes.annotate(
+            name, (x, y), xytext=(far * dx * 72 / figure.dpi, far * dy * 72 / figure.dpi), textcoords="offset points",
+            ha=("right", "center", "left")[dx + 1], va=("top", "center", "bottom")[dy + 1],
+            fontsize=SMALL, color=colour,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 3,
+                        "relpos": ((1 - dx) / 2, (1 - dy) / 2)} if far > 7 else None,
+        )  # fmt: skip
