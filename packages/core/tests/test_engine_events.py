@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 import torch
-from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikingLayer
+from delrec import LIF, FeedforwardDelays, NotFiniteError, RecurrentDelays, SpikingLayer
 from delrec.engines import EngineError, Request, scan
 from delrec.engines.events import EventNetwork
 from delrec.linear import SpikeLinear
@@ -168,3 +168,17 @@ def test_what_events_cannot_do_is_an_error_that_says_so():
 def test_a_list_that_cannot_run_names_the_layer(layers, message):
     with pytest.raises(ValueError, match=message):
         EventNetwork(layers())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_step_refuses_what_is_not_finite_and_keeps_its_state(value):
+    """A neuron whose potential is NaN is silent for ever, without an error."""
+    network = EventNetwork([SpikeLinear(3, 4), RecurrentDelays(4, max_delay=5)], batch=2)
+    x, bad = 3 * torch.rand(6, 2, 3), torch.zeros(2, 3)
+    bad[1, 2] = value
+    want = network.run(x)
+    network.reset()
+    for step, inputs in zip(want, x, strict=True):
+        with pytest.raises(NotFiniteError, match="NaN or infinity"):
+            network.step(bad)
+        assert torch.equal(network.step(inputs), step)

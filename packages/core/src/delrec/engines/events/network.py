@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from delrec.engines.cpu import ENGINE as CPU
 from delrec.engines.events.layer import EventLayer
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import FiniteWatch, Layer
+from delrec.layer import FiniteWatch, Layer, NotFiniteError
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
+
+_NOT_FINITE = "inputs hold NaN or infinity, which spikes would not show"
 
 
 class EventNetwork:
@@ -52,6 +54,7 @@ class EventNetwork:
         for before, after in itertools.pairwise(self.layers):
             if before.size != after.inputs:
                 raise ValueError(f"{before.size} outputs meet {after.inputs} inputs")
+        self._zeros = torch.zeros(batch * self.layers[0].inputs, dtype=dtype).numpy()
 
     def reset(self) -> None:
         """Go back to rest."""
@@ -61,9 +64,11 @@ class EventNetwork:
     def step(self, inputs: Tensor) -> Tensor:
         """Push one step of input (B, inputs); return this step's output (B, classes).
 
-        The output is a buffer that the next step overwrites.
+        The output is a buffer that the next step overwrites. NotFiniteError for NaN or infinity; the state is kept.
         """
         values = self._checked(inputs, 2).view(-1).numpy()
+        if values @ self._zeros != 0:  # NaN, as 0 times NaN or infinity is; a neuron would stay silent after it
+            raise NotFiniteError(_NOT_FINITE)
         for layer in self.layers:
             values = layer.push(values)
         return self.layers[-1].output
@@ -71,7 +76,7 @@ class EventNetwork:
     def run(self, inputs: Tensor) -> Tensor:
         """Return the outputs (T, B, classes) of a sequence (T, B, inputs), from rest; NotFiniteError for NaN."""
         values = self._checked(inputs, 3)
-        self._watch.check(values, "inputs hold NaN or infinity, which spikes would not show")
+        self._watch.check(values, _NOT_FINITE)
         self.reset()
         for layer in self.layers:
             values = layer.run(values)
