@@ -135,13 +135,6 @@ def test_binary_input_says_only_whether(load):
     assert torch.equal(every_frame(counts.test).clamp(max=1), every_frame(binary.test))
 
 
-@pytest.mark.parametrize("options", [{"binary": True, "steps": 60}, {"channels": 700, "step_ms": 30.0}])
-def test_events_laid_out_on_a_device_are_the_batch_made_here(load, options):
-    samples, chosen = load(**options).train, torch.tensor([3, 0, 5, 3])
-    made, sent = samples.batch(chosen), samples.unpacked(chosen, "cpu")
-    assert made.any() and torch.equal(made, sent) and (made.dtype, made.stride()) == (sent.dtype, sent.stride())
-
-
 def test_gz_gives_the_same_row_and_data_and_few_channels_are_taken_as_they_are(load, corpus, tmp_path):
     for name in ("shd_train", "shd_test"):
         write(tmp_path / "few" / f"{name}.h5", events(top=32), NAMES)
@@ -381,8 +374,7 @@ def test_counts_above_255_are_kept(tmp_path):
     with recordings(tmp_path / "many.h5") as file:
         result = binning.bin_events(file, Bins("clean", 10, 0.01, 140, 700))
     assert result.frames(np.array([0]), 10)[0, 0, 0] == 300
-    samples, every = CountSamples(result, np.arange(2), 10), torch.arange(2)
-    assert torch.equal(samples.batch(every), samples.unpacked(every, "cpu")), "on their way to a device too"
+    assert CountSamples(result, np.arange(2), 10).batch(torch.arange(2)).max() == 300
 
 
 def test_a_gz_that_grows_beyond_all_spike_files_is_refused_before_it_fills_the_disk(load, corpus, tmp_path):

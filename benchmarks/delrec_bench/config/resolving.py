@@ -85,7 +85,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     if method.build is not None:
         settings = with_budget(settings, data.channels, data.classes)
         _check_network(settings, data)
-    if settings.evaluation.condition is not None and data.perturbed is None:
+    if settings.evaluation.condition is not None and data.under is None:
         raise BenchError(
             f"evaluation.condition is '{settings.evaluation.condition}', but {data.name} has no events; use a "
             "spiking task"

@@ -54,17 +54,17 @@ def read_predictions(path: Path, data: TaskData) -> np.ndarray:
         raise BenchError(f"{path} cannot be read ({said}); {wanted}") from error
     total, position, value = len(data.test), table["position"], table["prediction"]
     wrong = [
-        (position, ~position.isin(range(total)), f"none of 0 to {total - 1}"),
-        (position, position.duplicated(), "there twice; give each sample once"),
-        (value, ~np.isfinite(value), "no finite number"),
+        (position, ~position.isin(range(total)), f"must be from 0 to {total - 1}"),
+        (position, position.duplicated(), "appears twice; give each sample once"),
+        (value, ~np.isfinite(value), "must be a finite number"),
     ]
     if data.classifies:
-        wrong.append((value, ~value.isin(range(data.classes)), f"no class of 0 to {data.classes - 1}"))
+        wrong.append((value, ~value.isin(range(data.classes)), f"must be a class from 0 to {data.classes - 1}"))
     for column, bad, why in wrong:
         if bad.any():
             line = int(bad.idxmax())
-            raise BenchError(f"{path}, line {line + 2}: {column.name} {column[line]:.15g} is {why}")
+            raise BenchError(f"{path}, line {line + 2}: {column.name} {column[line]:.15g} {why}")
     if len(table) < total:
         missing = min(set(range(total)) - set(position))
-        raise BenchError(f"{path}: {len(table):,} of {total:,} test samples; the first missing position is {missing}")
+        raise BenchError(f"{path}: has {len(table):,} of {total:,} test samples; position {missing} is missing")
     return value.to_numpy()[np.argsort(position)].astype(np.int64 if data.classifies else np.float64)

@@ -16,7 +16,7 @@ time must help (70 and 56), a nearest neighbour with time must not solve it (95 
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,17 +53,10 @@ SOUNDS = {
 GAP = 20.0  # ms between two sounds without a dash
 DASH = 60.0  # ms that a dash adds
 
-
-def _families(words: str) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(family.split()) for family in words.split(","))
-
-
 # Between commas stands a family of words that hold the same sounds.
-DIGITS = _families(
-    "kti tik ikt kit, sam ams mas, kso osk sok, r-t--a r--t-a, m-i--o m--i-o, tsr Tsr, ika, mor, oat, rim"
-)
-COMMANDS = _families(
-    "kti tik ikt kit, sam ams mas asm, kso osk sok, rat tar art, imo omi mio, r-t--o r--t-o, m-i--k m--i-k,"
+DIGITS = "kti tik ikt kit, sam ams mas, kso osk sok, r-t--a r--t-a, m-i--o m--i-o, tsr Tsr, ika, mor, oat, rim"
+COMMANDS = (
+    "kti tik ikt kit, sam ams mas asm, kso osk sok, rat tar art, imo omi mio, r-t--o r--t-o, m-i--k m--i-k, "
     "a-s--i a--s-i, tsr Tsr tsR, oka oKa, rim riM, tmo, ari, ksm, ots, kar"
 )
 
@@ -80,13 +73,13 @@ class Recipe:
     """A corpus: its number in the seeds, its words, its files."""
 
     seed: int
-    families: tuple[tuple[str, ...], ...]
+    families: str
     splits: dict[str, CorpusFile]
 
     @property
     def words(self) -> tuple[str, ...]:
         """All words, family by family: the classes in their order."""
-        return tuple(word for family in self.families for word in family)
+        return tuple(self.families.replace(",", "").split())
 
 
 # As in SHD, two speakers are heard in the test only; as in SSC, speakers are disjoint.
@@ -106,8 +99,7 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
-class Events:
+class Events(NamedTuple):
     """A generated part: the samples' spikes one after the other, sorted by time within each."""
 
     labels: np.ndarray
@@ -118,7 +110,7 @@ class Events:
 
     def digest(self) -> str:
         """SHA-256 of the content, whatever file holds it."""
-        return content_digest(vars(self))
+        return content_digest(self._asdict())
 
 
 class Draws:
@@ -231,7 +223,7 @@ def _block(
 
 def joined(blocks: Iterable[Events]) -> Events:
     """Blocks as one."""
-    return Events(*(np.concatenate(parts) for parts in zip(*map(astuple, blocks), strict=True)))
+    return Events(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
 def write(path: Path, events: Events, names: tuple[str, ...]) -> None:

@@ -1,6 +1,5 @@
 """Samples in memory: compact stores and the fast way from indices to a batch."""
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -148,21 +147,8 @@ class CountSamples(Samples):
         return events
 
     def batch(self, indices: Tensor, device: str = "cpu") -> Tensor:
-        """Inputs (T, B, C) of the samples `indices`; to another device go the events alone."""
-        if device == "cpu":
-            return to_batch(self.frames(indices.numpy()))
-        return self.unpacked(indices, device)
-
-    def unpacked(self, indices: Tensor, device: str) -> Tensor:
-        """As `batch`, laid out on the device itself: five bytes a spike travel there, not four a step and channel."""
-        places, values = self.counts.entries(self.rows[indices.numpy()], self.steps)
-        shape = (len(indices), self.steps, self.counts.channels)
-        if math.prod(shape) < 2**31:
-            places = places.astype(np.int32)
-        values = np.minimum(values, 1) if self.binary else values
-        flat = torch.zeros(math.prod(shape), device=device)
-        flat[torch.from_numpy(places).to(device).long()] = _sent(values, device).float()
-        return flat.view(shape).transpose(0, 1).contiguous()
+        """Inputs (T, B, C) of the samples `indices`."""
+        return to_batch(self.frames(indices.numpy()), device)
 
     def totals(self, slices: int) -> np.ndarray:
         """Spikes per sample in `slices` equal parts of the sample and per channel, (n, slices * C)."""
@@ -190,10 +176,6 @@ class Cast(Samples):
 
 
 def to_batch(frames: np.ndarray, device: str = "cpu") -> Tensor:
-    """(B, T, C) of any number type -> contiguous float32 (T, B, C) on a device."""
-    return _sent(frames, device).transpose(0, 1).contiguous().to(torch.float32)
-
-
-def _sent(numbers: np.ndarray, device: str) -> Tensor:
-    """As stored, to a device; torch does little with uint16."""
-    return torch.from_numpy(numbers.astype(np.int32) if numbers.dtype == np.uint16 else numbers).to(device)
+    """(B, T, C) of any number type -> contiguous float32 (T, B, C) on a device, to which it goes as it is stored."""
+    stored = torch.from_numpy(frames.astype(np.int32) if frames.dtype == np.uint16 else frames)  # torch has no uint16
+    return stored.to(device).transpose(0, 1).contiguous().to(torch.float32)

@@ -17,7 +17,7 @@ from delrec_bench.data.augment import Tripled
 from delrec_bench.data.binning import Bins, Opener, bin_events
 from delrec_bench.data.samples import Counts, CountSamples, order
 from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
-from delrec_bench.data.transforms import Transform
+from delrec_bench.data.transforms import transform_of
 from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 
@@ -64,10 +64,11 @@ def assemble(
     if dropped:
         notes += (f"{dropped} spikes after the last step ({steps} of {bins.step * 1000:g} ms) are left out",)
 
-    def perturbed(transform: Transform, seed: int) -> CountSamples:
+    def under(condition: str, seed: int) -> CountSamples:
         """The test samples with their events through a transform, binned as before."""
         with test() as file:
-            return CountSamples(bin_events(file, bins, transform, seed), rows["test"], steps, options.binary)
+            counts = bin_events(file, bins, transform_of(condition, bins.source), seed)
+        return CountSamples(counts, rows["test"], steps, options.binary)
 
     return divided(
         lambda split, _: Tripled(samples[split]) if split == "train" and options.augment else samples[split],
@@ -82,8 +83,7 @@ def assemble(
         representation="binary" if options.binary else "counts",
         notes=notes,
         dropped_events=dropped,
-        source_channels=bins.source,
-        perturbed=perturbed,
+        under=under,
         **known,
     )
 

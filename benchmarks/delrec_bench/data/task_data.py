@@ -9,8 +9,6 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from delrec_bench.data.samples import Samples, order
-from delrec_bench.data.transforms import Transform, transform_of
-from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import metric_named
 from delrec_bench.schema import settings
 
@@ -86,9 +84,8 @@ class TaskData:
         whole: Samples that each split has where nothing is limited.
         rows: Where each split's samples lie: a file's name (or "train", "valid", "test" of a formula), and row numbers.
         permutation: Pixel shown at each step, in permuted tasks.
-        source_channels: Channels of the events, before neighbours are summed.
-        perturbed: The test samples with their events through a transform, the draws fixed by a seed; None where the
-            input is not made of events.
+        under: The test samples under a condition `name=level` of `delrec_bench.data.transforms`, the draws fixed by a
+            seed; None where the input is not made of events.
     """
 
     name: str
@@ -109,8 +106,7 @@ class TaskData:
     whole: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, tuple[str, np.ndarray]] = field(default_factory=dict)
     permutation: np.ndarray | None = None
-    source_channels: int = 0
-    perturbed: Callable[[Transform, int], Samples] | None = None
+    under: Callable[[str, int], Samples] | None = None
 
     @property
     def used(self) -> dict[str, int]:
@@ -122,12 +118,6 @@ class TaskData:
         """The kind, with SUBSET beside OFFICIAL where less than the whole was used."""
         subset = any(self.used[split] < count for split, count in self.whole.items())
         return f"{self.kind} SUBSET" if self.kind == "OFFICIAL" and subset else self.kind
-
-    def under(self, condition: str, seed: int) -> Samples:
-        """The test samples under a condition `name=level` of `delrec_bench.data.transforms`."""
-        if self.perturbed is None:
-            raise BenchError(f"condition '{condition}': {self.name} has no events; use a spiking task")
-        return self.perturbed(transform_of(condition, self.source_channels), seed)
 
     @property
     def classifies(self) -> bool:

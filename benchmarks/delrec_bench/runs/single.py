@@ -231,7 +231,9 @@ def _derived(resolved: Resolved, runs: Path) -> Record:
     seed = resolved.seeds.stream("order", "evaluation")
     model = build(resolved)
     load_weights(model, runs / key / "checkpoint.pt", trained)
-    samples = data.test if under.condition is None else data.under(under.condition, seed)
+    samples = data.test
+    if under.condition is not None and data.under is not None:
+        samples = data.under(under.condition, seed)
     test = HeldOut(Cast(samples, resolved.dtype))
     scores = score_test(model, test, data.metric, resolved.device, under=under, seed=seed)
     return make_record(
