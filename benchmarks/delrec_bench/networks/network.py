@@ -26,12 +26,11 @@ import torch
 from delrec.engines import Output, Request, scan
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import exact_dtype, plain_arithmetic
-from delrec.linear import SpikeLinear
+from delrec.linear import BatchNorm, SpikeLinear
 from delrec.neurons import LIF, Neuron
-from delrec.norm import BatchNorm
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
-from delrec.trainable import Trainable
+from delrec.training import Trainable
 from torch import Tensor, nn
 from torch.nn import functional as F
 

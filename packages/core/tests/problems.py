@@ -3,7 +3,8 @@
 import pytest
 import torch
 from delrec import LIF, ATan, Triangle
-from delrec.engines import Request, State, interface
+from delrec import engines as interface
+from delrec.engines import Request, State
 
 try:
     from delrec.engines.triton.tiles import INTERPRETED

@@ -79,7 +79,7 @@ def run(engine, text, backend="aot_eager", least=0):
     """Run a program; without a card the triton engine is in its interpreter, and "auto" takes it where it says so."""
     device = "cuda" if engine == "triton" and torch.cuda.is_available() else "cpu"
     head = f"BACKEND, LEAST, ENGINE, DEVICE = {backend!r}, {least}, {engine!r}, {device!r}\n{HEAD}"
-    auto = f"import delrec.engines.interface as interface\ninterface._AUTO['cpu'] = {engine!r}\n"
+    auto = f"import delrec.engines as interface\ninterface._AUTO['cpu'] = {engine!r}\n"
     done = subprocess.run([sys.executable, "-c", f"{head}\n{auto}\n{text}\n"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from delrec import FeedforwardDelays, SpikeLinear
-from delrec.engines.cpu import delays, linear, product
+from delrec.engines.cpu import delays, linear
 from torch.nn import functional as F
 
 F32, F64 = torch.float32, torch.float64
@@ -119,7 +119,7 @@ def test_an_element_is_one_chain_of_fused_multiply_adds():
     for k in range(700):  # 64 bits hold the product of two float32, and the sum before it is rounded once
         exact = x[:, k : k + 1].numpy().astype(np.longdouble) * weight[:, k].numpy().astype(np.longdouble)
         chain = (exact + chain.astype(np.longdouble)).astype(np.float32)
-    assert np.array_equal(product.multiply(x, weight, bias).numpy(), chain)
+    assert np.array_equal(linear.multiply(x, weight, bias).numpy(), chain)
 
 
 def test_bits_depend_on_neither_threads_nor_tiles_nor_alignment(ways):

@@ -10,9 +10,10 @@ import delrec
 import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, RecurrentDelays, SpikeLinear
-from delrec.engines import EngineError, Request, State, interface
-from delrec.engines.segments import scan_in_segments
+from delrec import engines as interface
+from delrec.engines import EngineError, Request, State
 from delrec.foreign import as_neuron
+from delrec.spiking import scan_in_segments
 from delrec.surrogates import Boxcar, FastSigmoid, Triangle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,7 +155,7 @@ import torch
 from delrec import RecurrentDelays, SpikeLinear
 
 for layer, x in ((RecurrentDelays(4), torch.ones(3, 1, 4)), (SpikeLinear(4, 2), torch.ones(3, 4))):
-    sys.modules["delrec.engines.interface"]._warned.clear()
+    interface._warned.clear()
     with warnings.catch_warnings(record=True) as seen:
         layer(x), layer(x)
     assert len(seen) == 1 and "needs numba, which cannot be imported (ModuleNotFoundError" in str(seen[0].message), seen

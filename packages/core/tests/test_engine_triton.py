@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from delrec import LIF, ATan, Boxcar, FastSigmoid, MultiGaussian, Neuron, Slayer, SpikingLayer, Surrogate, Triangle
+from delrec import engines as interface
 from delrec.delays import triangle_sides
-from delrec.engines import EngineError, Request, interface, scan
+from delrec.engines import EngineError, Request, scan
 from delrec.verify import check_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -103,7 +103,7 @@ def test_lengths_hold_their_state():
 def test_auto_says_why_the_reference_runs_and_a_named_engine_raises():
     with pytest.warns(RuntimeWarning, match="code of another library"):
         made = SpikingLayer(6, neuron=Cell())
-        from delrec.engines import interface
+        from delrec import engines as interface
 
         interface._warned.clear()
         made(X.float())

@@ -207,7 +207,7 @@ def test_parameters_follow_the_contract():
         (lambda: RecurrentDelays(4, sigma=float("nan")), ("sigma", "nan")),
         (lambda: RecurrentDelays(4, delays="dendritic"), ("delays", "dendritic", "axonal")),
         (lambda: RecurrentDelays(4, dropout=1.5), ("dropout", "1.5")),
-        (lambda: RecurrentDelays(0), ("size", "0", "at least one")),
+        (lambda: RecurrentDelays(0), ("size", "0", "at least 1")),
         (lambda: RecurrentDelays(4, rounding="up"), ("rounding", "up", "restore")),
         (lambda: RecurrentDelays(4, engine="gpu"), ("engine", "gpu", "reference")),
         (lambda: RecurrentDelays(4, delay_init=DelayInit("constant", low=-3)), ("-3", "at least 0")),

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 from delrec import LIF, Neuron, RecurrentDelays, SpikingLayer, Stateful, Surrogate
-from delrec.engines import EngineError, engine_for, interface
+from delrec import engines as interface
+from delrec.engines import EngineError, engine_for
 from delrec.testing import check_rules
 from problems import TRITON
 from torch import nn

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from delrec import RecurrentDelays
-from delrec.engines.cpu import product
+from delrec.engines.cpu import linear
 from delrec.engines.threads import flush_denormals, flushes_denormals, parallel, use_threads
 
 DENORMAL = torch.finfo(torch.float32).tiny  # below this
@@ -26,7 +26,7 @@ def test_flushed_inside_and_restored_after_also_an_error(threads):
     small, smaller = torch.full((700, 1), 1e-30), torch.full((1, 1), 1e-10)
 
     def products():
-        return torch.cat([product.multiply(small, smaller), small * smaller])
+        return torch.cat([linear.multiply(small, smaller), small * smaller])
 
     assert not flushes_denormals() and flushed_on_threads() == {False} and products().min() > 0
     with pytest.raises(KeyError), flush_denormals():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from delrec.engines.cpu import Cpu
+from delrec.engines.triton import ENGINE
 from delrec.verify import main
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -109,13 +110,12 @@ def test_an_engine_without_gradients_is_held_against_the_reference_as_deployed(c
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
-def test_a_device_that_is_not_there_is_nothing_to_check(capsys):
+def test_a_device_that_is_not_there_is_nothing_to_check(monkeypatch, capsys):
     assert main([str(ONE), "--device", "cuda"]) == 2
     assert "no CUDA device" in capsys.readouterr().out
-
-
-def test_a_device_can_be_named():
-    assert main([str(ONE), "--device", "cpu"]) == 0
+    monkeypatch.setattr(ENGINE, "broken", "needs a card")
+    assert main([str(ONE), str(CONV), "--engine", "triton"]) == 2
+    assert capsys.readouterr().out.strip().splitlines()[-1] == "0 passed, 0 failed, 2 skipped"
 
 
 def test_a_convolution_that_an_engine_leaves_to_torch_is_not_counted_for_it(monkeypatch, capsys):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from delrec.trainable import Trainable
+from delrec.training import Trainable
 from torch import Tensor, nn
 
 from delrec_baselines.delgrad_layer import Delays, DelGradLayer, first_spikes, spike_events

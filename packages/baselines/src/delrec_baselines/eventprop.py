@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from delrec.trainable import Trainable
+from delrec.training import Trainable
 from torch import Tensor, nn
 
 from delrec_baselines.eventprop_layer import (

@@ -11,9 +11,8 @@ from delrec.engines import EngineError, State
 from delrec.engines.threads import flush_denormals
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import NotFiniteError, check_finite, deployed
-from delrec.linear import SpikeLinear
+from delrec.linear import BatchNorm, SpikeLinear
 from delrec.neurons import LIF, Neuron
-from delrec.norm import BatchNorm
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 from delrec.stateful import Stateful
@@ -27,8 +26,7 @@ from delrec.surrogates import (
     Triangle,
     make_surrogate,
 )
-from delrec.trainable import Counts, Trainable
-from delrec.training import SigmaSchedule, parameter_groups
+from delrec.training import Counts, SigmaSchedule, Trainable, parameter_groups
 
 if TYPE_CHECKING:
     from delrec.engines.events import EventNetwork

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from delrec.layer import readable
+from delrec.layer import at_least, choose, readable
 
-_EPSILON = 1e-7  # of DCLS's normalisation: finite where a kernel misses every tap
+EPSILON = 1e-7  # of DCLS: keeps the normalisation finite if a kernel misses every tap
 
 
 class _Project(torch.autograd.Function):
@@ -45,8 +45,8 @@ class _Project(torch.autograd.Function):
 def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) -> Tensor:
     """Return the delay clamped to [lowest, highest], as every layer uses it; highest = None means no upper bound.
 
-    The gradient passes inside and AT the bounds, as in the published code. Outside, it passes only if it points back
-    into the range, so a delay out of range is neither stuck nor driven further.
+    The gradient passes within the bounds, inclusive, as in the published code. Outside, it passes only if it points
+    back into the range, so a delay out of range is neither stuck nor driven further.
     """
     bounds = math.inf if highest is None else float(highest), float(lowest)
     if not (torch.is_grad_enabled() and delay.requires_grad):
@@ -54,16 +54,15 @@ def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) ->
     if delay.is_cpu and readable(delay) and delay.numel():
         smallest, largest = torch.aminmax(delay.detach())
         if lowest <= smallest and largest <= bounds[0]:
-            return delay  # the usual case, which a `Function` would make twice as slow in a short call
+            return delay  # the usual case; a `Function` would double the time of a short call
     projected: Tensor = _Project.apply(delay, *bounds)
     return projected
 
 
 def half_width(sigma: float | Tensor, spread: Tensor | None = None) -> Tensor:
-    """Return the half-width s of the triangle, in steps.
+    """Return the half-width s of the triangle in steps: 1 + sigma, or with spread logits p 1 + 2 sigma sigmoid(p).
 
-    Without a spread s = 1 + sigma, shape (). With spread logits p, shape (N,), s = 1 + 2 sigma sigmoid(p), one
-    per sender; p = 0 gives 1 + sigma. sigma >= 0 is in steps.
+    sigma: at least 0 steps. spread: (N,), one per sender; p = 0 gives 1 + sigma.
     """
     if spread is None:
         return 1 + torch.as_tensor(sigma)
@@ -81,8 +80,8 @@ def triangle_kernel(delay: Tensor, width: Tensor, length: int) -> Tensor:
     """Return m of shape (*delay.shape, length), differentiable in delay and width.
 
     delay: any shape, in steps. width: the half-width s, broadcast against delay (per sender: its last axis).
-    The gradient passes the clamp AT its corner, sign(0) is 0, and nothing flows through `length`: the
-    conventions of the published code.
+    The gradient passes the clamp at its corner, sign(0) is 0, and nothing flows through `length`, as in the published
+    code.
     """
     taps = torch.arange(length, device=delay.device, dtype=delay.dtype)
     width = width.to(delay.dtype).expand(delay.shape).unsqueeze(-1)
@@ -92,10 +91,9 @@ def triangle_kernel(delay: Tensor, width: Tensor, length: int) -> Tensor:
 
 
 def triangle_support(delay: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first and the last tap k >= 1 inside each triangle, corners included, as `triangle_kernel` decides.
+    """Return the first and the last tap k >= 1 inside each triangle, corners included, as in `triangle_kernel`.
 
-    delay: any shape; width broadcast against it. Both are integers in delay's dtype; last = first - 1 if no tap
-    is inside.
+    delay: any shape; width is broadcast against it. Integers in delay's dtype; last = first - 1 without taps.
     """
     centre, width = 1 + delay, width.to(delay.dtype).expand(delay.shape)
 
@@ -109,10 +107,9 @@ def triangle_support(delay: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def triangle_sides(delay: Tensor, width: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return for each triangle the first tap k in 1 .. length - 1, the number of taps, and how many are left and right.
+    """Return each triangle's first tap k in 1 .. length - 1, its number of taps, and those before and after 1 + d.
 
-    Integers in delay's dtype and shape. Left means before 1 + d, right after it; a tap may also lie at 1 + d. Without
-    taps, the first is 1.
+    Integers in delay's dtype and shape. A tap may also lie at 1 + d. Without taps, the first is 1.
     """
     low, high = triangle_support(delay, width)
     high = high.clamp(max=length - 1)
@@ -131,7 +128,7 @@ def round_delays(delay: Tensor) -> Tensor:
 def round_while_training(delay: Tensor, stochastic: bool = False) -> Tensor:
     """Return the rounded delay with the gradient of the unrounded one.
 
-    stochastic: floor(d), or with probability d - floor(d) floor(d) + 1, instead of the nearest.
+    stochastic: round up with probability d - floor(d), instead of to the nearest step.
     """
     given = delay.detach()
     if not stochastic:
@@ -156,14 +153,10 @@ class DelayInit:
     integers: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in ("half-normal", "uniform", "constant"):
-            raise ValueError(f"delay init = {self.kind!r}: choose 'half-normal', 'uniform' or 'constant'")
-        if not (math.isfinite(self.std) and self.std >= 0):
-            raise ValueError(f"delay init std = {self.std!r}: must be finite and at least 0 steps")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low >= 0):
-            raise ValueError(f"delay init range [{self.low!r}, {self.high!r}]: delays are finite and at least 0 steps")
-        if self.kind == "uniform" and self.low > self.high:
-            raise ValueError(f"delay init range [{self.low!r}, {self.high!r}]: low must not exceed high")
+        choose("delay init", self.kind, "half-normal", "uniform", "constant")
+        at_least("delay init std", self.std)
+        at_least("delay init low", self.low)
+        at_least("delay init high", self.high, self.low if self.kind == "uniform" else -math.inf)
 
     @torch.no_grad()
     def fill_(self, delay: Tensor) -> Tensor:
@@ -178,18 +171,18 @@ class DelayInit:
 
 
 def window_taps(weight: Tensor, position: Tensor, window: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the two taps of each connection of DCLS, version v1 with one element, and where they lie.
+    """Return the two taps of each connection of DCLS, version v1 with one element, and their positions.
 
         pos = position + window//2;  tri[k] = max(0, 1 - |k - pos|);  kernel[k] = weight tri[k] / (sum_k tri[k] + 1e-7)
 
     weight: (N_out, N_in). position: (N_out|1, N_in|1), relative to the window's centre. window: K >= 2 steps. Returns
-    kernel (N_out, N_in, 2) in `dtype`, the later step first, and place (N_out, N_in), int32: the two are read `place`
-    and `place + 1` steps before the last of the window.
+    kernel (N_out, N_in, 2) in `dtype`, the later step first, and place (N_out, N_in), int32: the taps lie `place` and
+    `place + 1` steps before the last step of the window.
     """
     at = position.to(torch.promote_types(position.dtype, dtype)) + window // 2
-    first = at.detach().floor().nan_to_num(0).clamp(0, window - 2)  # NaN as a place would be read outside the window
+    first = at.detach().floor().nan_to_num(0).clamp(0, window - 2)  # a NaN would be read outside the window
     taps = torch.stack([first, first + 1], -1)
     triangle = relu(1 - (taps - at.unsqueeze(-1)).abs())
-    triangle = triangle / (triangle.sum(-1, keepdim=True) + _EPSILON)
+    triangle = triangle / (triangle.sum(-1, keepdim=True) + EPSILON)
     factor = (weight.unsqueeze(-1) * triangle).to(dtype).flip(-1)
     return factor, (window - 2 - first).to(torch.int32).expand(weight.shape)

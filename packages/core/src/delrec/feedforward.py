@@ -7,20 +7,32 @@ kernels; axonal and dendritic forms after arXiv 2602.09746.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from delrec.delays import project
+from delrec.delays import EPSILON, project
 from delrec.engines import engine_for, map_engine
-from delrec.layer import FiniteWatch, Layer, Lengths, autocasts, exact_dtype, lengths_of, plain_arithmetic, trainable
+from delrec.layer import (
+    FiniteWatch,
+    Layer,
+    Lengths,
+    at_least,
+    autocasts,
+    choose,
+    exact_dtype,
+    lengths_of,
+    plain_arithmetic,
+    trainable,
+    whole,
+)
 
 Kernel = Literal["v1", "gauss", "max"]
 DelayForm = Literal["synaptic", "axonal", "dendritic"]
+Rounding = Literal["restore", "in-place", "none"]
 
-_EPSILON = 1e-7  # of DCLS: keeps the normalisation finite when a kernel misses every tap
 _SMALLEST_SPREAD = {"gauss": 0.27, "max": 1.0}  # added to |spread|, in steps
 
 
@@ -49,9 +61,8 @@ class FeedforwardDelays(Layer):
         left_padding, right_padding: Zeros around the sequence; default K - 1 and 0. The output has
             T + left + right - K + 1 steps.
         delays: "synaptic" for one position per connection, "axonal" one per sender, "dendritic" one per receiver.
-        learn: Train the positions. Fixed positions start as whole numbers.
+        learn: Train the positions, which start as U[-K//2-1, K//2], clamped; fixed ones start as whole numbers.
         spread: Initial spread in steps, for "gauss" and "max"; a buffer that is not trained.
-        position_init: "uniform" U[-K//2-1, K//2], clamped, as in the published networks; "normal" N(0, 0.5).
         rounding: "restore" rounds positions inside `deployed()` only. "in-place" leaves them rounded after it, as
             DelRec's feedforward baseline does. "none" never rounds.
         engine: "auto", or the name of an engine.
@@ -85,66 +96,40 @@ class FeedforwardDelays(Layer):
         delays: DelayForm = "synaptic",
         learn: bool = True,
         spread: float = 0.0,
-        position_init: Literal["uniform", "normal"] = "uniform",
-        rounding: Literal["restore", "in-place", "none"] = "restore",
+        rounding: Rounding = "restore",
         engine: str = "auto",
         batch_first: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        for field, value in (
-            ("inputs", inputs),
-            ("outputs", outputs),
-            ("window", window),
-            ("kernel_count", kernel_count),
-        ):
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{field} = {value!r}: must be a whole number of at least 1")
-        if kernel not in ("v1", "gauss", "max"):
-            raise ValueError(f"kernel = {kernel!r} is unknown; choose 'v1', 'gauss' or 'max'")
-        if delays not in ("synaptic", "axonal", "dendritic"):
-            raise ValueError(f"delays = {delays!r} is unknown; choose 'synaptic', 'axonal' or 'dendritic'")
-        if position_init not in ("uniform", "normal"):
-            raise ValueError(f"position_init = {position_init!r} is unknown; choose 'uniform' or 'normal'")
-        if rounding not in ("restore", "in-place", "none"):
-            raise ValueError(f"rounding = {rounding!r} is unknown; choose 'restore', 'in-place' or 'none'")
-        left = window - 1 if left_padding is None else left_padding
-        if left < 0 or right_padding < 0:
-            raise ValueError(f"padding ({left!r}, {right_padding!r}): both must be at least 0 steps")
-        if not (math.isfinite(spread) and spread >= 0):
-            raise ValueError(f"spread = {spread!r}: must be finite and at least 0 steps")
         engine_for(engine, "cpu")
-        self.inputs, self.outputs, self.window = inputs, outputs, window
-        self.kernel, self.kernel_count, self.delay_kind = kernel, kernel_count, delays
-        self.left_padding, self.right_padding = left, right_padding
-        self.learn, self.position_init, self.engine = learn, position_init, engine
-        self.rounding, self.batch_first = rounding, bool(batch_first)
+        self.inputs, self.outputs = whole("inputs", inputs), whole("outputs", outputs)
+        self.window, self.kernel_count = whole("window", window), whole("kernel_count", kernel_count)
+        self.kernel = choose("kernel", kernel, *get_args(Kernel))
+        self.delay_kind = choose("delays", delays, *get_args(DelayForm))
+        self.rounding = choose("rounding", rounding, *get_args(Rounding))
+        self.left_padding = whole("left_padding", window - 1 if left_padding is None else left_padding, 0)
+        self.right_padding = whole("right_padding", right_padding, 0)
+        self.learn, self.engine, self.batch_first = learn, engine, bool(batch_first)
         rows = 1 if delays == "axonal" else outputs
         columns = 1 if delays == "dendritic" else inputs
         exact = None if dtype is None else exact_dtype(dtype)
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel_count, device=device, dtype=dtype))
         position = torch.empty(kernel_count, rows, columns, device=device, dtype=exact)
         self.position = nn.Parameter(position, requires_grad=learn)
-        self.register_buffer("spread", torch.tensor(float(spread), device=device, dtype=exact))
+        self.register_buffer("spread", torch.tensor(at_least("spread", spread), device=device, dtype=exact))
         self.bias = nn.Parameter(torch.empty(outputs, device=device, dtype=dtype)) if bias else None
         self._watch = FiniteWatch()
         self.reset_parameters()
 
-    def reset_parameters(self, weight: Literal["default", "relu"] = "default") -> None:
-        """Draw new weights (kaiming uniform; a = sqrt 5, or for relu), bias and positions."""
-        if weight == "relu":
-            nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
-        else:
-            nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+    def reset_parameters(self) -> None:
+        """Draw new weights (kaiming uniform, a = sqrt 5), bias and positions."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
             bound = 1 / math.sqrt(self.inputs * self.kernel_count)
             nn.init.uniform_(self.bias, -bound, bound)
-        with torch.no_grad():
-            if self.position_init == "normal":
-                self.position.normal_(0, 0.5)
-            else:
-                self.position.uniform_(-(self.window // 2) - 1, self.window // 2)
+        nn.init.uniform_(self.position, -(self.window // 2) - 1, self.window // 2)
         self.clamp_()
         if not self.learn:
             self.round_()
@@ -154,10 +139,10 @@ class FeedforwardDelays(Layer):
         return dense_kernel(self.weight, self.effective_position(), self.spread, self.window, self.kernel)
 
     def effective_position(self) -> Tensor:
-        """Return the positions used in the forward pass, clamped to [-(K//2), K//2] as in the published code.
+        """Return the positions in use, clamped to [-(K//2), K//2] as in the published code.
 
-        For even K the interval ends one step after the window. Past the window the triangle would be empty, so such
-        positions are moved to the last step to keep the connection from dying.
+        For even K the interval ends one step after the window. Beyond the window the triangle would be empty, so such
+        positions are moved to the last step.
         """
         lowest, last = self._range()
         limit = self.window // 2
@@ -182,14 +167,12 @@ class FeedforwardDelays(Layer):
         Args:
             inputs: Integers and booleans are converted to the weight's dtype. Below float32 the layer computes in
                 float32; under autocast the result is in autocast's dtype, except for float64.
-            state: The state returned by an earlier call with `return_state=True`. None means that all earlier inputs
-                were zero.
+            state: From an earlier call with `return_state=True`; None means that all earlier inputs were zero.
             lengths: (B,), number of steps in each sample. Later inputs are ignored, and later outputs are 0.
             return_state: Also return the state.
 
         Returns:
-            The outputs, or (outputs, state). Splitting a sequence over several calls and passing the state gives the
-            same result as one call.
+            The outputs, or (outputs, state). Passing the state from call to call gives the same result as one call.
 
         Raises:
             ValueError: If a shape or the state does not match, a sequence is shorter than the kernel, or lengths exceed
@@ -272,7 +255,7 @@ class FeedforwardDelays(Layer):
         if state.shape != wanted or state.dtype != x.dtype or state.device != x.device:
             raise ValueError(
                 f"state is {tuple(state.shape)}, {state.dtype} on {state.device}, but these inputs need {wanted}, "
-                f"{x.dtype} on {x.device}: go on with the same batch, or start from silence (state=None, `reset()`)"
+                f"{x.dtype} on {x.device}: continue with the same batch, or start from silence (state=None, `reset()`)"
             )
         return trainable(state)
 
@@ -318,7 +301,7 @@ class FeedforwardDelays(Layer):
         )
 
 
-def dense_kernel(weight: Tensor, position: Tensor, spread: Tensor, window: int, kernel: Kernel) -> Tensor:
+def dense_kernel(weight: Tensor, position: Tensor, spread: Tensor, window: int, kernel: str) -> Tensor:
     """Return the dense kernel (outputs, inputs, K) of DCLS; see `FeedforwardDelays` for the equation.
 
     weight: (outputs, inputs, count). position: (count, outputs|1, inputs|1), relative to the window's centre.
@@ -332,5 +315,5 @@ def dense_kernel(weight: Tensor, position: Tensor, spread: Tensor, window: int, 
     else:
         width = spread.abs() + _SMALLEST_SPREAD["max"] if kernel == "max" else torch.ones_like(spread)
         shape = F.relu(width - distance.abs())
-    shape = shape / (shape.sum(-1, keepdim=True) + _EPSILON)
+    shape = shape / (shape.sum(-1, keepdim=True) + EPSILON)
     return (weight.permute(2, 0, 1).unsqueeze(-1) * shape).sum(0)

@@ -1,4 +1,4 @@
-"""Code shared by all layers: precision, deployment, checks of inputs."""
+"""Code shared by all layers: deployment, precision, checks of settings and inputs."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +12,33 @@ from torch.utils.weak import WeakTensorKeyDictionary
 Lengths = Tensor | Sequence[int]
 
 
+def choose(field: str, value: str, *allowed: str) -> str:
+    """Return the value of a setting, or raise ValueError unless it is one of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"{field} = {value!r} is unknown; choose one of {', '.join(allowed)}")
+    return value
+
+
+def whole(field: str, value: int, least: int = 1) -> int:
+    """Return the value of a setting, or raise ValueError unless it is a whole number of at least `least`."""
+    if not (isinstance(value, int) and value >= least):
+        raise ValueError(f"{field} = {value!r}: must be a whole number of at least {least}")
+    return value
+
+
+def at_least(field: str, value: float, least: float = 0) -> float:
+    """Return the value of a setting, or raise ValueError unless it is finite and at least `least`."""
+    if not (math.isfinite(value) and value >= least):
+        raise ValueError(f"{field} = {value!r}: must be finite and at least {least:g}")
+    return float(value)
+
+
 class NotFiniteError(ValueError):
     """Raised for NaN or infinity in a layer's input, delays or state."""
 
 
 class Layer(nn.Module):
-    """Base class of all layers.
-
-    A subclass lists its delay parameters in `delay_parameters` and tensors that stay in float32 in `_exact`, and rounds
-    its delays in `_deploy`.
-    """
+    """Base class of all layers. A subclass lists its delay parameters in `delay_parameters`."""
 
     delay_parameters: ClassVar[tuple[str, ...]] = ()
 
@@ -30,14 +47,14 @@ class Layer(nn.Module):
         return deployed(self)
 
     def clamp_(self) -> None:
-        """Clamp parameters to their range, as the published code does after each optimiser step. Optional."""
+        """Clamp parameters to their range, as the published code does after each optimiser step; optional."""
 
     def _deploy(self) -> AbstractContextManager[Any]:
         """Return a context with rounded delays and sigma 0."""
         return nullcontext()
 
     def _exact(self) -> list[Tensor]:
-        """Return the tensors that are kept in float32 at least: delays and spreads."""
+        """Return the tensors to keep in at least float32: delays and spreads."""
         return []
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
@@ -45,8 +62,10 @@ class Layer(nn.Module):
 
 
 def keeping_exact(fn: Callable[[Tensor], Tensor], exact: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """Wrap `fn`, an argument of `nn.Module._apply`, so that `exact` tensors and their gradients stay in float32."""
-    # a delay of 300.4 steps is 300 in bfloat16 and its taps are wrong: `.to(bfloat16)` leaves it in float32
+    """Wrap `fn`, an argument of `nn.Module._apply`, so that `exact` tensors and their gradients stay in float32.
+
+    In bfloat16, a delay of 300.4 steps would become 300.
+    """
     kept = {id(t) for t in (*exact, *(t.grad for t in exact if t.grad is not None))}
 
     def careful(tensor: Tensor) -> Tensor:
@@ -93,11 +112,11 @@ def autocasts(device: str) -> bool:
 
 def plain_arithmetic(device: str) -> AbstractContextManager[Any]:
     """Return a context that turns autocast off for a type of device."""
-    on = device != "meta" and torch.is_autocast_enabled(device)  # `autocasts`, without another call per forward pass
-    return torch.autocast(device, enabled=False) if on else _AS_IT_IS
+    on = device != "meta" and torch.is_autocast_enabled(device)  # `autocasts` inline: one call less per forward pass
+    return torch.autocast(device, enabled=False) if on else _UNCHANGED
 
 
-_AS_IT_IS = nullcontext()
+_UNCHANGED = nullcontext()
 
 
 def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
@@ -123,7 +142,7 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
 
 def readable(values: Tensor) -> bool:
     """Return whether values can be read: not while a graph is traced, nor from a meta or fake tensor."""
-    # detached, since under a mode of fake tensors what is made of a real one is fake
+    # detached, since under a mode of fake tensors the result of an operation is fake
     return not (torch.compiler.is_compiling() or values.is_meta) and type(values.detach()) is Tensor
 
 
@@ -138,10 +157,7 @@ _numbers = WeakTensorKeyDictionary()
 
 
 def number(value: Tensor) -> float | None:
-    """Return a scalar tensor as a float, or None where it is not `readable`.
-
-    From an accelerator it is copied again only after an in-place change.
-    """
+    """Return a scalar tensor as a float, or None if it is not `readable`; an accelerator's value is cached."""
     if not readable(value):
         return None
     if value.is_cpu or value.is_inference():
@@ -153,8 +169,8 @@ def number(value: Tensor) -> float | None:
 
 
 class FiniteWatch:
-    """Check for NaN and infinity: on the CPU at once; on CUDA a flag is copied to the host behind the work, and read by
-    a later call. While a graph is compiled or captured nothing is checked.
+    """A check for NaN and infinity: immediate on the CPU; on CUDA a flag is copied asynchronously and read by a later
+    call. Nothing is checked while a graph is compiled or captured.
     """
 
     def __init__(self) -> None:
@@ -165,11 +181,11 @@ class FiniteWatch:
 
     def check(self, values: Tensor, message: str) -> None:
         """Raise NotFiniteError(message) if `values` hold NaN or infinity, now or in a later call."""
-        values = values.detach()  # `readable`, which is not called: three checks in each forward pass
+        values = values.detach()  # `readable` inline: there are three checks per forward pass
         if torch.compiler.is_compiling() or values.is_meta or type(values) is not Tensor or not values.numel():
             return
         if values.is_cpu:
-            low, high = torch.aminmax(values)  # one pass, and NaN comes through
+            low, high = torch.aminmax(values)  # one pass, which propagates NaN
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise NotFiniteError(message)
         elif values.is_cuda:
@@ -198,9 +214,9 @@ class FiniteWatch:
 
 
 def check_finite(module: nn.Module) -> None:
-    """Wait for the pending checks of all layers in a module, and raise NotFiniteError if one failed.
+    """Wait for the pending checks of all layers in a module and raise NotFiniteError if one failed.
 
-    On an accelerator, call it at the end of an epoch: no later call has read the checks of the last batch.
+    On an accelerator, call it at the end of an epoch: no later call reads the checks of the last batch.
     """
     for part in module.modules():
         watch = getattr(part, "_watch", None)

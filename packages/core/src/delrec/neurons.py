@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from delrec.layer import keeping_exact
+from delrec.layer import at_least, choose, keeping_exact
 from delrec.rules import RuleError, Rules, trace
 from delrec.surrogates import Surrogate, Triangle
 
@@ -32,10 +32,9 @@ _neurons: weakref.WeakValueDictionary[str, Neuron] = weakref.WeakValueDictionary
 
 
 def neuron_of(handle: str) -> Neuron:
-    """Return the neuron with this handle, which it has until an attribute is assigned.
+    """Return the neuron with this handle, which is valid until an attribute of the neuron is assigned.
 
-    The handle is a string because a compiled graph cannot store a module, and torch 2.5 would turn a changing int into
-    a symbolic value.
+    A compiled graph cannot store a module, and torch 2.5 would turn a changing int into a symbolic value.
     """
     neuron = _neurons.get(handle)
     if neuron is None:
@@ -47,7 +46,7 @@ def neuron_of(handle: str) -> Neuron:
 
 
 class Neuron(nn.Module):
-    """Base of every neuron model; N is the number of neurons of a layer, B the batch.
+    """Base class of all neuron models; N is the number of neurons of a layer, B the batch.
 
     A subclass lists its state variables in `states` and implements
 
@@ -58,9 +57,8 @@ class Neuron(nn.Module):
     uses the surrogate's gradient in the backward pass. Use `self.resetting(spike)` in the reset; it is detached from
     the graph if `detach_reset` is set.
 
-    Create parameters in `make_parameters`. Compiled engines trace `step` once, so any value read from `self` or a
-    module is frozen until you assign an attribute of the neuron. Attributes listed in `fixed` are read-only after
-    construction; assigning one raises AttributeError.
+    Create parameters in `make_parameters`. Compiled engines trace `step` once, so any value it reads from `self` is
+    frozen until you assign an attribute of the neuron. Assigning an attribute listed in `fixed` raises AttributeError.
     """
 
     states: ClassVar[tuple[str, ...]]
@@ -166,7 +164,7 @@ class Neuron(nn.Module):
             numbers = numbers and not isinstance(value, Tensor)
         if like.is_cpu and numbers:
             return torch.tensor(values, dtype=like.dtype).view(-1, 1)
-        # on an accelerator numbers are made where they are wanted: a copy from main memory would wait
+        # created on the device: a copy from the host would wait for it
         return torch.stack(torch.broadcast_tensors(*self.coefficients_like(like))).view(len(values), -1)
 
     def initial(self) -> tuple[Coefficient, ...]:
@@ -216,9 +214,9 @@ class LIF(Neuron):
         V[t] = H[t] - threshold S[t]  (soft)   |   S[t] v_reset + (1 - S[t]) H[t]  (hard)
         V[-1] = 0 (soft) or v_reset (hard)
 
-    tau is in time steps (>= 1). `learn_tau="neuron"` learns one time constant per neuron as tau = 1 + exp(w), with w
-    a parameter; "shared" one per layer. Source: DelRec, arXiv 2509.24852, eq. 1; learned tau after PLIF (Fang et
-    al. 2021, arXiv 2007.05785) with the exponential in place of its sigmoid, so that tau has no upper bound.
+    tau is in time steps (>= 1). `learn_tau="neuron"` learns one time constant per neuron as tau = 1 + exp(w), "shared"
+    one per layer. Source: DelRec, arXiv 2509.24852, eq. 1; learned tau after PLIF (Fang et al. 2021, arXiv 2007.05785)
+    with the exponential in place of its sigmoid, so that tau has no upper bound.
 
     Raises ValueError if tau < 1 (or = 1 when learned), if the threshold is not finite, if the reset is unknown, or if
     v_reset is set with a soft reset or is not below the threshold.
@@ -238,22 +236,16 @@ class LIF(Neuron):
         learn_tau: Literal["no", "shared", "neuron"] = "no",
     ) -> None:
         super().__init__(surrogate, detach_reset)
-        if reset not in ("soft", "hard"):
-            raise ValueError(f"reset = {reset!r}: a LIF resets 'soft' (subtract the threshold) or 'hard' (to v_reset)")
-        if not (math.isfinite(tau) and tau >= 1):
-            raise ValueError(f"tau = {tau!r}: the time constant is in steps and at least 1")
-        if learn_tau not in ("no", "shared", "neuron"):
-            raise ValueError(f"learn_tau = {learn_tau!r}: choose 'no', 'shared' or 'neuron'")
+        self.tau, self.threshold = at_least("tau", tau, 1), at_least("threshold", threshold, -math.inf)
+        self.reset = choose("reset", reset, "soft", "hard")
+        self.learn_tau = choose("learn_tau", learn_tau, "no", "shared", "neuron")
+        self.v_reset = float(v_reset)
         if learn_tau != "no" and tau == 1:
             raise ValueError("tau = 1 cannot be learned: tau = 1 + exp(w) starts above 1")
-        if not math.isfinite(threshold):
-            raise ValueError(f"threshold = {threshold!r} is not finite")
         if not (math.isfinite(v_reset) and v_reset < threshold):
             raise ValueError(f"v_reset = {v_reset!r}: must be finite and below the threshold {threshold!r}")
         if reset == "soft" and v_reset != 0:
             raise ValueError(f"v_reset = {v_reset!r} has no meaning with reset='soft'; use reset='hard'")
-        self.tau, self.threshold, self.reset, self.v_reset = float(tau), float(threshold), reset, float(v_reset)
-        self.learn_tau = learn_tau
         self.log_tau: nn.Parameter | None = None
 
     def make_parameters(self, size: int) -> None:

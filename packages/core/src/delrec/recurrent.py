@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from delrec import delays as _delays
 from delrec.delays import DelayInit
 from delrec.engines import State
-from delrec.layer import exact_dtype, number, readable
+from delrec.layer import at_least, choose, exact_dtype, number, readable
 from delrec.neurons import Neuron
 from delrec.spiking import SpikingLayer
 
@@ -20,12 +20,6 @@ Rounding = Literal["restore", "in-place", "straight-through", "stochastic", "non
 
 _LONGEST = 2**24  # steps: every whole number up to it is exact in float32
 _MARGIN = 32  # steps of history beyond twice the longest delay, so that delays may grow between calls
-
-
-def _choice(field: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise ValueError(f"{field} = {value!r} is unknown; choose one of {', '.join(allowed)}")
-    return value
 
 
 class RecurrentDelays(SpikingLayer):
@@ -111,21 +105,15 @@ class RecurrentDelays(SpikingLayer):
         super().__init__(
             size, neuron=neuron, engine=engine, batch_first=batch_first, segment=segment, device=device, dtype=dtype
         )
-        self.delay_kind = _choice("delays", delays, ("axonal", "synaptic", "shared", "none"))
-        self.dropout_mask = _choice("dropout_mask", dropout_mask, ("sequence", "step"))
-        roundings = ("restore", "in-place", "straight-through", "stochastic", "none")
-        self.rounding = _choice("rounding", rounding, roundings)
-        if not (math.isfinite(sigma) and sigma >= 0):
-            raise ValueError(f"sigma = {sigma!r}: the spread is in steps and at least 0")
+        self.delay_kind = choose("delays", delays, *get_args(DelayKind))
+        self.dropout_mask = choose("dropout_mask", dropout_mask, "sequence", "step")
+        self.rounding = choose("rounding", rounding, *get_args(Rounding))
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout = {dropout!r}: a probability in [0, 1)")
         if learn_spread and delays == "none":
             raise ValueError("learn_spread = True has no meaning with delays='none'")
         if max_delay is not None and not (isinstance(max_delay, int) and 0 <= max_delay <= _LONGEST):
-            raise ValueError(
-                f"max_delay = {max_delay!r}: a whole number of steps, at least 0 and at most {_LONGEST}, the "
-                "longest that float32 holds exactly; None is no bound"
-            )
+            raise ValueError(f"max_delay = {max_delay!r}: a whole number of steps, at least 0 and at most {_LONGEST}")
         self.learn = learn and delays != "none"
         self.dropout = float(dropout)
         self.max_delay = 0 if delays == "none" else max_delay
@@ -136,11 +124,11 @@ class RecurrentDelays(SpikingLayer):
             self.register_parameter("delay", None)
         else:
             start = torch.zeros({"axonal": (size,), "synaptic": (size, size), "shared": (1,)}[delays])
-            start = (delay_init if delay_init is not None else DelayInit()).fill_(start).clamp_(0, max_delay)
+            start = (delay_init or DelayInit()).fill_(start).clamp_(0, max_delay)
             start = start if self.learn else _delays.round_delays(start)
             self.delay = nn.Parameter(start.to(device, exact), requires_grad=self.learn)
         self.spread = nn.Parameter(torch.zeros(size, device=device, dtype=exact)) if learn_spread else None
-        self.register_buffer("sigma", torch.tensor(float(sigma), device=device, dtype=exact))
+        self.register_buffer("sigma", torch.tensor(at_least("sigma", sigma), device=device, dtype=exact))
 
     def make_weight(self) -> Tensor:
         """Return the initial weight, (N, N), orthogonal."""
@@ -163,11 +151,9 @@ class RecurrentDelays(SpikingLayer):
 
     @torch.no_grad()
     def delays(self) -> Tensor:
-        """Return the delays the layer actually uses, in steps.
+        """Return the delays in use, in steps: clamped to [0, max_delay], and rounded if the layer trains rounded ones.
 
-        They are clamped to [0, max_delay], and rounded if `rounding` applies during training (with stochastic rounding,
-        to the nearest step). Shape (N,) per sender, (N, N) [receiver, sender], or (1,) for a shared one; zeros (N,)
-        without delays.
+        Shape (N,) per sender, (N, N) [receiver, sender], or (1,) for a shared one; zeros (N,) without delays.
         """
         if self.delay is None:
             return torch.zeros(self.size, device=self.weight.device)
@@ -187,7 +173,7 @@ class RecurrentDelays(SpikingLayer):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Clamp delays to [0, max_delay], and the neuron's parameters to their range. Optional."""
+        """Clamp delays to [0, max_delay] and the neuron's parameters to their range; optional."""
         super().clamp_()
         if self.delay is not None:
             self.delay.clamp_(0, self.max_delay)

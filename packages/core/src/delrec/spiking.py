@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from delrec.engines import Request, State, engine_for
-from delrec.engines.interface import check_state, run, transforming
-from delrec.engines.segments import scan_in_segments
+from delrec.engines import Output, Request, State, check_state, engine_for, rest_state, run, transforming
 from delrec.foreign import as_neuron
-from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable
+from delrec.layer import FiniteWatch, Layer, Lengths, exact_dtype, lengths_of, plain_arithmetic, trainable, whole
 from delrec.neurons import Neuron
 
 
@@ -55,19 +54,15 @@ class SpikingLayer(Layer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if not (isinstance(size, int) and size >= 1):
-            raise ValueError(f"size = {size!r}: a layer has at least one neuron")
-        if segment is not None and not (isinstance(segment, int) and segment >= 1):
-            raise ValueError(f"segment = {segment!r}: a segment has at least one step; None keeps everything")
         engine_for(engine, "cpu")
-        self.size = size
+        self.size = whole("size", size)
         self.neuron = as_neuron(neuron).attach(size)
         if device is not None or dtype is not None:
             self.neuron.to(device=device, dtype=None if dtype is None else exact_dtype(dtype))
         self.engine = engine
         self.engine_used: str | None = None
         self.batch_first = bool(batch_first)
-        self.segment = segment
+        self.segment = None if segment is None else whole("segment", segment)
         self._watch = FiniteWatch()
 
     def forward(
@@ -112,9 +107,9 @@ class SpikingLayer(Layer):
             parts = self._connections(sequence)
             segment = self.segment
             if segment is not None:
-                whole = return_membrane or lengths is not None or not torch.is_grad_enabled()
-                segment = None if whole or sequence.shape[0] <= segment else segment
-            # segments hand the history on
+                at_once = return_membrane or lengths is not None or not torch.is_grad_enabled()
+                segment = None if at_once or sequence.shape[0] <= segment else segment
+            # segments pass the history on
             keep = self._history(parts, sequence, state) if return_state or segment is not None else 1
             ends = None if lengths is None else lengths_of(lengths, sequence)
             request = Request(
@@ -156,7 +151,7 @@ class SpikingLayer(Layer):
         return self.engine
 
     def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
-        """Return the number of past steps that a state keeps; parts: of `_connections`."""
+        """Return the number of past steps that a state keeps; parts is the result of `_connections`."""
         return 1
 
     def _connections(self, current: Tensor) -> dict[str, Any]:
@@ -182,3 +177,41 @@ class SpikingLayer(Layer):
     def extra_repr(self) -> str:
         """Return the settings, for `print`."""
         return f"{self.size}, engine={self.engine!r}, batch_first={self.batch_first}"
+
+
+def scan_in_segments(engine: str, request: Request, segment: int) -> Output:
+    """Run a request without trace and lengths in segments, each of which is run again in the backward pass.
+
+    Spikes, final state and gradients are those of `run`. Only the input is stored, and between segments the state.
+    """
+    state = rest_state(request.neuron, request.current) if request.state is None else request.state
+    count, cut, mask = len(state.states), state.cut, request.mask
+    used: set[str] = set()
+
+    # what `piece` reads besides its arguments: torch does not know that the backward pass reads it again
+    eager = not torch.compiler.is_compiling()
+    parts = (request.weight, request.delay, request.width, mask, request.taps, *request.neuron.parameters())
+    read = [t for t in parts if t is not None] if eager else []
+    versions = [t._version for t in read]
+
+    def piece(part: Tensor, part_mask: Tensor | None, cut: bool, *carried: Tensor) -> tuple[Tensor, ...]:
+        if [t._version for t in read] != versions:
+            raise RuntimeError(
+                "a weight, delay or parameter was modified by an inplace operation between the forward and the "
+                "backward pass of a layer with segments: call backward() first"
+            )
+        begin = State(carried[:count], carried[count], cut)
+        out = run(engine, request._replace(current=part, mask=part_mask, state=begin))
+        if eager:  # a side effect, which a checkpoint in a graph may not have
+            used.add(out.engine)
+        return out.spikes, *out.final.states, out.final.history
+
+    spikes, carried = [], (*state.states, state.history)
+    for begin in range(0, request.current.shape[0], segment):
+        part = slice(begin, begin + segment)
+        part_mask = mask[part] if mask is not None and mask.dim() == 3 else mask
+        first, *now = checkpoint(piece, request.current[part], part_mask, cut, *carried, use_reentrant=False)
+        spikes.append(first)
+        cut = cut or now[count].shape[0] < carried[count].shape[0] + first.shape[0]
+        carried = tuple(now)
+    return Output(torch.cat(spikes), (), State(carried[:count], carried[count], cut), "+".join(sorted(used)))

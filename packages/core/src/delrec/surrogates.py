@@ -37,9 +37,8 @@ class _Spike(torch.autograd.Function):
 class Surrogate:
     """A surrogate derivative dS/du of the spike S = 1[u >= 0].
 
-    A subclass is a frozen dataclass of numbers, with `derivative(self, u)`, elementwise and in plain torch. Two
-    surrogates of one class and equal numbers are the same function. Raises ValueError for a number that is not finite
-    and above 0, unless it is named in `signed`.
+    A subclass is a frozen dataclass of numbers that defines `derivative(self, u)`, elementwise and in plain torch.
+    Raises ValueError for a number that is not finite and above 0, unless it is listed in `signed`.
     """
 
     name: ClassVar[str]

@@ -2,13 +2,13 @@
 
     python -m delrec.verify PATH... [--engine NAME] [--dtype float64|float32] [--device cpu|cuda]
 
-PATH is a golden file (.npz) or a folder of them, of two kinds: `delrec_*` (a recurrent-delay layer: spikes,
-membrane, interpolation kernel, loss and every gradient) and `dcls1d_*` (a feedforward-delay layer). It prints one line
-per file, and at the end "N passed, M failed", with ", K skipped" if the engine leaves K files to another.
+PATH is a golden file (.npz) or a folder of them: `delrec_*` holds a recurrent layer (spikes, membrane, interpolation
+kernel, loss and every gradient), `dcls1d_*` a feedforward one. It prints one line per file, and at the end "N passed,
+M failed", with ", K skipped" if the engine cannot run K of them.
 Exit status: 0 all agree; 1 one disagrees; 2 nothing to check, or a file is unreadable or of neither kind.
 
-An engine for inference only (events) has no gradients and takes whole delays: its spikes are compared with those of the
-reference engine for the same layer as deployed, and its line says so.
+An engine for inference only (events) has no gradients and needs whole delays: its spikes are compared with those of
+the reference engine for the same layer as deployed.
 
 Agreement: spikes are equal; for every other array max|a-b| <= tol max(1, max|b|), tol = 1e-9 in float64 and 1e-4
 in float32 (where spikes must be equal wherever |H - threshold| >= 1e-5).
@@ -45,12 +45,8 @@ _LAYER_KEYS = (
 _CONV_KEYS = "x weight P bias K left_padding right_padding kernel y cot_y grad_x grad_weight grad_P grad_bias".split()
 
 
-class NotCheckedError(Exception):
-    """The engine leaves the layer of a golden file to another."""
-
-
 class GoldenError(Exception):
-    """A golden file cannot be used: unreadable, of neither kind, or with a missing or unknown array."""
+    """Raised for an unusable golden file: unreadable, of neither kind, or with a missing or unknown array."""
 
 
 class Comparison(NamedTuple):
@@ -62,7 +58,7 @@ class Comparison(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether the error is within the tolerance (NaN is not)."""
+        """Whether the error is within the tolerance; NaN is not."""
         return self.error <= self.tolerance
 
 
@@ -85,7 +81,7 @@ def _read(path: Path) -> dict[str, NDArray]:
 
 def _require(arrays: Arrays, keys: Sequence[str]) -> None:
     missing = [key for key in keys if key not in arrays]
-    # gradients of the published Triangle, which rounds them to float32: the exact ones are compared
+    # the published Triangle rounds its gradients to float32 (`_f32surr`); the exact ones are compared
     unknown = [key for key in arrays if key not in keys and not key.endswith("_f32surr")]
     if missing or unknown:
         raise GoldenError(f"missing arrays: {missing or 'none'}; unknown arrays: {unknown or 'none'}")
@@ -137,7 +133,7 @@ def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[C
 
 @torch.no_grad()
 def _check_deployed(layer: RecurrentDelays, x: Tensor) -> list[Comparison]:
-    """Compare the spikes of an engine without gradients with the reference engine's, delays whole and sigma 0."""
+    """Compare the spikes of an engine without gradients with the reference engine's, as deployed."""
     with layer.deployed():
         found = layer(x)
         layer.engine = "reference"
@@ -148,7 +144,7 @@ def _check_deployed(layer: RecurrentDelays, x: Tensor) -> list[Comparison]:
 def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: str) -> Comparison:
     differ = spikes.detach().double().cpu().numpy() != arrays["spikes"]
     if dtype != "float64":
-        # H is the membrane before the reset; where it lies this near to the threshold, rounding may decide
+        # H is the membrane before the reset; so close to the threshold, rounding may decide
         golden, threshold = arrays["spikes"], float(arrays["v_threshold"])
         soft = bool(arrays["soft_reset"])
         before = arrays["v_seq"] + golden * threshold if soft else np.where(golden > 0, np.inf, arrays["v_seq"])
@@ -158,7 +154,7 @@ def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: str) -> Comparison:
 
 def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Comparison]:
     if not engine_for(engine, device)[0].gradients:
-        raise NotCheckedError(f"the {engine} engine gives no gradients, and this is a convolution's file")
+        raise EngineError(f"the {engine} engine gives no gradients, and this is the file of a convolution")
     _require(arrays, _CONV_KEYS)
     outputs, inputs, count = arrays["weight"].shape
     window, left, right = (int(arrays[key]) for key in ("K", "left_padding", "right_padding"))
@@ -178,7 +174,7 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
         taken = maps.delayed_linear(steps, *parts, window, left, right) if count == 1 else None
         padded = F.pad(steps, (0, 0, 0, 0, left, right))
         if taken is None and maps.convolution(padded, layer.dense_kernel(), None) is None:
-            raise NotCheckedError(f"the {engine} engine leaves this convolution to torch here")
+            raise EngineError(f"the {engine} engine leaves this convolution to torch here")
     y = layer(steps).permute(1, 2, 0)
     (y * cot_y).sum().backward()
     assert layer.position.grad is not None and layer.bias is not None
@@ -196,27 +192,26 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
 def check_file(path: Path, engine: str = "auto", dtype: str = "float64", device: str = "cpu") -> list[Comparison]:
     """Run one golden file through an engine and return one comparison per array.
 
-    Raises GoldenError if the file is unreadable, of neither kind or incomplete, or the engine cannot run its layer;
-    NotCheckedError if the engine leaves it to another.
+    Raises GoldenError if the file is unreadable, of neither kind or incomplete, EngineError if the engine cannot run
+    its layer.
     """
-    kinds = {"delrec": _check_layer, "dcls1d": _check_conv}
-    check = kinds.get(path.name.partition("_")[0])
+    check = {"delrec": _check_layer, "dcls1d": _check_conv}.get(path.name.partition("_")[0])
     if check is None:
         raise GoldenError("is of neither kind: the name begins with neither delrec_ nor dcls1d_")
     arrays = _read(path)
     try:
         return check(arrays, engine, dtype, device)
-    except EngineError as error:
-        raise GoldenError(str(error)) from error
+    except EngineError:
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise GoldenError(f"holds settings that no layer can be built from ({error})") from error
 
 
 def _report(path: Path, *settings: str) -> str:
-    """Check a file, print its line and return what became of it: "passed", "failed", "unusable" or "skipped"."""
+    """Check a file, print its line and return its outcome: "passed", "failed", "unusable" or "skipped"."""
     try:
         results = check_file(path, *settings)
-    except NotCheckedError as error:
+    except EngineError as error:
         print(f"skip  {path.name}: {error}")
         return "skipped"
     except GoldenError as error:
@@ -236,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m delrec.verify",
         description="Check an engine against golden vectors of the published implementations.",
-        epilog="Exit status: 0 all agree, 1 one disagrees, 2 nothing to check or a file cannot be used.",
+        epilog="Exit status: 0 all agree, 1 one disagrees, 2 nothing to check or a file is unusable.",
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a golden .npz file, or a folder of them")
     parser.add_argument("--engine", default="auto", choices=["auto", *ENGINES], help="engine to check (default: auto)")
@@ -251,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = Counter(_report(file, options.engine, options.dtype, options.device) for file in files)
     failed = found["failed"] + found["unusable"]
     if not found["passed"] + failed:
-        print(f"nothing to check: no .npz file for this engine in {', '.join(options.paths)}")
+        print(f"nothing to check: this engine can run no .npz file in {', '.join(options.paths)} here")
     skipped = f", {found['skipped']} skipped" if found["skipped"] else ""
     print(f"{found['passed']} passed, {failed} failed{skipped}")
     return 2 if found["unusable"] or not found["passed"] + failed else 1 if failed else 0

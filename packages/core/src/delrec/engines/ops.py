@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length, window_taps
-from delrec.engines.interface import Engine, Output, Request, State, check_history
+from delrec.engines import Engine, Output, Request, State, check_history
 from delrec.layer import readable
 from delrec.neurons import Neuron, neuron_of
 
@@ -135,7 +135,7 @@ class Operator:
 
 
 class Inputs(NamedTuple):
-    """The tensors of a scan, T steps of B rows and N neurons; see `interface.Request`.
+    """The tensors of a scan, T steps of B rows and N neurons; see `engines.Request`.
 
     coef: (C, N), or (C, 1) where all are numbers of the layer. start: (states, B, N). history: (K, B, N), newest last.
     """

@@ -1,18 +1,19 @@
-"""The reference engine: plain autograd, short, any device, any neuron, "delay, then weight".
+"""The reference engine: plain autograd for any neuron on any device.
 
-It defines what every other engine must reproduce. Cost: O(T L B N) for axonal delays, O(T L B N^2) for synaptic.
+It defines the result that every other engine must reproduce. Cost: O(T L B N) for axonal delays, O(T L B N^2) for
+synaptic ones.
 """
 
 import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length, triangle_kernel
-from delrec.engines.interface import Engine, Output, Request, State, check_history, rest_state
+from delrec.engines import Engine, Output, Request, State, check_history, rest_state
 from delrec.layer import readable
 
 
 class Reference(Engine):
-    """Runs every request, everything differentiable, the given state included."""
+    """Runs every request; everything is differentiable, including the initial state."""
 
     name = "reference"
 
@@ -45,7 +46,7 @@ class Reference(Engine):
         kept = (taps.shape[-1] - 1 if taps is not None else 1) if request.keep is None else request.keep
         kept = min(kept, len(spikes))
         final = State(values, torch.stack(spikes[-kept:]), state.cut or kept < len(spikes))
-        empty = current + 0  # of no steps: nothing is in it, but the graph goes on
+        empty = current + 0  # without steps: empty, but part of the graph
         states = tuple(torch.stack(s) for s in zip(*trace, strict=True)) if trace else (empty,) * len(values)
         out = torch.stack(spikes[given:]) if current.shape[0] else empty
         return Output(out, states if request.trace else (), final, self.name)
@@ -58,7 +59,7 @@ def _taps(request: Request, reach: int) -> Tensor | None:
     assert request.delay is not None and request.width is not None
     if request.limit is not None:
         length = min(reach, request.limit) + 1
-    elif not readable(request.delay):  # a graph cannot read it off the delays; taps that nothing meets cost time only
+    elif not readable(request.delay):  # a graph cannot read the delays; superfluous taps only cost time
         length = reach + 1
     else:
         length = min(kernel_length(request.delay, request.width), reach + 1)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from delrec.engines.cpu.cache import allocating, compiled
-from delrec.engines.cpu.kernels import SLACK, add_rows, aligned, to_lanes, to_rows
+from delrec.engines.cpu.common import SLACK, add_rows, aligned, to_lanes, to_rows
 from delrec.engines.cpu.vector import (
     LANES,
     ROWS,

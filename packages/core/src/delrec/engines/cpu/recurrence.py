@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from delrec.delays import kernel_length, triangle_kernel, triangle_sides, triangle_support
-from delrec.engines.cpu.arguments import Pairs, Taps
-from delrec.engines.cpu.common import Array, add_up, flat, padded, padded_rows
-from delrec.engines.cpu.kernels import SLACK
+from delrec.engines.cpu.common import SLACK, Array, add_up, flat, padded, padded_rows
 from delrec.engines.cpu.synaptic_kernels import NEAR
 from delrec.engines.cpu.vector import LANES
 from delrec.engines.ops import Inputs
@@ -20,6 +18,51 @@ from delrec.neurons import Neuron
 
 _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product is faster
 _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
+
+
+class Taps(NamedTuple):
+    """Axonal delays. Taps of sender o: taps[o * width ..], counts[o] of them (a multiple of 4), from first[o] on.
+
+    left, middle, right: how many lie before 1 + d, at it, after it. slope: 1 / half-width. reach: first + counts.
+    weight: padded, by sender in the forward pass, by receiver in the backward pass. dense_above: live entries of z
+    above which the dense product is faster. g_delay, g_width: sums of one group, in float64.
+    """
+
+    first: Array
+    counts: Array
+    taps: Array
+    width: int
+    left: Array
+    middle: Array
+    right: Array
+    slope: Array
+    reach: Array
+    weight: Array
+    dense_above: float
+    g_delay: Array
+    g_width: Array
+
+
+class Pairs(NamedTuple):
+    """Synaptic delays: where each connection reads, as pairs of neighbouring steps (see `recurrence.Synaptic`).
+
+    place, factor: (N, N, per) and (N, N, per, 2), [receiver, sender] in the forward pass, its transpose in the
+    backward pass, like weight; span: (sender, receiver, 4), the steps that bound the triangle's sides. All are
+    `blocked`, and steps are elements from the first ring of the block on. ahead: how far places lie before step 1.
+    length: steps that a ring must hold. direct: 1 where pairs are taps of the sequence itself. g_span, g_total: sums of
+    one group, laid out as weight.
+    """
+
+    place: Array
+    factor: Array
+    per: int
+    ahead: int
+    length: int
+    direct: int
+    span: Array
+    weight: Array
+    g_span: Array
+    g_total: Array
 
 
 def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:

@@ -1,14 +1,13 @@
 """The two passes of the scan on tensors; see `engines.ops.scan_operator`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from delrec.engines.cpu.arguments import Given, Incoming, Planes, Shape, Sums, Wanted
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
+from delrec.engines.cpu.common import GROUPS, Array, add_up, flat, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import COLUMNS, LANES
 from delrec.engines.ops import Inputs, scan_operator
@@ -17,6 +16,74 @@ from delrec.neurons import Neuron, neuron_of
 from delrec.rules import Rules
 
 _ROUNDED = 4  # taps are read by as many at once
+
+
+class Shape(NamedTuple):
+    """Whole numbers. keep: whether planes are kept for the backward pass, traced: whether states are, 0 or 1. prefix:
+    steps of spike bits in front of step 0, of which `past` hold given spikes. recurrent: 0 or 1."""
+
+    steps: int
+    batch: int
+    size: int
+    row: int
+    keep: int
+    traced: int
+    prefix: int
+    past: int
+    recurrent: int
+
+
+class Given(NamedTuple):
+    """What both passes read.
+
+    mask: flat (B, N) or (T, B, N), or empty; mask_step: its stride in time. coef: flat (C, N). numbers: the neuron's
+    constants, `rules.Rules.numbers`. start: flat (states, B, N).
+    """
+
+    mask: Array
+    mask_step: int
+    coef: Array
+    numbers: Array
+    start: Array
+
+
+class Planes(NamedTuple):
+    """What the forward pass fills: spikes (T, B, N); states (states, B, N), those of the start when it begins and of
+    the end when it is done; trace (states, T, B, N) and kept (planes, T, B, N), where asked for."""
+
+    spikes: Array
+    states: Array
+    trace: Array
+    kept: Array
+
+
+class Incoming(NamedTuple):
+    """Gradients of spikes (T, B, N), final states (states, B, N) and trace (states, T, B, N), each empty if there is
+    none."""
+
+    spikes: Array
+    final: Array
+    trace: Array
+
+
+class Wanted(NamedTuple):
+    """Which gradients are wanted, 0 or 1."""
+
+    weight: int
+    taps: int
+    coef: int
+    start: int
+
+
+class Sums(NamedTuple):
+    """Where gradients go: current (T, B, N); weight (row, row), [sender, receiver], and coef (C, N) of one group of
+    tiles; start (states, B, N); past (past, B, N)."""
+
+    current: Array
+    weight: Array
+    coef: Array
+    start: Array
+    past: Array
 
 
 def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:

@@ -4,7 +4,7 @@
 
 In front of this text it puts, for each neuron, the names that are not defined here: BLOCK and the like, the neuron's
 step on a block of neurons, and the functions of `axonal_kernels` or `synaptic_kernels`. Arguments are named in
-`arguments`. Loops over a neuron fetch BLOCK values into `work`, run the neuron, and store.
+`scan` and `recurrence`. Loops over a neuron fetch BLOCK values into `work`, run the neuron, and store.
 
 A recurrence keeps the scratch of a tile in `room`: rows of room.y are the recurrent current of a step in the forward
 pass (`receive`), the gradient of its spikes in the backward pass (`receive_gradient`, which also adds what its spikes

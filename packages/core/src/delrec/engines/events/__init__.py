@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from delrec.engines import Engine, Output, Request, State
 from delrec.engines.cpu import ENGINE as CPU
-from delrec.engines.interface import Engine, Output, Request, State
 
 if TYPE_CHECKING:
     from delrec.engines.events.network import EventNetwork

@@ -8,7 +8,7 @@ import numpy as np
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from delrec.engines.cpu.cache import compiled, entry
-from delrec.engines.cpu.kernels import add_rows
+from delrec.engines.cpu.common import add_rows
 from delrec.engines.cpu.linear import list_row
 from delrec.engines.cpu.vector import LANES, get, next_bit, nonzero_bits, put
 

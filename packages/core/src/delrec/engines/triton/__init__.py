@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from delrec.engines.interface import Request
+from delrec.engines import Request
 from delrec.engines.ops import Compiled
 from delrec.neurons import Neuron
 from delrec.rules import RuleError
