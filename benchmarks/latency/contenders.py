@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from delrec.engines.events import EventNetwork
+from delrec.engines.events.network import EventNetwork
 from delrec_bench.config import profiles
 from delrec_bench.latency.firing import fire
 from delrec_bench.latency.timing import finished

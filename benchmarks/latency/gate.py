@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from delrec.engines import engine_for
-from delrec.engines.events import EventNetwork
+from delrec.engines.events.network import EventNetwork
 from delrec.verify import check_file
 from delrec_bench.networks import Network
 from torch import Tensor, nn

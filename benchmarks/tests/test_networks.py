@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 import torch
 from delrec import Trainable
-from delrec.engines.events import EventNetwork
+from delrec.engines.events.network import EventNetwork
 from delrec_baselines import AdLIF, LearnedLeak, SEAdLIF, SoftmaxRecurrence
 from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.networks.configuration import Aggregate

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from delrec import RecurrentDelays, SpikingLayer, flush_denormals
-from delrec.engines.events import EventNetwork
+from delrec.engines.events.network import EventNetwork
 from torch import Tensor
 
 from delrec_bench.config import Request, Resolved, defaults, resolve

@@ -6,7 +6,7 @@ import pytest
 import torch
 from delrec import LIF, FeedforwardDelays, NotFiniteError, RecurrentDelays, SpikingLayer
 from delrec.engines import EngineError, Request, scan
-from delrec.engines.events import EventNetwork
+from delrec.engines.events.network import EventNetwork
 from delrec.linear import SpikeLinear
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -18,7 +18,7 @@ from delrec import (
 from delrec import engines as interface
 from delrec.delays import triangle_kernel
 from delrec.engines import engine_for, triton
-from delrec.engines.events import EventNetwork
+from delrec.engines.events.network import EventNetwork
 from problems import ENGINES, problem
 from torch._subclasses import FakeTensorMode
 

@@ -76,6 +76,3 @@ class SoftmaxRecurrence(RecurrentDelays):
 
     def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
         return self.span
-
-    def _engine_name(self) -> str:
-        return "reference" if self.training else self.engine

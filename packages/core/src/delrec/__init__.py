@@ -29,7 +29,7 @@ from delrec.surrogates import (
 from delrec.training import Counts, SigmaSchedule, Trainable, parameter_groups
 
 if TYPE_CHECKING:
-    from delrec.engines.events import EventNetwork
+    from delrec.engines.events.network import EventNetwork
 
 __version__ = "0.1.0"
 
@@ -67,8 +67,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "EventNetwork":  # its compiler is loaded when it is asked for
-        from delrec.engines.events import EventNetwork
+    if name == "EventNetwork":  # loads numba
+        from delrec.engines.events.network import EventNetwork
 
         return EventNetwork
     raise AttributeError(f"module 'delrec' has no attribute {name!r}")

@@ -1,11 +1,11 @@
 """Neurons of other libraries, and any function (current, state) -> (spike, state), as neurons of a layer.
 
-The layer keeps their state in `State.states`, with nested containers flattened, and leaves the neuron itself unchanged,
-so it can be copied, saved and used elsewhere. They run on the reference engine. The other libraries are not imported: a
-neuron is recognised by the package of its class.
+The layer keeps their state in `State.states`, with nested containers flattened, and leaves the neuron itself unchanged.
+They run on the reference engine. A neuron is recognised by the package of its class, without importing that package.
 """
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from delrec.neurons import LIF, Neuron
 from delrec.rules import RuleError, Rules
 from delrec.surrogates import Triangle
 
-_RECURRENT = "has recurrent connections of its own, which would be added to the layer's"
+_RECURRENT = "has recurrent connections, which would be added to the layer's"
 
 
 def as_neuron(neuron: Any) -> Neuron:
@@ -44,13 +44,13 @@ class ForeignNeuron(Neuron):
 
     The state is a tensor, or tensors in nested tuples, lists and dicts (norse's are named tuples), each of a shape that
     broadcasts to (B, N). The initial state is `cell.initial_state(current)` if there is such a method; otherwise the
-    first call gets state None and creates it. Parameters of a module are trained, in the group "neuron".
-
-    cell: the callable. Membrane: the first tensor of the state named v or mem, else the first, as the cell returns
-    it. Raises ValueError for a cell with recurrent connections of its own.
+    first call gets state None and creates it. Parameters of a module are trained, in the group "neuron". The membrane
+    is the first tensor of the state named v or mem, else the first tensor. Raises ValueError for a cell with recurrent
+    connections.
     """
 
-    states = ()  # as many as the cell says
+    states = ()  # unknown before the first step
+    _names: Sequence[str] = ()
 
     def __init__(self, cell: Any) -> None:
         super().__init__(Triangle(), False)
@@ -60,21 +60,21 @@ class ForeignNeuron(Neuron):
             raise _refused(cell, _RECURRENT, "LIFCell")
 
     def start_states(self, like: Tensor) -> tuple[Tensor, ...]:
-        """Return the state at rest, each (B, N), or () if the cell creates it in its first step."""
+        """Return the initial state, each (B, N), or () if the cell creates it in its first step."""
         make = getattr(self.cell, "initial_state", None)
         if make is None:
             return ()
-        # norse's initial state requires a gradient, which is not used
+        # norse's initial state requires a gradient
         return tuple(s.detach() for s in self._flat(make(like), like))
 
     def step(
         self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Take one step of the cell."""
-        if state and self._structure is None:  # a state of another process: what holds it is seen by a step
+        if state and self._structure is None:  # the state comes from another process: a step shows its structure
             with torch.no_grad():
                 self._flat(self.cell(torch.zeros_like(current), None)[1], current)
-        # copies: a cell that works in place would change a given state, and the steps that were traced
+        # copies, in case the cell works in place
         own = [s.clone() for s in state]
         out = self.cell(current, pytree.tree_unflatten(own, self._structure) if state else None)
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[0], Tensor)):
@@ -86,13 +86,11 @@ class ForeignNeuron(Neuron):
 
     def membrane(self, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]) -> Tensor:
         """Return the state that is the membrane, as the cell returns it."""
-        names = self._state_names()
         if not state:
             raise ValueError(f"{self._name()} has no state: ask for no membrane, and give no lengths")
-        for name in ("v", "mem"):
-            if name in names:
-                return state[names.index(name)]
-        return state[0]
+        context = getattr(self._structure, "context", None)
+        names = [*(self._names or getattr(context, "_fields", ()))]
+        return state[next((names.index(name) for name in ("v", "mem") if name in names), 0)]
 
     def attach(self, size: int) -> Neuron:
         """Return self; the cell needs nothing from a layer."""
@@ -103,12 +101,8 @@ class ForeignNeuron(Neuron):
         """Raise RuleError: foreign neurons are not compiled."""
         raise RuleError("its step is code of another library")
 
-    def _state_names(self) -> list[str]:
-        context = getattr(self._structure, "context", None)
-        return list(getattr(context, "_fields", ()))
-
     def _flat(self, state: Any, like: Tensor) -> tuple[Tensor, ...]:
-        leaves, self.__dict__["_structure"] = pytree.tree_flatten(state)  # no setting, which would be a new neuron
+        leaves, self.__dict__["_structure"] = pytree.tree_flatten(state)  # not a setting
         for leaf in leaves:
             if not (isinstance(leaf, Tensor) and _broadcasts(leaf.shape, like.shape)):
                 told = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
@@ -123,7 +117,7 @@ class ForeignNeuron(Neuron):
 
 
 class SnntorchNeuron(ForeignNeuron):
-    """A single-step neuron of snntorch (Leaky, Synaptic, Alpha, ...): its states are the arguments after the input."""
+    """A single-step neuron of snntorch (Leaky, Synaptic, Alpha, ...); its states are the arguments after the input."""
 
     def __init__(self, cell: Any) -> None:
         super().__init__(cell)
@@ -131,7 +125,7 @@ class SnntorchNeuron(ForeignNeuron):
         if "spk" in self._names or hasattr(cell, "all_to_all"):
             raise _refused(cell, _RECURRENT, "Leaky, Synaptic")
         if not self._names or any(n not in cell._buffers for n in self._names):
-            raise _refused(cell, "is no neuron of one step with its states as arguments", "Leaky, Synaptic or Alpha")
+            raise _refused(cell, "does not take its states as arguments", "Leaky, Synaptic or Alpha")
         if getattr(cell, "init_hidden", False):
             raise _refused(cell, "keeps its own state (init_hidden=True)", "init_hidden=False")
 
@@ -142,7 +136,7 @@ class SnntorchNeuron(ForeignNeuron):
     def step(
         self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Take one step, and restore the neuron's attributes."""
+        """Take one step and restore the neuron's buffers."""
         held = dict(self.cell._buffers)
         try:
             spike, *after = self.cell(current, *state)
@@ -150,12 +144,9 @@ class SnntorchNeuron(ForeignNeuron):
             self.cell._buffers.update(held)
         return spike, tuple(after)
 
-    def _state_names(self) -> list[str]:
-        return self._names
-
 
 class SpikingjellyNeuron(ForeignNeuron):
-    """A single-step neuron of spikingjelly (LIFNode, IFNode, ...): its memories are the states."""
+    """A single-step neuron of spikingjelly (LIFNode, IFNode, ...); its memories are the states."""
 
     def __init__(self, cell: Any) -> None:
         super().__init__(cell)
@@ -174,7 +165,7 @@ class SpikingjellyNeuron(ForeignNeuron):
     def step(
         self, current: Tensor, state: tuple[Tensor, ...], coefficients: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Take one step with the given memories, then restore the neuron's own."""
+        """Take one step with the given memories and restore the neuron's own."""
         memories = self.cell._memories
         held = dict(memories)
         try:
@@ -184,9 +175,6 @@ class SpikingjellyNeuron(ForeignNeuron):
         finally:
             memories.update(held)
         return spike, tuple(torch.as_tensor(s).to(current).expand_as(current) for s in after)
-
-    def _state_names(self) -> list[str]:
-        return self._names
 
 
 def _broadcasts(shape: torch.Size, to: torch.Size) -> bool:

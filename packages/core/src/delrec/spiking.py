@@ -115,8 +115,8 @@ class SpikingLayer(Layer):
             request = Request(
                 sequence, self.neuron, **parts, state=state, lengths=ends, trace=return_membrane, keep=keep
             )
-            name = self._engine_name()
-            out = run(name, request) if segment is None else scan_in_segments(name, request, segment)
+            engine = self.engine
+            out = run(engine, request) if segment is None else scan_in_segments(engine, request, segment)
             self.engine_used = out.engine
             for values in out.final.states:
                 self._watch.check(
@@ -146,9 +146,6 @@ class SpikingLayer(Layer):
         time = 1 if self.batch_first else 0
         out = self(current.unsqueeze(time), state, return_state=True)
         return out.spikes.squeeze(time), out.state
-
-    def _engine_name(self) -> str:
-        return self.engine
 
     def _history(self, parts: dict[str, Any], sequence: Tensor, state: State | None) -> int:
         """Return the number of past steps that a state keeps; parts is the result of `_connections`."""

@@ -26,9 +26,8 @@ class Stateful(nn.Module):
     Raises:
         ValueError: If the module has no stateful layers or already contains a `Stateful`, or if the batch size, dtype
             or device changes between calls.
-        RuntimeError: If the state cannot be carried correctly: inside activation checkpointing, under
-            `nn.DataParallel`, when a layer runs twice in one call or is given a state, or when the module was compiled
-            before it was wrapped.
+        RuntimeError: If the state cannot be carried: inside activation checkpointing, under `nn.DataParallel`, if a
+            layer runs twice in one call or is given a state, or if the module was compiled before it was wrapped.
     """
 
     def __init__(self, module: nn.Module, *, detach: bool = True) -> None:
@@ -50,8 +49,8 @@ class Stateful(nn.Module):
         """Call the module, continuing from the last call."""
         if torch._C._current_graph_task_id() != -1:
             raise RuntimeError(
-                "Stateful was called during the backward pass (as activation checkpointing does), when its state has "
-                "already advanced. Pass the state explicitly: layer(x, state, return_state=True)"
+                "Stateful was called during the backward pass, as in activation checkpointing, when its state has "
+                "already advanced: pass the state explicitly, layer(x, state, return_state=True)"
             )
         after: dict[str, State | Tensor] = {}
         with ExitStack() as stack:

@@ -109,8 +109,8 @@ class SigmaSchedule:
     def __call__(self, epoch: int, epochs: int | None = None) -> float:
         """Return sigma for an epoch counted from 0."""
         epochs = self.epochs if epochs is None else epochs
-        if epochs is None:
-            raise ValueError("epochs is not set: give SigmaSchedule(initial, decay, epochs)")
+        if epochs is None or epochs < 1 or epoch < 0:
+            raise ValueError(f"epoch {epoch} of {epochs} epochs: give SigmaSchedule(initial, decay, epochs) with epochs")
         return self.initial * self.decay ** (100 * epoch / epochs)
 
     @torch.no_grad()

@@ -67,7 +67,7 @@ class Request(NamedTuple):
         lengths: (B,) whole numbers from 0 to T, or None. After its end a sample keeps its state and does not spike.
         trace: Return the states of every step.
         keep: Steps of history in the final state; None leaves it to the engine.
-        taps: m itself, (N, K) per sender, K >= 2, instead of delay and width; on the reference engine only.
+        taps: m itself, (N, K) per sender, K >= 2, instead of delay and width; the reference engine runs it.
         limit: The longest tap, if known without reading the delays (`max_delay`). Taps beyond it may be ignored.
     """
 
@@ -177,7 +177,7 @@ def run(name: str, request: Request) -> Output:
     chosen, named = engine_for(name, request.current.device.type)
     if request.lengths is not None:
         return _with_lengths(name, request)
-    if request.current.numel() == 0:
+    if request.current.numel() == 0 or request.taps is not None:
         return loaded["reference"].scan(request)
     reason = chosen.broken or chosen.supports(request)
     if reason is None:

@@ -255,8 +255,6 @@ class Compiled(Engine):
     def supports(self, request: Request) -> str | None:
         """Return why the compiled scan cannot run this, or None."""
         current, state = request.current, request.state
-        if request.taps is not None:
-            return "takes delays and half-widths, not taps"
         if torch.jit.is_tracing():
             return "cannot be followed by torch.jit.trace (torch.export can)"
         if torch.compiler.is_compiling():

@@ -1,8 +1,7 @@
-"""The one place where the cpu engine uses threads.
+"""Threads of the cpu engine, denormals, and memory.
 
-Kernels release Python's lock and run on a pool of as many threads as torch has (`torch.set_num_threads`), or as
-`use_threads` says. No kernel starts threads of its own. Work is cut by shape alone, never by the number of threads, so
-that results do not depend on it.
+Kernels release Python's lock and run on a pool with torch's number of threads, or that of `use_threads`. Work is
+divided by shape alone, so results do not depend on the number of threads.
 """
 
 import ctypes
@@ -21,7 +20,7 @@ _SMALLEST_NORMAL = sys.float_info.min
 
 
 def use_threads(count: int | None) -> None:
-    """Let kernels use `count` threads, whatever torch has; None follows torch again."""
+    """Let kernels use `count` threads; None follows `torch.set_num_threads` again."""
     global _chosen
     if count is not None and count < 1:
         raise ValueError(f"count is {count}; it must be at least 1, or None for as many threads as torch has")
@@ -29,10 +28,7 @@ def use_threads(count: int | None) -> None:
 
 
 def parallel(task: Callable[..., None], count: int, *args: Any) -> None:
-    """Call task(j, *args) for j = 0 .. count - 1 on the chosen number of threads; the first exception is raised.
-
-    The threads flush denormals if the calling one does.
-    """
+    """Call task(j, *args) for j = 0 .. count - 1 on threads, which flush denormals if the calling one does."""
     global _pool
     threads = _chosen or torch.get_num_threads()
     if min(threads, count) <= 1:
@@ -55,11 +51,10 @@ def parallel(task: Callable[..., None], count: int, *args: Any) -> None:
 
 @contextmanager
 def flush_denormals() -> Iterator[None]:
-    """Take denormal numbers (below 1.2e-38 in float32) for 0 inside, in kernels and in torch; after it, as before.
+    """Return a context in which denormal numbers (below 1.2e-38 in float32) are 0, in kernels and in torch.
 
-    Gradients that decay over hundreds of steps become so small, and processors then take many times as long. It
-    concerns the calling thread and the kernels that it starts; torch's own threads, if it has several, go on as they
-    were, so that results may then depend on their number.
+    Gradients that decay over hundreds of steps become denormal, which is slow on some processors. This applies to the
+    calling thread and the kernels it starts, but not to torch's own threads if there are several.
     """
     before = flushes_denormals()
     torch.set_flush_denormal(True)
@@ -70,16 +65,15 @@ def flush_denormals() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Return whether this thread takes denormal numbers for 0."""
+    """Return whether this thread treats denormal numbers as 0."""
     return float(_SMALLEST_NORMAL) * 0.5 == 0.0
 
 
 def keep_memory() -> bool:
-    """Let the process keep the memory it frees, instead of returning it to the system; True where that works.
+    """Let the process keep freed memory instead of returning it to the system; return True if that works (glibc).
 
-    glibc gives large blocks back at once, and the next training step pays for every page of them again: half the time
-    of a layer without recurrence. It concerns the whole process, so only a program's main part should ask for it, and
-    a comparison should set it for both sides. Other C libraries need nothing and are left alone.
+    Otherwise the next training step pays for every page again: half the time of a layer without recurrence. It affects
+    the whole process, so only a main program should call it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -19,8 +19,11 @@ _ROUNDED = 4  # taps are read by as many at once
 
 
 class Shape(NamedTuple):
-    """Whole numbers. keep: whether planes are kept for the backward pass, traced: whether states are, 0 or 1. prefix:
-    steps of spike bits in front of step 0, of which `past` hold given spikes. recurrent: 0 or 1."""
+    """Sizes and switches; the switches are 0 or 1.
+
+    row: size rounded up to whole vectors. keep: store planes for the backward pass. traced: store the states. prefix:
+    steps of spike bits before step 0, of which `past` hold given spikes.
+    """
 
     steps: int
     batch: int
@@ -34,10 +37,10 @@ class Shape(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What both passes read.
+    """Flat arrays that both passes read.
 
-    mask: flat (B, N) or (T, B, N), or empty; mask_step: its stride in time. coef: flat (C, N). numbers: the neuron's
-    constants, `rules.Rules.numbers`. start: flat (states, B, N).
+    mask: (B, N) or (T, B, N), or empty; mask_step: its stride in time. coef: (C, N). numbers: `rules.Rules.numbers`.
+    start: (states, B, N).
     """
 
     mask: Array
@@ -48,8 +51,11 @@ class Given(NamedTuple):
 
 
 class Planes(NamedTuple):
-    """What the forward pass fills: spikes (T, B, N); states (states, B, N), those of the start when it begins and of
-    the end when it is done; trace (states, T, B, N) and kept (planes, T, B, N), where asked for."""
+    """Flat arrays that the forward pass fills.
+
+    spikes: (T, B, N). states: (states, B, N), initial and then final. trace: (states, T, B, N) and kept: (planes, T, B,
+    N), where requested.
+    """
 
     spikes: Array
     states: Array
@@ -58,8 +64,7 @@ class Planes(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """Gradients of spikes (T, B, N), final states (states, B, N) and trace (states, T, B, N), each empty if there is
-    none."""
+    """Gradients of spikes (T, B, N), final states (states, B, N) and trace (states, T, B, N), or empty; flat."""
 
     spikes: Array
     final: Array
@@ -67,7 +72,7 @@ class Incoming(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which gradients are wanted, 0 or 1."""
+    """The gradients to compute, 0 or 1 each."""
 
     weight: int
     taps: int
@@ -76,8 +81,11 @@ class Wanted(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Where gradients go: current (T, B, N); weight (row, row), [sender, receiver], and coef (C, N) of one group of
-    tiles; start (states, B, N); past (past, B, N)."""
+    """Flat arrays for the gradients.
+
+    current: (T, B, N). weight: (row, row), [sender, receiver], and coef: (C, N), of one group of tiles. start: (states,
+    B, N). past: (past, B, N).
+    """
 
     current: Array
     weight: Array
@@ -87,23 +95,19 @@ class Sums(NamedTuple):
 
 
 def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
-    """Return how many planes are kept, and zeros for the bits of the spikes, a row of (tiles, N, steps).
+    """Return the number of planes to keep, and zeros for the bits of the spikes, (tiles, N, steps) as one row.
 
-    As many steps are before step 0 as any tap may reach, which shapes and `limit` say and no delay. A row: torch.export
-    asks of every axis whether it has length 1, which of tiles is a bound on the batch.
+    Before step 0 there are as many steps as any tap may reach, which follows from shapes and `limit`, not from delays.
+    One row, because torch.export asks of every axis whether it has length 1: for tiles that would bound the batch.
     """
-    return len(neuron.rules(inputs.current.dtype).kept), _bits(inputs, limit)
-
-
-def _bits(inputs: Inputs, limit: int | None) -> Tensor:
     current, delay, history = inputs.current, inputs.delay, inputs.history.shape[0]
     steps, batch, size = current.shape
     length = 0
     if delay is not None:
         reach = steps - 1 + history
         before = history if delay.dim() == 2 else (reach if limit is None else min(limit, reach)) + _ROUNDED
-        length = (batch + LANES - 1) // LANES * size * (before + steps)
-    return current.new_zeros(length, dtype=torch.int16)
+        length = -(-batch // LANES) * size * (before + steps)
+    return len(neuron.rules(current.dtype).kept), current.new_zeros(length, dtype=torch.int16)
 
 
 def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -113,11 +117,11 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     steps, batch, size = current.shape
     recurrence, rules = recurrence_of(neuron, inputs), neuron.rules(current.dtype)
     module = rules.kernels.get(recurrence.kind) or kernels_for(neuron, current.dtype, recurrence.kind)
-    bits = _bits(inputs, limit)
+    planes, bits = room(neuron, inputs, limit)
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
     final = inputs.start.detach().clone(memory_format=torch.contiguous_format)
     traced = current.new_empty(len(final), steps if trace else 0, batch, size)
-    kept = current.new_empty(len(rules.kept), steps if keep else 0, batch, size)
+    kept = current.new_empty(planes, steps if keep else 0, batch, size)
     shape, arguments = _arguments(rules, inputs, recurrence, bits, keep, trace)
     if shape.recurrent and np.count_nonzero(inputs.history.detach().numpy()):
         pack(bits, inputs.history, shape)
@@ -144,50 +148,44 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     groups = min(tiles, GROUPS)
     need_taps = need_delay or need_width
     heard = steps + shape.past > 1  # otherwise no spike could arrive: weights and delays have zero gradients
-    # the sums of a synaptic half-width are made of those of the weight
+    # a synaptic half-width's gradient is computed from the weight's
     sum_weight = heard and (need_weight or (need_taps and recurrence.kind == "synaptic"))
     none = arguments.start[:0]
     g_x = coef.new_empty(current.shape)
     g_wt = coef.new_zeros(groups, shape.row * shape.row if sum_weight else 0)
     g_coef = np.zeros((groups, len(coef) * size if need_coef else 0))
-    g_start = start.new_empty(start.shape) if need_start else None
-    g_history = torch.zeros_like(history, memory_format=torch.contiguous_format) if need_history else None
-    # if the history needs no gradient, the kernel writes its part to scratch
-    g_past = coef.new_zeros(shape.past, batch, size) if g_history is None else g_history[len(history) - shape.past :]
+    g_start = start.new_empty(start.shape)
+    g_history = torch.zeros_like(history, memory_format=torch.contiguous_format)
+    g_past = g_history[len(history) - shape.past :]
     tables, sums = recurrence.backward(weight, groups)
     words = bits.numpy().view(np.uint16)
     incoming = Incoming(*(none if g is None else flat(g) for g in grads))
     wanted = Wanted(int(sum_weight), int(heard and need_taps), int(need_coef), int(need_start))
-    planes, to = flat(kept), (flat(g_x), g_wt.numpy(), g_coef, none if g_start is None else flat(g_start))
+    planes, to = flat(kept), Sums(flat(g_x), g_wt.numpy(), g_coef, flat(g_start), flat(g_past))
 
     def run(group: int) -> None:
-        own = Sums(to[0], to[1][group], to[2][group], to[3], flat(g_past))
+        own = to._replace(weight=to.weight[group], coef=to.coef[group])
         for tile in range(group, tiles, groups):
             module.backward_tile(tile, shape, arguments, tables[group], planes, words, incoming, wanted, own)
 
     parallel(run, groups)
-    g_weight = g_wt
+    g_weight = g_delay = g_width = None
     if need_weight or need_taps:
         g_weight = add_up(g_wt).as_strided((size, size), (1, shape.row)) if sum_weight else coef.new_zeros(size, size)
-    g_delay = g_width = None
     if need_taps:
-        assert weight is not None and delay is not None and width is not None
+        assert weight is not None and delay is not None and width is not None and g_weight is not None
         by_delay, by_width = recurrence.gradients(weight, sums, g_weight)
-        g_delay = by_delay.to(delay.dtype)
-        g_width = by_width.sum_to_size(width.shape).to(width.dtype) if need_width else None
+        g_delay, g_width = by_delay.to(delay.dtype), by_width.sum_to_size(width.shape).to(width.dtype)
     g_coefficients = None
     if need_coef:
         g_coefficients = torch.from_numpy(add_up(g_coef)).view(-1, size).sum_to_size(coef.shape).to(coef.dtype)
-    return (
-        g_x, g_weight if need_weight else None, g_delay, g_width, None,
-        g_coefficients, g_start, g_history,
-    )  # fmt: skip
+    return g_x, g_weight, g_delay, g_width, None, g_coefficients, g_start, g_history
 
 
 def _arguments(
     rules: Rules, inputs: Inputs, recurrence: Recurrence, bits: Tensor, keep: bool, trace: bool
 ) -> tuple[Shape, Given]:
-    """Return what both passes read."""
+    """Return the arguments of both passes."""
     mask, recurrent = inputs.mask, inputs.weight is not None
     steps, batch, size = inputs.current.shape
     prefix = len(bits) // (-(-batch // LANES) * size) - steps if recurrent else 0
@@ -202,7 +200,7 @@ def _arguments(
 
 
 def pack(bits: Tensor, history: Tensor, shape: Shape) -> None:
-    """Write past spikes (K, B, N) in front of step 0: bit b of bits[tile, n, prefix - K + j]."""
+    """Write past spikes (K, B, N) before step 0: bit b of bits[tile, n, prefix - K + j]."""
     past, batch, size = shape.past, shape.batch, shape.size
     given = history.detach()[-past:].numpy()
     row = np.arange(batch, dtype=np.uint16).reshape(1, -1, 1)

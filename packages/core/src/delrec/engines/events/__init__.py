@@ -1,32 +1,24 @@
-"""The events engine: whole networks by their spikes alone, for inference with whole delays.
+"""The events engine: inference with whole delays, driven by spikes.
 
-A spike is put in a queue (one delay per sender) or in a ring of future currents (one per connection) at the step where
-it arrives; no spike, no work. `EventNetwork` runs the layers of a model over a sequence, or step by step as input
-arrives, without allocating anything per step.
+A spike is added to a ring of future currents at the step when it arrives; without spikes there is no work.
+`network.EventNetwork` runs the layers of a model over a sequence, or step by step without allocating memory.
 """
-
-from typing import TYPE_CHECKING, Any
 
 import torch
 
 from delrec.engines import Engine, Output, Request, State
 from delrec.engines.cpu import ENGINE as CPU
 
-if TYPE_CHECKING:
-    from delrec.engines.events.network import EventNetwork
-
-__all__ = ["ENGINE", "EventNetwork"]
-
 
 class Events(Engine):
-    """Inference by events; it must be named."""
+    """Inference by events; only used if named."""
 
     name = "events"
     gradients = False
     broken = CPU.broken
 
     def supports(self, request: Request) -> str | None:
-        """Return None where events can do it: no gradient, whole delays, no spread, no dropout, from rest, no trace."""
+        """Return None if it can run: whole delays, sigma 0, from rest, without gradient, dropout and trace."""
         reason = "cannot be traced by torch.compile" if torch.compiler.is_compiling() else CPU.supports(request)
         if reason:
             return reason
@@ -34,7 +26,7 @@ class Events(Engine):
         if torch.is_grad_enabled() and any(i is not None and i.requires_grad for i in inputs):
             return "gives no gradients: use torch.no_grad()"
         if request.trace or request.state is not None or request.mask is not None:
-            return "neither takes up a state, nor traces states, nor drops out"
+            return "supports neither an initial state, nor a trace of states, nor dropout"
         if request.delay is not None and request.width is not None:
             whole = bool((request.delay == request.delay.round()).all())
             if not whole or not bool((request.width == 1).all()):
@@ -42,10 +34,10 @@ class Events(Engine):
         return None
 
     def scan(self, request: Request) -> Output:
-        """Run the layer by its spikes."""
-        steps, batch, size = request.current.shape
-        from delrec.engines.events.layer import EventLayer
+        """Run one layer."""
+        from delrec.engines.events.network import EventLayer  # needs numba
 
+        steps, batch, size = request.current.shape
         layer = EventLayer(
             size, batch, request.current.dtype, neuron=request.neuron, recurrent=request.weight, delay=request.delay
         )
@@ -53,15 +45,6 @@ class Events(Engine):
         kept = min(layer.slots if request.keep is None else request.keep, steps + 1)
         past = torch.cat([request.current.new_zeros(1, batch, size), out])
         return Output(out, (), State(layer.states(), past[-kept:].clone(), kept <= steps), self.name)
-
-
-def __getattr__(name: str) -> Any:
-    """Import `EventNetwork` when it is asked for: it needs numba and the layers."""
-    if name != "EventNetwork":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from delrec.engines.events.network import EventNetwork
-
-    return EventNetwork
 
 
 ENGINE = Events()

@@ -1,6 +1,6 @@
 # ruff: noqa: F821
 # mypy: disable-error-code="name-defined"
-"""One layer by its events: a template for each neuron, as `delrec.engines.cpu.scan_kernels` is."""
+"""One layer by events: a template like `delrec.engines.cpu.scan_kernels`, completed for each neuron."""
 
 from typing import NamedTuple
 
@@ -16,11 +16,11 @@ WORK = ROWS * BLOCK
 
 
 class Layout(NamedTuple):
-    """What a layer has, and where each of its arrays begins in `reals`, `longs` or `shorts`.
+    """Sizes of a layer, and where each of its arrays begins in `reals`, `longs` or `shorts`.
 
-    padded: size, rounded up to whole vectors. elements: weights per connection, 0 without a linear map. slots: length
-    of the ring of future currents. delayed: whether the linear map has delays. recurrent: 0 without, 1 with one delay
-    per sender, 2 with one per connection. output: 0 spikes, 1 the first state, 2 the current, without neurons.
+    padded: size rounded up to whole vectors. elements: weights per connection, 0 without a linear map. slots: length
+    of the ring of future currents. delayed: 1 if the linear map has delays. recurrent: 0 none, 1 one delay per sender,
+    2 one per connection. output: 0 spikes, 1 the first state, 2 the current, without neurons.
     """
 
     batch: int
@@ -52,8 +52,8 @@ NUMBERS = len(Layout._fields)
 def event_rows(begin, end, layout, reals, longs, shorts, x, out):
     """Run rows begin to end of the batch through all steps of x (steps, B, inputs); out: (steps, B, size).
 
-    layout: the numbers of `Layout`. All arrays of one type are one argument: what a call costs grows with the number
-    of arguments, and streaming is a call per step and layer.
+    layout: the numbers of `Layout`. All arrays of one type are one argument, because streaming makes one call per step
+    and layer, whose cost grows with the number of arguments.
     """
     layer = Layout(*to_fixed_tuple(layout, NUMBERS))  # type: ignore[call-arg]
     steps, rings = len(x) // (layer.batch * layer.inputs), layer.delayed or layer.recurrent > 0
@@ -90,14 +90,14 @@ def event_rows(begin, end, layout, reals, longs, shorts, x, out):
 
 @compiled
 def later(layer, b, slot, delay):
-    """Return where the currents of row b begin that arrive `delay` steps after `slot`; delay is below layer.slots."""
+    """Return where the currents of row b `delay` steps after `slot` begin; delay is below layer.slots."""
     slot += delay
     return layer.ring + (b * layer.slots + (slot - layer.slots if slot >= layer.slots else slot)) * layer.padded
 
 
 @compiled
 def delay_inputs(layer, b, slot, reals, longs, index, value, count):
-    """Add what the events of a step bring to the currents of the steps when they arrive."""
+    """Add the events of a step to the currents of the steps when they arrive."""
     for j in range(count):
         for e in range(layer.elements):
             row = (e * layer.inputs + index[j]) * layer.padded
@@ -108,7 +108,7 @@ def delay_inputs(layer, b, slot, reals, longs, index, value, count):
 
 @compiled
 def fire(layer, b, slot, reals, longs, current, out, to):
-    """Take the neurons' step with the current; put spikes, or the first state, in out, and send the spikes back."""
+    """Take the neurons' step, store spikes or the first state in `out`, and send the spikes back."""
     blocks = (layer.size + BLOCK - 1) // BLOCK
     for k in range(blocks):
         first = k * BLOCK
@@ -132,7 +132,7 @@ def fire(layer, b, slot, reals, longs, current, out, to):
 
 @compiled
 def send(layer, b, slot, sender, reals, longs):
-    """Add a spike's weights to the currents of the step, or with a delay per connection the steps, when it arrives."""
+    """Add a spike's weights to the currents of the steps when it arrives."""
     row = layer.returning + sender * layer.padded
     if layer.recurrent == 1:
         to = later(layer, b, slot, 1 + get(longs, layer.delay + sender))

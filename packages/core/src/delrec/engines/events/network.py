@@ -1,33 +1,37 @@
-"""A model as deployed, run by events from a list of its layers."""
+"""A deployed model, run by events from a list of its layers."""
 
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from delrec.engines.cpu import ENGINE as CPU
-from delrec.engines.events.layer import EventLayer
+from delrec.engines.cpu.codegen import BLOCK, kernels_for
+from delrec.engines.cpu.common import Array, flat, padded
+from delrec.engines.threads import parallel
 from delrec.feedforward import FeedforwardDelays
 from delrec.layer import FiniteWatch, Layer, NotFiniteError
-from delrec.neurons import Neuron
+from delrec.neurons import LIF, Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 
+_CHUNKS = 16  # parts of a batch that may run on different threads
 _NOT_FINITE = "inputs hold NaN or infinity, which spikes would not show"
 
 
 class EventNetwork:
-    """A model as deployed (delays rounded, sigma 0, batch norm folded into the weights), run by events.
+    """A deployed model (delays rounded, sigma 0, batch norm folded into the weights), run by events.
 
-    layers: in the order in which they are applied, or a model that has them as `event_layers()` or is them
-    (nn.Sequential). Each is an nn.Linear (`SpikeLinear`) or `FeedforwardDelays`; an nn.BatchNorm1d after one of
-    these; a `SpikingLayer` or `RecurrentDelays`; a tensor () or (N,) that scales the current; nn.Dropout and
-    nn.Identity, which do nothing; and last, if the output is a membrane, a `Neuron` that never fires, whose first state
-    is the output. Without it the output is the last layer's current, or spikes. The layers are read once and left as
-    `deployed()` leaves them. batch: rows of every input. dtype: float32 or float64.
+    layers: a list in order of application, an nn.Sequential, or a model with a method `event_layers()`. Each is an
+    nn.Linear (`SpikeLinear`) or `FeedforwardDelays`; an nn.BatchNorm1d after one of these; a `SpikingLayer` or
+    `RecurrentDelays`; a tensor () or (N,) that scales the current; nn.Dropout or nn.Identity, which do nothing. If the
+    last one is a `Neuron`, which must never fire, its first state is the output; otherwise the output is the last
+    layer's current or spikes. The layers are read once. batch: rows of every input. dtype: float32 or float64.
 
     Raises ValueError, naming the layer, for a module of another kind, sizes that do not fit, recurrent delays that are
     not whole when deployed (rounding="none"), padding that would need input from the future, and neurons that the cpu
@@ -62,9 +66,9 @@ class EventNetwork:
             layer.reset()
 
     def step(self, inputs: Tensor) -> Tensor:
-        """Push one step of input (B, inputs); return this step's output (B, classes).
+        """Push one step of input (B, inputs); return its output (B, classes), which the next step overwrites.
 
-        The output is a buffer that the next step overwrites. NotFiniteError for NaN or infinity; the state is kept.
+        Raises NotFiniteError for NaN or infinity, without changing the state.
         """
         values = self._checked(inputs, 2).view(-1).numpy()
         if values @ self._zeros != 0:  # NaN, as 0 times NaN or infinity is; a neuron would stay silent after it
@@ -83,9 +87,8 @@ class EventNetwork:
         return values
 
     def classify(self, inputs: Tensor) -> Tensor:
-        """Return the scores (B, classes) of a sequence (T, B, inputs), from rest: summed, or as the model says."""
-        scores: Tensor = self.scores(self.run(inputs))
-        return scores
+        """Return the scores (B, classes) of a sequence (T, B, inputs), from rest: the model's `scores`, or the sum."""
+        return self.scores(self.run(inputs))
 
     def _checked(self, inputs: Tensor, dims: int) -> Tensor:
         wanted = (self.batch, self.layers[0].inputs)
@@ -96,7 +99,7 @@ class EventNetwork:
 
 
 def _layers(parts: list[Any], dtype: torch.dtype) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of an `EventLayer` for each connection with the neurons behind it, and for other neurons."""
+    """Yield the arguments of each `EventLayer`: a connection with the neurons behind it, or either of them alone."""
     connection: dict[str, Any] = {}
     for place, part in enumerate(parts):
         name = f"layer {place} ({type(part).__name__})"
@@ -176,3 +179,104 @@ def _neurons(name: str, layer: SpikingLayer | Neuron, dtype: torch.dtype) -> dic
                 "spike arrives in one step: call its round_(), or set another rounding"
             )
     return found
+
+
+class EventLayer:
+    """One layer by events: optionally a linear map, neurons, and a recurrence with whole delays.
+
+    size: neurons or outputs. batch: rows. weight: (size, inputs), or (size, inputs, elements) with input_delay of that
+    shape, in steps; None uses the input as the current. bias: (size,). neuron: None outputs the current. recurrent:
+    (size, size), [receiver, sender], with delay (size,) or (size, size). emit_state: output the neuron's first state
+    instead of spikes.
+    """
+
+    def __init__(
+        self, size: int, batch: int, dtype: torch.dtype, *, neuron: Neuron | None, weight: Tensor | None = None,
+        bias: Tensor | None = None, input_delay: Tensor | None = None, recurrent: Tensor | None = None,
+        delay: Tensor | None = None, emit_state: bool = False,
+    ) -> None:  # fmt: skip
+        self.inputs = inputs = size if weight is None else weight.shape[1]
+        self.size, self.batch, self.dtype = size, batch, dtype
+        row = padded(size)
+
+        def rows(matrix: Tensor | None, kind: torch.dtype = dtype) -> Array:
+            """Return (size, inputs) or (size, inputs, elements) as (elements, inputs, row), flat."""
+            matrix = torch.zeros(size, 0) if matrix is None else matrix.detach()
+            return flat(pad(matrix.permute(*range(matrix.dim())[::-1]), (0, row - size)).to(kind))
+
+        def zeros(*shape: int) -> Array:
+            return flat(torch.zeros(shape, dtype=dtype))
+
+        arrives = rows(input_delay, torch.int64)
+        after = torch.zeros(size if recurrent is not None else 0) if delay is None else delay.detach().t()
+        lasts = max(int(arrives.max(initial=-1)), int(flat(after).max(initial=-1)) + 1)
+        self.slots = 1 + lasts
+        self._module = kernels_for(neuron or LIF().attach(size), dtype, "events")
+        self._rest = self._at_rest(neuron)
+        reals = {
+            "weight": rows(weight),
+            "bias": zeros(row) if bias is None else rows(bias.unsqueeze(1)),
+            "returning": rows(recurrent),
+            "ring": zeros(batch, self.slots, row),
+            "work": self._rest,
+            "values": zeros(batch, inputs),
+            "current": zeros(batch, row),
+        }
+        longs = {"input_delay": arrives, "delay": flat(after.to(torch.int64)), "clock": np.zeros(batch, np.int64)}
+        shorts = {"columns": np.zeros(batch * inputs, np.int32)}
+        places: dict[str, int] = {}
+        self._reals, self._longs, self._shorts = (_packed(arrays, places) for arrays in (reals, longs, shorts))
+        layout = self._module.Layout(
+            batch=batch, inputs=inputs, size=size, padded=row, slots=self.slots, delayed=input_delay is not None,
+            elements=0 if weight is None else weight[0, 0].numel(), recurrent=0 if recurrent is None else after.dim(),
+            output=2 if neuron is None else 1 if emit_state else 0, **places,
+        )  # fmt: skip
+        self._layout = np.array(layout, np.int64)
+        self._ring, self._work = (self._reals[places[n] :][: len(reals[n])] for n in ("ring", "work"))
+        self._clock = self._longs[places["clock"] :]
+        self.output = torch.zeros(batch, size, dtype=dtype)
+        self._out = self.output.view(-1).numpy()
+
+    def _at_rest(self, neuron: Neuron | None) -> Array:
+        """Return initial states and coefficients as the compiled step reads them, block by block of neurons."""
+        blocks, module = -(-self.size // BLOCK), self._module
+        work = torch.zeros(self.batch, blocks, module.WORK // BLOCK, BLOCK, dtype=self.dtype)
+        states, coefficients = ((), ()) if neuron is None else (neuron.initial(), neuron.coefficients())
+        for first, values in ((module.OLD, states), (module.COEF, coefficients)):
+            for j, value in enumerate(values):
+                one = torch.as_tensor(value, dtype=self.dtype).detach().expand(self.size)
+                work[:, :, first // BLOCK + j] = pad(one, (0, blocks * BLOCK - self.size)).view(blocks, BLOCK)
+        return flat(work)
+
+    def reset(self) -> None:
+        """Return to rest, without spikes on their way."""
+        self._work[:] = self._rest
+        self._ring[:] = self._clock[:] = 0
+
+    def states(self) -> tuple[Tensor, ...]:
+        """Return the neuron's states, each (B, size)."""
+        work = torch.from_numpy(self._work).view(self.batch, -(-self.size // BLOCK), -1, BLOCK)
+        planes = (work[:, :, self._module.OLD // BLOCK + j] for j in range(self._module.STATES))
+        return tuple(plane.reshape(self.batch, -1)[:, : self.size].clone() for plane in planes)
+
+    def run(self, inputs: Tensor) -> Tensor:
+        """Continue with (T, B, inputs), contiguous and in the layer's dtype; return (T, B, size)."""
+        out = torch.empty(inputs.shape[0], self.batch, self.size, dtype=self.dtype)
+        x, y, chunks = inputs.view(-1).numpy(), out.view(-1).numpy(), min(self.batch, _CHUNKS)
+        parallel(lambda j: self._call(self.batch * j // chunks, self.batch * (j + 1) // chunks, x, y), chunks)
+        return out
+
+    def push(self, inputs: Array) -> Array:
+        """Take one step on flat arrays: B * inputs values in, B * size out, a buffer that the next step overwrites."""
+        self._call(0, self.batch, inputs, self._out)
+        return self._out
+
+    def _call(self, begin: int, end: int, x: Array, out: Array) -> None:
+        self._module.event_rows(begin, end, self._layout, self._reals, self._longs, self._shorts, x, out)
+
+
+def _packed(arrays: dict[str, Any], places: dict[str, int]) -> Array:
+    """Join arrays of one type into one, and store in `places` where each begins."""
+    begins = itertools.accumulate(map(len, arrays.values()), initial=0)
+    places.update(zip(arrays, begins, strict=False))
+    return np.concatenate(list(arrays.values()))
