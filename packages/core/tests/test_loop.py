@@ -130,7 +130,7 @@ def test_sigma_schedule_steps_a_model_and_resumes():
     resumed.load_state_dict(copy.deepcopy(schedule.state_dict()))
     assert resumed.step(model) == pytest.approx(10 * 0.95**4) == schedule.step(made())
     assert schedule.step(SpikingLayer(3)) > 0, "a model without sigma has nothing to set"
-    with pytest.raises(ValueError, match="epochs is not set"):
+    with pytest.raises(ValueError, match="epoch 0 of None"):
         SigmaSchedule(10.0).step(model)
 
 

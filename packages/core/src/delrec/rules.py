@@ -1,11 +1,11 @@
-"""A neuron as engines compile it: torch traces its step, forward and adjoint, once; here the trace becomes text.
+"""Traces of neurons: torch records a step and its adjoint once, and an engine's `Spelling` turns them into text.
 
-`trace` has torch record `Neuron.step` and its vector-Jacobian product as one graph of ATen operators, each elementwise.
-A few are rewritten in terms of others, and equal ones are made once. `Spelling` writes a part of the graph as a
-function; what it cannot spell is refused by name, and the neuron runs on the reference engine.
+`trace` records `Neuron.step` and its vector-Jacobian product as one graph of elementwise ATen operators. A few are
+rewritten in terms of others, and equal ones are merged. A `Spelling` writes a part of the graph as a function; if it
+lacks an operator, the error names it, and the neuron runs on the reference engine.
 
-The backward pass does not keep every value that the adjoint reads. The planes that are kept (`Rules.kept`) are as few
-values of the forward step as its new states can be made from again, and the current where the adjoint reads it:
+The planes that are kept for the backward pass (`Rules.kept`) are the fewest values from which the new states can be
+computed again, and the current if the adjoint reads it:
 
     step(current, *old, *coefficients) -> (spike, *new, *kept)
     restore(*kept, *coefficients) -> (*new,)                      the old states of the step after
@@ -14,9 +14,13 @@ values of the forward step as its new states can be made from again, and the cur
 
 from __future__ import annotations
 
+import hashlib
+import linecache
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,12 +35,12 @@ CONDITIONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"))
 
 
 class RuleError(ValueError):
-    """A step that cannot be compiled; the message says which operator, or what else, stands in the way."""
+    """Raised for a step that cannot be compiled; the message names the operator or the other reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operation on nodes and numbers; an "input" holds its name. Equal nodes of a trace are one object."""
+    """One operation on nodes and numbers; an "input" has its name. Equal nodes of a trace are one object."""
 
     op: str
     args: tuple[Any, ...]
@@ -46,10 +50,9 @@ class Node:
 class Rules:
     """The step of one neuron and its adjoint, as graphs.
 
-    inputs, outputs: of step and adjoint, by the names in the module's docstring. kept: the planes of the backward pass.
-    numbers: constants of all three functions, but for 0, 1 and -1. kernels: what engines have made of these rules.
-    reads_old, coefficients_read_old: whether the old states are needed for the gradients of current and states, and for
-    those of the coefficients.
+    inputs, outputs: of step and adjoint, by the names in the module's docstring. kept: the planes for the backward
+    pass. reads_old, coefficients_read_old: whether the gradients of current and states, and those of the coefficients,
+    need the old states. numbers: constants of the functions other than 0, 1 and -1. kernels: compiled modules by kind.
     """
 
     states: int
@@ -63,7 +66,7 @@ class Rules:
     kernels: dict[str, Any] = field(default_factory=dict)
 
     def text(self, spelling: Spelling) -> str:
-        """Return the three functions in the language of one engine. Raises RuleError for what it cannot spell."""
+        """Return the three functions in the language of one engine. Raises RuleError for an unknown operator."""
         given, found, kept = self.inputs, self.outputs, self.kept
         functions = {
             "step": (
@@ -81,12 +84,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class Spelling:
-    """Writes a graph as the text of one engine.
+    """The language of one engine.
 
     table: operator -> text with {0}, {1}, ... for its arguments, {last} for the digits of the last. number: text of a
     constant, with {0} for its digits and {like} for the function's first argument. decorator: the line above a
-    function. lifts: whether the functions take `Rules.numbers` after their arguments, so that other numbers are no
-    other text.
+    function. lifts: whether functions take `Rules.numbers` as arguments, so that the text does not depend on them.
     """
 
     table: Mapping[str, str]
@@ -95,10 +97,10 @@ class Spelling:
     lifts: bool = False
 
     def function(self, name: str, inputs: Sequence[Node], outputs: Sequence[Any], numbers: Sequence[float]) -> str:
-        """Return the text of `def name(inputs): ... return outputs`, one statement an operation."""
+        """Return the text of `def name(inputs): ... return outputs`, one statement per operation."""
         names: dict[Any, str] = {repr(v): f"p_{j}" for j, v in enumerate(numbers)} if self.lifts else {}
         arguments = ", ".join([*(f"r_{j}" for j in range(len(inputs))), *names.values()])
-        for j, node in enumerate(inputs):  # a state that is kept as it is comes twice: as kept it is always there
+        for j, node in enumerate(inputs):  # a state that is kept unchanged comes twice, first as kept
             names.setdefault(node, f"r_{j}")
         lines: list[str] = []
         for node in ordered(outputs, names):
@@ -122,7 +124,7 @@ class Spelling:
 
 
 def ordered(outputs: Iterable[Any], given: Iterable[Node] = ()) -> list[Node]:
-    """Return every node that the outputs need, apart from the given ones, arguments before their users."""
+    """Return all nodes that the outputs need except the given ones, arguments before their users."""
     done: dict[Any, None] = dict.fromkeys(given)
     known = len(done)
     waiting = [(o, False) for o in outputs][::-1]
@@ -139,13 +141,13 @@ def ordered(outputs: Iterable[Any], given: Iterable[Node] = ()) -> list[Node]:
 
 
 def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
-    """Return the rules of an attached neuron, computed in `dtype`. Raises RuleError for a step that torch cannot trace.
+    """Return the rules of an attached neuron in `dtype`. Raises RuleError for a step that torch cannot trace.
 
-    The trace knows no batch and no value of a coefficient: it is of tensors (2, N), all alike.
+    The trace depends neither on the batch nor on values of coefficients: all tensors are (2, N), with equal values.
     """
     size = neuron.size
     assert size is not None
-    with torch.no_grad():  # a first call keeps no more for the backward pass than the next ones (checkpointing counts)
+    with torch.no_grad():  # the first call must save no more tensors than later ones: checkpointing counts them
         coefficients = len(neuron.coefficients())
     counts = {"current": 1, "old": len(neuron.states), "coefficients": coefficients}
     counts |= {"g_spike": 1, "g_new": counts["old"]}
@@ -161,10 +163,10 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
         graph: fx.GraphModule = make_fx(step_and_adjoint, decomposition_table=dict(core_aten_decompositions()))(given)
         return graph
 
-    with ThreadPoolExecutor(1) as apart:  # modes, hooks and devices that torch is set to are a thread's own
+    with ThreadPoolExecutor(1) as apart:  # torch's modes, hooks and default device are per thread
         try:
             graph = apart.submit(traced).result()
-        except Exception as error:  # whatever a step may do that no graph can hold, in torch's words
+        except Exception as error:  # anything that a graph cannot hold
             if "data-dependent" in str(error):
                 raise RuleError("its step branches on the value of a tensor: use torch.where") from error
             why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -197,9 +199,9 @@ def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
 
 
 def _smallest(targets: Sequence[Any], free: Sequence[Node]) -> tuple[Node, ...]:
-    """Return few nodes that the targets can be computed from, together with what is free.
+    """Return few nodes from which the targets can be computed, given the free ones.
 
-    Beginning with the targets, every operation takes the place of those that it makes superfluous, the earliest first.
+    Starting from the targets, each operation replaces the nodes that it makes superfluous, earliest first.
     """
 
     def without_superfluous(nodes: list[Node]) -> list[Node]:
@@ -218,7 +220,7 @@ def _smallest(targets: Sequence[Any], free: Sequence[Node]) -> tuple[Node, ...]:
 
 
 class _Reader:
-    """The nodes of a graph that torch traced; `inputs` and `outputs` in its order."""
+    """The nodes of a graph traced by torch, with `inputs` and `outputs` in its order."""
 
     def __init__(self, graph: fx.GraphModule, dtype: torch.dtype) -> None:
         self.graph, self.dtype = graph, dtype
@@ -241,12 +243,12 @@ class _Reader:
                 values[node] = self.read(node, args)
 
     def make(self, op: str, *args: Any) -> Node:
-        """Return the node, made once."""
+        """Return the node, created once."""
         key = (op, *((type(a), repr(a)) if not isinstance(a, Node) else a for a in args))
         return self._made.setdefault(key, Node(op, args))
 
     def number(self, value: Any) -> Any:
-        """Return a value as a node or a number; what holds a condition as 1 where it holds, else 0."""
+        """Return a value as a node or a number; a condition becomes 1 where it holds, else 0."""
         if isinstance(value, Node):
             return self.make("where", value, 1.0, 0.0) if value.op in CONDITIONS else value
         if isinstance(value, Tensor):
@@ -266,7 +268,7 @@ class _Reader:
         return self.make(op, *map(self.number, args))
 
     def read(self, node: fx.Node, args: tuple[Any, ...]) -> Any:
-        """Return what an operator of torch is in the terms of this module."""
+        """Translate one operator of torch."""
         if not isinstance(node.target, torch._ops.OpOverload):  # a part of several results
             raise RuleError(f"its step uses the operator {args[0].op}, which has no spelling here")
         name = node.target.overloadpacket.__name__.rstrip("_")
@@ -296,13 +298,11 @@ class _Reader:
 
 _CONSTANTS = {"full", "full_like", "scalar_tensor"}
 _SAME = {"alias", "clone", "copy", "detach", "_to_copy", "convert_element_type"}
-_LOGICAL = {
-    **{f"{kind}_{op}": op for kind in ("logical", "bitwise") for op in ("and", "or", "not")},
-}  # fmt: skip
+_LOGICAL = {f"{kind}_{op}": op for kind in ("logical", "bitwise") for op in ("and", "or", "not")}
 
 
 def _power(read: _Reader, base: Any, exponent: Any) -> Any:
-    """Return a power: whole exponents by products, as the sign of the base matters to them alone."""
+    """Return a power, by products if the exponent is whole: the base may then be negative."""
     if isinstance(exponent, Node) or isinstance(base, float | int):
         return read.call("pow_tensor", base, exponent)
     if exponent < 0:
@@ -347,3 +347,17 @@ _REWRITTEN: dict[str, Callable[..., Any]] = {
     "sign": _sign,
     "where": _where,
 }  # fmt: skip
+
+
+def load(name: str, text: str) -> ModuleType:
+    """Return the module with this text, made once; its STAMP is a hash of the text."""
+    stamp = hashlib.sha256(text.encode()).hexdigest()[:20]
+    full = f"delrec_{name}_{stamp}"
+    if full not in sys.modules:
+        module = ModuleType(full, "Generated by delrec.engines.")
+        module.__dict__["STAMP"] = stamp
+        path = f"<{full}>"
+        linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)  # for inspect and tracebacks
+        exec(compile(text, path, "exec"), module.__dict__)
+        sys.modules[full] = module  # where a compiler looks for it
+    return sys.modules[full]

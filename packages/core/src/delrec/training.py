@@ -1,6 +1,5 @@
 """Training: parameter groups, the sigma schedule, and the base class of networks for a training loop."""
 
-import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from delrec.feedforward import FeedforwardDelays
-from delrec.layer import Layer, deployed
+from delrec.layer import Layer, at_least, deployed, whole
 from delrec.neurons import Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
@@ -20,26 +19,19 @@ DELAYS = ("delay", "delays", "spread")
 
 
 def grouped(module: nn.Module, trainable: bool = False) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters of a module by kind: weights, norm, delays (with spreads), neuron.
+    """Return the parameters of any `nn.Module` by kind: weights, norm, delays (with spreads), neuron.
 
-    A parameter counts as a delay if it is named `delay`, `delays` or `spread`, or is listed in the module's class
-    attribute `delay_parameters`. Only parameters of `delrec.Neuron` subclasses count as neuron parameters.
-
-    Args:
-        module: Any `nn.Module`. Parameters of other modules count as "norm" for normalisation layers and "weights"
-            otherwise.
-        trainable: Leave out parameters that are not trained.
+    A parameter is a delay if it is named `delay`, `delays` or `spread`, or listed in its module's class attribute
+    `delay_parameters`; those of `delrec.Neuron` subclasses are the neuron's; the rest are "norm" in normalisation
+    layers and "weights" elsewhere. trainable: leave out parameters that are not trained.
     """
     groups: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
-    seen: set[int] = set()
-    neurons = {id(part) for neuron in module.modules() if isinstance(neuron, Neuron) for part in neuron.modules()}
-    for part in module.modules():
-        for name, parameter in part.named_parameters(recurse=False):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                group = "neuron" if id(part) in neurons else _group_of(part, name)
-                if parameter.requires_grad or not trainable:
-                    groups[group].append(parameter)
+    neurons = {part for neuron in module.modules() if isinstance(neuron, Neuron) for part in neuron.modules()}
+    parts = dict(module.named_modules())
+    for path, parameter in module.named_parameters():
+        owner, _, name = path.rpartition(".")
+        if parameter.requires_grad or not trainable:
+            groups["neuron" if parts[owner] in neurons else _group_of(parts[owner], name)].append(parameter)
     return groups
 
 
@@ -71,8 +63,8 @@ def parameter_groups(
     Each group has a "name". Raises ValueError for a negative rate or decay.
     """
     for field, value in (("lr", lr), ("delay_lr", delay_lr), ("neuron_lr", neuron_lr), ("weight_decay", weight_decay)):
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{field} = {value!r}: must be finite and at least 0")
+        if value is not None:
+            at_least(field, value)
     rates = {"delays": delay_lr, "neuron": neuron_lr}
     groups = []
     for name, parameters in grouped(module, trainable=True).items():
@@ -97,20 +89,17 @@ class SigmaSchedule:
     """
 
     def __init__(self, initial: float = 0.0, decay: float = 0.95, epochs: int | None = None) -> None:
-        if not (math.isfinite(initial) and initial >= 0):
-            raise ValueError(f"sigma = {initial!r}: the spread is in steps and at least 0")
         if not 0 < decay <= 1:
             raise ValueError(f"sigma decay = {decay!r}: must lie in (0, 1]; 1 holds sigma constant")
-        if epochs is not None and epochs < 1:
-            raise ValueError(f"epochs = {epochs!r}: needs at least 1")
-        self.initial, self.decay, self.epochs = float(initial), float(decay), epochs
+        self.initial, self.decay = at_least("sigma", initial), float(decay)
+        self.epochs = None if epochs is None else whole("epochs", epochs)
         self.epoch = 0
 
     def __call__(self, epoch: int, epochs: int | None = None) -> float:
         """Return sigma for an epoch counted from 0."""
         epochs = self.epochs if epochs is None else epochs
         if epochs is None or epochs < 1 or epoch < 0:
-            raise ValueError(f"epoch {epoch} of {epochs} epochs: give SigmaSchedule(initial, decay, epochs) with epochs")
+            raise ValueError(f"epoch {epoch} of {epochs}: give SigmaSchedule(initial, decay, epochs), and epoch >= 0")
         return self.initial * self.decay ** (100 * epoch / epochs)
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
-"""What engines share that compile a neuron: functions of tensors with a hand-written gradient, and the scan as one.
+"""Code shared by compiled engines: functions of tensors with a hand-written gradient, and the scan as one of them.
 
-A neuron is passed as its handle (`delrec.neurons.neuron_of`): a graph can hold a string, but not a neuron.
+A neuron is passed as its handle (`delrec.neurons.neuron_of`), because a graph can hold a string but not a module.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,7 @@ from delrec.engines import Engine, Output, Request, State, check_history
 from delrec.layer import readable
 from delrec.neurons import Neuron, neuron_of
 
-# the scan looks at values, which waits for a device: mode="reduce-overhead" leaves it out of its CUDA graphs; older
-# torch knows no such mark
+# the scan reads values on the host, so mode="reduce-overhead" must leave it out of its CUDA graphs; torch 2.5 lacks it
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
 _TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
 
@@ -24,16 +23,16 @@ class Operator:
     """A function of tensors and its gradient: recorded by autograd in eager code, one operator in a compiled graph.
 
     Args:
-        name: Of the operator, in the namespace `delrec`; it begins with the engine's.
-        forward: (*tensors, *settings) -> a tensor, or several.
-        shapes: The same function, without values.
-        backward: (*tensors, *settings, kept, grads, needs) -> the gradient of each tensor, or None. kept: the results
-            from number `given` on; grads: the gradients of those before, or None; needs: of which tensors it is wanted.
-        given: How many results have a gradient.
+        name: Name of the operator in the namespace `delrec`; it begins with the engine's name.
+        forward: (*tensors, *settings) -> one or more tensors.
+        shapes: The same function on fake tensors.
+        backward: (*tensors, *settings, kept, grads, needs) -> a gradient per tensor, or None. kept: the results after
+            the first `given`; grads: the gradients of the first `given`, or None; needs: which gradients to compute.
+        given: Number of results with a gradient.
         stand_in: (*kept) -> a tensor of the first argument's shape and dtype, which is then not saved itself.
         holds: (first setting) -> an object to keep alive until the backward pass.
-        traced: What the operator of a graph runs, by default `forward`.
-        schema: Where the annotations of `forward` do not give it.
+        traced: Function that the operator runs in a graph, default `forward`.
+        schema: Default: from the annotations of `forward`.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class Operator:
                 f"the {self.engine} engine gives first gradients only, and create_graph=True asks for second ones: "
                 "use engine='reference' for this layer"
             )
-        if all(g is None for g in grads[: self.given]):  # what follows the result has no gradient
+        if all(g is None for g in grads[: self.given]):  # nothing after the result has a gradient
             return (None,) * (self.count + len(ctx.settings))
         saved = ctx.saved_tensors
         count = self.count - (self.stand_in is not None)
@@ -122,7 +121,7 @@ class Operator:
         return *wanted, *(None for _ in ctx.settings)
 
     def _own_gradients(self, *args: Any) -> list[Tensor]:
-        """Return contiguous gradients with memory of their own: results of an operator may not share theirs."""
+        """Return contiguous gradients that share no memory, as results of an operator must."""
         found = []
         for g, needed in zip(self.backward(*args), args[-1], strict=True):
             g = g.contiguous() if needed and g is not None else args[0].new_empty(0)
@@ -162,13 +161,13 @@ def scan_operator(
 ) -> Operator:
     """Return the scan of an engine, made of its two passes.
 
-    forward(*inputs, handle, limit, cut, keep, trace) -> spikes (T, B, N), final states (states, B, N), trace (states,
-    T, B, N) or of no steps, kept (planes, T, B, N) or of no steps, what the backward pass needs, and the bits of the
-    spikes. limit: a tap that none is longer than, or None, where the delays say it.
+    forward(*inputs, handle, limit, cut, keep, trace) -> spikes (T, B, N); final states (states, B, N); trace (states,
+    T, B, N), without steps unless `trace`; planes for the backward pass (planes, T, B, N), without steps unless `keep`;
+    bits of the spikes. limit: the longest tap, or None if only the delays tell.
 
-    backward: see `Operator`. Of inputs.current, it may read shape and dtype.
+    backward: see `Operator`. Only shape and dtype of inputs.current may be read.
 
-    room(neuron, inputs, limit) -> how many planes are kept, and the bits, of the right shape: without a value.
+    room(neuron, inputs, limit) -> the number of planes, and a tensor like the bits.
     """
 
     def shapes(*given: Any) -> tuple[Tensor, ...]:
@@ -180,7 +179,7 @@ def scan_operator(
         return current.new_empty(current.shape), torch.empty_like(inputs.start), traced, kept, bits
 
     def traced(*given: Any) -> Any:
-        """Check the values, which could not be read while the graph was traced, and run."""
+        """Check values, which were unknown while the graph was traced, and run."""
         inputs, (_, limit, cut, _, _) = Inputs(*given[:8]), given[8:]
         if cut:
             _check_reach(inputs.history, inputs.delay, inputs.width, limit)
@@ -213,7 +212,7 @@ def delayed_operator(engine: str, forward: Callable[..., Any], backward: Callabl
 
 
 def _check_reach(history: Tensor, delay: Tensor | None, width: Tensor | None, limit: int | None) -> None:
-    """Raise ValueError where a tap may reach past a history from which older steps were dropped."""
+    """Raise ValueError if a tap may reach beyond a history from which older steps were dropped."""
     if delay is not None and width is not None:
         check_history(State((), history, True), kernel_length(delay, width) if limit is None else limit + 1)
 
@@ -226,7 +225,7 @@ def _not_spikes(history: Tensor) -> str | None:
 
 
 class Compiled(Engine):
-    """An engine that compiles a neuron, and runs a scan as one function of tensors."""
+    """Base class of engines that compile a neuron and run a scan as one function of tensors."""
 
     operator: Operator
     delayed: Operator
@@ -239,13 +238,13 @@ class Compiled(Engine):
         raise NotImplementedError
 
     def takes_map(self, inputs: Tensor, weight: Tensor, steps: int = 0) -> bool:
-        """Return whether maps of these inputs and this weight are compiled; steps: T, window and padding if delayed."""
+        """Return whether to compile maps with this weight; steps: T plus window and padding, if delayed."""
         raise NotImplementedError
 
     def delayed_linear(
         self, inputs: Tensor, weight: Tensor, position: Tensor, bias: Tensor | None, window: int, left: int, right: int
     ) -> Tensor | None:
-        """Read two taps per connection, however many of the inputs are zeros."""
+        """Read two taps per connection."""
         if window < 2 or not self.takes_map(inputs, weight, inputs.shape[0] + window + left + right):
             return None
         taps = window_taps(weight, position, window, inputs.dtype)
@@ -266,7 +265,7 @@ class Compiled(Engine):
         return reason
 
     def scan(self, request: Request) -> Output:
-        """Run the scan of `reference`, compiled: same result, same gradients."""
+        """Run the scan; results and gradients are those of the reference engine."""
         current, neuron, delay, width = request.current, request.neuron, request.delay, request.width
         if request.state is None:
             silence = current.new_zeros(current.shape[1:])
@@ -281,7 +280,7 @@ class Compiled(Engine):
         spikes, final, trace, _, _ = call(*inputs, neuron.handle, request.limit, cut, keep, request.trace)
         held = len(history) + len(spikes)
         kept = min(request.keep or _reach(request) or held, held)
-        # copies: a view would keep the whole sequence alive, and an edit of the output would change it
+        # a copy: a view would keep the whole sequence alive, and change with the output
         ending = spikes if len(spikes) >= kept else torch.cat([history, spikes])
         last = ending.narrow(0, len(ending) - kept, kept).clone()
         states = tuple(trace.unbind(0)) if request.trace else ()
@@ -300,7 +299,7 @@ _takes._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _reach(request: Request) -> int | None:
-    """Return the longest tap, where it is known or can be read off the delays."""
+    """Return the longest tap if it is known or the delays can be read."""
     delay, width = request.delay, request.width
     if delay is None or width is None:
         return 1

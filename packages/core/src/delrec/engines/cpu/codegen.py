@@ -10,9 +10,8 @@ from types import ModuleType
 
 import torch
 
-from delrec.engines.generated import load
 from delrec.neurons import Neuron
-from delrec.rules import Rules, Spelling
+from delrec.rules import Rules, Spelling, load
 
 BLOCK = 64  # neurons of a block
 

@@ -11,9 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
-from delrec.engines.generated import load
 from delrec.neurons import Neuron
-from delrec.rules import Rules, Spelling
+from delrec.rules import Rules, Spelling, load
 
 
 @triton.jit
