@@ -215,7 +215,6 @@ def test_trainable_interface() -> None:
         "layers.0": (4,),
         "layers.1": (30,),
     }
-    assert not network.streams
     network.start_recording()
     with network.deployed():
         network(torch.rand(1, 7, 4))

@@ -257,5 +257,3 @@ def test_wrong_shapes_and_numbers_are_named() -> None:
         layer(torch.zeros(4, 2, 5))
     with pytest.raises(ValueError, match=r"recurrent weights \(5, 5\): must be \(6, 6\)"):
         EventPropLayer(Connection(5, 6, mean=0, std=1), Connection(5, 5, mean=0, std=1))
-    with pytest.raises(ValueError, match="does not stream"):
-        network().initial_state(1)

@@ -307,7 +307,7 @@ def test_a_gradient_through_the_final_state_equals_the_references(engine, device
 @COMPILED
 def test_a_foreign_neuron_is_refused_with_a_reason(engine, device):
     foreign = as_neuron(lambda current, state: (current, current)).attach(6)
-    with pytest.raises(EngineError, match="cannot compile ForeignNeuron: its step is code of another library"):
+    with pytest.raises(EngineError, match="cannot compile ForeignNeuron: it is not a delrec.Neuron"):
         run(engine, **(recurrent(device) | {"neuron": foreign}))
 
 

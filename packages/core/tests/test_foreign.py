@@ -101,14 +101,14 @@ def test_lengths_hold_their_state():
 
 
 def test_auto_says_why_the_reference_runs_and_a_named_engine_raises():
-    with pytest.warns(RuntimeWarning, match="code of another library"):
+    with pytest.warns(RuntimeWarning, match="is not a delrec.Neuron"):
         made = SpikingLayer(6, neuron=Cell())
         from delrec import engines as interface
 
         interface._warned.clear()
         made(X.float())
     assert made.engine_used == "reference"
-    with pytest.raises(EngineError, match="code of another library"):
+    with pytest.raises(EngineError, match="is not a delrec.Neuron"):
         SpikingLayer(6, neuron=Cell(), engine="cpu")(X.float())
 
 
@@ -119,7 +119,7 @@ class LIFRecurrentCell(Cell):
 @pytest.mark.parametrize(
     "neuron, error, words",
     [
-        (LIFRecurrentCell(), ValueError, ("LIFRecurrentCell", "recurrent connections of its own", "LIFCell")),
+        (LIFRecurrentCell(), ValueError, ("LIFRecurrentCell", "recurrent connections", "LIFCell")),
         (3, TypeError, ("neuron = 3", "callable")),
         (Cell, TypeError, ("class", "callable")),
         (lambda current, state: current, TypeError, ("Tensor", "(spike, state)")),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from delrec import LIF, ATan, BatchNorm, DelayInit, FeedforwardDelays, RecurrentDelays, SpikingLayer, Triangle
+from delrec import LIF, ATan, BatchNorm, DelayInit, FeedforwardDelays, Neuron, RecurrentDelays, SpikingLayer, Triangle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import ENGINES
@@ -208,12 +208,18 @@ def test_parameters_follow_the_contract():
         (lambda: RecurrentDelays(4, delays="dendritic"), ("delays", "dendritic", "axonal")),
         (lambda: RecurrentDelays(4, dropout=1.5), ("dropout", "1.5")),
         (lambda: RecurrentDelays(0), ("size", "0", "at least 1")),
+        (lambda: RecurrentDelays(32.0), ("size", "32.0", "whole number")),
+        (lambda: RecurrentDelays(4, delay_init="uniform"), ("delay_init", "uniform", "DelayInit")),
+        (lambda: RecurrentDelays(4, neuron=nn.ReLU()), ("neuron", "ReLU", "(current, state)")),
+        (lambda: RecurrentDelays(4)([[0.0] * 4]), ("current", "list", "tensor")),
+        (lambda: LIF(surrogate="atan"), ("surrogate", "atan", "make_surrogate")),
+        (lambda: SpikingLayer(4, neuron=type("Bare", (Neuron,), {})()), ("Bare", "states")),
         (lambda: RecurrentDelays(4, rounding="up"), ("rounding", "up", "restore")),
         (lambda: RecurrentDelays(4, engine="gpu"), ("engine", "gpu", "reference")),
         (lambda: RecurrentDelays(4, delay_init=DelayInit("constant", low=-3)), ("-3", "at least 0")),
         (lambda: RecurrentDelays(4)(torch.zeros(3, 2, 5)), ("(3, 2, 5)", "N = 4")),
         (lambda: RecurrentDelays(4)(torch.zeros(3, 4)), ("(3, 4)", "(T, B, N)")),
-        (lambda: RecurrentDelays(4)(torch.zeros(3, 2, 4, dtype=torch.int64)), ("int64", "float32")),
+        (lambda: RecurrentDelays(4)(torch.zeros(3, 2, 4, dtype=torch.int64)), ("int64", "floating-point")),
         (lambda: RecurrentDelays(4, max_delay=-1), ("max_delay", "-1", "at least 0")),
         (lambda: RecurrentDelays(4, max_delay=2.5), ("max_delay", "2.5", "whole")),
         (lambda: RecurrentDelays(4, batch_first=True)(torch.zeros(3, 2, 5)), ("(B, T, N)", "N = 4")),
@@ -227,7 +233,7 @@ def test_parameters_follow_the_contract():
     ],
 )
 def test_a_bad_setting_names_the_field_the_value_and_the_remedy(build, words):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises((ValueError, TypeError, NotImplementedError)) as caught:
         build()
     for word in words:
         assert word in str(caught.value)

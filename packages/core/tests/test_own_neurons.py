@@ -216,7 +216,7 @@ class Unnamed(LIF):
 @pytest.mark.parametrize(
     ("neuron", "why"),
     [
-        (Summed, "uses the operator cumsum, which has no spelling here"),
+        (Summed, "uses the operator cumsum, which this engine does not support"),
         (Looks, "branches on the value of a tensor: use torch.where"),
         (Unnamed, r"reads a tensor of shape \(2,\) from outside: return it from coefficients\(\)"),
     ],

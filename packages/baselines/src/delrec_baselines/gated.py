@@ -78,29 +78,6 @@ class GatedNetwork(Trainable):
             return F.mse_loss(scores, target.to(scores.dtype).view_as(scores))
         return super().loss(scores, target)
 
-    @property
-    def streams(self) -> bool:
-        """True: no output depends on later inputs."""
-        return True
-
-    def initial_state(self, batch: int) -> list[Any]:
-        """Return the state before the first step: None, which torch treats as zeros."""
-        return [None] * len(self.layers)
-
-    @torch.no_grad()
-    def step(self, inputs: Tensor, state: list[Any]) -> tuple[Tensor, list[Any]]:
-        """Take one step of input (B, inputs); return its output (B, classes) and the next state.
-
-        Raises ValueError in training mode, where dropout applies to the whole sequence.
-        """
-        if self.training:
-            raise ValueError("step() is for inference: call eval() first")
-        values, after = inputs.unsqueeze(0), []
-        for layer, held in zip(self.layers, state, strict=True):
-            values, held = layer(values, held)
-            after.append(held)
-        return self.readout(values[0]), after
-
     def start_recording(self) -> None:
         """Start counting operations of each forward pass."""
         self._counts = [0.0, 0.0, 0.0]

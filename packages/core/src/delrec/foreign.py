@@ -36,6 +36,10 @@ def as_neuron(neuron: Any) -> Neuron:
         return SnntorchNeuron(neuron)
     if "spikingjelly" in packages:
         return SpikingjellyNeuron(neuron)
+    try:
+        inspect.signature(getattr(neuron, "forward", neuron)).bind(None, None)
+    except TypeError as error:
+        raise TypeError(f"neuron = {neuron!r}: give a callable (current, state) -> (spike, state); {error}") from error
     return ForeignNeuron(neuron)
 
 
@@ -99,7 +103,7 @@ class ForeignNeuron(Neuron):
 
     def rules(self, dtype: torch.dtype) -> Rules:
         """Raise RuleError: foreign neurons are not compiled."""
-        raise RuleError("its step is code of another library")
+        raise RuleError("it is not a delrec.Neuron")
 
     def _flat(self, state: Any, like: Tensor) -> tuple[Tensor, ...]:
         leaves, self.__dict__["_structure"] = pytree.tree_flatten(state)  # not a setting

@@ -70,6 +70,8 @@ class Neuron(nn.Module):
     def __init__(self, surrogate: Surrogate | None = None, detach_reset: bool = False) -> None:
         super().__init__()
         self.surrogate = surrogate if surrogate is not None else Triangle(1.0)
+        if not isinstance(self.surrogate, Surrogate):
+            raise TypeError(f"surrogate = {surrogate!r}: give a Surrogate, such as ATan(), or make_surrogate('atan')")
         self.detach_reset = bool(detach_reset)
         self.size: int | None = None
 
@@ -113,7 +115,10 @@ class Neuron(nn.Module):
 
     @torch.no_grad()
     def _try_step(self, size: int) -> None:
-        kind, count = type(self).__name__, len(self.states)
+        kind = type(self).__name__
+        if not hasattr(self, "states"):
+            raise NotImplementedError(f'{kind} must list its state variables, as in states = ("membrane",)')
+        count = len(self.states)
         for name, values in (("coefficients", self.coefficients()), ("initial", self.initial())):
             for shape in (tuple(v.shape) for v in values if isinstance(v, Tensor)):
                 if shape not in ((), (1,), (size,)):

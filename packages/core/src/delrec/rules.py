@@ -111,7 +111,7 @@ class Spelling:
 
     def _operation(self, node: Node, names: Mapping[Any, str]) -> str:
         if node.op not in self.table:
-            raise RuleError(f"its step uses the operator {node.op}, which has no spelling here")
+            raise RuleError(f"its step uses the operator {node.op}, which this engine does not support")
         return self.table[node.op].format(*(self._value(a, names) for a in node.args), like="r_0", last=node.args[-1])
 
     def _value(self, value: Any, names: Mapping[Any, str]) -> str:
@@ -270,7 +270,7 @@ class _Reader:
     def read(self, node: fx.Node, args: tuple[Any, ...]) -> Any:
         """Translate one operator of torch."""
         if not isinstance(node.target, torch._ops.OpOverload):  # a part of several results
-            raise RuleError(f"its step uses the operator {args[0].op}, which has no spelling here")
+            raise RuleError(f"its step uses the operator {args[0].op}, which this engine does not support")
         name = node.target.overloadpacket.__name__.rstrip("_")
         given: Any = node.kwargs.get("dtype") or (args[1] if name == "convert_element_type" else None)
         if name in _CONSTANTS:

@@ -156,11 +156,13 @@ class SpikingLayer(Layer):
         return {}
 
     def _check_input(self, current: Tensor) -> None:
+        if not isinstance(current, Tensor):
+            raise TypeError(f"current is a {type(current).__name__}: give a tensor")
         if current.dim() != 3 or current.shape[-1] != self.size:
             shape = "(B, T, N)" if self.batch_first else "(T, B, N)"
             raise ValueError(f"current has shape {tuple(current.shape)}; this layer takes {shape} with N = {self.size}")
         if not current.is_floating_point():
-            raise ValueError(f"current has dtype {current.dtype}; give float32 or float64")
+            raise ValueError(f"current has dtype {current.dtype}; give a floating-point tensor")
         if transforming():
             raise NotImplementedError(
                 f"{type(self).__name__} does not support torch.func (grad, vmap, jvp): use torch.autograd.grad, "

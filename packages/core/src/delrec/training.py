@@ -219,19 +219,6 @@ class Trainable(nn.Module):
                 found[name] = module.delays().clone()
         return found
 
-    @property
-    def streams(self) -> bool:
-        """Whether `step` works: no output depends on later inputs."""
-        return False
-
-    def initial_state(self, batch: int) -> Any:
-        """Return the state before the first step, for `step`."""
-        raise ValueError(f"{type(self).__name__} does not stream: it has no single-step mode")
-
-    def step(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Take one step of input (B, C); return the output of that step (B, classes) and the next state."""
-        raise ValueError(f"{type(self).__name__} does not stream: it has no single-step mode")
-
     def engines(self) -> str:
         """Return the engines that ran in the last forward, joined by '+'; 'torch' if none did."""
         used = {m.engine_used for m in self.modules() if isinstance(m, SpikingLayer) and m.engine_used}
