@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,12 +61,17 @@ def results(source: str = "published", *, root: str | None = None, runs: str | N
     Raises:
         BenchError: If the source does not exist or cannot be read.
     """
-    from delrec_bench.app.options import read_runs
-    from delrec_bench.records import published_table, table
+    from delrec_bench.records import published_table, read_folder, runs_below, table
     from delrec_bench.workspace import find_workspace
 
     workspace = find_workspace(root, runs)
-    return published_table(workspace.reports) if source == "published" else table(*read_runs(workspace, source))
+    if source == "published":
+        return published_table(workspace.reports)
+    if source == "mlflow":
+        from delrec_bench.tracking import records_from_mlflow
+
+        return table(records_from_mlflow(workspace))
+    return table(*read_folder(runs_below(Path(source))))
 
 
 def evaluate(
@@ -105,7 +111,7 @@ def evaluate(
     if isinstance(method, str):
         folders: dict[str, Any] = {"methods": tuple(methods), "tasks": tuple(task_folders), "root": root, "runs": runs}
         return table([run(method, task, repetition=number, **folders, **settings) for task, number in asked])
-    from delrec_bench.runs.evaluating import evaluate_network
+    from delrec_bench.runs.trained import evaluate_network
     from delrec_bench.tasks.task import find_tasks
 
     workspace, known = find_workspace(root, runs), find_tasks(tuple(task_folders))

@@ -1,10 +1,14 @@
 """The suite's own error, and help for the commonest one: a misspelt name."""
 
+import errno
 import os
 import tempfile
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+NO_ROOM = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+"""What is wrong with a disk, and the user's affair; it ends a study, none of whose runs could be kept."""
 
 
 class BenchError(Exception):

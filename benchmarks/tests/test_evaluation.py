@@ -20,7 +20,7 @@ from delrec_bench.report.content import SCORED_ANEW
 from delrec_bench.report.declared import declaration
 from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import request_of, rerun
-from delrec_bench.runs.folder import BusyError, RunFolder
+from delrec_bench.runs.executors import Place
 from delrec_bench.runs.trained import network_of
 from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies.expansion import expand
@@ -249,7 +249,7 @@ def test_a_derived_record_is_verified_and_made_again_from_its_configuration(sett
     made = perform(settled(condition="time-jitter=20", lesion="noise=2"), workspace).record
     found = finished_record(workspace.runs, made.key)
     assert found is not None and found.content == made.content
-    again = rerun(made, METHODS, TASKS, workspace, settled().request.data)
+    again = rerun(made, Place(workspace), settled().request.data)
     [judged] = judge([MadeTwice(str(made), [(made, again)], [])]).rows
     assert (again.key, judged.word) == (made.key, "equal"), judged.reason
     assert "--set evaluation.condition=time-jitter=20 --set evaluation.lesion=noise=2" in made.command
@@ -264,13 +264,6 @@ def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(settled, workspace):
         perform(settled("rlif", condition="noise=1"), workspace)
     path.write_bytes(content)
     assert perform(settled("rlif", condition="noise=1"), workspace).record.score is not None
-
-
-def test_where_another_process_trains_the_run_the_derived_one_is_busy_and_leaves_no_failure(settled, workspace):
-    under = settled("delrec-shared", lesion="zero")
-    with RunFolder(workspace.runs, under.trained().key).locked(), pytest.raises(BusyError):
-        perform(under, workspace, wait=False)
-    assert not (workspace.runs / under.key / "failure.json").exists()
 
 
 def test_latency_is_measured_of_each_network_once_whatever_it_is_scored_under(settled):

@@ -18,8 +18,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Record, finished_record, read_failure, read_folder
 from delrec_bench.runs import perform
-from delrec_bench.runs.executors import Local, Place, carry_out, make_executor
-from delrec_bench.runs.executors.executor import work
+from delrec_bench.runs.executors import Local, Place, make_executor, work
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -95,10 +94,10 @@ def test_a_run_whose_worker_is_killed_goes_on(tmp_path, capfd, dies_once, name):
     there = place(tmp_path / "root", dies_once)
     executor = make_executor(name, there.workspace, jobs=2, options={"cluster": "local"} if name == "slurm" else None)
     executor._every = 0.2
-    (done,) = carry_out(executor, [request("dies-once")], there)
+    (done,) = executor.map([request("dies-once")], there)
     if name == "slurm":  # a killed job is reported, and the next one resumes its run
         assert "dies-once on digits: " in done.error and "its log: " in done.error
-        (done,) = carry_out(executor, [request("dies-once")], there)
+        (done,) = executor.map([request("dies-once")], there)
     else:
         assert "a worker was killed over dies-once on digits; another one goes on with it" in capfd.readouterr().err
     record = done.record(there.workspace)
@@ -186,7 +185,7 @@ def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_pat
         os.kill(int(marker.read_text()), signal.SIGUSR2)
 
     threading.Thread(target=at_its_limit, daemon=True).start()
-    (done,) = carry_out(executor, [request("cut-off")], there)
+    (done,) = executor.map([request("cut-off")], there)
     assert done.error is None
     record = finished_record(there.workspace.runs, done.key)
     assert record.content == alone.content and record.measured["resumed_after"] == [2]
@@ -265,6 +264,8 @@ def test_workers_end_with_their_parent(tmp_path, number, code):
     [
         ("raise OSError(28, 'No space left on device')", "penalty", "OSError: [Errno 28] No space left on device"),
         ("import sys; sys.exit(0)", "penalty", "SystemExit: 0"),
+        ("import sys; sys.exit(0)", "build", "method 'faulty': its build raised SystemExit: 0"),
+        ("next(iter(()))", "build", "method 'faulty': its build raised StopIteration"),
     ],
 )
 def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, capsys, fault, where, told):
@@ -272,11 +273,11 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     words = ["run", "faulty", "digits", "--epochs", "1", "--limit", "32", "--root", str(tmp_path), "--methods", methods]
     assert app.main(words) == 1
     said = capsys.readouterr().err
-    line = {"penalty": 13}[where]
-    assert f"faulty on digits, repetition 0: {told}" in said and f"(faulty.py, line {line})" in said
+    assert f"faulty on digits, repetition 0: {told}" in said
+    assert f"(faulty.py, line {13 if where == 'penalty' else 17})" in said
     assert app.main(words) == 1
     (path,) = (tmp_path / "runs").glob("*/failure.json")
-    kept = read_failure(path)  # of the very form that the documentation's schema has
+    kept = read_failure(path)
     assert (kept.status, kept.attempts, kept.method) == ("failed", 2, "faulty")
     assert "Traceback" in kept.traceback and "faulty.py" in kept.traceback
     assert read_folder(tmp_path / "runs")[0] == []
@@ -285,62 +286,27 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
     assert not path.exists()
 
 
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        ("import sys; sys.exit(0)", "SystemExit: 0"),
-        ("next(iter(()))", "StopIteration"),
-        ("raise OSError(28, 'No space left on device')", "OSError: [Errno 28] No space left on device"),
-    ],
-)
-def test_a_build_that_fails_is_a_failed_run_that_names_its_method(tmp_path, capsys, fault, told):
-    methods = method(tmp_path / "methods", "faulty", build=fault)
-    assert app.main(["run", "faulty", "digits", "--root", str(tmp_path), "--methods", methods]) == 1
-    said = capsys.readouterr().err
-    assert f"method 'faulty': its build raised {told}" in said and "(faulty.py, line 17)" in said
-    (path,) = (tmp_path / "runs").glob("*/failure.json")
-    assert read_failure(path).method == "faulty"
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_that_ends_its_process_fails_alone(tmp_path):
     methods = method(tmp_path / "methods", "leaves", build="import sys; sys.exit(0)")
     method(tmp_path / "methods", "killer", penalty="os.kill(os.getpid(), signal.SIGKILL)")
     requests = [request(name) for name in ("killer", "leaves", "lif")]
-    errors = {done.request.method: done.error for done in carry_out(Local(2), requests, place(tmp_path, methods))}
+    errors = {done.request.method: done.error for done in Local(2).map(requests, place(tmp_path, methods))}
     assert "its build raised SystemExit: 0" in errors.pop("leaves")
     assert errors == {"killer": "killer on digits: its worker was killed (out of memory?)", "lif": None}
 
 
-def test_a_bug_of_the_suite_is_not_told_as_a_methods(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("delrec_bench.runs.recording.metric_named", None)
-    assert app.main(["run", "lif", "digits", "--epochs", "1", "--limit", "32", "--root", str(tmp_path)]) == 1
-    assert "this is a bug (TypeError" in capsys.readouterr().err
-
-
-def test_a_run_that_failed_is_tried_again_as_often_as_asked(tmp_path):
-    fails_twice = """(HERE / "tries").open("a").write("x")
-        if (HERE / "tries").stat().st_size < 3: raise KeyError("not yet")"""
-    methods = method(tmp_path / "methods", "later", penalty=fails_twice)
-    assert "KeyError" in work(request("later"), place(tmp_path, methods)).error
-    assert work(request("later"), place(tmp_path, methods, retries=1)).error is None
-
-
 @pytest.mark.slow
-def test_a_run_that_another_process_does_is_left_for_the_end_and_waited_for(tmp_path, capsys):
-    methods = method(tmp_path / "methods", "plain")
-    there = place(tmp_path, methods)
-    requests = [request("plain", repetition=r) for r in range(2)]
-    key = resolve(requests[0], find_methods([methods]), find_tasks(), there.workspace).key
+def test_a_run_that_another_process_does_is_waited_for(tmp_path, capsys):
+    there = place(tmp_path, method(tmp_path / "methods", "plain"))
+    key = resolve(request("plain"), find_methods(there.method_dirs), find_tasks(), there.workspace).key
     lock = there.workspace.runs / key / "lock"
     lock.parent.mkdir(parents=True)
     held = lock.open("w")
     fcntl.flock(held, fcntl.LOCK_EX)  # as another process would
     threading.Timer(3.0, held.close).start()
-    done = list(carry_out(Local(1), requests, there))
-    assert [d.request.repetition for d in done] == [1, 0]
-    assert all(d.error is None for d in done)
+    assert work(request("plain"), there).error is None
     assert "is being done by another process; waiting for it" in capsys.readouterr().err
 
 

@@ -104,7 +104,7 @@ def test_whatever_a_checkpoint_holds_the_run_goes_on_or_starts_anew(tmp_path, ki
     resealed = data.draw(st.booleans())  # by somebody who knows how
     content = sealed(damaged(data, unsealed(whole))) if resealed else damaged(data, whole)
     (folder.path / "resume.pt").write_bytes(content)
-    training = Checkpoints(folder, "cpu", 1).checkpoint()
+    training = Checkpoints(folder).checkpoint()
     if training is None:
         assert not (folder.path / "resume.pt").exists() or content == whole or resealed
         return

@@ -87,11 +87,11 @@ class Pickled:
 
 
 ANEW = {
-    "cannot be used (ValueError: its content does not match its checksum)": with_another_bit,
+    "cannot be used (its content does not match its checksum)": with_another_bit,
     "cannot be used (RuntimeError: Error(s) in loading state_dict": of_another_network,
-    "cannot be used (ValueError: it is incomplete)": lambda c: saved({**c, "history": c["history"][:1]}),
-    "cannot be used (UnpicklingError": lambda c: saved({**c, "extra": Pickled()}),
-    "is of engine another, not cpu": lambda c: saved({**c, "belongs": {**c["belongs"], "engine": "another"}}),
+    "cannot be used (it is incomplete)": lambda c: saved({**c, "history": c["history"][:1]}),
+    "cannot be used (UnpicklingError); the run": lambda c: saved({**c, "extra": Pickled()}),
+    "is of libraries another, not": lambda c: saved({**c, "belongs": {**c["belongs"], "libraries": "another"}}),
 }
 
 
@@ -111,7 +111,7 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_run_starts_anew(tmp_path
     driver.once(tmp_path)
     assert said in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
-    assert compare(whole, folder) == (["file resume.broken.pt"] if "cannot be used" in said else [])
+    assert compare(whole, folder) == []
 
 
 def interrupted() -> None:

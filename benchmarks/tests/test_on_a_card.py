@@ -59,7 +59,7 @@ def test_a_checkpoint_goes_on_on_the_card_that_it_is_of(tmp_path, monkeypatch, c
 
     def on(card):
         monkeypatch.setattr(folder, "machine", lambda device: card)
-        return Checkpoints(RunFolder(tmp_path, "key"), "triton", 1, "cuda")
+        return Checkpoints(RunFolder(tmp_path, "key"), "cuda")
 
     first = on("this card")
     assert first.checkpoint() is None

@@ -11,6 +11,7 @@ from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import find_record, publish
 from delrec_bench.runs.again import request_of, rerun
+from delrec_bench.runs.executors import Place
 from delrec_bench.runs.single import perform
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
@@ -36,7 +37,7 @@ def made(tmp_path_factory):
 def test_a_record_is_made_again_to_the_bit_from_its_configuration_alone(made, kind):
     workspace, records = made
     before = sorted(workspace.runs.rglob("*"))
-    again = rerun(records[kind], METHODS, TASKS, workspace)
+    again = rerun(records[kind], Place(workspace))
     assert again.key == records[kind].key and again.digest == records[kind].digest
     assert sorted(workspace.runs.rglob("*")) == before
 
@@ -45,7 +46,7 @@ def test_a_run_on_other_data_is_refused_and_files_of_ones_own_need_their_folder(
     workspace, records = made
     other = records["network"].changed(data=records["network"].data | {"digest": "0" * 64})
     with pytest.raises(BenchError, match="used data 000000000000, but these are"):
-        rerun(other, METHODS, TASKS, workspace)
+        rerun(other, Place(workspace))
     own = records["network"].changed(task="shd:mine@01234567", data=records["network"].data | {"kind": "OFFICIAL"})
     with pytest.raises(BenchError, match=r"used your own files .shd:mine@01234567.; give their folder"):
         request_of(own, TASKS)

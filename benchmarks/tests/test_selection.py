@@ -13,6 +13,7 @@ from delrec_bench.records import read_folder
 from delrec_bench.report.content import TEST_SELECTED
 from delrec_bench.runs import single
 from delrec_bench.runs.again import rerun
+from delrec_bench.runs.executors import Place
 from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies import file
 from delrec_bench.tasks.task import find_tasks
@@ -70,7 +71,7 @@ def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
     assert found["delrec-axonal (selection best-test)"] == "best-test"
 
     cheated = records["best-test", 0]
-    again = rerun(cheated, METHODS, TASKS, workspace_at(checkout))
+    again = rerun(cheated, Place(workspace_at(checkout)))
     [judged] = judge([MadeTwice(str(cheated), [(cheated, again)], [])]).rows
     assert (again.key, judged.word) == (cheated.key, "equal"), judged.reason
 

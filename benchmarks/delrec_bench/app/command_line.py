@@ -5,7 +5,6 @@ import (torch) is imported inside commands, so that help and complaints come at 
 """
 
 import contextlib
-import errno
 import inspect
 import io
 import json
@@ -21,11 +20,10 @@ import typer
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.arithmetic import MOST_THREADS, pin_threads
 from delrec_bench.environment import interruptible
-from delrec_bench.errors import BenchError, RunError, bug
+from delrec_bench.errors import NO_ROOM, BenchError, RunError, bug
 
 SCHEMA = 1
 NAME = "delrec-bench"
-REFUSED = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)  # of a named file: the user's affair
 _HELP: Any = {"context_settings": {"help_option_names": ["-h", "--help"]}}
 
 
@@ -145,6 +143,6 @@ def _told(error: BaseException) -> tuple[str, int]:
         return str(error), 1
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "interrupted; finished runs are kept", 130
-    if isinstance(error, OSError) and error.errno in REFUSED and error.filename:
+    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename:
         return f"{error.filename}: {error.strerror}; make room or choose another folder", 2
     return bug(error), 1  # type: ignore[arg-type]

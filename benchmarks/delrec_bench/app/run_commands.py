@@ -134,11 +134,12 @@ def rerun(
     """Repeat a run and check whether it is equal, consistent or different (exit code 1)."""
     from delrec_bench.records import find_record, read_store
     from delrec_bench.runs.again import rerun as made_again
+    from delrec_bench.runs.executors import Place
     from delrec_bench.statistics.reproduced import MadeTwice, judge, row_of
 
     workspace = places.workspace
     found = find_record(record, workspace)
-    made = made_again(found, *places.tables(), workspace, data, folders=places.folders())
+    made = made_again(found, Place(workspace, *places.folders()), data)
     stored = [r for r in read_store(workspace.reports, [found.task])[0] if r.kind == found.kind]
     alike = [r.score for r in stored if row_of(r) == row_of(found)]
     [row] = judge([MadeTwice(str(found), [(found, made)], alike)]).rows

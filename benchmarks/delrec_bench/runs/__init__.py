@@ -1,4 +1,3 @@
 """Runs: one from a resolved request to its record, and many of them by an executor."""
 
-from delrec_bench.runs.folder import BusyError, RunFolder
 from delrec_bench.runs.single import RunOutcome, perform

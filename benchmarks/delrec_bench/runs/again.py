@@ -7,12 +7,10 @@ from pathlib import Path
 from delrec_bench.config import Request, resolve
 from delrec_bench.config.settings import FORECAST
 from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import MethodTable
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Record
 from delrec_bench.runs.executors import Place, do
-from delrec_bench.tasks.task import TaskTable
-from delrec_bench.training import Progress
-from delrec_bench.workspace import Workspace
+from delrec_bench.tasks.task import TaskTable, find_tasks
 
 
 def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Request:
@@ -27,8 +25,8 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
     if record.data["kind"] == "OFFICIAL" and ":" in record.task and data is None:
         raise BenchError(f"{record} used your own files ({record.task}); give their folder with --data DIR")
     given = {f"task.{k}": v for k, v in c["task"].items() if k != "name"}
-    given |= {f"{group}.{k}": v for group in ("training", "network", "seeds") for k, v in c[group].items()}
-    given |= {f"evaluation.{k}": v for k, v in c.get("evaluation", {}).items()}
+    for group in ("training", "network", "seeds", "evaluation"):
+        given |= {f"{group}.{k}": v for k, v in c.get(group, {}).items()}
     if c.get("network"):
         given |= {name: c[name] for name in ("dtype", "budget") if name in c}
     if tasks[name].family != "forecast":
@@ -49,23 +47,16 @@ def request_of(record: Record, tasks: TaskTable, data: str | None = None) -> Req
     )
 
 
-def rerun(
-    record: Record,
-    methods: MethodTable,
-    tasks: TaskTable,
-    workspace: Workspace,
-    data: str | None = None,
-    progress: Progress | None = None,
-    folders: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
-) -> Record:
+def rerun(record: Record, place: Place, data: str | None = None) -> Record:
     """Make a record's run again; the finished run of its key is neither read nor touched."""
+    methods, tasks = find_methods(place.method_dirs), find_tasks(place.task_dirs)
     request = request_of(record, tasks, data)
-    resolved = resolve(request, methods, tasks, workspace)
-    if resolved.data.digest != record.data["digest"]:
+    digest = resolve(request, methods, tasks, place.workspace).data.digest
+    if digest != record.data["digest"]:
         raise BenchError(
-            f"{record} used data {record.data['digest'][:12]}, but these are {resolved.data.digest[:12]}; "
+            f"{record} used data {record.data['digest'][:12]}, but these are {digest[:12]}; "
             "give the folder of the same files with --data DIR"
         )
     with tempfile.TemporaryDirectory(prefix="delrec-bench-rerun-") as folder:
-        elsewhere = replace(workspace, runs=Path(folder))
-        return do(request, Place(elsewhere, *folders), progress).record(elsewhere)
+        elsewhere = replace(place.workspace, runs=Path(folder))
+        return do(request, replace(place, workspace=elsewhere)).record(elsewhere)

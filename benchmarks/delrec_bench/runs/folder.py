@@ -15,7 +15,6 @@ rest: torch does not look at the sums in its files, and a bit that the disk lost
 import hashlib
 import io
 import json
-import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,7 +31,6 @@ from delrec_bench.records import RESULTS_VERSION, Failure, Record, plain, read_f
 from delrec_bench.workspace import remove_drafts, write_atomic
 
 CHECKPOINT_SECONDS = 60.0  # from one checkpoint to the next, at least
-SCHEMA = 1
 LIBRARIES = ("torch", "numpy", "numba")  # another version of these may add in another order
 
 
@@ -48,17 +46,6 @@ def unsealed(content: bytes) -> bytes:
     return content[32:]
 
 
-def why_unread(error: Exception) -> str:
-    """What torch says of a file that it cannot read, in one line; not how to load it as a program."""
-    if isinstance(error, pickle.UnpicklingError):
-        return f"{type(error).__name__}: it holds more than tensors and plain values"
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-
-
-class BusyError(Exception):
-    """Another process is doing this run."""
-
-
 class RunFolder:
     """One run's folder, by its key."""
 
@@ -67,19 +54,13 @@ class RunFolder:
         self.path = runs / key
 
     @contextmanager
-    def locked(self, wait: bool = True) -> Iterator[None]:
-        """Hold the run; what killed writes left behind is swept.
-
-        Args:
-            wait: Wait for another process that does this run, which is said; else `BusyError` is raised.
-        """
+    def locked(self) -> Iterator[None]:
+        """Hold the run; another process that does it is waited for. What killed writes left behind is swept."""
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / "lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            if not wait:
-                raise BusyError(self.key) from None
             say(f"run {self.key[:12]} is being done by another process; waiting for it")
             lock.acquire()
         try:
@@ -101,39 +82,25 @@ class RunFolder:
             with suppress(OSError):
                 (self.path / name).unlink()
 
-    def forget(self) -> None:
-        """Remove the folder of a run that never began, and that of all runs if it was the first."""
-        with suppress(OSError):
-            if {path.name for path in self.path.iterdir()} == {"lock"}:
-                (self.path / "lock").unlink()
-                self.path.rmdir()
-                self.path.parent.rmdir()
-
     def failed(self, about: Mapping[str, Any], error: str, traceback: str) -> None:
         """Keep why an attempt failed; attempts are counted."""
-        before = 0
+        path, before = self.path / "failure.json", 0
         with suppress(BenchError):
-            before = read_failure(self.path / "failure.json").attempts
+            before = read_failure(path).attempts
         why: dict[str, Any] = {"error": error, "traceback": traceback, "attempts": before + 1, "failed_at": _now()}
         made = {"results_version": RESULTS_VERSION, **provenance()}
-        write_failure(self.path / "failure.json", Failure(key=self.key, **about, **why, provenance=made))
+        write_failure(path, Failure(key=self.key, **about, **why, provenance=made))
 
 
 class Checkpoints:
     """A run's history and its checkpoints (a `training.Keeper`), and what earlier calls have spent on it."""
 
-    def __init__(self, folder: RunFolder, engine: str, threads: int, device: str = "cpu") -> None:
+    def __init__(self, folder: RunFolder, device: str = "cpu") -> None:
         self._device, self._name = device, f"run {folder.key[:12]}"
         self._path, self._history = folder.path / "resume.pt", folder.path / "history.jsonl"
         versions = provenance()["versions"]
-        self._belongs = {
-            "schema": SCHEMA,
-            "key": folder.key,
-            "results_version": RESULTS_VERSION,
-            "engine": engine,
-            "threads": threads,
-            "libraries": {name: versions[name] for name in LIBRARIES if name in versions},
-        }
+        libraries = {name: versions[name] for name in LIBRARIES if name in versions}
+        self._belongs: dict[str, Any] = {"key": folder.key, "libraries": libraries}
         if device != "cpu":  # another card adds up in another order
             self._belongs["machine"] = machine(device)
         self._start, self._cpu = time.perf_counter(), time.process_time()
@@ -164,11 +131,9 @@ class Checkpoints:
             whole = isinstance(training, dict) and set(saved["before"]) == set(self._before)
             if not (whole and len(saved["history"]) == len(training["fit"]["history"])):
                 raise ValueError("it is incomplete")
-        except OSError as error:
-            say(f"warning: {self._path} cannot be read ({error.strerror}); the run starts anew")
-            return None
         except Exception as error:  # whatever a damaged file makes torch and pickle raise
-            self.set_aside(why_unread(error))
+            # only the kind of another's error: torch's own text advises to load the file unsafely
+            self.drop(str(error) if isinstance(error, ValueError | OSError) else type(error).__name__)
             return None
         for name, value in self._belongs.items():
             if belongs.get(name) != value:
@@ -176,11 +141,11 @@ class Checkpoints:
                 return None
         return dict(saved)
 
-    def set_aside(self, why: str) -> None:
-        """Put a checkpoint that cannot be used out of the way, and say so."""
-        aside = self._path.with_name("resume.broken.pt")
-        self._path.replace(aside)
-        say(f"warning: {self._path} cannot be used ({why}); it is now {aside.name}, and the run starts anew")
+    def drop(self, why: str) -> None:
+        """Remove a checkpoint that cannot be used, and say so."""
+        say(f"warning: {self._path} cannot be used ({why}); the run starts anew")
+        with suppress(OSError):
+            self._path.unlink()
 
     def epoch_ended(self, entry: Mapping[str, Any], capture: Callable[[], dict[str, Any]]) -> None:
         """Write the epoch's line of history, and its checkpoint if the last one is a minute old; else keep it ready."""

@@ -8,8 +8,8 @@ import numpy as np
 from delrec_bench.config import Resolved
 from delrec_bench.environment import machine, provenance
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import RESULTS_VERSION, Record, plain
-from delrec_bench.training import Fit, Scored
+from delrec_bench.records import RESULTS_VERSION, Asked, Record, plain
+from delrec_bench.training import Fit
 
 
 def about(resolved: Resolved) -> dict[str, Any]:
@@ -25,25 +25,13 @@ def about(resolved: Resolved) -> dict[str, Any]:
     }
 
 
+def asked(resolved: Resolved) -> Asked:
+    """What is known of a run before it begins."""
+    return Asked(key=resolved.key, **about(resolved))
+
+
 def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
     """The record of a run; `more` are fields of `Record`, some in place of the usual ones."""
-    searched = {} if resolved.searched is None else {"searched": resolved.searched}
-    finished = datetime.now(UTC).isoformat(timespec="seconds")
-    usual: dict[str, Any] = {
-        "kind": "trial" if resolved.request.trial else resolved.method.kind,
-        "key": resolved.key,
-        "data": _described(resolved),
-        "metric": resolved.data.metric,
-        "control": resolved.method.control,
-        "learned": resolved.method.learned,
-        "device": resolved.device,
-        "provenance": {"results_version": RESULTS_VERSION, **searched, **provenance()},
-        "measured": {**measured, "host": machine(resolved.device), "finished_at": finished},
-    }
-    return Record(result=result, **about(resolved) | usual | more)
-
-
-def _described(resolved: Resolved) -> dict[str, Any]:
     data, options = resolved.data, resolved.options
     described = data.identity() | {
         "files": dict(data.files),
@@ -56,7 +44,20 @@ def _described(resolved: Resolved) -> dict[str, Any]:
         "used": data.used,
         "whole": dict(data.whole),
     }
-    return {name: value for name, value in described.items() if name != "name"}
+    searched = {} if resolved.searched is None else {"searched": resolved.searched}
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    usual: dict[str, Any] = {
+        "kind": "trial" if resolved.request.trial else resolved.method.kind,
+        "key": resolved.key,
+        "data": {name: value for name, value in described.items() if name != "name"},
+        "metric": data.metric,
+        "control": resolved.method.control,
+        "learned": resolved.method.learned,
+        "device": resolved.device,
+        "provenance": {"results_version": RESULTS_VERSION, **searched, **provenance()},
+        "measured": {**measured, "host": machine(resolved.device), "finished_at": finished},
+    }
+    return Record(result=result, **about(resolved) | usual | more)
 
 
 def scored(resolved: Resolved, predictions: np.ndarray, selection: str, fitted: Fit | None = None) -> dict[str, Any]:
@@ -82,9 +83,3 @@ def counts_of(model: Any) -> dict[str, int]:
     """Parameters by kind."""
     counts = model.count()
     return {**vars(counts), "total": counts.total}
-
-
-def activity_of(scores: Scored) -> dict[str, Any]:
-    """What the test set made the network do."""
-    names = ("spikes_per_neuron_step", "rates", "synaptic_operations", "delay_buffer")
-    return {name: scores.activity[name] for name in names if name in scores.activity}

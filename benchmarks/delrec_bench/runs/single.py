@@ -22,7 +22,7 @@ from delrec_bench.environment import need_device, peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError
 from delrec_bench.records import Record, canonical_json, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
-from delrec_bench.runs.recording import about, activity_of, counts_of, make_record, scored
+from delrec_bench.runs.recording import about, counts_of, make_record, scored
 from delrec_bench.runs.trained import load_weights
 from delrec_bench.training import (
     CheckpointError,
@@ -38,9 +38,6 @@ from delrec_bench.training import (
 from delrec_bench.training.delay_summary import summary as delays_of
 from delrec_bench.workspace import Workspace
 
-CHECKPOINT_SCHEMA = 1
-Delays = dict[str, torch.Tensor]  # by layer, in steps
-
 
 class RunOutcome(NamedTuple):
     """A record, and whether it was there already."""
@@ -49,9 +46,7 @@ class RunOutcome(NamedTuple):
     reused: bool
 
 
-def perform(
-    resolved: Resolved, workspace: Workspace, progress: Progress | None = None, *, wait: bool = True
-) -> RunOutcome:
+def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None = None) -> RunOutcome:
     """Do a resolved run, unless its record is there; one that was cut short goes on from its last checkpoint.
 
     Of a derived run the trained one is done first, under its own lock and key.
@@ -60,7 +55,6 @@ def perform(
         resolved: What to do.
         workspace: Where.
         progress: Called after every epoch.
-        wait: Wait for another process that does the same run; else `BusyError` is raised.
 
     Raises:
         RunError: The run failed; why, with the traceback, is kept in its folder.
@@ -69,8 +63,8 @@ def perform(
     done = finished_record(workspace.runs, resolved.key)
     if done is None:
         if resolved.derived:
-            perform(resolved.trained(), workspace, progress, wait=wait)
-        with folder.locked(wait):
+            perform(resolved.trained(), workspace, progress)
+        with folder.locked():
             done = finished_record(workspace.runs, resolved.key)  # by another process, meanwhile
             if done is None:
                 return RunOutcome(_kept(resolved, folder, workspace, progress), False)
@@ -83,32 +77,19 @@ def _kept(resolved: Resolved, folder: RunFolder, workspace: Workspace, progress:
     try:
         with exact(resolved.device):
             record, checkpoint = _made(resolved, folder, workspace, progress)
-    except BenchError:
-        folder.forget()  # the request was refused
+    except BenchError:  # the request was refused
         raise
     except (Exception, SystemExit) as error:
-        place = None if isinstance(error, RunError) else _place(resolved, error)
-        text = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}: "
-        text += str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
-        text += f" ({place})" if place else ""
+        text = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}: {error}"
+        if not isinstance(error, RunError):
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            text = text.removesuffix(str(error)) + f"{type(error).__name__}: {error}"
+            text += f" ({Path(place.filename).name}, line {place.lineno})"
         diverged = {"diverged": isinstance(error, DivergedError)}
         folder.failed(about(resolved) | diverged, text, "".join(traceback.format_exception(error)))
-        if place is None and not isinstance(error, RunError | SystemExit):
-            raise
         raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
     folder.finish(record, checkpoint)
     return record
-
-
-def _place(resolved: Resolved, error: BaseException) -> str | None:
-    """Where a method's own code, or what it called, raised; None where it was this suite: a bug."""
-    entry = resolved.method.build or resolved.method.floor
-    of_methods = ("delrec", "delrec_baselines", "torch", "delrec_bench.methods", getattr(entry, "__module__", "torch"))
-    frames = [(str(f.f_globals.get("__name__")), f, line) for f, line in traceback.walk_tb(error.__traceback__)]
-    if not any(name == own or name.startswith(f"{own}.") for name, _, _ in frames for own in of_methods):
-        return None
-    _, frame, line = [entry for entry in frames if not entry[0].startswith("torch")][-1]
-    return f"{Path(frame.f_code.co_filename).name}, line {line}"
 
 
 def _made(
@@ -122,7 +103,7 @@ def _made(
         return _floor(resolved), None
     if resolved.derived:
         return _derived(resolved, workspace.runs), None
-    checkpoints = Checkpoints(folder, resolved.engine, resolved.request.threads, resolved.device)
+    checkpoints = Checkpoints(folder, resolved.device)
     try:
         return _trained(resolved, checkpoints, progress)
     except (Exception, SystemExit):
@@ -134,10 +115,10 @@ def _made(
 
 def _fit(
     resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None, test: HeldOut | None
-) -> tuple[Any, Fit, Delays]:
-    """The trained network, and the delays that it began with.
+) -> tuple[Any, Fit, dict[str, torch.Tensor]]:
+    """The trained network, and by layer the delays that it began with.
 
-    A checkpoint that does not fit is set aside, and the training begins anew.
+    A checkpoint that does not fit is dropped, and the training begins anew.
     """
     data = resolved.data
     valid = data.valid if data.valid is not None and len(data.valid) else None
@@ -160,7 +141,7 @@ def _fit(
             )
             return model, fitted, began
         except CheckpointError as error:
-            checkpoints.set_aside(str(error))
+            checkpoints.drop(str(error))
 
 
 def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | None) -> tuple[Record, bytes | None]:
@@ -199,19 +180,24 @@ def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | 
         resolved,
         **scored(resolved, scores.predictions.numpy(), resolved.training.selection, fitted),
         **of_training,
-        activity=activity_of(scores),
+        activity=scores.activity,
         delays=delays_of(began, model) or None,
-        engine=model.engines(),
+        engine=model.engines(),  # known once it has run: a training that was resumed at its end has not
         measured={"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()},
     )
+    state = {name: value.cpu() for name, value in fitted.state.items()}
+    configuration = canonical_json(resolved.configuration)
     content = io.BytesIO()
-    about_it = {
-        "schema": CHECKPOINT_SCHEMA,
-        "key": resolved.key,
-        "configuration": canonical_json(resolved.configuration),
-        "best_epoch": fitted.best_epoch,
-    }
-    torch.save({**about_it, "state_dict": {name: value.cpu() for name, value in fitted.state.items()}}, content)
+    torch.save(
+        {
+            "schema": 1,
+            "key": resolved.key,
+            "configuration": configuration,
+            "best_epoch": fitted.best_epoch,
+            "state_dict": state,
+        },
+        content,
+    )
     return record, content.getvalue()
 
 
@@ -240,7 +226,7 @@ def _derived(resolved: Resolved, runs: Path) -> Record:
         resolved,
         **scored(resolved, scores.predictions.numpy(), trained.result["selection"]),
         parameters=counts_of(model),
-        activity=activity_of(scores),
+        activity=scores.activity,
         engine=model.engines(),
         measured={
             "wall_seconds": time.perf_counter() - start,

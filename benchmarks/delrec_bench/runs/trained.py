@@ -1,16 +1,26 @@
-"""The network of a finished run, from its record and checkpoint alone."""
+"""Trained networks: that of a finished run, from its record and checkpoint alone, or one that a user has."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from delrec import Trainable
+from torch import Tensor, nn
 
+from delrec_bench.config import Seeds
+from delrec_bench.data.samples import Cast
+from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import MethodTable
+from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
-from delrec_bench.runs.folder import why_unread
+from delrec_bench.runs.recording import counts_of
+from delrec_bench.tasks.task import Task
+from delrec_bench.training import HeldOut, score_test
 from delrec_bench.training.tensor_files import load_checkpoint
+from delrec_bench.workspace import Workspace
 
 
 def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
@@ -46,20 +56,21 @@ def load_weights(model: Any, checkpoint: Path, record: Record) -> None:
     try:
         model.load_state_dict(saved["state_dict"])
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BenchError(f"{checkpoint} does not contain the network of {record} ({why_unread(error)})") from error
+        why = str(error).partition("\n")[0]
+        raise BenchError(f"{checkpoint} does not contain the network of {record} ({why})") from error
 
 
-class Deployed(torch.nn.Module):
+class Deployed(nn.Module):
     """A trained network as its test set was scored: batches (B, T, channels) to scores (B, classes)."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Return the scores of a batch of sequences."""
         with self.network.deployed():
-            scores: torch.Tensor = self.network.classify(inputs.transpose(0, 1))
+            scores: Tensor = self.network.classify(inputs.transpose(0, 1))
             return scores
 
 
@@ -75,3 +86,63 @@ def with_example(record: Record, checkpoint: Path, methods: MethodTable) -> tupl
             return model, example.numpy(), model(example).numpy()
     except Exception as error:  # the method's own code
         raise BenchError(f"{record.method} fails on a silent sample ({type(error).__name__}: {error})") from error
+
+
+class _Wrapped(Trainable):
+    """Any module that maps sequences (T, B, C) to outputs (T', B, classes)."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The module's outputs."""
+        outputs: Tensor = self.module(inputs)
+        return outputs
+
+
+def evaluate_network(
+    network: nn.Module, task: Task, workspace: Workspace, repetition: int, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Score a network on the test samples of a task, with rounded delays and sigma 0; its columns of `records.COLUMNS`.
+
+    Args:
+        network: A `delrec.Trainable`, or a module from (T, B, C) to (T', B, classes), whose outputs are summed.
+        task: Whose samples.
+        workspace: Where its data is.
+        repetition: Whose split and permutation.
+        options: Of the data (`step_ms`, `channels`, `test_limit`, ...) in place of the task's own.
+    """
+    seeds = Seeds.of(repetition)
+    data = task.load(TaskOptions(**options), seeds.split, seeds.permutation, None, workspace)
+    model: Any = network if isinstance(network, Trainable) else _Wrapped(network)
+    first = next(network.parameters(), torch.empty(0))
+    dtype = "float64" if first.dtype == torch.float64 else "float32"
+    training = network.training
+    try:
+        scored = score_test(model, HeldOut(Cast(data.test, dtype)), data.metric, first.device.type)
+    except (RuntimeError, ValueError, IndexError) as error:
+        shape = f"({data.steps}, batch, {data.channels}) to {data.classes} outputs"
+        raise BenchError(f"the network does not fit task '{data.name}', {shape}: {error}") from error
+    finally:
+        network.train(training)
+    total = len(data.test.targets)
+    return {
+        "task": data.name,
+        "data": data.stamp,
+        "method": type(network).__name__,
+        "repetition": repetition,
+        "metric": data.metric,
+        "score": scored.score,
+        "correct": round(scored.score * total) if metric_named(data.metric).classifies else None,
+        "total": total,
+        **{f"parameters_{name}": count for name, count in counts_of(model).items()},
+        "kind": "run",
+        "step_ms": data.step_ms or None,
+        "steps": data.steps,
+        "representation": data.representation,
+        "dtype": dtype,
+        "engine": model.engines(),
+        "device": first.device.type,
+        "data_digest": data.digest,
+    }

@@ -9,8 +9,8 @@ from functools import cached_property
 from delrec_bench.config import Request, resolve
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Asked, Record, finished_record
-from delrec_bench.runs.executors import Done, Executor, Place, carry_out
-from delrec_bench.runs.recording import about
+from delrec_bench.runs.executors import Done, Executor, Place
+from delrec_bench.runs.recording import asked
 from delrec_bench.studies.cost import Cost, Past
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.tracking import follow
@@ -72,8 +72,7 @@ class Work:
             key = found[request.command()] = resolved.key
             if key not in missing and finished_record(self.place.workspace.runs, key) is None:
                 missing[key] = request
-                begun = Asked(key=key, **about(resolved))
-                self._known[request.command()] = begun, self.past.cost(resolved)
+                self._known[request.command()] = asked(resolved), self.past.cost(resolved)
         return list(missing.values()), [found[request.command()] for request in requests]
 
     def cost(self, missing: Sequence[Request]) -> Cost:
@@ -124,7 +123,7 @@ class Work:
     def _carried(self, requests: Sequence[Request]) -> Iterator[Done]:
         """Do what is trained, then what is derived; where the training failed there is nothing to score."""
         failed, derived = set(), []
-        for done in carry_out(self.executor, [r for r in requests if not r.derived], self.place):
+        for done in self.executor.map([r for r in requests if not r.derived], self.place):
             if done.error is not None:
                 failed.add(done.request.command())
             yield done
@@ -133,4 +132,4 @@ class Work:
                 yield Done(request, error=f"{request.method} on {request.task}: the run it is derived from failed")
             else:
                 derived.append(request)
-        yield from carry_out(self.executor, derived, self.place)
+        yield from self.executor.map(derived, self.place)

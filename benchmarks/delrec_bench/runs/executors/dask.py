@@ -6,14 +6,13 @@ another one, which goes on from the run's checkpoint. Workers must see the works
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 
 from distributed import Client, LocalCluster, as_completed
 
 from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.executor import Done, Place
-from delrec_bench.runs.executors.local import do
+from delrec_bench.runs.executors.local import Done, Place, do
 
 
 class Dask:
@@ -27,32 +26,26 @@ class Dask:
         """Submit every request, and yield each as it ends."""
         if not requests:
             return
-        with self._client() as client:
+        with ExitStack() as opened:
+            at = self._address
+            if at is None:
+                quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
+                at = opened.enter_context(LocalCluster(n_workers=self.jobs, threads_per_worker=1, **quiet))
+            try:
+                client = opened.enter_context(Client(at, timeout=self._timeout))
+            except (OSError, ValueError) as error:
+                raise BenchError(f"--scheduler '{self._address}' does not respond ({error})") from error
+            self.jobs = max(1, sum(client.nthreads().values()))
             futures = {client.submit(do, r, place, pure=False, priority=-n): r for n, r in enumerate(requests)}
             try:
                 for future in as_completed(futures):
-                    request, error = futures[future], future.exception()
-                    if isinstance(error, OSError):
-                        raise error
-                    if error is not None:
-                        what = f"{request.method} on {request.task}: {type(error).__name__}: {error}"
+                    request, failed = futures[future], future.exception()
+                    if isinstance(failed, OSError):
+                        raise failed
+                    if failed is not None:
+                        what = f"{request.method} on {request.task}: {type(failed).__name__}: {failed}"
                         yield Done(request, error=what)
                     else:
                         yield future.result()
             finally:
                 client.cancel(list(futures), force=True)
-
-    @contextmanager
-    def _client(self) -> Iterator[Client]:
-        if self._address is None:
-            quiet = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
-            with LocalCluster(n_workers=self.jobs, threads_per_worker=1, **quiet) as cluster, Client(cluster) as client:
-                yield client
-            return
-        try:
-            client = Client(self._address, timeout=self._timeout)
-        except (OSError, ValueError) as error:
-            raise BenchError(f"--scheduler '{self._address}' does not respond ({error})") from error
-        with client:
-            self.jobs = max(1, sum(client.nthreads().values()))
-            yield client

@@ -1,4 +1,4 @@
-"""Runs in processes of this machine, which live from first to last and end with their parent.
+"""Runs in this process, and in processes of this machine, which live from first to last and end with their parent.
 
 The parent sends (request, place) over a pipe; a child answers with the dict of each epoch, and at the end with a `Done`
 or an error. It ends with its parent, however that ends.
@@ -13,16 +13,110 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
 
 from delrec_bench import arithmetic
-from delrec_bench.config import Request
+from delrec_bench.config import Request, resolve
 from delrec_bench.environment import say
-from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.executor import Done, Place, Progress, work
+from delrec_bench.errors import NO_ROOM, BenchError, RunError, bug
+from delrec_bench.methods.method import find_methods
+from delrec_bench.records import Record, finished_record
+from delrec_bench.runs.recording import asked
+from delrec_bench.runs.single import perform
+from delrec_bench.tasks.task import find_tasks
+from delrec_bench.workspace import Workspace
 
 SERVE = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("DELREC_") and name != arithmetic.MARK}
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a worker needs to find everything again in its own process.
+
+    Attributes:
+        workspace: On a file system that every worker sees.
+        method_dirs, task_dirs: Folders of plug-ins.
+        variables: The suite's environment variables, as they were where the study was started.
+    """
+
+    workspace: Workspace
+    method_dirs: tuple[str, ...] = ()
+    task_dirs: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=_variables)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How one request ended: with a record's key and score (a trial's by validation), or with a message.
+
+    `refused` says that the request itself was wrong.
+    """
+
+    request: Request
+    key: str | None = None
+    score: float | None = None
+    reused: bool = False
+    seconds: float = 0.0
+    error: str | None = None
+    refused: bool = False
+
+    def record(self, workspace: Workspace) -> Record:
+        """The record of the run; a `BenchError` where the request was refused, a `RunError` where it failed."""
+        if self.key is None:
+            raise (BenchError if self.refused else RunError)(self.error)
+        found = finished_record(workspace.runs, self.key)
+        assert found is not None
+        return found
+
+
+class Executor(Protocol):
+    """Does runs, one `work` each, somewhere."""
+
+    jobs: int
+    """How many at a time, as far as it is known here."""
+
+    def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
+        """Do every request once, and yield each as it ends; what was not finished is cancelled on closing."""
+
+
+_one_at_a_time = threading.Lock()  # the generators of torch and numpy are the process's
+
+
+def work(request: Request, place: Place, progress: Progress | None = None) -> Done:
+    """Do one run in this process; a failure is its result, and what ends a study (`NO_ROOM`) is raised.
+
+    Args:
+        request: What to do.
+        place: Where.
+        progress: Gets {"begun": the record's `Asked`} first, then the entry of each epoch.
+    """
+    with _one_at_a_time:
+        start, refused = time.perf_counter(), False
+        os.environ.update(place.variables)
+        try:
+            methods, tasks = find_methods(place.method_dirs), find_tasks(place.task_dirs)
+            resolved = resolve(request, methods, tasks, place.workspace)
+            if progress is not None:
+                progress({"begun": asked(resolved)})
+            record, reused = perform(resolved, place.workspace, progress)
+            score = record.result["valid_score"] if record.kind == "trial" else record.score
+            return Done(request, record.key, score, reused, time.perf_counter() - start)
+        except (BenchError, RunError) as expected:
+            error, refused = str(expected), isinstance(expected, BenchError)
+        except Exception as unforeseen:
+            if isinstance(unforeseen, OSError) and unforeseen.errno in NO_ROOM:
+                raise
+            error = f"{request.method} on {request.task}: {bug(unforeseen)}"
+        return Done(request, seconds=time.perf_counter() - start, error=error, refused=refused)
 
 
 class _Child:
@@ -43,11 +137,17 @@ class _Child:
         self.end = weakref.finalize(self, _end, self.process, self.connection)
 
 
+def _end(process: "subprocess.Popen[bytes]", connection: Connection) -> None:
+    connection.close()
+    process.terminate()
+    process.wait()
+
+
 class Local:
     """`jobs` processes, or `per_device` for each CUDA device.
 
     One job is done in this process where it has the arithmetic of the run already. A child that is killed costs
-    nothing but its run's time since the last checkpoint: another one goes on from there.
+    nothing but its run's time since the last checkpoint: another one goes on from there, once.
     """
 
     def __init__(self, jobs: int, per_device: int | None = None) -> None:
@@ -61,19 +161,17 @@ class Local:
     def map(self, requests: Sequence[Request], place: Place, progress: Progress | None = None) -> Iterator[Done]:
         """Do every request, and yield each as it ends; `progress` is told of every epoch."""
         if self.jobs == 1 and not self._devices and all(_arithmetic(r) == arithmetic.current() for r in requests):
-            for request in requests:
-                yield work(request, place, progress)
+            yield from (work(request, place, progress) for request in requests)
             return
-        waiting = deque((request, place.retries + 1) for request in requests)  # how many more children may die over it
-        seats = deque(range(self.jobs))
-        busy: dict[Connection, tuple[int, _Child, Request, int]] = {}
+        waiting, seats = deque((request, False) for request in requests), deque(range(self.jobs))
+        busy: dict[Connection, tuple[int, _Child, Request, bool]] = {}
         try:
             while waiting or busy:
                 while waiting and seats:
-                    seat, (request, deaths) = seats.popleft(), waiting.popleft()
+                    seat, (request, again) = seats.popleft(), waiting.popleft()
                     child = self._child(seat, _arithmetic(request))
                     child.connection.send((request, place))
-                    busy[child.connection] = seat, child, request, deaths
+                    busy[child.connection] = seat, child, request, again
                 for connection in wait(list(busy)):
                     assert isinstance(connection, Connection)
                     try:
@@ -84,7 +182,7 @@ class Local:
                         if progress is not None:
                             progress(content)
                         continue
-                    seat, child, request, deaths = busy.pop(connection)
+                    seat, child, request, again = busy.pop(connection)
                     seats.append(seat)
                     if isinstance(content, Done):
                         self._idle[seat] = child
@@ -94,11 +192,11 @@ class Local:
                     if content is not None:
                         raise content
                     name = f"{request.method} on {request.task}"
-                    if deaths:
-                        say(f"a worker was killed over {name}; another one goes on with it")
-                        waiting.appendleft((request, deaths - 1))
-                    else:
+                    if again:
                         yield Done(request, error=f"{name}: its worker was killed (out of memory?)")
+                    else:
+                        say(f"a worker was killed over {name}; another one goes on with it")
+                        waiting.appendleft((request, True))
         finally:
             for _, child, _, _ in busy.values():  # at an interrupt
                 child.end()
@@ -112,18 +210,18 @@ class Local:
         return _Child(kind, device)
 
 
-def _end(process: "subprocess.Popen[bytes]", connection: Connection) -> None:
-    connection.close()
-    process.terminate()
-    process.wait()
-
-
 def serve(descriptor: int, parent: int) -> None:
-    """Do what comes through the pipe, in a child of `parent`, until it is closed."""
+    """Do what comes through the pipe, in a child of `parent`, until it is closed or the parent has gone."""
     connection = Connection(descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair; it ends its children
-    _end_with(parent)
     os.dup2(2, 1)  # stdout belongs to the parent, which may write one JSON object there
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
     def send(content: object) -> None:
         try:
@@ -137,21 +235,9 @@ def serve(descriptor: int, parent: int) -> None:
         except EOFError:
             return
         try:
-            done: object = work(request, place, send)
+            send(work(request, place, send))
         except OSError as error:
-            done = error
-        send(done)
-
-
-def _end_with(parent: int) -> None:
-    """Let this process end within a second of `parent`."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+            send(error)
 
 
 _alone = Local(1)

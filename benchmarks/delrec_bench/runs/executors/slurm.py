@@ -1,7 +1,7 @@
 """Runs as jobs of SLURM, by submitit: an array whose jobs are requeued at their time limit, from the checkpoint.
 
 `options` are submitit's parameters (timeout_min, mem_gb, gpus_per_node, slurm_partition, ...). `cluster` may also be
-"local" (processes of this machine) or "debug" (this process), for trying a study out before it is queued.
+"local" (every job at once, as a process of this machine) or "debug" (this process), for trying out a few runs.
 """
 
 import contextlib
@@ -16,8 +16,7 @@ import submitit
 from delrec_bench.arithmetic import started
 from delrec_bench.config import Request
 from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.executor import Done, Place
-from delrec_bench.runs.executors.local import do
+from delrec_bench.runs.executors.local import Done, Place, do
 
 TIMES = 1000  # that a job may come to its time limit: each time it is further on
 USUAL = {"name": "delrec-bench", "timeout_min": 240, "mem_gb": 8, "cpus_per_task": 1}
@@ -55,40 +54,35 @@ class Job:
 
 
 class Slurm:
-    """Jobs of one array; `every` is how often their state is asked for, in seconds."""
+    """Jobs of one array, `jobs` of them at a time; `every` is how often their state is asked for, in seconds."""
 
     def __init__(self, folder: Path, options: Mapping[str, Any], jobs: int, every: float = 5.0) -> None:
         chosen = {**USUAL, **options}
-        self._cluster = chosen.pop("cluster", "slurm")
-        if self._cluster not in ("slurm", "local", "debug"):
-            raise BenchError(f"--executor-option cluster={self._cluster}; it must be slurm, local or debug")
+        cluster = chosen.pop("cluster", "slurm")
+        if cluster not in ("slurm", "local", "debug"):
+            raise BenchError(f"--executor-option cluster={cluster}; it must be slurm, local or debug")
         self._every, self.jobs = every, jobs
+        again = {} if cluster == "debug" else {f"{cluster}_max_num_timeout": TIMES}
+        parallel = {"slurm_array_parallelism": jobs} if cluster == "slurm" else {}
         try:
-            again = {} if self._cluster == "debug" else {f"{self._cluster}_max_num_timeout": TIMES}
-            self._executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self._cluster, **again)
-            parallel = {"slurm_array_parallelism": jobs} if self._cluster == "slurm" else {}
+            self._executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster, **again)
             self._executor.update_parameters(**{**parallel, **chosen})
         except (RuntimeError, NameError, TypeError, ValueError) as error:
             raise BenchError(f"--executor slurm: {error}; see submitit's parameters") from error
 
     def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
         """Queue every request, and yield each as it ends."""
-        waiting = list(requests)
-        running: dict[Any, Request] = {}
-        # SLURM keeps to the array's limit; on this machine every job would start at once.
-        window = len(waiting) if self._cluster == "slurm" else self.jobs
+        if not requests:
+            return
+        # jobs inherit the environment, so that the signal at a time limit reaches the process of the run
+        with started(requests[0].arithmetic), self._executor.batch():
+            jobs = [self._executor.submit(Job(request, place)) for request in requests]
+        running: dict[Any, Request] = dict(zip(jobs, requests, strict=True))
         try:
-            while waiting or running:
-                fresh, waiting = waiting[: window - len(running)], waiting[window - len(running) :]
-                if fresh:
-                    # jobs inherit the environment, so that the signal at a time limit reaches the process of the run
-                    with started(fresh[0].arithmetic), self._executor.batch():
-                        queued = [self._executor.submit(Job(request, place)) for request in fresh]
-                    running |= dict(zip(queued, fresh, strict=True))
+            while running:
                 for job in [job for job in running if job.done()]:
                     yield _outcome(job, running.pop(job))
-                if running:
-                    time.sleep(self._every)
+                time.sleep(self._every if running else 0.0)
         finally:
             for job in running:
                 with contextlib.suppress(Exception):
