@@ -11,11 +11,11 @@ from delrec.engines import engine_for
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
 from delrec_bench.config.evaluation import Evaluation
 from delrec_bench.config.settings import Settings, settle
-from delrec_bench.config.sizes import BrokenBuildError, counted, with_budget
+from delrec_bench.config.sizes import counted, with_budget
 from delrec_bench.config.tree import Request
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.environment import say
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import run_key
 from delrec_bench.tasks.task import TaskTable
@@ -113,7 +113,7 @@ def _check_network(settings: Settings, data: TaskData) -> None:
         raise BenchError(
             f"network.skip_steps is {skipped}, but '{data.name}' has only {data.steps} steps; give a smaller number"
         )
-    with suppress(BrokenBuildError):  # the run itself will fail by it, and leave a record of that
+    with suppress(RunError):  # the run itself will fail by it, and leave a record of that
         counted(settings.method, settings.network, data.channels, data.classes)
 
 

@@ -10,44 +10,27 @@ from typing import Any
 import torch
 
 from delrec_bench.config.settings import Settings
-from delrec_bench.errors import BenchError
-from delrec_bench.methods.method import Method, broken, refused
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.methods.method import Method
 from delrec_bench.records import canonical_json
 
 LARGEST = 1 << 16  # neurons per layer, where the search gives up
 
 
-class BrokenBuildError(BenchError):
-    """A method's `build` did not give a network, for another reason than its settings."""
-
-
 def counted(method: Method, network: Mapping[str, Any], inputs: int, classes: int) -> int:
-    """Trainable parameters of a method's network, exactly, without allocating them; the random state is left alone.
-
-    A network that cannot be built without memory is built with it.
-
-    Raises:
-        BenchError: The method refuses its settings.
-        BrokenBuildError: Its `build` fails.
-    """
+    """Trainable parameters of a method's network, exactly, without allocating them; the random state is left alone."""
     return _counted(method, canonical_json({**network, "engine": "reference"}), inputs, classes)
 
 
 @lru_cache(None)  # the repetitions of a study, its conditions of evaluation, and the search for a width ask alike
 def _counted(method: Method, network: str, inputs: int, classes: int) -> int:
-    assert method.build is not None
     settings = json.loads(network)
     with torch.random.fork_rng(devices=[]):
         try:
-            try:
-                with torch.device("meta"):
-                    return int(method.build(settings, inputs, classes).count().trainable)
-            except RuntimeError:  # it asks for values, which a tensor without memory has not
-                return int(method.build(settings, inputs, classes).count().trainable)
-        except ValueError as error:
-            raise refused(method.name, error) from error
-        except (Exception, SystemExit) as error:
-            raise BrokenBuildError(broken(method.name, error)) from error
+            with torch.device("meta"):
+                return int(method.network(settings, inputs, classes).count().trainable)
+        except (RuntimeError, RunError):  # it asks for values, which a tensor without memory has not
+            return int(method.network(settings, inputs, classes).count().trainable)
 
 
 def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classes: int, budget: int) -> list[int]:

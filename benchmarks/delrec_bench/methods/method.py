@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from delrec_bench.errors import BenchError, nearest
+from delrec_bench.errors import BenchError, RunError, nearest
 from delrec_bench.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -27,18 +27,6 @@ FAMILIES = (
 
 def _everywhere(task: "Task") -> str | None:
     return None
-
-
-def refused(method: str, error: ValueError) -> BenchError:
-    """The error of a method whose `build` refuses its settings."""
-    return BenchError(f"method '{method}': {error}")
-
-
-def broken(method: str, error: BaseException) -> str:
-    """The message for a method whose `build` raised another exception: the method, the error and where it happened."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    kind = type(error).__name__
-    return f"method '{method}': its build raised {kind}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +92,18 @@ class Method:
         """The name under which its settings are searched and kept."""
         return self.searched_with or self.name
 
+    def network(self, settings: Mapping[str, Any], inputs: int, classes: int) -> "Trainable":
+        """Build its network; a `BenchError` where it refuses the settings, a `RunError` where its code fails."""
+        assert self.build is not None
+        try:
+            return self.build(settings, inputs, classes)
+        except ValueError as error:
+            raise BenchError(f"method '{self.name}': {error}") from error
+        except (Exception, SystemExit) as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            what, where = f"{type(error).__name__}: {error}", f"{Path(last.filename).name}, line {last.lineno}"
+            raise RunError(f"method '{self.name}': its build raised {what} ({where})") from error
+
     def preset(self, task: "Task", profile: str) -> dict[str, Any]:
         """The method's own settings for a task and profile; the more specific ones take precedence."""
         merged: dict[str, Any] = {}
@@ -120,11 +120,7 @@ class MethodTable(Plugins[Method]):
 
 
 def find_methods(extra_dirs: Iterable[Path | str] = ()) -> MethodTable:
-    """All methods: of this package, of installed distributions, and of every *.py file in the extra folders.
-
-    Raises:
-        BenchError: As `Plugins.found`; a method whose control, or the one that it is searched with, is not there.
-    """
+    """All methods: of this package, of installed distributions, and of every *.py file in the extra folders."""
     table = MethodTable.found(extra_dirs)
     for method in table.values():
         for role, name in (("control", method.control), ("searched_with", method.searched_with)):

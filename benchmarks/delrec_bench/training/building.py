@@ -6,27 +6,14 @@ from typing import Any
 import torch
 
 from delrec_bench.config import Resolved
-from delrec_bench.errors import RunError
-from delrec_bench.methods.method import broken, refused
 from delrec_bench.training.resuming import seed_everything
 
 
 def build(resolved: Resolved) -> Any:
-    """Return the network of a run, drawn from the seed of its initialisation, on its device and in its dtype.
-
-    Raises:
-        BenchError: The network refuses a setting.
-        RunError: The method's `build` fails.
-    """
+    """Return the network of a run, drawn from the seed of its initialisation, on its device and in its dtype."""
     data = resolved.data
-    assert resolved.method.build is not None
     seed_everything(resolved.seeds.stream("initialisation"))
-    try:
-        model = resolved.method.build({**resolved.network, "engine": resolved.engine}, data.channels, data.classes)
-    except ValueError as error:
-        raise refused(resolved.method.name, error) from error
-    except (Exception, SystemExit) as error:
-        raise RunError(broken(resolved.method.name, error)) from error
+    model = resolved.method.network({**resolved.network, "engine": resolved.engine}, data.channels, data.classes)
     dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
     return model.to(device=resolved.device, dtype=dtype)
 
