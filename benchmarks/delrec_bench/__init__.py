@@ -120,7 +120,7 @@ def evaluate(
 
 def _request(method: str, task: str, settings: dict[str, Any]) -> "Request":
     from delrec_bench.config import Request
-    from delrec_bench.config.toml import dotted
+    from delrec_bench.schema import dotted
 
     own = {field.name for field in fields(Request)}
     options = {name: value for name, value in settings.items() if name in own}

@@ -89,3 +89,11 @@ def told(error: ValidationError, known: list[str], prefix: str = "") -> str:
     if first["type"] == "value_error":
         return f"{name} is {value}; it must be {first['ctx']['error']}"
     return f"{name} is {value}; {first['msg'].replace('Input should', 'it must')}"
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one table with dotted keys."""
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        out |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return out

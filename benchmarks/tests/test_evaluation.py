@@ -39,7 +39,7 @@ TINY = (
     ("training.batch", 8),
     ("training.epochs", 2),
 )
-NULLS = [f"{name}={lesion.null:g}" for name, lesion in LESIONS.items() if lesion.unit]
+NULLS = ("shrink=1", "noise=0", "quantise=1", "prune=0")
 
 
 def corpus(folder: Path) -> Path:
@@ -239,7 +239,7 @@ def test_what_cannot_be_evaluated_is_refused_before_anything_is_trained(data, wo
 def test_pixels_have_no_events_and_a_trial_no_test_set(settled, workspace):
     with pytest.raises(BenchError, match="digits has no events; use a spiking task"):
         resolve(Request("lif", "digits", overrides=(("condition", "deletion=0.1"),)), METHODS, TASKS, workspace)
-    with pytest.raises(BenchError, match="a trial never sees the test set"):
+    with pytest.raises(BenchError, match="never sees the test set"):
         settled(trial=True, lesion="zero")
     with pytest.raises(BenchError, match="only recurrent delays have a sigma"):
         perform(settled("dcls", deployment="sigma"), workspace)
@@ -297,8 +297,6 @@ def reproduced(capsys, data, *more, code=0):
 
 
 def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in_its_rows(root, data, capsys):
-    planned, _ = reproduced(capsys, data, "--dry-run")
-    assert planned["runs"] == 5 and sum(row["runs"] for row in planned["rows"]) == 7, "and two that are trained"
     first, said = reproduced(capsys, data)
     assert (first["runs"], first["trained"], first["reused"]) == (5, 7, 0), said
     records = read_folder(root / "runs")[0]

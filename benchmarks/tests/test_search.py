@@ -211,7 +211,7 @@ def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
         keys.append(prepared.key)
     assert keys[0] != keys[1], "a run of the same seeds is not taken for the trial, nor the trial for the run"
     assert all(Seeds.of(r).initialisation != TRIAL_SEED for r in range(1000))
-    with pytest.raises(BenchError, match="nothing to search"):
+    with pytest.raises(BenchError, match="a trial trains a network"):
         resolve(Request("counts-only", "digits", trial=True), METHODS, TASKS, workspace_at(tmp_path))
 
 

@@ -19,14 +19,13 @@ from delrec_bench.schema import settings
 class Lesion(NamedTuple):
     """One kind of lesion: (delays in steps, float64; level; generator) -> delays in steps.
 
-    `unit` is that of a level, empty where there is none; `null` is the level that changes no deployed delay.
+    `unit` is that of a level, empty where there is none.
     """
 
     change: Callable[[Tensor, float, Generator], Tensor]
     unit: str = ""
     least: float = 0.0
     most: float = 0.0
-    null: float = 0.0
 
 
 def _permute(delay: Tensor, level: float, generator: Generator) -> Tensor:
@@ -45,9 +44,9 @@ def _noise(delay: Tensor, level: float, generator: Generator) -> Tensor:
 LESIONS = {
     "permute": Lesion(_permute),  # delays change places within their layer
     "zero": Lesion(lambda delay, *_: torch.zeros_like(delay)),
-    "shrink": Lesion(lambda delay, level, _: delay * level, "factor", most=1.0, null=1.0),
+    "shrink": Lesion(lambda delay, level, _: delay * level, "factor", most=1.0),
     "noise": Lesion(_noise, "steps (standard deviation)", most=1e6),
-    "quantise": Lesion(lambda delay, level, _: (delay / level).round() * level, "steps", 1.0, 1e6, 1.0),
+    "quantise": Lesion(lambda delay, level, _: (delay / level).round() * level, "steps", 1.0, 1e6),
     "prune": Lesion(_prune, "share of delays", most=1.0),  # a share, drawn at random, becomes 0
 }
 

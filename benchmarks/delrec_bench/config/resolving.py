@@ -24,23 +24,14 @@ from delrec_bench.workspace import Workspace
 
 @dataclass(frozen=True)
 class Resolved(Settings):
-    """Everything that decides a run, as no later room changes it.
-
-    Attributes:
-        data: The task's splits, ready for batches.
-        device: "cpu" or "cuda".
-        engine: The engine that runs the network; "none" for a floor.
-        arithmetic: As the run computes: as asked, but native where this machine cannot be portable.
-        configuration: Every setting as plain values: the record's configuration.
-        key: SHA-256 of configuration and data, see `delrec_bench.records.run_key`.
-    """
+    """Everything that decides a run, as no later room changes it."""
 
     data: TaskData
-    device: str
-    engine: str
-    arithmetic: Arithmetic
-    configuration: dict[str, Any]
-    key: str
+    device: str  # "cpu" or "cuda"
+    engine: str  # that runs the network; "none" for a floor
+    arithmetic: Arithmetic  # as asked, but native where this machine cannot be portable
+    configuration: dict[str, Any]  # every setting as plain values: the record's
+    key: str  # SHA-256 of configuration and data, see `delrec_bench.records.run_key`
 
     @property
     def derived(self) -> bool:
@@ -59,7 +50,7 @@ class Resolved(Settings):
         """The command that makes the run again; what only a study may show is made again from its record."""
         if self.request.exhibits is not None:
             return f"delrec-bench rerun {self.key}"
-        return replace(self.request, study=None).command()
+        return self.request.command()
 
 
 def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
@@ -84,14 +75,15 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         )
     if method.build is not None:
         settings = with_budget(settings, data.channels, data.classes)
-        _check_network(settings, data)
-    if settings.evaluation.condition is not None and data.under is None:
-        raise BenchError(
-            f"evaluation.condition is '{settings.evaluation.condition}', but {data.name} has no events; use a "
-            "spiking task"
-        )
-    if request.trial:
-        _check_trial(settings, data)
+        if (skipped := settings.network.get("skip_steps", 0)) >= data.steps:
+            raise BenchError(f"network.skip_steps is {skipped}, but '{data.name}' has only {data.steps} steps")
+        with suppress(RunError):  # the run itself will fail by it, and leave a record of that
+            counted(method, settings.network, data.channels, data.classes)
+    if (condition := settings.evaluation.condition) is not None and data.under is None:
+        raise BenchError(f"evaluation.condition is '{condition}', but {data.name} has no events; use a spiking task")
+    sees_test = settings.evaluation.canonical() or settings.training.selection == "best-test"
+    if request.trial and (sees_test or method.floor):
+        raise BenchError("a trial trains a network and never sees the test set; omit --trial")
     arithmetic = _arithmetic(request.arithmetic, device)
     configuration = {**settings.values, "device": device, "engine": engine, "arithmetic": arithmetic}
     if request.trial:  # a run of the same settings and seeds is another thing, with another key
@@ -105,28 +97,6 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
 def _read(load: Any, *where: Any) -> TaskData:
     data: TaskData = load(*where)
     return data
-
-
-def _check_network(settings: Settings, data: TaskData) -> None:
-    """Refuse a network that sees no step of the data, or that its method does not build."""
-    if (skipped := settings.network.get("skip_steps", 0)) >= data.steps:
-        raise BenchError(
-            f"network.skip_steps is {skipped}, but '{data.name}' has only {data.steps} steps; give a smaller number"
-        )
-    with suppress(RunError):  # the run itself will fail by it, and leave a record of that
-        counted(settings.method, settings.network, data.channels, data.classes)
-
-
-def _check_trial(settings: Settings, data: TaskData) -> None:
-    why = ""
-    if settings.evaluation.canonical() or settings.training.selection == "best-test":
-        why = f"a trial never sees the test set ({settings.evaluation}, selection {settings.training.selection})"
-    elif settings.method.floor is not None:
-        why = f"method '{settings.method.name}' has no network, so nothing to search"
-    elif data.valid is None or not len(data.valid):
-        why = f"task '{data.name}' has no validation data, which alone score a trial"
-    if why:
-        raise BenchError(f"{why}; omit --trial")
 
 
 def _arithmetic(asked: Arithmetic, device: str) -> Arithmetic:

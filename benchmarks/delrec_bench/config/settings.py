@@ -15,12 +15,12 @@ from pydantic import BaseModel, BeforeValidator, Field, create_model
 
 from delrec_bench.config.evaluation import NAMES, Evaluation
 from delrec_bench.config.searched import searched_settings
-from delrec_bench.config.toml import dotted, preset
+from delrec_bench.config.toml import preset
 from delrec_bench.config.tree import AXES, Request, Seeds, TrainingConfig, Whole
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.methods.method import Method
-from delrec_bench.schema import FileTable, checked
+from delrec_bench.schema import FileTable, checked, dotted
 from delrec_bench.tasks.task import Task
 
 FORECAST = {"task.tau", "task.horizon"}  # options that only a forecast has: elsewhere `tau` is the neuron's
@@ -46,34 +46,20 @@ def _network_model(method: Method) -> type[BaseModel]:
 
 @dataclass(frozen=True)
 class Settings:
-    """A request with every setting settled that needs no data.
-
-    Attributes:
-        request: What was asked.
-        method, task: What its names stand for.
-        options: How the task's data is prepared.
-        training: How the network is trained.
-        network: What the method's `build` reads.
-        seeds: Of every axis.
-        evaluation: How the trained network is scored.
-        dtype: Number type of network and inputs.
-        values: All of it as plain values.
-        point: What was asked for beside the profile's preset, by dotted key.
-        searched: Name of the searched preset whose settings it has; None where there is none, and of a trial.
-    """
+    """A request with every setting settled that needs no data."""
 
     request: Request
     method: Method
     task: Task
-    options: TaskOptions
+    options: TaskOptions  # how the task's data is prepared
     training: TrainingConfig
-    network: dict[str, Any]
+    network: dict[str, Any]  # what the method's `build` reads
     seeds: Seeds
     evaluation: Evaluation
-    dtype: str
-    values: dict[str, Any]
-    point: dict[str, Any]
-    searched: str | None
+    dtype: str  # of network and inputs
+    values: dict[str, Any]  # all of it as plain values
+    point: dict[str, Any]  # what was asked for beside the profile's preset, by dotted key
+    searched: str | None  # name of the searched preset whose settings it has; None without one, and of a trial
 
 
 def defaults(method: Method, forecast: bool = True) -> dict[str, Any]:

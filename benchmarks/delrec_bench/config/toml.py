@@ -2,13 +2,13 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError, nearest
+from delrec_bench.schema import dotted
 from delrec_bench.tasks.task import Task
 
 
@@ -57,14 +57,6 @@ def preset(profile: str, task: Task) -> dict[str, Any]:
     if profile == "quick":
         merged |= {f"task.{name}": value for name, value in task.quick.items()}
     return merged
-
-
-def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one table with dotted keys."""
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        out |= dotted(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return out
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -90,9 +90,7 @@ class Request:
                 words += [f"--{name}", Path(value).resolve().name if name == "data" else str(value)]
         for key, value in self.overrides:
             words += ["--set", f"{key}={toml_value(value)}"]
-        words += ["--trial"] * self.trial
-        words += [] if self.study is None else ["--study", self.study]
-        return shlex.join(words)
+        return shlex.join(words + ["--trial"] * self.trial)
 
 
 @settings("training.")

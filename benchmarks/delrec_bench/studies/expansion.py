@@ -23,8 +23,6 @@ from delrec_bench.studies.file import (
 )
 from delrec_bench.tasks.task import TaskTable
 
-GROUPS = ("task", "training", "network", "evaluation")
-
 P = TypeVar("P", PrimaryTable, ContrastTable)
 
 
@@ -242,20 +240,12 @@ class _Expansion:
     def settings(self) -> dict[str | None, dict[str, Any]]:
         """What `set` says for every run (None), each task and each method, the profile's over what stands above."""
         found: dict[str | None, dict[str, Any]] = {None: {}}
-        names = [*self.tasks, *self.methods]
         above = set().union(*self.known.values())  # for the methods of any profile
-        for said, keys, owners in (
-            (self.file.set, above, names),
-            (self.table.set, self.keys, [*self.all_tasks, *self.all_methods]),
-        ):
-            for name, value in said.items():
-                if isinstance(value, dict) != (name in names or name in GROUPS):
-                    raise self.wrong(f": set.{name} does not name a task or a method; {nearest(name, names)}")
-            self.only("method or task", [name for name in said if name in names], owners)
-            parts: dict[str | None, Any] = {None: {k: v for k, v in said.items() if k not in names}}
-            for owner, of in (parts | {k: v for k, v in said.items() if k in names}).items():
-                theirs = self.known.get(str(owner), keys)
-                found.setdefault(owner, {}).update(self.full(of, theirs, f"set.{owner}" if owner else "set"))
+        for said, keys in ((self.file.set, above), (self.table.set, self.keys)):
+            own = {k: v for k, v in said.items() if isinstance(v, dict) and (k in self.tasks or k in self.methods)}
+            found[None].update(self.full({k: v for k, v in said.items() if k not in own}, keys, "set"))
+            for owner, of in own.items():
+                found.setdefault(owner, {}).update(self.full(of, self.known.get(owner, keys), f"set.{owner}"))
         return found
 
     def space(self, taken: Collection[str]) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from delrec_bench.config import dotted, read_toml
+from delrec_bench.config import read_toml
 from delrec_bench.config.tree import Exhibit
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.schema import FileTable, checked
+from delrec_bench.schema import FileTable, checked, dotted
 
 FOLDER = Path(__file__).parent
 MOST_REPETITIONS = 1000

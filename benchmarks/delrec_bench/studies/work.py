@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from delrec_bench.config import Request, resolve
@@ -99,7 +99,7 @@ class Work:
                     live.end(key, "FAILED" if done.error is not None else "FINISHED")
                 if done.error is not None:
                     what = {"method": request.method, "task": request.task, "error": done.error}
-                    failed.append({**what, "command": replace(request, study=None).command()})
+                    failed.append({**what, "command": request.command()})
         return failed
 
     def _progress(self, requests: Sequence[Request], labels: Mapping[str, str]) -> Generator[Done, None, None]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from delrec_bench.records import Record
+from delrec_bench.schema import dotted
 
 VALUE_LENGTH = 6000
 """Characters of a parameter at most."""
@@ -14,23 +15,14 @@ Entries = dict[int, tuple[Mapping[str, Any], int]]
 """Epoch -> its entry of history, and when it ended in ms since 1970."""
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names of nested values, and what they hold."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
     """A nested configuration as dotted names and text, as MLflow's params want it."""
-    return {k: (v if isinstance(v, str) else json.dumps(v))[:VALUE_LENGTH] for k, v in flat(values)}
+    return {k: (v if isinstance(v, str) else json.dumps(v))[:VALUE_LENGTH] for k, v in dotted(values).items()}
 
 
 def numbers(values: Mapping[str, Any], lists: bool = False) -> Iterator[tuple[str, float]]:
     """The numbers of nested values by dotted name, with `lists` those of a list by their place in it."""
-    for name, value in flat(values):
+    for name, value in dotted(values).items():
         if lists and isinstance(value, list):
             yield from numbers({f"{name}.{i}": v for i, v in enumerate(value)}, lists)
         elif isinstance(value, int | float) and not isinstance(value, bool):
