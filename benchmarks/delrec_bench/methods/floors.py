@@ -59,24 +59,27 @@ def linear_forecast(data: TaskData) -> np.ndarray:
     """Forecast (float64) of every test sample, linear in its T * C values."""
     from sklearn.linear_model import Ridge
 
-    model = _fitted(Ridge(alpha=RIDGE), _totals(data.train, data.steps), data.train.targets.numpy())
-    return np.asarray(model.predict(_totals(data.test, data.steps)), np.float64).reshape(len(data.test))
+    model = _fitted(Ridge(alpha=RIDGE), _values(data.train), data.train.targets.numpy())
+    return np.asarray(model.predict(_values(data.test)), np.float64).reshape(len(data.test))
+
+
+def _values(samples: Samples) -> np.ndarray:
+    """All values of a sample, (n, T * C)."""
+    pieces = (samples.batch(indices).numpy() for indices in torch.arange(len(samples)).split(256))
+    return np.concatenate([p.transpose(1, 0, 2).reshape(p.shape[1], -1) for p in pieces]).astype(np.float64)
 
 
 def features(samples: Samples, slices: int) -> np.ndarray:
     """Square roots of the spikes per slice and channel, (n, slices * C)."""
-    return np.sqrt(samples.totals(slices) if isinstance(samples, CountSamples) else _totals(samples, slices))
-
-
-def _totals(samples: Samples, slices: int) -> np.ndarray:
-    """Sums of the values in `slices` equal parts of the sample and per channel, (n, slices * C)."""
+    if isinstance(samples, CountSamples):
+        return np.sqrt(samples.totals(slices))
     pieces = []
     for indices in torch.arange(len(samples)).split(256):
         values = samples.batch(indices).numpy()  # (T, B, C)
         edges = np.unique((np.arange(slices) * len(values)) // slices)
         totals = np.add.reduceat(values, edges, axis=0, dtype=np.float64)
         pieces.append(totals.transpose(1, 0, 2).reshape(len(indices), -1))
-    return np.concatenate(pieces)
+    return np.sqrt(np.concatenate(pieces))
 
 
 def _learned(data: TaskData) -> list[Samples]:
