@@ -58,8 +58,7 @@ def sync(places: Places) -> Answer:
     workspace, (methods, _) = places.workspace, places.tables()
     with Display() as display:
         records, _ = read_folder(workspace.runs, display.say)
-        model_of, shown = partial(with_example, methods=methods), partial(display.each, "MLflow")
-        summary = synced(workspace, records, model_of, shown)
+        summary = synced(workspace, display.each("MLflow", records), partial(with_example, methods=methods))
     content = {name: getattr(summary, name) for name in ("added", "replaced", "unchanged")}
     return Answer(content | {"database": summary.place}, str(summary))
 

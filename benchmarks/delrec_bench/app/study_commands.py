@@ -166,8 +166,8 @@ def _finish(
     say, workspace, (methods, tasks) = display.say, places.workspace, places.tables()
     own, published = read_folder(workspace.runs, say), read_store(workspace.reports)
     try:
-        shown, model_of = partial(display.each, "MLflow"), partial(with_example, methods=methods)
-        say(f"MLflow: {sync(workspace, own[0], model_of, shown, dict.fromkeys(keys, study.name))}")
+        shown, model_of = display.each("MLflow", own[0]), partial(with_example, methods=methods)
+        say(f"MLflow: {sync(workspace, shown, model_of, dict.fromkeys(keys, study.name))}")
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
     records, failures = together(own, published)

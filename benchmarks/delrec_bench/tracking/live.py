@@ -1,7 +1,5 @@
 """Runs seen live: what workers append to ``runs/<key>/history.jsonl`` goes to MLflow, each epoch at its own time."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time
@@ -11,11 +9,8 @@ from pathlib import Path
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Asked
-from delrec_bench.tracking.mlflow_store import opened
-from delrec_bench.tracking.values import Entries, milliseconds
+from delrec_bench.tracking.mlflow_store import Entries, milliseconds, opened
 from delrec_bench.workspace import Workspace
-
-SECONDS = 5.0
 
 
 class Follower:
@@ -86,7 +81,7 @@ def follow(
     say: Callable[[str], None],
     runs: Iterable[Asked] = (),
     study: str | None = None,
-    seconds: float = SECONDS,
+    seconds: float = 5.0,
 ) -> Iterator[Follower]:
     """Follow runs in a thread of this process as long as the block lasts; those that have not ended then are KILLED.
 

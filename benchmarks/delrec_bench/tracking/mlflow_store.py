@@ -1,17 +1,19 @@
-"""MLflow's store: where it is, opening it, and the few things that are written to it."""
+"""MLflow's store: where it is, opening it, and the few things that are written to it, in its own words."""
 
-from __future__ import annotations
-
+import json
 import logging
 import os
-from collections.abc import Iterator
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Asked
-from delrec_bench.tracking.values import Entries, numbers, texts
+from delrec_bench.schema import dotted
 from delrec_bench.workspace import Workspace, locked
 
 # Set before MLflow is imported: it reads them once. The suite sends nothing anywhere.
@@ -33,7 +35,6 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
 EXPERIMENT = "delrec-bench"
-VARIABLE = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
 EXPERIMENT_TAGS = {
     # What MLflow's page asks to show training runs; without it the page opens on traces of language models.
@@ -41,13 +42,12 @@ EXPERIMENT_TAGS = {
     "mlflow.note.content": "Runs of delrec-bench: a study carries its page and mean scores; its runs stand below it.",
 }
 KEY, STUDY = "delrec.key", "delrec.study"
+VALUE_LENGTH, NAME_LENGTH = 6000, 250  # characters at most
 _SOURCE = {"mlflow.source.name": "delrec-bench", "mlflow.source.type": "LOCAL"}
 _MOST_RUNS, _BATCH_METRICS, _BATCH_PARAMS = 50_000, 1000, 100  # what MLflow takes and gives at once
 
-
-def tracking_uri(workspace: Workspace) -> str:
-    """MLFLOW_TRACKING_URI, else the workspace's database, as ``mlflow ui --backend-store-uri`` takes it."""
-    return os.environ.get(VARIABLE) or f"{SQLITE}{workspace.database}"
+Entries = dict[int, tuple[Mapping[str, Any], int]]
+"""Epoch -> its entry of history, and when it ended in ms since 1970."""
 
 
 def make_database(path: Path) -> None:
@@ -60,12 +60,13 @@ def make_database(path: Path) -> None:
 
 
 @contextmanager
-def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator[Store]:
+def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator["Store"]:
     """The store, made if it is not there; one writer of this workspace at a time.
 
-    A store that is damaged, locked or not there is a `BenchError`: it stops no run or page.
+    It is at MLFLOW_TRACKING_URI, else the workspace's database. One that is damaged, locked or not there is a
+    `BenchError`: it stops no run or page.
     """
-    uri = tracking_uri(workspace)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{workspace.database}"
     try:
         with locked(workspace.database, seconds):
             try:
@@ -78,10 +79,12 @@ def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator[Store]:
 
 
 def _unusable(uri: str, error: Exception) -> BenchError:
-    why = " ".join(str(getattr(error, "message", error)).split())[:300]
+    why = f"{type(error).__name__}: {' '.join(str(getattr(error, 'message', error)).split())[:300]}"
+    if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
+        return BenchError(f"MLflow refused what should be logged ({why}); the records contain everything")
     return BenchError(
-        f"MLflow's store {uri} cannot be used ({type(error).__name__}: {why}); fix that, or move the store "
-        "away and sync again (the records contain everything)"
+        f"MLflow's store {uri} cannot be used ({why}); fix that, or move the store away and sync again (the records "
+        "contain everything)"
     )
 
 
@@ -99,20 +102,6 @@ class Store:
         elif found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         self.experiment = str(created if found is None else found.experiment_id)
-
-    @contextmanager
-    def fluent(self) -> Iterator[None]:
-        """Let MLflow's flavours, which know no client, speak to this store; the process's own settings come back."""
-        before = os.environ.get(VARIABLE)
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
-        try:
-            yield
-        finally:
-            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # unset, which its hints do not know
-            mlflow.set_registry_uri(None)  # type: ignore[arg-type]
-            if before is not None:
-                os.environ[VARIABLE] = before
 
     def runs(self, clause: str = "") -> list[Any]:
         """The runs that fit a clause, the oldest first."""
@@ -152,15 +141,33 @@ class Store:
     def epochs(self, run_id: str, entries: Entries) -> None:
         """Log epochs that are not there yet."""
         seen = max((m.step for m in self.client.get_metric_history(run_id, "loss")), default=0)
-        metrics = [
-            Metric(name, value, when, step)
-            for step, (entry, when) in entries.items()
-            for name, value in numbers(entry, lists=True)
-            if step > seen and name != "epoch"
-        ]
-        self.metrics(run_id, metrics)
+        fresh = {step: of for step, of in entries.items() if step > seen}
+        self.metrics(run_id, ((n, v, when, step) for step, (e, when) in fresh.items() for n, v in numbers(e)))
 
-    def metrics(self, run_id: str, metrics: list[Metric]) -> None:
-        """Log as many as there are."""
+    def metrics(self, run_id: str, values: Iterable[tuple[str, float, int, int]]) -> None:
+        """Log (name, value, time, step); what MLflow does not take in a name becomes "-"."""
+        metrics = []
+        for name, value, when, step in values:
+            known = posixpath.normpath(re.sub(r"[^\w/.: -]", "-", name, flags=re.ASCII).lstrip("/."))
+            metrics.append(Metric(known[:NAME_LENGTH], value, when, step))
         for i in range(0, len(metrics), _BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[i : i + _BATCH_METRICS])
+
+
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """A nested configuration as dotted names and text, as MLflow's params want it."""
+    return {k: (v if isinstance(v, str) else json.dumps(v))[:VALUE_LENGTH] for k, v in dotted(values).items()}
+
+
+def numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers of nested values by dotted name, those of a list by their place in it."""
+    for name, value in dotted(values).items():
+        if isinstance(value, list):
+            yield from numbers({f"{name}.{i}": v for i, v in enumerate(value)})
+        elif isinstance(value, int | float) and not isinstance(value, bool) and name != "epoch":
+            yield name, float(value)
+
+
+def milliseconds(text: str) -> int:
+    """ISO 8601 in ms since 1970."""
+    return int(1000 * datetime.fromisoformat(text).timestamp())

@@ -1,27 +1,23 @@
 """Finished runs in MLflow: synced from their records, with files and models; pages with their studies; read back."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, in_order, read_record, record_text
-from delrec_bench.tracking.mlflow_store import Store, opened
-from delrec_bench.tracking.values import VALUE_LENGTH, numbers, timed_history, times
-from delrec_bench.workspace import Workspace
+from delrec_bench.tracking.mlflow_store import VALUE_LENGTH, Entries, Store, milliseconds, numbers, opened
+from delrec_bench.workspace import Workspace, base_and_folder
 
 CONTENT = "delrec.content"
 RECORD = "record.json"
@@ -30,8 +26,7 @@ ModelOf = Callable[[Record, Path], tuple[Any, Any, Any] | None]
 """(record, checkpoint) -> a module, an example of its input and its output for it; None where it has none."""
 
 
-@dataclass(frozen=True)
-class SyncSummary:
+class SyncSummary(NamedTuple):
     """What a sync did: runs added or completed, replaced (a record made again), left alone."""
 
     added: int
@@ -47,7 +42,6 @@ def sync(
     workspace: Workspace,
     records: Iterable[Record],
     model_of: ModelOf | None = None,
-    shown: Callable[[Sequence[Record]], Iterable[Record]] = iter,
     study_of: Mapping[str, str] = MappingProxyType({}),
 ) -> SyncSummary:
     """Bring MLflow up to date with `records`; runs already there are left alone, those seen live are completed.
@@ -56,33 +50,31 @@ def sync(
         workspace: Its store is written, its `runs` read for checkpoints.
         records: Any kind; a record whose content changed under the same key replaces its run.
         model_of: Makes the model of a record from its checkpoint; None logs none.
-        shown: Goes through the records, and may say how far it is.
         study_of: Key of a run -> the study below which it stands, when it is new there.
     """
     added = replaced = unchanged = 0
     with opened(workspace) as store:
         known = store.by_key()
-        for record in shown(sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.key))):
+        for record in records:
             run, content = known.get(record.key), _content(record)
-            there = run.data.tags.get(CONTENT, content) if run is not None else content
-            if run is not None and CONTENT in run.data.tags and there == content and _whole(store, run):
+            there = None if run is None else run.data.tags.get(CONTENT)
+            if there == content and _whole(store, run):
                 unchanged += 1
                 continue
-            if run is not None and there != content:
+            if run is not None and there not in (None, content):
                 store.client.delete_run(run.info.run_id)
+                replaced += 1
+            else:
+                added += 1
             _write(store, record, workspace, model_of, study_of.get(record.key))
-            added, replaced = added + (there == content), replaced + (there != content)
     return SyncSummary(added, replaced, unchanged, store.uri)
 
 
 def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], files: Iterable[Path]) -> None:
-    """Give the run of a study its page and figures, and the mean score of each row by `<task>/<method>`.
-
-    MLflow allows no '@' in the name of a metric, which the rows of a user's own data have: it becomes '-'.
-    """
+    """Give the run of a study its page and figures, and the mean score of each row by `<task>/<method>`."""
     with opened(workspace) as store:
         run_id, now = store.study(study), int(1000 * time.time())
-        store.metrics(run_id, [Metric(name.replace("@", "-"), value, now, 0) for name, value in scores.items()])
+        store.metrics(run_id, ((name, value, now, 0) for name, value in scores.items()))
         for path in files:
             store.client.log_artifact(run_id, str(path))
 
@@ -106,11 +98,12 @@ def records_from_mlflow(workspace: Workspace) -> list[Record]:
 
 def _write(store: Store, record: Record, workspace: Workspace, model_of: ModelOf | None, study: str | None) -> None:
     """Complete the run of a record: history, results, data, files and model; its content last, which makes it whole."""
-    start, end = times(record)
+    start, end = _times(record)
     run_id = store.start(record, start, study)
-    store.epochs(run_id, timed_history(record))
-    groups = ("result", "parameters", "activity", "measured")
-    store.metrics(run_id, [Metric(f"{g}.{n}", v, end, 0) for g in groups for n, v in numbers(getattr(record, g))])
+    store.epochs(run_id, _history(record))
+    groups = {name: getattr(record, name) for name in ("result", "parameters", "activity", "measured")}
+    groups["measured"] = {name: value for name, value in record.measured.items() if not isinstance(value, list)}
+    store.metrics(run_id, ((name, value, end, 0) for name, value in numbers(groups)))
     store.client.log_inputs(run_id, datasets=[_dataset(record)])
     checkpoint = workspace.runs / record.key / "checkpoint.pt"
     if checkpoint.is_file() and not checkpoint.is_symlink():
@@ -146,16 +139,17 @@ def _log_model(store: Store, run_id: str, record: Record, module: Any, example: 
         mlflow.types.Schema([mlflow.types.TensorSpec(array.dtype, (-1, *shape))])
         for array, shape in ((example, (-1, example.shape[-1])), (output, output.shape[1:]))
     )
-    with store.fluent():
-        mlflow.pytorch.log_model(
-            module,
-            name=name,
-            run_id=run_id,
-            model_id=model.model_id,
-            signature=mlflow.models.ModelSignature(inputs, outputs),
-            pip_requirements=versions,
-            serialization_format="pickle",
-        )
+    mlflow.set_tracking_uri(store.uri)  # its flavours know no client
+    mlflow.set_registry_uri(store.uri)
+    mlflow.pytorch.log_model(
+        module,
+        name=name,
+        run_id=run_id,
+        model_id=model.model_id,
+        signature=mlflow.models.ModelSignature(inputs, outputs),
+        pip_requirements=versions,
+        serialization_format="pickle",
+    )
 
 
 def _whole(store: Store, run: Any) -> bool:
@@ -170,7 +164,23 @@ def _content(record: Record) -> str:
 
 def _dataset(record: Record) -> DatasetInput:
     # Absolute paths belong to a machine; the files' names and digests say what the data are.
-    source = json.dumps({"uri": f"data/{record.task.partition(':')[0]}"})
+    source = json.dumps({"uri": f"data/{base_and_folder(record.task)[0]}"})
     profile = json.dumps({k: v for k, v in record.data.items() if k != "notes"}, sort_keys=True)[:VALUE_LENGTH]
     data = Dataset(record.task, record.data["digest"][:36], "local", source, profile=profile)
     return DatasetInput(data, [InputTag("mlflow.data.context", "train, valid, test")])
+
+
+def _times(record: Record) -> tuple[int, int]:
+    """Start and end in ms since 1970, from when the run was made."""
+    end = milliseconds(record.measured["finished_at"])
+    return end - int(1000 * (record.measured.get("wall_seconds") or 0.0)), end
+
+
+def _history(record: Record) -> Entries:
+    """The history, each epoch after the one before by its duration."""
+    at, out = float(_times(record)[0]), Entries()
+    seconds = [*(record.measured.get("epoch_seconds") or []), *(0.0 for _ in record.history)]
+    for number, (entry, lasted) in enumerate(zip(record.history, seconds, strict=False), 1):
+        at += 1000 * (lasted or 0.0)
+        out[number] = (entry, int(at))
+    return out
