@@ -1,7 +1,7 @@
 """Ranks are what the data tell apart."""
 
 import numpy as np
-from delrec_bench.statistics.ranks import rank_groups
+from delrec_bench.statistics.verdicts import rank_groups
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

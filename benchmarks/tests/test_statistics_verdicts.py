@@ -1,6 +1,5 @@
 """Claims judged once: Holm over the primaries alone, and the fields of a page's JSON."""
 
-import json
 import math
 
 import pytest
@@ -68,10 +67,3 @@ def test_few_repetitions_are_shown_not_compared():
     assert v.detectable is None, "what is not compared could have seen nothing"
     (v,) = judge([Claim("a", "shd", Estimate(0.1, 1, reason="one repetition says nothing about spread"), True)])
     assert (v.verdict, v.low, v.p, v.detectable) == ("inconclusive", None, None, None)
-
-
-def test_the_json_of_a_page():
-    (v,) = judge([claim("learning", 2.5, "primary", margin=0.01)])
-    names = "hypothesis task difference low high n p p_holm margin verdict detectable kind"
-    assert list(v.to_dict()) == names.split()
-    assert json.loads(json.dumps(v.to_dict(), allow_nan=False))["verdict"] == "better"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -99,7 +100,7 @@ def _picked(of: object, *names: str) -> dict[str, Any]:
 def _verdict(d: Difference) -> dict[str, Any]:
     """A verdict in the score's own unit, and its interval over samples too where that is known."""
     over = None if d.wide is None or d.wide.low is None else [d.wide.low, d.wide.high]
-    return d.verdict.to_dict() | {"over_samples": over, "about": d.about}
+    return asdict(d.verdict) | {"over_samples": over, "about": d.about}
 
 
 def _row(row: Row) -> dict[str, Any]:

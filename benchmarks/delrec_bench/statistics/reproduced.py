@@ -12,6 +12,7 @@ they differ more than those of repetitions do: for the page as a whole, and row 
 
 import math
 import reprlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
@@ -94,15 +95,14 @@ class Reproduction:
 
     def __str__(self) -> str:
         """The last line of a reproduction."""
-        total = len(self.rows)
-        if not total:
+        if not self.rows:
             return "Nothing to compare with: there is no stored run with these settings."
-        names = {word: [row.name for row in self.rows if row.word == word] for word in get_args(Word)}
-        parts = [f"{len(names['equal'])} of {total} rows equal"]
-        parts += [f"{len(of)} {word}" for word, of in names.items() if of and word != "equal"]
-        text = f"{'Not reproduced' if self.word == 'different' else 'Reproduced'}: {', '.join(parts)}."
-        if names["different"]:
-            text += f" Different: {'; '.join(names['different'])}."
+        words = Counter(row.word for row in self.rows)
+        text = f"{words['equal']} of {len(self.rows)} rows equal"
+        text += "".join(f", {words[word]} {word}" for word in get_args(Word)[1:] if words[word])
+        text = f"{'Not reproduced' if self.word == 'different' else 'Reproduced'}: {text}."
+        if words["different"]:
+            text += f" Different: {'; '.join(row.name for row in self.rows if row.word == 'different')}."
         if self.p is not None and self.p < LEVEL:
             text += f" Over all rows that are not equal, scores are systematically shifted (p = {self.p:.1g})."
         return text
@@ -140,25 +140,22 @@ def row_of(record: Record) -> str:
 
 def judge(rows: Sequence[MadeTwice], new: tuple[str, ...] = ()) -> Reproduction:
     """Judge every row, and their scores together."""
-    judged = [_first_look(row) for row in rows]
-    open_ = [i for i, row in enumerate(judged) if row.word != "equal" and row.difference is not None]
-    z = [_standardised(rows[i], judged[i].difference or 0.0, *_spread(rows[i], rows)) for i in open_]
-    corrected = holm([None if value is None else _two_sided(value) for value in z])
-    for i, p in zip(open_, corrected, strict=True):
+    judged, found = [], {}
+    for i, row in enumerate(rows):
+        word, reason = max((pair_word(*pair) for pair in row.pairs), key=lambda one: get_args(Word).index(one[0]))
+        differences = [ours.score - published.score for published, ours in row.pairs if ours.kind != "trial"]
+        difference = sum(differences) / len(differences) if differences else None
+        judged.append(JudgedRow(row.name, word, reason, len(row.pairs), difference))
+        if word != "equal" and difference is not None:
+            found[i] = _standardised(row, difference, rows)
+    corrected = holm([None if z is None else _two_sided(z) for z in found.values()])
+    for i, p in zip(found, corrected, strict=True):
         judged[i] = replace(judged[i], p=p)
         if judged[i].word == "consistent" and p is not None and p < LEVEL:
             reason = f"the score differs by {judged[i].difference:+.3g}, more than between repetitions"
             judged[i] = replace(judged[i], word="different", reason=reason)
-    known = [value for value in z if value is not None]
+    known = [z for z in found.values() if z is not None]
     return Reproduction(tuple(judged), _two_sided(sum(known) / math.sqrt(len(known))) if known else None, new)
-
-
-def _first_look(row: MadeTwice) -> JudgedRow:
-    """The row's word before its scores are asked."""
-    word, reason = max((pair_word(*pair) for pair in row.pairs), key=lambda found: get_args(Word).index(found[0]))
-    differences = [ours.score - published.score for published, ours in row.pairs if ours.kind != "trial"]
-    difference = sum(differences) / len(differences) if differences else None
-    return JudgedRow(row.name, word, reason, len(row.pairs), difference)
 
 
 def pair_word(published: Record, ours: Record) -> tuple[Word, str]:
@@ -182,9 +179,9 @@ def fingerprint_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | 
     """Where two fingerprints differ by more than rounding explains; None where they agree."""
     if len(a["logits"]) != len(b["logits"]) or a["gradient"].keys() != b["gradient"].keys():
         return "the tensors are not the same ones"
-    logits = [(*_deviation(x, y), "outputs") for x, y in zip(a["logits"], b["logits"], strict=True)]
-    if logits:
-        deviation, rounding = (float(np.median([one[i] for one in logits])) for i in (0, 1))
+    if a["logits"]:
+        found = [_deviation(x, y) for x, y in zip(a["logits"], b["logits"], strict=True)]
+        deviation, rounding = np.median(found, axis=0)
         if not deviation <= max(LOGITS, ROUNDING * rounding):
             return f"outputs of the median sample by {deviation:.1g}"
     norms = [values[0] or 0.0 for values in a["gradient"].values()]
@@ -205,22 +202,18 @@ def _deviation(a: Sequence[float | None], b: Sequence[float | None], least: floa
     return float(np.abs(x[:3] - y[:3]).max() / norm), float(max(x[3], y[3]) * x[0] / norm)
 
 
-def _spread(row: MadeTwice, rows: Sequence[MadeTwice]) -> tuple[float, float]:
-    """(standard deviation, degrees of freedom) of a repetition of a row: its own or its task's, the larger."""
-    of_task = [r.scores for r in rows if r.pairs[0][0].task == row.pairs[0][0].task and len(r.scores) > 1]
-    df = sum(len(scores) - 1 for scores in of_task)
-    pooled = sum(float(np.var(scores, ddof=1)) * (len(scores) - 1) for scores in of_task) / df if df else 0.0
-    own = float(np.var(row.scores, ddof=1)) if len(row.scores) > 1 else 0.0
-    return math.sqrt(max(own, pooled)), float(df)
-
-
-def _standardised(row: MadeTwice, difference: float, sd: float, df: float) -> float | None:
+def _standardised(row: MadeTwice, difference: float, rows: Sequence[MadeTwice]) -> float | None:
     """The difference as a standard normal would see it, positive for better; None where no spread is known.
 
-    Both makings of a chaotic run are drawn from the repetitions' distribution: a difference has twice the variance.
+    The spread of a repetition is the row's own or its task's, the larger. Both makings of a chaotic run are drawn from
+    the repetitions' distribution: a difference has twice the variance.
     """
     first = row.pairs[0][0]
     metric = metric_named(first.metric)
+    of_task = [r.scores for r in rows if r.pairs[0][0].task == first.task and len(r.scores) > 1]
+    df = float(sum(len(scores) - 1 for scores in of_task))
+    pooled = sum(float(np.var(scores, ddof=1)) * (len(scores) - 1) for scores in of_task) / df if df else 0.0
+    sd = math.sqrt(max(pooled, float(np.var(row.scores, ddof=1)) if len(row.scores) > 1 else 0.0))
     if metric.classifies and first.predictions is not None:
         total = len(first.predictions)
         sd = max(sd, 1 / total)
@@ -245,13 +238,10 @@ def first_difference(a: Record, b: Record) -> str:
         if part == "history" and x and y:  # a published record keeps less of each epoch
             shared = set(x[0]) & set(y[0])
             x, y = ([{k: v for k, v in entry.items() if k in shared} for entry in of] for of in (x, y))
+        if part == "predictions":
+            x, y = (None if r.predictions is None else np.asarray(r.predictions).tolist() for r in (a, b))
         if part == "delays" and (a.published or b.published):
             continue
-        if part == "predictions" and x != y:
-            left, right = np.asarray(a.predictions), np.asarray(b.predictions)
-            if left.shape == right.shape:
-                at = int(np.flatnonzero(left != right)[0])
-                return f"prediction of test sample {at} ({left[at]} and {right[at]})"
         for name, (old, new) in unequal(x, y, part).items():
             return f"{name} ({reprlib.repr(old)} and {reprlib.repr(new)})"
     return "detail that is not stored"

@@ -1,13 +1,14 @@
-"""What a page claims: a comparison declared beforehand, judged on each task, with Holm over its tasks alone."""
+"""What a page claims: a comparison declared beforehand, judged on each task, with Holm over its tasks alone; ranks."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Literal, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from delrec_bench.statistics.paired import Estimate, Word, decide
+from delrec_bench.statistics.paired import Estimate, Word, decide, paired
 
 SHOWN_ONLY = 4
 """Up to this many repetitions are shown, not compared: a half-width is 2.48 sd at n = 3."""
@@ -16,8 +17,7 @@ Kind = Literal["primary", "exploratory"]
 Answer = Literal["better on all", "worse on all", "equivalent on all", "depends on the task", "inconclusive"]
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A hypothesis ("delrec-axonal against delrec-axonal-fixed") with its estimate, before it is judged.
 
     `margin` is the largest difference that does not matter, in the estimate's unit; `kind` is primary if the study
@@ -61,10 +61,6 @@ class Verdict:
         """Whether there are enough repetitions for a verdict."""
         return self.n > SHOWN_ONLY
 
-    def to_dict(self) -> dict[str, object]:
-        """The fields of a page's JSON, in their order."""
-        return asdict(self)
-
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down adjustment; a hypothesis without a p value counts in the family's size all the same."""
@@ -86,29 +82,29 @@ def judge(claims: Sequence[Claim]) -> list[Verdict]:
     within = [None if (m := claims[i].margin) is None else compared[i].p_equivalent(m) for i in primary]
     differs = dict(zip(primary, holm([compared[i].p for i in primary]), strict=True))
     same = dict(zip(primary, holm(within), strict=True))
-    return [
-        Verdict(
-            hypothesis=c.hypothesis,
-            task=c.task,
-            difference=c.estimate.difference,
-            low=c.estimate.low,
-            high=c.estimate.high,
-            n=c.estimate.n,
-            p=compared[i].p,
-            p_holm=differs.get(i),
-            margin=c.margin,
-            verdict=decide(
-                compared[i],
-                more_is_better=c.more_is_better,
-                margin=c.margin,
-                p=differs.get(i),
-                p_equivalent=same.get(i),
-            ),
-            detectable=compared[i].detectable(len(primary) if c.kind == "primary" else 1),
-            kind=c.kind,
+    verdicts = []
+    for i, (c, estimate) in enumerate(zip(claims, compared, strict=True)):
+        p, equal = differs.get(i), same.get(i)
+        word = decide(estimate, more_is_better=c.more_is_better, margin=c.margin, p=p, p_equivalent=equal)
+        detectable = estimate.detectable(len(primary) if c.kind == "primary" else 1)
+        e = c.estimate
+        verdicts.append(
+            Verdict(
+                c.hypothesis,
+                c.task,
+                e.difference,
+                e.low,
+                e.high,
+                e.n,
+                estimate.p,
+                p,
+                c.margin,
+                word,
+                detectable,
+                c.kind,
+            )
         )
-        for i, c in enumerate(claims)
-    ]
+    return verdicts
 
 
 def answer_of(verdicts: Sequence[Verdict]) -> Answer:
@@ -137,3 +133,36 @@ def mean_over(estimates: Sequence[Estimate]) -> Estimate | None:
     mean = sum(difference for difference, _, _ in known) / k
     df = total**2 / spread if spread else float(sum(df for _, _, df in known))
     return Estimate(mean, k, se=math.sqrt(total) / k, df=df)
+
+
+def rank_groups(
+    scores: Mapping[str, Mapping[int, float]], *, more_is_better: bool, resolution: float = 0.0
+) -> dict[str, str]:
+    """Rank intervals such as "1-4" from all pairwise paired t tests of one task, Holm over the pairs; best mean first.
+
+    "1-4" reads: nothing is known to be better, and all but the first four places are ruled out. Unlike letters, an
+    interval needs no legend; unlike classes, it stays true where A is not told from B, nor B from C, but A is from C.
+    (Holm over all pairs makes all the intervals hold together: Mogstad, Romano, Shaikh & Wilhelm 2024.)
+    Pairs of up to `SHOWN_ONLY` shared repetitions are not compared.
+
+    Args:
+        scores: method -> repetition -> score.
+        more_is_better: direction of the score.
+        resolution: smallest step of a score, as in `paired`.
+    """
+    means = {m: sum(of.values()) / len(of) for m, of in scores.items() if of}
+    order = sorted(means, key=lambda m: (-means[m] if more_is_better else means[m], m))
+    pairs = list(combinations(order, 2))
+    estimates = []
+    for a, b in pairs:
+        shared = sorted(set(scores[a]) & set(scores[b]))
+        estimates.append(paired(*([scores[m][r] for r in shared] for m in (a, b)), resolution=resolution))
+    first, last = dict.fromkeys(order, 1), dict.fromkeys(order, len(order))
+    adjusted = holm([e.p if e.n > SHOWN_ONLY else None for e in estimates])
+    for (a, b), estimate, p in zip(pairs, estimates, adjusted, strict=True):
+        word = "inconclusive" if p is None else decide(estimate, more_is_better=more_is_better, p=p)
+        if word != "inconclusive":
+            winner, loser = (a, b) if word == "better" else (b, a)
+            first[loser] += 1
+            last[winner] -= 1
+    return {m: str(first[m]) if first[m] == last[m] else f"{first[m]}-{last[m]}" for m in order}
