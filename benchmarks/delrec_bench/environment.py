@@ -57,19 +57,20 @@ def provenance() -> dict[str, Any]:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     here = Path(__file__).parent
-    return {"revision": _git(here, "rev-parse", "HEAD") or "unknown", "dirty": changed(here), "versions": versions}
+    revision = _git(here, "rev-parse", "HEAD") or "unknown"
+    return {"revision": revision, "dirty": bool(changes(here)), "versions": versions}
 
 
-def changed(folder: Path) -> bool:
-    """Whether the checkout around `folder` differs from its last commit in more than what is generated."""
+def changes(folder: Path) -> list[str]:
+    """Files of the checkout around `folder` that differ from its last commit, apart from what is generated."""
     excluded = (f":(top,exclude){name}" for name in GENERATED)
-    return bool(_git(folder, "status", "--porcelain", "--", ":/", *excluded))
+    return [line[3:] for line in _git(folder, "status", "--porcelain", "--", ":/", *excluded).splitlines()]
 
 
 def _git(folder: Path, *words: str) -> str:
     with suppress(OSError, subprocess.SubprocessError):
         command = ["git", "-C", str(folder), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.rstrip()
     return ""
 
 

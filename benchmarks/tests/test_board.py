@@ -12,8 +12,8 @@ from delrec_bench.report.board import PUBLISHED, SCORE, SIZE, board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
 from delrec_bench.report.figures import findings, pictures
-from delrec_bench.report.pages import to_html, to_markdown
 from delrec_bench.report.tables import setup, to_csv
+from delrec_bench.report.writing import to_html, to_markdown
 from delrec_bench.studies.expansion import expand
 from delrec_bench.tasks.task import find_tasks
 
@@ -75,7 +75,7 @@ def test_it_has_every_method_of_the_board_and_the_scores_of_all_tasks_first(page
     awaited = expand(BOARD, None, METHODS, TASKS).requests
     assert len(page.missing) == len(awaited) - 2 * len(NAMES), "of the other profiles nothing is awaited"
     line = "Not run yet: SSC, PS-MNIST, formants-20, formants-35, Mackey-Glass."
-    assert line in to_markdown(page, (), board) and line in to_html(page, (), board)
+    assert line in to_markdown(page, ()) and line in to_html(page, ())
 
 
 def test_a_head_says_whose_data_it_is_and_a_stand_in_is_never_called_official(page, board):
@@ -89,14 +89,14 @@ def test_a_head_says_whose_data_it_is_and_a_stand_in_is_never_called_official(pa
     assert data.title == "PS-MNIST", "the official files in a folder of a user's own"
 
 
-def test_a_cell_without_a_run_is_empty_and_gives_the_command_that_fills_it(page, board):
+def test_a_cell_without_a_run_is_empty_and_gives_the_command_that_fills_it(page):
     lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(to_csv(page)))}
     empty = lines["ps-mnist", "lif"]
     assert (empty["n"], empty["score_mean"]) == ("0", "")
     assert empty["command"].startswith("delrec-bench run lif ps-mnist")
     cell = cells_of(page, "dcls")[SCORE, STAND_IN]
     assert cell.text == "" and cell.hint.endswith("--data spoken-digits")
-    assert f'title="{cell.hint}"' in to_html(page, (), board).replace("&#34;", '"')
+    assert f'title="{cell.hint}"' in to_html(page, ()).replace("&#34;", '"')
 
 
 def test_what_is_counted_of_the_parameters_is_what_is_trained(records):
@@ -132,7 +132,7 @@ def test_every_row_gives_its_command_and_new_ones_are_marked(page, records):
     assert not any("are missing" in text for text in made.footnotes), "of the others' runs nothing is to be said"
     assert any("are missing" in text for text in page.footnotes)
     assert "new, run here" in board.short().markdown()
-    text = to_markdown(made, (), board)
+    text = to_markdown(made, ())
     assert all(line.command in text for line in board.lines)
 
 
@@ -145,8 +145,8 @@ def test_the_setup_says_of_each_task_how_long_was_trained_and_leaves_out_what_no
     assert "validation data" in shared[0] and "none" not in " ".join(shared)
 
 
-def test_few_runs_get_no_verdict_anywhere(page, board):
-    text = to_html(page, pictures(page), board)
+def test_few_runs_get_no_verdict_anywhere(page):
+    text = to_html(page, pictures(page))
     said = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r"\b(inconclusive|equivalent|better than)\b", said)
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from delrec_bench.data.generated import RECIPES
 from delrec_bench.data.shelf import listed, make
-from delrec_bench.environment import changed
+from delrec_bench.environment import changes
 from delrec_bench.workspace import find_workspace, workspace_at
 
 ROOT = find_workspace().root
@@ -75,11 +75,11 @@ def test_a_changed_dvc_lock_is_no_change_of_the_code(tmp_path):
         (tmp_path / name).write_text("one")
     for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "one")):
         subprocess.run([*git, *words], check=True)
-    assert not changed(tmp_path)
+    assert not changes(tmp_path)
     (tmp_path / "dvc.lock").write_text("two")
-    assert not changed(tmp_path)
+    assert not changes(tmp_path)
     (tmp_path / "code.py").write_text("two")
-    assert changed(tmp_path)
+    assert changes(tmp_path)
 
 
 @pytest.fixture

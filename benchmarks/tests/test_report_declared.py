@@ -77,14 +77,6 @@ def test_a_row_has_one_name_on_all_tasks_and_however_little_of_a_study_is_asked_
     assert {e.method for e in narrowed.runs.values()} == {names[1]}
 
 
-def test_axes_of_one_last_name_keep_the_whole_of_it():
-    """{"tau": ...} of two axes held the second alone."""
-    at = [Request("gru", "digits", 0, point=(("network.tau", a), ("task.tau", b))) for a in (1, 2) for b in (3, 4)]
-    found = declared(at).runs.values()
-    assert {"gru (network.tau 1, task.tau 3)", "gru (network.tau 2, task.tau 4)"} <= {e.method for e in found}
-    assert all(dict(e.point).keys() == {"network.tau", "task.tau"} for e in found)
-
-
 def test_what_is_derived_from_a_run_that_diverged_is_not_awaited():
     whole = [Request(PAIR[0], "digits", r, point=(("evaluation.lesion", "none"),)) for r in range(2)]
     lesion = (("evaluation.lesion", "permute"),)

@@ -15,8 +15,7 @@ from delrec_bench.records import Failure
 from delrec_bench.report import tables, words
 from delrec_bench.report.content import build
 from delrec_bench.report.figures import draw
-from delrec_bench.report.pages import to_html, to_json, to_markdown, to_metrics
-from delrec_bench.report.writing import LARGEST, publish, refusal, write_page
+from delrec_bench.report.writing import LARGEST, publish, refusal, to_html, to_json, to_markdown, to_metrics, write_page
 from delrec_bench.workspace import workspace_at
 
 from benchmarks.tests import made_up
@@ -76,21 +75,20 @@ def test_the_csv_has_the_columns_of_the_contract_and_missing_is_empty_never_zero
 
 
 def test_the_json_holds_the_verdicts_of_the_contract(page):
-    content = json.loads(to_json(page, ()))
+    content = json.loads(to_json(page))
     first = content["verdicts"][0]
     assert tuple(first)[: len(VERDICT)] == VERDICT and first["kind"] == "primary"
     assert {v["verdict"] for v in content["verdicts"]} <= {"better", "worse", "equivalent", "inconclusive"}
     assert {one["n"] for one in content["too_few_runs"]} == {1}, "each row against a floor"
     assert content["answer"] == page.judged.answer and content["question"] == page.declared.title
     assert content["rows"][0].keys() >= set(CONTRACT.split(","))
-    keys = [each["key"] for each in content["repetitions"]]
-    assert sorted(keys) == sorted(r.key for r in page.records if r.kind != "latency") and content["complete"] is True
-    assert content["source"] == "records"
+    scores = [score for row in content["rows"] for score in row["scores"].values()]
+    assert sorted(scores) == sorted(r.score for r in page.records if r.kind != "latency") and content["complete"]
 
 
 def test_csv_json_and_metrics_hold_the_numbers_that_people_read(page, markup, markdown):
     lines = {(line["task"], line["method"]): line for line in csv.DictReader(io.StringIO(tables.to_csv(page)))}
-    rows = {(row["task"], row["method"]): row for row in json.loads(to_json(page, ()))["rows"]}
+    rows = {(row["task"], row["method"]): row for row in json.loads(to_json(page))["rows"]}
     assert list(lines) == list(rows) == [(row["task"], row["method"]) for row in page.rows]
     metrics = json.loads(to_metrics(page))
     for (task, method), row in rows.items():
@@ -125,7 +123,6 @@ def test_markdown_and_html_say_the_same(page, drawn, markup, markdown):
         assert sentence in " ".join(markdown.split()), sentence
     shown = [tables.row_table(page.of(task)) for task in page.tasks] + [tables.verdict_table(page)]
     shown += [tables.more_table(page, task) for task in page.tasks]
-    shown += [table for _, table in tables.published_tables(page)]
     for table in shown:
         for cell in (c for line in table.lines for c in line):
             assert cell.text in said and cell.note.replace("`", "") in said, cell
@@ -223,7 +220,7 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
     tau = records[0].configuration["network"] | {"tau": 3.0}
     own = records[0].changed(configuration=records[0].configuration | {"network": tau})
     of_study = [replace(declared, drawn=(key,)) for key in ("network.tau", "training.tau")]
-    mixed = [refusal(build(of, [own, *records[1:]]), allow_mixed=False, changes=()) for of in of_study]
+    mixed = [refusal(build(of, [own, *records[1:]]), allow_mixed=False, changed=()) for of in of_study]
     assert mixed[0] is None and "are mixed in lif" in mixed[1], "what a study draws anew may differ, and nothing else"
     older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})
     with pytest.raises(BenchError, match="--allow-mixed"):

@@ -69,13 +69,8 @@ def test_reproduce_goes_from_runs_to_report_and_the_second_call_trains_nothing(r
     assert len(records) == 6
     assert app.main(["report"]) == 0
     assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
-    assert app.main(["report", "--source", "mlflow"]) == 0  # the same, byte for byte, but for the source that is named
-    named = {b'"source": "mlflow"': b'"source": "records"', b"read from MLflow": b"read from their records"}
-    for name in OUTPUTS:
-        content = (folder / name).read_bytes()
-        for mlflow, records_ in named.items():
-            content = content.replace(mlflow, records_)
-        assert content == page[name], name
+    assert app.main(["report", "--source", "mlflow"]) == 0
+    assert {name: (folder / name).read_bytes() for name in OUTPUTS} == page
     capsys.readouterr()
 
     (root / "mlflow.db").unlink()

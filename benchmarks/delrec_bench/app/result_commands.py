@@ -53,11 +53,10 @@ def report(
     expanded = expand(study, profile, methods, tasks, Wanted(data=by_task(data)))
     records, failures = read_runs(workspace, source)
     declared = page_of(expanded, methods, tasks, records, failures)
-    shown = source or "records"
     if publish:
-        paths = published(workspace, declared, records, source=shown, allow_mixed=allow_mixed)
+        paths = published(workspace, declared, records, allow_mixed=allow_mixed)
     else:
-        paths = write_page(workspace.root / "out", build(declared, records, shown))
+        paths = write_page(workspace.root / "out", build(declared, records))
     files = [str(path) for path in paths]
     return Answer({"page": declared.page, "files": files}, "\n".join(files))
 

@@ -156,7 +156,7 @@ def _finish(
     """MLflow, the page in out/, and the comparison of the runs that were made here with the store."""
     from delrec_bench.records import read_folder, read_store
     from delrec_bench.report.content import build
-    from delrec_bench.report.declared import BOARD, declaration, page_of
+    from delrec_bench.report.declared import page_of
     from delrec_bench.report.writing import write_page
     from delrec_bench.runs.trained import with_example
     from delrec_bench.statistics.reproduced import judge, match
@@ -171,10 +171,7 @@ def _finish(
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
     records, failures = together(own, published)
-    if study.name == BOARD:
-        declared = page_of(study, methods, tasks, records, failures)
-    else:
-        declared = declaration(study, keys, methods, tasks, records, failures)
+    declared = page_of(study, methods, tasks, records, failures)
     page = build(declared, records)
     paths = write_page(workspace.root / "out", page)
 

@@ -40,7 +40,6 @@ class Page:
         footnotes: What a reader must know before trusting a row, the gravest first.
         records: Every record behind the rows, latency included.
         missing: Keys that lack a record.
-        source: Where the records were read.
     """
 
     declared: Declaration
@@ -50,7 +49,6 @@ class Page:
     footnotes: tuple[str, ...]
     records: tuple[Record, ...]
     missing: tuple[str, ...]
-    source: str
 
     @property
     def complete(self) -> bool:
@@ -90,9 +88,13 @@ class Page:
     @property
     def folded_notes(self) -> tuple[str, ...]:
         """The other footnotes, and what the data says of itself."""
-        notes = [(r["task"], one.data.get("notes") or []) for r in self.rows for one in r.records]
-        told = (f"{self.declared.task_title(task)}: {text}" for task, of in notes for text in of)
-        return (*self.footnotes[_CAVEATS:], *dict.fromkeys(told))
+        told = {
+            f"{self.declared.task_title(one.task)}: {text}": None
+            for row in self.rows
+            for one in row.records
+            for text in one.data.get("notes") or ()
+        }
+        return (*self.footnotes[_CAVEATS:], *told)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -147,14 +149,8 @@ def _said(d: Difference) -> str:
     return words.difference(d.method["metric"], value) + lower
 
 
-def build(declared: Declaration, records: Sequence[Record], source: str = "records") -> Page:
-    """The page of a declaration: only records whose key it asks for are rows.
-
-    Args:
-        declared: What was declared.
-        records: Any records; latencies among them stand in the rows.
-        source: Where they were read.
-    """
+def build(declared: Declaration, records: Sequence[Record]) -> Page:
+    """The page of a declaration: only records whose key it asks for, and latencies, stand in its rows."""
     rows = build_rows(declared, records)
     found = judge_page(declared, rows)
     ranks = found.ranks
@@ -169,7 +165,6 @@ def build(declared: Declaration, records: Sequence[Record], source: str = "recor
         footnotes=tuple(_footnotes(declared, rows, len(missing))),
         records=tuple([r for row in rows for r in row.records] + [latency[k] for k in sorted(latency)]),
         missing=missing,
-        source=source,
     )
 
 
@@ -233,7 +228,7 @@ def _footnotes(declared: Declaration, rows: Sequence[Row], missing: int) -> Iter
     if short := list(_too_short(declared, runs)):
         yield f"Training may be too short, because the best epoch was the last: {words.some(short)}."
     yield from declared.notes
-    if any(row.derived for row in runs):
+    if any("evaluation" in r.configuration for row in runs for r in row.records):
         yield SCORED_ANEW
     if runs and declared.primary is None:
         yield EXPLORATORY

@@ -1,6 +1,5 @@
 """What a page is: a study in one profile (the board: in all of them), and nothing else."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -157,32 +156,35 @@ def page_of(
         records, failures: What there is.
         new: Methods that are added to the board -> the folder that they are in.
     """
-    keys = keys_of(study.requests, methods, tasks, records, failures)
     if study.name != BOARD:
+        keys = keys_of(study.requests, methods, tasks, records, failures)
         return declaration(study, keys, methods, tasks, records, failures)
     profiles = study_file(study_path(BOARD)).profiles
     expanded = [expand(BOARD, profile, methods, tasks) for profile in profiles]
-    own = {base_and_folder(task) for task in [r.task for r in records] + [f.task for f in failures]}
+    own = {base_and_folder(one.task) for one in (*records, *failures)}
+    awaited = {(r.spot, r.repetition): r for r in study.requests}
     requests = [
-        replace(request, data=data)
+        replace(awaited.get((r.spot, r.repetition), r), data=data)
         for one in expanded
-        for request in one.requests
-        for data in (None, *sorted(folder for task, folder in own if folder and task == request.task))
+        for r in one.requests
+        for data in (None, *sorted(folder for task, folder in own if folder and task == r.task))
     ]
-    all_keys = keys_of(requests, methods, tasks, records, failures)
+    keys = keys_of(requests, methods, tasks, records, failures)
     whole = replace(study, requests=tuple(requests), page=BOARD, profile=" ".join(profiles), scored=False)
-    declared = declaration(whole, all_keys, methods, tasks, records, failures)
-    asked = {(r.task, r.method): r for r in reversed(requests) if r.repetition == 0 and r.data is None}
-    empty = [
-        one._replace(command=request.command(), budget=dict(request.overrides).get("budget"))
-        for one in declared.empty
-        if (request := asked.get((one.task, one.expected.method))) is not None
-    ]
+    declared = declaration(whole, keys, methods, tasks, records, failures)
     rows = {(one.task, one.expected.method): one.expected for one in declared.empty}
-    awaited = {key: rows[r.task, r.method] for r, key in zip(study.requests, keys, strict=True)}
+    empty: dict[tuple[str, str], Empty] = {}
+    missing: dict[str, Expected] = {}
+    for request, key in zip(requests, keys, strict=True):
+        row = request.task, request.method
+        if request.data is None and request.repetition == 0:
+            budget = dict(request.overrides).get("budget")
+            empty.setdefault(row, Empty(request.task, rows[row], request.command(), budget))
+        if awaited.get((request.spot, request.repetition)) == request:  # of the other profiles nothing is awaited
+            missing[key] = rows[row]
     margins = {task: value for one in expanded for task, value in one.margin.items()}
-    runs = {**awaited, **declared.runs}  # of the other profiles nothing is awaited
-    return replace(declared, runs=runs, empty=tuple(empty), margins=margins, new=new or {})
+    runs = {**missing, **declared.runs}
+    return replace(declared, runs=runs, empty=tuple(empty.values()), margins=margins, new=new or {})
 
 
 def declaration(
@@ -270,14 +272,11 @@ def names_of(study: Study) -> dict[Spot, str]:
 
 
 def _point(spot: Spot, study: Study) -> tuple[tuple[str, Any], ...]:
-    """Where a spot stands on the axes of its method that the study sweeps, by their last name; two axes of one last
-    name by all of it.
+    """Where a spot stands on the axes of its method that the study sweeps, by their last name.
 
     What is left out on a task, or not asked for, changes no name: a hypothesis pools rows of one name over tasks.
     """
-    swept = [(key, value) for key, value in spot[2] if len(study.axes[key]) > 1]
-    last = Counter(key.rpartition(".")[2] for key, _ in swept)
-    return tuple((name if last[name := key.rpartition(".")[2]] == 1 else key, value) for key, value in swept)
+    return tuple((key.rpartition(".")[2], value) for key, value in spot[2] if len(study.axes[key]) > 1)
 
 
 def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> str | None:

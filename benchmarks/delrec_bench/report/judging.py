@@ -13,8 +13,7 @@ from delrec_bench.report.declared import Declaration
 from delrec_bench.report.rows import Row
 from delrec_bench.statistics.clusters import crossed, window_blocks
 from delrec_bench.statistics.paired import Estimate, paired, with_tuning
-from delrec_bench.statistics.verdicts import rank_groups
-from delrec_bench.statistics.verdicts import Answer, Claim, Verdict, answer_of, judge, mean_over
+from delrec_bench.statistics.verdicts import Answer, Claim, Verdict, answer_of, judge, mean_over, rank_groups
 
 
 @dataclass(frozen=True)

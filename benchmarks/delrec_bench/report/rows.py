@@ -1,5 +1,6 @@
 """From a page's records to its rows: a task and a method, in the columns of the page's csv."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import DATA_KINDS, Record, activity, canonical_json
+from delrec_bench.records import DATA_KINDS, Record, canonical_json
+from delrec_bench.records.results import activity
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Empty, Expected
 from delrec_bench.report.published import dataset_of, published_for
@@ -77,7 +79,7 @@ class Row:
     @property
     def resolution(self) -> float:
         """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
-        return resolution(self.records)
+        return max((1 / r.result["total"] for r in self.records if metric_named(r.metric).classifies), default=0.0)
 
     @property
     def counts(self) -> Mapping[str, Any]:
@@ -98,19 +100,6 @@ class Row:
         return self.counts.get("trainable") or self.counts.get("total")
 
     @property
-    def last_was_best(self) -> list[tuple[bool, int]]:
-        """Of each run whose epoch validation chose: whether it was the last one, and of how many epochs."""
-        sign = 1 if metric_named(self["metric"]).more_is_better else -1
-        chosen = [record for record in self.records if record.result.get("selection") == "validation"]
-        curves = [[sign * e[f"valid_{r.metric}"] for e in r.history if f"valid_{r.metric}" in e] for r in chosen]
-        return [(curve[-1] > max(curve[:-1]), len(curve)) for curve in curves if len(curve) > 1]
-
-    @property
-    def derived(self) -> bool:
-        """Whether its networks are those of another row, scored under a condition of evaluation."""
-        return bool(self.records) and "evaluation" in self.records[0].configuration
-
-    @property
     def revisions(self) -> set[str]:
         """The code revisions among the row's records."""
         return set(map(revision, self.records))
@@ -118,16 +107,17 @@ class Row:
 
 def too_short(rows: Iterable[Row]) -> str:
     """In how many of their runs the last epoch was the best, if chance hardly allows that (binomial, 5 percent)."""
-    runs = [run for row in rows for run in row.last_was_best]
-    last = sum(was_best for was_best, _ in runs)
-    if not runs or binom.sf(last - 1, len(runs), 1 / max(epochs for _, epochs in runs)) >= 0.05:
+    lengths, last = [], 0
+    for record in (record for row in rows for record in row.records if record.result.get("selection") == "validation"):
+        metric = metric_named(record.metric)
+        name = f"valid_{metric.name}"
+        curve = [metric.rank(entry[name]) for entry in record.history if name in entry]
+        if len(curve) > 1:
+            lengths.append(len(curve))
+            last += curve[-1] < min(curve[:-1])
+    if not lengths or binom.sf(last - 1, len(lengths), 1 / max(lengths)) >= 0.05:
         return ""
-    return f"{last} of {words.plural(len(runs), 'run')}"
-
-
-def resolution(records: Iterable[Record]) -> float:
-    """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
-    return max((1 / r.result["total"] for r in records if metric_named(r.metric).classifies), default=0.0)
+    return f"{last} of {words.plural(len(lengths), 'run')}"
 
 
 def setting(record: Record, drawn: Collection[str] = ()) -> str:
@@ -181,10 +171,14 @@ def comparable(records: Iterable[Record]) -> list[Record]:
     A newer measurement never stands in for one made elsewhere.
     """
     alike: dict[str, dict[tuple[str, str, str], Record]] = {}
-    for r in sorted(records, key=lambda r: (str(r.measured.get("finished_at")), r.key)):
+    for r in sorted(records, key=_newest):
         place = canonical_json([host_of(r), r.device, r.configuration.get("threads")])
         alike.setdefault(place, {})[r.task, r.method, canonical_json(r.configuration.get("network"))] = r
     return list(max(alike.values(), key=len, default={}).values())
+
+
+def _newest(record: Record) -> tuple[str, str]:
+    return str(record.measured.get("finished_at")), record.key
 
 
 def _row(
@@ -195,15 +189,17 @@ def _row(
     latency: list[Record],
     empty: Empty | None = None,
 ) -> Row:
-    measured = _latency_of(task, asked.base or asked.method, group, latency, empty)
+    method = asked.base or asked.method
+    measured = _latency_of(task, method, group, latency, empty)
     of = group or ([measured] if measured else [])
     source = of[0] if of else None
-    stamp = str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None  # a latency uses no data
-    configuration = source.configuration if source else {}
-    published = None
-    if "evaluation" not in configuration:
-        published = published_for(dataset_of(task, stamp), asked.base or asked.method, configuration)
+    configuration: Mapping[str, Any] = source.configuration if source else {}
     data: Mapping[str, Any] = source.data if source else {}
+    counts: Mapping[str, Any] = source.parameters if source else {}
+    times: Mapping[str, Any] = measured.result if measured else {}
+    stamp = str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None  # a latency uses no data
+    condition = "evaluation" in configuration
+    published = None if condition else published_for(dataset_of(task, stamp), method, configuration)
     metric = source.metric if source else published.metric if published else None
     lost = sorted(
         f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)
@@ -222,7 +218,7 @@ def _row(
         "host": _joined(map(host_of, of)),
         "code_revision": _joined(map(revision, of)),
         "data_digest": data.get("digest"),
-        "command": words.one_command(command + folder for command in commands if command),
+        "command": one_command(command + folder for command in commands if command),
     }
     if group and metric:
         estimate = paired([r.score for r in group], [0.0] * len(group))
@@ -233,7 +229,6 @@ def _row(
     # pixels have no duration: a step of 0 ms is none
     values |= {n: data.get(n) or None for n in ("step_ms", "steps", "representation", "augmentation")}
     values |= {name: _joined(getattr(r, name) for r in of) for name in ("engine", "device")}
-    counts = source.parameters if source else {}
     values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}
     if published:
         named = {"score": published.value, "source": published.source, "selection": published.selection or None}
@@ -242,7 +237,6 @@ def _row(
     for name in ("spikes_per_neuron_step", "synaptic_operations", "delay_buffer"):
         told = [value for one in counted if (value := one[name]) is not None]
         values[name] = sum(told) / len(told) if told else None
-    times = measured.result if measured else {}
     for mode in MODES:
         spread = times.get(f"{mode}_ms_iqr")
         values[f"latency_{mode}_ms"] = times.get(f"{mode}_ms")
@@ -262,7 +256,17 @@ def _latency_of(
         found = [r for r in found if r.configuration.get("network") == group[0].configuration.get("network")]
     elif empty is not None:
         found = [r for r in found if (r.configuration.get("budget") or None) == empty.budget]
-    return max(found, key=lambda r: (str(r.measured.get("finished_at")), r.key), default=None)
+    return max(found, key=_newest, default=None)
+
+
+def one_command(commands: Iterable[str]) -> str | None:
+    """The command that makes runs again: one line, with a loop where only the repetition differs."""
+    each = list(dict.fromkeys(commands))
+    numbers = [found for one in each for found in re.findall(r"--repetition (\d+)", one)]
+    bodies = {re.sub(r"--repetition \d+", "--repetition $r", one) for one in each}
+    if len(each) > 1 and len(bodies) == 1:
+        return f"for r in {' '.join(numbers)}; do {bodies.pop()}; done"
+    return "; ".join(each) or None
 
 
 def _joined(values: Iterable[Any]) -> str | None:

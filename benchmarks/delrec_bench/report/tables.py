@@ -11,7 +11,6 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.report import words
 from delrec_bench.report.content import Page
 from delrec_bench.report.judging import Difference
-from delrec_bench.report.published import Published, dataset_of, published_values
 from delrec_bench.report.rows import COLUMNS, Row
 
 
@@ -90,19 +89,19 @@ def score_cell(row: Row) -> Cell:
     mean, metric = row["score_mean"], row["metric"]
     if mean is None:
         return Cell("")
-    if row.kind == "floor" and not row["score_sd"]:  # it draws nothing: its repetitions are one and the same
-        return Cell(words.score(metric, mean), value=mean)
     told = words.between(metric, row["score_low"], row["score_high"])
     note = f"95 %: {told}" if told else ""
     if not row.compared and row["n"] > 1:
         note = f"range {words.between(metric, min(row.scores.values()), max(row.scores.values()))}"
+    if row.kind == "floor" and not row["score_sd"]:  # it draws nothing: its repetitions are one and the same
+        note = ""
     return Cell(words.score(metric, mean), note, mean)
 
 
 def runs_cell(row: Row) -> Cell:
     """How many repetitions a row has; where some diverged, of how many."""
-    text = str(row["n"]) if row["n"] else ""
-    return Cell(f"{text or 0} of {row['n'] + len(row.diverged)}" if row.diverged else text, value=row["n"])
+    text = f"{row['n']} of {row['n'] + len(row.diverged)}" if row.diverged else str(row["n"] or "")
+    return Cell(text, value=row["n"])
 
 
 def parameters_cell(row: Row) -> Cell:
@@ -113,9 +112,8 @@ def parameters_cell(row: Row) -> Cell:
 
 def step_cell(row: Row) -> Cell:
     """A training step relative to the LIF network's, and its milliseconds."""
-    ratio, time = row["latency_train_ratio"], row["latency_train_ms"]
-    shown = words.milliseconds(time)
-    return Cell(shown if ratio is None else f"{ratio:.1f}×", "" if ratio is None else shown, ratio or time)
+    ratio, time = row["latency_train_ratio"], time_cell(row["latency_train_ms"])
+    return time if ratio is None else Cell(f"{ratio:.1f}×", time.text, ratio)
 
 
 def time_cell(value: float | None) -> Cell:
@@ -145,8 +143,8 @@ def more_table(page: Page, task: str) -> Table:
             "method": Cell(row.title, f"`{row['method']}`"),
             "rank": row["rank_group"] or "",
             "delay parameters": Cell(words.count(row["parameters_delays"] or None), row.delays),
-            "inference": words.milliseconds(row["latency_infer_ms"]),
-            "batch 1": words.milliseconds(row["latency_batch1_ms"]),
+            "inference": time_cell(row["latency_infer_ms"]),
+            "batch 1": time_cell(row["latency_batch1_ms"]),
             "spikes per neuron and step": _rate(row["spikes_per_neuron_step"]),
             "synaptic operations": words.count(row["synaptic_operations"]),
             "all runs": repetitions(row),
@@ -172,31 +170,28 @@ def verdict_table(page: Page) -> Table:
 
 
 def _verdict(d: Difference, page: Page) -> dict[str, Cell | str]:
-    v, metric = d.verdict, d.method["metric"]
-    minus = page.declared.primary.minus if page.declared.primary and v.kind == "primary" else ()
-    less = f"compared with {' − '.join(map(page.declared.title_of, minus))}" if minus else ""
-    kind = "declared" if v.kind == "primary" else "exploratory"
+    v, metric, declared = d.verdict, d.method["metric"], page.declared
+    about = d.about or ("declared" if v.kind == "primary" else "exploratory")
+    if v.kind == "primary" and declared.primary is not None and declared.primary.minus:
+        about = f"compared with {' − '.join(map(declared.title_of, declared.primary.minus))}"
     wide = "" if d.wide is None else words.difference_range(metric, d.wide.low, d.wide.high)
+
+    def size(value: float | None) -> Cell:
+        return Cell("" if value is None else words.difference(metric, value).lstrip("+"), value=value)
+
     return {
-        "comparison": Cell(f"{d.method.title} − {d.control.title}", d.about or less or kind),
-        "task": page.declared.task_title(v.task),
-        "difference": _size(metric, v.difference),
+        "comparison": Cell(f"{d.method.title} − {d.control.title}", about),
+        "task": declared.task_title(v.task),
+        "difference": Cell("" if v.difference is None else words.difference(metric, v.difference), value=v.difference),
         "95 % interval": words.difference_range(metric, v.low, v.high) * v.compared,
         "95 % interval, also over samples": wide * v.compared,
         "runs": Cell(str(v.n), value=v.n),
         "p": Cell(words.probability(v.p), value=v.p),
         "p (Holm)": Cell(words.probability(v.p_holm), value=v.p_holm),
-        "margin": _size(metric, v.margin, signed=False),
+        "margin": size(v.margin),
         "verdict": v.verdict * v.compared,
-        "detectable difference": _size(metric, v.detectable, signed=False),
+        "detectable difference": size(v.detectable),
     }
-
-
-def _size(metric: str, value: float | None, *, signed: bool = True) -> Cell:
-    if value is None:
-        return Cell("")
-    text = words.difference(metric, value)
-    return Cell(text if signed else text.lstrip("+"), value=value)
 
 
 def delay_table(page: Page) -> Table:
@@ -210,9 +205,9 @@ def delay_table(page: Page) -> Table:
         for (name, kind), of in layers.items():
             start, end, moved = (np.mean([layer[what] for layer in of], axis=0) for what in ("start", "end", "moved"))
             number = next((int(part) + 1 for part in name.split(".") if part.isdigit()), name)
-            ends = {"start": start, "end": end}
             line = {"method": row.title, "task": page.declared.task_title(row["task"]), "layer": f"{number}, {kind}"}
-            line |= {name: f"{q[5]:.1f} ({q[0]:.1f} to {q[10]:.1f})" for name, q in ends.items()}
+            for name, q in {"start": start, "end": end}.items():
+                line[name] = f"{q[5]:.1f} ({q[0]:.1f} to {q[10]:.1f})"
             lines.append({**line, "moved": f"{100 * float(moved):.0f} %"})
     return Table.of(lines, left=3)
 
@@ -223,33 +218,12 @@ def rate_table(page: Page) -> Table:
     return Table.of(
         (
             {"method": row.title, "task": page.declared.task_title(row["task"])}
-            | {f"layer {number}": f"{rate:.3f}" for number, rate in enumerate(np.mean(of, axis=0), 1)}
+            | {f"layer {number}": _rate(rate) for number, rate in enumerate(np.mean(of, axis=0).tolist(), 1)}
             for row, of in rates
             if len({len(one) for one in of}) == 1
         ),
         left=2,
     )
-
-
-def published_tables(page: Page) -> list[tuple[str, Table]]:
-    """The published values of each of the page's own datasets, best first."""
-    datasets = filter(None, dict.fromkeys(dataset_of(row["task"], row["data"]) for row in page.rows))
-    values = sorted(published_values(), key=lambda p: metric_named(p.metric).rank(p.value))
-    return [(dataset, Table.of(_published(p) for p in values if p.dataset == dataset)) for dataset in datasets]
-
-
-def _published(p: Published) -> dict[str, Cell | str]:
-    spread = f" ± {words.score(p.metric, p.sd)}" if p.sd else ""
-    return {
-        "method": Cell(p.method, p.neuron),
-        "published": Cell(words.score(p.metric, p.value) + spread, value=p.value),
-        "runs": p.n,
-        "parameters": p.parameters,
-        "delays": p.delays,
-        "checkpoint chosen on": p.selection or "not stated",
-        "year": p.year,
-        "source": Cell(p.source.partition("://")[2].partition("/")[0], link=p.source),
-    }
 
 
 def setup(page: Page) -> list[str]:
@@ -261,10 +235,8 @@ def setup(page: Page) -> list[str]:
         return list(dict.fromkeys(str(row[name]) for row in of if row[name] is not None))
 
     lines = []
-    for task in page.tasks:
+    for task in dict.fromkeys(row["task"] for row in runs):
         of = [row for row in runs if row["task"] == task]
-        if not of:
-            continue
         counts = sorted({row["n"] for row in of})
         repeated = words.plural(counts[-1], "run") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} runs"
         epochs = sorted({len(r.history) for row in of for r in row.records if r.history})

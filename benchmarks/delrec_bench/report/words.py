@@ -1,6 +1,5 @@
 """The format of numbers and names in tables and figures."""
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,8 +25,7 @@ def between(metric: str, low: float | None, high: float | None) -> str:
 
 def difference(metric: str, value: float) -> str:
     """A signed difference with its unit: percentage points for accuracy, NMSE otherwise."""
-    of = metric_named(metric)
-    return f"{of.format_difference(value)} {unit(metric)}".strip()
+    return f"{metric_named(metric).format_difference(value)} {unit(metric)}".strip()
 
 
 def difference_range(metric: str, low: float | None, high: float | None) -> str:
@@ -39,8 +37,7 @@ def difference_range(metric: str, low: float | None, high: float | None) -> str:
 
 def unit(metric: str) -> str:
     """The unit of a difference."""
-    of = metric_named(metric)
-    return of.difference_unit or of.unit
+    return metric_named(metric).difference_unit or metric_named(metric).unit
 
 
 def count(value: Any) -> str:
@@ -58,9 +55,7 @@ def milliseconds(value: float | None) -> str:
 
 def probability(value: float | None) -> str:
     """A p value; empty when missing."""
-    if value is None:
-        return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def setting(name: str) -> str:
@@ -69,29 +64,13 @@ def setting(name: str) -> str:
     return f"{called} ({unit})" if unit else called
 
 
-def setting_at(name: str, value: Any) -> str:
-    """A swept setting at a value: longest initial delay 80 steps."""
-    called, unit = _SETTINGS.get(name, (name.replace("_", " "), ""))
-    return f"{called} {f'{value:g}' if isinstance(value, float) else value} {unit}".rstrip()
-
-
 def place(point: Iterable[tuple[str, Any]]) -> str:
-    """A row's point in a sweep, in brackets; empty without a sweep."""
-    told = ", ".join(setting_at(name, value) for name, value in point)
-    return f" ({told})" if told else ""
-
-
-def one_command(commands: Iterable[str]) -> str | None:
-    """The command that makes runs again: one line, with a loop where only the repetition differs."""
-    each = list(dict.fromkeys(commands))
-    if not each:
-        return None
-    pattern = re.compile(r"--repetition[ =](\d+)")
-    numbers = [m.group(1) for c in each if (m := pattern.search(c))]
-    bodies = {pattern.sub("--repetition $r", c) for c in each}
-    if len(each) > 1 and len(bodies) == 1 and len(numbers) == len(each):
-        return f"for r in {' '.join(numbers)}; do {bodies.pop()}; done"
-    return "; ".join(each)
+    """A row's point in a sweep, in brackets, such as (longest initial delay 80 steps); empty without a sweep."""
+    told = []
+    for name, value in point:
+        called, unit = _SETTINGS.get(name, (name.replace("_", " "), ""))
+        told.append(f"{called} {f'{value:g}' if isinstance(value, float) else value} {unit}".rstrip())
+    return f" ({', '.join(told)})" if told else ""
 
 
 def plural(n: int, word: str) -> str:

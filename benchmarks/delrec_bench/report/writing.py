@@ -1,46 +1,49 @@
 """A page's files: what `reproduce` leaves in out/<page>/, and what publishing puts into reports/<page>/."""
 
-import subprocess
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+import jinja2
+from markupsafe import Markup
+
+from delrec_bench.environment import changes
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, read_store
 from delrec_bench.records import publish as publish_runs
-from delrec_bench.report import pages, words
+from delrec_bench.report import tables, words
 from delrec_bench.report.board import OF_THE_SUITE, README_ROWS, Board, board_of
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
-from delrec_bench.report.figures import draw, findings
-from delrec_bench.report.tables import to_csv
+from delrec_bench.report.drawing import Drawn
+from delrec_bench.report.figures import COLOURS, draw, findings
 from delrec_bench.workspace import Workspace, write_atomic
 
+SCHEMA = 5
 START, END = "<!-- board:start -->", "<!-- board:end -->"
 LARGEST = 1_000_000  # bytes of a page's html
-_MAY_CHANGE = ("reports", "README.md", "dvc.lock")  # of a clean tree
 
 
 def write_page(above: Path, page: Page) -> list[Path]:
-    """Write <page>/<page>.{html,md,csv,json}, its figures and metrics.json, and return the paths.
+    """Write <page>/<page>.{html,md,csv,json}, its figures and metrics.json below out/ or reports/; return the paths.
 
     Everything is a function of the declaration and the records. Unchanged files stay untouched, and a figure that the
     page no longer has goes.
-
-    Args:
-        above: out/ or reports/.
-        page: What it says.
 
     Raises:
         BenchError: The html would be larger than 1 MB.
     """
     name, drawn = page.declared.page, draw(page)
-    board = board_of(page) if page.declared.board else None
     contents = {
-        f"{name}.html": pages.to_html(page, drawn, board),
-        f"{name}.md": pages.to_markdown(page, drawn, board),
-        f"{name}.csv": to_csv(page),
-        f"{name}.json": pages.to_json(page, drawn),
-        "metrics.json": pages.to_metrics(page),
+        f"{name}.html": to_html(page, drawn),
+        f"{name}.md": to_markdown(page, drawn),
+        f"{name}.csv": tables.to_csv(page),
+        f"{name}.json": to_json(page),
+        "metrics.json": to_metrics(page),
         **{f"{figure.name}.svg": figure.svg for figure in drawn},
     }
     size = len(contents[f"{name}.html"].encode())
@@ -55,13 +58,93 @@ def write_page(above: Path, page: Page) -> list[Path]:
     return paths
 
 
+def to_html(page: Page, drawn: Sequence[Drawn] = ()) -> str:
+    """<page>.html: one self-contained file."""
+    return _filled("html", page, drawn)
+
+
+def to_markdown(page: Page, drawn: Sequence[Drawn] = ()) -> str:
+    """<page>.md: what the HTML shows."""
+    return _filled("md", page, drawn).rstrip() + "\n"
+
+
+def _filled(form: str, page: Page, drawn: Sequence[Drawn]) -> str:
+    board = board_of(page) if page.declared.board else None
+    template = _environment().get_template(f"{'page' if board is None else 'board'}.{form}.j2")
+    return template.render(page=page, drawn=drawn, board=board, tables=tables, colours=COLOURS)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """What pages are made in: everything of HTML is escaped, and a name that is not there is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("delrec_bench.report"),
+        autoescape=lambda name: ".html." in str(name),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.globals["beside"] = lambda name: Markup((files(__package__) / "templates" / name).read_text("utf-8"))
+    made.filters["md"] = tables.escaped
+    return made
+
+
+def to_json(page: Page) -> str:
+    """<page>.json: {schema, page, question, study, profile, complete, answer, finding, verdicts, rows, ...}.
+
+    Differences of fewer than five repetitions are `too_few_runs`, and a page of such has no answer.
+    """
+    declared, judged = page.declared, page.judged
+    failed = ("key", "method", "task", "repetition", "error", "command")
+    verdicts = [
+        asdict(d.verdict) | {"over_samples": None if d.wide is None else [d.wide.low, d.wide.high], "about": d.about}
+        for d in judged.differences
+    ]
+    few = ("hypothesis", "task", "difference", "n")
+    compared = [d.verdict.compared for d in judged.differences]
+    content = {
+        "schema": SCHEMA,
+        "page": declared.page,
+        "question": declared.title,
+        "study": declared.study,
+        "profile": declared.profile,
+        "complete": page.complete,
+        "diverged": [{name: getattr(failure, name) for name in failed} for failure in declared.diverged],
+        "revisions": list(page.revisions),
+        "answer": judged.answer if all(d.verdict.compared for d in judged.primary) else None,
+        "finding": page.finding,
+        "verdicts": [v for v, enough in zip(verdicts, compared, strict=True) if enough],
+        "too_few_runs": [
+            {name: v[name] for name in few} for v, enough in zip(verdicts, compared, strict=True) if not enough
+        ],
+        "rows": [
+            {"kind": row.kind, "title": row.title, "point": dict(row.asked.point), "scores": row.scores, **row.values}
+            for row in page.rows
+        ],
+    }
+    return "{\n" + ",\n".join(f'"{name}": {_lines(value)}' for name, value in content.items()) + "\n}\n"
+
+
+def _lines(value: Any) -> str:
+    """JSON of a field, a list's items a line each, so that a change of a page shows by rows."""
+    form: Any = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    if not isinstance(value, list) or not value:
+        return json.dumps(value, **form)
+    return "[\n" + ",\n".join(json.dumps(item, **form) for item in value) + "\n]"
+
+
+def to_metrics(page: Page) -> str:
+    """metrics.json: numbers by task and method, as `dvc metrics` shows them."""
+    numbers: dict[str, dict[str, dict[str, float]]] = {}
+    for row in page.rows:
+        for name in ("score_mean", "score_sd", "parameters_total", "latency_train_ms"):
+            if row[name] is not None:
+                numbers.setdefault(row["task"], {}).setdefault(row["method"], {})[name] = round(row[name], 6)
+    return json.dumps(numbers, indent=1, sort_keys=True) + "\n"
+
+
 def publish(
-    workspace: Workspace,
-    declared: Declaration,
-    records: Sequence[Record],
-    *,
-    source: str = "records",
-    allow_mixed: bool = False,
+    workspace: Workspace, declared: Declaration, records: Sequence[Record], *, allow_mixed: bool = False
 ) -> list[Path]:
     """Put the page's runs into the store, then write reports/<page>/ from it: the only way into either.
 
@@ -71,21 +154,21 @@ def publish(
         workspace: A checkout without uncommitted changes (dvc.lock, README and reports/ apart).
         declared: The page's declaration.
         records: Any records; those of the page's expansion are taken.
-        source: Where they were read.
         allow_mixed: Publish records of several revisions; the page says so.
 
     Returns:
         The paths that changed in the store, and those of the page.
 
     Raises:
-        BenchError: The tree has changes, a row mixes settings, or revisions are mixed; nothing is
-            written then.
+        BenchError: The tree has changes, a row mixes settings, or revisions are mixed; nothing is written then.
     """
-    page = build(declared, records, source)
-    if why := refusal(page, allow_mixed=allow_mixed, changes=changes(workspace.root)):
+    if not (workspace.root / ".git").exists():
+        raise BenchError(f"'{workspace.root}' is not a git repository; publish from a clone")
+    page = build(declared, records)
+    if why := refusal(page, allow_mixed=allow_mixed, changed=changes(workspace.root)):
         raise BenchError(f"report '{declared.page}' cannot be published: {why}")
     done = publish_runs(workspace.reports, page.records, declared.diverged)
-    page = build(declared, read_store(workspace.reports)[0], "published")
+    page = build(declared, read_store(workspace.reports)[0])
     paths = [*done.paths, *write_page(workspace.reports, page)]
     if declared.board:
         readme, figure = workspace.root / "README.md", workspace.reports / "findings.svg"
@@ -97,6 +180,20 @@ def publish(
     return paths
 
 
+def refusal(page: Page, *, allow_mixed: bool, changed: Sequence[str]) -> str | None:
+    """Why a page may not be published, with the remedy; None where it may."""
+    if changed:
+        return f"the tree has uncommitted changes ({words.some(changed)}); commit them"
+    if not page.rows:
+        return f"it has no runs; run {page.declared.again} first"
+    if page.mixed:
+        return f"settings or data are mixed in {words.some(page.mixed)}; delete the runs that do not belong"
+    if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
+        what = "revisions" if len(page.revisions) > 1 else "uncommitted code, revision"
+        return f"its records come from {what} {words.some(page.revisions)}; use --allow-mixed to publish with a note"
+    return None
+
+
 def board_part(board: Board) -> str:
     """The rows, and whose data each column is of."""
     own = [data.title for data in board.scored if data.brief.startswith(OF_THE_SUITE)]
@@ -106,11 +203,7 @@ def board_part(board: Board) -> str:
 
 
 def write_board_part(readme: Path, board: Board) -> bool:
-    """Put the board's part between the markers of README; whether that changed it.
-
-    Raises:
-        BenchError: A marker is missing.
-    """
+    """Put the board's part between the markers of README; return whether that changed it."""
     text = readme.read_text(encoding="utf-8")
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
@@ -120,32 +213,3 @@ def write_board_part(readme: Path, board: Board) -> bool:
     if made != text:
         write_atomic(readme, made)
     return made != text
-
-
-def refusal(page: Page, *, allow_mixed: bool, changes: Sequence[str]) -> str | None:
-    """Why a page may not be published, with the remedy; None where it may."""
-    declared = page.declared
-    if changes:
-        return f"the tree has uncommitted changes ({words.some(changes)}); commit them"
-    if not page.rows:
-        return f"it has no runs; run {declared.again} first"
-    if page.mixed:
-        return f"settings or data are mixed in {words.some(page.mixed)}; delete the runs that do not belong"
-    if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
-        what = "revisions" if len(page.revisions) > 1 else "uncommitted code, revision"
-        return f"its records come from {what} {words.some(page.revisions)}; use --allow-mixed to publish with a note"
-    return None
-
-
-def changes(root: Path) -> list[str]:
-    """Files of the checkout with uncommitted changes, those apart that publishing and DVC themselves change.
-
-    Raises:
-        BenchError: `root` is no git checkout, so that the code that made the page is not known.
-    """
-    asked = ["git", "-C", str(root), "status", "--porcelain", "--", ".", *(f":(exclude){p}" for p in _MAY_CHANGE)]
-    try:
-        done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise BenchError(f"'{root}' is not a git repository; publish from a clone") from error
-    return [line[3:] for line in done.stdout.splitlines()]
