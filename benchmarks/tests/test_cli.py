@@ -145,9 +145,7 @@ def test_a_dry_run_says_runs_and_hours(root, capsys):
     ("error", "code", "said"),
     [
         (RunError("the loss is nan in epoch 1"), 1, "lif on digits"),
-        (ZeroDivisionError("oops"), 1, "this is a bug (ZeroDivisionError: oops)"),
-        (BrokenPipeError(32, "Broken pipe"), 1, "this is a bug (BrokenPipeError"),
-        (OSError(28, "No space"), 1, "this is a bug (OSError"),
+        (ZeroDivisionError("oops"), 1, "lif on digits, repetition 0: ZeroDivisionError: oops"),
         (OSError(28, "No space left on device", "cache/x"), 2, "cache/x: No space left on device"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -161,10 +159,6 @@ def test_a_run_that_fails_has_its_exit_code_and_leaves_no_record(root, capsys, m
     found, _, err = call(capsys, *LIF)
     assert found == code and said in err
     assert not list(root.glob("runs/*/record.json"))
-    if "this is a bug" in err:
-        saved = Path(err.rpartition("is in ")[2].strip())
-        assert type(error).__name__ in saved.read_text()
-        saved.unlink()
 
 
 def test_a_number_that_json_does_not_know_is_told_in_json(capsys, monkeypatch):
