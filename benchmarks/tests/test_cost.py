@@ -4,7 +4,7 @@ import pytest
 from delrec_bench.config import Request
 from delrec_bench.environment import machine
 from delrec_bench.methods.method import find_methods
-from delrec_bench.studies.cost import UNKNOWN_SECONDS, Cost, Past, estimate
+from delrec_bench.studies.cost import UNKNOWN_SECONDS, Past, estimate
 from delrec_bench.tasks.task import find_tasks
 
 from benchmarks.tests import made_up
@@ -46,7 +46,3 @@ def test_scoring_a_network_once_more_is_no_measure_of_a_training_nor_the_other_w
     records = [past(100.0, "dcls"), past(2.0, "dcls", under={"lesion": "zero"})]
     assert asked(records, "dcls").seconds == pytest.approx(200.0)
     assert asked(records, "dcls", overrides=(("evaluation.lesion", "zero"),)).seconds == pytest.approx(2.0)
-
-
-def test_costs_add_up_but_for_the_longest():
-    assert Cost(1, 1, 10.0, 10.0) + Cost(1, 0, 60.0, 60.0) == Cost(2, 1, 70.0, 60.0)

@@ -27,7 +27,7 @@ from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.work import networks
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training import evaluate
-from delrec_bench.training.lesioned import deployed_as, layers_with_delays, lesion_
+from delrec_bench.training.scoring import deployed_as, layers_with_delays, lesion_
 from delrec_bench.workspace import workspace_at
 
 ROOT = Path(__file__).parents[2]
@@ -100,14 +100,14 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     assert made.key != plain.key and made.history == [] and "epochs" not in made.result
     assert made.configuration == plain.configuration | {"evaluation": {"condition": "deletion=0.3"}}
     model = network_of(plain, workspace.runs / plain.key / "checkpoint.pt", METHODS)
-    samples = under.data.under("deletion=0.3", under.seeds.stream("order", "evaluation"))
+    seed = under.seeds.stream("order", "evaluation")
+    assert seed == settled("rlif").seeds.stream("order", "evaluation"), "every method meets the same samples"
+    samples = under.data.under("deletion=0.3", seed)
     with model.deployed():
         by_hand = evaluate(model, samples)
     assert (by_hand.predictions.tolist(), by_hand.score) == (made.predictions.tolist(), made.score)
-    assert by_hand.activity["synaptic_operations"] == made.activity["synaptic_operations"]
-    assert (
-        made.activity["synaptic_operations"]["effective_acs"] < plain.activity["synaptic_operations"]["effective_acs"]
-    )
+    counted, here, whole = (one.activity["synaptic_operations"] for one in (by_hand, made, plain))
+    assert counted == here and here["effective_acs"] < whole["effective_acs"]
     assert (made.targets, made.groups, made.parameters) == (plain.targets, plain.groups, plain.parameters)
 
     monkeypatch.setattr(single, "fit", no_training)
@@ -117,22 +117,10 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     assert (workspace.runs / plain.key / "record.json").read_bytes() == before
 
 
-def test_what_a_condition_draws_repeats_and_is_the_same_for_every_method(settled):
-    one, two = settled(condition="noise=1"), settled("rlif", condition="noise=1")
-    seed = one.seeds.stream("order", "evaluation")
-    assert seed == two.seeds.stream("order", "evaluation") != settled(repetition=1).seeds.stream("order", "evaluation")
-    everything = torch.arange(40)
-    assert torch.equal(
-        one.data.under("noise=1", seed).batch(everything), two.data.under("noise=1", seed).batch(everything)
-    )
-
-
-def test_a_condition_that_is_none_is_the_ordinary_run(settled):
+def test_a_level_has_one_key_however_it_is_written_and_none_is_the_ordinary_run(settled):
     plain, said = settled(), settled(condition=None, lesion=None, deployment=None)
     assert (said.key, said.configuration, said.derived) == (plain.key, plain.configuration, False)
-
-
-def test_a_level_has_one_key_however_it_is_written(settled):
+    assert networks([settled(lesion="zero").request, plain.request]) == [plain.request], "latency is of this one"
     assert settled(lesion="noise=2").key == settled(lesion="noise=2.0").key != settled(lesion="noise=3").key
     assert settled(condition="deletion=.3").key == settled(condition="deletion=0.30").key
 
@@ -185,17 +173,6 @@ def test_a_lesion_changes_delays_and_nothing_else(settled, workspace, method, le
             assert torch.equal(delay % level, torch.zeros_like(delay)) or delay.max() == longest
         else:
             assert torch.allclose(delay, old * level, atol=1e-5)  # the level of "zero" is 0
-
-
-def test_two_levels_of_noise_are_one_draw(settled, workspace):
-    delays = []
-    for lesion in ("noise=0.01", "noise=0.02"):
-        model = trained(settled, workspace)
-        lesion_(model, lesion, 7)
-        delays.append(next(iter(model.delays().values())))
-    was = next(iter(trained(settled, workspace).delays().values()))
-    inside = was > 0.2
-    assert torch.allclose(2 * (delays[0] - was)[inside], (delays[1] - was)[inside], atol=1e-4)
 
 
 def test_deployment_leaves_delays_real_or_the_blur_on_and_is_undone(settled, workspace):
@@ -264,12 +241,6 @@ def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(settled, workspace):
         perform(settled("rlif", condition="noise=1"), workspace)
     path.write_bytes(content)
     assert perform(settled("rlif", condition="noise=1"), workspace).record.score is not None
-
-
-def test_latency_is_measured_of_each_network_once_whatever_it_is_scored_under(settled):
-    usual = settled().request
-    under = [settled(lesion=lesion).request for lesion in ("zero", "permute")]
-    assert networks([usual, *under]) == networks(under) == [usual]
 
 
 STUDY = """

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 from delrec_bench import app
-from delrec_bench.config import Request, settle
-from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import read_folder
 from delrec_bench.report.content import TEST_SELECTED
@@ -15,7 +13,6 @@ from delrec_bench.runs import single
 from delrec_bench.runs.again import rerun
 from delrec_bench.runs.executors import Place
 from delrec_bench.statistics.reproduced import MadeTwice, judge
-from delrec_bench.studies import file
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -93,10 +90,3 @@ def test_a_single_run_is_refused_it(checkout, capsys):
 def test_a_study_must_say_what_it_exhibits(checkout, capsys, old, new, message):
     assert message in reproduced(checkout, capsys, STUDY.replace(old, new), code=2).err
     assert not (checkout / "runs").exists() or not list((checkout / "runs").glob("*/record.json"))
-
-
-def test_of_this_package_one_study_exhibits_it_and_none_that_is_a_leaderboard():
-    found = {name: file.study_file(path) for name, path in file.study_files().items()}
-    assert [name for name, study in found.items() if study.exhibits] == ["selection"]
-    with pytest.raises(BenchError, match="best-test"):
-        settle(Request("lif", "digits", overrides=(("selection", "best-test"),)), METHODS["lif"], TASKS["digits"])

@@ -1,7 +1,6 @@
 """What a study's file says, and what the command line makes of it."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -99,23 +98,21 @@ def test_the_command_line_narrows_a_study_and_gives_it_data(own):
     assert {r.data for r in found.requests} == {str(Path("~/mine").expanduser())}
     assert {r.repetition for r in found.requests} == {0, 1, 2, 3}
     assert found.narrowed == ("--only-methods lif,delrec-axonal", "--only-tasks shd", "--repetitions 4")
-    everything = expansion.Wanted(("lif", "counts-only", "delrec-axonal"), None, 2, {"shd": "~/mine"})
-    assert own(MINE).narrowed == own(MINE, wanted=everything).narrowed == (), "nothing is taken away"
+    assert own(MINE).narrowed == ()
 
 
-def test_a_study_file_is_named_by_its_path_and_never_like_one_of_this_package(own, tmp_path):
-    assert own(MINE).argument == "mine.toml"
-    assert expansion.expand("leaderboard", None, METHODS, TASKS).argument == "leaderboard"
-    with pytest.raises(BenchError, match=r"no study file 'absent.toml'"):
-        file.study_path("absent.toml")
-    for stem, message in (
+@pytest.mark.parametrize(
+    ("stem", "message"),
+    [
         ("leaderboard", "starts with the name of this package's study 'leaderboard'; rename it"),
         ("learned-vs-fixed-embedded", "rename it"),
         ("my study", "use only letters"),
-    ):
-        (tmp_path / f"{stem}.toml").write_text(SWEEP)
-        with pytest.raises(BenchError, match=message):
-            file.study_path(str(tmp_path / f"{stem}.toml"))
+    ],
+)
+def test_a_study_file_is_never_named_like_one_of_this_package(tmp_path, stem, message):
+    (tmp_path / f"{stem}.toml").write_text(SWEEP)
+    with pytest.raises(BenchError, match=message):
+        file.study_path(str(tmp_path / f"{stem}.toml"))
 
 
 def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
@@ -132,31 +129,12 @@ def test_a_sweep_crosses_its_axes_with_the_methods_that_have_the_setting(own):
 
 
 def test_an_axis_may_hold_several_settings_at_once_under_a_name(own):
-    steps = """
-[[quick.sweep.step]]
-name = "20 ms"
-task.step_ms = 20.0
-
-[[quick.sweep.step]]
-name = "10 ms, rescaled"
-task.step_ms = 10.0
-network.tau = 4.0
-delay_high = 40.0
-
-[quick.primary]
-method = "delrec-axonal"
-control = "delrec-axonal"
-over = ["shd"]
-at = { step = "20 ms" }
-control_at = { step = "10 ms, rescaled" }
-"""
-    study = own(MINE + steps)
-    held = {(r.method, r.point[0][1]): dict(r.overrides) for r in study.requests if r.repetition == 0}
-    both = {"task.step_ms": 10.0, "network.tau": 4.0}
-    assert held["delrec-axonal", "10 ms, rescaled"].items() >= (both | {"network.delay_high": 40.0}).items()
-    assert held["lif", "10 ms, rescaled"].items() >= both.items()
-    assert "network.delay_high" not in held["lif", "10 ms, rescaled"], "a method takes the settings that it has"
-    assert study.primary is not None and study.primary.control_at == {"step": "10 ms, rescaled"}
+    step = '[[quick.sweep.step]]\nname = "10 ms"\ntask.step_ms = 10.0\nnetwork.tau = 4.0\ndelay_high = 40.0\n'
+    held, both = {r.method: r for r in own(MINE + step).requests}, {"task.step_ms": 10.0, "network.tau": 4.0}
+    assert held["delrec-axonal"].point == (("step", "10 ms"),)
+    assert dict(held["delrec-axonal"].overrides).items() >= (both | {"network.delay_high": 40.0}).items()
+    assert dict(held["lif"].overrides).items() >= both.items()
+    assert "network.delay_high" not in dict(held["lif"].overrides), "a method takes the settings that it has"
 
 
 WIDTHS = """
@@ -331,7 +309,7 @@ def test_delays_that_cannot_start_are_refused_before_any_run(own, workspace):
     """Each run of a sweep below delay_low failed by itself, an hour into the study."""
     study = own(SWEEP, 'set = { delay_init = "uniform"', 'set = { delay_init = "uniform", delay_low = 50.0')
     first = next(request for request in study.requests if request.method == "delrec-axonal")
-    with pytest.raises(BenchError, match=r"delrec-axonal': .*range \[50\.0, 20\.0\]: low must not"):
+    with pytest.raises(BenchError, match="delrec-axonal': delay init high = 20.0"):
         resolve(first, METHODS, TASKS, workspace)
 
 
@@ -365,9 +343,3 @@ def test_a_leaderboard_on_files_of_ones_own_with_its_latency_and_its_page_again(
     capsys.readouterr()
     assert app.main(["reproduce", "--study", "mine.toml", "--data", "shd"]) == 2
     assert "--data 'shd' is not TASK=DIR" in capsys.readouterr().err
-
-
-def test_a_page_of_sizes_and_latencies_needs_no_data(tmp_path, capsys):
-    shutil.copy(ROOT / "data.dvc", tmp_path)
-    assert app.main(["report", "--study", "three-tasks", "--root", str(tmp_path)]) == 0
-    assert (tmp_path / "out" / "three-tasks" / "three-tasks.md").exists()
