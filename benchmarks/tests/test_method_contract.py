@@ -130,46 +130,30 @@ def test_it_takes_a_budget_of_parameters(method, workspace):
 
 
 @pytest.mark.parametrize(("method", "task"), NETWORKS)
-def test_it_evaluates_the_same_again_and_sample_by_sample(method, task, workspace):
+def test_it_evaluates_the_same_again_sample_by_sample_and_after_loading_and_is_left_as_it_was(method, task, workspace):
     """Nothing is carried from batch to batch, and a sample's score does not depend on its batch."""
     ready = prepared(method, task, workspace)
-    model = build(ready)
+    model, other = build(ready), build(ready)
     inputs, _ = first_batch(ready)
-    model.eval()
-    with torch.no_grad(), model.deployed():
-        first = model.classify(inputs)
-        alone = torch.cat([model.classify(inputs[:, i : i + 1]) for i in range(inputs.shape[1])])
-        again = model.classify(inputs)
-    assert torch.equal(first, again)
-    torch.testing.assert_close(alone, first, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize(("method", "task"), NETWORKS)
-def test_it_saves_and_loads(method, task, workspace):
-    ready = prepared(method, task, workspace)
-    model, inputs = build(ready), first_batch(ready)[0]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     stored = io.BytesIO()
-    torch.save(model.state_dict(), stored)
+    torch.save(before, stored)
     stored.seek(0)
-    other = build(prepared(method, task, workspace))
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.zero_()
     other.load_state_dict(torch.load(stored, weights_only=True))
+    model.eval()
     with torch.no_grad(), model.deployed():
-        expected = model.classify(inputs)
-    with torch.no_grad(), other.deployed():
-        assert torch.equal(other.classify(inputs), expected)
-
-
-@pytest.mark.parametrize(("method", "task"), NETWORKS)
-def test_being_deployed_leaves_it_as_it_was(method, task, workspace):
-    model = build(prepared(method, task, workspace))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    in_place = getattr(getattr(model, "config", None), "rounding", "") == "in-place"
-    with model.deployed():
+        first, again = model.classify(inputs), model.classify(inputs)
+        alone = torch.cat([model.classify(inputs[:, i : i + 1]) for i in range(inputs.shape[1])])
         for delay in model.delays().values() if isinstance(model, Network) else ():  # others may live in real time
             assert torch.equal(delay, delay.round())
+    with torch.no_grad(), other.deployed():
+        assert torch.equal(other.classify(inputs), first)
+    assert torch.equal(first, again)
+    torch.testing.assert_close(alone, first, rtol=1e-9, atol=1e-9)
+    in_place = getattr(getattr(model, "config", None), "rounding", "") == "in-place"
     after = model.state_dict()
     assert in_place or all(torch.equal(value, after[name]) for name, value in before.items())
 

@@ -5,14 +5,12 @@ import tomllib
 import pytest
 import torch
 from delrec import RecurrentDelays
-from delrec_bench.config import Request, Seeds, defaults, profiles, settle
+from delrec_bench.config import Request, defaults, profiles, settle
 from delrec_bench.config.sizes import with_budget
 from delrec_bench.errors import BenchError
 from delrec_bench.methods._published import FOLDER
 from delrec_bench.methods.method import find_methods
 from delrec_bench.tasks.task import find_tasks
-from delrec_bench.training import evaluate, fit
-from delrec_bench.workspace import workspace_at
 
 TABLE = find_methods()
 TASKS = find_tasks()
@@ -109,20 +107,6 @@ def test_delgrads_published_setting_of_yin_yang(name, rates, parameters):
     model = run.method.build(run.network, 4, 3)
     counts = model.count()
     assert (counts.weights, counts.delays) == parameters
-
-
-def test_the_loop_trains_delgrad(tmp_path):
-    name = "delgrad-axonal"
-    request = Request(name, "yin-yang", epochs=3, limit=900)
-    run = settle(request, TABLE[name], TASKS["yin-yang"])
-    data = TASKS["yin-yang"].load(run.options, 0, 0, None, workspace_at(tmp_path))
-    torch.manual_seed(0)
-    model = run.method.build(run.network, data.channels, data.classes)
-    before = evaluate(model, data.valid).score
-    result = fit(model, data.train, data.valid, run.training, seeds=Seeds.of(0))
-    assert result.history[-1]["loss"] < result.history[0]["loss"]
-    assert result.valid_score > before + 0.1
-    assert 0.5 < result.history[-1]["rates"][0] <= 1
 
 
 def test_pixels_and_forecasts_say_why_not():

@@ -8,7 +8,7 @@ import torch
 from delrec_bench.data import generated
 from delrec_bench.data.binning import Bins, bin_events
 from delrec_bench.data.events import recordings
-from delrec_bench.data.generated import RECIPES, Events, generate, joined, spelled
+from delrec_bench.data.generated import RECIPES, Events, generate, joined
 from delrec_bench.data.samples import CountSamples
 from delrec_bench.data.shelf import listed, make
 from delrec_bench.data.task_data import TaskData, TaskOptions
@@ -32,26 +32,6 @@ FIRST_BLOCKS = {
 def test_the_first_block_of_each_file_is_the_known_one(corpus, name):
     first = next(generate(RECIPES[corpus], name))
     assert first.digest()[:16] == FIRST_BLOCKS[corpus, name]
-
-
-@pytest.mark.parametrize(("corpus", "classes"), [("formants-20", 20), ("formants-35", 35)])
-def test_classes_are_balanced_and_some_hold_the_same_sounds(corpus, classes):
-    recipe = RECIPES[corpus]
-    said = recipe.words
-    assert len(said) == len(set(said)) == classes
-    families = [family.split() for family in recipe.families.split(",")]
-    assert sum(len(family) for family in families if len(family) > 1) > classes / 2
-    assert max(split.samples for split in recipe.splits.values()) >= 5000
-    for family in families:
-        assert len({"".join(sorted(word.lower().replace("-", ""))) for word in family}) == 1
-        assert all(len(spelled(word)[0]) == generated.LETTERS for word in family)
-
-
-def test_speakers_of_the_spoken_commands_are_disjoint_and_two_digit_speakers_are_heard_in_the_test_only():
-    ranges = {name: range(*split.speakers) for name, split in RECIPES["formants-35"].splits.items()}
-    assert len(set().union(*ranges.values())) == sum(map(len, ranges.values()))
-    train, test = (range(*split.speakers) for split in RECIPES["formants-20"].splits.values())
-    assert len(set(test) - set(train)) == 2
 
 
 def corpus_of(task, folder, train, test):

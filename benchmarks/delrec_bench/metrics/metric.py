@@ -79,10 +79,6 @@ class Metric:
         value = value if low is None else max(low, value)
         return value if high is None else min(high, value)
 
-    def within(self, score: float) -> bool:
-        """Whether a score is possible."""
-        return self.clipped(score) == score
-
     def shown(self, value: float) -> float:
         """A score or difference, scaled for display."""
         return self.factor * value
