@@ -8,8 +8,8 @@ from delrec import RecurrentDelays
 from delrec_bench.config import Request, defaults, profiles, settle
 from delrec_bench.config.sizes import with_budget
 from delrec_bench.errors import BenchError
-from delrec_bench.methods._published import FOLDER
 from delrec_bench.methods.method import find_methods
+from delrec_bench.methods.stack import FOLDER
 from delrec_bench.tasks.task import find_tasks
 
 TABLE = find_methods()

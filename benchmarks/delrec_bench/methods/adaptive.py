@@ -14,9 +14,8 @@ from typing import Any
 from delrec.neurons import Neuron
 from delrec_baselines import ALIF, AdLIF, CAdLIF, CSiLIF, LearnedLeak, SEAdLIF, SiLIF
 
-from delrec_bench.methods._published import EQUAL, published
 from delrec_bench.methods.method import Method
-from delrec_bench.methods.stack import DELREC, settings_of
+from delrec_bench.methods.stack import DELREC, EQUAL, published, settings_of
 from delrec_bench.networks import Network, NetworkConfig
 
 # Fields of NetworkConfig about the LIF, which these networks do not have.

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from delrec_bench.methods._published import published
 from delrec_bench.methods.delrec import LEARNED
 from delrec_bench.methods.method import Method
-from delrec_bench.methods.stack import DELREC, builder, settings_of
+from delrec_bench.methods.stack import DELREC, builder, published, settings_of
 
 DCLS = "Hammouamri et al. 2024, https://arxiv.org/abs/2306.17670"
 RANDOM = f"{DCLS} (its 'snn_delays_lr0')"

@@ -5,8 +5,8 @@ from typing import Any
 
 from delrec_baselines import GatedNetwork
 
-from delrec_bench.methods._published import EQUAL
 from delrec_bench.methods.method import Method
+from delrec_bench.methods.stack import EQUAL
 
 SETTINGS = {"hidden": [128, 128], "dropout": 0.1, "pool": "mean", "loss": "cross-entropy"}
 

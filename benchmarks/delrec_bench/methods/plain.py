@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from delrec_bench.methods._published import published
 from delrec_bench.methods.method import Method
-from delrec_bench.methods.stack import DELREC, builder, settings_of
+from delrec_bench.methods.stack import DELREC, builder, published, settings_of
 
 FEEDFORWARD = {"recurrent": "none", "feedforward": "none"}
 RECURRENT = {"recurrent": "plain", "feedforward": "none"}

@@ -6,9 +6,8 @@ from typing import Any
 
 from delrec_baselines import ConvolutionalRecurrence, SoftmaxRecurrence
 
-from delrec_bench.methods._published import EQUAL, published
 from delrec_bench.methods.method import Method
-from delrec_bench.methods.stack import settings_of
+from delrec_bench.methods.stack import EQUAL, published, settings_of
 from delrec_bench.networks import Network, NetworkConfig
 
 _SHARED: dict[str, Any] = {"recurrent": "shared", "feedforward": "none"}
