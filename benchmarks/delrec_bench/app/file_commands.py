@@ -158,9 +158,7 @@ def nir(
     places: Places,
     model: ModelArgument,
     out: OutOption = None,
-    step_ms: Annotated[
-        float | None, option("Length of a time step (default: the run's, or 1 ms).", min=1e-6, metavar="MS")
-    ] = None,
+    step_ms: Annotated[float | None, option("Time step (default: the run's, or 1 ms).", min=1e-6, metavar="MS")] = None,
 ) -> Answer:
     """Export a network as a NIR graph.
 

@@ -11,8 +11,12 @@ import typer
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from delrec_bench.app.progress import Display
+    from delrec_bench.config import Request
     from delrec_bench.methods.method import MethodTable
     from delrec_bench.records import Failure, Record
+    from delrec_bench.runs.executors import Executor
+    from delrec_bench.studies.work import Work
     from delrec_bench.tasks.task import TaskTable
     from delrec_bench.workspace import Workspace
 
@@ -160,3 +164,20 @@ def together(
     there = made | {failure.key for failure in own[1]}
     records = [record for record in published[0] if record.key not in made]
     return own[0] + records, own[1] + [failure for failure in published[1] if failure.key not in there]
+
+
+def work_of(places: Places, executor: "Executor", display: "Display") -> "Work":
+    """The work of a command: where and how its runs are done, and who is told."""
+    from delrec_bench.runs.executors import Place
+    from delrec_bench.studies.work import Work
+
+    records, _ = read_runs(places.workspace)
+    place = Place(places.workspace, *places.folders())
+    return Work(place, *places.tables(), executor, records, display.say, display.bar)
+
+
+def planned(work: "Work", requests: "Sequence[Request]", missing: "Sequence[Request]") -> str:
+    """How many runs there are to do, and how long that takes."""
+    jobs, minutes = work.executor.jobs, work.cost(missing).seconds / work.executor.jobs / 60
+    counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(requests), "run"), (jobs, "worker"))]
+    return f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {minutes:.1f} minutes"

@@ -36,9 +36,7 @@ def report(
     study: StudyOption = "leaderboard",
     profile: ProfileOption = None,
     data: DataOfTasks = None,
-    source: Annotated[
-        str | None, option("Runs to read (default: yours, plus our stored ones).", metavar="published|mlflow|DIR")
-    ] = None,
+    source: Annotated[str | None, option("Runs (default: yours and ours).", metavar="published|mlflow|DIR")] = None,
     publish: Annotated[bool, option("Write to reports/. Needs a clean git tree.", "--publish")] = False,
     allow_mixed: Annotated[bool, option("Allow runs from several code revisions.", "--allow-mixed")] = False,
 ) -> Answer:

@@ -13,12 +13,14 @@ from delrec_bench.app.options import (
     JobsOption,
     MethodsOption,
     Places,
+    ProfileOption,
+    StudyOption,
     TasksOption,
     argument,
     by_task,
     names,
     option,
-    read_runs,
+    work_of,
 )
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import BenchError
@@ -49,9 +51,7 @@ def run(
     data: DataOption = None,
     device: DeviceOption = "cpu",
     engine: Annotated[str, option("Engine: auto, reference, cpu or triton.", metavar="NAME")] = "auto",
-    threads: Annotated[
-        int, option("Threads for delrec's kernels (with native arithmetic also for torch).", metavar="N")
-    ] = 1,
+    threads: Annotated[int, option("Threads for delrec's kernels (native: also for torch).", metavar="N")] = 1,
     arithmetic: ArithmeticOption = "portable",
     trial: Annotated[bool, option("Hyperparameter trial: separate seeds, validation score only.", "--trial")] = False,
     settings: Annotated[list[str] | None, option(_SETTINGS, "--set", metavar="KEY=VALUE")] = None,
@@ -160,19 +160,13 @@ def search(
     places: Places,
     method: Annotated[str, argument("The method; versions with learned and fixed delays are searched together.")],
     task: TaskArgument,
-    size: Annotated[
-        int | None, option("Number of parameters (default: the profile's widths).", min=1, metavar="N")
-    ] = None,
+    size: Annotated[int | None, option("Parameters (default: the profile's widths).", min=1, metavar="N")] = None,
     profile: Annotated[str, option("Preset for all other settings, including epochs.", metavar="P")] = "embedded",
     data: DataOption = None,
-    draws: Annotated[
-        int, option("Random draws, each trained for a quarter of the epochs on one split.", min=1, metavar="N")
-    ] = 24,
+    draws: Annotated[int, option("Random draws, trained for a quarter of the epochs.", min=1, metavar="N")] = 24,
     finals: Annotated[int, option("Number of best draws to train in full.", min=1, metavar="N")] = 6,
     splits: Annotated[int, option("Number of validation splits for those.", min=1, metavar="N")] = 3,
-    independent: Annotated[
-        int, option("Number of independent searches; the first one sets the preset.", min=1, metavar="N")
-    ] = 1,
+    independent: Annotated[int, option("Independent searches; the first sets the preset.", min=1, metavar="N")] = 1,
     device: DeviceOption = "cpu",
     jobs: JobsOption = None,
     dry_run: DryRunOption = False,
@@ -183,16 +177,13 @@ def search(
     Finished trials are reused. The result is written to config/searched/TASK.json.
     """
     from delrec_bench.config.searched import keep, tuning_variance
-    from delrec_bench.runs.executors import Place, default_jobs, make_executor
+    from delrec_bench.runs.executors import default_jobs, make_executor
     from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
-    from delrec_bench.studies.work import Work
 
-    workspace, (methods, tasks) = places.workspace, places.tables()
-    members = entry_of(method, methods)
-    executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
+    members = entry_of(method, places.tables()[0])
+    executor = make_executor("local", places.workspace, jobs=default_jobs() if jobs is None else jobs)
     with Display() as display:
-        place = Place(workspace, *places.folders())
-        work = Work(place, methods, tasks, executor, read_runs(workspace)[0], display.say, display.bar)
+        work = work_of(places, executor, display)
         plans = [
             SearchPlan(task, profile, members, size, data, device, draws, finals, splits, seed)
             for seed in range(independent)
@@ -217,26 +208,20 @@ def search(
 
 @command(
     "Run",
-    ("bench", "the leaderboard's methods on the tasks that need no download, about two minutes"),
+    ("bench", "the leaderboard's methods on the tasks that need no download, about five minutes"),
     ("bench --study three-tasks", "SHD, SSC and PS-MNIST at published widths; needs no data"),
-    ("bench --study leaderboard --profile speech --data shd=DIR --data ssc=DIR", "on your own files"),
+    ("bench --profile speech --data shd=DIR --data ssc=DIR", "on your own files"),
     ("bench --again -- --benchmark-autosave --benchmark-compare", "save, and compare with the last saved measurement"),
 )
 def bench(
     places: Places,
-    options: Annotated[
-        list[str] | None, argument("Passed to pytest, after --, for example --benchmark-compare.")
-    ] = None,
-    study: Annotated[
-        str | None, option("Measure the methods of this study, with its tasks and settings.", metavar="S")
-    ] = None,
-    profile: Annotated[str | None, option("A profile of the study, or of the presets (default: quick).")] = None,
+    options: Annotated[list[str] | None, argument("For pytest, after --, such as --benchmark-compare.")] = None,
+    study: StudyOption = "leaderboard",
+    profile: ProfileOption = None,
     data: DataOfTasks = None,
     only_methods: MethodsOption = None,
     only_tasks: TasksOption = None,
-    each: Annotated[
-        float | None, option("Seconds per method and task (default: 2; with --study: 15).", metavar="S")
-    ] = None,
+    each: Annotated[float, option("Seconds per method and task.", metavar="S")] = 4.0,
     quick: Annotated[bool, option("Three rounds only, as a quick check.", "--quick")] = False,
     threads: Annotated[int, option("Number of threads for torch and numba.", metavar="N")] = 1,
     device: DeviceOption = "cpu",
@@ -249,7 +234,6 @@ def bench(
     """
     from dataclasses import replace
 
-    from delrec_bench.config import Request
     from delrec_bench.environment import say
     from delrec_bench.latency import measure
     from delrec_bench.studies.expansion import Wanted, expand
@@ -257,26 +241,14 @@ def bench(
 
     methods, tasks = places.tables()
     placed: Any = device  # checked by each request
-    chosen, where = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
-    if study is not None:
-        wanted = Wanted(methods=chosen, tasks=where, repetitions=1, data=by_task(data), device=placed)
-        expanded = expand(study, profile, methods, tasks, wanted)
-        requests = [replace(r, threads=threads) for r in networks(expanded.requests)]
-        words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
-        words += "".join(f" --data {task}=DIR" for task in expanded.data)
-    elif data:
-        raise BenchError("--data needs a study here; add --study NAME")
-    else:
-        usual = [name for name, method in methods.items() if method.build is not None and method.board]
-        embedded = [name for name, task in tasks.items() if task.embedded]
-        profile = profile or "quick"
-        pairs = [(method, task) for task in where or embedded for method in chosen or usual]
-        requests = [Request(*pair, profile=profile, threads=threads, device=placed) for pair in pairs]
-        words = f"delrec-bench bench --profile {profile}"
+    only = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
+    expanded = expand(study, profile, methods, tasks, Wanted(*only, 1, by_task(data), placed))
+    requests = [replace(r, threads=threads) for r in networks(expanded.requests) if methods[r.method].build is not None]
+    words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
+    words += "".join(f" --data {task}=DIR" for task in expanded.data)
     words += f" --threads {threads}" * (threads > 1) + f" --device {device}" * (device != "cpu")
-    seconds = each if each is not None else 2.0 if study is None or quick else 15.0
     outcome = measure(
-        requests, methods, tasks, places.workspace, folders=places.folders(), each=seconds, quick=quick, again=again,
+        requests, methods, tasks, places.workspace, folders=places.folders(), each=each, quick=quick, again=again,
         pytest=options or (), command=words, say=say,
     )  # fmt: skip
     rows = [

@@ -21,8 +21,10 @@ from delrec_bench.app.options import (
     by_task,
     names,
     option,
+    planned,
     read_runs,
     together,
+    work_of,
 )
 from delrec_bench.app.progress import Display
 from delrec_bench.errors import BenchError
@@ -57,21 +59,13 @@ def reproduce(
     device: DeviceOption = "cpu",
     arithmetic: ArithmeticOption = "portable",
     jobs: JobsOption = None,
-    executor: Annotated[
-        str, option("Where to run: this machine, SLURM or Dask.", metavar="local|slurm|dask")
-    ] = "local",
-    per_device: Annotated[
-        int | None, option("Worker processes per CUDA device (instead of --jobs).", metavar="N")
-    ] = None,
-    scheduler: Annotated[
-        str | None, option("Address of a Dask scheduler (default: start one here).", metavar="ADDRESS")
-    ] = None,
-    executor_option: Annotated[
-        list[str] | None, option("Option for SLURM: timeout_min, mem_gb, slurm_partition, ...", metavar="KEY=VALUE")
-    ] = None,
+    executor: Annotated[str, option("Run here, on SLURM or on Dask.", metavar="local|slurm|dask")] = "local",
+    per_device: Annotated[int | None, option("Workers per CUDA device (instead of --jobs).", metavar="N")] = None,
+    scheduler: Annotated[str | None, option("A running Dask scheduler.", metavar="ADDRESS")] = None,
+    executor_option: Annotated[list[str] | None, option("For SLURM: timeout_min, ...", metavar="KEY=VALUE")] = None,
     dry_run: DryRunOption = False,
     everything: Annotated[
-        bool, option("All runs of the leaderboard, not only repetition 0 of tasks that need no download.", "--all")
+        bool, option("All of the leaderboard, not one run per row without download.", "--all")
     ] = False,
     no_latency: Annotated[bool, option("Do not measure latency.", "--no-latency")] = False,
 ) -> Answer:
@@ -84,9 +78,8 @@ def reproduce(
 
     from delrec_bench.config import parse_setting
     from delrec_bench.environment import need_device
-    from delrec_bench.runs.executors import Place, default_jobs, make_executor
+    from delrec_bench.runs.executors import default_jobs, make_executor
     from delrec_bench.studies.expansion import Wanted, expand
-    from delrec_bench.studies.work import Work
 
     start, workspace, (methods, tasks) = time.perf_counter(), places.workspace, places.tables()
     checked: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # by each request
@@ -98,28 +91,18 @@ def reproduce(
         need_device(device)
         if device != "cpu" and torch.cuda.is_available() and jobs is None and per_device is None:
             per_device = 1  # as many as there are cores would meet on one card
-    does = make_executor(
-        executor,
-        workspace,
-        jobs=default_jobs() if jobs is None else jobs,
-        per_device=per_device,
-        scheduler=scheduler,
-        options=dict(parse_setting(text) for text in executor_option or ()),
-    )
-    known, _ = read_runs(workspace)
+    jobs, options = default_jobs() if jobs is None else jobs, dict(map(parse_setting, executor_option or ()))
+    does = make_executor(executor, workspace, jobs=jobs, per_device=per_device, scheduler=scheduler, options=options)
     if dry_run:
-        return _dry_run(expanded, places, known, does.jobs)
+        return _dry_run(expanded, places, does.jobs)
     with Display() as display:
-        work = Work(Place(workspace, *places.folders()), methods, tasks, does, known, display.say, display.bar)
+        work = work_of(places, does, display)
         again = list(expanded.requests)
         if expanded.name == "leaderboard" and not everything:
             # repetition 0 of every row on a task that every clone has, or that was named with its data
             again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
         missing, keys = work.missing(again)
-        display.say(
-            f"study {expanded.name}, profile {expanded.profile}: {len(again)} runs, {len(missing)} to do with "
-            f"{does.jobs} workers: about {work.cost(missing).seconds / does.jobs / 60:.1f} minutes"
-        )
+        display.say(f"study {expanded.name}, profile {expanded.profile}: {planned(work, again, missing)}")
         failed = work.do(missing)
         if not no_latency and len(again) == len(expanded.requests):
             _measure_latency(expanded, places, display)
@@ -200,11 +183,11 @@ def _finish(
     }
 
 
-def _dry_run(study: "Study", places: Places, records: "Sequence[Record]", jobs: int) -> Answer:
+def _dry_run(study: "Study", places: Places, jobs: int) -> Answer:
     from delrec_bench.studies.cost import Cost, Past, estimate
     from delrec_bench.studies.work import with_trained
 
-    (methods, tasks), past, whole = places.tables(), Past(records), Cost()
+    (methods, tasks), past, whole = places.tables(), Past(read_runs(places.workspace)[0]), Cost()
     lines = [f"study {study.name}, profile {study.profile}"]
     for task in dict.fromkeys(request.task for request in study.requests):
         cost = estimate(with_trained([r for r in study.requests if r.task == task]), methods, tasks, past)
@@ -226,9 +209,7 @@ def _dry_run(study: "Study", places: Places, records: "Sequence[Record]", jobs: 
 )
 def leaderboard(
     places: Places,
-    only_tasks: Annotated[
-        str | None, option("Train only on these tasks (default: those that need no download).", metavar="A,B")
-    ] = None,
+    only_tasks: Annotated[str | None, option("Tasks (default: those without download).", metavar="A,B")] = None,
     data: DataOfTasks = None,
     repetitions: Annotated[int, option("Runs of each new method on each task.", min=1, metavar="N")] = 1,
     jobs: JobsOption = None,
@@ -243,10 +224,9 @@ def leaderboard(
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import BOARD, page_of
     from delrec_bench.report.writing import write_page
-    from delrec_bench.runs.executors import Place, default_jobs, make_executor
+    from delrec_bench.runs.executors import default_jobs, make_executor
     from delrec_bench.studies.expansion import expand
     from delrec_bench.studies.file import study_file, study_path
-    from delrec_bench.studies.work import Work
 
     workspace, (methods, tasks) = places.workspace, places.tables()
     typed = {Path(folder).absolute(): folder for folder in places.methods or ()}
@@ -276,16 +256,11 @@ def leaderboard(
         ]
         executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
         with Display() as display:
-            place, known = Place(workspace, *places.folders()), read_runs(workspace)[0]
-            work = Work(place, methods, tasks, executor, known, display.say, display.bar)
+            work = replace(work_of(places, executor, display), methods=methods)  # where the new ones are of the board
             missing = work.missing(requests)[0]
-            minutes = work.cost(missing).seconds / executor.jobs / 60
-            display.say(
-                f"{words.plural(len(requests), 'run')}, {len(missing)} to do with "
-                f"{words.plural(executor.jobs, 'worker')}: about {minutes:.1f} minutes"
-            )
+            display.say(planned(work, requests, missing))
             if dry_run:
-                return Answer({"new": [*new], "runs": len(requests), "to_do": len(missing), "minutes": minutes})
+                return Answer({"new": [*new], "runs": len(requests), "to_do": len(missing)})
             failed = work.do(missing)
             for failure in failed:
                 display.say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
