@@ -15,7 +15,6 @@ from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.data.transforms import (
     CONDITIONS,
     EVENT,
-    add_noise,
     jitter_channels,
     seeded,
     transform_of,
@@ -24,7 +23,6 @@ from delrec_bench.errors import BenchError
 from delrec_bench.tasks import nmnist
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
-from tonic.transforms import ToFrame
 
 SAMPLES = 250
 
@@ -59,41 +57,6 @@ def test_events_in_tonics_form_are_what_tonic_reads_from_the_same_file(corpus, n
         assert label == block.labels[number]
 
 
-def test_tonics_frames_are_ours_but_for_their_origin_and_their_last_partial_frame(corpus, no_network):
-    """tonic's ToFrame counts from the first event and leaves out the last window that is not full.
-
-    So its frames hold fewer spikes, and the bins of two samples do not mean the same time. Given 0 as the start, T
-    steps as the end, and times as the whole microseconds that tonic makes of them, its frames are ours.
-    """
-    spoken, data = tonic.datasets.SHD(str(corpus), train=False), ours(corpus, step_ms=10.0, channels=700)
-    assert len(spoken) == len(data.test) == SAMPLES
-    plain = ToFrame(sensor_size=(700, 1, 1), time_window=10_000)
-    fixed = ToFrame(sensor_size=(700, 1, 1), time_window=10_000, start_time=0, end_time=data.steps * 10_000)
-    lost = 0
-    for number in range(0, SAMPLES, 10):
-        events, _ = spoken[number]
-        frames = data.test.batch(torch.tensor([number]))[:, 0].numpy()
-        assert len(events) == frames.sum()
-        np.testing.assert_array_equal(fixed(events.copy())[:, 0], frames)
-        lost += len(events) - plain(events.copy()).sum()
-    assert lost > 0
-
-
-def test_batches_equal_those_of_the_published_loader(corpus):
-    """DelRec's loader for SSC: coordinates as lists, a sparse tensor, channels summed."""
-    rows, batch, step, unit = range(128), [], [], []
-    with h5py.File(corpus / "SSC" / "ssc_test.h5") as file:
-        times, units = file["spikes/times"], file["spikes/units"]
-        for place in rows:
-            batch.extend([place] * len(times[place]))
-            step.extend(np.digitize(times[place], np.linspace(0, 1.4, 250)))
-            unit.extend(units[place])
-    where, ones = np.array([batch, step, unit], int), torch.ones(len(batch))
-    sparse = torch.sparse_coo_tensor(where, ones, (128, 250, 700), check_invariants=True)
-    wanted = torch.stack([part.sum(-1) for part in sparse.to_dense().split(5, -1)], -1).transpose(0, 1)
-    assert torch.equal(ours(corpus, "SSC").test.batch(torch.tensor(rows)), wanted)
-
-
 def events_of(times, channels):
     events = np.ones(len(times), EVENT)
     events["t"], events["x"] = times, channels
@@ -110,13 +73,6 @@ def test_channel_jitter_moves_channels_and_nothing_else():
     with seeded(1):
         at_edge = jitter_channels(10.0, 700, events_of(np.arange(4000), 0))
     assert 1500 < len(at_edge) < 2500 and at_edge["x"].min() >= 0
-
-
-def test_added_noise_is_a_share_of_the_events_sorted_by_time():
-    with seeded(2):
-        after = add_noise(0.5, 700, events_of(np.arange(0, 10_000, 10), 5))
-    assert len(after) == 1500 and (np.diff(after["t"]) >= 0).all() and after["x"].max() < 700
-    assert (after["x"] == 5).sum() >= 1000
 
 
 def test_the_merge_aligns_the_centres_and_keeps_the_share():
