@@ -99,19 +99,6 @@ def environment(arithmetic: Arithmetic) -> dict[str, str]:
     return {**kept, **_SETTINGS, _NUMPY: " ".join(_beyond(_numpy_targets()))}
 
 
-def enter() -> None:
-    """Make this process portable, before it loads what computes; a `BenchError` where that is loaded already."""
-    if current() == "portable":
-        return
-    loaded = [name for name in ("torch", "numpy", "numba") if name in sys.modules]
-    if loaded or "GLIBC_TUNABLES" in os.environ:
-        what = f"{' and '.join(loaded)} loaded" if loaded else "GLIBC_TUNABLES set"
-        raise BenchError(f"this process has already {what}; start a new one for portable arithmetic")
-    os.environ.update(environment("portable"))
-    for name in _DROPPED:
-        os.environ.pop(name, None)
-
-
 @contextmanager
 def started(arithmetic: Arithmetic) -> Iterator[None]:
     """Inside: processes that are started without an environment of their own get that of this arithmetic."""
@@ -143,8 +130,7 @@ def prepare(arithmetic: Arithmetic, threads: int) -> None:
         return
     torch.backends.mkldnn.set_flags(False)
     torch.backends.nnpack.set_flags(False)  # its blocks follow the sizes of this processor's caches
-    wrong = (*_settings_not_in_force(), *_threads_not_in_force())
-    if wrong:
+    if wrong := _not_in_force():
         raise BenchError(
             f"portable arithmetic is not active: {'; '.join(wrong)}; use delrec_bench.run or delrec-bench, "
             "which start a new process, or use --arithmetic native"
@@ -181,50 +167,35 @@ def _beyond(targets: Iterable[str]) -> list[str]:
     return [name for name in targets if name not in (*_NUMPY_LEVEL, "X86_V2", "X86_V3")]
 
 
-@cache
-def _settings_not_in_force() -> tuple[str, ...]:
-    """What the libraries of this process were loaded with that is not portable; it does not change any more."""
+def _not_in_force() -> list[str]:
+    """What of this process is not portable: how its libraries were loaded, and threads, which may come late."""
     import numba
     import torch
     from numba.core.registry import cpu_target
     from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
-
-    wrong = [why_not_portable()] if why_not_portable() else []
-    if current() != "portable":
-        wrong.append("the process was not started for it")
-    level = torch.backends.cpu.get_cpu_capability()
-    if level != "AVX2":
-        wrong.append(f"torch computes at {level}, not AVX2")
-    branch = _mkl_branch(torch)
-    if branch not in (None, _MKL_COMPATIBLE):
-        wrong.append(f"MKL is at branch {branch}, not COMPATIBLE ({_MKL_COMPATIBLE})")
-    _, name, features = cpu_target.target_context.codegen().magic_tuple()
-    if (name, features) != ("haswell", _NUMBA_FEATURES):
-        wrong.append(f"numba compiles for {name} and not with just the features of haswell")
-    if getattr(numba.config, "USING_SVML", True):
-        wrong.append("numba uses SVML")
-    beyond = _beyond(__cpu_dispatch__)
-    other = [name for name in __cpu_dispatch__ if bool(__cpu_features__[name]) == (name in beyond)]
-    if other:
-        wrong.append(f"numpy has {', '.join(other)} {'on' if other[0] in beyond else 'off'}")
-    return tuple(wrong)
-
-
-def _threads_not_in_force() -> tuple[str, ...]:
-    """What is not at one thread or not at its level now; libraries of scipy and scikit-learn may come late."""
-    import torch
     from threadpoolctl import threadpool_info
 
-    wrong = [] if torch.get_num_threads() == 1 else [f"torch has {torch.get_num_threads()} threads"]
-    if torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled():
-        wrong.append("torch uses oneDNN")
+    level, branch, threads = torch.backends.cpu.get_cpu_capability(), _mkl_branch(torch), torch.get_num_threads()
+    _, compiled, features = cpu_target.target_context.codegen().magic_tuple()
+    beyond = _beyond(__cpu_dispatch__)
+    other = [name for name in __cpu_dispatch__ if bool(__cpu_features__[name]) == (name in beyond)]
+    faults = {
+        why_not_portable(): bool(why_not_portable()),
+        "the process was not started for it": current() != "portable",
+        f"torch computes at {level}, not AVX2": level != "AVX2",
+        f"MKL is at branch {branch}, not COMPATIBLE ({_MKL_COMPATIBLE})": branch not in (None, _MKL_COMPATIBLE),
+        f"numba compiles for {compiled} and not with just the features of haswell": compiled != "haswell"
+        or features != _NUMBA_FEATURES,
+        "numba uses SVML": getattr(numba.config, "USING_SVML", True),
+        f"numpy has {', '.join(other)} otherwise": bool(other),
+        f"torch has {threads} threads": threads != 1,
+        "torch uses oneDNN": torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled(),
+    }
     for pool in threadpool_info():
-        kind, level = pool["internal_api"], pool.get("architecture")
-        if pool["num_threads"] != 1:
-            wrong.append(f"{kind} has {pool['num_threads']} threads ({pool['filepath']})")
-        if kind == "openblas" and level != "Haswell":
-            wrong.append(f"OpenBLAS computes for {level}, not Haswell ({pool['filepath']})")
-    return tuple(wrong)
+        kind, level, path = pool["internal_api"], pool.get("architecture"), pool["filepath"]
+        faults[f"{kind} has {pool['num_threads']} threads ({path})"] = pool["num_threads"] != 1
+        faults[f"OpenBLAS computes for {level}, not Haswell ({path})"] = kind == "openblas" and level != "Haswell"
+    return [fault for fault, there in faults.items() if there]
 
 
 def _mkl_branch(torch: Any) -> int | None:

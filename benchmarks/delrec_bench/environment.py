@@ -86,24 +86,6 @@ def machine(device: str = "cpu") -> str:
     return f"{model}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def free_bytes(device: str = "cpu") -> int:
-    """Memory that is free now: of the machine or the group this process is held to, or of its CUDA device."""
-    if device == "cuda":
-        import torch
-
-        # what torch holds and nobody uses is free for this process
-        return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
-    free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    try:
-        most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        lines = (group / "memory.stat").read_text().splitlines()
-        files = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))  # given up when asked
-        return min(free, max(0, most - used + files))
-    except (OSError, ValueError, StopIteration):
-        return free
-
-
 def need_device(device: str) -> None:
     """Raise a `BenchError` for "cuda" where there is none."""
     import torch
@@ -114,7 +96,7 @@ def need_device(device: str) -> None:
 
 def need_memory(size: int, what: str) -> None:
     """Raise a `BenchError` where a request needs more bytes than are free, before any of them is allocated."""
-    free = free_bytes()
+    free = int(psutil.virtual_memory().available)
     if size > free:
         raise BenchError(f"{what} needs {size:,} bytes of memory, but only {free:,} are free")
 

@@ -7,9 +7,6 @@ import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-NO_ROOM = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
-"""What is wrong with a disk, and the user's affair; it ends a study, none of whose runs could be kept."""
-
 
 class BenchError(Exception):
     """The request or its input is wrong.
@@ -39,6 +36,12 @@ class RunError(Exception):
 
 class DivergedError(RunError):
     """Its training left the finite numbers: what the settings do, on any computer; a result, though no score."""
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether a named file could not be written: the user's affair, which ends a study, whose runs cannot be kept."""
+    disk = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+    return isinstance(error, OSError) and error.errno in disk and bool(error.filename)
 
 
 def bug(error: Exception) -> str:

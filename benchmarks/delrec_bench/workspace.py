@@ -60,10 +60,9 @@ def find_workspace(root: str | None = None, runs: str | None = None) -> Workspac
     here = Path.cwd().resolve()
     marked = (folder for folder in (here, *here.parents) if (folder / MARKER).is_file())
     workspace = workspace_at(Path(named) if named else next(marked, here), Path(runs) if runs else None)
-    remove_drafts(workspace.cache, older=DRAFT_SECONDS)
-    for above in (workspace.data, workspace.root / "out", workspace.reports):
-        for folder in above.glob("*/"):
-            remove_drafts(folder, older=DRAFT_SECONDS)
+    above = (workspace.data, workspace.root / "out", workspace.reports)
+    for folder in (workspace.cache, *(folder for path in above for folder in path.glob("*/"))):
+        remove_drafts(folder, older=DRAFT_SECONDS)
     return workspace
 
 

@@ -1,9 +1,10 @@
 """What many tests of the command line begin with. Runs of tests are done in this process, which computes portably."""
 
-# ruff: noqa: E402
+import os
+
 from delrec_bench import arithmetic
 
-arithmetic.enter()  # before anything imports torch: `testpaths` names this folder first
+os.environ.update(arithmetic.environment("portable"))  # before torch: `testpaths` names this folder first
 
 import shutil
 from contextlib import nullcontext

@@ -7,7 +7,6 @@ import sys
 import pytest
 from delrec_bench import arithmetic
 from delrec_bench.config import Request, resolve
-from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
@@ -40,12 +39,6 @@ def test_a_native_process_started_from_a_portable_one_has_none_of_its_settings()
     assert arithmetic.current() == "portable"
     ours = arithmetic.environment("native")
     assert "MKL_CBWR" not in ours and arithmetic.MARK not in ours and ours["PATH"] == os.environ["PATH"]
-
-
-def test_a_process_that_has_loaded_torch_is_told_to_start_another(monkeypatch):
-    monkeypatch.delenv(arithmetic.MARK)
-    with pytest.raises(BenchError, match="torch and numpy"):
-        arithmetic.enter()
 
 
 FORCED = """

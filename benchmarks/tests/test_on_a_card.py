@@ -46,12 +46,10 @@ def test_workers_of_a_device_are_refused_for_networks_on_the_cpu(tmp_path, capsy
 def test_a_runs_memory_on_a_card_is_its_own(monkeypatch):
     reset = []
     card = {"reset_peak_memory_stats": lambda: reset.append(1), "max_memory_allocated": lambda: 300}
-    card |= {"mem_get_info": lambda: (1000, 4000), "memory_reserved": lambda: 700, "memory_allocated": lambda: 200}
     for name, function in card.items():
         monkeypatch.setattr(torch.cuda, name, function)
     environment.reset_peak("cuda")
     assert reset and environment.peak_bytes("cuda") == 300
-    assert environment.free_bytes("cuda") == 1500, "what torch holds and nobody uses is free"
 
 
 def test_a_checkpoint_goes_on_on_the_card_that_it_is_of(tmp_path, monkeypatch, capsys):

@@ -20,7 +20,7 @@ import typer
 from delrec_bench.app.options import Answer, Places
 from delrec_bench.arithmetic import MOST_THREADS, pin_threads
 from delrec_bench.environment import interruptible
-from delrec_bench.errors import NO_ROOM, BenchError, RunError, bug
+from delrec_bench.errors import BenchError, RunError, bug, no_room
 
 SCHEMA = 1
 NAME = "delrec-bench"
@@ -143,6 +143,6 @@ def _told(error: BaseException) -> tuple[str, int]:
         return str(error), 1
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "interrupted; finished runs are kept", 130
-    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename:
+    if isinstance(error, OSError) and no_room(error):
         return f"{error.filename}: {error.strerror}; make room or choose another folder", 2
     return bug(error), 1  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from delrec_bench.arithmetic import prepare
 from delrec_bench.config import Resolved
 from delrec_bench.data.samples import Cast
 from delrec_bench.environment import need_device, peak_bytes, reset_peak
-from delrec_bench.errors import NO_ROOM, BenchError, DivergedError, RunError
+from delrec_bench.errors import BenchError, DivergedError, RunError, no_room
 from delrec_bench.records import Record, canonical_json, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.runs.recording import about, counts_of, make_record, scored
@@ -80,7 +80,7 @@ def _kept(resolved: Resolved, folder: RunFolder, workspace: Workspace, progress:
     except BenchError:  # the request was refused
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
+        if no_room(error):
             raise
         text = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}: {error}"
         if not isinstance(error, RunError):

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from delrec_bench import arithmetic
 from delrec_bench.config import Request, resolve
 from delrec_bench.environment import say
-from delrec_bench.errors import NO_ROOM, BenchError, RunError, bug
+from delrec_bench.errors import BenchError, RunError, bug, no_room
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.recording import asked
@@ -92,7 +92,7 @@ _one_at_a_time = threading.Lock()  # the generators of torch and numpy are the p
 
 
 def work(request: Request, place: Place, progress: Progress | None = None) -> Done:
-    """Do one run in this process; a failure is its result, and what ends a study (`NO_ROOM`) is raised.
+    """Do one run in this process; a failure is its result, and a full disk (`no_room`), which ends a study, is raised.
 
     Args:
         request: What to do.
@@ -113,7 +113,7 @@ def work(request: Request, place: Place, progress: Progress | None = None) -> Do
         except (BenchError, RunError) as expected:
             error, refused = str(expected), isinstance(expected, BenchError)
         except Exception as unforeseen:
-            if isinstance(unforeseen, OSError) and unforeseen.errno in NO_ROOM:
+            if no_room(unforeseen):
                 raise
             error = f"{request.method} on {request.task}: {bug(unforeseen)}"
         return Done(request, seconds=time.perf_counter() - start, error=error, refused=refused)
