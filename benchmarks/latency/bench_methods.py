@@ -27,7 +27,7 @@ from delrec_bench.workspace import find_workspace
 
 @lru_cache(1)
 def planned(config: pytest.Config) -> Plan:
-    """The plan of --plan; without it the quick methods on the embedded tasks."""
+    """The plan of --plan; without it the board's methods on the tasks that need no download."""
     if path := config.getoption("--plan"):
         plan: Plan = pickle.loads(Path(path).read_bytes())
         return plan

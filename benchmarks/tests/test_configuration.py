@@ -11,6 +11,7 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import (
+    AXES,
     Request,
     Seeds,
     defaults,
@@ -23,7 +24,7 @@ from delrec_bench.config import (
     settle,
     toml_value,
 )
-from delrec_bench.config.sizes import counted
+from delrec_bench.config.sizes import counted, solve_width, with_budget
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import Method, find_methods
 from delrec_bench.networks import Network, NetworkConfig
@@ -54,27 +55,27 @@ def test_settings_are_toml_numbers_or_words(text, value):
     assert parse_setting(text)[1] == value
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        5,
-        1e-3,
-        True,
-        None,
-        [64, 64],
-        "1",
-        "true",
-        "none",
-        "1e5",
-        "",
-        " a",
-        '"a"',
-        "[1",
-        "it's",
-        ["a,b", 'c"d'],
-        "é = \\",
-    ],
+VALUES = (
+    5,
+    1e-3,
+    True,
+    None,
+    [64, 64],
+    "1",
+    "true",
+    "none",
+    "1e5",
+    "",
+    " a",
+    '"a"',
+    "[1",
+    "it's",
+    ["a,b", 'c"d'],
+    "é = ",
 )
+
+
+@pytest.mark.parametrize("value", VALUES)
 def test_a_value_is_read_back_from_the_command_of_its_run_as_that_value(value):
     """The word "1" became the number 1, and "none" nothing: the command of the record made another run."""
     assert parse_setting(f"key={toml_value(value)}") == ("key", value)
@@ -94,6 +95,8 @@ def test_what_is_asked_comes_before_presets_and_those_before_defaults():
     assert asked.network["hidden"] == [7]
     assert (asked.seeds.split, asked.seeds.order) == (4, 0)
     assert resolved(repetition=2).seeds.permutation == 2
+    whole, point = (resolved(overrides=(("network.dropout", value),)) for value in (0, 0.0))
+    assert canonical_json(whole.values) == canonical_json(point.values), "a number is one with and without a point"
 
 
 def test_an_unknown_key_names_the_nearest_and_a_short_one_must_be_clear():
@@ -160,17 +163,13 @@ def test_presets_build_networks_of_the_published_size(method, task, profile, set
     assert model.count().trainable == count
 
 
-def test_the_gaussian_of_dcls_runs_as_its_authors_ran_it_and_narrows_in_every_profile():
-    for task, window in (("shd", 25), ("ssc", 31)):
-        run = resolved("dcls-gauss", task, profile="paper")
-        assert (run.options.step_ms, run.options.binning, run.options.augment) == (10.0, "clean", False)
-        start = ("relu", "relu", False, window)
-        assert tuple(run.network[k] for k in ("weight_init", "position_weight_init", "bias", "window")) == start
-    for profile, tables in profiles().items():
-        for task in (task for task in TASKS.values() if {task.name, task.family} & set(tables)):
-            network = resolved("dcls-gauss", task.name, profile=profile).network
-            assert network["anneal_spread"] and network["rounding"] == "restore"
-            assert network["feedforward_spread"] == network["window"] // 2, (profile, task.name)
+@pytest.mark.parametrize(("task", "window"), [("shd", 25), ("ssc", 31)])
+def test_the_gaussian_of_dcls_runs_as_its_authors_ran_it(task, window):
+    run = resolved("dcls-gauss", task, profile="paper")
+    assert (run.options.step_ms, run.options.binning, run.options.augment) == (10.0, "clean", False)
+    start = ("relu", "relu", False, window, window // 2, True, "restore")
+    names = ("weight_init", "position_weight_init", "bias", "window", "feedforward_spread", "anneal_spread", "rounding")
+    assert tuple(run.network[name] for name in names) == start
 
 
 def test_an_option_of_forecasts_is_not_meant_elsewhere():
@@ -184,11 +183,6 @@ def test_an_option_of_forecasts_is_not_meant_elsewhere():
         resolved("lif", "shd", overrides=(("task.tau", 5),))
 
 
-def test_a_number_is_the_same_number_with_and_without_a_point():
-    whole, point = (resolved("lif", "digits", overrides=(("network.dropout", value),)) for value in (0, 0.0))
-    assert canonical_json(whole.values) == canonical_json(point.values)
-
-
 def test_the_command_of_a_request_makes_the_same_request(monkeypatch, tmp_path):
     made = []
     monkeypatch.setattr("delrec_bench.runs.executors.do", lambda request, *_: made.append(request) or sys.exit())
@@ -200,8 +194,7 @@ def test_the_command_of_a_request_makes_the_same_request(monkeypatch, tmp_path):
 
 def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
     seeds = Seeds.of(3)
-    streams = {seeds.stream(axis) for axis in ("split", "permutation", "initialisation", "order")}
-    assert len(streams) == 4
+    assert len({seeds.stream(axis) for axis in AXES}) == 4
     assert seeds.stream("order", 1) != seeds.stream("order", 2)
     assert Seeds(order=9).stream("split") == Seeds().stream("split")
 
@@ -267,3 +260,29 @@ def test_a_task_of_another_metric_than_its_data_or_of_no_known_family_is_refused
         resolve(Request("lif", "digits"), METHODS, tasks, workspace_at(tmp_path))
     with pytest.raises(BenchError, match="task 'digits': family 'speach'; did you mean 'speech'"):
         replace(TASKS["digits"], family="speach")
+
+
+def with_parameters(budget, method="lif", task="shd", profile="quick"):
+    request = Request(method, task, profile=profile, overrides=(("budget", budget),))
+    return with_budget(settle(request, METHODS[method], TASKS[task]), 140, 20)
+
+
+def test_a_count_that_is_met_exactly_is_taken_and_the_random_state_is_left_alone():
+    before, network = torch.get_rng_state(), with_parameters(0).network
+    exact = counted(METHODS["lif"], {**network, "hidden": [33, 33]}, 140, 20)
+    assert solve_width(METHODS["lif"], network, 140, 20, exact) == [33, 33]
+    assert solve_width(METHODS["lif"], network, 140, 20, exact - 1) == [32, 32]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("method", ["lif", "delrec-axonal-se-adlif", "gru"])
+def test_a_run_with_a_budget_gets_its_widths_and_records_both(method):
+    found = with_parameters(10_000, method)
+    assert found.network["hidden"] == found.values["network"]["hidden"] != with_parameters(0, method).network["hidden"]
+    assert found.values["budget"] == 10_000 and counted(METHODS[method], found.network, 140, 20) <= 10_000
+    assert "--set budget=10000" in found.request.command()
+
+
+def test_a_budget_too_small_for_one_neuron_a_layer_is_refused():
+    with pytest.raises(BenchError, match="budget 100 is too small for method 'lif'"):
+        with_parameters(100)
