@@ -47,29 +47,20 @@ class Draw(FileTable):
 
 
 class Search(FileTable):
-    """One search: for `entry` at `size`, "10000" parameters or "128x128" neurons, in a profile of presets, on `data`.
-
-    Attributes:
-        data: The folder of a user's own files, "" for the task's own.
-        seed: Of the draws.
-        methods: Those that share the settings; a score is the mean over them.
-        revision, space: Of the code; digest of the space, in eight hexadecimal digits.
-        chosen, settings: Number of the winner, and what it drew.
-        draws, finals: All of them, at a quarter of the epochs on one split; the best in full on several splits.
-    """
+    """One search: for `entry` at `size`, in a profile of presets, on `data`."""
 
     entry: str
-    size: str
+    size: str  # "10000" parameters or "128x128" neurons
     profile: str
-    data: str
-    seed: int
-    methods: list[str]
+    data: str  # the folder of a user's own files, "" for the task's own
+    seed: int  # of the draws
+    methods: list[str]  # that share the settings; a score is the mean over them
     revision: str
-    space: str
-    chosen: int
-    settings: dict[str, Any]
-    draws: list[Draw]
-    finals: list[Draw]
+    space: str  # digest of `SPACE`, eight hexadecimal digits
+    chosen: int  # number of the winner
+    settings: dict[str, Any]  # that it drew
+    draws: list[Draw]  # at a quarter of the epochs on one split
+    finals: list[Draw]  # the best, in full on several splits
 
     @property
     def score(self) -> float:

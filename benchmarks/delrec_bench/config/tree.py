@@ -29,41 +29,24 @@ Seed = Annotated[int, Field(ge=0, le=TRIAL_SEED)]
 
 @settings("--")
 class Request:
-    """What one run is asked to be.
-
-    Attributes:
-        method, task: Names.
-        repetition: 0, 1, ...: the seeds.
-        profile: A file of presets, see `profiles`.
-        epochs, limit: Short for training.epochs and task.limit; None leaves the preset's.
-        data: Folder of `--data`, or None for the task's own files.
-        device, engine: Where the network is, and what runs it.
-        threads: Threads of delrec's kernels; of torch too in native arithmetic.
-        arithmetic: "portable" has the same bits on every x86-64-v3 processor, "native" is the fastest here.
-        overrides: (dotted key, value) pairs of `--set`.
-        study: Study that asks for the run, or None.
-        trial: Whether it is a trial of a search: on its own seeds, scored on validation data only.
-        point: Where it stands on the axes that its study sweeps, (axis, value or its name) pairs; `overrides` hold the
-            settings of it.
-        exhibits: A breach of protocol that its study shows on purpose, and that is refused elsewhere.
-    """
+    """What one run is asked to be."""
 
     method: str
     task: str
-    repetition: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    profile: str = "quick"
-    epochs: Samples | None = None
-    limit: Samples | None = None
-    data: str | None = None
+    repetition: Annotated[int, Field(ge=0, lt=2**31)] = 0  # the seeds
+    profile: str = "quick"  # of presets, see `profiles`
+    epochs: Samples | None = None  # short for training.epochs; None leaves the preset's
+    limit: Samples | None = None  # short for task.limit
+    data: str | None = None  # folder of `--data`, or None for the task's own files
     device: Device = "cpu"
     engine: str = "auto"
-    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
-    arithmetic: Arithmetic = "portable"
-    overrides: tuple[tuple[str, Any], ...] = ()
-    study: str | None = None
-    trial: bool = False
-    point: tuple[tuple[str, Any], ...] = ()
-    exhibits: Exhibit | None = None
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1  # of delrec's kernels; of torch too in native arithmetic
+    arithmetic: Arithmetic = "portable"  # the same bits on every x86-64-v3 processor; "native" is the fastest here
+    overrides: tuple[tuple[str, Any], ...] = ()  # (dotted key, value) pairs of `--set`
+    study: str | None = None  # that asks for the run
+    trial: bool = False  # of a search: on its own seeds, scored on validation data only
+    point: tuple[tuple[str, Any], ...] = ()  # (axis, value or its name): where it stands on the axes of its study
+    exhibits: Exhibit | None = None  # a breach of protocol that its study shows on purpose
 
     @property
     def spot(self) -> Spot:

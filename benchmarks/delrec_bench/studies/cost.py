@@ -18,17 +18,12 @@ UNKNOWN_SECONDS = 60.0  # of a run of a method and a task without any past
 
 @dataclass(frozen=True)
 class Cost:
-    """The expected time of runs.
-
-    Attributes:
-        runs, known: How many, and those of a method and task that have past runs; the others are guessed.
-        seconds, longest: Of one core, in all and of the longest run.
-    """
+    """The expected time of runs."""
 
     runs: int = 0
-    known: int = 0
-    seconds: float = 0.0
-    longest: float = 0.0
+    known: int = 0  # of a method and task that have past runs; the others are guessed
+    seconds: float = 0.0  # of one core, in all
+    longest: float = 0.0  # of one core, of the longest run
 
     def __add__(self, other: Cost) -> Cost:
         runs, known = self.runs + other.runs, self.known + other.known

@@ -46,57 +46,38 @@ def drawn(space: Mapping[str, Any], *seed: str | int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line asks of a study; None leaves what the study says.
+    """What the command line asks of a study; None leaves what the study says."""
 
-    Attributes:
-        methods, tasks: Only these of the study's.
-        repetitions: How many.
-        data: Folder of a user's own files by task, as `run --data`.
-        device, arithmetic: Of every run.
-    """
-
-    methods: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None  # only these of the study's
     tasks: tuple[str, ...] | None = None
     repetitions: int | None = None
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)  # folder of a user's own files by task, as `run --data`
     device: Device = "cpu"
     arithmetic: Arithmetic = "portable"
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study in one profile, expanded; what is not said here is its profile's (`studies.file.Profile`).
-
-    Attributes:
-        name, profile: What was asked for.
-        requests: Every run, repetition by repetition, so that early results cover all methods.
-        skipped: (method, task, reason) of pairs that do not apply.
-        page: Its page: the study's name, and the profile where it is not the study's default.
-        argument: What `--study` takes for it: for a user's own file, the file.
-        axes: What is swept, by dotted setting or a name of the study's; a request's `point` says where it stands.
-        drawn: What is drawn anew for each repetition, by dotted setting.
-        data: Folder of a user's own files by task.
-        narrowed: The options of the command line by which it is less, or other, than its file declares.
-    """
+    """A study in one profile, expanded; what is not said here is its profile's (`studies.file.Profile`)."""
 
     name: str
     profile: str
-    requests: tuple[Request, ...]
-    skipped: tuple[tuple[str, str, str], ...] = ()
-    page: str = ""
-    argument: str = ""
+    requests: tuple[Request, ...]  # repetition by repetition, so that early results cover all methods
+    skipped: tuple[tuple[str, str, str], ...] = ()  # (method, task, reason) of pairs that do not apply
+    page: str = ""  # the study's name, and the profile where it is not the study's default
+    argument: str = ""  # what `--study` takes for it: for a user's own file, the file
     summary: str = ""
     question: str | None = None
     finding: FindingTable | None = None
-    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    drawn: tuple[str, ...] = ()
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # by dotted setting, or a name of the study's
+    drawn: tuple[str, ...] = ()  # dotted settings that are drawn anew for each repetition
     primary: PrimaryTable | None = None
     contrasts: tuple[ContrastTable, ...] = ()
     notes: tuple[str, ...] = ()
     margin: Mapping[str, float] = field(default_factory=dict)
     scored: bool = True
-    data: Mapping[str, str] = field(default_factory=dict)
-    narrowed: tuple[str, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)  # as `Wanted`
+    narrowed: tuple[str, ...] = ()  # options of the command line by which it is other than its file declares
 
 
 def expand(

@@ -32,28 +32,18 @@ SHORT = 4  # draws are trained for a quarter of the epochs
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What one search is for, and how much it tries.
-
-    Attributes:
-        task, profile: Their names.
-        methods: All that share the settings, that of the entry first.
-        size: Trainable parameters; None keeps the profile's widths.
-        data: Folder of a user's own files.
-        device: Where the networks are.
-        draws, finals, splits: How many.
-        seed: Of the draws: 0 for the preset, others for independent searches.
-    """
+    """What one search is for, and how much it tries."""
 
     task: str
     profile: str
-    methods: tuple[str, ...]
-    size: int | None = None
-    data: str | None = None
+    methods: tuple[str, ...]  # all that share the settings, that of the entry first
+    size: int | None = None  # trainable parameters; None keeps the profile's widths
+    data: str | None = None  # folder of a user's own files
     device: Any = "cpu"
     draws: int = 24
     finals: int = 6
     splits: int = 3
-    seed: int = 0
+    seed: int = 0  # of the draws: 0 for the preset, others for independent searches
 
 
 class Searching:

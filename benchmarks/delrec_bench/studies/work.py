@@ -35,24 +35,15 @@ def networks(requests: Sequence[Request]) -> list[Request]:
 
 @dataclass(frozen=True)
 class Work:
-    """Where and how requests are done.
-
-    Attributes:
-        place: Workspace and folders of plug-ins.
-        methods, tasks: The tables.
-        executor: How.
-        records: What is known of durations.
-        say: Called with a line of progress.
-        bar: Called with the name of a bar, how many of how many are done, and the seconds left.
-    """
+    """Where and how requests are done."""
 
     place: Place
     methods: MethodTable
     tasks: TaskTable
     executor: Executor
-    records: Sequence[Record]
-    say: Callable[[str], None]
-    bar: Callable[[str, int, int, float], None] = lambda *_: None
+    records: Sequence[Record]  # that tell durations
+    say: Callable[[str], None]  # a line of progress
+    bar: Callable[[str, int, int, float], None] = lambda *_: None  # name, how many are done of how many, seconds left
     _known: dict[str, tuple[Asked, Cost]] = field(default_factory=dict)  # of what is missing, by command
 
     @cached_property
