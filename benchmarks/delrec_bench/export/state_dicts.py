@@ -20,13 +20,8 @@ from delrec_bench.networks import Network, NetworkConfig
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training.tensor_files import checked_tensors, load_checkpoint
 
-SETTINGS = {
-    "shd": ("paper-2025", "shd"),
-    "ssc": ("paper-2025", "ssc"),
-    "ps-mnist": ("paper-2025", "ps-mnist"),
-    "shd-equi-parameter": ("equi-parameter", "shd"),
-}
-"""Setting -> profile and task of the presets that say what the file does not."""
+SETTINGS = ("shd", "ssc", "ps-mnist", "shd-equi-parameter")
+"""What a file may be of: the presets of these say what it does not."""
 
 SIGMA = 0.06
 """10 * 0.95^(100 e / E) in the last epoch: what that code evaluates with; plain recurrence: 0."""
@@ -94,14 +89,14 @@ def _layers(state: dict[str, Tensor]) -> list[_Layer]:
 
 def _config(layers: list[_Layer], setting: str, sigma: float, window: int | None) -> NetworkConfig:
     """The setting's configuration, with what the file says in place of what the setting says."""
-    profile, task = SETTINGS[setting]
-    known = preset(profile, find_tasks()[task])
+    profile = "equi-parameter" if setting.endswith("equi-parameter") else "paper-2025"
+    known = preset(profile, find_tasks()[setting.removesuffix("-equi-parameter")])
     values: dict[str, Any] = {k.removeprefix("network."): v for k, v in known.items() if k.startswith("network.")}
     hidden, readout = layers[:-1], layers[-1]["connection"]
     first = hidden[0]["connection"]
     recurrent = {i: layer["recurrent"] for i, layer in enumerate(hidden) if layer["recurrent"]}
     positions = [layer["connection"]["P"] for layer in layers if "P" in layer["connection"]]
-    kinds = {_kind(group) for group in recurrent.values()} or {"none"}
+    kinds = {_kind(group.get("recurrent_delays")) for group in recurrent.values()} or {"none"}
     if len(kinds) > 1:
         raise ValueError(f"it mixes kinds of recurrent delays: {', '.join(sorted(kinds))}")
     kind = kinds.pop()
@@ -126,16 +121,13 @@ def _config(layers: list[_Layer], setting: str, sigma: float, window: int | None
         values |= {"window": window, "right_padding": (window - 1) // 2 if values.get("right_padding") else 0}
     config = NetworkConfig(**values)
     if any(float(position.abs().max()) > config.window // 2 for position in positions):
-        raise ValueError(
-            f"a position lies outside the window of {config.window} steps; give the window used in training"
-        )
+        raise ValueError(f"a position lies outside the window of {config.window} steps; give the one used in training")
     return config
 
 
-def _kind(recurrent: dict[str, Tensor]) -> str:
-    if "recurrent_delays" not in recurrent:
+def _kind(delays: Tensor | None) -> str:
+    if delays is None:
         return "plain"
-    delays = recurrent["recurrent_delays"]
     return "synaptic" if delays.dim() == 2 else "axonal" if delays.numel() > 1 else "shared"
 
 
