@@ -9,7 +9,7 @@ from delrec_bench.data import generated
 from delrec_bench.data.binning import Bins, bin_events
 from delrec_bench.data.events import recordings
 from delrec_bench.data.generated import RECIPES, Events, generate, joined
-from delrec_bench.data.samples import CountSamples
+from delrec_bench.data.samples import CountSamples, Tripled
 from delrec_bench.data.shelf import listed, make
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError
@@ -136,7 +136,6 @@ def test_content_decides_not_bytes_and_other_content_is_refused(tmp_path):
 
 
 def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tmp_path):
-    from delrec_bench.data.augment import Tripled
 
     base = corpus_of("formants-20", tmp_path, 250, 250).train
     items = torch.tensor([3, 250 + 3, 500 + 3])
@@ -153,7 +152,6 @@ def test_augmentation_triples_the_training_set_and_is_fixed_by_seed_and_epoch(tm
 
 
 def test_the_shift_moves_each_channel_as_a_whole_and_the_blend_keeps_half(tmp_path):
-    from delrec_bench.data.augment import Tripled
 
     base = corpus_of("formants-20", tmp_path, 250, 250).train
     small = Tripled(base, shift=3)

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from delrec_bench.data.images import read_idx
+from delrec_bench.data.files import read_idx
 from delrec_bench.data.samples import order
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.errors import BenchError

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tonic
 import torch
-from delrec_bench.data.augment import merged
 from delrec_bench.data.events import recordings
 from delrec_bench.data.from_tonic import TonicCorpus, from_first
 from delrec_bench.data.generated import RECIPES, generate, write
+from delrec_bench.data.samples import merged
 from delrec_bench.data.task_data import TaskOptions
 from delrec_bench.data.transforms import (
     CONDITIONS,

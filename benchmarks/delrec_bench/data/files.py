@@ -1,20 +1,32 @@
-"""Dataset files: how they are read, written and identified."""
+"""Dataset files: how they are read and identified; MNIST's images, and the digits that come with scikit-learn."""
 
 import gzip
 import hashlib
 import json
+import math
+import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from delrec_bench.environment import need_memory
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace, write_atomic
 
 MOST_GROWTH = 50  # of a packed file: spike files shrink to a third or a half
+# md5 of the four official files as they are inside their .gz.
+MNIST = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+DIGITS = "digits.csv.gz"
 
 
 @contextmanager
@@ -109,3 +121,23 @@ def content_digest(arrays: Mapping[str, np.ndarray]) -> str:
 def files_digest(files: Mapping[str, str]) -> str:
     """SHA-256 over file names and their digests."""
     return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
+
+
+def raw_digits() -> bytes:
+    """scikit-learn's own file, as it ships."""
+    return (resources.files("sklearn.datasets") / "data" / DIGITS).read_bytes()
+
+
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """An idx file of unsigned bytes (.gz or not), as MNIST's files are; a `BenchError` says what is wrong with it."""
+    with reading(path) as stream:
+        head = stream.read(4 + 4 * dimensions)
+        if len(head) < 4 + 4 * dimensions or head[:4] != (0x800 + dimensions).to_bytes(4, "big"):
+            raise BenchError(f"{path}: starts with {head[:4].hex(' ')}; it is not an MNIST file of this kind")
+        shape = struct.unpack(f">{dimensions}I", head[4:])
+        said, wanted = f"{'x'.join(map(str, shape))} bytes, as its header says,", math.prod(shape)
+        need_memory(2 * wanted, f"{path}: {said}")
+        content = stream.read(wanted + 1)
+    if not content or len(content) != wanted:
+        raise BenchError(f"{path}: {said} are missing; the file is incomplete or modified: copy or fetch it again")
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -23,8 +23,8 @@ from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.progress import wrap_file
 
-from delrec_bench.data import generated, images
-from delrec_bench.data.files import MOST_GROWTH, digest_of, find_file
+from delrec_bench.data import generated
+from delrec_bench.data.files import DIGITS, MNIST, MOST_GROWTH, digest_of, find_file, raw_digits
 from delrec_bench.errors import BenchError, nearest
 from delrec_bench.schema import checked
 from delrec_bench.workspace import MARKER, Workspace, drafted, write_atomic
@@ -125,7 +125,7 @@ def status(workspace: Workspace, fresh: bool = False) -> list[Shelved]:
 def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
     path = shown = workspace.root / entry.path
     wanted, note = entry.md5, "correct"
-    is_image = path.stem in images.OFFICIAL
+    is_image = path.stem in MNIST
     if path.suffix == ".zip":  # the file inside is what a task reads; only the zip's md5 is published
         shown = path.with_suffix("")
         if inside := find_file(path.parent, path.stem):
@@ -133,7 +133,7 @@ def _looked_at(entry: Listed, workspace: Workspace, fresh: bool) -> Shelved:
             return Shelved(entry.task, inside, f"present, md5 {digest} (not published; counts are checked when read)")
         note = f"{ABSENT}, but {path.name} is present (md5 correct): data fetch {entry.task} unpacks it"
     if is_image:
-        wanted = images.OFFICIAL[path.stem]
+        wanted = MNIST[path.stem]
         path = shown = find_file(path.parent, path.stem) or path
     if not path.is_file():
         return Shelved(entry.task, shown, ABSENT)
@@ -168,9 +168,9 @@ def make(workspace: Workspace, task: str | None = None, again: bool = False) -> 
         folder = workspace.data / name
         if name != "digits":
             written += generated.make(name, folder, again)
-        elif again or not (folder / images.DIGITS).is_file():
-            write_atomic(folder / images.DIGITS, images.raw_digits())
-            written.append(folder / images.DIGITS)
+        elif again or not (folder / DIGITS).is_file():
+            write_atomic(folder / DIGITS, raw_digits())
+            written.append(folder / DIGITS)
     return written
 
 

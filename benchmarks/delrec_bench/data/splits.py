@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from delrec_bench.data.augment import Tripled
 from delrec_bench.data.binning import Bins, Opener, bin_events
-from delrec_bench.data.samples import Counts, CountSamples, order
+from delrec_bench.data.samples import Counts, CountSamples, Tripled, order
 from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
 from delrec_bench.data.transforms import transform_of
 from delrec_bench.environment import need_memory

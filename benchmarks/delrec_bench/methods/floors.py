@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from delrec_bench.data.augment import Tripled
-from delrec_bench.data.samples import CountSamples, Samples
+from delrec_bench.data.samples import CountSamples, Samples, Tripled
 from delrec_bench.data.task_data import TaskData
 from delrec_bench.methods.method import Method
 from delrec_bench.tasks.task import Task

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from delrec_bench.data.files import content_digest
-from delrec_bench.data.images import DIGITS, raw_digits
+from delrec_bench.data.files import DIGITS, content_digest, raw_digits
 from delrec_bench.data.samples import DenseSamples, order
 from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited
 from delrec_bench.errors import BenchError

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from delrec_bench.data.files import digest_of, files_digest, need_files
-from delrec_bench.data.images import OFFICIAL, read_idx
+from delrec_bench.data.files import MNIST, digest_of, files_digest, need_files, read_idx
 from delrec_bench.data.samples import DenseSamples, order
 from delrec_bench.data.task_data import TaskData, TaskOptions, divided, limited, row_name
 from delrec_bench.errors import BenchError
@@ -28,13 +27,13 @@ def load(
     """Permuted sequential MNIST, or any images in its files' format (T = rows x columns, C = 1)."""
     folder = data_dir or workspace.data / "ps-mnist"
     remedy = "put the four MNIST files there, run `delrec-bench data fetch ps-mnist`, or name a folder by --data"
-    paths = need_files(folder, OFFICIAL, remedy)
+    paths = need_files(folder, MNIST, remedy)
     digests = {name: digest_of(path, workspace, content=True) for name, path in paths.items()}
-    official = digests == OFFICIAL
+    official = digests == MNIST
     if data_dir is None and not official:
-        name = next(name for name in OFFICIAL if digests[name] != OFFICIAL[name])
+        name = next(name for name in MNIST if digests[name] != MNIST[name])
         raise BenchError(
-            f"{paths[name]}: its content has md5 {digests[name]}, but MNIST's is {OFFICIAL[name]}; delete it and "
+            f"{paths[name]}: its content has md5 {digests[name]}, but MNIST's is {MNIST[name]}; delete it and "
             "fetch it again (delrec-bench data fetch ps-mnist), or give another folder with --data"
         )
     images, labels = _pair(paths, "train")
