@@ -72,13 +72,10 @@ class Evaluation:
 
     A run under a condition is derived from the run with the same remaining settings, whose network is loaded and
     scored anew; an ordinary run has none of these in its configuration or key.
-
-    Attributes:
-        condition: What happens to the events of the test set, a `name=level` of `delrec_bench.data.transforms`.
-        lesion: What happens to the trained delays, a `name` or `name=level` of `LESIONS`.
-        deployment: "unrounded" leaves delays real, "sigma" leaves the spread on at which the training stood.
     """
 
+    # What happens to the events of the test set, a `name=level` of `delrec_bench.data.transforms`, and to the trained
+    # delays, one of `LESIONS`; delays that stay real, or the spread on at which the training stood.
     condition: Annotated[str | None, _levelled("condition", CONDITIONS)] = None
     lesion: Annotated[str | None, _levelled("lesion", LESIONS)] = None
     deployment: Literal["unrounded", "sigma"] | None = None

@@ -78,67 +78,41 @@ class Request:
 
 @settings("training.")
 class TrainingConfig:
-    """Settings of the training loop, which all methods share.
-
-    Attributes:
-        epochs: Number of epochs.
-        batch: Batch size; an incomplete last batch is used too.
-        optimiser: "adam" (weight decay coupled, as L2) or "adamw" (decoupled).
-        lr_weights: Learning rate of weights, biases and batch norm; the maximum for "one-cycle".
-        lr_delays: Learning rate of delays and spreads, which have a separate optimiser and no weight decay.
-        lr_neuron: Learning rate of neuron parameters; None: the same as for weights.
-        weight_decay: On weights and biases; never on batch norm, delays, spreads or neuron parameters.
-        schedule_weights: One of `Schedule`. "one-cycle" is torch's default OneCycleLR over the whole training:
-            lr/25 to lr in 30 percent of it, then to lr/25e4, while Adam's beta1 goes .95, .85, .95. "cosine"
-            ends at 0. "step" and "plateau" use the three fields below.
-        schedule_delays: The same for delays.
-        schedule_step: When "one-cycle" and "cosine" advance: after every "update", or once an "epoch" as the
-            published code does, whose last epoch has the smallest rate. "step" and "plateau" always count epochs.
-        schedule_every: Epochs between the drops of "step".
-        schedule_factor: Factor for the rate at each drop of "step" or "plateau".
-        schedule_patience: Epochs without a better validation score before "plateau" drops the rate.
-        clip_value: Largest absolute value of each gradient entry, or None.
-        clip_norm: Largest norm of the whole gradient, or None.
-        selection: "validation" uses the epoch with the best validation score, "last" the last epoch.
-            "best-test" evaluates the test set after every epoch and uses the best; only for studies that show how
-            much this inflates scores.
-        ties: If validation scores are equal, use the "first" or the "last" epoch (the papers' >=).
-    """
+    """Settings of the training loop, which all methods share."""
 
     epochs: Count = 30
-    batch: Count = 128
-    optimiser: Literal["adam", "adamw"] = "adamw"
-    lr_weights: Rate = 1e-3
-    lr_delays: Rate = 5e-2
-    lr_neuron: Rate | None = None
-    weight_decay: Rate = 1e-5
+    batch: Count = 128  # an incomplete last batch is used too
+    optimiser: Literal["adam", "adamw"] = "adamw"  # weight decay coupled, as L2, or decoupled
+    lr_weights: Rate = 1e-3  # of weights, biases and batch norm; the maximum for "one-cycle"
+    lr_delays: Rate = 5e-2  # of delays and spreads, which have a separate optimiser and no weight decay
+    lr_neuron: Rate | None = None  # of neuron parameters; None: the same as for weights
+    weight_decay: Rate = 1e-5  # on weights and biases; never on batch norm, delays, spreads or neuron parameters
+    # "one-cycle" is torch's default OneCycleLR over the whole training: lr/25 to lr in 30 percent of it, then to
+    # lr/25e4, while Adam's beta1 goes .95, .85, .95. "cosine" ends at 0.
     schedule_weights: Schedule = "one-cycle"
     schedule_delays: Schedule = "one-cycle"
+    # These two advance after every update, or once an epoch as in the published code, whose last epoch has the smallest
+    # rate. "step" and "plateau" always count epochs.
     schedule_step: Literal["update", "epoch"] = "update"
-    schedule_every: Count = 10
-    schedule_factor: Annotated[float, Field(gt=0, le=1e4)] = 0.5
-    schedule_patience: Annotated[int, Field(ge=0, le=1_000_000)] = 1
-    clip_value: Annotated[float, Field(gt=0)] | None = None
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    schedule_every: Count = 10  # epochs between the drops of "step"
+    schedule_factor: Annotated[float, Field(gt=0, le=1e4)] = 0.5  # of the rate at each drop of "step" or "plateau"
+    schedule_patience: Annotated[int, Field(ge=0, le=1_000_000)] = 1  # epochs without a better score before "plateau"
+    clip_value: Annotated[float, Field(gt=0)] | None = None  # largest absolute value of each gradient entry
+    clip_norm: Annotated[float, Field(gt=0)] | None = None  # largest norm of the whole gradient
+    # The epoch with the best validation score, or the last one. "best-test" scores the test set after every epoch and
+    # uses the best; only for studies that show how much this inflates scores.
     selection: Literal["validation", "last", "best-test"] = "validation"
-    ties: Literal["first", "last"] = "last"
+    ties: Literal["first", "last"] = "last"  # which of equal epochs is used (the papers' >=)
 
 
 @settings("seeds.")
 class Seeds:
-    """What differs between repetitions; methods compared at one repetition share the split and the permutation.
+    """What differs between repetitions; methods compared at one repetition share the split and the permutation."""
 
-    Attributes:
-        split: Which training samples are held out for validation.
-        permutation: The order of pixels in permuted tasks.
-        initialisation: Weights and delays at the start.
-        order: Batch order, dropout masks and augmentation.
-    """
-
-    split: Seed = 0
-    permutation: Seed = 0
-    initialisation: Seed = 0
-    order: Seed = 0
+    split: Seed = 0  # which training samples are held out for validation
+    permutation: Seed = 0  # the order of pixels in permuted tasks
+    initialisation: Seed = 0  # weights and delays at the start
+    order: Seed = 0  # batch order, dropout masks and augmentation
 
     @classmethod
     def of(cls, repetition: int, trial: bool = False) -> "Seeds":
@@ -154,12 +128,7 @@ class Seeds:
 
 @settings("")
 class Whole:
-    """What is set for a run as a whole.
+    """What is set for a run as a whole."""
 
-    Attributes:
-        dtype: Number type of network and inputs.
-        budget: Trainable parameters at most: the widths follow. 0 takes network.hidden as it is.
-    """
-
-    dtype: Literal["float32", "float64"] = "float32"
-    budget: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    dtype: Literal["float32", "float64"] = "float32"  # of network and inputs
+    budget: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0  # trainable parameters; 0 leaves network.hidden

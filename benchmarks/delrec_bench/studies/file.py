@@ -115,62 +115,36 @@ class FindingTable(FileTable):
 
 
 class Profile(FileTable):
-    """One profile of a study, with what it does not say taken from what stands above all of them.
+    """One profile of a study, with what it does not say taken from what stands above all of them."""
 
-    Attributes:
-        methods, tasks: Names, or attributes (`methods/method.py`, `tasks/task.py`) and their values.
-        without: Method -> tasks that it is left out of.
-        not_at: Method -> where on the axes it is left out: dotted setting -> values.
-        repetitions: Runs of each method on each task and point, each with its own seeds.
-        profile: Profile of presets; by itself the one of the same name.
-        set: Settings for every run; in `set.TASK` and `set.METHOD` for these alone.
-        sweep: Dotted setting -> the values it takes; or a name of your own -> tables, each with its `name` and the
-            settings that hold there together.
-        draw: Settings that are drawn anew for each repetition and task, and shared by all methods and points of the
-            sweep there: dotted setting -> values, or bounds (`drawn`). A method takes those that it has.
-        primary: The declared comparison.
-        question, finding: The page's title, and what was found.
-        contrasts: What else is compared, exploratory.
-        notes: What a reader must know of the study before trusting a row, a sentence each.
-        scored: Whether its runs are expected on the page; else a method's row is its size, latency and published score,
-            and a run that is there stands in it.
-        margin: By task: a smaller difference of scores is none, in the score's own unit.
-    """
-
-    methods: Chosen = Field(default_factory=dict)
-    tasks: Chosen = Field(default_factory=dict)
-    without: dict[str, list[str]] = Field(default_factory=dict)
-    not_at: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    repetitions: Annotated[int, Field(ge=1, le=MOST_REPETITIONS)] = 3
-    profile: str | None = None
-    set: dict[str, Any] = Field(default_factory=dict)
+    methods: Chosen = Field(default_factory=dict)  # names, or attributes (`methods/method.py`) and their values
+    tasks: Chosen = Field(default_factory=dict)  # names, or attributes (`tasks/task.py`) and their values
+    without: dict[str, list[str]] = Field(default_factory=dict)  # method -> tasks that it is left out of
+    not_at: dict[str, dict[str, Any]] = Field(default_factory=dict)  # method -> setting -> values where it is left out
+    repetitions: Annotated[int, Field(ge=1, le=MOST_REPETITIONS)] = 3  # of each row, each with its own seeds
+    profile: str | None = None  # of presets; by itself the one of the same name
+    set: dict[str, Any] = Field(default_factory=dict)  # for every run; `set.TASK` and `set.METHOD` for these alone
+    # Setting -> the values it takes; or a name of your own -> tables, each with its `name` and its settings.
     sweep: Annotated[dict[str, Any], AfterValidator(_axes)] = Field(default_factory=dict)
+    # Setting -> values or bounds, drawn anew for each repetition and task and shared by all methods that have it.
     draw: Annotated[dict[str, Any], AfterValidator(_space)] = Field(default_factory=dict)
     primary: PrimaryTable | None = None
-    question: Line | None = None
+    question: Line | None = None  # the page's title
     finding: FindingTable | None = None
-    contrasts: list[ContrastTable] = Field(default_factory=list)
-    notes: list[Line] = Field(default_factory=list)
+    contrasts: list[ContrastTable] = Field(default_factory=list)  # what else is compared, exploratory
+    notes: list[Line] = Field(default_factory=list)  # what a reader must know before trusting a row, a sentence each
+    # Whether its runs are expected on the page; else a row is a method's size, latency and published score.
     scored: bool = True
-    margin: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    margin: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)  # task -> smallest difference
 
 
 class StudyFile(Profile):
-    """A whole study file.
+    """A whole study file; `set` alone is not merged with a profile's, which may spell its keys in another way."""
 
-    Attributes:
-        summary: What the study asks, in a line.
-        ablation: Whether it is one of the ablations, whose quick profiles `nox -s ablate` makes.
-        exhibits: A breach of protocol that the study shows on purpose and its page tells: "test selection" allows
-            training.selection = "best-test", which every other study and `run` refuse.
-        default: The profile meant where none is named: `quick` where there is one, else the first.
-        profiles: By name; `set` alone is not merged with what stands above, which may spell its keys in another way.
-    """
-
-    summary: Line
-    ablation: bool = False
-    exhibits: Exhibit | None = None
-    default: str = "quick"
+    summary: Line  # what the study asks
+    ablation: bool = False  # whether `nox -s ablate` makes its quick profile
+    exhibits: Exhibit | None = None  # a breach of protocol that it shows on purpose, and its page tells
+    default: str = "quick"  # the profile meant where none is named; the first, where there is no such one
     profiles: dict[str, Profile] = Field(default_factory=dict)
 
     @property
