@@ -16,8 +16,7 @@ from delrec_bench.statistics.paired import Estimate, paired, with_tuning
 from delrec_bench.statistics.verdicts import Answer, Claim, Verdict, answer_of, judge, mean_over, rank_groups
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A row against another on one task: the verdict over repetitions, and method minus control of each.
 
     `wide` is the same difference over repetitions AND samples, clustered; None where predictions do not match. `about`
@@ -90,13 +89,12 @@ def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
     for asked in _asked(declared, rows):
         made.setdefault((asked.row["task"], asked.hypothesis), asked)
     claims, sides = [], []
-    for asked in made.values():
+    for (task, hypothesis), asked in made.items():
         scores = np.array([[r.score for r in records] for records in asked.shared])
         sides.append(_two_sides(scores.reshape(-1, 2 + len(asked.minus)).T))
         estimate = with_tuning(paired(*sides[-1], resolution=asked.row.resolution), asked.tuning)
-        task, more = asked.row["task"], metric_named(asked.row["metric"]).more_is_better
-        kind = "primary" if asked.primary else "exploratory"
-        claims.append(Claim(asked.hypothesis, task, estimate, more, declared.margin(task), kind))  # type: ignore[arg-type]
+        more, margin = metric_named(asked.row["metric"]).more_is_better, declared.margin(task)
+        claims.append(Claim(hypothesis, task, estimate, more, margin, "primary" if asked.primary else "exploratory"))
     found = [
         Difference(verdict, asked.row, asked.other, tuple((a - b).tolist()), _wide(declared, asked), asked.about)
         for asked, verdict, (a, b) in zip(made.values(), judge(claims), sides, strict=True)
@@ -108,11 +106,7 @@ def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
         answer=answer_of([d.verdict for d in primary]) if primary else None,
         mean=mean_over([c.estimate for c in claims if c.kind == "primary"]) if one_metric else None,
         differences=tuple(found),
-        ranks={
-            (task, name): rank
-            for task in dict.fromkeys(row["task"] for row in rows)
-            for name, rank in _ranks([row for row in rows if row["task"] == task]).items()
-        },
+        ranks=_ranks(rows),
     )
 
 
@@ -135,10 +129,7 @@ def _asked(declared: Declaration, rows: Sequence[Row]) -> Iterable[_Asked]:
 
 def _two_sides(values: Any) -> tuple[Any, Any]:
     """What is subtracted from what: (a, b), or of four (a - b, c - d)."""
-    if len(values) == 2:
-        return values[0], values[1]
-    a, b, c, d = values
-    return a - b, c - d
+    return tuple(values) if len(values) == 2 else (values[0] - values[1], values[2] - values[3])
 
 
 def _wide(declared: Declaration, asked: _Asked) -> Estimate | None:
@@ -154,15 +145,17 @@ def _wide(declared: Declaration, asked: _Asked) -> Estimate | None:
     speakers, overlap = shared[0][0].groups, declared.about(asked.row["task"]).overlap
     clusters: Any = None if speakers is None else speakers.array
     if clusters is None and overlap > 1:
-        clusters = window_blocks(len(targets[0]), overlap, 1)
+        clusters = window_blocks(len(targets[0]), overlap)
     return with_tuning(crossed(*_two_sides(scored), clusters), asked.tuning)
 
 
-def _ranks(rows: Sequence[Row]) -> Mapping[str, str]:
-    """The places of the rows of a task that have enough repetitions and lost no run."""
-    runs = [row for row in rows if row.kind == "run" and row.compared and not row.diverged]
-    if len(runs) < 2:
-        return {}
-    better = metric_named(runs[0]["metric"]).more_is_better
-    resolution = max(row.resolution for row in runs)
-    return rank_groups({r["method"]: r.scores for r in runs}, more_is_better=better, resolution=resolution)
+def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
+    """The places of the rows that have enough repetitions and lost no run, task by task."""
+    ranks: dict[tuple[str, str], str] = {}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        runs = [r for r in rows if r["task"] == task and r.kind == "run" and r.compared and not r.diverged]
+        if len(runs) > 1:
+            more, step = metric_named(runs[0]["metric"]).more_is_better, max(row.resolution for row in runs)
+            found = rank_groups({r["method"]: r.scores for r in runs}, more_is_better=more, resolution=step)
+            ranks |= {(task, method): rank for method, rank in found.items()}
+    return ranks

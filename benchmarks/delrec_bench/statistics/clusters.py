@@ -75,13 +75,11 @@ def _two_way(u: NDArray[np.float64]) -> tuple[float, float]:
     return math.sqrt(total / (R * G)), float(R - 1) if narrower else df
 
 
-def window_blocks(windows: int, width: int, stride: int) -> list[int]:
-    """The block of each window of a series, (windows,), for windows that overlap.
+def window_blocks(windows: int, width: int) -> list[int]:
+    """The block of each window of a series, (windows,), for windows that overlap and start one step apart.
 
-    Windows i and j overlap where |i - j| stride < width: a dependence over L = ceil(width / stride) windows. Blocks
-    of 4 L leave 8 percent of a triangular dependence's variance out, blocks of L a third; but never fewer than 8
-    blocks, as long as a block is L. Windows that do not overlap are their own blocks.
+    A dependence reaches over `width` windows. Blocks of 4 widths leave 8 percent of a triangular dependence's variance
+    out, blocks of one a third; but never fewer than 8 blocks, as long as a block is a width.
     """
-    reach = math.ceil(width / stride)
-    length = 1 if reach == 1 else max(reach, min(4 * reach, windows // 8))
+    length = max(width, min(4 * width, windows // 8))
     return [i // length for i in range(windows)]
