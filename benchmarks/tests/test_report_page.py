@@ -132,15 +132,6 @@ def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     assert content.TEST_SELECTED in page_of(cheating, primary=None).footnotes
 
 
-def test_ranks_are_groups_never_one_to_n_by_mean(whole):
-    assert {r["rank_group"] for r in whole.rows if r.kind == "floor"} == {None}
-    scores = {"lif": 0.3, "rlif": 0.5, "dcls": 0.502}
-    wobble = {m: [0.004 * ((r * (3 + i) + i) % 5 - 2) for r in range(8)] for i, m in enumerate(scores)}
-    records = [made_up.scored_at(m, r, s + wobble[m][r]) for m, s in scores.items() for r in range(8)]
-    page = page_of(records, primary=None)
-    assert {r["method"]: r["rank_group"] for r in page.rows} == {"lif": "3", "rlif": "1-2", "dcls": "1-2"}
-
-
 def test_a_toy_study_and_a_plain_run_never_change_a_page():
     """A study of 1 epoch and 100 samples turned 32.22 (n = 3) into 11.67 (n = 2); a plain `run` became a row."""
     records = [made_up.scored_at("lif", r, 0.3222) for r in range(3)]
@@ -245,14 +236,6 @@ def test_a_row_without_a_score_has_size_latency_and_the_published_value():
     assert (dcls["published_score"], dcls["command"]) == (0.9377, "delrec-bench run dcls shd")
     assert axonal["parameters_total"] is None and axonal["published_score"] == 0.8242
     assert page.answer is None
-
-
-def test_a_point_of_a_sweep_is_a_row_with_the_control_at_the_same_point():
-    records, runs = made_up.swept({"sigma": [0, 3]}, tasks=("digits",))
-    page = page_of(records, primary=None, runs=runs)
-    names = [[f"{m} (sigma {s})" for m in PAIR] for s in (0, 3)]
-    assert {r["method"] for r in page.rows} == {*names[0], *names[1]}
-    assert {(d.method["method"], d.control["method"]) for d in page.judged.differences} == {*map(tuple, names)}
 
 
 def test_what_a_task_is_is_not_said_of_other_files_in_its_layout():

@@ -1,0 +1,349 @@
+"""Paired differences, intervals over samples too, verdicts and ranks: against scipy, closed forms, and coverage."""
+
+import math
+
+import numpy as np
+import pytest
+from delrec_bench.errors import BenchError
+from delrec_bench.statistics.clusters import crossed, window_blocks
+from delrec_bench.statistics.paired import Estimate, decide, paired, with_tuning
+from delrec_bench.statistics.verdicts import Claim, holm, judge, rank_groups
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.weightstats import ttost_paired
+
+ours = [0.71, 0.74, 0.70, 0.77, 0.72]
+theirs = [0.69, 0.70, 0.69, 0.72, 0.71]
+scores = st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)), min_size=2, max_size=12).map(
+    lambda pairs: np.array(pairs).T
+)
+
+
+def test_interval_and_p_are_those_of_the_paired_t_test():
+    e = paired(ours, theirs)
+    test = stats.ttest_rel(ours, theirs)
+    interval = test.confidence_interval(0.95)
+    assert (e.n, e.df, e.difference) == (5, 4, pytest.approx(0.026))
+    assert e.sd == pytest.approx(np.std(np.subtract(ours, theirs), ddof=1))
+    assert (e.low, e.high, e.p) == pytest.approx((interval.low, interval.high, test.pvalue))
+
+
+@pytest.mark.parametrize(("n", "half"), [(3, 2.48), (5, 1.24), (10, 0.72), (20, 0.47)])
+def test_half_widths_of_the_protocol_in_standard_deviations(n, half):
+    x = np.arange(n, dtype=float)
+    e = paired(x, np.zeros(n))
+    assert (e.high - e.difference) / e.sd == pytest.approx(half, abs=0.005)
+
+
+def test_equivalence_is_two_one_sided_tests():
+    for margin in (0.02, 0.05, 0.08):
+        assert paired(ours, theirs).p_equivalent(margin) == pytest.approx(
+            ttost_paired(np.array(ours), np.array(theirs), -margin, margin)[0]
+        )
+
+
+@settings(deadline=None)
+@given(scores, st.floats(0.001, 1))
+def test_p_values_and_interval_never_contradict_each_other(pair, margin):
+    e = paired(*pair)
+    assume(e.se is not None and e.se > 1e-9)
+    near = [abs(abs(end) - edge) < 1e-9 for end in (e.low, e.high) for edge in (0, margin)]
+    assume(not any(near))
+    assert (e.p < 0.05) == (not e.low <= 0 <= e.high)
+    assert (e.p_equivalent(margin) < 0.025) == (-margin < e.low and e.high < margin)
+
+
+@settings(deadline=None)
+@given(scores, st.booleans(), st.floats(0.001, 0.5))
+def test_the_verdict_turns_with_the_sides_and_with_the_direction(pair, more, margin):
+    turned = {"better": "worse", "worse": "better", "equivalent": "equivalent", "inconclusive": "inconclusive"}
+    word = decide(paired(*pair), more_is_better=more, margin=margin)
+    assert decide(paired(*pair[::-1]), more_is_better=more, margin=margin) == turned[word]
+    assert decide(paired(*pair), more_is_better=not more, margin=margin) == turned[word]
+
+
+def test_words():
+    e = paired(ours, theirs)  # 0.026 [0.0030, 0.0490]
+    assert decide(e, more_is_better=True) == "better"
+    assert decide(e, more_is_better=False) == "worse"
+    assert decide(e, more_is_better=True, p=0.2) == "inconclusive"  # after Holm
+    assert decide(e, more_is_better=True, margin=0.01) == "better"
+    assert decide(e, more_is_better=True, margin=0.045) == "better"  # the interval is not within
+    assert decide(e, more_is_better=True, margin=0.06) == "equivalent"  # excludes 0, but declared too small to matter
+    assert decide(paired([0.5, 0.6, 0.4], [0.4, 0.6, 0.5]), more_is_better=True, margin=0.05) == "inconclusive"
+
+
+@pytest.mark.parametrize(("n", "family"), [(2, 1), (2, 35), (3, 1), (10, 1), (10, 35), (30, 5)])
+def test_the_smallest_detectable_difference_has_80_percent_power(n, family):
+    d = Estimate(0.0, n, se=1 / math.sqrt(n), df=n - 1).detectable(family)
+    critical = stats.t.ppf(1 - 0.05 / family / 2, n - 1)
+    spread = stats.chi.ppf((np.arange(100_000) + 0.5) / 100_000, n - 1) / math.sqrt(n - 1)  # of the estimated sd
+    shift = d * math.sqrt(n)
+    power = stats.norm.sf(critical * spread - shift) + stats.norm.cdf(-critical * spread - shift)
+    assert power.mean() == pytest.approx(0.8, abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_below_two_repetitions_it_is_open_with_the_reason(n):
+    e = paired(ours[:n], theirs[:n])
+    assert (e.low, e.high, e.p, e.detectable()) == (None, None, None, None)
+    assert "repetition" in e.reason
+    assert decide(e, more_is_better=True, margin=0.1) == "inconclusive"
+
+
+def test_equal_scores_are_equivalent_within_any_margin_and_never_better():
+    e = paired(ours, ours)
+    assert (e.difference, e.low, e.high, e.p, e.detectable()) == (0.0, 0.0, 0.0, 1.0, None)
+    assert decide(e, more_is_better=True, margin=1e-6) == "equivalent"
+    assert decide(e, more_is_better=True) == "inconclusive"
+
+
+def test_equal_differences_do_not_become_certainty_by_rounding():
+    e = paired([0.3, 0.5, 0.9], [0.2, 0.4, 0.8])  # 0.3 - 0.2 != 0.5 - 0.4 in floating point
+    assert (e.se, e.p, e.low) == (None, None, None)
+    assert "equal" in e.reason
+    assert decide(e, more_is_better=True, margin=0.01) == "inconclusive"
+
+
+def test_the_step_of_a_score_bounds_the_spread_from_below():
+    few = paired([0.6, 0.6, 0.6], [0.5, 0.5, 0.5], resolution=0.1)  # ten test samples: one more is right
+    many = paired([0.6, 0.6, 0.6], [0.5, 0.5, 0.5], resolution=0.001)
+    assert few.se == pytest.approx(0.1 / math.sqrt(6) / math.sqrt(3))
+    assert decide(few, more_is_better=True) == "inconclusive"
+    assert decide(many, more_is_better=True) == "better"
+    assert paired(ours, theirs, resolution=1e-4) == paired(ours, theirs)
+
+
+def test_what_is_not_a_pair_is_an_error():
+    with pytest.raises(BenchError, match="same repetitions"):
+        paired([1.0, 2.0], [1.0])
+    with pytest.raises(BenchError, match="not finite"):
+        paired([1.0, math.nan], [1.0, 1.0])
+
+
+def test_an_interval_with_the_tuning_variance_holds_the_truth_as_often_as_it_says():
+    """No difference between methods: 0.5 points over repetitions, 1 point by what each search chose."""
+    rng, covered, alone = np.random.default_rng(0), 0, 0
+    for _ in range(2000):
+        tuning = rng.normal(0, 0.01, 2)
+        rows = [rng.normal(0.8 + shift, 0.005, 10) for shift in tuning]
+        searches = [(float(rng.normal(0, 0.01, 5).var(ddof=1)), 4.0) for _ in rows]
+        found = paired(*rows)
+        wide = with_tuning(found, searches)
+        covered += wide.low <= 0 <= wide.high
+        alone += found.low <= 0 <= found.high
+    assert 0.93 < covered / 2000 < 0.985
+    assert alone / 2000 < 0.5
+
+
+def test_the_standard_error_with_tuning_is_that_of_the_sum():
+    alone = paired([0.8, 0.81, 0.79], [0.7, 0.72, 0.71])
+    assert with_tuning(alone, []) is alone and with_tuning(alone, [(0.0, 4.0)]) is alone, "they share a search"
+    assert with_tuning(paired([0.8], [0.7]), [(0.01, 4.0)]).low is None, "one repetition"
+    found, own = with_tuning(alone, [(3e-4, 4.0), (1e-4, 4.0)]), alone.se
+    assert found.se == pytest.approx((own**2 + 4e-4) ** 0.5)
+    assert found.df == pytest.approx((own**2 + 4e-4) ** 2 / (own**4 / 2 + (9e-8 + 1e-8) / 4))
+
+
+SIZES = (4, 8, 8, 12, 12, 12, 16, 16, 20, 24, 28, 40)  # twelve speakers, unequal as in the spoken digits
+
+
+def test_two_by_two_by_hand():
+    # d = [[0, 2], [4, 10]]: mean 4; rows 1, 7: MS_a = 2 * 18 = 36; columns 2, 6: MS_b = 2 * 8 = 16;
+    # residuals +-1: MS_e = 4. se^2 = (4 + 32 + 12) / 4 = 12; 48^2 / (36^2 + 16^2 + 4^2) is above R - 1 = 1, and with it
+    # the interval would be narrower than that of the rows
+    e = crossed([[0, 2], [4, 10]], np.zeros((2, 2)))
+    assert (e.difference, e.se, e.df) == pytest.approx((4, math.sqrt(12), 1))
+    # d = [[0, 10], [4, 2]]: rows 5, 3: MS_a = 4; columns 2, 6: MS_b = 16; residuals +-3: MS_e = 36; nothing added
+    e = crossed([[0, 10], [4, 2]], np.zeros((2, 2)))
+    assert (e.difference, e.se, e.df) == pytest.approx((4, 3, 36**2 / (4**2 + 16**2 + 36**2)))
+
+
+def test_clusters_by_hand_of_unequal_size():
+    # d = [1, 1, 4], mean 2; clusters {0, 1} and {2}: totals -2 and 2, times G / N = 2/3: u = -4/3, 4/3
+    e = crossed([[1, 1, 4]], np.zeros((1, 3)), ["anna", "anna", "ben"])
+    assert (e.difference, e.se, e.df) == pytest.approx((2, 4 / 3, 1))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4), st.integers(2, 12), st.integers(0, 1000))
+def test_copies_of_a_sample_in_its_cluster_tell_nothing_new(R, N, seed):
+    a, b = np.random.default_rng(seed).random((2, R, N))
+    copies = [np.repeat(x, 5, axis=1) for x in (a, b)]
+    once, often = crossed(a, b), crossed(*copies, np.repeat(np.arange(N), 5).tolist())
+    assert (often.difference, often.se, often.df) == pytest.approx((once.difference, once.se, once.df))
+    order = np.random.default_rng(seed).permutation(N)
+    turned = crossed(a[:, order], b[:, order], order.tolist())
+    assert turned.se == pytest.approx(once.se)
+    assert crossed(b, a).difference == pytest.approx(-once.difference)
+
+
+def coverage(draw, truth, trials=400):
+    """How often each of the intervals that `draw` makes holds the truth."""
+    hits = np.array([[e.low <= truth <= e.high for e in draw()] for _ in range(trials)])
+    return hits.mean(axis=0)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.3, 1.0, 3.0])
+def test_the_interval_over_samples_too_is_never_narrower_than_that_over_repetitions(spread):
+    """Satterthwaite's degrees of freedom alone gave 4.2 for 4 where repetitions differ by most of it."""
+    rng = np.random.default_rng(7)
+    for _ in range(40):
+        a = rng.normal(size=(5, 30)) + spread * rng.normal(size=(5, 1))
+        wide, narrow = crossed(a, np.zeros_like(a)), paired(a.mean(1), np.zeros(5))
+        assert wide.low <= narrow.low + 1e-12 and narrow.high <= wide.high + 1e-12
+
+
+def test_coverage_with_speakers_and_repetitions():
+    rng = np.random.default_rng(5)
+    speakers = np.repeat(np.arange(len(SIZES)), SIZES)
+    R, N = 5, len(speakers)
+
+    def draw():
+        """Right or wrong of two methods whose gain depends on the speaker and on the repetition."""
+        gain = 0.08 + rng.normal(0, 0.06, len(SIZES))[speakers] + rng.normal(0, 0.02, R)[:, None]
+        base = np.clip(0.7 + rng.normal(0, 0.1, len(SIZES))[speakers], 0.2, 0.85)
+        b = rng.random((R, N)) < base
+        a = rng.random((R, N)) < base + gain
+        over_repetitions = paired(a.mean(axis=1), b.mean(axis=1))
+        return crossed(a, b, speakers.tolist()), crossed(a, b), over_repetitions
+
+    clustered, naive, repetitions = coverage(draw, 0.08)
+    assert 0.90 <= clustered <= 0.985
+    assert naive < clustered - 0.03  # samples of one speaker taken for independent
+    assert repetitions < clustered - 0.03  # the twelve speakers taken for all there are
+
+
+def test_coverage_with_windows_that_overlap():
+    rng = np.random.default_rng(6)
+    width, n = 8, 400
+    blocks = window_blocks(n, width)
+
+    def draw():
+        squared = np.convolve(rng.normal(size=n + width), np.ones(width) / width, "valid")[:n]
+        a = squared + rng.normal(0, 0.02, (4, n))
+        return crossed(a, np.zeros((4, n)), blocks), crossed(a, np.zeros((4, n)))
+
+    blocked, naive = coverage(draw, 0.0)
+    assert 0.89 <= blocked <= 0.985
+    assert naive < 0.75
+
+
+def test_blocks_hold_four_overlaps_and_there_are_eight_if_they_can_be():
+    assert np.bincount(window_blocks(400, 8)).tolist() == [32] * 12 + [16]
+    assert max(window_blocks(80, 8)) + 1 == 8  # ten windows each, at least one overlap of eight
+    assert window_blocks(6, 10) == [0] * 6
+
+
+def test_one_cluster_is_open_with_the_reason():
+    e = crossed(np.ones((3, 4)), np.zeros((3, 4)), [7, 7, 7, 7])
+    assert (e.difference, e.se, e.low) == (1.0, None, None) and "one cluster" in e.reason
+    with pytest.raises(ValueError, match="shape"):
+        crossed(np.ones((3, 4)), np.zeros((3, 4)), [1, 2, 3])
+
+
+def estimate(t, n=10):
+    """An estimate with this t value, in standard errors of 0.01."""
+    return Estimate(0.01 * t, n, se=0.01, df=n - 1, sd=0.01 * math.sqrt(n))
+
+
+def claim(name, t, kind="exploratory", task="shd", n=10, margin=None, more=True):
+    return Claim(name, task, estimate(t, n), more, margin, kind)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.02, None, 0.5]) == [pytest.approx(0.06), None, 1.0]  # what has no p value is of the family too
+    assert holm([]) == []
+    assert holm([None]) == [None]
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_lies_between_p_and_bonferroni_and_keeps_the_order(p):
+    adjusted = holm(p)
+    assert all(a <= q + 1e-12 <= min(1.0, len(p) * a) + 1e-9 for a, q in zip(p, adjusted, strict=True))
+    assert sorted(range(len(p)), key=lambda i: (p[i], i)) == sorted(range(len(p)), key=lambda i: (adjusted[i], p[i], i))
+
+
+def test_thirty_five_exploratory_comparisons_cost_the_primary_nothing():
+    primary = claim("learning", 2.5, "primary", task="pooled", n=8, more=False)
+    alone = judge([primary])[0]
+    beside = judge([*(claim(f"other {i}", 1.0) for i in range(35)), primary])[-1]
+    assert beside == alone
+    assert alone.p_holm == alone.p
+    assert alone.verdict == "worse"  # more error
+
+
+def test_primaries_are_corrected_together_and_their_detectable_difference_with_them():
+    one, two = judge([claim("a", 2.5, "primary"), claim("b", 0.3, "primary")])
+    assert one.p < 0.05 < one.p_holm == pytest.approx(2 * one.p)
+    assert one.verdict == "inconclusive"
+    assert one.detectable > judge([claim("a", 2.5, "primary")])[0].detectable
+    assert two.verdict == "inconclusive"
+
+
+def test_equivalence_of_primaries_is_corrected_too():
+    near = claim("a", 0.0, "primary", margin=0.024)
+    assert judge([near])[0].verdict == "equivalent"
+    assert judge([near, *(claim(f"b{i}", 3.0, "primary", margin=0.024) for i in range(4))])[0].verdict == "inconclusive"
+
+
+def test_an_exploratory_claim_is_judged_by_its_own_interval_and_says_so():
+    (v,) = judge([claim("a", 2.5)])
+    assert (v.verdict, v.kind, v.p_holm) == ("better", "exploratory", None)
+
+
+def test_few_repetitions_are_shown_not_compared():
+    (v,) = judge([claim("a", 40.0, n=3, margin=1.0)])
+    assert (v.verdict, v.p, v.compared) == ("inconclusive", None, False) and v.low is not None
+    assert v.detectable is None, "what is not compared could have seen nothing"
+    (v,) = judge([Claim("a", "shd", Estimate(0.1, 1, reason="one repetition says nothing about spread"), True)])
+    assert (v.verdict, v.low, v.p, v.detectable) == ("inconclusive", None, None, None)
+
+
+def drawn(means, sd=0.01, n=10, seed=0):
+    rng = np.random.default_rng(seed)
+    return {m: dict(enumerate(rng.normal(mean, sd, n))) for m, mean in means.items()}
+
+
+def groups(scores):
+    return rank_groups(scores, more_is_better=True)
+
+
+def test_what_is_not_told_apart_shares_its_places():
+    scores = drawn({"a": 0.80, "b": 0.80, "c": 0.50})
+    assert groups(scores) == {"a": "1-2", "b": "1-2", "c": "3"}
+    assert rank_groups(scores, more_is_better=False) == {"c": "1", "a": "2-3", "b": "2-3"}
+
+
+def test_a_chain_that_no_classes_can_hold():
+    wave = np.array([1, -1] * 5)
+    means = {"a": 0.60 + 0 * wave, "b": 0.55 + 0.1 * wave, "c": 0.50 + 0.001 * wave}
+    assert groups({m: dict(enumerate(of)) for m, of in means.items()}) == {"a": "1-2", "b": "1-3", "c": "2-3"}
+
+
+def test_few_repetitions_are_not_ranked_and_hide_no_other():
+    assert set(groups(drawn({"a": 0.9, "b": 0.5, "c": 0.1}, n=3)).values()) == {"1-3"}
+    scores = drawn({"a": 0.9, "b": 0.5}) | {"new": {0: 0.95}, "none": {}}
+    assert groups(scores) == {"new": "1-3", "a": "1-2", "b": "2-3"}
+
+
+def test_equal_methods_are_rarely_told_apart_however_many_there_are():
+    pages = [groups(drawn(dict.fromkeys("abcdefgh", 0.5), seed=seed)) for seed in range(40)]
+    assert sum(set(page.values()) != {"1-8"} for page in pages) <= 6  # 5 percent of 40 pages is 2
+
+
+SCORES = st.dictionaries(st.integers(0, 7), st.integers(0, 100).map(float))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.dictionaries(st.sampled_from("abcdef"), SCORES, min_size=1))
+def test_places_are_consistent(scores):
+    ranks = rank_groups(scores, more_is_better=True, resolution=1.0)
+    assert set(ranks) == {name for name, of in scores.items() if of}
+    ends = [[int(end) for end in rank.split("-")] for rank in ranks.values()]
+    assert all(1 <= of[0] <= of[-1] <= len(ranks) for of in ends)
+    told = sum(of[0] - 1 for of in ends)
+    assert told == sum(len(ranks) - of[-1] for of in ends), "who is resolved better has one who is resolved worse"
