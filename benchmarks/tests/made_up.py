@@ -221,17 +221,8 @@ def swept(axes, methods=PAIR, tasks=("digits", "formants-20"), n=4, gain=0.02):
     return records, runs
 
 
-def layer_delays(start, end, layer="blocks.0.spiking", kind="recurrent"):
+def layer_delays(start, end):
     """One layer of `Record.delays`, from all its delays."""
-    quantiles = [[float(v) for v in np.quantile(values, np.linspace(0, 1, 11))] for values in (start, end)]
-    units = {"start": [float(v) for v in start], "end": [float(v) for v in end]}
     moved = float(np.mean(np.round(start) != np.round(end)))
-    return {
-        "layer": layer,
-        "kind": kind,
-        "count": len(end),
-        "moved": moved,
-        "start": quantiles[0],
-        "end": quantiles[1],
-        "units": units,
-    }
+    deciles = [[float(v) for v in np.quantile(values, np.linspace(0, 1, 11))] for values in (start, end)]
+    return {"layer": "blocks.0.spiking", "kind": "recurrent", "moved": moved, "start": deciles[0], "end": deciles[1]}

@@ -109,6 +109,7 @@ def test_a_record_made_again_is_the_same_outside_measured(root, capsys):
         ("reproduce --device tpu", "--device is 'tpu'; it must be 'cpu', 'cuda' or 'auto'"),
         ("reproduce --data shd", "--data 'shd' is not TASK=DIR"),
         ("reproduce --jobs 0", "--jobs is 0"),
+        ("search lif digits --jobs 0", "--jobs is 0; it must be at least 1"),
         ("reproduce --only-tasks=,", "--only-tasks is ',' and names nothing"),
         ("run lif digits --root nowhere", "--root 'nowhere' is not a folder"),
         ("list methods --methods=", "--methods is ''; give a folder"),
@@ -166,11 +167,6 @@ def test_a_number_that_json_does_not_know_is_told_in_json(capsys, monkeypatch):
     monkeypatch.setattr(command_line.typer.main, "get_command", lambda _: group)
     code, out, _ = call(capsys, "list", "--json")
     assert code == 1 and "this is a bug (ValueError" in json.loads(out)["error"]
-
-
-def test_a_search_in_no_workers_is_refused(root, capsys):
-    code, _, err = call(capsys, "search", "lif", "digits", "--jobs", "0")
-    assert code == 2 and "--jobs is 0; it must be at least 1" in err
 
 
 def test_help_and_complaints_come_without_torch(root):

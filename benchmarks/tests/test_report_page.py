@@ -10,7 +10,7 @@ from delrec_bench.metrics import metric_named
 from delrec_bench.report import content
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Empty, Expected
-from delrec_bench.report.tables import score_cell, verdict_table
+from delrec_bench.report.tables import delay_table, rate_table, score_cell, verdict_table
 from delrec_bench.studies.file import FindingTable
 from delrec_bench.tasks.task import find_tasks
 from scipy import stats
@@ -248,3 +248,15 @@ def test_what_a_task_is_is_not_said_of_other_files_in_its_layout():
         lines[kind] = page_of([record], primary=None, tasks=known).data_line("shd")
     assert lines["OFFICIAL"].startswith("spoken digits; the official files; ")
     assert "spoken digits" not in lines["STAND-IN"] and "not comparable with published values" in lines["STAND-IN"]
+
+
+def test_where_delays_went_and_how_often_layers_fire_are_means_over_runs():
+    runs = [made_up.record("delrec-axonal", "digits", r) for r in range(2)]
+    ends = ([1, 5, 20], [3, 5, 30])
+    delays = [[made_up.layer_delays([0, 5, 10], end)] for end in ends]
+    rates = [{"rates": rates} for rates in ([0.1, 0.2], [0.3, 0.2])]
+    made = [r.changed(delays=d, activity=r.activity | a) for r, d, a in zip(runs, delays, rates, strict=True)]
+    page = page_of(made, primary=None)
+    (moved,), (fired,) = delay_table(page).lines, rate_table(page).lines
+    assert [cell.text for cell in moved[2:]] == ["1, recurrent", "5.0 (0.0 to 10.0)", "5.0 (2.0 to 25.0)", "67 %"]
+    assert [cell.text for cell in fired[2:]] == ["0.200", "0.200"]
