@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 
 INK, GREY, BLUE = "#1f2937", "#8a93a3", "#3b76d6"
 WIDTH = 4.8  # inches; on a telephone, in a column of 370 pixels, letters of 10.5 points are 11 pixels high
-BROAD = 9.2  # of a figure that scrolls there: its letters of 8.5 points are 11 pixels high
+BROAD = 7.4  # of a figure that scrolls there: its letters of 8.5 points are 11 pixels high
 LETTERS, SMALL = 10.5, 8.5
 RING: Any = {
     "markersize": 3.6,
@@ -108,7 +108,7 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) ->
     figure.set_layout_engine("none")  # places are in pixels of this very layout
     frame = axes.get_window_extent(renderer)
     marks = axes.transData.transform([(x, y) for x, y, *_ in points])
-    taken = [Bbox.from_bounds(mx - 4, my - 4, 8, 8) for mx, my in marks]
+    taken = [Bbox.from_bounds(mx - 6, my - 6, 12, 12) for mx, my in marks]
     taken += [text.get_window_extent(renderer) for text in axes.texts]
     sides = [side for side in product((1, -1, 0), (0, 1, -1)) if side != (0, 0)]
 
@@ -122,7 +122,7 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str]]) ->
         width, height = text.get_window_extent(renderer).size
         text.remove()
         boxes = {}
-        for far, (dx, dy) in product((7, 14, 24, 36, 50, 66), sides):  # pixels, the nearest first
+        for far, (dx, dy) in product((7, 14, 24, 36, 50, 66, 90), sides):  # pixels, the nearest first
             corner = mx + far * dx - width * (1 - dx) / 2, my + far * dy - height * (1 - dy) / 2
             boxes[far, dx, dy] = Bbox.from_bounds(*corner, width, height)
         far, dx, dy = best = min(boxes, key=lambda at: cost(boxes[at]) + 0.1 * at[0])

@@ -108,7 +108,7 @@ def _picture(page: Page, cost: str) -> Drawn | None:
             _level(axes, metric.shown(best["score_mean"]), best.title)
         there = sorted({row.asked.family for row in rows}, key=FAMILIES.index)
         handles = [Line2D([], [], marker="o", linestyle="", color=COLOURS[f], label=f) for f in there]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
         label_points(axes, points)
         svg = text_of(figure)
     why = " All networks have about the same number of trainable parameters; this shows how much they compute."
