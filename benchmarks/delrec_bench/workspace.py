@@ -21,24 +21,15 @@ DRAFT_SECONDS = 86400.0  # a draft that old has no writer any more
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders and files of one checkout.
+    """The folders and files of one checkout."""
 
-    Attributes:
-        root: The folder that holds data.dvc, or any other: an installed package carries the lists of files.
-        runs: One folder a run, `<key>/record.json` and `<key>/checkpoint.pt`; ignored by git.
-        cache: Binned data; may be deleted at any time.
-        data: Dataset files, as listed in data.dvc.
-        reports: What the suite generates and the repository shows.
-        database, artifacts: MLflow's SQLite file and its artifacts.
-    """
-
-    root: Path
-    runs: Path
-    cache: Path
-    data: Path
-    reports: Path
-    database: Path
-    artifacts: Path
+    root: Path  # holds data.dvc, or is any other folder: an installed package carries the lists of files
+    runs: Path  # a folder for each run, `<key>/record.json` and `<key>/checkpoint.pt`; ignored by git
+    cache: Path  # binned data; may be deleted at any time
+    data: Path  # dataset files, as listed in data.dvc
+    reports: Path  # what the suite generates and the repository shows
+    database: Path  # MLflow's SQLite file
+    artifacts: Path  # and its artifacts
 
 
 def workspace_at(root: Path, runs: Path | None = None) -> Workspace:

@@ -1,6 +1,6 @@
 """The records of runs: what one is, what makes it valid, how it is kept and published, and all of them as a table."""
 
-from delrec_bench.records.canonical import RESULTS_VERSION, canonical_json, digest, plain, run_key
+from delrec_bench.records.canonical import RESULTS_VERSION, canonical_json, compact, digest, plain, run_key
 from delrec_bench.records.finished import (
     differences,
     expected_key,
@@ -13,7 +13,6 @@ from delrec_bench.records.finished import (
     record_text,
     runs_below,
     unequal,
-    write_failure,
     write_record,
 )
 from delrec_bench.records.record import COMPUTED, DATA_KINDS, HOW, Asked, Failure, Record, computed, experiment

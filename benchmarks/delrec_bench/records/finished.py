@@ -109,12 +109,6 @@ def write_record(path: Path, record: Record) -> Path:
     return path
 
 
-def write_failure(path: Path, failure: Failure) -> Path:
-    """Write the file of a failure."""
-    write_atomic(path, compact(failure.model_dump()) + "\n")
-    return path
-
-
 def read_record(path: Path) -> Record:
     """Return the record in `path`, its key and scores computed again; a `BenchError` names the path."""
     return _read(path, from_dict)

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from delrec_bench.environment import machine, peak_bytes, provenance, say
 from delrec_bench.errors import BenchError
-from delrec_bench.records import RESULTS_VERSION, Failure, Record, plain, read_failure, write_failure, write_record
+from delrec_bench.records import RESULTS_VERSION, Failure, Record, compact, plain, read_failure, write_record
 from delrec_bench.workspace import remove_drafts, write_atomic
 
 CHECKPOINT_SECONDS = 60.0  # from one checkpoint to the next, at least
@@ -89,7 +89,8 @@ class RunFolder:
             before = read_failure(path).attempts
         why: dict[str, Any] = {"error": error, "traceback": traceback, "attempts": before + 1, "failed_at": _now()}
         made = {"results_version": RESULTS_VERSION, **provenance()}
-        write_failure(path, Failure(key=self.key, **about, **why, provenance=made))
+        failure = Failure(key=self.key, **about, **why, provenance=made)
+        write_atomic(path, compact(failure.model_dump()) + "\n")
 
 
 class Checkpoints:

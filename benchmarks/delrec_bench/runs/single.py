@@ -20,7 +20,7 @@ from delrec_bench.config import Resolved
 from delrec_bench.data.samples import Cast
 from delrec_bench.environment import need_device, peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError, no_room
-from delrec_bench.records import Record, canonical_json, finished_record
+from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
 from delrec_bench.runs.recording import about, counts_of, make_record, scored
 from delrec_bench.runs.trained import load_weights
@@ -49,12 +49,7 @@ class RunOutcome(NamedTuple):
 def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None = None) -> RunOutcome:
     """Do a resolved run, unless its record is there; one that was cut short goes on from its last checkpoint.
 
-    Of a derived run the trained one is done first, under its own lock and key.
-
-    Args:
-        resolved: What to do.
-        workspace: Where.
-        progress: Called after every epoch.
+    Of a derived run the trained one is done first, under its own lock and key. `progress` is called after every epoch.
 
     Raises:
         RunError: The run failed; why, with the traceback, is kept in its folder.
@@ -108,10 +103,9 @@ def _made(
     checkpoints = Checkpoints(folder, resolved.device)
     try:
         return _trained(resolved, checkpoints, progress)
-    except (Exception, SystemExit):
-        raise
-    except BaseException:  # an interrupt, or the signal before a job's time limit
-        checkpoints.save()
+    except BaseException as error:
+        if not isinstance(error, Exception | SystemExit):  # an interrupt, or the signal before a job's time limit
+            checkpoints.save()
         raise
 
 
@@ -187,19 +181,9 @@ def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | 
         engine=model.engines(),  # known once it has run: a training that was resumed at its end has not
         measured={"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()},
     )
-    state = {name: value.cpu() for name, value in fitted.state.items()}
-    configuration = canonical_json(resolved.configuration)
     content = io.BytesIO()
-    torch.save(
-        {
-            "schema": 1,
-            "key": resolved.key,
-            "configuration": configuration,
-            "best_epoch": fitted.best_epoch,
-            "state_dict": state,
-        },
-        content,
-    )
+    state = {name: value.cpu() for name, value in fitted.state.items()}
+    torch.save({"key": resolved.key, "best_epoch": fitted.best_epoch, "state_dict": state}, content)
     return record, content.getvalue()
 
 

@@ -26,10 +26,7 @@ from delrec_bench.workspace import Workspace
 def network_of(record: Record, checkpoint: Path, methods: MethodTable) -> Any:
     """The trained network of a run on the CPU, in evaluation mode, as it was trained (delays not rounded).
 
-    Args:
-        record: Says how it is built.
-        checkpoint: Its checkpoint.pt, read as numbers only; a `BenchError` says why it gives no network.
-        methods: Builds it.
+    A `BenchError` says why its record and checkpoint give no network.
     """
     method, settings = methods[record.method], record.configuration
     if method.build is None:

@@ -14,13 +14,7 @@ from delrec_bench.workspace import Workspace
 
 
 class Follower:
-    """Writes runs to MLflow while they are made, from the process of the command.
-
-    Args:
-        workspace: Its `runs` is read, its store written.
-        runs: Those that are about to be made.
-        study: The study that asks for them.
-    """
+    """Writes the runs that are about to be made, below their study, to MLflow, from the process of the command."""
 
     def __init__(self, workspace: Workspace, runs: Iterable[Asked] = (), study: str | None = None) -> None:
         self._workspace, self._study = workspace, study

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,13 +10,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
+from mlflow.entities import RunTag
 
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, in_order, read_record, record_text
-from delrec_bench.tracking.mlflow_store import VALUE_LENGTH, Entries, Store, milliseconds, numbers, opened
-from delrec_bench.workspace import Workspace, base_and_folder
+from delrec_bench.tracking.mlflow_store import Entries, Store, milliseconds, numbers, opened
+from delrec_bench.workspace import Workspace
 
 CONTENT = "delrec.content"
 RECORD = "record.json"
@@ -44,13 +43,10 @@ def sync(
     model_of: ModelOf | None = None,
     study_of: Mapping[str, str] = MappingProxyType({}),
 ) -> SyncSummary:
-    """Bring MLflow up to date with `records`; runs already there are left alone, those seen live are completed.
+    """Bring MLflow up to date with records; runs already there are left alone, those seen live are completed.
 
-    Args:
-        workspace: Its store is written, its `runs` read for checkpoints.
-        records: Any kind; a record whose content changed under the same key replaces its run.
-        model_of: Makes the model of a record from its checkpoint; None logs none.
-        study_of: Key of a run -> the study below which it stands, when it is new there.
+    A record whose content changed under the same key replaces its run. `study_of` says by key below which study a run
+    stands that is new there; without `model_of` no models are logged.
     """
     added = replaced = unchanged = 0
     with opened(workspace) as store:
@@ -104,7 +100,6 @@ def _write(store: Store, record: Record, workspace: Workspace, model_of: ModelOf
     groups = {name: getattr(record, name) for name in ("result", "parameters", "activity", "measured")}
     groups["measured"] = {name: value for name, value in record.measured.items() if not isinstance(value, list)}
     store.metrics(run_id, ((name, value, end, 0) for name, value in numbers(groups)))
-    store.client.log_inputs(run_id, datasets=[_dataset(record)])
     checkpoint = workspace.runs / record.key / "checkpoint.pt"
     if checkpoint.is_file() and not checkpoint.is_symlink():
         try:
@@ -160,14 +155,6 @@ def _whole(store: Store, run: Any) -> bool:
 def _content(record: Record) -> str:
     """Digest of the record's file, `measured` included: another making of the same record replaces its run."""
     return hashlib.sha256(record_text(record).encode()).hexdigest()
-
-
-def _dataset(record: Record) -> DatasetInput:
-    # Absolute paths belong to a machine; the files' names and digests say what the data are.
-    source = json.dumps({"uri": f"data/{base_and_folder(record.task)[0]}"})
-    profile = json.dumps({k: v for k, v in record.data.items() if k != "notes"}, sort_keys=True)[:VALUE_LENGTH]
-    data = Dataset(record.task, record.data["digest"][:36], "local", source, profile=profile)
-    return DatasetInput(data, [InputTag("mlflow.data.context", "train, valid, test")])
 
 
 def _times(record: Record) -> tuple[int, int]:

@@ -27,13 +27,8 @@ def make_executor(
 ) -> Executor:
     """The executor of a name; a `BenchError` says which option is wrong, or which package is not installed.
 
-    Args:
-        name: One of `NAMES`.
-        workspace: Where job files go.
-        jobs: Runs at a time on this machine.
-        per_device: Runs at a time on each CUDA device of this machine, in place of `jobs`.
-        scheduler: Address of a Dask scheduler; None starts workers on this machine.
-        options: What SLURM is asked for, in submitit's words.
+    `jobs` or `per_device` runs are done at a time, on this machine or on each of its CUDA devices. Without a
+    `scheduler`, an address, Dask starts workers on this machine; `options` are submitit's.
     """
     if name not in NAMES:
         raise BenchError(f"--executor is '{name}'; {nearest(name, NAMES)}")

@@ -40,18 +40,12 @@ def _variables() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Place:
-    """What a worker needs to find everything again in its own process.
+    """What a worker needs to find everything again in its own process."""
 
-    Attributes:
-        workspace: On a file system that every worker sees.
-        method_dirs, task_dirs: Folders of plug-ins.
-        variables: The suite's environment variables, as they were where the study was started.
-    """
-
-    workspace: Workspace
-    method_dirs: tuple[str, ...] = ()
+    workspace: Workspace  # on a file system that every worker sees
+    method_dirs: tuple[str, ...] = ()  # of plug-ins
     task_dirs: tuple[str, ...] = ()
-    variables: dict[str, str] = field(default_factory=_variables)
+    variables: dict[str, str] = field(default_factory=_variables)  # the suite's, as where the study was started
 
 
 @dataclass(frozen=True)
@@ -81,8 +75,7 @@ class Done:
 class Executor(Protocol):
     """Does runs, one `work` each, somewhere."""
 
-    jobs: int
-    """How many at a time, as far as it is known here."""
+    jobs: int  # at a time, as far as it is known here
 
     def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
         """Do every request once, and yield each as it ends; what was not finished is cancelled on closing."""
@@ -94,10 +87,7 @@ _one_at_a_time = threading.Lock()  # the generators of torch and numpy are the p
 def work(request: Request, place: Place, progress: Progress | None = None) -> Done:
     """Do one run in this process; a failure is its result, and a full disk (`no_room`), which ends a study, is raised.
 
-    Args:
-        request: What to do.
-        place: Where.
-        progress: Gets {"begun": the record's `Asked`} first, then the entry of each epoch.
+    `progress` gets {"begun": the record's `Asked`} first, then the entry of each epoch.
     """
     with _one_at_a_time:
         start, refused = time.perf_counter(), False
