@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,19 +21,12 @@ ROOT = Path(__file__).parents[2]
 ROWS = pytest.StashKey[list[Row]]()
 
 
-def some_shapes(text: str) -> list[str]:
-    """The names of --shapes."""
-    if unknown := set(text.split(",")) - set(SHAPES):
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose of {', '.join(SHAPES)}")
-    return text.split(",")
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("latency", "latency suites of delrec-bench")
     group.addoption("--quick", action="store_true", help="three rounds")
     group.addoption("--threads", type=int, default=os.cpu_count() or 1, help="threads of torch and numba (all cores)")
     group.addoption("--device", default="cpu", choices=["cpu", "cuda"], help="engines: where networks are")
-    group.addoption("--shapes", type=some_shapes, help=f"engines: some of {','.join(SHAPES)}")
+    group.addoption("--shapes", action="append", choices=list(SHAPES), help="engines: these shapes alone")
     group.addoption("--write", action="store_true", help="engines: write reports/engines.md or engines-cuda.md")
     group.addoption("--plan", default="", help="methods: what to measure, as delrec-bench bench writes it")
 
