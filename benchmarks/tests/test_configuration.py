@@ -24,7 +24,7 @@ from delrec_bench.config import (
     settle,
     toml_value,
 )
-from delrec_bench.config.sizes import counted, solve_width, with_budget
+from delrec_bench.config.resolving import counted, solve_width, with_budget
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import Method, find_methods
 from delrec_bench.networks import Network, NetworkConfig

@@ -4,7 +4,7 @@ import pytest
 from delrec_bench.config import Request
 from delrec_bench.environment import machine
 from delrec_bench.methods.method import find_methods
-from delrec_bench.studies.cost import UNKNOWN_SECONDS, Past, estimate
+from delrec_bench.studies.work import UNKNOWN_SECONDS, Past, estimate
 from delrec_bench.tasks.task import find_tasks
 
 from benchmarks.tests import made_up

@@ -4,8 +4,7 @@ import json
 
 import pytest
 from delrec_bench import app
-from delrec_bench.studies.cost import Cost
-from delrec_bench.studies.work import Work
+from delrec_bench.studies.work import Cost, Work
 
 METHOD = """
 from delrec_bench.methods.method import Method

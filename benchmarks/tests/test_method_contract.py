@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from delrec_bench.config import Request, Resolved, defaults, resolve
-from delrec_bench.config.sizes import counted, solve_width
+from delrec_bench.config.resolving import counted, solve_width
 from delrec_bench.methods.method import find_methods
 from delrec_bench.networks import Network
 from delrec_bench.runs import perform

@@ -6,7 +6,7 @@ import pytest
 import torch
 from delrec import RecurrentDelays
 from delrec_bench.config import Request, defaults, profiles, settle
-from delrec_bench.config.sizes import with_budget
+from delrec_bench.config.resolving import with_budget
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.methods.stack import FOLDER

@@ -184,8 +184,7 @@ def _finish(
 
 
 def _dry_run(study: "Study", places: Places, jobs: int) -> Answer:
-    from delrec_bench.studies.cost import Cost, Past, estimate
-    from delrec_bench.studies.work import with_trained
+    from delrec_bench.studies.work import Cost, Past, estimate, with_trained
 
     (methods, tasks), past, whole = places.tables(), Past(read_runs(places.workspace)[0]), Cost()
     lines = [f"study {study.name}, profile {study.profile}"]

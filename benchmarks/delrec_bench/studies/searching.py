@@ -23,9 +23,8 @@ from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import MethodTable
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import canonical_json, finished_record
-from delrec_bench.studies.cost import Cost, estimate
 from delrec_bench.studies.expansion import drawn
-from delrec_bench.studies.work import Work
+from delrec_bench.studies.work import Cost, Work, estimate
 
 SHORT = 4  # draws are trained for a quarter of the epochs
 
