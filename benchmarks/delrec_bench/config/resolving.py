@@ -58,11 +58,7 @@ class Resolved(Settings):
 
 
 def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
-    """Settle a request, read its data and name its key.
-
-    Raises:
-        BenchError: The request or its data is wrong.
-    """
+    """Settle a request, read its data and name its key; a `BenchError` says what is wrong with them."""
     settings = settle(request, methods[request.method], tasks[request.task])
     method, task, seeds = settings.method, settings.task, settings.seeds
     # Runs on "cuda" may be queued where there is none.
@@ -135,16 +131,8 @@ def _counted(method: Method, network: str, inputs: int, classes: int) -> int:
 def solve_width(method: Method, settings: Mapping[str, Any], inputs: int, classes: int, budget: int) -> list[int]:
     """The hidden layers, all of one width, of a method's widest network with at most `budget` trainable parameters.
 
-    Parameters grow with the width, so it is bisected; each candidate is built and counted, never estimated.
-
-    Args:
-        method: A method with a network.
-        settings: Its resolved settings (`Settings.network`); the widths of `hidden` are replaced, not their number.
-        inputs, classes: Channels and outputs of the task.
-        budget: Trainable parameters at most, delays and neuron parameters included.
-
-    Raises:
-        BenchError: A budget that not even one neuron per layer keeps to, or that no width comes up to.
+    Parameters grow with the width, so it is bisected; each candidate is built and counted, never estimated. The number
+    of layers is that of `settings["hidden"]`.
     """
     depth = len(settings["hidden"])
 

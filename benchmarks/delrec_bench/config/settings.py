@@ -75,11 +75,7 @@ def defaults(method: Method, forecast: bool = True) -> dict[str, Any]:
 
 
 def full_key(key: str, known: Iterable[str]) -> str:
-    """The dotted key that `key` names: itself, or the one key that ends in it (`hidden`: `network.hidden`).
-
-    Raises:
-        BenchError: No key, or more than one, is meant; names the nearest.
-    """
+    """The dotted key that `key` names: itself, or the only one that ends in it (`hidden`: `network.hidden`)."""
     names = sorted(known)
     ends = [key] if key in names else [name for name in names if name.endswith("." + key)]
     if len(ends) > 1:
@@ -93,11 +89,7 @@ def full_key(key: str, known: Iterable[str]) -> str:
 
 
 def full_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> dict[str, Any]:
-    """The values of a table, nested or not, by full key; an error begins with `where`.
-
-    Raises:
-        BenchError: A key that means none or several of the known ones, or two that mean one.
-    """
+    """The values of a table, nested or not, by full key; the error for a key begins with `where`."""
     names = list(known)
     out: dict[str, Any] = {}
     for key, value in dotted(table).items():
@@ -112,12 +104,7 @@ def full_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> dic
 
 
 def settle(request: Request, method: Method, task: Task) -> Settings:
-    """Settle every setting of a request that it decides without data.
-
-    Raises:
-        BenchError: An unknown profile or key, a value of the wrong type or out of range, or a method that
-            does not apply to the task.
-    """
+    """Settle every setting of a request that it decides without data; a `BenchError` names what is wrong in it."""
     reason = method.applicable(task)
     if reason is not None:
         raise BenchError(f"method '{method.name}' does not apply to task '{task.name}': {reason}")

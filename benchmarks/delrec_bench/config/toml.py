@@ -19,11 +19,7 @@ def profiles() -> dict[str, dict[str, Any]]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The contents of a TOML file.
-
-    Raises:
-        BenchError: It is not there or does not parse; the message names the file and the line.
-    """
+    """The contents of a TOML file; a `BenchError` names the file and the line that does not parse."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         dotted(content)
@@ -37,11 +33,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def preset(profile: str, task: Task) -> dict[str, Any]:
-    """The dotted settings that a profile has for a task, those of its family first.
-
-    Raises:
-        BenchError: No such profile, or it says nothing about the task.
-    """
+    """The dotted settings that a profile has for a task, those of its family first."""
     known = profiles()
     if profile not in known:
         raise BenchError(f"no profile '{profile}'; {nearest(profile, known)}")
@@ -60,11 +52,7 @@ def preset(profile: str, task: Task) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`key=value` to (key, value): the value as TOML, as comma-separated numbers, or else as a word.
-
-    Raises:
-        BenchError: There is no '=', or no key or value beside it.
-    """
+    """`key=value` to (key, value): the value as TOML, as comma-separated numbers, or else as a word."""
     key, _, raw = (part.strip() for part in text.partition("="))
     if not key or not raw:
         raise BenchError(f"--set {text!r} is not key=value; write, for example, --set network.hidden=64,64")

@@ -37,11 +37,7 @@ def _loader(name: str) -> Loader:
 
 
 def drawn(name: str, options: TaskOptions, samples: int = SAMPLES) -> TaskData:
-    """Draw the inputs of shd, ssc or ps-mnist: the same for the same options, and for each split.
-
-    Raises:
-        BenchError: Options that the task refuses.
-    """
+    """Draw the inputs of shd, ssc or ps-mnist: the same for the same options, and for each split."""
     random = np.random.default_rng(0)
     targets = random.integers(0, CLASSES[name], samples)
     if name in SPEECH:

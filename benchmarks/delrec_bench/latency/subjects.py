@@ -143,11 +143,7 @@ def to_measure(requests: Iterable[Request], methods: MethodTable, tasks: TaskTab
 
 
 def resolved(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
-    """A request with its data: a task's own, a user's, or drawn at the shape of an official one; timed natively.
-
-    Raises:
-        BenchError: As `config.resolve`.
-    """
+    """A request with its data: a task's own, a user's, or drawn at the shape of an official one; timed natively."""
     task = tasks[request.task]
     own = TaskTable({request.task: task if request.data is not None else with_drawn_inputs(task)})
     need_device(request.device)

@@ -37,16 +37,14 @@ def finished(work: Work, device: str) -> Work:
 
 @dataclass(frozen=True)
 class Quartiles:
-    """Median of some values, their lower and upper quartile, how many they were, and how sure the median is.
-
-    sure: the interval between two of the values that holds the true median with 99 percent confidence, whatever the
-    distribution (order statistics, the sign test's interval); all of the values where they are fewer than eight.
-    """
+    """Median of some values, their lower and upper quartile, how many they were, and how sure the median is."""
 
     median: float
     low: float
     high: float
     count: int
+    # Between two of the values, it holds the true median with 99 percent confidence, whatever the distribution (the
+    # sign test's interval); all of the values where they are fewer than eight.
     sure: tuple[float, float]
 
 
@@ -60,11 +58,7 @@ def quartiles(values: Sequence[float]) -> Quartiles:
 
 
 def ratio(times: Sequence[float], baseline: Sequence[float]) -> Quartiles:
-    """Return the quartiles of times[r] / baseline[r], both of round r, which share the state of the machine.
-
-    Raises:
-        ValueError: They are not of the same rounds.
-    """
+    """Return the quartiles of times[r] / baseline[r], both of round r, which share the state of the machine."""
     return quartiles([a / b for a, b in zip(times, baseline, strict=True)])
 
 
@@ -85,13 +79,8 @@ def time_in_turn(
 ) -> Times:
     """Time a candidate with pytest-benchmark, and its yardsticks once before each of its rounds (A B A B).
 
-    Args:
-        benchmark: pytest-benchmark's fixture. Its `extra_info` gets the ratios.
-        candidate: What is timed.
-        yardsticks: What its times are divided by, by name.
-        group: pytest-benchmark's group.
-        quick: Three rounds.
-        seconds: Aimed at for all rounds; slow work has the fewest.
+    The ratios to each yardstick go into the `extra_info` of pytest-benchmark's fixture. `quick` means three rounds;
+    else all of them aim at so many `seconds`, and slow work has the fewest.
     """
 
     def once() -> float:

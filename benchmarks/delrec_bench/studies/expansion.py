@@ -83,16 +83,9 @@ class Study:
 def expand(
     name: str, profile: str | None, methods: MethodTable, tasks: TaskTable, wanted: Wanted | None = None
 ) -> Study:
-    """The runs of a study in a profile, as its file (`delrec_bench.studies.file`) says.
+    """The runs of a study in a profile (None for its default), narrowed to what is wanted.
 
-    Args:
-        name: A study of this package, or the path of a TOML file.
-        profile: One of its tables; None for its default.
-        methods, tasks: The tables.
-        wanted: What to narrow it to.
-
-    Raises:
-        BenchError: No such study, no such profile in it, or a table or `wanted` that names something unknown.
+    `name` is a study of this package, or the path of a TOML file; a `BenchError` says what is wrong in it.
     """
     return _Expansion(study_path(name), profile, methods, tasks).study(wanted or Wanted())
 

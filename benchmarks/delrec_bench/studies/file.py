@@ -154,11 +154,7 @@ class StudyFile(Profile):
 
 
 def study_file(path: Path) -> StudyFile:
-    """Read and check a study file.
-
-    Raises:
-        BenchError: It does not parse, or says what a study file may not say; names the field and the nearest key.
-    """
+    """Read and check a study file; a `BenchError` names the wrong field, or the nearest key."""
     content, where = read_toml(path), f"study '{path.stem}'"
     tables = {name: of for name, of in content.items() if isinstance(of, dict) and name not in StudyFile.model_fields}
     if not tables:
@@ -184,11 +180,7 @@ def study_files() -> dict[str, Path]:
 
 
 def study_path(name: str) -> Path:
-    """The file of a study: one of this package by its name, or a user's own by its path.
-
-    Raises:
-        BenchError: Neither; or a user's file whose page could be that of a study of this package.
-    """
+    """The file of a study: one of this package by its name, or a user's own by its path."""
     known = study_files()
     if name in known:
         return known[name]

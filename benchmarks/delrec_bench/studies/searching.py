@@ -95,11 +95,7 @@ class Searching:
         return estimate([*short, *full], self.work.methods, self.work.tasks, self.work.past)
 
     def run(self) -> Search:
-        """Do every trial that lacks a record, and choose.
-
-        Raises:
-            RunError: A trial failed in another way than by diverging; the next call goes on after those that are done.
-        """
+        """Do every trial that lacks a record, and choose; after a `RunError` the next call goes on where it was."""
         plan, metric = self.plan, self.work.tasks[self.plan.task].metric
         draws = self._scored({number: self.short(number) for number in range(plan.draws)})
         finals = self._scored({draw.number: self.full(draw.number) for draw in ranked(draws, metric)[: plan.finals]})
@@ -141,11 +137,7 @@ def ranked(draws: Sequence[Draw], metric: str) -> list[Draw]:
 
 
 def entry_of(method: str, methods: MethodTable) -> tuple[str, ...]:
-    """All methods that share the searched settings of one, that of the entry first.
-
-    Raises:
-        BenchError: The method is unknown, or has no network.
-    """
+    """All methods that share the searched settings of one, that of the entry first."""
     if methods[method].build is None:
         raise BenchError(f"method '{method}' has no network, so there is nothing to search")
     entry = methods[method].entry
