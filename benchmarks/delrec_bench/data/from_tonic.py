@@ -123,10 +123,8 @@ class TonicCorpus:
         }
         for name, text in said.items():
             if " at 0x" in text or "<lambda>" in text:
-                raise BenchError(
-                    f"{self.task}: {name} has no text that is the same in every process; give a function that has a "
-                    "name, or an object with a repr of its own, as tonic's transforms have"
-                )
+                remedy = "give a named function, or an object with a repr of its own, as tonic's transforms have"
+                raise BenchError(f"{self.task}: {name} has no text that is the same in every process; {remedy}")
         return json.dumps(said)
 
     def _opened(self, folder: Path) -> "dict[str, Part]":
@@ -171,7 +169,7 @@ class Part:
         path: The folder of its files.
         name: Its folder, and which part where the parts share that.
         shape: Polarities, rows, columns of channels.
-        classes: How many names of classes there are; None where classes are numbers alone.
+        classes: Number of names of classes; None where classes are numbers alone.
     """
 
     def __init__(self, corpus: TonicCorpus, dataset: Any, rows: Sequence[int], split: str) -> None:
@@ -214,9 +212,9 @@ class Part:
             f"{self._dataset!r}; declare `label` to convert it"
         )
 
-    def sample(self, number: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def _sample(self, index: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Times in seconds, units and label."""
-        index, corpus = self._rows[number], self._corpus
+        corpus = self._corpus
         with _reading_by_tonic(f"{self.path}: sample {index}", "unpack it again"):
             item, target = self._dataset[index]
             events = np.ravel(item if corpus.events is None else corpus.events(item))
@@ -225,10 +223,9 @@ class Part:
         nothing = np.zeros(len(events), np.int64)
         fields = {"y": nothing, **fields, **({"p": nothing} if polarities == 1 else {})}  # its one polarity may be 1
         for name, end in (("x", width), ("y", height), ("p", polarities), ("t", 1 << 53)):
-            bad = np.flatnonzero((fields[name] < 0) | (fields[name] >= end))
+            bad = fields[name][(fields[name] < 0) | (fields[name] >= end)]
             if len(bad):
-                said = f"{name} {fields[name][bad[0]]}, outside 0 to {end - 1}"
-                raise BenchError(f"{self.path}: sample {index} has {said}")
+                raise BenchError(f"{self.path}: sample {index} has {name} {bad[0]}, outside 0 to {end - 1}")
         _, rows, columns = self.shape
         units = (fields["p"] * rows + fields["y"] // corpus.pool) * columns + fields["x"] // corpus.pool
         return fields["t"] / 1e6, units, self.label_of(target)
@@ -236,11 +233,10 @@ class Part:
     def blocks(self) -> Iterator[EventBlock]:
         """All samples in order, checked."""
         for first in range(0, len(self), BLOCK):
-            samples = [self.sample(i) for i in range(first, min(first + BLOCK, len(self)))]
-            times, units, labels = zip(*samples, strict=True)
+            times, units, labels = zip(*map(self._sample, self._rows[first : first + BLOCK]), strict=True)
             lengths = np.array([len(part) for part in times], np.int64)
-            ends = np.concatenate(times), np.concatenate(units), lengths, np.array(labels, np.int64)
-            yield EventBlock(first, *ends, exact=True)
+            parts = np.concatenate(times), np.concatenate(units), lengths, np.array(labels, np.int64)
+            yield EventBlock(first, *parts, exact=True)
 
 
 @contextmanager

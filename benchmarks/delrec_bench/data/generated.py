@@ -16,7 +16,6 @@ time must help (70 and 56), a nearest neighbour with time must not solve it (95 
 import logging
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,20 +60,12 @@ COMMANDS = (
 )
 
 
-class CorpusFile(NamedTuple):
-    """A file: samples, and the speakers (first, last + 1) that say them."""
-
-    samples: int
-    speakers: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A corpus: its number in the seeds, its words, its files."""
+class Recipe(NamedTuple):
+    """A corpus: its number in the seeds, its words, and each file's samples and speakers (first, last + 1)."""
 
     seed: int
     families: str
-    splits: dict[str, CorpusFile]
+    splits: dict[str, tuple[int, tuple[int, int]]]
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -84,17 +75,9 @@ class Recipe:
 
 # As in SHD, two speakers are heard in the test only; as in SSC, speakers are disjoint.
 RECIPES = {
-    "formants-20": Recipe(
-        1, DIGITS, {"shd_train.h5": CorpusFile(3000, (0, 10)), "shd_test.h5": CorpusFile(5000, (0, 12))}
-    ),
+    "formants-20": Recipe(1, DIGITS, {"shd_train.h5": (3000, (0, 10)), "shd_test.h5": (5000, (0, 12))}),
     "formants-35": Recipe(
-        2,
-        COMMANDS,
-        {
-            "ssc_train.h5": CorpusFile(4200, (0, 40)),
-            "ssc_valid.h5": CorpusFile(700, (40, 50)),
-            "ssc_test.h5": CorpusFile(5040, (50, 70)),
-        },
+        2, COMMANDS, {"ssc_train.h5": (4200, (0, 40)), "ssc_valid.h5": (700, (40, 50)), "ssc_test.h5": (5040, (50, 70))}
     ),
 }
 
@@ -146,7 +129,7 @@ def spelled(word: str) -> tuple[list[tuple[tuple[int, int, int], ...]], list[flo
 
 def _voices(recipe: Recipe) -> dict[str, np.ndarray]:
     """What tells the speakers of a corpus apart, one number each."""
-    count = max(part.speakers[1] for part in recipe.splits.values())
+    count = max(speakers[1] for _, speakers in recipe.splits.values())
     draw = Draws(recipe.seed, 0)
     ranges = {
         "pitch": (-40, 40),  # channels by which everything is moved
@@ -160,16 +143,15 @@ def _voices(recipe: Recipe) -> dict[str, np.ndarray]:
 
 def generate(recipe: Recipe, name: str, limit: int | None = None) -> Iterator[Events]:
     """The blocks of one file, each from its own stream; `limit` stops after that many samples (whole blocks)."""
-    split = recipe.splits[name]
-    voices = _voices(recipe)
+    (samples, speakers), voices = recipe.splits[name], _voices(recipe)
     # tables by class: formants (classes, 3, 3, 3), durations and gaps (classes, 3) in ms
     lexicon = tuple(np.array(table, np.float64) for table in zip(*map(spelled, recipe.words), strict=True))
     number = 1 + list(recipe.splits).index(name)
     # Balanced, in an order without pattern: any first part of a file serves as a smaller corpus.
-    labels = order(split.samples, recipe.seed, number) % len(recipe.words)
-    for first in range(0, min(split.samples, limit or split.samples), BLOCK):
+    labels = order(samples, recipe.seed, number) % len(recipe.words)
+    for first in range(0, min(samples, limit or samples), BLOCK):
         draw = Draws(recipe.seed, number, first)
-        yield _block(draw, labels[first : first + BLOCK], split.speakers, voices, *lexicon)
+        yield _block(draw, labels[first : first + BLOCK], speakers, voices, *lexicon)
 
 
 def _block(

@@ -53,15 +53,10 @@ def _inside(path: str) -> str:
 
 
 class Listed(BaseModel):
-    """One file of a data set.
+    """One file of a data set, its path below the root.
 
-    Attributes:
-        path: Below the root.
-        md5: Of its bytes.
-        size: Its bytes, where known.
-        url: Where it is fetched; None of a file that is made.
-        at_most: Bytes that a download may have where its size is not published.
-        content: Content digest of a generated file, whatever bytes a version of HDF5 writes it in.
+    `url` is None of a file that is made; `at_most` are the bytes that a download may have where its size is not
+    published; `content` is the content digest of a generated file, whatever bytes a version of HDF5 writes it in.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -147,7 +142,7 @@ def as_text(rows: list[Shelved]) -> str:
     """A table of files, their exact paths, and what was found there."""
     lines = [("task", "path", "status"), *((row.task, str(row.path), row.found) for row in rows)]
     first, second = (max(len(line[column]) for line in lines) for column in range(2))
-    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in lines)
+    return "\n".join(f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in lines)
 
 
 def advice(rows: list[Shelved]) -> str:

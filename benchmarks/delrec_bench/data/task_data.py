@@ -138,10 +138,7 @@ Rows = Mapping[str, np.ndarray]
 def limited(whole: Rows, options: TaskOptions, draw_test: bool = True) -> dict[str, np.ndarray]:
     """The rows of each split within the options' limits; a validation set shrinks with the training set.
 
-    Args:
-        whole: Rows of "train" and "valid", shuffled, and of "test".
-        options: Hold the limits.
-        draw_test: Whether a limited test set is drawn, once and for all; else its first rows.
+    Of a test set a part is drawn, once and for all, or (`draw_test` is False) its first rows are taken.
     """
     train, valid, test = (whole[split] for split in ("train", "valid", "test"))
     if options.limit is not None and options.limit < len(train):
