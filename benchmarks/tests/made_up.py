@@ -1,13 +1,14 @@
 """Made-up records for the report's tests: plausible shapes, no claim about any method."""
 
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record, expected_key
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Declaration, Expected
+from delrec_bench.studies.expansion import Study
 from delrec_bench.tasks.task import find_tasks
 
 TASKS = {
@@ -159,11 +160,13 @@ def everything(repetitions=3):
 
 def declared(records, primary=PAIR, **changes):
     """The declaration of a page that asks for exactly these runs; `primary` is a `Comparison`, or its rows."""
-    runs = {r.key: Expected(r.method, r.control) for r in records if r.kind in ("run", "floor")}
-    values = {"page": "made-up", "title": "Does learning help?", "study": "made-up", "profile": "quick", "runs": runs}
+    of_study = {"page": "made-up", "question": "Does learning help?", "argument": "made-up"}
+    of_study["margin"] = {"digits": 0.01, "formants-20": 0.01, "shd": 0.01, "mackey-glass": 0.02}
+    known = {field.name for field in fields(Study)} - {field.name for field in fields(Declaration)}
+    of_study |= {name: changes.pop(name) for name in [*changes] if name in known}
+    values = {"runs": {r.key: Expected(r.method, r.control) for r in records if r.kind in ("run", "floor")}}
     values |= {"primary": Comparison(*primary) if isinstance(primary, tuple) else primary, "tasks": KNOWN}
-    values |= {"margins": {"digits": 0.01, "formants-20": 0.01, "shd": 0.01, "mackey-glass": 0.02}}
-    return Declaration(**(values | changes))
+    return Declaration(Study("made-up", "quick", (), **of_study), **(values | changes))
 
 
 def page_of(records, **changes):

@@ -13,6 +13,7 @@ from delrec_bench.metrics.metric import MINUS, find_metrics, metric_named
 from delrec_bench.records import Record, run_key
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Declaration, Expected
+from delrec_bench.studies.expansion import Study
 from delrec_bench.studies.searching import ranked
 from delrec_bench.training import Optimisation, fit
 from torch import nn
@@ -101,7 +102,7 @@ def test_a_record_of_a_new_metric_is_shown_and_compared_as_its_file_says(close):
 
     bad, good = made("bad", [9.0, 9.0, 2.0, 3.0]), made("good", [0.0, 1.0, 2.0, 9.0])
     asked = {r.key: Expected(r.method, r.control) for r in (bad, good)}
-    rows = build(Declaration("mine", "mine", "mine", "quick", asked), [bad, good]).rows
+    rows = build(Declaration(Study("mine", "quick", ()), asked), [bad, good]).rows
     assert [row["method"] for row in rows] == ["good", "bad"]
     assert [row["score_mean"] for row in rows] == [0.75, 0.5]
     draws = [Draw(number=number, settings={}, scores=[r.score]) for number, r in enumerate((bad, good))]

@@ -162,7 +162,7 @@ def test_names_cannot_break_the_page():
     name = "<script>alert(1)</script>"
     made = [made_up.scored_at("lif", r, 0.5, learned="a & b | c") for r in range(2)]
     records = [r.changed(method=name) for r in made]
-    page = build(made_up.declared(records, primary=None, title=name), records)
+    page = build(made_up.declared(records, primary=None, question=name), records)
     text = to_html(page, draw(page))
     assert "<script>alert" not in text and "&lt;script&gt;alert" in text
     assert "<script>" not in to_markdown(page, ())
@@ -219,7 +219,7 @@ def test_publishing_refuses_what_is_empty_mixed_or_of_several_revisions(clone):
         publish(clone, declared, [other, *records[1:]])
     tau = records[0].configuration["network"] | {"tau": 3.0}
     own = records[0].changed(configuration=records[0].configuration | {"network": tau})
-    of_study = [replace(declared, drawn=(key,)) for key in ("network.tau", "training.tau")]
+    of_study = [small(drawn=(key,))[0] for key in ("network.tau", "training.tau")]
     mixed = [refusal(build(of, [own, *records[1:]]), allow_mixed=False, changed=()) for of in of_study]
     assert mixed[0] is None and "are mixed in lif" in mixed[1], "what a study draws anew may differ, and nothing else"
     older = records[0].changed(provenance=records[0].provenance | {"revision": "f" * 40})

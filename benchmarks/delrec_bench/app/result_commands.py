@@ -109,13 +109,13 @@ def _compare_methods(places: Places, a: str, b: str, of: str | None, profile: st
     from delrec_bench.report import words
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import Comparison, Declaration, Expected, page_of
-    from delrec_bench.studies.expansion import expand
+    from delrec_bench.studies.expansion import Study, expand
 
     records, failures = read_runs(places.workspace)
     methods, tasks = places.tables()
     if of is None:
         runs = {r.key: Expected(r.method) for r in records if r.kind in ("run", "floor")}
-        declared = Declaration("", "", "", "", runs, tasks)
+        declared = Declaration(Study("", "", ()), runs, tasks)
     else:
         declared = page_of(expand(of, profile, methods, tasks), methods, tasks, records, failures)
     known = {expected.method for expected in declared.runs.values()}
@@ -123,7 +123,8 @@ def _compare_methods(places: Places, a: str, b: str, of: str | None, profile: st
         if name not in known:
             raise BenchError(f"there are no runs of '{name}' to compare; {nearest(name, known)}")
     runs = {key: expected for key, expected in declared.runs.items() if expected.method in (a, b)}
-    asked = replace(declared, runs=runs, primary=None, finding=None, empty=(), contrasts=(Comparison(a, b),))
+    whole = replace(declared.study, finding=None)
+    asked = replace(declared, study=whole, runs=runs, primary=None, empty=(), contrasts=(Comparison(a, b),))
     page = build(asked, records)
     if page.mixed:
         raise BenchError(f"{words.some(page.mixed)}: there are runs with several settings; choose a study with --of")

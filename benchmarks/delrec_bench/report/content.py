@@ -53,7 +53,7 @@ class Page:
     @property
     def complete(self) -> bool:
         """Whether every run that the study declares is there."""
-        return not (self.missing or self.declared.narrowed)
+        return not (self.missing or self.declared.study.narrowed)
 
     @property
     def answer(self) -> str | None:
@@ -137,7 +137,7 @@ class Page:
         return tuple(
             f"{row['method']} on {row['task']}"
             for row in self.rows
-            if len({(setting(r, self.declared.drawn), r.data.get("digest")) for r in row.records}) > 1
+            if len({(setting(r, self.declared.study.drawn), r.data.get("digest")) for r in row.records}) > 1
         )
 
 
@@ -161,7 +161,7 @@ def build(declared: Declaration, records: Sequence[Record]) -> Page:
         declared=declared,
         rows=tuple(rows),
         judged=found,
-        finding=None if declared.finding is None else filled(declared.finding, found),
+        finding=None if declared.study.finding is None else filled(declared.study.finding, found),
         footnotes=tuple(_footnotes(declared, rows, len(missing))),
         records=tuple([r for row in rows for r in row.records] + [latency[k] for k in sorted(latency)]),
         missing=missing,
@@ -227,7 +227,7 @@ def _footnotes(declared: Declaration, rows: Sequence[Row], missing: int) -> Iter
         yield f"{missing} of {words.plural(len(declared.runs), 'run')} are missing."
     if short := list(_too_short(declared, runs)):
         yield f"Training may be too short, because the best epoch was the last: {words.some(short)}."
-    yield from declared.notes
+    yield from declared.study.notes
     if any("evaluation" in r.configuration for row in runs for r in row.records):
         yield SCORED_ANEW
     if runs and declared.primary is None:

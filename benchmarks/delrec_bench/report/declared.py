@@ -10,7 +10,7 @@ from delrec_bench.methods.method import MethodTable
 from delrec_bench.records import Failure, Record
 from delrec_bench.report import words
 from delrec_bench.studies.expansion import Study, expand
-from delrec_bench.studies.file import FindingTable, Pair, study_file, study_path
+from delrec_bench.studies.file import Pair, study_file, study_path
 from delrec_bench.studies.selecting import keys_of
 from delrec_bench.tasks.task import Task, TaskTable
 from delrec_bench.workspace import base_and_folder
@@ -72,48 +72,54 @@ class Declaration:
     """What was declared before the runs.
 
     Attributes:
-        page, title: Its name (the study's, with its profile where that is not the default) and the question.
+        study: Expanded in the profile of the page.
         runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
         tasks: Those of the page among others.
         primary: The one comparison that the study's repetitions are meant for, or None.
         contrasts: What else is compared than each row with its own control; exploratory.
-        margins: Task -> the largest difference of scores that does not matter, in the score's own unit.
         empty: Rows that are shown also without runs.
-        again: The command that makes the page.
-        narrowed: Options by which the page is less, or other, than the study's file declares.
-        drawn: Dotted settings in which the repetitions of a row differ.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
         new: Methods of the board that are not the suite's -> the folder that they are in.
         official: Tasks whose files, though a user's own, are official ones.
     """
 
-    page: str
-    title: str
-    study: str
-    profile: str
+    study: Study
     runs: Mapping[str, Expected]
     tasks: Mapping[str, Task] = field(default_factory=dict)
     primary: Comparison | None = None
-    finding: FindingTable | None = None
     contrasts: tuple[Comparison, ...] = ()
-    margins: Mapping[str, float] = field(default_factory=dict)
     empty: tuple[Empty, ...] = ()
-    again: str = ""
-    narrowed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    drawn: tuple[str, ...] = ()
     diverged: tuple[Failure, ...] = ()
     new: Mapping[str, str] = field(default_factory=dict)
     official: frozenset[str] = frozenset()
+
+    @property
+    def page(self) -> str:
+        """Its name: the study's, with its profile where that is not the default."""
+        return self.study.page
 
     @property
     def board(self) -> bool:
         """Whether the page is the board, `report.board`."""
         return self.page == BOARD
 
+    @property
+    def title(self) -> str:
+        """The question."""
+        study = self.study
+        title = study.question or study.summary[:1].upper() + study.summary[1:] or study.name
+        return title + f" ({study.profile})" * (study.page != study.name)
+
+    @property
+    def again(self) -> str:
+        """The command that makes the page."""
+        words = ["delrec-bench", "reproduce", "--study", self.study.argument]
+        words += ["--all"] if self.board else ["--profile", self.study.profile]
+        return " ".join([*words, *(f"--data {task}=DIR" for task in self.study.data), *self.study.narrowed])
+
     def margin(self, task: str) -> float | None:
         """The margin of a row's task: `shd:folder@1234` has that of `shd`."""
-        return self.margins.get(base_and_folder(task)[0])
+        return self.study.margin.get(base_and_folder(task)[0])
 
     def about(self, task: str) -> Task:
         """A row's task."""
@@ -170,7 +176,9 @@ def page_of(
         for data in (None, *sorted(folder for task, folder in own if folder and task == r.task))
     ]
     keys = keys_of(requests, methods, tasks, records, failures)
-    whole = replace(study, requests=tuple(requests), page=BOARD, profile=" ".join(profiles), scored=False)
+    margin = {task: value for one in expanded for task, value in one.margin.items()}
+    profile = " ".join(profiles)
+    whole = replace(study, requests=tuple(requests), page=BOARD, profile=profile, scored=False, margin=margin)
     declared = declaration(whole, keys, methods, tasks, records, failures)
     rows = {(one.task, one.expected.method): one.expected for one in declared.empty}
     empty: dict[tuple[str, str], Empty] = {}
@@ -182,9 +190,7 @@ def page_of(
             empty.setdefault(row, Empty(request.task, rows[row], request.command(), budget))
         if awaited.get((request.spot, request.repetition)) == request:  # of the other profiles nothing is awaited
             missing[key] = rows[row]
-    margins = {task: value for one in expanded for task, value in one.margin.items()}
-    runs = {**missing, **declared.runs}
-    return replace(declared, runs=runs, empty=tuple(empty.values()), margins=margins, new=new or {})
+    return replace(declared, runs={**missing, **declared.runs}, empty=tuple(empty.values()), new=new or {})
 
 
 def declaration(
@@ -221,31 +227,18 @@ def declaration(
     if not study.scored:
         made = {r.key for r in records} | {f.key for f in failures}
         runs = {key: expected for key, expected in runs.items() if key in made}
-    title = study.question or study.summary[:1].upper() + study.summary[1:] or study.name
-    again = [f"delrec-bench reproduce --study {study.argument}"]
-    again += ["--all"] if study.name == BOARD else [f"--profile {study.profile}"]
-    again += [*(f"--data {task}=DIR" for task in study.data), *study.narrowed]
     primary = None
     if (asked := study.primary) is not None:
         elsewhere = asked.model_copy(update={"at": asked.at | asked.minus_at})
         minus = _rows_of(elsewhere, names) if asked.minus_at else ()
         primary = Comparison(*_rows_of(asked, names), over=tuple(asked.over), minus=minus)
     return Declaration(
-        page=study.page,
-        title=title + f" ({study.profile})" * (study.page != study.name),
-        study=study.name,
-        profile=study.profile,
-        tasks=tasks,
+        study=study,
         runs=runs,
+        tasks=tasks,
         primary=primary,
-        finding=study.finding,
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
-        margins=study.margin,
         empty=() if study.scored else tuple(Empty(spot[1], expected) for spot, expected in rows.items()),
-        again=" ".join(again),
-        narrowed=study.narrowed,
-        notes=study.notes,
-        drawn=study.drawn,
         diverged=tuple(_diverged(study, keys, failures, runs)),
         official=frozenset(record.task for record in records if str(record.data.get("stamp")).startswith("OFFICIAL")),
     )
