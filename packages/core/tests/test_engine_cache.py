@@ -21,9 +21,9 @@ def add_one(x):
 def folder(monkeypatch, tmp_path):
     """A cache of its own, and no memory of which folder was in use."""
     monkeypatch.setenv("DELREC_CACHE", str(tmp_path / "cache"))
-    cache._folder.cache_clear()
+    cache.cache_folder.cache_clear()
     yield tmp_path / "cache"
-    cache._folder.cache_clear()
+    cache.cache_folder.cache_clear()
 
 
 def call():
@@ -115,6 +115,7 @@ def test_a_folder_that_others_may_write_is_not_trusted(folder):
 def test_a_folder_that_cannot_be_made_is_named_once_and_nothing_is_kept(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DELREC_CACHE", str(tmp_path / "file" / "cache"))
+    cache.cache_folder.cache_clear()
     with pytest.warns(RuntimeWarning, match="every process compiles its own"):
         assert call()
     with warnings.catch_warnings():
@@ -124,6 +125,7 @@ def test_a_folder_that_cannot_be_made_is_named_once_and_nothing_is_kept(monkeypa
 
 def test_no_home_is_no_error(monkeypatch):
     monkeypatch.delenv("DELREC_CACHE")
+    cache.cache_folder.cache_clear()
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
     def no_home():

@@ -16,16 +16,7 @@ from delrec.neurons import LIF, Neuron
 from delrec.recurrent import RecurrentDelays
 from delrec.spiking import SpikingLayer
 from delrec.stateful import Stateful
-from delrec.surrogates import (
-    ATan,
-    Boxcar,
-    FastSigmoid,
-    MultiGaussian,
-    Slayer,
-    Surrogate,
-    Triangle,
-    make_surrogate,
-)
+from delrec.surrogates import ATan, Boxcar, FastSigmoid, MultiGaussian, Slayer, Surrogate, Triangle, make_surrogate
 from delrec.training import Counts, SigmaSchedule, Trainable, parameter_groups
 
 if TYPE_CHECKING:

@@ -155,12 +155,7 @@ class FeedforwardDelays(Layer):
         return self.left_padding - self.window // 2 - position
 
     def forward(
-        self,
-        inputs: Tensor,
-        state: Tensor | None = None,
-        *,
-        lengths: Lengths | None = None,
-        return_state: bool = False,
+        self, inputs: Tensor, state: Tensor | None = None, *, lengths: Lengths | None = None, return_state: bool = False
     ) -> Tensor | DelayedOutput:
         """Map a sequence (T, B, inputs) to (T + left + right - K + 1, B, outputs).
 

@@ -82,13 +82,20 @@ class Rules:
         return "\n\n".join(spelling.function(name, *of, self.numbers) for name, of in functions.items())
 
 
+COMMON = {
+    **{"add": "{0} + {1}", "sub": "{0} - {1}", "mul": "{0} * {1}", "neg": "-{0}"},
+    **{"lt": "{0} < {1}", "le": "{0} <= {1}", "gt": "{0} > {1}", "ge": "{0} >= {1}", "eq": "{0} == {1}"},
+    **{"ne": "{0} != {1}", "and": "{0} & {1}", "or": "{0} | {1}"},
+}
+
+
 @dataclass(frozen=True)
 class Spelling:
     """The language of one engine.
 
-    table: operator -> text with {0}, {1}, ... for its arguments, {last} for the digits of the last. number: text of a
-    constant, with {0} for its digits and {like} for the function's first argument. decorator: the line above a
-    function. lifts: whether functions take `Rules.numbers` as arguments, so that the text does not depend on them.
+    table: operators besides `COMMON` -> text with {0}, {1}, ... for its arguments, {last} for the digits of the last.
+    number: text of a constant, with {0} for its digits and {like} for the function's first argument. decorator: the
+    line above a function. lifts: whether functions take `Rules.numbers` as arguments, and the text is free of them.
     """
 
     table: Mapping[str, str]
@@ -110,9 +117,10 @@ class Spelling:
         return f"{self.decorator}\ndef {name}({arguments}):\n{''.join(lines)}    return ({returned})\n"
 
     def _operation(self, node: Node, names: Mapping[Any, str]) -> str:
-        if node.op not in self.table:
+        text = COMMON.get(node.op) or self.table.get(node.op)
+        if text is None:
             raise RuleError(f"its step uses the operator {node.op}, which this engine does not support")
-        return self.table[node.op].format(*(self._value(a, names) for a in node.args), like="r_0", last=node.args[-1])
+        return text.format(*(self._value(a, names) for a in node.args), like="r_0", last=node.args[-1])
 
     def _value(self, value: Any, names: Mapping[Any, str]) -> str:
         if isinstance(value, Node):

@@ -1,8 +1,8 @@
-"""One delay per sender, as used by the scan: delay, then weight. `scan_kernels` says what each function does.
+"""One delay per sender: delay, then weight. `scan_kernels` explains the functions.
 
-What is indexed by a sender is laid out (sender, lane), so that one vector holds the 16 rows of a tile; neurons are
-computed row by row. Time runs down in a ring of gz, the gradient of z: sender o has reach[o] + SLACK lines of LANES
-values, and line `position + k` is k steps ahead. The weight's gradient is one product for SEGMENT steps.
+Arrays indexed by sender are (sender, lane), so that one vector holds the 16 rows of a tile; neurons are computed row by
+row. Time runs down in a ring of gz, the gradient of z: sender o has reach[o] + SLACK lines of LANES values, and line
+`position + k` is k steps ahead. The weight's gradient is one product per SEGMENT steps.
 """
 
 from typing import Any, NamedTuple
@@ -24,8 +24,8 @@ from delrec.engines.cpu.vector import (
     weigh_lines,
 )
 
-SEGMENT = 8  # steps whose part of the weight gradient is one product
-POSITION, LIVE, STEPS = 0, 1, 2  # of `now`: place in the ring; live entries of z, and steps, in this segment
+SEGMENT = 8  # steps per product
+POSITION, LIVE, STEPS = 0, 1, 2  # of `now`: position in the ring; live entries of z, and steps, in this segment
 
 
 class Forward(NamedTuple):
@@ -58,7 +58,7 @@ class Backward(NamedTuple):
 
 @allocating
 def forward_room(shape, tables, bits, bits_at):
-    """Make room."""
+    """Allocate the scratch of a tile."""
     real, row = tables.weight.dtype.type, shape.row
     return Forward(
         aligned(LANES * row, real), aligned(row * LANES, real), np.zeros(row, np.uint16),
@@ -68,7 +68,7 @@ def forward_room(shape, tables, bits, bits_at):
 
 @compiled
 def delayed_spikes(t, shape, tables, bits, bits_at, z, z_at, z_row, live):
-    """z[o, lane] = sum_k m_o[k] S[t-k, lane, o]; live[o] gets the lanes that are not silent. Return how many are."""
+    """z[o, lane] = sum_k m_o[k] S[t-k, lane, o]; live[o]: the lanes that are not silent. Return their number."""
     alive = 0
     for o in range(shape.size):
         newest = bits_at + o * (shape.prefix + shape.steps) + t - get(tables.first, o)
@@ -111,12 +111,12 @@ def receive(t, shape, tables, room, bits, bits_at):
 
 @compiled
 def send(t, shape, tables, room, bits, bits_at):
-    """The bits are the ring."""
+    """Do nothing: the bits are the ring."""
 
 
 @allocating
 def backward_room(shape, tables):
-    """Make room."""
+    """Allocate the scratch of a tile."""
     real, row = tables.weight.dtype.type, shape.row
     start = np.zeros(shape.size + 1, np.int64)
     for o in range(shape.size):
@@ -134,15 +134,15 @@ def backward_room(shape, tables):
 
 @compiled
 def g_row(room):
-    """Return the first row of the segment that is free."""
+    """Return the first free row of the segment."""
     return room.now[STEPS] * LANES
 
 
 @compiled
 def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
-    """y[lane, o] = sum_k m_o[k] gz[t+k, lane, o], and what the spikes of step t give to delay and half-width."""
+    """y[lane, o] = sum_k m_o[k] gz[t+k, lane, o]; add the gradients of delay and half-width from spikes of step t."""
     now, ring, start = room.now, room.ring, room.start
-    if len(ring) == 0:  # of a single step nothing comes back
+    if len(ring) == 0:  # of a single step nothing returns
         return
     if now[POSITION] == 0:  # the newest lines move up
         for o in range(shape.size):
@@ -187,7 +187,7 @@ def send_silence(shape, tables, room):
 def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
     """gz[o, lane] = sum_i weight[i, o] g[i, lane], and the weight's gradient at the end of each segment."""
     now, size, row = room.now, shape.size, shape.row
-    if t > -shape.past:  # else nothing is before this step
+    if t > -shape.past:  # otherwise nothing precedes this step
         to_lanes(row, room.g, now[STEPS] * LANES * row, room.g_lanes)
         room.gz[: size * LANES] = 0
         for o in range(0, size, ROWS):
@@ -227,7 +227,7 @@ def weight_gradient(shape, room, count, out):
 
 @compiled
 def weight_gradient_sparse(shape, room, steps, out):
-    """As `weight_gradient`, from the entries of z that are live."""
+    """Do the same as `weight_gradient`, from the live entries of z."""
     row, index, value = shape.row, room.index, room.value
     for o in range(shape.size):
         n = 0
@@ -235,9 +235,7 @@ def weight_gradient_sparse(shape, room, steps, out):
             word = room.live[s * row + o]
             while word != 0:
                 j = s * LANES + next_bit(word)
-                index[n] = j
-                value[n] = room.z[o * SEGMENT * LANES + j]
+                index[n], value[n] = j, room.z[o * SEGMENT * LANES + j]
                 n += 1
                 word &= word - np.uint16(1)
-        if n:
-            add_rows(out, o * row, row, index, value, 0, n, room.g, 0, row)
+        add_rows(out, o * row, row, index, value, 0, n, room.g, 0, row)

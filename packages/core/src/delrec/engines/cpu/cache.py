@@ -1,9 +1,9 @@
-"""Compiled kernels on disk, between processes.
+"""A cache of compiled kernels on disk.
 
-One file per function and signature, whose name holds a hash of every kernel's source, of the generated text and of the
-versions. A file that is missing or unreadable is compiled again, without a word; a folder or a file that belongs to
-another user, or that others may write, is ignored. numba's own cache does not notice that a called function was edited
-in another file, and two processes that save different signatures at a time can leave an index that mixes them up.
+There is one file per function and signature, whose name contains a hash of all kernels' sources, the generated text and
+the versions. A missing or unreadable file is compiled again silently; a folder or file that belongs to another user or
+is writable by others is ignored. numba's own cache does not notice edits of called functions in other files, and two
+processes that save different signatures at a time can corrupt its index.
 """
 
 import contextlib
@@ -27,25 +27,20 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
-# of what only kernels call: no way in from Python, which would cost a third of the compilation
+# called by kernels only: an entry from Python would cost a third of the compilation
 _INSIDE: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _ARRAYS: dict[str, Any] = {**_INSIDE, "_nrt": True}
 allocating: Callable[[Any], Any] = numba.njit(**_ARRAYS)
-# without arrays of their own, and so without counting references to their arguments': a third of a scan's time
+# without arrays of their own, and so without reference counts, which took a third of a scan's time
 _BARE: dict[str, Any] = {**_INSIDE, "_nrt": False}
 compiled: Callable[[Any], Any] = numba.njit(**_BARE)
 inlined: Callable[[Any], Any] = numba.njit(**_BARE, forceinline=True)  # a call costs as much as the body
 
-_NO_KERNELS = (
-    "__init__.py",
-    "codegen.py",
-    "recurrence.py",
-    "scan.py",
-)  # define no kernels; codegen's text has its own hash
+_NO_KERNELS = ("__init__.py", "codegen.py", "recurrence.py", "scan.py")  # the generated text has its own hash
 
 
 def entry(function: Any) -> Any:
-    """Compile a kernel that Python calls: as `compiled`, and kept on disk."""
+    """Compile a kernel that Python calls, like `compiled`, and keep it on disk."""
     dispatcher = numba.njit(**_OPTIONS)(function)
     dispatcher._cache = _Kept(function)
     return dispatcher
@@ -61,6 +56,41 @@ def sources() -> str:
     return hashlib.sha256(repr((versions, texts)).encode()).hexdigest()
 
 
+@functools.cache
+def cache_folder() -> Path | None:
+    """Return the folder of compiled kernels: DELREC_CACHE, or `delrec` in XDG_CACHE_HOME or ~/.cache.
+
+    None, with one warning, if it cannot be created or written, or is writable by others.
+    """
+    chosen, home = os.environ.get("DELREC_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    folder = None
+    try:
+        folder = Path(chosen) if chosen else Path(home or Path.home() / ".cache") / "delrec"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        reason = _unsafe(folder) or ("" if os.access(folder, os.W_OK) else "it cannot be written")
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home
+        reason = str(error)
+    if not reason:
+        return folder
+    warnings.warn(
+        f"compiled kernels cannot be kept in {folder or 'a cache folder'} ({reason}): every process compiles its own; "
+        "set DELREC_CACHE to a folder of your own",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _unsafe(path: Path) -> str:
+    """Return why a file or folder may have been written by others, or an empty text."""
+    if not hasattr(os, "getuid"):
+        return ""  # Windows
+    info = path.stat()
+    if info.st_uid != os.getuid():
+        return "it belongs to another user"
+    return "others may write in it" if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else ""
+
+
 class _Kept(_Cache):
     """numba's interface to a cache, for one function."""
 
@@ -70,7 +100,7 @@ class _Kept(_Cache):
         self._function = function
 
     def enable(self) -> None:
-        """Do nothing: it is always on."""
+        """Do nothing: the cache is always on."""
 
     disable = flush = enable
 
@@ -80,7 +110,7 @@ class _Kept(_Cache):
         try:
             if path and not _unsafe(path):
                 return CompileResult._rebuild(target_context, *pickle.loads(path.read_bytes()))
-        except Exception:  # missing, cut or garbage, in the words of whichever reader met it
+        except Exception:  # missing, truncated or garbage: any error
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -101,41 +131,3 @@ class _Kept(_Cache):
         key = (sources(), f.__globals__.get("STAMP", ""), f.__qualname__, str(sig), repr(codegen.magic_tuple()))
         name = f"{f.__module__}.{f.__name__}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}"
         return None if folder is None else folder / name
-
-
-def cache_folder() -> Path | None:
-    """Return the folder of compiled kernels: DELREC_CACHE, or `delrec` in XDG_CACHE_HOME or ~/.cache.
-
-    None, with one warning, where it cannot be made or written, or others could write in it.
-    """
-    return _folder(os.environ.get("DELREC_CACHE"), os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
-
-
-@functools.cache
-def _folder(chosen: str | None, cache_home: str | None, home: str | None) -> Path | None:
-    folder = None
-    try:
-        folder = Path(chosen) if chosen else Path(cache_home or Path.home() / ".cache") / "delrec"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        reason = _unsafe(folder) or ("" if os.access(folder, os.W_OK) else "it cannot be written")
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home
-        reason = str(error)
-    if not reason:
-        return folder
-    warnings.warn(
-        f"compiled kernels cannot be kept in {folder or 'a cache folder'} ({reason}): every process compiles its own; "
-        "name a folder of your own in DELREC_CACHE",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return None
-
-
-def _unsafe(path: Path) -> str:
-    """Return why others may have written a file, or in a folder, or nothing."""
-    if not hasattr(os, "getuid"):
-        return ""  # Windows keeps a user's folders to the user
-    info = path.stat()
-    if info.st_uid != os.getuid():
-        return "it belongs to another user"
-    return "others may write in it" if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else ""

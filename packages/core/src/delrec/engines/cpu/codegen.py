@@ -1,7 +1,7 @@
-"""Make and compile one module for a neuron's rules, a dtype and a kind of kernel.
+"""One module of compiled kernels per neuron, dtype and kind of kernel.
 
-What depends on the neuron is generated, the rest is the text of a template (`scan_kernels`, `events.kernels`). One
-module, because numba compiles a function that is passed as an argument anew in every process.
+Its text is generated for the neuron, followed by a template (`scan_kernels`, `events.kernels`): numba would compile a
+function that is passed as an argument again in every process.
 """
 
 from dataclasses import replace
@@ -15,28 +15,15 @@ from delrec.rules import Rules, Spelling, load
 
 BLOCK = 64  # neurons of a block
 
-# Scalars inside a loop, of the module's type REAL; selects, no branches, so that the compiler makes vectors. A minimum
-# is NaN where an argument is, as torch's.
+# scalars of the module's type REAL; selects instead of branches, so that loops become vectors; a minimum propagates NaN
 NUMBA = Spelling(
     {
-        "add": "{0} + {1}",
-        "sub": "{0} - {1}",
-        "mul": "{0} * {1}",
         "div": "{0} / {1}",
-        "neg": "-{0}",
         **dict.fromkeys(("pow", "pow_tensor"), "{0} ** {1}"),
         "abs": "abs({0})",
         **{f: f"math.{f}({{0}})" for f in "exp expm1 log log1p sqrt sin cos tan tanh sinh cosh erf erfc".split()},
         "minimum": "{0} if (({0} < {1}) | ({0} != {0})) else {1}",
         "maximum": "{0} if (({0} > {1}) | ({0} != {0})) else {1}",
-        "lt": "{0} < {1}",
-        "le": "{0} <= {1}",
-        "gt": "{0} > {1}",
-        "ge": "{0} >= {1}",
-        "eq": "{0} == {1}",
-        "ne": "{0} != {1}",
-        "and": "{0} & {1}",
-        "or": "{0} | {1}",
         "not": "not {0}",
         "where": "{1} if {0} else {2}",
     },
@@ -47,10 +34,10 @@ NUMBA = Spelling(
 
 
 def kernels_for(neuron: Neuron, dtype: torch.dtype, kind: str) -> ModuleType:
-    """Return the compiled kernels of a neuron.
+    """Return the compiled kernels of a neuron. Raises RuleError with the reason if its step cannot be compiled.
 
     kind: "axonal" (one delay per sender, or no recurrence) or "synaptic", with functions `forward_tile` and
-    `backward_tile`; or "events", with `event_rows`. Raises RuleError when its step cannot be compiled, saying why.
+    `backward_tile`; or "events", with `event_rows`.
     """
     rules = neuron.rules(dtype)
     if kind not in rules.kernels:
@@ -64,7 +51,7 @@ def kernels_for(neuron: Neuron, dtype: torch.dtype, kind: str) -> ModuleType:
 def _module_text(rules: Rules, dtype: str, kind: str) -> str:
     head = "import math\n\nimport numpy as np\n\nfrom delrec.engines.cpu.cache import compiled, inlined\n"
     template, spelling, numbers = Path(__file__).with_name("scan_kernels.py"), NUMBA, len(rules.numbers)
-    if kind == "events":  # its numbers are written in: it is compiled once, and its calls have few arguments
+    if kind == "events":  # with constants in the text, so that calls have few arguments
         template = Path(__file__).parents[1] / "events" / "kernels.py"
         spelling, numbers = replace(NUMBA, lifts=False), 0
     else:
@@ -75,13 +62,13 @@ def _module_text(rules: Rules, dtype: str, kind: str) -> str:
 
 
 def _blocks_text(rules: Rules, dtype: str, numbers: int) -> str:
-    """Return what a template needs of a neuron, besides its rules.
+    """Return the constants and block functions that a template needs besides the rules.
 
-    `work` is one small array of ROWS blocks of BLOCK values, each at a constant place: a compiler then knows that
-    nothing overlaps and makes vectors of any neuron's step. It holds the spike, the current (then its gradient), old
-    and new states, coefficients, what is kept, and the gradients of spike, new (then old) states and coefficients.
-    `step_block` turns CURRENT, OLD and COEF into SPIKE, NEW and KEPT, `restore_block` KEPT and COEF of the step before
-    into OLD, `adjoint_block` gradients of SPIKE and NEW into those of OLD, CURRENT (in their places) and COEF.
+    `work` is one small array of ROWS blocks of BLOCK values at constant places, so the compiler knows that nothing
+    overlaps and vectorises any step. It holds the spike, the current (then its gradient), old and new states,
+    coefficients, kept planes, and the gradients of spike, new (then old) states and coefficients. `step_block` turns
+    CURRENT, OLD and COEF into SPIKE, NEW and KEPT; `restore_block` KEPT and COEF of the step before into OLD;
+    `adjoint_block` gradients of SPIKE and NEW into those of OLD and CURRENT (in place) and COEF.
     """
     states, coefs, planes = rules.states, rules.coefficients, len(rules.kept)
     sizes = {

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from delrec.engines.cpu.cache import allocating, compiled
@@ -12,27 +11,26 @@ from delrec.engines.cpu.vector import COLUMNS, LANES, gather_rows, gather_rows_w
 Array = np.ndarray[Any, Any]
 SLACK = 16  # steps between two moves of a ring
 GROUPS = 16  # partial sums of a weight's gradient: a constant, so that results do not depend on threads
-_CHUNK = 512  # rows of one task
 
 
 def tile_count(batch: int) -> int:
-    """Return how many tiles of LANES rows hold a batch."""
+    """Return the number of tiles of a batch."""
     return (batch + LANES - 1) // LANES
 
 
 def padded(size: int) -> int:
-    """Return a row length: `size` rounded up to whole vectors."""
+    """Return `size` rounded up to whole vectors."""
     return (size + COLUMNS - 1) // COLUMNS * COLUMNS
 
 
 def flat(tensor: Tensor) -> Array:
-    """Return the values of a tensor as one row, copied only where they are not contiguous."""
+    """Return the values of a tensor as one row, copied only if they are not contiguous."""
     # the gradient of `sum` is an expanded scalar (stride 0), and `reshape` alone would keep that stride
     return np.ascontiguousarray(tensor.detach().numpy()).reshape(-1)
 
 
 def padded_rows(matrix: Tensor, rows: int | None = None) -> Array:
-    """Return a matrix as one row of padded rows, of which there are `rows` (zeros below)."""
+    """Return a matrix as one row of `rows` padded rows, filled up with zeros."""
     count, columns = matrix.shape
     if columns == padded(columns) and rows in (None, count):
         return flat(matrix)
@@ -41,28 +39,12 @@ def padded_rows(matrix: Tensor, rows: int | None = None) -> Array:
     return flat(out)
 
 
-def chunks(rows: int, size: int = _CHUNK) -> list[tuple[int, int]]:
-    """Cut 0 .. rows into (begin, end) of `size` rows."""
-    return [(begin, min(rows, begin + size)) for begin in range(0, rows, size)]
-
-
-def row_groups(rows: int) -> list[tuple[int, int]]:
-    """Cut 0 .. rows into the groups of a sum over rows: at most GROUPS, of at least 128."""
-    return chunks(rows, max(128, -(-rows // GROUPS)))
-
-
 def add_up(parts: Any) -> Any:
-    """Return parts[0] + parts[1] + ..., in this order; of a single part, the part."""
+    """Return parts[0] + parts[1] + ..., in this order."""
     total = parts[0]
     for j in range(1, len(parts)):  # iterating over a tensor is slow
         total = total + parts[j]
     return total
-
-
-def mostly_zero(rows: Tensor, share: float) -> bool:
-    """Return whether at most `share` of a sample of the rows (R, N) is not zero."""
-    sample = rows[:: max(1, rows.shape[0] // 256)]
-    return bool(torch.count_nonzero(sample) <= share * sample.numel())
 
 
 @allocating

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from delrec.engines.cpu.cache import compiled, entry
 from delrec.engines.cpu.common import GROUPS, SLACK, Array, add_up, aligned, flat, tile_count, to_lanes, to_rows
-from delrec.engines.cpu.linear import input_gradient, list_row, multiply, sum_rows, weight_gradient
+from delrec.engines.cpu.linear import list_row, multiply, sum_rows, weight_gradient
 from delrec.engines.cpu.synaptic_kernels import NEAR, read_pairs
 from delrec.engines.cpu.vector import LANES, get, put
 from delrec.engines.ops import Operator, delayed_operator
@@ -195,19 +195,14 @@ def _convolution_backward(
     inputs: Tensor, kernel: Tensor, bias: Tensor | None, _: Any, grads: list[Tensor], needs: list[bool]
 ) -> tuple[Tensor | None, ...]:
     batch, rows, g = inputs.shape[1], inputs.flatten(0, 1), grads[0].flatten(0, 1)
-    g_inputs = rows.new_zeros(rows.shape) if needs[0] else None
-    g_kernel = kernel.new_empty(kernel.shape) if needs[1] else None
+    g_inputs, g_kernel = rows.new_zeros(rows.shape), kernel.new_empty(kernel.shape)
     for k in range(kernel.shape[2]):
         part = slice(k * batch, k * batch + len(g))
-        if g_inputs is not None:
-            input_gradient(g, kernel[..., k], g_inputs[part])
-        if g_kernel is not None:
+        if needs[0]:
+            multiply(g, kernel[..., k].t(), None, g_inputs[part])
+        if needs[1]:
             g_kernel[..., k] = weight_gradient(g, rows[part])
-    return (
-        None if g_inputs is None else g_inputs.view(inputs.shape),
-        g_kernel,
-        sum_rows(g) if needs[2] else None,
-    )
+    return g_inputs.view(inputs.shape), g_kernel, sum_rows(g) if needs[2] else None
 
 
 convolution = Operator("cpu_convolution", _convolution, _convolution_shapes, _convolution_backward)

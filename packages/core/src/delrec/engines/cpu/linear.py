@@ -16,23 +16,13 @@ import torch
 from torch import Tensor
 
 from delrec.engines.cpu.cache import compiled, entry
-from delrec.engines.cpu.common import (
-    Array,
-    add_rows,
-    add_up,
-    aligned,
-    chunks,
-    flat,
-    mostly_zero,
-    padded,
-    padded_rows,
-    row_groups,
-)
+from delrec.engines.cpu.common import GROUPS, Array, add_rows, add_up, aligned, flat, padded, padded_rows
 from delrec.engines.cpu.vector import LANES, ROWS, get, multiply_rows, next_bit, nonzero_bits, put
 from delrec.engines.ops import Operator
 from delrec.engines.threads import parallel
 
-_SPARSE_SHARE = 0.35  # share of inputs that are not zero, above which the dense product is as fast
+_CHUNK = 512  # rows of one task
+_SPARSE_SHARE = 0.35  # share of nonzero inputs above which the dense product is as fast
 _TILE = 128  # rows whose events are sorted by sender at a time
 
 
@@ -52,7 +42,7 @@ def _backward(
     g, rows = grads[0].reshape(-1, grads[0].shape[-1]), inputs.reshape(-1, inputs.shape[-1])
     sparse = needs[1] and mostly_zero(rows, _SPARSE_SHARE)
     return (
-        input_gradient(g, weight).view(inputs.shape) if needs[0] else None,
+        multiply(g, weight.t()).view(inputs.shape) if needs[0] else None,
         (_sparse_gradient if sparse else weight_gradient)(g, rows) if needs[1] else None,
         sum_rows(g) if needs[2] else None,
     )
@@ -60,6 +50,22 @@ def _backward(
 
 linear = Operator("cpu_linear", _linear, _shapes, _backward)
 """Return inputs weight^T + bias. inputs: (..., N_in). weight: (N_out, N_in). bias: (N_out,). One dtype for all."""
+
+
+def chunks(rows: int, size: int = _CHUNK) -> list[tuple[int, int]]:
+    """Divide 0 .. rows into (begin, end) of `size` rows."""
+    return [(begin, min(rows, begin + size)) for begin in range(0, rows, size)]
+
+
+def row_groups(rows: int) -> list[tuple[int, int]]:
+    """Divide 0 .. rows into the groups of a sum over rows: at most GROUPS, of at least 128 rows."""
+    return chunks(rows, max(128, -(-rows // GROUPS)))
+
+
+def mostly_zero(rows: Tensor, share: float) -> bool:
+    """Return whether at most `share` of a sample of rows (R, N) is nonzero."""
+    sample = rows[:: max(1, rows.shape[0] // 256)]
+    return bool(torch.count_nonzero(sample) <= share * sample.numel())
 
 
 def _sparse_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -83,7 +89,7 @@ def _sparse_gradient(g: Tensor, x: Tensor) -> Tensor:
 
 @compiled
 def list_row(x, at, inputs, index, value, to):
-    """List the columns of one row that are not zero, and their values, from `to` on; return how many."""
+    """List the nonzero columns of one row and their values, from `to` on; return their number."""
     n = to
     whole = inputs // LANES * LANES
     for c in range(0, whole, LANES):
@@ -161,9 +167,9 @@ _TASK = 1 << 25  # multiply-adds of a task, about
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, add_to: Tensor | None = None) -> Tensor:
-    """Return x weight^T + bias, or add x weight^T to `add_to` in place, whose values begin the chains.
+    """Return x weight^T + bias, or add x weight^T to `add_to` in place; (R, N).
 
-    x: (R, K). weight: (N, K), of any strides. bias: (N,). add_to: (R, N). Returns (R, N).
+    x: (R, K). weight: (N, K), with any strides. bias: (N,).
     """
     rows, depth = x.shape
     size = weight.shape[0]
@@ -182,11 +188,6 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None, add_to: Tens
     return out
 
 
-def input_gradient(g: Tensor, weight: Tensor, add_to: Tensor | None = None) -> Tensor:
-    """Return g weight, or add it to `add_to` (R, K) in place. g: (R, N). weight: (N, K), of any strides."""
-    return multiply(g, weight.t(), None, add_to)
-
-
 def weight_gradient(g: Tensor, x: Tensor) -> Tensor:
     """Return g^T x, (N, K). g: (R, N). x: (R, K)."""
     groups = row_groups(x.shape[0])
@@ -197,7 +198,7 @@ def weight_gradient(g: Tensor, x: Tensor) -> Tensor:
 
 
 def sum_rows(g: Tensor) -> Tensor:
-    """Return the sums of the columns of g (R, N), made in float64, in its dtype."""
+    """Return the sums of the columns of g (R, N), computed in float64, in its dtype."""
     groups = row_groups(g.shape[0])
     parts = torch.zeros(len(groups), g.shape[1], dtype=torch.float64)
     a, to = flat(g), parts.numpy()
@@ -206,7 +207,7 @@ def sum_rows(g: Tensor) -> Tensor:
 
 
 def _with_strides(matrix: Tensor) -> tuple[Array, tuple[int, int]]:
-    """Return the values that a matrix lies among, from its first on, and how far its columns and rows are apart."""
+    """Return the values of a matrix, flat, and the strides of its columns and rows."""
     matrix = matrix.detach()
     if not matrix.is_contiguous() and not matrix.t().is_contiguous():
         matrix = matrix.contiguous()
@@ -216,7 +217,7 @@ def _with_strides(matrix: Tensor) -> tuple[Array, tuple[int, int]]:
 
 @entry
 def pack(w, step, row, depth, size, panels):
-    """Lay w[n row + k step] out as panels (k of DEPTH, n of a vector) in the order in which they are read."""
+    """Store w[n row + k step] as panels (k of _DEPTH, n of a vector) in the order in which they are read."""
     width = 64 // panels.itemsize
     for first in range(0, depth, _DEPTH):
         count = min(_DEPTH, depth - first)
@@ -275,7 +276,7 @@ def block_product(
 
 @entry
 def rows_product(begin, end, depth, size, x, panels, start, add, y):
-    """y[r] = start + x[r] w^T, or y[r] += x[r] w^T if `add`, for rows begin .. end - 1; panels: of `pack`."""
+    """y[r] = start + x[r] w^T, or y[r] += x[r] w^T if `add`, for rows begin .. end - 1; panels: see `pack`."""
     width = 64 // y.itemsize
     padded = (size + width - 1) // width * width
     tile = aligned(ROWS * width, y.dtype.type)

@@ -1,4 +1,4 @@
-"""How a recurrence is handed to the compiled scan: its tables, its sums of gradients, and what becomes of them."""
+"""Tables of a recurrence for the compiled scan, and the gradients from its sums."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictiona
 
 
 class Taps(NamedTuple):
-    """Axonal delays. Taps of sender o: taps[o * width ..], counts[o] of them (a multiple of 4), from first[o] on.
+    """Axonal delays: sender o has counts[o] taps (a multiple of 4) from step first[o] on, at taps[o * width ..].
 
-    left, middle, right: how many lie before 1 + d, at it, after it. slope: 1 / half-width. reach: first + counts.
-    weight: padded, by sender in the forward pass, by receiver in the backward pass. dense_above: live entries of z
-    above which the dense product is faster. g_delay, g_width: sums of one group, in float64.
+    left, middle, right: number of taps before, at and after 1 + d. slope: 1 / half-width. reach: first + counts.
+    weight: padded, by sender in the forward pass, by receiver in the backward pass. dense_above: number of live entries
+    of z above which the dense product is faster. g_delay, g_width: sums of one group, in float64.
     """
 
     first: Array
@@ -44,13 +44,13 @@ class Taps(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Synaptic delays: where each connection reads, as pairs of neighbouring steps (see `recurrence.Synaptic`).
+    """Synaptic delays: each connection reads pairs of neighbouring steps, see `Synaptic`.
 
-    place, factor: (N, N, per) and (N, N, per, 2), [receiver, sender] in the forward pass, its transpose in the
-    backward pass, like weight; span: (sender, receiver, 4), the steps that bound the triangle's sides. All are
-    `blocked`, and steps are elements from the first ring of the block on. ahead: how far places lie before step 1.
-    length: steps that a ring must hold. direct: 1 where pairs are taps of the sequence itself. g_span, g_total: sums of
-    one group, laid out as weight.
+    place, factor: (N, N, per) and (N, N, per, 2), [receiver, sender] in the forward pass and transposed in the backward
+    pass, like weight; span: (sender, receiver, 4), the steps that bound the triangle's sides. All are `_blocked`, and
+    steps are counted in elements from the block's first ring. ahead: distance of the places before step 1. length:
+    steps in a ring. direct: 1 if the pairs are taps of the sequence itself. g_span, g_total: sums of one group, laid
+    out like weight.
     """
 
     place: Array
@@ -66,7 +66,7 @@ class Pairs(NamedTuple):
 
 
 def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
-    """Return the tables of a scan's recurrence, or of none; they are made again only where the delays have changed."""
+    """Return the tables of a scan's recurrence; those of a neuron's layer are reused until its delays change."""
     current, delay, width, history = inputs.current, inputs.delay, inputs.width, inputs.history.shape[0]
     if delay is None or width is None:
         return Recurrence(current.shape[-1], current.dtype)
@@ -74,11 +74,10 @@ def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
     made_of = current.dtype, delay.dtype, delay.shape, reach, history
     latest = _latest.get(neuron)
     same = latest is not None and latest.made_of == made_of
-    # by value, as an edit in place leaves no trace everywhere
+    # compared by value: not every change in place leaves a trace
     if same and torch.equal(latest.delay, delay) and torch.equal(latest.width, width):  # type: ignore[union-attr]
         return latest  # type: ignore[return-value]
     kind = Synaptic if delay.dim() == 2 else Axonal
-    # never in less than float32, nor in less than either side has
     precise = torch.promote_types(torch.promote_types(delay.dtype, current.dtype), torch.float32)
     found: Recurrence = kind(delay.detach().to(precise), width.detach().to(precise), current.dtype, reach, history)
     found.delay, found.width, found.made_of = delay.detach().clone(), width.detach().clone(), made_of
@@ -87,9 +86,9 @@ def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:
 
 
 class Recurrence:
-    """Tables for the two passes; here of a layer without recurrence.
+    """Tables for the two passes of a layer without recurrence; base class of the others.
 
-    kind: of kernels. past: how many given steps are met. delay, width, made_of: what the tables are of.
+    kind: of kernels. past: number of given steps that delays can reach. delay, width, made_of: identify the tables.
     """
 
     kind = "axonal"
@@ -105,7 +104,7 @@ class Recurrence:
         self._tables = Taps(whole, whole, none, 0, whole, whole, whole, none, whole, none, 0.0, sums, sums)
 
     def forward(self, weight: Tensor | None) -> Taps | Pairs:
-        """Return the tables of the forward pass, with the weight laid out, which is kept until the weight changes."""
+        """Return the tables of the forward pass; the layout of the weight is reused until the weight changes."""
         if weight is None:
             return self._tables
         values = weight.detach().numpy()
@@ -114,7 +113,7 @@ class Recurrence:
         return self._tables._replace(weight=self._laid_out[1])
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Array]:
-        """Return the tables of the backward pass, those of each group of tiles with sums of its own, and all sums."""
+        """Return the tables of the backward pass per group of tiles, each with its own sums, and all sums."""
         return [self._tables] * groups, np.zeros(0)
 
     def gradients(self, weight: Tensor, sums: Array, g_weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +125,7 @@ class Recurrence:
 
 
 class Axonal(Recurrence):
-    """One delay per sender: the taps of each sender, then the weights. `reach`: steps back that can meet a spike."""
+    """One delay per sender: the taps of each sender, then the weights. reach: the longest tap that can meet a spike."""
 
     @torch.no_grad()
     def __init__(self, delay: Tensor, width: Tensor, dtype: torch.dtype, reach: int, history: int) -> None:
@@ -149,7 +148,7 @@ class Axonal(Recurrence):
         self.past = min(history, int((first + rounded).max()))
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Array]:
-        """Return the taps and the weights by receiver, with sums for delay and half-width in float64."""
+        """Return the tables with weights by receiver, and sums for delay and half-width in float64."""
         assert weight is not None
         sums, rows = np.zeros((2, groups, len(weight))), self._lay_out(weight)
         return [self._tables._replace(weight=rows, g_delay=d, g_width=w) for d, w in zip(*sums, strict=True)], sums
@@ -167,9 +166,9 @@ class Synaptic(Recurrence):
 
         sum_k max(0, s - |k - c|) g[k] = R(c - s) - 2 R(c) + R(c + s),   R(a) = (1 - f) G2[n+1] + f G2[n+2]
 
-    With s = 1 the two taps are applied directly. What is not delivered (k < 1) lies in steps that are still zero, where
-    G2 goes on as a straight line. The tables are in the order in which they are read: NEAR rings at a time, for which
-    every reader comes in turn (`_blocked`). Connections that no spike within `reach` steps can meet are dropped.
+    With s = 1 the two taps are applied directly. Taps k < 1 lie in steps that are still zero, where G2 continues as a
+    straight line. The tables are in the order in which they are read: for NEAR rings at a time, all readers in turn
+    (`_blocked`). Connections that no spike within `reach` steps can meet are dropped.
     """
 
     kind = "synaptic"
@@ -187,7 +186,7 @@ class Synaptic(Recurrence):
         for at, weight in points:
             n = at.floor()
             f = at - n
-            # the ramp that starts at n + f reads G2 at n + 1 and n + 2; a tap between n and n + 1 reads those
+            # the ramp from n + f reads G2 at n + 1 and n + 2; a direct tap reads n and n + 1
             places.append(torch.where(met > 0, n + (0 if direct else 1), 1).to(torch.int32))
             factors.append(torch.stack([(1 - f) * weight * met, f * weight * met], -1))
         place, factor = torch.stack(places, -1), torch.stack(factors, -2).to(dtype)
@@ -200,7 +199,7 @@ class Synaptic(Recurrence):
         ring = (torch.arange(len(delay), dtype=torch.int32) % NEAR * (length + SLACK)).view(-1, 1)
 
         def elements(table: Tensor) -> Array:
-            """Steps as elements from the block's first ring on, for readers (rows) of rings (columns)."""
+            """Return steps in elements from the block's first ring on, [reader, ring]."""
             return flat(_blocked((table + ring) * LANES))
 
         none = np.zeros(0, flat(factor).dtype)
@@ -214,14 +213,14 @@ class Synaptic(Recurrence):
         return flat(_blocked(matrix.t()))
 
     def backward(self, weight: Tensor | None, groups: int) -> tuple[list[Taps | Pairs], Array]:
-        """Return what each sender reads, with sums a connection."""
+        """Return the tables by sender, and sums per connection."""
         assert weight is not None
         rows = self._lay_out(weight)
         sums = np.zeros((2, groups, len(rows)), rows.dtype)
         return [self._back._replace(weight=rows, g_span=s, g_total=t) for s, t in zip(*sums, strict=True)], sums
 
     def gradients(self, weight: Tensor, sums: Array, g_weight: Tensor) -> tuple[Tensor, Tensor]:
-        """dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s, inside the triangle; (N, N) and (N,)."""
+        """Return (N, N) and (N,), from dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1/s^2 - 2 m / s in the triangle."""
         size = len(weight)
         counts = [min(NEAR, size - b) for b in range(0, size, NEAR)]
 
@@ -236,5 +235,5 @@ class Synaptic(Recurrence):
 
 
 def _blocked(table: Tensor) -> Tensor:
-    """Return (N, N, ...), [reader, ring, ...], as a row of blocks of NEAR rings (the last may have fewer)."""
+    """Return (N, N, ...), [reader, ring, ...], as one row of blocks of NEAR rings (or fewer in the last)."""
     return torch.cat([block.reshape(-1) for block in table.split(NEAR, 1)])

@@ -1,15 +1,16 @@
 # ruff: noqa: F821
 # mypy: disable-error-code="name-defined"
-"""The scan of one tile of the batch through time, and its adjoint: a template, which `codegen` completes.
+"""The scan of one tile of the batch through time, and its adjoint: a template completed by `codegen`.
 
-In front of this text it puts, for each neuron, the names that are not defined here: BLOCK and the like, the neuron's
-step on a block of neurons, and the functions of `axonal_kernels` or `synaptic_kernels`. Arguments are named in
-`scan` and `recurrence`. Loops over a neuron fetch BLOCK values into `work`, run the neuron, and store.
+`codegen` prepends, for each neuron, the names that are not defined here: BLOCK and other constants, the neuron's step
+on a block of neurons, and the functions of `axonal_kernels` or `synaptic_kernels`. For the arguments see `scan` and
+`recurrence`. Loops over neurons load BLOCK values into `work`, run the neuron, and store.
 
 A recurrence keeps the scratch of a tile in `room`: rows of room.y are the recurrent current of a step in the forward
-pass (`receive`), the gradient of its spikes in the backward pass (`receive_gradient`, which also adds what its spikes
-give to the delays). `send` takes the spikes of a step; `send_gradient` takes the gradient of the recurrent current, the
-rows of room.g from g_row(room) on, and adds to that of the weight; `send_silence` stands for a step before the first.
+pass (`receive`), and the gradient of its spikes in the backward pass (`receive_gradient`, which also adds to the
+gradients of the delays). `send` takes the spikes of a step; `send_gradient` takes the gradient of the recurrent
+current, the rows of room.g from g_row(room) on, and adds to that of the weight; `send_silence` is a step before the
+first.
 """
 
 import numpy as np
@@ -41,14 +42,14 @@ def add(work, to, values, at, m):
 
 @inlined
 def load_coefficients(work, coef, size, c, m):
-    """Fetch the coefficients of neurons c .. c + m - 1."""
+    """Load the coefficients of neurons c .. c + m - 1."""
     for j in range(COEFS):
         load(work, COEF + j * BLOCK, coef, j * size + c, m)
 
 
 @entry
 def forward_tile(tile, shape, given, tables, x, planes, bits):
-    """Spikes, states and spike bits of the LANES rows of a tile."""
+    """Fill spikes, states and spike bits of the LANES rows of a tile."""
     work = np.zeros(ROWS * BLOCK, REAL)
     words = np.zeros(BLOCK, np.uint16)
     bits_at = tile * shape.size * (shape.prefix + shape.steps) + shape.prefix
@@ -58,7 +59,7 @@ def forward_tile(tile, shape, given, tables, x, planes, bits):
 
 @compiled
 def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits, bits_at):
-    """The steps of `forward_tile`, which made room for them."""
+    """Run the steps of `forward_tile`, which allocated their scratch."""
     size, row = shape.size, shape.row
     first_row = tile * LANES
     rows = min(LANES, shape.batch - first_row)
@@ -74,7 +75,7 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits
             for b in range(rows):
                 at = (first_row + b) * size + c
                 now = t * plane + at
-                prefetch(x, now + plane, m)  # of the next step, too far away for the processor to foresee
+                prefetch(x, now + plane, m)  # of the next step, too far away for the hardware to prefetch
                 prefetch(planes.spikes, now + plane, m)
                 if shape.keep:
                     for j in range(PLANES):
@@ -114,7 +115,7 @@ def forward_steps(tile, shape, given, tables, room, work, words, x, planes, bits
 
 @entry
 def backward_tile(tile, shape, given, tables, kept, bits, incoming, wanted, sums):
-    """The adjoint of `forward_tile`: every gradient that is wanted, step by step from the last."""
+    """Run the adjoint of `forward_tile`, step by step from the last."""
     work = np.zeros(ROWS * BLOCK, REAL)
     carry = np.zeros(STATES * LANES * shape.size, REAL)
     room = backward_room(shape, tables)
@@ -123,7 +124,7 @@ def backward_tile(tile, shape, given, tables, kept, bits, incoming, wanted, sums
 
 @compiled
 def backward_steps(tile, shape, given, tables, room, work, carry, kept, bits, incoming, wanted, sums):
-    """The steps of `backward_tile`; carry: gradients of the states on their way to the step before."""
+    """Run the steps of `backward_tile`; carry: gradients of the states on their way to the step before."""
     size, row = shape.size, shape.row
     first_row = tile * LANES
     rows = min(LANES, shape.batch - first_row)

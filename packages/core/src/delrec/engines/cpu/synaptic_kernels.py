@@ -1,6 +1,6 @@
-"""One delay per connection, as used by the scan. `recurrence` has the equation; `scan_kernels` explains the functions.
+"""One delay per connection. `recurrence.Synaptic` has the equation; `scan_kernels` explains the functions.
 
-Time runs down in a ring: position + k is k steps ago (forward) or k steps ahead (backward). Each neuron has
+Time runs down in a ring: line `position + k` is k steps ago (forward) or k steps ahead (backward). Each neuron has
 tables.length + SLACK lines of LANES values.
 """
 
@@ -13,7 +13,7 @@ from delrec.engines.cpu.common import SLACK, aligned, to_lanes, to_rows
 from delrec.engines.cpu.vector import LANES, Loop, emitted, get, next_bit, prefetch, put
 
 NEAR = 16  # rings read together
-POSITION = 0  # of `now`: place in the rings
+POSITION = 0  # of `now`: position in the rings
 
 
 def _make_reader(per: int, keep: bool) -> Any:
@@ -96,7 +96,7 @@ class Room(NamedTuple):
 
 @allocating
 def make_room(shape, tables, backward):
-    """Make room, and begin the rings where places before step 1 are in them."""
+    """Allocate the scratch; the rings begin after the places before step 1."""
     real, row, ring = tables.weight.dtype.type, shape.row, shape.size * (tables.length + SLACK) * LANES
     now = np.zeros(1, np.int64)
     now[POSITION] = SLACK + tables.ahead
@@ -109,9 +109,9 @@ def make_room(shape, tables, backward):
 
 @compiled
 def open_step(shape, tables, room, both):
-    """Open the next position and write there, and `ahead` steps beyond, how the sequence goes on if nothing comes.
+    """Open the next position, and continue the sums there and `ahead` steps beyond as if nothing came.
 
-    both: of the once accumulated sequence too.
+    both: also of the once accumulated sequence.
     """
     now, once, twice, ring, ring_once = room.now, room.once, room.twice, room.ring, room.ring_once
     real, lines = ring.dtype.type, tables.length + SLACK
@@ -135,9 +135,9 @@ def open_step(shape, tables, room, both):
 
 @compiled
 def slide(shape, tables, room, both):
-    """Move what is still needed up by SLACK lines, less the line through the newest values: sums stay small.
+    """Move the lines up by SLACK, and subtract the straight line through the newest values, so that sums stay small.
 
-    A straight line has no second difference, so nothing that is read from G2 changes.
+    A straight line has no second difference, so values read from G2 do not change.
     """
     once, twice, ring, ring_once = room.once, room.twice, room.ring, room.ring_once
     real, up = ring.dtype.type, SLACK * LANES
@@ -156,7 +156,7 @@ def slide(shape, tables, room, both):
 
 @compiled
 def push(shape, tables, room, both):
-    """Write what is sent in this step: as it is, or accumulated twice."""
+    """Write the values sent in this step: unchanged, or accumulated twice."""
     once, twice, ring = room.once, room.twice, room.ring
     for n in range(shape.size):
         at = (n * (tables.length + SLACK) + room.now[POSITION]) * LANES
@@ -188,7 +188,7 @@ def read(tables, n, at, c, to, room):
 
 @compiled
 def read_rings(shape, tables, room):
-    """Read for every neuron, NEAR rings at a time, which stay in cache meanwhile."""
+    """Read for every neuron, from NEAR rings at a time, which stay in cache."""
     room.arrived[:] = 0
     for b in range(0, shape.size, NEAR):
         n = min(NEAR, shape.size - b)
@@ -199,7 +199,7 @@ def read_rings(shape, tables, room):
 
 @compiled
 def read_rings_back(t, shape, tables, room, bits, bits_at, want_delay, g_weight):
-    """As `read_rings`, for gradients that come back to sender o, and what its spikes give to weight, delay and width.
+    """Read the gradients that return to each sender o, and add the gradients of weight, delay and width at its spikes.
 
     g_weight[o, i] += sum_k m[k] g[t+k]; g_span += right - left side of the triangle; g_total += both sides.
     """
@@ -239,7 +239,7 @@ def read_rings_back(t, shape, tables, room, bits, bits_at, want_delay, g_weight)
 
 @allocating
 def forward_room(shape, tables, bits, bits_at):
-    """Make room, and send the given spikes."""
+    """Allocate the scratch, and send the given spikes."""
     room = make_room(shape, tables, 0)
     for t in range(-shape.past, 0):
         open_step(shape, tables, room, False)
@@ -249,7 +249,7 @@ def forward_room(shape, tables, bits, bits_at):
 
 @compiled
 def receive(t, shape, tables, room, bits, bits_at):
-    """Read what arrives."""
+    """Read the arriving current."""
     open_step(shape, tables, room, False)
     read_rings(shape, tables, room)
     to_rows(shape.row, room.arrived, room.y)
@@ -257,7 +257,7 @@ def receive(t, shape, tables, room, bits, bits_at):
 
 @compiled
 def send(t, shape, tables, room, bits, bits_at):
-    """Write the spikes in the ring."""
+    """Write the spikes into the ring."""
     one, zero = room.sent.dtype.type(1.0), room.sent.dtype.type(0.0)
     for n in range(shape.size):
         word = bits[bits_at + n * (shape.prefix + shape.steps) + t]
@@ -268,19 +268,19 @@ def send(t, shape, tables, room, bits, bits_at):
 
 @allocating
 def backward_room(shape, tables):
-    """Make room."""
+    """Allocate the scratch of a tile."""
     return make_room(shape, tables, 1)
 
 
 @compiled
 def g_row(room):
-    """Return 0: each step is sent at once."""
+    """Return 0: each step is sent immediately."""
     return 0
 
 
 @compiled
 def receive_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
-    """Read what comes back."""
+    """Read the returning gradient."""
     open_step(shape, tables, room, True)
     if wanted.weight or wanted.taps:
         read_rings_back(t, shape, tables, room, bits, bits_at, wanted.taps, sums.weight)
@@ -298,6 +298,6 @@ def send_silence(shape, tables, room):
 
 @compiled
 def send_gradient(t, shape, tables, room, bits, bits_at, wanted, sums):
-    """Write the gradient in both rings."""
+    """Write the gradient into both rings."""
     to_lanes(shape.row, room.g, 0, room.sent)
     push(shape, tables, room, True)

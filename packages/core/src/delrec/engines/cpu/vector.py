@@ -1,10 +1,8 @@
-"""The few inner loops that a compiler does not find by itself, written as LLVM vectors for numba.
+"""The inner loops that a compiler does not vectorise by itself, as LLVM vectors for numba.
 
-Everything here works on 64-byte vectors (16 float32 or 8 float64) or on the LANES = 16 rows of a batch tile, and
-is generic LLVM: it compiles for any CPU that LLVM knows. `multiply_rows` is the register block of a matrix product,
-`gather_rows` its sparse counterpart, `spread_bits` and `weigh_lines` apply the taps of a delay kernel.
-
-Offsets and strides are in elements. Nothing checks bounds.
+They work on 64-byte vectors (16 float32 or 8 float64) or on the LANES = 16 rows of a batch tile, in generic LLVM for
+any CPU. `multiply_rows` is the register block of a matrix product, `gather_rows` its sparse counterpart; `spread_bits`
+and `weigh_lines` apply the taps of a delay kernel. Offsets and strides are in elements. Nothing checks bounds.
 """
 
 import inspect
@@ -18,10 +16,9 @@ from numba.extending import intrinsic as _intrinsic
 intrinsic: Any = _intrinsic
 
 LANES = 16
-_VECTOR_BYTES = 64
-_LINE_BYTES = 64  # of the cache
-ROWS = 6  # of a block of a product: a vector each, which with what they are made of fill 16 registers of 32 bytes
-COLUMNS = 32  # what row lengths are padded to: two vectors of float32, four of float64
+_BYTES = 64  # of a vector, and of a cache line
+ROWS = 6  # of a block of a product: with their operands they fill 16 registers of 32 bytes
+COLUMNS = 32  # row lengths are padded to multiples: two vectors of float32, four of float64
 
 _I32, _I16 = ir.IntType(32), ir.IntType(16)
 
@@ -29,11 +26,11 @@ _I32, _I16 = ir.IntType(32), ir.IntType(16)
 def emitted(
     arguments: str, returns: Any = types.void, width: int | None = LANES
 ) -> Callable[[Callable[..., Any]], Any]:
-    """Make a function that kernels call with `arguments` of one that emits its code, emit(e, builder, ...).
+    """Turn emit(e, builder, ...), which emits code, into a function that kernels call with `arguments`.
 
-    There an array with the offset behind it is one pointer; arrays side by side share an offset, and without one it
-    is 0. The first array of real numbers gives the type of `e`. returns: a type, or "real". width: of a vector, in
-    elements; None is 64 bytes.
+    In `emit` an array and the offset after it become one pointer; adjacent arrays share an offset, 0 without one. `e`
+    has the type of the first array of real numbers, or the first array. returns: a type, or "real" for that of `e`.
+    width: elements of a vector; None for 64 bytes.
     """
 
     def make(emit: Callable[..., Any]) -> Any:
@@ -43,9 +40,9 @@ def emitted(
             kinds = [k if isinstance(k, types.Array) or k == types.uint16 else types.intp for k in given]
 
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                e = _Emit(context, builder, real, _VECTOR_BYTES * 8 // real.dtype.bitwidth if width is None else width)
+                e = _Emit(context, builder, real, _BYTES * 8 // real.dtype.bitwidth if width is None else width)
                 values: list[Any] = []
-                waiting: list[int] = []  # places of arrays whose offset comes
+                waiting: list[int] = []  # places of arrays before their offset
                 for kind, value in (*zip(kinds, args, strict=True), (types.intp, e.number(0))):
                     if isinstance(kind, types.Array):
                         waiting.append(len(values))
@@ -114,7 +111,7 @@ class _Emit:
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [a, b, c])
 
     def sum_lanes(self, vector: Any) -> Any:
-        """Sum of the lanes as a fixed tree, the same on every machine."""
+        """Return the sum of the lanes as a fixed tree, the same on every machine."""
         width = self.width
         while width > 1:
             width //= 2
@@ -132,7 +129,7 @@ class _Emit:
 
 
 class Loop:
-    """A counted loop with values carried from turn to turn; `before` holds the start of each value."""
+    """A counted loop with values carried from turn to turn, starting from `before`."""
 
     def __init__(self, builder: Any, index: Any, count: Any, before: list[Any]) -> None:
         self.builder, self.count = builder, count
@@ -169,7 +166,7 @@ def multiply_rows(e, builder, a, a_r, a_k, b, b_k, start, start_r, c, c_r, rows,
     Every element is one chain of fused multiply-adds, k ascending. C may be `start`.
     """
     last = builder.sub(rows, e.number(1))
-    # rows that are not there repeat the last one: the same numbers to the same place, without a branch
+    # missing rows repeat the last one: they write the same numbers to the same place, without a branch
     row = [builder.select(builder.icmp_signed("<", e.number(r), last), e.number(r), last) for r in range(ROWS)]
     from_a = [builder.mul(a_r, r) for r in row]
     loop = Loop(builder, e.index, count, [e.load(builder.gep(start, [builder.mul(start_r, r)])) for r in row])
@@ -270,42 +267,27 @@ def transpose_block(e, builder, a, a_r, b, b_r):
 
 @emitted("a a_at", returns=types.uint16)
 def nonzero_bits(e, builder, a):
-    """Return a word whose bit j says that a[j] is not zero, for LANES elements (NaN is not zero)."""
+    """Return a word whose bit j says that a[j] is not zero, for LANES elements; NaN is not zero."""
     return builder.bitcast(builder.fcmp_unordered("!=", e.load(a), e.zero()), _I16)
 
 
-@intrinsic
-def next_bit(typingctx, word):
-    """Return the index of the lowest bit set; the word must not be 0."""
-    signature = types.intp(types.uint16)
+def _of_word(emit: Callable[..., Any]) -> Any:
+    def typed(typingctx: Any, word: Any) -> Any:
+        return types.intp(types.uint16), lambda context, builder, signature, args: emit(
+            builder, builder.zext(args[0], ir.IntType(64))
+        )
 
-    def codegen(context, builder, sig, args):
-        wide = builder.zext(args[0], ir.IntType(64))
-        return builder.cttz(wide, ir.Constant(ir.IntType(1), 1))
-
-    return signature, codegen
+    return intrinsic(typed)
 
 
-@intrinsic
-def count_bits(typingctx, word):
-    """Return how many bits are set."""
-    signature = types.intp(types.uint16)
-
-    def codegen(context, builder, sig, args):
-        return builder.ctpop(builder.zext(args[0], ir.IntType(64)))
-
-    return signature, codegen
+next_bit = _of_word(lambda builder, word: builder.cttz(word, ir.Constant(ir.IntType(1), 1)))  # lowest bit, not of 0
+count_bits = _of_word(lambda builder, word: builder.ctpop(word))
 
 
-@intrinsic
-def get(typingctx, a, at):
-    """Return a[at] for at >= 0: numba's test for negative indices would keep a loop from becoming vectors."""
-    signature = a.dtype(a, types.intp)
-
-    def codegen(context, builder, sig, args):
-        return builder.load(builder.gep(context.make_array(a)(context, builder, args[0]).data, [args[1]]))
-
-    return signature, codegen
+@emitted("a at", returns="real")
+def get(e, builder, a):
+    """Return a[at] for at >= 0: numba's test for negative indices would prevent vectors."""
+    return builder.load(a)
 
 
 @intrinsic
@@ -322,11 +304,11 @@ def put(typingctx, a, at, value):
 
 @emitted("a a_at count")
 def prefetch(e, builder, a, count):
-    """Ask for the cache lines of a[: count], which may lie outside the array: a hint, never a fault."""
+    """Prefetch the cache lines of a[: count], which may lie outside the array."""
     byte = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
     loop = Loop(builder, e.index, count, [])
     to = builder.bitcast(builder.gep(a, [loop.counter]), byte)
     builder.call(function, [to, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
-    loop.close([], _LINE_BYTES * 8 // e.bits)
+    loop.close([], _BYTES * 8 // e.bits)

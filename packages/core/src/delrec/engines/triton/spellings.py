@@ -56,24 +56,12 @@ def add_rows(to, values, inside):
 # Tensors of a tile, of the module's type REAL, constants too
 TRITON = Spelling(
     {
-        "add": "{0} + {1}",
-        "sub": "{0} - {1}",
-        "mul": "{0} * {1}",
         "div": "div({0}, {1})",
-        "neg": "-{0}",
         "pow": "tl.exp({last} * tl.log({0}))",  # of no whole exponent: a negative number has none
         **{name: f"tl.{name}({{0}})" for name in ("abs", "exp", "log", "sin", "cos")},
         **{name: f"{name}({{0}})" for name in ("log1p", "sqrt", "tanh")},
         "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
         "maximum": "tl.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
-        "lt": "{0} < {1}",
-        "le": "{0} <= {1}",
-        "gt": "{0} > {1}",
-        "ge": "{0} >= {1}",
-        "eq": "{0} == {1}",
-        "ne": "{0} != {1}",
-        "and": "{0} & {1}",
-        "or": "{0} | {1}",
         "not": "~({0})",
         "where": "tl.where({0}, {1}, {2})",
     },
