@@ -1,6 +1,6 @@
 """Compile every kernel of the triton engine ahead of time, for cards that are not here, and hold it to their limits.
 
-    python packages/core/tests/cards.py [--cards sm_86,sm_90] [--sizes 64,256,512,1024] [--products float32,bfloat16]
+    python packages/core/tests/cards.py [--cards sm_86,sm_90] [--sizes 64,256,512,1024] [--dtypes float32,float64]
 
 prints a line per kernel: registers per thread, bytes spilled, shared memory per program, and how many programs fit on a
 multiprocessor. Triton compiles happily for a card that a kernel does not fit; the launch would then fail. Exit status:
@@ -28,7 +28,7 @@ from torch import Tensor
 
 TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.int32: "i32"}
 FORMS = ("no recurrence", "axonal", "synaptic")
-SIZES, PRODUCTS = (64, 256, 512, 1024), ("float32", "bfloat16", "float64")  # the last is for checks: on request
+SIZES, DTYPES = (64, 256, 512, 1024), ("float32", "float64")  # the last is for checks: on request
 _WARP, _KIB = 32, 1024
 
 
@@ -79,11 +79,10 @@ class Resources(NamedTuple):
     warps: int
 
 
-def compilations(size: int, products: str) -> Iterator[Compilation]:
+def compilations(size: int, dtype: str) -> Iterator[Compilation]:
     """Yield every kernel that layers of `size` LIF neurons launch, with all gradients wanted.
 
-    For a batch of 256, and of 2,048. products: "float32", IEEE and TF32, "bfloat16", or "float64", of numbers too. The
-    engine runs on tensors without storage, and its launches are written down instead.
+    For a batch of 256, and of 2,048. The engine runs on tensors without storage, and its launches are written down.
     """
     from delrec.engines.triton import delays, scan
 
@@ -105,30 +104,24 @@ def compilations(size: int, products: str) -> Iterator[Compilation]:
 
     scan.launch = delays.launch = note
     scan.processors_of = lambda _: 132
-    real = torch.float64 if products == "float64" else torch.float32
-    modes = {"float32": ("highest", "high"), "bfloat16": ("medium",), "float64": ("highest",)}[products]
-    for mode, form, batch, delay in itertools.product(modes, FORMS, (256, 2048), (6, 300)):
-        if mode != "highest" and form != "axonal":
-            continue  # products are of axonal delays alone
-        torch.set_float32_matmul_precision(mode)
+    real = getattr(torch, dtype)
+    for form, batch, delay in itertools.product(FORMS, (256, 2048), (6, 300)):
         inputs = _inputs(form, size, batch, real, delay)
         neuron = LIF().attach(size)
         settings = neuron.handle, delay, False, True, True
         _, _, trace, *kept = scan.forward(*inputs, *settings)
         scan.backward(*inputs, *settings, kept, [inputs.current, inputs.start, trace], [True] * len(inputs))
-        yield from written_down(f"{form}, {mode}, B = {batch:,}, delays to {delay}")
+        yield from written_down(f"{form}, B = {batch:,}, delays to {delay}")
         if (batch, delay) == (256, 6):  # and the least that may be asked for
             inputs = inputs._replace(mask=None)
             scan.forward(*inputs, neuron.handle, delay, False, False, False)
             needs = [True, *[False] * (len(inputs) - 1)]
             scan.backward(*inputs, *settings, kept, [inputs.current, None, None], needs)
-            yield from written_down(f"{form}, {mode}, spikes alone")
-    if products != "bfloat16":  # there are no products
-        x, factor = _empty(50, 256, size, dtype=real), _empty(size, size, 2, dtype=real)
-        place = _empty(size, size, dtype=torch.int32)
-        given = x, factor, place, _empty(size, dtype=real), 25, 24, 0
-        delays._backward(*given, [], [delays._forward(*given)], [True] * 4)
-        yield from written_down("feedforward delays")
+            yield from written_down(f"{form}, spikes alone")
+    x, factor = _empty(50, 256, size, dtype=real), _empty(size, size, 2, dtype=real)
+    given = x, factor, _empty(size, size, dtype=torch.int32), _empty(size, dtype=real), 25, 24, 0
+    delays._backward(*given, [], [delays._forward(*given)], [True] * 4)
+    yield from written_down("feedforward delays")
 
 
 def _empty(*shape: int, dtype: torch.dtype) -> Tensor:
@@ -199,9 +192,9 @@ def problems(found: Resources, card: Card) -> list[str]:
 
 
 def _measured(asked: tuple[str, int, str]) -> list[tuple[str, Resources]]:
-    """Measure the kernels for one card, size and precision: the work of one process of the pool."""
-    card, size, products = asked
-    return [(kernel.name, measure(kernel, CARDS[card])) for kernel in compilations(size, products)]
+    """Measure the kernels for one card, size and dtype: the work of one process of the pool."""
+    card, size, dtype = asked
+    return [(kernel.name, measure(kernel, CARDS[card])) for kernel in compilations(size, dtype)]
 
 
 def _chosen(text: str, known: Iterable[str], what: str) -> list[str]:
@@ -216,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cards", default=",".join(DEFAULT_CARDS), help=f"of {', '.join(CARDS)}; default: %(default)s")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="neurons of a layer; default: %(default)s")
-    parser.add_argument("--products", default=",".join(PRODUCTS[:2]), help=f"of {', '.join(PRODUCTS)}")
+    parser.add_argument("--dtypes", default=DTYPES[0], help=f"of {', '.join(DTYPES)}; default: %(default)s")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; default: one per core")
     options = parser.parse_args(arguments)
     try:
@@ -227,10 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if triton.knobs.runtime.interpret:
         print("nothing to compile: TRITON_INTERPRET is set, and interpreted kernels are not compiled; unset it")
         return 2
-    cards, products = _chosen(options.cards, CARDS, "cards"), _chosen(options.products, PRODUCTS, "products")
-    print("| card | N | products | kernel | registers | spilled | shared | warps | programs/SM |\n" + "|---" * 9 + "|")
+    cards, dtypes = _chosen(options.cards, CARDS, "cards"), _chosen(options.dtypes, DTYPES, "dtypes")
+    print("| card | N | dtype | kernel | registers | spilled | shared | warps | programs/SM |\n" + "|---" * 9 + "|")
     count, wrong = 0, []
-    asked = [(c, int(n), p) for c in cards for n in options.sizes.split(",") for p in products]
+    asked = [(c, int(n), p) for c in cards for n in options.sizes.split(",") for p in dtypes]
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:  # a thread of Triton does not survive a fork
         for (card, size, precision), every in zip(asked, pool.map(_measured, asked), strict=True):
             for name, found in every:

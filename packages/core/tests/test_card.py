@@ -37,20 +37,6 @@ def test_operators_that_look_at_values_are_left_out_of_cuda_graphs():
         assert torch.Tag.cudagraph_unsafe in operator.default.tags
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="this torch has one name for it")
-def test_products_are_as_either_of_torchs_names_for_it_says():
-    tiles = pytest.importorskip("delrec.engines.triton.tiles")
-    usual = torch.backends.cuda.matmul.fp32_precision
-    try:
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
-        assert tiles.precision_of(torch.float32) == "tf32" and tiles.precision_of(torch.float64) == "ieee"
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
-        assert tiles.precision_of(torch.float32) == "ieee"
-    finally:
-        torch.backends.cuda.matmul.fp32_precision = usual
-    assert tiles.precision_of(torch.float32) == "ieee"
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
 def test_where_triton_cannot_launch_the_engine_says_so_and_does_not_fail():
     engine = pytest.importorskip("delrec.engines.triton")

@@ -36,10 +36,9 @@ def agrees(arguments, tolerance=1e-9):
     assert_equal(arguments, tolerance, "triton")
 
 
-def of_rows(rows, size, batch, dtype, precision):
-    """Tiles of few rows, as a card gets them, or of 16 and `tl.dot`."""
-    usual = tiles_for(size, batch, dtype, precision)
-    return usual if rows == 16 else Tiles(-(-batch // rows), rows, 16, 8, False, usual.options)
+def of_rows(rows, size, batch):
+    """Tiles of few rows, as on a GPU, or of 16."""
+    return Tiles(-(-batch // rows), rows, 16, 8, tiles_for(size, batch).options)
 
 
 @FEW
@@ -137,8 +136,8 @@ def test_running_sums_neither_drift_nor_lose_what_is_read_off_them(form, steps, 
 @pytest.mark.parametrize("delay", [float("nan"), -1e30])
 def test_a_delay_that_is_no_number_or_none_of_this_world_reads_nothing(delay, sigma, monkeypatch):
     """One row a program and float64, where a place before the first would be read as such."""
-    options = tiles_for(2, 1, torch.float32, "ieee").options
-    monkeypatch.setattr(passes, "connection_tiles", lambda *_: Tiles(1, 1, 16, 1, False, options))
+    options = tiles_for(2, 1).options
+    monkeypatch.setattr(passes, "connection_tiles", lambda *_: Tiles(1, 1, 16, 1, options))
     arguments = made("soft", "synaptic", 5, 1, 2, sigma, reach=3.0)
     with torch.no_grad():
         arguments["delay"][0, 1] = delay
@@ -197,9 +196,8 @@ def test_rows_of_a_program_leave_no_multiprocessor_with_two(monkeypatch):
 
 
 TILES = {
-    "rows apart, tiles of columns, few terms at a time": (1, 16, 2, False),
-    "two rows, more columns than neurons": (2, 32, 8, False),
-    "tl.dot, tiles of columns and of terms": (16, 16, 16, True),
+    "rows apart, tiles of columns, few terms at a time": (1, 16, 2),
+    "two rows, more columns than neurons": (2, 32, 8),
 }
 
 
@@ -207,12 +205,11 @@ TILES = {
 @pytest.mark.parametrize("tile", TILES)
 def test_every_tile_gives_the_same(tile, form, sigma, monkeypatch):
     """Tiles that a card would get, on sizes that do not fill them; few senders that are heard of, and nearly all."""
-    rows, cols, deep, dot = TILES[tile]
+    rows, cols, deep = TILES[tile]
 
     def chosen(size, batch, *_):
-        options = tiles_for(size, batch, torch.float32, "ieee").options
         terms = math.gcd(deep, size) if form == "synaptic" else deep
-        return Tiles(-(-batch // rows), rows, cols, terms, dot, options)
+        return Tiles(-(-batch // rows), rows, cols, terms, tiles_for(size, batch).options)
 
     monkeypatch.setattr(passes, "connection_tiles" if form == "synaptic" else "tiles_for", chosen)
     steps, size = (6, 18) if form == "synaptic" else (9, 17)
@@ -337,10 +334,10 @@ def test_what_it_cannot_take_is_named():
 @pytest.mark.parametrize(
     ("batch", "size", "recurrent", "said"),
     [
-        (1, 46_341, True, r"N N = 2,147,488,281 >= 2\^31"),
+        (1, 46_341, True, r"N = 46,341 make 2,147,488,281 >= 2\^31"),
         (1, 46_340, True, None),
         (1, 46_341, False, None),
-        (2**21, 1024, False, r"B N = 2,147,483,648 >= 2\^31"),
+        (2**21, 1024, False, r"B = 2,097,152, N = 1,024 make 2,147,483,648 >= 2\^31"),
         (2**21 - 1, 1024, False, None),
     ],
 )
@@ -355,9 +352,7 @@ def test_a_layer_whose_numbers_32_bits_do_not_count_is_named(batch, size, recurr
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))
 CASES = [(path, dtype) for path in GOLDEN for dtype in ("float64", "float32")]
-if DEVICE == "cpu" and not os.environ.get(
-    "DELREC_ALL_GOLDEN"
-):  # all take minutes in the interpreter: gpu-check sets it
+if DEVICE == "cpu" and not os.environ.get("DELREC_ALL_GOLDEN"):  # gpu-check sets it: minutes in the interpreter
     few = {
         ("delrec_axonal_triangle_hardm_det1_sig0_p0_vresetm0.3", "float64"),
         ("delrec_axonal_triangle_hard_det1_sig0.7_p1", "float64"),

@@ -1,10 +1,11 @@
 """FeedforwardDelays: kernels, paddings, forms, rounding; the golden dcls1d files are in test_verify."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from delrec import FeedforwardDelays
-from delrec.feedforward import dense_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import ENGINES
@@ -56,16 +57,19 @@ def test_the_forms_share_their_delays():
 
 
 def test_kernels_are_normalised_and_shaped():
-    position, spread = torch.zeros(1, 1, 1, dtype=F64), torch.tensor(2.0, dtype=F64)
-    weight = torch.ones(1, 1, 1, dtype=F64)
-    for kernel in ("v1", "gauss", "max"):
-        taps = dense_kernel(weight, position, spread, 9, kernel)[0, 0]
+    def kernel_of(kind, spread):
+        layer = FeedforwardDelays(1, 1, window=9, kernel=kind, spread=spread, dtype=F64)
+        for parameter, value in ((layer.position, 0.0), (layer.weight, 1.0)):
+            parameter.data.fill_(value)
+        return layer.dense_kernel().detach()[0, 0]
+
+    for kind in ("v1", "gauss", "max"):
+        taps = kernel_of(kind, 2.0)
         assert float(taps.sum()) == pytest.approx(1, abs=1e-6) and int(taps.argmax()) == 4
         torch.testing.assert_close(taps, taps.flip(0))
-    gauss = dense_kernel(weight, position, spread, 9, "gauss")[0, 0]
-    assert float(gauss[5] / gauss[4]) == pytest.approx(torch.exp(torch.tensor(-0.5 / 2.27**2)).item())
-    zero = torch.tensor(0.0, dtype=F64)
-    assert torch.equal(dense_kernel(weight, position, zero, 9, "max"), dense_kernel(weight, position, zero, 9, "v1"))
+    gauss = kernel_of("gauss", 2.0)
+    assert float(gauss[5] / gauss[4]) == pytest.approx(math.exp(-0.5 / 2.27**2))
+    assert torch.equal(kernel_of("max", 0.0), kernel_of("v1", 0.0))
 
 
 def published(weight, position, spread, window, kernel):

@@ -41,7 +41,7 @@ def compiling(*arguments, **options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("card", DEFAULT_CARDS)
-def test_every_kernel_fits_the_card_in_every_size_and_precision(card):
+def test_every_kernel_fits_the_card_in_every_size(card):
     """All that `nox -s gpu-check` compiles."""
     done = compiling(cards.__file__, "--cards", card, "--jobs", "1")
     assert done.returncode == 0 and "compiled, 0 problems" in done.stdout, done.stdout + done.stderr
@@ -51,9 +51,9 @@ def test_every_kernel_fits_the_card_in_every_size_and_precision(card):
     shared = {kernel: found[2] for kernel, *found in rows}
     kernels = {kernel.split(": ")[1] for kernel in shared}
     assert kernels >= {"forward_scan", "backward_scan", "weight_gradient", "connection_gradients", "read_taps"}
-    apart = {n for k, n in shared.items() if k.startswith("synaptic, highest, B") and k.endswith("ward_scan")}
+    apart = {n for k, n in shared.items() if k.startswith("synaptic, B") and k.endswith("ward_scan")}
     assert apart == {"0"}, "what is read of a connection passes from thread to thread, behind barriers"
-    assert shared["axonal, highest, B = 256, delays to 6: backward_scan"] == "0", "nor is what is read of a weight"
+    assert shared["axonal, B = 256, delays to 6: backward_scan"] == "0", "nor is what is read of a weight"
 
 
 def test_a_kernel_too_large_for_a_card_compiles_and_is_told(tmp_path):

@@ -25,36 +25,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "LIF",
-    "ATan",
-    "BatchNorm",
-    "Boxcar",
-    "Counts",
-    "DelayInit",
-    "EngineError",
-    "EventNetwork",
-    "FastSigmoid",
-    "FeedforwardDelays",
-    "MultiGaussian",
-    "Neuron",
-    "NotFiniteError",
-    "RecurrentDelays",
-    "SigmaSchedule",
-    "Slayer",
-    "SpikeLinear",
-    "SpikingLayer",
-    "State",
-    "Stateful",
-    "Surrogate",
-    "Trainable",
-    "Triangle",
-    "__version__",
-    "check_finite",
-    "deployed",
-    "flush_denormals",
-    "make_surrogate",
-    "parameter_groups",
-]
+    "LIF", "ATan", "BatchNorm", "Boxcar", "Counts", "DelayInit", "EngineError", "EventNetwork", "FastSigmoid",
+    "FeedforwardDelays", "MultiGaussian", "Neuron", "NotFiniteError", "RecurrentDelays", "SigmaSchedule", "Slayer",
+    "SpikeLinear", "SpikingLayer", "State", "Stateful", "Surrogate", "Trainable", "Triangle", "__version__",
+    "check_finite", "deployed", "flush_denormals", "make_surrogate", "parameter_groups",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

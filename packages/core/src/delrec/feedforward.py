@@ -33,7 +33,7 @@ Kernel = Literal["v1", "gauss", "max"]
 DelayForm = Literal["synaptic", "axonal", "dendritic"]
 Rounding = Literal["restore", "in-place", "none"]
 
-_SMALLEST_SPREAD = {"gauss": 0.27, "max": 1.0}  # added to |spread|, in steps
+_SMALLEST_WIDTH = {"v1": 1.0, "gauss": 0.27, "max": 1.0}  # of a kernel without spread, in steps
 
 
 class DelayedOutput(NamedTuple):
@@ -135,8 +135,15 @@ class FeedforwardDelays(Layer):
             self.round_()
 
     def dense_kernel(self) -> Tensor:
-        """Return the kernel of the convolution, (outputs, inputs, K)."""
-        return dense_kernel(self.weight, self.effective_position(), self.spread, self.window, self.kernel)
+        """Return the kernel of the convolution, (outputs, inputs, K); at corners and tips its gradient is 0."""
+        position = self.effective_position()
+        taps = torch.arange(self.window, dtype=position.dtype, device=position.device)
+        distance = taps - (position + self.window // 2).unsqueeze(-1)  # (count, outputs|1, inputs|1, K)
+        spread = self.spread if self.kernel != "v1" else torch.zeros_like(self.spread)
+        width = spread.abs() + _SMALLEST_WIDTH[self.kernel]
+        shape = torch.exp(-0.5 * (distance / width) ** 2) if self.kernel == "gauss" else F.relu(width - distance.abs())
+        shape = shape / (shape.sum(-1, keepdim=True) + EPSILON)
+        return (self.weight.permute(2, 0, 1).unsqueeze(-1) * shape).sum(0)
 
     def effective_position(self) -> Tensor:
         """Return the positions in use, clamped to [-(K//2), K//2] as in the published code.
@@ -238,10 +245,8 @@ class FeedforwardDelays(Layer):
 
     def _check_streams(self) -> None:
         if self.left_padding != self.window - 1 or self.right_padding != 0:
-            raise ValueError(
-                f"left_padding = {self.left_padding}, right_padding = {self.right_padding}: a state needs window - 1 = "
-                f"{self.window - 1} on the left and 0 on the right, else outputs need future inputs"
-            )
+            padding = f"left_padding = {self.left_padding}, right_padding = {self.right_padding}"
+            raise ValueError(f"{padding}: a state needs window - 1 = {self.window - 1} and 0, else future inputs")
 
     def _checked_state(self, state: Tensor, x: Tensor) -> Tensor:
         if not isinstance(state, Tensor):
@@ -294,21 +299,3 @@ class FeedforwardDelays(Layer):
             f"kernel_count={self.kernel_count}, bias={self.bias is not None}, padding=({self.left_padding}, "
             f"{self.right_padding}), delays={self.delay_kind!r}, learn={self.learn}, batch_first={self.batch_first}"
         )
-
-
-def dense_kernel(weight: Tensor, position: Tensor, spread: Tensor, window: int, kernel: str) -> Tensor:
-    """Return the dense kernel (outputs, inputs, K) of DCLS; see `FeedforwardDelays` for the equation.
-
-    weight: (outputs, inputs, count). position: (count, outputs|1, inputs|1), relative to the window's centre.
-    spread: (), in steps. The gradient of a triangle at its corner and tip is 0, as in the published code.
-    """
-    taps = torch.arange(window, dtype=position.dtype, device=position.device)
-    distance = taps - (position + window // 2).unsqueeze(-1)  # (count, outputs|1, inputs|1, K)
-    if kernel == "gauss":
-        width = spread.abs() + _SMALLEST_SPREAD["gauss"]
-        shape = torch.exp(-0.5 * (distance / width) ** 2)
-    else:
-        width = spread.abs() + _SMALLEST_SPREAD["max"] if kernel == "max" else torch.ones_like(spread)
-        shape = F.relu(width - distance.abs())
-    shape = shape / (shape.sum(-1, keepdim=True) + EPSILON)
-    return (weight.permute(2, 0, 1).unsqueeze(-1) * shape).sum(0)

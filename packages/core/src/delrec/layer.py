@@ -129,9 +129,7 @@ def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
     steps, batch = current.shape[:2]
     ends = torch.as_tensor(lengths)
     if ends.shape != (batch,) or (batch and (ends.is_floating_point() or ends.dtype == torch.bool)):
-        raise ValueError(
-            f"lengths has shape {tuple(ends.shape)} and dtype {ends.dtype}; give {batch} whole numbers, one per sample"
-        )
+        raise ValueError(f"lengths is {tuple(ends.shape)} of {ends.dtype}: give {batch} whole numbers, one per sample")
     if ends.is_cpu and batch and readable(ends):
         low, high = int(ends.min()), int(ends.max())
         if low < 0 or high > steps:

@@ -126,10 +126,7 @@ class Neuron(nn.Module):
         current = torch.zeros(2, size, device=next((p.device for p in self.parameters()), None))
         out = self.step(current, self.start_states(current), self.coefficients_like(current))
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], tuple)):
-            raise TypeError(
-                f"step of {kind} returns {_shown(out)}: it returns (spike, ({', '.join(self.states)},)), a tensor and "
-                "a tuple of tensors, one per state"
-            )
+            raise TypeError(f"step of {kind} returns {_shown(out)}: give (spike, ({', '.join(self.states)},))")
         if len(out[1]) != count:
             raise ValueError(f"step of {kind} returns {len(out[1])} states of {count}: {', '.join(self.states)}")
         for name, value in zip(("the spike", *self.states), (out[0], *out[1]), strict=True):

@@ -113,9 +113,7 @@ class RecurrentDelays(SpikingLayer):
         if learn_spread and delays == "none":
             raise ValueError("learn_spread = True has no meaning with delays='none'")
         if max_delay is not None and not (isinstance(max_delay, int) and 0 <= max_delay <= _LONGEST):
-            raise ValueError(
-                f"max_delay = {max_delay!r}: a whole number of steps, at least 0 and up to {_LONGEST}, or None"
-            )
+            raise ValueError(f"max_delay = {max_delay!r}: whole steps, at least 0 and at most {_LONGEST}, or None")
         if delay_init is not None and not isinstance(delay_init, DelayInit):
             raise TypeError(f"delay_init = {delay_init!r}: give a DelayInit, such as DelayInit('uniform')")
         self.learn = learn and delays != "none"

@@ -260,9 +260,7 @@ class _Reader:
         if isinstance(value, Node):
             return self.make("where", value, 1.0, 0.0) if value.op in CONDITIONS else value
         if isinstance(value, Tensor):
-            raise RuleError(
-                f"its step reads a tensor of shape {tuple(value.shape)} from outside: return it from coefficients()"
-            )
+            raise RuleError(f"its step reads a tensor {tuple(value.shape)} from outside: return it from coefficients()")
         return float(value)
 
     def condition(self, value: Any) -> Node:

@@ -164,10 +164,7 @@ class SpikingLayer(Layer):
         if not current.is_floating_point():
             raise ValueError(f"current has dtype {current.dtype}; give a floating-point tensor")
         if transforming():
-            raise NotImplementedError(
-                f"{type(self).__name__} does not support torch.func (grad, vmap, jvp): use torch.autograd.grad, "
-                "and a batch dimension instead of vmap"
-            )
+            raise NotImplementedError(f"{type(self).__name__} does not support torch.func: use torch.autograd.grad")
 
     def clamp_(self) -> None:
         """Clamp the neuron's parameters to their range, after an optimiser step."""

@@ -49,8 +49,7 @@ class Stateful(nn.Module):
         """Call the module, continuing from the last call."""
         if torch._C._current_graph_task_id() != -1:
             raise RuntimeError(
-                "Stateful was called during the backward pass, as in activation checkpointing, when its state has "
-                "already advanced: pass the state explicitly, layer(x, state, return_state=True)"
+                "Stateful cannot run during the backward pass (checkpointing): pass the state explicitly"
             )
         after: dict[str, State | Tensor] = {}
         with ExitStack() as stack:

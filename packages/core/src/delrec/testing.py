@@ -12,15 +12,9 @@ def check_rules(
 ) -> None:
     """Compare spikes, states and gradients of a compiled neuron with the reference engine's, in float64.
 
-    Args:
-        neuron: Attached to a layer, or new; a new one is attached to a layer of 5 neurons. It is left in float64.
-        engine: The engine that compiles it.
-        steps, batch, seed: Size and seed of the random currents.
-        tolerance: Bound on |a - b| / max(1, max |b|); spikes are equal.
-
-    Raises:
-        EngineError: The engine cannot compile the neuron; the message names the operator.
-        AssertionError: A result differs; the message names it.
+    neuron: a new one is attached to a layer of 5 neurons; it is left in float64. steps, batch, seed: of the random
+    currents. tolerance: bound on |a - b| / max(1, max |b|); spikes must be equal. Raises EngineError if the engine
+    cannot compile the neuron, AssertionError naming a result that differs.
     """
     if neuron.size is None:
         neuron.attach(5)

@@ -5,7 +5,7 @@ row. Time runs down in a ring of gz, the gradient of z: sender o has reach[o] + 
 `position + k` is k steps ahead. The weight's gradient is one product per SEGMENT steps.
 """
 
-from typing import Any, NamedTuple
+from collections import namedtuple
 
 import numpy as np
 
@@ -28,32 +28,12 @@ SEGMENT = 8  # steps per product
 POSITION, LIVE, STEPS = 0, 1, 2  # of `now`: position in the ring; live entries of z, and steps, in this segment
 
 
-class Forward(NamedTuple):
-    """Scratch of a tile, forward."""
-
-    y: Any
-    z: Any
-    live: Any
-    index: Any
-    value: Any
-    count: Any
+# scratch of a tile, forward
+Forward = namedtuple("Forward", "y z live index value count")
 
 
-class Backward(NamedTuple):
-    """Scratch of a tile, backward."""
-
-    y: Any
-    g: Any
-    now: Any
-    y_lanes: Any
-    g_lanes: Any
-    gz: Any
-    z: Any
-    live: Any
-    index: Any
-    value: Any
-    start: Any
-    ring: Any
+# scratch of a tile, backward
+Backward = namedtuple("Backward", "y g now y_lanes g_lanes gz z live index value start ring")
 
 
 @allocating

@@ -7,7 +7,8 @@ forward pass, k steps ahead in the backward pass. The gradient of a kernel follo
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,40 +22,18 @@ from delrec.engines.cpu.vector import LANES, get, put
 from delrec.engines.ops import Operator, delayed_operator
 from delrec.engines.threads import parallel
 
-
-class Sizes(NamedTuple):
-    """Sizes of a pass: its input and output begin at steps `arrive` and `leave` of a common clock.
-
-    Input that arrives at a step reaches the output of `window` steps, its own included.
-    """
-
-    arrive: int
-    arriving: int
-    leave: int
-    leaving: int
-    batch: int
-    senders: int
-    receivers: int
-    window: int
+# Sizes of a pass. Its input and output begin at steps `arrive` and `leave` of a common clock; input that arrives at a
+# step reaches the output of `window` steps, its own included.
+Sizes = namedtuple("Sizes", "arrive arriving leave leaving batch senders receivers window")
 
 
-class Taps(NamedTuple):
-    """Flat arrays: place (receivers, senders), factor (receivers, senders, 2), offset (receivers,) or empty.
-
-    A place is counted in elements from the first of the NEAR rings that are read together.
-    """
-
-    place: Any
-    factor: Any
-    offset: Any
+# Flat arrays: place (receivers, senders), factor (receivers, senders, 2), offset (receivers,) or empty. A place is
+# counted in elements from the first of the NEAR rings that are read together.
+Taps = namedtuple("Taps", "place factor offset")
 
 
-class Gradient(NamedTuple):
-    """For the gradient of the taps: the layer's input, places and sums by [sender, receiver]; empty if not wanted."""
-
-    inputs: Any
-    place: Any
-    factor: Any
+# For the gradient of the taps: the layer's input, places and sums by [sender, receiver]; empty if not wanted.
+Gradient = namedtuple("Gradient", "inputs place factor")
 
 
 def _forward(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,49 +21,17 @@ _DENSE_SHARE = 0.35  # share of live entries of z above which the dense product 
 _latest: weakref.WeakKeyDictionary[Neuron, Recurrence] = weakref.WeakKeyDictionary()  # of the layer of each neuron
 
 
-class Taps(NamedTuple):
-    """Axonal delays: sender o has counts[o] taps (a multiple of 4) from step first[o] on, at taps[o * width ..].
-
-    left, middle, right: number of taps before, at and after 1 + d. slope: 1 / half-width. reach: first + counts.
-    weight: padded, by sender in the forward pass, by receiver in the backward pass. dense_above: number of live entries
-    of z above which the dense product is faster. g_delay, g_width: sums of one group, in float64.
-    """
-
-    first: Array
-    counts: Array
-    taps: Array
-    width: int
-    left: Array
-    middle: Array
-    right: Array
-    slope: Array
-    reach: Array
-    weight: Array
-    dense_above: float
-    g_delay: Array
-    g_width: Array
-
-
-class Pairs(NamedTuple):
-    """Synaptic delays: each connection reads pairs of neighbouring steps, see `Synaptic`.
-
-    place, factor: (N, N, per) and (N, N, per, 2), [receiver, sender] in the forward pass and transposed in the backward
-    pass, like weight; span: (sender, receiver, 4), the steps that bound the triangle's sides. All are `_blocked`, and
-    steps are counted in elements from the block's first ring. ahead: distance of the places before step 1. length:
-    steps in a ring. direct: 1 if the pairs are taps of the sequence itself. g_span, g_total: sums of one group, laid
-    out like weight.
-    """
-
-    place: Array
-    factor: Array
-    per: int
-    ahead: int
-    length: int
-    direct: int
-    span: Array
-    weight: Array
-    g_span: Array
-    g_total: Array
+# Axonal delays: sender o has counts[o] taps (a multiple of 4) from step first[o] on, at taps[o * width ..]. left,
+# middle, right: number of taps before, at and after 1 + d. slope: 1 / half-width. reach: first + counts. weight:
+# padded, by sender in the forward pass, by receiver in the backward pass. dense_above: number of live entries of z
+# above which the dense product is faster. g_delay, g_width: sums of one group, in float64.
+Taps = namedtuple("Taps", "first counts taps width left middle right slope reach weight dense_above g_delay g_width")
+# Synaptic delays: each connection reads pairs of neighbouring steps, see `Synaptic`. place, factor: (N, N, per) and
+# (N, N, per, 2), [receiver, sender] in the forward pass, transposed in the backward pass, like weight; span: (sender,
+# receiver, 4), the steps that bound the triangle's sides. All are `_blocked`, and steps are counted in elements from
+# the block's first ring. ahead: distance of the places before step 1. length: steps in a ring. direct: 1 if the pairs
+# are taps of the sequence itself. g_span, g_total: sums of one group, laid out like weight.
+Pairs = namedtuple("Pairs", "place factor per ahead length direct span weight g_span g_total")
 
 
 def recurrence_of(neuron: Neuron, inputs: Inputs) -> Recurrence:

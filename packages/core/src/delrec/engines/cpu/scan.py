@@ -1,13 +1,14 @@
 """The two passes of the scan on tensors; see `engines.ops.scan_operator`."""
 
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, Array, add_up, flat, tile_count
+from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
 from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
 from delrec.engines.cpu.vector import COLUMNS, LANES
 from delrec.engines.ops import Inputs, scan_operator
@@ -18,80 +19,32 @@ from delrec.rules import Rules
 _ROUNDED = 4  # taps are read by as many at once
 
 
-class Shape(NamedTuple):
-    """Sizes and switches; the switches are 0 or 1.
-
-    row: size rounded up to whole vectors. keep: store planes for the backward pass. traced: store the states. prefix:
-    steps of spike bits before step 0, of which `past` hold given spikes.
-    """
-
-    steps: int
-    batch: int
-    size: int
-    row: int
-    keep: int
-    traced: int
-    prefix: int
-    past: int
-    recurrent: int
+# Sizes, and switches 0 or 1. row: size rounded up to whole vectors. keep: store planes for the backward pass. traced:
+# store the states. prefix: steps of spike bits before step 0, of which `past` hold given spikes.
+Shape = namedtuple("Shape", "steps batch size row keep traced prefix past recurrent")
 
 
-class Given(NamedTuple):
-    """Flat arrays that both passes read.
-
-    mask: (B, N) or (T, B, N), or empty; mask_step: its stride in time. coef: (C, N). numbers: `rules.Rules.numbers`.
-    start: (states, B, N).
-    """
-
-    mask: Array
-    mask_step: int
-    coef: Array
-    numbers: Array
-    start: Array
+# Arrays that both passes read; all arrays here are flat. mask: (B, N) or (T, B, N), or empty; mask_step: its stride in
+# time. coef: (C, N). numbers: `rules.Rules.numbers`. start: (states, B, N).
+Given = namedtuple("Given", "mask mask_step coef numbers start")
 
 
-class Planes(NamedTuple):
-    """Flat arrays that the forward pass fills.
-
-    spikes: (T, B, N). states: (states, B, N), initial and then final. trace: (states, T, B, N) and kept: (planes, T, B,
-    N), where requested.
-    """
-
-    spikes: Array
-    states: Array
-    trace: Array
-    kept: Array
+# Arrays that the forward pass fills. spikes: (T, B, N). states: (states, B, N), initial and then final. trace: (states,
+# T, B, N) and kept: (planes, T, B, N), where requested.
+Planes = namedtuple("Planes", "spikes states trace kept")
 
 
-class Incoming(NamedTuple):
-    """Gradients of spikes (T, B, N), final states (states, B, N) and trace (states, T, B, N), or empty; flat."""
-
-    spikes: Array
-    final: Array
-    trace: Array
+# Gradients of spikes (T, B, N), final states (states, B, N) and trace (states, T, B, N), or empty.
+Incoming = namedtuple("Incoming", "spikes final trace")
 
 
-class Wanted(NamedTuple):
-    """The gradients to compute, 0 or 1 each."""
-
-    weight: int
-    taps: int
-    coef: int
-    start: int
+# The gradients to compute, 0 or 1 each.
+Wanted = namedtuple("Wanted", "weight taps coef start")
 
 
-class Sums(NamedTuple):
-    """Flat arrays for the gradients.
-
-    current: (T, B, N). weight: (row, row), [sender, receiver], and coef: (C, N), of one group of tiles. start: (states,
-    B, N). past: (past, B, N).
-    """
-
-    current: Array
-    weight: Array
-    coef: Array
-    start: Array
-    past: Array
+# Arrays for the gradients. current: (T, B, N). weight: (row, row), [sender, receiver], and coef: (C, N), of one group
+# of tiles. start: (states, B, N). past: (past, B, N).
+Sums = namedtuple("Sums", "current weight coef start past")
 
 
 def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:

@@ -4,7 +4,8 @@ Time runs down in a ring: line `position + k` is k steps ago (forward) or k step
 tables.length + SLACK lines of LANES values.
 """
 
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 
@@ -79,19 +80,8 @@ def add_sides(e, builder, lines, span, count, sides, total):
     loop.close([])
 
 
-class Room(NamedTuple):
-    """Scratch of a tile; g, g_lanes, ring_once and kept are of the backward pass."""
-
-    y: Any
-    g: Any
-    now: Any
-    arrived: Any
-    sent: Any
-    once: Any
-    twice: Any
-    ring: Any
-    ring_once: Any
-    kept: Any
+# scratch of a tile; g, ring_once and kept are for the backward pass
+Room = namedtuple("Room", "y g now arrived sent once twice ring ring_once kept")
 
 
 @allocating

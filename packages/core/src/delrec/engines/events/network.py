@@ -44,9 +44,7 @@ class EventNetwork:
         self.scores: Callable[[Tensor], Tensor] = getattr(layers, "scores", lambda outputs: outputs.sum(0))
         listed = hasattr(layers, "event_layers")
         if isinstance(layers, nn.Module) and not isinstance(layers, nn.Sequential) and not listed:
-            raise ValueError(
-                f"a {type(layers).__name__} does not say in which order its layers run: give a list of them, in order"
-            )
+            raise ValueError(f"the order of the layers of a {type(layers).__name__} is unknown: give a list of them")
         parts: list[Any] = list(layers.event_layers() if listed else layers)
         with ExitStack() as stack, torch.no_grad():
             for part in parts:
@@ -131,10 +129,8 @@ def _connection(name: str, layer: nn.Linear | FeedforwardDelays) -> dict[str, An
     weight, delay = layer.weight.double(), None
     if isinstance(layer, FeedforwardDelays):
         if layer.right_padding or layer.left_padding != layer.window - 1:
-            raise ValueError(
-                f"{name} has left_padding = {layer.left_padding}, right_padding = {layer.right_padding}: an output "
-                f"would need input from the future; streaming needs window - 1 = {layer.window - 1} and 0"
-            )
+            padding = f"left_padding = {layer.left_padding}, right_padding = {layer.right_padding}"
+            raise ValueError(f"{name} has {padding}: streaming needs window - 1 = {layer.window - 1} and 0")
         weight, delay = _elements(layer.dense_kernel().double())
     bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.double()
     return {"size": len(weight), "weight": weight, "bias": bias, "input_delay": delay}
@@ -174,10 +170,8 @@ def _neurons(name: str, layer: SpikingLayer | Neuron, dtype: torch.dtype) -> dic
     if isinstance(layer, RecurrentDelays):
         found |= {"recurrent": layer.effective_weight(), "delay": layer._delays_in_use()}
         if not torch.equal(found["delay"], found["delay"].round()):
-            raise ValueError(
-                f"{name} has delays that are not whole steps, and keeps them (rounding = {layer.rounding!r}), but a "
-                "spike arrives in one step: call its round_(), or set another rounding"
-            )
+            kept = f"has delays that are not whole steps, and rounding = {layer.rounding!r} keeps them"
+            raise ValueError(f"{name} {kept}: call its round_(), or set another rounding")
     return found
 
 

@@ -1,7 +1,7 @@
-"""The triton engine: the whole scan in one launch, on CUDA tensors; on CPU tensors in Triton's interpreter.
+"""The triton engine: the whole scan in one launch, on CUDA tensors, or in Triton's interpreter on CPU tensors.
 
-See docs/engines.md. The interpreter runs where the variable TRITON_INTERPRET=1 was set before triton was first
-imported: it is slow, and there to check the kernels without a card.
+See docs/engines.md. The interpreter runs if TRITON_INTERPRET=1 was set before triton was first imported: it is slow,
+and checks the kernels without a GPU.
 """
 
 from functools import cache
@@ -22,7 +22,7 @@ except Exception as error:  # absent, or broken by another package, in many ways
 else:  # an error of our own modules is raised
     from delrec.engines.triton import delays, scan
     from delrec.engines.triton.spellings import steps_of
-    from delrec.engines.triton.tiles import INTERPRETED, precision_of
+    from delrec.engines.triton.tiles import INTERPRETED
 
 
 class Triton(Compiled):
@@ -34,16 +34,19 @@ class Triton(Compiled):
         operator, delayed = scan.operator, delays.delayed
 
     def supports(self, request: Request) -> str | None:
-        """Return why the scan cannot be launched for this, or None."""
-        return super().supports(request) or _too_large(request)
+        """Return why the scan cannot run this, or None; kernels number a step and the weight in 32 bits."""
+        batch, size = request.current.shape[1:]
+        most = max(batch * size, size * size if request.weight is not None else 0)
+        reason = super().supports(request)
+        if reason is None and most >= 2**31:
+            reason = f"numbers elements in 32 bits, and B = {batch:,}, N = {size:,} make {most:,} >= 2^31"
+        return reason
 
     def takes(self, neuron: Neuron, device: str, dtype: torch.dtype) -> str | None:
         """Return why a neuron cannot be compiled for a type of device and a dtype, or None."""
         reason = _refuses(device, dtype)
         if reason:
             return reason
-        if INTERPRETED and precision_of(dtype) == "bf16":
-            return "cannot multiply in bfloat16 in Triton's interpreter: torch.set_float32_matmul_precision('highest')"
         try:
             steps_of(neuron, dtype)
         except RuleError as error:
@@ -51,7 +54,7 @@ class Triton(Compiled):
         return None
 
     def takes_map(self, inputs: Tensor, weight: Tensor, steps: int = 0) -> bool:
-        """Return whether taps can be numbered in 32 bits, and tiles by a launch."""
+        """Return whether 32 bits can number the taps, and a launch the tiles."""
         if _refuses(inputs.device.type, inputs.dtype) or weight.numel() >= 2**30:
             return False
         return max(weight.shape) <= delays.GRID * delays.RECEIVERS and steps <= delays.GRID * delays.TIME
@@ -76,24 +79,13 @@ _refuses._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 @cache
 def _no_launch() -> str | None:
-    """Return why nothing can be launched on this machine, or None: triton compiles its way to the driver itself."""
+    """Return why triton cannot launch anything on this machine, or None: it compiles its interface to the driver."""
     try:
         triton.runtime.driver.active.get_current_target()
-    except Exception as error:  # no C compiler, no headers of Python, no driver: each raises another error
+    except Exception as error:  # no C compiler, no headers of Python, or no driver: different errors
         return (
             f"cannot be launched by triton ({type(error).__name__}: {error}); install a C compiler and Python's headers"
         )
-    return None
-
-
-def _too_large(request: Request) -> str | None:
-    """Return what kernels could not number in 32 bits, the places of a step or of the weight, or None."""
-    batch, size = request.current.shape[1:]
-    for what, count in (("B N", batch * size), ("N N", size * size if request.weight is not None else 0)):
-        if count >= 2**31:
-            return (
-                f"numbers what it reads in 32 bits, and of B = {batch:,}, N = {size:,} has {what} = {count:,} >= 2^31"
-            )
     return None
 
 

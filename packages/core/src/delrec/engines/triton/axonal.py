@@ -1,12 +1,12 @@
-"""One delay per sender: what arrives of past spikes, and what of later gradients comes back to a spike.
+"""One delay per sender: the arriving spikes, the gradients that return to a spike, and the product with the weight.
 
 A sender's taps are `count` neighbouring steps from `low` on, of which the first `left` lie at or before the triangle's
-middle. With j counted from the oldest (k = low + count - 1 - j), i from the newest (i = count - 1 - j),
+middle. With j counted from the oldest (k = low + count - 1 - j) and i from the newest (i = count - 1 - j),
 
     s^2 m = e_right + j  on the right,    s^2 m = e_left + i  on the left,
 
-so that a triangle of any width is read from four whole numbers: how many spikes lie on each side, and the sums of their
-places. They are counted in words of 32 steps; nothing is accumulated over time, nothing drifts.
+so a triangle of any width is read from four whole numbers: the number of spikes on each side and the sums of their
+positions. They are counted in words of 32 steps; nothing accumulates over time, so nothing drifts.
 Word w of (b, n) holds steps 32 (w - prefix) to 32 (w - prefix) + 31, the first in its lowest bit.
 """
 
@@ -18,15 +18,15 @@ from delrec.engines.triton.spellings import div, sign
 
 @triton.jit
 def taps_of(c, s, reach):
-    """Return the first tap k of triangles around c, how many there are up to `reach`, how many left of c, and at c too.
+    """Return the first tap k of triangles around c, and the number of taps: up to `reach`, before c, and up to c.
 
-    As `delays.triangle_sides` decides; s is the half-width. Of what is no number there are none.
+    As in `delays.triangle_sides`; s is the half-width. NaN has no taps.
     """
     low, high = tl.ceil(c - s), tl.floor(c + s)
     low = tl.where(s - tl.abs(low - 1 - c) >= 0, low - 1, tl.where(s - tl.abs(low - c) >= 0, low, low + 1))
     high = tl.where(s - tl.abs(high + 1 - c) >= 0, high + 1, tl.where(s - tl.abs(high - c) >= 0, high, high - 1))
     low, high = tl.maximum(low, 1), tl.minimum(high, reach)
-    some = (high >= low) & (c == c)  # a minimum of NaN and a number is the number
+    some = (high >= low) & (c == c)  # not NaN, of which a minimum is the other number
     strict = tl.maximum(tl.minimum(high, tl.ceil(c) - 1) - low + 1, 0)
     right = tl.maximum(high - tl.maximum(low, tl.floor(c) + 1) + 1, 0)
     count = high - low + 1
@@ -38,7 +38,7 @@ def taps_of(c, s, reach):
 
 @triton.jit
 def height(k, c, s):
-    """Return s^2 m of tap k, which need not be inside."""
+    """Return s^2 m of tap k, which may lie outside the triangle."""
     return tl.maximum(s - tl.abs(k - c), 0)
 
 
@@ -46,13 +46,13 @@ def height(k, c, s):
 def lay_out_senders(
     delay, width, tables, edges, size, reach, PRECISE: tl.constexpr, ONE_WIDTH: tl.constexpr, COLS: tl.constexpr
 ):
-    """Fill the tables that `delayed` and `returned` read, from delay (N,) and half-width, (N,) or () if ONE_WIDTH.
+    """Fill the tables of `delayed` and `returned` from delay (N,) and half-width, (N,) or () if ONE_WIDTH.
 
-    tables: whole numbers (6, N): low, count, left, near, mid, far; near is 0 where there is no tap. Then two more: the
-    taps of the widest triangle, and its words of 32 steps. edges: (9, N): e_left, e_right, 1 / s^2, m[near],
-    m[mid+1] - m[mid], m[far], what the taps at mid and far are to the sides, -1, 0 or 1, and whether far is a tap. A
-    triangle that is cut off before its middle has mid before its last tap; of a single tap, far is the next, where m is
-    0. No tap is longer than `reach`. One program fills all.
+    tables: whole numbers (6, N): low, count, left, near, mid, far; near is 0 without taps. Then two more: the taps of
+    the widest triangle, and its words of 32 steps. edges: (9, N): e_left, e_right, 1 / s^2, m[near], m[mid+1] - m[mid],
+    m[far], the sides of the taps at mid and far (-1, 0 or 1), and whether far is a tap. A triangle cut off before its
+    middle has mid before its last tap; for a single tap, far is the next step, where m is 0. No tap is longer than
+    `reach`. One program fills all tables.
     """
     longest = tl.full((), 0, tl.int32)
     for first in range(0, size, COLS):
@@ -94,7 +94,7 @@ def lay_out_senders(
 def sender_gradients(sums, width, g_delay, g_width, size, programs, ONE_WIDTH: tl.constexpr, COLS: tl.constexpr):
     """Fill the gradients of delay and half-width, (N,), from sums (programs, 3, N) over the spikes.
 
-    They are of m times the gradient y that came back, of y right minus left of the middle, and of all inside:
+    The sums are those of the returned gradient weighted by m, right minus left of the middle, and of all taps:
     dm/dd = sign(k - (1+d)) / s^2 and dm/ds = 1 / s^2 - 2 m / s.
     """
     n = tl.program_id(0) * COLS + tl.arange(0, COLS)
@@ -118,16 +118,16 @@ def tap(j, count, left, e_left, e_right, REAL: tl.constexpr):
 
 @triton.jit
 def low_bits(count):
-    """Return words whose lowest `count` bits are 1; count is put in 0 .. 32."""
+    """Return words whose lowest `count` bits are 1, with count clamped to 0 .. 32."""
     some = (tl.full((), 1, tl.uint32) << tl.where(count > 0, count, 0).to(tl.uint32) % 32) - 1
     return tl.where(count >= 32, tl.full((), 0xFFFFFFFF, tl.uint32), tl.where(count > 0, some, 0))
 
 
 @triton.jit
 def count_and_place(x):
-    """Return how many bits of words are 1, and the sum of their places 0 .. 31, by halves.
+    """Return the number of bits that are 1 and the sum of their positions 0 .. 31, for two words in 64 bits.
 
-    For two words at once, the lower and the upper half of 64 bits: (lower count, lower sum, upper count, upper sum).
+    Returns (lower count, lower sum, upper count, upper sum).
     """
     place = (x >> 1) & 0x5555555555555555
     count = (x & 0x5555555555555555) + place
@@ -149,7 +149,7 @@ def count_and_place(x):
 
 @triton.jit
 def window_words(bits, first, plane, at, ok, words):
-    """Return the 32 steps from place `first` (COLS,) of the bits on, (ROWS, COLS); silence where there are no words."""
+    """Return the 32 steps from position `first` (COLS,) of the bits on, (ROWS, COLS); silence beyond the words."""
     word, shift = first >> 5, (first & 31).to(tl.uint32)
     here = ok & ((word >= 0) & (word < words))[None, :]
     after = ok & ((word >= -1) & (word < words - 1))[None, :]
@@ -186,22 +186,21 @@ def delayed(t, bits, prefix, words, plane, at, ok, senders, inside, tables, edge
     return z * scale
 
 
-# steps from one sum over all taps to the next; in between it is moved on, and a rounding lasts as long
-EVERY = tl.constexpr(16)
-MANY = tl.constexpr(6)  # taps that are always summed: with running sums a triangle takes as many reads, or one less
+EVERY = tl.constexpr(16)  # steps between two full sums; updates in between accumulate rounding
+MANY = tl.constexpr(6)  # taps up to which the sum is always full: running sums would take as many reads, or one less
 
 
 @triton.jit
 def own(cols, ROOM: tl.constexpr, ROWS: tl.constexpr):
-    """Return where a program's rows of columns lie in (programs, ROOM, ROWS): one read serves all of a column."""
+    """Return the places of a program's columns in (programs, ROOM, ROWS): one read serves all rows of a column."""
     return ((tl.program_id(0).to(tl.int64) * ROOM + cols) * ROWS)[None, :] + tl.arange(0, ROWS)[:, None]
 
 
 @triton.jit
 def lines(ring, slots, cols, SIZE: tl.constexpr, ROWS: tl.constexpr):
-    """Return where the rows of columns lie in a ring (programs, N, slots, ROWS), at its first slot.
+    """Return the places of columns in a ring (programs, N, slots, ROWS), at its first slot.
 
-    The slots of a column are neighbours, since each column is read at its own delay.
+    The slots of a column are adjacent, since each column is read at its own delay.
     """
     first = (tl.program_id(0).to(tl.int64) * SIZE + cols) * slots * ROWS
     return ring + first[None, :] + tl.arange(0, ROWS)[:, None]
@@ -209,7 +208,7 @@ def lines(ring, slots, cols, SIZE: tl.constexpr, ROWS: tl.constexpr):
 
 @triton.jit
 def at_step(line, step, steps, ring_mask, there, ROWS: tl.constexpr):
-    """Return gz of a step (COLS,), (ROWS, COLS), and silence from the last on."""
+    """Return gz of the steps (COLS,), (ROWS, COLS), and silence after the last step."""
     met = there & (step.to(tl.uint32) < steps)  # a step before the first is a large number
     return tl.load(line + ((step & ring_mask) * ROWS)[None, :], mask=met[None, :], other=0)
 
@@ -219,19 +218,18 @@ def returned(
     t, ring, ring_mask, steps, running, wide, cols, inside, tables, edges, longest, SIZE: tl.constexpr,
     ROWS: tl.constexpr, TAPS: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
-    """Return y = sum_k m[k] gz[t+k], (ROWS, COLS), and where TAPS the sums of gz: right minus left, and all.
+    """Return y = sum_k m[k] gz[t+k], (ROWS, COLS), and if TAPS the sums of gz: right minus left, and all.
 
     tables, edges: see `lay_out_senders`. running: (3, programs, N, ROWS), planes of `wide` numbers, zeros before the
-    last step. Rows that are not in the batch are no numbers.
+    last step. Rows beyond the batch are meaningless.
 
-    From y of the step after it is moved on, at a cost that no width changes: m rises by 1 / s^2 from near to mid and
-    falls by as much from mid + 1 to far,
+    y is updated from the step after, at a cost independent of the width: m rises by 1 / s^2 from near to mid and falls
+    by as much from mid + 1 to far,
 
         y[t] - y[t+1] = m[near] gz[t+near] + (m[mid+1] - m[mid]) gz[t+1+mid] - m[far] gz[t+1+far] + (L - R) / s^2
 
-    with the sums of gz[t+1+k] over near <= k < mid, L, and mid < k < far, R, which move on as well. Every EVERY steps
-    all are summed anew, so that y is right beside the largest gz that was met since; of what is far smaller, digits are
-    lost.
+    with L the sum of gz[t+1+k] over near <= k < mid and R over mid < k < far, which are updated too. Every EVERY steps
+    all are summed again, so the error of y is relative to the largest gz since then.
     """
     near = tl.load(tables + 3 * SIZE + cols, mask=inside, other=0)
     mid = tl.load(tables + 4 * SIZE + cols, mask=inside, other=0)
@@ -284,3 +282,35 @@ def returned(
         sides = after - before + side_mid * at_mid + side_far * at_far
         total = after + before + at_mid + at_far
     return y, sides, total
+
+
+# instructions of one term for four rows, counted in the code for sm_90
+TERM, LISTED_TERM = tl.constexpr(7), tl.constexpr(12)
+
+
+@triton.jit
+def product(
+    values, weight, live, count, cols, SIZE: tl.constexpr, ROWS: tl.constexpr, LISTED: tl.constexpr,
+    DEEP: tl.constexpr, REAL: tl.constexpr,
+):  # fmt: skip
+    """Return sum_k values[row, k] weight[k, col], (ROWS, COLS), over the first `count` terms, or those in `live`.
+
+    DEEP loads are in flight. values: (programs, N + DEEP, ROWS), so that one read serves all rows of a term, with zeros
+    after the last. No read is masked: columns beyond N read the last one; rows beyond the batch are meaningless. Every
+    step reads the weight again, so a multiprocessor's cache should evict it last.
+    """
+    cols = tl.minimum(cols, SIZE - 1)
+    place = values + tl.program_id(0).to(tl.int64) * ((SIZE + DEEP) * ROWS) + tl.arange(0, ROWS)
+    total = tl.zeros((ROWS, cols.shape[0]), REAL)
+    for e in range(0, count, DEEP):
+        for u in tl.static_range(DEEP):
+            if LISTED:
+                k = tl.load(live + e + u)
+            elif SIZE % DEEP == 0:
+                k = e + u
+            else:
+                k = tl.minimum(e + u, SIZE - 1)
+            a = tl.load(place + (e + u) * ROWS)
+            b = tl.load(weight + k * SIZE + cols, eviction_policy="evict_last")
+            total = tl.fma(tl.broadcast_to(a[:, None], total.shape), tl.broadcast_to(b[None, :], total.shape), total)
+    return total

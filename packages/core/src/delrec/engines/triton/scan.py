@@ -1,4 +1,4 @@
-"""The two passes of the scan as launches; see `engines.ops.scan_operator`. Nothing is read back to the host."""
+"""The two passes of the scan as launches; see `engines.ops.scan_operator`. Nothing is copied back to the host."""
 
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,36 +14,24 @@ from delrec.engines.triton.axonal import lay_out_senders, sender_gradients
 from delrec.engines.triton.scan_kernels import backward_scan, forward_scan, weight_gradient
 from delrec.engines.triton.spellings import steps_of
 from delrec.engines.triton.synaptic import LONGEST, connection_gradients, lay_out_connections
-from delrec.engines.triton.tiles import (
-    OPTIONS,
-    Tiles,
-    connection_tiles,
-    edge_of,
-    launch,
-    parts_of,
-    power_of_two,
-    precision_of,
-    processors_of,
-    tiles_for,
-)
+from delrec.engines.triton.tiles import INTERPRETED, OPTIONS, Tiles, connection_tiles, edge_of, launch, tiles_for
 from delrec.neurons import Neuron, neuron_of
 
-EDGE, COLS = 32, 256  # of the tiles that tables are made in
+PARTS = 2 if INTERPRETED else 256  # programs for the gradient of the weight
+EDGE, COLS = 32, 256  # tiles of the kernels that fill tables
 
 
 class Plan(NamedTuple):
-    """How a scan is run, and so how it is run back.
+    """The plan of both passes of a scan.
 
-    kind: 0 without recurrence, 1 with one delay per sender, 2 with one per connection.
-    masked: 0 without a mask, 1 with one that holds all steps, 2 with one per step. reach: a tap that none is longer
-    than. past: how many given steps can be met; they fill the last bits of the first `prefix` words. slots: how many
-    steps a ring holds, or with a delay per connection a block, a power of 2. precise: of delays, never less than
-    float32, nor less than delays or weights have.
+    kind: 0 no recurrence, 1 one delay per sender, 2 one per connection. masked: 0 no mask, 1 one for all steps, 2 one
+    per step. reach: the longest tap. past: number of given steps that can be reached; they fill the last bits of the
+    first `prefix` words. slots: steps in a ring, or for kind 2 in a block, a power of 2. precise: dtype for delays, at
+    least float32 and that of delays and weights.
     """
 
     steps: ModuleType
     tiles: Tiles
-    precision: str
     kind: int = 0
     weight: Any = None
     delay: Any = None
@@ -57,23 +45,23 @@ class Plan(NamedTuple):
     precise: torch.dtype = torch.float32
 
     def constants(self, size: int, coef: Tensor) -> dict[str, Any]:
-        """Return the constants that both passes are compiled for."""
-        tiles = self.tiles
+        """Return the constants of both passes' kernels."""
+        _, rows, cols, deep, _ = self.tiles
         return {
-            "SIZE": size, "ROWS": tiles.rows, "COLS": tiles.cols, "DEEP": tiles.deep, "DOT": tiles.dot,
-            "PRECISION": self.precision, "KIND": self.kind, "MASKED": self.masked, "ACROSS": coef.shape[1],
+            "SIZE": size, "ROWS": rows, "COLS": cols, "DEEP": deep, "KIND": self.kind, "MASKED": self.masked,
+            "ACROSS": coef.shape[1],
         }  # fmt: skip
 
     def types(self) -> dict[str, Any]:
-        """Return what kernels of delays are compiled for."""
+        """Return the constants of the kernels that read delays."""
         precise = tl.float64 if self.precise == torch.float64 else tl.float32
         return {"PRECISE": precise, "ONE_WIDTH": self.width.numel() == 1}
 
     def tables(self, by_sender: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return weight, tables and edges as the scan takes them, [sender, receiver] or [receiver, sender].
+        """Return weight, tables and edges for the scan, [sender, receiver] or [receiver, sender].
 
-        See `axonal.lay_out_senders`, and `synaptic.lay_out_connections`, whose `longest` is the only table and whose
-        triangles are the edges.
+        See `axonal.lay_out_senders`, and `synaptic.lay_out_connections`, where `longest` is the table and the triangles
+        are the edges.
         """
         weight, size = self.weight, len(self.weight)
         if self.kind == 1:
@@ -93,18 +81,17 @@ class Plan(NamedTuple):
 
 
 def plan_of(neuron: Neuron, inputs: Inputs, limit: int | None) -> Plan:
-    """Return how a scan is run; limit: a tap that none is longer than. inputs.current need not hold values."""
+    """Return the plan of a scan; limit: the longest tap, or None. The values of inputs.current are not read."""
     current, weight, delay, width, mask = inputs[:5]
     steps, batch, size = current.shape
-    precision = precision_of(current.dtype)
-    tiles, own = tiles_for(size, batch, current.dtype, precision), steps_of(neuron, current.dtype)
+    tiles, own = tiles_for(size, batch), steps_of(neuron, current.dtype)
     if weight is None or delay is None or width is None:
-        return Plan(own, tiles, precision)
-    # to read the longest delay waits for the device: not where `max_delay` is set
+        return Plan(own, tiles)
+    # reading the longest delay waits for the device, unless `max_delay` is set
     reach = kernel_length(delay, width) - 1 if limit is None else limit
     reach = min(reach, steps - 1 + len(inputs.history))
     kind, past = delay.dim(), past_of(inputs, limit)
-    slots = power_of_two(min(reach + 2, steps) if kind == 1 else reach + 3)
+    slots = triton.next_power_of_2(min(reach + 2, steps) if kind == 1 else reach + 3)
     if kind == 2:
         number = _kept(slots, current.dtype).itemsize
         tiles = connection_tiles(size, batch, processors_of(current.device), number)
@@ -114,19 +101,19 @@ def plan_of(neuron: Neuron, inputs: Inputs, limit: int | None) -> Plan:
         mask = mask.expand(current.shape[3 - mask.dim() :]).contiguous()
     precise = torch.float64 if torch.float64 in (delay.dtype, weight.dtype) else torch.float32
     return Plan(
-        own, tiles, precision, kind, weight.contiguous(), delay.contiguous(), width.contiguous(), mask, masked, reach,
+        own, tiles, kind, weight.contiguous(), delay.contiguous(), width.contiguous(), mask, masked, reach,
         past, (past + 31) // 32, slots, precise,
     )  # fmt: skip
 
 
 def past_of(inputs: Inputs, limit: int | None) -> int:
-    """Return how many of the given steps may be met; delays are not asked, since the bits' shape follows from it."""
+    """Return how many given steps may be reached, without reading delays, since the shape of the bits follows."""
     given = len(inputs.history)
     return given if limit is None else min(given, limit)
 
 
 def room(neuron: Neuron, inputs: Inputs, limit: int | None) -> tuple[int, Tensor]:
-    """Return how many planes are kept, and room for the bits of the spikes, words of 32 steps, the given ones first."""
+    """Return the number of planes to keep, and memory for the bits of the spikes, in words of 32 steps."""
     steps, batch, size = inputs.current.shape
     words = 0
     if inputs.delay is not None:
@@ -150,7 +137,7 @@ def forward(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     if plan.kind:
         weight, tables, edges = plan.tables(by_sender=True)
     if plan.kind == 1:
-        z, live = _handed_over(2, tiles, batch, size, current), none.new_empty(tiles.programs, size + tiles.deep)
+        z, live = _operands(2, tiles, size, current), none.new_empty(tiles.programs, size + tiles.deep)
     elif plan.kind == 2:
         z, running = _lines(tiles, size, 2 * slots + 1, slots, current, torch.zeros)
         slots *= 2
@@ -183,7 +170,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     if plan.kind:
         weight, tables, edges = plan.tables(by_sender=False)
     if plan.kind == 1:
-        sent = _handed_over(1, tiles, batch, size, kept)
+        sent = _operands(1, tiles, size, kept)
         ring = kept.new_empty(tiles.programs, size, slots, tiles.rows)
         running = kept.new_zeros(3, tiles.programs, size, tiles.rows)
         sums = kept.new_zeros(tiles.programs, 3, size, dtype=torch.float64) if need_taps else none
@@ -212,19 +199,19 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
 
 
 def _like(gradient: Tensor | None, of: Tensor | None) -> Tensor | None:
-    """Return a gradient summed to the shape of what it is of, in its dtype."""
+    """Return a gradient summed to the shape of its tensor, in its dtype."""
     return None if gradient is None or of is None else gradient.sum_to_size(of.shape).to(of.dtype)
 
 
 def _weight_gradient(plan: Plan, tables: Tensor, edges: Tensor, bits: Tensor, g_x: Tensor) -> Tensor:
-    """Return dW, one product over all steps after the scan: inside it, every program would need a sum of its own."""
+    """Return dW, computed after the scan: inside it, every program would need its own sum."""
     steps, batch, size = g_x.shape
     edge, count, share = parts_of(size, steps)
     parts, tiles = g_x.new_empty(count, size, size), -(-size // edge)
     launch(
         weight_gradient, (tiles, tiles, count), OPTIONS | {"num_warps": 4},
         g_x, bits if plan.mask is None else plan.mask, tables, edges, bits, parts, steps, batch, plan.prefix, share,
-        SIZE=size, EDGE=edge, DEEP=16, PRECISION=plan.precision, MASKED=plan.masked,
+        SIZE=size, EDGE=edge, DEEP=16, MASKED=plan.masked,
     )  # fmt: skip
     return parts.sum(0)
 
@@ -256,22 +243,36 @@ def _connection_gradients(
     return g_weight, g_delay, g_width.sum(0)
 
 
-def _handed_over(lists: int, tiles: Tiles, batch: int, size: int, like: Tensor) -> Tensor:
-    """Return room for what a step hands to its product, see `products`."""
-    if tiles.dot:
-        return like.new_empty(batch, size)
+def _operands(lists: int, tiles: Tiles, size: int, like: Tensor) -> Tensor:
+    """Return memory for the operands of `axonal.product`."""
     return like.new_zeros(lists, tiles.programs, size + tiles.deep, tiles.rows)
 
 
 def _lines(tiles: Tiles, size: int, length: int, block: int, like: Tensor, room: Any) -> tuple[Tensor, Tensor]:
-    """Return room for `synaptic`'s lines, and its sums, which begin at 0."""
+    """Return memory for `synaptic`'s lines, and its sums, initially 0."""
     real = _kept(block, like.dtype)
     lines = room(tiles.programs, size, 2, length, tiles.rows, dtype=real, device=like.device)
     return lines, lines.new_zeros(2, 4, tiles.programs, size, tiles.rows)
 
 
+def processors_of(device: torch.device) -> int:
+    """Return the number of multiprocessors of a card; 1 on a CPU, where programs run one by one."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def parts_of(size: int, steps: int) -> tuple[int, int, int]:
+    """Return the side of a tile of the weight's gradient, and the number and length of the parts of the sequence.
+
+    The parts are summed separately, so that the programs fill a card.
+    """
+    edge = edge_of(size, 64)
+    parts = max(1, min(steps, PARTS // (-(-size // edge)) ** 2))
+    share = -(-steps // parts)
+    return edge, -(-steps // share), share
+
+
 def _kept(block: int, real: torch.dtype) -> torch.dtype:
-    """Return in which precision `synaptic`'s sums are kept, in blocks of `block` places."""
+    """Return the dtype of `synaptic`'s sums in blocks of `block` places."""
     return torch.float64 if block > LONGEST else real
 
 
