@@ -284,7 +284,7 @@ def test_layers_from_the_meta_device_compute_what_their_state_dict_says(assign):
     there = build()
     with torch.device("meta"):
         made = build()
-    assert "sigma=meta" in repr(made)
+    assert "delay_kind='axonal'" in repr(made)
     if not assign:
         made.to_empty(device="cpu")
         for tensor in (*made.parameters(), *made.buffers()):  # memory as it is found

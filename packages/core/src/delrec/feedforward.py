@@ -80,28 +80,17 @@ class FeedforwardDelays(Layer):
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("position",)
+    _printed: ClassVar[tuple[str, ...]] = (
+        "inputs", "outputs", "window", "kernel", "kernel_count", "delay_kind", "learn", "engine", "batch_first"
+    )  # fmt: skip
     spread: Tensor
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        window: int,
-        kernel: Kernel = "v1",
-        kernel_count: int = 1,
-        bias: bool = True,
-        left_padding: int | None = None,
-        right_padding: int = 0,
-        delays: DelayForm = "synaptic",
-        learn: bool = True,
-        spread: float = 0.0,
-        rounding: Rounding = "restore",
-        engine: str = "auto",
-        batch_first: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+        self, inputs: int, outputs: int, *, window: int, kernel: Kernel = "v1", kernel_count: int = 1,
+        bias: bool = True, left_padding: int | None = None, right_padding: int = 0, delays: DelayForm = "synaptic",
+        learn: bool = True, spread: float = 0.0, rounding: Rounding = "restore", engine: str = "auto",
+        batch_first: bool = False, device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         engine_for(engine, "cpu")
         self.inputs, self.outputs = whole("inputs", inputs), whole("outputs", outputs)
@@ -291,11 +280,3 @@ class FeedforwardDelays(Layer):
             if self.rounding != "in-place":
                 with torch.no_grad():
                     self.position.copy_(position)
-
-    def extra_repr(self) -> str:
-        """Return the settings, for `print`."""
-        return (
-            f"{self.inputs}, {self.outputs}, window={self.window}, kernel={self.kernel!r}, "
-            f"kernel_count={self.kernel_count}, bias={self.bias is not None}, padding=({self.left_padding}, "
-            f"{self.right_padding}), delays={self.delay_kind!r}, learn={self.learn}, batch_first={self.batch_first}"
-        )

@@ -22,14 +22,9 @@ class SpikeLinear(nn.Linear):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        bias: bool = True,
-        engine: str = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+        self, inputs: int, outputs: int, bias: bool = True, engine: str = "auto",
+        device: torch.device | str | None = None, dtype: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(inputs, outputs, bias=bias, device=device, dtype=dtype)
         engine_for(engine, "cpu")
         self.engine = engine
@@ -57,14 +52,9 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def __init__(
-        self,
-        size: int,
-        *,
-        momentum: float = 0.1,
-        batch_first: bool = False,
-        device: torch.device | str | None = None,
+        self, size: int, *, momentum: float = 0.1, batch_first: bool = False, device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(size, momentum=momentum, device=device, dtype=dtype)
         self.batch_first = bool(batch_first)
 

@@ -228,15 +228,10 @@ class LIF(Neuron):
     fixed = ("tau", "threshold", "reset", "v_reset", "learn_tau")
 
     def __init__(
-        self,
-        tau: float = 2.0,
-        threshold: float = 1.0,
-        reset: Literal["soft", "hard"] = "soft",
-        v_reset: float = 0.0,
-        detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
+        self, tau: float = 2.0, threshold: float = 1.0, reset: Literal["soft", "hard"] = "soft", v_reset: float = 0.0,
+        detach_reset: bool = False, surrogate: Surrogate | None = None,
         learn_tau: Literal["no", "shared", "neuron"] = "no",
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(surrogate, detach_reset)
         self.tau, self.threshold = at_least("tau", tau, 1), at_least("threshold", threshold, -math.inf)
         self.reset = choose("reset", reset, "soft", "hard")

@@ -79,29 +79,19 @@ class RecurrentDelays(SpikingLayer):
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("delay", "spread")
+    _printed: ClassVar[tuple[str, ...]] = (
+        "size", "delay_kind", "learn", "max_delay", "dropout", "rounding", "engine", "batch_first"
+    )  # fmt: skip
     sigma: Tensor
 
     def __init__(
-        self,
-        size: int,
-        *,
-        neuron: Neuron | Callable[..., Any] | None = None,
-        delays: DelayKind = "axonal",
-        learn: bool = True,
-        learn_spread: bool = False,
-        sigma: float = 0.0,
-        dropout: float = 0.0,
-        max_delay: int | None = None,
-        engine: str = "auto",
-        batch_first: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        delay_init: DelayInit | None = None,
-        rounding: Rounding = "restore",
-        dropout_mask: Literal["sequence", "step"] = "sequence",
-        self_connections: bool = True,
-        segment: int | None = None,
-    ) -> None:
+        self, size: int, *, neuron: Neuron | Callable[..., Any] | None = None, delays: DelayKind = "axonal",
+        learn: bool = True, learn_spread: bool = False, sigma: float = 0.0, dropout: float = 0.0,
+        max_delay: int | None = None, engine: str = "auto", batch_first: bool = False,
+        device: torch.device | str | None = None, dtype: torch.dtype | None = None, delay_init: DelayInit | None = None,
+        rounding: Rounding = "restore", dropout_mask: Literal["sequence", "step"] = "sequence",
+        self_connections: bool = True, segment: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(
             size, neuron=neuron, engine=engine, batch_first=batch_first, segment=segment, device=device, dtype=dtype
         )
@@ -239,12 +229,3 @@ class RecurrentDelays(SpikingLayer):
     def _exact(self) -> list[Tensor]:
         own = (self.delay, self.spread, self.sigma)
         return [*super()._exact(), *(t for t in own if t is not None)]
-
-    def extra_repr(self) -> str:
-        """Return the settings, for `print`."""
-        sigma = "meta" if self.sigma.is_meta else f"{float(self.sigma):g}"
-        return (
-            f"{self.size}, delays={self.delay_kind!r}, learn={self.learn}, learn_spread={self.spread is not None}, "
-            f"sigma={sigma}, dropout={self.dropout:g}, max_delay={self.max_delay}, "
-            f"rounding={self.rounding!r}, engine={self.engine!r}, batch_first={self.batch_first}"
-        )

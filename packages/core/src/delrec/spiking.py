@@ -4,7 +4,7 @@ Every sequence is (T, B, N): time first, then batch, then neuron; with `batch_fi
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,17 +42,13 @@ class SpikingLayer(Layer):
         ValueError: If a setting is out of range; the message names it.
     """
 
+    _printed: ClassVar[tuple[str, ...]] = ("size", "engine", "batch_first")
+
     def __init__(
-        self,
-        size: int,
-        *,
-        neuron: Neuron | Callable[..., Any] | None = None,
-        engine: str = "auto",
-        batch_first: bool = False,
-        segment: int | None = None,
-        device: torch.device | str | None = None,
+        self, size: int, *, neuron: Neuron | Callable[..., Any] | None = None, engine: str = "auto",
+        batch_first: bool = False, segment: int | None = None, device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         engine_for(engine, "cpu")
         self.size = whole("size", size)
@@ -66,14 +62,9 @@ class SpikingLayer(Layer):
         self._watch = FiniteWatch()
 
     def forward(
-        self,
-        current: Tensor,
-        state: State | None = None,
-        *,
-        lengths: Lengths | None = None,
-        return_state: bool = False,
-        return_membrane: bool = False,
-    ) -> Tensor | SpikingOutput:
+        self, current: Tensor, state: State | None = None, *, lengths: Lengths | None = None,
+        return_state: bool = False, return_membrane: bool = False,
+    ) -> Tensor | SpikingOutput:  # fmt: skip
         """Run the layer over a sequence.
 
         Args:
@@ -169,10 +160,6 @@ class SpikingLayer(Layer):
     def clamp_(self) -> None:
         """Clamp the neuron's parameters to their range, after an optimiser step."""
         self.neuron.clamp_()
-
-    def extra_repr(self) -> str:
-        """Return the settings, for `print`."""
-        return f"{self.size}, engine={self.engine!r}, batch_first={self.batch_first}"
 
 
 def scan_in_segments(engine: str, request: Request, segment: int) -> Output:

@@ -43,13 +43,9 @@ def _group_of(module: nn.Module, name: str) -> str:
 
 
 def parameter_groups(
-    module: nn.Module,
-    *,
-    lr: float | None = None,
-    delay_lr: float | None = None,
-    neuron_lr: float | None = None,
+    module: nn.Module, *, lr: float | None = None, delay_lr: float | None = None, neuron_lr: float | None = None,
     weight_decay: float = 0.0,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]]:  # fmt: skip
     """Return parameter groups for a torch optimiser: delays with their own rate, weight decay for weights only.
 
         Adam(parameter_groups(model, lr=1e-3, delay_lr=5e-2, weight_decay=1e-5))

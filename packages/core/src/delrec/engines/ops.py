@@ -36,19 +36,10 @@ class Operator:
     """
 
     def __init__(
-        self,
-        name: str,
-        forward: Callable[..., Any],
-        shapes: Callable[..., Any],
-        backward: Callable[..., Any],
-        *,
-        given: int = 1,
-        stand_in: Callable[..., Tensor] | None = None,
-        holds: Callable[..., Any] | None = None,
-        traced: Callable[..., Any] | None = None,
-        schema: str | None = None,
-        **options: Any,
-    ) -> None:
+        self, name: str, forward: Callable[..., Any], shapes: Callable[..., Any], backward: Callable[..., Any], *,
+        given: int = 1, stand_in: Callable[..., Tensor] | None = None, holds: Callable[..., Any] | None = None,
+        traced: Callable[..., Any] | None = None, schema: str | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         schema = schema or torch.library.infer_schema(forward, mutates_args=())
         arguments = schema[1 : schema.index(") -> ")]
         self.engine, self.count, self.given = name.partition("_")[0], arguments.count("Tensor"), given

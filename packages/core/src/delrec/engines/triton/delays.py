@@ -1,9 +1,8 @@
 """Feedforward delays (DCLS, version v1, one element) on a GPU: two taps per connection instead of a window.
 
-A program owns a tile of receivers and of time in one row of the batch and sums over the senders; time lies last, so
-that the threads of a tap read neighbouring steps whatever its delay. The same kernel, with receivers and senders
-exchanged and time reversed, gives the gradient of the input. No atomics: two runs give the same bits. The cost follows
-neither window nor rate. Always IEEE arithmetic, where torch's convolution takes TF32 unless told otherwise.
+A program owns a tile of receivers and of time in one row of the batch and sums over the senders; time is last, so that
+the threads of a tap read adjacent steps. The same kernel, with receivers and senders exchanged and time reversed, gives
+the gradient of the input. Without atomics, two runs give the same bits. Arithmetic is always IEEE.
 """
 
 from typing import Any
@@ -16,20 +15,20 @@ from torch.nn.functional import pad
 from delrec.engines.ops import delayed_operator
 from delrec.engines.triton.tiles import launch
 
-RECEIVERS, TIME = 16, 64  # of a tile: 8 sums a thread, few enough registers for a full card
+RECEIVERS, TIME = 16, 64  # of a tile: 8 sums per thread
 GRID = 65_535  # programs along the second and third axis of a launch
-_PROGRAMS = 2048  # of the kernel's gradient, at least, if the batch has rows enough: they fill the largest card
+_PROGRAMS = 2048  # for the kernel's gradient, at least, if the batch has enough rows: they fill the largest GPU
 _OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}
 
 
-@triton.jit(do_not_specialize=["length", "lead", "after", "batch"])  # another T or batch is not another kernel
+@triton.jit(do_not_specialize=["length", "lead", "after", "batch"])
 def read_taps(
     lines, place, factor, offset, y, length, lead, after, batch, senders, receivers,
     R: tl.constexpr, T: tl.constexpr, BIAS: tl.constexpr,
 ):  # fmt: skip
     """y[t, b, r] = offset[r] + sum_s factor[s, 0, r] x[n] + factor[s, 1, r] x[n - 1], n = t + lead - place[s, r].
 
-    lines: x, (batch, senders, length), with silence around it, so that no n lies outside. y: (after, batch, receivers).
+    lines: x, (batch, senders, length), padded with silence so that no n lies outside. y: (after, batch, receivers).
     """
     b = tl.program_id(0).to(tl.int64)
     r = tl.program_id(1) * R + tl.arange(0, R)
@@ -96,7 +95,7 @@ def _backward(
     before = max(0, shift)
     back = _lines(g, before, before + max(_whole(after), _whole(steps) - shift + window - 1))
     g_inputs = g_factor = None
-    if needs[0]:  # x[s] reaches y at s - shift + place and one later: the same kernel, read forwards
+    if needs[0]:  # x[s] reaches y at s - shift + place and one step later: the same kernel, forwards in time
         flipped = factor.flip(-1).permute(0, 2, 1).contiguous()
         g_inputs = _read(back, -1 - place, flipped, None, steps, before - shift)
     if needs[1]:
@@ -121,7 +120,7 @@ def _whole(steps: int) -> int:
 
 
 def _lines(sequence: Tensor, before: int, length: int) -> Tensor:
-    """Return (T, B, N) as (B, N, at least length), time last, with silence of `before` steps in front, and behind."""
+    """Return (T, B, N) as (B, N, at least length) with `before` steps of silence in front, and the rest behind."""
     behind = max(0, length - before - sequence.shape[0])
     return pad(sequence.permute(1, 2, 0), (before, behind)).contiguous()
 

@@ -1,7 +1,6 @@
-"""How Triton spells a neuron: its table of operators, and the step and adjoint of one neuron on a tile.
+"""Neurons in Triton: the table of operators, and the step and adjoint of a neuron on a tile.
 
-What Triton has for one dtype only, or rounds otherwise than IEEE asks, is a function here. Constants are written into
-the text: a value that is looked up on the host costs a launch nothing.
+Functions replace operators that Triton has for one dtype only or does not round as IEEE requires.
 """
 
 import weakref
@@ -42,7 +41,7 @@ def tanh(x):
 
 @triton.jit
 def log1p(x):
-    """log(1 + x), as exact for a small x: what 1 + x lost in rounding is made up for."""
+    """log(1 + x), exact for small x: the rounding of 1 + x is corrected."""
     y = 1 + x
     return tl.where(y == 1, x, tl.log(y) * div(x, tl.where(y == 1, 1, y - 1)))
 
@@ -53,11 +52,11 @@ def add_rows(to, values, inside):
     tl.store(to, tl.load(to, mask=inside, other=0) + tl.sum(values.to(tl.float64), 0), mask=inside)
 
 
-# Tensors of a tile, of the module's type REAL, constants too
+# tensors of a tile, constants included, of the module's type REAL
 TRITON = Spelling(
     {
         "div": "div({0}, {1})",
-        "pow": "tl.exp({last} * tl.log({0}))",  # of no whole exponent: a negative number has none
+        "pow": "tl.exp({last} * tl.log({0}))",  # of an exponent that is not whole
         **{name: f"tl.{name}({{0}})" for name in ("abs", "exp", "log", "sin", "cos")},
         **{name: f"{name}({{0}})" for name in ("log1p", "sqrt", "tanh")},
         "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",
@@ -74,19 +73,17 @@ _known: weakref.WeakKeyDictionary[Rules, ModuleType] = weakref.WeakKeyDictionary
 
 
 def steps_of(neuron: Neuron, dtype: torch.dtype) -> ModuleType:
-    """Return the functions of a neuron that the kernels of the scan call for a tile (ROWS, COLS) of a step's (B, N).
+    """Return the functions of a neuron for a tile (ROWS, COLS) of a step's (B, N), which the scan's kernels call.
 
-    `step_tile` takes a step: the states at state + j wide + at become the next ones; it returns the spikes. They are
-    also stored at trace + j plane + at where TRACED, and what the backward pass needs at kept + j plane + at where
-    KEEP.
+    `step_tile` replaces the states at state + j wide + at by the next ones and returns the spikes. If TRACED it stores
+    the states at trace + j plane + at, if KEEP the planes for the backward pass at kept + j plane + at.
 
     `adjoint_tile` turns the gradients of a step's spikes (g_spike) and states (at carry) into those of the states
-    before, at carry, and returns that of the current. before, kept: what was kept of the step before and of this one.
-    start: the states before the first step. g_coef: (COEFS, N) of this program, to which the coefficients' gradients
-    are added where COEF.
+    before, at carry, and returns that of the current. before, kept: planes of the step before and of this one. start:
+    the states before the first step. g_coef: (COEFS, N), where the coefficients' gradients are added if COEF.
 
-    at: places in (B, N), `ok` which of them there are; coef: (COEFS, ACROSS), ACROSS being N or 1, read at `cols`
-    (COLS,), of which those `inside` are there. Raises RuleError when the neuron's step cannot be compiled, saying why.
+    at: places in (B, N), which exist where `ok`; coef: (COEFS, ACROSS), ACROSS being N or 1, read at `cols` (COLS,),
+    which exist where `inside`. Raises RuleError with the reason if the neuron's step cannot be compiled.
     """
     rules = neuron.rules(dtype)
     if rules not in _known:

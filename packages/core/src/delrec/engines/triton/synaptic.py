@@ -1,28 +1,27 @@
-"""One delay per connection, at a cost that grows neither with the spread nor with the rate.
+"""One delay per connection, at a cost independent of the spread and the firing rate.
 
-A triangle is the second difference of a ramp, so that its sum over a sequence g is read off sums at three places:
+A triangle is the second difference of a ramp, so its sum over a sequence g follows from sums at three places:
 
     sum_k max(0, s - |k - c|) g[k] = R(c - s) - 2 R(c) + R(c + s),   R(a) = sum_{k > a} (k - a) g[k],   c = 1 + d
 
 With G1 the running sum of g from its far end and G2 that of G1, R(n + f) = (1 - f) G2[n+1] + f G2[n+2]: six reads for a
-triangle of any width. What is not delivered (k < 1) is silent, and there G2 goes on as a straight line, of slope G1[1].
-Kernels of MANY taps or fewer are read tap by tap instead, from g itself: `summed` alone says which.
+triangle of any width. Steps k < 1 are silent, and there G2 continues as a straight line of slope G1[1]. Kernels of at
+most MANY taps are read tap by tap from g itself; `summed` decides.
 
-Forward g is the spikes, back it is the gradient gI, and both are read by the same kernel: places count towards what is
-already known, e = T - 1 - t forward and e = t + past back, so that the present step e reads places above it.
+In the forward pass g is the spikes, in the backward pass the gradient gI, read by the same kernel: places count towards
+the known steps, e = T - 1 - t forward and e = t + past backward, so that step e reads places above it.
 
-G2 begins anew every `block` places, more than any tap, so that no sum is over more than two blocks, and none drifts
-with T. Each place lies in two frames: the one that begins with its block, and the one that began with the block
-before, which is the one that is read while e is in this block. Sums grow with block^2: of blocks longer than LONGEST
-they are kept in float64 (`bend` takes them apart before it rounds). Forward they are whole numbers, and exact.
+G2 restarts every `block` places, which is longer than any tap, so no sum covers more than two blocks or drifts with T.
+Each place lies in two frames: the one that begins with its block, and the one that began with the block before, which
+is read while e is in this block. Sums grow with block^2: for blocks longer than LONGEST they are float64 (`bend`
+subtracts them before it rounds). In the forward pass they are whole numbers, and exact.
 
-lines: (programs, N, 2, length, ROWS), a frame in plane (e / block) % 2 of the block that reads it, with silence from
-`end` on; of a ring, `ring` is its length less one, a power of two, and its first place is there again behind the last;
-else -1. sums: (2, 4, programs, N, ROWS), G1 and G2 of the frame that is read now and of the one that begins with this
-block, of even places and of odd: while some threads are at e, others still read those of e + 1. The rows of a program
-lie side by side, so that one address and one read serve them all. triangles: (N + 1, N): c of each connection, then s
-of each sender, in the delays' own precision. longest: how many taps, at most, lie inside a triangle and not at its
-corners.
+lines: (programs, N, 2, length, ROWS), a frame in plane (e / block) % 2 of the block that reads it; silent from `end`.
+For a ring, `ring` is its length less one, a power of two, and its first place is repeated after the last; otherwise -1.
+sums: (2, 4, programs, N, ROWS), G1 and G2 of the frame that is read now and of the one that begins with this block, for
+even and odd places: while some threads are at e, others still read those of e + 1. One read serves all rows of a
+program. triangles: (N + 1, N): c of each connection, then s of each sender, in the delays' precision. longest: the
+largest number of taps inside a triangle, without its corners.
 """
 
 import triton
@@ -31,8 +30,8 @@ import triton.language as tl
 from delrec.engines.triton.axonal import MANY, taps_of
 from delrec.engines.triton.spellings import div
 
-# places of a block whose sums float32 holds: what is read off real ones of one sign is wrong by up to 1.5e-3 of the
-# largest read in two blocks (half-width 1) or 4.3e-4 (3.2), in blocks of 64 by 2.2e-4 or 8e-5; of a small read, by more
+# places of a block up to which sums are float32: for values of one sign the error is up to 1.5e-3 (half-width 1) or
+# 4.3e-4 (3.2) of the largest read in two blocks; in blocks of 64, 2.2e-4 or 8e-5
 LONGEST = 128
 
 
@@ -43,9 +42,8 @@ def lay_out_connections(
 ):  # fmt: skip
     """Fill `triangles`, `longest` and `heights`, the weight over s^2, from delay and weight, [receiver, sender].
 
-    They are [sender, receiver] where BY_SENDER. width: (N,), or () if ONE_WIDTH. A triangle beyond all steps stays
-    beyond them where places are small whole numbers; without a tap up to `reach` it would be read in another block: its
-    height is 0. One around a step before the present is no triangle: its height is not a number.
+    They are [sender, receiver] if BY_SENDER. width: (N,), or () if ONE_WIDTH. A triangle without a tap up to `reach`
+    gets height 0 and a place just beyond `reach`; one around a step before the present gets height NaN.
     """
     i, j = tl.program_id(0) * EDGE + tl.arange(0, EDGE), tl.program_id(1) * EDGE + tl.arange(0, EDGE)
     inside = (i < size)[:, None] & (j < size)[None, :]
@@ -74,16 +72,16 @@ def lay_out_connections(
 
 @triton.jit
 def summed(longest):
-    """Return whether running sums are kept and read, for kernels of up to `longest` taps."""
+    """Return whether kernels of up to `longest` taps are read from running sums."""
     return longest > MANY
 
 
 @triton.jit
 def corners(c, s):
-    """Return c - s and c + s as the whole number below and the rest in 0 .. 1, the whole number below c >= 0, and turn.
+    """Return floor and rest of c - s and of c + s, the floor of c >= 0, and turn.
 
-    Below 0, where R(a) = G2[1] - a G1[1], the rest is all. turn is twice the rest of c less the other two: as they add
-    up to 2 c it is a whole number, and known exactly.
+    Below 0, where R(a) = G2[1] - a G1[1], the rest is the whole value. turn is twice the rest of c less the other two
+    rests, which is a whole number and computed exactly.
     """
     below_c, below_s = tl.floor(c), tl.floor(s)
     rest, rest_s = c - below_c, s - below_s
@@ -98,7 +96,7 @@ def corners(c, s):
 
 @triton.jit
 def put(line, place, ring, values, ok, ROWS: tl.constexpr):
-    """Store values at a place of their lines."""
+    """Store values at a place of their lines, and the first place of a ring again after its last."""
     tl.store(line + (place & ring) * ROWS, values, mask=ok)
     first = (place & ring) == tl.where(tl.full(place.shape, ring, tl.int32) > 0, 0, -1)
     tl.store(line + (ring + 1) * ROWS, values, mask=ok & first)
@@ -106,7 +104,7 @@ def put(line, place, ring, values, ok, ROWS: tl.constexpr):
 
 @triton.jit
 def keep(e, g, lines, sums, longest, ring, block, length, wide, cols, ok, SIZE: tl.constexpr, ROWS: tl.constexpr):
-    """Put g of place e where it is read: in its two frames, or where taps are read, as it is in the first."""
+    """Store g of place e: in its two frames as sums, or if taps are read, unchanged in the first."""
     lane = tl.arange(0, ROWS)[:, None]
     own = ((tl.program_id(0).to(tl.int64) * SIZE + cols) * ROWS)[None, :]
     at, line = own + lane, lines + own * (2 * length) + lane
@@ -133,7 +131,7 @@ def keep(e, g, lines, sums, longest, ring, block, length, wide, cols, ok, SIZE: 
 
 @triton.jit
 def above(n, e, end, ring):
-    """Return where G2 is read for a corner at n >= 0 or behind it: above e, and not behind the end."""
+    """Return the place of G2 for a corner at n >= 0 or after it: above e, and not beyond the end."""
     return tl.minimum(e + 1 + n, end) & ring
 
 
@@ -144,9 +142,9 @@ def read(
 ):  # fmt: skip
     """Return sum_j w[j, col] sum_k m[k] g[e + k, row, j], (ROWS, COLS), over all j.
 
-    weight, over s^2, and triangles: [j, col]. FORWARD: j is the sender, whose half-width counts, else the column is.
-    DEEP terms under way, of which SIZE is a multiple; size is SIZE, as a number that is not known when compiling.
-    Nothing is masked: columns that are not there read the last one.
+    weight, over s^2, and triangles: [j, col]. FORWARD: j is the sender, whose half-width counts, otherwise the column.
+    DEEP terms are in flight, which divide SIZE; size equals SIZE, but is unknown to the compiler. Nothing is masked:
+    columns beyond N read the last one.
     """
     lane, cols = tl.arange(0, ROWS)[:, None], tl.minimum(cols, SIZE - 1)
     y = tl.zeros((ROWS, cols.shape[0]), REAL)
@@ -155,7 +153,7 @@ def read(
     if not FORWARD:
         s = tl.load(width + cols)
     if summed(longest):
-        # entering a block, the frame is read that began with the last one
+        # when entering a block, read the frame that began with the one before
         now = ((e + 1) & 1) * 4 * wide + tl.where((e + 1) & (block - 1) == 0, 2 * wide, 0) + own * ROWS
         frame = lines + (own * 2 + tl.where(e & block != 0, 1, 0)) * length * ROWS
         middles, weights, slopes, widths = triangles + cols, weight + cols, sums + now + lane, width
@@ -170,7 +168,7 @@ def read(
                 near, near_up = pair(line, above(tl.maximum(n, 0), e, end, ring), ROWS)
                 mid, mid_up = pair(line, above(n_mid, e, end, ring), ROWS)
                 far, far_up = pair(line, above(n_far, e, end, ring), ROWS)
-                # G1 as it was kept: of sums that are no whole numbers, the difference of two G2 has lost some of it
+                # the stored G1: the difference of two G2 has lost digits unless sums are whole numbers
                 once_near = tl.where((n < 0)[None, :], tl.load(slopes + u * ROWS), near - near_up)
                 bent = bend(
                     near, once_near, f[None, :], mid, mid - mid_up, far, far - far_up, f_far[None, :], turn[None, :],
@@ -200,16 +198,13 @@ def read(
 
 @triton.jit
 def row_of(values, y):
-    """Return (COLS,) values beside each row of y, in its precision."""
+    """Return (COLS,) values broadcast to the rows of y, in its precision."""
     return tl.broadcast_to(values.to(y.dtype)[None, :], y.shape)
 
 
 @triton.jit
 def pair(line, place, ROWS: tl.constexpr):
-    """Return G2 at a place and behind it, (ROWS, COLS) each.
-
-    Bytes from the line on are a number of 32 bits: its address is half the work of one that may lie before it.
-    """
+    """Return G2 at a place and after it, (ROWS, COLS) each; unsigned 32-bit offsets halve the address arithmetic."""
     real = line.dtype.element_ty
     BYTES: tl.constexpr = real.primitive_bitwidth // 8
     offset = ((place * (ROWS * BYTES))[None, :] + (tl.arange(0, ROWS) * BYTES)[:, None]).to(tl.uint32)
@@ -222,8 +217,8 @@ def pair(line, place, ROWS: tl.constexpr):
 def bend(near, once_near, f, mid, once_mid, far, once_far, f_far, turn, REAL: tl.constexpr):
     """Return R(c - s) - 2 R(c) + R(c + s) from G2 and G1 at its corners, R(n + f) = G2[n + 1] - f G1[n + 1].
 
-    Sums are taken apart in the precision that they are kept in, where it is exact if they are whole numbers: a weight,
-    and the rounding to REAL, meet only what lies between two corners.
+    Sums are subtracted in the precision in which they are kept, which is exact for whole numbers, and rounded to REAL
+    afterwards.
     """
     y = tl.fma(tl.broadcast_to(turn.to(mid.dtype), mid.shape), once_mid, (near - mid) - (mid - far)).to(REAL)
     y = tl.fma(tl.broadcast_to(f.to(REAL), y.shape), (once_mid - once_near).to(REAL), y)
@@ -244,9 +239,8 @@ def connection_gradients(
 ):  # fmt: skip
     """Fill the gradients of weight and delay, [receiver, sender], and those of the half-widths, (tiles, N), in parts.
 
-    They come of sums over the spikes of a sender: m gI, gI right minus left of the middle, and all inside; see
-    `axonal.sender_gradients`. A program takes sender tl.program_id(0) and the receivers of tile tl.program_id(1).
-    delay, weight: [receiver, sender]. lines: of gI, as the scan left them, end + 2 places long.
+    As in `axonal.sender_gradients`, from sums over the spikes of a sender. A program takes sender tl.program_id(0) and
+    the receivers of tile tl.program_id(1). delay, weight: [receiver, sender]. lines: of gI, end + 2 places long.
     """
     sender = tl.program_id(0)
     cols = tl.program_id(1) * COLS + tl.arange(0, COLS)
@@ -294,7 +288,7 @@ def connection_gradients(
                                 side = tl.where(k < strict, -1, tl.where(k < left, 0, 1)).to(REAL)
                                 sides = tl.fma(side, g, sides)
                                 total += g
-    # a triangle beyond the longest tap has none, and is not where its sums are read
+    # a triangle beyond the longest tap was moved and has no taps
     slope = div(tl.full((), 1.0, PRECISE), s).to(REAL)
     taps = tl.where(number > 0, taps * slope * slope, 0)
     w = tl.load(weight + known * SIZE + sender)
