@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from delrec.delays import (
-    DelayInit,
-    half_width,
-    kernel_length,
-    project,
-    round_delays,
-    round_while_training,
-    triangle_kernel,
-)
+from delrec import RecurrentDelays
+from delrec.delays import DelayInit, kernel_length, project, round_delays, round_while_training, triangle_kernel
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
@@ -42,7 +35,9 @@ def test_kernel_gradcheck():
     delay = (torch.rand(4, 3, dtype=F64) * 9 + 0.013).requires_grad_()
     spread = torch.randn(3, dtype=F64).requires_grad_()
     for sigma in (0.37, 5.1):
-        assert gradcheck(lambda d, p, sigma=sigma: triangle_kernel(d, half_width(sigma, p), 24), (delay, spread))
+        assert gradcheck(
+            lambda d, p, sigma=sigma: triangle_kernel(d, 1 + 2 * sigma * torch.sigmoid(p), 24), (delay, spread)
+        )
 
 
 def test_gradient_passes_the_clamp_at_its_corner_and_stops_at_the_tip():
@@ -54,8 +49,8 @@ def test_gradient_passes_the_clamp_at_its_corner_and_stops_at_the_tip():
 
 
 def test_spread_logit_zero_is_one_plus_sigma():
-    assert torch.equal(half_width(3.0, torch.zeros(2)), torch.tensor([4.0, 4.0]))
-    assert float(half_width(3.0)) == 4.0
+    spread, none = (RecurrentDelays(2, sigma=3.0, learn_spread=learn).half_width() for learn in (True, False))
+    assert torch.equal(spread, torch.tensor([4.0, 4.0])) and float(none) == 4.0
 
 
 def test_a_delay_is_projected_and_only_a_gradient_that_leads_back_passes():

@@ -83,10 +83,6 @@ class AdLIF(AdaptiveNeuron):
         """Return V[t] = u[t] - S[t]."""
         return state[0] - self.resetting(state[2])
 
-    def extra_repr(self) -> str:
-        """Return the settings, for `print`."""
-        return f"start={self.start!r}, detach_reset={self.detach_reset}, surrogate={self.surrogate!r}"
-
 
 class CAdLIF(AdLIF):
     """Constrained adaptive LIF neuron (cAdLIF): adLIF without negative coupling and with wider decays.

@@ -92,7 +92,3 @@ class SEAdLIF(AdaptiveNeuron):
         u_new = (1 - self.resetting(fired)) * h
         jump = a * u_new + b * fired if self.method == "se" else a * u + b * spike
         return fired, (u_new, beta * w + (1 - beta) * jump, fired)
-
-    def extra_repr(self) -> str:
-        """Return the settings, for `print`."""
-        return f"method={self.method!r}, tau_u={self.tau_u}, tau_w={self.tau_w}, q={self.q:g}, start={self.start!r}"

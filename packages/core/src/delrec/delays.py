@@ -59,16 +59,6 @@ def project(delay: Tensor, highest: float | None = None, lowest: float = 0.0) ->
     return projected
 
 
-def half_width(sigma: float | Tensor, spread: Tensor | None = None) -> Tensor:
-    """Return the half-width s of the triangle in steps: 1 + sigma, or with spread logits p 1 + 2 sigma sigmoid(p).
-
-    sigma: at least 0 steps. spread: (N,), one per sender; p = 0 gives 1 + sigma.
-    """
-    if spread is None:
-        return 1 + torch.as_tensor(sigma)
-    return 1 + 2 * sigma * torch.sigmoid(spread)
-
-
 def kernel_length(delay: Tensor, width: Tensor) -> int:
     """Return L, the number of taps 0 .. L-1 that cover every triangle: ceil(1 + max d + max s) + 1."""
     if delay.numel() == 0:
@@ -126,10 +116,7 @@ def round_delays(delay: Tensor) -> Tensor:
 
 
 def round_while_training(delay: Tensor, stochastic: bool = False) -> Tensor:
-    """Return the rounded delay with the gradient of the unrounded one.
-
-    stochastic: round up with probability d - floor(d), instead of to the nearest step.
-    """
+    """Return the rounded delay with the gradient of the unrounded one; stochastic: up with probability d - floor(d)."""
     given = delay.detach()
     if not stochastic:
         return delay + (round_delays(given) - given)

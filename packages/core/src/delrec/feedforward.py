@@ -63,8 +63,7 @@ class FeedforwardDelays(Layer):
         delays: "synaptic" for one position per connection, "axonal" one per sender, "dendritic" one per receiver.
         learn: Train the positions, which start as U[-K//2-1, K//2], clamped; fixed ones start as whole numbers.
         spread: Initial spread in steps, for "gauss" and "max"; a buffer that is not trained.
-        rounding: "restore" rounds positions inside `deployed()` only. "in-place" leaves them rounded after it, as
-            DelRec's feedforward baseline does. "none" never rounds.
+        rounding: "restore" rounds positions inside `deployed()` only, "in-place" keeps them, "none" never rounds.
         engine: "auto", or the name of an engine.
         batch_first: Sequences are (B, T, N) instead of (T, B, N).
         device, dtype: Of the parameters. Positions are never kept below float32.
@@ -75,8 +74,7 @@ class FeedforwardDelays(Layer):
         spread: ().
         bias: (outputs,) or None.
 
-    Raises:
-        ValueError: A setting is out of range; the message names it.
+    Raises ValueError for a setting out of range, naming it.
     """
 
     delay_parameters: ClassVar[tuple[str, ...]] = ("position",)
@@ -166,8 +164,8 @@ class FeedforwardDelays(Layer):
             The outputs, or (outputs, state). Passing the state from call to call gives the same result as one call.
 
         Raises:
-            ValueError: If a shape or the state does not match, a sequence is shorter than the kernel, or lengths exceed
-                the sequence; or if a state is used with padding other than (K - 1, 0), which would need future inputs.
+            ValueError: If a shape or state does not match, a sequence is shorter than the kernel, lengths exceed the
+                sequence, or a state is used with padding other than (K - 1, 0).
             NotFiniteError: If the positions hold NaN or infinity (on a GPU possibly on a later call).
         """
         if inputs.dim() != 3 or inputs.shape[-1] != self.inputs:

@@ -44,7 +44,7 @@ def as_neuron(neuron: Any) -> Neuron:
 
 
 class ForeignNeuron(Neuron):
-    """A callable as a neuron: (current, state) -> (spike, state), both currents and spikes (B, N).
+    """A callable (current, state) -> (spike, state) as a neuron; currents and spikes are (B, N).
 
     The state is a tensor, or tensors in nested tuples, lists and dicts (norse's are named tuples), each of a shape that
     broadcasts to (B, N). The initial state is `cell.initial_state(current)` if there is such a method; otherwise the

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 Lengths = Tensor | Sequence[int]
+_UNCHANGED = nullcontext()
+_numbers = WeakTensorKeyDictionary()  # scalar of an accelerator -> (version, value)
 
 
 def choose(field: str, value: str, *allowed: str) -> str:
@@ -121,9 +123,6 @@ def plain_arithmetic(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if on else _UNCHANGED
 
 
-_UNCHANGED = nullcontext()
-
-
 def lengths_of(lengths: Lengths | None, current: Tensor) -> Tensor | None:
     """Return the number of steps of each sample as int64 (B,) on the device of `current` (T, B, N).
 
@@ -154,9 +153,6 @@ def trainable(state: Tensor) -> Tensor:
     if torch.compiler.is_compiling() or torch.is_inference_mode_enabled() or not state.is_inference():
         return state
     return state.clone()
-
-
-_numbers = WeakTensorKeyDictionary()
 
 
 def number(value: Tensor) -> float | None:

@@ -197,6 +197,10 @@ class Neuron(nn.Module):
             raise found
         return found
 
+    def extra_repr(self) -> str:
+        """Return the settings, for `print`."""
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*self.fixed, "surrogate", "detach_reset"))
+
     def clamp_(self) -> None:
         """Clamp parameters to their range, after an optimiser step; the default does nothing."""
 
@@ -267,10 +271,3 @@ class LIF(Neuron):
         spike = self.spike(h - threshold)
         fired = self.resetting(spike)
         return spike, (h - threshold * fired if self.reset == "soft" else fired * v_reset + (1 - fired) * h,)
-
-    def extra_repr(self) -> str:
-        """Return the settings, for `print`."""
-        return (
-            f"tau={self.tau:g}, threshold={self.threshold:g}, reset={self.reset!r}, v_reset={self.v_reset:g}, "
-            f"detach_reset={self.detach_reset}, surrogate={self.surrogate!r}, learn_tau={self.learn_tau!r}"
-        )

@@ -55,7 +55,7 @@ class RecurrentDelays(SpikingLayer):
         dropout_mask: "sequence" draws one mask per forward pass, "step" one per time step.
         self_connections: If False, neurons have no connection to themselves (zero diagonal).
         segment: Gradient checkpointing: store the state only every `segment` steps and recompute the rest in the
-            backward pass. Saves memory on long sequences; gradients are unchanged. None stores everything.
+            backward pass, with the same gradients.
 
     Attributes:
         weight: (N, N), [receiver, sender], orthogonal at the start.
@@ -64,8 +64,7 @@ class RecurrentDelays(SpikingLayer):
         spread: The logit p, (N,), or None.
         sigma: The spread, ().
 
-    Raises:
-        ValueError: If a setting is out of range; the message names it.
+    Raises ValueError for a setting out of range, naming it.
 
     Example:
         >>> layer = RecurrentDelays(64, neuron=LIF(tau=2.0), delays="axonal", sigma=5.0, max_delay=30)
@@ -139,7 +138,7 @@ class RecurrentDelays(SpikingLayer):
 
     def half_width(self) -> Tensor:
         """Return the half-width s of the interpolation triangle, () or (N,) per sender, in steps."""
-        return 1 + self.sigma if self.spread is None else _delays.half_width(self.sigma, self.spread)
+        return 1 + self.sigma if self.spread is None else 1 + 2 * self.sigma * torch.sigmoid(self.spread)
 
     @torch.no_grad()
     def delays(self) -> Tensor:

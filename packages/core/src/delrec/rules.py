@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -183,13 +184,13 @@ def trace(neuron: Neuron, dtype: torch.dtype) -> Rules:
 
 
 def _rules(read: _Reader, counts: Mapping[str, int]) -> Rules:
-    flat, inputs = iter(read.inputs), {}
-    for name, count in counts.items():
-        inputs[name] = tuple(next(flat) for _ in range(count))
-    flat_out, outputs = iter(read.outputs), {}
-    names = {"spike": 1, "new": counts["old"], "g_current": 1, "g_old": counts["old"]}
-    for name, count in (names | {"g_coefficients": counts["coefficients"]}).items():
-        outputs[name] = tuple(next(flat_out) for _ in range(count))
+    def split(values: Iterable[Any], **counts: int) -> dict[str, tuple[Any, ...]]:
+        each = iter(values)
+        return {name: tuple(islice(each, count)) for name, count in counts.items()}
+
+    states, coefs = counts["old"], counts["coefficients"]
+    inputs = split(read.inputs, **counts)
+    outputs = split(read.outputs, spike=1, new=states, g_current=1, g_old=states, g_coefficients=coefs)
     gradients = (*inputs["g_spike"], *inputs["g_new"])
     old, coefficients, new = inputs["old"], inputs["coefficients"], outputs["new"]
 

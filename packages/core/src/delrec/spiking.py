@@ -34,12 +34,10 @@ class SpikingLayer(Layer):
         engine: "auto", or the name of an engine.
         batch_first: Sequences are (B, T, N) instead of (T, B, N).
         segment: Gradient checkpointing: store the state only every `segment` steps and recompute the rest in the
-            backward pass. Saves memory on long sequences; gradients are unchanged. None stores everything, and so does
-            a call that returns the membrane or takes lengths.
+            backward pass, with the same gradients. Calls that return the membrane or take lengths store everything.
         device, dtype: Device and dtype of the parameters. Neuron parameters are always stored in at least float32.
 
-    Raises:
-        ValueError: If a setting is out of range; the message names it.
+    Raises ValueError for a setting out of range, naming it.
     """
 
     _printed: ClassVar[tuple[str, ...]] = ("size", "engine", "batch_first")
@@ -69,17 +67,14 @@ class SpikingLayer(Layer):
 
         Args:
             current: Feedforward current (T, B, N). Below float32 the layer computes in float32.
-            state: Initial state, as returned by an earlier call with `return_state=True`. None starts from the resting
-                state.
-            lengths: (B,), number of steps in each sample, 0 to T. Past its end a sample no longer spikes and its state
-                stays unchanged.
+            state: From an earlier call with `return_state=True`; None starts from the resting state.
+            lengths: (B,), number of steps in each sample, 0 to T. After its end a sample keeps its state and is silent.
             return_state: Also return the `State` after the last step.
             return_membrane: Also return the membrane potential after the reset, in the shape of the spikes.
 
         Returns:
             The spikes, (T, B, N) in the dtype of `current`; or (spikes, state, membrane) if `return_state` or
-            `return_membrane` is set (the one not requested is None). Splitting a sequence over several calls and
-            passing the state gives the same outputs and gradients.
+            `return_membrane` is set. Passing the state from call to call gives the same outputs and gradients.
 
         Raises:
             ValueError: If a shape, dtype, length or the state does not match.
@@ -126,11 +121,8 @@ class SpikingLayer(Layer):
     def step(self, current: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run one time step: current (B, N), state from the last step (None is rest) -> spikes (B, N), next state.
 
-            state = None
-            for current in stream:
-                spikes, state = layer.step(current, state)
-
-        Stepping through a sequence gives the same result as one call to `forward`. Raises the same errors as `forward`.
+        for current in stream:
+            spikes, state = layer.step(current, state)
         """
         if current.dim() != 2:
             raise ValueError(f"current has shape {tuple(current.shape)}; one step is (B, N) with N = {self.size}")

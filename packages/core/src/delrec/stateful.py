@@ -15,13 +15,11 @@ class Stateful(nn.Module):
     """A module whose layers continue from the state of the last call, until `reset()`.
 
     Args:
-        module: A layer, or any module that contains layers of this package. Calling `module` directly, outside the
-            wrapper, still starts from the resting state.
+        module: A layer, or any module that contains layers of this package.
         detach: Detach the state between calls (truncated backpropagation through time). False carries the gradient
             through all calls since `reset()`.
 
-    Batch size, dtype and device must stay the same. A copy starts from the same state, detached. The state is not part
-    of the state dict.
+    A copy starts from the same state, detached. The state is not part of the state dict.
 
     Raises:
         ValueError: If the module has no stateful layers or already contains a `Stateful`, or if the batch size, dtype

@@ -130,8 +130,7 @@ class Slayer(Surrogate):
 class MultiGaussian(Surrogate):
     """dS/du = scale * [(1+h) N(u; 0, s) - h N(u; w, k s) - h N(u; -w, k s)], N the normal density.
 
-    With the defaults scale 0.5, h 0.15, s 0.5, w 0.5, k 6 this is the surrogate of ALIF (Yin et al. 2021,
-    arXiv 2103.12593): it is negative in its tails.
+    Negative in its tails; the defaults are those of ALIF (Yin et al. 2021, arXiv 2103.12593).
     """
 
     name: ClassVar[str] = "multi-gaussian"

@@ -53,7 +53,7 @@ def parameter_groups(
     Args:
         module: Any `nn.Module` that contains layers of this package.
         lr: Learning rate; None leaves it to the optimiser.
-        delay_lr, neuron_lr: Learning rates for delays (including spreads) and neuron parameters; default lr.
+        delay_lr, neuron_lr: For delays (with spreads) and neuron parameters; default lr.
         weight_decay: Applied to weights only.
 
     Each group has a "name". Raises ValueError for a negative rate or decay.

@@ -111,34 +111,22 @@ def _check_layer(arrays: Arrays, engine: str, dtype: str, device: str) -> list[C
     real = getattr(torch, dtype)
     layer.to(device, real)
     x, cot_s, cot_v = (torch.from_numpy(arrays[key]).to(device, real) for key in ("x", "cot_s", "cot_v"))
-    if not engine_for(engine, device)[0].gradients:
-        return _check_deployed(layer, x)
+    if not engine_for(engine, device)[0].gradients:  # its spikes against the reference engine's, as deployed
+        with layer.deployed(), torch.no_grad():
+            found = layer(x)
+            layer.engine = "reference"
+            wrong = float((found != layer(x)).sum())
+        return [Comparison("spikes as deployed, against the reference engine", wrong, 0.0)]
     spikes, _, membrane = layer(x.requires_grad_(), return_membrane=True)
     loss = (cot_s * spikes).sum() + (cot_v * membrane).sum()
     loss.backward()
     length = kernel_length(layer.delay, layer.half_width())
-    found = {
-        "mask": triangle_kernel(layer.delay, layer.half_width(), length),
-        "v_seq": membrane,
-        "loss": loss,
-        "grad_x": x.grad,
-        "grad_W": layer.weight.grad,
-        "grad_d": layer.delay.grad,
-    }
+    found = {"mask": triangle_kernel(layer.delay, layer.half_width(), length), "v_seq": membrane, "loss": loss}
+    found |= {"grad_x": x.grad, "grad_W": layer.weight.grad, "grad_d": layer.delay.grad}
     if layer.spread is not None:
         found["grad_p_spread"] = layer.spread.grad
     results = [_compare_spikes(spikes, arrays, dtype), _compare("L", length, arrays["L"], 0.0)]
     return results + [_compare(name, value, arrays[name], TOLERANCE[dtype]) for name, value in found.items()]
-
-
-@torch.no_grad()
-def _check_deployed(layer: RecurrentDelays, x: Tensor) -> list[Comparison]:
-    """Compare the spikes of an engine without gradients with the reference engine's, as deployed."""
-    with layer.deployed():
-        found = layer(x)
-        layer.engine = "reference"
-        wrong = float((found != layer(x)).sum())
-    return [Comparison("spikes as deployed, against the reference engine", wrong, 0.0)]
 
 
 def _compare_spikes(spikes: Tensor, arrays: Arrays, dtype: str) -> Comparison:
@@ -178,14 +166,8 @@ def _check_conv(arrays: Arrays, engine: str, dtype: str, device: str) -> list[Co
     y = layer(steps).permute(1, 2, 0)
     (y * cot_y).sum().backward()
     assert layer.position.grad is not None and layer.bias is not None
-    found = {
-        "kernel": layer.dense_kernel(),
-        "y": y,
-        "grad_x": x.grad,
-        "grad_weight": layer.weight.grad,
-        "grad_P": layer.position.grad.movedim(0, -1).reshape(arrays["P"].shape),
-        "grad_bias": layer.bias.grad,
-    }
+    found = {"kernel": layer.dense_kernel(), "y": y, "grad_x": x.grad, "grad_weight": layer.weight.grad}
+    found |= {"grad_P": layer.position.grad.movedim(0, -1).reshape(arrays["P"].shape), "grad_bias": layer.bias.grad}
     return [_compare(name, value, arrays[name], TOLERANCE[dtype]) for name, value in found.items()]
 
 
@@ -228,11 +210,7 @@ def _report(path: Path, *settings: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m delrec.verify",
-        description="Check an engine against golden vectors of the published implementations.",
-        epilog="Exit status: 0 all agree, 1 one disagrees, 2 nothing to check or a file is unusable.",
-    )
+    parser = argparse.ArgumentParser(prog="python -m delrec.verify", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a golden .npz file, or a folder of them")
     parser.add_argument("--engine", default="auto", choices=["auto", *ENGINES], help="engine to check (default: auto)")
     parser.add_argument("--dtype", default="float64", choices=sorted(TOLERANCE), help="precision (default: float64)")
@@ -241,7 +219,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         print("nothing to check: --device cuda, and torch sees no CUDA device here\n0 passed, 0 failed")
         return 2
-
     files = [f for p in map(Path, options.paths) for f in (sorted(p.glob("*.npz")) if p.is_dir() else [p])]
     found = Counter(_report(file, options.engine, options.dtype, options.device) for file in files)
     failed = found["failed"] + found["unusable"]

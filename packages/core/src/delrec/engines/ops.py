@@ -17,6 +17,7 @@ from delrec.neurons import Neuron, neuron_of
 # the scan reads values on the host, so mode="reduce-overhead" must leave it out of its CUDA graphs; torch 2.5 lacks it
 _UNSAFE = getattr(torch.Tag, "cudagraph_unsafe", None)
 _TAGS: dict[str, Any] = {} if _UNSAFE is None else {"tags": (_UNSAFE,)}
+_engines: dict[str, Any] = {}
 
 
 class Operator:
@@ -278,11 +279,9 @@ class Compiled(Engine):
         return Output(spikes, states, State(final.unbind(0), last, cut or kept < held), self.name)
 
 
-_engines: dict[str, Compiled] = {}
-
-
 def _takes(engine: str, handle: str, device: str, dtype: torch.dtype) -> str | None:
-    return _engines[engine].takes(neuron_of(handle), device, dtype)
+    reason: str | None = _engines[engine].takes(neuron_of(handle), device, dtype)
+    return reason
 
 
 # a constant of the graph: torch.compiler.assume_constant_result, which would import the whole compiler here

@@ -51,10 +51,9 @@ def parallel(task: Callable[..., None], count: int, *args: Any) -> None:
 
 @contextmanager
 def flush_denormals() -> Iterator[None]:
-    """Return a context in which denormal numbers (below 1.2e-38 in float32) are 0, in kernels and in torch.
+    """Return a context in which denormal numbers (below 1.2e-38 in float32), slow on some processors, are 0.
 
-    Gradients that decay over hundreds of steps become denormal, which is slow on some processors. This applies to the
-    calling thread and the kernels it starts, but not to torch's own threads if there are several.
+    It applies to the calling thread and the kernels it starts, but not to torch's own threads if there are several.
     """
     before = flushes_denormals()
     torch.set_flush_denormal(True)
@@ -72,8 +71,7 @@ def flushes_denormals() -> bool:
 def keep_memory() -> bool:
     """Let the process keep freed memory instead of returning it to the system; return True if that works (glibc).
 
-    Otherwise the next training step pays for every page again: half the time of a layer without recurrence. It affects
-    the whole process, so only a main program should call it.
+    Otherwise each training step pays for every page again. Only a main program should call it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -29,8 +29,7 @@ from numba.core.compiler import CompileResult
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 # called by kernels only: an entry from Python would cost a third of the compilation
 _INSIDE: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_ARRAYS: dict[str, Any] = {**_INSIDE, "_nrt": True}
-allocating: Callable[[Any], Any] = numba.njit(**_ARRAYS)
+allocating: Callable[[Any], Any] = numba.njit(**_INSIDE | {"_nrt": True})
 # without arrays of their own, and so without reference counts, which took a third of a scan's time
 _BARE: dict[str, Any] = {**_INSIDE, "_nrt": False}
 compiled: Callable[[Any], Any] = numba.njit(**_BARE)

@@ -13,11 +13,6 @@ SLACK = 16  # steps between two moves of a ring
 GROUPS = 16  # partial sums of a weight's gradient: a constant, so that results do not depend on threads
 
 
-def tile_count(batch: int) -> int:
-    """Return the number of tiles of a batch."""
-    return (batch + LANES - 1) // LANES
-
-
 def padded(size: int) -> int:
     """Return `size` rounded up to whole vectors."""
     return (size + COLUMNS - 1) // COLUMNS * COLUMNS

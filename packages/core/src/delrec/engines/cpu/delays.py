@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from delrec.engines.cpu.cache import compiled, entry
-from delrec.engines.cpu.common import GROUPS, SLACK, Array, add_up, aligned, flat, tile_count, to_lanes, to_rows
+from delrec.engines.cpu.common import GROUPS, SLACK, Array, add_up, aligned, flat, to_lanes, to_rows
 from delrec.engines.cpu.linear import list_row, multiply, sum_rows, weight_gradient
 from delrec.engines.cpu.synaptic_kernels import NEAR, read_pairs
 from delrec.engines.cpu.vector import LANES, get, put
@@ -45,7 +45,7 @@ def _forward(
     x, y, whole = flat(inputs), flat(out), np.zeros(0, np.int32)
     taps = Taps(_elements(place, window), flat(factor), x[:0] if bias is None else flat(bias))
     nothing = Gradient(x[:0], whole, x[:0])
-    parallel(lambda tile: delayed_tile(tile, sizes, False, taps, x, y, nothing), tile_count(batch))
+    parallel(lambda tile: delayed_tile(tile, sizes, False, taps, x, y, nothing), -(-batch // LANES))
     return out
 
 
@@ -54,7 +54,7 @@ def _backward(
     grads: list[Tensor], needs: list[bool],
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     (g,), (outputs, size), (steps, batch, _) = grads, place.shape, inputs.shape
-    tiles = tile_count(batch)
+    tiles = -(-batch // LANES)
     groups = min(tiles, GROUPS)
     sizes = Sizes(window - 1 - left, len(g), 0, steps, batch, outputs, size, window)
     g_inputs, parts = inputs.new_empty(inputs.shape), g.new_zeros(groups, size * outputs * 2)

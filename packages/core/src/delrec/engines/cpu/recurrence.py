@@ -85,10 +85,6 @@ class Recurrence:
         """Return the tables of the backward pass per group of tiles, each with its own sums, and all sums."""
         return [self._tables] * groups, np.zeros(0)
 
-    def gradients(self, weight: Tensor, sums: Array, g_weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients of delay, shaped like it, and of half-width, (N,); g_weight is shaped like weight."""
-        raise NotImplementedError
-
     def _lay_out(self, matrix: Tensor) -> Array:
         return padded_rows(matrix, padded(len(matrix)))
 
@@ -123,7 +119,7 @@ class Axonal(Recurrence):
         return [self._tables._replace(weight=rows, g_delay=d, g_width=w) for d, w in zip(*sums, strict=True)], sums
 
     def gradients(self, weight: Tensor, sums: Array, g_weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (N,) and (N,)."""
+        """Return the gradients of delay and half-width, (N,) each; g_weight is that of the weight."""
         return torch.from_numpy(add_up(sums[0])), torch.from_numpy(add_up(sums[1]))
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from delrec.engines.cpu.codegen import kernels_for
-from delrec.engines.cpu.common import GROUPS, add_up, flat, tile_count
-from delrec.engines.cpu.recurrence import Recurrence, recurrence_of
+from delrec.engines.cpu.common import GROUPS, add_up, flat
+from delrec.engines.cpu.recurrence import Axonal, Recurrence, Synaptic, recurrence_of
 from delrec.engines.cpu.vector import COLUMNS, LANES
 from delrec.engines.ops import Inputs, scan_operator
 from delrec.engines.threads import parallel
@@ -97,7 +97,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
     shape, arguments = _arguments(neuron.rules(coef.dtype), inputs, recurrence, bits, True, False)
     if not need_history and not np.count_nonzero(history.detach().numpy()):  # silence gives no gradient
         shape = shape._replace(past=0)
-    tiles = tile_count(batch)
+    tiles = -(-batch // LANES)
     groups = min(tiles, GROUPS)
     need_taps = need_delay or need_width
     heard = steps + shape.past > 1  # otherwise no spike could arrive: weights and delays have zero gradients
@@ -127,6 +127,7 @@ def backward(*given: Any) -> tuple[Tensor | None, ...]:
         g_weight = add_up(g_wt).as_strided((size, size), (1, shape.row)) if sum_weight else coef.new_zeros(size, size)
     if need_taps:
         assert weight is not None and delay is not None and width is not None and g_weight is not None
+        assert isinstance(recurrence, Axonal | Synaptic)
         by_delay, by_width = recurrence.gradients(weight, sums, g_weight)
         g_delay, g_width = by_delay.to(delay.dtype), by_width.sum_to_size(width.shape).to(width.dtype)
     g_coefficients = None
