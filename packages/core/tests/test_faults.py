@@ -78,19 +78,8 @@ def test_the_dtype_under_autocast_does_not_depend_on_the_data(make, level):
     spikes = (current() < level).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert make("auto")(spikes).dtype == torch.bfloat16
-        assert layer()(spikes).dtype == torch.float32
-
-
-def test_the_scan_under_autocast_is_exact():
-    made, x = layer(), current()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(made(x), layer()(x))
-
-
-def test_a_state_given_in_second_place_is_the_state():
-    made, x = layer(), current()
-    state = made(x[:9], return_state=True).state
-    assert torch.equal(made(x[9:], state), made(x)[9:])
+        inside = layer()(spikes)
+    assert inside.dtype == torch.float32 and torch.equal(inside, layer()(spikes)), "the scan is exact"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -109,10 +98,6 @@ def test_the_state_is_no_view_of_the_outputs(engine):
 @pytest.mark.parametrize("delays", ["axonal", "synaptic", "shared"])
 def test_negative_delays_are_delay_zero(engine, delays):
     x = current()
-    zero = layer(delays=delays, engine=engine, delay_init=DelayInit("constant", low=0))
-    below = layer(delays=delays, engine=engine, delay_init=DelayInit("constant", low=0))
-    below.delay.data.fill_(-3)
-    assert torch.equal(below(x), zero(x))
     mixed = layer(delays=delays, engine=engine)
     clamped = layer(delays=delays, engine=engine)
     with torch.no_grad():
