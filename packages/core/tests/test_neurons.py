@@ -1,8 +1,5 @@
 """A neuron: its settings, what a subclass must give, what it may leave out."""
 
-import copy
-import pickle
-
 import pytest
 import torch
 from delrec import LIF, Neuron, RecurrentDelays, Surrogate, Triangle
@@ -59,12 +56,6 @@ def test_states_and_step_are_enough():
     x = torch.rand(6, 2, 4, dtype=torch.float64)
     spikes, _, membrane = layer(x, return_membrane=True)
     assert torch.equal(membrane[0], x[0]) and torch.equal(spikes[0], (x[0] >= 1).double())
-
-
-def test_a_neuron_is_copied_and_pickled():
-    neuron = LIF(threshold=0.7).attach(3)
-    for twin in (copy.deepcopy(neuron), pickle.loads(pickle.dumps(neuron))):
-        assert repr(twin) == repr(neuron)
 
 
 def test_what_a_neuron_or_surrogate_lacks_is_named():

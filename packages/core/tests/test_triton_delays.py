@@ -92,13 +92,6 @@ def test_two_runs_give_the_same_bits():
     assert all(torch.equal(a, b) for a, b in zip(run(), run(), strict=True))
 
 
-def test_second_gradients_are_refused():
-    x = normal(3, 2, 32).requires_grad_()
-    y = delayed_linear(x, normal(4, 32), normal(4, 32), None, 5, 4, 0)
-    with pytest.raises(RuntimeError, match="triton engine gives first gradients only"):
-        torch.autograd.grad(y.sum(), x, create_graph=True)
-
-
 def test_layers_take_the_kernels():
     x = normal(4, 2, 32, dtype=F32, share=0.2)
     delayed = FeedforwardDelays(32, 3, window=4, engine="triton", device=DEVICE)(x)
