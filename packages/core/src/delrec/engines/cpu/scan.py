@@ -23,24 +23,19 @@ _ROUNDED = 4  # taps are read by as many at once
 # store the states. prefix: steps of spike bits before step 0, of which `past` hold given spikes.
 Shape = namedtuple("Shape", "steps batch size row keep traced prefix past recurrent")
 
-
 # Arrays that both passes read; all arrays here are flat. mask: (B, N) or (T, B, N), or empty; mask_step: its stride in
 # time. coef: (C, N). numbers: `rules.Rules.numbers`. start: (states, B, N).
 Given = namedtuple("Given", "mask mask_step coef numbers start")
-
 
 # Arrays that the forward pass fills. spikes: (T, B, N). states: (states, B, N), initial and then final. trace: (states,
 # T, B, N) and kept: (planes, T, B, N), where requested.
 Planes = namedtuple("Planes", "spikes states trace kept")
 
-
 # Gradients of spikes (T, B, N), final states (states, B, N) and trace (states, T, B, N), or empty.
 Incoming = namedtuple("Incoming", "spikes final trace")
 
-
 # The gradients to compute, 0 or 1 each.
 Wanted = namedtuple("Wanted", "weight taps coef start")
-
 
 # Arrays for the gradients. current: (T, B, N). weight: (row, row), [sender, receiver], and coef: (C, N), of one group
 # of tiles. start: (states, B, N). past: (past, B, N).
