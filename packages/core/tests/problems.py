@@ -35,21 +35,9 @@ NEURONS = {
 
 
 def problem(
-    neuron,
-    form,
-    steps,
-    batch,
-    size,
-    sigma,
-    *,
-    dtype=F64,
-    seed=0,
-    mask=None,
-    spread=False,
-    reach=8.0,
-    past=0,
+    neuron, form, steps, batch, size, sigma, *, dtype=F64, seed=0, mask=None, spread=False, reach=8.0, past=0,
     device="cpu",
-):
+):  # fmt: skip
     """Make the arguments of `scan`, every differentiable one a leaf; neuron: of NEURONS, or one that is attached."""
     draw = torch.Generator().manual_seed(seed)
 

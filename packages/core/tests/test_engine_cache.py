@@ -3,12 +3,9 @@
 import os
 import pickle
 import stat
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 from delrec.engines.cpu import cache
 
@@ -134,29 +131,3 @@ def test_no_home_is_no_error(monkeypatch):
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.warns(RuntimeWarning, match="Could not determine home"):
         assert call()
-
-
-PROGRAM = """
-import torch
-from delrec import LIF
-from delrec.engines import Request, scan
-x = torch.linspace(0, 2, 24, dtype=torch.float64).view(4, 2, 3).requires_grad_()
-spikes = scan("cpu", Request(x, LIF().attach(3))).spikes
-spikes.sum().backward()
-print(float(spikes.sum()), float(x.grad.sum()))
-"""
-
-
-def test_garbage_in_every_file_changes_nothing(folder):
-    seen = []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-W", "error::RuntimeWarning", "-c", PROGRAM], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        seen.append(done.stdout)
-        files = list(folder.iterdir())
-        assert {f.name.split("-")[0].rpartition(".")[2] for f in files} == {"forward_tile", "backward_tile"}
-        for file in files:
-            file.write_bytes(np.random.default_rng(0).bytes(5000))
-    assert seen[0] == seen[1]

@@ -177,6 +177,8 @@ def test_a_step_refuses_what_is_not_finite_and_keeps_its_state(value):
     x, bad = 3 * torch.rand(6, 2, 3), torch.zeros(2, 3)
     bad[1, 2] = value
     want = network.run(x)
+    with pytest.raises(NotFiniteError, match="inputs hold NaN"):
+        network.run(x + bad)
     network.reset()
     for step, inputs in zip(want, x, strict=True):
         with pytest.raises(NotFiniteError, match="NaN or infinity"):

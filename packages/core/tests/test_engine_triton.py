@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from delrec import LIF, SpikingLayer, Surrogate
-from delrec import engines as interface
+from delrec import LIF, Surrogate
 from delrec.delays import triangle_sides
 from delrec.engines import EngineError, Request, scan
 from delrec.verify import check_file
@@ -170,13 +169,6 @@ def test_triangles_that_end_anywhere_before_the_longest_tap(sigma):
     assert all(difference(a, b) < 1e-9 for a, b in zip(*found.values(), strict=True))
 
 
-def test_a_delay_out_of_its_range_is_no_number():
-    arguments = made("soft", "synaptic", 3, 1, 2, 0.0, reach=1.0)
-    with torch.no_grad():
-        arguments["delay"][0, 1] = -1.5
-    assert run("triton", **arguments).states[0][:, 0].isnan().any()
-
-
 def test_rows_of_a_program_leave_no_multiprocessor_with_two(monkeypatch):
     monkeypatch.setattr(tiles, "INTERPRETED", False)
     asked = [(256, 132), (256, 84), (64, 84), (2048, 132)]
@@ -239,18 +231,6 @@ def test_inference_keeps_two_steps_and_training_one_bit_a_spike():
     assert not any(t.shape == whole.spikes.shape for t in kept.values())
 
 
-def test_lengths_batch_first_and_a_known_longest_delay():
-    arguments = made("soft", "axonal", 6, 3, 4, 0.0)
-    lengths = torch.tensor([6, 2, 4], device=DEVICE)
-    ours, theirs = (run(e, lengths=lengths, limit=10, **arguments) for e in ("triton", "reference"))
-    assert torch.equal(ours.spikes, theirs.spikes) and torch.equal(ours.final.history, theirs.final.history)
-    layer = SpikingLayer(4, engine="triton", batch_first=True).to(DEVICE)
-    inputs = arguments["current"].detach().float()
-    turned = layer(inputs.transpose(0, 1))
-    assert layer.engine_used == "triton" and torch.equal(turned.transpose(0, 1), run("triton", **{
-        "current": inputs, "neuron": layer.neuron}).spikes)  # fmt: skip
-
-
 @pytest.mark.parametrize(("form", "sigma"), [("axonal", 0.0), ("synaptic", 4.0)])
 def test_two_runs_give_the_same_bits(form, sigma):
     seen = []
@@ -264,10 +244,6 @@ def test_what_it_cannot_take_is_named():
     arguments = made("soft", "axonal", 3, 1, 3, 0.0)
     with pytest.raises(EngineError, match="runs in float32 and float64, not in torch.bfloat16"):
         scan("triton", Request(**{k: v.bfloat16() if torch.is_tensor(v) else v for k, v in arguments.items()}))
-    history = torch.full((2, 1, 3), 0.5, dtype=F64, device=DEVICE)
-    state = interface.State((history[0],), history)
-    with pytest.raises(EngineError, match="history holds other values than 0 and 1"):
-        scan("triton", Request(**arguments, state=state))
 
 
 @pytest.mark.parametrize(

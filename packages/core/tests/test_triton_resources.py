@@ -14,24 +14,6 @@ pytest.importorskip("triton")
 import cards
 from cards import CARDS, DEFAULT_CARDS, Resources, problems
 
-TRIAL = """
-import triton, triton.language as tl
-from cards import CARDS, Compilation, measure, problems
-
-@triton.jit
-def product(a, b, c, steps, N: tl.constexpr):
-    i, k = tl.arange(0, N)[:, None], tl.arange(0, N)[None, :]
-    total = tl.zeros([N, N], dtype=tl.float32)
-    for s in range(steps):
-        total = tl.dot(tl.load(a + s * N * N + i * N + k), tl.load(b + s * N * N + i * N + k), total)
-    tl.store(c + i * N + k, total)
-
-types = dict.fromkeys("abc", "*fp32:16") | {"steps": "i32", "N": "constexpr"}
-trial = Compilation("trial", product, types, {"N": 128}, {"num_warps": 8, "num_stages": 1})
-for name in ("sm_86", "sm_90"):
-    print(name, problems(measure(trial, CARDS[name]), CARDS[name]))
-"""
-
 
 def compiling(*arguments, **options):
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
@@ -54,16 +36,6 @@ def test_every_kernel_fits_the_card_in_every_size(card):
     apart = {n for k, n in shared.items() if k.startswith("synaptic, B") and k.endswith("ward_scan")}
     assert apart == {"0"}, "what is read of a connection passes from thread to thread, behind barriers"
     assert shared["axonal, B = 256, delays to 6: backward_scan"] == "0", "nor is what is read of a weight"
-
-
-def test_a_kernel_too_large_for_a_card_compiles_and_is_told(tmp_path):
-    path = tmp_path / "trial.py"
-    path.write_text(TRIAL)
-    done = compiling(str(path))
-    assert done.returncode == 0, done.stderr
-    small, large = done.stdout.splitlines()
-    assert "bytes of shared memory, of which a program has 101,376" in small and small.startswith("sm_86")
-    assert "shared memory" not in large
 
 
 @pytest.mark.parametrize(
