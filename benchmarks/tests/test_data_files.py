@@ -83,11 +83,10 @@ def kept(workspace):
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def test_a_good_download_is_checked_unpacked_and_not_repeated(workspace, server, capsys):
+def test_a_good_download_is_checked_unpacked_and_not_repeated(workspace, server):
     paths = fetch(workspace, "shd")
     assert [path.name for path in paths] == ["shd_train.h5", "shd_test.h5"]
     assert paths[0].read_bytes() == CONTENT
-    assert "shd_train.h5.zip" in capsys.readouterr().err  # progress
     list_zips(workspace)
     assert fetch(workspace, "shd") == paths
     paths[0].unlink()  # the zip is still there: unpacked again without network
@@ -97,10 +96,9 @@ def test_a_good_download_is_checked_unpacked_and_not_repeated(workspace, server,
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda body: (200, len(body), body[:-100]), ".* bytes with md5 .* but its .dvc file says"),
-        (lambda body: (200, len(body), b"x" + body[1:]), ".* bytes with md5 .* but its .dvc file says"),
-        (lambda body: (200, "many", body * 50), "longer than .* bytes"),
-        (lambda body: (404, 0, b""), "download failed .*404"),
+        (lambda body: (200, len(body), body[:-100]), ".*try again"),
+        (lambda body: (200, len(body), b"x" + body[1:]), "MD5 hash .* does not match the known hash.*try again"),
+        (lambda body: (404, 0, b""), "404.*try again"),
     ],
 )
 def test_a_bad_download_is_one_clear_line_and_leaves_nothing(workspace, server, answer, message):
@@ -110,17 +108,13 @@ def test_a_bad_download_is_one_clear_line_and_leaves_nothing(workspace, server, 
     assert "\n" not in str(caught.value) and kept(workspace) == []
 
 
-def test_no_server_no_size_and_a_redirection_to_a_file_are_one_clear_line(workspace, server, tmp_path):
+def test_no_server_and_a_redirection_to_a_file_are_one_clear_line(workspace, server, tmp_path):
     (tmp_path / "secret").write_bytes(ARCHIVES["shd_train.h5.zip"])
     server["shd_train.h5.zip"] = (302, 0, b"", f"file://{tmp_path}/secret")
-    with pytest.raises(BenchError, match="302"):
+    with pytest.raises(BenchError, match="No connection adapters.*secret"):
         fetch(workspace, "shd")
     list_zips(workspace)
-    with pytest.raises(BenchError, match="download failed .*refused.*save the file as"):
-        fetch(workspace, "shd")
-    file = workspace.data / "shd-0.dvc"
-    file.write_text(file.read_text().replace("size:", "sise:"))
-    with pytest.raises(BenchError, match="has neither size nor meta.at_most"):
+    with pytest.raises(BenchError, match="refused.*save the file as"):
         fetch(workspace, "shd")
     assert kept(workspace) == []
 
@@ -216,7 +210,6 @@ BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nouts: [*b, *b]"  # doubled thirty times it
         ),
         ({"md5": "0" * 31}, "md5 is"),
         ({"md5": None}, "md5 is"),
-        ({"size": -1}, "size is '-1'"),
         ({"url": "file:///etc/passwd"}, "url is 'file:///etc/passwd'"),
         ({"meta": {"content": "0"}}, "meta.content is '0'"),
     ],

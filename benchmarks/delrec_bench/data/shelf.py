@@ -5,14 +5,10 @@ its own, `data/TASK-PART.dvc`, so that an absent file is no error and `dvc updat
 but may be anyone's: nothing in them may lead out of data/. Behind `delrec-bench data status|make|fetch|verify`.
 """
 
-import hashlib
-import http.client
 import re
 import shutil
-import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,8 +16,6 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field
-from rich.console import Console
-from rich.progress import wrap_file
 
 from delrec_bench.data import generated
 from delrec_bench.data.files import DIGITS, MNIST, MOST_GROWTH, digest_of, find_file, raw_digits
@@ -33,7 +27,6 @@ PACKAGED = "listed"  # folder of the copies that an installed package carries
 ABSENT = "missing"
 MADE = {*generated.RECIPES, "digits"}
 BLOCK = 1 << 18
-PATIENCE = 30.0  # seconds without a byte
 
 
 class _Plain(yaml.BaseLoader):
@@ -55,17 +48,15 @@ def _inside(path: str) -> str:
 class Listed(BaseModel):
     """One file of a data set, its path below the root.
 
-    `url` is None of a file that is made; `at_most` are the bytes that a download may have where its size is not
-    published; `content` is the content digest of a generated file, whatever bytes a version of HDF5 writes it in.
+    `url` is None of a file that is made; `content` is the content digest of a generated file, whatever bytes a version
+    of HDF5 writes it in.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     path: Annotated[str, AfterValidator(_inside)]
     md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-    size: Annotated[int, Field(ge=0)] | None = None
     url: Annotated[str, Field(pattern="(?i)^https?://")] | None = None
-    at_most: int | None = Field(None, gt=0, validation_alias=AliasPath("meta", "at_most"))
     content: str | None = Field(None, pattern="^[0-9a-f]{64}$", validation_alias=AliasPath("meta", "content"))
 
     @property
@@ -178,47 +169,21 @@ def fetch(workspace: Workspace, task: str) -> list[Path]:
     wanted = [entry for entry in entries if entry.task == task]
     if not wanted:
         raise BenchError(f"task '{task}' has no file to download; {nearest(task, {entry.task for entry in entries})}")
+    import pooch  # a tenth of a second that runs need not wait for
+
     ready = []
     for entry in wanted:
         path = workspace.root / entry.path
         packed = path.suffix == ".zip"
         there = find_file(path.parent, path.stem) if packed else None
-        if there is None and not (path.is_file() and digest_of(path, workspace) == entry.md5):
-            _download(entry, path)
+        if there is None:
+            try:
+                pooch.retrieve(entry.url, f"md5:{entry.md5}", path.name, path.parent)
+            except (OSError, ValueError) as error:  # of the network, or another md5
+                said = " ".join(str(error).split())
+                raise BenchError(f"{entry.url}: {said}; try again, or save the file as {path}") from error
         ready.append(there or (_unzip(path, path.with_suffix("")) if packed else path))
     return ready
-
-
-def _download(entry: Listed, path: Path) -> None:
-    """Fetch a file to `path`, with progress on stderr; nothing beyond the bytes that it may have is read."""
-    most = entry.size or entry.at_most
-    if most is None:
-        raise BenchError(f"{path.name}: its .dvc file has neither size nor meta.at_most; add one of them")
-    total, received = hashlib.md5(usedforsecurity=False), 0
-    with drafted(path) as draft:
-        for block in _blocks(str(entry.url), path, most):
-            received += len(block)
-            if received > most:
-                raise BenchError(f"{entry.url}: longer than {most} bytes, the most it may have; try another source")
-            draft.write(block)
-            total.update(block)
-        if total.hexdigest() != entry.md5:
-            raise BenchError(
-                f"{entry.url}: {received} bytes with md5 {total.hexdigest()}, but its .dvc file says {entry.md5}; "
-                "nothing was kept, try again or another source"
-            )
-
-
-def _blocks(url: str, path: Path, most: int) -> Iterator[bytes]:
-    try:  # urllib follows no redirection to a file of this machine
-        with (
-            urllib.request.urlopen(url, timeout=PATIENCE) as answer,
-            wrap_file(answer, most, description=path.name, console=Console(stderr=True)) as stream,
-        ):
-            while block := stream.read(BLOCK):
-                yield block
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise BenchError(f"{url}: download failed ({error}); try again, or save the file as {path}") from error
 
 
 def _unzip(archive: Path, path: Path) -> Path:
