@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from delrec_bench import app
@@ -69,8 +70,8 @@ def request(name: str, **more: object) -> Request:
     return Request(name, "digits", epochs=3, limit=32, overrides=SETTINGS, **more)  # type: ignore[arg-type]
 
 
-def place(root: Path, methods: str, **more: object) -> Place:
-    return Place(workspace_at(root), (methods,), **more)  # type: ignore[arg-type]
+def place(root: Path, methods: str) -> Place:
+    return Place(workspace_at(root), (methods,))
 
 
 def done_alone(request: Request, place: Place) -> Record:
@@ -212,45 +213,38 @@ def test_an_executor_that_cannot_be_is_refused(tmp_path, name, options, message)
         list(executor.map([request("lif")], place(tmp_path, str(tmp_path))))
 
 
-LONG = """
-import sys
-from delrec_bench.environment import interruptible
-from delrec_bench.runs.executors import Local, Place
-from delrec_bench.config import Request
-from delrec_bench.workspace import workspace_at
-from pathlib import Path
-
-if __name__ == "__main__":
-    requests = [Request("waits", "digits", r, epochs=1, limit=32) for r in range(3)]
-    try:
-        with interruptible():
-            list(Local(2).map(requests, Place(workspace_at(Path(sys.argv[1])), (sys.argv[2],))))
-    except KeyboardInterrupt:
-        sys.exit(130)
+WAITING = """
+summary = "runs that wait"
+methods = ["waits"]
+tasks = ["digits"]
+repetitions = 3
+[quick.set]
+training.epochs = 1
+task.limit = 32
 """
 
 
 def alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130)])
-def test_workers_end_with_their_parent(tmp_path, number, code):
+def test_workers_end_with_their_parent(tmp_path, monkeypatch, number, code):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://nowhere")  # refused at once
     methods = method(tmp_path / "methods", "waits", penalty=WAITS)
-    script = tmp_path / "long.py"
-    script.write_text(LONG)
-    parent = subprocess.Popen([sys.executable, script, tmp_path / "root", methods], stderr=subprocess.DEVNULL)
+    (tmp_path / "waiting.toml").write_text(WAITING)
+    words = ["reproduce", "--study", tmp_path / "waiting.toml", "--methods", methods, "--root", tmp_path, "--jobs", "2"]
+    parent = subprocess.Popen([sys.executable, "-m", "delrec_bench.app", *words], stderr=subprocess.DEVNULL)
     workers: list[int] = []
     while len(workers) < 2 and parent.poll() is None:
         time.sleep(0.1)
         workers = [int(path.name.partition("-")[2]) for path in Path(methods).glob("worker-*")]
-    assert all(map(alive, workers))
+    assert len(workers) == 2 and all(map(alive, workers))
     parent.send_signal(number)
     assert parent.wait(30) == code
     end = time.monotonic() + 5

@@ -64,7 +64,7 @@ def result(**changes):
         ({"groups": [1]}, "4 predictions but 1 targets or groups"),
         ({"predictions": None}, "predictions or targets are missing"),
         ({"predictions": ["a", "b"]}, "predictions is ['a', 'b']; it must be a list of finite numbers"),
-        ({"predictions": [float("nan")] * 4}, "predictions is [nan, nan, nan, nan]; it must be a list of finite numbers"),
+        ({"predictions": [float("nan")] * 4}, "predictions is [nan, nan, nan, nan]; it must be a list of finite"),
         ({"configuration": {"f": object()}}, "a object is not a number"),
         ({"kind": "trial", "result": {"valid_score": 0.5}}, "a trial never sees the test set"),
         ({"metric": "nmse", "result": {"test_score": 0.05}}, "result.test_score is 0.05, but its predictions score"),
