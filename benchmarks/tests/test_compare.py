@@ -76,6 +76,15 @@ def test_two_methods_are_told_by_their_paired_differences_in_numbers(tmp_path, c
     assert code == 2 and "did you mean 'dcls'" in line
 
 
+def test_official_files_in_a_folder_of_a_users_own_are_called_by_the_task(tmp_path, compared):
+    stamped = {"kind": "OFFICIAL", "stamp": "OFFICIAL"}
+    written(
+        tmp_path,
+        [made_up.remade(r, task="shd:mine@12345678", data=r.data | stamped) for r in pair(1) if r.task == "digits"],
+    )
+    assert compared("dcls", "lif")[1][1].startswith("SHD: +")
+
+
 def test_methods_without_a_task_in_common_and_runs_of_several_settings_are_refused(tmp_path, compared):
     written(tmp_path, [r for r in pair() if (r.method == "lif") == (r.task == "digits")])
     code, (line,) = compared("dcls", "lif")

@@ -108,14 +108,14 @@ def _compare_methods(places: Places, a: str, b: str, of: str | None, profile: st
 
     from delrec_bench.report import words
     from delrec_bench.report.content import build
-    from delrec_bench.report.declared import Comparison, Declaration, Expected, page_of
+    from delrec_bench.report.declared import Comparison, Declaration, Expected, official_tasks, page_of
     from delrec_bench.studies.expansion import Study, expand
 
     records, failures = read_runs(places.workspace)
     methods, tasks = places.tables()
     if of is None:
         runs = {r.key: Expected(r.method) for r in records if r.kind in ("run", "floor")}
-        declared = Declaration(Study("", "", ()), runs, tasks)
+        declared = Declaration(Study("", "", ()), runs, tasks, official=official_tasks(records))
     else:
         declared = page_of(expand(of, profile, methods, tasks), methods, tasks, records, failures)
     known = {expected.method for expected in declared.runs.values()}

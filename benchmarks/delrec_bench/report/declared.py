@@ -240,8 +240,13 @@ def declaration(
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
         empty=() if study.scored else tuple(Empty(spot[1], expected) for spot, expected in rows.items()),
         diverged=tuple(_diverged(study, keys, failures, runs)),
-        official=frozenset(record.task for record in records if str(record.data.get("stamp")).startswith("OFFICIAL")),
+        official=official_tasks(records),
     )
+
+
+def official_tasks(records: Iterable[Record]) -> frozenset[str]:
+    """The tasks whose files, though a user's own, are official ones."""
+    return frozenset(record.task for record in records if str(record.data.get("stamp")).startswith("OFFICIAL"))
 
 
 def _diverged(
