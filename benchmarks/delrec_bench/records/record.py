@@ -194,11 +194,6 @@ class Record(Asked):
         return float(self.result["test_score"])
 
     @property
-    def more_is_better(self) -> bool:
-        """Whether a larger score is a better one."""
-        return metric_named(self.metric).more_is_better
-
-    @property
     def content(self) -> str:
         """SHA-256 of all that is not in ``measured`` (times, memory, host): equal for the same record."""
         return digest(compact({name: value for name, value in contents(self).items() if name != "measured"}))

@@ -12,7 +12,7 @@ import lzma
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from delrec_bench.errors import BenchError
 from delrec_bench.records.canonical import RESULTS_VERSION, compact, digest, parse_json
@@ -28,13 +28,6 @@ _PACKED, _MEMORY = 64 << 20, 128 << 20
 _SHARED = ("targets", "groups")
 
 Runs = tuple[list[Record], list[Failure]]
-
-
-class StoreChange(NamedTuple):
-    """What publishing did: how many runs are new in the store, and the files that changed."""
-
-    added: int
-    paths: list[Path]
 
 
 def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
@@ -53,8 +46,8 @@ def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
     return in_order(records), failures
 
 
-def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> StoreChange:
-    """Put runs into the store; one that it holds already, with the same outcome, stays as it is.
+def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure] = ()) -> list[Path]:
+    """Put runs into the store, and return the files that changed; what it holds with the same outcome stays as it is.
 
     Runs of an older results version leave the files that are written.
 
@@ -65,7 +58,6 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
     with locked(reports / TABLE):
         old, lost = read_store(reports)
         runs = {r.key: r for r in old if r.provenance.get("results_version") == RESULTS_VERSION}
-        before = len(runs)
         for record in records:
             known = runs.get(record.key)
             if record.kind == "trial" or (known is not None and known.digest == record.digest):
@@ -79,7 +71,7 @@ def publish(reports: Path, records: Iterable[Record], failures: Iterable[Failure
         diverged = {f.key: f for f in lost if f.provenance.get("results_version") == RESULTS_VERSION}
         diverged |= {f.key: f.model_copy(update={"traceback": ""}) for f in failures}
         still = [failure for key, failure in diverged.items() if key not in runs]
-        return StoreChange(len(runs) - before, _write(reports, in_order(runs.values()), still))
+        return _write(reports, in_order(runs.values()), still)
 
 
 def short_form(record: Record) -> Record:

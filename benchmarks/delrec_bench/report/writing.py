@@ -167,9 +167,9 @@ def publish(
     page = build(declared, records)
     if why := refusal(page, allow_mixed=allow_mixed, changed=changes(workspace.root)):
         raise BenchError(f"report '{declared.page}' cannot be published: {why}")
-    done = publish_runs(workspace.reports, page.records, declared.diverged)
+    changed_in_store = publish_runs(workspace.reports, page.records, declared.diverged)
     page = build(declared, read_store(workspace.reports)[0])
-    paths = [*done.paths, *write_page(workspace.reports, page)]
+    paths = [*changed_in_store, *write_page(workspace.reports, page)]
     if declared.board:
         readme, figure = workspace.root / "README.md", workspace.reports / "findings.svg"
         if readme.is_file() and write_board_part(readme, board_of(page)):
