@@ -141,6 +141,7 @@ def test_whatever_a_trained_networks_file_holds_only_our_own_error_comes(tmp_pat
         assert "checkpoint.pt" in str(error)
 
 
+@pytest.mark.slow
 def test_the_whole_of_both_files_is_read(killed, trained):
     assert read_training(killed / "resume.pt")["belongs"]["key"] == killed.name
     record = finished_record(trained.parent, trained.name)

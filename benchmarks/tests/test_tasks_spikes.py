@@ -314,7 +314,7 @@ def test_missing_files_say_where_they_were_looked_for(load, corpus, tmp_path):
 
 def test_options_that_do_not_fit_are_refused(load):
     for options, message in (
-        ({"channels": 141}, "channels = 141 does not divide the file's 700; 140 would"),
+        ({"channels": 141}, "channels = 141 does not divide the file's 700; 70, 140"),
         ({"binning": "published"}, "binning = 'published': shd has 'clean'"),
         ({"binning": "times"}, "binning = 'times': shd has 'clean'"),
         ({"task": "ssc", "step_ms": 5.0, "binning": "published"}, "'published' derives the step from T"),

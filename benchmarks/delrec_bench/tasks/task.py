@@ -1,9 +1,9 @@
 """What a task is, and how tasks are found."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.errors import BenchError, nearest
@@ -14,14 +14,8 @@ from delrec_bench.workspace import Workspace
 FAMILIES = ("speech", "pixels", "forecast", "points")  # those that profiles have presets for
 
 
-class Loader(Protocol):
-    """Reads and prepares a task's data."""
-
-    def __call__(
-        self, options: TaskOptions, split_seed: int, permutation_seed: int, data_dir: Path | None, workspace: Workspace
-    ) -> TaskData:
-        """Load; `data_dir` is the folder of `--data`, None for the task's own files."""
-        ...
+# (options, split_seed, permutation_seed, data_dir, workspace); data_dir is the folder of `--data`, or None.
+Loader = Callable[[TaskOptions, int, int, Path | None, Workspace], TaskData]
 
 
 @dataclass(frozen=True)
