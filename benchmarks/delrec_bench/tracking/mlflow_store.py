@@ -148,7 +148,8 @@ class Store:
         """Log (name, value, time, step); what MLflow does not take in a name becomes "-"."""
         metrics = []
         for name, value, when, step in values:
-            known = posixpath.normpath(re.sub(r"[^\w/.: -]", "-", name, flags=re.ASCII).lstrip("/."))
+            plain = re.sub(r"[^\w/.: -]", "-", re.sub("[()]", "", name), flags=re.ASCII)
+            known = posixpath.normpath(plain.lstrip("/."))
             metrics.append(Metric(known[:NAME_LENGTH], value, when, step))
         for i in range(0, len(metrics), _BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[i : i + _BATCH_METRICS])
