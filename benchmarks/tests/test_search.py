@@ -11,8 +11,6 @@ from delrec_bench.config import AXES, Request, Seeds, resolve, searched, settle
 from delrec_bench.config.tree import TRIAL_SEED
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.report.content import build
-from delrec_bench.report.declared import Expected
 from delrec_bench.runs import perform
 from delrec_bench.studies import searching
 from delrec_bench.studies.expansion import drawn
@@ -20,7 +18,6 @@ from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
-from benchmarks.tests import made_up
 from benchmarks.tests.test_contributing import block
 
 METHODS, TASKS = find_methods(), find_tasks()
@@ -213,15 +210,3 @@ def test_a_trial_shares_the_split_of_its_repetition_and_no_other_seed(tmp_path):
     assert all(Seeds.of(r).initialisation != TRIAL_SEED for r in range(1000))
     with pytest.raises(BenchError, match="a trial trains a network"):
         resolve(Request("counts-only", "digits", trial=True), METHODS, TASKS, workspace_at(tmp_path))
-
-
-def test_no_row_reads_a_trial():
-    records = made_up.everything(2)
-    kept = {name: getattr(records[0], name) for name in type(records[0]).model_fields}
-    result = {"valid_score": 0.99, "best_epoch": 1, "epochs": 1, "selection": "validation", "failed": None}
-    kept |= dict.fromkeys(("predictions", "targets", "groups"))
-    kept |= {"kind": "trial", "result": result, "configuration": records[0].configuration | {"kind": "trial"}}
-    trial = made_up.made(**kept)
-    declared = made_up.declared([*records, trial])
-    assert not any(r.kind == "trial" for r in build(declared, [*records, trial]).records)
-    assert build(replace(declared, runs={trial.key: Expected("lif")}), [trial]).rows == ()
