@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -55,16 +56,15 @@ def test_a_decay_off_by_five_percent_is_different_even_at_the_same_score(workspa
     assert found == "different" and "first batch in float64" in reason
 
 
-@pytest.mark.parametrize("method", ["lif", "dcls", "silif", "delgrad-none", "eventprop-none"])
+@pytest.mark.parametrize("method", ["dcls", "silif", "delgrad-none"])
 def test_every_kind_of_network_has_a_fingerprint_and_training_is_not_touched_by_it(workspace, method, monkeypatch):
-    task = "digits" if method in ("lif", "dcls", "silif") else "yin-yang"
+    task = "yin-yang" if method == "delgrad-none" else "digits"
     request = Request(method, task, epochs=1, limit=40, overrides=(("task.test_limit", 20),))
     with_it = do(request, Place(workspace)).record(workspace)
     assert with_it.fingerprint["gradient"] and all(len(v) == 4 for v in with_it.fingerprint["gradient"].values())
     monkeypatch.setattr("delrec_bench.training.loop.fingerprint", lambda *_: {})
-    without = do(request, Place(workspace_at(workspace.root / "without"))).record(
-        workspace_at(workspace.root / "without")
-    )
+    elsewhere = workspace_at(workspace.root / "without")
+    without = do(request, Place(elsewhere)).record(elsewhere)
     assert without.history == with_it.history and without.predictions == with_it.predictions
 
 
@@ -196,17 +196,11 @@ def test_a_network_that_cannot_compute_in_float64_says_so_and_is_trained(capsys)
         def forward(self, inputs):
             return self.linear(inputs.float())
 
-    class Samples:
-        targets = torch.tensor([0, 1])
-
-        def __len__(self):
-            return 2
-
-        def batch(self, indices, device="cpu"):
-            return torch.ones(4, len(indices), 3)
-
+    samples = MagicMock(targets=torch.tensor([0, 1]))
+    samples.__len__.return_value = 2
+    samples.batch = lambda indices, device="cpu": torch.ones(4, len(indices), 3)
     model = Single()
     before = model.linear.weight.clone()
-    assert fingerprint(model, Samples()) == {}
+    assert fingerprint(model, samples) == {}
     assert "does not compute in float64" in capsys.readouterr().err
     assert model.linear.weight.dtype == torch.float32 and torch.equal(model.linear.weight, before)
