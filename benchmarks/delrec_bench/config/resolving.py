@@ -68,7 +68,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     except ValueError as error:
         raise BenchError(str(error)) from error
     where = settings.options, seeds.split, seeds.permutation, task.folder(request.data), workspace
-    data = _read(task.load, *where)  # type: ignore[arg-type]  # a function is hashable
+    data = _read(task.load, *where)
     if data.metric != task.metric:
         raise BenchError(
             f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; they must be the same"

@@ -19,7 +19,7 @@ Schedule = Literal["constant", "one-cycle", "cosine", "step", "plateau"]
 Spot = tuple[str, str, tuple[tuple[str, Any], ...]]  # method, task, and where on the axes of a sweep
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Samples = Annotated[int, Field(ge=1, lt=2**31)]
+Limit = Annotated[int, Field(ge=1, lt=2**31)]
 Rate = Annotated[float, Field(ge=0, le=1e4)]
 
 AXES = ("split", "permutation", "initialisation", "order")
@@ -35,8 +35,8 @@ class Request:
     task: str
     repetition: Annotated[int, Field(ge=0, lt=2**31)] = 0  # the seeds
     profile: str = "quick"  # of presets, see `profiles`
-    epochs: Samples | None = None  # short for training.epochs; None leaves the preset's
-    limit: Samples | None = None  # short for task.limit
+    epochs: Limit | None = None  # short for training.epochs; None leaves the preset's
+    limit: Limit | None = None  # short for task.limit
     data: str | None = None  # folder of `--data`, or None for the task's own files
     device: Device = "cpu"
     engine: str = "auto"

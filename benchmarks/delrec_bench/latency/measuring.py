@@ -76,19 +76,17 @@ def measure(
             failed[place] = str(error)
     before = done = _measured(workspace, say)
     waiting = [place for place, key in keys.items() if again or key not in before]
-    while waiting:
+    if waiting:
         plan = Plan(requests, waiting, folders, workspace, each, command)
         code, text = _run_suite(plan, quick, pytest, say)
         if code > 1:
             raise BenchError(f"the latency suite could not run (pytest exit {code}): {text[-1500:].strip()}")
         done = _measured(workspace, say)
-        waiting = [place for place in waiting if done.get(keys[place]) == before.get(keys[place])]
-        # a process that was killed did not come to those behind the one that it was killed in
-        lost, waiting = (waiting[:1], waiting[1:]) if code < 0 else (waiting, [])
-        for place in lost:
-            name = f"[{requests[place].task}-{requests[place].method}-"
-            lines = [line for line in text.splitlines() if line.startswith(("FAILED ", "ERROR ")) and name in line]
-            failed[place] = lines[0].partition(" - ")[2] if lines else f"pytest exit {code}"
+        for place in waiting:
+            if done.get(keys[place]) == before.get(keys[place]):
+                name = f"[{requests[place].task}-{requests[place].method}-"
+                lines = [line for line in text.splitlines() if line.startswith(("FAILED ", "ERROR ")) and name in line]
+                failed[place] = lines[0].partition(" - ")[2] if lines else f"pytest exit {code}"
     lines = [f"{requests[place].method} on {requests[place].task}: {why}" for place, why in sorted(failed.items())]
     for line in lines:
         say(f"no latency of {line}")

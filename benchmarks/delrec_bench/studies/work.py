@@ -45,46 +45,33 @@ class Cost:
 
 
 class Past:
-    """Past runs by method, task and whether they trained; those of this machine before those of others."""
+    """Past runs by method, task and whether they were scored anew; those of this machine before those of others."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        here: dict[tuple[str, str, bool], list[Record]] = defaultdict(list)
-        elsewhere: dict[tuple[str, str, bool], list[Record]] = defaultdict(list)
+        here: dict[tuple[str, str, bool], list[float]] = defaultdict(list)  # core seconds for an epoch of one sample
+        elsewhere: dict[tuple[str, str, bool], list[float]] = defaultdict(list)
         self._samples: dict[str, int] = defaultdict(int)
-        for record in records:
-            if record.kind != "latency" and record.measured.get("wall_seconds"):
-                task, trained = record.task.partition(":")[0], "evaluation" not in record.configuration
-                of = here if record.measured.get("host") == machine(record.device) else elsewhere
-                of[record.method, task, trained].append(record)
-                self._samples[task] = max(self._samples[task], _samples(record))
-        self._runs = elsewhere | here
+        for record in (r for r in records if r.kind != "latency" and r.measured.get("wall_seconds")):
+            task, derived = record.task.partition(":")[0], "evaluation" in record.configuration
+            samples = record.data.get("sizes", {}).get("train", 0)
+            epochs = 0 if derived else record.configuration.get("training", {}).get("epochs", 0)
+            # less than the clock says on a machine that others use as well
+            cpu = record.measured.get("cpu_seconds") if record.device == "cpu" else None
+            of = here if record.measured.get("host") == machine(record.device) else elsewhere
+            of[record.method, task, derived].append((cpu or record.measured["wall_seconds"]) / max(1, epochs * samples))
+            self._samples[task] = max(self._samples[task], samples)
+        self._rates = elsewhere | here
 
     def cost(self, settings: Settings) -> Cost:
         """The expected time of one run."""
         request = settings.request
-        runs = self._runs.get((request.method, request.task, not request.derived))
-        if not runs:
+        rates = self._rates.get((request.method, request.task, request.derived))
+        if not rates:
             return Cost(1, 0, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
-        seconds = median(map(_core_seconds, runs))
-        if settings.method.build is not None and not request.derived:
-            samples = min(whole := self._samples[request.task], settings.options.limit or whole)
-            rate = median(_core_seconds(record) / max(1.0, _epochs(record) * _samples(record)) for record in runs)
-            seconds = settings.training.epochs * samples * rate or seconds
+        samples = min(whole := self._samples[request.task], settings.options.limit or whole)
+        epochs = 0 if request.derived or settings.method.floor else settings.training.epochs
+        seconds = median(rates) * max(1, epochs * samples)
         return Cost(1, 1, seconds, seconds)
-
-
-def _samples(record: Record) -> int:
-    return int(record.data.get("sizes", {}).get("train", 0))
-
-
-def _epochs(record: Record) -> float:
-    return float((record.configuration.get("training") or {}).get("epochs") or 0)
-
-
-def _core_seconds(record: Record) -> float:
-    """The time that a run took of one core: less than the clock says on a machine that others use as well."""
-    cpu, wall = (record.measured.get(name) for name in ("cpu_seconds", "wall_seconds"))
-    return float(cpu if cpu and record.device == "cpu" else wall or 0.0)
 
 
 def estimate(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, past: Past) -> Cost:
@@ -175,9 +162,7 @@ class Work:
         for count, done in enumerate(self._carried(requests), 1):
             request, elapsed = done.request, time.perf_counter() - start
             behind += self.cost([request]).seconds
-            # How fast it goes is first the estimate's word, then more and more what was seen.
-            share = behind / total
-            seconds = (share * elapsed / behind + (1 - share) / self.executor.jobs) * (total - behind)
+            seconds = (total - behind) * elapsed / behind
             self.bar("trials" if request.trial else "runs", count, len(requests), seconds)
             point = (f", {key.rpartition('.')[2]} {value}" for key, value in request.point)
             label = labels.get(request.command(), f"r{request.repetition}" + "".join(point))
