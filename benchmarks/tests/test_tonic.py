@@ -223,22 +223,10 @@ def spoken_digits(folder):
                 file[f"{part}_timestamps/{name}"], file[f"{part}_addresses/{name}"] = t / 1e6, x
 
 
-def eyes(folder):
-    place = folder / "ThreeET_Eyetracking"
-    for name in ("data", "labels"):
-        (place / name).mkdir(parents=True)
-    for part in ("train", "val"):
-        names = [f"{part}_{number}" for number in range(2 * MADE)]
-        (place / f"{part}_files.txt").write_text("\n".join(names))
-        for number, name in enumerate(names):
-            with h5py.File(place / "data" / f"{name}.h5", "w") as file:
-                file["events"] = np.stack(made_events(240, 180), 1)
-            (place / "labels" / f"{name}.txt").write_text(f"{10 + 100 * (number % 2)} 5 0\n" * 3)
-
-
-def side(target):
-    """Left or right, of the eye's first place."""
-    return "right" if target[0, 0] > 50 else "left"
+def words(folder):
+    for part in ("train", "valid", "test"):
+        recipe = RECIPES["formants-35"]
+        write(folder / "SSC" / f"ssc_{part}.h5", next(generate(recipe, f"ssc_{part}.h5")), recipe.words)
 
 
 def objects(folder):
@@ -260,9 +248,7 @@ CORPORA = {
     "NCALTECH101": (caltech, {"held_out": 0.34, "sensor": (240, 180, 2), "pool": 20}, 12, 6),
     "CIFAR10DVS": (objects, {"held_out": 0.1, "events": from_first, "pool": 16}, 27, 3),
     "NTIDIGITS18": (spoken_digits, {"options": {"single_digits": True}}, 18, 18),
-    "ThreeET_Eyetracking": (
-        eyes, {"parts": {"train": {"split": "train"}, "test": {"split": "val"}}, "label": side, "pool": 20}, 12, 12,
-    ),
+    "SSC": (words, {"parts": {part: {"split": part} for part in ("train", "valid", "test")}, "label": int}, 500, 250),
 }  # fmt: skip
 
 

@@ -181,7 +181,8 @@ class Part:
         self.name = self.path.name if dataset.folder_name and corpus.held_out is None else f"{self.path.name}:{split}"
         width, height, polarities = self._sensor
         self.shape = polarities, math.ceil(height / corpus.pool), math.ceil(width / corpus.pool)
-        self._names = [str(name) for name in getattr(dataset, "classes", None) or ()]
+        names = getattr(dataset, "classes", None)
+        self._names = [] if names is None else [str(name) for name in names]
         if not self._names and isinstance(self._named(dataset[0][1]), str):
             self._names = sorted({str(self._named(target)) for target in self.targets()})
         self.classes = len(self._names) or None
