@@ -1,6 +1,6 @@
 """Compile every kernel of the triton engine ahead of time, for cards that are not here, and hold it to their limits.
 
-    python packages/core/tests/cards.py [--cards sm_86,sm_90] [--sizes 64,256,512,1024] [--dtypes float32,float64]
+    python packages/core/tests/cards.py [--cards sm_86,sm_90] [--sizes 64,256,512,1024]
 
 prints a line per kernel: registers per thread, bytes spilled, shared memory per program, and how many programs fit on a
 multiprocessor. Triton compiles happily for a card that a kernel does not fit; the launch would then fail. Exit status:
@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from io import StringIO
@@ -28,7 +28,7 @@ from torch import Tensor
 
 TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.int32: "i32"}
 FORMS = ("no recurrence", "axonal", "synaptic")
-SIZES, DTYPES = (64, 256, 512, 1024), ("float32", "float64")  # the last is for checks: on request
+SIZES = (64, 256, 512, 1024)
 _WARP, _KIB = 32, 1024
 
 
@@ -79,7 +79,7 @@ class Resources(NamedTuple):
     warps: int
 
 
-def compilations(size: int, dtype: str) -> Iterator[Compilation]:
+def compilations(size: int) -> Iterator[Compilation]:
     """Yield every kernel that layers of `size` LIF neurons launch, with all gradients wanted.
 
     For a batch of 256, and of 2,048. The engine runs on tensors without storage, and its launches are written down.
@@ -104,7 +104,7 @@ def compilations(size: int, dtype: str) -> Iterator[Compilation]:
 
     scan.launch = delays.launch = note
     scan.processors_of = lambda _: 132
-    real = getattr(torch, dtype)
+    real = torch.float32
     for form, batch, delay in itertools.product(FORMS, (256, 2048), (6, 300)):
         inputs = _inputs(form, size, batch, real, delay)
         neuron = LIF().attach(size)
@@ -191,17 +191,10 @@ def problems(found: Resources, card: Card) -> list[str]:
     return said
 
 
-def _measured(asked: tuple[str, int, str]) -> list[tuple[str, Resources]]:
-    """Measure the kernels for one card, size and dtype: the work of one process of the pool."""
-    card, size, dtype = asked
-    return [(kernel.name, measure(kernel, CARDS[card])) for kernel in compilations(size, dtype)]
-
-
-def _chosen(text: str, known: Iterable[str], what: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    if not names or not set(names) <= set(known):
-        raise SystemExit(f"--{what} {text}: choose of {', '.join(known)}")
-    return names
+def _measured(asked: tuple[str, int]) -> list[tuple[str, Resources]]:
+    """Measure the kernels for one card and size: the work of one process of the pool."""
+    card, size = asked
+    return [(kernel.name, measure(kernel, CARDS[card])) for kernel in compilations(size)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -209,7 +202,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cards", default=",".join(DEFAULT_CARDS), help=f"of {', '.join(CARDS)}; default: %(default)s")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="neurons of a layer; default: %(default)s")
-    parser.add_argument("--dtypes", default=DTYPES[0], help=f"of {', '.join(DTYPES)}; default: %(default)s")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes; default: one per core")
     options = parser.parse_args(arguments)
     try:
@@ -220,20 +212,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if triton.knobs.runtime.interpret:
         print("nothing to compile: TRITON_INTERPRET is set, and interpreted kernels are not compiled; unset it")
         return 2
-    cards, dtypes = _chosen(options.cards, CARDS, "cards"), _chosen(options.dtypes, DTYPES, "dtypes")
-    print("| card | N | dtype | kernel | registers | spilled | shared | warps | programs/SM |\n" + "|---" * 9 + "|")
+    cards = options.cards.split(",")
+    print("| card | N | kernel | registers | spilled | shared | warps | programs/SM |\n" + "|---" * 8 + "|")
     count, wrong = 0, []
-    asked = [(c, int(n), p) for c in cards for n in options.sizes.split(",") for p in dtypes]
+    asked = [(c, int(n)) for c in cards for n in options.sizes.split(",")]
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:  # a thread of Triton does not survive a fork
-        for (card, size, precision), every in zip(asked, pool.map(_measured, asked), strict=True):
+        for (card, size), every in zip(asked, pool.map(_measured, asked), strict=True):
             for name, found in every:
                 count += 1
                 print(
-                    f"| {card} | {size:,} | {precision} | {name} | {found.registers} | {found.spilled} "
+                    f"| {card} | {size:,} | {name} | {found.registers} | {found.spilled} "
                     f"| {found.shared:,} | {found.warps} | {programs(found, CARDS[card])} |", flush=True,
                 )  # fmt: skip
-                where = f"{card}, N = {size}, {precision}, {name}"
-                wrong += [f"{where}: {problem}" for problem in problems(found, CARDS[card])]
+                wrong += [f"{card}, N = {size}, {name}: {problem}" for problem in problems(found, CARDS[card])]
     print(*wrong, f"{count} compiled, {len(wrong)} problems", sep="\n")
     return 1 if wrong else 0
 

@@ -119,21 +119,15 @@ def test_a_triangle_pushed_out_of_an_even_window_is_at_its_last_step(kernel):
 
 
 @pytest.mark.parametrize("kernel", ["v1", "gauss", "max"])
-def test_deployed_is_one_hot_and_restores(kernel):
-    layer = made(kernel=kernel, spread=3.0)
+@pytest.mark.parametrize("rounding", ["restore", "in-place"])
+def test_deployed_is_one_hot_and_restores_what_the_rounding_says(kernel, rounding):
+    layer = made(kernel=kernel, spread=3.0, rounding=rounding)
     before = layer.position.detach().clone()
     with layer.deployed():
         taps = layer.dense_kernel()
         assert torch.equal((taps != 0).sum(-1), torch.ones(3, 4, dtype=torch.int64))
-    assert torch.equal(layer.position, before) and layer.kernel == kernel and float(layer.spread) == 3.0
-
-
-def test_rounding_in_place_is_left_behind():
-    layer = made(rounding="in-place")
-    before = layer.position.detach().clone()
-    with layer.deployed():
-        pass
-    assert torch.equal(layer.position, before.round()) and not torch.equal(layer.position, before)
+    assert torch.equal(layer.position, before if rounding == "restore" else before.round())
+    assert layer.kernel == kernel and float(layer.spread) == 3.0
 
 
 def test_published_start_and_clamp():

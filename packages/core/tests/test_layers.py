@@ -149,14 +149,6 @@ def test_learned_time_constants_get_gradients():
         assert made.neuron.log_tau.shape == shape and bool((made.neuron.log_tau.grad != 0).any())
 
 
-def test_delays_longer_than_the_sequence_and_a_batch_of_one():
-    made = layer(delay_init=DelayInit("constant", low=40), sigma=0.0)
-    alone = SpikingLayer(5, neuron=LIF(), engine="reference")
-    x = current(batch=1)
-    assert torch.equal(made(x), alone(x))  # nothing arrives in time
-    assert made(current(steps=1, batch=1)).shape == (1, 1, 5)
-
-
 def test_dropout_masks():
     x = torch.full((6, 400, 5), 3.0, dtype=F64)
     for kind in ("sequence", "step"):
