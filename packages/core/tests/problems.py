@@ -1,8 +1,9 @@
 """Problems of a scan, and an engine held to the reference on them: what the tests of every fused engine share."""
 
+import numpy as np
 import pytest
 import torch
-from delrec import LIF, ATan, Triangle
+from delrec import LIF, ATan, FeedforwardDelays, Triangle
 from delrec import engines as interface
 from delrec.engines import Request, State
 
@@ -99,3 +100,40 @@ def assert_equal(arguments, tolerance=1e-9, engine="cpu"):
         assert difference(mine, yours) < tolerance
     for name, gradient in wanted.items():
         assert difference(grads[name], gradient) < tolerance, name
+
+
+def drawn(*shape, dtype=F64, zeros=0.0, seed=0):
+    """Draw numbers of 24 bits that are the same wherever this runs."""
+    draw = np.random.RandomState(seed)
+    values = (draw.randint(-(2**23), 2**23, shape) / 2**22) * (draw.randint(0, 1000, shape) >= 1000 * zeros)
+    return torch.from_numpy(values).to(dtype)
+
+
+def delays_problem(case, dtype=F64, zeros=0.8, **options):
+    """Make feedforward delays and their input; case: steps, batch, inputs, outputs, window, left, right, form."""
+    steps, batch, inputs, outputs, window, left, right, form = case
+    layer = FeedforwardDelays(
+        inputs, outputs, window=window, left_padding=left, right_padding=right, delays=form, engine="cpu", dtype=dtype,
+        **options,
+    )  # fmt: skip
+    with torch.no_grad():
+        for seed, parameter in enumerate(layer.parameters(), 1):
+            parameter.copy_(drawn(*parameter.shape, dtype=dtype, seed=seed))
+    return layer, drawn(steps, batch, inputs, dtype=dtype, zeros=zeros)
+
+
+def delays_outcome(layer, x, engine="cpu"):
+    layer.engine = engine
+    x = x.detach().requires_grad_()
+    y = layer(x)
+    return [y.detach(), *torch.autograd.grad(y, [x, *layer.parameters()], drawn(*y.shape, dtype=y.dtype, seed=3).to(y))]
+
+
+def delays_agree(case, engine, device, whole=False, **options):
+    """Hold feedforward delays on an engine to the reference."""
+    layer, x = delays_problem(case, **options)
+    layer, x = layer.to(device), x.to(device)
+    if whole:
+        layer.round_()
+    for a, b in zip(delays_outcome(layer, x, engine), delays_outcome(layer, x, "reference"), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -11,6 +11,9 @@ import pytest
 import torch
 from delrec import FeedforwardDelays, SpikeLinear
 from delrec.engines.cpu import delays, linear
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import COMPILED_ON, delays_agree, delays_outcome, delays_problem, drawn
 from torch.nn import functional as F
 
 F32, F64 = torch.float32, torch.float64
@@ -22,14 +25,9 @@ DELAYS = [
     (9, 16, 5, 4, 8, 3, 2, "axonal"),
     (6, 2, 3, 3, 9, 12, 1, "dendritic"),
     (3, 1, 2, 2, 2, 1, 0, "synaptic"),
+    (70, 2, 5, 18, 25, 24, 12, "synaptic"),  # more than a tile of triton's in time and receivers
 ]
-
-
-def drawn(*shape, dtype=F64, zeros=0.0, seed=0):
-    """Draw numbers of 24 bits that are the same wherever this runs."""
-    draw = np.random.RandomState(seed)
-    values = (draw.randint(-(2**23), 2**23, shape) / 2**22) * (draw.randint(0, 1000, shape) >= 1000 * zeros)
-    return torch.from_numpy(values).to(dtype)
+COMPILED = pytest.mark.parametrize(("engine", "device"), COMPILED_ON)
 
 
 def linear_problem(rows, inputs, outputs, dtype, zeros=0.8):
@@ -151,37 +149,28 @@ def test_the_layer_follows_its_engine():
     assert "cpu_linear" in layer(x).grad_fn.name()
 
 
-def delays_problem(case, dtype=F64, zeros=0.8, **options):
-    steps, batch, inputs, outputs, window, left, right, form = case
-    layer = FeedforwardDelays(
-        inputs, outputs, window=window, left_padding=left, right_padding=right, delays=form, engine="cpu", dtype=dtype,
-        **options,
-    )  # fmt: skip
-    with torch.no_grad():
-        for seed, parameter in enumerate(layer.parameters(), 1):
-            parameter.copy_(drawn(*parameter.shape, dtype=dtype, seed=seed))
-    return layer, drawn(steps, batch, inputs, dtype=dtype, zeros=zeros)
-
-
-def delays_outcome(layer, x, engine="cpu"):
-    layer.engine = engine
-    x = x.detach().requires_grad_()
-    y = layer(x)
-    return [y.detach(), *torch.autograd.grad(y, [x, *layer.parameters()], drawn(*y.shape, dtype=y.dtype, seed=3))]
-
-
+@COMPILED
 @pytest.mark.parametrize("case", DELAYS, ids=str)
 @pytest.mark.parametrize(
     "options", [{}, {"whole": True}, {"kernel": "gauss", "spread": 1.0}, {"kernel_count": 2}], ids=str
 )
-def test_delays_equal_the_convolution(case, options):
-    options = dict(options)
-    whole = options.pop("whole", False)
-    layer, x = delays_problem(case, **options)
-    if whole:
-        layer.round_()
-    for a, b in zip(delays_outcome(layer, x), delays_outcome(layer, x, "reference"), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+def test_delays_equal_the_convolution(case, options, engine, device):
+    delays_agree(case, engine, device, **options)
+
+
+@COMPILED
+@given(
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.integers(1, 20)),
+    window=st.integers(2, 9),
+    left=st.integers(0, 10),
+    right=st.integers(0, 10),
+    form=st.sampled_from(["synaptic", "axonal", "dendritic"]),
+    whole=st.booleans(),
+)
+@settings(max_examples=20, deadline=None)
+def test_delays_of_any_shape(engine, device, sizes, window, left, right, form, whole):
+    if sizes[0] + left + right >= window:
+        delays_agree((*sizes, window, left, right, form), engine, device, whole=whole)
 
 
 def permuted(tensor):
