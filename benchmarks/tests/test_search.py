@@ -14,7 +14,7 @@ from delrec_bench.methods.method import find_methods
 from delrec_bench.runs import perform
 from delrec_bench.studies import searching
 from delrec_bench.studies.expansion import drawn
-from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
+from delrec_bench.studies.searching import Searching, entry_of
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -59,14 +59,14 @@ def test_learned_and_fixed_delays_are_one_entry_and_so_is_the_spread_alone():
 
 def test_a_draw_depends_on_task_size_and_seed_alone_and_is_the_same_for_every_method(monkeypatch):
     work = Work(monkeypatch)
-    usual = SearchPlan("digits", "quick", AXONAL, 10_000)
-    here = Searching(usual, work).settings(1)
-    assert set(here) == set(searched.SPACE) and Searching(usual, work).settings(0) == {}
-    lif = Searching(replace(usual, methods=("lif",)), work).settings(1)
+    usual = Searching(work, "digits", "quick", AXONAL, 10_000)
+    here = usual.settings(1)
+    assert set(here) == set(searched.SPACE) and usual.settings(0) == {}
+    lif = replace(usual, methods=("lif",)).settings(1)
     assert lif.items() <= here.items() and set(here) - set(lif) == {"training.lr_delays", "network.sigma"}
-    others = ({"task": "shd"}, {"size": 5000}, {"seed": 1})
-    assert all(Searching(replace(usual, **other), work).settings(1) != here for other in others)
-    asked = {request.method: dict(request.overrides) for request in Searching(usual, work).short(1)}
+    others = ({"task": "shd"}, {"budget": 5000}, {"seed": 1})
+    assert all(replace(usual, **other).settings(1) != here for other in others)
+    asked = {request.method: dict(request.overrides) for request in usual.short(1)}
     assert "training.lr_delays" in asked["delrec-axonal"], "a rate of delays where they are learned"
     assert "network.sigma" not in asked["delrec-axonal-fixed"], "whole steps without a spread stay so"
     assert asked["delrec-axonal-fixed-spread"]["network.sigma"] == here["network.sigma"]
@@ -81,8 +81,7 @@ def test_a_range_is_even_in_the_logarithm_and_a_list_is_drawn_from_evenly():
 
 def test_all_draws_in_short_then_the_best_in_full_and_the_winner_by_its_mean(monkeypatch):
     work = Work(monkeypatch)
-    plan = SearchPlan("digits", "quick", AXONAL, 10_000)
-    found = Searching(plan, work).run()
+    found = Searching(work, "digits", "quick", AXONAL, 10_000).run()
     short = [request for request in work.done if request.epochs is not None]
     epochs = settle(Request("lif", "digits"), METHODS["lif"], TASKS["digits"]).training.epochs
     assert len(short) == 24 * 3 and {request.epochs for request in short} == {math.ceil(epochs / 4)}
@@ -96,13 +95,15 @@ def test_all_draws_in_short_then_the_best_in_full_and_the_winner_by_its_mean(mon
 
 
 def test_a_draw_that_diverges_is_never_chosen_and_another_failure_ends_the_search(monkeypatch):
-    plan = SearchPlan("digits", "quick", ("lif",), 10_000, draws=4, finals=2, splits=1)
-    best = max(Searching(plan, Work(monkeypatch)).settings(n).get(SETTING, 0) for n in range(4))
-    found = Searching(plan, Work(monkeypatch, lost={best})).run()
+    def search(**more):
+        return Searching(Work(monkeypatch, **more), "digits", "quick", ("lif",), 10_000, draws=4, finals=2, splits=1)
+
+    best = max(search().settings(n).get(SETTING, 0) for n in range(4))
+    found = search(lost={best}).run()
     assert best not in [final.settings.get(SETTING) for final in found.finals]
     assert sum(math.isnan(draw.mean) for draw in found.draws) == 1
     with pytest.raises(RunError, match="1 trials failed, the first with: out of memory"):
-        Searching(plan, Work(monkeypatch, failed=[{"error": "out of memory"}])).run()
+        search(failed=[{"error": "out of memory"}]).run()
 
 
 @pytest.fixture

@@ -178,17 +178,16 @@ def search(
     """
     from delrec_bench.config.searched import keep, tuning_variance
     from delrec_bench.runs.executors import default_jobs, make_executor
-    from delrec_bench.studies.searching import Searching, SearchPlan, entry_of
+    from delrec_bench.studies.searching import Searching, entry_of
 
     members = entry_of(method, places.tables()[0])
     executor = make_executor("local", places.workspace, jobs=default_jobs() if jobs is None else jobs)
     with Display() as display:
         work = work_of(places, executor, display)
-        plans = [
-            SearchPlan(task, profile, members, size, data, device, draws, finals, splits, seed)
+        searching = [
+            Searching(work, task, profile, members, size, data, device, draws, finals, splits, seed)
             for seed in range(independent)
         ]
-        searching = [Searching(plan, work) for plan in plans]
         costs = [one.cost() for one in searching]
         trials, hours = sum(cost.runs for cost in costs), sum(cost.seconds for cost in costs) / 3600
         display.say(

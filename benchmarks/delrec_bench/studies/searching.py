@@ -29,14 +29,15 @@ from delrec_bench.studies.work import Cost, Work, estimate
 SHORT = 4  # draws are trained for a quarter of the epochs
 
 
-@dataclass(frozen=True)
-class SearchPlan:
-    """What one search is for, and how much it tries."""
+@dataclass
+class Searching:
+    """One search: what it is for, and how much it tries."""
 
+    work: Work
     task: str
     profile: str
     methods: tuple[str, ...]  # all that share the settings, that of the entry first
-    size: int | None = None  # trainable parameters; None keeps the profile's widths
+    budget: int | None = None  # trainable parameters; None keeps the profile's widths
     data: str | None = None  # folder of a user's own files
     device: Any = "cpu"
     draws: int = 24
@@ -44,69 +45,59 @@ class SearchPlan:
     splits: int = 3
     seed: int = 0  # of the draws: 0 for the preset, others for independent searches
 
-
-class Searching:
-    """A plan with the settings that it starts from."""
-
-    def __init__(self, plan: SearchPlan, work: Work) -> None:
-        self.plan, self.work = plan, work
-        if not (1 <= plan.finals <= plan.draws and plan.splits >= 1):
-            raise BenchError(
-                f"{plan.finals} finals of {plan.draws} draws on {plan.splits} splits; give 1 or more of each"
-            )
-        self._keys: dict[str, set[str]] = {}
-        self._epochs: dict[str, int] = {}
-        for method in plan.methods:
-            of, task = work.methods[method], work.tasks[plan.task]
-            self._keys[method] = searched_keys(of, defaults(of))
-            settled = settle(self._request(method, {}, 0), of, task)
-            self._epochs[method] = settled.training.epochs
-            if method == plan.methods[0]:
-                self.size = size_of({"budget": settled.values["budget"], "network.hidden": settled.network["hidden"]})
+    def __post_init__(self) -> None:
+        if not (1 <= self.finals <= self.draws and self.splits >= 1):
+            raise BenchError(f"{self.finals} finals of {self.draws} draws on {self.splits} splits; give at least 1")
+        of = {method: self.work.methods[method] for method in self.methods}
+        self._keys = {name: searched_keys(method, defaults(method)) for name, method in of.items()}
+        task = self.work.tasks[self.task]
+        settled = {name: settle(self._request(name, {}, 0), method, task) for name, method in of.items()}
+        self._epochs = {name: one.training.epochs for name, one in settled.items()}
+        first = settled[self.methods[0]]
+        self.size = size_of({"budget": first.values["budget"], "network.hidden": first.network["hidden"]})
 
     def _request(self, method: str, settings: Mapping[str, Any], split: int, epochs: int | None = None) -> Request:
-        plan = self.plan
-        budget = {} if plan.size is None else {"budget": plan.size}
+        budget = {} if self.budget is None else {"budget": self.budget}
         own = {key: value for key, value in settings.items() if key in self._keys[method]}
         return Request(
-            method, plan.task, split, plan.profile, epochs, data=plan.data, device=plan.device,
+            method, self.task, split, self.profile, epochs, data=self.data, device=self.device,
             overrides=tuple(sorted({**budget, **own}.items())), trial=True,
         )  # fmt: skip
 
     def settings(self, number: int) -> dict[str, Any]:
         """What a draw has drawn, of all settings that a method of the entry has."""
         space = {key: choice for key, choice in SPACE.items() if any(key in keys for keys in self._keys.values())}
-        return {} if number == 0 else drawn(space, "search", self.plan.task, self.size, self.plan.seed, number)
+        return {} if number == 0 else drawn(space, "search", self.task, self.size, self.seed, number)
 
     def short(self, number: int) -> list[Request]:
         """The trials of a draw: each method at a quarter of its epochs on one split."""
         settings = self.settings(number)
-        return [self._request(m, settings, 0, max(1, math.ceil(self._epochs[m] / SHORT))) for m in self.plan.methods]
+        return [self._request(m, settings, 0, max(1, math.ceil(self._epochs[m] / SHORT))) for m in self.methods]
 
     def full(self, number: int) -> list[Request]:
         """The trials of a draw that came far: each method in full on several splits."""
         settings = self.settings(number)
-        return [self._request(m, settings, split) for m in self.plan.methods for split in range(self.plan.splits)]
+        return [self._request(m, settings, split) for m in self.methods for split in range(self.splits)]
 
     def cost(self) -> Cost:
         """What all trials are expected to take; the first draws stand for the best."""
-        short = [request for number in range(self.plan.draws) for request in self.short(number)]
-        full = [request for number in range(self.plan.finals) for request in self.full(number)]
+        short = [request for number in range(self.draws) for request in self.short(number)]
+        full = [request for number in range(self.finals) for request in self.full(number)]
         return estimate([*short, *full], self.work.methods, self.work.tasks, self.work.past)
 
     def run(self) -> Search:
         """Do every trial that lacks a record, and choose; after a `RunError` the next call goes on where it was."""
-        plan, metric = self.plan, self.work.tasks[self.plan.task].metric
-        draws = self._scored({number: self.short(number) for number in range(plan.draws)})
-        finals = self._scored({draw.number: self.full(draw.number) for draw in ranked(draws, metric)[: plan.finals]})
+        metric = self.work.tasks[self.task].metric
+        draws = self._scored({number: self.short(number) for number in range(self.draws)})
+        finals = self._scored({draw.number: self.full(draw.number) for draw in ranked(draws, metric)[: self.finals]})
         winner = ranked(finals, metric)[0]
         return Search(
-            entry=self.work.methods[plan.methods[0]].entry,
+            entry=self.work.methods[self.methods[0]].entry,
             size=self.size,
-            profile=plan.profile,
-            data=folder_of(plan.data),
-            seed=plan.seed,
-            methods=list(plan.methods),
+            profile=self.profile,
+            data=folder_of(self.data),
+            seed=self.seed,
+            methods=list(self.methods),
             revision=str(provenance()["revision"])[:12],
             space=hashlib.sha256(canonical_json(SPACE).encode()).hexdigest()[:8],
             chosen=winner.number,
