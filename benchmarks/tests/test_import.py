@@ -101,7 +101,7 @@ WRONG = {
     "NaN": (changed(layers__0__bias=torch.full((8,), float("nan"))), "layers.0.bias' contains NaN"),
     "inputs that do not meet": (changed(layers__10__weight=torch.zeros(4, 7)), "size mismatch"),
     "axonal and synaptic": (changed(layers__7__recurrent_delays=torch.zeros(8, 8)), "mixes kinds of recurrent delays"),
-    "positions beyond the window": (changed(layers__5__P=torch.full((1, 8, 8, 1), 14.6)), "outside the window of 25"),
+    "positions beyond the window": (changed(layers__5__P=torch.full((1, 8, 8, 1), 14.6)), "window of 25"),
     "complex numbers": (changed(layers__0__weight=torch.zeros(8, 6, dtype=torch.complex64)), "numbers were expected"),
     "one number and a huge shape": (changed(layers__0__weight=torch.zeros(1).expand(2**20, 2**20)), "than is stored"),
     "many names of one storage": (dict.fromkeys((f"layers.{i}.weight" for i in range(800)), SHARED), "than is stored"),

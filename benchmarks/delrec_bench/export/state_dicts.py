@@ -32,7 +32,7 @@ _SET = (".sigma", ".connection.spread", "readout.spread")  # buffers that the co
 _Layer = dict[str, dict[str, Tensor]]  # a connection, and what stands between it and the next: norm, recurrent
 
 
-def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int | None = None) -> Network:
+def read_published(path: Path, setting: str, sigma: float = SIGMA) -> Network:
     """Load a checkpoint of DelRec's 2025 code as a network in evaluation mode with rounded delays, as that code does.
 
     A `BenchError` says why a file is no such checkpoint.
@@ -41,7 +41,6 @@ def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int |
         path: The file; only tensors and numbers are read.
         setting: One of `SETTINGS`.
         sigma: Spread in steps; `delrec.deployed(network)` sets it to 0, as the suite does for evaluation.
-        window: Window of feedforward delays, in steps; None: that of the setting.
     """
     if setting not in SETTINGS:
         raise BenchError(f"unknown setting '{setting}'; {nearest(setting, SETTINGS)}")
@@ -51,7 +50,7 @@ def read_published(path: Path, setting: str, sigma: float = SIGMA, window: int |
     state = checked_tensors(content["net"], str(path))
     try:
         layers = _layers(state)
-        config = _config(layers, setting, sigma, window)
+        config = _config(layers, setting, sigma)
         with torch.random.fork_rng(devices=[]):
             network = Network(config).to(next(iter(state.values())).dtype)
         missing, unexpected = network.load_state_dict(_named(layers, config), strict=False)
@@ -87,7 +86,7 @@ def _layers(state: dict[str, Tensor]) -> list[_Layer]:
     return layers
 
 
-def _config(layers: list[_Layer], setting: str, sigma: float, window: int | None) -> NetworkConfig:
+def _config(layers: list[_Layer], setting: str, sigma: float) -> NetworkConfig:
     """The setting's configuration, with what the file says in place of what the setting says."""
     profile = "equi-parameter" if setting.endswith("equi-parameter") else "paper-2025"
     known = preset(profile, find_tasks()[setting.removesuffix("-equi-parameter")])
@@ -117,11 +116,9 @@ def _config(layers: list[_Layer], setting: str, sigma: float, window: int | None
         "readout_bias": "bias" in readout,
         "weight_init": "default",
     }
-    if window is not None:
-        values |= {"window": window, "right_padding": (window - 1) // 2 if values.get("right_padding") else 0}
     config = NetworkConfig(**values)
     if any(float(position.abs().max()) > config.window // 2 for position in positions):
-        raise ValueError(f"a position lies outside the window of {config.window} steps; give the one used in training")
+        raise ValueError(f"a position lies outside the setting's window of {config.window} steps")
     return config
 
 
