@@ -88,27 +88,6 @@ def test_the_leak_and_the_start_are_settings():
         TABLE["adlif"].build({**run.network, "leak": "some"}, 140, 20)
 
 
-@pytest.mark.parametrize(
-    ("name", "rates", "parameters"),
-    [
-        ("delgrad-none", (0.02, 0.0), (210, 0)),
-        ("delgrad-axonal", (0.005, 0.005), (210, 34)),
-        ("delgrad-synaptic", (0.01, 0.003), (210, 210)),
-    ],
-)
-def test_delgrads_published_setting_of_yin_yang(name, rates, parameters):
-    run = settle(Request(name, "yin-yang", profile="paper"), TABLE[name], TASKS["yin-yang"])
-    training = run.training
-    assert (training.lr_weights, training.lr_delays) == rates
-    assert (training.epochs, training.batch, training.optimiser, training.weight_decay) == (300, 150, "adam", 0.0)
-    assert (training.schedule_weights, training.schedule_every, training.schedule_factor) == ("step", 20, 0.95)
-    assert training.selection == "last"
-    assert run.options.binning == "times"
-    model = run.method.build(run.network, 4, 3)
-    counts = model.count()
-    assert (counts.weights, counts.delays) == parameters
-
-
 def test_pixels_and_forecasts_say_why_not():
     for task in TASKS.values():
         if task.family in ("pixels", "forecast"):
