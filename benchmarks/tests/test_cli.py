@@ -1,6 +1,5 @@
 """The command line as other programs rely on it: one JSON object, exit codes, messages, nothing half written."""
 
-import io
 import json
 import math
 import os
@@ -16,8 +15,7 @@ import pytest
 import torch
 import typer
 from delrec_bench import app
-from delrec_bench.app import command_line, progress
-from delrec_bench.app.progress import Display
+from delrec_bench.app import command_line
 from delrec_bench.errors import RunError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import read_record
@@ -25,7 +23,6 @@ from delrec_bench.report.declared import names_of
 from delrec_bench.runs import single
 from delrec_bench.studies.expansion import Wanted, expand
 from delrec_bench.tasks.task import find_tasks
-from rich.console import Console
 
 PROGRAM = [sys.executable, "-m", "delrec_bench.app"]
 TINY = "--epochs 2 --limit 30 --set hidden=6 --set task.test_limit=20 --engine reference".split()
@@ -51,7 +48,7 @@ def call(capsys, *words: str) -> tuple[int, str, str]:
 def test_run_prints_one_json_object_and_is_not_done_again(root, capsys):
     code, out, err = call(capsys, *LIF, "--json")
     content = json.loads(out)
-    assert code == 0 and set(RUN_FIELDS) <= set(content) and "epoch 2/2" in err
+    assert code == 0 and set(RUN_FIELDS) <= set(content) and "epoch 1/2  loss " in err and "valid_accuracy" in err
     assert content["test_accuracy"] == content["correct"] / content["total"] and content["total"] == 20
     assert {"weights", "delays", "neuron", "trainable", "frozen", "total"} <= set(content["parameters"])
     path = Path(content["record"])
@@ -204,25 +201,6 @@ def test_a_reader_who_goes_away_is_no_complaint(root, words, reader):
     command = f"({' '.join(PROGRAM)} {words} 2>err; echo $? >code) | {reader}"
     subprocess.run(["bash", "-c", command], check=False)
     assert "bug" not in (root / "err").read_text() and (root / "code").exists()
-
-
-def test_bars_on_a_terminal_and_plain_lines_elsewhere(monkeypatch, capsys):
-    entry = {"epoch": 1, "epochs": 4, "loss": 0.5, "valid_loss": 0.4, "valid_accuracy": 0.25}
-    with Display() as display:
-        display.bar("runs", 1, 4, 30)
-        display.epoch(entry)
-    out, err = capsys.readouterr()
-    assert out == "" and err.startswith("epoch 1/4  loss 0.5  valid_accuracy 0.25  about ") and err.count("\n") == 1
-    screen = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=screen, force_terminal=True, width=100))
-    with Display() as display:
-        display.bar("runs", 1, 4, 7000)
-        display.epoch(entry)
-        assert set(display.tasks) == {"runs", "epochs"}
-        display.bar("runs", 4, 4, 0)
-        assert set(display.tasks) == {"epochs"}
-    shown = screen.getvalue()
-    assert "epoch 1/4" in shown and "about 1.9 hours left" in shown and "1/4" in shown
 
 
 def test_list_knows_everything_that_may_be_named(root, capsys):

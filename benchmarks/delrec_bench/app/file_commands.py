@@ -50,15 +50,13 @@ def sync(places: Places) -> Answer:
     """Copy all runs to MLflow (to its local database, or to the server in MLFLOW_TRACKING_URI)."""
     from functools import partial
 
-    from delrec_bench.app.progress import Display
+    from delrec_bench.environment import say
     from delrec_bench.records import read_folder
     from delrec_bench.runs.trained import with_example
     from delrec_bench.tracking import sync as synced
 
     workspace, (methods, _) = places.workspace, places.tables()
-    with Display() as display:
-        records, _ = read_folder(workspace.runs, display.say)
-        summary = synced(workspace, display.each("MLflow", records), partial(with_example, methods=methods))
+    summary = synced(workspace, read_folder(workspace.runs, say)[0], partial(with_example, methods=methods))
     content = {name: getattr(summary, name) for name in ("added", "replaced", "unchanged")}
     return Answer(content | {"database": summary.place}, str(summary))
 

@@ -11,7 +11,6 @@ import typer
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from delrec_bench.app.progress import Display
     from delrec_bench.config import Request
     from delrec_bench.methods.method import MethodTable
     from delrec_bench.records import Failure, Record
@@ -166,14 +165,15 @@ def together(
     return own[0] + records, own[1] + [failure for failure in published[1] if failure.key not in there]
 
 
-def work_of(places: Places, executor: "Executor", display: "Display") -> "Work":
-    """The work of a command: where and how its runs are done, and who is told."""
+def work_of(places: Places, executor: "Executor") -> "Work":
+    """The work of a command: where and how its runs are done."""
+    from delrec_bench.environment import say
     from delrec_bench.runs.executors import Place
     from delrec_bench.studies.work import Work
 
     records, _ = read_runs(places.workspace)
     place = Place(places.workspace, *places.folders())
-    return Work(place, *places.tables(), executor, records, display.say, display.bar)
+    return Work(place, *places.tables(), executor, records, say)
 
 
 def planned(work: "Work", requests: "Sequence[Request]", missing: "Sequence[Request]") -> str:

@@ -1,5 +1,6 @@
 """Commands that make runs of their own: run, rerun, search, bench."""
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 from delrec_bench.app.command_line import command
@@ -22,7 +23,7 @@ from delrec_bench.app.options import (
     option,
     work_of,
 )
-from delrec_bench.app.progress import Display
+from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -72,27 +73,35 @@ def run(
     overrides = tuple(parse_setting(text) for text in settings or ())
     request = Request(method, task, repetition, threads=threads, overrides=overrides, trial=trial, **values)
     workspace, begun = places.workspace, []
-    with Display() as display:
-        with follow(workspace, display.say) as live:
+    start = time.perf_counter()
+    with follow(workspace, say) as live:
 
-            def progress(entry: dict[str, Any]) -> None:
-                if "begun" in entry:
-                    begun.append(entry["begun"])
-                    live.begin(begun[-1])
-                else:
-                    display.epoch(entry)
+        def progress(entry: dict[str, Any]) -> None:
+            if "begun" in entry:
+                begun.append(entry["begun"])
+                live.begin(begun[-1])
+            else:
+                _say_epoch(entry, time.perf_counter() - start)
 
-            done = do(request, Place(workspace, *places.folders()), progress)
-            if done.key is None and begun:
-                live.end(begun[-1].key, "FAILED")
-        record = done.record(workspace)
-        try:
-            sync(workspace, [record], partial(with_example, methods=places.tables()[0]))
-        except BenchError as error:  # a view of the record, which holds without it
-            display.say(f"warning: {error}")
+        done = do(request, Place(workspace, *places.folders()), progress)
+        if done.key is None and begun:
+            live.end(begun[-1].key, "FAILED")
+    record = done.record(workspace)
+    try:
+        sync(workspace, [record], partial(with_example, methods=places.tables()[0]))
+    except BenchError as error:  # a view of the record, which holds without it
+        say(f"warning: {error}")
     path = str(workspace.runs / record.key / "record.json")
     text = f"{_shown(record)}\n{'already done' if done.reused else 'written'}: {path}"
     return Answer(_content(record) | {"record": path}, text)
+
+
+def _say_epoch(entry: dict[str, Any], elapsed: float) -> None:
+    epoch, epochs = entry["epoch"], entry["epochs"]
+    shown = [name for name in entry if name == "loss" or name.startswith(("train_", "valid_"))]
+    scores = "  ".join(f"{name} {entry[name]:.4g}" for name in shown if name != "valid_loss")
+    left = elapsed / epoch * (epochs - epoch)
+    say(f"epoch {epoch}/{epochs}  {scores}  about {f'{left:.0f} s' if left < 90 else f'{left / 60:.0f} minutes'} left")
 
 
 def _content(record: "Record") -> dict[str, Any]:
@@ -182,25 +191,24 @@ def search(
 
     members = entry_of(method, places.tables()[0])
     executor = make_executor("local", places.workspace, jobs=default_jobs() if jobs is None else jobs)
-    with Display() as display:
-        work = work_of(places, executor, display)
-        searching = [
-            Searching(work, task, profile, members, size, data, device, draws, finals, splits, seed)
-            for seed in range(independent)
-        ]
-        costs = [one.cost() for one in searching]
-        trials, hours = sum(cost.runs for cost in costs), sum(cost.seconds for cost in costs) / 3600
-        display.say(
-            f"{', '.join(members)} on {task}, size {searching[0].size}: {trials} trials in {independent} searches, "
-            f"about {hours:.1f} core hours ({costs[0].known} of {costs[0].runs} estimated from past runs)"
-        )
-        content = {"methods": list(members), "size": searching[0].size, "trials": trials, "core_hours": hours}
-        if dry_run:
-            return Answer(content)
-        for one in searching:
-            found = one.run()
-            path = keep(task, found)
-            display.say(f"seed {found.seed}: draw {found.chosen}, mean validation score {found.score:.4f}: {path}")
+    work = work_of(places, executor)
+    searching = [
+        Searching(work, task, profile, members, size, data, device, draws, finals, splits, seed)
+        for seed in range(independent)
+    ]
+    costs = [one.cost() for one in searching]
+    trials, hours = sum(cost.runs for cost in costs), sum(cost.seconds for cost in costs) / 3600
+    say(
+        f"{', '.join(members)} on {task}, size {searching[0].size}: {trials} trials in {independent} searches, "
+        f"about {hours:.1f} core hours ({costs[0].known} of {costs[0].runs} estimated from past runs)"
+    )
+    content = {"methods": list(members), "size": searching[0].size, "trials": trials, "core_hours": hours}
+    if dry_run:
+        return Answer(content)
+    for one in searching:
+        found = one.run()
+        path = keep(task, found)
+        say(f"seed {found.seed}: draw {found.chosen}, mean validation score {found.score:.4f}: {path}")
     name = found.name(task)
     return Answer(content | {"name": name, "file": str(path), "tuning_variance": tuning_variance(name)})
 
@@ -233,7 +241,6 @@ def bench(
     """
     from dataclasses import replace
 
-    from delrec_bench.environment import say
     from delrec_bench.latency import measure
     from delrec_bench.studies.expansion import Wanted, expand
     from delrec_bench.studies.work import networks

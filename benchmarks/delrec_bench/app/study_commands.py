@@ -26,7 +26,7 @@ from delrec_bench.app.options import (
     together,
     work_of,
 )
-from delrec_bench.app.progress import Display
+from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -95,28 +95,27 @@ def reproduce(
     does = make_executor(executor, workspace, jobs=jobs, per_device=per_device, scheduler=scheduler, options=options)
     if dry_run:
         return _dry_run(expanded, places, does.jobs)
-    with Display() as display:
-        work = work_of(places, does, display)
-        again = list(expanded.requests)
-        if expanded.name == "leaderboard" and not everything:
-            # repetition 0 of every row on a task that every clone has, or that was named with its data
-            again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
-        missing, keys = work.missing(again)
-        display.say(f"study {expanded.name}, profile {expanded.profile}: {planned(work, again, missing)}")
-        failed = work.do(missing)
-        if not no_latency and len(again) == len(expanded.requests):
-            _measure_latency(expanded, places, display)
-        outcome, content = _finish(expanded, keys, places, display)
-        for failure in failed:
-            display.say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
-        display.say(f"done in {time.perf_counter() - start:.0f} s, {len(failed)} failed")
-        display.say(str(outcome))
+    work = work_of(places, does)
+    again = list(expanded.requests)
+    if expanded.name == "leaderboard" and not everything:
+        # repetition 0 of every row on a task that every clone has, or that was named with its data
+        again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
+    missing, keys = work.missing(again)
+    say(f"study {expanded.name}, profile {expanded.profile}: {planned(work, again, missing)}")
+    failed = work.do(missing)
+    if not no_latency and len(again) == len(expanded.requests):
+        _measure_latency(expanded, places)
+    outcome, content = _finish(expanded, keys, places)
+    for failure in failed:
+        say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
+    say(f"done in {time.perf_counter() - start:.0f} s, {len(failed)} failed")
+    say(str(outcome))
     reused = sum(request not in missing for request in again)
     content |= {"runs": len(again), "trained": len(missing) - len(failed), "reused": reused, "failed": failed}
     return Answer(content, code=1 if failed or outcome.word == "different" else 0)
 
 
-def _measure_latency(study: "Study", places: Places, display: Display) -> None:
+def _measure_latency(study: "Study", places: Places) -> None:
     from delrec_bench.latency import measure
     from delrec_bench.studies.work import networks
 
@@ -127,15 +126,13 @@ def _measure_latency(study: "Study", places: Places, display: Display) -> None:
     try:
         measure(
             requests, methods, tasks, places.workspace, folders=places.folders(), each=each, command=command,
-            say=display.say,
+            say=say,
         )  # fmt: skip
     except BenchError as error:
-        display.say(f"warning: no latency: {error}")
+        say(f"warning: no latency: {error}")
 
 
-def _finish(
-    study: "Study", keys: "Sequence[str]", places: Places, display: Display
-) -> "tuple[Reproduction, dict[str, Any]]":
+def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Reproduction, dict[str, Any]]":
     """MLflow, the page in out/, and the comparison of the runs that were made here with the store."""
     from delrec_bench.records import read_folder, read_store
     from delrec_bench.report.content import build
@@ -146,11 +143,11 @@ def _finish(
     from delrec_bench.tracking import log_page, sync
     from delrec_bench.workspace import here
 
-    say, workspace, (methods, tasks) = display.say, places.workspace, places.tables()
+    workspace, (methods, tasks) = places.workspace, places.tables()
     own, published = read_folder(workspace.runs, say), read_store(workspace.reports)
     try:
-        shown, model_of = display.each("MLflow", own[0]), partial(with_example, methods=methods)
-        say(f"MLflow: {sync(workspace, shown, model_of, dict.fromkeys(keys, study.name))}")
+        model_of, labels = partial(with_example, methods=methods), dict.fromkeys(keys, study.name)
+        say(f"MLflow: {sync(workspace, own[0], model_of, labels)}")
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
     records, failures = together(own, published)
@@ -254,15 +251,14 @@ def leaderboard(
             if r.task in chosen
         ]
         executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
-        with Display() as display:
-            work = replace(work_of(places, executor, display), methods=methods)  # where the new ones are of the board
-            missing = work.missing(requests)[0]
-            display.say(planned(work, requests, missing))
-            if dry_run:
-                return Answer({"new": [*new], "runs": len(requests), "to_do": len(missing)})
-            failed = work.do(missing)
-            for failure in failed:
-                display.say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
+        work = replace(work_of(places, executor), methods=methods)  # where the new ones are of the board
+        missing = work.missing(requests)[0]
+        say(planned(work, requests, missing))
+        if dry_run:
+            return Answer({"new": [*new], "runs": len(requests), "to_do": len(missing)})
+        failed = work.do(missing)
+        for failure in failed:
+            say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
     records, failures = read_runs(workspace)
     page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
     paths = write_page(workspace.root / "out", page)

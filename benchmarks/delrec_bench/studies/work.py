@@ -107,7 +107,6 @@ class Work:
     executor: Executor
     records: Sequence[Record]  # that tell durations
     say: Callable[[str], None]  # a line of progress
-    bar: Callable[[str, int, int, float], None] = lambda *_: None  # name, how many are done of how many, seconds left
     _known: dict[str, tuple[Asked, Cost]] = field(default_factory=dict)  # of what is missing, by command
 
     @cached_property
@@ -163,7 +162,6 @@ class Work:
             request, elapsed = done.request, time.perf_counter() - start
             behind += self.cost([request]).seconds
             seconds = (total - behind) * elapsed / behind
-            self.bar("trials" if request.trial else "runs", count, len(requests), seconds)
             point = (f", {key.rpartition('.')[2]} {value}" for key, value in request.point)
             label = labels.get(request.command(), f"r{request.repetition}" + "".join(point))
             outcome = done.error or ("diverged" if done.score is None else f"{done.score:.4f}")
