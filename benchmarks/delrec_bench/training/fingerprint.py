@@ -29,14 +29,7 @@ def fingerprint(model: Any, samples: Any, device: str = "cpu") -> dict[str, Any]
     Batch norm takes the statistics of the batch (with those that it starts from, hardly a neuron would fire) and
     dropout is off. Each tensor is told by four numbers: its norm, its products with two fixed vectors of signs, and the
     largest change of these, relative to the norm, when every parameter is moved by `NUDGE`: what rounding may do.
-
-    Args:
-        model: A `delrec.Trainable`.
-        samples: Those that it learns from.
-        device: Where the model is.
-
-    Returns:
-        `logits`: four numbers for each of the first samples; `gradient`: four numbers by name of the parameter.
+    There are `logits` for each of the first samples, and a `gradient` by name of the parameter.
     """
     batch = torch.arange(min(SAMPLES, len(samples)))
     inputs, targets = samples.batch(batch, device).double(), samples.targets[batch].to(device)

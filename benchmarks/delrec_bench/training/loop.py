@@ -30,25 +30,15 @@ Progress = Callable[[dict[str, Any]], None]
 
 @dataclass
 class Fit:
-    """A trained network, standing at its chosen epoch.
+    """A trained network, standing at its chosen epoch."""
 
-    Attributes:
-        history: One dict an epoch.
-        best_epoch: The chosen epoch, counted from 1.
-        valid_score: Its validation score.
-        test_score: Its test score, where the test set chose it; else NaN.
-        state: Its state_dict, which the network holds too.
-        epoch_seconds: Wall time of each epoch.
-        fingerprint: What another machine must find before training, see `training.fingerprint`.
-    """
-
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
-    valid_score: float = math.nan
-    test_score: float = math.nan
-    state: dict[str, Tensor] = field(default_factory=dict)
-    epoch_seconds: list[float] = field(default_factory=list)
-    fingerprint: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)  # a dict per epoch
+    best_epoch: int = 0  # the chosen one, counted from 1
+    valid_score: float = math.nan  # of that epoch
+    test_score: float = math.nan  # of that epoch, where the test set chose it
+    state: dict[str, Tensor] = field(default_factory=dict)  # its state_dict, which the network holds too
+    epoch_seconds: list[float] = field(default_factory=list)  # wall time of each
+    fingerprint: dict[str, Any] = field(default_factory=dict)  # before training, see `training.fingerprint`
 
     def checkpoint(self, model: Any, optimisation: Optimisation) -> dict[str, Any]:
         """Return all that a later call needs to go on after the last epoch."""
@@ -58,8 +48,7 @@ class Fit:
     def going_on(cls, saved: Mapping[str, Any], model: Any, optimisation: Optimisation) -> "Fit":
         """Return the training as it stood at a checkpoint; network, optimisers and random states are put back.
 
-        Raises:
-            CheckpointError: The checkpoint is of another network, or incomplete.
+        A `CheckpointError` says that it is of another network, or incomplete.
         """
         try:
             fitted = cls(**saved["fit"])
@@ -86,13 +75,11 @@ def fit(
     """Train `model` and leave it at the chosen epoch.
 
     Args:
-        model: A `delrec.Trainable`.
-        train: Samples to learn from.
+        model: A `delrec.Trainable`, on `device`.
+        train: Samples to learn from, in the order that seeds.order gives.
         valid: Samples that choose the epoch; None where a task has none, and then the last epoch is taken.
         config: Epochs, rates, schedules.
         metric: Name of the metric that validation data are scored by.
-        seeds: Batch order follows seeds.order.
-        device: Where the network is.
         progress: Called with each epoch's history entry, and `epochs` in it.
         keeper: Keeps history and checkpoints, and may have one to go on from.
         test: What selection "best-test" is by, released once an epoch; nothing else looks at it.

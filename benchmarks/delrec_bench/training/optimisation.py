@@ -14,13 +14,9 @@ OVER_TRAINING = ("one-cycle", "cosine")  # schedules that span the whole trainin
 
 
 class Optimisation:
-    """The two optimisers, of weights and of delays, and their schedules.
+    """The two optimisers of a `delrec.Trainable`, of weights and of delays, and their schedules.
 
-    Args:
-        model: A `delrec.Trainable`.
-        config: Optimiser, rates, schedules.
-        metric: Name of the metric that "plateau" watches.
-        updates: Updates in an epoch.
+    `metric` is what "plateau" watches, `updates` how many there are in an epoch.
     """
 
     def __init__(self, model: Any, config: TrainingConfig, metric: str, updates: int) -> None:
@@ -105,11 +101,7 @@ class Optimisation:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave.
-
-        Raises:
-            KeyError, ValueError: It is of other optimisers.
-        """
+        """Put back what `state` gave; a `KeyError` or `ValueError` where it is of other optimisers."""
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state[name]["optimiser"])
             if (schedule := self.schedules[name]) is not None:

@@ -43,11 +43,7 @@ def capture(model: Any, optimisation: Optimisation) -> dict[str, Any]:
 
 
 def restore(saved: Mapping[str, Any], model: Any, optimisation: Optimisation) -> None:
-    """Put back what `capture` took; the random states last.
-
-    Raises:
-        CheckpointError: It is of another network, or incomplete. The network may then stand between the two.
-    """
+    """Put back what `capture` took, the random states last; a `CheckpointError` leaves the network between the two."""
     try:
         model.load_state_dict(saved["model"])
         _put_buffers(model, saved["buffers"])

@@ -40,11 +40,7 @@ class HeldOut:
         return len(self._samples)
 
     def release(self, condition: str = "deployed") -> Any:
-        """Return the samples, for the one scoring of `condition`.
-
-        Raises:
-            ProtocolError: The condition was scored before.
-        """
+        """Return the samples, for the one scoring of `condition`; a `ProtocolError` where it was scored before."""
         if condition in self._released:
             raise ProtocolError(f"the test set was already scored for '{condition}'; it is scored once, after training")
         self._released.add(condition)
@@ -72,16 +68,8 @@ def score_test(
 ) -> Scored:
     """Score the test set as deployed: rounded delays, sigma 0; or under a condition of evaluation.
 
-    Args:
-        model: A trained network; a lesion changes it.
-        test: The samples; under a condition of the events, those disturbed.
-        metric: Name of the metric.
-        device: Where the network is.
-        under: What is done to the network.
-        seed: Of what a lesion draws.
-
-    Raises:
-        ProtocolError: It was scored under this condition before.
+    A lesion changes the network, with draws from `seed`; samples whose events are disturbed are given disturbed. A
+    `ProtocolError` says that the set was scored under this condition before.
     """
     samples = test.release(str(under))
     if under.lesion is not None:
@@ -125,11 +113,7 @@ def batches(count: int, size: int, generator: torch.Generator | None = None) -> 
 
 
 def layers_with_delays(model: Any) -> list[RecurrentDelays | FeedforwardDelays]:
-    """Return the layers of a network whose delays can be changed, in the order of its modules.
-
-    Raises:
-        BenchError: There are none.
-    """
+    """Return the layers of a network whose delays can be changed, in the order of its modules."""
     found = [
         module
         for module in model.modules()
@@ -147,14 +131,6 @@ def lesion_(model: Any, text: str, seed: int) -> None:
 
     Delays stay in the range of their layer; a feedforward one is changed as a delay, and stands then at the position
     that gives it. What is drawn depends on the seed and the layers alone, so that two levels of one kind draw alike.
-
-    Args:
-        model: A trained network.
-        text: A lesion of `delrec_bench.config.evaluation`.
-        seed: Of what is drawn.
-
-    Raises:
-        BenchError: The network has no delays.
     """
     name, level = parse_level(text, LESIONS, "lesion")
     generator = torch.Generator().manual_seed(seed)
@@ -173,11 +149,7 @@ def lesion_(model: Any, text: str, seed: int) -> None:
 
 @contextmanager
 def deployed_as(model: Any, deployment: str | None) -> Iterator[None]:
-    """Inside: the network as deployed; "unrounded" with real delays, "sigma" with the spread of its training left on.
-
-    Raises:
-        BenchError: The network has no delays, or for "sigma" no recurrent ones.
-    """
+    """Inside: the network as deployed; "unrounded" with real delays, "sigma" with the spread of its training left on."""
     layers = layers_with_delays(model) if deployment is not None else []
     sigmas = [(layer, layer.sigma.clone()) for layer in layers if isinstance(layer, RecurrentDelays)]
     if deployment == "sigma" and not sigmas:

@@ -29,11 +29,7 @@ _PICKLED = (
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The dict that a file of torch.save holds: tensors and plain values.
-
-    Raises:
-        BenchError: It is too large, cut short, compressed, or holds anything but tensors and plain values.
-    """
+    """The dict that a file of torch.save holds: tensors and plain values; anything else is a `BenchError`."""
     data = read_limited(path, LARGEST)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -82,11 +78,7 @@ _DTYPES: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in ("f8", "f4", 
 
 
 def checked_tensors(values: Any, where: str) -> dict[str, torch.Tensor]:
-    """Named tensors: dense numbers, finite, and together no larger than what is stored of them.
-
-    Raises:
-        BenchError: naming the first that is not.
-    """
+    """Named tensors: dense numbers, finite, and together no larger than what is stored; else a `BenchError`."""
     if not isinstance(values, Mapping) or not values or len(values) > MOST:
         raise BenchError(f"{where} contains no named tensors, or more than {MOST:,}; it is not a network's state")
     stored: dict[int, int] = {}
