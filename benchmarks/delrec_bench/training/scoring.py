@@ -149,7 +149,7 @@ def lesion_(model: Any, text: str, seed: int) -> None:
 
 @contextmanager
 def deployed_as(model: Any, deployment: str | None) -> Iterator[None]:
-    """Inside: the network as deployed; "unrounded" with real delays, "sigma" with the spread of its training left on."""
+    """Inside: the network as deployed; "unrounded" with real delays, "sigma" with the spread of its training."""
     layers = layers_with_delays(model) if deployment is not None else []
     sigmas = [(layer, layer.sigma.clone()) for layer in layers if isinstance(layer, RecurrentDelays)]
     if deployment == "sigma" and not sigmas:
