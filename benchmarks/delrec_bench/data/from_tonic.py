@@ -31,8 +31,7 @@ from delrec_bench.data.binning import Bins, Opener, binned
 from delrec_bench.data.events import BLOCK
 from delrec_bench.data.files import files_digest, folder_digest
 from delrec_bench.data.samples import order
-from delrec_bench.data.splits import assemble
-from delrec_bench.data.task_data import TEST_SEED, TaskData, TaskOptions, row_name
+from delrec_bench.data.task_data import TEST_SEED, TaskData, TaskOptions, assemble, row_name
 from delrec_bench.data.transforms import EventBlock
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace

@@ -13,8 +13,7 @@ from delrec_bench.data.events import CHANNELS, recordings
 from delrec_bench.data.files import digest_of, files_digest, need_files
 from delrec_bench.data.samples import Counts
 from delrec_bench.data.shelf import listed
-from delrec_bench.data.splits import assemble
-from delrec_bench.data.task_data import Kind, TaskData, TaskOptions, row_name
+from delrec_bench.data.task_data import Kind, TaskData, TaskOptions, assemble, row_name
 from delrec_bench.errors import BenchError
 from delrec_bench.workspace import Workspace
 
