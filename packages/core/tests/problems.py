@@ -8,7 +8,7 @@ from delrec import engines as interface
 from delrec.engines import Request, State
 
 try:
-    from delrec.engines.triton.tiles import INTERPRETED
+    from delrec.engines.triton import INTERPRETED
 except ImportError:
     INTERPRETED = False
 

@@ -1,12 +1,12 @@
 """torch.compile(fullgraph=True) through the fused engines: equal spikes and gradients, in a fresh process."""
 
-import importlib.util
 import subprocess
 import sys
 
 import pytest
 import torch
 from delrec import RecurrentDelays, SpikingLayer
+from delrec.engines import triton
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
@@ -69,9 +69,7 @@ CASES = {
 }
 
 
-TRITON = pytest.param(
-    "triton", marks=pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
-)
+TRITON = pytest.param("triton", marks=pytest.mark.skipif(bool(triton.ENGINE.broken), reason="needs triton"))
 ENGINES = pytest.mark.parametrize("engine", ["cpu", TRITON])
 
 

@@ -175,6 +175,19 @@ delrec.RecurrentDelays(4)
 """
 
 
+OLD = """
+import triton
+triton.__version__ = "3.1.0"
+from delrec.engines.triton import ENGINE
+assert "version 3.1.0 is older than 3.4" in ENGINE.broken, ENGINE.broken
+"""
+
+
+def test_an_old_triton_is_named():
+    pytest.importorskip("triton", "3.4")
+    subprocess.run([sys.executable, "-c", OLD], check=True)
+
+
 def test_without_numba_there_is_one_warning_and_the_reference_runs():
     done = subprocess.run([sys.executable, "-c", NO_NUMBA], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

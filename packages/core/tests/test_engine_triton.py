@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from problems import F64, NEURONS, assert_equal, difference, problem, result, run
 
-pytest.importorskip("triton", reason="the triton engine needs triton: pip install 'delrec[triton]'")
+pytest.importorskip("triton", "3.4", reason="the triton engine needs triton: pip install 'delrec[triton]'")
 from delrec.engines.triton import ENGINE, tiles
 from delrec.engines.triton import scan as passes
 from delrec.engines.triton.axonal import MANY

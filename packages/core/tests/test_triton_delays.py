@@ -5,7 +5,7 @@ import torch
 from delrec.feedforward import FeedforwardDelays
 from problems import delays_agree, drawn
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", "3.4")
 from delrec.engines.triton import ENGINE
 
 delayed_linear = ENGINE.delayed_linear

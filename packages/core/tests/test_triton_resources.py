@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", "3.4")
 import cards
 from cards import CARDS, DEFAULT_CARDS, Resources, problems
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("triton", reason="the triton engine needs triton: pip install 'delrec[triton]'")
+pytest.importorskip("triton", "3.4", reason="the triton engine needs triton: pip install 'delrec[triton]'")
 import triton
 import triton.language as tl
 from delrec.engines.triton.synaptic import LONGEST, connection_gradients, read

@@ -17,6 +17,9 @@ from delrec.rules import RuleError
 _BROKEN: str | None = None
 try:
     import triton
+
+    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4):
+        raise ImportError(f"version {triton.__version__} is older than 3.4")
 except Exception as error:  # absent, or broken by another package, in many ways
     _BROKEN = f"needs triton, which cannot be imported ({type(error).__name__}: {error}): install delrec[triton]"
 else:  # an error of our own modules is raised
