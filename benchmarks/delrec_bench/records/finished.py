@@ -124,7 +124,7 @@ def _read(path: Path, made: Callable[[dict[str, Any]], T]) -> T:
     try:
         return made(parse_json(content))
     except BenchError as error:
-        raise BenchError(f"{path}: {error}; delete it and repeat the run") from error
+        raise BenchError(f"{path}: {error}; if this is a damaged record, delete it and repeat the run") from error
 
 
 def finished_record(runs: Path, key: str) -> Record | None:
