@@ -69,7 +69,7 @@ class EventNetwork:
         Raises NotFiniteError for NaN or infinity, without changing the state.
         """
         values = self._checked(inputs, 2).view(-1).numpy()
-        if values.dot(self._zeros) != 0:  # NaN, as 0 times NaN or infinity is; a neuron would stay silent after it
+        if np.vdot(values, self._zeros) != 0:  # NaN or infinity times 0; a neuron would stay silent after it
             raise NotFiniteError(_NOT_FINITE)
         for layer in self.layers:
             values = layer.push(values)
