@@ -30,7 +30,12 @@ class SpikeLinear(nn.Linear):
         self.engine = engine
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return x W^T + b."""
+        """Return x W^T + b.
+
+        Raises ValueError if the last axis has another size than the weight's inputs.
+        """
+        if inputs.shape[-1:] != (self.in_features,):  # a kernel would read beyond the input
+            raise ValueError(f"inputs have shape {tuple(inputs.shape)}; this layer takes (..., {self.in_features})")
         x = inputs if inputs.is_floating_point() else inputs.to(self.weight.dtype)
         plain = autocasts(x.device.type) or x.dtype != self.weight.dtype
         out = None if plain else map_engine(self.engine, x).linear(x, self.weight, self.bias)
