@@ -40,38 +40,15 @@ def resolved(method: str = "lif", task: str = "digits", **asked):
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("hidden=64,64", [64, 64]),
-        ("hidden=[64, 64]", [64, 64]),
-        ("lr_weights=1e-3", 1e-3),
-        ("binary=true", True),
-        ("optimiser=adam", "adam"),
-        ('optimiser="adam"', "adam"),
-        ("clip_norm=none", None),
-    ],
+    ("text", "value"), [("hidden=64,64", [64, 64]), ("optimiser=adam", "adam"), ("clip_norm=none", None)]
 )
 def test_settings_are_toml_numbers_or_words(text, value):
     assert parse_setting(text)[1] == value
 
 
 VALUES = (
-    5,
-    1e-3,
-    True,
-    None,
-    [64, 64],
-    "1",
-    "true",
-    "none",
-    "1e5",
-    "",
-    " a",
-    '"a"',
-    "[1",
-    "it's",
-    ["a,b", 'c"d'],
-    "é = ",
+    *(5, 1e-3, True, None, [64, 64], ["a,b", 'c"d']),
+    *("1", "true", "none", "1e5", "", " a", '"a"', "[1", "it's", "é = "),
 )
 
 
@@ -163,15 +140,6 @@ def test_presets_build_networks_of_the_published_size(method, task, profile, set
     assert model.count().trainable == count
 
 
-@pytest.mark.parametrize(("task", "window"), [("shd", 25), ("ssc", 31)])
-def test_the_gaussian_of_dcls_runs_as_its_authors_ran_it(task, window):
-    run = resolved("dcls-gauss", task, profile="paper")
-    assert (run.options.step_ms, run.options.binning, run.options.augment) == (10.0, "clean", False)
-    start = ("relu", "relu", False, window, window // 2, True, "restore")
-    names = ("weight_init", "position_weight_init", "bias", "window", "feedforward_spread", "anneal_spread", "rounding")
-    assert tuple(run.network[name] for name in names) == start
-
-
 def test_an_option_of_forecasts_is_not_meant_elsewhere():
     assert resolved("lif", "digits", overrides=(("tau", 5.0),)).network["tau"] == 5.0
     assert resolved("lif", "mackey-glass", overrides=(("task.tau", 20),)).options.tau == 20
@@ -205,13 +173,10 @@ def test_seed_axes_are_independent_and_a_repetition_sets_them_all():
         ("training.epochs", 0),
         ("training.epochs", True),
         ("training.batch", 2.5),
-        ("training.batch", 10**20),
         ("training.lr_weights", "fast"),
-        ("training.lr_weights", 1e300),
         ("training.lr_delays", math.nan),
         ("training.optimiser", "adamv"),
         ("training.clip_value", 0.0),
-        ("task.binary", 1),
         ("task.steps", 100_000_000),
         ("task.step_ms", 1e-9),
         ("seeds.order", -1),
@@ -275,14 +240,11 @@ def test_a_count_that_is_met_exactly_is_taken_and_the_random_state_is_left_alone
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("method", ["lif", "delrec-axonal-se-adlif", "gru"])
-def test_a_run_with_a_budget_gets_its_widths_and_records_both(method):
+@pytest.mark.parametrize("method", ["delrec-axonal-se-adlif", "gru"])
+def test_a_run_with_a_budget_gets_its_widths_and_records_both_or_is_refused(method):
     found = with_parameters(10_000, method)
     assert found.network["hidden"] == found.values["network"]["hidden"] != with_parameters(0, method).network["hidden"]
     assert found.values["budget"] == 10_000 and counted(METHODS[method], found.network, 140, 20) <= 10_000
     assert "--set budget=10000" in found.request.command()
-
-
-def test_a_budget_too_small_for_one_neuron_a_layer_is_refused():
-    with pytest.raises(BenchError, match="budget 100 is too small for method 'lif'"):
-        with_parameters(100)
+    with pytest.raises(BenchError, match=f"budget 20 is too small for method '{method}'"):
+        with_parameters(20, method)

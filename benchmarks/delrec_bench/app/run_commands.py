@@ -160,10 +160,7 @@ def rerun(
     "Run",
     ("search delrec-axonal digits --size 10000 --dry-run", "number of trials and core hours"),
     ("search delrec-axonal digits --size 10000 --jobs 2", "search, and store the settings for all studies"),
-    (
-        "search delrec-axonal digits --size 10000 --independent 5",
-        "five searches, to measure the variance due to tuning",
-    ),
+    ("search delrec-axonal digits --size 10000 --seed 1", "independent: measures the variance due to tuning"),
 )
 def search(
     places: Places,
@@ -175,7 +172,7 @@ def search(
     draws: Annotated[int, option("Random draws, trained for a quarter of the epochs.", min=1, metavar="N")] = 24,
     finals: Annotated[int, option("Number of best draws to train in full.", min=1, metavar="N")] = 6,
     splits: Annotated[int, option("Number of validation splits for those.", min=1, metavar="N")] = 3,
-    independent: Annotated[int, option("Independent searches; the first sets the preset.", min=1, metavar="N")] = 1,
+    seed: Annotated[int, option("Seed of the draws: 0 sets the preset, others are independent searches.", min=0)] = 0,
     device: DeviceOption = "cpu",
     jobs: JobsOption = None,
     dry_run: DryRunOption = False,
@@ -192,23 +189,15 @@ def search(
     members = entry_of(method, places.tables()[0])
     executor = make_executor("local", places.workspace, jobs=default_jobs() if jobs is None else jobs)
     work = work_of(places, executor)
-    searching = [
-        Searching(work, task, profile, members, size, data, device, draws, finals, splits, seed)
-        for seed in range(independent)
-    ]
-    costs = [one.cost() for one in searching]
-    trials, hours = sum(cost.runs for cost in costs), sum(cost.seconds for cost in costs) / 3600
-    say(
-        f"{', '.join(members)} on {task}, size {searching[0].size}: {trials} trials in {independent} searches, "
-        f"about {hours:.1f} core hours ({costs[0].known} of {costs[0].runs} estimated from past runs)"
-    )
-    content = {"methods": list(members), "size": searching[0].size, "trials": trials, "core_hours": hours}
+    one = Searching(work, task, profile, members, size, data, device, draws, finals, splits, seed)
+    cost = one.cost()
+    say(f"{', '.join(members)} on {task}, size {one.size}, seed {seed}: {cost}")
+    content = {"methods": list(members), "size": one.size, "trials": cost.runs, "core_hours": cost.seconds / 3600}
     if dry_run:
         return Answer(content)
-    for one in searching:
-        found = one.run()
-        path = keep(task, found)
-        say(f"seed {found.seed}: draw {found.chosen}, mean validation score {found.score:.4f}: {path}")
+    found = one.run()
+    path = keep(task, found)
+    say(f"draw {found.chosen}, mean validation score {found.score:.4f}: {path}")
     name = found.name(task)
     return Answer(content | {"name": name, "file": str(path), "tuning_variance": tuning_variance(name)})
 

@@ -146,7 +146,7 @@ class _Expansion:
             drawn=tuple(space),
             primary=None if table.primary is None else self.placed("primary", table.primary),
             contrasts=tuple(self.placed("contrasts", contrast) for contrast in table.contrasts),
-            notes=tuple(table.notes),
+            notes=(*self.file.notes, *table.notes),
             data=data,
             narrowed=tuple(narrowed),
             **{name: getattr(table, name) for name in ("question", "finding", "margin", "scored")},

@@ -139,18 +139,17 @@ class Profile(FileTable):
 
 
 class StudyFile(Profile):
-    """A whole study file; `set` alone is not merged with a profile's, which may spell its keys in another way."""
+    """A whole study file; a profile adds to its `notes`, and its own settings go over those of `set`."""
 
     summary: Line  # what the study asks
     ablation: bool = False  # whether `nox -s ablate` makes its quick profile
-    exhibits: Exhibit | None = None  # a breach of protocol that it shows on purpose, and its page tells
-    default: str = "quick"  # the profile meant where none is named; the first, where there is no such one
+    exhibits: Exhibit | None = None  # a breach of protocol that it shows on purpose
     profiles: dict[str, Profile] = Field(default_factory=dict)
 
     @property
     def usual(self) -> str:
-        """The profile that is meant where none is named."""
-        return self.default if self.default in self.profiles else next(iter(self.profiles))
+        """The profile that is meant where none is named: `quick`, or the first where there is none of this name."""
+        return "quick" if "quick" in self.profiles else next(iter(self.profiles))
 
 
 def study_file(path: Path) -> StudyFile:
@@ -160,18 +159,9 @@ def study_file(path: Path) -> StudyFile:
     if not tables:
         raise BenchError(f"{where} has no profile; add a table such as [quick] with methods and tasks")
     general = {name: value for name, value in content.items() if name not in tables}
-    shared = {name: value for name, value in general.items() if name in Profile.model_fields and name != "set"}
-    for name, table in tables.items():
-        added: dict[str, Any] = {}
-        if isinstance(table.get("margin"), dict):  # a profile adds to these two, and replaces the others
-            added["margin"] = shared.get("margin", {}) | table["margin"]
-        if isinstance(table.get("notes"), list):
-            added["notes"] = shared.get("notes", []) + table["notes"]
-        tables[name] = shared | table | added
-    found = checked(StudyFile, general | {"profiles": tables}, where)
-    if found.default not in (*tables, "quick"):
-        raise BenchError(f"{where}: default is '{found.default}'; {nearest(found.default, tables)}")
-    return found
+    shared = {k: v for k, v in general.items() if k in Profile.model_fields and k not in ("set", "notes")}
+    profiles = {name: shared | table for name, table in tables.items()}
+    return checked(StudyFile, general | {"profiles": profiles}, where)
 
 
 def study_files() -> dict[str, Path]:
