@@ -1,14 +1,12 @@
 """Benchmark and reproducibility suite for delay learning in spiking neural networks."""
 
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from delrec_bench.config import Request
     from delrec_bench.records import Record
 
 __all__ = ["evaluate", "results", "run"]
@@ -41,11 +39,18 @@ def run(
         BenchError: If the request or its data is wrong.
         RunError: If the run fails.
     """
-    from delrec_bench.runs.executors import Place, do
+    from delrec_bench.config import Request
+    from delrec_bench.methods.method import find_methods
+    from delrec_bench.runs.executors import Place, Planned, do
+    from delrec_bench.schema import dotted
+    from delrec_bench.tasks.task import find_tasks
     from delrec_bench.workspace import find_workspace
 
-    workspace = find_workspace(root, runs)
-    return do(_request(method, task, settings), Place(workspace, tuple(methods), tuple(tasks))).record(workspace)
+    options = {name: settings.pop(name) for name in tuple(settings) if name in Request.__dataclass_fields__}
+    request = Request(method, task, overrides=tuple(dotted(settings).items()), **options)
+    place = Place(find_workspace(root, runs), tuple(methods), tuple(tasks))
+    plan = Planned.of(request, find_methods(place.method_dirs), find_tasks(place.task_dirs), place.workspace)
+    return do(plan, place).record(place.workspace)
 
 
 def results(source: str = "published", *, root: str | None = None, runs: str | None = None) -> "pd.DataFrame":
@@ -116,13 +121,3 @@ def evaluate(
 
     workspace, known = find_workspace(root, runs), find_tasks(tuple(task_folders))
     return rows_table([evaluate_network(method, known[task], workspace, number, settings) for task, number in asked])
-
-
-def _request(method: str, task: str, settings: dict[str, Any]) -> "Request":
-    from delrec_bench.config import Request
-    from delrec_bench.schema import dotted
-
-    own = {field.name for field in fields(Request)}
-    options = {name: value for name, value in settings.items() if name in own}
-    overrides = dotted({name: value for name, value in settings.items() if name not in own})
-    return Request(method, task, overrides=tuple(overrides.items()), **options)

@@ -12,9 +12,8 @@ with: `environment` makes it, and `prepare` refuses to compute where a setting i
 import ctypes
 import os
 import platform
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -52,12 +51,28 @@ _SETTINGS = {
     "NUMBA_CPU_FEATURES": _NUMBA_FEATURES,  # the name alone would leave the features of this processor on
     "NUMBA_DISABLE_INTEL_SVML": "1",
     "OPENBLAS_CORETYPE": "Haswell",
+    # what x86-64-v3 lacks, by all names that versions of numpy have for it
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_KNL AVX512_KNM AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL "
+    "AVX512_SPR X86_V4",
     **dict.fromkeys(POOLS, "1"),
 }
-_NUMPY = "NPY_DISABLE_CPU_FEATURES"
 # Other ways to say the same, and what would choose other code in the C library.
 _DROPPED = ("NPY_ENABLE_CPU_FEATURES", "DNNL_MAX_CPU_ISA", "MKL_DOMAIN_NUM_THREADS", "GLIBC_TUNABLES")
-_NUMPY_LEVEL = ("SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "SSE42", "POPCNT", "AVX", "F16C", "FMA3", "AVX2")
+_NUMPY_LEVEL = (
+    "SSE",
+    "SSE2",
+    "SSE3",
+    "SSSE3",
+    "SSE41",
+    "SSE42",
+    "POPCNT",
+    "AVX",
+    "F16C",
+    "FMA3",
+    "AVX2",
+    "X86_V2",
+    "X86_V3",
+)
 _MKL_COMPATIBLE = 3  # of mkl_cbwr_get
 
 
@@ -94,9 +109,8 @@ def environment(arithmetic: Arithmetic) -> dict[str, str]:
     if arithmetic == current() == "native":
         return ours
     if arithmetic == "native":
-        return {name: value for name, value in ours.items() if name not in (*_SETTINGS, _NUMPY)}
-    kept = {name: value for name, value in ours.items() if name not in _DROPPED}
-    return {**kept, **_SETTINGS, _NUMPY: " ".join(_beyond(_numpy_targets()))}
+        return {name: value for name, value in ours.items() if name not in _SETTINGS}
+    return {name: value for name, value in ours.items() if name not in _DROPPED} | _SETTINGS
 
 
 @contextmanager
@@ -140,31 +154,11 @@ def prepare(arithmetic: Arithmetic, threads: int) -> None:
 def pin_threads(threads: int) -> None:
     """Give torch, numba and BLAS `threads` threads each; children started later inherit it.
 
-    Call it before torch is imported: a pool that is running already keeps what it has, but for torch's own. With torch
-    loaded it also lets the process keep freed memory, which every run and every side of a comparison then does.
+    Call it before torch is imported: a pool that is running already keeps what it has, but for torch's own.
     """
     os.environ.update(dict.fromkeys(POOLS, str(threads)))
     if "torch" in sys.modules:
-        import torch
-        from delrec.engines.threads import keep_memory
-
-        torch.set_num_threads(threads)
-        keep_memory()
-
-
-@cache
-def _numpy_targets() -> tuple[str, ...]:
-    """The levels of processors that this numpy has code for, above its least; numpy is not loaded for it."""
-    read = "from numpy._core._multiarray_umath import __cpu_dispatch__ as d; print(*d)"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NPY_")}
-    words = [sys.executable, "-P", "-c", read]
-    clean["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    return tuple(subprocess.run(words, env=clean, capture_output=True, text=True, check=True).stdout.split())
-
-
-def _beyond(targets: Iterable[str]) -> list[str]:
-    """Those of numpy's targets that x86-64-v3 does not have."""
-    return [name for name in targets if name not in (*_NUMPY_LEVEL, "X86_V2", "X86_V3")]
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _not_in_force() -> list[str]:
@@ -177,8 +171,7 @@ def _not_in_force() -> list[str]:
 
     level, branch, threads = torch.backends.cpu.get_cpu_capability(), _mkl_branch(torch), torch.get_num_threads()
     _, compiled, features = cpu_target.target_context.codegen().magic_tuple()
-    beyond = _beyond(__cpu_dispatch__)
-    other = [name for name in __cpu_dispatch__ if bool(__cpu_features__[name]) == (name in beyond)]
+    other = [name for name in __cpu_dispatch__ if bool(__cpu_features__[name]) != (name in _NUMPY_LEVEL)]
     faults = {
         why_not_portable(): bool(why_not_portable()),
         "the process was not started for it": current() != "portable",

@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -29,10 +28,6 @@ DISTRIBUTIONS = (
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Inside: SIGTERM is an interrupt, so that it ends workers, keeps what is finished, and comes to the same exit."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

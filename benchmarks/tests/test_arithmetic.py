@@ -1,44 +1,95 @@
-"""Where arithmetic is decided: by the environment of a process, by the machine, and never in silence."""
+"""Portable arithmetic gives the committed bits on any processor, whatever its caller's environment says.
+
+After a change that alters results: mark it in CHANGELOG.md, raise RESULTS_VERSION, `python benchmarks/tests/digests.py
+--write`.
+"""
 
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
 from delrec_bench import arithmetic
 from delrec_bench.config import Request, resolve
+from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
+from benchmarks.tests import digests
+
+portable_only = pytest.mark.skipif(bool(arithmetic.why_not_portable()), reason=arithmetic.why_not_portable())
+
+PROCESSORS = {
+    "Nehalem": (
+        {
+            "ATEN_CPU_CAPABILITY": "default",
+            "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+            "MKL_CBWR": "SSE4_2",
+            "ONEDNN_MAX_CPU_ISA": "SSE41",
+            "NUMBA_CPU_NAME": "nehalem",
+            "NUMBA_CPU_FEATURES": "+sse4.2,+popcnt",
+            "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+            "OPENBLAS_CORETYPE": "Nehalem",
+            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX2,-FMA,-BMI2",
+        },
+        1,
+    ),
+    "Skylake server, two threads": (
+        {
+            "ATEN_CPU_CAPABILITY": "avx512",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX512",
+            "MKL_CBWR": "AVX512",
+            "DNNL_MAX_CPU_ISA": "AVX512_CORE",
+            "NUMBA_CPU_NAME": "skylake-avx512",
+            "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx512cd",
+            "NUMBA_DISABLE_INTEL_SVML": "0",
+            "OPENBLAS_CORETYPE": "SkylakeX",
+            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=Prefer_No_VZEROUPPER",
+            **dict.fromkeys(arithmetic.POOLS, "2"),
+            "MKL_DOMAIN_NUM_THREADS": "MKL_BLAS=2",
+        },
+        2,
+    ),
+}
+SENSITIVE = tuple((method, "digits") for method in ("lif", "delrec-axonal", "dcls", "silif", "gru"))
+
 
 @pytest.fixture
-def elsewhere(monkeypatch):
-    """A machine that cannot compute portably."""
-    monkeypatch.setattr(arithmetic.platform, "machine", lambda: "aarch64")
-    arithmetic.why_not_portable.cache_clear()
-    yield
-    monkeypatch.undo()
-    arithmetic.why_not_portable.cache_clear()
+def settled() -> None:
+    """Let the libraries of this process take their settings before a test changes its environment for its children."""
+    arithmetic.prepare("portable", 1)
 
 
-def test_a_machine_that_cannot_be_portable_says_so_and_its_runs_are_native(elsewhere, tmp_path, capsys):
-    resolved = resolve(Request("lif", "yin-yang", limit=20), find_methods(), find_tasks(), workspace_at(tmp_path))
-    assert resolved.configuration["arithmetic"] == "native"
-    assert "its processor is aarch64, not x86-64" in capsys.readouterr().err
+@portable_only
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "processor", [pytest.param(name, marks=() if name == "Nehalem" else pytest.mark.slow) for name in PROCESSORS]
+)
+def test_runs_have_the_same_bits_whatever_the_environment_says(processor, settled, monkeypatch):
+    expected = digests.committed().get(digests.versions()) or digests.made()
+    variables, threads = PROCESSORS[processor]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert digests.made(threads=threads) == expected
 
 
-def test_arithmetic_is_part_of_the_key_and_of_the_command(tmp_path):
-    tables = find_methods(), find_tasks(), workspace_at(tmp_path)
-    portable, native = (resolve(Request("lif", "digits", arithmetic=kind), *tables) for kind in ("portable", "native"))
-    assert portable.key != native.key
-    assert "--arithmetic native" in native.command and "--arithmetic" not in portable.command
-
-
-def test_a_native_process_started_from_a_portable_one_has_none_of_its_settings():
-    assert arithmetic.current() == "portable"
-    ours = arithmetic.environment("native")
-    assert "MKL_CBWR" not in ours and arithmetic.MARK not in ours and ours["PATH"] == os.environ["PATH"]
+@portable_only
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_native_runs_depend_on_the_environment(settled, monkeypatch):
+    monkeypatch.setattr(digests, "RUNS", SENSITIVE)
+    for name in arithmetic.environment("portable").keys() - arithmetic.environment("native").keys():
+        monkeypatch.delenv(name)
+    fast = digests.made(arithmetic="native", engine="reference")
+    for name, value in PROCESSORS["Nehalem"][0].items():
+        monkeypatch.setenv(name, value)
+    slow = digests.made(arithmetic="native", engine="reference")
+    differ = [name for name in fast if fast[name] != slow[name]]
+    if not differ:
+        pytest.skip("this processor computes like a Nehalem, so nothing can be told apart")
+    assert len(differ) > 2
 
 
 FORCED = """
@@ -52,8 +103,34 @@ except arithmetic.BenchError as error:
 """
 
 
-def test_settings_that_another_undid_are_named():
+@portable_only
+def test_settings_that_are_not_in_force_are_named():
     said = subprocess.run([sys.executable, "-c", FORCED], capture_output=True, text=True, check=True).stdout
-    assert "portable arithmetic is not active" in said
-    assert "torch computes at DEFAULT, not AVX2" in said
-    assert "MKL is at branch" in said
+    for words in ("portable arithmetic is not active", "torch computes at DEFAULT, not AVX2", "MKL is at branch"):
+        assert words in said
+    arithmetic.prepare("portable", 2)
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(2)
+    assert "torch has 2 threads" in arithmetic._not_in_force()
+    arithmetic.prepare("portable", 1)
+    assert arithmetic._not_in_force() == []
+
+
+def test_a_machine_that_cannot_be_portable_says_so_and_its_runs_are_native(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(arithmetic.platform, "machine", lambda: "aarch64")
+    arithmetic.why_not_portable.cache_clear()
+    try:
+        resolved = resolve(Request("lif", "yin-yang", limit=20), find_methods(), find_tasks(), workspace_at(tmp_path))
+    finally:
+        arithmetic.why_not_portable.cache_clear()
+    assert resolved.configuration["arithmetic"] == "native"
+    assert "its processor is aarch64, not x86-64" in capsys.readouterr().err
+    monkeypatch.setattr(arithmetic, "why_not_portable", lambda: "it is another")
+    with pytest.raises(BenchError, match="portable arithmetic is not active: it is another"):
+        arithmetic.prepare("portable", 1)
+
+
+def test_a_native_process_started_from_a_portable_one_has_none_of_its_settings():
+    assert arithmetic.current() == "portable"
+    ours = arithmetic.environment("native")
+    assert "MKL_CBWR" not in ours and arithmetic.MARK not in ours and ours["PATH"] == os.environ["PATH"]

@@ -3,6 +3,8 @@
 import copy
 import csv
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,8 @@ from delrec_bench.records import finished_record, read_folder, read_store
 from delrec_bench.report.content import SCORED_ANEW, TEST_SELECTED
 from delrec_bench.report.declared import declaration
 from delrec_bench.runs import perform, single
-from delrec_bench.runs.again import request_of, rerun
-from delrec_bench.runs.executors import Place
+from delrec_bench.runs.again import rerun
+from delrec_bench.runs.executors import Place, Planned
 from delrec_bench.runs.trained import network_of
 from delrec_bench.statistics.reproduced import MadeTwice, judge
 from delrec_bench.studies.expansion import expand
@@ -64,14 +66,23 @@ def workspace(tmp_path_factory):
 
 
 @pytest.fixture
-def settled(workspace, data):
-    """Resolve a tiny run on a corpus of its own, under a condition or not."""
+def asked(data):
+    """A request for a tiny run on a corpus of its own, under a condition or not."""
 
     def make(method="delrec-axonal", trial=False, repetition=0, **evaluation):
         given = tuple((f"evaluation.{name}", value) for name, value in evaluation.items())
         own = tuple((key, value) for key, value in TINY if key in defaults(METHODS[method]))
-        request = Request(method, "shd", repetition, data=data, overrides=(*given, *own), trial=trial)
-        return resolve(request, METHODS, TASKS, workspace)
+        return Request(method, "shd", repetition, data=data, overrides=(*given, *own), trial=trial)
+
+    return make
+
+
+@pytest.fixture
+def settled(asked, workspace):
+    """Resolve it."""
+
+    def make(*arguments, **named):
+        return resolve(asked(*arguments, **named), METHODS, TASKS, workspace)
 
     return make
 
@@ -80,12 +91,16 @@ def no_training(*_, **__):
     pytest.fail("a network was trained")
 
 
-def test_the_keys_of_published_runs_are_what_they_were(workspace):
+def test_the_command_of_a_published_run_gives_its_key(workspace, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Planned, "of", lambda request, *_: asked.append(request) or sys.exit())
     records, _ = read_store(ROOT / "reports", ["digits", "mackey-glass", "yin-yang"])
     chosen = [r for r in records if r.kind in ("run", "floor") and r.repetition == 0]
     assert chosen
     for record in chosen:
-        again = resolve(request_of(record, TASKS), METHODS, TASKS, workspace)
+        with pytest.raises(SystemExit):
+            app.main(shlex.split(record.command)[1:])
+        again = resolve(asked.pop(), METHODS, TASKS, workspace)
         assert (again.key, again.configuration) == (record.key, record.configuration), record
         assert "evaluation" not in again.configuration
 
@@ -117,10 +132,10 @@ def test_a_run_under_a_condition_is_the_trained_one_loaded_and_scored_on_disturb
     assert (workspace.runs / plain.key / "record.json").read_bytes() == before
 
 
-def test_a_level_has_one_key_however_it_is_written_and_none_is_the_ordinary_run(settled):
+def test_a_level_has_one_key_however_it_is_written_and_none_is_the_ordinary_run(settled, asked):
     plain, said = settled(), settled(condition=None, lesion=None, deployment=None)
-    assert (said.key, said.configuration, said.derived) == (plain.key, plain.configuration, False)
-    assert networks([settled(lesion="zero").request, plain.request]) == [plain.request], "latency is of this one"
+    assert (said.key, said.configuration) == (plain.key, plain.configuration)
+    assert networks([asked(lesion="zero"), asked()]) == [asked()], "latency is of this one"
     assert settled(lesion="noise=2").key == settled(lesion="noise=2.0").key != settled(lesion="noise=3").key
     assert settled(condition="deletion=.3").key == settled(condition="deletion=0.30").key
 
@@ -215,11 +230,11 @@ def test_pixels_have_no_events_and_feedforward_delays_no_sigma(settled, workspac
         perform(settled("dcls", deployment="sigma"), workspace)
 
 
-def test_a_derived_record_is_verified_and_made_again_from_its_configuration(settled, workspace):
+def test_a_derived_record_is_verified_and_made_again_from_its_configuration(settled, workspace, data):
     made = perform(settled(condition="time-jitter=20", lesion="noise=2"), workspace).record
     found = finished_record(workspace.runs, made.key)
     assert found is not None and found.content == made.content
-    again = rerun(made, Place(workspace), settled().request.data)
+    again = rerun(made, Place(workspace), data)
     [judged] = judge([MadeTwice(str(made), [(made, again)], [])]).rows
     assert (again.key, judged.word) == (made.key, "equal"), judged.reason
     assert "--set evaluation.condition=time-jitter=20 --set evaluation.lesion=noise=2" in made.command

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,9 +18,9 @@ from delrec_bench import app
 from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
-from delrec_bench.records import Record, finished_record, read_failure, read_folder
+from delrec_bench.records import Record, read_failure, read_folder, read_record
 from delrec_bench.runs import perform
-from delrec_bench.runs.executors import Local, Place, make_executor, work
+from delrec_bench.runs.executors import Local, Place, Planned, make_executor, work
 from delrec_bench.tasks.task import find_tasks
 from delrec_bench.workspace import workspace_at
 
@@ -66,16 +67,39 @@ def method(folder: Path, name: str, penalty: str = "pass", build: str = "pass", 
     return str(folder)
 
 
-def request(name: str, **more: object) -> Request:
-    return Request(name, "digits", epochs=3, limit=32, overrides=SETTINGS, **more)  # type: ignore[arg-type]
-
-
 def place(root: Path, methods: str) -> Place:
     return Place(workspace_at(root), (methods,))
 
 
-def done_alone(request: Request, place: Place) -> Record:
-    return work(request, place).record(place.workspace)
+def plan(name: str, there: Place) -> Planned:
+    request = Request(name, "digits", epochs=3, limit=32, overrides=SETTINGS)
+    return Planned.of(request, find_methods(there.method_dirs), find_tasks(), there.workspace)
+
+
+def done_alone(name: str, there: Place) -> Record:
+    return work(plan(name, there), there).record(there.workspace)
+
+
+def test_a_planned_run_is_plain_data_that_another_process_does_without_settling_anything(tmp_path, monkeypatch):
+    there = place(tmp_path, method(tmp_path / "methods", "plain"))
+    handed = pickle.loads(pickle.dumps(plan("plain", there)))
+    monkeypatch.setattr("delrec_bench.config.resolving.settle", lambda *_: pytest.fail("settled again"))
+    record = work(handed, there).record(there.workspace)
+    assert (record.key, record.configuration) == (handed.asked.key, handed.asked.configuration)
+    other = Planned(handed.asked.model_copy(update={"key": "0" * 64}))
+    assert "used other data for digits than is here" in str(work(other, there).error)
+
+
+def test_the_api_makes_a_portable_run_from_a_process_that_is_not(tmp_path):
+    code = "import delrec_bench; print(delrec_bench.run('lif', 'digits', epochs=1, limit=32, hidden=[6]).key)"
+    words = [sys.executable, "-c", code]
+    native = {name: value for name, value in os.environ.items() if name != "DELREC_BENCH_ARITHMETIC"}
+    env = native | {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default", "DELREC_BENCH_ROOT": str(tmp_path)}
+    key = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout.strip()
+    record = read_record(tmp_path / "runs" / key / "record.json")
+    request = Request("lif", "digits", epochs=1, limit=32, overrides=(("hidden", [6]),))
+    here = workspace_at(tmp_path / "here")
+    assert perform(resolve(request, find_methods(), find_tasks(), here), here).record.content == record.content
 
 
 @pytest.fixture
@@ -90,15 +114,16 @@ def dies_once(tmp_path):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["local", "slurm"])
 def test_a_run_whose_worker_is_killed_goes_on(tmp_path, capfd, dies_once, name):
-    alone = done_alone(request("dies-once"), place(tmp_path / "alone", dies_once))
+    alone = done_alone("dies-once", place(tmp_path / "alone", dies_once))
     (tmp_path / "methods" / "steps").unlink()
     there = place(tmp_path / "root", dies_once)
+    plans = [plan("dies-once", there)]
     executor = make_executor(name, there.workspace, jobs=2, options={"cluster": "local"} if name == "slurm" else None)
     executor._every = 0.2
-    (done,) = executor.map([request("dies-once")], there)
+    (done,) = executor.map(plans, there)
     if name == "slurm":  # a killed job is reported, and the next one resumes its run
-        assert "dies-once on digits: " in done.error and "its log: " in done.error
-        (done,) = executor.map([request("dies-once")], there)
+        assert "dies-once on digits: " in str(done.error) and "its log: " in str(done.error)
+        (done,) = executor.map(plans, there)
     else:
         assert "a worker was killed over dies-once on digits; another one goes on with it" in capfd.readouterr().err
     record = done.record(there.workspace)
@@ -158,7 +183,7 @@ def test_processes_dask_with_a_killed_worker_and_two_folders_give_the_same_page(
 def test_a_login_node_without_a_card_queues_runs_for_one_and_a_run_here_is_refused(tmp_path):
     asked = Request("delrec-axonal", "digits", device="cuda", limit=32, epochs=1)
     resolved = resolve(asked, find_methods(), find_tasks(), workspace_at(tmp_path))
-    assert (resolved.device, resolved.engine, len(resolved.key)) == ("cuda", "triton", 64)
+    assert (resolved.device, resolved.configuration["engine"]) == ("cuda", "triton")
     with pytest.raises(BenchError, match="torch finds no CUDA device"):
         perform(resolved, workspace_at(tmp_path))
 
@@ -173,7 +198,7 @@ def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_pat
     folder = method(tmp_path / "methods", "cut-off", penalty=CUT_OFF, seconds=3600.0)
     marker = tmp_path / "methods" / "cut-off"
     marker.touch()
-    alone = done_alone(request("cut-off"), place(tmp_path / "alone", folder))
+    alone = done_alone("cut-off", place(tmp_path / "alone", folder))
     marker.unlink()
     there = place(tmp_path / "root", folder)
     options = {"cluster": "local", "timeout_min": 5}  # the last ten minutes of a job count as its limit
@@ -186,9 +211,8 @@ def test_a_job_of_submitit_at_its_time_limit_is_queued_again_and_goes_on(tmp_pat
         os.kill(int(marker.read_text()), signal.SIGUSR2)
 
     threading.Thread(target=at_its_limit, daemon=True).start()
-    (done,) = executor.map([request("cut-off")], there)
-    assert done.error is None
-    record = finished_record(there.workspace.runs, done.key)
+    (done,) = executor.map([plan("cut-off", there)], there)
+    record = done.record(there.workspace)
     assert record.content == alone.content and record.measured["resumed_after"] == [2]
     (log,) = (there.workspace.runs / ".slurm").glob("*/*_log.err")
     assert "this job is timed-out" in log.read_text() and "goes on after epoch 2" in log.read_text()
@@ -210,7 +234,8 @@ def test_an_executor_that_cannot_be_is_refused(tmp_path, name, options, message)
     with pytest.raises(BenchError, match=message):
         executor = make_executor(name, workspace_at(tmp_path), **{"jobs": 1, **options})
         executor._timeout = 0.5
-        list(executor.map([request("lif")], place(tmp_path, str(tmp_path))))
+        there = place(tmp_path, str(tmp_path))
+        list(executor.map([plan("lif", there)], there))
 
 
 WAITING = """
@@ -285,29 +310,30 @@ def test_an_exception_of_a_method_names_it_and_its_place_and_is_kept(tmp_path, c
 def test_a_run_that_ends_its_process_fails_alone(tmp_path):
     methods = method(tmp_path / "methods", "leaves", build="import sys; sys.exit(0)")
     method(tmp_path / "methods", "killer", penalty="os.kill(os.getpid(), signal.SIGKILL)")
-    requests = [request(name) for name in ("killer", "leaves", "lif")]
-    errors = {done.request.method: done.error for done in Local(2).map(requests, place(tmp_path, methods))}
-    assert "its build raised SystemExit: 0" in errors.pop("leaves")
-    assert errors == {"killer": "killer on digits: its worker was killed (out of memory?)", "lif": None}
+    there = place(tmp_path, methods)
+    plans = {plan(name, there).asked.key: plan(name, there) for name in ("killer", "leaves", "lif")}
+    errors = {plans[done.key].asked.method: done.error for done in Local(2).map(list(plans.values()), there)}
+    assert "its build raised SystemExit: 0" in str(errors["leaves"]) and errors["lif"] is None
+    assert str(errors["killer"]) == "killer on digits: its worker was killed (out of memory?)"
 
 
 @pytest.mark.slow
 def test_a_run_that_another_process_does_is_waited_for(tmp_path, capsys):
     there = place(tmp_path, method(tmp_path / "methods", "plain"))
-    key = resolve(request("plain"), find_methods(there.method_dirs), find_tasks(), there.workspace).key
-    lock = there.workspace.runs / key / "lock"
+    mine = plan("plain", there)
+    lock = there.workspace.runs / mine.asked.key / "lock"
     lock.parent.mkdir(parents=True)
     held = lock.open("w")
     fcntl.flock(held, fcntl.LOCK_EX)  # as another process would
     threading.Timer(3.0, held.close).start()
-    assert work(request("plain"), there).error is None
+    assert work(mine, there).error is None
     assert "is being done by another process; waiting for it" in capsys.readouterr().err
 
 
 def test_the_environment_of_the_study_goes_with_its_work(tmp_path, monkeypatch):
     monkeypatch.setenv("DELREC_ENGINE", "reference")
     there = place(tmp_path, method(tmp_path / "methods", "plain"))
+    mine = plan("plain", there)
     monkeypatch.delenv("DELREC_ENGINE")
-    key = work(request("plain"), there).key
+    assert work(mine, there).record(there.workspace).engine == "reference"
     assert os.environ["DELREC_ENGINE"] == "reference"
-    assert finished_record(there.workspace.runs, key).engine == "reference"

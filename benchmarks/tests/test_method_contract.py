@@ -121,7 +121,7 @@ def test_it_builds_counts_and_runs_forward_and_backward(method, task, workspace)
 def test_it_takes_a_budget_of_parameters(method, workspace):
     """The widest network within it: one neuron a layer more is too many."""
     ready = prepared(method, home_of(method), workspace)
-    settings = {**ready.network, "hidden": [6, 6], "engine": "reference"}
+    settings = {**ready.configuration["network"], "hidden": [6, 6], "engine": "reference"}
     shape = ready.data.channels, ready.data.classes
     hidden = solve_width(METHODS[method], settings, *shape, 5000)
     wider = {**settings, "hidden": [n + 1 for n in hidden]}

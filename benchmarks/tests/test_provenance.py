@@ -10,7 +10,7 @@ from delrec_bench.config import Request, resolve
 from delrec_bench.errors import BenchError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import find_record, publish
-from delrec_bench.runs.again import request_of, rerun
+from delrec_bench.runs.again import planned_again, rerun
 from delrec_bench.runs.executors import Place
 from delrec_bench.runs.single import perform
 from delrec_bench.tasks.task import find_tasks
@@ -45,11 +45,11 @@ def test_a_record_is_made_again_to_the_bit_from_its_configuration_alone(made, ki
 def test_a_run_on_other_data_is_refused_and_files_of_ones_own_need_their_folder(made):
     workspace, records = made
     other = records["network"].changed(data=records["network"].data | {"digest": "0" * 64})
-    with pytest.raises(BenchError, match="used data 000000000000, but these are"):
+    with pytest.raises(BenchError, match="used other data for digits than is here"):
         rerun(other, Place(workspace))
     own = records["network"].changed(task="shd:mine@01234567", data=records["network"].data | {"kind": "OFFICIAL"})
     with pytest.raises(BenchError, match=r"used your own files .shd:mine@01234567.; give their folder"):
-        request_of(own, TASKS)
+        planned_again(own)
 
 
 def test_the_command_answers_in_json_and_by_exit_code(tmp_path, made, capsys):

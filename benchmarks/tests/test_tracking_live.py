@@ -66,9 +66,8 @@ def test_a_damaged_history_stops_nothing(workspace):
 
 def test_a_thread_follows_and_an_interrupt_kills_what_has_not_ended(workspace):
     one, two, said = run(), run(repetition=1), []
-    with pytest.raises(KeyboardInterrupt), follow(workspace, said.append, [one], seconds=0.01) as live:
+    with pytest.raises(KeyboardInterrupt), follow(workspace, said.append, [one, two], seconds=0.01) as live:
         history(workspace, one, 2)
-        live.begin(two)
         history(workspace, two, 2)
         live.end(two.key, "FINISHED")
         raise KeyboardInterrupt

@@ -64,7 +64,7 @@ def run(
     from functools import partial
 
     from delrec_bench.config import Request, parse_setting
-    from delrec_bench.runs.executors import Place, do
+    from delrec_bench.runs.executors import Place, Planned, do
     from delrec_bench.runs.trained import with_example
     from delrec_bench.tracking import follow, sync
 
@@ -72,23 +72,20 @@ def run(
     values |= {"profile": profile, "epochs": epochs, "limit": limit, "data": data, "engine": engine}
     overrides = tuple(parse_setting(text) for text in settings or ())
     request = Request(method, task, repetition, threads=threads, overrides=overrides, trial=trial, **values)
-    workspace, begun = places.workspace, []
-    start = time.perf_counter()
-    with follow(workspace, say) as live:
+    workspace, start = places.workspace, time.perf_counter()
+    methods, tasks = places.tables()
+    plan = Planned.of(request, methods, tasks, workspace)
 
-        def progress(entry: dict[str, Any]) -> None:
-            if "begun" in entry:
-                begun.append(entry["begun"])
-                live.begin(begun[-1])
-            else:
-                _say_epoch(entry, time.perf_counter() - start)
+    def progress(entry: dict[str, Any]) -> None:
+        _say_epoch(entry, time.perf_counter() - start)
 
-        done = do(request, Place(workspace, *places.folders()), progress)
-        if done.key is None and begun:
-            live.end(begun[-1].key, "FAILED")
+    with follow(workspace, say, [plan.asked]) as live:
+        done = do(plan, Place(workspace, *places.folders()), progress)
+        if not done.reused:
+            live.end(done.key, "FINISHED" if done.error is None else "FAILED")
     record = done.record(workspace)
     try:
-        sync(workspace, [record], partial(with_example, methods=places.tables()[0]))
+        sync(workspace, [record], partial(with_example, methods=methods))
     except BenchError as error:  # a view of the record, which holds without it
         say(f"warning: {error}")
     path = str(workspace.runs / record.key / "record.json")

@@ -1,4 +1,7 @@
-"""The one door from a request to a run: everything that decides it, settled once, its data read and its key named."""
+"""The one door from a request to a run: everything that decides it, settled once, its data read and its key named.
+
+The result is plain data, `Resolved.asked`, from which another process has the same run by `bound`.
+"""
 
 import json
 from bisect import bisect_right
@@ -12,14 +15,14 @@ import torch
 from delrec.engines import engine_for
 
 from delrec_bench.arithmetic import Arithmetic, why_not_portable
-from delrec_bench.config.evaluation import Evaluation
+from delrec_bench.config.evaluation import Evaluation, is_evaluation
 from delrec_bench.config.settings import Settings, settle
-from delrec_bench.config.tree import Request
-from delrec_bench.data.task_data import TaskData
+from delrec_bench.config.tree import Request, Seeds, TrainingConfig
+from delrec_bench.data.task_data import TaskData, TaskOptions
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import Method, MethodTable
-from delrec_bench.records import canonical_json, run_key
+from delrec_bench.records import Asked, canonical_json, plain, run_key
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.workspace import Workspace
 
@@ -27,34 +30,44 @@ LARGEST = 1 << 16  # neurons per layer, where the search for a width gives up
 
 
 @dataclass(frozen=True)
-class Resolved(Settings):
-    """Everything that decides a run, as no later room changes it."""
+class Resolved:
+    """A run: what decides it as plain data, and what that means in this process."""
 
+    asked: Asked
+    method: Method
     data: TaskData
-    device: str  # "cpu" or "cuda"
-    engine: str  # that runs the network; "none" for a floor
-    arithmetic: Arithmetic  # as asked, but native where this machine cannot be portable
-    configuration: dict[str, Any]  # every setting as plain values: the record's
-    key: str  # SHA-256 of configuration and data, see `delrec_bench.records.run_key`
+    training: TrainingConfig
+    seeds: Seeds
+    evaluation: Evaluation
 
     @property
-    def derived(self) -> bool:
-        """Whether it is the run of `trained()`, scored under a condition of evaluation."""
-        return "evaluation" in self.configuration
+    def key(self) -> str:
+        """SHA-256 of configuration and data, see `delrec_bench.records.run_key`."""
+        return self.asked.key
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Every setting as plain values: the record's."""
+        return self.asked.configuration
+
+    @property
+    def dtype(self) -> str:
+        """That of network and inputs."""
+        return str(self.configuration["dtype"])
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu" or "cuda"."""
+        return str(self.configuration["device"])
 
     def trained(self) -> "Resolved":
         """The run with the same remaining settings, whose network a condition of evaluation is scored on."""
-        configuration = {name: value for name, value in self.configuration.items() if name != "evaluation"}
+        asked = self.asked
+        configuration = {name: value for name, value in asked.configuration.items() if name != "evaluation"}
         key = run_key(configuration, self.data.identity())
-        request, none = self.request.trained(), Evaluation()
-        return replace(self, request=request, evaluation=none, configuration=configuration, key=key)
-
-    @property
-    def command(self) -> str:
-        """The command that makes the run again; what only a study may show is made again from its record."""
-        if self.request.exhibits is not None:
-            return f"delrec-bench rerun {self.key}"
-        return self.request.command()
+        point = {name: value for name, value in asked.point.items() if not is_evaluation(name)}
+        changed = {"key": key, "configuration": configuration, "point": point, "command": f"delrec-bench rerun {key}"}
+        return replace(self, asked=asked.model_copy(update=changed), evaluation=Evaluation())
 
 
 def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
@@ -67,8 +80,7 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
         engine = "none" if method.floor else engine_for(request.engine, device)[0].name
     except ValueError as error:
         raise BenchError(str(error)) from error
-    where = settings.options, seeds.split, seeds.permutation, task.folder(request.data), workspace
-    data = _read(task.load, *where)
+    data = _read(task.load, settings.options, seeds.split, seeds.permutation, task.folder(request.data), workspace)
     if data.metric != task.metric:
         raise BenchError(
             f"task '{task.name}' declares the metric '{task.metric}', its data '{data.metric}'; they must be the same"
@@ -84,13 +96,43 @@ def resolve(request: Request, methods: MethodTable, tasks: TaskTable, workspace:
     sees_test = settings.evaluation.canonical() or settings.training.selection == "best-test"
     if request.trial and (sees_test or method.floor):
         raise BenchError("a trial trains a network and never sees the test set; omit --trial")
-    arithmetic = _arithmetic(request.arithmetic, device)
-    configuration = {**settings.values, "device": device, "engine": engine, "arithmetic": arithmetic}
+    how = {"device": device, "engine": engine, "arithmetic": _arithmetic(request.arithmetic, device)}
+    configuration = plain({**settings.values, **how})
     if request.trial:  # a run of the same settings and seeds is another thing, with another key
         configuration["kind"] = "trial"
     key = run_key(configuration, data.identity())
-    return Resolved(**vars(settings), data=data, device=device, engine=engine, arithmetic=arithmetic,
-                    configuration=configuration, key=key)  # fmt: skip
+    asked = Asked(
+        key=key,
+        method=method.name,
+        task=data.name,
+        repetition=request.repetition,
+        configuration=configuration,
+        profile=request.profile,
+        point=plain(settings.point),
+        # what only a study may show is made again from its record
+        command=request.command() if request.exhibits is None else f"delrec-bench rerun {key}",
+        provenance={} if settings.searched is None else {"searched": settings.searched},
+    )
+    return Resolved(asked, method, data, settings.training, seeds, settings.evaluation)
+
+
+def bound(asked: Asked, folder: str | None, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> Resolved:
+    """Return a run that was resolved elsewhere, or before; `folder` is that of the user's own files.
+
+    Its configuration holds every setting, so that nothing is settled again. A `BenchError` says that the data is not
+    that of its key.
+    """
+    c = asked.configuration
+    task, seeds = tasks[c["task"]["name"]], Seeds(**c["seeds"])
+    options = TaskOptions(**{name: value for name, value in c["task"].items() if name != "name"})
+    data = _read(task.load, options, seeds.split, seeds.permutation, task.folder(folder), workspace)
+    if run_key(c, data.identity()) != asked.key:
+        raise BenchError(
+            f"run {asked.key[:12]} of {asked.method} used other data for {asked.task} than is here, "
+            f"{data.digest[:12]}; give the folder of the same files with --data DIR"
+        )
+    evaluation = Evaluation(**c.get("evaluation", {}))
+    return Resolved(asked, methods[asked.method], data, TrainingConfig(**c["training"]), seeds, evaluation)
 
 
 @lru_cache(2)  # the methods of one task and repetition follow each other in a study and share their data

@@ -1,11 +1,14 @@
-"""The record of a run: what was configured, what was measured, and how it is made again.
+"""The record of a run: what was configured, what was measured, and how it is made again; and its values as JSON.
 
 A record is the only thing that passes from a run to the tracker, the statistics and the report. This module imports
 neither torch nor mlflow, so that anything can read a record in milliseconds.
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 import numpy as np
@@ -14,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics.metric import metric_named
-from delrec_bench.records.canonical import compact, digest, plain
 from delrec_bench.schema import FileTable, told
+
+RESULTS_VERSION = 3
+"""Raised by every change that changes results: it enters each key, so that older runs are not reused."""
 
 SCHEMA: Final = 3
 """Version of the layout of a record."""
@@ -31,10 +36,81 @@ HOW = ("engine", "device", "threads", "arithmetic")
 
 DATA_KINDS = ("DRAWN", "EMBEDDED", "STAND-IN", "OFFICIAL")
 
+IDENTITY = ("kind", "digest", "classes", "channels", "steps", "step_ms", "representation", "sizes")
+"""What a key says of the data, beside the row's name."""
+
 _COLUMNS = ("predictions", "targets", "groups")
 _MISSING = ("history", "measured", "activity", "fingerprint")  # where a number that is not finite is kept as missing
 
 DType = Literal["|u1", "<u2", "<u4", "<i8", "<f4", "<f8"]  # the first that holds every value exactly is taken
+
+
+def plain(value: Any, *, missing: bool = False) -> Any:
+    """Return `value` in JSON's own types: tuples and arrays as lists, NumPy's scalars as numbers, keys as strings.
+
+    Args:
+        value: Anything made of mappings, sequences, numbers, strings, booleans, None, arrays, paths.
+        missing: Turn NaN and infinity into None instead of refusing them.
+
+    Raises:
+        BenchError: A number that is not finite, or a type JSON has no word for.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, default=_converted)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise BenchError(f"a record cannot hold this value: {error}") from error
+    return json.loads(text, parse_constant=(lambda _: None) if missing else _not_finite)
+
+
+def _converted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"a {type(value).__name__} is not a number, string, list or dict")
+
+
+def _not_finite(word: str) -> None:
+    raise BenchError(f"{word} is not finite: records hold finite numbers only; use None for missing values")
+
+
+def parse_json(text: str | bytes) -> dict[str, Any]:
+    """Return a JSON object without NaN or infinity."""
+    try:
+        values = json.loads(text, parse_constant=_not_finite)
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"it is not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise BenchError(f"it holds a {type(values).__name__}, not an object")
+    return values
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces: equal values give equal text, on any machine."""
+    return compact(plain(value))
+
+
+def compact(value: Any) -> str:
+    """Return `canonical_json` of a value that is made of JSON's own types already."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def run_key(configuration: Mapping[str, Any], data: Mapping[str, Any], results_version: int = RESULTS_VERSION) -> str:
+    """Return the SHA-256 of the canonical JSON of configuration, data and results version, in hexadecimal.
+
+    Args:
+        configuration: Everything resolved.
+        data: What a key says of the data.
+        results_version: That of an older record.
+    """
+    return digest(canonical_json({"configuration": configuration, "data": data, "results_version": results_version}))
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class PerSample(BaseModel):
@@ -120,7 +196,7 @@ class Record(Asked):
     """
 
     kind: Literal["run", "floor", "latency", "trial"]
-    data: dict[str, Any]  # what its key says of it (`finished.IDENTITY`), its files, and what a reader must know
+    data: dict[str, Any]  # what its key says of it (`IDENTITY`), its files, and what a reader must know
     metric: str
     result: dict[str, Any]  # the score, and how the epoch was chosen; of a latency record medians, quartiles and ratios
     predictions: PerSample | None = None  # of each test sample: a class, or a value
@@ -154,30 +230,25 @@ class Record(Asked):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for fault in self._faults():
+        if fault := self._fault():
             raise BenchError(f"{self}: {fault}")
         if not self.digest:  # frozen: it is filled in while it is built
             object.__setattr__(self, "digest", digest(compact(computed(self))))
         return self
 
-    def _faults(self) -> Iterator[str]:
-        """Complain of samples that do not belong together, and of a score that is not that of the predictions."""
-        columns = [column for column in (self.predictions, self.targets, self.groups) if column is not None]
+    def _fault(self) -> str:
+        """Say which samples do not belong together, or that the score is not that of the predictions."""
+        columns = {name: len(column) for name in _COLUMNS if (column := getattr(self, name)) is not None}
         if self.kind not in ("run", "floor"):
-            if columns:
-                yield f"predictions, targets or groups are there; a {self.kind} never sees the test set"
-            return
+            return f"it has {', '.join(columns)}; a {self.kind} never sees the test set" if columns else ""
         if self.predictions is None or self.targets is None:
-            yield f"predictions or targets are missing; a {self.kind} has one of each for every test sample"
-            return
-        n = len(self.predictions)
-        yield from (f"{n} predictions but {len(column)} targets or groups" for column in columns if len(column) != n)
-        metric, predictions, targets = metric_named(self.metric), self.predictions.array, self.targets.array
-        right = metric.score(predictions, targets)
+            return f"predictions or targets are missing; a {self.kind} has one of each for every test sample"
+        if len(set(columns.values())) > 1:
+            return f"it has {', '.join(f'{n} {name}' for name, n in columns.items())}; they must be as many"
+        right = metric_named(self.metric).score(self.predictions.array, self.targets.array)
         if not abs(self.score - right) <= TOLERANCE * max(1.0, abs(right)):
-            yield f"result.test_score is {self.score!r}, but its predictions score {right!r}"
-        if metric.classifies and self.result.get("correct") != (count := int((predictions == targets).sum())):
-            yield f"result.correct is {self.result.get('correct')}, but its predictions give {count}"
+            return f"result.test_score is {self.score!r}, but its predictions score {right!r}"
+        return ""
 
     def __str__(self) -> str:
         return f"record {self.key[:12]} ({self.kind} of {self.method} on {self.task}, repetition {self.repetition})"
@@ -217,3 +288,51 @@ def experiment(record: Record, aside: Sequence[str] = ()) -> str:
     """
     settings = {name: value for name, value in record.configuration.items() if name not in (*HOW, *aside)}
     return digest(compact([settings, record.task, record.data["digest"], record.provenance.get("results_version")]))
+
+
+def identity(r: Record) -> dict[str, Any]:
+    """Return what a key says of the data."""
+    return {"name": r.task} | {name: r.data[name] for name in IDENTITY}
+
+
+def expected_key(r: Record) -> str:
+    """Return the key that configuration, data and results version give.
+
+    A latency record's is that of the run it times (its threads included), of the baseline, and of the machine and the
+    engines that it was measured on: an unlike measurement has another key and replaces nothing.
+    """
+    try:
+        version = r.provenance["results_version"]
+        key = run_key(r.configuration, identity(r), version)
+    except KeyError as error:
+        raise BenchError(f"{r}: {error} is missing, which its key depends on") from error
+    if r.kind != "latency":
+        return key
+    return latency_key(key, r.result.get("baseline"), r.measured.get("host"), r.result.get("engines"), version)
+
+
+def latency_key(
+    run: str, baseline: Any, host: Any, engines: Mapping[str, str] | None, results_version: int = RESULTS_VERSION
+) -> str:
+    """Return the key of a latency record: of the run's key, the baseline, the machine, and the engine of each mode."""
+    setup = {"kind": "latency", "baseline": baseline, "host": host} | ({"engines": engines} if engines else {})
+    return run_key(setup, {"run": run}, results_version)
+
+
+def differences(a: Record, b: Record) -> list[str]:
+    """Return dotted names of what differs between two records outside ``measured``; empty for the same record."""
+    aside = ("measured", "digest")  # the digest follows from the rest
+    one, two = ({name: value for name, value in contents(r).items() if name not in aside} for r in (a, b))
+    return list(unequal(one, two))
+
+
+def unequal(x: Any, y: Any, where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return dotted name -> both values, of all that differs between two plain values; "absent" of a missing one."""
+    if isinstance(x, dict) and isinstance(y, dict):
+        dot = "." if where else ""
+        parts = [(f"{where}{dot}{k}", x.get(k, "absent"), y.get(k, "absent")) for k in sorted({*x, *y})]
+    elif isinstance(x, list) and isinstance(y, list) and len(x) == len(y):
+        parts = [(f"{where}[{i}]", xi, yi) for i, (xi, yi) in enumerate(zip(x, y, strict=True))]
+    else:
+        return {where: (x, y)} if type(x) is not type(y) or x != y else {}
+    return {name: pair for part, xi, yi in parts for name, pair in unequal(xi, yi, part).items()}

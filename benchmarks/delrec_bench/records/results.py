@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from delrec_bench.errors import BenchError
-from delrec_bench.records.canonical import canonical_json
-from delrec_bench.records.record import Failure, Record, experiment
+from delrec_bench.records.record import Failure, Record, canonical_json, experiment
 from delrec_bench.workspace import write_atomic
 
 if TYPE_CHECKING:

@@ -1,33 +1,146 @@
-"""The store: every published run once, one line in ``reports/runs/<task>.jsonl.xz``; pages are views of it.
+"""Records in files: those of runs, and the store of what was published.
 
-    {"kind": "targets", "id": ..., "digest": ..., "split": "test", "targets": {...}, "groups": {...}}   once a test set
-    {"kind": "run", "key": ..., "targets": "<id>", ...}                                                 one a record
-    {"kind": "failure", "key": ..., "error": ..., ...}                          one a run whose training diverged
+    runs/<key>/record.json                  a finished run
+    runs/<key>/failure.json                 a run that only failed
+    reports/runs/<task>.jsonl.xz            the store: every published run once; pages are views of it
+
+      {"kind": "targets", "id": ..., "digest": ..., "split": "test", "targets": {...}, "groups": {...}}  once a test set
+      {"kind": "run", "key": ..., "targets": "<id>", ...}                                               one a record
+      {"kind": "failure", "key": ..., "error": ..., ...}                      one a run whose training diverged
 
 Canonical JSON, one object a line, sorted: equal runs give equal bytes. ``reports/results.parquet`` is the tidy table of
-them (`records.results`).
+the store (`records.results`).
 """
 
 import lzma
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.records.canonical import RESULTS_VERSION, compact, digest, parse_json
-from delrec_bench.records.finished import finished_record, from_dict, in_order, read_record, to_dict
-from delrec_bench.records.record import Failure, Record
+from delrec_bench.records.record import (
+    RESULTS_VERSION,
+    Failure,
+    Record,
+    compact,
+    contents,
+    digest,
+    expected_key,
+    parse_json,
+)
 from delrec_bench.records.results import TABLE, read_table, table, write_table
 from delrec_bench.workspace import Workspace, base_and_folder, locked, read_limited, write_atomic
 
+RECORD, FAILURE = "record.json", "failure.json"
 RUNS, SUFFIX = "runs", ".jsonl.xz"
-LARGEST = 512 << 20
-"""Bytes of a file's text at most."""
+LARGEST_RECORD, LARGEST = 64 << 20, 512 << 20
+"""Bytes at most: of a record's file (predictions of ten million samples), and of the text of a file of the store."""
 _PACKED, _MEMORY = 64 << 20, 128 << 20
 _SHARED = ("targets", "groups")
 
+T = TypeVar("T")
 Runs = tuple[list[Record], list[Failure]]
+
+
+def to_dict(record: Record) -> dict[str, Any]:
+    """Return the record as JSON's types, and in ``content`` the digest of all but ``measured``."""
+    return contents(record) | {"content": record.content}
+
+
+def from_dict(values: Mapping[str, Any]) -> Record:
+    """Return the record that `to_dict` wrote; a `BenchError` where its key, scores or digest do not follow from it."""
+    try:
+        record = Record(**{name: value for name, value in values.items() if name != "content"})
+        right = {"key": expected_key(record), "content": record.content}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BenchError(f"it is not a record ({type(error).__name__}: {error})") from error
+    for name, value in right.items():
+        if values.get(name) != value:
+            found = values.get(name)
+            raise BenchError(f"{record}: {name} is {found!r}, but its fields give {value!r}; it was modified")
+    return record
+
+
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Return records by task, method, repetition, kind and key; on the same data all have the same targets and groups.
+
+    Raises:
+        BenchError: Naming two records that do not agree.
+    """
+    ordered = sorted(records, key=lambda r: (r.task, r.method, r.repetition, r.kind, r.key))
+    seen: dict[tuple[str, str, int], Record] = {}
+    for r in ordered:
+        if r.targets is not None:
+            first = seen.setdefault((r.task, r.data["digest"], len(r.targets)), r)
+            for name in ("targets", "groups"):
+                if getattr(r, name) != getattr(first, name):
+                    raise BenchError(f"{r}: its {name} are not those of {first}, on the same data; one was modified")
+    return ordered
+
+
+def record_text(record: Record) -> str:
+    """Return the record's file."""
+    return compact(to_dict(record)) + "\n"
+
+
+def write_record(path: Path, record: Record) -> Path:
+    """Write the record's file, atomically: there is never half a record."""
+    write_atomic(path, record_text(record))
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Return the record in `path`, its key and scores computed again; a `BenchError` names the path."""
+    return _parsed(path, from_dict)
+
+
+def read_failure(path: Path) -> Failure:
+    """Return the failure in `path`; a `BenchError` names the path."""
+    return _parsed(path, lambda values: Failure(**values))
+
+
+def _parsed(path: Path, made: Callable[[dict[str, Any]], T]) -> T:
+    content = read_limited(path, LARGEST_RECORD)
+    try:
+        return made(parse_json(content))
+    except BenchError as error:
+        raise BenchError(f"{path}: {error}; if this is a damaged record, delete it and repeat the run") from error
+
+
+def finished_record(runs: Path, key: str) -> Record | None:
+    """Return the record of a finished run, ``runs/<key>/record.json``, or None."""
+    path = runs / key / RECORD
+    if not path.exists():
+        return None
+    record = read_record(path)
+    if record.key != key:
+        raise BenchError(f"{path} has the key {record.key[:12]}, unlike its folder; delete it and repeat the run")
+    return record
+
+
+def runs_below(folder: Path) -> Path:
+    """Return the folder of runs that a path means: itself, or `runs` below it."""
+    for candidate in (folder / "runs", folder):
+        if next(candidate.glob(f"*/{RECORD}"), None) is not None:
+            return candidate.resolve()
+    raise BenchError(f"'{folder}' contains no runs/<key>/{RECORD}; give a repository root or its folder of runs")
+
+
+def read_folder(runs: Path, say: Callable[[str], None] = say) -> tuple[list[Record], list[Failure]]:
+    """Return the finished runs of a folder, and those that only failed; a broken file is said and left out."""
+    records: list[Record] = []
+    failures: list[Failure] = []
+    for path in sorted(runs.glob("*/*.json")):
+        try:
+            if path.name == RECORD:
+                records.append(read_record(path))
+            elif path.name == FAILURE and not path.with_name(RECORD).exists():
+                failures.append(read_failure(path))
+        except BenchError as error:
+            say(f"warning: {error}")
+    return in_order(records), failures
 
 
 def read_store(reports: Path, tasks: Collection[str] | None = None) -> Runs:
@@ -152,13 +265,11 @@ def _unfolded(path: Path) -> bytes:
     """The text of an xz file, never more than `LARGEST`, with a bounded memory."""
     unpack = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MEMORY)
     try:
-        text = unpack.decompress(read_limited(path, _PACKED), max_length=LARGEST + 1)
+        text = unpack.decompress(read_limited(path, _PACKED), max_length=LARGEST)
     except lzma.LZMAError as error:
         raise BenchError(f"{path} is not a readable xz file ({error}); restore it from git") from error
-    if len(text) > LARGEST:
-        raise BenchError(f"{path} decompresses to more than {LARGEST} bytes; restore it from git")
     if not unpack.eof or unpack.unused_data:
-        raise BenchError(f"{path} {'goes on after its end' if unpack.eof else 'is cut short'}; restore it from git")
+        raise BenchError(f"{path} is not one whole xz file of at most {LARGEST} bytes; restore it from git")
     return text
 
 

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from delrec_bench.environment import machine, peak_bytes, provenance, say
 from delrec_bench.errors import BenchError
-from delrec_bench.records import RESULTS_VERSION, Failure, Record, compact, plain, read_failure, write_record
+from delrec_bench.records import RESULTS_VERSION, Asked, Failure, Record, compact, plain, read_failure, write_record
 from delrec_bench.workspace import remove_drafts, write_atomic
 
 CHECKPOINT_SECONDS = 60.0  # from one checkpoint to the next, at least
@@ -82,15 +82,14 @@ class RunFolder:
             with suppress(OSError):
                 (self.path / name).unlink()
 
-    def failed(self, about: Mapping[str, Any], error: str, traceback: str) -> None:
+    def failed(self, asked: Asked, error: str, traceback: str, diverged: bool) -> None:
         """Keep why an attempt failed; attempts are counted."""
-        path, before = self.path / "failure.json", 0
+        path, attempts = self.path / "failure.json", 1
         with suppress(BenchError):
-            before = read_failure(path).attempts
-        why: dict[str, Any] = {"error": error, "traceback": traceback, "attempts": before + 1, "failed_at": _now()}
-        made = {"results_version": RESULTS_VERSION, **provenance()}
-        failure = Failure(key=self.key, **about, **why, provenance=made)
-        write_atomic(path, compact(failure.model_dump()) + "\n")
+            attempts += read_failure(path).attempts
+        why: dict[str, Any] = {"error": error, "traceback": traceback, "diverged": diverged, "attempts": attempts}
+        why |= {"failed_at": _now(), "provenance": {"results_version": RESULTS_VERSION, **provenance()}}
+        write_atomic(path, compact(Failure(**dict(asked) | why).model_dump()) + "\n")
 
 
 class Checkpoints:
@@ -109,7 +108,6 @@ class Checkpoints:
         self._before: dict[str, Any] = {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0, "resumed_after": []}
         self._lines: list[str] = []
         self._latest: bytes | None = None  # the checkpoint of the last epoch
-        self._works = True
 
     def checkpoint(self) -> Mapping[str, Any] | None:
         """The training that an earlier call left, if it is of this run; a line says what comes of it."""
@@ -119,7 +117,7 @@ class Checkpoints:
             self._before, self._lines = saved["before"], saved["history"]
             self._before["resumed_after"] = [*self._before["resumed_after"], len(self._lines)]
             say(f"{self._name} goes on after epoch {len(self._lines)}, where it was cut short")
-        self._write(self._history, "".join(f"{line}\n" for line in self._lines))
+        write_atomic(self._history, "".join(f"{line}\n" for line in self._lines))
         return None if saved is None else saved["training"]
 
     def _read(self) -> dict[str, Any] | None:
@@ -152,7 +150,9 @@ class Checkpoints:
         """Write the epoch's line of history, and its checkpoint if the last one is a minute old; else keep it ready."""
         line = json.dumps(plain({**entry, "time": _now()}, missing=True), ensure_ascii=False)
         self._lines.append(line)
-        self._write(self._history, f"{line}\n", append=True)
+        # where this fails, only those who look on miss something: the checkpoint holds the history too
+        with suppress(OSError), self._history.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
         content = io.BytesIO()
         about = {"belongs": self._belongs, "before": self.spent(), "history": self._lines}
         torch.save({**about, "training": capture()}, content)
@@ -163,22 +163,8 @@ class Checkpoints:
     def save(self) -> None:
         """Write the checkpoint of the last epoch, if one has ended."""
         if self._latest is not None:
-            self._write(self._path, self._latest)
+            write_atomic(self._path, self._latest)
             self._saved_at = time.perf_counter()
-
-    def _write(self, path: Path, content: bytes | str, append: bool = False) -> None:
-        """Write; where that is not possible the run goes on without, which is said once."""
-        if not self._works:
-            return
-        try:
-            if append:
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(str(content))
-            else:
-                write_atomic(path, content)
-        except OSError as error:
-            self._works = False
-            say(f"warning: {path}: {error.strerror}; the run goes on, but cannot be resumed if it is cut short")
 
     def spent(self) -> dict[str, Any]:
         """Wall and processor seconds and peak memory over all calls, and the epochs after which it was resumed."""

@@ -8,60 +8,40 @@ import numpy as np
 from delrec_bench.config import Resolved
 from delrec_bench.environment import machine, provenance
 from delrec_bench.metrics import metric_named
-from delrec_bench.records import RESULTS_VERSION, Asked, Record, plain
+from delrec_bench.records import RESULTS_VERSION, Record
 from delrec_bench.training import Fit
 
 
-def about(resolved: Resolved) -> dict[str, Any]:
-    """What names a run, whatever comes of it: fields of a record and of a failure."""
-    return {
-        "method": resolved.method.name,
-        "task": resolved.data.name,
-        "repetition": resolved.request.repetition,
-        "configuration": resolved.configuration,
-        "profile": resolved.request.profile,
-        "point": plain(resolved.point),
-        "command": resolved.command,
-    }
-
-
-def asked(resolved: Resolved) -> Asked:
-    """What is known of a run before it begins."""
-    return Asked(key=resolved.key, **about(resolved))
-
-
 def make_record(resolved: Resolved, *, result: dict[str, Any], measured: dict[str, Any], **more: Any) -> Record:
-    """The record of a run; `more` are fields of `Record`, some in place of the usual ones."""
-    data, options = resolved.data, resolved.options
+    """Return the record of a run; `more` are fields of `Record`, some in place of the usual ones."""
+    asked, data, method, options = resolved.asked, resolved.data, resolved.method, resolved.configuration["task"]
     described = data.identity() | {
         "files": dict(data.files),
-        "augmentation": "shift and blend, x 3" if options.augment else "none",
-        "binning": options.binning,
-        "validation": options.validation,
+        "augmentation": "shift and blend, x 3" if options["augment"] else "none",
+        "binning": options["binning"],
+        "validation": options["validation"],
         "dropped_events": data.dropped_events,
         "notes": list(data.notes),
         "stamp": data.stamp,
         "used": data.used,
         "whole": dict(data.whole),
     }
-    searched = {} if resolved.searched is None else {"searched": resolved.searched}
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     usual: dict[str, Any] = {
-        "kind": "trial" if resolved.request.trial else resolved.method.kind,
-        "key": resolved.key,
+        "kind": resolved.configuration.get("kind", method.kind),
         "data": {name: value for name, value in described.items() if name != "name"},
         "metric": data.metric,
-        "control": resolved.method.control,
-        "learned": resolved.method.learned,
+        "control": method.control,
+        "learned": method.learned,
         "device": resolved.device,
-        "provenance": {"results_version": RESULTS_VERSION, **searched, **provenance()},
+        "provenance": {"results_version": RESULTS_VERSION, **asked.provenance, **provenance()},
         "measured": {**measured, "host": machine(resolved.device), "finished_at": finished},
     }
-    return Record(result=result, **about(resolved) | usual | more)
+    return Record(result=result, **dict(asked) | usual | more)
 
 
 def scored(resolved: Resolved, predictions: np.ndarray, selection: str, fitted: Fit | None = None) -> dict[str, Any]:
-    """Fields of a record about the test samples: their columns, the score, and how the epoch was chosen."""
+    """Return fields of a record about the test samples: columns, the score, and how the epoch was chosen."""
     data = resolved.data
     targets = data.test.targets.numpy()
     score = metric_named(data.metric).score(predictions, targets)
@@ -80,6 +60,6 @@ def scored(resolved: Resolved, predictions: np.ndarray, selection: str, fitted: 
 
 
 def counts_of(model: Any) -> dict[str, int]:
-    """Parameters by kind."""
+    """Return a network's parameters by kind."""
     counts = model.count()
     return {**vars(counts), "total": counts.total}

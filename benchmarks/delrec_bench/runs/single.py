@@ -22,7 +22,7 @@ from delrec_bench.environment import need_device, peak_bytes, reset_peak
 from delrec_bench.errors import BenchError, DivergedError, RunError, no_room
 from delrec_bench.records import Record, finished_record
 from delrec_bench.runs.folder import Checkpoints, RunFolder
-from delrec_bench.runs.recording import about, counts_of, make_record, scored
+from delrec_bench.runs.recording import counts_of, make_record, scored
 from delrec_bench.runs.trained import load_weights
 from delrec_bench.training import (
     CheckpointError,
@@ -57,49 +57,53 @@ def perform(resolved: Resolved, workspace: Workspace, progress: Progress | None 
     folder = RunFolder(workspace.runs, resolved.key)
     done = finished_record(workspace.runs, resolved.key)
     if done is None:
-        if resolved.derived:
+        if "evaluation" in resolved.configuration:
             perform(resolved.trained(), workspace, progress)
         with folder.locked():
             done = finished_record(workspace.runs, resolved.key)  # by another process, meanwhile
             if done is None:
-                return RunOutcome(_kept(resolved, folder, workspace, progress), False)
+                return RunOutcome(_kept(resolved, folder, progress), False)
     folder.tidy()
     return RunOutcome(done, True)
 
 
-def _kept(resolved: Resolved, folder: RunFolder, workspace: Workspace, progress: Progress | None) -> Record:
+def _kept(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> Record:
     """The record, made and written; of a failure its folder says why."""
+    asked = resolved.asked
     try:
         with exact(resolved.device):
-            record, checkpoint = _made(resolved, folder, workspace, progress)
+            record, checkpoint = _made(resolved, folder, progress)
     except BenchError:  # the request was refused
         raise
     except (Exception, SystemExit) as error:
         if no_room(error):
             raise
-        text = f"{resolved.method.name} on {resolved.data.name}, repetition {resolved.request.repetition}: {error}"
+        text = str(error)
         if not isinstance(error, RunError):
             place = traceback.extract_tb(error.__traceback__)[-1]
-            text = text.removesuffix(str(error)) + f"{type(error).__name__}: {error}"
-            text += f" ({Path(place.filename).name}, line {place.lineno})"
-        diverged = {"diverged": isinstance(error, DivergedError)}
-        folder.failed(about(resolved) | diverged, text, "".join(traceback.format_exception(error)))
+            text = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+        text = f"{asked.method} on {asked.task}, repetition {asked.repetition}: {text}"
+        whole = "".join(traceback.format_exception(error))
+        folder.failed(asked, text, whole, diverged=isinstance(error, DivergedError))
         raise RunError(f"{text}; traceback: {folder.path / 'failure.json'}") from error
     folder.finish(record, checkpoint)
     return record
 
 
-def _made(
-    resolved: Resolved, folder: RunFolder, workspace: Workspace, progress: Progress | None
-) -> tuple[Record, bytes | None]:
+def _made(resolved: Resolved, folder: RunFolder, progress: Progress | None) -> tuple[Record, bytes | None]:
     """The record and, of a network that is kept, its checkpoint."""
+    settings = resolved.configuration
     need_device(resolved.device)
-    prepare(resolved.arithmetic, resolved.request.threads)
+    prepare(settings["arithmetic"], settings["threads"])
     reset_peak(resolved.device)
-    if resolved.method.floor:
-        return _floor(resolved), None
-    if resolved.derived:
-        return _derived(resolved, workspace.runs), None
+    if resolved.method.floor is not None:
+        start = time.perf_counter()
+        predictions = np.asarray(resolved.method.floor(resolved.data))
+        measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
+        of_floor = scored(resolved, predictions, "none")
+        return make_record(resolved, **of_floor, engine="none", measured=measured), None
+    if "evaluation" in settings:
+        return _derived(resolved, folder.path.parent), None
     checkpoints = Checkpoints(folder, resolved.device)
     try:
         return _trained(resolved, checkpoints, progress)
@@ -117,7 +121,6 @@ def _fit(
     A checkpoint that does not fit is dropped, and the training begins anew.
     """
     data = resolved.data
-    valid = data.valid if data.valid is not None and len(data.valid) else None
     while True:
         model = build(resolved)
         began = model.delays()
@@ -126,7 +129,7 @@ def _fit(
             fitted = fit(
                 model,
                 Cast(data.train, resolved.dtype),
-                None if valid is None else Cast(valid, resolved.dtype),
+                Cast(data.valid, resolved.dtype) if data.valid else None,
                 resolved.training,
                 metric=data.metric,
                 seeds=resolved.seeds,
@@ -146,7 +149,7 @@ def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | 
     A trial of a search is scored on validation data, and the test set stays closed. One that diverges is a result too:
     it holds its place among the trials and is never chosen.
     """
-    trial, failed = resolved.request.trial, None
+    trial, failed = resolved.configuration.get("kind") == "trial", None
     test = None if trial else HeldOut(Cast(resolved.data.test, resolved.dtype))
     try:
         model, fitted, began = _fit(resolved, checkpoints, progress, test)
@@ -156,11 +159,6 @@ def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | 
         if not trial:
             raise
         model, fitted, began, failed = build(resolved), Fit(), {}, str(error)
-    of_training: dict[str, Any] = {
-        "history": fitted.history,
-        "fingerprint": fitted.fingerprint or None,
-        "parameters": counts_of(model),
-    }
     if test is None:
         result = {
             "valid_score": None if failed else fitted.valid_score,
@@ -169,18 +167,22 @@ def _trained(resolved: Resolved, checkpoints: Checkpoints, progress: Progress | 
             "selection": resolved.training.selection,
             "failed": failed,
         }
-        measured = {"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()}
-        return make_record(resolved, result=result, engine=model.engines(), measured=measured, **of_training), None
-    scores = score_test(model, test, resolved.data.metric, resolved.device)
+        of_test: dict[str, Any] = {"result": result}
+    else:
+        scores = score_test(model, test, resolved.data.metric, resolved.device)
+        of_test = scored(resolved, scores.predictions.numpy(), resolved.training.selection, fitted)
+        of_test |= {"activity": scores.activity, "delays": delays_of(began, model) or None}
     record = make_record(
         resolved,
-        **scored(resolved, scores.predictions.numpy(), resolved.training.selection, fitted),
-        **of_training,
-        activity=scores.activity,
-        delays=delays_of(began, model) or None,
+        **of_test,
+        history=fitted.history,
+        fingerprint=fitted.fingerprint or None,
+        parameters=counts_of(model),
         engine=model.engines(),  # known once it has run: a training that was resumed at its end has not
         measured={"epoch_seconds": fitted.epoch_seconds, **checkpoints.spent()},
     )
+    if test is None:
+        return record, None
     content = io.BytesIO()
     state = {name: value.cpu() for name, value in fitted.state.items()}
     torch.save({"key": resolved.key, "best_epoch": fitted.best_epoch, "state_dict": state}, content)
@@ -220,11 +222,3 @@ def _derived(resolved: Resolved, runs: Path) -> Record:
             "peak_bytes": peak_bytes(resolved.device),
         },
     )
-
-
-def _floor(resolved: Resolved) -> Record:
-    assert resolved.method.floor is not None
-    start = time.perf_counter()
-    predictions = np.asarray(resolved.method.floor(resolved.data))
-    measured = {"wall_seconds": time.perf_counter() - start, "peak_bytes": peak_bytes()}
-    return make_record(resolved, **scored(resolved, predictions, "none"), engine="none", measured=measured)

@@ -12,13 +12,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import median
+from typing import Any
 
-from delrec_bench.config import Request, Settings, resolve, settle
+from delrec_bench.config import Request, settle
 from delrec_bench.environment import machine
+from delrec_bench.errors import RunError
 from delrec_bench.methods.method import MethodTable
-from delrec_bench.records import Asked, Record, finished_record
-from delrec_bench.runs.executors import Done, Executor, Place
-from delrec_bench.runs.recording import asked
+from delrec_bench.records import Record, finished_record
+from delrec_bench.runs.executors import Done, Executor, Place, Planned
 from delrec_bench.tasks.task import TaskTable
 from delrec_bench.tracking import follow
 
@@ -62,21 +63,21 @@ class Past:
             self._samples[task] = max(self._samples[task], samples)
         self._rates = elsewhere | here
 
-    def cost(self, settings: Settings) -> Cost:
-        """The expected time of one run."""
-        request = settings.request
-        rates = self._rates.get((request.method, request.task, request.derived))
+    def cost(self, configuration: Mapping[str, Any]) -> Cost:
+        """The expected time of one run, by its configuration."""
+        task, derived = configuration["task"]["name"], "evaluation" in configuration
+        rates = self._rates.get((configuration["method"], task, derived))
         if not rates:
             return Cost(1, 0, UNKNOWN_SECONDS, UNKNOWN_SECONDS)
-        samples = min(whole := self._samples[request.task], settings.options.limit or whole)
-        epochs = 0 if request.derived or settings.method.floor else settings.training.epochs
+        samples = min(whole := self._samples[task], configuration["limit"] or whole)
+        epochs = 0 if derived else configuration["epochs"]
         seconds = median(rates) * max(1, epochs * samples)
         return Cost(1, 1, seconds, seconds)
 
 
 def estimate(requests: Iterable[Request], methods: MethodTable, tasks: TaskTable, past: Past) -> Cost:
     """The expected time of runs."""
-    settled = (settle(request, methods[request.method], tasks[request.task]) for request in requests)
+    settled = (settle(request, methods[request.method], tasks[request.task]).values for request in requests)
     return sum(map(past.cost, settled), Cost())
 
 
@@ -107,7 +108,7 @@ class Work:
     executor: Executor
     records: Sequence[Record]  # that tell durations
     say: Callable[[str], None]  # a line of progress
-    _known: dict[str, tuple[Asked, Cost]] = field(default_factory=dict)  # of what is missing, by command
+    _known: dict[str, tuple[Planned, Cost]] = field(default_factory=dict)  # of what is missing, by command
 
     @cached_property
     def past(self) -> Past:
@@ -122,11 +123,11 @@ class Work:
         missing: dict[str, Request] = {}
         found = {}
         for request in with_trained(requests):
-            resolved = resolve(request, self.methods, self.tasks, self.place.workspace)
-            key = found[request.command()] = resolved.key
+            plan = Planned.of(request, self.methods, self.tasks, self.place.workspace)
+            key = found[request.command()] = plan.asked.key
             if key not in missing and finished_record(self.place.workspace.runs, key) is None:
                 missing[key] = request
-                self._known[request.command()] = asked(resolved), self.past.cost(resolved)
+                self._known[request.command()] = plan, self.past.cost(plan.asked.configuration)
         return list(missing.values()), [found[request.command()] for request in requests]
 
     def cost(self, missing: Sequence[Request]) -> Cost:
@@ -141,25 +142,26 @@ class Work:
         if not missing:
             return []
         failed = []
-        asked, study = [self._known[r.command()][0] for r in missing], next((r.study for r in missing if r.study), None)
+        asked = [self._known[request.command()][0].asked for request in missing]
+        study = next((request.study for request in missing if request.study), None)
         with (
             follow(self.place.workspace, self.say, asked, study) as live,
             closing(self._progress(missing, labels)) as progress,  # an interrupt ends the workers
         ):
-            for done in progress:
-                request = done.request
+            for request, done in progress:
                 if not done.reused:
-                    key = self._known[request.command()][0].key
-                    live.end(key, "FAILED" if done.error is not None else "FINISHED")
+                    live.end(done.key, "FAILED" if done.error is not None else "FINISHED")
                 if done.error is not None:
-                    what = {"method": request.method, "task": request.task, "error": done.error}
+                    what = {"method": request.method, "task": request.task, "error": str(done.error)}
                     failed.append({**what, "command": request.command()})
         return failed
 
-    def _progress(self, requests: Sequence[Request], labels: Mapping[str, str]) -> Generator[Done, None, None]:
+    def _progress(
+        self, requests: Sequence[Request], labels: Mapping[str, str]
+    ) -> Generator[tuple[Request, Done], None, None]:
         start, total, behind = time.perf_counter(), self.cost(requests).seconds, 0.0
-        for count, done in enumerate(self._carried(requests), 1):
-            request, elapsed = done.request, time.perf_counter() - start
+        for count, (request, done) in enumerate(self._carried(requests), 1):
+            elapsed = time.perf_counter() - start
             behind += self.cost([request]).seconds
             seconds = (total - behind) * elapsed / behind
             point = (f", {key.rpartition('.')[2]} {value}" for key, value in request.point)
@@ -169,18 +171,22 @@ class Work:
                 f"[{count}/{len(requests)}] {request.task} {request.method} {label}: {outcome} "
                 f"({done.seconds:.0f} s); about {seconds / 60:.1f} minutes left"
             )
-            yield done
+            yield request, done
 
-    def _carried(self, requests: Sequence[Request]) -> Iterator[Done]:
+    def _carried(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Done]]:
         """Do what is trained, then what is derived; where the training failed there is nothing to score."""
-        failed, derived = set(), []
-        for done in self.executor.map([r for r in requests if not r.derived], self.place):
+        of = {self._known[request.command()][0].asked.key: request for request in requests}
+        failed = set()
+        plans = [self._known[request.command()][0] for request in requests if not request.derived]
+        for done in self.executor.map(plans, self.place):
             if done.error is not None:
-                failed.add(done.request.command())
-            yield done
+                failed.add(of[done.key].command())
+            yield of[done.key], done
+        plans = []
         for request in (r for r in requests if r.derived):
+            plan = self._known[request.command()][0]
             if request.trained().command() in failed:
-                yield Done(request, error=f"{request.method} on {request.task}: the run it is derived from failed")
+                yield request, Done(plan.asked.key, error=RunError(f"{plan}: the run it is derived from failed"))
             else:
-                derived.append(request)
-        yield from self.executor.map(derived, self.place)
+                plans.append(plan)
+        yield from ((of[done.key], done) for done in self.executor.map(plans, self.place))

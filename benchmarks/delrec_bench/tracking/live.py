@@ -16,16 +16,12 @@ from delrec_bench.workspace import Workspace
 class Follower:
     """Writes the runs that are about to be made, below their study, to MLflow, from the process of the command."""
 
-    def __init__(self, workspace: Workspace, runs: Iterable[Asked] = (), study: str | None = None) -> None:
+    def __init__(self, workspace: Workspace, runs: Iterable[Asked], study: str | None = None) -> None:
         self._workspace, self._study = workspace, study
         self._runs = {run.key: run for run in runs}
         self._sizes: dict[str, int] = {}  # of histories that are in the store
         self._ids: dict[str, str] = {}  # of runs in the store
         self._ended: dict[str, str] = {}  # key -> status, which the store does not have yet
-
-    def begin(self, run: Asked) -> None:
-        """A run is about to be made."""
-        self._runs[run.key] = run
 
     def end(self, key: str, status: str) -> None:
         """A run has ended: FINISHED, FAILED or KILLED; the next `poll` says so to MLflow."""
@@ -38,7 +34,7 @@ class Follower:
     def poll(self) -> None:
         """Log what is new since the last call; a `BenchError` where the store fails: the next call tries again."""
         ended = dict(self._ended)
-        paths = {key: self._workspace.runs / key / "history.jsonl" for key in dict(self._runs)}
+        paths = {key: self._workspace.runs / key / "history.jsonl" for key in self._runs}
         sizes = {key: path.stat().st_size if path.is_file() else 0 for key, path in paths.items()}
         fresh = [key for key, size in sizes.items() if size != self._sizes.get(key, 0) or key in ended]
         if not fresh:
@@ -73,7 +69,7 @@ def _entries(path: Path) -> Entries:
 def follow(
     workspace: Workspace,
     say: Callable[[str], None],
-    runs: Iterable[Asked] = (),
+    runs: Iterable[Asked],
     study: str | None = None,
     seconds: float = 5.0,
 ) -> Iterator[Follower]:
@@ -81,20 +77,19 @@ def follow(
 
     Trouble with the store is said once and stops nothing: the records are synced later.
     """
-    follower = Follower(workspace, runs, study)
-    over, said = threading.Event(), threading.Event()
+    follower, over, troubles = Follower(workspace, runs, study), threading.Event(), set[str]()
 
-    def once() -> None:
+    def poll() -> None:
         try:
             follower.poll()
         except BenchError as error:
-            if not said.is_set():
+            if not troubles:
                 say(f"warning: runs are not seen live: {error}")
-            said.set()
+            troubles.add(str(error))
 
     def repeat() -> None:
         while not over.wait(seconds):
-            once()
+            poll()
 
     thread = threading.Thread(target=repeat, name="mlflow", daemon=True)
     thread.start()
@@ -103,6 +98,6 @@ def follow(
     finally:
         over.set()
         thread.join()
-        once()
+        poll()
         follower.kill_the_rest()
-        once()
+        poll()

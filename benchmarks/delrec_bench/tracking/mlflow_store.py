@@ -1,18 +1,23 @@
-"""MLflow's store: where it is, opening it, and the few things that are written to it, in its own words."""
+"""MLflow's store: opening it, and what is written to it and read back, in its own words."""
 
+import hashlib
+import importlib.metadata
 import json
 import logging
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
-from delrec_bench.records import Asked
+from delrec_bench.records import Asked, Record, in_order, read_record, record_text
 from delrec_bench.schema import dotted
 from delrec_bench.workspace import Workspace, locked
 
@@ -26,7 +31,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, RunTag
 from sqlalchemy.exc import SQLAlchemyError
 
 # Migrations announce themselves table by table; errors are reported here, in one line.
@@ -41,13 +46,84 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "Runs of delrec-bench: a study carries its page and mean scores; its runs stand below it.",
 }
-KEY, STUDY = "delrec.key", "delrec.study"
+KEY, STUDY, CONTENT = "delrec.key", "delrec.study", "delrec.content"
+RECORD = "record.json"
 VALUE_LENGTH, NAME_LENGTH = 6000, 250  # characters at most
 _SOURCE = {"mlflow.source.name": "delrec-bench", "mlflow.source.type": "LOCAL"}
 _MOST_RUNS, _BATCH_METRICS, _BATCH_PARAMS = 50_000, 1000, 100  # what MLflow takes and gives at once
 
 Entries = dict[int, tuple[Mapping[str, Any], int]]
 """Epoch -> its entry of history, and when it ended in ms since 1970."""
+
+ModelOf = Callable[[Record, Path], tuple[Any, Any, Any] | None]
+"""(record, checkpoint) -> a module, an example of its input and its output for it; None where it has none."""
+
+
+class SyncSummary(NamedTuple):
+    """What a sync did: runs added or completed, replaced (a record made again), left alone."""
+
+    added: int
+    replaced: int
+    unchanged: int
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.added} added, {self.replaced} replaced, {self.unchanged} unchanged in {self.place}"
+
+
+def sync(
+    workspace: Workspace,
+    records: Iterable[Record],
+    model_of: ModelOf | None = None,
+    study_of: Mapping[str, str] = MappingProxyType({}),
+) -> SyncSummary:
+    """Bring MLflow up to date with records; runs already there are left alone, those seen live are completed.
+
+    A record whose content changed under the same key replaces its run. `study_of` says by key below which study a run
+    stands that is new there; without `model_of` no models are logged.
+    """
+    added = replaced = unchanged = 0
+    with opened(workspace) as store:
+        known = store.by_key()
+        for record in records:
+            run = known.get(record.key)
+            there = None if run is None else run.data.tags.get(CONTENT)
+            if there == _content(record):
+                unchanged += 1
+                continue
+            if run is not None and there is not None:
+                store.client.delete_run(run.info.run_id)
+                replaced += 1
+            else:
+                added += 1
+            store.complete(record, workspace, model_of, study_of.get(record.key))
+    return SyncSummary(added, replaced, unchanged, store.uri)
+
+
+def log_page(workspace: Workspace, study: str, scores: Mapping[str, float], files: Iterable[Path]) -> None:
+    """Give the run of a study its page and figures, and the mean score of each row by `<task>/<method>`."""
+    with opened(workspace) as store:
+        run_id, now = store.study(study), int(1000 * time.time())
+        store.metrics(run_id, ((name, value, now, 0) for name, value in scores.items()))
+        for path in files:
+            store.client.log_artifact(run_id, str(path))
+
+
+def records_from_mlflow(workspace: Workspace) -> list[Record]:
+    """The records that MLflow holds, as `sync` was given them; a `BenchError` where one was altered or is gone."""
+    found = []
+    with opened(workspace) as store:
+        for run in store.by_key().values():
+            if CONTENT not in run.data.tags:
+                continue
+            try:
+                path = store.client.download_artifacts(run.info.run_id, RECORD)
+            except (mlflow.MlflowException, OSError) as error:
+                raise BenchError(
+                    f"MLflow's run {run.info.run_name} has lost its {RECORD}; delete the run, and sync again"
+                ) from error
+            found.append(read_record(Path(path)))
+    return in_order(found)
 
 
 def make_database(path: Path) -> None:
@@ -80,8 +156,6 @@ def opened(workspace: Workspace, seconds: float = 60.0) -> Iterator["Store"]:
 
 def _unusable(uri: str, error: Exception) -> BenchError:
     why = f"{type(error).__name__}: {' '.join(str(getattr(error, 'message', error)).split())[:300]}"
-    if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
-        return BenchError(f"MLflow refused what should be logged ({why}); the records contain everything")
     return BenchError(
         f"MLflow's store {uri} cannot be used ({why}); fix that, or move the store away and sync again (the records "
         "contain everything)"
@@ -154,6 +228,61 @@ class Store:
         for i in range(0, len(metrics), _BATCH_METRICS):
             self.client.log_batch(run_id, metrics=metrics[i : i + _BATCH_METRICS])
 
+    def complete(self, record: Record, workspace: Workspace, model_of: ModelOf | None, study: str | None) -> None:
+        """Complete the run of a record: history, results, data, files and model; its content last."""
+        end, history = milliseconds(record.measured["finished_at"]), record.history
+        start = end - int(1000 * (record.measured.get("wall_seconds") or 0.0))
+        run_id = self.start(record, start, study)
+        each = (end - start) / max(1, len(history))  # of runs that were not seen live
+        self.epochs(run_id, {n: (entry, int(start + n * each)) for n, entry in enumerate(history, 1)})
+        groups = {name: getattr(record, name) for name in ("result", "parameters", "activity", "measured")}
+        groups["measured"] = {name: value for name, value in record.measured.items() if not isinstance(value, list)}
+        self.metrics(run_id, ((name, value, end, 0) for name, value in numbers(groups)))
+        checkpoint = workspace.runs / record.key / "checkpoint.pt"
+        if checkpoint.is_file() and not checkpoint.is_symlink():
+            try:
+                made = model_of(record, checkpoint) if model_of is not None else None
+            except BenchError as error:
+                say(f"warning: {error}; synced without its network")
+            else:
+                self.client.log_artifact(run_id, str(checkpoint))
+                if made is not None:
+                    self._log_model(run_id, record, *made)
+        self.client.log_text(run_id, record_text(record), RECORD)
+        tags = {
+            "delrec.kind": record.kind,
+            "delrec.data": record.data["kind"],
+            "delrec.data_digest": record.data["digest"],
+            "delrec.learned": record.learned,
+            "delrec.engine": record.engine,
+            "mlflow.source.git.commit": str(record.provenance.get("revision", "")),
+        }
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self.client.set_terminated(run_id, end_time=end)
+        self.client.set_tag(run_id, CONTENT, _content(record))
+
+    def _log_model(self, run_id: str, record: Record, module: Any, example: Any, output: Any) -> None:
+        """The module as MLflow's pytorch flavour stores it: a pickle, which loading executes, for one's own store."""
+        versions = [f"{name}=={importlib.metadata.version(name)}" for name in ("torch", "delrec", "delrec-bench")]
+        name = re.sub(r"[^\w-]+", "-", f"{record.method}-{record.task}")
+        params = {"method": record.method, "task": record.task}
+        model = self.client.create_logged_model(self.experiment, name, source_run_id=run_id, params=params)
+        inputs, outputs = (
+            mlflow.types.Schema([mlflow.types.TensorSpec(array.dtype, (-1, *shape))])
+            for array, shape in ((example, (-1, example.shape[-1])), (output, output.shape[1:]))
+        )
+        mlflow.set_tracking_uri(self.uri)  # its flavours know no client
+        mlflow.set_registry_uri(self.uri)
+        mlflow.pytorch.log_model(
+            module,
+            name=name,
+            run_id=run_id,
+            model_id=model.model_id,
+            signature=mlflow.models.ModelSignature(inputs, outputs),
+            pip_requirements=versions,
+            serialization_format="pickle",
+        )
+
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
     """A nested configuration as dotted names and text, as MLflow's params want it."""
@@ -172,3 +301,8 @@ def numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def milliseconds(text: str) -> int:
     """ISO 8601 in ms since 1970."""
     return int(1000 * datetime.fromisoformat(text).timestamp())
+
+
+def _content(record: Record) -> str:
+    """Digest of the record's file, `measured` included: another making of the same record replaces its run."""
+    return hashlib.sha256(record_text(record).encode()).hexdigest()

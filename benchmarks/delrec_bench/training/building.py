@@ -11,9 +11,10 @@ from delrec_bench.training.resuming import seed_everything
 
 def build(resolved: Resolved) -> Any:
     """Return the network of a run, drawn from the seed of its initialisation, on its device and in its dtype."""
-    data = resolved.data
+    settings, data = resolved.configuration, resolved.data
     seed_everything(resolved.seeds.stream("initialisation"))
-    model = resolved.method.network({**resolved.network, "engine": resolved.engine}, data.channels, data.classes)
+    network = {**settings["network"], "engine": settings["engine"]}
+    model = resolved.method.network(network, data.channels, data.classes)
     dtype = torch.float64 if resolved.dtype == "float64" else torch.float32
     return model.to(device=resolved.device, dtype=dtype)
 

@@ -1,6 +1,6 @@
 """Ways to do many runs: in processes of this machine, as jobs of SLURM, or as tasks of Dask.
 
-    Executor.map(requests, place) -> one Done for each request, as they end
+    Executor.map(plans, place) -> one Done for each planned run, as they end
 
 Each does the same `work`, so that the records are the same wherever it was done, but for `measured`. `do` does one run.
 The last two pickle between the machines of one user, who trusts them.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from delrec_bench.errors import BenchError, nearest
-from delrec_bench.runs.executors.local import Done, Executor, Local, Place, default_jobs, do, work
+from delrec_bench.runs.executors.local import Done, Executor, Local, Place, Planned, default_jobs, do, work
 from delrec_bench.workspace import Workspace
 
 NAMES = ("local", "slurm", "dask")

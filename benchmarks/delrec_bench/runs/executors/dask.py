@@ -10,9 +10,8 @@ from contextlib import ExitStack
 
 from distributed import Client, LocalCluster, as_completed
 
-from delrec_bench.config import Request
-from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.local import Done, Place, do
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.runs.executors.local import Done, Place, Planned, do
 
 
 class Dask:
@@ -22,9 +21,9 @@ class Dask:
         self._address, self.jobs = address, jobs
         self._timeout = 30.0
 
-    def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
-        """Submit every request, and yield each as it ends."""
-        if not requests:
+    def map(self, plans: Sequence[Planned], place: Place) -> Iterator[Done]:
+        """Submit every run, and yield each as it ends."""
+        if not plans:
             return
         with ExitStack() as opened:
             at = self._address
@@ -36,15 +35,15 @@ class Dask:
             except (OSError, ValueError) as error:
                 raise BenchError(f"--scheduler '{self._address}' does not respond ({error})") from error
             self.jobs = max(1, sum(client.nthreads().values()))
-            futures = {client.submit(do, r, place, pure=False, priority=-n): r for n, r in enumerate(requests)}
+            futures = {client.submit(do, p, place, pure=False, priority=-n): p for n, p in enumerate(plans)}
             try:
                 for future in as_completed(futures):
-                    request, failed = futures[future], future.exception()
+                    plan, failed = futures[future], future.exception()
                     if isinstance(failed, OSError):
                         raise failed
                     if failed is not None:
-                        what = f"{request.method} on {request.task}: {type(failed).__name__}: {failed}"
-                        yield Done(request, error=what)
+                        why = RunError(f"{plan}: {type(failed).__name__}: {failed}")
+                        yield Done(plan.asked.key, error=why)
                     else:
                         yield future.result()
             finally:

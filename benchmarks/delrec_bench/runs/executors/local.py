@@ -1,7 +1,7 @@
 """Runs in this process, and in processes of this machine, which live from first to last and end with their parent.
 
-The parent sends (request, place) over a pipe; a child answers with the dict of each epoch, and at the end with a `Done`
-or an error. It ends with its parent, however that ends.
+The parent sends (planned run, place) over a pipe; a child answers with the dict of each epoch, and at the end with a
+`Done` or an error. It ends with its parent, however that ends.
 """
 
 import multiprocessing
@@ -13,25 +13,24 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Protocol
 
 from delrec_bench import arithmetic
-from delrec_bench.config import Request, resolve
+from delrec_bench.arithmetic import Arithmetic
+from delrec_bench.config import Request, bound, resolve
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError, RunError, bug, no_room
-from delrec_bench.methods.method import find_methods
-from delrec_bench.records import Record, finished_record
-from delrec_bench.runs.recording import asked
+from delrec_bench.methods.method import MethodTable, find_methods
+from delrec_bench.records import Asked, Record, finished_record
 from delrec_bench.runs.single import perform
-from delrec_bench.tasks.task import find_tasks
+from delrec_bench.tasks.task import TaskTable, find_tasks
+from delrec_bench.training import Progress
 from delrec_bench.workspace import Workspace
 
 SERVE = f"import sys; from {__name__} import serve; serve(*map(int, sys.argv[1:]))"
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 def _variables() -> dict[str, str]:
@@ -49,24 +48,44 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Done:
-    """How one request ended: with a record's key and score (a trial's by validation), or with a message.
+class Planned:
+    """A run as a worker is handed it: resolved once, as plain data."""
 
-    `refused` says that the request itself was wrong.
+    asked: Asked
+    folder: str | None = None  # of a user's own files
+
+    @classmethod
+    def of(cls, request: Request, methods: MethodTable, tasks: TaskTable, workspace: Workspace) -> "Planned":
+        """Resolve a request."""
+        return cls(resolve(request, methods, tasks, workspace).asked, request.data)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """That of the process that does it."""
+        kind: Arithmetic = self.asked.configuration["arithmetic"]
+        return kind
+
+    def __str__(self) -> str:
+        return f"{self.asked.method} on {self.asked.task}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How one run ended: with a score (a trial's by validation), or with an error.
+
+    The error is a `BenchError` where the request itself was wrong, a `RunError` where it failed.
     """
 
-    request: Request
-    key: str | None = None
+    key: str
     score: float | None = None
     reused: bool = False
     seconds: float = 0.0
-    error: str | None = None
-    refused: bool = False
+    error: Exception | None = None
 
     def record(self, workspace: Workspace) -> Record:
-        """The record of the run; a `BenchError` where the request was refused, a `RunError` where it failed."""
-        if self.key is None:
-            raise (BenchError if self.refused else RunError)(self.error)
+        """Return the record of the run, or raise its error."""
+        if self.error is not None:
+            raise self.error
         found = finished_record(workspace.runs, self.key)
         assert found is not None
         return found
@@ -77,36 +96,34 @@ class Executor(Protocol):
 
     jobs: int  # at a time, as far as it is known here
 
-    def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
-        """Do every request once, and yield each as it ends; what was not finished is cancelled on closing."""
+    def map(self, plans: Sequence[Planned], place: Place) -> Iterator[Done]:
+        """Do every run once, and yield each as it ends; what was not finished is cancelled on closing."""
 
 
 _one_at_a_time = threading.Lock()  # the generators of torch and numpy are the process's
 
 
-def work(request: Request, place: Place, progress: Progress | None = None) -> Done:
+def work(plan: Planned, place: Place, progress: Progress | None = None) -> Done:
     """Do one run in this process; a failure is its result, and a full disk (`no_room`), which ends a study, is raised.
 
-    `progress` gets {"begun": the record's `Asked`} first, then the entry of each epoch.
+    `progress` gets the entry of each epoch.
     """
     with _one_at_a_time:
-        start, refused = time.perf_counter(), False
+        key, start = plan.asked.key, time.perf_counter()
         os.environ.update(place.variables)
         try:
             methods, tasks = find_methods(place.method_dirs), find_tasks(place.task_dirs)
-            resolved = resolve(request, methods, tasks, place.workspace)
-            if progress is not None:
-                progress({"begun": asked(resolved)})
+            resolved = bound(plan.asked, plan.folder, methods, tasks, place.workspace)
             record, reused = perform(resolved, place.workspace, progress)
             score = record.result["valid_score"] if record.kind == "trial" else record.score
-            return Done(request, record.key, score, reused, time.perf_counter() - start)
+            return Done(key, score, reused, time.perf_counter() - start)
         except (BenchError, RunError) as expected:
-            error, refused = str(expected), isinstance(expected, BenchError)
+            error: Exception = expected
         except Exception as unforeseen:
             if no_room(unforeseen):
                 raise
-            error = f"{request.method} on {request.task}: {bug(unforeseen)}"
-        return Done(request, seconds=time.perf_counter() - start, error=error, refused=refused)
+            error = RunError(f"{plan}: {bug(unforeseen)}")
+        return Done(key, seconds=time.perf_counter() - start, error=error)
 
 
 class _Child:
@@ -115,7 +132,7 @@ class _Child:
     `end` ends it at once, whatever it does; so does losing the last reference to it.
     """
 
-    def __init__(self, kind: arithmetic.Arithmetic, variables: Mapping[str, str]) -> None:
+    def __init__(self, kind: Arithmetic, variables: Mapping[str, str]) -> None:
         self.arithmetic = kind
         self.connection, theirs = multiprocessing.Pipe()
         paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -141,27 +158,24 @@ class Local:
     """
 
     def __init__(self, jobs: int, per_device: int | None = None) -> None:
-        self._devices: tuple[str, ...] = ()
-        if per_device is not None:
-            self._devices = _cuda_devices()
-            jobs = per_device * len(self._devices)
-        self.jobs = jobs
+        self._devices = () if per_device is None else _cuda_devices()
+        self.jobs = jobs if per_device is None else per_device * len(self._devices)
         self._idle: dict[int, _Child] = {}  # by seat
 
-    def map(self, requests: Sequence[Request], place: Place, progress: Progress | None = None) -> Iterator[Done]:
-        """Do every request, and yield each as it ends; `progress` is told of every epoch."""
-        if self.jobs == 1 and not self._devices and all(_arithmetic(r) == arithmetic.current() for r in requests):
-            yield from (work(request, place, progress) for request in requests)
+    def map(self, plans: Sequence[Planned], place: Place, progress: Progress | None = None) -> Iterator[Done]:
+        """Do every run, and yield each as it ends; `progress` gets every epoch."""
+        if self.jobs == 1 and not self._devices and all(plan.arithmetic == arithmetic.current() for plan in plans):
+            yield from (work(plan, place, progress) for plan in plans)
             return
-        waiting, seats = deque((request, False) for request in requests), deque(range(self.jobs))
-        busy: dict[Connection, tuple[int, _Child, Request, bool]] = {}
+        waiting, seats = deque((plan, False) for plan in plans), deque(range(self.jobs))
+        busy: dict[Connection, tuple[int, _Child, Planned, bool]] = {}
         try:
             while waiting or busy:
                 while waiting and seats:
-                    seat, (request, again) = seats.popleft(), waiting.popleft()
-                    child = self._child(seat, _arithmetic(request))
-                    child.connection.send((request, place))
-                    busy[child.connection] = seat, child, request, again
+                    seat, (plan, again) = seats.popleft(), waiting.popleft()
+                    child = self._child(seat, plan.arithmetic)
+                    child.connection.send((plan, place))
+                    busy[child.connection] = seat, child, plan, again
                 for connection in wait(list(busy)):
                     assert isinstance(connection, Connection)
                     try:
@@ -172,7 +186,7 @@ class Local:
                         if progress is not None:
                             progress(content)
                         continue
-                    seat, child, request, again = busy.pop(connection)
+                    seat, child, plan, again = busy.pop(connection)
                     seats.append(seat)
                     if isinstance(content, Done):
                         self._idle[seat] = child
@@ -181,17 +195,17 @@ class Local:
                     child.end()
                     if content is not None:
                         raise content
-                    name = f"{request.method} on {request.task}"
                     if again:
-                        yield Done(request, error=f"{name}: its worker was killed (out of memory?)")
+                        error = RunError(f"{plan}: its worker was killed (out of memory?)")
+                        yield Done(plan.asked.key, error=error)
                     else:
-                        say(f"a worker was killed over {name}; another one goes on with it")
-                        waiting.appendleft((request, True))
+                        say(f"a worker was killed over {plan}; another one goes on with it")
+                        waiting.appendleft((plan, True))
         finally:
             for _, child, _, _ in busy.values():  # at an interrupt
                 child.end()
 
-    def _child(self, seat: int, kind: arithmetic.Arithmetic) -> _Child:
+    def _child(self, seat: int, kind: Arithmetic) -> _Child:
         """The idle child of this seat, or a new one where it died or is of another arithmetic."""
         idle = self._idle.pop(seat, None)
         if idle is not None and idle.arithmetic == kind and idle.process.poll() is None:
@@ -221,11 +235,11 @@ def serve(descriptor: int, parent: int) -> None:
 
     while True:
         try:
-            request, place = connection.recv()
+            plan, place = connection.recv()
         except EOFError:
             return
         try:
-            send(work(request, place, send))
+            send(work(plan, place, send))
         except OSError as error:
             send(error)
 
@@ -233,14 +247,10 @@ def serve(descriptor: int, parent: int) -> None:
 _alone = Local(1)
 
 
-def do(request: Request, place: Place, progress: Progress | None = None) -> Done:
+def do(plan: Planned, place: Place, progress: Progress | None = None) -> Done:
     """Do one run: here where this process has its arithmetic, else in a child, which is kept for the next run."""
-    (done,) = _alone.map([request], place, progress)
+    (done,) = _alone.map([plan], place, progress)
     return done
-
-
-def _arithmetic(request: Request) -> arithmetic.Arithmetic:
-    return "native" if arithmetic.why_not_portable() else request.arithmetic
 
 
 def default_jobs() -> int:

@@ -14,9 +14,8 @@ from typing import Any
 import submitit
 
 from delrec_bench.arithmetic import started
-from delrec_bench.config import Request
-from delrec_bench.errors import BenchError
-from delrec_bench.runs.executors.local import Done, Place, do
+from delrec_bench.errors import BenchError, RunError
+from delrec_bench.runs.executors.local import Done, Place, Planned, do
 
 TIMES = 1000  # that a job may come to its time limit: each time it is further on
 USUAL = {"name": "delrec-bench", "timeout_min": 240, "mem_gb": 8, "cpus_per_task": 1}
@@ -33,14 +32,14 @@ def _leave(number: int, _: object) -> None:
 class Job:
     """One run as submitit calls it; at a time limit or a preemption the same is queued again."""
 
-    def __init__(self, request: Request, place: Place) -> None:
-        self.request, self.place = request, place
+    def __init__(self, plan: Planned, place: Place) -> None:
+        self.plan, self.place = plan, place
 
     def __call__(self) -> Done:
         """Do the run; submitit's answer to a signal waits until the run has been left."""
         answers: dict[int, Any] = {n: signal.signal(n, _leave) for n in (signal.SIGUSR1, signal.SIGUSR2)}
         try:
-            return do(self.request, self.place)
+            return do(self.plan, self.place)
         except _Signalled as signalled:
             answers[signalled.args[0]](signalled.args[0], None)  # queues the job again, and ends this process
             raise
@@ -70,14 +69,14 @@ class Slurm:
         except (RuntimeError, NameError, TypeError, ValueError) as error:
             raise BenchError(f"--executor slurm: {error}; see submitit's parameters") from error
 
-    def map(self, requests: Sequence[Request], place: Place) -> Iterator[Done]:
-        """Queue every request, and yield each as it ends."""
-        if not requests:
+    def map(self, plans: Sequence[Planned], place: Place) -> Iterator[Done]:
+        """Queue every run, and yield each as it ends."""
+        if not plans:
             return
         # jobs inherit the environment, so that the signal at a time limit reaches the process of the run
-        with started(requests[0].arithmetic), self._executor.batch():
-            jobs = [self._executor.submit(Job(request, place)) for request in requests]
-        running: dict[Any, Request] = dict(zip(jobs, requests, strict=True))
+        with started(plans[0].arithmetic), self._executor.batch():
+            jobs = [self._executor.submit(Job(plan, place)) for plan in plans]
+        running: dict[Any, Planned] = dict(zip(jobs, plans, strict=True))
         try:
             while running:
                 for job in [job for job in running if job.done()]:
@@ -89,10 +88,10 @@ class Slurm:
                     job.cancel()
 
 
-def _outcome(job: Any, request: Request) -> Done:
+def _outcome(job: Any, plan: Planned) -> Done:
     error = job.exception()
     if error is None:
         done: Done = job.result()
         return done
     why = (str(error).strip() or type(error).__name__).splitlines()[-1]
-    return Done(request, error=f"{request.method} on {request.task}: {why}; its log: {job.paths.stderr}")
+    return Done(plan.asked.key, error=RunError(f"{plan}: {why}; its log: {job.paths.stderr}"))
