@@ -4,11 +4,13 @@ import random
 from dataclasses import fields, replace
 
 import numpy as np
+from delrec_bench.config import settle
+from delrec_bench.methods.method import find_methods
 from delrec_bench.metrics import metric_named
 from delrec_bench.records import RESULTS_VERSION, Record, expected_key
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Declaration, Expected
-from delrec_bench.studies.expansion import Study
+from delrec_bench.studies.expansion import Study, expand
 from delrec_bench.tasks.task import find_tasks
 
 TASKS = {
@@ -96,7 +98,7 @@ def record(method, task, repetition, kind="run", **changes):
         "command": f"delrec-bench run {method} {task} --repetition {repetition} --profile quick",
         "measured": {
             "wall_seconds": 12.0,
-            "host": {"cpu": "a made-up processor", "cores": 2},
+            "host": "a made-up processor, 2 cores",
             "finished_at": "2026-01-02T03:04:05+00:00",
         },
     }
@@ -116,7 +118,13 @@ def record(method, task, repetition, kind="run", **changes):
 def latency(method, task, train=1.3, batch1=None):
     like = record(method, task, 0)
     result = {"train_ratio": train, "train_ms": 5 * train, "train_ms_iqr": [5 * train - 0.05, 5 * train + 0.06]}
-    result |= {"infer_ratio": 1.12, "infer_ms": 2.24, "infer_ms_iqr": 0.04, "batch1_ratio": batch1, "baseline": "lif"}
+    result |= {
+        "infer_ratio": 1.12,
+        "infer_ms": 2.24,
+        "infer_ms_iqr": [2.22, 2.26],
+        "batch1_ratio": batch1,
+        "baseline": "lif",
+    }
     result |= {"batch": 256, "threads": 1, "engines": {"train": "cpu", "infer": "cpu"}}
     names = ("method", "task", "data", "measured", "provenance", "configuration", "device", "parameters", "learned")
     values = {name: getattr(like, name) for name in names}
@@ -166,7 +174,8 @@ def declared(records, primary=PAIR, **changes):
     of_study |= {name: changes.pop(name) for name in [*changes] if name in known}
     values = {"runs": {r.key: Expected(r.method, r.control) for r in records if r.kind in ("run", "floor")}}
     values |= {"primary": Comparison(*primary) if isinstance(primary, tuple) else primary, "tasks": KNOWN}
-    return Declaration(Study("made-up", "quick", (), **of_study), **(values | changes))
+    values = {"awaited": tuple(changes.get("runs", values["runs"]))} | values | changes
+    return Declaration(Study("made-up", "quick", (), **of_study), **values)
 
 
 def page_of(records, **changes):
@@ -229,3 +238,18 @@ def layer_delays(start, end):
     moved = float(np.mean(np.round(start) != np.round(end)))
     deciles = [[float(v) for v in np.quantile(values, np.linspace(0, 1, 11))] for values in (start, end)]
     return {"layer": "blocks.0.spiking", "kind": "recurrent", "moved": moved, "start": deciles[0], "end": deciles[1]}
+
+
+def of_the_board(profile, n, task, names, score, row_of=None):
+    """Runs of the leaderboard's own settings on a task, or a stand-in of it; `score` is of (method, repetition)."""
+    methods = find_methods()
+    for request in expand("leaderboard", profile, methods, find_tasks()).requests:
+        if request.method in names and request.task == task and request.repetition < n:
+            like = scored_at("delrec-axonal", request.repetition, score(request.method, request.repetition))
+            kind = methods[request.method].kind
+            stand_in = {"kind": "STAND-IN", "stamp": "STAND-IN", "classes": 10} if row_of else {}
+            yield remade(
+                like, kind=kind, method=request.method, task=row_of or task, data=like.data | stand_in,
+                configuration=settle(request, methods[request.method], find_tasks()[task]).values,
+                parameters=like.parameters if kind == "run" else {}, command=request.command(),
+            )  # fmt: skip

@@ -228,11 +228,11 @@ def test_an_examples_study_profile_methods_and_tasks_are_there(example):
 
     if words[0] in ("run", "search") and "--methods" not in words:
         assert methods[words[1]] and tasks[words[2]]
-    usual = "leaderboard" if words[0] in ("reproduce", "report", "leaderboard") else None
+    usual = "leaderboard" if words[0] in ("reproduce", "report", "leaderboard", "compare") else None
     study = said("--study", said("--of", usual))
     if study is not None and not study.endswith(".toml"):
         only = [said(f"--only-{what}") for what in ("methods", "tasks")]
         wanted = Wanted(*(None if names is None else tuple(names.split(",")) for names in only))
         made = expand(study, said("--profile"), methods, tasks, wanted)
-        if "--of" in words:
+        if words[0] == "compare" and words[1].startswith("delrec"):
             assert {words[1], words[2]} <= set(names_of(made).values())

@@ -57,55 +57,36 @@ def compared(tmp_path, capsys):
     return compare
 
 
-def pair(n=5):
-    """Two methods on two tasks, the first 10 points better and a little more so at some repetitions."""
-    return [
-        made_up.scored_at(m, r, s + 0.005 * (r % 3) * (m == "dcls"), task=t, total=600)
-        for m, s in (("lif", 0.5), ("dcls", 0.6))
-        for t in ("digits", "formants-20")
-        for r in range(n)
-    ]
-
-
 def test_two_methods_are_told_by_their_paired_differences_in_numbers(tmp_path, compared):
-    written(tmp_path, pair())
-    code, (head, first, second) = compared("dcls", "lif")
-    assert code == 0 and head == "dcls - lif" and second.startswith("formants-20: ")
-    assert first == "digits: +10.40 points (5 runs, 95 % interval [+9.88, +10.92], p 6.3e-07)"
-    code, (line,) = compared("dcl", "lif")
-    assert code == 2 and "did you mean 'dcls'" in line
-
-
-def test_official_files_in_a_folder_of_a_users_own_are_called_by_the_task(tmp_path, compared):
-    stamped = {"kind": "OFFICIAL", "stamp": "OFFICIAL"}
-    written(
-        tmp_path,
-        [made_up.remade(r, task="shd:mine@12345678", data=r.data | stamped) for r in pair(1) if r.task == "digits"],
+    gain = {"lif": 0.0, "rlif": 0.1}
+    like = made_up.of_the_board(
+        "quick", 5, "digits", tuple(gain), lambda m, r: 0.5 + gain[m] + 0.005 * (r % 3) * (m == "rlif")
     )
-    assert compared("dcls", "lif")[1][1].startswith("SHD: +")
-
-
-def test_methods_without_a_task_in_common_and_runs_of_several_settings_are_refused(tmp_path, compared):
-    written(tmp_path, [r for r in pair() if (r.method == "lif") == (r.task == "digits")])
-    code, (line,) = compared("dcls", "lif")
-    assert code == 2 and "no task and repetition in common" in line
-    lif = made_up.scored_at("lif", 0, 0.5, total=600)
-    written(tmp_path, [made_up.remade(lif, configuration=lif.configuration | {"epochs": 20})])
+    written(tmp_path, like)
+    code, (sides, head, line) = compared("rlif", "lif")
+    assert code == 0 and sides == "rlif − lif" and "95 % interval" in head
+    assert " ".join(line.split()).startswith("digits +10.40 points +9.88 to +10.92")
+    code, (line,) = compared("rlf", "lif")
+    assert code == 2 and "did you mean 'rlif'" in line
     code, (line,) = compared("lif", "dcls")
-    assert code == 2 and line.endswith("lif on digits: there are runs with several settings; choose a study with --of")
+    assert code == 2 and "no task and repetition in common" in line
 
 
 def test_two_sets_of_runs_are_compared_row_by_row_and_the_exit_code_follows(tmp_path, compared):
-    ours, theirs = written(tmp_path / "ours", pair()), written(tmp_path / "theirs", pair()[:-5])
+    made = [
+        made_up.scored_at(m, r, 0.5, task=t, total=600)
+        for m in ("lif", "dcls")
+        for t in ("digits", "shd")
+        for r in range(2)
+    ]
+    ours, theirs = written(tmp_path / "ours", made), written(tmp_path / "theirs", made[:-2])
     code, lines = compared(str(ours), str(theirs))
-    assert code == 0 and lines == ["no stored run for 1 row (dcls on formants-20)", "Reproduced: 3 of 3 rows equal."]
-    first = pair()[0]
+    assert code == 0 and lines == ["no stored run for 1 row (dcls on shd)", "Reproduced: 3 of 3 rows equal."]
+    first = made[0]
     written(theirs, [first.changed(history=[{**first.history[0], "loss": 0.1}, *first.history[1:]])])
     code, lines = compared(str(ours), str(theirs))
-    assert code == 1 and lines[-1].startswith(
-        "Not reproduced: 2 of 3 rows equal, 1 different. Different: lif on digits"
-    )
-    publish(tmp_path / "reports", pair())
+    assert code == 1 and lines[-1].startswith("Not reproduced: 2 of 3 rows equal, 1 different. Different: lif on ")
+    publish(tmp_path / "reports", made)
     assert compared("published", str(ours)) == (0, ["Reproduced: 4 of 4 rows equal."])
     code, (line,) = compared(str(ours), "lif")
     assert code == 2 and "is a set of runs, but 'lif' is not" in line
@@ -130,5 +111,5 @@ def test_points_of_a_sweep_are_compared_by_a_studys_runs(tmp_path, compared, cap
     assert app.main(words) == 0
     capsys.readouterr()
     code, lines = compared("delrec-axonal (sigma 3.0)", "delrec-axonal (sigma 0.0)", "--of", str(path))
-    assert code == 0 and lines[0] == "delrec-axonal (sigma 3.0) - delrec-axonal (sigma 0.0)"
-    assert "(2 runs, too few for an interval)" in lines[1]
+    assert code == 0 and lines[0] == "delrec-axonal (sigma 3.0) − delrec-axonal (sigma 0.0)"
+    assert "verdict" not in lines[1] and lines[2].split()[-1] == "2"

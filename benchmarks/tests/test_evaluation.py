@@ -18,7 +18,6 @@ from delrec_bench.data.transforms import parse_level
 from delrec_bench.errors import BenchError, RunError
 from delrec_bench.methods.method import find_methods
 from delrec_bench.records import finished_record, read_folder, read_store
-from delrec_bench.report.content import SCORED_ANEW, TEST_SELECTED
 from delrec_bench.report.declared import declaration
 from delrec_bench.runs import perform, single
 from delrec_bench.runs.again import rerun
@@ -275,7 +274,7 @@ def test_a_study_trains_each_network_once_however_many_lesions_and_names_them_in
     assert set(rows) == {"rlif", "delrec-axonal (lesion permute)", "delrec-axonal (lesion zero)", *fixed}
     assert "evaluation.lesion=zero" in rows["delrec-axonal (lesion zero)"]["command"]
     page = next(Path(name) for name in first["files"] if name.endswith(".md")).read_text()
-    assert SCORED_ANEW in page
+    assert "evaluate the trained networks of another row" in page
     second, _ = reproduced(capsys, data)
     assert (second["trained"], second["reused"]) == (0, 5)
 
@@ -356,7 +355,7 @@ def test_the_same_runs_chosen_in_three_ways(checkout, capsys, monkeypatch):
         assert last.score == scores[-1] and validation.score == scores[validation.result["best_epoch"] - 1]
         assert cheated.command == f"delrec-bench rerun {cheated.key}"
     page = next(Path(name) for name in content["files"] if name.endswith(".md")).read_text()
-    assert TEST_SELECTED in page and "(selection best-test)" in page
+    assert "Do not cite the best-test rows" in page and "(selection best-test)" in page
     with next(Path(name) for name in content["files"] if name.endswith(".csv")).open() as table:
         found = {row["method"]: row["selection"] for row in csv.DictReader(table)}
     assert found["delrec-axonal (selection best-test)"] == "best-test"

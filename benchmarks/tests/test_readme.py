@@ -10,7 +10,7 @@ from delrec_bench.records import read_store
 from delrec_bench.report.board import board_of
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import BOARD, page_of
-from delrec_bench.report.tables import verdict_table
+from delrec_bench.report.tables import as_markdown, verdict_table
 from delrec_bench.report.writing import END, START, board_part, write_board_part
 from delrec_bench.studies.expansion import expand
 from delrec_bench.studies.file import study_file, study_files
@@ -46,7 +46,7 @@ def test_every_measured_number_of_its_findings_is_one_of_the_store(page):
     prose = section.partition(START)[0] + section.partition(END)[2]
     budgets = {f"{request.budget:,}" for request in page.declared.empty if request.budget}
     compared = verdict_table(page)
-    known = budgets | numbers(board_part(board_of(page))) | numbers(compared.markdown() if compared else "")
+    known = budgets | numbers(board_part(board_of(page))) | numbers(as_markdown(compared))
     for name, path in study_files().items():
         file = study_file(path)
         for profile in file.profiles:

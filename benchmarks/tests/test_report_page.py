@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from delrec_bench.errors import BenchError
 from delrec_bench.metrics import metric_named
-from delrec_bench.report import content
 from delrec_bench.report.content import build
 from delrec_bench.report.declared import Comparison, Empty, Expected
 from delrec_bench.report.tables import delay_table, rate_table, score_cell, verdict_table
+from delrec_bench.report.texts import said
 from delrec_bench.studies.file import FindingTable
 from delrec_bench.tasks.task import find_tasks
 from scipy import stats
@@ -46,6 +46,15 @@ def test_the_answer_is_what_the_declared_comparison_comes_to_over_its_tasks(answ
     assert [d.verdict.task for d in page.judged.primary] == list(dict.fromkeys(r["task"] for r in page.rows))
 
 
+def test_the_answer_is_one_sentence_with_every_difference_and_its_task():
+    sides = f"{PAIR[0]} minus {PAIR[1]}: "
+    page = page_of(pair_of(0.1))
+    each = "+10.00 points on shd, +9.95 points on digits and +10.05 points on formants-20"
+    assert page.answer == f"Better on all tasks. {sides}{each}."
+    assert page_of(pair_of(0.1, n=4, tasks=("digits",))).answer.startswith(f"{sides}+9.")
+    assert page_of(pair_of(0.1), primary=None).answer is None
+
+
 def test_holm_is_over_the_tasks_of_the_declared_comparison_alone(whole):
     page = page_of(pair_of(0.006, spread=0.01, n=5))
     least = min(d.verdict.p for d in page.judged.primary)
@@ -68,6 +77,7 @@ def test_an_interaction_is_the_gain_here_less_the_gain_there_repetition_by_repet
     interval = stats.t.interval(0.95, 4, np.mean(here - there), stats.sem(here - there))
     assert (claim.verdict.low, claim.verdict.high) == pytest.approx(interval)
     assert claim.verdict.hypothesis == f"{PAIR[0]} against {PAIR[1]}, less rlif against lif"
+    assert ", compared with rlif minus lif: " in page.answer
     alone = next(d for d in page.judged.differences if d.about == "here alone")
     assert alone.verdict.difference == pytest.approx(np.mean(here))
 
@@ -83,8 +93,8 @@ def test_the_mean_is_over_these_very_tasks_and_of_one_metric():
 
 def test_fewer_than_five_repetitions_have_neither_verdict_nor_place_nor_interval():
     page = page_of(pair_of(0.1, n=4))
-    assert content.SHOWN in page.caveats and page.answer.endswith("Too few runs for a verdict.")
-    assert "inconclusive" not in page.answer and {"verdict", "95 % interval"}.isdisjoint(verdict_table(page).head)
+    assert "fewer than five runs" in page.caveats[0] and page.answer.endswith("Too few runs for a verdict.")
+    assert "inconclusive" not in page.answer and {"verdict", "95 % interval"}.isdisjoint(verdict_table(page))
     assert {(r["rank_group"], r["score_low"], r["score_high"]) for r in page.rows} == {(None, None, None)}
     assert score_cell(page.rows[0]).note == "range 79.60 to 80.40"
     assert page_of(pair_of(0.1, n=5)).judged.answer == "better on all"
@@ -107,11 +117,11 @@ def test_a_finding_is_filled_with_numbers_where_the_runs_support_it():
     text = "Learned delays gain {digits.difference} {digits.interval} on digits, {mean.difference} on all."
     finding = FindingTable(text=text, verdicts={"digits": "better", "formants-20": "better"})
     said = page_of(pair_of(0.1), finding=finding).finding
-    assert said.startswith("Learned delays gain +9.95 points [+9.") and "{" not in said
+    assert said.startswith("Learned delays gain +9.95 points +9.") and "{" not in said
     assert page_of(pair_of(-0.1), finding=finding).finding is None, "the runs say otherwise"
     assert page_of(pair_of(0.1, tasks=("digits",)), finding=finding).finding is None, "a task is not there"
     with pytest.raises(BenchError, match="is not a placeholder .available: .*digits.difference"):
-        page_of(pair_of(0.1), finding=finding.model_copy(update={"text": "{digits.gain}"}))
+        page_of(pair_of(0.1), finding=finding.model_copy(update={"text": "{digits.gain}"})).finding  # noqa: B018
     page = page_of([], finding=finding)
     assert (page.finding, page.answer, page.rows) == (None, None, ())
 
@@ -119,17 +129,18 @@ def test_a_finding_is_filled_with_numbers_where_the_runs_support_it():
 def test_what_a_reader_must_know_first_stands_in_the_footnotes():
     records = [made_up.scored_at("lif", r, 0.3) for r in range(6)]
     page = build(made_up.declared(records, primary=None, notes=("made sounds favour memory",)), records[:5])
-    assert page.missing == (records[5].key,) and not page.complete
-    assert page.footnotes == ("1 of 6 runs are missing.", "made sounds favour memory", content.EXPLORATORY)
+    assert page.missing == [records[5].key] and not page.complete
+    missing, note, exploratory = page.footnotes
+    assert (missing, note) == ("1 of 6 runs are missing.", "made sounds favour memory")
+    assert "exploratory" in exploratory
     late = [made_up.history(r, 10) for r in records]
     chosen = [r.changed(history=[e | {"valid_accuracy": i / 10} for i, e in enumerate(r.history)]) for r in late]
-    notes = page_of(chosen, primary=None).footnotes
-    assert any("Training may be too short" in text and "digits (6 of 6 runs)" in text for text in notes)
+    assert page_of(chosen, primary=None).too_short == ["digits (6 of 6 runs)"]
     others = [made_up.scored_at("gru", r, 0.3).changed(history=chosen[0].history[::-1]) for r in range(30)]
-    notes = page_of([*chosen[:3], *others], primary=None).footnotes
-    assert any("lif on digits (3 of 3 runs)" in text and "gru" not in text for text in notes)
+    page = page_of([*chosen[:3], *others], primary=None)
+    assert page.too_short == ["lif on digits (3 of 3 runs)"] and any("lif on digits" in text for text in page.footnotes)
     cheating = [r.changed(result=r.result | {"selection": "best-test"}) for r in records]
-    assert content.TEST_SELECTED in page_of(cheating, primary=None).footnotes
+    assert "best-test" in page_of(cheating, primary=None).footnotes[0]
 
 
 def test_a_toy_study_and_a_plain_run_never_change_a_page():
@@ -142,8 +153,7 @@ def test_a_toy_study_and_a_plain_run_never_change_a_page():
     plain = made_up.scored_at("rlif", 0, 0.9)
     page = build(made_up.declared(records, primary=None), [*toy, plain, *records])
     assert [(r["method"], r["n"], r["score_mean"]) for r in page.rows] == [("lif", 3, pytest.approx(0.322))]
-    assert not page.missing
-    assert {r.key for r in page.records} == {r.key for r in records}
+    assert not page.missing and {r.key for r in page.records} == {r.key for r in records}
 
 
 def smooth(method, repetition, scale, control):
@@ -166,21 +176,16 @@ def test_speakers_and_overlapping_windows_are_clusters_of_the_second_interval():
     records, two = pair_of(0.03, n=6, tasks=("digits",)), [i // 500 for i in range(1000)]
     pairs = [[wide([r.changed(groups=s) for r in records]) for s in (None, two)]]
     sides = ((PAIR[0], 0.3, PAIR[1]), (PAIR[1], 0.4, None))
-    records = [smooth(m, r, scale, control) for m, scale, control in sides for r in range(6)]
+    smoothed = [smooth(m, r, scale, control) for m, scale, control in sides for r in range(6)]
     task = made_up.KNOWN["mackey-glass"]
     known = [{"mackey-glass": replace(task, overlap=overlap)} for overlap in (1, 25)]
-    pairs += [[wide(records, primary=None, tasks=tasks) for tasks in known]]
+    pairs += [[wide(smoothed, primary=None, tasks=tasks) for tasks in known]]
     for alone, clustered in pairs:
         assert clustered.difference == pytest.approx(alone.difference)
         assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
     assert find_tasks()["mackey-glass"].overlap == 150
-
-
-def test_another_test_set_has_no_interval_over_samples():
-    records = pair_of(0.03, n=4, tasks=("digits",))
     other = made_up.scored_at(PAIR[0], 0, 0.5, total=500).changed(key=records[0].key)
-    assert page_of(records).judged.differences[0].wide is not None
-    assert page_of([other, *records[1:]]).judged.differences[0].wide is None
+    assert wide([other, *records[1:]]) is None, "another test set"
 
 
 def test_published_values_stand_beside_the_same_data_only(whole):
@@ -194,9 +199,10 @@ def test_published_values_stand_beside_the_same_data_only(whole):
         made = made_up.scored_at("delrec-axonal", 0, 0.5, task="shd").changed(task=task)
         return made.changed(data=made.data | {"kind": stamp.split()[0], "stamp": stamp})
 
-    records = own("OFFICIAL"), own("OFFICIAL SUBSET"), own("STAND-IN"), own("OFFICIAL SUBSET", "shd")
-    for record, value in zip(records, (0.9339, None, None, None), strict=True):
-        assert page_of([record], primary=None).rows[0]["published_score"] == value
+    pages = [page_of([own(*of)], primary=None) for of in (("OFFICIAL",), ("OFFICIAL SUBSET", "shd"), ("STAND-IN",))]
+    assert [page.rows[0]["published_score"] for page in pages] == [0.9339, None, None]
+    titles = [page.title_of(page.tasks[0]) for page in pages]
+    assert titles == ["shd", "shd", "shd stand-in (folder)"], "the official files in a user's folder are the task's"
 
 
 def test_an_interval_ends_where_scores_do_in_every_form_of_a_page():
@@ -245,8 +251,8 @@ def test_what_a_task_is_is_not_said_of_other_files_in_its_layout():
     for kind in ("OFFICIAL", "STAND-IN"):
         record = made_up.scored_at("lif", 0, 0.5, task="shd")
         record = record.changed(data=record.data | {"kind": kind, "stamp": kind})
-        lines[kind] = page_of([record], primary=None, tasks=known).data_line("shd")
-    assert lines["OFFICIAL"].startswith("spoken digits; the official files; ")
+        lines[kind] = said("setup", page_of([record], primary=None, tasks=known))[0]
+    assert "; spoken digits; the official files; 20 classes, 2,000 training" in lines["OFFICIAL"]
     assert "spoken digits" not in lines["STAND-IN"] and "not comparable with published values" in lines["STAND-IN"]
 
 
@@ -257,6 +263,6 @@ def test_where_delays_went_and_how_often_layers_fire_are_means_over_runs():
     rates = [{"rates": rates} for rates in ([0.1, 0.2], [0.3, 0.2])]
     made = [r.changed(delays=d, activity=r.activity | a) for r, d, a in zip(runs, delays, rates, strict=True)]
     page = page_of(made, primary=None)
-    (moved,), (fired,) = delay_table(page).lines, rate_table(page).lines
-    assert [cell.text for cell in moved[2:]] == ["1, recurrent", "5.0 (0.0 to 10.0)", "5.0 (2.0 to 25.0)", "67 %"]
-    assert [cell.text for cell in fired[2:]] == ["0.200", "0.200"]
+    (moved,), (fired,) = (made(page).map(str).to_numpy().tolist() for made in (delay_table, rate_table))
+    assert moved[2:] == ["1, recurrent", "5.0 (0.0 to 10.0)", "5.0 (2.0 to 25.0)", "67 %"]
+    assert fired[2:] == ["0.200", "0.200"]

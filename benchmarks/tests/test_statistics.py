@@ -85,10 +85,9 @@ def test_the_smallest_detectable_difference_has_80_percent_power(n, family):
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_below_two_repetitions_it_is_open_with_the_reason(n):
+def test_below_two_repetitions_there_is_neither_interval_nor_verdict(n):
     e = paired(ours[:n], theirs[:n])
     assert (e.low, e.high, e.p, e.detectable()) == (None, None, None, None)
-    assert "repetition" in e.reason
     assert decide(e, more_is_better=True, margin=0.1) == "inconclusive"
 
 
@@ -102,7 +101,6 @@ def test_equal_scores_are_equivalent_within_any_margin_and_never_better():
 def test_equal_differences_do_not_become_certainty_by_rounding():
     e = paired([0.3, 0.5, 0.9], [0.2, 0.4, 0.8])  # 0.3 - 0.2 != 0.5 - 0.4 in floating point
     assert (e.se, e.p, e.low) == (None, None, None)
-    assert "equal" in e.reason
     assert decide(e, more_is_better=True, margin=0.01) == "inconclusive"
 
 
@@ -236,9 +234,9 @@ def test_blocks_hold_four_overlaps_and_there_are_eight_if_they_can_be():
     assert window_blocks(6, 10) == [0] * 6
 
 
-def test_one_cluster_is_open_with_the_reason():
+def test_one_cluster_gives_no_interval():
     e = crossed(np.ones((3, 4)), np.zeros((3, 4)), [7, 7, 7, 7])
-    assert (e.difference, e.se, e.low) == (1.0, None, None) and "one cluster" in e.reason
+    assert (e.difference, e.se, e.low) == (1.0, None, None)
     with pytest.raises(ValueError, match="shape"):
         crossed(np.ones((3, 4)), np.zeros((3, 4)), [1, 2, 3])
 
@@ -299,7 +297,7 @@ def test_few_repetitions_are_shown_not_compared():
     (v,) = judge([claim("a", 40.0, n=3, margin=1.0)])
     assert (v.verdict, v.p, v.compared) == ("inconclusive", None, False) and v.low is not None
     assert v.detectable is None, "what is not compared could have seen nothing"
-    (v,) = judge([Claim("a", "shd", Estimate(0.1, 1, reason="one repetition says nothing about spread"), True)])
+    (v,) = judge([Claim("a", "shd", Estimate(0.1, 1), True)])
     assert (v.verdict, v.low, v.p, v.detectable) == ("inconclusive", None, None, None)
 
 

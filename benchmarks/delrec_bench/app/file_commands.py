@@ -8,7 +8,7 @@ import typer
 
 from delrec_bench.app.command_line import command, group, top
 from delrec_bench.app.options import Answer, Places, argument, option
-from delrec_bench.errors import BenchError
+from delrec_bench.errors import BenchError, nearest
 from delrec_bench.workspace import here
 
 data = group(
@@ -17,18 +17,8 @@ data = group(
     ("data make", "write the datasets that need no download"),
     ("data fetch shd", "download the official files and verify their checksums"),
 )
-export = group(
-    "Export a trained network to NIR or safetensors.",
-    ("export safetensors 3f2a", "the network of the run whose key starts with 3f2a"),
-    ("export nir model.safetensors", "convert a file to NIR"),
-)
 top.add_typer(data, name="data", rich_help_panel="Files")
-top.add_typer(export, name="export", rich_help_panel="Files")
 Tasks = Annotated[list[str] | None, argument("Tasks (default: all).", "[TASK]...")]
-ModelArgument = Annotated[
-    str, argument("First characters of a run's key, its folder or record, or a .safetensors file.", "MODEL")
-]
-OutOption = Annotated[Path | None, option("Output file (default: out/models/MODEL.FORMAT).", metavar="FILE")]
 
 
 @command("Files", ("collect ../node1 ../node2", "combine the runs of two machines"))
@@ -151,38 +141,38 @@ def _shelf(places: Places, names: list[str] | None, fresh: bool) -> Answer:
     return Answer({"files": files, "failed": failed}, f"{shelf.as_text(rows)}\n\n{last}", 1 if failed else 0)
 
 
-@command("", of=export)
-def nir(
+@command(
+    "Files",
+    ("export safetensors 3f2a", "the network of the run whose key starts with 3f2a"),
+    ("export nir model.safetensors", "convert a file to NIR"),
+)
+def export(
     places: Places,
-    model: ModelArgument,
-    out: OutOption = None,
-    step_ms: Annotated[float | None, option("Time step (default: the run's, or 1 ms).", min=1e-6, metavar="MS")] = None,
+    form: Annotated[str, argument("nir or safetensors.", "FORMAT")],
+    model: Annotated[str, argument("First characters of a run's key, its folder or record, or a .safetensors file.")],
+    out: Annotated[Path | None, option("Output file (default: out/models/MODEL.FORMAT).", metavar="FILE")] = None,
+    step_ms: Annotated[float | None, option("NIR's time step (default: the run's, or 1 ms).", min=1e-6)] = None,
 ) -> Answer:
-    """Export a network as a NIR graph.
+    """Export a trained network to NIR or safetensors.
 
     NIR can express hard resets, integer axonal or shared delays, batch norm (folded), and linear or leaky readouts. For
-    anything else this command reports an error that names the layer.
+    anything else this command reports an error that names the layer. `delrec_bench.export.load_network` reads
+    safetensors.
     """
     from delrec_bench.export import find_model
     from delrec_bench.export.nir_graph import export_nir
-
-    found = find_model(model, places.workspace, places.tables()[0])
-    step = step_ms or (found.record.data.get("step_ms") if found.record is not None else None) or 1.0
-    path = out or places.workspace.root / "out" / "models" / f"{found.name}.nir"
-    about = {"model": found.name, **{k: str(v) for k, v in found.header.about.items()}}
-    told = export_nir(path, found.network, step / 1000, about)
-    content = {"model": found.name, "file": str(path), "step_ms": step, "readers": told}
-    return Answer(content, "\n".join([f"written: {path} ({step:g} ms per step)", *told]))
-
-
-@command("", of=export)
-def safetensors(places: Places, model: ModelArgument, out: OutOption = None) -> Answer:
-    """Export a network as one .safetensors file, which `delrec_bench.export.load_network` reads."""
-    from delrec_bench.export import find_model
     from delrec_bench.workspace import write_atomic
 
+    if form not in ("nir", "safetensors"):
+        raise BenchError(f"export: unknown format '{form}'; {nearest(form, ('nir', 'safetensors'))}")
     found = find_model(model, places.workspace, places.tables()[0])
-    path = out or places.workspace.root / "out" / "models" / f"{found.name}.safetensors"
-    content = found.weights()
-    write_atomic(path, content)
-    return Answer({"model": found.name, "file": str(path), "bytes": len(content)}, f"written: {path}")
+    path = out or places.workspace.root / "out" / "models" / f"{found.name}.{form}"
+    content = {"model": found.name, "file": str(path)}
+    if form == "safetensors":
+        write_atomic(path, found.weights())
+        return Answer(content, f"written: {path}")
+    step = step_ms or (found.record.data.get("step_ms") if found.record is not None else None) or 1.0
+    about = {"model": found.name, **{k: str(v) for k, v in found.header.about.items()}}
+    told = export_nir(path, found.network, step / 1000, about)
+    text = "\n".join([f"written: {path} ({step:g} ms per step)", *told])
+    return Answer({**content, "step_ms": step, "readers": told}, text)

@@ -41,22 +41,22 @@ def option(text: str, *flags: str, metavar: str | None = None, **more: Any) -> A
     return typer.Option(*flags, help=text, metavar=metavar, **more)
 
 
-StudyOption = Annotated[
+Study = Annotated[
     str, option("A study (see delrec-bench list studies), or your own study file.", metavar="NAME|FILE.toml")
 ]
-ProfileOption = Annotated[str | None, option("A profile of the study (default: the study's default).", metavar="P")]
-MethodsOption = Annotated[str | None, option("Only these methods of the study.", metavar="A,B")]
-TasksOption = Annotated[str | None, option("Only these tasks of the study.", metavar="A,B")]
-DataOption = Annotated[str | None, option("Your own files in the task's file format.", metavar="DIR")]
+Profile = Annotated[str | None, option("A profile of the study (default: the study's default).", metavar="P")]
+OnlyMethods = Annotated[str | None, option("Only these methods of the study.", metavar="A,B")]
+OnlyTasks = Annotated[str | None, option("Only these tasks of the study.", metavar="A,B")]
+Data = Annotated[str | None, option("Your own files in the task's file format.", metavar="DIR")]
 DataOfTasks = Annotated[
     list[str] | None, option("Your own files for a task, in its file format.", "--data", metavar="TASK=DIR")
 ]
-DeviceOption = Annotated[str, option("Device to run on.", metavar="cpu|cuda|auto")]
-ArithmeticOption = Annotated[
+Device = Annotated[str, option("Device to run on.", metavar="cpu|cuda|auto")]
+Arithmetic = Annotated[
     str, option("portable: bitwise identical on all x86-64-v3 CPUs; native: fastest.", metavar="portable|native")
 ]
-JobsOption = Annotated[int | None, option("Number of worker processes (default: one per core).", metavar="N")]
-DryRunOption = Annotated[bool, option("Only show the runs and the time needed.", "--dry-run")]
+Jobs = Annotated[int | None, option("Number of worker processes (default: one per core).", metavar="N")]
+DryRun = Annotated[bool, option("Only show the runs and the time needed.", "--dry-run")]
 
 
 def _common(text: str, *flags: str, metavar: str | None = "DIR") -> Any:
@@ -181,3 +181,11 @@ def planned(work: "Work", requests: "Sequence[Request]", missing: "Sequence[Requ
     jobs, minutes = work.executor.jobs, work.cost(missing).seconds / work.executor.jobs / 60
     counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(requests), "run"), (jobs, "worker"))]
     return f"{counts[0]}, {len(missing)} to do with {counts[1]}: about {minutes:.1f} minutes"
+
+
+def say_failed(failed: Sequence[dict[str, str]]) -> None:
+    """Tell which runs failed, each with the command that tries it again."""
+    from delrec_bench.environment import say
+
+    for failure in failed:
+        say(f"failed: {failure['error']}\n  to retry: {failure['command']}")

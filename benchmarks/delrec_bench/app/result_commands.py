@@ -3,19 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from delrec_bench.app import options
 from delrec_bench.app.command_line import command
-from delrec_bench.app.options import (
-    Answer,
-    DataOfTasks,
-    DataOption,
-    Places,
-    ProfileOption,
-    StudyOption,
-    argument,
-    by_task,
-    option,
-    read_runs,
-)
+from delrec_bench.app.options import Answer, Places, argument, option
 from delrec_bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
@@ -33,9 +23,9 @@ if TYPE_CHECKING:
 )
 def report(
     places: Places,
-    study: StudyOption = "leaderboard",
-    profile: ProfileOption = None,
-    data: DataOfTasks = None,
+    study: options.Study = "leaderboard",
+    profile: options.Profile = None,
+    data: options.DataOfTasks = None,
     source: Annotated[str | None, option("Runs (default: yours and ours).", metavar="published|mlflow|DIR")] = None,
     publish: Annotated[bool, option("Write to reports/. Needs a clean git tree.", "--publish")] = False,
     allow_mixed: Annotated[bool, option("Allow runs from several code revisions.", "--allow-mixed")] = False,
@@ -48,8 +38,8 @@ def report(
     from delrec_bench.studies.expansion import Wanted, expand
 
     workspace, (methods, tasks) = places.workspace, places.tables()
-    expanded = expand(study, profile, methods, tasks, Wanted(data=by_task(data)))
-    records, failures = read_runs(workspace, source)
+    expanded = expand(study, profile, methods, tasks, Wanted(data=options.by_task(data)))
+    records, failures = options.read_runs(workspace, source)
     declared = page_of(expanded, methods, tasks, records, failures)
     if publish:
         paths = published(workspace, declared, records, allow_mixed=allow_mixed)
@@ -61,7 +51,7 @@ def report(
 
 @command(
     "Results",
-    ("compare delrec-axonal delrec-axonal-fixed --of leaderboard", "two methods, using the runs of one study"),
+    ("compare delrec-axonal delrec-axonal-fixed", "two methods of the leaderboard"),
     ("compare 'delrec-axonal (sigma 10.0)' 'delrec-axonal (sigma 0.0)' --of sigma", "two settings of a sweep"),
     ("compare runs published", "your runs and our stored ones"),
     ("compare ../other/runs runs", "runs from another machine and yours"),
@@ -70,8 +60,8 @@ def compare(
     places: Places,
     a: Annotated[str, argument("A method, a folder of runs, a record file, or 'published' (our runs).", "A")],
     b: Annotated[str, argument("What to compare A with.", "B")],
-    of: Annotated[str | None, option("Use only the runs of this study.", metavar="STUDY")] = None,
-    profile: ProfileOption = None,
+    of: Annotated[str, option("The study whose runs of two methods are compared.", metavar="STUDY")] = "leaderboard",
+    profile: options.Profile = None,
 ) -> Answer:
     """Compare two methods on each task, or check whether two sets of runs are equal, consistent or different.
 
@@ -79,7 +69,7 @@ def compare(
     """
     from delrec_bench.statistics.reproduced import judge, match
 
-    left, right = (None if of is not None else _runs_of(text, places.workspace) for text in (a, b))
+    left, right = (_runs_of(text, places.workspace) for text in (a, b))
     if left is None and right is None:
         return _compare_methods(places, a, b, of, profile)
     if left is None or right is None:
@@ -100,48 +90,34 @@ def _runs_of(text: str, workspace: "Workspace") -> "list[Record] | None":
     path = Path(text)
     if path.is_file():
         return [read_record(path)]
-    return read_runs(workspace, text)[0] if text == "published" or path.is_dir() else None
+    return options.read_runs(workspace, text)[0] if text == "published" or path.is_dir() else None
 
 
-def _compare_methods(places: Places, a: str, b: str, of: str | None, profile: str | None) -> Answer:
+def _compare_methods(places: Places, a: str, b: str, of: str, profile: str | None) -> Answer:
     from dataclasses import replace
 
-    from delrec_bench.report import words
     from delrec_bench.report.content import build
-    from delrec_bench.report.declared import Comparison, Declaration, Expected, official_tasks, page_of
-    from delrec_bench.studies.expansion import Study, expand
+    from delrec_bench.report.declared import Comparison, page_of
+    from delrec_bench.report.tables import as_text, verdict_table
+    from delrec_bench.studies.expansion import expand
 
-    records, failures = read_runs(places.workspace)
+    records, failures = options.read_runs(places.workspace)
     methods, tasks = places.tables()
-    if of is None:
-        runs = {r.key: Expected(r.method) for r in records if r.kind in ("run", "floor")}
-        declared = Declaration(Study("", "", ()), runs, tasks, official=official_tasks(records))
-    else:
-        declared = page_of(expand(of, profile, methods, tasks), methods, tasks, records, failures)
+    declared = page_of(expand(of, profile, methods, tasks), methods, tasks, records, failures)
     known = {expected.method for expected in declared.runs.values()}
     for name in (a, b):
         if name not in known:
-            raise BenchError(f"there are no runs of '{name}' to compare; {nearest(name, known)}")
+            raise BenchError(f"study '{of}' has no row '{name}'; {nearest(name, known)}")
     runs = {key: expected for key, expected in declared.runs.items() if expected.method in (a, b)}
-    whole = replace(declared.study, finding=None)
-    asked = replace(declared, study=whole, runs=runs, primary=None, empty=(), contrasts=(Comparison(a, b),))
+    asked = replace(declared, runs=runs, primary=None, empty=(), contrasts=(Comparison(a, b, "compared"),))
     page = build(asked, records)
-    if page.mixed:
-        raise BenchError(f"{words.some(page.mixed)}: there are runs with several settings; choose a study with --of")
-    shown = [d for d in page.judged.differences if (d.method["method"], d.control["method"]) == (a, b) and d.verdict.n]
+    shown = [d for d in page.judged.differences if d.about == "compared" and d.verdict.n]
     if not shown:
         raise BenchError(f"'{a}' and '{b}' have no task and repetition in common")
-    lines = [f"{a} - {b}"]
-    for d in shown:
-        v, metric, told = d.verdict, d.method["metric"], words.plural(d.verdict.n, "run")
-        if v.compared and v.p is not None:
-            told += f", 95 % interval {words.difference_range(metric, v.low, v.high)}, p {v.p:.2g}"
-        elif not v.compared:
-            told += ", too few for an interval"
-        lines.append(f"{declared.task_title(v.task)}: {words.difference(metric, v.difference or 0.0)} ({told})")
+    table = verdict_table(page, shown).drop(columns="comparison")
     fields = ("task", "difference", "low", "high", "n", "p")
     found = [{name: getattr(d.verdict, name) for name in fields} for d in shown]
-    return Answer({"differences": found}, "\n".join(lines))
+    return Answer({"differences": found}, f"{a} − {b}\n{as_text(table)}")
 
 
 LISTED = {
@@ -197,7 +173,7 @@ def score(
     file: Annotated[Path, argument("A csv with the columns position and prediction.", "FILE")],
     task: Annotated[str, option("The task (its test split is written by data export-splits).", metavar="TASK")],
     repetition: Annotated[int, option("The repetition whose split was used.", min=0, metavar="R")] = 0,
-    data: DataOption = None,
+    data: options.Data = None,
 ) -> Answer:
     """Score predictions from other code on the test split of a task."""
     from delrec_bench.config import Seeds

@@ -1,28 +1,11 @@
-"""Commands that make runs of their own: run, rerun, search, bench."""
+"""Commands that make runs of their own: run, rerun, search."""
 
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
+from delrec_bench.app import options
 from delrec_bench.app.command_line import command
-from delrec_bench.app.options import (
-    Answer,
-    ArithmeticOption,
-    DataOfTasks,
-    DataOption,
-    DeviceOption,
-    DryRunOption,
-    JobsOption,
-    MethodsOption,
-    Places,
-    ProfileOption,
-    StudyOption,
-    TasksOption,
-    argument,
-    by_task,
-    names,
-    option,
-    work_of,
-)
+from delrec_bench.app.options import Answer, Places, argument, option
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 
@@ -49,11 +32,11 @@ def run(
     profile: Annotated[str, option(_PROFILES, metavar="P")] = "quick",
     epochs: Annotated[int | None, option("Number of training epochs.", metavar="N")] = None,
     limit: Annotated[int | None, option("Maximum number of training samples.", metavar="N")] = None,
-    data: DataOption = None,
-    device: DeviceOption = "cpu",
+    data: options.Data = None,
+    device: options.Device = "cpu",
     engine: Annotated[str, option("Engine: auto, reference, cpu or triton.", metavar="NAME")] = "auto",
     threads: Annotated[int, option("Threads for delrec's kernels (native: also for torch).", metavar="N")] = 1,
-    arithmetic: ArithmeticOption = "portable",
+    arithmetic: options.Arithmetic = "portable",
     trial: Annotated[bool, option("Hyperparameter trial: separate seeds, validation score only.", "--trial")] = False,
     settings: Annotated[list[str] | None, option(_SETTINGS, "--set", metavar="KEY=VALUE")] = None,
 ) -> Answer:
@@ -165,14 +148,14 @@ def search(
     task: TaskArgument,
     size: Annotated[int | None, option("Parameters (default: the profile's widths).", min=1, metavar="N")] = None,
     profile: Annotated[str, option("Preset for all other settings, including epochs.", metavar="P")] = "embedded",
-    data: DataOption = None,
+    data: options.Data = None,
     draws: Annotated[int, option("Random draws, trained for a quarter of the epochs.", min=1, metavar="N")] = 24,
     finals: Annotated[int, option("Number of best draws to train in full.", min=1, metavar="N")] = 6,
     splits: Annotated[int, option("Number of validation splits for those.", min=1, metavar="N")] = 3,
     seed: Annotated[int, option("Seed of the draws: 0 sets the preset, others are independent searches.", min=0)] = 0,
-    device: DeviceOption = "cpu",
-    jobs: JobsOption = None,
-    dry_run: DryRunOption = False,
+    device: options.Device = "cpu",
+    jobs: options.Jobs = None,
+    dry_run: options.DryRun = False,
 ) -> Answer:
     """Search the hyperparameters of a method on a task.
 
@@ -185,7 +168,7 @@ def search(
 
     members = entry_of(method, places.tables()[0])
     executor = make_executor("local", places.workspace, jobs=default_jobs() if jobs is None else jobs)
-    work = work_of(places, executor)
+    work = options.work_of(places, executor)
     one = Searching(work, task, profile, members, size, data, device, draws, finals, splits, seed)
     cost = one.cost()
     say(f"{', '.join(members)} on {task}, size {one.size}, seed {seed}: {cost}")
@@ -197,60 +180,3 @@ def search(
     say(f"draw {found.chosen}, mean validation score {found.score:.4f}: {path}")
     name = found.name(task)
     return Answer(content | {"name": name, "file": str(path), "tuning_variance": tuning_variance(name)})
-
-
-@command(
-    "Run",
-    ("bench", "the leaderboard's methods on the tasks that need no download, about five minutes"),
-    ("bench --study three-tasks", "SHD, SSC and PS-MNIST at published widths; needs no data"),
-    ("bench --profile speech --data shd=DIR --data ssc=DIR", "on your own files"),
-    ("bench --again -- --benchmark-autosave --benchmark-compare", "save, and compare with the last saved measurement"),
-)
-def bench(
-    places: Places,
-    options: Annotated[list[str] | None, argument("For pytest, after --, such as --benchmark-compare.")] = None,
-    study: StudyOption = "leaderboard",
-    profile: ProfileOption = None,
-    data: DataOfTasks = None,
-    only_methods: MethodsOption = None,
-    only_tasks: TasksOption = None,
-    each: Annotated[float, option("Seconds per method and task.", metavar="S")] = 4.0,
-    quick: Annotated[bool, option("Three rounds only, as a quick check.", "--quick")] = False,
-    threads: Annotated[int, option("Number of threads for torch and numba.", metavar="N")] = 1,
-    device: DeviceOption = "cpu",
-    again: Annotated[bool, option("Repeat existing measurements.", "--again")] = False,
-) -> Answer:
-    """Measure parameter counts and latency: a training step, inference of a batch, inference of one sample.
-
-    Use an idle machine. Existing measurements from this machine are kept, so you can resume an interrupted command.
-    SHD, SSC and PS-MNIST need no data: inputs are random, with the task's shape and spike rate.
-    """
-    from dataclasses import replace
-
-    from delrec_bench.latency import measure
-    from delrec_bench.studies.expansion import Wanted, expand
-    from delrec_bench.studies.work import networks
-
-    methods, tasks = places.tables()
-    placed: Any = device  # checked by each request
-    only = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
-    expanded = expand(study, profile, methods, tasks, Wanted(*only, 1, by_task(data), placed))
-    requests = [replace(r, threads=threads) for r in networks(expanded.requests) if methods[r.method].build is not None]
-    words = f"delrec-bench bench --study {study} --profile {expanded.profile}"
-    words += "".join(f" --data {task}=DIR" for task in expanded.data)
-    words += f" --threads {threads}" * (threads > 1) + f" --device {device}" * (device != "cpu")
-    outcome = measure(
-        requests, methods, tasks, places.workspace, folders=places.folders(), each=each, quick=quick, again=again,
-        pytest=options or (), command=words, say=say,
-    )  # fmt: skip
-    rows = [
-        {"method": r.method, "task": r.task, "parameters": r.parameters, "host": r.measured["host"], **r.result}
-        for r in outcome.records
-    ]
-    lines = []
-    for row in rows:
-        times = [(name, row[f"{name}_ms"], row[f"{name}_ratio"]) for name in ("train", "infer", "batch1")]
-        told = [f"{name} -" if ms is None else f"{name} {ms:.4g} ms ({ratio:.2f})" for name, ms, ratio in times]
-        lines.append(f"{row['task']:<12} {row['method']:<24} {row['parameters']['total']:>9,}  {'  '.join(told)}")
-    content = {"latency": rows, "measured": outcome.measured, "failed": outcome.failed}
-    return Answer(content, "\n".join(lines), 1 if outcome.failed else 0)

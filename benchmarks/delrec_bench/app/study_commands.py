@@ -1,37 +1,21 @@
-"""Commands that do the runs of a study: reproduce, leaderboard."""
+"""Commands on a whole study: reproduce, leaderboard, bench."""
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from delrec_bench.app import options
 from delrec_bench.app.command_line import command
-from delrec_bench.app.options import (
-    Answer,
-    ArithmeticOption,
-    DataOfTasks,
-    DeviceOption,
-    DryRunOption,
-    JobsOption,
-    MethodsOption,
-    Places,
-    ProfileOption,
-    StudyOption,
-    TasksOption,
-    by_task,
-    names,
-    option,
-    planned,
-    read_runs,
-    together,
-    work_of,
-)
+from delrec_bench.app.options import Answer, Places, argument, option
 from delrec_bench.environment import say
 from delrec_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from delrec_bench.latency import Outcome
     from delrec_bench.records import Record
     from delrec_bench.statistics.reproduced import Reproduction
     from delrec_bench.studies.expansion import Study
@@ -50,20 +34,20 @@ LATENCY_SECONDS = 90.0  # for all methods and tasks together
 )
 def reproduce(
     places: Places,
-    study: StudyOption = "leaderboard",
-    profile: ProfileOption = None,
-    data: DataOfTasks = None,
-    only_methods: MethodsOption = None,
-    only_tasks: TasksOption = None,
+    study: options.Study = "leaderboard",
+    profile: options.Profile = None,
+    data: options.DataOfTasks = None,
+    only_methods: options.OnlyMethods = None,
+    only_tasks: options.OnlyTasks = None,
     repetitions: Annotated[int | None, option("Runs per method and task (default: the study's).", metavar="N")] = None,
-    device: DeviceOption = "cpu",
-    arithmetic: ArithmeticOption = "portable",
-    jobs: JobsOption = None,
+    device: options.Device = "cpu",
+    arithmetic: options.Arithmetic = "portable",
+    jobs: options.Jobs = None,
     executor: Annotated[str, option("Run here, on SLURM or on Dask.", metavar="local|slurm|dask")] = "local",
     per_device: Annotated[int | None, option("Workers per CUDA device (instead of --jobs).", metavar="N")] = None,
     scheduler: Annotated[str | None, option("A running Dask scheduler.", metavar="ADDRESS")] = None,
     executor_option: Annotated[list[str] | None, option("For SLURM: timeout_min, ...", metavar="KEY=VALUE")] = None,
-    dry_run: DryRunOption = False,
+    dry_run: options.DryRun = False,
     everything: Annotated[
         bool, option("All of the leaderboard, not one run per row without download.", "--all")
     ] = False,
@@ -83,31 +67,33 @@ def reproduce(
 
     start, workspace, (methods, tasks) = time.perf_counter(), places.workspace, places.tables()
     checked: dict[str, Any] = {"device": device, "arithmetic": arithmetic}  # by each request
-    only = names("--only-methods", only_methods), names("--only-tasks", only_tasks)
-    expanded = expand(study, profile, methods, tasks, Wanted(*only, repetitions, by_task(data), **checked))
+    only = options.names("--only-methods", only_methods), options.names("--only-tasks", only_tasks)
+    expanded = expand(study, profile, methods, tasks, Wanted(*only, repetitions, options.by_task(data), **checked))
     if per_device is not None and device == "cpu":
         raise BenchError(f"--per-device {per_device} needs --device cuda")
     if executor == "local":
         need_device(device)
         if device != "cpu" and torch.cuda.is_available() and jobs is None and per_device is None:
             per_device = 1  # as many as there are cores would meet on one card
-    jobs, options = default_jobs() if jobs is None else jobs, dict(map(parse_setting, executor_option or ()))
-    does = make_executor(executor, workspace, jobs=jobs, per_device=per_device, scheduler=scheduler, options=options)
+    jobs, more = default_jobs() if jobs is None else jobs, dict(map(parse_setting, executor_option or ()))
+    does = make_executor(executor, workspace, jobs=jobs, per_device=per_device, scheduler=scheduler, options=more)
     if dry_run:
         return _dry_run(expanded, places, does.jobs)
-    work = work_of(places, does)
+    work = options.work_of(places, does)
     again = list(expanded.requests)
     if expanded.name == "leaderboard" and not everything:
         # repetition 0 of every row on a task that every clone has, or that was named with its data
         again = [r for r in again if r.repetition == 0 and (tasks[r.task].embedded or r.data is not None)]
     missing, keys = work.missing(again)
-    say(f"study {expanded.name}, profile {expanded.profile}: {planned(work, again, missing)}")
+    say(f"study {expanded.name}, profile {expanded.profile}: {options.planned(work, again, missing)}")
     failed = work.do(missing)
     if not no_latency and len(again) == len(expanded.requests):
-        _measure_latency(expanded, places)
+        try:
+            _measure(places, expanded)
+        except BenchError as error:
+            say(f"warning: no latency: {error}")
     outcome, content = _finish(expanded, keys, places)
-    for failure in failed:
-        say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
+    options.say_failed(failed)
     say(f"done in {time.perf_counter() - start:.0f} s, {len(failed)} failed")
     say(str(outcome))
     reused = sum(request not in missing for request in again)
@@ -115,21 +101,20 @@ def reproduce(
     return Answer(content, code=1 if failed or outcome.word == "different" else 0)
 
 
-def _measure_latency(study: "Study", places: Places) -> None:
+def _measure(places: Places, study: "Study", each: float | None = None, threads: int = 1, **more: Any) -> "Outcome":
+    """Measure the latency of a study's networks, for `each` seconds."""
     from delrec_bench.latency import measure
     from delrec_bench.studies.work import networks
 
     methods, tasks = places.tables()
-    requests = networks([r for r in study.requests if r.repetition == 0 and methods[r.method].build is not None])
-    each = LATENCY_SECONDS / max(1, len(requests))
-    command = f"delrec-bench bench --study {study.argument} --profile {study.profile}"
-    try:
-        measure(
-            requests, methods, tasks, places.workspace, folders=places.folders(), each=each, command=command,
-            say=say,
-        )  # fmt: skip
-    except BenchError as error:
-        say(f"warning: no latency: {error}")
+    trained = networks([replace(r, threads=threads) for r in study.requests if r.repetition == 0])
+    requests = [r for r in trained if methods[r.method].build is not None]
+    words = f"delrec-bench bench --study {study.argument} --profile {study.profile}"
+    words += "".join(f" --data {task}=DIR" for task in study.data) + f" --threads {threads}" * (threads > 1)
+    words += "".join(f" --device {device}" for device in {r.device for r in requests} - {"cpu"})
+    each = LATENCY_SECONDS / max(1, len(requests)) if each is None else each
+    folders, workspace = places.folders(), places.workspace
+    return measure(requests, methods, tasks, workspace, folders=folders, each=each, command=words, say=say, **more)
 
 
 def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Reproduction, dict[str, Any]]":
@@ -150,8 +135,8 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
         say(f"MLflow: {sync(workspace, own[0], model_of, labels)}")
     except BenchError as error:  # a view of the records, which never stops their page
         say(f"warning: {error}")
-    records, failures = together(own, published)
-    declared = page_of(study, methods, tasks, records, failures)
+    records, failures = options.together(own, published)
+    declared = page_of(study, methods, tasks, records, failures, keys=keys)
     page = build(declared, records)
     paths = write_page(workspace.root / "out", page)
 
@@ -183,7 +168,7 @@ def _finish(study: "Study", keys: "Sequence[str]", places: Places) -> "tuple[Rep
 def _dry_run(study: "Study", places: Places, jobs: int) -> Answer:
     from delrec_bench.studies.work import Cost, Past, estimate, with_trained
 
-    (methods, tasks), past, whole = places.tables(), Past(read_runs(places.workspace)[0]), Cost()
+    (methods, tasks), past, whole = places.tables(), Past(options.read_runs(places.workspace)[0]), Cost()
     lines = [f"study {study.name}, profile {study.profile}"]
     for task in dict.fromkeys(request.task for request in study.requests):
         cost = estimate(with_trained([r for r in study.requests if r.task == task]), methods, tasks, past)
@@ -206,19 +191,17 @@ def _dry_run(study: "Study", places: Places, jobs: int) -> Answer:
 def leaderboard(
     places: Places,
     only_tasks: Annotated[str | None, option("Tasks (default: those without download).", metavar="A,B")] = None,
-    data: DataOfTasks = None,
+    data: options.DataOfTasks = None,
     repetitions: Annotated[int, option("Runs of each new method on each task.", min=1, metavar="N")] = 1,
-    jobs: JobsOption = None,
-    dry_run: DryRunOption = False,
+    jobs: options.Jobs = None,
+    dry_run: options.DryRun = False,
 ) -> Answer:
     """Print the leaderboard and write it to out/leaderboard/. Trains only the methods that --methods adds."""
-    from dataclasses import replace
-
     from delrec_bench.methods.method import FOLDER
-    from delrec_bench.report import words
     from delrec_bench.report.board import board_of
     from delrec_bench.report.content import build
     from delrec_bench.report.declared import BOARD, page_of
+    from delrec_bench.report.tables import as_text, verdict_table
     from delrec_bench.report.writing import write_page
     from delrec_bench.runs.executors import default_jobs, make_executor
     from delrec_bench.studies.expansion import expand
@@ -236,8 +219,8 @@ def leaderboard(
         profiles = study_file(study_path(BOARD)).profiles
         asked = [r for profile in profiles for r in expand(BOARD, profile, methods, tasks).requests]
         asked = [r for r in asked if r.method in new and r.repetition == 0]
-        own, offered = by_task(data), list(dict.fromkeys(r.task for r in asked))
-        chosen = names("--only-tasks", only_tasks) or [t for t in offered if tasks[t].embedded or t in own]
+        own, offered = options.by_task(data), list(dict.fromkeys(r.task for r in asked))
+        chosen = options.names("--only-tasks", only_tasks) or [t for t in offered if tasks[t].embedded or t in own]
         for task in (*chosen, *own):
             if task not in offered or task not in chosen:
                 raise BenchError(
@@ -251,24 +234,66 @@ def leaderboard(
             if r.task in chosen
         ]
         executor = make_executor("local", workspace, jobs=default_jobs() if jobs is None else jobs)
-        work = replace(work_of(places, executor), methods=methods)  # where the new ones are of the board
+        work = replace(options.work_of(places, executor), methods=methods)  # where the new ones are of the board
         missing = work.missing(requests)[0]
-        say(planned(work, requests, missing))
+        say(options.planned(work, requests, missing))
         if dry_run:
             return Answer({"new": [*new], "runs": len(requests), "to_do": len(missing)})
         failed = work.do(missing)
-        for failure in failed:
-            say(f"failed: {failure['error']}\n  to retry: {failure['command']}")
-    records, failures = read_runs(workspace)
+        options.say_failed(failed)
+    records, failures = options.read_runs(workspace)
     page = build(page_of(expand(BOARD, None, methods, tasks), methods, tasks, records, failures, new), records)
     paths = write_page(workspace.root / "out", page)
-    lines = ["Test accuracy in percent; NMSE: lower is better.\n", board_of(page).short().text() + "\n"]
-    for d in page.judged.differences:
-        if d.method["method"] in new and d.verdict.difference is not None:
-            size = words.difference(d.method["metric"], d.verdict.difference)
-            where = f"{page.declared.task_title(d.method['task'])}: {size} ({words.plural(d.verdict.n, 'run')})"
-            lines.append(f"{d.method.title} − {d.control.title} on {where}")
+    told = [d for d in page.judged.differences if d.method["method"] in new and d.verdict.n]
+    tables = [board_of(page).short(), *([verdict_table(page, told)] if told else [])]
+    text = "\n\n".join(["Test accuracy in percent; NMSE: lower is better.", *map(as_text, tables)])
     shown = ("task", "method", "metric", "n", "score_mean", "command")
     rows = [{name: row[name] for name in shown} for row in page.rows]
     content = {"new": [*new], "failed": failed, "rows": rows, "files": [str(path) for path in paths]}
-    return Answer(content, "\n".join([*lines, f"All columns: {paths[0]}"]), 1 if failed else 0)
+    return Answer(content, f"{text}\n\nAll columns: {paths[0]}", 1 if failed else 0)
+
+
+@command(
+    "Run",
+    ("bench", "the leaderboard's methods on the tasks that need no download, about five minutes"),
+    ("bench --study three-tasks", "SHD, SSC and PS-MNIST at published widths; needs no data"),
+    ("bench --profile speech --data shd=DIR --data ssc=DIR", "on your own files"),
+    ("bench --again -- --benchmark-autosave --benchmark-compare", "save, and compare with the last saved measurement"),
+)
+def bench(
+    places: Places,
+    pytest: Annotated[list[str] | None, argument("For pytest, after --, such as --benchmark-compare.")] = None,
+    study: options.Study = "leaderboard",
+    profile: options.Profile = None,
+    data: options.DataOfTasks = None,
+    only_methods: options.OnlyMethods = None,
+    only_tasks: options.OnlyTasks = None,
+    each: Annotated[float, option("Seconds per method and task.", metavar="S")] = 4.0,
+    quick: Annotated[bool, option("Three rounds only, as a quick check.", "--quick")] = False,
+    threads: Annotated[int, option("Number of threads for torch and numba.", metavar="N")] = 1,
+    device: options.Device = "cpu",
+    again: Annotated[bool, option("Repeat existing measurements.", "--again")] = False,
+) -> Answer:
+    """Measure parameter counts and latency: a training step, inference of a batch, inference of one sample.
+
+    Use an idle machine. Existing measurements from this machine are kept, so you can resume an interrupted command.
+    SHD, SSC and PS-MNIST need no data: inputs are random, with the task's shape and spike rate.
+    """
+    import pandas as pd
+
+    from delrec_bench.latency.subjects import MODES
+    from delrec_bench.studies.expansion import Wanted, expand
+
+    placed: Any = device  # checked by each request
+    only = options.names("--only-methods", only_methods), options.names("--only-tasks", only_tasks)
+    expanded = expand(study, profile, *places.tables(), Wanted(*only, 1, options.by_task(data), placed))
+    outcome = _measure(places, expanded, each, threads, quick=quick, again=again, pytest=pytest or ())
+    rows = [
+        {"method": r.method, "task": r.task, "parameters": r.parameters, "host": r.measured["host"], **r.result}
+        for r in outcome.records
+    ]
+    shown = ["task", "method", "parameters", *(f"{mode}_{of}" for mode in MODES for of in ("ms", "ratio"))]
+    frame = pd.DataFrame([row | {"parameters": row["parameters"]["total"]} for row in rows], columns=shown)
+    text = frame.to_string(index=False, na_rep="-", float_format="{:.4g}".format)
+    content = {"latency": rows, "measured": outcome.measured, "failed": outcome.failed}
+    return Answer(content, text, 1 if outcome.failed else 0)

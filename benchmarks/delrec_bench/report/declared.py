@@ -74,24 +74,24 @@ class Declaration:
     Attributes:
         study: Expanded in the profile of the page.
         runs: Key of every run of the expansion -> the row it belongs to. No other record is on the page.
+        awaited: Those of them without which the page is not complete.
         tasks: Those of the page among others.
         primary: The one comparison that the study's repetitions are meant for, or None.
         contrasts: What else is compared than each row with its own control; exploratory.
         empty: Rows that are shown also without runs.
         diverged: Of the runs, those whose training left the finite numbers: they have no record, and are not awaited.
         new: Methods of the board that are not the suite's -> the folder that they are in.
-        official: Tasks whose files, though a user's own, are official ones.
     """
 
     study: Study
     runs: Mapping[str, Expected]
+    awaited: Sequence[str] = ()
     tasks: Mapping[str, Task] = field(default_factory=dict)
     primary: Comparison | None = None
     contrasts: tuple[Comparison, ...] = ()
     empty: tuple[Empty, ...] = ()
     diverged: tuple[Failure, ...] = ()
     new: Mapping[str, str] = field(default_factory=dict)
-    official: frozenset[str] = frozenset()
 
     @property
     def page(self) -> str:
@@ -125,26 +125,6 @@ class Declaration:
         """A row's task."""
         return self.tasks[base_and_folder(task)[0]]
 
-    def task_title(self, task: str) -> str:
-        """What people call a row's task: other files in the layout of SHD are a stand-in, called by their folder."""
-        title, folder = self.about(task).called, base_and_folder(task)[1]
-        return f"{title} stand-in ({folder})" if folder and task not in self.official else title
-
-    def title_of(self, name: str) -> str:
-        """What people call a row."""
-        rows = (*self.runs.values(), *(one.expected for one in self.empty))
-        return next((row.title or row.method for row in rows if row.method == name), name)
-
-    def members(self, records: Iterable[Record]) -> list[Record]:
-        """The runs and floors among `records` that the page asks for, each key once, in the order of repetitions."""
-        found = {r.key: r for r in records if r.kind in ("run", "floor") and r.key in self.runs}
-        return sorted(found.values(), key=lambda r: (r.task, r.method, r.repetition, r.key))
-
-    def missing(self, records: Iterable[Record]) -> tuple[str, ...]:
-        """Keys of the runs that have no record, and did not diverge."""
-        there = {r.key for r in self.members(records)} | {f.key for f in self.diverged}
-        return tuple(key for key in self.runs if key not in there)
-
 
 def page_of(
     study: Study,
@@ -153,6 +133,7 @@ def page_of(
     records: Sequence[Record],
     failures: Sequence[Failure] = (),
     new: Mapping[str, str] | None = None,
+    keys: Sequence[str] | None = None,
 ) -> Declaration:
     """What the page of a study declares: of the leaderboard the board, in all its profiles and on all data.
 
@@ -161,14 +142,15 @@ def page_of(
         methods, tasks: The tables.
         records, failures: What there is.
         new: Methods that are added to the board -> the folder that they are in.
+        keys: Of the study's requests, where they are known; else they are found by their settings. Not of the board.
     """
     if study.name != BOARD:
-        keys = keys_of(study.requests, methods, tasks, records, failures)
-        return declaration(study, keys, methods, tasks, records, failures)
+        keys = keys or keys_of(study.requests, methods, tasks, records, failures)
+        return declaration(study, keys, methods, tasks, failures)
+    awaited = {(r.spot, r.repetition): r for r in study.requests}
     profiles = study_file(study_path(BOARD)).profiles
     expanded = [expand(BOARD, profile, methods, tasks) for profile in profiles]
     own = {base_and_folder(one.task) for one in (*records, *failures)}
-    awaited = {(r.spot, r.repetition): r for r in study.requests}
     requests = [
         replace(awaited.get((r.spot, r.repetition), r), data=data)
         for one in expanded
@@ -179,27 +161,12 @@ def page_of(
     margin = {task: value for one in expanded for task, value in one.margin.items()}
     profile = " ".join(profiles)
     whole = replace(study, requests=tuple(requests), page=BOARD, profile=profile, scored=False, margin=margin)
-    declared = declaration(whole, keys, methods, tasks, records, failures)
-    rows = {(one.task, one.expected.method): one.expected for one in declared.empty}
-    empty: dict[tuple[str, str], Empty] = {}
-    missing: dict[str, Expected] = {}
-    for request, key in zip(requests, keys, strict=True):
-        row = request.task, request.method
-        if request.data is None and request.repetition == 0:
-            budget = dict(request.overrides).get("budget")
-            empty.setdefault(row, Empty(request.task, rows[row], request.command(), budget))
-        if awaited.get((request.spot, request.repetition)) == request:  # of the other profiles nothing is awaited
-            missing[key] = rows[row]
-    return replace(declared, runs={**missing, **declared.runs}, empty=tuple(empty.values()), new=new or {})
+    asked = [key for r, key in zip(requests, keys, strict=True) if awaited.get((r.spot, r.repetition)) == r]
+    return replace(declaration(whole, keys, methods, tasks, failures), awaited=tuple(asked), new=new or {})
 
 
 def declaration(
-    study: Study,
-    keys: Sequence[str],
-    methods: MethodTable,
-    tasks: TaskTable,
-    records: Sequence[Record] = (),
-    failures: Sequence[Failure] = (),
+    study: Study, keys: Sequence[str], methods: MethodTable, tasks: TaskTable, failures: Sequence[Failure] = ()
 ) -> Declaration:
     """What a study in a profile declares of its page.
 
@@ -207,7 +174,6 @@ def declaration(
         study: Expanded.
         keys: Key of each of its requests.
         methods, tasks: The tables.
-        records: What there is: of a study whose page does not expect its runs, those that are there are declared.
         failures: Runs that failed; those of its own that diverged are told on the page.
     """
     names = names_of(study)
@@ -215,7 +181,7 @@ def declaration(
     rows = {
         spot: Expected(
             method=name,
-            control=whole.get(spot) or _control_row(spot, methods[spot[0]].control, names),
+            control=whole.get(spot) or _named(names, methods[spot[0]].control, dict(spot[2]), spot[1]),
             base=spot[0],
             point=_point(spot, study),
             title=methods[spot[0]].called + words.place(_point(spot, study)),
@@ -223,10 +189,11 @@ def declaration(
         )
         for spot, name in names.items()
     }
-    runs = {key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)}
-    if not study.scored:
-        made = {r.key for r in records} | {f.key for f in failures}
-        runs = {key: expected for key, expected in runs.items() if key in made}
+    empty = {
+        request.spot: Empty(request.task, rows[request.spot], request.command(), dict(request.overrides).get("budget"))
+        for request in reversed(study.requests)  # so that the first counts
+        if not study.scored
+    }
     primary = None
     if (asked := study.primary) is not None:
         elsewhere = asked.model_copy(update={"at": asked.at | asked.minus_at})
@@ -234,26 +201,19 @@ def declaration(
         primary = Comparison(*_rows_of(asked, names), over=tuple(asked.over), minus=minus)
     return Declaration(
         study=study,
-        runs=runs,
+        runs={key: rows[request.spot] for request, key in zip(study.requests, keys, strict=True)},
+        awaited=tuple(dict.fromkeys(keys)) if study.scored else (),
         tasks=tasks,
         primary=primary,
         contrasts=tuple(Comparison(*_rows_of(contrast, names), contrast.about) for contrast in study.contrasts),
-        empty=() if study.scored else tuple(Empty(spot[1], expected) for spot, expected in rows.items()),
-        diverged=tuple(_diverged(study, keys, failures, runs)),
-        official=official_tasks(records),
+        empty=tuple(empty.values()),
+        diverged=tuple(_diverged(study, keys, failures)),
     )
 
 
-def official_tasks(records: Iterable[Record]) -> frozenset[str]:
-    """The tasks whose files, though a user's own, are official ones."""
-    return frozenset(record.task for record in records if str(record.data.get("stamp")).startswith("OFFICIAL"))
-
-
-def _diverged(
-    study: Study, keys: Sequence[str], failures: Iterable[Failure], runs: Mapping[str, Expected]
-) -> Iterable[Failure]:
+def _diverged(study: Study, keys: Sequence[str], failures: Iterable[Failure]) -> Iterable[Failure]:
     """The runs of a page whose training left the finite numbers, and those that are derived from such a run."""
-    gone = {failure.key: failure for failure in failures if failure.diverged and failure.key in runs}
+    gone = {failure.key: failure for failure in failures if failure.diverged}
     trained = {r.command(): gone[key] for r, key in zip(study.requests, keys, strict=True) if key in gone}
     for request, key in zip(study.requests, keys, strict=True):
         if key in gone:
@@ -277,12 +237,6 @@ def _point(spot: Spot, study: Study) -> tuple[tuple[str, Any], ...]:
     return tuple((key.rpartition(".")[2], value) for key, value in spot[2] if len(study.axes[key]) > 1)
 
 
-def _control_row(spot: Spot, control: str | None, names: Mapping[Spot, str]) -> str | None:
-    """The row of a method's control at the same point, equal on the axes that both have; None where it is left out."""
-    theirs = {other: name for other, name in names.items() if other[:2] == (control, spot[1])}
-    return next((name for other, name in theirs.items() if _at(other, dict(spot[2]))), None if theirs else control)
-
-
 def _whole_rows(study: Study, names: Mapping[Spot, str]) -> dict[Spot, str]:
     """Of rows whose trained delays were changed, or deployed in another way: the row of the same network left whole."""
     first = [request for request in study.requests if request.repetition == 0]
@@ -295,15 +249,16 @@ def _whole_rows(study: Study, names: Mapping[Spot, str]) -> dict[Spot, str]:
     }
 
 
-def _at(spot: Spot, place: Mapping[str, Any]) -> bool:
-    """Whether a spot stands at `place` on the axes that both have."""
-    return all(place.get(key, value) == value for key, value in spot[2])
+def _named(names: Mapping[Spot, str], method: str | None, at: Mapping[str, Any], task: str | None = None) -> str | None:
+    """The row of a method, on a task or on any, that stands at `at` on the axes that it has; None where there is none.
+
+    A row that has not the axis stands everywhere along it.
+    """
+    theirs = (spot for spot in names if spot[0] == method and task in (None, spot[1]))
+    return next((names[spot] for spot in theirs if all(at.get(key, value) == value for key, value in spot[2])), None)
 
 
 def _rows_of(asked: Pair, names: Mapping[Spot, str]) -> tuple[str, str]:
     """The rows of the two that a study wants compared."""
-
-    def row(method: str, at: Mapping[str, Any]) -> str:
-        return next((name for spot, name in names.items() if spot[0] == method and _at(spot, at)), method)
-
-    return row(asked.method, asked.at), row(asked.control, {**asked.at, **asked.control_at})
+    control = _named(names, asked.control, {**asked.at, **asked.control_at})
+    return _named(names, asked.method, asked.at) or asked.method, control or asked.control

@@ -21,22 +21,10 @@ INK, GREY, BLUE = "#1f2937", "#8a93a3", "#3b76d6"
 WIDTH = 4.8  # inches; on a telephone, in a column of 370 pixels, letters of 10.5 points are 11 pixels high
 BROAD = 7.4  # of a figure that scrolls there: its letters of 8.5 points are 11 pixels high
 LETTERS, SMALL = 10.5, 8.5
-RING: Any = {
-    "markersize": 3.6,
-    "markerfacecolor": "none",
-    "markeredgecolor": INK,
-    "markeredgewidth": 0.6,
-    "alpha": 0.45,
-}
-"""A single run."""
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "delrec-bench",
     "font.size": LETTERS,
-    "axes.labelsize": LETTERS,
-    "xtick.labelsize": LETTERS,
-    "ytick.labelsize": LETTERS,
-    "legend.fontsize": LETTERS,
     "axes.edgecolor": INK,
     "axes.linewidth": 0.6,
     "grid.color": "#e3e7ee",
@@ -66,7 +54,7 @@ class Drawn:
 @contextmanager
 def panels(heights: Sequence[float], width: float = WIDTH) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure with a panel below the other, each of a height in inches, in the look of all figures."""
-    with matplotlib.rc_context(), sns.axes_style("whitegrid", rc=_STYLE), matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(sns.axes_style("whitegrid") | _STYLE):
         figure = Figure(figsize=(width, sum(heights)), layout="constrained")
         axes = figure.subplots(len(heights), height_ratios=heights, squeeze=False)[:, 0]
         yield figure, list(axes)

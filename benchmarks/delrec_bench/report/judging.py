@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from delrec_bench.config.searched import tuning_variance
-from delrec_bench.metrics import metric_named
 from delrec_bench.records import Record
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.rows import Row
@@ -16,19 +15,82 @@ from delrec_bench.statistics.paired import Estimate, paired, with_tuning
 from delrec_bench.statistics.verdicts import Answer, Claim, Verdict, answer_of, judge, mean_over, rank_groups
 
 
-class Difference(NamedTuple):
-    """A row against another on one task: the verdict over repetitions, and method minus control of each.
+@dataclass(frozen=True)
+class Pairing:
+    """Two rows of a task to compare; of an interaction also the two whose difference is taken off.
 
-    `wide` is the same difference over repetitions AND samples, clustered; None where predictions do not match. `about`
-    is what the comparison is of, where the study says it.
+    `about` is what the comparison is of, where the study says it; `primary` whether it is the declared one.
     """
 
-    verdict: Verdict
     method: Row
     control: Row
-    each: tuple[float, ...]
-    wide: Estimate | None
     about: str = ""
+    primary: bool = False
+    minus: tuple[Row, ...] = ()
+
+    @property
+    def hypothesis(self) -> str:
+        """It in the names of its rows."""
+        less = f", less {' against '.join(row['method'] for row in self.minus)}" if self.minus else ""
+        return f"{self.method['method']} against {self.control['method']}{less}"
+
+    @property
+    def shared(self) -> list[tuple[Record, ...]]:
+        """The records of the repetitions that all rows have."""
+        sides = [{r.repetition: r for r in row.records} for row in (self.method, self.control, *self.minus)]
+        return [tuple(side[i] for side in sides) for i in sorted(set.intersection(*map(set, sides)))]
+
+    @property
+    def tuning(self) -> list[tuple[float, float]]:
+        """The tuning variance of each of two rows that were searched separately; none of rows that share a search."""
+        if self.method.searched == self.control.searched:
+            return []
+        found = map(tuning_variance, [*self.method.searched, *self.control.searched])
+        return [variance for variance in found if variance is not None]
+
+    @property
+    def scores(self) -> tuple[Any, Any]:
+        """The scores of both sides, by shared repetition."""
+        values = np.array([[r.score for r in records] for records in self.shared])
+        return self._sides(values.reshape(-1, 2 + len(self.minus)).T)
+
+    @property
+    def each(self) -> list[float]:
+        """Method minus control in every shared repetition."""
+        a, b = self.scores
+        return list((a - b).tolist())
+
+    def claim(self, margin: float | None) -> Claim:
+        """What is judged: the difference over repetitions."""
+        estimate = with_tuning(paired(*self.scores, resolution=self.method.resolution), self.tuning)
+        more, task = self.method.metric.more_is_better, self.method["task"]
+        return Claim(self.hypothesis, task, estimate, more, margin, "primary" if self.primary else "exploratory")
+
+    def over_samples(self, overlap: int) -> Estimate | None:
+        """The difference over repetitions AND samples, clustered; None where predictions do not match."""
+        shared = self.shared
+        targets = [r.targets.array for records in shared for r in records if r.targets is not None]
+        if not targets or not all(np.array_equal(t, targets[0]) for t in targets):
+            return None
+        per_sample, sides = self.method.metric.per_sample, zip(*shared, strict=True)
+        scored = [np.stack([per_sample(np.asarray(r.predictions), targets[0]) for r in side]) for side in sides]
+        speakers = shared[0][0].groups
+        clusters: Any = None if speakers is None else speakers.array
+        if clusters is None and overlap > 1:
+            clusters = window_blocks(len(targets[0]), overlap)
+        return with_tuning(crossed(*self._sides(scored), clusters), self.tuning)
+
+    def _sides(self, values: Any) -> tuple[Any, Any]:
+        """What is subtracted from what: (a, b), or of four (a - b, c - d)."""
+        return (values[0] - values[1], values[2] - values[3]) if self.minus else tuple(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(Pairing):
+    """A pairing, judged over its repetitions; `wide` is the same difference over its samples, too."""
+
+    verdict: Verdict
+    wide: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -51,66 +113,31 @@ class Judged:
     @property
     def primary(self) -> tuple[Difference, ...]:
         """The declared comparison, task by task."""
-        return tuple(d for d in self.differences if d.verdict.kind == "primary")
-
-
-class _Asked(NamedTuple):
-    """Two rows to compare; of an interaction also the two whose difference is taken off."""
-
-    row: Row
-    other: Row
-    about: str = ""
-    primary: bool = False
-    minus: tuple[Row, ...] = ()
-
-    @property
-    def hypothesis(self) -> str:
-        less = f", less {' against '.join(row['method'] for row in self.minus)}" if self.minus else ""
-        return f"{self.row['method']} against {self.other['method']}{less}"
-
-    @property
-    def shared(self) -> list[tuple[Record, ...]]:
-        """The records of the repetitions that all rows have."""
-        sides = [{r.repetition: r for r in row.records} for row in (self.row, self.other, *self.minus)]
-        return [tuple(side[i] for side in sides) for i in sorted(set.intersection(*map(set, sides)))]
-
-    @property
-    def tuning(self) -> list[tuple[float, float]]:
-        """The tuning variance of each of two rows that were searched separately; none of rows that share a search."""
-        if self.row.searched == self.other.searched:
-            return []
-        found = map(tuning_variance, [*self.row.searched, *self.other.searched])
-        return [variance for variance in found if variance is not None]
+        return tuple(d for d in self.differences if d.primary)
 
 
 def judge_page(declared: Declaration, rows: Sequence[Row]) -> Judged:
     """Every claim of a page; the declared comparison is corrected over its tasks (Holm), the others are exploratory."""
-    made: dict[tuple[str, str], _Asked] = {}
-    for asked in _asked(declared, rows):
-        made.setdefault((asked.row["task"], asked.hypothesis), asked)
-    claims, sides = [], []
-    for (task, hypothesis), asked in made.items():
-        scores = np.array([[r.score for r in records] for records in asked.shared])
-        sides.append(_two_sides(scores.reshape(-1, 2 + len(asked.minus)).T))
-        estimate = with_tuning(paired(*sides[-1], resolution=asked.row.resolution), asked.tuning)
-        more, margin = metric_named(asked.row["metric"]).more_is_better, declared.margin(task)
-        claims.append(Claim(hypothesis, task, estimate, more, margin, "primary" if asked.primary else "exploratory"))
-    found = [
-        Difference(verdict, asked.row, asked.other, tuple((a - b).tolist()), _wide(declared, asked), asked.about)
-        for asked, verdict, (a, b) in zip(made.values(), judge(claims), sides, strict=True)
-    ]
-    found.sort(key=lambda d: (d.verdict.kind != "primary", d.control.kind == "floor"))
-    primary = [d for d in found if d.verdict.kind == "primary"]
-    one_metric = len({d.method["metric"] for d in primary}) == 1
-    return Judged(
-        answer=answer_of([d.verdict for d in primary]) if primary else None,
-        mean=mean_over([c.estimate for c in claims if c.kind == "primary"]) if one_metric else None,
-        differences=tuple(found),
-        ranks=_ranks(rows),
+    made: dict[tuple[str, str], Pairing] = {}
+    for pairing in _pairings(declared, rows):
+        made.setdefault((pairing.method["task"], pairing.hypothesis), pairing)
+    pairings = sorted(made.values(), key=lambda p: (not p.primary, p.control.kind == "floor"))
+    claims = [pairing.claim(declared.margin(pairing.method["task"])) for pairing in pairings]
+    found = tuple(
+        Difference(**vars(p), verdict=verdict, wide=p.over_samples(declared.about(p.method["task"]).overlap))
+        for p, verdict in zip(pairings, judge(claims), strict=True)
     )
+    primary = [claim for claim in claims if claim.kind == "primary"]
+    return Judged(
+        answer=answer_of([d.verdict for d in found if d.primary]) if primary else None,
+        mean=mean_over([c.estimate for c in primary]) if len({p.method["metric"] for p in found if p.primary}) == 1
+        else None,
+        differences=found,
+        ranks=_ranks(rows),
+    )  # fmt: skip
 
 
-def _asked(declared: Declaration, rows: Sequence[Row]) -> Iterable[_Asked]:
+def _pairings(declared: Declaration, rows: Sequence[Row]) -> Iterable[Pairing]:
     """The declared two, every row with its control, the contrasts, and every row with the floors of its task."""
     by_name = {(row["task"], row["method"]): row for row in rows if row.records}
     primary = declared.primary
@@ -118,35 +145,13 @@ def _asked(declared: Declaration, rows: Sequence[Row]) -> Iterable[_Asked]:
         if primary is not None and primary.method == method and (task, primary.control) in by_name:
             minus = tuple(by_name[task, name] for name in primary.minus if (task, name) in by_name)
             if len(minus) == len(primary.minus):
-                yield _Asked(row, by_name[task, primary.control], "", primary.covers(task), minus)
+                yield Pairing(row, by_name[task, primary.control], "", primary.covers(task), minus)
         pairs = [(contrast.control, contrast.about) for contrast in declared.contrasts if contrast.method == method]
         pairs.append((row.asked.control or "", ""))
         pairs += [(floor["method"], "") for floor in rows if floor.kind == "floor" and row.kind == "run"]
         for control, about in pairs:
             if (task, control) in by_name:
-                yield _Asked(row, by_name[task, control], about)
-
-
-def _two_sides(values: Any) -> tuple[Any, Any]:
-    """What is subtracted from what: (a, b), or of four (a - b, c - d)."""
-    return tuple(values) if len(values) == 2 else (values[0] - values[1], values[2] - values[3])
-
-
-def _wide(declared: Declaration, asked: _Asked) -> Estimate | None:
-    shared = asked.shared
-    targets = [r.targets.array for records in shared for r in records if r.targets is not None]
-    if not targets or not all(np.array_equal(t, targets[0]) for t in targets):
-        return None
-    per_sample = metric_named(asked.row["metric"]).per_sample
-    scored = [
-        np.stack([per_sample(r.predictions.array, targets[0]) for r in side if r.predictions is not None])
-        for side in zip(*shared, strict=True)
-    ]
-    speakers, overlap = shared[0][0].groups, declared.about(asked.row["task"]).overlap
-    clusters: Any = None if speakers is None else speakers.array
-    if clusters is None and overlap > 1:
-        clusters = window_blocks(len(targets[0]), overlap)
-    return with_tuning(crossed(*_two_sides(scored), clusters), asked.tuning)
+                yield Pairing(row, by_name[task, control], about)
 
 
 def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
@@ -155,7 +160,7 @@ def _ranks(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
     for task in dict.fromkeys(row["task"] for row in rows):
         runs = [r for r in rows if r["task"] == task and r.kind == "run" and r.compared and not r.diverged]
         if len(runs) > 1:
-            more, step = metric_named(runs[0]["metric"]).more_is_better, max(row.resolution for row in runs)
+            more, step = runs[0].metric.more_is_better, max(row.resolution for row in runs)
             found = rank_groups({r["method"]: r.scores for r in runs}, more_is_better=more, resolution=step)
             ranks |= {(task, method): rank for method, rank in found.items()}
     return ranks

@@ -6,15 +6,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-DATASETS = {
+_DATASETS = {
     "shd": "SHD",
     "ssc": "SSC",
     "ps-mnist": "PS-MNIST",
     "yin-yang": "Yin-Yang",
     "mackey-glass": "Mackey-Glass tau 17 H 20",
 }
-"""Task -> the dataset whose published values may stand beside it: the same data, never a stand-in."""
-_NEEDS = {DATASETS["mackey-glass"]: {"tau": 17, "horizon": 20}}  # options of the task
+"""Task -> the dataset whose published values may stand beside it."""
+_NEEDS = {"mackey-glass": {"tau": 17, "horizon": 20}}  # options of the task
 
 
 class Published(NamedTuple):
@@ -43,19 +43,18 @@ def _values() -> dict[tuple[str, str], Published]:
     return found
 
 
-def dataset_of(task: str, stamp: str | None) -> str | None:
-    """The dataset whose published values may stand beside a row: never of a part of it, nor of a stand-in.
+def published_for(task: str, stamp: str | None, method: str, options: Mapping[str, Any]) -> Published | None:
+    """The published value of a method on the very data of a row, or None: a part of it, or a stand-in, has none.
 
-    Also of a user's own copy of all official files; a row without a stamp has a size and a latency alone.
+    Args:
+        task: The row's; a user's own copy of all official files counts as the task.
+        stamp: Whose data it is; None of a row that has a size and a latency alone.
+        method: Of the suite.
+        options: Of the task, empty for its own.
     """
-    if stamp in ("OFFICIAL SUBSET", "STAND-IN"):
+    name = task.partition(":")[0] if stamp == "OFFICIAL" else task
+    if stamp in ("OFFICIAL SUBSET", "STAND-IN") or name not in _DATASETS:
         return None
-    return DATASETS.get(task.partition(":")[0] if stamp == "OFFICIAL" else task)
-
-
-def published_for(dataset: str | None, method: str, configuration: Mapping[str, Any]) -> Published | None:
-    """The published value of this method on this very dataset, or None."""
-    options = configuration.get("task", {})
-    if any(options.get(name) != value for name, value in _NEEDS.get(dataset or "", {}).items()):
+    if any(options.get(option) != value for option, value in _NEEDS.get(name, {}).items()):
         return None
-    return _values().get((dataset or "", method))
+    return _values().get((_DATASETS[name], method))

@@ -1,18 +1,19 @@
 """From a page's records to its rows: a task and a method, in the columns of the page's csv."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scipy.stats import binom
 
 from delrec_bench.metrics import metric_named
+from delrec_bench.metrics.metric import Metric
 from delrec_bench.records import DATA_KINDS, Record, canonical_json
 from delrec_bench.records.results import activity
 from delrec_bench.report import words
 from delrec_bench.report.declared import Declaration, Empty, Expected
-from delrec_bench.report.published import dataset_of, published_for
+from delrec_bench.report.published import published_for
 from delrec_bench.statistics.paired import paired
 from delrec_bench.statistics.verdicts import SHOWN_ONLY
 
@@ -62,6 +63,11 @@ class Row:
         return self.asked.base or self.asked.method
 
     @property
+    def metric(self) -> Metric:
+        """That of its score."""
+        return metric_named(self["metric"])
+
+    @property
     def scores(self) -> dict[int, float]:
         """Repetition -> score."""
         return {r.repetition: r.score for r in self.records}
@@ -79,7 +85,7 @@ class Row:
     @property
     def resolution(self) -> float:
         """The smallest step of a score: 1 / test samples where it is a share of them, else 0."""
-        return max((1 / r.result["total"] for r in self.records if metric_named(r.metric).classifies), default=0.0)
+        return max((1 / r.result["total"] for r in self.records if self.metric.classifies), default=0.0)
 
     @property
     def counts(self) -> Mapping[str, Any]:
@@ -102,50 +108,33 @@ class Row:
     @property
     def revisions(self) -> set[str]:
         """The code revisions among the row's records."""
-        return set(map(revision, self.records))
+        return set(map(_revision, self.records))
 
 
 def too_short(rows: Iterable[Row]) -> str:
     """In how many of their runs the last epoch was the best, if chance hardly allows that (binomial, 5 percent)."""
     lengths, last = [], 0
-    for record in (record for row in rows for record in row.records if record.result.get("selection") == "validation"):
-        metric = metric_named(record.metric)
-        name = f"valid_{metric.name}"
-        curve = [metric.rank(entry[name]) for entry in record.history if name in entry]
-        if len(curve) > 1:
+    for row, record in ((of, record) for of in rows for record in of.records):
+        name = f"valid_{record.metric}"
+        curve = [row.metric.rank(entry[name]) for entry in record.history if name in entry]
+        if len(curve) > 1 and record.result.get("selection") == "validation":
             lengths.append(len(curve))
             last += curve[-1] < min(curve[:-1])
-    if not lengths or binom.sf(last - 1, len(lengths), 1 / max(lengths)) >= 0.05:
-        return ""
-    return f"{last} of {words.plural(len(lengths), 'run')}"
+    unlikely = lengths and binom.sf(last - 1, len(lengths), 1 / max(lengths)) < 0.05
+    return f"{last} of {words.plural(len(lengths), 'run')}" if unlikely else ""
 
 
-def setting(record: Record, drawn: Collection[str] = ()) -> str:
-    """What the records of a row must share: configuration without seeds and without what is drawn, results version."""
-    shared = {
-        k: {name: of for name, of in v.items() if f"{k}.{name}" not in drawn} if isinstance(v, dict) else v
-        for k, v in record.configuration.items()
-        if k not in ("seeds", "repetition")
-    }
-    return canonical_json([shared, record.provenance.get("results_version")])
-
-
-def revision(record: Record) -> str:
+def _revision(record: Record) -> str:
     """Short revision of the code that made the record, marked where the tree was dirty; "unknown" if not recorded."""
     name = str(record.provenance.get("revision") or "unknown")[:12]
     return name + ("+dirty" if record.provenance.get("dirty") else "")
 
 
-def host_of(record: Record) -> str | None:
-    """The machine that made the record, in a line."""
-    host = record.measured.get("host")
-    return ", ".join(f"{k} {v}" for k, v in host.items()) if isinstance(host, dict) else host
-
-
 def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
     """The rows of a page, task by task: official data first, methods from best to worst, then floors."""
+    found = {r.key: r for r in records if r.kind in ("run", "floor") and r.key in declared.runs}
     groups: dict[tuple[str, str], list[Record]] = {}
-    for record in declared.members(records):
+    for record in sorted(found.values(), key=lambda r: (r.task, r.method, r.repetition, r.key)):
         groups.setdefault((record.task, declared.runs[record.key].method), []).append(record)
     latency = comparable([r for r in records if r.kind == "latency"])
     rows = [_row(declared, task, declared.runs[of[0].key], of, latency) for (task, _), of in groups.items()]
@@ -158,8 +147,7 @@ def build_rows(declared: Declaration, records: Sequence[Record]) -> list[Row]:
 
     def order(row: Row) -> tuple[Any, ...]:
         kind = -DATA_KINDS.index(str(kinds.get(row["task"], "OFFICIAL")).split()[0])
-        mean = row["score_mean"]
-        rank = 0.0 if mean is None else metric_named(row["metric"]).rank(mean)
+        rank = row.metric.rank(row["score_mean"]) if row.records else 0.0
         return kind, row["task"], ("run", "empty", "floor").index(row.kind), rank, row["method"]
 
     return sorted(rows, key=order)
@@ -170,15 +158,11 @@ def comparable(records: Iterable[Record]) -> list[Record]:
 
     A newer measurement never stands in for one made elsewhere.
     """
-    alike: dict[str, dict[tuple[str, str, str], Record]] = {}
-    for r in sorted(records, key=_newest):
-        place = canonical_json([host_of(r), r.device, r.configuration.get("threads")])
+    alike: dict[tuple[Any, ...], dict[tuple[str, str, str], Record]] = {}
+    for r in sorted(records, key=lambda r: (str(r.measured.get("finished_at")), r.key)):
+        place = r.measured.get("host"), r.device, r.configuration.get("threads")
         alike.setdefault(place, {})[r.task, r.method, canonical_json(r.configuration.get("network"))] = r
     return list(max(alike.values(), key=len, default={}).values())
-
-
-def _newest(record: Record) -> tuple[str, str]:
-    return str(record.measured.get("finished_at")), record.key
 
 
 def _row(
@@ -192,15 +176,6 @@ def _row(
     method = asked.base or asked.method
     measured = _latency_of(task, method, group, latency, empty)
     of = group or ([measured] if measured else [])
-    source = of[0] if of else None
-    configuration: Mapping[str, Any] = source.configuration if source else {}
-    data: Mapping[str, Any] = source.data if source else {}
-    counts: Mapping[str, Any] = source.parameters if source else {}
-    times: Mapping[str, Any] = measured.result if measured else {}
-    stamp = str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None  # a latency uses no data
-    condition = "evaluation" in configuration
-    published = None if condition else published_for(dataset_of(task, stamp), method, configuration)
-    metric = source.metric if source else published.metric if published else None
     lost = sorted(
         f.repetition for f in declared.diverged if (f.task, declared.runs[f.key].method) == (task, asked.method)
     )
@@ -208,55 +183,66 @@ def _row(
     folder = f" --methods {declared.new[asked.method]}" if asked.method in declared.new else ""
     values: dict[str, Any] = dict.fromkeys(COLUMNS) | {
         "task": task,
-        "data": stamp,
+        "data": str(group[0].data.get("stamp") or group[0].data["kind"]) if group else None,  # a latency uses no data
         "method": asked.method,
-        "learned": (source.learned or None) if source else None,
-        "metric": metric,
         "n": len(group),
         "lost": len(lost) / (len(group) + len(lost)) if group else None,
-        "selection": _joined(r.result.get("selection") for r in group),
-        "host": _joined(map(host_of, of)),
-        "code_revision": _joined(map(revision, of)),
-        "data_digest": data.get("digest"),
         "command": one_command(command + folder for command in commands if command),
     }
-    if group and metric:
-        estimate = paired([r.score for r in group], [0.0] * len(group))
-        values |= {"score_mean": sum(r.score for r in group) / len(group), "score_sd": estimate.sd}
-        if len(group) > SHOWN_ONLY and estimate.low is not None and estimate.high is not None:
-            known = metric_named(metric)  # no score can be beyond its limits
-            values |= {"score_low": known.clipped(estimate.low), "score_high": known.clipped(estimate.high)}
-    # pixels have no duration: a step of 0 ms is none
-    values |= {n: data.get(n) or None for n in ("step_ms", "steps", "representation", "augmentation")}
-    values |= {name: _joined(getattr(r, name) for r in of) for name in ("engine", "device")}
-    values |= {f"parameters_{k}": counts.get(k) for k in ("total", "weights", "delays", "neuron")}
-    if published:
-        named = {"score": published.value, "source": published.source, "selection": published.selection or None}
-        values |= {f"published_{name}": value for name, value in named.items()}
-    counted = [activity(r) for r in group]
-    for name in ("spikes_per_neuron_step", "synaptic_operations", "delay_buffer"):
-        told = [value for one in counted if (value := one[name]) is not None]
-        values[name] = sum(told) / len(told) if told else None
+    for source in of[:1]:
+        values |= {"learned": source.learned or None, "metric": source.metric, "data_digest": source.data.get("digest")}
+        # pixels have no duration: a step of 0 ms is none
+        values |= {n: source.data.get(n) or None for n in ("step_ms", "steps", "representation", "augmentation")}
+        values |= {f"parameters_{k}": source.parameters.get(k) for k in ("total", "weights", "delays", "neuron")}
+    told: dict[str, list[Any]] = {
+        "selection": [r.result.get("selection") for r in group],
+        "engine": [r.engine for r in of],
+        "device": [r.device for r in of],
+        "host": [r.measured.get("host") for r in of],
+        "code_revision": list(map(_revision, of)),
+    }
+    values |= {name: " ".join(dict.fromkeys(filter(None, texts))) or None for name, texts in told.items()}
+    if group:
+        values |= _scores(group)
+    if not of or "evaluation" not in of[0].configuration:
+        options = of[0].configuration.get("task", {}) if of else {}
+        if published := published_for(task, values["data"], method, options):
+            values["metric"] = values["metric"] or published.metric
+            named = {"score": published.value, "source": published.source, "selection": published.selection or None}
+            values |= {f"published_{name}": value for name, value in named.items()}
+    times = measured.result if measured else {}
     for mode in MODES:
         spread = times.get(f"{mode}_ms_iqr")
-        values[f"latency_{mode}_ms"] = times.get(f"{mode}_ms")
-        values[f"latency_{mode}_ms_iqr"] = spread[1] - spread[0] if isinstance(spread, list) else spread
-        values[f"latency_{mode}_ratio"] = times.get(f"{mode}_ratio")
+        values |= {f"latency_{mode}_{what}": times.get(f"{mode}_{what}") for what in ("ms", "ratio")}
+        values[f"latency_{mode}_ms_iqr"] = spread[1] - spread[0] if spread else None
     return Row(group[0].kind if group else "empty", values, asked, tuple(group), measured, tuple(lost))
+
+
+def _scores(group: Sequence[Record]) -> dict[str, float | None]:
+    """Mean, spread and interval of the scores of runs, and the means of what they counted."""
+    metric, scores = metric_named(group[0].metric), [r.score for r in group]
+    estimate = paired(scores, [0.0] * len(scores))
+    values: dict[str, float | None] = {"score_mean": sum(scores) / len(scores), "score_sd": estimate.sd}
+    if len(group) > SHOWN_ONLY and estimate.low is not None and estimate.high is not None:
+        # no score can be beyond its limits
+        values |= {"score_low": metric.clipped(estimate.low), "score_high": metric.clipped(estimate.high)}
+    counted = list(map(activity, group))
+    for name in counted[0]:
+        told = [value for one in counted if (value := one[name]) is not None]
+        values[name] = sum(told) / len(told) if told else None
+    return values
 
 
 def _latency_of(
     task: str, method: str, group: Sequence[Record], latency: Sequence[Record], empty: Empty | None
 ) -> Record | None:
     """The latency of this method on this task: of the very network of the runs, or of the budget that is asked for."""
-    if group and group[0].kind != "run":
-        return None
     found = [r for r in latency if (r.task, r.method) == (task, method)]
     if group:
         found = [r for r in found if r.configuration.get("network") == group[0].configuration.get("network")]
     elif empty is not None:
         found = [r for r in found if (r.configuration.get("budget") or None) == empty.budget]
-    return max(found, key=_newest, default=None)
+    return found[-1] if found else None
 
 
 def one_command(commands: Iterable[str]) -> str | None:
@@ -267,7 +253,3 @@ def one_command(commands: Iterable[str]) -> str | None:
     if len(each) > 1 and len(bodies) == 1:
         return f"for r in {' '.join(numbers)}; do {bodies.pop()}; done"
     return "; ".join(each) or None
-
-
-def _joined(values: Iterable[Any]) -> str | None:
-    return " ".join(dict.fromkeys(str(v) for v in values if v)) or None

@@ -1,9 +1,9 @@
 """The format of numbers and names in tables and figures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from delrec_bench.metrics import metric_named
+from delrec_bench.metrics.metric import Metric
 
 _SETTINGS = {
     "delay_high": ("longest initial delay", "steps"),
@@ -13,36 +13,24 @@ _SETTINGS = {
 """Swept setting -> what people call it, and its unit."""
 
 
-def score(metric: str, value: float | None) -> str:
-    """A score: 0.8258 -> 82.58 for accuracy, 0.0336 for NMSE; empty when missing."""
-    return metric_named(metric).format(value)
+def interval(form: Callable[[float], str], low: float | None, high: float | None) -> str:
+    """An interval, each end in the given form; empty when unknown."""
+    return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
-def between(metric: str, low: float | None, high: float | None) -> str:
-    """An interval of scores; empty when unknown."""
-    return "" if low is None or high is None else f"{score(metric, low)} to {score(metric, high)}"
+def difference(metric: Metric, value: float | None) -> str:
+    """A signed difference with its unit: percentage points for accuracy, NMSE otherwise; empty when missing."""
+    return "" if value is None else f"{metric.format_difference(value)} {unit(metric)}".strip()
 
 
-def difference(metric: str, value: float) -> str:
-    """A signed difference with its unit: percentage points for accuracy, NMSE otherwise."""
-    return f"{metric_named(metric).format_difference(value)} {unit(metric)}".strip()
-
-
-def difference_range(metric: str, low: float | None, high: float | None) -> str:
-    """A signed interval in brackets; empty when unknown."""
-    if low is None or high is None:
-        return ""
-    return f"[{', '.join(metric_named(metric).format_difference(end) for end in (low, high))}]"
-
-
-def unit(metric: str) -> str:
+def unit(metric: Metric) -> str:
     """The unit of a difference."""
-    return metric_named(metric).difference_unit or metric_named(metric).unit
+    return metric.difference_unit or metric.unit
 
 
-def count(value: Any) -> str:
-    """A count with thousands separated; empty when missing."""
-    return "" if value is None else f"{value:,.0f}"
+def number(value: float | None, form: str = ",.0f") -> str:
+    """A number in a form, usually a count with thousands separated; empty when missing."""
+    return "" if value is None else format(value, form)
 
 
 def milliseconds(value: float | None) -> str:
@@ -55,7 +43,7 @@ def milliseconds(value: float | None) -> str:
 
 def probability(value: float | None) -> str:
     """A p value; empty when missing."""
-    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+    return "<0.001" if value is not None and value < 0.001 else number(value, ".3f")
 
 
 def setting(name: str) -> str:
@@ -64,12 +52,17 @@ def setting(name: str) -> str:
     return f"{called} ({unit})" if unit else called
 
 
+def setting_value(value: Any) -> str:
+    """The value of a swept setting."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def place(point: Iterable[tuple[str, Any]]) -> str:
     """A row's point in a sweep, in brackets, such as (longest initial delay 80 steps); empty without a sweep."""
     told = []
     for name, value in point:
         called, unit = _SETTINGS.get(name, (name.replace("_", " "), ""))
-        told.append(f"{called} {f'{value:g}' if isinstance(value, float) else value} {unit}".rstrip())
+        told.append(f"{called} {setting_value(value)} {unit}".rstrip())
     return f" ({', '.join(told)})" if told else ""
 
 
@@ -86,3 +79,8 @@ def listed(items: Sequence[str]) -> str:
 def some(items: Sequence[str], most: int = 4) -> str:
     """The first few, and how many more there are."""
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def escaped(text: str) -> str:
+    """Text as Markdown shows it."""
+    return text.replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")

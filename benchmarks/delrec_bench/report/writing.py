@@ -3,29 +3,24 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from delrec_bench.environment import changes
 from delrec_bench.errors import BenchError
 from delrec_bench.records import Record, read_store
 from delrec_bench.records import publish as publish_runs
 from delrec_bench.report import tables, words
-from delrec_bench.report.board import OF_THE_SUITE, README_ROWS, Board, board_of
+from delrec_bench.report.board import README_ROWS, Board, board_of
 from delrec_bench.report.content import Page, build
 from delrec_bench.report.declared import Declaration
 from delrec_bench.report.drawing import Drawn
 from delrec_bench.report.figures import COLOURS, draw, findings
+from delrec_bench.report.texts import environment, said
 from delrec_bench.workspace import Workspace, write_atomic
 
 SCHEMA = 5
 START, END = "<!-- board:start -->", "<!-- board:end -->"
-LARGEST = 1_000_000  # bytes of a page's html
 
 
 def write_page(above: Path, page: Page) -> list[Path]:
@@ -33,22 +28,16 @@ def write_page(above: Path, page: Page) -> list[Path]:
 
     Everything is a function of the declaration and the records. Unchanged files stay untouched, and a figure that the
     page no longer has goes.
-
-    Raises:
-        BenchError: The html would be larger than 1 MB.
     """
     name, drawn = page.declared.page, draw(page)
     contents = {
-        f"{name}.html": to_html(page, drawn),
-        f"{name}.md": to_markdown(page, drawn),
+        f"{name}.html": filled("html", page, drawn),
+        f"{name}.md": filled("md", page, drawn),
         f"{name}.csv": tables.to_csv(page),
         f"{name}.json": to_json(page),
         "metrics.json": to_metrics(page),
         **{f"{figure.name}.svg": figure.svg for figure in drawn},
     }
-    size = len(contents[f"{name}.html"].encode())
-    if size > LARGEST:
-        raise BenchError(f"{name}.html would be {size:,} bytes, more than {LARGEST:,}; split the study")
     paths = [above / name / file for file in contents]
     for path, content in zip(paths, contents.values(), strict=True):
         if not path.exists() or path.read_text(encoding="utf-8") != content:
@@ -58,35 +47,11 @@ def write_page(above: Path, page: Page) -> list[Path]:
     return paths
 
 
-def to_html(page: Page, drawn: Sequence[Drawn] = ()) -> str:
-    """<page>.html: one self-contained file."""
-    return _filled("html", page, drawn)
-
-
-def to_markdown(page: Page, drawn: Sequence[Drawn] = ()) -> str:
-    """<page>.md: what the HTML shows."""
-    return _filled("md", page, drawn).rstrip() + "\n"
-
-
-def _filled(form: str, page: Page, drawn: Sequence[Drawn]) -> str:
+def filled(form: str, page: Page, drawn: Sequence[Drawn] = ()) -> str:
+    """<page>.html, one self-contained file, or <page>.md, which says the same."""
     board = board_of(page) if page.declared.board else None
-    template = _environment().get_template(f"{'page' if board is None else 'board'}.{form}.j2")
-    return template.render(page=page, drawn=drawn, board=board, tables=tables, colours=COLOURS)
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    """What pages are made in: everything of HTML is escaped, and a name that is not there is an error."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("delrec_bench.report"),
-        autoescape=lambda name: ".html." in str(name),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    made.globals["beside"] = lambda name: Markup((files(__package__) / "templates" / name).read_text("utf-8"))
-    made.filters["md"] = tables.escaped
-    return made
+    template = environment().get_template(f"{'page' if board is None else 'board'}.{form}.j2")
+    return template.render(page=page, drawn=drawn, board=board, tables=tables, colours=COLOURS).rstrip() + "\n"
 
 
 def to_json(page: Page) -> str:
@@ -96,12 +61,7 @@ def to_json(page: Page) -> str:
     """
     declared, judged = page.declared, page.judged
     failed = ("key", "method", "task", "repetition", "error", "command")
-    verdicts = [
-        asdict(d.verdict) | {"over_samples": None if d.wide is None else [d.wide.low, d.wide.high], "about": d.about}
-        for d in judged.differences
-    ]
     few = ("hypothesis", "task", "difference", "n")
-    compared = [d.verdict.compared for d in judged.differences]
     content = {
         "schema": SCHEMA,
         "page": declared.page,
@@ -110,12 +70,17 @@ def to_json(page: Page) -> str:
         "profile": declared.study.profile,
         "complete": page.complete,
         "diverged": [{name: getattr(failure, name) for name in failed} for failure in declared.diverged],
-        "revisions": list(page.revisions),
+        "revisions": page.revisions,
         "answer": judged.answer if all(d.verdict.compared for d in judged.primary) else None,
         "finding": page.finding,
-        "verdicts": [v for v, enough in zip(verdicts, compared, strict=True) if enough],
+        "verdicts": [
+            asdict(d.verdict)
+            | {"over_samples": None if d.wide is None else [d.wide.low, d.wide.high], "about": d.about}
+            for d in judged.differences
+            if d.verdict.compared
+        ],
         "too_few_runs": [
-            {name: v[name] for name in few} for v, enough in zip(verdicts, compared, strict=True) if not enough
+            {name: getattr(d.verdict, name) for name in few} for d in judged.differences if not d.verdict.compared
         ],
         "rows": [
             {"kind": row.kind, "title": row.title, "point": dict(row.asked.point), "scores": row.scores, **row.values}
@@ -187,7 +152,7 @@ def refusal(page: Page, *, allow_mixed: bool, changed: Sequence[str]) -> str | N
     if not page.rows:
         return f"it has no runs; run {page.declared.again} first"
     if page.mixed:
-        return f"settings or data are mixed in {words.some(page.mixed)}; delete the runs that do not belong"
+        return f"data or engines are mixed in {words.some(page.mixed)}; delete the runs that do not belong"
     if (len(page.revisions) > 1 or any(name.endswith("+dirty") for name in page.revisions)) and not allow_mixed:
         what = "revisions" if len(page.revisions) > 1 else "uncommitted code, revision"
         return f"its records come from {what} {words.some(page.revisions)}; use --allow-mixed to publish with a note"
@@ -195,11 +160,8 @@ def refusal(page: Page, *, allow_mixed: bool, changed: Sequence[str]) -> str | N
 
 
 def board_part(board: Board) -> str:
-    """The rows, and whose data each column is of."""
-    own = [data.title for data in board.scored if data.brief.startswith(OF_THE_SUITE)]
-    data = [f"{one.title}: {one.brief}." for one in board.scored if one.title not in own]
-    data += [f"{words.listed(own)}: {OF_THE_SUITE}."] if own else []
-    return f"{board.short(README_ROWS).markdown()}\n{' '.join(data)}\n"
+    """README's rows of the board, and whose data each column is of."""
+    return f"{tables.as_markdown(board.short(README_ROWS))}\n{' '.join(said('datasets', board))}\n"
 
 
 def write_board_part(readme: Path, board: Board) -> bool:

@@ -37,7 +37,7 @@ def crossed(method: ArrayLike, control: ArrayLike, clusters: Sequence[object] | 
         clusters: (N,) speaker or block of each sample; None where samples are independent.
 
     Returns:
-        The estimate, n = R; without a standard error, and with the reason, where there are fewer than two clusters.
+        The estimate, n = R; without a standard error where there are fewer than two clusters.
 
     Raises:
         ValueError: shapes differ, or there is not one cluster a sample.
@@ -48,7 +48,7 @@ def crossed(method: ArrayLike, control: ArrayLike, clusters: Sequence[object] | 
     mean = float(difference.mean())
     G = int(ids.max()) + 1
     if G < 2:
-        return Estimate(mean, repetitions, reason="all samples belong to one cluster")
+        return Estimate(mean, repetitions)
     u = np.zeros((repetitions, G))
     np.add.at(u.T, ids, (difference - mean).T)
     se, df = _two_way(u * G / samples)

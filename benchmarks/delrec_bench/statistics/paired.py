@@ -26,10 +26,9 @@ class Estimate:
     Attributes:
         difference: its mean; None where no repetition is shared.
         n: how many values it is the mean of: repetitions.
-        se: standard error; None where the spread is unknown, and `reason` then says why.
+        se: standard error; None where the spread is unknown: below two values, or where all are equal and not 0.
         df: degrees of freedom of se.
         sd: sample standard deviation of the n values (ddof 1), None below two.
-        reason: why nothing can be concluded; empty otherwise.
     """
 
     difference: float | None
@@ -37,7 +36,6 @@ class Estimate:
     se: float | None = None
     df: float = 0.0
     sd: float | None = None
-    reason: str = ""
 
     def _end(self, sign: int) -> float | None:
         if self.se is None or self.difference is None:
@@ -107,7 +105,7 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0) ->
     Scores that come in steps (accuracy on N samples: 1 / N) hide a spread finer than the step. Rounding adds
     resolution^2 / 12 to the variance of each score, so sd is taken to be at least resolution / sqrt(6). With no
     resolution given, differences that are all equal are an answer only when they are all 0; equal and not 0 they say
-    nothing of the spread, and the estimate says so.
+    nothing of the spread, which is then unknown.
 
     Args:
         method: (n,) scores, one a repetition.
@@ -124,17 +122,17 @@ def paired(method: ArrayLike, control: ArrayLike, *, resolution: float = 0.0) ->
         raise BenchError("a score is not finite")
     n, x = len(a), a - b
     if n == 0:
-        return Estimate(None, 0, reason="no repetition in common")
+        return Estimate(None, 0)
     mean = float(x.mean())
     if n == 1:
-        return Estimate(mean, 1, reason="one repetition gives no interval")
+        return Estimate(mean, 1)
     rounding = 8 * np.finfo(float).eps * max(float(np.abs(a).max()), float(np.abs(b).max()))
     sd = float(x.std(ddof=1))
     if sd <= rounding:
         sd = 0.0
         mean = 0.0 if abs(mean) <= rounding else mean
         if mean != 0.0 and resolution == 0.0:
-            return Estimate(mean, n, sd=0.0, reason=f"all {n} differences are equal, so there is no interval")
+            return Estimate(mean, n, sd=0.0)
     se = max(sd, resolution / math.sqrt(6)) / math.sqrt(n)
     return Estimate(mean, n, se=se, df=float(n - 1), sd=sd)
 

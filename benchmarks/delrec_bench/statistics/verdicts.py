@@ -83,27 +83,12 @@ def judge(claims: Sequence[Claim]) -> list[Verdict]:
     differs = dict(zip(primary, holm([compared[i].p for i in primary]), strict=True))
     same = dict(zip(primary, holm(within), strict=True))
     verdicts = []
-    for i, (c, estimate) in enumerate(zip(claims, compared, strict=True)):
+    for i, ((hypothesis, task, e, more, margin, kind), estimate) in enumerate(zip(claims, compared, strict=True)):
         p, equal = differs.get(i), same.get(i)
-        word = decide(estimate, more_is_better=c.more_is_better, margin=c.margin, p=p, p_equivalent=equal)
-        detectable = estimate.detectable(len(primary) if c.kind == "primary" else 1)
-        e = c.estimate
-        verdicts.append(
-            Verdict(
-                c.hypothesis,
-                c.task,
-                e.difference,
-                e.low,
-                e.high,
-                e.n,
-                estimate.p,
-                p,
-                c.margin,
-                word,
-                detectable,
-                c.kind,
-            )
-        )
+        word = decide(estimate, more_is_better=more, margin=margin, p=p, p_equivalent=equal)
+        detectable = estimate.detectable(len(primary) if kind == "primary" else 1)
+        shown = (hypothesis, task, e.difference, e.low, e.high, e.n)
+        verdicts.append(Verdict(*shown, estimate.p, p, margin, word, detectable, kind))
     return verdicts
 
 

@@ -1,0 +1,31 @@
+"""The templates of pages, and the sentences that all forms of a page share (`templates/texts.j2`)."""
+
+from functools import cache
+from importlib.resources import files
+
+import jinja2
+from markupsafe import Markup
+
+from delrec_bench.report import words
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """What pages are made in: everything of HTML is escaped, and a name that is not there is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("delrec_bench.report"),
+        autoescape=lambda name: ".html." in str(name),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.globals["beside"] = lambda name: Markup((files(__package__) / "templates" / name).read_text("utf-8"))
+    made.globals |= {"said": said, "difference": words.difference}
+    made.filters |= {"md": words.escaped, "plural": words.plural, "some": words.some, "listed": words.listed}
+    return made
+
+
+def said(name: str, *values: object) -> list[str]:
+    """The sentences of a macro of texts.j2."""
+    text = getattr(environment().get_template("texts.j2").module, name)(*values)
+    return [line.strip() for line in text.splitlines() if line.strip()]
