@@ -9,9 +9,11 @@ import pytest
 import torch
 from delrec_bench import app
 from delrec_bench.config import Request
+from delrec_bench.methods.method import find_methods
 from delrec_bench.records import publish, write_record
-from delrec_bench.runs.executors import Place, do
+from delrec_bench.runs.executors import Place, Planned, do
 from delrec_bench.statistics.reproduced import MadeTwice, fingerprint_difference, judge, match, pair_word
+from delrec_bench.tasks.task import find_tasks
 from delrec_bench.training.fingerprint import signs
 from delrec_bench.workspace import workspace_at
 
@@ -26,9 +28,14 @@ def workspace(tmp_path_factory):
     return workspace_at(tmp_path_factory.mktemp("reproduced"))
 
 
+def done(workspace, request):
+    plan = Planned.of(request, find_methods(), find_tasks(), workspace)
+    return do(plan, Place(workspace)).record(workspace)
+
+
 def made(workspace, method="delrec-axonal", settings=(), **changes):
     overrides = tuple(sorted((TINY | dict(settings)).items()))
-    return do(Request(method, "digits", overrides=overrides, **changes), Place(workspace)).record(workspace)
+    return done(workspace, Request(method, "digits", overrides=overrides, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +67,10 @@ def test_a_decay_off_by_five_percent_is_different_even_at_the_same_score(workspa
 def test_every_kind_of_network_has_a_fingerprint_and_training_is_not_touched_by_it(workspace, method, monkeypatch):
     task = "yin-yang" if method == "delgrad-none" else "digits"
     request = Request(method, task, epochs=1, limit=40, overrides=(("task.test_limit", 20),))
-    with_it = do(request, Place(workspace)).record(workspace)
+    with_it = done(workspace, request)
     assert with_it.fingerprint["gradient"] and all(len(v) == 4 for v in with_it.fingerprint["gradient"].values())
     monkeypatch.setattr("delrec_bench.training.loop.fingerprint", lambda *_: {})
-    elsewhere = workspace_at(workspace.root / "without")
-    without = do(request, Place(elsewhere)).record(elsewhere)
+    without = done(workspace_at(workspace.root / "without"), request)
     assert without.history == with_it.history and without.predictions == with_it.predictions
 
 
